@@ -1,0 +1,1 @@
+"""One library each; library errors become ours here and nowhere else."""

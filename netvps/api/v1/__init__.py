@@ -1,0 +1,1 @@
+"""Generated from proto/netvps/api/v1 by scripts/gen."""

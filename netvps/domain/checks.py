@@ -1,0 +1,44 @@
+"""Collects all violations of an input, so that a user mends everything at once."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from netvps.errors import InvalidInput, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Checks:
+    """Rules of one input. `require` each of them, then `done` raises InvalidInput with all that do not hold."""
+
+    def __init__(self) -> None:
+        self._violations: list[Violation] = []
+
+    def require(self, holds: bool, field: str, description: str) -> None:
+        """Notes a violation unless the rule holds; `description` gives the value and the rule."""
+        if not holds:
+            self._violations.append(Violation(field, description))
+
+    @contextmanager
+    def nested(self, field: str = "") -> Iterator[None]:
+        """Takes over the violations of an InvalidInput raised inside, their fields prefixed with `field`."""
+        try:
+            yield
+        except InvalidInput as error:
+            for violation in error.violations:
+                path = ".".join(part for part in (field, violation.field) if part)
+                self._violations.append(Violation(path, violation.description))
+
+    def done(self) -> None:
+        """Raises InvalidInput if any rule was broken."""
+        if self._violations:
+            raise InvalidInput(*self._violations)
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value as an error may show it: escaped, so that no terminal sequence passes, and cut."""
+    text = ascii(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,0 +1,81 @@
+"""A command in a running session, and what passes between it and whoever runs it, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netvps.domain.checks import Checks
+from netvps.domain.names import check_unix_user
+
+_MAX_SIZE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalSize:
+    """Columns and rows of a terminal."""
+
+    columns: int
+    rows: int
+
+    def __post_init__(self) -> None:
+        checks = Checks()
+        for name, value in (("columns", self.columns), ("rows", self.rows)):
+            checks.require(1 <= value <= _MAX_SIZE, name, f"{value} is not between 1 and {_MAX_SIZE}")
+        checks.done()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecStart:
+    """What to run, and as whom; without a terminal where that is None."""
+
+    name: str
+    argv: tuple[str, ...]
+    user: str = "root"
+    terminal: TerminalSize | None = None
+    term: str = ""
+
+    def __post_init__(self) -> None:
+        checks = Checks()
+        checks.require(bool(self.argv), "argv", "nothing to run: give a program and its arguments")
+        checks.require(all("\0" not in part for part in self.argv), "argv", "an argument holds a NUL byte")
+        with checks.nested():
+            check_unix_user(self.user)
+        checks.done()
+
+
+@dataclass(frozen=True, slots=True)
+class Stdin:
+    """Bytes for the command's standard input."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StdinEof:
+    """The standard input ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stdout:
+    """Bytes of the command's standard output."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stderr:
+    """Bytes of the command's standard error."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the command ended: 128+N for death by signal N, whose name (without SIG) is given."""
+
+    code: int
+    signal: str = ""
+
+
+ToCommand = Stdin | StdinEof | TerminalSize
+FromCommand = Stdout | Stderr | Exit

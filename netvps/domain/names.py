@@ -1,0 +1,83 @@
+"""Names that people type: sessions, users, SSH logins; one module builds and parses all of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from netvps.domain.checks import shown
+from netvps.errors import InvalidInput
+
+SESSION_NAME_MAX = 40
+USER_NAME_MAX = 32
+RUNNER_NAME_MAX = 63
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+# What useradd and adduser accept, and no more: it ends up in a certificate's principal.
+_UNIX_USER = re.compile(r"[a-z_][-a-z0-9_.]{0,31}")
+
+
+def check_label(value: str, field: str, limit: int) -> str:
+    """Returns `value` if it is a DNS label of at most `limit` characters, else raises InvalidInput."""
+    if len(value) <= limit and _LABEL.fullmatch(value):
+        return value
+    raise InvalidInput.of(
+        field,
+        f"{shown(value)} is not a name: use 1 to {limit} lower-case letters, digits and '-', "
+        "with a letter or digit first and last",
+    )
+
+
+def check_unix_user(value: str, field: str = "user") -> str:
+    """Returns `value` if it can be the name of a Unix user, else raises InvalidInput."""
+    if _UNIX_USER.fullmatch(value):
+        return value
+    raise InvalidInput.of(field, f"{shown(value)} is not the name of a Unix user")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SessionName:
+    """The name of a session: NAME among those of one owner."""
+
+    owner: str
+    name: str
+
+    def __post_init__(self) -> None:
+        check_label(self.name, "name", SESSION_NAME_MAX)
+        check_label(self.owner, "owner", USER_NAME_MAX)
+
+    def __str__(self) -> str:
+        return f"{self.name}.{self.owner}"
+
+    @classmethod
+    def parse(cls, text: str, default_owner: str) -> SessionName:
+        """Reads NAME or NAME.OWNER. Raises InvalidInput."""
+        name, dot, owner = text.partition(".")
+        return cls(owner if dot else default_owner, name)
+
+
+@dataclass(frozen=True, slots=True)
+class SshLogin:
+    """What a person gives ssh as user: NAME[.OWNER][+UNIXUSER] (no colon, scp splits there)."""
+
+    session: str
+    owner: str | None
+    unix_user: str
+
+    @classmethod
+    def parse(cls, text: str) -> SshLogin:
+        """Reads a login. Raises InvalidInput."""
+        target, plus, unix_user = text.partition("+")
+        if plus:
+            check_unix_user(unix_user)
+        name, dot, owner = target.partition(".")
+        check_label(name, "user", SESSION_NAME_MAX)
+        if dot:
+            check_label(owner, "user", USER_NAME_MAX)
+        return cls(name, owner if dot else None, unix_user or "root")
+
+
+def label_from(text: str, fallback: str, limit: int = RUNNER_NAME_MAX) -> str:
+    """The nearest valid label to any text (a machine's hostname, an account's name)."""
+    label = re.sub(r"[^a-z0-9]+", "-", text.lower())[:limit].strip("-")
+    return label or fallback

@@ -1,0 +1,104 @@
+"""A runner: a machine that sessions run on, its lease on a subnet, and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+
+class RunnerState(StrEnum):
+    """Whether a runner is heard of."""
+
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a machine has; bytes, and logical CPUs."""
+
+    cpus: int = 0
+    memory_bytes: int = 0
+    disk_free_bytes: int = 0
+    engine_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A subnet of the overlay's pool that a runner owns; never tied to an IP of the machine."""
+
+    kind: ClassVar[str] = "lease"
+
+    cidr: str
+    runner: str
+    """Uid of the runner."""
+    epoch: int
+    revision: int = 0
+
+    @property
+    def key(self) -> str:
+        """Primary key in the store."""
+        return self.cidr
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A runner as the store holds it."""
+
+    kind: ClassVar[str] = "runner"
+
+    uid: str
+    name: str
+    create_time: datetime
+    last_seen: datetime
+    state: RunnerState = RunnerState.OFFLINE
+    version: str = ""
+    capacity: Capacity = Capacity()
+    capabilities: tuple[str, ...] = ()
+    revision: int = 0
+
+    @property
+    def key(self) -> str:
+        """Primary key in the store."""
+        return self.uid
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerHello:
+    """How a runner process introduces itself; `instance_id` is random at each start."""
+
+    instance_id: str
+    version: str
+    capacity: Capacity
+    capabilities: tuple[str, ...] = ()
+    resume_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What a runner learns first; the interval is in seconds."""
+
+    runner: str
+    """NAME of the runner."""
+    cluster_id: str
+    heartbeat_interval: float
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """All assignments were sent, as of this revision."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """Somebody wants the logs of a session; answer on the stream of this id."""
+
+    stream_id: str
+    session_uid: str
+    tail_lines: int
+    follow: bool

@@ -1,0 +1,22 @@
+"""What a server says of itself to anybody who asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a client needs to trust the server and to reach its gateway; nothing of it is secret.
+
+    Addresses are "HOST:PORT"; an empty HOST stands for the host that the client asked.
+    """
+
+    version: str
+    cluster_id: str
+    ca_certificate: str
+    ssh_address: str
+    ssh_host_key: str
+    ssh_host_ca: str
+    link_address: str
+    default_image: str

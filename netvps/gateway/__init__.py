@@ -1,0 +1,1 @@
+"""The ways into sessions: SSH in, tunnels from agents, HTTP."""

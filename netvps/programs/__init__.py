@@ -1,0 +1,1 @@
+"""Composition roots, one per program: the only places that wire things."""

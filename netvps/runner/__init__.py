@@ -1,0 +1,1 @@
+"""The reconcile loops of a machine that runs sessions."""

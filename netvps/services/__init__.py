@@ -1,0 +1,1 @@
+"""Use cases over ports; knows no transport, no database, no Docker."""

@@ -1,0 +1,127 @@
+"""What the use cases need of the world, as Protocols; adapters, rpc and gateway fulfil them without inheriting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+
+class Resource(Protocol):
+    """What the store keeps: a frozen dataclass of the domain with a kind, a primary key and a revision."""
+
+    kind: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """Primary key among its kind."""
+
+    @property
+    def revision(self) -> int:
+        """Global revision of its last change."""
+
+
+R = TypeVar("R", bound=Resource)
+Clock = Callable[[], datetime]
+"""Tells the time, in UTC, with a time zone."""
+
+
+class Reader(Protocol):
+    """A consistent view of the store."""
+
+    @property
+    def revision(self) -> int:
+        """The global revision of this view."""
+
+    async def get(self, kind: type[R], key: str) -> R | None:
+        """One resource by its primary key."""
+
+    async def find(self, kind: type[R], **where: str) -> list[R]:
+        """All resources whose indexed columns equal `where`, ordered by the kind's natural order."""
+
+    async def page(self, kind: type[R], after: str, limit: int, **where: str) -> list[R]:
+        """At most `limit` resources in natural order (sessions, runners, users: by name), after position `after`."""
+
+
+class Transaction(Reader, Protocol):
+    """A view that may be changed; each change appends to the log. An exception in the block undoes all of it."""
+
+    async def put(self, resource: R) -> R:
+        """Inserts or replaces; returns it with its new revision. Raises AlreadyExists if a unique column is taken."""
+
+    async def delete(self, resource: Resource) -> None:
+        """Removes it. What is gone already is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry of the log: a resource after its change, or, if `deleted`, as it was last."""
+
+    revision: int
+    resource: Resource
+    deleted: bool
+    actor: str
+    time: datetime
+
+
+class Store(Protocol):
+    """The truth, with its log of revisions."""
+
+    def read(self) -> AbstractAsyncContextManager[Reader]:
+        """A snapshot to read from."""
+
+    def write(self, actor: str) -> AbstractAsyncContextManager[Transaction]:
+        """One transaction; `actor` goes into the log. It is committed when the block ends."""
+
+    async def changes(self, after: int, limit: int) -> list[Change]:
+        """The log after a revision, in order. Raises TooOld if part of that was compacted."""
+
+    async def wait(self, after: int) -> None:
+        """Returns once the global revision is greater than `after`."""
+
+
+class CertificateAuthority(Protocol):
+    """The control plane's own CA: X.509 for programs, Ed25519 SSH CAs for users and hosts."""
+
+    @property
+    def certificate(self) -> str:
+        """PEM of the X.509 CA."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the CA certificate's DER, in hex."""
+
+    @property
+    def ssh_user_ca(self) -> str:
+        """Public key, OpenSSH form, of the CA for logins."""
+
+    @property
+    def ssh_host_ca(self) -> str:
+        """Public key, OpenSSH form, of the CA for host keys."""
+
+    def sign_client(self, csr: str, uri: str, now: datetime) -> tuple[str, datetime]:
+        """A client certificate (PEM) for the key of a CSR (PEM), with the URI as its identity, and when it ends.
+
+        Raises InvalidInput if the CSR is malformed.
+        """
+
+    def csr_key(self, csr: str) -> str:
+        """SHA-256 in hex of a CSR's public key. Raises InvalidInput."""
+
+    def sign_ssh_host(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
+        """An SSH host certificate, OpenSSH form, valid 90 days. Raises InvalidInput if the key is malformed."""
+
+    def sign_ssh_user(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
+        """An SSH user certificate, OpenSSH form, valid from a minute ago for three minutes in all."""
+
+
+class SessionLogs(Protocol):
+    """Reads logs where they are: on the session's runner."""
+
+    def read(self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool) -> AsyncIterator[bytes]:
+        """Pieces of at most 64 KiB. Raises Unavailable if the runner is not connected, NotFound if it has none."""
