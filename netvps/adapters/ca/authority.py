@@ -1,0 +1,102 @@
+"""The authority: services.ports.CertificateAuthority, and what the server needs for its own listeners."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from netvps.adapters.ca import ssh
+from netvps.adapters.ca.files import Keys, private_pem
+from netvps.adapters.ca.x509 import Issuer, requested_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from netvps.services.ports import Clock
+
+CONTROL_NAME = "control.netvps.internal"
+"""The DNS name that every client asks of the server's certificate, whatever address it dials."""
+
+
+class ServerIdentity(NamedTuple):
+    """A private key and its certificate, PEM both."""
+
+    key: str
+    certificate: str
+
+
+class Authority:
+    """Signs. Each call is far below a millisecond, but for RSA, and safe from any thread."""
+
+    def __init__(self, keys: Keys, clock: Clock) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._issuer = Issuer(keys.root, keys.root_key)
+
+    @property
+    def certificate(self) -> str:
+        """PEM of the X.509 CA."""
+        return self._keys.root.public_bytes(Encoding.PEM).decode()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the CA certificate's DER, in hex."""
+        return self._keys.root.fingerprint(SHA256()).hex()
+
+    @property
+    def ssh_user_ca(self) -> str:
+        """Public key, OpenSSH form, of the CA for logins."""
+        return ssh.public_line(self._keys.ssh_user_ca)
+
+    @property
+    def ssh_host_ca(self) -> str:
+        """Public key, OpenSSH form, of the CA for host keys."""
+        return ssh.public_line(self._keys.ssh_host_ca)
+
+    @property
+    def ssh_host_key(self) -> str:
+        """The gateway's private host key, OpenSSH PEM."""
+        return private_pem(self._keys.ssh_host_key)
+
+    @property
+    def ssh_host_public_key(self) -> str:
+        """The gateway's public host key, OpenSSH form."""
+        return ssh.public_line(self._keys.ssh_host_key)
+
+    def server_certificate(self, names: Iterable[str]) -> ServerIdentity:
+        """A new key and certificate for the listeners, valid 90 days: to be kept in memory only, made at each start.
+
+        It carries CONTROL_NAME, localhost, and `names` (DNS names and IP addresses).
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._issuer.server(key.public_key(), (CONTROL_NAME, "localhost", *names), self._clock())
+        return ServerIdentity(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+            certificate.public_bytes(Encoding.PEM).decode(),
+        )
+
+    def sign_client(self, csr: str, uri: str, now: datetime) -> tuple[str, datetime]:
+        """A client certificate (PEM) for the key of a CSR, with the URI as its identity, and when it ends.
+
+        Raises InvalidInput if the CSR is malformed, unproven, or of a weak key.
+        """
+        certificate = self._issuer.client(requested_key(csr), uri, now)
+        return certificate.public_bytes(Encoding.PEM).decode(), certificate.not_valid_after_utc
+
+    def csr_key(self, csr: str) -> str:
+        """SHA-256 in hex of a CSR's public key (DER, SubjectPublicKeyInfo). Raises InvalidInput."""
+        key = requested_key(csr).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(key).hexdigest()
+
+    def sign_ssh_host(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
+        """An SSH host certificate, OpenSSH form, valid 90 days. Raises InvalidInput if the key is malformed."""
+        return ssh.host_certificate(self._keys.ssh_host_ca, public_key, principals, key_id, now)
+
+    def sign_ssh_user(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
+        """An SSH user certificate, OpenSSH form, valid from a minute ago for three minutes in all."""
+        return ssh.user_certificate(self._keys.ssh_user_ca, public_key, principals, key_id, now)

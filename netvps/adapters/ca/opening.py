@@ -1,0 +1,53 @@
+"""Opens the CA: makes it at the first start, and never again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from netvps.adapters.ca.authority import Authority
+from netvps.adapters.ca.files import Keys, exists, load, save
+from netvps.adapters.ca.x509 import make_root
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from netvps.services.ports import Clock
+
+
+def open_ca(directory: Path, cluster_id: str, clock: Clock) -> Authority:
+    """The CA in `directory` (0700, keys 0600), made if there is none. Blocking, for some milliseconds.
+
+    Raises ConfigError if it cannot be made or read, is damaged, has ended, or is another cluster's.
+    """
+    name = f"netvps CA {cluster_id}"
+    if not exists(directory):
+        save(directory, _new_keys(name, clock()))
+    keys = load(directory)
+    found = keys.root.subject.rfc4514_string()
+    if found != f"CN={name}":
+        raise ConfigError(
+            f"CA directory {directory} belongs to {found!r}, the database to 'CN={name}': "
+            "restore both from the same backup, or give each server a directory of its own"
+        )
+    if clock() >= keys.root.not_valid_after_utc:
+        raise ConfigError(
+            f"the CA in {directory} ended on {keys.root.not_valid_after_utc:%Y-%m-%d}: check this machine's clock; "
+            "or move the directory away for new keys, and join every runner anew"
+        )
+    return Authority(keys, clock)
+
+
+def _new_keys(name: str, now: datetime) -> Keys:
+    root_key = ec.generate_private_key(ec.SECP256R1())
+    return Keys(
+        root=make_root(root_key, name, now),
+        root_key=root_key,
+        ssh_user_ca=Ed25519PrivateKey.generate(),
+        ssh_host_ca=Ed25519PrivateKey.generate(),
+        ssh_host_key=Ed25519PrivateKey.generate(),
+    )

@@ -1,0 +1,144 @@
+"""X.509 (RFC 5280): the root, certificates of servers and of clients, and what is asked of a CSR."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from netvps.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+
+LEAF_LIFE = timedelta(days=90)
+ROOT_LIFE = timedelta(days=3653)  # ten years
+_BACKDATE = timedelta(minutes=5)  # for clocks that are behind ours
+_CSR_MAX = 16 * 1024
+_RSA_BITS = range(2048, 8192 + 1)
+
+
+def make_root(key: ec.EllipticCurvePrivateKey, common_name: str, now: datetime) -> x509.Certificate:
+    """A self-signed CA that signs leaves only (path length 0)."""
+    name = _name(common_name)
+    builder = _builder(name, name, key.public_key(), key.public_key(), (now, now + ROOT_LIFE))
+    return (
+        builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .sign(key, SHA256())
+    )
+
+
+class Issuer:
+    """A root with its key."""
+
+    def __init__(self, root: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self._root = root
+        self._key = key
+
+    def client(self, key: CertificateIssuerPublicKeyTypes, uri: str, now: datetime) -> x509.Certificate:
+        """A certificate of a program that dials, known by a URI. The subject is for readers only."""
+        identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
+        return self._leaf("netvps client", key, identity, ExtendedKeyUsageOID.CLIENT_AUTH, now)
+
+    def server(self, key: CertificateIssuerPublicKeyTypes, names: Iterable[str], now: datetime) -> x509.Certificate:
+        """A certificate of a listener, for DNS names and IP addresses."""
+        identity = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
+        return self._leaf("netvps server", key, identity, ExtendedKeyUsageOID.SERVER_AUTH, now)
+
+    def _leaf(
+        self,
+        common_name: str,
+        key: CertificateIssuerPublicKeyTypes,
+        identity: x509.SubjectAlternativeName,
+        purpose: x509.ObjectIdentifier,
+        now: datetime,
+    ) -> x509.Certificate:
+        end = min(now + LEAF_LIFE, self._root.not_valid_after_utc)
+        builder = _builder(_name(common_name), self._root.subject, key, self._key.public_key(), (now, end))
+        return (
+            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
+            .add_extension(identity, critical=False)
+            .sign(self._key, SHA256())
+        )
+
+
+def requested_key(csr: str) -> CertificateIssuerPublicKeyTypes:
+    """The public key of a CSR (PEM), after proof that its sender has the private one. Raises InvalidInput.
+
+    Nothing else of a CSR is read: what a certificate says is ours to decide.
+    """
+    if len(csr) > _CSR_MAX:
+        raise InvalidInput.of("csr", f"{len(csr)} characters are more than {_CSR_MAX}")
+    try:
+        request = x509.load_pem_x509_csr(csr.encode())
+        key = request.public_key()
+        proven = request.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InvalidInput.of("csr", "it is no certificate request in PEM form") from None
+    if not proven:
+        raise InvalidInput.of("csr", "its signature does not fit its key")
+    match key:
+        case ec.EllipticCurvePublicKey() if isinstance(key.curve, ec.SECP256R1):
+            return key
+        case ed25519.Ed25519PublicKey():
+            return key
+        case rsa.RSAPublicKey() if key.key_size in _RSA_BITS:
+            return key
+    raise InvalidInput.of("csr", "its key is none of ECDSA P-256, Ed25519, and RSA with 2048 to 8192 bits")
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: CertificateIssuerPublicKeyTypes,
+    issuer_key: ec.EllipticCurvePublicKey,
+    validity: tuple[datetime, datetime],
+) -> x509.CertificateBuilder:
+    start, end = validity
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start - _BACKDATE)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -1,0 +1,6 @@
+"""The store on SQLAlchemy Core: resources as JSON beside the columns they are found by, and the log of revisions."""
+
+from netvps.adapters.store.opening import open_store
+from netvps.adapters.store.store import SqlStore
+
+__all__ = ["SqlStore", "open_store"]

@@ -1,0 +1,52 @@
+"""Resources to JSON text and back, exactly: one pydantic adapter per dataclass of the domain, made once.
+
+Fields that an older version did not write get their defaults; fields that this version no longer has are left out.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from netvps.errors import DataLoss, InvalidInput
+
+T = TypeVar("T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def encode(resource: Any) -> str:
+    """JSON of a frozen dataclass."""
+    kind: Any = type(resource)
+    return _adapter(kind).dump_json(resource).decode()
+
+
+def decode(kind: type[T], data: str) -> T:
+    """The dataclass of a JSON text. Raises DataLoss if the text is not of that kind."""
+    try:
+        value: T = _adapter(cast("Any", kind)).validate_json(data)
+    except (ValidationError, InvalidInput) as error:
+        what = error.errors(include_url=False, include_input=False) if isinstance(error, ValidationError) else error
+        raise DataLoss(
+            f"the database holds a {kind.__name__} that this program cannot read ({what}); "
+            "restore a backup, or run the version that wrote it"
+        ) from error
+    return value
+
+
+def to_micros(time: datetime) -> int:
+    """Microseconds since 1970 of a time with a zone."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The UTC time of microseconds since 1970."""
+    return _EPOCH + micros * _MICROSECOND
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

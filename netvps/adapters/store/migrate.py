@@ -1,0 +1,51 @@
+"""Brings the schema up to date, in one transaction, and refuses what is not ours or newer than this program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from netvps.adapters.store.dialect import edge
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from netvps.adapters.store.dialect import Dialect
+
+_SCRIPTS = Path(__file__).with_name("migrations")
+
+
+async def migrate(engine: AsyncEngine, dialect: Dialect) -> None:
+    """Runs the migrations that are missing. Raises ConfigError, and changes nothing, if that would be wrong."""
+    with edge(dialect):
+        async with engine.begin() as connection:
+            await dialect.lock_schema(connection)
+            await connection.run_sync(_upgrade, dialect.place)
+
+
+def _upgrade(connection: Connection, place: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts.walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current == scripts.get_current_head():
+        return
+    if current is None and inspect(connection).get_table_names():
+        raise ConfigError(f"{place} is another program's; nothing was changed. Give netvps a database of its own")
+    if current is not None and current not in known:
+        raise ConfigError(
+            f"{place} is newer than this program: it has schema {current}, known is {scripts.get_current_head()}; "
+            "nothing was changed. Install the netvps that used it last, or restore a backup from before"
+        )
+    command.upgrade(config, "head")

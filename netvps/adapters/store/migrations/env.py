@@ -1,0 +1,8 @@
+"""Runs migrations on the connection that netvps.adapters.store.migrate hands over, inside its transaction."""  # noqa: INP001 — alembic loads it by its path
+
+from alembic import context
+
+from netvps.adapters.store.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

@@ -1,0 +1,41 @@
+"""Opens the store: what a program calls."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from netvps.adapters.store.dialect import dialect_of
+from netvps.adapters.store.migrate import migrate
+from netvps.adapters.store.store import SqlStore
+from netvps.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.services.ports import Clock
+
+
+@asynccontextmanager
+async def open_store(url: str, clock: Clock) -> AsyncIterator[SqlStore]:
+    """The store at "sqlite:///PATH" (made if missing, file 0600, directory 0700) or "postgresql://…", up to date.
+
+    Raises ConfigError if the URL, the place or the database itself is wrong for this program, Unavailable if the
+    database is locked or away, Exhausted if the disk is full, DataLoss if it is damaged.
+    """
+    dialect = dialect_of(url)
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(dialect.prepare)
+        writer = dialect.writer()
+        stack.push_async_callback(writer.dispose)
+        await migrate(writer, dialect)
+        await asyncio.to_thread(dialect.secure)
+        reader = dialect.reader()
+        stack.push_async_callback(reader.dispose)
+        store = SqlStore(dialect, reader, writer, clock)
+        async with store.read():
+            pass  # whoever cannot read shall hear of it now
+        tasks = await stack.enter_async_context(Tasks())
+        tasks.start(store.poll(), name="store poll")
+        yield store

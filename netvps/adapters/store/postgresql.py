@@ -1,0 +1,87 @@
+"""PostgreSQL through asyncpg: the same store for several servers at once.
+
+Writers queue at the clock's row (SELECT … FOR UPDATE, which SQLite's compiler leaves out: there the file is locked). At
+READ COMMITTED everything after that lock sees what the one before committed. Readers are REPEATABLE READ: a snapshot.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from netvps.adapters.store.dialect import PATIENCE, READERS
+from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_SCHEMA_LOCK = 0x6E657476  # "netv", among the database's advisory locks
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: the first two characters are the class
+_AWAY = {"08", "40", "53", "55", "57"}
+_REFUSED = {"25", "28", "3D", "3F", "42501"}
+
+
+class Postgresql:
+    """A database of a PostgreSQL server."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url.set(drivername="postgresql+asyncpg")
+
+    @property
+    def place(self) -> str:
+        """The name of the database and its host."""
+        host = self._url.host or self._url.query.get("host") or "localhost"
+        return f"database {self._url.database or ''} at {host}"
+
+    def prepare(self) -> None:
+        """The database is made by its administrator."""
+
+    def secure(self) -> None:
+        """Its permissions are the administrator's, too."""
+
+    def reader(self) -> AsyncEngine:
+        """Connections whose transactions are snapshots, and cannot write."""
+        return self._engine(READERS, "REPEATABLE READ", read_only=True)
+
+    def writer(self) -> AsyncEngine:
+        """One connection: this process' writers take turns anyway."""
+        return self._engine(1, "READ COMMITTED", read_only=False)
+
+    async def lock_schema(self, connection: AsyncConnection) -> None:
+        """Takes an advisory lock, which the transaction's end gives back."""
+        await connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+
+    def explain(self, error: DBAPIError) -> NetvpsError:
+        """By the SQLSTATE."""
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if state == "53100":
+            return Exhausted(f"{self.place}: the server's disk is full, nothing was changed; free some space there")
+        if state in {"XX001", "XX002"}:
+            return DataLoss(f"{self.place} is damaged ({error.orig}); restore a backup")
+        if error.connection_invalidated or state[:2] in _AWAY:
+            return Unavailable(f"{self.place} is away or busy (SQLSTATE {state or 'none'}); try again")
+        if state[:2] in _REFUSED or state in _REFUSED:
+            return ConfigError(f"{self.place} refuses this program (SQLSTATE {state}); check its URL and its grants")
+        return InternalError(f"{self.place}: the database did not take a statement (SQLSTATE {state}); see the log")
+
+    def _engine(self, size: int, isolation: str, *, read_only: bool) -> AsyncEngine:
+        settings = {
+            "application_name": "netvps",
+            "lock_timeout": f"{PATIENCE:.0f}s",
+            "default_transaction_read_only": "on" if read_only else "off",
+            "timezone": "UTC",
+        }
+        return create_async_engine(
+            self._url,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=PATIENCE,
+            pool_pre_ping=True,  # a server that was restarted is noticed here, not in the middle of a request
+            hide_parameters=True,
+            isolation_level=isolation,
+            connect_args={"timeout": PATIENCE, "command_timeout": 3 * PATIENCE, "server_settings": settings},
+        )

@@ -1,0 +1,132 @@
+"""The tables, and per kind of resource: its columns, its natural order, and what must be unique.
+
+A resource is one row: its key, the columns it is found by, its revision, and all of it as JSON in `data`. The columns
+repeat parts of `data` for the indexes' sake, and are only ever written together with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+
+from netvps.domain.access import Credential, Request, SshKey, User
+from netvps.domain.runner import Lease, Runner
+from netvps.domain.session import Session
+
+metadata = MetaData()
+
+# Names compare by code points everywhere: SQLite does it by itself, PostgreSQL in the collation "C".
+Name = Text().with_variant(Text(collation="C"), "postgresql")
+Whole = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER can be SQLite's row id
+
+clock = Table("clock", metadata, Column("id", Integer, primary_key=True), Column("revision", Whole, nullable=False))
+"""One row: the global revision. Whoever writes locks it first."""
+
+meta = Table("meta", metadata, Column("key", Name, primary_key=True), Column("value", Text, nullable=False))
+"""The cluster's id, and the compaction horizon: the last revision that the log no longer has."""
+
+log = Table(
+    "log",
+    metadata,
+    Column("revision", Whole, primary_key=True, autoincrement=False),
+    Column("kind", Name, nullable=False),
+    Column("key", Name, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("time", BigInteger, nullable=False, comment="microseconds since 1970"),
+    Column("data", Text, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Unique:
+    """Columns that no two resources of a kind share; `taken` is the sentence for who tries, made with their fields."""
+
+    columns: tuple[str, ...]
+    taken: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of resource is stored."""
+
+    type: type[Any]
+    table: Table
+    columns: tuple[str, ...]
+    order: tuple[str, ...]
+    unique: tuple[Unique, ...]
+
+    def position(self, after: str) -> tuple[str, ...]:
+        """The values of the order's columns at a position (services.ports.Reader); '' is before all."""
+        parts = after.split(".", len(self.order) - 1)
+        return tuple(parts + [""] * (len(self.order) - len(parts)))
+
+
+def _kind(
+    kind: type[Any],
+    columns: tuple[str, ...] = (),
+    *,
+    order: tuple[str, ...] = ("key",),
+    unique: tuple[Unique, ...] = (),
+    indexed: tuple[tuple[str, ...], ...] = (),
+) -> Kind:
+    name = kind.kind
+    table = Table(
+        name,
+        metadata,
+        Column("key", Name, primary_key=True),
+        *(Column(column, Name, nullable=False) for column in columns),
+        Column("revision", Whole, nullable=False),
+        Column("data", Text, nullable=False),
+        *(Index(f"{name}_by_{'_'.join(u.columns)}", *u.columns, unique=True) for u in unique),
+        *(Index(f"{name}_by_{'_'.join(columns)}", *columns) for columns in indexed),
+    )
+    return Kind(kind, table, columns, order, unique)
+
+
+_KINDS = (
+    _kind(
+        Session,
+        ("name", "owner", "runner", "state", "desired"),
+        order=("name", "owner"),
+        unique=(
+            Unique(
+                ("owner", "name"),
+                "session {name} of user {owner} exists already: choose another name, or remove that one first",
+            ),
+        ),
+        indexed=(("name", "owner"), ("runner",), ("state",)),
+    ),
+    _kind(
+        Runner,
+        ("name", "state"),
+        order=("name",),
+        unique=(
+            Unique(("name",), "runner name {name} is taken: give this one another name, or remove that one first"),
+        ),
+    ),
+    _kind(
+        Lease,
+        ("runner",),
+        unique=(Unique(("runner",), "runner {runner} has a subnet already: remove the runner to free that first"),),
+    ),
+    _kind(User, ("role",)),
+    _kind(
+        SshKey,
+        ("fingerprint", "owner"),
+        order=("fingerprint",),
+        unique=(
+            # Whose it is stays unsaid: a foreign key looks like any other.
+            Unique(
+                ("fingerprint",),
+                "key {fingerprint} is registered already, and a key is one user's: remove it there, or use another key",
+            ),
+        ),
+        indexed=(("owner",),),
+    ),
+    _kind(Credential, ("purpose", "subject"), indexed=(("subject",),)),
+    _kind(Request),
+)
+KINDS = {kind.type.kind: kind for kind in _KINDS}

@@ -1,0 +1,162 @@
+"""A snapshot to read from, and a transaction to change: services.ports.Reader and Transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import delete, insert, select, tuple_, update
+
+from netvps.adapters.store.codec import decode, encode, to_micros
+from netvps.adapters.store.dialect import Dialect, edge
+from netvps.adapters.store.tables import KINDS, Kind, clock, log
+from netvps.errors import AlreadyExists
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Self
+
+    from sqlalchemy import ColumnElement, CursorResult, Executable, Select
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from netvps.services.ports import R, Resource
+
+
+class SqlReader:
+    """A consistent view, for as long as its database transaction lasts."""
+
+    def __init__(self, connection: AsyncConnection, dialect: Dialect, revision: int) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._revision = revision
+
+    @classmethod
+    async def begin(cls, connection: AsyncConnection, dialect: Dialect) -> Self:
+        """Takes the snapshot: the first statement of a transaction does."""
+        with edge(dialect):
+            revision = (await connection.execute(select(clock.c.revision))).scalar_one()
+        return cls(connection, dialect, revision)
+
+    @property
+    def revision(self) -> int:
+        """The global revision of this view, own changes included."""
+        return self._revision
+
+    async def get(self, kind: type[R], key: str) -> R | None:
+        """One resource by its primary key."""
+        table = _kind(kind).table
+        found = await self._decoded(kind, select(table.c.data).where(table.c.key == key))
+        return found[0] if found else None
+
+    async def find(self, kind: type[R], **where: str) -> list[R]:
+        """All resources whose columns equal `where`, in natural order."""
+        return await self._decoded(kind, _ordered(_kind(kind), where))
+
+    async def page(self, kind: type[R], after: str, limit: int, **where: str) -> list[R]:
+        """At most `limit` resources in natural order, after a position."""
+        stored = _kind(kind)
+        columns = tuple_(*(stored.table.c[name] for name in stored.order))
+        statement = _ordered(stored, where).where(columns > tuple_(*stored.position(after))).limit(limit)
+        return await self._decoded(kind, statement)
+
+    async def _decoded(self, kind: type[R], statement: Select[Any]) -> list[R]:
+        return [decode(kind, data) for (data,) in await self._run(statement)]
+
+    async def _run(self, statement: Executable) -> CursorResult[Any]:
+        with edge(self._dialect):
+            return await self._connection.execute(statement)
+
+
+class SqlTransaction(SqlReader):
+    """A view that may be changed. Only one exists at a time: whoever began it holds the clock's row."""
+
+    def __init__(self, connection: AsyncConnection, dialect: Dialect, revision: int) -> None:
+        super().__init__(connection, dialect, revision)
+        self._began = revision
+        self._actor = ""
+        self._time = 0
+
+    @classmethod
+    async def begin(cls, connection: AsyncConnection, dialect: Dialect) -> Self:
+        """Locks the clock's row."""
+        with edge(dialect):
+            revision = (await connection.execute(select(clock.c.revision).with_for_update())).scalar_one()
+        return cls(connection, dialect, revision)
+
+    def sign(self, actor: str, now: datetime) -> None:
+        """Says what the log shall say of who changes things, and when."""
+        self._actor = actor
+        self._time = to_micros(now)
+
+    async def put(self, resource: R) -> R:
+        """Inserts or replaces; returns it with its new revision. Raises AlreadyExists if a unique column is taken."""
+        kind = _kind(type(resource))
+        await self._check_unique(kind, resource)
+        self._revision += 1
+        stored = cast("R", replace(cast("Any", resource), revision=self._revision))
+        data = encode(stored)
+        row = {column: getattr(stored, column) for column in kind.columns}
+        row |= {"key": stored.key, "revision": self._revision, "data": data}
+        table = kind.table
+        if (await self._run(update(table).where(table.c.key == stored.key).values(row))).rowcount == 0:
+            await self._run(insert(table).values(row))
+        await self._append(kind, stored.key, data, deleted=False)
+        return stored
+
+    async def delete(self, resource: Resource) -> None:
+        """Removes it, and logs it as it was last. What is gone already is no error."""
+        kind = _kind(type(resource))
+        this = kind.table.c.key == resource.key
+        data = (await self._run(select(kind.table.c.data).where(this))).scalar_one_or_none()
+        if data is None:
+            return
+        self._revision += 1
+        await self._run(delete(kind.table).where(this))
+        await self._append(kind, resource.key, data, deleted=True)
+
+    async def finish(self) -> None:
+        """Sets the clock and commits."""
+        if self._revision != self._began:
+            await self._run(update(clock).values(revision=self._revision))
+        with edge(self._dialect):
+            await self._connection.commit()
+
+    async def _append(self, kind: Kind, key: str, data: str, *, deleted: bool) -> None:
+        row = {
+            "revision": self._revision,
+            "kind": kind.table.name,
+            "key": key,
+            "deleted": deleted,
+            "actor": self._actor,
+            "time": self._time,
+            "data": data,
+        }
+        await self._run(insert(log).values(row))
+
+    async def _check_unique(self, kind: Kind, resource: Resource) -> None:
+        """Asks before the index would refuse: nobody else can write now, and a refusal would end the transaction."""
+        table = kind.table
+        for unique in kind.unique:
+            taken = [table.c[column] == getattr(resource, column) for column in unique.columns]
+            found = await self._run(select(table.c.key).where(*taken, table.c.key != resource.key))
+            if found.first() is not None:
+                fields = {column: getattr(resource, column) for column in unique.columns}
+                raise AlreadyExists(unique.taken.format_map(fields))
+
+
+def _kind(kind: type[Any]) -> Kind:
+    return KINDS[kind.kind]
+
+
+def _ordered(kind: Kind, where: dict[str, str]) -> Select[Any]:
+    return (
+        select(kind.table.c.data)
+        .where(*(_equals(kind, column, value) for column, value in where.items()))
+        .order_by(*(kind.table.c[name] for name in kind.order))
+    )
+
+
+def _equals(kind: Kind, column: str, value: str) -> ColumnElement[bool]:
+    if column not in kind.columns:
+        raise ValueError(f"{kind.table.name} has no column {column}: it has {', '.join(kind.columns) or 'none'}")
+    return kind.table.c[column] == value

@@ -1,0 +1,65 @@
+"""The schema that migrations make, and databases that are refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from netvps.adapters.store import SqlStore, open_store
+from netvps.adapters.store.dialect import dialect_of
+from netvps.adapters.store.tables import metadata
+from netvps.domain.runner import Lease
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    Clock = Callable[[], datetime]
+
+
+async def run(url: str, *statements: str) -> None:
+    dialect = dialect_of(url)
+    dialect.prepare()
+    engine = dialect.writer()
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+    await engine.dispose()
+
+
+async def test_migrations_make_what_the_tables_say(store: SqlStore) -> None:
+    def differences(connection: Connection) -> object:
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    async with store._writer.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock) -> None:
+    async with open_store(url, clock) as store, store.write("me") as transaction:
+        lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
+    await run(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigError, match="newer than this program: it has schema 9999, known is 0001; nothing was"):
+        async with open_store(url, clock):
+            pass
+    await run(url, "UPDATE alembic_version SET version_num = '0001'")
+    async with open_store(url, clock) as store, store.read() as view:
+        assert await view.find(Lease) == [lease]
+
+
+async def test_another_programs_database_is_refused_and_left_alone(url: str, clock: Clock) -> None:
+    await run(url, "CREATE TABLE bookmarks (url text)")
+    with pytest.raises(ConfigError, match="is another program's; nothing was changed"):
+        async with open_store(url, clock):
+            pass
+    engine = dialect_of(url).writer()
+    async with engine.connect() as connection:
+        assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == ["bookmarks"]
+    await engine.dispose()

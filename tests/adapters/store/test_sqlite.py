@@ -1,0 +1,198 @@
+"""SQLite's files and SQLite's troubles."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from netvps.adapters.store import open_store, sqlite
+from netvps.domain.runner import Lease
+from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from netvps.adapters.store import SqlStore
+
+    Clock = Callable[[], datetime]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "state" / "store.db"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def place(path: Path, content: bytes) -> None:
+    """A file that anybody may read, in a directory that anybody may enter."""
+    path.parent.mkdir(parents=True, mode=0o755)
+    path.write_bytes(content)
+    path.chmod(0o644)
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def damage(path: Path) -> None:
+    """All but the first page."""
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\x5a" * (len(content) - 4096))
+
+
+async def put(store: SqlStore, number: int, size: int = 1) -> None:
+    async with store.write("me") as transaction:
+        await transaction.put(Lease(f"{number}", f"{number}" * size, 1))
+
+
+async def test_directory_and_files_are_for_their_owner_only(path: Path, clock: Clock) -> None:
+    async with open_store(f"sqlite:///{path}", clock) as store:
+        await put(store, 1)
+        assert {p.name: mode(p) for p in path.parent.iterdir()} == dict.fromkeys(
+            ("store.db", "store.db-wal", "store.db-shm"), 0o600
+        )
+    assert mode(path.parent) == 0o700
+    assert [p.name for p in path.parent.iterdir()] == ["store.db"]
+
+
+async def test_a_file_that_others_could_read_is_closed_but_not_its_directory(path: Path, clock: Clock) -> None:
+    place(path, b"")
+    async with open_store(f"sqlite:///{path}", clock):
+        assert (mode(path), mode(path.parent)) == (0o600, 0o755)  # the directory may be shared: /tmp is one
+
+
+async def test_settings_of_the_connections(path: Path, clock: Clock) -> None:
+    async with open_store(f"sqlite:///{path}", clock) as store:
+        for engine, expected in ((store._writer, 0), (store._reader, 1)):
+            async with engine.connect() as connection:
+                values = [
+                    (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+                    for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
+                ]
+            assert values == ["wal", 2, 1, 10_000, expected]
+
+
+async def test_readers_do_not_wait_for_a_writer(path: Path, clock: Clock) -> None:
+    async with (
+        open_store(f"sqlite:///{path}", clock) as store,
+        asyncio.timeout(5),
+        store.write("me") as transaction,
+    ):
+        await transaction.put(Lease("1", "1", 1))
+        async with store.read() as view:
+            assert await view.find(Lease) == []
+
+
+async def test_a_lock_of_another_program_is_unavailable(
+    path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
+    async with open_store(f"sqlite:///{path}", clock) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unavailable, match="another program has had it locked for 0 s; try again"):
+                await put(store, 1)
+            with pytest.raises(Unavailable, match="locked"):
+                async with open_store(f"sqlite:///{path}", clock):
+                    pass
+            other.execute("ROLLBACK")
+        await put(store, 1)
+
+
+async def test_a_full_disk_changes_nothing_and_passes(path: Path, clock: Clock) -> None:
+    async with open_store(f"sqlite:///{path}", clock) as store:
+        await put(store, 1)
+        await limit_pages(store, 30)
+        with pytest.raises(Exhausted, match="the disk is full, nothing was changed"):
+            await put(store, 2, size=1 << 20)
+        async with store.read() as view:
+            assert (len(await view.find(Lease)), view.revision) == (1, 1)
+        await limit_pages(store, 1 << 20)
+        await put(store, 2, size=1 << 20)
+
+
+async def limit_pages(store: SqlStore, count: int) -> None:
+    """SQLite says SQLITE_FULL at its own limit as it does at the disk's."""
+    async with store._writer.connect() as connection:
+        await connection.execute(text(f"PRAGMA max_page_count={count}"))
+
+
+async def test_a_damaged_file_is_data_loss(path: Path, clock: Clock) -> None:
+    async with open_store(f"sqlite:///{path}", clock) as store:
+        for number in range(100):
+            await put(store, number, size=100)
+    damage(path)
+    with pytest.raises(DataLoss, match=f"database {path}: it is damaged .*; stop the server and restore a backup"):
+        async with open_store(f"sqlite:///{path}", clock):
+            pass
+
+
+async def test_another_file_is_not_a_database(path: Path, clock: Clock) -> None:
+    diary = b"dear diary, " * 1000
+    place(path, diary)
+    with pytest.raises(ConfigError, match="not a database; give another path, or move it away"):
+        async with open_store(f"sqlite:///{path}", clock):
+            pass
+    assert content(path) == diary
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("/proc/netvps/store.db", "cannot make directory /proc/netvps"),
+        ("/proc/self/store.db", "cannot write in /proc/self"),
+        ("{tmp}/file/store.db", "cannot make directory {tmp}/file"),
+        ("{tmp}", "is not a file; give another path"),
+    ],
+)
+async def test_an_impossible_place_is_named(place: str, sentence: str, tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=sentence.format(tmp=tmp_path)):
+        async with open_store(f"sqlite:///{place.format(tmp=tmp_path)}", clock):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_READONLY_DBMOVED, ConfigError),
+        (sqlite3.SQLITE_CANTOPEN_ISDIR, ConfigError),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, Unavailable),
+        (sqlite3.SQLITE_IOERR_WRITE, Unavailable),
+        (sqlite3.SQLITE_CORRUPT_INDEX, DataLoss),
+        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, InternalError),
+    ],
+)
+def test_result_codes_go_by_their_class(code: int, kind: type[NetvpsError]) -> None:
+    error = sqlite3.OperationalError("what happened")
+    error.sqlite_errorcode = code
+    assert type(sqlite.Sqlite("/x")._explain(error)) is kind
+
+
+async def test_writing_where_only_reading_is_allowed_is_a_config_error(path: Path, clock: Clock) -> None:
+    async with open_store(f"sqlite:///{path}", clock) as store:
+        store._writer, writer = store._reader, store._writer
+        with pytest.raises(ConfigError, match="cannot be written"):
+            await put(store, 1)
+        store._writer = writer
+
+
+def test_no_space_for_the_directory_is_exhausted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(path), "mkdir", full)
+    with pytest.raises(Exhausted, match=r"cannot make directory .* \(No space left on device\); mend that"):
+        sqlite.Sqlite(str(path)).prepare()

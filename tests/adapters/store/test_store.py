@@ -1,0 +1,241 @@
+"""The log, its readers, and what is left after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.adapters.store import SqlStore, open_store
+from netvps.adapters.store import store as module
+from netvps.domain.access import Role, User
+from netvps.domain.runner import Lease
+from netvps.errors import TooOld, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+CRASHING_WRITER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from netvps.adapters.store import open_store
+from netvps.domain.runner import Lease
+
+async def main():
+    async with open_store(sys.argv[1], lambda: datetime.now(UTC)) as store:
+        for number in range(100_000):
+            async with store.write("crash") as transaction:
+                a = await transaction.put(Lease(f"{sys.argv[2]}-{number}-a", f"{sys.argv[2]}-{number}-a", number))
+                b = await transaction.put(Lease(f"{sys.argv[2]}-{number}-b", f"{sys.argv[2]}-{number}-b", number))
+            print(b.revision, flush=True)
+
+asyncio.run(main())
+"""
+FIRST_START = """
+import asyncio, sys
+from datetime import UTC, datetime
+from netvps.adapters.store import open_store
+
+async def main():
+    sys.stdin.readline()
+    async with open_store(sys.argv[1], lambda: datetime.now(UTC)) as store:
+        print(await store.cluster_id())
+
+asyncio.run(main())
+"""
+
+
+async def put_lease(store: SqlStore, number: int) -> int:
+    async with store.write("me") as transaction:
+        return (await transaction.put(Lease(f"lease-{number}", f"runner-{number}", 1))).revision
+
+
+async def test_the_log_says_what_who_and_when(store: SqlStore) -> None:
+    start = datetime(2026, 5, 4, 3, 2, 1, 123456, tzinfo=UTC)
+    async with store.write("alice") as transaction:
+        await transaction.put(User("bob", Role.USER, NOW))
+    async with store.write("runner/r1") as transaction:
+        await transaction.put(Lease("10.0.0.0/22", "r1", 1))
+    first, second = await store.changes(0, 10)
+    assert (first.resource.kind, first.actor, first.time) == ("user", "alice", start)
+    assert (second.resource.kind, second.actor, second.time) == ("lease", "runner/r1", start + timedelta(seconds=1))
+    assert second.time.tzinfo is UTC
+    assert await store.changes(1, 10) == [second]
+    assert await store.changes(0, 1) == [first]
+    assert await store.changes(2, 10) == []
+
+
+async def test_concurrent_writers_leave_a_log_in_order_without_gaps(store: SqlStore) -> None:
+    async def writer(number: int) -> None:
+        for turn in range(5):
+            async with store.write(f"w{number}") as transaction:
+                await transaction.put(Lease(f"{number}-{turn}-a", f"{number}-{turn}-a", turn))
+                await asyncio.sleep(0)
+                await transaction.put(Lease(f"{number}-{turn}-b", f"{number}-{turn}-b", turn))
+
+    async def reader() -> None:
+        while True:
+            async with store.read() as view:
+                leases = await view.find(Lease)
+                await asyncio.sleep(0)
+                assert await view.find(Lease) == leases  # the same, whatever was written in between
+                assert sorted(lease.revision for lease in leases) == list(range(1, view.revision + 1))
+                assert len(leases) % 2 == 0  # never half a transaction
+
+    async with asyncio.TaskGroup() as group:
+        readers = [group.create_task(reader()) for _ in range(3)]
+        async with asyncio.TaskGroup() as writers:
+            for number in range(20):
+                writers.create_task(writer(number))
+        for task in readers:
+            task.cancel()
+    log = await store.changes(0, 1000)
+    assert [change.revision for change in log] == list(range(1, 201))
+    assert all(a.actor == b.actor for a, b in zip(log[::2], log[1::2], strict=True))
+
+
+async def test_wait_returns_at_a_commit_and_loses_none(store: SqlStore) -> None:
+    seen: list[int] = []
+
+    async def follow() -> None:
+        after = 0
+        while after < 50:
+            await store.wait(after)
+            for change in await store.changes(after, 7):
+                seen.append(change.revision)
+                after = change.revision
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(follow())
+        for number in range(50):
+            await put_lease(store, number)
+    assert seen == list(range(1, 51))
+
+
+async def test_a_cancelled_waiter_harms_nobody(store: SqlStore) -> None:
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        doomed = group.create_task(store.wait(0))
+        other = group.create_task(store.wait(0))
+        await asyncio.sleep(0)
+        doomed.cancel()
+        await put_lease(store, 1)
+        await other
+    assert doomed.cancelled()
+    await asyncio.wait_for(store.wait(0), 1)  # what is past already is no wait
+
+
+async def test_wait_hears_of_another_process(store: SqlStore, url: str, clock: Callable[[], datetime]) -> None:
+    async with open_store(url, clock) as other:
+        await put_lease(other, 1)
+        await asyncio.wait_for(store.wait(0), 5)
+
+
+async def test_a_cancelled_writer_leaves_nothing_and_blocks_nobody(store: SqlStore) -> None:
+    inside = asyncio.Event()
+
+    async def slow() -> None:
+        async with store.write("slow") as transaction:
+            await transaction.put(Lease("10.0.0.0/22", "r1", 1))
+            inside.set()
+            await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(slow())
+        await inside.wait()
+        task.cancel()
+    assert await put_lease(store, 1) == 1
+
+
+async def test_writers_wait_for_their_turn_only_so_long(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    async with store.write("slow"):
+        with pytest.raises(Unavailable, match="other writers take too long; try again"):
+            await put_lease(store, 1)
+    assert await put_lease(store, 1) == 1
+
+
+async def test_compaction_keeps_the_last_entries_and_all_resources(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_COMPACT_AT_ONCE", 3)
+    for number in range(10):
+        await put_lease(store, number)
+    assert await store.compact(4) == 6
+    assert await store.compact(4) == 0
+    assert [change.revision for change in await store.changes(6, 100)] == [7, 8, 9, 10]
+    with pytest.raises(TooOld, match="after revision 5 is not in the log any more: list again, then watch"):
+        await store.changes(5, 100)
+    async with store.read() as view:
+        assert (view.revision, len(await view.find(Lease))) == (10, 10)
+    assert await store.compact(0) == 4
+    assert await store.changes(10, 100) == []
+    assert await put_lease(store, 11) == 11
+
+
+async def test_a_revision_that_never_was_is_too_old(store: SqlStore) -> None:
+    await put_lease(store, 1)
+    with pytest.raises(TooOld):
+        await store.changes(2, 10)  # seen before the database was restored from a backup
+
+
+async def test_everything_is_there_after_reopening(url: str, clock: Callable[[], datetime]) -> None:
+    async with open_store(url, clock) as store:
+        cluster = await store.cluster_id()
+        stored = await put_lease(store, 1)
+    async with open_store(url, clock) as store:
+        assert await store.cluster_id() == cluster
+        await asyncio.wait_for(store.wait(0), 5)
+        assert [change.revision for change in await store.changes(0, 10)] == [stored]
+
+
+async def test_a_killed_writer_loses_nothing_that_it_acknowledged(url: str, clock: Callable[[], datetime]) -> None:
+    acknowledged = 0
+    for life in range(3):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CRASHING_WRITER, url, str(life), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(60):
+                for _ in range(7 + 13 * life):
+                    acknowledged = int(await process.stdout.readline())
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        acknowledged = max([acknowledged, *map(int, (await process.stdout.read()).split())])
+    async with open_store(url, clock) as store:
+        log = await store.changes(0, 1_000_000)
+        async with store.read() as view:
+            leases = await view.find(Lease)
+            revision = view.revision
+    assert revision >= acknowledged > 0
+    assert [change.revision for change in log] == list(range(1, revision + 1))
+    assert revision % 2 == 0  # whole transactions only
+    assert sorted(leases, key=lambda lease: lease.revision) == [change.resource for change in log]
+
+
+async def test_two_processes_may_start_first(url: str) -> None:
+    async def start() -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-c", FIRST_START, url, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+
+    processes = [await start() for _ in range(2)]
+    answers = await asyncio.wait_for(asyncio.gather(*(p.communicate(b"go\n") for p in processes)), 60)
+    assert [p.returncode for p in processes] == [0, 0]
+    assert len({out for out, _ in answers}) == 1
+
+
+async def test_a_put_that_changes_nothing_is_logged_too(store: SqlStore) -> None:
+    async with store.write("me") as transaction:
+        lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
+    async with store.write("me") as transaction:
+        assert await transaction.put(lease) == replace(lease, revision=2)
+    assert len(await store.changes(0, 10)) == 2

@@ -1,0 +1,173 @@
+"""What a transaction changes, and what a reader finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from netvps.domain.access import Credential, Request, Role, SshKey, User
+from netvps.domain.runner import Lease, Runner, RunnerState
+from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.errors import AlreadyExists
+
+if TYPE_CHECKING:
+    from netvps.adapters.store import SqlStore
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+
+
+def session(uid: str, name: str, owner: str = "alice", **more: Any) -> Session:
+    return Session(uid, name, owner, SessionSpec(env={"A": "b"}), DesiredState.RUNNING, 1, NOW, NOW, **more)
+
+
+def runner(uid: str, name: str) -> Runner:
+    return Runner(uid, name, NOW, NOW)
+
+
+def key(uid: str, fingerprint: str, owner: str = "alice") -> SshKey:
+    return SshKey(uid, owner, f"ssh-ed25519 {uid}", fingerprint, "", NOW)
+
+
+EVERY_KIND: list[Any] = [
+    session("s1", "dev"),
+    runner("r1", "box"),
+    Lease("10.0.0.0/22", "r1", 1),
+    User("alice", Role.ADMIN, NOW),
+    key("k1", "SHA256:x"),
+    Credential("c1", "api", "alice", "0" * 64, NOW, None),
+    Request("alice/1", "0" * 64, "session", "s1", "dev.alice", NOW),
+]
+
+
+@pytest.mark.parametrize("resource", EVERY_KIND, ids=lambda resource: resource.kind)
+async def test_a_resource_is_put_replaced_and_deleted(store: SqlStore, resource: Any) -> None:
+    kind = type(resource)
+    async with store.write("me") as transaction:
+        first = await transaction.put(resource)
+    async with store.write("me") as transaction:
+        second = await transaction.put(first)
+    async with store.read() as view:
+        assert await view.get(kind, resource.key) == second
+        assert await view.find(kind) == [second]
+    async with store.write("me") as transaction:
+        await transaction.delete(second)
+        await transaction.delete(second)
+        assert await transaction.get(kind, resource.key) is None
+    log = await store.changes(0, 10)
+    assert [(c.revision, c.resource, c.deleted) for c in log] == [
+        (1, first, False),
+        (2, second, False),
+        (3, second, True),
+    ]
+    assert (first, second) == (replace(resource, revision=1), replace(resource, revision=2))
+
+
+async def test_each_change_of_a_transaction_has_its_own_revision(store: SqlStore) -> None:
+    async with store.write("me") as transaction:
+        assert transaction.revision == 0
+        stored = [await transaction.put(session(f"s{n}", f"n{n}")) for n in range(3)]
+        assert transaction.revision == 3
+        assert await transaction.find(Session) == stored  # its own changes are in view
+    async with store.read() as view:
+        assert view.revision == 3
+    assert [s.revision for s in stored] == [1, 2, 3]
+
+
+async def test_an_exception_undoes_everything(store: SqlStore) -> None:
+    async def fail() -> None:
+        async with store.write("me") as transaction:
+            await transaction.put(session("s1", "dev"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with store.read() as view:
+        assert (view.revision, await view.find(Session)) == (0, [])
+    assert await store.changes(0, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        (session("s1", "dev"), session("s2", "dev"), "session dev of user alice exists already: choose another name"),
+        (runner("r1", "box"), runner("r2", "box"), "runner name box is taken: give this one another name"),
+        (Lease("10.0.0.0/22", "r1", 1), Lease("10.0.4.0/22", "r1", 1), "runner r1 has a subnet already"),
+        (key("k1", "SHA256:x"), key("k2", "SHA256:x", "bob"), "key SHA256:x is registered already"),
+    ],
+)
+async def test_what_is_taken_is_named(store: SqlStore, first: Any, second: Any, sentence: str) -> None:
+    async with store.write("me") as transaction:
+        await transaction.put(first)
+    async with store.write("me") as transaction:
+        with pytest.raises(AlreadyExists, match=sentence) as caught:
+            await transaction.put(second)
+        await transaction.put(User("carol", Role.USER, NOW))  # the transaction goes on
+    assert "bob" not in str(caught.value)
+    async with store.read() as view:
+        assert (len(await view.find(type(first))), view.revision) == (1, 2)
+
+
+async def test_a_name_is_free_for_another_owner_and_after_a_rename_or_deletion(store: SqlStore) -> None:
+    async with store.write("me") as transaction:
+        one = await transaction.put(session("s1", "dev", "alice"))
+        await transaction.put(session("s2", "dev", "bob"))
+        await transaction.delete(one)
+        three = await transaction.put(session("s3", "dev", "alice"))
+        await transaction.put(replace(three, name="other"))
+        await transaction.put(session("s4", "dev", "alice"))
+        found = await transaction.find(Session, owner="alice")
+    assert [s.key for s in found] == ["s4", "s3"]
+
+
+async def test_find_goes_by_every_column(store: SqlStore) -> None:
+    async with store.write("me") as transaction:
+        for resource in EVERY_KIND:
+            await transaction.put(resource)
+        await transaction.put(session("s2", "web", "bob", runner="r1", state=SessionState.RUNNING))
+    async with store.read() as view:
+        assert [s.key for s in await view.find(Session, runner="r1", state="RUNNING", desired="RUNNING")] == ["s2"]
+        assert [s.key for s in await view.find(Session, owner="alice", name="dev", state="PENDING", runner="")] == [
+            "s1"
+        ]
+        assert [r.key for r in await view.find(Runner, name="box", state=RunnerState.OFFLINE)] == ["r1"]
+        assert [r.key for r in await view.find(Lease, runner="r1")] == ["10.0.0.0/22"]
+        assert [r.key for r in await view.find(User, role="ADMIN")] == ["alice"]
+        assert [r.key for r in await view.find(SshKey, fingerprint="SHA256:x", owner="alice")] == ["k1"]
+        assert [r.key for r in await view.find(Credential, purpose="api", subject="alice")] == ["c1"]
+        assert await view.find(Session, owner="' OR 1=1 --") == []
+        with pytest.raises(ValueError, match="user has no column colour: it has role"):
+            await view.find(User, colour="red")
+
+
+async def test_pages_follow_each_other_in_the_order_of_name_and_owner(store: SqlStore) -> None:
+    # "dev.x" as text comes after "dev-1.x", since '-' is less than '.': by columns it does not
+    names = [("dev", "bob"), ("dev", "al"), ("dev-1", "al"), ("d", "zoe"), ("dev0", "al"), ("1", "al"), ("dev", "al-2")]
+    async with store.write("me") as transaction:
+        for number, (name, owner) in enumerate(names):
+            await transaction.put(session(f"s{number}", name, owner))
+    seen: list[tuple[str, str]] = []
+    async with store.read() as view:
+        after = ""
+        while page := await view.page(Session, after, 2):
+            assert len(page) <= 2
+            seen += [(s.name, s.owner) for s in page]
+            after = str(page[-1].full_name)
+        assert seen == sorted(names)
+        assert [s.key for s in await view.page(Session, "dev.bear", 9, owner="al")] == ["s2", "s4"]  # nobody is there
+
+
+async def test_pages_of_other_kinds_go_by_their_natural_key(store: SqlStore) -> None:
+    async with store.write("me") as transaction:
+        for number, name in enumerate(["c", "a", "b-b", "b"]):
+            await transaction.put(runner(f"r{number}", name))
+            await transaction.put(User(name, Role.USER, NOW))
+            await transaction.put(key(f"k{number}", f"SHA256:{name}.x"))
+            await transaction.put(Lease(f"10.0.{number}.0/22", f"r{number}", 1))
+    async with store.read() as view:
+        assert [r.name for r in await view.page(Runner, "a", 2)] == ["b", "b-b"]
+        assert [u.name for u in await view.page(User, "a", 9)] == ["b", "b-b", "c"]
+        assert [k.uid for k in await view.page(SshKey, "SHA256:a.x", 1)] == ["k2"]
+        assert [r.cidr for r in await view.page(Lease, "10.0.2.0/22", 9)] == ["10.0.3.0/22"]
