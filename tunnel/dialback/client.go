@@ -1,0 +1,149 @@
+// Package dialback is the tunnel's client: one Control stream to the gateway, and for each connection that the gateway
+// asks for, one DialBack stream.
+package dialback
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"netvps/tunnel/activity"
+	"netvps/tunnel/api"
+	"netvps/tunnel/identity"
+	"netvps/tunnel/rundir"
+)
+
+const (
+	maxDials   = 256  // connecting
+	maxStreams = 2000 // connected
+	// stableAfter is how long a connection must have lasted for the next attempt to be a first one again. It also
+	// keeps an agent from running circles around a gateway that drains whoever comes.
+	stableAfter = 10 * time.Second
+
+	// Flow control is by credits; HTTP/2's own must not be what limits a stream.
+	streamWindow     = 2 << 20
+	connectionWindow = 16 << 20
+	writeBuffer      = 128 << 10
+)
+
+// ErrOtherSession says that the runtime folder has become another session's.
+var ErrOtherSession = errors.New("boot.json names another session")
+
+// Client keeps the agent connected.
+type Client struct {
+	Dir        rundir.Dir
+	SessionUID string
+	Version    string
+	HostKey    string                 // public, OpenSSH form
+	ServeSSH   func(net.Conn)         // serves one connection to its end
+	Apply      func(*api.AgentConfig) // puts a config in force
+	Activity   *activity.Tracker
+	Log        *slog.Logger
+	// ActivityEvery is how often the gateway hears of activity, if there is news.
+	ActivityEvery time.Duration
+
+	dials   slots
+	streams slots
+}
+
+// slots bounds how many of something there are.
+type slots chan struct{}
+
+func (s slots) take() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s slots) free() { <-s }
+
+// Run connects, for ever, until the context ends or the folder is another session's.
+func (c *Client) Run(ctx context.Context) error {
+	c.dials, c.streams = make(slots, maxDials), make(slots, maxStreams)
+	var pause pauses
+	for ctx.Err() == nil {
+		start := time.Now()
+		err := c.connect(ctx)
+		if errors.Is(err, ErrOtherSession) {
+			return err
+		}
+		stable := time.Since(start) >= stableAfter
+		if stable {
+			pause = pauses{}
+		}
+		if err == nil && stable { // drained: at once
+			continue
+		}
+		c.Log.Info("tunnel is down", "error", reasonDown(err))
+		pause.wait(ctx)
+	}
+	return nil
+}
+
+func reasonDown(err error) string {
+	switch {
+	case err == nil:
+		return "drained"
+	case errors.Is(err, fs.ErrNotExist):
+		return "no boot.json yet"
+	default:
+		return err.Error()
+	}
+}
+
+// connect runs one connection until it ends, or the gateway drains it (nil). Its streams may live on after that.
+func (c *Client) connect(ctx context.Context) error {
+	boot, err := c.Dir.Boot()
+	if err != nil {
+		return err
+	}
+	if boot.SessionUID != c.SessionUID {
+		return fmt.Errorf("%w: %s", ErrOtherSession, boot.SessionUID)
+	}
+	own, err := identity.Obtain(ctx, c.Dir, boot)
+	if err != nil {
+		return err
+	}
+	conn, err := c.dial(boot, own)
+	if err != nil {
+		return err
+	}
+	link := &link{client: c, conn: conn, boot: boot, out: make(chan *api.ControlRequest, maxDials)}
+	err = link.run(ctx, own.RenewAt())
+	go link.retire()
+	return err
+}
+
+func (c *Client) dial(boot rundir.Boot, own *identity.Identity) (*grpc.ClientConn, error) {
+	roots, err := identity.Roots(boot)
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient("passthrough:///"+boot.ServerName,
+		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
+			RootCAs: roots, ServerName: boot.ServerName, MinVersion: tls.VersionTLS12,
+			Certificates: []tls.Certificate{own.Certificate},
+		})),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return c.Dir.Dial(ctx, rundir.TunnelSocket)
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: longWait}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: 20 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connectionWindow),
+		grpc.WithWriteBufferSize(writeBuffer),
+	)
+}

@@ -1,0 +1,100 @@
+package dialback
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+
+	"netvps/tunnel/api"
+	"netvps/tunnel/forward"
+)
+
+// local is what the agent's SSH server appears to be reached at through the tunnel.
+var local = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 22}
+
+// open takes up a DialRequest: first the target, then the DialBack stream, so that a gateway which sees the stream
+// knows that the target answers. ctx outlives control: streams live on when Control ends.
+func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
+	if !l.client.dials.take() {
+		l.refuse(control, request, "too many connections are being opened")
+		return
+	}
+	if !l.client.streams.take() {
+		l.client.dials.free()
+		l.refuse(control, request, "too many connections are open")
+		return
+	}
+	l.streams.Go(func() {
+		defer l.client.streams.free()
+		conn, target, err := l.connect(ctx, request)
+		l.client.dials.free()
+		if err != nil {
+			l.refuse(control, request, forward.Reason(err))
+			return
+		}
+		if target == nil {
+			l.client.ServeSSH(conn)
+		} else {
+			forward.Pipe(conn, target, l.client.Activity.Touch)
+		}
+		conn.Wait()
+	})
+}
+
+// connect returns the stream and what to join it with: nil stands for the SSH server.
+func (l *link) connect(ctx context.Context, request *api.DialRequest) (*Conn, forward.Duplex, error) {
+	target, err := dialTarget(ctx, request.GetTarget())
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := api.NewTunnelServiceClient(l.conn).DialBack(ctx)
+	if err == nil {
+		err = stream.Send(&api.DialBackRequest{Frame: &api.DialBackRequest_Open{Open: request.GetDialId()}})
+	}
+	if err != nil {
+		cancel()
+		if target != nil {
+			_ = target.Close()
+		}
+		return nil, nil, err
+	}
+	return newConn(stream, cancel, local, origin(request.GetOrigin())), target, nil
+}
+
+func dialTarget(ctx context.Context, target *api.DialTarget) (forward.Duplex, error) {
+	switch kind := target.GetTarget().(type) {
+	case *api.DialTarget_Ssh:
+		return nil, nil
+	case *api.DialTarget_Tcp:
+		return forward.Dial(ctx, "tcp", kind.Tcp)
+	case *api.DialTarget_Unix:
+		return forward.Dial(ctx, "unix", kind.Unix)
+	default:
+		return nil, errors.New("this agent does not know that kind of target")
+	}
+}
+
+func (l *link) refuse(ctx context.Context, request *api.DialRequest, reason string) {
+	l.client.Log.Info("dial failed", "origin", request.GetOrigin(), "reason", reason)
+	l.say(ctx, &api.ControlRequest{Message: &api.ControlRequest_DialFailure{
+		DialFailure: &api.DialFailure{DialId: request.GetDialId(), Reason: reason}}})
+}
+
+// someone is the address of a connection whose origin is no IP address and port.
+type someone string
+
+func (s someone) Network() string { return "tunnel" }
+func (s someone) String() string  { return string(s) }
+
+// origin parses "alice@192.0.2.7:50312". With an address in it, certificates bound to a source address work.
+func origin(text string) net.Addr {
+	address := text[strings.LastIndexByte(text, '@')+1:]
+	parsed, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return someone(text)
+	}
+	return net.TCPAddrFromAddrPort(parsed)
+}

@@ -1,0 +1,125 @@
+package dialback
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"netvps/tunnel/api"
+	"netvps/tunnel/identity"
+	"netvps/tunnel/rundir"
+)
+
+const renewRetry = 10 * time.Minute
+
+// link is one connection to a gateway.
+type link struct {
+	client  *Client
+	conn    *grpc.ClientConn
+	boot    rundir.Boot
+	out     chan *api.ControlRequest // to be sent on Control, by one goroutine
+	streams sync.WaitGroup           // DialBack streams
+}
+
+// run serves Control until it ends (the error says why) or the gateway drains (nil).
+func (l *link) run(ctx context.Context, renewAt time.Time) error {
+	control, cancel := context.WithCancel(ctx)
+	stream, err := api.NewTunnelServiceClient(l.conn).Control(control)
+	if err != nil {
+		cancel()
+		return err
+	}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer cancel()
+	tasks.Go(func() { l.speak(control, stream.Send) })
+	tasks.Go(func() { l.renew(control, renewAt) })
+	for {
+		message, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		switch kind := message.GetMessage().(type) {
+		case *api.ControlResponse_Config:
+			l.configure(control, kind.Config)
+		case *api.ControlResponse_Dial:
+			l.open(ctx, control, kind.Dial)
+		case *api.ControlResponse_Drain:
+			return nil
+		}
+	}
+}
+
+// retire closes the connection once its last stream has ended.
+func (l *link) retire() {
+	l.streams.Wait()
+	_ = l.conn.Close()
+}
+
+// speak sends what the agent has to say, Hello first.
+func (l *link) speak(ctx context.Context, send func(*api.ControlRequest) error) {
+	ticker := time.NewTicker(l.client.ActivityEvery)
+	defer ticker.Stop()
+	var said *api.Activity
+	message := l.hello()
+	for message == nil || send(message) == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case message = <-l.out:
+		case <-ticker.C:
+			message = nil
+			if now := l.client.Activity.Snapshot(); !proto.Equal(now, said) {
+				said = now
+				message = &api.ControlRequest{Message: &api.ControlRequest_Activity{Activity: now}}
+			}
+		}
+	}
+}
+
+func (l *link) hello() *api.ControlRequest {
+	return &api.ControlRequest{Message: &api.ControlRequest_Hello{Hello: &api.AgentHello{
+		SessionUid: l.boot.SessionUID, Epoch: l.boot.Epoch, Version: l.client.Version, HostKey: l.client.HostKey,
+	}}}
+}
+
+// say queues a message; one that cannot be sent before Control ends is of no use to anyone.
+func (l *link) say(ctx context.Context, message *api.ControlRequest) {
+	select {
+	case l.out <- message:
+	case <-ctx.Done():
+	}
+}
+
+func (l *link) configure(ctx context.Context, config *api.AgentConfig) {
+	l.client.Apply(config)
+	if err := l.client.Dir.SaveConfig(config); err != nil {
+		l.client.Log.Warn("config not kept", "error", err)
+	}
+	l.client.Log.Info("config applied", "generation", config.GetGeneration(), "keys", len(config.GetAuthorizedKeys()))
+	l.say(ctx, &api.ControlRequest{Message: &api.ControlRequest_ConfigApplied{ConfigApplied: config.GetGeneration()}})
+}
+
+// renew gets the next certificate in time; the next connection uses it.
+func (l *link) renew(ctx context.Context, at time.Time) {
+	for {
+		timer := time.NewTimer(time.Until(at))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		renewed, err := identity.Renew(ctx, l.client.Dir, l.boot, l.conn)
+		if err != nil {
+			l.client.Log.Warn("certificate not renewed", "error", err)
+			at = time.Now().Add(renewRetry)
+			continue
+		}
+		l.client.Log.Info("certificate renewed", "until", renewed.Leaf.NotAfter)
+		at = renewed.RenewAt()
+	}
+}

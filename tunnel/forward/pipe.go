@@ -1,0 +1,71 @@
+// Package forward carries connections between two ends, and opens the ends that SSH clients ask for.
+package forward
+
+import (
+	"io"
+	"net"
+	"sync"
+)
+
+// bufferSize suits both SSH (32 KiB packets) and the tunnel (frames of up to 256 KiB).
+const bufferSize = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// Duplex is a connection that can end its own direction and still be read.
+type Duplex interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// resetter is a connection that can tell its peer why it broke.
+type resetter interface{ Reset(reason string) }
+
+// Pipe carries bytes both ways until both directions have ended, then closes both ends. The end of one direction
+// leaves the other alone; an error ends both. touch is called for each piece carried.
+func Pipe(a, b Duplex, touch func()) {
+	var both sync.WaitGroup
+	both.Go(func() { oneWay(a, b, touch) })
+	both.Go(func() { oneWay(b, a, touch) })
+	both.Wait()
+	_ = a.Close()
+	_ = b.Close()
+}
+
+func oneWay(dst, src Duplex, touch func()) {
+	if err := Copy(dst, src, touch); err != nil {
+		abort(dst, err)
+		abort(src, err)
+		return
+	}
+	_ = dst.CloseWrite()
+}
+
+// Copy carries bytes until src ends. It goes around ReadFrom and WriteTo of the ends, whose buffers are smaller.
+func Copy(dst io.Writer, src io.Reader, touch func()) error {
+	buffer := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buffer)
+	_, err := io.CopyBuffer(touchingWriter{dst, touch}, struct{ io.Reader }{src}, buffer[:])
+	return err
+}
+
+type touchingWriter struct {
+	io.Writer
+	touch func()
+}
+
+func (w touchingWriter) Write(p []byte) (int, error) {
+	w.touch()
+	return w.Writer.Write(p)
+}
+
+// abort closes an end so that its peer can tell a break from an end.
+func abort(end Duplex, cause error) {
+	switch conn := end.(type) {
+	case resetter:
+		conn.Reset(cause.Error())
+	case *net.TCPConn:
+		_ = conn.SetLinger(0)
+	}
+	_ = end.Close()
+}

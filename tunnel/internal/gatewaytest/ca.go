@@ -1,0 +1,102 @@
+package gatewaytest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net/url"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// ServerName is what the gateway's certificate is for.
+const ServerName = "control.netvps.internal"
+
+// CA signs for a gateway and for agents.
+type CA struct {
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+	life atomic.Int64 // of the certificates it issues to agents, ns
+}
+
+// NewCA makes a CA.
+func NewCA(t testing.TB) *CA {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	template := certificate("test CA", time.Hour)
+	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	check(t, err)
+	cert, err := x509.ParseCertificate(der)
+	check(t, err)
+	ca := &CA{key: key, cert: cert}
+	ca.SetLife(time.Hour)
+	return ca
+}
+
+// SetLife sets how long the next certificates for agents are valid; all are valid since a minute ago.
+func (ca *CA) SetLife(life time.Duration) { ca.life.Store(int64(life)) }
+
+// PEM is the CA's certificate.
+func (ca *CA) PEM() string { return encode("CERTIFICATE", ca.cert.Raw) }
+
+// Sign issues a client certificate for the key of a CSR.
+func (ca *CA) Sign(csrPEM, uri string) (string, error) {
+	block, _ := pem.Decode([]byte(csrPEM))
+	if block == nil {
+		return "", errors.New("csr is not PEM")
+	}
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return "", err
+	}
+	name, err := url.Parse(uri)
+	if err != nil {
+		return "", err
+	}
+	template := certificate("agent", time.Duration(ca.life.Load()))
+	template.URIs, template.ExtKeyUsage = []*url.URL{name}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, csr.PublicKey, ca.key)
+	return encode("CERTIFICATE", der), err
+}
+
+func (ca *CA) server(t testing.TB, clients tls.ClientAuthType) *tls.Config {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	template := certificate("gateway", time.Hour)
+	template.DNSNames, template.ExtKeyUsage = []string{ServerName}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+	check(t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	return &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		ClientAuth:   clients, ClientCAs: roots, MinVersion: tls.VersionTLS12,
+	}
+}
+
+func certificate(name string, life time.Duration) *x509.Certificate {
+	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
+	return &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(life),
+	}
+}
+
+func encode(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

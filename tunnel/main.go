@@ -1,0 +1,70 @@
+// Command agent is what runs in every session: process 1, SSH server and tunnel client, in one static program.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"netvps/tunnel/pid1"
+	"netvps/tunnel/sftp"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+const usage = `usage:
+  agent init [flags] [-- COMMAND ARG…]   process 1 of a session: reap, keep the agent and COMMAND running
+  agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
+  agent sftp-server                      serve files on standard input and output (serve starts it)
+  agent version`
+
+// places are the flags of init and serve.
+type places struct {
+	runDir, stateDir, listen string
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "agent:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("no command\n%s", usage)
+	}
+	switch args[0] {
+	case "init":
+		where, command := parse(args)
+		first := &pid1.Init{Agent: where.argv("serve"), Command: command, Log: logger()}
+		return first.Run()
+	case "serve":
+		where, _ := parse(args)
+		return serve(where, logger())
+	case "sftp-server":
+		return sftp.Serve()
+	case "version":
+		fmt.Println(version)
+		return nil
+	default:
+		return fmt.Errorf("unknown command %q\n%s", args[0], usage)
+	}
+}
+
+func parse(args []string) (where places, command []string) {
+	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
+	flags.StringVar(&where.runDir, "run-dir", "/.netvps/run", "runtime `folder`, shared with the runner")
+	flags.StringVar(&where.stateDir, "state-dir", "/.netvps/state", "`folder` of the host key, in the container's own file system")
+	flags.StringVar(&where.listen, "listen", ":22", "`address` of the SSH server; empty for none")
+	_ = flags.Parse(args[1:]) // ExitOnError
+	return where, flags.Args()
+}
+
+func (p places) argv(command string) []string {
+	return []string{os.Args[0], command, "-run-dir", p.runDir, "-state-dir", p.stateDir, "-listen", p.listen}
+}
+
+func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stdout, nil)) }

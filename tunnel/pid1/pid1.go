@@ -1,0 +1,151 @@
+// Package pid1 is the session's first process. It reaps, passes signals on, keeps the agent running, and ends the
+// container in order.
+//
+// It does nothing else, and that is the design: the SSH server and the tunnel are a child of it. So there is one
+// process that waits for any child, and another that waits for its own by os/exec, and neither can steal a status from
+// the other; and whatever may befall the child (a bug, the OOM killer, a user's "kill -9 -1"), the session lives on and
+// the agent comes back.
+package pid1
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const (
+	restartMin = 100 * time.Millisecond
+	restartMax = 5 * time.Second
+	// commandGrace is how long the image's command has the stop to itself, before all others are told too.
+	commandGrace = 5 * time.Second
+	// poll finds the end of processes that are not our children (docker exec).
+	poll = 20 * time.Millisecond
+)
+
+// ErrNotFirst guards kill(-1): anywhere but in a PID namespace of its own, it would end the machine.
+var ErrNotFirst = errors.New("init must be process 1 of a container")
+
+// Init is what the first process looks after.
+type Init struct {
+	Agent   []string // argv of the agent proper, started again whenever it ends
+	Command []string // argv of the image's own command; may be empty
+	Log     *slog.Logger
+
+	agent, command child
+	delay          time.Duration
+	restart        <-chan time.Time
+	stopping       bool
+	told           bool // all processes were told to end
+	hurry          <-chan time.Time
+}
+
+// Run returns when the container is to end: after a stop, with no process left.
+func (i *Init) Run() error {
+	if os.Getpid() != 1 {
+		return ErrNotFirst
+	}
+	furnish()
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, forwarded...)
+	ended := make(chan os.Signal, 1) // one is enough: each time, all that ended are reaped
+	signal.Notify(ended, syscall.SIGCHLD)
+	i.startCommand()
+	i.startAgent()
+	ticker := time.NewTicker(poll)
+	ticker.Stop()
+	for {
+		select {
+		case received := <-signals:
+			i.receive(received.(syscall.Signal))
+		case <-ended:
+		case <-i.restart:
+			i.startAgent()
+		case <-i.hurry:
+			i.tellAll()
+		case <-ticker.C:
+		}
+		i.reap()
+		if i.stopping && !i.command.alive() && !i.told {
+			i.tellAll()
+		}
+		if i.told {
+			if alone() {
+				return nil
+			}
+			ticker.Reset(poll)
+		}
+	}
+}
+
+// receive handles a signal sent to the container: it is for the image's command if there is one.
+func (i *Init) receive(received syscall.Signal) {
+	i.Log.Info("signal received", "signal", received.String())
+	if i.command.alive() {
+		_ = syscall.Kill(i.command.pid, received)
+	}
+	stop := received == syscall.SIGTERM || !i.command.alive() && endsAnIdleContainer(received)
+	if stop && !i.stopping {
+		i.stopping = true
+		i.hurry = time.After(commandGrace)
+	}
+}
+
+func (i *Init) startCommand() {
+	if len(i.Command) == 0 {
+		return
+	}
+	path, err := exec.LookPath(i.Command[0])
+	if err == nil {
+		err = i.command.start(path, i.Command)
+	}
+	if err != nil { // the VPS is of use without it
+		i.Log.Error("the image's command cannot be run", "command", i.Command[0], "error", err)
+	}
+}
+
+func (i *Init) startAgent() {
+	i.restart = nil
+	if i.stopping || i.agent.alive() {
+		return
+	}
+	if err := i.agent.start("/proc/self/exe", i.Agent); err != nil {
+		i.Log.Error("the agent cannot be run", "error", err)
+		i.agentEnded()
+	}
+}
+
+// agentEnded has the agent started again, after longer and longer if it keeps ending at once.
+func (i *Init) agentEnded() {
+	if time.Since(i.agent.started) > restartMax {
+		i.delay = 0
+	}
+	i.delay = min(max(2*i.delay, restartMin), restartMax)
+	i.restart = time.After(i.delay)
+}
+
+// reap takes the status of every child that has ended, ours or orphaned.
+func (i *Init) reap() {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err != nil || pid <= 0:
+			return
+		case pid == i.agent.pid:
+			i.agent.pid = 0
+			if !i.stopping {
+				i.Log.Error("the agent ended", "status", describe(status))
+				i.agentEnded()
+			}
+		case pid == i.command.pid:
+			i.command.pid = 0
+			i.Log.Info("the image's command ended", "status", describe(status))
+		}
+	}
+}

@@ -1,0 +1,112 @@
+// Package rundir is the session's runtime folder: what the runner leaves there, and what the agent keeps there.
+package rundir
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"google.golang.org/protobuf/proto"
+
+	"netvps/tunnel/api"
+)
+
+// Names within the folder.
+const (
+	BootFile     = "boot.json"
+	BootSocket   = "boot.sock"
+	TunnelSocket = "tunnel.sock"
+	IdentityFile = "identity.pem"
+	ConfigFile   = "config.pb"
+)
+
+// Dir is the path of a runtime folder.
+type Dir string
+
+// Boot is what the runner tells the agent: who it is, and how to prove it once.
+type Boot struct {
+	SessionUID    string `json:"session_uid"`
+	Epoch         int64  `json:"epoch"`
+	CACertificate string `json:"ca_certificate"`
+	ServerName    string `json:"server_name"`
+	BootToken     string `json:"boot_token"`
+}
+
+// sessionUID keeps a uid usable as part of a file name and of a certificate's principal.
+var sessionUID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
+
+// Path returns the full path of a name in the folder.
+func (d Dir) Path(name string) string { return filepath.Join(string(d), name) }
+
+// Boot reads boot.json. The error is fs.ErrNotExist until the runner has written it.
+func (d Dir) Boot() (Boot, error) {
+	var boot Boot
+	data, err := os.ReadFile(d.Path(BootFile))
+	if err != nil {
+		return boot, err
+	}
+	if err := json.Unmarshal(data, &boot); err != nil {
+		return boot, fmt.Errorf("%s: %w", d.Path(BootFile), err)
+	}
+	if !sessionUID.MatchString(boot.SessionUID) {
+		return boot, fmt.Errorf("%s: bad session_uid %q", d.Path(BootFile), boot.SessionUID)
+	}
+	if boot.CACertificate == "" || boot.ServerName == "" {
+		return boot, fmt.Errorf("%s: ca_certificate and server_name must be set", d.Path(BootFile))
+	}
+	return boot, nil
+}
+
+// Dial connects to one of the runner's sockets. The path is resolved each time: a runner that starts again makes new ones.
+func (d Dir) Dial(ctx context.Context, socket string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "unix", d.Path(socket))
+}
+
+// Config reads the last config saved; nil if there is none.
+func (d Dir) Config() (*api.AgentConfig, error) {
+	data, err := os.ReadFile(d.Path(ConfigFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	config := &api.AgentConfig{}
+	if err := proto.Unmarshal(data, config); err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Path(ConfigFile), err)
+	}
+	return config, nil
+}
+
+// SaveConfig keeps the config for the agent's next start.
+func (d Dir) SaveConfig(config *api.AgentConfig) error {
+	data, err := proto.Marshal(config)
+	if err != nil {
+		return err
+	}
+	return WriteFile(d.Path(ConfigFile), data)
+}
+
+// WriteFile replaces a file as a whole, readable by the owner only: a reader sees the old content or the new.
+func WriteFile(path string, data []byte) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // CreateTemp makes it 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}

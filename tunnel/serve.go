@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"netvps/tunnel/activity"
+	"netvps/tunnel/api"
+	"netvps/tunnel/dialback"
+	"netvps/tunnel/passwd"
+	"netvps/tunnel/rundir"
+	"netvps/tunnel/sshd"
+)
+
+const (
+	// bootPoll is how often to look for a boot file that is not there yet.
+	bootPoll = 200 * time.Millisecond
+	// activityEvery is the most often that the gateway wants to hear of activity.
+	activityEvery = 10 * time.Second
+)
+
+// serve runs the agent proper until SIGTERM, or until the folder is another session's: init then starts it anew.
+func serve(where places, log *slog.Logger) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	dir := rundir.Dir(where.runDir)
+	boot, err := awaitBoot(ctx, dir, log)
+	if err != nil {
+		return err
+	}
+	server, err := newServer(boot, where, log)
+	if err != nil {
+		return err
+	}
+	config, err := dir.Config()
+	if err != nil {
+		log.Warn("kept config not read", "error", err)
+	}
+	if config == nil {
+		config = &api.AgentConfig{} // nobody logs in
+	}
+	server.Apply(config)
+	if where.listen != "" {
+		listen(server, where.listen, log)
+	}
+	client := &dialback.Client{
+		Dir: dir, SessionUID: boot.SessionUID, Version: version, HostKey: publicKey(server.HostKey),
+		ServeSSH: server.ServeConn, Apply: server.Apply, Activity: server.Activity, Log: log,
+		ActivityEvery: activityEvery,
+	}
+	log.Info("agent started", "version", version, "session", boot.SessionUID, "epoch", boot.Epoch)
+	return client.Run(ctx)
+}
+
+func newServer(boot rundir.Boot, where places, log *slog.Logger) (*sshd.Server, error) {
+	hostKey, err := sshd.HostKey(boot.SessionUID, where.stateDir, where.runDir)
+	if err != nil {
+		return nil, err
+	}
+	return &sshd.Server{
+		SessionUID: boot.SessionUID, HostKey: hostKey, Users: passwd.Database{Root: "/"},
+		Activity: &activity.Tracker{}, Sftp: []string{"/proc/self/exe", "sftp-server"}, Log: log,
+	}, nil
+}
+
+func publicKey(signer ssh.Signer) string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+}
+
+// awaitBoot waits for the runner to write the boot file.
+func awaitBoot(ctx context.Context, dir rundir.Dir, log *slog.Logger) (rundir.Boot, error) {
+	ticker := time.NewTicker(bootPoll)
+	defer ticker.Stop()
+	said := ""
+	for {
+		boot, err := dir.Boot()
+		if err == nil {
+			return boot, nil
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("waiting for %s", dir.Path(rundir.BootFile))
+		}
+		if err.Error() != said {
+			said = err.Error()
+			log.Info("not started yet", "reason", said)
+		}
+		select {
+		case <-ctx.Done():
+			return boot, ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// listen serves SSH on the session's own address too; where that is taken, by the image's own server perhaps, the
+// tunnel is enough.
+func listen(server *sshd.Server, address string, log *slog.Logger) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		log.Warn("no SSH on the session's own address", "error", err)
+		return
+	}
+	go func() { log.Warn("no SSH on the session's own address any more", "error", server.Serve(listener)) }()
+}

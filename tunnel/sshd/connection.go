@@ -1,0 +1,67 @@
+package sshd
+
+import (
+	"log/slog"
+
+	"golang.org/x/crypto/ssh"
+
+	"netvps/tunnel/forward"
+	"netvps/tunnel/passwd"
+)
+
+// connection is one SSH connection that has logged in.
+type connection struct {
+	server   *Server
+	ssh      *ssh.ServerConn
+	account  passwd.Account
+	login    login
+	forwards *forward.Forwards
+	log      *slog.Logger
+}
+
+func newConnection(s *Server, conn *ssh.ServerConn, account passwd.Account, by login, log *slog.Logger) *connection {
+	return &connection{
+		server: s, ssh: conn, account: account, login: by, log: log,
+		forwards: &forward.Forwards{Conn: conn, Account: account, Activity: s.Activity, Log: log},
+	}
+}
+
+// serve returns when the connection has ended. Commands that nobody watches any more may run on.
+func (c *connection) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	defer c.forwards.Close()
+	go c.answer(requests)
+	slots := make(chan struct{}, maxChannels)
+	for request := range channels {
+		select {
+		case slots <- struct{}{}:
+			go func() {
+				defer func() { <-slots }()
+				c.open(request)
+			}()
+		default:
+			_ = request.Reject(ssh.ResourceShortage, "too many channels")
+		}
+	}
+}
+
+func (c *connection) open(request ssh.NewChannel) {
+	switch request.ChannelType() {
+	case "session":
+		c.session(request)
+	case "direct-tcpip":
+		c.forwards.DirectTCPIP(request)
+	case "direct-streamlocal@openssh.com":
+		c.forwards.DirectStreamLocal(request)
+	default:
+		_ = request.Reject(ssh.UnknownChannelType, "unknown channel type")
+	}
+}
+
+// answer takes the connection's global requests.
+func (c *connection) answer(requests <-chan *ssh.Request) {
+	for request := range requests {
+		if !c.forwards.Request(request) && request.WantReply {
+			_ = request.Reply(request.Type == "keepalive@openssh.com", nil)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package sshd
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/crypto/ssh"
+
+	"netvps/tunnel/api"
+)
+
+// policy is an AgentConfig, parsed: who may log in, and how the host shows itself. It never changes once made.
+type policy struct {
+	keys     map[string]bool // by wire form
+	cas      map[string]bool // by wire form
+	hostCert *ssh.Certificate
+}
+
+// newPolicy leaves out what it cannot use, and logs that: one bad key must not shut out the others.
+func newPolicy(config *api.AgentConfig, log *slog.Logger) *policy {
+	p := &policy{
+		keys: parseKeys(config.GetAuthorizedKeys(), "authorized key", log),
+		cas:  parseKeys(config.GetUserCaKeys(), "user CA key", log),
+	}
+	if text := config.GetHostCertificate(); text != "" {
+		cert, err := parseHostCertificate(text)
+		if err != nil {
+			log.Warn("host certificate left out", "error", err)
+		}
+		p.hostCert = cert
+	}
+	return p
+}
+
+func parseKeys(lines []string, what string, log *slog.Logger) map[string]bool {
+	keys := make(map[string]bool, len(lines))
+	for i, line := range lines {
+		key, _, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err == nil && len(options) > 0 {
+			// An option restricts the key; to take the key without it would give more than was meant.
+			err = fmt.Errorf("options are not supported: %q", options)
+		}
+		if err != nil {
+			log.Warn(what+" left out", "index", i, "error", err)
+			continue
+		}
+		keys[string(key.Marshal())] = true
+	}
+	return keys
+}
+
+func parseHostCertificate(text string) (*ssh.Certificate, error) {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	cert, ok := key.(*ssh.Certificate)
+	if !ok || cert.CertType != ssh.HostCert {
+		return nil, errors.New("not a host certificate")
+	}
+	return cert, nil
+}
+
+// credential is what a connection logged in with; it must stay in force as long as the connection lasts.
+type credential struct {
+	key string // wire form of the authorized key, or of the CA that signed the certificate
+	ca  bool
+}
+
+func (p *policy) holds(c credential) bool {
+	if c.ca {
+		return p.cas[c.key]
+	}
+	return p.keys[c.key]
+}

@@ -1,0 +1,96 @@
+package sshd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"netvps/tunnel/passwd"
+)
+
+// Exit codes of shells for what could not be run.
+const (
+	exitCannotRun = 126
+	exitNotFound  = 127
+)
+
+// program finds what to run: path and argv.
+type program func() (path string, argv []string, err error)
+
+func (s *session) loginShell() (string, []string, error) {
+	shell, err := s.account.LoginShell()
+	if s.terminal != nil && err == nil {
+		s.greet()
+	}
+	return shell.Path, []string{"-" + shell.Name}, err
+}
+
+func (s *session) shellCommand(line string) program {
+	return func() (string, []string, error) {
+		shell, err := s.account.LoginShell()
+		return shell.Path, []string{shell.Name, "-c", line}, err
+	}
+}
+
+func (s *session) sftpServer() (string, []string, error) {
+	return s.server.Sftp[0], s.server.Sftp, nil
+}
+
+// run runs a program to its end and tells the client: output first, then how it ended, EOF, close.
+func (s *session) run(find program) {
+	path, argv, err := find()
+	var ended exit
+	switch {
+	case err != nil:
+		ended = s.fail(exitNotFound, err)
+	case s.terminal != nil:
+		defer s.server.Activity.Terminal()()
+		ended = s.runOnTerminal(path, argv)
+	default:
+		ended = s.runOnPipes(path, argv)
+	}
+	ended.tell(s.channel)
+	_ = s.channel.CloseWrite()
+	_ = s.channel.Close()
+}
+
+// fail says in the session itself why nothing runs: clients show no reason for a refused request.
+func (s *session) fail(code uint32, err error) exit {
+	s.log.Info("cannot run", "error", err)
+	_, _ = fmt.Fprintf(s.channel.Stderr(), "netvps: %v\r\n", err)
+	return exit{code: code}
+}
+
+func (s *session) notStarted(path string, err error) exit {
+	code := uint32(exitCannotRun)
+	if errors.Is(err, fs.ErrNotExist) {
+		code = exitNotFound
+	}
+	return s.fail(code, fmt.Errorf("cannot run %s: %w", path, err))
+}
+
+// launch starts a program as the account, in its home if it may go there.
+func (s *session) launch(path string, argv []string, stdin, stdout, stderr *os.File) (*exec.Cmd, error) {
+	attributes := &syscall.SysProcAttr{Setsid: true, Setctty: s.terminal != nil, Credential: s.account.Credential()}
+	dir := s.account.WorkingDir()
+	for {
+		cmd := &exec.Cmd{
+			Path: path, Args: argv, Env: s.environment(), Dir: dir,
+			Stdin: stdin, Stdout: stdout, Stderr: stderr, SysProcAttr: attributes,
+		}
+		err := cmd.Start()
+		switch {
+		case errors.Is(err, syscall.EACCES) && dir != "/":
+			dir = "/" // a home that its owner may not enter
+		case errors.Is(err, syscall.EPERM) && attributes.Credential != nil && s.account.IsSelf():
+			attributes.Credential = nil // no need to change, and not the capability to
+		case errors.Is(err, syscall.EPERM) && attributes.Credential != nil:
+			return nil, passwd.ErrMayNotChangeUser
+		default:
+			return cmd, err
+		}
+	}
+}

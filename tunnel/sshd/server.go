@@ -1,0 +1,157 @@
+// Package sshd is the session's SSH server: shells, commands, sftp and forwards, on golang.org/x/crypto/ssh.
+package sshd
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"netvps/tunnel/activity"
+	"netvps/tunnel/api"
+	"netvps/tunnel/passwd"
+)
+
+const (
+	loginTime     = 30 * time.Second // to log in
+	maxLogins     = 64               // logging in at a time, on the session's own address
+	maxChannels   = 256              // a connection
+	maxAuthTries  = 6
+	acceptPause   = 100 * time.Millisecond
+	serverVersion = "SSH-2.0-netvps"
+)
+
+// ciphers puts AES-GCM first: hardware does it, and no other keeps up with a fast link.
+var ciphers = []string{
+	ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305,
+	ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR,
+}
+
+// Server serves SSH connections, wherever they come from.
+type Server struct {
+	SessionUID string
+	HostKey    ssh.Signer
+	Users      passwd.Database
+	Activity   *activity.Tracker
+	Sftp       []string // argv of the program that serves sftp on its standard input and output
+	Log        *slog.Logger
+
+	policy atomic.Pointer[policy]
+	mu     sync.Mutex
+	conns  map[*connection]struct{}
+}
+
+// Apply puts a config in force. Connections whose key or CA is not in it any more are closed.
+func (s *Server) Apply(config *api.AgentConfig) {
+	next := newPolicy(config, s.Log)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policy.Store(next)
+	for conn := range s.conns {
+		if !next.holds(conn.login.credential) {
+			conn.log.Info("closed: its key has been removed")
+			_ = conn.ssh.Close()
+		}
+	}
+}
+
+// Serve accepts connections until the listener is closed.
+func (s *Server) Serve(listener net.Listener) error {
+	logins := make(chan struct{}, maxLogins)
+	for {
+		logins <- struct{}{}
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if err != nil {
+			<-logins
+			time.Sleep(acceptPause)
+			continue
+		}
+		go s.serve(conn, func() { <-logins })
+	}
+}
+
+// ServeConn serves one connection to its end.
+func (s *Server) ServeConn(conn net.Conn) { s.serve(conn, func() {}) }
+
+// serve calls loggedIn once the connection is past authentication, or has failed to get there.
+func (s *Server) serve(raw net.Conn, loggedIn func()) {
+	log := s.Log.With("from", raw.RemoteAddr().String())
+	timer := time.AfterFunc(loginTime, func() { _ = raw.Close() })
+	conn, channels, requests, err := ssh.NewServerConn(raw, s.config(log))
+	timer.Stop()
+	loggedIn()
+	if err != nil {
+		_ = raw.Close()
+		log.Info("login refused", "error", err)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	c, err := s.admit(conn, log)
+	if err != nil {
+		log.Info("login refused", "error", err)
+		return
+	}
+	c.serve(channels, requests)
+	s.forget(c)
+}
+
+// config is made anew for each connection: the host certificate comes and goes.
+func (s *Server) config(log *slog.Logger) *ssh.ServerConfig {
+	config := &ssh.ServerConfig{
+		Config:            ssh.Config{Ciphers: ciphers},
+		MaxAuthTries:      maxAuthTries,
+		PublicKeyCallback: s.authenticate,
+		ServerVersion:     serverVersion,
+	}
+	config.AddHostKey(s.HostKey)
+	cert := s.policy.Load().hostCert
+	if cert == nil || uint64(time.Now().Unix()) >= cert.ValidBefore { // clients refuse an expired one, and the key with it
+		return config
+	}
+	signer, err := ssh.NewCertSigner(cert, s.HostKey)
+	if err != nil {
+		log.Warn("host certificate is not for this host key", "error", err)
+		return config
+	}
+	config.AddHostKey(signer)
+	return config
+}
+
+// admit registers a connection that has logged in. It asks the policy again: the key may have been removed since.
+func (s *Server) admit(conn *ssh.ServerConn, log *slog.Logger) (*connection, error) {
+	account, err := s.Users.Lookup(conn.User())
+	if err != nil {
+		return nil, err
+	}
+	found, ok := conn.Permissions.ExtraData[loginKey{}].(login)
+	if !ok {
+		return nil, fmt.Errorf("authenticated as %q by nothing", conn.User())
+	}
+	c := newConnection(s, conn, account, found, log.With("user", account.Name))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.policy.Load().holds(found.credential) {
+		return nil, errNotAuthorized
+	}
+	if s.conns == nil {
+		s.conns = map[*connection]struct{}{}
+	}
+	s.conns[c] = struct{}{}
+	c.log.Info("logged in", "by", found.by)
+	return c, nil
+}
+
+func (s *Server) forget(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	c.log.Info("logged out")
+}

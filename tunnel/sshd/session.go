@@ -1,0 +1,128 @@
+package sshd
+
+import (
+	"os"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// session is one channel of type "session" (RFC 4254, 6): at most one terminal and one program.
+type session struct {
+	*connection
+	channel ssh.Channel
+	sent    []string // environment that the client sent, "NAME=value"
+
+	terminal *terminal // nil: none
+	agent    *agentSocket
+	started  bool
+
+	mu      sync.Mutex
+	process *process   // nil until it runs
+	pipes   []*os.File // our ends, to close when the client is gone
+	gone    bool
+}
+
+func (c *connection) session(request ssh.NewChannel) {
+	channel, requests, err := request.Accept()
+	if err != nil {
+		return
+	}
+	defer c.server.Activity.Channel()()
+	s := &session{connection: c, channel: channel}
+	defer s.close()
+	for request := range requests {
+		ok, run := s.handle(request)
+		if request.WantReply {
+			_ = request.Reply(ok, nil)
+		}
+		if run != nil { // after the reply: a client must not see output before it
+			go s.run(run)
+		}
+	}
+}
+
+// handle takes one request, and returns the answer and what to run after it. What is unknown is refused, no more.
+func (s *session) handle(request *ssh.Request) (ok bool, run program) {
+	switch request.Type {
+	case "pty-req":
+		return s.openTerminal(request.Payload), nil
+	case "window-change":
+		return s.resize(request.Payload), nil
+	case "env":
+		return s.setEnv(request.Payload), nil
+	case "auth-agent-req@openssh.com":
+		return s.forwardAgent(), nil
+	case "shell":
+		return s.start(s.loginShell)
+	case "exec":
+		var command struct{ Line string }
+		if ssh.Unmarshal(request.Payload, &command) != nil {
+			return false, nil
+		}
+		return s.start(s.shellCommand(command.Line))
+	case "subsystem":
+		var subsystem struct{ Name string }
+		if ssh.Unmarshal(request.Payload, &subsystem) != nil || subsystem.Name != "sftp" {
+			return false, nil
+		}
+		return s.start(s.sftpServer)
+	case "signal":
+		return s.signal(request.Payload), nil
+	case "break":
+		return s.sendBreak(), nil
+	default:
+		return false, nil
+	}
+}
+
+func (s *session) start(run program) (bool, program) {
+	if s.started {
+		return false, nil
+	}
+	s.started = true
+	return true, run
+}
+
+func (s *session) signal(payload []byte) bool {
+	var request struct{ Name string }
+	if ssh.Unmarshal(payload, &request) != nil {
+		return false
+	}
+	s.mu.Lock()
+	process := s.process
+	s.mu.Unlock()
+	return process != nil && process.signal(request.Name)
+}
+
+// keep remembers the pipes of a program; false if the client is gone already, the pipes closed.
+func (s *session) keep(p *process, pipes ...*os.File) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.process, s.pipes = p, pipes
+	if s.gone {
+		closeAll(pipes)
+	}
+	return !s.gone
+}
+
+// close ends what the client left: a program on a terminal gets SIGHUP, one on pipes SIGPIPE when it writes.
+func (s *session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	closeAll(s.pipes)
+	if s.terminal != nil {
+		s.terminal.close()
+	}
+	if s.agent != nil {
+		s.agent.close()
+	}
+	_ = s.channel.Close()
+}
+
+func closeAll(files []*os.File) {
+	for _, file := range files {
+		_ = file.Close()
+	}
+}

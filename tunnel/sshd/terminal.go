@@ -1,0 +1,151 @@
+package sshd
+
+import (
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+
+	"netvps/tunnel/forward"
+)
+
+// What a terminal still holds when its program has ended is read until nothing comes for drainIdle; what a program in
+// the background writes is not waited for.
+const (
+	drainIdle  = 100 * time.Millisecond
+	drainBytes = 1 << 20
+)
+
+// terminal is a pseudo-terminal with the program's side still open.
+type terminal struct {
+	master *os.File
+	slave  *os.File
+	term   string // TERM
+	ended  atomic.Bool
+}
+
+// openTerminal answers "pty-req" (RFC 4254, 6.2).
+func (s *session) openTerminal(payload []byte) bool {
+	var request struct {
+		Term                         string
+		Columns, Rows, Width, Height uint32
+		Modes                        string
+	}
+	if s.terminal != nil || s.started || ssh.Unmarshal(payload, &request) != nil {
+		return false
+	}
+	master, slave, err := pty.Open()
+	if err != nil {
+		s.log.Warn("no terminal", "error", err)
+		return false
+	}
+	t := &terminal{master: pollable(master), slave: slave, term: request.Term}
+	_ = t.resize(request.Columns, request.Rows, request.Width, request.Height)
+	if err := setModes(slave, []byte(request.Modes)); err != nil {
+		s.log.Info("terminal modes left as they are", "error", err)
+	}
+	if err := slave.Chown(int(s.account.UID), int(s.account.GID)); err != nil {
+		s.log.Warn("terminal not given to its user", "error", err)
+	}
+	s.mu.Lock()
+	s.terminal = t
+	s.mu.Unlock()
+	return true
+}
+
+// pollable opens the file anew in non-blocking mode, so that a read can have a deadline and a close ends it: creack/pty
+// leaves it blocking.
+func pollable(blocking *os.File) *os.File {
+	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return blocking
+	}
+	_ = unix.SetNonblock(fd, true)
+	_ = blocking.Close()
+	return os.NewFile(uintptr(fd), blocking.Name())
+}
+
+// resize answers "window-change".
+func (s *session) resize(payload []byte) bool {
+	var size struct{ Columns, Rows, Width, Height uint32 }
+	return s.terminal != nil && ssh.Unmarshal(payload, &size) == nil &&
+		s.terminal.resize(size.Columns, size.Rows, size.Width, size.Height) == nil
+}
+
+func (t *terminal) resize(columns, rows, width, height uint32) error {
+	size := &unix.Winsize{Col: uint16(columns), Row: uint16(rows), Xpixel: uint16(width), Ypixel: uint16(height)}
+	return t.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) })
+}
+
+// sendBreak answers "break" (RFC 4335).
+func (s *session) sendBreak() bool {
+	return s.terminal != nil &&
+		s.terminal.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 0) }) == nil
+}
+
+// control does not use Fd(), which would make the file blocking again.
+func (t *terminal) control(act func(fd int) error) error {
+	raw, err := t.master.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var actErr error
+	err = raw.Control(func(fd uintptr) { actErr = act(int(fd)) })
+	if err != nil {
+		return err
+	}
+	return actErr
+}
+
+func (t *terminal) close() {
+	_ = t.master.Close()
+	_ = t.slave.Close()
+}
+
+// runOnTerminal ends when the program has ended, whoever else still has the terminal open.
+func (s *session) runOnTerminal(path string, argv []string) exit {
+	t := s.terminal
+	cmd, err := s.launch(path, argv, t.slave, t.slave, t.slave)
+	_ = t.slave.Close()
+	if err != nil {
+		return s.notStarted(path, err)
+	}
+	process := &process{cmd: cmd}
+	s.keep(process)
+	// The client's EOF is not passed on: closing the master would hang up the program (OpenSSH does the same).
+	go func() { _ = forward.Copy(t.master, s.channel, s.server.Activity.Touch) }()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_ = forward.Copy(s.channel, &drain{terminal: t, left: drainBytes}, s.server.Activity.Touch)
+	}()
+	ended := process.wait()
+	t.ended.Store(true)
+	_ = t.master.SetReadDeadline(time.Now().Add(drainIdle))
+	<-drained
+	return ended
+}
+
+// drain reads the terminal; once the program has ended, only what is there.
+type drain struct {
+	*terminal
+	left int
+}
+
+func (d *drain) Read(p []byte) (int, error) {
+	if d.ended.Load() {
+		if d.left <= 0 {
+			return 0, syscall.EIO
+		}
+		_ = d.master.SetReadDeadline(time.Now().Add(drainIdle))
+	}
+	n, err := d.master.Read(p)
+	if d.ended.Load() {
+		d.left -= n
+	}
+	return n, err
+}

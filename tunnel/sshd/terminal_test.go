@@ -1,0 +1,89 @@
+package sshd_test
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+func TestTerminalHasItsSizeAndEndsWithItsProgram(t *testing.T) {
+	r := newRig(t)
+	session := r.session()
+	r.check(session.RequestPty("xterm-256color", 33, 101, ssh.TerminalModes{ssh.ECHO: 0, ssh.VERASE: 8}))
+	// The background process keeps the terminal open: the session ends nevertheless.
+	out, err := session.CombinedOutput(`stty size; stty -a; tty; echo $TERM; (trap "" HUP; sleep 30) & exit 3`)
+	if exit, ok := err.(*ssh.ExitError); !ok || exit.ExitStatus() != 3 {
+		t.Fatalf("got %v, %q", err, out)
+	}
+	for _, want := range []string{"33 101\r\n", "-echo ", "erase = ^H", "/dev/pts/", "xterm-256color"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in %q", want, out)
+		}
+	}
+}
+
+func TestOpenSSHGetsATerminal(t *testing.T) {
+	r := newRig(t)
+	got := r.run(r.ssh("-tt", to(t), "test -t 0 && test -t 1 && echo yes; exit 7"))
+	if got.code != 7 || got.stdout != "yes\r\n" {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestAllOutputOfATerminalArrives(t *testing.T) {
+	r := newRig(t)
+	for range 5 {
+		got := r.run(r.ssh("-tt", to(t), "seq 1 20000"))
+		if lines := strings.Count(got.stdout, "\r\n"); lines != 20000 || !strings.HasSuffix(got.stdout, "\r\n20000\r\n") {
+			t.Fatalf("%d lines, code %d", lines, got.code)
+		}
+	}
+}
+
+func TestWindowChangeReachesTheProgram(t *testing.T) {
+	r := newRig(t)
+	session := r.session()
+	r.check(session.RequestPty("vt100", 24, 80, nil))
+	stdout, err := session.StdoutPipe()
+	r.check(err)
+	r.check(session.Start(`trap "stty size; exit" WINCH; echo ready; while :; do sleep 0.05; done`))
+	_, err = io.ReadFull(stdout, make([]byte, len("ready\r\n")))
+	r.check(err)
+	r.check(session.WindowChange(50, 120))
+	if out, _ := io.ReadAll(stdout); !bytes.Contains(out, []byte("50 120")) {
+		t.Fatalf("got %q", out)
+	}
+}
+
+func TestProgramOnATerminalIsHungUpWhenTheClientVanishes(t *testing.T) {
+	r := newRig(t)
+	marker := t.TempDir() + "/hup"
+	client := r.dial()
+	session, err := client.NewSession()
+	r.check(err)
+	r.check(session.RequestPty("vt100", 24, 80, nil))
+	stdout, err := session.StdoutPipe()
+	r.check(err)
+	r.check(session.Start(`trap "touch ` + marker + `; exit" HUP; echo ready; while :; do sleep 0.05; done`))
+	_, err = io.ReadFull(stdout, make([]byte, len("ready\r\n")))
+	r.check(err)
+	if snapshot := r.activity.Snapshot(); snapshot.GetChannels() != 1 || snapshot.GetTerminals() != 1 {
+		t.Fatalf("activity: %v", snapshot)
+	}
+	_ = client.Close()
+	r.waitFor("the hangup", func() bool { return exists(marker) })
+	r.waitFor("the end of activity", func() bool { return r.activity.Snapshot().GetTerminals() == 0 })
+}
+
+func TestShellIsALoginShell(t *testing.T) {
+	r := newRig(t)
+	cmd := r.ssh("-T", to(t))
+	cmd.Stdin = strings.NewReader("echo $0\nexit 5\n")
+	got := r.run(cmd)
+	if got.code != 5 || !strings.Contains(got.stdout, "-") {
+		t.Fatalf("got %+v", got)
+	}
+}
