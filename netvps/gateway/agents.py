@@ -1,0 +1,117 @@
+"""The agents that are connected: what each is to be told, and the dials that wait for an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING
+
+from netvps.domain.tunnel import AgentConfig, DialFailure, DialRequest, DialTarget, Drain, ToAgent
+from netvps.errors import Exhausted, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from netvps.domain.tunnel import AgentHello
+    from netvps.gateway.dial_stream import DialStream
+
+DIAL_TIMEOUT = 10.0
+"""Seconds that an agent has for opening the stream of a dial."""
+MAX_PENDING = 256
+MAX_STREAMS = 2000
+
+
+class ControlEnded(Unavailable):
+    """The agent's control stream ended before it answered a dial: the next one may."""
+
+
+class Agent:
+    """One control stream of an agent. What it is to be told is bounded: the newest config, and 256 dials."""
+
+    def __init__(self, hello: AgentHello) -> None:
+        self.hello = hello
+        self.streams: set[DialStream] = set()
+        self._dials: dict[str, asyncio.Future[DialStream]] = {}
+        self._requests: deque[DialRequest] = deque()
+        self._config: AgentConfig | None = None
+        self._drain = False
+        self._ended = False
+        self._error: BaseException | None = None
+        self._wake = asyncio.Event()
+
+    def configure(self, config: AgentConfig) -> None:
+        """Replaces a config that was not sent yet."""
+        self._config = config
+        self._wake.set()
+
+    def drain(self) -> None:
+        """Asks the agent to connect anew, elsewhere or later."""
+        self._drain = True
+        self._wake.set()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Ends the control stream, with an error if there is one; streams that are open live on."""
+        if self._ended:
+            return
+        self._ended, self._error = True, error
+        for future in self._dials.values():
+            if not future.done():
+                future.set_exception(ControlEnded("the session's agent went away: try again"))
+        self._wake.set()
+
+    async def messages(self) -> AsyncGenerator[ToAgent, None]:
+        """What to tell the agent, until `end`."""
+        while True:
+            self._wake.clear()
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return
+            if self._config is not None:
+                config, self._config = self._config, None
+                yield config
+            elif self._requests:
+                yield self._requests.popleft()
+            elif self._drain:
+                self._drain = False
+                yield Drain()
+            else:
+                await self._wake.wait()
+
+    async def dial(self, target: DialTarget, origin: str) -> DialStream:
+        """A new connection. Raises Exhausted, Unavailable, or ControlEnded, after which another agent may be there."""
+        if len(self._dials) >= MAX_PENDING or len(self._dials) + len(self.streams) >= MAX_STREAMS:
+            raise Exhausted("the session has too many connections: close some")
+        request = DialRequest(secrets.token_urlsafe(16), target, origin)
+        future: asyncio.Future[DialStream] = asyncio.get_running_loop().create_future()
+        self._dials[request.dial_id] = future
+        self._requests.append(request)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                return await future
+        except TimeoutError:
+            raise Unavailable(f"the session did not answer within {DIAL_TIMEOUT:.0f} s: try again") from None
+        except asyncio.CancelledError:
+            if not future.cancelled() and future.exception() is None:
+                future.result().abort()  # it came at the same moment, and nobody wants it any more
+            raise
+        finally:
+            del self._dials[request.dial_id]
+            if request in self._requests:
+                self._requests.remove(request)
+
+    def answer(self, dial_id: str, stream: DialStream) -> bool:
+        """Hands the stream to whoever dialled; False if nobody waits for it (any more)."""
+        future = self._dials.get(dial_id)
+        if future is None or future.done():
+            return False
+        future.set_result(stream)
+        return True
+
+    def fail(self, failure: DialFailure) -> None:
+        """Tells whoever dialled that it came to nothing."""
+        future = self._dials.get(failure.dial_id)
+        if future is not None and not future.done():
+            future.set_exception(Unavailable(f"the session could not connect: {failure.reason}"))

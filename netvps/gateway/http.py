@@ -1,0 +1,75 @@
+"""The gateway's HTTP side: whether the program is alive, and whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING, Self
+
+import structlog
+from aiohttp import web
+
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+log = structlog.get_logger()
+
+CHECK_TIMEOUT = 2.0
+
+
+class HttpGateway:
+    """Serves /healthz (200 while the loop turns) and /readyz (503 naming the checks that do not hold).
+
+    An async context manager; `checks` are asked anew for each request, within 2 s.
+    """
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[bool]]], *, host: str, port: int) -> None:
+        self._checks = checks
+        self._host, self._port = host, port
+        application = web.Application()
+        application.router.add_get("/healthz", self._alive)
+        application.router.add_get("/readyz", self._ready)
+        self._runner = web.AppRunner(application, access_log=None)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def __aenter__(self) -> Self:
+        """Listens. Raises ConfigError naming the address if that cannot be had."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            why = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
+            raise ConfigError(
+                f"the HTTP gateway cannot listen on {self._host}:{self._port}: {why}; choose another"
+            ) from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _alive(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        holds = await asyncio.gather(*(_check(name, check) for name, check in self._checks.items()))
+        failed = [name for name, held in zip(self._checks, holds, strict=True) if not held]
+        if failed:
+            return web.Response(status=503, text=f"not ready: {', '.join(failed)}\n")
+        return web.Response(text="ready\n")
+
+
+async def _check(name: str, check: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            return await check()
+    except Exception as error:  # noqa: BLE001 — whatever is wrong with it, it is not ready
+        log.warning("readiness check failed", check=name, error=str(error))
+        return False

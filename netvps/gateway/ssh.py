@@ -1,0 +1,242 @@
+"""The SSH gateway: listens, lets people in, and joins each of them with the agent of their session."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from typing import TYPE_CHECKING, Self, cast
+
+import asyncssh
+import structlog
+from asyncssh import SSHServerConnectionOptions
+from asyncssh.constants import DISC_BY_APPLICATION, DISC_CONNECTION_LOST
+
+from netvps.domain.tunnel import SshTarget
+from netvps.errors import ConfigError, NetvpsError, NotFound, NotPermitted
+from netvps.gateway.ssh_algorithms import encryption_algorithms, kex_algorithms
+from netvps.gateway.ssh_pipe import AgentLeg, ClientLeg
+from netvps.gateway.ssh_visit import Visit, shown_name
+from netvps.tasks import Tasks
+
+if TYPE_CHECKING:
+    from netvps.gateway.ports import Doorman
+    from netvps.gateway.ssh_upstream import Upstream
+    from netvps.gateway.tunnels import Tunnels
+    from netvps.services.logins import Grant
+
+log = structlog.get_logger()
+
+LOGIN_TIMEOUT = 30.0
+MAX_UNAUTHENTICATED = 200
+MAX_PER_USER = 50
+_BACKLOG = 512
+_REVOKED = "your access to this session ended"
+
+
+class SshGateway:
+    """An async context manager that listens while it lasts; `host_key` is an OpenSSH private key, PEM."""
+
+    def __init__(
+        self,
+        doorman: Doorman,
+        tunnels: Tunnels,
+        upstream: Upstream,
+        *,
+        host: str,
+        port: int,
+        host_key: str,
+        rekey_bytes: int = 1 << 30,
+    ) -> None:
+        self.doorman = doorman
+        self._tunnels = tunnels
+        self._upstream = upstream
+        self._host, self._port = host, port
+        self._host_key = asyncssh.import_private_key(host_key)
+        self._rekey_bytes = rekey_bytes
+        self._tasks = Tasks()
+        self._knocking: set[Visit] = set()
+        self._visits: set[Visit] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._stopping = False
+        tunnels.on_config(self._review)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def __aenter__(self) -> Self:
+        """Listens. Raises ConfigError naming the address if that cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._options = await SSHServerConnectionOptions.construct(
+            server_factory=self._new_visit,
+            config=None,
+            server_host_keys=[self._host_key],
+            server_version="netvps",
+            kex_algs=kex_algorithms(),
+            encryption_algs=encryption_algorithms(),
+            compression_algs=None,  # what it unpacks to has no bound
+            gss_host=None,
+            x509_trusted_certs=None,
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            login_timeout=LOGIN_TIMEOUT,
+            keepalive_interval=0,  # TCP's own is enough, and its replies are not in the client's way
+            rekey_bytes=self._rekey_bytes,
+        )
+        try:
+            self._server = await loop.create_server(self._protocol, self._host, self._port, backlog=_BACKLOG)
+        except OSError as error:
+            raise ConfigError(_cannot_listen(self._host, self._port, error)) from error
+        await self._tasks.__aenter__()
+        log.info("ssh gateway listens", address=self._host, port=self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(0)
+
+    async def stop(self, grace: float) -> None:
+        """Accepts nobody any more, waits at most `grace` seconds for those who are in, then ends them with a reason."""
+        self._stopping = True
+        self._server.close()
+        await self._wait_empty(grace)
+        for visit in [*self._visits, *self._knocking]:
+            self._end(visit, "the gateway is restarting: connect again in a moment")
+        await self._wait_empty(2.0 if self._visits or self._knocking else 0)
+        for visit in [*self._visits, *self._knocking]:
+            visit.leg.abort()
+        await self._tasks.__aexit__()
+
+    # What visits ask for
+
+    def admit(self, visit: Visit) -> str:
+        """Why a visit is not welcome now; '' if it is."""
+        if self._stopping:
+            return "the gateway is restarting: connect again in a moment"
+        user = _granted(visit).user
+        if sum(_granted(other).user == user for other in self._visits) >= MAX_PER_USER:
+            return f"{user} has {MAX_PER_USER} connections already: close some"
+        return ""
+
+    def begin(self, visit: Visit) -> None:
+        """Joins a visitor who was let in with the session's agent."""
+        self._knocking.discard(visit)
+        self._visits.add(visit)
+        visit.serving = self._tasks.start(self._serve(visit), name=f"ssh from {visit.origin}")
+
+    def gone(self, visit: Visit) -> None:
+        """A visitor's connection has ended."""
+        self._knocking.discard(visit)
+        self._visits.discard(visit)
+        if visit.serving is not None and visit.agent_leg is None:
+            visit.serving.cancel()  # what it was to reach is of no use any more
+        if not self._visits and not self._knocking:
+            self._empty.set()
+
+    # Its own business
+
+    def _protocol(self) -> asyncio.Protocol:
+        if self._stopping or len(self._knocking) >= MAX_UNAUTHENTICATED:
+            return _Full()
+        return ClientLeg(asyncio.get_running_loop(), self._options)
+
+    def _new_visit(self) -> Visit:
+        visit = Visit(self)
+        self._knocking.add(visit)
+        self._empty.clear()
+        return visit
+
+    async def _serve(self, visit: Visit) -> None:
+        grant = _granted(visit)
+        name = shown_name(grant.session, grant.user)
+        try:
+            visit.agent_leg = await self._reach(visit)
+            visit.leg.join(visit.agent_leg)
+            why = await self._until_end(visit, visit.agent_leg)
+            self._end(visit, f"session {name} went away: {why}")
+        except NetvpsError as error:
+            self._end(visit, f"session {name} cannot be reached: {error}")
+        finally:
+            self._end(visit, "the gateway ended it")
+
+    async def _reach(self, visit: Visit) -> AgentLeg:
+        """Raises NetvpsError. Asks again whether the visitor may: the key may have gone while it was being checked."""
+        await self._recheck(visit)
+        grant = _granted(visit)
+        opening = self._tunnels.open(grant.session.uid, SshTarget(), f"{grant.user}@{visit.origin}")
+        return await self._upstream.login(await opening, grant, AgentLeg)
+
+    async def _until_end(self, visit: Visit, agent_leg: AgentLeg) -> str:
+        """Waits for either end, and ends the agent's. Returns what the agent ended with, if it was the first."""
+        gone = [
+            self._tasks.start(visit.leg.wait_closed(), name=f"client {visit.origin}"),
+            self._tasks.start(agent_leg.wait_closed(), name=f"agent for {visit.origin}"),
+        ]
+        try:
+            await asyncio.wait(gone, return_when=asyncio.FIRST_COMPLETED)
+            agent_leg.end(DISC_BY_APPLICATION, "the client left")
+            await gone[1]
+            return str(agent_leg.lost or "it closed the connection")
+        finally:
+            agent_leg.abort()
+            for task in gone:
+                task.cancel()
+
+    def _end(self, visit: Visit, reason: str) -> None:
+        visit.ending = visit.ending or reason
+        visit.leg.end(DISC_CONNECTION_LOST, reason)
+
+    # Revocation
+
+    def _review(self, session_uid: str) -> None:
+        """Keys of a session changed, perhaps: those who are in must still be allowed to."""
+        for visit in list(self._visits):
+            if _granted(visit).session.uid == session_uid and not self._stopping:
+                self._tasks.start(self._review_one(visit), name=f"review of {visit.origin}")
+
+    async def _review_one(self, visit: Visit) -> None:
+        try:
+            await self._recheck(visit)
+        except (NotFound, NotPermitted):
+            self._end(visit, _REVOKED)
+        except NetvpsError as error:
+            log.warning("access cannot be reviewed", origin=visit.origin, error=str(error))
+
+    async def _recheck(self, visit: Visit) -> None:
+        if visit.login is None:
+            raise NotPermitted(_REVOKED)
+        grant = await self.doorman.authorize(visit.login, visit.fingerprint)
+        if grant.session.uid != _granted(visit).session.uid or grant.user != _granted(visit).user:
+            raise NotPermitted(_REVOKED)
+
+    async def _wait_empty(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+
+
+class _Full(asyncio.Protocol):
+    """What those get who come when too many are knocking; sshd says it in the same words."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        log.warning("ssh refused", reason="too many unauthenticated connections")
+        client = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
+        client.write(b"Exceeded MaxStartups\r\n")
+        client.close()
+
+
+def _granted(visit: Visit) -> Grant:
+    if visit.grant is None:
+        raise RuntimeError("a visitor is in without having been let in")
+    return visit.grant
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    what = f"the SSH gateway cannot listen on {host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{what}: the port is taken; stop what uses it (ss -ltnp), or choose another port"
+    return f"{what}: {error.strerror or error}"

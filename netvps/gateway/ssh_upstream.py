@@ -1,0 +1,89 @@
+"""The gateway's own logins to agents: a key made for the occasion, a certificate for it, and the agent's checked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import asyncssh
+from asyncssh import SSHClientConnection, SSHClientConnectionOptions
+
+from netvps.errors import NotPermitted, Unavailable
+from netvps.gateway.ssh_algorithms import encryption_algorithms, kex_algorithms
+
+if TYPE_CHECKING:
+    from netvps.gateway.dial_stream import DialStream
+    from netvps.gateway.ports import Certifier
+    from netvps.services.logins import Grant
+
+LOGIN_TIMEOUT = 15.0
+
+Connection = TypeVar("Connection", bound=SSHClientConnection)
+
+
+class Upstream:
+    """Logs in to agents, whose host certificates it checks against the host CA (OpenSSH form)."""
+
+    def __init__(self, certifier: Certifier, host_ca: str, *, rekey_bytes: int = 1 << 30) -> None:
+        self._certifier = certifier
+        self._host_ca = asyncssh.import_public_key(host_ca)
+        self._rekey_bytes = rekey_bytes
+
+    async def login(self, stream: DialStream, grant: Grant, kind: type[Connection]) -> Connection:
+        """A connection of that class over the stream, logged in.
+
+        Raises NotPermitted if there is no such Unix user, Unavailable for the rest; the stream is closed then.
+        """
+        try:
+            async with asyncio.timeout(LOGIN_TIMEOUT):
+                return await self._login(stream, grant, kind)
+        except TimeoutError:
+            raise Unavailable(f"the session's SSH server did not answer within {LOGIN_TIMEOUT:.0f} s") from None
+        except asyncssh.PermissionDenied:
+            raise NotPermitted(
+                f"it lets nobody in as {grant.unix_user}: see whether its /etc/passwd has such a user"
+            ) from None
+        except (asyncssh.Error, OSError) as error:
+            raise Unavailable(f"the session's SSH server did not let the gateway in: {error}") from error
+
+    async def _login(self, stream: DialStream, grant: Grant, kind: type[Connection]) -> Connection:
+        connection: Connection | None = None
+        done = False
+        try:
+            options = await self._options(grant)
+            connection = kind(asyncio.get_running_loop(), options, wait="auth")
+            stream.start(connection)
+            assert options.waiter is not None  # noqa: S101 — set in _options
+            await options.waiter
+            done = True
+            return connection
+        finally:
+            if not done:
+                stream.abort()
+                if connection is not None:
+                    connection.abort()
+
+    async def _options(self, grant: Grant) -> SSHClientConnectionOptions:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        public_key = key.export_public_key().decode().strip()
+        certificate = asyncssh.import_certificate(await self._certifier.certify(grant, public_key))
+        options: SSHClientConnectionOptions = await SSHClientConnectionOptions.construct(
+            config=None,
+            host=grant.session.uid,  # what the host certificate must be for
+            username=grant.unix_user,
+            client_keys=[(key, certificate)],
+            known_hosts=([], [self._host_ca], []),
+            preferred_auth=["publickey"],
+            agent_path=None,
+            gss_host=None,
+            x509_trusted_certs=None,
+            client_version="netvps",
+            kex_algs=kex_algorithms(),
+            encryption_algs=encryption_algorithms(),
+            compression_algs=None,
+            rekey_bytes=self._rekey_bytes,
+            login_timeout=LOGIN_TIMEOUT,
+            keepalive_interval=0,  # its replies would be taken for those to the client's requests
+        )
+        options.waiter = asyncio.get_running_loop().create_future()
+        return options

@@ -1,0 +1,160 @@
+"""One visit over SSH: who asks for which session with which key, whether they may, and what the audit log keeps."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+from asyncssh import SSHServer
+from asyncssh.constants import DISC_SERVICE_NOT_AVAILABLE
+
+from netvps.domain.names import SshLogin
+from netvps.domain.session import SessionState
+from netvps.errors import InvalidInput, NetvpsError, NotFound, NotPermitted
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from asyncssh import SSHKey, SSHServerConnection
+
+    from netvps.domain.session import Session
+    from netvps.gateway.ports import Doorman
+    from netvps.gateway.ssh_pipe import AgentLeg, ClientLeg
+    from netvps.services.logins import Grant
+
+log = structlog.get_logger()
+
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""A client that vanished is found out within two minutes."""
+_HINTS = {
+    SessionState.STOPPED: "start it with: netvps start {name}",
+    SessionState.STOPPING: "when it is STOPPED, start it with: netvps start {name}",
+    SessionState.SNAPSHOTTING: "when it is STOPPED, start it with: netvps start {name}",
+    SessionState.PAUSED: "ask whoever paused it",
+    SessionState.FAILED: "see why with: netvps show {name}",
+    SessionState.DELETED: "create it anew with: netvps create {name}",
+}
+
+
+class Host(Protocol):
+    """What a visit needs of the gateway that it comes to."""
+
+    doorman: Doorman
+
+    def admit(self, visit: Visit) -> str:
+        """Why this visit is not welcome now, although its user is known; '' if it is."""
+
+    def begin(self, visit: Visit) -> None:
+        """The visitor is in."""
+
+    def gone(self, visit: Visit) -> None:
+        """The visitor left."""
+
+
+class Visit(SSHServer):
+    """asyncssh asks it about keys, and tells it what happens to the client's connection."""
+
+    def __init__(self, host: Host) -> None:
+        self.origin = ""
+        self.grant: Grant | None = None
+        self.login: SshLogin | None = None
+        self.fingerprint = ""
+        self.welcome = False
+        self.ending = ""
+        """Why it ends, where the gateway has a reason."""
+        self.agent_leg: AgentLeg | None = None
+        self.serving: asyncio.Task[None] | None = None
+        self._host = host
+        self._began = time.monotonic()
+        self._user_name = ""
+        self._refused = ""
+
+    # What asyncssh calls
+
+    def connection_made(self, conn: SSHServerConnection) -> None:
+        """Somebody knocks."""
+        self.leg: ClientLeg = conn  # type: ignore[assignment] # the listener makes no others
+        address = conn.get_extra_info("peername") or ("unknown", 0)
+        self.origin = f"{address[0]}:{address[1]}"
+        if (sock := conn.get_extra_info("socket")) is not None:
+            for option, value in _KEEPALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def begin_auth(self, username: str) -> bool:
+        """Nobody comes in without a key; whether the name exists shows only after one."""
+        self._user_name = username
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        """The one way."""
+        return True
+
+    async def validate_public_key(self, username: str, key: SSHKey) -> bool:
+        """Whether the key opens that session; asked when it is offered, and again when it signed."""
+        self.grant, self.login, self.fingerprint = None, None, key.get_fingerprint()
+        try:
+            login = SshLogin.parse(username)
+            self.grant = await self._host.doorman.authorize(login, self.fingerprint)
+        except (NotFound, NotPermitted, InvalidInput):
+            return False
+        except NetvpsError as error:
+            log.warning("logins cannot be checked", error=str(error))
+            self.ending = f"logins cannot be checked now: {error}"
+            self.leg.end(DISC_SERVICE_NOT_AVAILABLE, self.ending)
+            return False
+        self.login = login
+        return True
+
+    def refusal(self) -> str:
+        """Asked between a good signature and the welcome; '' welcomes."""
+        if self.grant is None:
+            raise RuntimeError("a login was about to succeed that was not granted")
+        self._refused = closed(self.grant) or self._host.admit(self)
+        return self._refused
+
+    def auth_completed(self) -> None:
+        """The visitor is in."""
+        self.welcome = True
+        self._log("ssh login", client=self.leg.get_extra_info("client_version", ""))
+        self._host.begin(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client's connection has ended, for whichever reason."""
+        if self.welcome:
+            sent = self.agent_leg.passed if self.agent_leg else 0
+            reason = self.ending or (str(exc) if exc else "the client left")
+            self._log(
+                "ssh end",
+                reason=reason,
+                received_bytes=self.leg.passed,
+                sent_bytes=sent,
+                seconds=round(time.monotonic() - self._began, 1),
+            )
+        elif self._user_name:
+            reason = self._refused or self.ending or "no key that opens it"
+            self._log("ssh refused", login=self._user_name, reason=reason)
+        self._host.gone(self)
+
+    def _log(self, event: str, **more: object) -> None:
+        who = {} if self.grant is None else {"session": self.grant.session.uid, "user": self.grant.user}
+        log.info(event, origin=self.origin, key=self.fingerprint, **who, **more)
+
+
+def shown_name(session: Session, user: str) -> str:
+    """How that user calls the session."""
+    return session.name if session.owner == user else str(session.full_name)
+
+
+def closed(grant: Grant) -> str:
+    """Why nobody gets into the session as it is; '' if it is open.
+
+    UNREACHABLE says that its runner is silent, which its agent need not be.
+    """
+    session = grant.session
+    if session.state in {SessionState.RUNNING, SessionState.UNREACHABLE}:
+        return ""
+    name = shown_name(session, grant.user)
+    hint = _HINTS.get(session.state, "try again in a moment").format(name=name)
+    return f"session {name} is {session.state}: {hint}"

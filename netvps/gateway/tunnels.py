@@ -1,0 +1,189 @@
+"""Connections into sessions: agents keep a control stream open, and dial back one stream for each connection."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from netvps.domain.tunnel import Activity, ConfigApplied, DialFailure, Reset
+from netvps.errors import NetvpsError, Unavailable, WrongState
+from netvps.gateway.agents import Agent, ControlEnded
+from netvps.gateway.dial_stream import DialStream
+from netvps.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+    from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, ToAgent
+    from netvps.gateway.ports import Configs
+
+log = structlog.get_logger()
+
+CONNECT_TIMEOUT = 15.0
+"""Seconds that `open` waits for an agent: a session that just started is RUNNING before its agent is connected."""
+
+
+class Tunnels:
+    """All agents that are connected to this gateway. An async context manager; its end breaks what is left.
+
+    `control` and `dial_back` are what an agent's two kinds of streams are served with; whoever iterates over them
+    closes them (contextlib.aclosing), also when it is cancelled.
+    """
+
+    def __init__(self, doorman: Configs) -> None:
+        self._doorman = doorman
+        self._agents: dict[str, Agent] = {}
+        self._arrived = asyncio.Condition()
+        self._tasks = Tasks()
+        self._draining = False
+        self._listeners: list[Callable[[str], None]] = []
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for agent in list(self._agents.values()):
+            for stream in list(agent.streams):
+                stream.reset("the gateway ends")
+            agent.end(Unavailable("the gateway ends"))
+        await self._tasks.__aexit__()
+
+    def on_config(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with the uid of a session whenever its agent is told a new config."""
+        self._listeners.append(listener)
+
+    def drain(self) -> None:
+        """Asks all agents to leave, and takes no new ones. Streams that are open live on."""
+        self._draining = True
+        for agent in self._agents.values():
+            agent.drain()
+
+    async def control(self, hello: AgentHello, incoming: AsyncIterator[FromAgent]) -> AsyncGenerator[ToAgent, None]:
+        """Serves an agent's control stream, until that ends or a newer one takes its place.
+
+        Raises NotFound when the epoch of the agent is over, WrongState if a newer epoch is here, Unavailable if the
+        gateway is about to end.
+        """
+        if self._draining:
+            raise Unavailable("the gateway is about to end: connect to another, or later")
+        agent = Agent(hello)
+        await self._register(agent)
+        bound = log.bind(session=hello.session_uid, epoch=hello.epoch)
+        bound.info("agent connected", version=hello.version)
+        tasks = [
+            self._tasks.start(self._configure(agent), name=f"configs of {hello.session_uid}"),
+            self._tasks.start(self._listen(agent, incoming), name=f"control of {hello.session_uid}"),
+        ]
+        try:
+            async with aclosing(agent.messages()) as messages:
+                async for message in messages:
+                    yield message
+        finally:
+            agent.end()
+            for task in tasks:
+                task.cancel()
+            if self._agents.get(hello.session_uid) is agent:
+                del self._agents[hello.session_uid]
+            bound.info("agent disconnected")
+
+    async def dial_back(
+        self, session_uid: str, dial_id: str, incoming: AsyncIterator[Frame]
+    ) -> AsyncGenerator[Frame, None]:
+        """Serves the stream of one connection; `session_uid` is that of the agent's certificate."""
+        stream = DialStream()
+        agent = self._agents.get(session_uid)
+        if agent is None or not agent.answer(dial_id, stream):
+            log.warning("nobody waits for this stream", session=session_uid, dial=dial_id)
+            yield Reset("nobody waits for this stream: it is late, or was never asked for")
+            return
+        agent.streams.add(stream)
+        reader = self._tasks.start(_receive(stream, incoming), name=f"stream of {session_uid}")
+        try:
+            async with aclosing(stream.frames()) as frames:
+                async for frame in frames:
+                    yield frame
+        finally:
+            stream.broke("the connection to the session broke")
+            reader.cancel()
+            agent.streams.discard(stream)
+
+    async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialStream:
+        """A connection into a session, not started yet; `origin` says who is behind it, for the agent's log.
+
+        Raises Unavailable if the agent is not there within 15 s or cannot connect, Exhausted if it has too many.
+        """
+        until = asyncio.get_running_loop().time() + CONNECT_TIMEOUT
+        while True:
+            agent = await self._agent(session_uid, until)
+            try:
+                return await agent.dial(target, origin)
+            except ControlEnded:
+                log.info("agent left while dialling", session=session_uid)
+
+    async def _agent(self, session_uid: str, until: float) -> Agent:
+        try:
+            async with asyncio.timeout_at(until), self._arrived:
+                await self._arrived.wait_for(lambda: session_uid in self._agents)
+                return self._agents[session_uid]
+        except TimeoutError:
+            raise Unavailable(
+                f"the session's agent is not connected (waited {CONNECT_TIMEOUT:.0f} s): "
+                "try again, and look at the session's logs if it stays so"
+            ) from None
+
+    async def _register(self, agent: Agent) -> None:
+        uid, epoch = agent.hello.session_uid, agent.hello.epoch
+        async with self._arrived:
+            old = self._agents.get(uid)
+            if old is not None and old.hello.epoch > epoch:
+                raise WrongState(f"session {uid} was moved: epoch {old.hello.epoch} is connected, this is {epoch}")
+            if old is not None:
+                self._replace(old, agent)
+            self._agents[uid] = agent
+            self._arrived.notify_all()
+
+    def _replace(self, old: Agent, new: Agent) -> None:
+        if old.hello.epoch == new.hello.epoch:
+            new.streams = old.streams  # the same agent: what it opened on its old connection still counts
+        else:
+            for stream in list(old.streams):
+                stream.reset("the session was moved")
+        old.end()
+
+    async def _configure(self, agent: Agent) -> None:
+        hello = agent.hello
+        try:
+            async with aclosing(self._doorman.configs(hello.session_uid, hello.epoch, hello.host_key)) as configs:
+                async for config in configs:
+                    agent.configure(config)
+                    for listener in self._listeners:
+                        listener(hello.session_uid)
+        except NetvpsError as error:
+            agent.end(error)
+        finally:
+            agent.end(Unavailable("there is no more news for this session: connect again"))
+
+    async def _listen(self, agent: Agent, incoming: AsyncIterator[FromAgent]) -> None:
+        try:
+            async for message in incoming:
+                match message:
+                    case DialFailure():
+                        agent.fail(message)
+                    case ConfigApplied(generation):
+                        log.debug("config applied", session=agent.hello.session_uid, generation=generation)
+                    case Activity():
+                        log.debug("activity", session=agent.hello.session_uid, channels=message.channels)
+        finally:
+            agent.end()
+
+
+async def _receive(stream: DialStream, incoming: AsyncIterator[Frame]) -> None:
+    try:
+        async for frame in incoming:
+            stream.receive(frame)
+    finally:
+        stream.broke("the connection to the session broke")

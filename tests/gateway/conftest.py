@@ -1,0 +1,268 @@
+"""A gateway with a fake doorman, and a session whose agent is a fake in front of OpenSSH's sshd."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from netvps.domain.names import SshLogin
+from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.tunnel import AgentConfig
+from netvps.errors import NotFound
+from netvps.gateway.ports import Doorman
+from netvps.gateway.ssh import SshGateway
+from netvps.gateway.ssh_upstream import Upstream
+from netvps.gateway.tunnels import Tunnels
+from netvps.services.logins import Grant
+from tests.gateway.fake_agent import FakeAgent
+
+UID = "0d1e2f3g4h5j6"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_session(state: SessionState = SessionState.RUNNING) -> Session:
+    """Session dev1 of alice."""
+    return Session(
+        uid=UID,
+        name="dev1",
+        owner="alice",
+        spec=SessionSpec(),
+        desired=DesiredState.RUNNING,
+        generation=1,
+        create_time=NOW,
+        update_time=NOW,
+        state=state,
+        epoch=1,
+    )
+
+
+@dataclass
+class FakeDoorman:
+    """Lets the keys in that it was told of, into one session."""
+
+    user_ca: asyncssh.SSHKey
+    keys: dict[str, str] = field(default_factory=dict)
+    """Fingerprint to user."""
+    session: Session = field(default_factory=a_session)
+    asked: list[tuple[SshLogin, str]] = field(default_factory=list)
+    changes: list[asyncio.Queue[None]] = field(default_factory=list)
+    over: bool = False
+
+    async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
+        self.asked.append((login, fingerprint))
+        user = self.keys.get(fingerprint)
+        if user is None or login.session != self.session.name or (login.owner or user) != self.session.owner:
+            raise NotFound(f"there is no session {login.session} of yours")
+        return Grant(self.session, login.unix_user, user)
+
+    async def certify(self, grant: Grant, public_key: str) -> str:
+        certificate = self.user_ca.generate_user_certificate(
+            asyncssh.import_public_key(public_key),
+            f"{grant.user}@{grant.session.full_name}",
+            principals=[f"{grant.session.uid}/{grant.unix_user}"],
+            valid_after="-1m",
+            valid_before="+2m",
+        )
+        return certificate.export_certificate().decode()
+
+    async def configs(self, session_uid: str, epoch: int, host_key: str) -> AsyncGenerator[AgentConfig, None]:
+        queue: asyncio.Queue[None] = asyncio.Queue()
+        self.changes.append(queue)
+        generation = 0
+        while not self.over:
+            generation += 1
+            yield AgentConfig(generation, tuple(self.keys), (), "")
+            await queue.get()
+        raise NotFound(f"session {session_uid} is not in epoch {epoch} any more")
+
+    def change(self) -> None:
+        for queue in self.changes:
+            queue.put_nowait(None)
+
+
+@dataclass(frozen=True)
+class Sshd:
+    """OpenSSH's server, as an agent would be: CA for users, certified host key."""
+
+    port: int
+    user_ca: asyncssh.SSHKey
+    host_ca: asyncssh.SSHKey
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    folder = tmp_path_factory.mktemp("sshd")
+    user_ca, host_ca, host_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(3))
+    user_ca.write_public_key(str(folder / "user_ca.pub"))
+    host_key.write_private_key(str(folder / "host"))
+    certificate = host_ca.generate_host_certificate(host_key, "host", principals=[UID])
+    certificate.write_certificate(str(folder / "host-cert.pub"))
+    (folder / "host").chmod(0o600)
+    (folder / "principals").write_text(f"{UID}/root\n")
+    port = free_port()
+    (folder / "config").write_text(
+        f"""ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host
+HostCertificate {folder}/host-cert.pub
+TrustedUserCAKeys {folder}/user_ca.pub
+AuthorizedPrincipalsFile {folder}/principals
+AuthorizedKeysFile none
+PermitRootLogin yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+StrictModes no
+PrintMotd no
+PrintLastLog no
+PidFile none
+MaxStartups 100:30:200
+MaxSessions 100
+StreamLocalBindUnlink yes
+Subsystem sftp internal-sftp
+"""
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "config")], stderr=log)
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    raise RuntimeError((folder / "log").read_text()) from None
+                subprocess.run(["sleep", "0.05"], check=True)
+        yield Sshd(port, user_ca, host_ca)
+    finally:
+        process.terminate()
+        process.wait(5)
+
+
+@dataclass
+class World:
+    """All of it, and how to come in."""
+
+    gateway: SshGateway
+    tunnels: Tunnels
+    doorman: FakeDoorman
+    upstream: Upstream
+    agent: FakeAgent
+    folder: Path
+    key: Path
+
+    def ssh_options(self, key: Path | None = None) -> list[str]:
+        values = {
+            "IdentityFile": key or self.key,
+            "IdentitiesOnly": "yes",
+            "IdentityAgent": "none",
+            "BatchMode": "yes",
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": self.folder / "known_hosts",
+            "ConnectTimeout": 20,
+        }
+        return ["-F", "none", *(part for name, value in values.items() for part in ("-o", f"{name}={value}"))]
+
+    def ssh(
+        self, *command: str, login: str = "dev1", options: tuple[str, ...] = (), key: Path | None = None
+    ) -> list[str]:
+        address = ["-p", str(self.gateway.port), f"{login}@127.0.0.1"]
+        return ["ssh", *options, *self.ssh_options(key), *address, *command]
+
+    def set_state(self, state: SessionState) -> None:
+        self.doorman.session = replace(self.doorman.session, state=state)
+
+
+def new_key(path: Path) -> Path:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(str(path))
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+async def world(sshd: Sshd, tmp_path: Path) -> AsyncIterator[World]:
+    async with a_world(sshd, tmp_path) as made:
+        yield made
+
+
+class a_world:  # noqa: N801 — reads as a function
+    """The fixture, for tests that want to set something (rekey_bytes)."""
+
+    def __init__(self, sshd: Sshd, folder: Path, *, rekey_bytes: int = 1 << 30) -> None:
+        self.sshd, self.folder, self.rekey_bytes = sshd, folder, rekey_bytes
+
+    async def __aenter__(self) -> World:
+        key = new_key(self.folder / "id")
+        doorman = FakeDoorman(self.sshd.user_ca)
+        doorman.keys[asyncssh.read_private_key(str(key)).get_fingerprint()] = "alice"
+        self.tunnels = Tunnels(doorman)
+        await self.tunnels.__aenter__()
+        host_ca = self.sshd.host_ca.export_public_key().decode()
+        upstream = Upstream(doorman, host_ca, rekey_bytes=self.rekey_bytes)
+        host_key = asyncssh.generate_private_key("ssh-ed25519")
+        fits: Doorman = doorman
+        self.gateway = SshGateway(
+            fits,
+            self.tunnels,
+            upstream,
+            host="127.0.0.1",
+            port=0,
+            host_key=host_key.export_private_key().decode(),
+            rekey_bytes=self.rekey_bytes,
+        )
+        await self.gateway.__aenter__()
+        known = f"[127.0.0.1]:{self.gateway.port} {host_key.export_public_key().decode()}"
+        (self.folder / "known_hosts").write_text(known)
+        self.agent = FakeAgent(self.tunnels, UID, self.sshd.port)
+        await self.agent.__aenter__()
+        return World(self.gateway, self.tunnels, doorman, upstream, self.agent, self.folder, key)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.gateway.__aexit__()
+        await self.agent.__aexit__()
+        await self.tunnels.__aexit__()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a program ended."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+async def run(argv: list[str], stdin: bytes = b"", *, timeout: float = 60) -> Ran:  # noqa: ASYNC109
+    """Runs a program to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    try:
+        async with asyncio.timeout(timeout):
+            out, err = await process.communicate(stdin)
+    except TimeoutError:
+        process.kill()
+        raise
+    return Ran(process.returncode if process.returncode is not None else -1, out, err)

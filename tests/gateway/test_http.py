@@ -1,0 +1,54 @@
+"""Alive and ready."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from netvps.errors import ConfigError
+from netvps.gateway import http
+from netvps.gateway.http import HttpGateway
+
+
+async def ask(port: int, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+        return answer.status, await answer.text()
+
+
+async def yes() -> bool:
+    return True
+
+
+async def no() -> bool:
+    return False
+
+
+async def broken() -> bool:
+    raise RuntimeError("boom")
+
+
+async def never() -> bool:
+    await asyncio.Event().wait()
+    return True
+
+
+async def test_alive_and_ready() -> None:
+    async with HttpGateway({"store": yes}, host="127.0.0.1", port=0) as gateway:
+        assert await ask(gateway.port, "/healthz") == (200, "ok\n")
+        assert await ask(gateway.port, "/readyz") == (200, "ready\n")
+
+
+async def test_not_ready_names_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "CHECK_TIMEOUT", 0.05)
+    checks = {"store": yes, "ssh": no, "feed": broken, "slow": never}
+    async with HttpGateway(checks, host="127.0.0.1", port=0) as gateway:
+        assert await ask(gateway.port, "/readyz") == (503, "not ready: ssh, feed, slow\n")
+        assert (await ask(gateway.port, "/healthz"))[0] == 200
+
+
+async def test_a_taken_port_is_named() -> None:
+    async with HttpGateway({}, host="127.0.0.1", port=0) as first:
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{first.port}: the port is taken"):
+            await HttpGateway({}, host="127.0.0.1", port=first.port).__aenter__()

@@ -1,0 +1,149 @@
+"""What the packet pipe stands on inside asyncssh; read netvps/gateway/ssh_pipe.py before changing a digest here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import asyncssh
+import pytest
+from asyncssh.connection import SSHClientConnection, SSHConnection, SSHServerConnection
+from asyncssh.packet import Boolean, String, UInt32
+
+from netvps.gateway import ssh_pipe
+from netvps.gateway.ssh_pipe import MAX_TRIES, QUEUE_LIMIT, ClientLeg
+from tests.gateway.conftest import World
+
+DIGESTS = {
+    "SSHConnection._recv_packet": "b3daa22e9763eee9",
+    "SSHConnection._finish_recv_packet": "e12d96db58b3524e",
+    "SSHConnection.send_packet": "fb9da7bec6dd395a",
+    "SSHConnection._send_deferred_packets": "c5ef8240853eb331",
+    "SSHConnection.send_newkeys": "0b41234420373618",
+    "SSHConnection._send_kexinit": "275ddc818b59f44b",
+    "SSHConnection._cleanup": "ea4cd2aed57194e5",
+    "SSHConnection._force_close": "264b4367525f4f86",
+    "SSHConnection.connection_made": "e7b867af0f590a2c",
+    "SSHConnection.data_received": "b2d14a83b2604db6",
+    "SSHConnection.send_userauth_success": "812e749ee2432e4b",
+    "SSHConnection.send_userauth_failure": "30f1eb63d0cb74c9",
+    "SSHConnection._process_userauth_request": "9d1a0e42d15a1526",
+    "SSHConnection._finish_userauth": "bd2146536318273d",
+    "SSHServerConnection.validate_public_key": "eb5e224339282892",
+    "SSHServerConnection._validate_client_public_key": "6a630986a3798084",
+    "SSHServerConnection.reload_config": "d78b0be8399d5491",
+    "SSHClientConnection._connection_made": "f777615b02719315",
+}
+
+
+def test_the_pin() -> None:
+    assert asyncssh.__version__ == "2.24.1"
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_the_inside_is_as_it_was_read(name: str) -> None:
+    classes = {kind.__name__: kind for kind in (SSHConnection, SSHClientConnection, SSHServerConnection)}
+    owner, _, attribute = name.partition(".")
+    method: Callable[..., Any] = classes[owner].__dict__[attribute]
+    found = hashlib.sha256(inspect.getsource(method).encode()).hexdigest()[:16]
+    assert found == DIGESTS[name], f"{name} changed: read it, then see whether ssh_pipe.py still holds"
+
+
+class Client(asyncssh.SSHClientConnection):
+    """A client that may say anything at any time."""
+
+    def say(self, kind: int, *args: bytes) -> None:
+        done, self._auth_complete = self._auth_complete, True
+        self.send_packet(kind, *args)
+        self._auth_complete = done
+
+
+async def knock(world: World, kind: type[Client], **options: Any) -> Client:
+    loop = asyncio.get_running_loop()
+    made = await asyncssh.SSHClientConnectionOptions.construct(
+        config=None, host="127.0.0.1", username="dev1", known_hosts=None, agent_path=None, gss_host=None, **options
+    )
+    made.waiter = loop.create_future()
+    _, client = await loop.create_connection(lambda: kind(loop, made, wait="auth"), "127.0.0.1", world.gateway.port)
+    return client
+
+
+@pytest.mark.parametrize("message", [80, 90, 94, 98, 192])
+async def test_no_message_of_the_connection_passes_before_authentication(world: World, message: int) -> None:
+    class Early(Client):
+        def try_next_auth(self, *, next_method: bool = False) -> None:
+            self.say(message, UInt32(0), String(b"x"), Boolean(True))
+
+    client = await knock(world, Early, client_keys=None, password="none")
+    with pytest.raises(asyncssh.ProtocolError, match="before authentication was complete"):
+        await client._options.waiter  # type: ignore[misc]
+    await client.wait_closed()
+    assert not world.agent.requests
+
+
+async def test_what_comes_before_the_session_is_there_waits_up_to_a_limit(world: World) -> None:
+    world.agent.mute = True
+    client = await knock(world, Client, client_keys=[str(world.key)])
+    await client._options.waiter  # type: ignore[misc]
+    for _ in range(QUEUE_LIMIT // 1024 - 1):
+        client.send_packet(80, String(b"x" * 1000), Boolean(False))
+    (visit,) = world.gateway._visits
+    await world.agent.until(lambda: len(visit.leg._queue) == QUEUE_LIMIT // 1024 - 1)
+    assert not client.is_closed()
+    for _ in range(9):
+        client.send_packet(80, String(b"x" * 1000), Boolean(False))
+    async with asyncio.timeout(5):
+        await client.wait_closed()
+
+
+async def test_tries_are_counted_as_sshd_counts_them(world: World) -> None:
+    keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(MAX_TRIES + 2)]
+    client = await knock(world, Client, client_keys=keys)
+    with pytest.raises(asyncssh.DisconnectError, match="Too many authentication failures"):
+        await client._options.waiter  # type: ignore[misc]
+    await client.wait_closed()
+    assert len(world.doorman.asked) == MAX_TRIES + 1
+
+
+async def test_host_keys_of_the_agent_do_not_reach_the_client(world: World) -> None:
+    heard: list[bytes] = []
+
+    class Listening(Client):
+        def process_packet(self, pkttype: int, pktid: int, packet: Any) -> Any:
+            if pkttype == 80:
+                heard.append(packet.get_full_payload())
+            return super().process_packet(pkttype, pktid, packet)
+
+    client = await knock(world, Listening, client_keys=[str(world.key)])
+    await client._options.waiter  # type: ignore[misc]
+    assert (await client.run("true")).exit_status == 0
+    assert heard == []
+    client.abort()
+    await client.wait_closed()
+
+
+async def test_a_peer_that_never_ends_a_key_exchange_stalls_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stubborn(Client):
+        async def _process_kexinit(self, pkttype: int, pktid: int, packet: Any) -> None:
+            if not self._auth_complete:
+                await super()._process_kexinit(pkttype, pktid, packet)
+
+    monkeypatch.setattr(ssh_pipe, "UNPACED_LIMIT", 4 << 20)
+    client = await knock(world, Stubborn, client_keys=[str(world.key)])
+    await client._options.waiter  # type: ignore[misc]
+    process = await client.create_process("cat /dev/zero", encoding=None, window=64 << 20)
+    await process.stdout.readexactly(1 << 20)
+    (visit,) = world.gateway._visits
+    visit.leg._rekey_bytes = 1
+    leg: ClientLeg = visit.leg
+    await world.agent.until(lambda: bool(leg._deferred_packets))
+    await world.agent.until(lambda: visit.agent_leg is not None and visit.agent_leg._held)
+    await asyncio.sleep(0.2)
+    assert sum(len(args[0]) for _, args in leg._deferred_packets) < 2 << 20
+    client.abort()
+    await client.wait_closed()

@@ -1,0 +1,36 @@
+"""What a state of a session means for those who want in."""
+
+from __future__ import annotations
+
+import pytest
+
+from netvps.domain.session import SessionState
+from netvps.gateway.ssh_visit import closed
+from netvps.services.logins import Grant
+from tests.gateway.conftest import a_session
+
+EXPECTED = {
+    SessionState.PENDING: "session dev1 is PENDING: try again in a moment",
+    SessionState.PREPARING: "session dev1 is PREPARING: try again in a moment",
+    SessionState.STARTING: "session dev1 is STARTING: try again in a moment",
+    SessionState.RUNNING: "",
+    SessionState.PAUSED: "session dev1 is PAUSED: ask whoever paused it",
+    SessionState.STOPPING: "session dev1 is STOPPING: when it is STOPPED, start it with: netvps start dev1",
+    SessionState.SNAPSHOTTING: "session dev1 is SNAPSHOTTING: when it is STOPPED, start it with: netvps start dev1",
+    SessionState.STOPPED: "session dev1 is STOPPED: start it with: netvps start dev1",
+    SessionState.FAILED: "session dev1 is FAILED: see why with: netvps show dev1",
+    SessionState.UNREACHABLE: "",
+    SessionState.DELETED: "session dev1 is DELETED: create it anew with: netvps create dev1",
+}
+
+
+@pytest.mark.parametrize("state", SessionState)
+def test_every_state_says_what_to_do(state: SessionState) -> None:
+    assert closed(Grant(a_session(state), "root", "alice")) == EXPECTED[state]
+
+
+def test_others_than_the_owner_get_the_whole_name() -> None:
+    stopped = a_session(SessionState.STOPPED)
+    assert closed(Grant(stopped, "root", "admin")) == (
+        "session dev1.alice is STOPPED: start it with: netvps start dev1.alice"
+    )
