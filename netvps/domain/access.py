@@ -104,8 +104,15 @@ class Credential:
 
     def matches(self, secret: str, now: datetime) -> bool:
         """Whether `secret` is the one, and still good; takes the same time wherever it differs."""
-        same = hmac.compare_digest(self.secret_sha256, digest(secret))
-        return same and (self.expire_time is None or now < self.expire_time)
+        return self.holds(secret) and not self.expired(now)
+
+    def holds(self, secret: str) -> bool:
+        """Whether `secret` is the one, good or not."""
+        return hmac.compare_digest(self.secret_sha256, digest(secret))
+
+    def expired(self, now: datetime) -> bool:
+        """Whether its time is over."""
+        return self.expire_time is not None and now >= self.expire_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
+
+from netvps.domain.uid import UID_PATTERN
 
 LABEL_MANAGED: Final = "netvps.managed"
 LABEL_SESSION: Final = "netvps.session_id"
@@ -11,16 +14,29 @@ LABEL_TYPE: Final = "netvps.type"
 LABEL_NODE: Final = "netvps.node"
 LABEL_EPOCH: Final = "netvps.epoch"
 LABEL_GENERATION: Final = "netvps.generation"
+LABEL_SNAPSHOT: Final = "netvps.snapshot_id"
+LABEL_RUN: Final = "netvps.run"
+"""On a snapshot's image: which run of which container it holds (domain.container.Container.run)."""
 
 NETWORK: Final = "netvps-net"
 NETWORK_SUBNET: Final = "172.30.0.0/16"
 
-_SNAPSHOT = re.compile(r"netvps-snapshot/vps-(?P<uid>[a-z0-9]{13}):(?P<time>[0-9]+)")
+_SNAPSHOT = re.compile(rf"netvps-snapshot/vps-(?P<uid>{UID_PATTERN}):(?P<time>[0-9]+)")
 
 
 def container_name(session_uid: str) -> str:
     """The container of a session."""
     return f"netvps-vps-{session_uid}"
+
+
+def flatten_name(session_uid: str) -> str:
+    """The short-lived container through which a flattened snapshot gets its image's configuration."""
+    return f"{container_name(session_uid)}-flatten"
+
+
+def volume_name(session_uid: str, path: str) -> str:
+    """The volume in place of one that a session's image declares at `path`."""
+    return f"{container_name(session_uid)}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
 def snapshot_image(session_uid: str, unix_time: int) -> str:

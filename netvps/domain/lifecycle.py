@@ -5,7 +5,8 @@
     any → FAILED, UNREACHABLE; DELETED is the end
 
 The owner moves `desired` and `generation` (want); the runner moves the rest (observe). Neither is a command: a runner
-that hears the same desire twice, and a control plane that hears the same report twice, change nothing.
+that hears the same desire twice, and a control plane that hears the same report twice, change nothing. While a session
+has no runner there is nobody to compare and converge, so what its owner wants is so at once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from netvps.domain.runner import Runner
     from netvps.domain.session import Snapshot
 
+SNAPSHOT_FAILED = "snapshot_failed"
+RUNNER_LOST = "runner_lost"
 TRANSIENT = frozenset(
     {
         SessionState.PENDING,
@@ -32,10 +35,17 @@ TRANSIENT = frozenset(
         SessionState.SNAPSHOTTING,
     }
 )
+_AT_REST = frozenset({SessionState.STOPPED, SessionState.FAILED, SessionState.UNREACHABLE})
+_NOT_UP_YET = frozenset({SessionState.PENDING, SessionState.PREPARING, SessionState.STARTING})
 _GOAL = {
     DesiredState.RUNNING: SessionState.RUNNING,
     DesiredState.STOPPED: SessionState.STOPPED,
     DesiredState.DELETED: SessionState.DELETED,
+}
+_DONE_TO_IT = {
+    DesiredState.RUNNING: "started",
+    DesiredState.STOPPED: "stopped",
+    DesiredState.DELETED: "removed",
 }
 
 
@@ -58,35 +68,43 @@ def want(session: Session, desired: DesiredState, now: datetime) -> Session:
     """The session after its owner asked for `desired`; the same session if that changes nothing.
 
     Asking again for what FAILED, or for a stop whose snapshot failed, is a retry: a new generation.
-    Raises WrongState for a session that is being deleted.
+    Raises WrongState for a session that is being deleted, unless it shall be deleted.
     """
-    if session.desired is DesiredState.DELETED:
-        if desired is DesiredState.DELETED:
-            return session
-        raise WrongState(f"session {session.full_name} is being deleted; create it anew when it is gone")
-    retry = session.observed_generation == session.generation and (
-        session.state is SessionState.FAILED or session.reason == "snapshot_failed"
-    )
-    if session.desired is desired and not retry:
+    if session.desired is DesiredState.DELETED and desired is not DesiredState.DELETED:
+        raise WrongState(f"session {session.full_name} is being deleted: create it anew when it is gone")
+    if session.desired is desired and not _failed(session):
         return session
-    return replace(session, desired=desired, generation=session.generation + 1, update_time=now)
+    wanted = replace(session, desired=desired, generation=session.generation + 1, update_time=now)
+    return wanted if session.runner else _settle_unplaced(wanted)
+
+
+def defer(session: Session, now: datetime) -> Session:
+    """The session, saying that what is wanted will come about when its silent runner returns."""
+    message = (
+        f"its runner {session.runner_name} is offline: it will be {_DONE_TO_IT[session.desired]} when that returns"
+    )
+    return session if session.message == message else replace(session, message=message, update_time=now)
 
 
 def place(session: Session, runner: Runner, now: datetime) -> Session:
-    """The session on a runner, in a new epoch."""
+    """The session on a runner, in a new epoch: what was seen in the one before counts no more."""
     return replace(
         session,
         runner=runner.uid,
         runner_name=runner.name,
         epoch=session.epoch + 1,
-        message="waiting for its runner",
+        state=SessionState.PENDING,
+        observed_generation=0,
+        reason="",
+        message=f"waiting for its runner {runner.name}",
+        address="",
         update_time=now,
     )
 
 
 def observe(session: Session, report: SessionReport, now: datetime) -> Session:
-    """The session after a report; the same session if the report is old, foreign, or no news."""
-    if report.epoch != session.epoch or not session.observed_generation <= report.generation <= session.generation:
+    """The session after a report; the same session if the report is old, foreign, no news, or cannot be true."""
+    if not _credible(session, report):
         return session
     seen = replace(
         session,
@@ -103,13 +121,17 @@ def observe(session: Session, report: SessionReport, now: datetime) -> Session:
 
 def lose(session: Session, now: datetime) -> Session:
     """The session after its runner fell silent. One that was at rest stays what it was."""
-    if session.state in {SessionState.STOPPED, SessionState.FAILED, SessionState.UNREACHABLE}:
+    if session.state in _AT_REST:
         return session
+    silent = f"its runner {session.runner_name} is silent"
+    goes_on = session.state not in _NOT_UP_YET
     return replace(
         session,
         state=SessionState.UNREACHABLE,
-        reason="runner_lost",
-        message="its runner is silent; the session itself most likely runs",
+        reason=RUNNER_LOST,
+        message=f"{silent}; the session itself most likely runs"
+        if goes_on
+        else f"{silent}; it goes on when that returns",
         update_time=now,
     )
 
@@ -118,7 +140,7 @@ def settled(session: Session) -> bool:
     """Whether the session is as its owner wants it, or failed to get there: nothing more will come by itself."""
     if session.observed_generation != session.generation:
         return False
-    return session.state in {_GOAL[session.desired], SessionState.FAILED} or session.reason == "snapshot_failed"
+    return session.state is _GOAL[session.desired] or _failed(session)
 
 
 def assignment(session: Session) -> Assignment:
@@ -136,6 +158,39 @@ def assignment(session: Session) -> Assignment:
     )
 
 
+def _failed(session: Session) -> bool:
+    """Whether the runner gave up on what is wanted now."""
+    stop_failed = session.desired is DesiredState.STOPPED and session.reason == SNAPSHOT_FAILED
+    return session.observed_generation == session.generation and (session.state is SessionState.FAILED or stop_failed)
+
+
+def _settle_unplaced(session: Session) -> Session:
+    if session.desired is DesiredState.RUNNING:
+        return replace(session, state=SessionState.PENDING, message="waiting for a runner")
+    return replace(
+        session,
+        state=_GOAL[session.desired],
+        observed_generation=session.generation,
+        message="it was never started" if session.desired is DesiredState.STOPPED else "",
+    )
+
+
+def _credible(session: Session, report: SessionReport) -> bool:
+    """Whether a report is about this session, in this placement, of a generation not yet passed, and possible."""
+    if (report.session_uid, report.epoch) != (session.uid, session.epoch):
+        return False
+    if not session.observed_generation <= report.generation <= session.generation:
+        return False
+    if report.state is SessionState.DELETED:  # only its owner ends a session, and nothing is wanted after that
+        return session.desired is DesiredState.DELETED and report.generation == session.generation
+    return report.state is not SessionState.UNREACHABLE  # who reports is heard
+
+
 def _newer(session: Session, report: SessionReport) -> Snapshot | None:
+    """The snapshot to start from. Generations order them: the clock of a runner may jump back between two stops."""
     old, new = session.snapshot, report.snapshot
-    return new if new is not None and (old is None or new.create_time >= old.create_time) else old
+    if new is None or new.session_uid != session.uid:
+        return old
+    if old is None or (new.generation, new.create_time) >= (old.generation, old.create_time):
+        return new
+    return old

@@ -51,8 +51,10 @@ class SessionName:
 
     @classmethod
     def parse(cls, text: str, default_owner: str) -> SessionName:
-        """Reads NAME or NAME.OWNER. Raises InvalidInput."""
+        """Reads NAME or NAME.OWNER. Raises InvalidInput, for field `name`."""
         name, dot, owner = text.partition(".")
+        check_label(name, "name", SESSION_NAME_MAX)
+        check_label(owner if dot else default_owner, "name", USER_NAME_MAX)
         return cls(owner if dot else default_owner, name)
 
 

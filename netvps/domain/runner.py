@@ -66,6 +66,15 @@ class Runner:
 
 
 @dataclass(frozen=True, slots=True)
+class RunnerView:
+    """A runner as people see it: with the subnet it owns, and the number of sessions placed on it."""
+
+    runner: Runner
+    lease: Lease
+    session_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunnerHello:
     """How a runner process introduces itself; `instance_id` is random at each start."""
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from netvps.domain.checks import Checks, shown
 from netvps.domain.names import SessionName
 from netvps.domain.ssh_key import PublicKey
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-from datetime import datetime
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL_KEY = re.compile(r"[a-z0-9]([-a-z0-9_./]*[a-z0-9])?")

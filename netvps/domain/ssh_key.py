@@ -1,4 +1,8 @@
-"""SSH public keys in OpenSSH form, read without any library: a key is data here, never used."""
+"""SSH public keys in OpenSSH form, read without any library: a key is data here, never used.
+
+It is read as strictly as the agent's SSH library reads it: a key that only looks like one would be refused there,
+long after the person who could mend it has left.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,9 @@ from netvps.domain.checks import shown
 from netvps.errors import InvalidInput
 
 _MAX_LINE = 16 * 1024
-_RSA_MIN_BITS = 2048
-_TITLE_MAX = 100
+_RSA_MIN_BITS, _RSA_MAX_BITS, _RSA_MAX_EXPONENT_BITS = 2048, 16384, 31
+_ED25519_BYTES = 32
+TITLE_MAX = 100
 ALGORITHMS = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -23,6 +28,7 @@ ALGORITHMS = (
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
+_POINT_BYTES = {b"nistp256": 65, b"nistp384": 97, b"nistp521": 133}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +47,34 @@ class PublicKey:
             return InvalidInput.of(field, f"{why}: give one line of a .pub file, like 'ssh-ed25519 AAAA… you@host'")
 
         line = line.strip()
-        if len(line) > _MAX_LINE or "\n" in line:
-            raise refuse(f"a key is one line of at most {_MAX_LINE} characters")
         if "PRIVATE KEY" in line:
             raise refuse("this is a private key, which nobody but you should see")
-        algorithm, _, rest = line.partition(" ")
-        encoded, _, comment = rest.strip().partition(" ")
+        if len(line) > _MAX_LINE or len(line.splitlines()) > 1:
+            raise refuse(f"a key is one line of at most {_MAX_LINE} characters")
+        algorithm, encoded, comment = (*line.split(maxsplit=2), "", "", "")[:3]
         if algorithm not in ALGORITHMS:
             raise refuse(f"{shown(algorithm)} is none of {', '.join(ALGORITHMS)}")
         try:
             blob = base64.b64decode(encoded, validate=True)
-            fields = list(_strings(blob))
+            name, *parts = _strings(blob)
         except (binascii.Error, struct.error, ValueError):
             raise refuse("the key is damaged") from None
-        if not fields or fields[0] != algorithm.encode() or len(fields) < 2:  # noqa: PLR2004 — name and at least one part
+        if name != algorithm.encode():
             raise refuse("the key is damaged")
-        if algorithm == "ssh-rsa" and int.from_bytes(fields[-1]).bit_length() < _RSA_MIN_BITS:
-            raise refuse(f"an RSA key needs {_RSA_MIN_BITS} bits or more")
-        digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-        printable = "".join(c for c in comment.strip() if c.isprintable())[:_TITLE_MAX]
-        return cls(f"{algorithm} {encoded}", f"SHA256:{digest}", printable)
+        if fault := _fault(algorithm, parts):
+            raise refuse(fault)
+        fingerprint = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+        text = f"{algorithm} {base64.b64encode(blob).decode()}"
+        return cls(text, f"SHA256:{fingerprint}", printable_title(comment))
+
+
+def printable_title(text: str) -> str:
+    """Any text as the title of a key: printable, and cut."""
+    return "".join(c for c in text.strip() if c.isprintable())[:TITLE_MAX]
 
 
 def _strings(blob: bytes) -> list[bytes]:
-    """The length-prefixed strings of a key blob (RFC 4251, 5). Raises ValueError unless they fill it."""
+    """The length-prefixed strings of a key blob (RFC 4251, 5). Raises ValueError, struct.error unless they fill it."""
     fields, offset = [], 0
     while offset < len(blob):
         (length,) = struct.unpack_from(">I", blob, offset)
@@ -74,3 +84,39 @@ def _strings(blob: bytes) -> list[bytes]:
         fields.append(blob[offset : offset + length])
         offset += length
     return fields
+
+
+def _fault(algorithm: str, parts: list[bytes]) -> str:
+    """What is wrong with a key's parts (RFC 4253, RFC 5656, RFC 8709, OpenSSH's PROTOCOL.u2f); '' if nothing."""
+    if algorithm == "ssh-rsa":
+        return _rsa_fault(parts)
+    if algorithm.startswith("sk-"):
+        if not parts or not parts[-1]:
+            return "the key is damaged"
+        parts = parts[:-1]  # the application, "ssh:"
+    is_key = _is_ed25519 if "ed25519" in algorithm else _is_point
+    return "" if is_key(algorithm, parts) else "the key is damaged"
+
+
+def _rsa_fault(parts: list[bytes]) -> str:
+    try:
+        exponent, modulus = (int.from_bytes(part, signed=True) for part in parts)
+    except ValueError:
+        return "the key is damaged"
+    if not _RSA_MIN_BITS <= modulus.bit_length() <= _RSA_MAX_BITS:
+        return f"an RSA key has {_RSA_MIN_BITS} to {_RSA_MAX_BITS} bits"
+    sound = modulus > 0 and exponent > 1 and exponent % 2 and exponent.bit_length() <= _RSA_MAX_EXPONENT_BITS
+    return "" if sound else "the key is damaged"
+
+
+def _is_ed25519(_algorithm: str, parts: list[bytes]) -> bool:
+    return [len(part) for part in parts] == [_ED25519_BYTES]
+
+
+def _is_point(algorithm: str, parts: list[bytes]) -> bool:
+    """Whether the parts are the algorithm's curve and an uncompressed point (its form, not that it is on the curve)."""
+    if len(parts) != 2:  # noqa: PLR2004 — the curve's name and the point
+        return False
+    curve, point = parts
+    named = algorithm.partition("@")[0].encode().endswith(b"-" + curve)
+    return named and len(point) == _POINT_BYTES.get(curve) and point[0] == 4  # noqa: PLR2004 — SEC 1, 2.3.3

@@ -8,6 +8,8 @@ _EPOCH_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 _TIME_BITS = 41  # 69 years of milliseconds
 _RANDOM_BITS = 24
 UID_LENGTH = 13
+UID_PATTERN = f"[{_ALPHABET}]{{{UID_LENGTH}}}"
+"""A regular expression that an id matches in full."""
 
 
 def make_uid(unix_ms: int, random: int) -> str:

@@ -32,7 +32,20 @@ Clock = Callable[[], datetime]
 
 
 class Reader(Protocol):
-    """A consistent view of the store."""
+    """A consistent view of the store.
+
+    | kind | natural order, and so `position` | columns of `where` |
+    |---|---|---|
+    | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired |
+    | runner | name | name, state |
+    | user | name | role |
+    | ssh_key | fingerprint | fingerprint, owner |
+    | credential | kid | purpose, subject |
+    | lease | cidr | runner |
+    | request | request_key | — |
+
+    Order is that of code points, column by column. Another column in `where` is a bug: ValueError.
+    """
 
     @property
     def revision(self) -> int:
@@ -45,7 +58,10 @@ class Reader(Protocol):
         """All resources whose indexed columns equal `where`, ordered by the kind's natural order."""
 
     async def page(self, kind: type[R], after: str, limit: int, **where: str) -> list[R]:
-        """At most `limit` resources in natural order (sessions, runners, users: by name), after position `after`."""
+        """At most `limit` resources in natural order, after a position: that of the last one seen, or ''.
+
+        What was at that position may be gone by now: the page starts with what follows it.
+        """
 
 
 class Transaction(Reader, Protocol):

@@ -1,0 +1,80 @@
+"""What the container of a session is made like; pure, so that a test can compare it whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final
+
+from netvps.domain.container import SourceImage
+from netvps.domain.docker_names import container_name, session_labels, volume_name
+from netvps.domain.session import Assignment, Network
+
+AGENT_PATH: Final = "/.netvps/agent"
+RUN_PATH: Final = "/.netvps/run"
+
+# Of Docker's default set, what nobody needs in a VPS. Kept are those of apt and dpkg (CHOWN, DAC_OVERRIDE, FOWNER,
+# FSETID, SETUID, SETGID), of ping and its installation (NET_RAW, SETFCAP), of sudo and sshd (AUDIT_WRITE, SYS_CHROOT,
+# KILL), and low ports (NET_BIND_SERVICE). Gone are device nodes, and handing capabilities to others. Mounting was
+# never in the set.
+DROPPED_CAPABILITIES: Final = ("MKNOD", "SETPCAP")
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A path of the machine, mounted into the container."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A named volume in place of an anonymous one that the image declares: it outlives the container."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """All that Docker needs to know to make the container; 0 stands for no limit."""
+
+    session_uid: str
+    name: str
+    image: str
+    hostname: str
+    labels: dict[str, str]
+    env: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    binds: tuple[Bind, ...]
+    volumes: tuple[Volume, ...]
+    cpus: float
+    memory_bytes: int
+    pids: int
+    network: bool
+
+
+def blueprint(want: Assignment, source: SourceImage, *, node: str, agent: PurePath, run: PurePath) -> Blueprint:
+    """The container of an assignment.
+
+    `node` is the runner's uid, `agent` the file of the agent on the machine, `run` the session's runtime folder there.
+    """
+    spec = want.spec
+    command = (*source.entrypoint, *source.command) if spec.run_entrypoint else ()
+    return Blueprint(
+        session_uid=want.session_uid,
+        name=container_name(want.session_uid),
+        image=source.reference,
+        hostname=want.session_id,
+        labels=session_labels(want.session_uid, node, want.epoch, want.generation),
+        env=tuple(f"{name}={value}" for name, value in sorted(spec.env.items())),
+        entrypoint=(AGENT_PATH, "init", *(("--", *command) if command else ())),
+        binds=(Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=False)),
+        volumes=tuple(Volume(volume_name(want.session_uid, path), path) for path in sorted(source.volumes)),
+        cpus=spec.cpus,
+        memory_bytes=spec.memory_bytes,
+        pids=spec.pids,
+        network=spec.network is Network.DEFAULT,
+    )

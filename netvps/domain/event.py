@@ -1,0 +1,25 @@
+"""What a watcher of sessions is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from netvps.domain.session import Session
+
+
+class EventType(StrEnum):
+    """What an event means."""
+
+    PUT = "PUT"
+    DELETED = "DELETED"
+    CAUGHT_UP = "CAUGHT_UP"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """One event; resume from its revision after a break. CAUGHT_UP has no session."""
+
+    type: EventType
+    session: Session | None
+    revision: int

@@ -1,0 +1,166 @@
+"""People and programs: who they are, and the API keys they come with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from netvps.domain.access import Caller, Credential, Role, SshKey, User
+from netvps.domain.checks import Checks, shown
+from netvps.domain.names import USER_NAME_MAX, check_label
+from netvps.domain.session import Session
+from netvps.errors import AlreadyExists, NotFound, Unauthenticated, WrongState
+from netvps.services.once import Once, check_request_id, recall
+from netvps.services.page import Page, read_page
+from netvps.services.scope import ME, require_user, user_in_sight
+from netvps.services.tokens import API, Token, mint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netvps.services.ports import Clock, Reader, Store
+
+
+class Access:
+    """Knows users, and who a credential belongs to. All but looking at oneself is for admins."""
+
+    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str]) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def ensure_admin(self, name: str) -> User:
+        """The admin of that name, made, or made an admin, if need be: the account that started the server."""
+        async with self._store.write(name) as tx:
+            user = await tx.get(User, name)
+            if user is None:
+                return await tx.put(User(name, Role.ADMIN, self._clock()))
+            return user if user.role is Role.ADMIN else await tx.put(replace(user, role=Role.ADMIN))
+
+    async def authenticate(self, api_key: str) -> Caller:
+        """Who comes with "nv_KID_SECRET". Raises Unauthenticated, in the same words whatever is wrong."""
+        token, now = Token.parse(api_key, API), self._clock()
+        async with self._store.read() as reader:
+            credential = await reader.get(Credential, token.kid) if token else None
+            if token and credential and credential.purpose == API and credential.matches(token.secret, now):
+                user = await reader.get(User, credential.subject)
+                if user is not None:
+                    return Caller(user.name, user.role)
+        raise Unauthenticated(
+            "this API key is unknown, expired or revoked: ask an admin for a new one, then netvps login",
+            reason="BAD_API_KEY",
+        )
+
+    async def caller_of(self, user_name: str) -> Caller:
+        """A user whom the transport vouches for. Raises Unauthenticated if there is none of that name."""
+        async with self._store.read() as reader:
+            user = await reader.get(User, user_name)
+        if user is None:
+            raise Unauthenticated(
+                f"{shown(user_name)[1:-1]} is no user here: ask an admin to add you, with netvps user add",
+                reason="UNKNOWN_USER",
+            )
+        return Caller(user.name, user.role)
+
+    async def get_user(self, caller: Caller, name: str) -> User:
+        """A user; "me" is the caller. Raises NotFound, also if the caller may not see them."""
+        async with self._store.read() as reader:
+            return await user_in_sight(reader, caller, name)
+
+    async def list_users(self, caller: Caller, *, page_size: int = 0, page_token: str = "") -> Page[User]:
+        """Users by name. Raises NotPermitted, InvalidInput."""
+        caller.require_admin("list users")
+        async with self._store.read() as reader:
+            return await read_page(reader, User, page_size, page_token)
+
+    async def create_user(self, caller: Caller, user_id: str, role: Role, request_id: str = "") -> User:
+        """Adds a user. Raises NotPermitted, InvalidInput, AlreadyExists."""
+        caller.require_admin("add users")
+        checks = Checks()
+        with checks.nested():
+            check_label(user_id, "user_id", USER_NAME_MAX)
+        checks.require(user_id != ME, "user_id", f"'{ME}' stands for whoever says it: choose another name")
+        check_request_id(checks, request_id)
+        checks.done()
+        now = self._clock()
+        async with self._store.write(caller.user) as tx:
+            once = Once(tx, caller, request_id, now, "CreateUser", user_id, role)
+            request = await once.earlier()
+            if request is None:
+                if await tx.get(User, user_id) is not None:
+                    raise AlreadyExists(f"user {user_id} exists already: choose another name")
+                user = await tx.put(User(user_id, role, now))
+                await once.record(user, user_id)
+                return user
+        return (await recall(self._store, User, request))[0]
+
+    async def delete_user(self, caller: Caller, name: str, request_id: str = "") -> User:
+        """Removes a user with their keys. Raises NotPermitted, NotFound, WrongState while they own sessions."""
+        caller.require_admin("remove users")
+        name = caller.user if name == ME else name
+        _check(request_id)
+        async with self._store.write(caller.user) as tx:
+            once = Once(tx, caller, request_id, self._clock(), "DeleteUser", name)
+            request = await once.earlier()
+            if request is None:
+                user = await require_user(tx, name)
+                await _require_removable(tx, caller, user)
+                for key in await tx.find(SshKey, owner=name):
+                    await tx.delete(key)
+                for credential in await tx.find(Credential, purpose=API, subject=name):
+                    await tx.delete(credential)
+                await tx.delete(user)
+                await once.record(user, name)
+                return user
+        return (await recall(self._store, User, request))[0]
+
+    async def create_api_key(self, caller: Caller, parent: str, request_id: str = "") -> tuple[Credential, str]:
+        """A new API key of a user, and its "nv_KID_SECRET", which nobody can show again.
+
+        Raises NotPermitted, NotFound, AlreadyExists if this request made one already.
+        """
+        caller.require_admin("make API keys")
+        _check(request_id)
+        now = self._clock()
+        async with self._store.write(caller.user) as tx:
+            once = Once(tx, caller, request_id, now, "CreateApiKey", caller.user if parent in {"", ME} else parent)
+            await once.earlier_secret()
+            user = await user_in_sight(tx, caller, parent)
+            credential, secret = mint(API, user.name, now)
+            credential = await tx.put(credential)
+            await once.record(credential, f"API key {credential.kid}")
+        return credential, secret
+
+    async def delete_api_key(self, caller: Caller, parent: str, kid: str, request_id: str = "") -> Credential:
+        """Revokes an API key. Raises NotPermitted, NotFound."""
+        caller.require_admin("revoke API keys")
+        _check(request_id)
+        owner = caller.user if parent in {"", ME} else parent
+        async with self._store.write(caller.user) as tx:
+            once = Once(tx, caller, request_id, self._clock(), "DeleteApiKey", owner, kid)
+            request = await once.earlier()
+            if request is None:
+                credential = await tx.get(Credential, kid)
+                if credential is None or (credential.purpose, credential.subject) != (API, owner):
+                    raise NotFound(f"user {shown(owner)[1:-1]} has no API key {shown(kid)[1:-1]}")
+                await tx.delete(credential)
+                await once.record(credential, f"API key {kid}")
+                return credential
+        return (await recall(self._store, Credential, request))[0]
+
+
+def _check(request_id: str) -> None:
+    checks = Checks()
+    check_request_id(checks, request_id)
+    checks.done()
+
+
+async def _require_removable(reader: Reader, caller: Caller, user: User) -> None:
+    if user.name == caller.user:
+        raise WrongState("you cannot remove yourself: another admin can")
+    admins = [other for other in await reader.find(User) if other.role is Role.ADMIN]
+    if admins == [user]:
+        raise WrongState(f"{user.name} is the only admin: make another one first")
+    sessions = await reader.find(Session, owner=user.name)
+    if sessions:
+        count = f"{len(sessions)} session{'s' if len(sessions) > 1 else ''}"
+        raise WrongState(f"user {user.name} owns {count}: remove them first, with netvps rm {sessions[0].full_name} …")

@@ -1,0 +1,99 @@
+"""What an agent goes by, now and whenever a key of its session's owner changes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from netvps.domain.access import SshKey
+from netvps.domain.session import Session
+from netvps.domain.ssh_key import PublicKey
+from netvps.domain.tunnel import AgentConfig
+from netvps.errors import NotFound, TooOld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from netvps.services.feed import Feed, Subscription
+    from netvps.services.ports import CertificateAuthority, Change, Clock, Store
+
+_CERTIFY_AGAIN = timedelta(days=30)
+"""Host certificates last 90 days, connections of agents may last longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfigs:
+    """Configs of one session in one placement, for one host key (OpenSSH form)."""
+
+    store: Store
+    clock: Clock
+    ca: CertificateAuthority
+    feed: Feed
+    session_uid: str
+    epoch: int
+    host_key: str
+
+    async def follow(self) -> AsyncGenerator[AgentConfig, None]:
+        """The config now, and each one after it. Raises NotFound when the epoch is over."""
+        while True:
+            try:
+                async with aclosing(self._since_now()) as configs:
+                    async for config in configs:
+                        yield config
+            except TooOld:
+                continue  # keys are looked up, not replayed: reading them again misses nothing
+
+    async def _since_now(self) -> AsyncGenerator[AgentConfig, None]:
+        owner = (await self._session())[0].owner
+
+        def concerns(change: Change) -> bool:
+            match change.resource:
+                case SshKey():
+                    return change.resource.owner == owner
+                case Session():
+                    return change.resource.uid == self.session_uid and (
+                        change.deleted or change.resource.epoch != self.epoch
+                    )
+            return False
+
+        async with self.feed.subscribe(concerns) as news:
+            while True:
+                config = await self._config()
+                yield config
+                await _newer_than(news, config.generation)
+
+    async def _config(self) -> AgentConfig:
+        session, keys, revision = await self._session()
+        every = [key.public_key for key in keys] + [PublicKey.parse(key).text for key in session.spec.authorized_keys]
+        return AgentConfig(
+            generation=revision,
+            authorized_keys=tuple(dict.fromkeys(every)),
+            user_ca_keys=(self.ca.ssh_user_ca,),
+            host_certificate=self.ca.sign_ssh_host(
+                self.host_key,
+                (session.uid, str(session.full_name), session.name),
+                f"host:{session.uid}",
+                self.clock(),
+            ),
+        )
+
+    async def _session(self) -> tuple[Session, list[SshKey], int]:
+        """The session, its owner's keys, and the revision they were read at. Raises NotFound."""
+        async with self.store.read() as reader:
+            session = await reader.get(Session, self.session_uid)
+            if session is None or session.epoch != self.epoch:
+                raise NotFound(f"session {self.session_uid} in epoch {self.epoch} is over: it was removed or moved")
+            return session, await reader.find(SshKey, owner=session.owner), reader.revision
+
+
+async def _newer_than(news: Subscription, revision: int) -> None:
+    """Returns once something changed after a revision, or when it is time for a new host certificate."""
+    try:
+        async with asyncio.timeout(_CERTIFY_AGAIN.total_seconds()):
+            while (await anext(news)).revision <= revision:
+                pass
+    except TimeoutError:
+        return

@@ -1,0 +1,131 @@
+"""One reader of the log for all who wait for news in this process: each subscriber takes from a bounded queue.
+
+A thousand agents and runners would otherwise each read every change from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from netvps.errors import NetvpsError, TooOld, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from netvps.services.ports import Change, Store
+
+log = structlog.get_logger()
+
+QUEUE_LENGTH = 1024
+_CHUNK = 500
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+class Subscription:
+    """The changes that one subscriber asked for, in order. Taking the next one may be cancelled without loss."""
+
+    def __init__(self, match: Callable[[Change], bool], length: int) -> None:
+        self._match = match
+        self._length = length
+        self._queue: deque[Change] = deque()
+        self._news = asyncio.Event()
+        self._error: NetvpsError | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        """Raises TooOld if changes were lost, Unavailable if the feed ended."""
+        while not self._queue:
+            if self._error is not None:
+                raise self._error
+            self._news.clear()
+            await self._news.wait()
+        return self._queue.popleft()
+
+    def offer(self, change: Change) -> None:
+        """Queues a change that matches; one too many makes the subscriber start anew."""
+        if self._error is not None or not self._match(change):
+            return
+        if len(self._queue) >= self._length:
+            self.end(TooOld(f"the reader fell {self._length} changes behind: list again, then watch"))
+            return
+        self._queue.append(change)
+        self._news.set()
+
+    def end(self, error: NetvpsError) -> None:
+        """Nothing more will come; what is queued is dropped, for there is a gap behind it."""
+        self._queue.clear()
+        self._error = self._error or error
+        self._news.set()
+
+
+class Feed:
+    """Reads the log once, and hands each change to whom it concerns. `run` is a task of the program."""
+
+    def __init__(self, store: Store, queue_length: int = QUEUE_LENGTH) -> None:
+        self._store = store
+        self._queue_length = queue_length
+        self._subscriptions: set[Subscription] = set()
+        self._started = asyncio.Event()
+        self._revision = 0
+
+    @asynccontextmanager
+    async def subscribe(self, match: Callable[[Change], bool]) -> AsyncIterator[Subscription]:
+        """Every change that `match` wants and that is committed from now on: read the store after this, not before.
+
+        Waits for the feed to run.
+        """
+        await self._started.wait()
+        subscription = Subscription(match, self._queue_length)
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+
+    async def run(self) -> None:
+        """Reads until it is cancelled; a store that is away is asked again, less and less often."""
+        pause = _FIRST_PAUSE
+        try:
+            while True:
+                try:
+                    await self._step()
+                    pause = _FIRST_PAUSE
+                except Unavailable as error:
+                    log.warning("the log cannot be read, trying again", error=str(error))
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+        finally:
+            self._started.clear()
+            self._end_all(Unavailable("the server is stopping: connect again"))
+
+    async def _step(self) -> None:
+        if not self._started.is_set():
+            await self._skip()
+            self._started.set()
+        await self._store.wait(self._revision)
+        try:
+            changes = await self._store.changes(self._revision, _CHUNK)
+        except TooOld as error:
+            await self._skip()
+            self._end_all(error)
+            return
+        for change in changes:
+            self._revision = change.revision
+            for subscription in self._subscriptions:
+                subscription.offer(change)
+
+    async def _skip(self) -> None:
+        async with self._store.read() as reader:
+            self._revision = reader.revision
+
+    def _end_all(self, error: NetvpsError) -> None:
+        for subscription in self._subscriptions:
+            subscription.end(error)

@@ -1,0 +1,110 @@
+"""How a machine becomes a runner: a join token for its public key, once; a name and a subnet of its own for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from netvps.domain.access import Credential
+from netvps.domain.checks import Checks
+from netvps.domain.identity import RunnerIdentity
+from netvps.domain.ipam import allocate
+from netvps.domain.names import RUNNER_NAME_MAX, check_label
+from netvps.domain.runner import Lease, Runner
+from netvps.errors import Unauthenticated
+from netvps.services.tokens import JOIN, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
+
+TOKEN_LIFE = timedelta(hours=1)
+_REMEDY = "make a new one: netvps runner join-token"
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A runner's identity; the certificate is PEM."""
+
+    runner: Runner
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Lets machines join; `pool` is the overlay's CIDR, of which each runner gets a subnet of length `prefix`."""
+
+    store: Store
+    clock: Clock
+    new_uid: Callable[[], str]
+    ca: CertificateAuthority
+    pool: str
+    prefix: int
+
+    async def join(self, join_token: str, csr: str, runner_id: str) -> Joined:
+        """The identity of a machine. Raises InvalidInput, Unauthenticated, and Exhausted if no subnet is left."""
+        token = self._parse(join_token)
+        public_key = self._check(csr, runner_id)
+        now = self.clock()
+        async with self.store.write(f"join:{token.kid}") as tx:
+            credential = await _redeemable(tx, token, public_key, now)
+            runner = await self._runner(tx, credential, runner_id, now)
+            if not credential.used_by:
+                await tx.put(replace(credential, used_by=public_key, used_for=runner.uid))
+        certificate, _ = self.ca.sign_client(csr, RunnerIdentity(runner.uid).uri, now)
+        return Joined(runner, certificate)
+
+    def _parse(self, text: str) -> Token:
+        token = Token.parse(text, JOIN)
+        if token is None:
+            raise Unauthenticated(f"this is not a whole join token (nvj_…): copy it again, or {_REMEDY}")
+        if token.fingerprint != self.ca.fingerprint:
+            raise Unauthenticated(f"this join token is for another control plane: on this one, {_REMEDY}")
+        return token
+
+    def _check(self, csr: str, runner_id: str) -> str:
+        checks, public_key = Checks(), ""
+        with checks.nested():
+            check_label(runner_id, "runner_id", RUNNER_NAME_MAX)
+        with checks.nested():
+            public_key = self.ca.csr_key(csr)
+        checks.done()
+        return public_key
+
+    async def _runner(self, tx: Transaction, credential: Credential, runner_id: str, now: datetime) -> Runner:
+        if credential.used_for:
+            runner = await tx.get(Runner, credential.used_for)
+            if runner is None:
+                raise Unauthenticated(f"the runner that this join token was used for was removed: {_REMEDY}")
+            return runner
+        name = await _free_name(tx, runner_id)
+        runner = await tx.put(Runner(self.new_uid(), name, create_time=now, last_seen=now))
+        taken = [lease.cidr for lease in await tx.find(Lease)]
+        await tx.put(Lease(allocate(self.pool, self.prefix, taken), runner.uid, epoch=1))
+        return runner
+
+
+async def _redeemable(reader: Reader, token: Token, public_key: str, now: datetime) -> Credential:
+    """The credential of a token, fresh or used by the same key. Raises Unauthenticated."""
+    credential = await reader.get(Credential, token.kid)
+    if credential is None or credential.purpose != JOIN or not credential.holds(token.secret):
+        raise Unauthenticated(f"this join token is not known here: {_REMEDY}")
+    if credential.expired(now):
+        raise Unauthenticated(f"this join token has expired, they last an hour: {_REMEDY}")
+    if credential.used_by not in {"", public_key}:
+        raise Unauthenticated(f"this join token was used by another machine, each works once: {_REMEDY}")
+    return credential
+
+
+async def _free_name(reader: Reader, wanted: str) -> str:
+    """The name, or if another runner has it, with the lowest number from 2 on that makes it free."""
+    taken = {runner.name for runner in await reader.find(Runner)}
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        suffix = f"-{number}"
+        name = wanted[: RUNNER_NAME_MAX - len(suffix)].rstrip("-") + suffix
+    return name

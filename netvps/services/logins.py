@@ -1,0 +1,104 @@
+"""Who may come in by SSH, and where to (for the gateway); what agents accept (for agents)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from netvps.domain.access import Caller, SshKey, User
+from netvps.domain.names import SessionName
+from netvps.domain.session import Session
+from netvps.domain.ssh_key import PublicKey
+from netvps.errors import NotFound, NotPermitted
+from netvps.services.agent_configs import AgentConfigs
+from netvps.services.sessions import find_session, no_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from netvps.domain.names import SshLogin
+    from netvps.domain.tunnel import AgentConfig
+    from netvps.services.feed import Feed
+    from netvps.services.ports import CertificateAuthority, Clock, Reader, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A login that is allowed; what the session's state means for it is the gateway's to say."""
+
+    session: Session
+    unix_user: str
+    user: str
+    """Whose key it is; the fingerprint of a key that is only in the session's spec."""
+
+
+class Logins:
+    """Decides on logins, and tells agents what to accept.
+
+    A registered key is its user's: it opens the user's own sessions, and to an admin's key all are open. A key in a
+    session's spec opens that session, registered or not.
+    """
+
+    def __init__(self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed) -> None:
+        self._store = store
+        self._clock = clock
+        self._ca = ca
+        self._feed = feed
+
+    async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
+        """What a key ("SHA256:…") opens; cheap, for it is asked for each key that a client offers.
+
+        Raises NotFound if its user has no such session, NotPermitted if the key is nobody's and opens nothing.
+        """
+        async with self._store.read() as reader:
+            found = await reader.find(SshKey, fingerprint=fingerprint)
+            user = await reader.get(User, found[0].owner) if found else None
+            if user is None:
+                session = await _by_spec(reader, login, fingerprint)
+                if session is None:
+                    raise NotPermitted(
+                        f"key {fingerprint} is not registered: add it with netvps key add", reason="KEY_UNKNOWN"
+                    )
+                return Grant(session, login.unix_user, fingerprint)
+            caller = Caller(user.name, user.role)
+            name = SessionName(login.owner or caller.user, login.session)
+            try:
+                session = await find_session(reader, caller, name)
+            except NotFound:
+                session = await _by_spec(reader, login, fingerprint)
+            if session is None:
+                raise no_session(name)
+            return Grant(session, login.unix_user, caller.user)
+
+    async def certify(self, grant: Grant, public_key: str) -> str:
+        """A user certificate (OpenSSH form, three minutes) that logs in where the grant says."""
+        principal = f"{grant.session.uid}/{grant.unix_user}"
+        key_id = f"{grant.user}@{grant.session.full_name}"
+        return self._ca.sign_ssh_user(public_key, (principal,), key_id, self._clock())
+
+    def configs(self, session_uid: str, epoch: int, host_key: str) -> AsyncGenerator[AgentConfig, None]:
+        """What a session's agent goes by, now and after each change of keys; generations grow.
+
+        Raises NotFound when that epoch is over, InvalidInput if the host key (OpenSSH form) is malformed.
+        """
+        return AgentConfigs(self._store, self._clock, self._ca, self._feed, session_uid, epoch, host_key).follow()
+
+
+async def _by_spec(reader: Reader, login: SshLogin, fingerprint: str) -> Session | None:
+    """The session of that name whose spec has the key; without OWNER, if it is the only one."""
+    where = {"name": login.session} | ({} if login.owner is None else {"owner": login.owner})
+    opened = [
+        session
+        for session in await reader.find(Session, **where)
+        if any(_fingerprint(key) == fingerprint for key in session.spec.authorized_keys)
+    ]
+    if len(opened) > 1:  # the key opens all of them, so their names are no secret
+        names = ", ".join(str(session.full_name) for session in opened)
+        raise NotFound(f"this key opens several sessions named {login.session}: say which, {names}")
+    return opened[0] if opened else None
+
+
+@lru_cache(maxsize=4096)
+def _fingerprint(line: str) -> str:
+    return PublicKey.parse(line).fingerprint

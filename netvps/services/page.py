@@ -1,0 +1,73 @@
+"""Lists a page at a time: sizes, and the opaque tokens that tell where the next page begins."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from netvps.domain.access import SshKey, User
+from netvps.domain.checks import Checks, shown
+from netvps.domain.runner import Runner
+from netvps.domain.session import Session
+from netvps.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from netvps.services.ports import R, Reader, Resource
+
+T = TypeVar("T")
+DEFAULT_SIZE, MAX_SIZE = 100, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Items, the token of the next page ('' on the last), and the global revision they were read at."""
+
+    items: list[T]
+    next_page_token: str
+    revision: int
+
+
+async def read_page(reader: Reader, kind: type[R], page_size: int, page_token: str, **where: str) -> Page[R]:
+    """A page of a kind in natural order. Raises InvalidInput for a bad size, or a token that is not of this list."""
+    scope = "&".join((kind.kind, *(f"{column}={value}" for column, value in sorted(where.items()))))
+    checks, after = Checks(), ""
+    checks.require(0 <= page_size <= MAX_SIZE, "page_size", f"{page_size} is not between 0 and {MAX_SIZE}")
+    with checks.nested():
+        after = decode_token(page_token, scope) if page_token else ""
+    checks.done()
+    size = page_size or DEFAULT_SIZE
+    items = await reader.page(kind, after, size + 1, **where)  # one more: whether there is a next page
+    token = encode_token(position(items[size - 1]), scope) if len(items) > size else ""
+    return Page(items[:size], token, reader.revision)
+
+
+def position(resource: Resource) -> str:
+    """Where a resource stands in its kind's natural order, as Reader.page takes it."""
+    match resource:
+        case Session():
+            return str(resource.full_name)
+        case Runner() | User():
+            return resource.name
+        case SshKey():
+            return resource.fingerprint
+        case _:
+            return resource.key
+
+
+def encode_token(after: str, scope: str) -> str:
+    """An opaque token for the page of list `scope` that begins after a position."""
+    return base64.urlsafe_b64encode(f"{scope}\n{after}".encode()).decode().rstrip("=")
+
+
+def decode_token(token: str, scope: str) -> str:
+    """The position in a token. Raises InvalidInput if it is malformed, or of another list."""
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        found, newline, after = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition("\n")
+    except (binascii.Error, UnicodeError):
+        found = newline = after = ""
+    if newline and found == scope:
+        return after
+    raise InvalidInput.of("page_token", f"{shown(token)} is not next_page_token of this list: start without one")

@@ -1,0 +1,231 @@
+"""Runners: how they join, come, stay and go, what they are told, and what they report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from netvps.domain.access import Credential
+from netvps.domain.checks import Checks, shown
+from netvps.domain.lifecycle import lose, observe
+from netvps.domain.runner import CaughtUp, Lease, Runner, RunnerState, RunnerView, Welcome
+from netvps.domain.session import DesiredState, Session, SessionState
+from netvps.errors import NotFound
+from netvps.services import assignments
+from netvps.services.joining import TOKEN_LIFE, Joined, Joining
+from netvps.services.once import Once, check_request_id
+from netvps.services.page import Page, read_page
+from netvps.services.placer import place_waiting
+from netvps.services.tokens import BOOT, JOIN, mint
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from datetime import datetime
+
+    from netvps.domain.access import Caller
+    from netvps.domain.runner import Capacity, RunnerHello
+    from netvps.domain.session import Assignment, SessionReport
+    from netvps.services.feed import Feed
+    from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
+
+__all__ = ["Joined", "RunnerView", "Runners"]
+
+_SEEN_EVERY = timedelta(seconds=30)
+_DISK_CHANGE = 0.1
+_BOOT_LIFE = timedelta(hours=1)
+
+
+class Runners:
+    """What runners ask for and tell, and what people see of them."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_uid: Callable[[], str],
+        ca: CertificateAuthority,
+        *,
+        feed: Feed,
+        pool: str,
+        prefix: int,
+        cluster_id: str,
+        heartbeat_interval: float = 5.0,
+    ) -> None:
+        """`pool` is the overlay's CIDR, each runner gets a subnet of length `prefix` of it; the interval in seconds."""
+        self._store = store
+        self._clock = clock
+        self._ca = ca
+        self._feed = feed
+        self._cluster_id = cluster_id
+        self._heartbeat_interval = heartbeat_interval
+        self._joining = Joining(store, clock, new_uid, ca, pool, prefix)
+        self._heard: set[str] = set()
+
+    async def create_join_token(self, caller: Caller, request_id: str = "") -> tuple[str, datetime]:
+        """A token "nvj_KID_SECRET_FINGERPRINT" that lets one machine join, and when it expires. For admins."""
+        caller.require_admin("make join tokens")
+        checks, now = Checks(), self._clock()
+        check_request_id(checks, request_id)
+        checks.done()
+        async with self._store.write(caller.user) as tx:
+            once = Once(tx, caller, request_id, now, "CreateJoinToken")
+            await once.earlier_secret()
+            await _drop_expired(tx, now, purpose=JOIN)
+            credential, token = mint(JOIN, "", now, TOKEN_LIFE, self._ca.fingerprint)
+            await once.record(await tx.put(credential), f"join token {credential.kid}")
+        return token, now + TOKEN_LIFE
+
+    async def join(self, join_token: str, csr: str, runner_id: str) -> Joined:
+        """Makes a machine a runner; the same token with the same key again gives the same identity.
+
+        Raises InvalidInput, Unauthenticated, and Exhausted if no subnet is left.
+        """
+        return await self._joining.join(join_token, csr, runner_id)
+
+    async def online(self, runner_uid: str, hello: RunnerHello) -> Welcome:
+        """A runner is there: it gets the sessions that wait. Raises NotFound if it was removed."""
+        now = self._clock()
+        async with self._store.write(_actor(runner_uid)) as tx:
+            runner = await _require(tx, runner_uid)
+            await tx.put(
+                replace(
+                    runner,
+                    state=RunnerState.ONLINE,
+                    last_seen=now,
+                    version=hello.version,
+                    capacity=hello.capacity,
+                    capabilities=hello.capabilities,
+                )
+            )
+            await place_waiting(tx, now)
+            lease = await _lease(tx, runner)
+        self._heard.add(runner_uid)
+        return Welcome(runner.name, self._cluster_id, self._heartbeat_interval, lease)
+
+    async def heartbeat(self, runner_uid: str, capacity: Capacity) -> None:
+        """A runner lives. Written rarely, else the log would be of heartbeats. Raises NotFound if it was removed."""
+        now = self._clock()
+        async with self._store.read() as reader:
+            if not _news(await _require(reader, runner_uid), capacity, now):
+                return
+        async with self._store.write(_actor(runner_uid)) as tx:
+            await tx.put(replace(await _require(tx, runner_uid), last_seen=now, capacity=capacity))
+
+    async def offline(self, runner_uid: str) -> None:
+        """A runner fell silent: its sessions are UNREACHABLE, which says nothing of how they are."""
+        self._heard.discard(runner_uid)
+        now = self._clock()
+        async with self._store.write(_actor(runner_uid)) as tx:
+            runner = await tx.get(Runner, runner_uid)
+            if runner is None or runner.state is RunnerState.OFFLINE:
+                return
+            await tx.put(replace(runner, state=RunnerState.OFFLINE))
+            for session in await tx.find(Session, runner=runner_uid):
+                lost = lose(session, now)
+                if lost is not session:
+                    await tx.put(lost)
+
+    async def stale(self) -> None:
+        """Takes for offline who was online before this process started and has not come back: call it after a grace."""
+        async with self._store.read() as reader:
+            online = await reader.find(Runner, state=RunnerState.ONLINE)
+        for runner in online:
+            if runner.uid not in self._heard:
+                await self.offline(runner.uid)
+
+    async def report(self, runner_uid: str, report: SessionReport) -> None:
+        """Records what a runner sees of a session of its own; what is old, foreign or no news changes nothing."""
+        now = self._clock()
+        async with self._store.read() as reader:  # most reports after a reconnect are no news: they need no lock
+            before = await reader.get(Session, report.session_uid)
+        if before is None or before.runner != runner_uid or observe(before, report, now) is before:
+            return
+        async with self._store.write(_actor(runner_uid)) as tx:
+            session = await tx.get(Session, report.session_uid)
+            if session is None or session.runner != runner_uid:
+                return
+            seen = observe(session, report, now)
+            if seen.desired is DesiredState.DELETED and seen.state is SessionState.DELETED:
+                await _remove(tx, seen)
+            elif seen is not session:
+                await tx.put(seen)
+
+    def assignments(self, runner_uid: str, resume_revision: int) -> AsyncGenerator[Assignment | CaughtUp, None]:
+        """All sessions of a runner, CaughtUp, then every change for ever; the same from any `resume_revision`."""
+        return assignments.follow(self._store, self._feed, runner_uid)
+
+    async def boot_token(self, runner_uid: str, session_uid: str, epoch: int) -> str:
+        """A token for the agent of a session. Raises NotFound unless that runner has it, in that epoch."""
+        now = self._clock()
+        async with self._store.write(_actor(runner_uid)) as tx:
+            session = await tx.get(Session, session_uid)
+            if session is None or (session.runner, session.epoch) != (runner_uid, epoch):
+                raise NotFound(
+                    f"no session {shown(session_uid)[1:-1]} in epoch {epoch} on this runner: it is to be removed"
+                )
+            subject = f"{session_uid}/{epoch}"
+            await _drop_expired(tx, now, subject=subject)
+            credential, token = mint(BOOT, subject, now, _BOOT_LIFE)
+            await tx.put(credential)
+        return token
+
+    async def get(self, caller: Caller, name: str) -> RunnerView:
+        """A runner by name. Raises NotFound."""
+        async with self._store.read() as reader:
+            found = await reader.find(Runner, name=name)
+            if not found:
+                raise NotFound(f"no runner {shown(name)[1:-1]}: see netvps runner ls")
+            return await _view(reader, found[0])
+
+    async def list(self, caller: Caller, *, page_size: int = 0, page_token: str = "") -> Page[RunnerView]:
+        """Runners by name."""
+        async with self._store.read() as reader:
+            page = await read_page(reader, Runner, page_size, page_token)
+            views = [await _view(reader, runner) for runner in page.items]
+            return Page(views, page.next_page_token, page.revision)
+
+
+def _actor(runner_uid: str) -> str:
+    return f"runner:{runner_uid}"
+
+
+async def _require(reader: Reader, uid: str) -> Runner:
+    runner = await reader.get(Runner, uid)
+    if runner is None:
+        raise NotFound("this runner was removed: join again, with a token from netvps runner join-token")
+    return runner
+
+
+async def _lease(reader: Reader, runner: Runner) -> Lease:
+    found = await reader.find(Lease, runner=runner.uid)
+    if not found:
+        raise NotFound(f"runner {runner.name} has no subnet: join again, with a token from netvps runner join-token")
+    return found[0]
+
+
+async def _view(reader: Reader, runner: Runner) -> RunnerView:
+    sessions = await reader.find(Session, runner=runner.uid)
+    return RunnerView(runner, await _lease(reader, runner), len(sessions))
+
+
+async def _remove(tx: Transaction, session: Session) -> None:
+    """Removes a session's row, and the boot tokens of all its placements."""
+    for epoch in range(1, session.epoch + 1):
+        for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
+            await tx.delete(credential)
+    await tx.delete(session)
+
+
+async def _drop_expired(tx: Transaction, now: datetime, **where: str) -> None:
+    for credential in await tx.find(Credential, **where):
+        if credential.expired(now):
+            await tx.delete(credential)
+
+
+def _news(runner: Runner, capacity: Capacity, now: datetime) -> bool:
+    """Whether a heartbeat is worth a write: much time, another machine, or a tenth of the disk."""
+    old = runner.capacity
+    same = replace(old, disk_free_bytes=0) == replace(capacity, disk_free_bytes=0)
+    disk = abs(old.disk_free_bytes - capacity.disk_free_bytes) > _DISK_CHANGE * old.disk_free_bytes
+    return now - runner.last_seen >= _SEEN_EVERY or not same or disk

@@ -1,0 +1,83 @@
+"""News of sessions for people and programs: each change exactly once, in order, without a gap."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from netvps.domain.event import EventType, SessionEvent
+from netvps.domain.session import Session, SessionState
+from netvps.errors import TooOld
+from netvps.services.scope import owner_filter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from netvps.domain.access import Caller
+    from netvps.services.feed import Feed
+    from netvps.services.ports import Change, Store
+
+__all__ = ["EventType", "SessionEvent", "Watch"]
+
+_CHUNK = 500
+
+
+class Watch:
+    """Follows sessions."""
+
+    def __init__(self, store: Store, feed: Feed) -> None:
+        self._store = store
+        self._feed = feed
+
+    async def sessions(self, caller: Caller, parent: str, from_revision: int) -> AsyncGenerator[SessionEvent, None]:
+        """The list (or what changed after `from_revision`, if that is not 0), CAUGHT_UP, then changes for ever.
+
+        `parent` as in Sessions.list. Raises NotFound, TooOld if the log does not reach back so far or the reader is
+        too slow (list again, then watch), Unavailable when the server stops.
+        """
+        async with self._store.read() as reader:
+            where = await owner_filter(reader, caller, parent)
+        owner = where.get("owner")
+
+        def concerns(change: Change) -> bool:
+            return isinstance(change.resource, Session) and owner in {None, change.resource.owner}
+
+        # Subscribed before the list is read: what is committed between the two comes twice, and once is skipped.
+        async with self._feed.subscribe(concerns) as news:
+            async with self._store.read() as reader:
+                revision = reader.revision
+                listed = [] if from_revision else await reader.find(Session, **where)
+            for session in listed:
+                yield SessionEvent(EventType.PUT, session, session.revision)
+            if from_revision:
+                async with aclosing(self._missed(from_revision, revision)) as missed:
+                    async for change in missed:
+                        if concerns(change):
+                            yield _event(change)
+            yield SessionEvent(EventType.CAUGHT_UP, None, revision)
+            async for change in news:
+                if change.revision > revision:
+                    yield _event(change)
+
+    async def _missed(self, after: int, until: int) -> AsyncGenerator[Change, None]:
+        if after > until:
+            raise TooOld(f"revision {after} is not reached yet (it is {until}), so it is of another log: list again")
+        while after < until:
+            changes = await self._store.changes(after, _CHUNK)
+            for change in changes:
+                if change.revision > until:
+                    return
+                yield change
+            if not changes:
+                return
+            after = changes[-1].revision
+
+
+def _event(change: Change) -> SessionEvent:
+    session = change.resource
+    assert isinstance(session, Session)  # noqa: S101 — matched
+    if change.deleted:
+        gone = replace(session, state=SessionState.DELETED, revision=change.revision)
+        return SessionEvent(EventType.DELETED, gone, change.revision)
+    return SessionEvent(EventType.PUT, session, change.revision)

@@ -1,0 +1,61 @@
+"""What a session's container is made like, compared whole."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from netvps.domain.blueprint import Bind, Blueprint, Volume, blueprint
+from netvps.domain.container import SourceImage
+from netvps.domain.docker_names import volume_name
+from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec
+
+UID = "0123456789abc"
+
+
+def made(spec: SessionSpec, source: SourceImage) -> Blueprint:
+    want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, spec, None, 1)
+    return blueprint(want, source, node="r1", agent=PurePosixPath("/s/agent"), run=PurePosixPath("/r/x"))
+
+
+def test_a_plain_session() -> None:
+    spec = SessionSpec(image="debian:12", cpus=1.5, memory_bytes=1 << 30, env={"B": "2", "A": "1"})
+    assert made(spec, SourceImage("debian:12", ("/entry",), ("cmd",))) == Blueprint(
+        session_uid=UID,
+        name=f"netvps-vps-{UID}",
+        image="debian:12",
+        hostname="dev1",
+        labels={
+            "netvps.managed": "true",
+            "netvps.session_id": UID,
+            "netvps.type": "vps",
+            "netvps.node": "r1",
+            "netvps.epoch": "3",
+            "netvps.generation": "7",
+        },
+        env=("A=1", "B=2"),
+        entrypoint=("/.netvps/agent", "init"),
+        binds=(
+            Bind("/s/agent", "/.netvps/agent", read_only=True),
+            Bind("/r/x", "/.netvps/run", read_only=False),
+        ),
+        volumes=(),
+        cpus=1.5,
+        memory_bytes=1 << 30,
+        pids=4096,
+        network=True,
+    )
+
+
+def test_the_images_own_command_runs_under_the_agent() -> None:
+    plan = made(SessionSpec(run_entrypoint=True), SourceImage("x", ("/entry", "-v"), ("cmd",)))
+    assert plan.entrypoint == ("/.netvps/agent", "init", "--", "/entry", "-v", "cmd")
+
+
+def test_an_image_without_a_command_has_none_to_run() -> None:
+    assert made(SessionSpec(run_entrypoint=True), SourceImage("x")).entrypoint == ("/.netvps/agent", "init")
+
+
+def test_volumes_of_the_image_get_names_so_that_they_outlive_the_container() -> None:
+    plan = made(SessionSpec(network=Network.NONE), SourceImage("x", volumes=("/data", "/cache")))
+    assert plan.volumes == (Volume(volume_name(UID, "/cache"), "/cache"), Volume(volume_name(UID, "/data"), "/data"))
+    assert not plan.network

@@ -1,0 +1,151 @@
+"""A store in memory that keeps all promises of services.ports.Store, snapshots and unique columns included."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from netvps.domain.access import Credential, Request, SshKey, User
+from netvps.domain.runner import Lease, Runner
+from netvps.domain.session import Session
+from netvps.errors import AlreadyExists, TooOld
+from netvps.services.ports import Change
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.services.ports import Clock, R, Resource
+
+Rows = dict[type[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The columns that a kind is found by, its natural order, and what no two of it share."""
+
+    columns: tuple[str, ...] = ()
+    order: tuple[str, ...] = ("key",)
+    unique: tuple[tuple[str, ...], ...] = ()
+
+
+KINDS: dict[type[Any], Kind] = {
+    Session: Kind(("name", "owner", "runner", "state", "desired"), ("name", "owner"), (("owner", "name"),)),
+    Runner: Kind(("name", "state"), ("name",), (("name",),)),
+    Lease: Kind(("runner",), unique=(("runner",),)),
+    User: Kind(("role",)),
+    SshKey: Kind(("fingerprint", "owner"), ("fingerprint",), (("fingerprint",),)),
+    Credential: Kind(("purpose", "subject")),
+    Request: Kind(),
+}
+
+
+class MemoryReader:
+    """What was committed when it was made: nothing in `rows` changes after that."""
+
+    def __init__(self, rows: Rows, revision: int) -> None:
+        self._rows = rows
+        self._revision = revision
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    async def get(self, kind: type[R], key: str) -> R | None:
+        await asyncio.sleep(0)
+        return cast("R | None", self._rows[kind].get(key))
+
+    async def find(self, kind: type[R], **where: str) -> list[R]:
+        await asyncio.sleep(0)
+        unknown = where.keys() - set(KINDS[kind].columns)
+        assert not unknown, f"{kind.__name__} has no column {unknown}"
+        found = [row for row in self._rows[kind].values() if all(getattr(row, c) == v for c, v in where.items())]
+        return sorted(found, key=lambda row: _place(row, KINDS[kind].order))
+
+    async def page(self, kind: type[R], after: str, limit: int, **where: str) -> list[R]:
+        order = KINDS[kind].order
+        start = tuple(after.split(".", len(order) - 1))
+        return [row for row in await self.find(kind, **where) if _place(row, order) > start][:limit]
+
+
+@dataclass
+class MemoryTransaction(MemoryReader):
+    """A copy that replaces what was committed, if the block ends well."""
+
+    rows: Rows
+    began: int
+    actor: str
+    clock: Clock
+    log: list[Change] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.rows, self.began)
+
+    async def put(self, resource: R) -> R:
+        await asyncio.sleep(0)
+        rows = self.rows[type(resource)]
+        for columns in KINDS[type(resource)].unique:
+            mine = _place(resource, columns)
+            if any(_place(row, columns) == mine and row.key != resource.key for row in rows.values()):
+                raise AlreadyExists(f"{resource.kind} {'.'.join(mine)} exists already")
+        stored: R = replace(cast("Any", resource), revision=self._revision + 1)
+        rows[stored.key] = stored
+        self._append(stored, deleted=False)
+        return stored
+
+    async def delete(self, resource: Resource) -> None:
+        await asyncio.sleep(0)
+        gone = self.rows[type(resource)].pop(resource.key, None)
+        if gone is not None:
+            self._append(gone, deleted=True)
+
+    def _append(self, resource: Resource, *, deleted: bool) -> None:
+        self._revision += 1
+        self.log.append(Change(self._revision, resource, deleted, self.actor, self.clock()))
+
+
+class MemoryStore:
+    """Rows, and the log of how they came about. `horizon` is the last revision that the log no longer has."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rows: Rows = {kind: {} for kind in KINDS}
+        self._turn = asyncio.Lock()
+        self._news = asyncio.Event()
+        self.log: list[Change] = []
+        self.horizon = 0
+
+    @property
+    def revision(self) -> int:
+        return self.log[-1].revision if self.log else 0
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[MemoryReader]:
+        await asyncio.sleep(0)
+        yield MemoryReader(self._rows, self.revision)
+
+    @asynccontextmanager
+    async def write(self, actor: str) -> AsyncIterator[MemoryTransaction]:
+        async with self._turn:
+            copy = {kind: dict(rows) for kind, rows in self._rows.items()}
+            transaction = MemoryTransaction(copy, self.revision, actor, self._clock)
+            yield transaction
+            self._rows = copy
+            self.log += transaction.log
+            self._news.set()
+            self._news = asyncio.Event()
+
+    async def changes(self, after: int, limit: int) -> list[Change]:
+        await asyncio.sleep(0)
+        if not self.horizon <= after <= self.revision:
+            raise TooOld(f"the log no longer has what came after revision {after}: list again, then watch")
+        return [change for change in self.log if change.revision > after][:limit]
+
+    async def wait(self, after: int) -> None:
+        while self.revision <= after:
+            await self._news.wait()
+
+
+def _place(resource: object, columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(getattr(resource, column) for column in columns)

@@ -1,0 +1,86 @@
+"""All services over one store: what most tests of services stand in."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from netvps.domain.access import Caller, Role, User
+from netvps.domain.runner import Capacity, RunnerHello
+from netvps.domain.session import Session, SessionReport, SessionSpec, SessionState
+from netvps.domain.uid import make_uid
+from netvps.services.access import Access
+from netvps.services.certificates import Certificates
+from netvps.services.feed import Feed
+from netvps.services.logins import Logins
+from netvps.services.runners import Runners
+from netvps.services.sessions import Sessions
+from netvps.services.ssh_keys import SshKeys
+from netvps.services.watch import Watch
+from tests.fakes.ca import FakeCa
+
+if TYPE_CHECKING:
+    from netvps.domain.runner import Runner
+    from netvps.services.ports import R, Store
+    from tests.fakes.clock import FakeClock
+
+ALICE, BOB, ROOT = Caller("alice", Role.USER), Caller("bob", Role.USER), Caller("root", Role.ADMIN)
+IMAGE = "debian:12"
+HELLO = RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30))
+
+
+class World:
+    """Alice, Bob and root, and everything that they use."""
+
+    def __init__(self, store: Store, clock: FakeClock) -> None:
+        numbers = itertools.count(1)
+
+        def new_uid() -> str:
+            return make_uid(int(clock.now.timestamp() * 1000), next(numbers))
+
+        self.store, self.clock, self.ca = store, clock, FakeCa()
+        self.feed = Feed(store)
+        self.sessions = Sessions(store, clock, new_uid, IMAGE)
+        self.runners = Runners(
+            store, clock, new_uid, self.ca, feed=self.feed, pool="10.128.0.0/10", prefix=22, cluster_id="cluster"
+        )
+        self.certificates = Certificates(store, clock, self.ca)
+        self.access = Access(store, clock, new_uid)
+        self.ssh_keys = SshKeys(store, clock, new_uid)
+        self.logins = Logins(store, clock, self.ca, self.feed)
+        self.watch = Watch(store, self.feed)
+
+    async def populate(self) -> None:
+        async with self.store.write("test") as tx:
+            for caller in (ALICE, BOB, ROOT):
+                await tx.put(User(caller.user, caller.role, self.clock()))
+
+    async def runner(self, name: str = "lab1", *, online: bool = True) -> Runner:
+        token, _ = await self.runners.create_join_token(ROOT)
+        joined = await self.runners.join(token, f"csr:{name}", name)
+        if online:
+            await self.runners.online(joined.runner.uid, HELLO)
+        return joined.runner
+
+    async def session(self, name: str = "dev1", caller: Caller = ALICE, spec: SessionSpec | None = None) -> Session:
+        return await self.sessions.create(caller, session_id=name, owner="", spec=spec or SessionSpec())
+
+    async def reported(self, session: Session, state: SessionState, *, address: str = "") -> Session:
+        """The session after its runner said that its present generation is in that state."""
+        now = await self.row(Session, session.uid)
+        assert now is not None
+        report = SessionReport(now.uid, now.epoch, now.generation, state, address=address)
+        await self.runners.report(now.runner, report)
+        return await self.row(Session, session.uid) or now
+
+    async def row(self, kind: type[R], key: str) -> R | None:
+        async with self.store.read() as reader:
+            return await reader.get(kind, key)
+
+    async def rows(self, kind: type[R], **where: str) -> list[R]:
+        async with self.store.read() as reader:
+            return await reader.find(kind, **where)
+
+    async def revision(self) -> int:
+        async with self.store.read() as reader:
+            return reader.revision

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.access import Role, User
+from netvps.errors import TooOld, Unavailable
+from netvps.services.feed import Feed
+from netvps.tasks import Tasks
+from tests.fakes.clock import FakeClock
+from tests.fakes.store import MemoryStore
+
+if TYPE_CHECKING:
+    from netvps.services.feed import Subscription
+    from netvps.services.ports import Change, Store
+    from tests.fakes.world import World
+
+
+async def _add(store: Store, *names: str) -> None:
+    async with store.write("test") as tx:
+        for name in names:
+            await tx.put(User(name, Role.USER, FakeClock()()))
+
+
+def _any(_change: Change) -> bool:
+    return True
+
+
+async def _names(news: Subscription, count: int) -> list[str]:
+    async with asyncio.timeout(5):
+        return [(await anext(news)).resource.key for _ in range(count)]
+
+
+async def test_each_subscriber_gets_what_it_asked_for_in_order(world: World) -> None:
+    async with world.feed.subscribe(_any) as all_news, world.feed.subscribe(lambda c: c.resource.key > "m") as late:
+        await _add(world.store, "carol", "zoe")
+        await _add(world.store, "dave", "yan")
+        assert await _names(all_news, 4) == ["carol", "zoe", "dave", "yan"]
+        assert await _names(late, 2) == ["zoe", "yan"]
+
+
+async def test_nothing_from_before_the_subscription_comes(world: World) -> None:
+    async with world.feed.subscribe(_any) as news:
+        await _add(world.store, "carol")
+        await _names(news, 1)
+    async with world.feed.subscribe(_any) as news:
+        await _add(world.store, "dave")
+        assert await _names(news, 1) == ["dave"]
+
+
+async def test_a_subscriber_that_falls_behind_hears_it_and_others_do_not(world: World) -> None:
+    feed = Feed(world.store, queue_length=3)
+    async with Tasks() as tasks:
+        tasks.start(feed.run(), name="feed")
+        async with feed.subscribe(_any) as slow, feed.subscribe(lambda c: c.resource.key == "u4") as other:
+            await _add(world.store, *(f"u{number}" for number in range(5)))
+            assert await _names(other, 1) == ["u4"]
+            with pytest.raises(TooOld, match="the reader fell 3 changes behind: list again"):
+                await anext(slow)
+
+
+async def test_waiting_may_be_cancelled_without_loss(world: World) -> None:
+    async with world.feed.subscribe(_any) as news:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(news)
+        await _add(world.store, "carol")
+        assert await _names(news, 1) == ["carol"]
+
+
+async def test_a_subscriber_waits_for_a_feed_that_does_not_run_yet(world: World) -> None:
+    feed = Feed(world.store)
+
+    async def first() -> list[str]:
+        async with feed.subscribe(_any) as news:
+            ready.set()
+            return await _names(news, 1)
+
+    ready = asyncio.Event()
+    async with Tasks() as tasks:
+        found = tasks.start(first(), name="subscriber")
+        await _add(world.store, "carol")
+        assert not ready.is_set()
+        tasks.start(feed.run(), name="feed")
+        await ready.wait()
+        await _add(world.store, "dave")
+        assert await found == ["dave"]
+
+
+async def test_subscribers_hear_that_the_feed_ends(world: World) -> None:
+    feed = Feed(world.store)
+    async with Tasks() as tasks:
+        tasks.start(feed.run(), name="feed")
+        async with feed.subscribe(_any) as news:
+            await tasks.cancel()
+            with pytest.raises(Unavailable, match="the server is stopping"):
+                await anext(news)
+
+
+class _FlakyStore(MemoryStore):
+    """Away for the first few reads of its log."""
+
+    failures = 2
+
+    async def changes(self, after: int, limit: int) -> list[Change]:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("the database is away")
+        return await super().changes(after, limit)
+
+
+async def test_a_store_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps.services.feed._FIRST_PAUSE", 0.001)
+    store = _FlakyStore(FakeClock())
+    feed = Feed(store)
+    async with Tasks() as tasks:
+        tasks.start(feed.run(), name="feed")
+        async with feed.subscribe(_any) as news:
+            await _add(store, "carol")
+            assert await _names(news, 1) == ["carol"]
+    assert store.failures == 0
+
+
+class _ForgetfulStore(MemoryStore):
+    """Compacts its log faster than it can be read, once."""
+
+    forgets = True
+
+    async def changes(self, after: int, limit: int) -> list[Change]:
+        if self.forgets:
+            self.forgets = False
+            raise TooOld("the log no longer has that")
+        return await super().changes(after, limit)
+
+
+async def test_a_log_that_was_compacted_under_the_feed_ends_subscriptions_and_not_the_feed() -> None:
+    store = _ForgetfulStore(FakeClock())
+    feed = Feed(store)
+    async with Tasks() as tasks:
+        tasks.start(feed.run(), name="feed")
+        async with feed.subscribe(_any) as news:
+            await _add(store, "carol")
+            with pytest.raises(TooOld):
+                await anext(news)
+        async with feed.subscribe(_any) as news:
+            await _add(store, "dave")
+            assert await _names(news, 1) == ["dave"]

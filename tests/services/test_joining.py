@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.runner import Lease, Runner
+from netvps.errors import Exhausted, InvalidInput, Unauthenticated
+from netvps.services.joining import Joining
+from tests.fakes.world import ROOT
+
+if TYPE_CHECKING:
+    from tests.fakes.world import World
+
+REMEDY = "make a new one: netvps runner join-token"
+
+
+async def _token(world: World) -> str:
+    return (await world.runners.create_join_token(ROOT))[0]
+
+
+async def test_a_machine_gets_an_identity_a_name_and_a_subnet(world: World) -> None:
+    joined = await world.runners.join(await _token(world), "csr:k1", "lab1")
+    assert joined.runner.name == "lab1"
+    assert joined.certificate == f"k1 is netvps://runner/{joined.runner.uid}"
+    (lease,) = await world.rows(Lease)
+    assert (lease.cidr, lease.runner, lease.epoch) == ("10.128.0.0/22", joined.runner.uid, 1)
+
+
+async def test_the_same_token_and_key_again_are_the_same_runner(world: World) -> None:
+    token = await _token(world)
+    first = await world.runners.join(token, "csr:k1", "lab1")
+    assert await world.runners.join(token, "csr:k1", "other") == first
+    assert len(await world.rows(Runner)) == len(await world.rows(Lease)) == 1
+
+
+async def test_two_machines_with_one_token_at_once_are_one_runner(world: World) -> None:
+    token = await _token(world)
+    answers = await asyncio.gather(
+        *(world.runners.join(token, f"csr:k{number}", "lab1") for number in range(3)), return_exceptions=True
+    )
+    assert sorted(type(answer).__name__ for answer in answers) == ["Joined", "Unauthenticated", "Unauthenticated"]
+    assert len(await world.rows(Runner)) == 1
+
+
+async def test_names_and_subnets_are_given_once(world: World) -> None:
+    long = "x" * 63
+    for name in ("lab1", "lab1", "lab1", long, long):
+        await world.runners.join(await _token(world), f"csr:{name}", name)
+    assert {runner.name for runner in await world.rows(Runner)} == {"lab1", "lab1-2", "lab1-3", long, "x" * 61 + "-2"}
+    assert [lease.cidr for lease in await world.rows(Lease)] == [f"10.128.{third}.0/22" for third in (0, 12, 16, 4, 8)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda _: "", "this is not a whole join token (nvj_…): copy it again, or"),
+        (lambda token: token[:-1], "this is not a whole join token (nvj_…): copy it again, or"),
+        (lambda token: token.replace("nvj_", "nv_"), "this is not a whole join token (nvj_…): copy it again, or"),
+        (lambda token: token[:-64] + "0" * 64, "this join token is for another control plane: on this one,"),
+        (lambda token: "nvj_" + "0" * 12 + token[16:], "this join token is not known here:"),
+        (lambda token: token[:17] + "0" * 64 + token[81:], "this join token is not known here:"),
+    ],
+)
+async def test_a_wrong_token_gets_one_sentence_and_the_remedy(world: World, damage: object, sentence: str) -> None:
+    assert callable(damage)
+    with pytest.raises(Unauthenticated) as caught:
+        await world.runners.join(damage(await _token(world)), "csr:k1", "lab1")
+    assert str(caught.value) == f"{sentence} {REMEDY}"
+    assert await world.rows(Runner) == []
+
+
+async def test_a_token_works_for_an_hour_and_for_one_key(world: World) -> None:
+    token = await _token(world)
+    await world.runners.join(token, "csr:k1", "lab1")
+    with pytest.raises(Unauthenticated, match=f"was used by another machine, each works once: {REMEDY}"):
+        await world.runners.join(token, "csr:k2", "lab2")
+    world.clock.advance(hours=1)
+    with pytest.raises(Unauthenticated, match=f"has expired, they last an hour: {REMEDY}"):
+        await world.runners.join(token, "csr:k1", "lab1")
+
+
+async def test_a_token_of_a_runner_that_was_removed_is_used_up(world: World) -> None:
+    token = await _token(world)
+    joined = await world.runners.join(token, "csr:k1", "lab1")
+    async with world.store.write("test") as tx:
+        await tx.delete(joined.runner)
+    with pytest.raises(Unauthenticated, match=f"was used for was removed: {REMEDY}"):
+        await world.runners.join(token, "csr:k1", "lab1")
+
+
+async def test_a_bad_name_and_a_bad_request_are_reported_together(world: World) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await world.runners.join(await _token(world), "nonsense", "Lab 1")
+    assert [violation.field for violation in caught.value.violations] == ["runner_id", "csr"]
+
+
+async def test_a_pool_that_is_used_up_leaves_nothing_behind(world: World) -> None:
+    small = Joining(world.store, world.clock, lambda: "0" * 13, world.ca, "10.128.0.0/22", 22)
+    await small.join(await _token(world), "csr:k1", "lab1")
+    token = await _token(world)
+    before = await world.revision()
+    with pytest.raises(Exhausted, match="no /22 is left in the overlay's pool"):
+        await Joining(world.store, world.clock, lambda: "1" * 13, world.ca, "10.128.0.0/22", 22).join(
+            token, "csr:k2", "lab2"
+        )
+    assert await world.revision() == before

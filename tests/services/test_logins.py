@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.names import SshLogin
+from netvps.domain.session import SessionSpec, SessionState
+from netvps.domain.ssh_key import PublicKey
+from netvps.errors import NotFound, NotPermitted
+from tests.fakes.keys import ed25519
+from tests.fakes.world import ALICE, BOB, ROOT
+
+if TYPE_CHECKING:
+    from tests.fakes.world import World
+
+
+def _print(number: int) -> str:
+    return PublicKey.parse(ed25519(number)).fingerprint
+
+
+async def _let(world: World, login: str, key: int) -> str:
+    """Who gets in where: "alice as root in dev1.alice"."""
+    grant = await world.logins.authorize(SshLogin.parse(login), _print(key))
+    return f"{grant.user} as {grant.unix_user} in {grant.session.full_name}"
+
+
+@pytest.fixture
+async def _keys(world: World) -> None:
+    """Alice has key 1, Bob key 2, root key 3; Alice's dev1 also takes key 4, and Bob's both."""
+    for number, caller in enumerate((ALICE, BOB, ROOT), start=1):
+        await world.ssh_keys.create(caller, public_key=ed25519(number))
+    await world.session("dev1", ALICE, SessionSpec(authorized_keys=(f"{ed25519(4)} carol@desk",)))
+    await world.session("dev2", ALICE, SessionSpec(authorized_keys=(ed25519(2), ed25519(4))))
+    await world.session("dev1", BOB, SessionSpec(authorized_keys=(ed25519(4), ed25519(5))))
+
+
+@pytest.mark.usefixtures("_keys")
+@pytest.mark.parametrize(
+    ("login", "key", "who"),
+    [
+        ("dev1", 1, "alice as root in dev1.alice"),
+        ("dev1+www-data", 1, "alice as www-data in dev1.alice"),
+        ("dev1.alice", 1, "alice as root in dev1.alice"),
+        ("dev1", 2, "bob as root in dev1.bob"),
+        ("dev1.alice", 3, "root as root in dev1.alice"),
+        ("dev1.bob+me", 3, "root as me in dev1.bob"),
+        ("dev2.alice", 2, "bob as root in dev2.alice"),  # his key is in its spec
+        ("dev2", 2, "bob as root in dev2.alice"),
+        ("dev1.alice", 4, f"{_print(4)} as root in dev1.alice"),
+        ("dev2", 4, f"{_print(4)} as root in dev2.alice"),
+        ("dev1", 5, f"{_print(5)} as root in dev1.bob"),
+    ],
+)
+async def test_a_key_opens_what_it_should(world: World, login: str, key: int, who: str) -> None:
+    assert await _let(world, login, key) == who
+
+
+@pytest.mark.usefixtures("_keys")
+@pytest.mark.parametrize(
+    ("login", "key", "missing"),
+    [("dev1.bob", 1, "dev1.bob"), ("dev9.bob", 1, "dev9.bob"), ("dev9", 1, "dev9.alice"), ("dev2", 3, "dev2.root")],
+)
+async def test_foreign_and_missing_sessions_look_the_same(world: World, login: str, key: int, missing: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        await _let(world, login, key)
+    assert str(caught.value) == f"no session {missing}: see netvps ls"
+
+
+@pytest.mark.usefixtures("_keys")
+@pytest.mark.parametrize(("login", "key"), [("dev1.alice", 5), ("dev9", 4), ("dev1.alice", 6), ("dev9", 6)])
+async def test_a_key_of_nobody_hears_nothing_of_sessions(world: World, login: str, key: int) -> None:
+    with pytest.raises(NotPermitted) as caught:
+        await _let(world, login, key)
+    assert str(caught.value) == f"key {_print(key)} is not registered: add it with netvps key add"
+
+
+@pytest.mark.usefixtures("_keys")
+async def test_a_key_that_opens_several_of_a_name_is_asked_which(world: World) -> None:
+    with pytest.raises(NotFound, match=r"several sessions named dev1: say which, dev1\.alice, dev1\.bob$"):
+        await _let(world, "dev1", 4)
+
+
+@pytest.mark.usefixtures("_keys")
+async def test_a_revoked_key_opens_nothing_any_more(world: World) -> None:
+    await world.ssh_keys.delete(ALICE, "", _print(1))
+    with pytest.raises(NotPermitted):
+        await _let(world, "dev1", 1)
+
+
+async def test_the_grant_tells_the_state(world: World) -> None:
+    await world.runner()
+    await world.ssh_keys.create(ALICE, public_key=ed25519(1))
+    session = await world.session()
+    await world.reported(session, SessionState.RUNNING)
+    grant = await world.logins.authorize(SshLogin.parse("dev1"), _print(1))
+    assert grant.session.state is SessionState.RUNNING
+    assert await world.logins.certify(grant, "KEY") == f"user KEY is {session.uid}/root (alice@dev1.alice)"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netvps.domain.access import Credential, Role, SshKey, User
+from netvps.domain.runner import Runner
+from netvps.errors import InvalidInput
+from netvps.services.page import decode_token, encode_token, position, read_page
+from tests.fakes.clock import FakeClock
+from tests.fakes.world import ALICE, ROOT
+
+if TYPE_CHECKING:
+    from tests.fakes.world import World
+
+NOW = FakeClock()()
+
+
+@given(st.text(), st.text().filter(lambda text: "\n" not in text))
+def test_a_token_comes_back_as_it_went(after: str, scope: str) -> None:
+    assert decode_token(encode_token(after, scope), scope) == after
+
+
+@given(st.text())
+def test_any_other_text_is_refused_whatever_it_is(token: str) -> None:
+    with pytest.raises(InvalidInput, match="page_token: "):
+        decode_token(token, "a list of mine")
+
+
+def test_a_token_of_another_list_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="start without one"):
+        decode_token(encode_token("dev1.alice", "session&owner=alice"), "session")
+
+
+async def test_size_and_token_are_refused_together(world: World) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await world.sessions.list(ALICE, page_size=1001, page_token="?")
+    assert [violation.field for violation in caught.value.violations] == ["page_size", "page_token"]
+    with pytest.raises(InvalidInput):
+        await world.sessions.list(ALICE, page_size=-1)
+
+
+async def test_no_token_after_the_last_page(world: World) -> None:
+    async with world.store.read() as reader:
+        page = await read_page(reader, User, 3, "")
+        assert ([user.name for user in page.items], page.next_page_token) == (["alice", "bob", "root"], "")
+        assert page.revision == reader.revision
+        first = await read_page(reader, User, 2, "")
+        assert [user.name for user in (await read_page(reader, User, 2, first.next_page_token)).items] == ["root"]
+
+
+async def test_without_a_size_a_hundred_come(world: World) -> None:
+    for number in range(101):
+        await world.access.create_user(ROOT, f"user{number}", Role.USER)
+    page = await world.access.list_users(ROOT)
+    assert len(page.items) == 100
+    assert page.next_page_token
+
+
+def test_each_kind_stands_where_the_store_puts_it() -> None:
+    assert position(User("alice", Role.USER, NOW)) == "alice"
+    assert position(Runner("uid", "lab1", NOW, NOW)) == "lab1"
+    assert position(SshKey("uid", "alice", "key", "SHA256:x", "", NOW)) == "SHA256:x"
+    assert position(Credential("kid", "api", "alice", "", NOW, None)) == "kid"
