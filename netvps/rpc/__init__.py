@@ -1,1 +1,1 @@
-"""gRPC: convert.py and status.py are the only doors between protobuf and domain."""
+"""gRPC: convert/ and status.py are the only doors between protobuf and domain."""

@@ -1,0 +1,69 @@
+"""How each listener finds out who calls: peer credentials, API keys, certificates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from netvps.errors import Unauthenticated
+from netvps.rpc.identity import of_certificate
+from netvps.rpc.local_socket import peer_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from netvps.domain.access import Caller
+    from netvps.rpc.context import Context
+    from netvps.rpc.identity import Certified
+    from netvps.services.access import Access
+
+_BEARER = "Bearer "
+
+
+class Authenticator(Protocol):
+    """Tells who is behind a call. Raises Unauthenticated."""
+
+    async def __call__(self, context: Context) -> Caller | Certified:
+        """The identity."""
+
+
+class PeerCredentials:
+    """For the local socket: the kernel tells the uid of the peer, `users` whose it is."""
+
+    def __init__(self, access: Access, users: Mapping[int, str]) -> None:
+        self._access = access
+        self._users = users
+
+    async def __call__(self, context: Context) -> Caller:
+        """The caller. Raises Unauthenticated if the peer's account is not known here."""
+        uid = peer_uid(context.peer())
+        user = self._users.get(uid)
+        if user is None:
+            raise Unauthenticated(
+                f"your account (uid {uid}) is not known here: ask an admin for an API key, then: netvps login",
+                reason="UNKNOWN_ACCOUNT",
+            )
+        return await self._access.caller_of(user)
+
+
+class ApiKeys:
+    """For :7443: an API key in the metadata of each call."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def __call__(self, context: Context) -> Caller:
+        """The caller. Raises Unauthenticated if there is no key, or it is not good."""
+        values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        if len(values) != 1 or not str(values[0]).startswith(_BEARER):
+            raise Unauthenticated(
+                "this call has no API key: ask an admin for one, then: netvps login", reason="NO_CREDENTIAL"
+            )
+        return await self._access.authenticate(str(values[0]).removeprefix(_BEARER))
+
+
+class Certificates:
+    """For :7444: a client certificate, which the TLS handshake has verified."""
+
+    async def __call__(self, context: Context) -> Certified:
+        """The runner or session. Raises Unauthenticated if the certificate names neither."""
+        return of_certificate(context.auth_context())

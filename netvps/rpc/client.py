@@ -1,0 +1,234 @@
+"""The API for Python programs, synchronous: domain values in and out, errors as netvps.errors.
+
+It is imported by every command of the CLI, so it stands on grpc, protobuf and small modules of ours alone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Self
+
+from netvps.api.v1 import runner_pb2, server_pb2, session_pb2, ssh_key_pb2, user_pb2
+from netvps.api.v1.runner_pb2_grpc import RunnerServiceStub
+from netvps.api.v1.server_pb2_grpc import ServerServiceStub
+from netvps.api.v1.session_pb2_grpc import SessionServiceStub
+from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceStub
+from netvps.api.v1.user_pb2_grpc import UserServiceStub
+from netvps.domain.event import EventType, SessionEvent
+from netvps.domain.exec import Stdin
+from netvps.errors import InvalidInput
+from netvps.rpc.channel import Endpoint
+from netvps.rpc.convert import exec as exec_convert
+from netvps.rpc.convert import names
+from netvps.rpc.convert.runners import runner_from_proto
+from netvps.rpc.convert.server_info import server_info_from_proto
+from netvps.rpc.convert.session_events import event_from_proto
+from netvps.rpc.convert.sessions import session_from_proto, spec_to_proto
+from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
+from netvps.rpc.convert.times import time_from_proto
+from netvps.rpc.convert.users import ROLE, user_from_proto
+from netvps.rpc.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from datetime import datetime
+
+    from netvps.domain.access import Role, SshKey, User
+    from netvps.domain.exec import ExecStart, FromCommand, ToCommand
+    from netvps.domain.runner import RunnerView
+    from netvps.domain.server import ServerInfo
+    from netvps.domain.session import Session, SessionSpec
+
+__all__ = ["Client", "Endpoint", "EventType", "SessionEvent", "fetch_server_info"]
+
+
+def fetch_server_info(address: str) -> ServerInfo:
+    """As netvps.rpc.trust.fetch_server_info, which is imported only when it is needed: it brings ssl."""
+    from netvps.rpc import trust
+
+    return trust.fetch_server_info(address)
+
+
+class Client:
+    """A connection to one server, made at the first call. A context manager.
+
+    Sessions are named NAME or NAME.OWNER, users NAME or "me", runners NAME. Each change gets a request id of its own,
+    so that a retry after a lost answer has no second effect. Raises whatever of netvps.errors the server does;
+    Unavailable, TimedOut and Unauthenticated also when the server cannot be reached or trusted.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._transport = Transport(endpoint)
+        channel = self._transport.channel
+        self._server = ServerServiceStub(channel)
+        self._sessions = SessionServiceStub(channel)
+        self._runners = RunnerServiceStub(channel)
+        self._users = UserServiceStub(channel)
+        self._ssh_keys = SshKeyServiceStub(channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection and all streams; again changes nothing."""
+        self._transport.close()
+
+    def server_info(self) -> ServerInfo:
+        """Facts of the server."""
+        return server_info_from_proto(
+            self._transport.call(self._server.GetServerInfo, server_pb2.GetServerInfoRequest())
+        )
+
+    def create_session(
+        self, session_id: str, spec: SessionSpec, *, owner: str = "", validate_only: bool = False
+    ) -> Session:
+        """Asks for a new session; an empty id lets the server pick a name, an empty owner is the caller."""
+        request = session_pb2.CreateSessionRequest(
+            session_id=session_id,
+            owner=names.user_name(owner) if owner else "",
+            spec=spec_to_proto(spec),
+            request_id=_request_id(),
+            validate_only=validate_only,
+        )
+        return session_from_proto(self._transport.call(self._sessions.CreateSession, request))
+
+    def get_session(self, name: str) -> Session:
+        """One session."""
+        request = session_pb2.GetSessionRequest(name=names.session_name(name))
+        return session_from_proto(self._transport.call(self._sessions.GetSession, request))
+
+    def list_sessions(self, parent: str = "") -> Iterator[Session]:
+        """Sessions by name: of the caller (''), of a user, or all that the caller may see ('-')."""
+        request = session_pb2.ListSessionsRequest(parent=_parent(parent))
+        for page in self._transport.pages(self._sessions.ListSessions, request):
+            yield from map(session_from_proto, page.sessions)
+
+    def stop_session(self, name: str, *, expected_revision: int = 0) -> Session:
+        """Asks for a stop with a snapshot."""
+        request = session_pb2.StopSessionRequest(
+            name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
+        )
+        return session_from_proto(self._transport.call(self._sessions.StopSession, request))
+
+    def start_session(self, name: str, *, expected_revision: int = 0) -> Session:
+        """Asks for a start; retries what failed."""
+        request = session_pb2.StartSessionRequest(
+            name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
+        )
+        return session_from_proto(self._transport.call(self._sessions.StartSession, request))
+
+    def delete_session(self, name: str, *, expected_revision: int = 0) -> Session:
+        """Removes a session with all it holds."""
+        request = session_pb2.DeleteSessionRequest(
+            name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
+        )
+        return session_from_proto(self._transport.call(self._sessions.DeleteSession, request))
+
+    def watch_sessions(self, parent: str = "", from_revision: int = 0) -> Generator[SessionEvent, None, None]:
+        """The list (or what changed since a revision), CAUGHT_UP, then news until it is closed."""
+        request = session_pb2.WatchSessionsRequest(parent=_parent(parent), from_revision=from_revision)
+        return self._transport.stream(self._sessions.WatchSessions, request, event_from_proto)
+
+    def read_logs(self, name: str, tail_lines: int = 0, follow: bool = False) -> Generator[bytes, None, None]:
+        """What the container wrote, from so many lines before the end; 0 is the server's default."""
+        request = session_pb2.ReadSessionLogsRequest(
+            name=names.session_name(name), tail_lines=tail_lines, follow=follow
+        )
+        return self._transport.stream(self._sessions.ReadSessionLogs, request, lambda piece: bytes(piece.data))
+
+    def exec(self, start: ExecStart, incoming: Iterator[ToCommand]) -> Generator[FromCommand, None, None]:
+        """Runs a command; `incoming` is read on another thread, by which it may block. Exit comes last."""
+        requests = _exec_requests(start, incoming)
+        return self._transport.stream(self._sessions.ExecSession, requests, exec_convert.output_from_proto)
+
+    def list_runners(self) -> Iterator[RunnerView]:
+        """Runners by name."""
+        request = runner_pb2.ListRunnersRequest()
+        for page in self._transport.pages(self._runners.ListRunners, request):
+            yield from map(runner_from_proto, page.runners)
+
+    def get_runner(self, name: str) -> RunnerView:
+        """One runner."""
+        request = runner_pb2.GetRunnerRequest(name=names.runner_name(name))
+        return runner_from_proto(self._transport.call(self._runners.GetRunner, request))
+
+    def create_join_token(self) -> tuple[str, datetime]:
+        """A token that lets one machine join, and until when it works."""
+        request = runner_pb2.CreateJoinTokenRequest(request_id=_request_id())
+        answer = self._transport.call(self._runners.CreateJoinToken, request)
+        return answer.join_token, time_from_proto(answer, "expire_time")
+
+    def get_user(self, name: str = names.ME) -> User:
+        """One user."""
+        request = user_pb2.GetUserRequest(name=names.user_name(name))
+        return user_from_proto(self._transport.call(self._users.GetUser, request))
+
+    def list_users(self) -> Iterator[User]:
+        """Users by name."""
+        for page in self._transport.pages(self._users.ListUsers, user_pb2.ListUsersRequest()):
+            yield from map(user_from_proto, page.users)
+
+    def create_user(self, name: str, role: Role) -> User:
+        """Adds a person or a program."""
+        request = user_pb2.CreateUserRequest(user_id=name, role=ROLE.to_proto(role), request_id=_request_id())
+        return user_from_proto(self._transport.call(self._users.CreateUser, request))
+
+    def delete_user(self, name: str) -> User:
+        """Removes a user with their keys."""
+        request = user_pb2.DeleteUserRequest(name=names.user_name(name), request_id=_request_id())
+        return user_from_proto(self._transport.call(self._users.DeleteUser, request))
+
+    def create_api_key(self, user: str = names.ME) -> str:
+        """A new API key; the server does not keep it."""
+        request = user_pb2.CreateApiKeyRequest(parent=names.user_name(user), request_id=_request_id())
+        return self._transport.call(self._users.CreateApiKey, request).secret
+
+    def delete_api_key(self, name: str) -> None:
+        """Revokes the API key "USER/KID"."""
+        user, slash, kid = name.partition("/")
+        if not slash:
+            raise InvalidInput.of("name", f"{name!r} is not USER/KID")
+        request = user_pb2.DeleteApiKeyRequest(name=names.api_key_name(user, kid), request_id=_request_id())
+        self._transport.call(self._users.DeleteApiKey, request)
+
+    def list_ssh_keys(self, user: str = "") -> Iterator[SshKey]:
+        """A user's keys by fingerprint; '' is the caller."""
+        request = ssh_key_pb2.ListSshKeysRequest(parent=names.user_name(user or names.ME))
+        for page in self._transport.pages(self._ssh_keys.ListSshKeys, request):
+            yield from map(ssh_key_from_proto, page.ssh_keys)
+
+    def create_ssh_key(self, public_key: str, title: str = "", user: str = "") -> SshKey:
+        """Registers a key; without a title it gets its comment."""
+        request = ssh_key_pb2.CreateSshKeyRequest(
+            parent=names.user_name(user or names.ME), public_key=public_key, title=title, request_id=_request_id()
+        )
+        return ssh_key_from_proto(self._transport.call(self._ssh_keys.CreateSshKey, request))
+
+    def delete_ssh_key(self, uid_or_fingerprint: str, user: str = "") -> SshKey:
+        """Revokes a key."""
+        request = ssh_key_pb2.DeleteSshKeyRequest(
+            name=names.ssh_key_name(user or names.ME, uid_or_fingerprint), request_id=_request_id()
+        )
+        return ssh_key_from_proto(self._transport.call(self._ssh_keys.DeleteSshKey, request))
+
+
+def _request_id() -> str:
+    return os.urandom(16).hex()
+
+
+def _parent(user: str) -> str:
+    return names.user_name(user) if user else ""
+
+
+def _exec_requests(start: ExecStart, incoming: Iterator[ToCommand]) -> Iterator[session_pb2.ExecSessionRequest]:
+    yield exec_convert.start_to_proto(start)
+    for message in incoming:
+        if isinstance(message, Stdin):
+            for offset in range(0, len(message.data), exec_convert.MAX_PIECE):
+                piece = message.data[offset : offset + exec_convert.MAX_PIECE]
+                yield exec_convert.input_to_proto(Stdin(piece))
+        else:
+            yield exec_convert.input_to_proto(message)

@@ -1,0 +1,185 @@
+"""What passes between a runner and the control plane."""
+
+from __future__ import annotations
+
+from netvps.api.v1 import link_pb2 as pb
+from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.session import Assignment, SessionReport
+from netvps.errors import InvalidInput
+from netvps.rpc.convert import names
+from netvps.rpc.convert.runners import capacity_from_proto, capacity_to_proto, lease_from_proto, lease_to_proto
+from netvps.rpc.convert.sessions import (
+    DESIRED_STATE,
+    SESSION_STATE,
+    last_exit_from_proto,
+    last_exit_to_proto,
+    snapshot_from_proto,
+    snapshot_to_proto,
+    spec_from_proto,
+    spec_to_proto,
+)
+from netvps.rpc.convert.times import duration_from_proto, duration_to_proto
+
+FromRunner = Capacity | SessionReport
+ToRunner = Welcome | Assignment | CaughtUp | LogRequest
+
+
+def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
+    """The first message of a runner."""
+    return pb.ConnectRequest(
+        hello=pb.RunnerHello(
+            instance_id=hello.instance_id,
+            version=hello.version,
+            capacity=capacity_to_proto(hello.capacity),
+            capabilities=hello.capabilities,
+            resume_revision=hello.resume_revision,
+        )
+    )
+
+
+def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
+    """Raises InvalidInput, also if it is any other message."""
+    hello = message.hello
+    if message.WhichOneof("message") != "hello" or not hello.instance_id:
+        raise InvalidInput.of("hello", "the first message must be hello, with an instance_id")
+    return RunnerHello(
+        instance_id=hello.instance_id,
+        version=hello.version,
+        capacity=capacity_from_proto(hello.capacity),
+        capabilities=tuple(hello.capabilities),
+        resume_revision=hello.resume_revision,
+    )
+
+
+def from_runner_to_proto(message: FromRunner) -> pb.ConnectRequest:
+    """Any message of a runner but the first; a capacity is a heartbeat."""
+    if isinstance(message, Capacity):
+        return pb.ConnectRequest(heartbeat=pb.Heartbeat(capacity=capacity_to_proto(message)))
+    return pb.ConnectRequest(report=_report_to_proto(message))
+
+
+def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
+    """Raises InvalidInput."""
+    match message.WhichOneof("message"):
+        case "heartbeat":
+            return capacity_from_proto(message.heartbeat.capacity)
+        case "report":
+            return _report_from_proto(message.report)
+    raise InvalidInput.of("message", "only heartbeat and report may follow hello")
+
+
+def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
+    """Any message of the control plane, but its farewell."""
+    match message:
+        case Welcome():
+            return pb.ConnectResponse(welcome=_welcome_to_proto(message))
+        case Assignment():
+            return pb.ConnectResponse(assignment=_assignment_to_proto(message))
+        case CaughtUp(revision):
+            return pb.ConnectResponse(caught_up=pb.CaughtUp(revision=revision))
+        case LogRequest():
+            return pb.ConnectResponse(log_request=_log_request_to_proto(message))
+
+
+def to_runner_from_proto(message: pb.ConnectResponse) -> ToRunner | None:
+    """None for what this program does not know: a newer control plane may say more. Raises InvalidInput."""
+    match message.WhichOneof("message"):
+        case "welcome":
+            return _welcome_from_proto(message.welcome)
+        case "assignment":
+            return _assignment_from_proto(message.assignment)
+        case "caught_up":
+            return CaughtUp(message.caught_up.revision)
+        case "log_request":
+            return _log_request_from_proto(message.log_request)
+    return None
+
+
+def _report_to_proto(report: SessionReport) -> pb.SessionReport:
+    return pb.SessionReport(
+        session_uid=report.session_uid,
+        epoch=report.epoch,
+        generation=report.generation,
+        state=SESSION_STATE.to_proto(report.state),
+        reason=report.reason,
+        message=report.message,
+        address=report.address,
+        snapshot=snapshot_to_proto(report.snapshot) if report.snapshot else None,
+        last_exit=last_exit_to_proto(report.last_exit) if report.last_exit else None,
+    )
+
+
+def _report_from_proto(message: pb.SessionReport) -> SessionReport:
+    return SessionReport(
+        session_uid=message.session_uid,
+        epoch=message.epoch,
+        generation=message.generation,
+        state=SESSION_STATE.from_proto(message.state, "report.state"),
+        reason=message.reason,
+        message=message.message,
+        address=message.address,
+        snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        last_exit=last_exit_from_proto(message.last_exit) if message.HasField("last_exit") else None,
+    )
+
+
+def _welcome_to_proto(welcome: Welcome) -> pb.Welcome:
+    return pb.Welcome(
+        runner=names.runner_name(welcome.runner),
+        cluster_id=welcome.cluster_id,
+        heartbeat_interval=duration_to_proto(welcome.heartbeat_interval),
+        subnet=lease_to_proto(welcome.lease),
+    )
+
+
+def _welcome_from_proto(message: pb.Welcome) -> Welcome:
+    interval = duration_from_proto(message.heartbeat_interval)
+    if interval <= 0:
+        raise InvalidInput.of("heartbeat_interval", f"{interval} s is not more than 0")
+    return Welcome(
+        runner=names.parse_runner_name(message.runner, "runner"),
+        cluster_id=message.cluster_id,
+        heartbeat_interval=interval,
+        lease=lease_from_proto(message.subnet, ""),
+    )
+
+
+def _assignment_to_proto(assignment: Assignment) -> pb.Assignment:
+    return pb.Assignment(
+        session_uid=assignment.session_uid,
+        session_id=assignment.session_id,
+        owner_id=assignment.owner_id,
+        epoch=assignment.epoch,
+        generation=assignment.generation,
+        desired_state=DESIRED_STATE.to_proto(assignment.desired),
+        spec=spec_to_proto(assignment.spec),
+        snapshot=snapshot_to_proto(assignment.snapshot) if assignment.snapshot else None,
+        revision=assignment.revision,
+    )
+
+
+def _assignment_from_proto(message: pb.Assignment) -> Assignment:
+    return Assignment(
+        session_uid=message.session_uid,
+        session_id=message.session_id,
+        owner_id=message.owner_id,
+        epoch=message.epoch,
+        generation=message.generation,
+        desired=DESIRED_STATE.from_proto(message.desired_state, "desired_state"),
+        spec=spec_from_proto(message.spec),
+        snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        revision=message.revision,
+    )
+
+
+def _log_request_to_proto(request: LogRequest) -> pb.LogRequest:
+    return pb.LogRequest(
+        stream_id=request.stream_id,
+        session_uid=request.session_uid,
+        tail_lines=request.tail_lines,
+        follow=request.follow,
+    )
+
+
+def _log_request_from_proto(message: pb.LogRequest) -> LogRequest:
+    return LogRequest(message.stream_id, message.session_uid, message.tail_lines, message.follow)

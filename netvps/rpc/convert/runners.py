@@ -1,0 +1,68 @@
+"""Runners, what they have, and their leases."""
+
+from __future__ import annotations
+
+from netvps.api.v1 import runner_pb2 as pb
+from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView
+from netvps.rpc.convert import names
+from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.times import time_from_proto, time_to_proto
+
+RUNNER_STATE = EnumPair(RunnerState, pb.RunnerState, "RUNNER_STATE_")
+
+
+def runner_to_proto(view: RunnerView) -> pb.Runner:
+    """All fields but the capabilities, which the API does not show."""
+    runner = view.runner
+    return pb.Runner(
+        name=names.runner_name(runner.name),
+        uid=runner.uid,
+        state=RUNNER_STATE.to_proto(runner.state),
+        version=runner.version,
+        capacity=capacity_to_proto(runner.capacity),
+        subnet=lease_to_proto(view.lease),
+        session_count=view.session_count,
+        create_time=time_to_proto(runner.create_time),
+        last_seen_time=time_to_proto(runner.last_seen),
+        revision=runner.revision,
+    )
+
+
+def runner_from_proto(message: pb.Runner) -> RunnerView:
+    """Raises InvalidInput."""
+    runner = Runner(
+        uid=message.uid,
+        name=names.parse_runner_name(message.name),
+        create_time=time_from_proto(message, "create_time"),
+        last_seen=time_from_proto(message, "last_seen_time"),
+        state=RUNNER_STATE.from_proto(message.state, "state"),
+        version=message.version,
+        capacity=capacity_from_proto(message.capacity),
+        revision=message.revision,
+    )
+    return RunnerView(runner, lease_from_proto(message.subnet, message.uid), message.session_count)
+
+
+def capacity_to_proto(capacity: Capacity) -> pb.Capacity:
+    """All fields."""
+    return pb.Capacity(
+        cpus=capacity.cpus,
+        memory_bytes=capacity.memory_bytes,
+        disk_free_bytes=capacity.disk_free_bytes,
+        engine_version=capacity.engine_version,
+    )
+
+
+def capacity_from_proto(message: pb.Capacity) -> Capacity:
+    """All fields."""
+    return Capacity(message.cpus, message.memory_bytes, message.disk_free_bytes, message.engine_version)
+
+
+def lease_to_proto(lease: Lease) -> pb.Subnet:
+    """Subnet and epoch; whose it is, is told by what holds the message."""
+    return pb.Subnet(cidr=lease.cidr, epoch=lease.epoch)
+
+
+def lease_from_proto(message: pb.Subnet, runner_uid: str) -> Lease:
+    """The lease of a runner; '' where its uid is not known."""
+    return Lease(message.cidr, runner_uid, message.epoch)

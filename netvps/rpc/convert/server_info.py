@@ -1,0 +1,27 @@
+"""What a server says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from netvps.api.v1 import server_pb2 as pb
+from netvps.domain.server import ServerInfo
+
+
+def server_info_to_proto(info: ServerInfo) -> pb.ServerInfo:
+    """All fields; they have the same names."""
+    return pb.ServerInfo(**asdict(info))
+
+
+def server_info_from_proto(message: pb.ServerInfo) -> ServerInfo:
+    """All fields."""
+    return ServerInfo(
+        version=message.version,
+        cluster_id=message.cluster_id,
+        ca_certificate=message.ca_certificate,
+        ssh_address=message.ssh_address,
+        ssh_host_key=message.ssh_host_key,
+        ssh_host_ca=message.ssh_host_ca,
+        link_address=message.link_address,
+        default_image=message.default_image,
+    )

@@ -1,0 +1,28 @@
+"""What a watcher of sessions is told."""
+
+from __future__ import annotations
+
+from netvps.api.v1 import session_pb2 as pb
+from netvps.domain.event import EventType, SessionEvent
+from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.sessions import session_from_proto, session_to_proto
+
+EVENT_TYPE = EnumPair(EventType, pb.WatchEventType, "WATCH_EVENT_TYPE_")
+
+
+def event_to_proto(event: SessionEvent) -> pb.WatchSessionsResponse:
+    """All fields."""
+    return pb.WatchSessionsResponse(
+        type=EVENT_TYPE.to_proto(event.type),
+        session=session_to_proto(event.session) if event.session else None,
+        revision=event.revision,
+    )
+
+
+def event_from_proto(message: pb.WatchSessionsResponse) -> SessionEvent:
+    """Raises InvalidInput."""
+    return SessionEvent(
+        type=EVENT_TYPE.from_proto(message.type, "type"),
+        session=session_from_proto(message.session) if message.HasField("session") else None,
+        revision=message.revision,
+    )

@@ -1,0 +1,153 @@
+"""Sessions, their specs and their snapshots."""
+
+from __future__ import annotations
+
+from netvps.api.v1 import session_pb2 as pb
+from netvps.domain.checks import Checks
+from netvps.domain.names import SessionName
+from netvps.domain.session import (
+    DEFAULT_GRACE,
+    DEFAULT_PIDS,
+    DesiredState,
+    LastExit,
+    Network,
+    Session,
+    SessionSpec,
+    SessionState,
+    Snapshot,
+)
+from netvps.rpc.convert import names
+from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.times import duration_from_proto, duration_to_proto, time_from_proto, time_to_proto
+
+SESSION_STATE = EnumPair(SessionState, pb.SessionState, "SESSION_STATE_")
+DESIRED_STATE = EnumPair(DesiredState, pb.DesiredState, "DESIRED_STATE_")
+NETWORK = EnumPair(Network, pb.SessionNetwork, "SESSION_NETWORK_")
+
+
+def session_to_proto(session: Session) -> pb.Session:
+    """The API knows a runner by its name; its uid stays inside."""
+    return pb.Session(
+        name=names.session_name(str(session.full_name)),
+        uid=session.uid,
+        owner=names.user_name(session.owner),
+        spec=spec_to_proto(session.spec),
+        desired_state=DESIRED_STATE.to_proto(session.desired),
+        generation=session.generation,
+        state=SESSION_STATE.to_proto(session.state),
+        observed_generation=session.observed_generation,
+        reason=session.reason,
+        message=session.message,
+        runner=names.runner_name(session.runner_name),
+        epoch=session.epoch,
+        snapshot=snapshot_to_proto(session.snapshot) if session.snapshot else None,
+        last_exit=last_exit_to_proto(session.last_exit) if session.last_exit else None,
+        address=session.address,
+        create_time=time_to_proto(session.create_time),
+        update_time=time_to_proto(session.update_time),
+        revision=session.revision,
+    )
+
+
+def session_from_proto(message: pb.Session) -> Session:
+    """A session as a client sees it: with `runner_name`, but `runner` (the uid) empty. Raises InvalidInput."""
+    name = SessionName.parse(names.parse_session_name(message.name), names.parse_user_name(message.owner, "owner"))
+    return Session(
+        uid=message.uid,
+        name=name.name,
+        owner=name.owner,
+        spec=spec_from_proto(message.spec),
+        desired=DESIRED_STATE.from_proto(message.desired_state, "desired_state"),
+        generation=message.generation,
+        create_time=time_from_proto(message, "create_time"),
+        update_time=time_from_proto(message, "update_time"),
+        state=SESSION_STATE.from_proto(message.state, "state"),
+        observed_generation=message.observed_generation,
+        reason=message.reason,
+        message=message.message,
+        runner_name=names.parse_runner_name(message.runner, "runner") if message.runner else "",
+        epoch=message.epoch,
+        snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        last_exit=last_exit_from_proto(message.last_exit) if message.HasField("last_exit") else None,
+        address=message.address,
+        revision=message.revision,
+    )
+
+
+def spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
+    """Every default is written out."""
+    return pb.SessionSpec(
+        image=spec.image,
+        cpus=spec.cpus,
+        memory_bytes=spec.memory_bytes,
+        pids=spec.pids,
+        env=dict(spec.env),
+        authorized_keys=spec.authorized_keys,
+        run_entrypoint=spec.run_entrypoint,
+        network=NETWORK.to_proto(spec.network),
+        stop_grace=duration_to_proto(spec.stop_grace),
+        labels=dict(spec.labels),
+    )
+
+
+def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
+    """Raises InvalidInput with all violations, fields named as in the message."""
+    checks = Checks()
+    network, spec = Network.DEFAULT, SessionSpec()
+    with checks.nested():
+        network = NETWORK.from_proto(message.network, "network", unspecified=Network.DEFAULT)
+    with checks.nested():
+        spec = SessionSpec(
+            image=message.image,
+            cpus=message.cpus,
+            memory_bytes=message.memory_bytes,
+            pids=message.pids or DEFAULT_PIDS,
+            env=dict(message.env),
+            authorized_keys=tuple(message.authorized_keys),
+            run_entrypoint=message.run_entrypoint,
+            network=network,
+            stop_grace=duration_from_proto(message.stop_grace) if message.HasField("stop_grace") else DEFAULT_GRACE,
+            labels=dict(message.labels),
+        )
+    checks.done()
+    return spec
+
+
+def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
+    """All fields."""
+    return pb.Snapshot(
+        uid=snapshot.uid,
+        session_uid=snapshot.session_uid,
+        image=snapshot.image,
+        digest=snapshot.digest,
+        size_bytes=snapshot.size_bytes,
+        layers=snapshot.layers,
+        runner=names.runner_name(snapshot.runner),
+        generation=snapshot.generation,
+        create_time=time_to_proto(snapshot.create_time),
+    )
+
+
+def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
+    """Raises InvalidInput."""
+    return Snapshot(
+        uid=message.uid,
+        session_uid=message.session_uid,
+        image=message.image,
+        digest=message.digest,
+        size_bytes=message.size_bytes,
+        layers=message.layers,
+        runner=names.parse_runner_name(message.runner, "runner") if message.runner else "",
+        generation=message.generation,
+        create_time=time_from_proto(message, "create_time"),
+    )
+
+
+def last_exit_to_proto(last: LastExit) -> pb.LastExit:
+    """All fields."""
+    return pb.LastExit(exit_code=last.exit_code, cause=last.cause, end_time=time_to_proto(last.end_time))
+
+
+def last_exit_from_proto(message: pb.LastExit) -> LastExit:
+    """Raises InvalidInput."""
+    return LastExit(message.exit_code, message.cause, time_from_proto(message, "end_time"))

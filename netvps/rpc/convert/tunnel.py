@@ -1,0 +1,112 @@
+"""What passes between an agent and the gateway. Frames are hot: no validation but of their kind, and no copies."""
+
+from __future__ import annotations
+
+from netvps.api.v1 import tunnel_pb2 as pb
+from netvps.domain.tunnel import (
+    Activity,
+    AgentConfig,
+    AgentHello,
+    ConfigApplied,
+    Credit,
+    Data,
+    DialFailure,
+    DialRequest,
+    DialTarget,
+    Drain,
+    Eof,
+    Frame,
+    FromAgent,
+    Reset,
+    SshTarget,
+    TcpTarget,
+    ToAgent,
+    UnixTarget,
+)
+from netvps.errors import InvalidInput
+from netvps.rpc.convert.times import optional_time_from_proto
+
+
+def hello_from_proto(message: pb.ControlRequest) -> AgentHello:
+    """Raises InvalidInput unless it is a hello."""
+    if message.WhichOneof("message") != "hello":
+        raise InvalidInput.of("hello", "the first message must be hello")
+    hello = message.hello
+    return AgentHello(hello.session_uid, hello.epoch, hello.version, hello.host_key)
+
+
+def from_agent_from_proto(message: pb.ControlRequest) -> FromAgent:
+    """Any message of an agent but the first. Raises InvalidInput."""
+    match message.WhichOneof("message"):
+        case "dial_failure":
+            return DialFailure(message.dial_failure.dial_id, message.dial_failure.reason)
+        case "activity":
+            seen = message.activity
+            return Activity(seen.channels, seen.terminals, optional_time_from_proto(seen, "last_byte_time"))
+        case "config_applied":
+            return ConfigApplied(message.config_applied)
+    raise InvalidInput.of("message", "only dial_failure, activity and config_applied may follow hello")
+
+
+def to_agent_to_proto(message: ToAgent) -> pb.ControlResponse:
+    """Any message of the gateway."""
+    match message:
+        case AgentConfig():
+            return pb.ControlResponse(
+                config=pb.AgentConfig(
+                    generation=message.generation,
+                    authorized_keys=message.authorized_keys,
+                    user_ca_keys=message.user_ca_keys,
+                    host_certificate=message.host_certificate,
+                )
+            )
+        case DialRequest(dial_id, target, origin):
+            return pb.ControlResponse(
+                dial=pb.DialRequest(dial_id=dial_id, target=_target_to_proto(target), origin=origin)
+            )
+        case Drain():
+            return pb.ControlResponse(drain=True)
+
+
+def open_from_proto(message: pb.DialBackRequest) -> str:
+    """The dial id of a connection's first message. Raises InvalidInput if it is any other."""
+    if message.WhichOneof("frame") != "open" or not message.open:
+        raise InvalidInput.of("open", "the first message must be open, with the dial_id of the request")
+    return message.open
+
+
+def frame_from_proto(message: pb.DialBackRequest) -> Frame:
+    """Any frame but the first. Raises InvalidInput."""
+    match message.WhichOneof("frame"):
+        case "data":
+            return Data(message.data)
+        case "credit":
+            return Credit(message.credit)
+        case "eof":
+            return Eof()
+        case "reset":
+            return Reset(message.reset)
+    raise InvalidInput.of("frame", "only data, credit, eof and reset may follow open")
+
+
+def frame_to_proto(frame: Frame) -> pb.DialBackResponse:
+    """Any frame."""
+    match frame:
+        case Data(payload):
+            return pb.DialBackResponse(data=payload)
+        case Credit(size):
+            return pb.DialBackResponse(credit=size)
+        case Eof():
+            return pb.DialBackResponse(eof=True)
+        case Reset(reason):
+            return pb.DialBackResponse(reset=reason)
+
+
+def _target_to_proto(target: DialTarget) -> pb.DialTarget:
+    match target:
+        case SshTarget():
+            return pb.DialTarget(ssh=True)
+        case TcpTarget(address):
+            return pb.DialTarget(tcp=address)
+        case UnixTarget(path):
+            return pb.DialTarget(unix=path)

@@ -1,0 +1,72 @@
+"""What a client is told when a call fails: our own errors as they are, gRPC's in words and with a remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from netvps.errors import Exhausted, InternalError, NetvpsError, TimedOut, Unauthenticated, Unavailable, WrongState
+from netvps.rpc.status import DETAILS_KEY, from_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from netvps.rpc.channel import Endpoint
+
+
+def to_error(failure: grpc.RpcError, endpoint: Endpoint) -> NetvpsError:
+    """The error behind a failed call to an endpoint; of the synchronous API or of grpc.aio."""
+    code, message = failure.code(), failure.details() or ""
+    metadata: Iterable[Any] = failure.trailing_metadata() or ()
+    found = [value for key, value in metadata if key == DETAILS_KEY]
+    details = found[0] if found else None
+    return from_status(code, message, details) or _foreign(code, message, endpoint)
+
+
+def no_server(endpoint: Endpoint) -> Unavailable:
+    """The error of an endpoint where nothing listens."""
+    if endpoint.local:
+        remedy = "start one with: netvps up, or log in to another with: netvps login HOST"
+    else:
+        remedy = "check the address, the network and that the server runs"
+    return Unavailable(f"no netvps server answers at {endpoint.address}: {remedy}", reason="NO_SERVER")
+
+
+def _foreign(code: grpc.StatusCode, message: str, endpoint: Endpoint) -> NetvpsError:
+    """For statuses that gRPC itself made."""
+    at = endpoint.address
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            return _unreachable(message, endpoint)
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimedOut(f"the server at {at} did not answer in time: look whether it happened, then try again")
+        case grpc.StatusCode.CANCELLED:
+            return Unavailable(f"the call to {at} was broken off: try again")
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return WrongState(
+                f"the server at {at} does not know this call: it is of another version, update the older of the two",
+                reason="OTHER_VERSION",
+            )
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return Exhausted(f"the call to {at} went over a limit of the transport: {message}")
+        case _:
+            return InternalError(f"the call to {at} failed ({code.name}): {message or 'no details'}; please report it")
+
+
+def _unreachable(message: str, endpoint: Endpoint) -> NetvpsError:
+    at = endpoint.address
+    if "CERTIFICATE_VERIFY_FAILED" in message or "certificate verify failed" in message:
+        return Unauthenticated(
+            f"the server at {at} shows a certificate of another CA than the one that was pinned: if it was set up "
+            "anew, log in again with: netvps login; if not, somebody may be in between",
+            reason="OTHER_CA",
+        )
+    lowered = message.lower()
+    if "permission denied" in lowered:
+        return Unavailable(f"may not open {at}: Permission denied; check the rights of its folder")
+    if "certificate_required" in lowered or "bad_certificate" in lowered:
+        return Unauthenticated(f"the server at {at} refused the certificate: join again", reason="BAD_CERTIFICATE")
+    if "socket closed" in lowered or "goaway" in lowered or "reset" in lowered:
+        return Unavailable(f"the connection to {at} broke: try again")
+    return no_server(endpoint)

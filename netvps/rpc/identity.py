@@ -1,0 +1,70 @@
+"""Who is behind a call: the interceptor finds it out, servicers ask for what they need."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from netvps.domain.access import Caller
+from netvps.domain.identity import RunnerIdentity, SessionIdentity, parse_identity
+from netvps.errors import InvalidInput, NotPermitted, Unauthenticated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Certified = RunnerIdentity | SessionIdentity
+_SCHEME = "netvps:"
+
+# gRPC runs each call in a task of its own, and so in a context of its own: it is set once per call.
+current: ContextVar[Caller | Certified] = ContextVar("identity")
+
+
+def caller() -> Caller:
+    """The person or program that calls. Raises NotPermitted if it is a machine."""
+    identity = current.get()
+    if not isinstance(identity, Caller):
+        raise NotPermitted(f"this call is for people, not for {shown_as(identity)}: use an API key")
+    return identity
+
+
+def runner() -> RunnerIdentity:
+    """The runner that calls. Raises NotPermitted if it is anybody else."""
+    identity = current.get()
+    if not isinstance(identity, RunnerIdentity):
+        raise NotPermitted(f"this call is for runners, not for {shown_as(identity)}: use a runner's certificate")
+    return identity
+
+
+def session() -> SessionIdentity:
+    """The session whose agent calls. Raises NotPermitted if it is anybody else."""
+    identity = current.get()
+    if not isinstance(identity, SessionIdentity):
+        raise NotPermitted(f"this call is for sessions, not for {shown_as(identity)}: use a session's certificate")
+    return identity
+
+
+def certified() -> Certified:
+    """The runner or session that calls. Raises NotPermitted if it is a person."""
+    identity = current.get()
+    if isinstance(identity, Caller):
+        raise NotPermitted(f"this call is for runners and sessions, not for {shown_as(identity)}: use a certificate")
+    return identity
+
+
+def of_certificate(auth: Mapping[str, Iterable[bytes]]) -> Certified:
+    """The identity in a verified client certificate (gRPC's auth context): exactly one URI of ours among its names.
+
+    Raises Unauthenticated.
+    """
+    names = [name.decode(errors="replace") for name in auth.get("x509_subject_alternative_name", ())]
+    uris = [name for name in names if name.startswith(_SCHEME)]
+    try:
+        (uri,) = uris
+        return parse_identity(uri)
+    except (ValueError, InvalidInput):
+        raise Unauthenticated("your certificate names no runner and no session: join again to get one") from None
+
+
+def shown_as(identity: Caller | Certified) -> str:
+    """An identity as errors and the log name it."""
+    return f"user {identity.user}" if isinstance(identity, Caller) else str(identity)

@@ -1,0 +1,83 @@
+"""gRPC servers with what all of them share: options, health, reflection, the guard, and their ports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from netvps.errors import ConfigError
+from netvps.rpc.interceptors import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netvps.rpc.authenticators import Authenticator
+
+    Registration = Callable[[grpc.aio.Server], None]
+
+MAX_STREAMS = 2048
+"""Per connection; an agent has one for each connection into its session."""
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a race
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.max_receive_message_length", 4 << 20),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+class Listener:
+    """One gRPC server, on one address, with one way to find out who calls."""
+
+    def __init__(self, setting: str, authenticate: Authenticator, services: dict[str, Registration]) -> None:
+        """`setting` is what errors call it; `services` are full names, and what adds the servicer to a server."""
+        self._setting = setting
+        self._names = list(services)
+        self._server = grpc.aio.server(interceptors=[Guard(authenticate)], options=OPTIONS)
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
+        for register in services.values():
+            register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        system = (health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection((*self._names, *system), self._server)
+
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Takes an address, "HOST:PORT" or "unix:PATH", and returns the port. Raises ConfigError if it is taken."""
+        try:
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            raise ConfigError(
+                f"cannot listen on {address} ({self._setting}): another program has this port, or the address is not "
+                "of this machine; stop that program (ss -ltnp shows it), or choose another address",
+                reason="ADDRESS_TAKEN",
+            ) from None
+
+    async def start(self) -> None:
+        """Serves."""
+        await self._server.start()
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Tells health checks that it ends soon; serves on."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace: float) -> None:
+        """Takes no new calls, gives those under way `grace` seconds, then breaks them off."""
+        await self._server.stop(grace)
+
+
+def tls(certificate: str, key: str, client_ca: str | None = None) -> grpc.ServerCredentials:
+    """Server credentials, all PEM; with `client_ca` only clients with a certificate of that CA get in."""
+    pair = [(key.encode(), certificate.encode())]
+    root: Any = client_ca.encode() if client_ca else None
+    return grpc.ssl_server_credentials(pair, root, client_ca is not None)

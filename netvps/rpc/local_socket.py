@@ -1,0 +1,173 @@
+"""The API's Unix socket, open to all accounts of the machine, with the peer's uid told by the kernel.
+
+gRPC does not pass on SO_PEERCRED. So a front accepts here, reads the credentials, and pipes the bytes to gRPC's own
+socket in a folder only we may enter, from an abstract address "netvps/UID/NONCE", which gRPC shows as the peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import socket
+import stat
+import struct
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from netvps.errors import ConfigError, Unauthenticated
+from netvps.tasks import Tasks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = structlog.get_logger()
+
+MAX_CONNECTIONS = 1024
+MAX_PER_UID = 256
+_UCRED = struct.Struct("=iII")  # pid, uid, gid: man 7 unix
+_PEER = re.compile(r"unix-abstract:netvps/([0-9]+)/[0-9a-f]+")
+_CHUNK = 256 * 1024
+_PROBE_TIMEOUT = 2.0
+
+
+def peer_uid(peer: str) -> int:
+    """The uid in a peer as gRPC shows it. Raises Unauthenticated if the connection did not come by the front."""
+    # Some versions of gRPC percent-encode the path.
+    match = _PEER.fullmatch(peer.replace("%2F", "/"))
+    if match is None:
+        raise Unauthenticated(f"the local connection {peer} has no peer credentials: connect to the API's socket")
+    return int(match[1])
+
+
+def private_folder(path: Path) -> Path:
+    """The folder beside the socket for gRPC's own one; only we may enter it. Raises ConfigError."""
+    folder = path.with_name(f".{path.name}.grpc")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}; choose another socket path") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ConfigError(f"{folder} is not a folder of ours alone (mode 0700): remove it")
+    return folder
+
+
+class LocalSocket:
+    """Accepts at `path` and pipes to gRPC's socket `behind`."""
+
+    def __init__(self, path: Path, behind: Path) -> None:
+        self._path = path
+        self._behind = behind
+        self._tasks = Tasks()
+        self._open: Counter[int] = Counter()
+        self._server: asyncio.Server | None = None
+        self._inode = 0
+
+    async def claim(self) -> None:
+        """Removes a stale socket. Raises ConfigError if another server listens: touch nothing of its then."""
+        await asyncio.to_thread(_clear, self._path)
+
+    async def start(self) -> None:
+        """Listens, at a path that was claimed. Raises ConfigError if it cannot be used."""
+        try:
+            self._server = await asyncio.start_unix_server(self._accept, self._path, limit=_CHUNK)
+            self._path.chmod(0o666)
+            self._inode = self._path.stat().st_ino
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen at {self._path}: {error.strerror or error}; choose another socket path"
+            ) from error
+
+    async def stop_accepting(self) -> None:
+        """Takes no more connections, and removes the socket's file; what is open stays open."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        with suppress(FileNotFoundError):
+            # A successor may have put its own socket there.
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self.stop_accepting()
+        await self._tasks.cancel()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = _credentials(writer)
+        if self._open.total() >= MAX_CONNECTIONS or self._open[uid] >= MAX_PER_UID:
+            log.warning("too many local connections", uid=uid, open=self._open[uid], total=self._open.total())
+            writer.close()
+            return
+        self._open[uid] += 1
+        task = self._tasks.start(self._serve(uid, reader, writer), name=f"local connection of uid {uid}")
+        task.add_done_callback(lambda _: self._closed(uid))
+
+    def _closed(self, uid: int) -> None:
+        self._open[uid] -= 1
+        if not self._open[uid]:
+            del self._open[uid]
+
+    async def _serve(self, uid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream: asyncio.StreamWriter | None = None
+        try:
+            source, upstream = await self._connect(uid)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_copy(reader, upstream))
+                group.create_task(_copy(source, writer))
+        except* OSError as errors:
+            log.debug("local connection ended", uid=uid, error=str(errors.exceptions[0]))
+        finally:
+            writer.close()
+            if upstream is not None:
+                upstream.close()
+
+    async def _connect(self, uid: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            connection.bind(f"\0netvps/{uid}/{secrets.token_hex(8)}")
+            await asyncio.get_running_loop().sock_connect(connection, str(self._behind))
+            return await asyncio.open_unix_connection(sock=connection, limit=_CHUNK)
+        except BaseException:
+            connection.close()
+            raise
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(_CHUNK):
+        sink.write(data)
+        await sink.drain()
+    if sink.can_write_eof():
+        sink.write_eof()
+
+
+def _credentials(writer: asyncio.StreamWriter) -> int:
+    connection = writer.get_extra_info("socket")
+    _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return int(uid)
+
+
+def _clear(path: Path) -> None:
+    """Removes a socket that nobody listens at. Raises ConfigError for a live one, or for what is no socket."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ConfigError(f"{path} is there and is no socket: move it away, or choose another socket path")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_TIMEOUT)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise ConfigError(f"cannot tell whether a server listens at {path}: {error.strerror or error}") from error
+    raise ConfigError(f"a netvps server is already running: it listens at {path}; stop it first", reason="RUNNING")

@@ -1,0 +1,31 @@
+"""What rpc needs of the gateway, as Protocols; a program brings the two together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.domain.exec import ExecStart, FromCommand, ToCommand
+    from netvps.domain.session import Session
+    from netvps.domain.tunnel import AgentHello, Frame, FromAgent, ToAgent
+
+
+class Tunnels(Protocol):
+    """Connections into sessions, by way of their agents."""
+
+    def control(self, hello: AgentHello, incoming: AsyncIterator[FromAgent]) -> AsyncIterator[ToAgent]:
+        """Talks to an agent until it goes, or another takes its place."""
+
+    def dial_back(self, session_uid: str, dial_id: str, incoming: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
+        """Carries one connection. Raises NotFound if the dial id is not one of that session's, or was used."""
+
+
+class Commands(Protocol):
+    """Commands in running sessions."""
+
+    def run(
+        self, session: Session, start: ExecStart, incoming: AsyncIterator[ToCommand], *, user: str
+    ) -> AsyncIterator[FromCommand]:
+        """Runs a command on behalf of `user`; Exit comes last. Raises WrongState or Unavailable."""

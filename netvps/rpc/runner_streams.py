@@ -1,0 +1,138 @@
+"""The live streams of runners: at most one for each, and what happens when one goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from netvps.errors import AlreadyExists, NetvpsError, Unavailable
+from netvps.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netvps.domain.runner import LogRequest
+    from netvps.services.runners import Runners
+
+log = structlog.get_logger()
+
+SILENT_INTERVALS = 3
+"""A runner that is not heard of for so many heartbeats is taken for gone."""
+_MAX_PUSHED = 256
+
+
+@dataclass(eq=False)
+class RunnerStream:
+    """One stream of one runner process."""
+
+    runner_uid: str
+    instance_id: str
+    heard: float
+    """When its last message came, on the monotonic clock."""
+    pushed: asyncio.Queue[LogRequest] = field(default_factory=lambda: asyncio.Queue(_MAX_PUSHED))
+    """What to send between assignments."""
+    ended: asyncio.Future[str] = field(default_factory=asyncio.Future)
+    """Why the stream shall end; set once."""
+
+    def end(self, why: str) -> None:
+        """Asks the stream to end."""
+        if not self.ended.done():
+            self.ended.set_result(why)
+
+
+class RunnerStreams:
+    """All streams. An async context manager, to be left when no call runs any more; it marks nobody offline then.
+
+    A runner is marked offline only when its stream has been gone for three heartbeats: a restart of either side, or a
+    short break of the network, is not news.
+    """
+
+    def __init__(
+        self, runners: Runners, heartbeat_interval: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._runners = runners
+        self._patience = SILENT_INTERVALS * heartbeat_interval
+        self._clock = clock
+        self._streams: dict[str, RunnerStream] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._tasks = Tasks()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._tasks.start(self._sweep(), name="runners that did not come back")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.__aexit__()
+
+    async def enter(self, runner_uid: str, instance_id: str) -> RunnerStream:
+        """Registers a new stream; an older one of the same process, or a silent one, ends.
+
+        Raises AlreadyExists while another process of this runner is heard of.
+        """
+        now = self._clock()
+        older = self._streams.get(runner_uid)
+        if older is not None:
+            if older.instance_id != instance_id and now - older.heard < self._patience:
+                raise AlreadyExists(
+                    f"runner {runner_uid} is connected from another process, heard {now - older.heard:.0f} s ago: "
+                    "stop one of the two; if its machine was cloned, join the clone anew",
+                    reason="RUNNER_CONNECTED",
+                )
+            older.end("a newer stream of this runner took its place")
+        stream = self._streams[runner_uid] = RunnerStream(runner_uid, instance_id, now)
+        if leaving := self._leaving.pop(runner_uid, None):
+            leaving.cancel()
+            # It may be writing "offline" just now, which must not come after our "online".
+            try:
+                await asyncio.wait({leaving})
+            except asyncio.CancelledError:
+                self.leave(stream)
+                raise
+        return stream
+
+    def hear(self, stream: RunnerStream) -> None:
+        """Notes that a message came."""
+        stream.heard = self._clock()
+
+    def leave(self, stream: RunnerStream) -> None:
+        """Forgets a stream that ended; unless another comes soon, its runner is marked offline."""
+        uid = stream.runner_uid
+        if self._streams.get(uid) is not stream:
+            return
+        del self._streams[uid]
+        self._leaving[uid] = self._tasks.start(self._depart(uid), name=f"runner {uid} left")
+
+    def push(self, runner_uid: str, request: LogRequest) -> None:
+        """Sends a request to a runner. Raises Unavailable if it is not connected, or does not read."""
+        stream = self._streams.get(runner_uid)
+        if stream is None:
+            raise Unavailable("the runner of this session is not connected: try again when netvps runner ls shows it")
+        try:
+            stream.pushed.put_nowait(request)
+        except asyncio.QueueFull:
+            raise Unavailable("the runner of this session does not keep up: try again") from None
+
+    def end_all(self, why: str) -> None:
+        """Asks all streams to end."""
+        for stream in self._streams.values():
+            stream.end(why)
+
+    async def _depart(self, uid: str) -> None:
+        await asyncio.sleep(self._patience)
+        try:
+            await self._runners.offline(uid)
+        except NetvpsError as error:
+            log.warning("cannot mark a runner offline", runner=uid, error=str(error))
+        finally:
+            if self._leaving.get(uid) is asyncio.current_task():
+                del self._leaving[uid]
+
+    async def _sweep(self) -> None:
+        # What the store calls online after a restart of this program, and does not come back.
+        await asyncio.sleep(self._patience)
+        await self._runners.stale()

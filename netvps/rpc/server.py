@@ -1,0 +1,213 @@
+"""The control plane's three listeners: the local socket, the API for people, the link for machines.
+
+| listener | who calls, known by | services |
+|---|---|---|
+| Unix socket | accounts of this machine, peer credentials | those of people |
+| :7443 TLS | people and programs, API key | those of people; enrollment, by the token in the request |
+| :7444 mTLS | runners and agents, certificate | link, tunnel, certificates |
+
+Health and reflection are on each, and need no credential (on :7444 TLS itself asks for a certificate of our CA).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from netvps.api.v1 import enrollment_pb2_grpc as enrollment
+from netvps.api.v1 import link_pb2_grpc as link
+from netvps.api.v1 import runner_pb2_grpc as runner
+from netvps.api.v1 import server_pb2_grpc as server
+from netvps.api.v1 import session_pb2_grpc as session
+from netvps.api.v1 import ssh_key_pb2_grpc as ssh_key
+from netvps.api.v1 import tunnel_pb2_grpc as tunnel
+from netvps.api.v1 import user_pb2_grpc as user
+from netvps.rpc import authenticators
+from netvps.rpc.certificates_servicer import CertificateServicer
+from netvps.rpc.enrollment_servicer import EnrollmentServicer
+from netvps.rpc.link_servicer import LinkServicer
+from netvps.rpc.listeners import Listener, tls
+from netvps.rpc.local_socket import LocalSocket, private_folder
+from netvps.rpc.runner_streams import RunnerStreams
+from netvps.rpc.runners_servicer import RunnerServicer
+from netvps.rpc.server_info_servicer import ServerInfoServicer
+from netvps.rpc.session_logs import StreamedLogs
+from netvps.rpc.sessions_servicer import SessionServicer
+from netvps.rpc.ssh_keys_servicer import SshKeyServicer
+from netvps.rpc.tunnel_servicer import TunnelServicer
+from netvps.rpc.users_servicer import UserServicer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from netvps.domain.server import ServerInfo
+    from netvps.rpc.listeners import Registration
+    from netvps.rpc.ports import Commands, Tunnels
+    from netvps.services.access import Access
+    from netvps.services.certificates import Certificates
+    from netvps.services.runners import Runners
+    from netvps.services.sessions import Sessions
+    from netvps.services.ssh_keys import SshKeys
+    from netvps.services.watch import Watch
+
+_PACKAGE = "netvps.api.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All that is served."""
+
+    sessions: Sessions
+    watch: Watch
+    runners: Runners
+    certificates: Certificates
+    access: Access
+    ssh_keys: SshKeys
+    tunnels: Tunnels
+    commands: Commands
+    info: Callable[[], ServerInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where to listen: a path, and "HOST:PORT" where PORT 0 lets the kernel choose; None is not at all."""
+
+    socket: Path | None = None
+    api: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The server's certificate and key, and the CA that signed it and all client certificates; PEM."""
+
+    certificate: str
+    key: str
+    ca: str
+
+
+class ApiServer:
+    """Builds all listeners when it is entered, and stops them hard when it is left: call `stop` before, to be kind.
+
+    `local_users` are the accounts (uid → user) that the local socket lets in.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        addresses: Addresses,
+        certificate: Certificate,
+        local_users: Mapping[int, str],
+        heartbeat_interval: float = 5.0,
+    ) -> None:
+        self._services = services
+        self._addresses = addresses
+        self._certificate = certificate
+        self._local_users = local_users
+        self._streams = RunnerStreams(services.runners, heartbeat_interval)
+        self._logs = StreamedLogs(self._streams)
+        self._listeners: list[Listener] = []
+        self._local: LocalSocket | None = None
+        self._socket_behind: Path | None = None
+        self.api_port = 0
+        """The port of the API, once it listens."""
+        self.link_port = 0
+        """The port of the link, once it listens."""
+
+    async def __aenter__(self) -> Self:
+        """Listens on all addresses, or on none. Raises ConfigError for one that cannot be had."""
+        await self._streams.__aenter__()
+        try:
+            await self._bind()
+            for listener in self._listeners:
+                await listener.start()
+            if self._local is not None:
+                await self._local.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(0)
+        await self._streams.__aexit__()
+
+    async def stop(self, grace: float) -> None:
+        """Two stages: takes nothing new, says so to runners, and lets calls end; after `grace` seconds breaks them off.
+
+        Again changes nothing.
+        """
+        if self._local is not None:
+            await self._local.stop_accepting()
+        for listener in self._listeners:
+            await listener.drain()
+        self._streams.end_all("the control plane ends: connect again")
+        await asyncio.gather(*(listener.stop(grace) for listener in self._listeners))
+        self._listeners.clear()
+        if self._local is not None:
+            await self._local.close()
+        if self._socket_behind is not None:
+            with suppress(OSError):  # gRPC removes its socket; a folder left behind harms nobody
+                self._socket_behind.parent.rmdir()
+
+    async def _bind(self) -> None:
+        addresses, certificate = self._addresses, self._certificate
+        if addresses.socket is not None:
+            behind = private_folder(addresses.socket) / "grpc.sock"
+            local = LocalSocket(addresses.socket, behind)
+            await local.claim()  # before gRPC takes the socket behind, which may be another server's
+            self._local, self._socket_behind = local, behind
+            known = authenticators.PeerCredentials(self._services.access, self._local_users)
+            listener = self._listen("socket", known, self._for_people())
+            listener.bind(f"unix:{behind}")
+        if addresses.api is not None:
+            keys = authenticators.ApiKeys(self._services.access)
+            listener = self._listen("API", keys, self._for_people())
+            self.api_port = listener.bind(addresses.api, tls(certificate.certificate, certificate.key))
+        if addresses.link is not None:
+            listener = self._listen("runner link", authenticators.Certificates(), self._for_machines())
+            credentials = tls(certificate.certificate, certificate.key, client_ca=certificate.ca)
+            self.link_port = listener.bind(addresses.link, credentials)
+
+    def _listen(
+        self, setting: str, known_by: authenticators.Authenticator, services: dict[str, Registration]
+    ) -> Listener:
+        listener = Listener(setting, known_by, services)
+        self._listeners.append(listener)
+        return listener
+
+    def _for_people(self) -> dict[str, Registration]:
+        given = self._services
+        sessions = SessionServicer(given.sessions, given.watch, self._logs, given.commands)
+        enroll = EnrollmentServicer(given.runners, given.certificates, self._certificate.ca)
+        return {
+            f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
+            f"{_PACKAGE}.RunnerService": partial(
+                runner.add_RunnerServiceServicer_to_server, RunnerServicer(given.runners)
+            ),
+            f"{_PACKAGE}.UserService": partial(user.add_UserServiceServicer_to_server, UserServicer(given.access)),
+            f"{_PACKAGE}.SshKeyService": partial(
+                ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys)
+            ),
+            f"{_PACKAGE}.ServerService": partial(
+                server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)
+            ),
+            f"{_PACKAGE}.EnrollmentService": partial(enrollment.add_EnrollmentServiceServicer_to_server, enroll),
+        }
+
+    def _for_machines(self) -> dict[str, Registration]:
+        given = self._services
+        links = LinkServicer(given.runners, self._streams, self._logs, self._certificate.ca)
+        return {
+            f"{_PACKAGE}.RunnerLinkService": partial(link.add_RunnerLinkServiceServicer_to_server, links),
+            f"{_PACKAGE}.TunnelService": partial(
+                tunnel.add_TunnelServiceServicer_to_server, TunnelServicer(given.tunnels)
+            ),
+            f"{_PACKAGE}.CertificateService": partial(
+                enrollment.add_CertificateServiceServicer_to_server, CertificateServicer(given.certificates)
+            ),
+        }

@@ -1,0 +1,102 @@
+"""Logs on their way from a runner to a reader (services.ports.SessionLogs)."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING
+
+import structlog
+
+from netvps.domain.runner import LogRequest
+from netvps.errors import NetvpsError, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.rpc.runner_streams import RunnerStreams
+
+log = structlog.get_logger()
+
+FIRST_ANSWER_TIMEOUT = 10.0
+_MAX_WAITING = 16
+"""Pieces, of at most 64 KiB each, between a runner and a slow reader; the runner waits for the rest."""
+
+
+class _Transfer:
+    def __init__(self, runner_uid: str) -> None:
+        self.runner_uid = runner_uid
+        self.answered = asyncio.Event()
+        self.delivery: asyncio.Timeout | None = None
+        self._room = asyncio.Semaphore(_MAX_WAITING)
+        self._pieces: asyncio.Queue[bytes | NetvpsError | None] = (
+            asyncio.Queue()
+        )  # bounded by _room; the end never waits
+
+    async def put(self, piece: bytes) -> None:
+        await self._room.acquire()
+        self._pieces.put_nowait(piece)
+
+    def end(self, error: NetvpsError | None) -> None:
+        self._pieces.put_nowait(error)
+
+    async def get(self) -> bytes | None:
+        piece = await self._pieces.get()
+        if isinstance(piece, NetvpsError):
+            raise piece
+        self._room.release()
+        return piece
+
+
+class StreamedLogs:
+    """Asks runners for logs over their streams, and hands on what they send."""
+
+    def __init__(self, streams: RunnerStreams) -> None:
+        self._streams = streams
+        self._transfers: dict[str, _Transfer] = {}
+
+    async def read(self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool) -> AsyncIterator[bytes]:
+        """Pieces of at most 64 KiB. Raises Unavailable if the runner is away or breaks off, NotFound if it has none."""
+        stream_id = secrets.token_hex(16)
+        transfer = self._transfers[stream_id] = _Transfer(runner_uid)
+        try:
+            self._streams.push(runner_uid, LogRequest(stream_id, session_uid, tail_lines, follow))
+            await _answer(transfer)
+            while (piece := await transfer.get()) is not None:
+                yield piece
+        finally:
+            del self._transfers[stream_id]
+            if transfer.delivery is not None:
+                transfer.delivery.reschedule(0)  # the reader is gone: so shall the delivery
+
+    async def deliver(self, runner_uid: str, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+        """Takes what a runner sends, until it ends or the reader goes away.
+
+        A NotFound raised by `pieces` goes to the reader: the runner's way to say that there is nothing to send.
+        Raises NotFound for a stream that nobody asked this runner for.
+        """
+        transfer = self._transfers.get(stream_id)
+        if transfer is None or transfer.runner_uid != runner_uid or transfer.answered.is_set():
+            raise NotFound("nobody waits for these logs: the stream id is unknown, late or used", reason="NO_READER")
+        transfer.answered.set()
+        end: NetvpsError | None = Unavailable("the runner of this session broke off: read the logs again")
+        try:
+            async with asyncio.timeout(None) as transfer.delivery:
+                async for piece in pieces:
+                    await transfer.put(piece)
+            end = None
+        except NotFound as error:
+            end = error
+        except TimeoutError:
+            log.debug("the reader of logs went away")
+        finally:
+            transfer.delivery = None
+            transfer.end(end)
+
+
+async def _answer(transfer: _Transfer) -> None:
+    try:
+        async with asyncio.timeout(FIRST_ANSWER_TIMEOUT):
+            await transfer.answered.wait()
+    except TimeoutError:
+        raise Unavailable("the runner of this session did not answer: try again") from None

@@ -1,0 +1,48 @@
+"""SshKeyService: the SSH public keys of people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.api.v1 import ssh_key_pb2 as pb
+from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceServicer
+from netvps.rpc import identity
+from netvps.rpc.convert import names
+from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
+
+if TYPE_CHECKING:
+    from netvps.rpc.context import Context
+    from netvps.services.ssh_keys import SshKeys
+
+
+class SshKeyServicer(SshKeyServiceServicer):
+    """Errors are those of the service."""
+
+    def __init__(self, keys: SshKeys) -> None:
+        self._keys = keys
+
+    async def ListSshKeys(self, request: pb.ListSshKeysRequest, context: Context) -> pb.ListSshKeysResponse:
+        page = await self._keys.list(
+            identity.caller(),
+            parent=names.parse_owner(request.parent, "parent"),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListSshKeysResponse(
+            ssh_keys=[ssh_key_to_proto(key) for key in page.items], next_page_token=page.next_page_token
+        )
+
+    async def CreateSshKey(self, request: pb.CreateSshKeyRequest, context: Context) -> pb.SshKey:
+        key = await self._keys.create(
+            identity.caller(),
+            parent=names.parse_owner(request.parent, "parent"),
+            public_key=request.public_key,
+            title=request.title,
+            request_id=request.request_id,
+        )
+        return ssh_key_to_proto(key)
+
+    async def DeleteSshKey(self, request: pb.DeleteSshKeyRequest, context: Context) -> pb.SshKey:
+        user, key = names.parse_ssh_key_name(request.name)
+        owner = "" if user == names.ME else user
+        return ssh_key_to_proto(await self._keys.delete(identity.caller(), owner, key, request_id=request.request_id))

@@ -1,0 +1,102 @@
+"""Calls over a synchronous channel: deadlines, retries, pages, streams, and errors in our own classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+
+from netvps.errors import ConfigError, Unavailable
+from netvps.rpc.channel import OPTIONS, TLS_OPTIONS, Endpoint, channel_credentials
+from netvps.rpc.failures import no_server, to_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+R = TypeVar("R")
+
+UNARY_TIMEOUT = 30.0
+_PAGE_SIZE = 500
+# gRPC's own retries: up to five tries, each pause random up to a limit that doubles; 1.5 s in all. A request is sent
+# again as it was, with the same request_id. A stream is tried again only until its first message came.
+_SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 5,
+                    "initialBackoff": "0.2s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
+
+class Transport:
+    """A channel to one endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._metadata = (("authorization", f"Bearer {endpoint.api_key}"),) if endpoint.api_key else ()
+        self.channel = _open(endpoint)
+
+    def close(self) -> None:
+        """Breaks off what is under way; again changes nothing."""
+        self.channel.close()
+
+    def call(self, method: grpc.UnaryUnaryMultiCallable[Any, R], request: Any) -> R:
+        """One answer to one request."""
+        self._require_socket()
+        try:
+            return method(request, timeout=UNARY_TIMEOUT, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise to_error(error, self._endpoint) from None
+
+    def pages(self, method: grpc.UnaryUnaryMultiCallable[Any, R], request: Any) -> Iterator[R]:
+        """All pages of a list, each fetched when it is needed."""
+        request.page_size = _PAGE_SIZE
+        while True:
+            page: Any = self.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def stream(self, method: Any, request: Any, read: Callable[[Any], R]) -> Generator[R, None, None]:
+        """What `read` makes of the answers to a request, or to an iterator of them; close() breaks the call off."""
+        self._require_socket()
+        call = method(request, metadata=self._metadata)
+        try:
+            for message in call:
+                yield read(message)
+        except grpc.RpcError as error:
+            raise to_error(error, self._endpoint) from None
+        finally:
+            call.cancel()
+
+    def _require_socket(self) -> None:
+        # A socket that is not there will not come by trying again: say so at once.
+        if not self._endpoint.local:
+            return
+        try:
+            Path(self._endpoint.path).stat()
+        except FileNotFoundError:
+            raise no_server(self._endpoint) from None
+        except OSError as error:
+            raise Unavailable(f"cannot reach {self._endpoint.address}: {error.strerror}") from None
+
+
+def _open(endpoint: Endpoint) -> grpc.Channel:
+    config = ("grpc.service_config", _SERVICE_CONFIG)
+    if endpoint.local:
+        return grpc.insecure_channel(endpoint.address, [*OPTIONS, config])
+    if endpoint.ca_certificate is None:
+        raise ConfigError(f"the CA of {endpoint.address} is not known: log in first with: netvps login")
+    return grpc.secure_channel(endpoint.address, channel_credentials(endpoint.ca_certificate), [*TLS_OPTIONS, config])

@@ -1,0 +1,52 @@
+"""First contact with a server: asks it who it is before its CA is known (trust on first use)."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from typing import TYPE_CHECKING
+
+from netvps.api.v1.server_pb2 import GetServerInfoRequest
+from netvps.api.v1.server_pb2_grpc import ServerServiceStub
+from netvps.errors import InvalidInput, Unavailable
+from netvps.rpc.channel import Endpoint, split_address
+from netvps.rpc.convert.server_info import server_info_from_proto
+from netvps.rpc.failures import no_server
+from netvps.rpc.transport import Transport
+
+if TYPE_CHECKING:
+    from netvps.domain.server import ServerInfo
+
+_TIMEOUT = 10.0
+
+
+def fetch_server_info(address: str) -> ServerInfo:
+    """What the server at "HOST:PORT" says of itself, over TLS that trusts whatever certificate it showed first.
+
+    Nothing vouches for the answer: compare the fingerprint of its CA with one that came another way, or pin it.
+    Raises InvalidInput for a malformed address, Unavailable if nothing answers.
+    """
+    host, port = split_address(address)
+    try:
+        leaf = ssl.get_server_certificate((host, port), timeout=_TIMEOUT)
+    except TimeoutError:
+        raise Unavailable(f"{address} does not answer: check the address, and firewalls on the way") from None
+    except ssl.SSLError:
+        raise Unavailable(f"what answers at {address} does not speak TLS: is it the port of the API?") from None
+    except OSError:
+        raise no_server(Endpoint(address)) from None
+    # gRPC takes a leaf as a root (X509_V_FLAG_PARTIAL_CHAIN): the second connection reaches the same server.
+    transport = Transport(Endpoint(address, leaf))
+    try:
+        answer = transport.call(ServerServiceStub(transport.channel).GetServerInfo, GetServerInfoRequest())
+        return server_info_from_proto(answer)
+    finally:
+        transport.close()
+
+
+def fingerprint(certificate: str) -> str:
+    """SHA-256 in hex of a PEM certificate's DER. Raises InvalidInput."""
+    try:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+    except ValueError:
+        raise InvalidInput.of("ca_certificate", "it is not a certificate in PEM") from None

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from netvps.api.v1 import link_pb2 as pb
+from netvps.domain.runner import RunnerHello
+from netvps.errors import InvalidInput
+from netvps.rpc.convert.link import (
+    FromRunner,
+    ToRunner,
+    from_runner_from_proto,
+    from_runner_to_proto,
+    hello_from_proto,
+    hello_to_proto,
+    to_runner_from_proto,
+    to_runner_to_proto,
+)
+from tests.rpc.convert import values
+
+
+@given(values.hellos)
+def test_a_hello_comes_back_as_it_was(hello: RunnerHello) -> None:
+    assert hello_from_proto(hello_to_proto(hello)) == hello
+
+
+@given(values.capacities | values.reports)
+def test_what_a_runner_says_comes_back_as_it_was(message: FromRunner) -> None:
+    assert from_runner_from_proto(from_runner_to_proto(message)) == message
+
+
+@given(values.welcomes | values.assignments | values.caught_up | values.log_requests)
+def test_what_a_runner_hears_comes_back_as_it_was(message: ToRunner) -> None:
+    assert to_runner_from_proto(to_runner_to_proto(message)) == message
+
+
+def test_what_a_newer_control_plane_says_is_passed_over() -> None:
+    assert to_runner_from_proto(pb.ConnectResponse(netmap=pb.Netmap())) is None
+
+
+@pytest.mark.parametrize("message", [pb.ConnectRequest(), pb.ConnectRequest(hello=pb.RunnerHello())])
+def test_a_hello_comes_first_and_names_its_process(message: pb.ConnectRequest) -> None:
+    with pytest.raises(InvalidInput, match="hello"):
+        hello_from_proto(message)
+
+
+def test_a_hello_comes_once_and_states_are_known() -> None:
+    with pytest.raises(InvalidInput, match="only heartbeat and report"):
+        from_runner_from_proto(pb.ConnectRequest(hello=pb.RunnerHello(instance_id="x")))
+    with pytest.raises(InvalidInput, match=r"report\.state"):
+        from_runner_from_proto(pb.ConnectRequest(report=pb.SessionReport()))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from netvps.api.v1 import tunnel_pb2 as pb
+from netvps.domain.tunnel import (
+    Activity,
+    AgentConfig,
+    AgentHello,
+    ConfigApplied,
+    Credit,
+    Data,
+    DialFailure,
+    DialRequest,
+    Drain,
+    Eof,
+    Frame,
+    FromAgent,
+    Reset,
+    SshTarget,
+    TcpTarget,
+    ToAgent,
+    UnixTarget,
+)
+from netvps.errors import InvalidInput
+from netvps.rpc.convert.times import time_to_proto
+from netvps.rpc.convert.tunnel import (
+    frame_from_proto,
+    frame_to_proto,
+    from_agent_from_proto,
+    hello_from_proto,
+    open_from_proto,
+    to_agent_to_proto,
+)
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("frame", [Data(b"x" * 300_000), Data(b""), Credit(1 << 40), Eof(), Reset("gone")])
+def test_frames_come_back_as_they_were(frame: Frame) -> None:
+    wire = frame_to_proto(frame).SerializeToString()
+    assert frame_from_proto(pb.DialBackRequest.FromString(wire)) == frame  # the numbers of both directions are the same
+
+
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        (pb.ControlRequest(dial_failure=pb.DialFailure(dial_id="d", reason="no")), DialFailure("d", "no")),
+        (pb.ControlRequest(config_applied=3), ConfigApplied(3)),
+        (pb.ControlRequest(activity=pb.Activity(channels=2, terminals=1)), Activity(2, 1, None)),
+        (
+            pb.ControlRequest(activity=pb.Activity(channels=2, last_byte_time=time_to_proto(NOON))),
+            Activity(2, 0, NOON),
+        ),
+    ],
+)
+def test_what_an_agent_says(message: pb.ControlRequest, read: FromAgent) -> None:
+    assert from_agent_from_proto(message) == read
+
+
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [
+        (
+            AgentConfig(1, ("k",), ("ca",), "cert"),
+            pb.ControlResponse(
+                config=pb.AgentConfig(generation=1, authorized_keys=["k"], user_ca_keys=["ca"], host_certificate="cert")
+            ),
+        ),
+        (
+            DialRequest("d", SshTarget(), "o"),
+            pb.ControlResponse(dial=pb.DialRequest(dial_id="d", target=pb.DialTarget(ssh=True), origin="o")),
+        ),
+        (
+            DialRequest("d", TcpTarget("h:1"), "o"),
+            pb.ControlResponse(dial=pb.DialRequest(dial_id="d", target=pb.DialTarget(tcp="h:1"), origin="o")),
+        ),
+        (
+            DialRequest("d", UnixTarget("/s"), "o"),
+            pb.ControlResponse(dial=pb.DialRequest(dial_id="d", target=pb.DialTarget(unix="/s"), origin="o")),
+        ),
+        (Drain(), pb.ControlResponse(drain=True)),
+    ],
+)
+def test_what_an_agent_hears(message: ToAgent, sent: pb.ControlResponse) -> None:
+    assert to_agent_to_proto(message) == sent
+
+
+def test_hello_and_open_come_first_and_once() -> None:
+    hello = pb.AgentHello(session_uid="u", epoch=2, version="v", host_key="k")
+    assert hello_from_proto(pb.ControlRequest(hello=hello)) == AgentHello("u", 2, "v", "k")
+    assert open_from_proto(pb.DialBackRequest(open="d")) == "d"
+    for bad in (pb.ControlRequest(), pb.ControlRequest(config_applied=1)):
+        with pytest.raises(InvalidInput, match="hello"):
+            hello_from_proto(bad)
+    for wrong in (pb.DialBackRequest(), pb.DialBackRequest(open=""), pb.DialBackRequest(data=b"x")):
+        with pytest.raises(InvalidInput, match="open"):
+            open_from_proto(wrong)
+    with pytest.raises(InvalidInput):
+        from_agent_from_proto(pb.ControlRequest(hello=hello))
+    with pytest.raises(InvalidInput):
+        frame_from_proto(pb.DialBackRequest(open="d"))

@@ -1,0 +1,137 @@
+"""Hypothesis strategies for domain values, as they may be on the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import strategies as st
+
+from netvps.domain.access import Role, SshKey, User
+from netvps.domain.event import EventType, SessionEvent
+from netvps.domain.names import SessionName
+from netvps.domain.runner import (
+    Capacity,
+    CaughtUp,
+    Lease,
+    LogRequest,
+    Runner,
+    RunnerHello,
+    RunnerState,
+    RunnerView,
+    Welcome,
+)
+from netvps.domain.server import ServerInfo
+from netvps.domain.session import (
+    Assignment,
+    DesiredState,
+    LastExit,
+    Network,
+    Session,
+    SessionReport,
+    SessionSpec,
+    SessionState,
+    Snapshot,
+)
+from tests.fakes.keys import ed25519
+
+text = st.text(max_size=20)
+number = st.integers(0, (1 << 63) - 1)
+small = st.integers(0, (1 << 31) - 1)
+labels = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
+times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
+specs = st.builds(
+    SessionSpec,
+    image=st.sampled_from(["", "debian:12", "registry.example/a/b@sha256:00"]),
+    cpus=st.just(0.0) | st.floats(0.01, 1024),
+    memory_bytes=st.just(0) | st.integers(6 << 20, 1 << 50),
+    pids=st.integers(16, 4_194_304),
+    env=st.dictionaries(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True),
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),
+        max_size=3,
+    ),
+    authorized_keys=st.lists(st.integers(0, 99).map(ed25519), max_size=3).map(tuple),
+    run_entrypoint=st.booleans(),
+    network=st.sampled_from(Network),
+    stop_grace=st.integers(0, 600_000).map(lambda milliseconds: milliseconds / 1000),
+    labels=st.dictionaries(st.from_regex(r"[a-z0-9]{1,9}", fullmatch=True), st.just("value"), max_size=3),
+)
+snapshots = st.builds(
+    Snapshot, text, text, text, text, number, small, runner=labels, generation=number, create_time=times
+)
+exits = st.builds(LastExit, st.integers(0, 255), text, times)
+sessions = st.builds(
+    Session,
+    uid=text,
+    name=labels,
+    owner=labels,
+    spec=specs,
+    desired=st.sampled_from(DesiredState),
+    generation=number,
+    create_time=times,
+    update_time=times,
+    state=st.sampled_from(SessionState),
+    observed_generation=number,
+    reason=text,
+    message=text,
+    runner=st.just(""),  # a client never learns the uid
+    runner_name=st.just("") | labels,
+    epoch=number,
+    snapshot=st.none() | snapshots,
+    last_exit=st.none() | exits,
+    address=text,
+    revision=number,
+)
+full_names = st.builds(SessionName, labels, labels)
+events = st.builds(SessionEvent, st.sampled_from(EventType), st.none() | sessions, number)
+capacities = st.builds(Capacity, small, number, number, text)
+runners = st.builds(
+    Runner, text, labels, times, times, st.sampled_from(RunnerState), text, capacities, st.just(()), number
+)
+views = st.builds(
+    lambda runner, cidr, epoch, count: RunnerView(runner, Lease(cidr, runner.uid, epoch), count),
+    runners,
+    text,
+    number,
+    small,
+)
+hellos = st.builds(
+    RunnerHello, st.text(min_size=1, max_size=9), text, capacities, st.lists(text, max_size=2).map(tuple), number
+)
+reports = st.builds(
+    SessionReport,
+    text,
+    number,
+    number,
+    st.sampled_from(SessionState),
+    text,
+    text,
+    text,
+    st.none() | snapshots,
+    st.none() | exits,
+)
+assignments = st.builds(
+    Assignment,
+    text,
+    labels,
+    labels,
+    number,
+    number,
+    st.sampled_from(DesiredState),
+    specs,
+    st.none() | snapshots,
+    number,
+)
+welcomes = st.builds(
+    lambda name, cluster, interval, cidr, epoch: Welcome(name, cluster, interval, Lease(cidr, "", epoch)),
+    labels,
+    text,
+    st.integers(1, 60_000).map(lambda milliseconds: milliseconds / 1000),
+    text,
+    number,
+)
+log_requests = st.builds(LogRequest, text, text, small, st.booleans())
+caught_up = st.builds(CaughtUp, number)
+users = st.builds(User, labels, st.sampled_from(Role), times, number)
+ssh_keys = st.builds(SshKey, st.text(min_size=1, max_size=9), labels, text, text, text, times, number)
+infos = st.builds(ServerInfo, text, text, text, text, text, text, text, text)

@@ -1,0 +1,262 @@
+"""A whole API server over real sockets: real services on a store in memory, a real CA, netvps.rpc.ports as echoes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import os
+import tempfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from netvps.adapters.ca.client_key import new_key, signing_request
+from netvps.adapters.ca.opening import open_ca
+from netvps.domain.access import Caller, Role, User
+from netvps.domain.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
+from netvps.domain.runner import Capacity, RunnerHello
+from netvps.domain.server import ServerInfo
+from netvps.domain.session import SessionReport, SessionState
+from netvps.domain.tunnel import Credit, Data, DialRequest, Drain, Eof, Reset, SshTarget
+from netvps.domain.uid import make_uid
+from netvps.errors import NotFound
+from netvps.rpc.channel import Endpoint
+from netvps.rpc.client import Client
+from netvps.rpc.link_client import RunnerLink
+from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
+from netvps.services.access import Access
+from netvps.services.certificates import Certificates
+from netvps.services.feed import Feed
+from netvps.services.runners import Runners
+from netvps.services.sessions import Sessions
+from netvps.services.ssh_keys import SshKeys
+from netvps.services.watch import Watch
+from netvps.tasks import Tasks
+from tests.fakes.store import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from netvps.domain.exec import ExecStart, FromCommand, ToCommand
+    from netvps.domain.session import Session
+    from netvps.domain.tunnel import AgentHello, Frame, FromAgent, ToAgent
+
+T = TypeVar("T")
+
+ROOT, ALICE = Caller("root", Role.ADMIN), Caller("alice", Role.USER)
+HEARTBEAT = 0.1
+CAPACITY = Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30, engine_version="28.0")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def soon(condition: Callable[[], Any], seconds: float = 5.0) -> None:
+    """Returns once the condition holds; it may be a coroutine function."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = condition()
+            if await answer if inspect.isawaitable(answer) else answer:
+                return
+            await asyncio.sleep(0.005)
+
+
+class EchoTunnels:
+    """Asks each agent for one connection to its SSH server, and sends back what comes over it."""
+
+    def __init__(self) -> None:
+        self.heard: list[FromAgent] = []
+        self.hellos: list[AgentHello] = []
+
+    async def control(self, hello: AgentHello, incoming: AsyncIterator[FromAgent]) -> AsyncIterator[ToAgent]:
+        self.hellos.append(hello)
+        yield DialRequest("dial-1", SshTarget(), "alice@192.0.2.7:50312")
+        async for message in incoming:
+            self.heard.append(message)
+            yield Drain()
+
+    async def dial_back(self, session_uid: str, dial_id: str, incoming: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
+        if dial_id != "dial-1":
+            raise NotFound(f"no dial {dial_id}")
+        async for frame in incoming:
+            match frame:
+                case Data(payload):
+                    yield Credit(len(payload))
+                    yield frame
+                case Eof():
+                    yield frame
+                    return
+                case Reset():
+                    yield Reset("you first")
+                    return
+
+
+class EchoCommands:
+    """Tells on whose behalf it runs, copies the input to the output, sizes of the terminal to the errors."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def run(
+        self, session: Session, start: ExecStart, incoming: AsyncIterator[ToCommand], *, user: str
+    ) -> AsyncIterator[FromCommand]:
+        yield Stdout(f"{user} runs {' '.join(start.argv)} as {start.user} in {session.full_name}".encode())
+        try:
+            async for message in incoming:
+                match message:
+                    case Stdin(data):
+                        yield Stdout(data)
+                    case TerminalSize(columns, rows):
+                        yield Stderr(f"{columns}x{rows}".encode())
+                    case StdinEof():
+                        break
+            yield Exit(137, "KILL")
+        finally:
+            self.ended.set()
+
+
+@dataclass
+class Machine:
+    """A runner that joined: its uid, key and certificate."""
+
+    uid: str
+    key: str
+    certificate: str
+
+
+@dataclass
+class Site:
+    """What tests reach for."""
+
+    folder: Path
+    store: MemoryStore
+    feed: Feed
+    services: Services
+    server: ApiServer
+    ca: Any
+    tunnels: EchoTunnels
+    commands: EchoCommands
+    _keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def local(self) -> Endpoint:
+        return Endpoint(f"unix:{self.folder}/api.sock")
+
+    @property
+    def api_address(self) -> str:
+        return f"127.0.0.1:{self.server.api_port}"
+
+    @property
+    def link_address(self) -> str:
+        return f"127.0.0.1:{self.server.link_port}"
+
+    async def remote(self, user: str = "root") -> Endpoint:
+        """:7443 with a key of that user."""
+        if user not in self._keys:
+            _, self._keys[user] = await self.services.access.create_api_key(ROOT, user, "")
+        return Endpoint(self.api_address, self.ca.certificate, self._keys[user])
+
+    async def do(self, work: Callable[[Client], T], endpoint: Endpoint | None = None) -> T:
+        """Runs blocking work with a client on another thread."""
+
+        def run() -> T:
+            with Client(endpoint or self.local) as client:
+                return work(client)
+
+        return await asyncio.to_thread(run)
+
+    async def join(self, name: str = "lab1") -> Machine:
+        token, _ = await self.services.runners.create_join_token(ROOT, "")
+        key = new_key()
+        joined = await self.services.runners.join(token, signing_request(key), name)
+        return Machine(joined.runner.uid, key, joined.certificate)
+
+    def link(self, machine: Machine) -> RunnerLink:
+        return RunnerLink(self.link_address, self.ca.certificate, machine.certificate, machine.key)
+
+    def certificate_for(self, uri: str) -> tuple[str, str]:
+        """(certificate, key) with an identity of the test's choice."""
+        key = new_key()
+        return self.ca.sign_client(signing_request(key), uri, now())[0], key
+
+    async def running(self, name: str = "dev1", owner: Caller = ALICE) -> Session:
+        """A session that its runner reports as RUNNING."""
+        machine = await self.join()
+        await self.services.runners.online(machine.uid, hello())
+        spec = (await self.do(lambda client: client.create_session(name, default_spec(), owner=owner.user))).spec
+        session = await self.services.sessions.get(owner, name)
+        assert session.spec == spec
+        report = SessionReport(session.uid, session.epoch, session.generation, SessionState.RUNNING)
+        await self.services.runners.report(machine.uid, report)
+        return await self.services.sessions.get(owner, name)
+
+
+def hello(instance: str = "one") -> RunnerHello:
+    return RunnerHello(instance, "1.0", CAPACITY, ("overlay",))
+
+
+def default_spec() -> Any:
+    from netvps.domain.session import SessionSpec
+
+    return SessionSpec(image="debian:12")
+
+
+@asynccontextmanager
+async def open_site(
+    local_users: Mapping[int, str] | None = None, addresses: Addresses | None = None
+) -> AsyncIterator[Site]:
+    """Everything runs until the block ends; uid 0 (or whoever runs the tests) is root."""
+    numbers = itertools.count(1)
+
+    def new_uid() -> str:
+        return make_uid(int(now().timestamp() * 1000), next(numbers))
+
+    with tempfile.TemporaryDirectory(prefix="nv") as name:
+        folder = Path(name)
+        await asyncio.to_thread(folder.chmod, 0o755)  # others come to the socket, too
+        store = MemoryStore(now)
+        async with store.write("test") as tx:
+            for user, role in (("root", Role.ADMIN), ("alice", Role.USER), ("bob", Role.USER)):
+                await tx.put(User(user, role, now()))
+        ca = open_ca(folder / "ca", "test", now)
+        feed = Feed(store)
+        identity = ca.server_certificate(())
+        tunnels, commands = EchoTunnels(), EchoCommands()
+        services = Services(
+            sessions=Sessions(store, now, new_uid, "debian:12"),
+            watch=Watch(store, feed),
+            runners=Runners(
+                store,
+                now,
+                new_uid,
+                ca,
+                feed=feed,
+                pool="10.128.0.0/10",
+                prefix=22,
+                cluster_id="test",
+                heartbeat_interval=HEARTBEAT,
+            ),
+            certificates=Certificates(store, now, ca),
+            access=Access(store, now, new_uid),
+            ssh_keys=SshKeys(store, now, new_uid),
+            tunnels=tunnels,
+            commands=commands,
+            info=lambda: ServerInfo(
+                "1.0", "test", ca.certificate, ":2222", "k", "h", f":{server.link_port}", "debian:12"
+            ),
+        )
+        server = ApiServer(
+            services,
+            addresses or Addresses(folder / "api.sock", "127.0.0.1:0", "127.0.0.1:0"),
+            Certificate(identity.certificate, identity.key, ca.certificate),
+            {os.geteuid(): "root"} if local_users is None else local_users,
+            heartbeat_interval=HEARTBEAT,
+        )
+        async with Tasks() as tasks:
+            tasks.start(feed.run(), name="feed")
+            async with server:
+                yield Site(folder, store, feed, services, server, ca, tunnels, commands)
