@@ -1,0 +1,124 @@
+"""The entry point of `netvps`: the table of its commands, and the one place where errors turn into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Final, NoReturn
+
+import click
+
+from netvps.cli import exit_codes
+from netvps.cli.lazy import Entry, LazyGroup
+from netvps.cli.terminal import clean
+from netvps.errors import NetvpsError
+
+_SESSIONS, _ACCESS, _MACHINES, _MISC = "Sessions", "People and access", "Machines", "This program"
+COMMANDS: Final = {
+    "create": Entry("netvps.cli.create:create", "make a session (a VPS) and wait until it runs", _SESSIONS),
+    "ls": Entry("netvps.cli.sessions:ls", "list sessions", _SESSIONS),
+    "show": Entry("netvps.cli.sessions:show", "tell all about a session", _SESSIONS),
+    "ssh": Entry("netvps.cli.ssh:ssh", "log in to a session, or run a command there", _SESSIONS),
+    "exec": Entry("netvps.cli.execute:execute", "run a command in a session without ssh", _SESSIONS),
+    "logs": Entry("netvps.cli.logs:logs", "print what a session's container wrote", _SESSIONS),
+    "stop": Entry("netvps.cli.lifecycle:stop", "stop sessions; their files are kept", _SESSIONS),
+    "start": Entry("netvps.cli.lifecycle:start", "start stopped or failed sessions", _SESSIONS),
+    "rm": Entry("netvps.cli.lifecycle:rm", "remove sessions and their files, for ever", _SESSIONS),
+    "watch": Entry("netvps.cli.watch:watch", "print every change of sessions as it happens", _SESSIONS),
+    "login": Entry("netvps.cli.login:login", "remember a server and your API key as a context", _ACCESS),
+    "logout": Entry("netvps.cli.login:logout", "forget a context", _ACCESS),
+    "context": Entry("netvps.cli.contexts_command:context", "list contexts, or choose one", _ACCESS),
+    "key": Entry("netvps.cli.keys:key", "your SSH keys (add, ls, rm)", _ACCESS),
+    "user": Entry("netvps.cli.users:user", "people (add, ls, rm, api-key)", _ACCESS),
+    "up": Entry("netvps.cli.up:up", "start everything on this machine", _MACHINES),
+    "down": Entry("netvps.cli.down:down", "end what `up` started", _MACHINES),
+    "server": Entry("netvps.cli.programs:server", "run a control plane with its gateway", _MACHINES),
+    "runner": Entry("netvps.cli.runners:runner", "run a runner, or look at them (ls, show, join-token)", _MACHINES),
+    "env": Entry("netvps.cli.programs:env", "environments, the images of sessions (bootstrap)", _MACHINES),
+    "doctor": Entry("netvps.cli.doctor:doctor", "check this machine and say what to mend", _MACHINES),
+    "completion": Entry("netvps.cli.completion:completion", "print a completion script for your shell", _MISC),
+    "version": Entry("netvps.cli.version:version", "print versions of this program and of the server", _MISC),
+}
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from netvps import __version__
+
+        click.echo(f"netvps {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--context", "context_name", metavar="NAME", help="Talk to this context's server (see `netvps context`).")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
+@click.pass_context
+def root(ctx: click.Context, context_name: str | None) -> None:
+    """A VPS for everybody, on your own machines.
+
+    \b
+    On a machine with Docker:
+      netvps up              start everything here
+      netvps create          make yourself a VPS
+      netvps ssh NAME        be in it
+    """  # noqa: D301 — Click means the character
+    ctx.obj = context_name
+
+
+def main() -> NoReturn:
+    """Runs `netvps` with the arguments of this process, and ends it.
+
+    It ends without Python's own tidying: that of grpc takes 15 ms, and nothing here waits for it.
+    """
+    code = run(sys.argv[1:])
+    with suppress(OSError, ValueError):  # nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code. Every error becomes one line on stderr, and never a traceback."""
+    try:
+        outcome = root.main(arguments, prog_name="netvps", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return exit_codes.USAGE
+    except SystemExit as ended:  # Click's own end of a completion, and of a pipe that nobody reads
+        return ended.code if isinstance(ended.code, int) else exit_codes.OK
+    except BrokenPipeError:
+        # Whoever read us has enough; Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.OK
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 — the last door before a person
+        sentence, code = _told(error)
+        print(f"netvps: {clean(sentence)}", file=sys.stderr)
+        return code
+    return outcome if isinstance(outcome, int) else exit_codes.OK
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """An error as one sentence for a person, and as an exit code."""
+    match error:
+        case NetvpsError():
+            return str(error), exit_codes.of(error)
+        case exit_codes.Cancelled():
+            return str(error), exit_codes.CANCELLED
+        case KeyboardInterrupt() | click.Abort():
+            return "cancelled", exit_codes.CANCELLED
+        case click.UsageError():
+            where = error.ctx.command_path if error.ctx is not None else "netvps"
+            return f"{_inner(error.format_message())}; see `{where} --help`", exit_codes.USAGE
+        case click.ClickException():
+            return error.format_message(), exit_codes.UNKNOWN
+        case _:
+            from netvps.cli.bugs import report
+
+            return report(error), exit_codes.UNKNOWN
+
+
+def _inner(message: str) -> str:
+    """Click's sentence inside of ours: no capital, no full stop."""
+    return message[:1].lower() + message[1:].rstrip(".")

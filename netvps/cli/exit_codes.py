@@ -1,0 +1,46 @@
+"""The exit codes of `netvps`, one table; `ssh` and `exec` pass the remote code on, and LOST_TRANSPORT."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from netvps import errors
+
+OK: Final = 0
+UNKNOWN: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+NOT_ALLOWED: Final = 4
+CONFLICT: Final = 5
+CAPACITY: Final = 6
+UNAVAILABLE: Final = 7
+TIMEOUT: Final = 8
+CANCELLED: Final = 9
+CONFIGURATION: Final = 10
+LOST_TRANSPORT: Final = 255
+
+_TABLE: Final[dict[type[errors.NetvpsError], int]] = {
+    errors.InvalidInput: USAGE,
+    errors.NotFound: NOT_FOUND,
+    errors.NotPermitted: NOT_ALLOWED,
+    errors.Unauthenticated: NOT_ALLOWED,
+    errors.AlreadyExists: CONFLICT,
+    errors.WrongState: CONFLICT,
+    errors.Changed: CONFLICT,
+    errors.TooOld: CONFLICT,
+    errors.Exhausted: CAPACITY,
+    errors.Unavailable: UNAVAILABLE,
+    errors.TimedOut: TIMEOUT,
+    errors.DataLoss: UNKNOWN,
+    errors.ConfigError: CONFIGURATION,
+    errors.InternalError: UNKNOWN,
+}
+
+
+class Cancelled(Exception):
+    """The person pressed Ctrl-C; the message says what goes on without them."""
+
+
+def of(error: errors.NetvpsError) -> int:
+    """The exit code of an error: that of the nearest class in the table."""
+    return next((_TABLE[cls] for cls in type(error).__mro__ if cls in _TABLE), UNKNOWN)

@@ -1,0 +1,81 @@
+"""What people type, read at the door: sizes, times, and KEY=VALUE; as types of click."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.IGNORECASE)
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 512M, 2G, 1.5g; the units are powers of 1024."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes of what was typed."""
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is not a size: give a number and K, M, G or T, for example 2G", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+class Duration(click.ParamType[float]):
+    """A time in seconds: 30s, 10m, 1h30m, 90."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of what was typed."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        match = _DURATION.fullmatch(str(value).strip())
+        if match is None or not any(match.groups()):
+            self.fail(f"{value!r} is not a time: give for example 30s, 10m or 1h30m", param, ctx)
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return hours * 3600 + minutes * 60 + seconds
+
+
+SIZE = Size()
+DURATION = Duration()
+
+
+def pairs(words: Iterable[str], option: str) -> dict[str, str]:
+    """The KEY=VALUE words of an option given several times. Raises a usage error that names the option."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint=option)
+        if key in found:
+            raise click.BadParameter(f"{key!r} is given twice", param_hint=option)
+        found[key] = value
+    return found
+
+
+def duration_words(seconds: float) -> str:
+    """Seconds as somebody would type them: 90 → 1m30s."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest}s" if rest else ""]
+    return "".join(parts) or f"{seconds:g}s"
+
+
+def size_words(size: int) -> str:
+    """Bytes for people: 1536 → 1.5K."""
+    value = float(size)
+    for unit in ("", "K", "M", "G", "T"):
+        if value < 1024 or unit == "T":  # noqa: PLR2004 — the unit itself
+            return f"{value:.1f}".removesuffix(".0") + unit
+        value /= 1024
+    raise AssertionError("the last unit holds everything")

@@ -1,0 +1,111 @@
+"""Progress on stderr: one line that is redrawn on a terminal, a line for each news elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Protocol
+
+from netvps.cli.terminal import clean, moving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_COLUMNS: Final = 80
+"""Where the terminal does not say."""
+TICK: Final = 0.1
+"""Seconds between two frames."""
+
+
+class Progress(Protocol):
+    """Where a command tells how it gets on."""
+
+    def say(self, text: str) -> None:
+        """What goes on now."""
+
+    def tick(self) -> None:
+        """Time passed, nothing new."""
+
+    def keep(self, text: str) -> None:
+        """A line that stays."""
+
+    def close(self) -> None:
+        """Leaves the terminal tidy."""
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
+
+
+class Spinner:
+    """One line, redrawn in place."""
+
+    def __init__(self) -> None:
+        self._frames = itertools.cycle(_FRAMES)
+        self._text = ""
+
+    def say(self, text: str) -> None:
+        """Shows `text` in place of the one before."""
+        self._text = clean(text)
+        self.tick()
+
+    def tick(self) -> None:
+        """Turns the wheel."""
+        if self._text:
+            line = f"{next(self._frames)} {self._text}"[: _columns() - 1]
+            self._write(f"\r{line}\x1b[K")
+
+    def keep(self, text: str) -> None:
+        """Prints a line above."""
+        self._write(f"\r\x1b[K{clean(text)}\n")
+        self.tick()
+
+    def close(self) -> None:
+        """Removes the line."""
+        if self._text:
+            self._write("\r\x1b[K")
+        self._text = ""
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+class Lines:
+    """A line for each text that is new, for logs, pipes and screen readers."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def say(self, text: str) -> None:
+        """Prints `text` unless it was the last one."""
+        if text != self._last:
+            self._last = text
+            self.keep(text)
+
+    def tick(self) -> None:
+        """Nothing new is nothing to print."""
+
+    def keep(self, text: str) -> None:
+        """Prints a line."""
+        print(clean(text), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing to tidy."""
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """The kind that suits stderr, tidied up at the end of the block."""
+    shown: Progress = Spinner() if moving() else Lines()
+    try:
+        yield shown
+    finally:
+        shown.close()

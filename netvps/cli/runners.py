@@ -1,0 +1,98 @@
+"""`netvps runner`: the program itself, or a look at the runners of the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netvps.cli.connect import client
+from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note
+from netvps.cli.parse import size_words
+from netvps.cli.programs import replace_by
+
+if TYPE_CHECKING:
+    from netvps.domain.runner import RunnerView
+
+
+class _RunOrGroup(click.Group):
+    """Words that begin with no command of the group are for the program."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for_program = not args or (args[0].startswith("-") and args[0] not in {"-h", "--help"})
+        return super().parse_args(ctx, ["run", *args] if for_program else args)
+
+
+@click.group("runner", cls=_RunOrGroup)
+def runner() -> None:
+    """Run a runner on this machine, or look at all of them.
+
+    \b
+    Without a command: netvps runner --server HOST:7443 --join-token-file FILE
+    (all flags: netvps runner run --help)
+    """  # noqa: D301 — Click means the character
+
+
+@runner.command("run", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(arguments: tuple[str, ...]) -> None:
+    """Run a runner here, in the foreground."""
+    replace_by("runner", arguments)
+
+
+@runner.command("ls")
+@format_option
+def ls(form: str) -> None:
+    """List runners."""
+    found = list(client().list_runners())
+    if not found and form in {"table", "wide"}:
+        note("no runner yet; `netvps runner join-token` lets a machine join")
+    _view().print_all(found, form)
+
+
+@runner.command("show")
+@click.argument("name")
+@format_option
+def show(name: str, form: str) -> None:
+    """Tell all about a runner."""
+    _view().print_one(client().get_runner(name), form)
+
+
+@runner.command("join-token")
+def join_token() -> None:
+    """Make a token that lets one machine join, once, within the hour.
+
+    Example: netvps runner join-token > token
+    """
+    token, expires = client().create_join_token()
+    emit(token)
+    note(f"good for one machine until {moment_words(expires)}; there, with the token in a file that only you can read:")
+    note("  netvps runner --server THIS_HOST:7443 --join-token-file FILE")
+
+
+def _view() -> View[RunnerView]:
+    from netvps.cli.sessions import to_json
+
+    def memory(view: RunnerView) -> str:
+        return size_words(view.runner.capacity.memory_bytes)
+
+    def json(view: Any) -> dict[str, Any]:
+        return to_json(view)
+
+    return View(
+        name=lambda view: view.runner.name,
+        columns=(
+            Column("NAME", lambda view: view.runner.name),
+            Column("STATE", lambda view: view.runner.state),
+            Column("SESSIONS", lambda view: str(view.session_count)),
+            Column("CPUS", lambda view: str(view.runner.capacity.cpus)),
+            Column("MEMORY", memory),
+            Column("DISK FREE", lambda view: size_words(view.runner.capacity.disk_free_bytes)),
+            Column("SEEN", lambda view: f"{age(view.runner.last_seen)} ago"),
+            Column("SUBNET", lambda view: view.lease.cidr, wide=True),
+            Column("VERSION", lambda view: view.runner.version, wide=True),
+            Column("ENGINE", lambda view: view.runner.capacity.engine_version, wide=True),
+            Column("UID", lambda view: view.runner.uid, wide=True),
+        ),
+        json=json,
+    )

@@ -1,0 +1,114 @@
+"""`netvps ls` and `netvps show`: sessions as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netvps.cli.completion_words import complete_session
+from netvps.cli.connect import client, context
+from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note, print_fields
+from netvps.cli.parse import duration_words, size_words
+
+if TYPE_CHECKING:
+    from netvps.domain.session import Session
+
+
+def called(session: Session, *, own: bool) -> str:
+    """The name to type for a session: short for one's own."""
+    return session.name if own else str(session.full_name)
+
+
+def view(*, own: bool) -> View[Session]:
+    """How sessions are printed; one's own are named without their owner."""
+    return View(
+        name=lambda session: called(session, own=own),
+        columns=(
+            Column("NAME", lambda session: called(session, own=own)),
+            Column("STATE", lambda session: session.state),
+            Column("IMAGE", lambda session: session.spec.image),
+            Column("RUNNER", lambda session: session.runner_name),
+            Column("AGE", lambda session: age(session.create_time)),
+            Column("ADDRESS", lambda session: session.address, wide=True),
+            Column("WANTED", lambda session: session.desired, wide=True),
+            Column("UID", lambda session: session.uid, wide=True),
+            Column("MESSAGE", lambda session: session.message, wide=True),
+        ),
+        json=to_json,
+    )
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """A domain value in the JSON form of its proto."""
+    from netvps.cli.lazy import postpone_heavy_imports
+
+    postpone_heavy_imports()
+    from netvps.rpc import jsonform
+
+    return jsonform.to_json(value)
+
+
+@click.command("ls")
+@click.option("-a", "--all", "everybody", is_flag=True, help="All sessions you may see, not only your own.")
+@click.option("--owner", default="", metavar="USER", help="The sessions of this user.")
+@format_option
+def ls(everybody: bool, owner: str, form: str) -> None:
+    """List sessions.
+
+    Example: netvps ls -o wide
+    """
+    if everybody and owner:
+        raise click.UsageError("--all and --owner exclude each other")
+    found = list(client().list_sessions("-" if everybody else owner))
+    if not found and form in {"table", "wide"}:
+        note("no sessions yet; `netvps create` makes one" if not (everybody or owner) else "no sessions")
+    view(own=not (everybody or owner)).print_all(found, form)
+
+
+@click.command("show")
+@click.argument("name", shell_complete=complete_session)
+@format_option
+def show(name: str, form: str) -> None:
+    """Tell all about a session, and how to reach it.
+
+    Example: netvps show dev1
+    """
+    connection = client()
+    session = connection.get_session(name)
+    if form not in {"table", "wide"}:
+        view(own="." not in name).print_one(session, form)
+        return
+    print_fields(_facts(session))
+    from netvps.cli.gateway import plain_ssh
+
+    emit("")
+    print_fields([("log in", f"netvps ssh {name}"), ("or", plain_ssh(name, connection.server_info(), context()))])
+
+
+def _facts(session: Session) -> list[tuple[str, str]]:
+    spec, snapshot, last = session.spec, session.snapshot, session.last_exit
+    facts = [
+        ("name", str(session.full_name)),
+        ("state", str(session.state)),
+        ("why", session.reason),
+        ("message", session.message),
+        ("wanted", str(session.desired) if session.desired != str(session.state) else ""),
+        ("image", spec.image),
+        ("runner", session.runner_name),
+        ("address", session.address),
+        ("cpus", f"{spec.cpus:g}" if spec.cpus else "no limit"),
+        ("memory", size_words(spec.memory_bytes) if spec.memory_bytes else "no limit"),
+        ("processes", f"at most {spec.pids}"),
+        ("network", spec.network.lower()),
+        ("stop grace", duration_words(spec.stop_grace)),
+        ("entrypoint", "runs" if spec.run_entrypoint else ""),
+        ("environment", ", ".join(spec.env)),
+        ("labels", ", ".join(f"{key}={value}" for key, value in spec.labels.items())),
+    ]
+    if snapshot is not None:
+        taken = moment_words(snapshot.create_time)
+        facts.append(("snapshot", f"{taken}, {size_words(snapshot.size_bytes)}, {snapshot.image}"))
+    if last is not None:
+        facts.append(("last exit", f"code {last.exit_code} ({last.cause}) at {moment_words(last.end_time)}"))
+    return [*facts, ("created", moment_words(session.create_time)), ("uid", session.uid)]

@@ -1,0 +1,122 @@
+"""`netvps ssh`: the system's own ssh, told where the session is and whose key to expect there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from netvps.cli import connect, gateway
+from netvps.cli.completion_words import complete_session
+from netvps.cli.contexts import write_known_hosts
+from netvps.cli.local_keys import identities
+from netvps.cli.parse import DURATION
+from netvps.cli.ssh_arguments import SshArguments
+from netvps.domain.lifecycle import TRANSIENT
+from netvps.domain.names import SshLogin
+from netvps.domain.session import DesiredState, Session, SessionState
+from netvps.errors import ConfigError, Unavailable, WrongState
+
+if TYPE_CHECKING:
+    from netvps.cli.contexts import Context
+    from netvps.domain.server import ServerInfo
+    from netvps.rpc.client import Client
+
+_HELP = """Log in to a session, or run a command in it.
+
+Any option of ssh can be given (-L, -R, -N, -t, …), before or after NAME.
+You are root there, unless you say who: -l USER or USER@NAME.
+The exit code is that of the command, or 255 if the connection was lost.
+
+\b
+Examples: netvps ssh dev1
+          netvps ssh dev1 -L 8080:localhost:80
+          netvps ssh dev1 -- uname -a
+"""
+
+
+@click.command(
+    "ssh",
+    help=_HELP,
+    short_help="log in to a session",
+    options_metavar="[SSH OPTIONS]",
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": ["--help"],
+    },
+)
+@click.option("--timeout", type=DURATION, default=120.0, show_default="2m", help="How long to wait for a start.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="NAME [COMMAND]...", shell_complete=complete_session)
+def ssh(words: tuple[str, ...], timeout: float) -> None:
+    """Replaces this process by ssh."""
+    arguments = SshArguments.parse(words)
+    SshLogin.parse(arguments.login)
+    where = connect.context()
+    with connect.dial(where) as client:
+        _ready(client, arguments.session, timeout)
+        info = client.server_info()
+    _replace_by(command(arguments, info, where))
+
+
+def command(arguments: SshArguments, info: ServerInfo, where: Context) -> list[str]:
+    """The ssh command line, and the file with the gateway's host key that it refers to."""
+    host, port = gateway.address(info, where)
+    alias = f"netvps-{where.name}"
+    key = " ".join(info.ssh_host_key.split()[:2])
+    known = write_known_hosts(where.name, f"{alias} {key}\n")
+    options = {
+        "HostKeyAlias": alias,
+        "UserKnownHostsFile": f'"{known}"',
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "UpdateHostKeys": "no",
+        "CheckHostIP": "no",
+    }
+    settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    keys = [word for file in identities() for word in ("-i", str(file))]
+    fixed = ["ssh", "-p", str(port), *settings, *keys, "-l", arguments.login]
+    end = ["--", *arguments.command] if arguments.command else []
+    return [*fixed, *arguments.options, host, *end]
+
+
+def _ready(client: Client, name: str, timeout: float) -> None:
+    """Waits for a session that is on its way up. Raises the error with the remedy for one that is not."""
+    session = client.get_session(name)
+    if session.desired is DesiredState.RUNNING and session.state in TRANSIENT:
+        from netvps.cli.waiting import require, until_settled
+
+        (session,) = until_settled(client, [session], timeout)
+        require(session, name)
+    if error := refusal(session, name):
+        raise error
+
+
+def refusal(session: Session, name: str) -> WrongState | Unavailable | None:
+    """Why nobody can log in to a session now, and what to do about it; None if they can."""
+    match session.state:
+        case SessionState.RUNNING:
+            return None
+        case SessionState.UNREACHABLE:
+            return Unavailable(
+                f"session {name} cannot be reached: {session.message}; `netvps runner ls` shows its runner"
+            )
+        case SessionState.FAILED:
+            return WrongState(f"session {name} failed: {session.message}; `netvps start {name}` tries again")
+        case SessionState.DELETED:
+            return WrongState(f"session {name} is gone; `netvps create` makes a new one")
+    if session.desired is DesiredState.DELETED:
+        return WrongState(f"session {name} is being removed; `netvps create` makes a new one")
+    return WrongState(f"session {name} is {session.state}; `netvps start {name}` brings it up")
+
+
+def _replace_by(line: list[str]) -> NoReturn:
+    program = shutil.which(line[0])
+    if program is None:
+        raise ConfigError("there is no ssh on this machine: install it (Debian: apt install openssh-client)")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(program, line)  # noqa: S606 — no shell is what we want

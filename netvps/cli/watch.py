@@ -1,0 +1,56 @@
+"""`netvps watch`: every change of sessions, as it happens."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netvps.cli.connect import client
+from netvps.cli.output import emit
+from netvps.cli.terminal import clean, paint, state_colour
+
+if TYPE_CHECKING:
+    from netvps.domain.event import SessionEvent
+
+
+@click.command("watch")
+@click.option("-a", "--all", "everybody", is_flag=True, help="All sessions you may see, not only your own.")
+@click.option("--from-revision", type=click.IntRange(min=0), default=0, metavar="N", help="Only what came after this.")
+@click.option("-o", "--output", "form", type=click.Choice(["table", "jsonl"]), default="table", show_default=True)
+def watch(everybody: bool, from_revision: int, form: str) -> None:
+    """Print every change of sessions until Ctrl-C; begins with those that there are, and survives restarts.
+
+    Example: netvps watch -o jsonl
+    """
+    from netvps.cli.follow import pumped, resumed
+
+    with pumped(resumed(client(), "-" if everybody else "", from_revision)) as pump:
+        while True:
+            event = pump.next(1.0)
+            if event is None:
+                continue
+            line = json.dumps(_json(event)) if form == "jsonl" else _line(event, own=not everybody)
+            if line:
+                emit(line)
+                sys.stdout.flush()
+
+
+def _json(event: SessionEvent) -> dict[str, Any]:
+    """The JSON form of WatchSessionsResponse."""
+    from netvps.cli.sessions import to_json
+
+    return to_json(event)
+
+
+def _line(event: SessionEvent, *, own: bool) -> str:
+    session = event.session
+    if session is None:
+        return ""
+    state = "DELETED" if event.type == "DELETED" else str(session.state)
+    name = session.name if own else str(session.full_name)
+    shown = paint(state.ljust(12), state_colour(state), sys.stdout)
+    return f"{datetime.now().astimezone():%H:%M:%S}  {clean(name):<20}  {shown}  {clean(session.message)}".rstrip()

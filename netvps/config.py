@@ -1,0 +1,105 @@
+"""Where netvps keeps its things on a machine. Standard library only: every command of the CLI passes here."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATE_VARIABLE = "NETVPS_STATE_DIR"
+RUNTIME_VARIABLE = "NETVPS_RUNTIME_DIR"
+_SOCKET_PATH_MAX = 107  # sun_path of unix(7), less its NUL
+_LONGEST_SOCKET = "agents/0123456789abc/gateway.sock"  # the longest that a program makes below the runtime folder
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The two folders of netvps: `state` outlives a reboot, `runtime` need not."""
+
+    state: Path
+    runtime: Path
+
+    @property
+    def api_socket(self) -> Path:
+        """The Unix socket of the API, for users of this machine."""
+        return self.runtime / "api.sock"
+
+    def prepare(self) -> None:
+        """Makes both folders: `state` for us alone, `runtime` to be passed through on the way to the socket.
+
+        Raises ConfigError if one cannot be made or written.
+        """
+        if len(os.fsencode(self.runtime / _LONGEST_SOCKET)) > _SOCKET_PATH_MAX:
+            raise ConfigError(
+                f"runtime folder {self.runtime} has too long a path for a Unix socket in it: set {RUNTIME_VARIABLE}"
+                " to a shorter one"
+            )
+        _make(self.state, 0o700, STATE_VARIABLE)
+        _make(self.runtime, 0o755, RUNTIME_VARIABLE)
+
+
+def paths(
+    state: str | os.PathLike[str] | None = None,
+    runtime: str | os.PathLike[str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    uid: int | None = None,
+) -> Paths:
+    """The folders in force: as given, else of the environment, else those of the system (root) or of the user.
+
+    Raises ConfigError if the fallback under /tmp belongs to somebody else.
+    """
+    environ = os.environ if environ is None else environ
+    uid = os.geteuid() if uid is None else uid
+    state = state or environ.get(STATE_VARIABLE) or _default_state(environ, uid)
+    runtime = runtime or environ.get(RUNTIME_VARIABLE) or _default_runtime(environ, uid)
+    return Paths(Path(state).absolute(), Path(runtime).absolute())
+
+
+def _default_state(environ: Mapping[str, str], uid: int) -> Path:
+    if uid == 0:
+        return Path("/var/lib/netvps")
+    base = environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local/state") / "netvps"
+
+
+def _default_runtime(environ: Mapping[str, str], uid: int) -> Path:
+    if uid == 0:
+        return Path("/run/netvps")
+    if base := environ.get("XDG_RUNTIME_DIR"):
+        return Path(base) / "netvps"
+    fallback = Path(f"/tmp/netvps-{uid}")  # noqa: S108 — its owner is checked
+    _require_own(fallback, uid)
+    return fallback
+
+
+def _require_own(folder: Path, uid: int) -> None:
+    """Anybody can make a folder in /tmp before us, and a socket in it that listens to what we say."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
+        raise ConfigError(
+            f"{folder} is not a folder that only you can write to: somebody else made it; set {RUNTIME_VARIABLE} to"
+            " a folder of yours"
+        )
+
+
+def _make(folder: Path, mode: int, variable: str) -> None:
+    try:
+        if not folder.is_dir():
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            folder.chmod(mode)  # whatever the umask says
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"cannot make folder {folder}: {reason}; set {variable} to one that you can write") from None
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(f"folder {folder} is not writable for you: set {variable} to one that is, or mend its owner")

@@ -1,0 +1,191 @@
+"""A server that is one object: it does what it is told, remembers what it was asked, and may misbehave."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from netvps.domain.access import Role, SshKey, User
+from netvps.domain.event import EventType, SessionEvent
+from netvps.domain.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
+from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView
+from netvps.domain.server import ServerInfo
+from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.ssh_key import PublicKey
+from netvps.errors import AlreadyExists, NotFound
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKeyHostKeyHostKeyHostKeyHostKeyHostKey0 gateway"
+INFO = ServerInfo("0.1.0", "c1", "", ":2222", HOST_KEY, "", ":7444", "netvps/debian:latest")
+
+
+def session(name: str = "dev1", state: SessionState = SessionState.RUNNING, **changes: Any) -> Session:
+    """A session of alice's at rest."""
+    made = Session(
+        uid=f"uid-{name}",
+        name=name,
+        owner="alice",
+        spec=SessionSpec(image="debian:12"),
+        desired=DesiredState.RUNNING,
+        generation=1,
+        observed_generation=1,
+        create_time=NOW,
+        update_time=NOW,
+        state=state,
+        runner_name="box1",
+        revision=1,
+    )
+    return replace(made, **changes)
+
+
+@dataclass
+class FakeClient:
+    """Fulfils netvps.rpc.client.Client. `script` are the events that a watch brings after the list."""
+
+    sessions: dict[str, Session] = field(default_factory=dict)
+    script: list[SessionEvent] = field(default_factory=list)
+    errors: dict[str, BaseException] = field(default_factory=dict)
+    """Method → what it raises."""
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    keys: list[SshKey] = field(default_factory=list)
+    taken: frozenset[str] = frozenset()
+    """Fingerprints that belong to somebody else."""
+    output: Iterable[FromCommand] = (Stdout(b"out\n"), Exit(0))
+    log: Iterable[bytes] = ()
+    info: ServerInfo = INFO
+    silent: bool = False
+    """A watch never ends once the script is over."""
+    heeds_input: bool = True
+    """A command waits for the end of its input."""
+    fed: list[ToCommand] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed.set()
+
+    def _ask(self, method: str, *arguments: Any) -> None:
+        self.asked.append((method, *arguments))
+        if (error := self.errors.get(method)) is not None:
+            raise error
+
+    def server_info(self) -> ServerInfo:
+        self._ask("server_info")
+        return self.info
+
+    def create_session(
+        self, session_id: str, spec: SessionSpec, *, owner: str = "", validate_only: bool = False
+    ) -> Session:
+        self._ask("create_session", session_id, spec, owner, validate_only)
+        pending = session(session_id or "brave-otter", SessionState.PENDING, spec=spec, observed_generation=0)
+        return replace(pending, message="waiting for a runner")
+
+    def get_session(self, name: str) -> Session:
+        self._ask("get_session", name)
+        if name not in self.sessions:
+            raise NotFound(f"there is no session {name}")
+        return self.sessions[name]
+
+    def list_sessions(self, parent: str = "") -> Iterator[Session]:
+        self._ask("list_sessions", parent)
+        yield from self.sessions.values()
+
+    def stop_session(self, name: str) -> Session:
+        return self._want("stop_session", name, DesiredState.STOPPED)
+
+    def start_session(self, name: str) -> Session:
+        return self._want("start_session", name, DesiredState.RUNNING)
+
+    def delete_session(self, name: str) -> Session:
+        return self._want("delete_session", name, DesiredState.DELETED)
+
+    def _want(self, method: str, name: str, desired: DesiredState) -> Session:
+        self._ask(method, name)
+        if name not in self.sessions:
+            raise NotFound(f"there is no session {name}")
+        return replace(self.sessions[name], desired=desired, generation=2, revision=5)
+
+    def watch_sessions(self, parent: str = "", from_revision: int = 0) -> Iterator[SessionEvent]:
+        self._ask("watch_sessions", parent, from_revision)
+        yield from (event for event in self.script if event.revision > from_revision)
+        if self.silent:
+            self.closed.wait(30)
+
+    def read_logs(self, name: str, tail_lines: int = 0, follow: bool = False) -> Iterator[bytes]:
+        self._ask("read_logs", name, tail_lines, follow)
+        yield from self.log
+
+    def exec(self, start: ExecStart, incoming: Iterator[ToCommand]) -> Iterator[FromCommand]:
+        self._ask("exec", start)
+        for message in incoming if self.heeds_input else ():
+            self.fed.append(message)
+            if not isinstance(message, Stdin):
+                break
+        yield from self.output
+
+    def list_runners(self) -> Iterator[RunnerView]:
+        self._ask("list_runners")
+        yield self.get_runner("box1")
+
+    def get_runner(self, name: str) -> RunnerView:
+        self._ask("get_runner", name)
+        capacity = Capacity(4, 8 << 30, 50 << 30, "20.10")
+        return RunnerView(
+            Runner("runner-uid", name, NOW, NOW, RunnerState.ONLINE, "0.1.0", capacity),
+            Lease("10.128.0.0/22", "runner-uid", 1),
+            3,
+        )
+
+    def create_join_token(self) -> tuple[str, datetime]:
+        self._ask("create_join_token")
+        return "nvj_k_s_f", NOW + timedelta(hours=1)
+
+    def get_user(self, name: str = "me") -> User:
+        self._ask("get_user", name)
+        return User("alice", Role.ADMIN, NOW)
+
+    def list_users(self) -> Iterator[User]:
+        self._ask("list_users")
+        yield User("alice", Role.ADMIN, NOW)
+
+    def create_user(self, name: str, role: Role) -> User:
+        self._ask("create_user", name, role)
+        return User(name, role, NOW)
+
+    def delete_user(self, name: str) -> User:
+        self._ask("delete_user", name)
+        return User(name, Role.USER, NOW)
+
+    def create_api_key(self, user: str = "me") -> str:
+        self._ask("create_api_key", user)
+        return "nv_kid_secret"
+
+    def delete_api_key(self, name: str) -> None:
+        self._ask("delete_api_key", name)
+
+    def list_ssh_keys(self, user: str = "") -> Iterator[SshKey]:
+        self._ask("list_ssh_keys", user)
+        yield from self.keys
+
+    def create_ssh_key(self, public_key: str, title: str = "", user: str = "") -> SshKey:
+        self._ask("create_ssh_key", public_key, title, user)
+        parsed = PublicKey.parse(public_key)
+        if parsed.fingerprint in self.taken:
+            raise AlreadyExists(f"key {parsed.fingerprint} is somebody else's")
+        made = SshKey("key-uid", "alice", parsed.text, parsed.fingerprint, title or parsed.comment, NOW)
+        self.keys.append(made)
+        return made
+
+    def delete_ssh_key(self, uid_or_fingerprint: str, user: str = "") -> SshKey:
+        self._ask("delete_ssh_key", uid_or_fingerprint, user)
+        return SshKey("key-uid", "alice", "ssh-ed25519 AAAA", uid_or_fingerprint, "", NOW)
+
+
+def put(changed: Session, revision: int) -> SessionEvent:
+    """An event of a change."""
+    return SessionEvent(EventType.PUT, replace(changed, revision=revision), revision)

@@ -1,0 +1,99 @@
+"""`netvps ssh`: which ssh it becomes, and when it does not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from netvps.cli import exit_codes
+from netvps.domain.session import DesiredState, Session, SessionState
+from tests.cli.conftest import Run
+from tests.cli.fake_client import INFO, FakeClient, put, session
+
+
+class Became(BaseException):
+    """This process would be that one now."""
+
+
+@pytest.fixture
+def became(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    lines: list[list[str]] = []
+
+    def execv(program: str, line: list[str]) -> None:
+        lines.append([os.path.basename(program), *line])  # noqa: PTH119 — only its name
+        raise Became
+
+    monkeypatch.setattr(os, "execv", execv)
+    return lines
+
+
+def test_it_becomes_ssh_that_knows_the_host_key(
+    run: Run, fake: FakeClient, became: list[list[str]], home: Path
+) -> None:
+    fake.sessions = {"dev1": session()}
+    with pytest.raises(Became):
+        run("ssh", "-t", "dev1", "-L", "8080:localhost:80", "-l", "bob", "--", "ls", "-l")
+    known = home / "config/known_hosts_local"
+    assert became == [
+        ["ssh", "ssh", "-p", "2222", "-o", "HostKeyAlias=netvps-local", "-o", f'UserKnownHostsFile="{known}"',
+         "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "UpdateHostKeys=no",
+         "-o", "CheckHostIP=no", "-l", "dev1+bob", "-t", "-L", "8080:localhost:80", "127.0.0.1", "--", "ls", "-l"]
+    ]  # fmt: skip
+    algorithm, key, _ = INFO.ssh_host_key.split()
+    assert known.read_text() == f"netvps-local {algorithm} {key}\n"
+    assert known.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_of_our_making_is_named_and_the_usual_ones_with_it(
+    run: Run, fake: FakeClient, became: list[list[str]], home: Path
+) -> None:
+    fake.sessions = {"dev1": session()}
+    (home / ".ssh").mkdir()
+    for name in ("id_rsa", "netvps_ed25519"):
+        (home / ".ssh" / name).write_text("")
+    with pytest.raises(Became):
+        run("ssh", "dev1")
+    line = became[0]
+    assert [line[i + 1] for i, word in enumerate(line) if word == "-i"] == [
+        f"{home}/.ssh/id_rsa",
+        f"{home}/.ssh/netvps_ed25519",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "said"),
+    [
+        (session("dev1", SessionState.STOPPED, desired=DesiredState.STOPPED), 5, "is STOPPED; `netvps start dev1`"),
+        (session("dev1", SessionState.FAILED, message="no image"), 5, "failed: no image; `netvps start dev1`"),
+        (session("dev1", SessionState.UNREACHABLE, message="its runner is silent"), 7, "its runner is silent"),
+        (session("dev1", SessionState.STOPPING, desired=DesiredState.DELETED), 5, "is being removed"),
+    ],
+)
+def test_a_session_that_does_not_run_has_a_remedy(
+    found: Session, code: int, said: str, *, run: Run, fake: FakeClient, became: list[list[str]]
+) -> None:
+    fake.sessions = {"dev1": found}
+    ran = run("ssh", "dev1")
+    assert ran.code == code
+    assert said in ran.err
+    assert became == []
+
+
+def test_one_that_is_on_its_way_up_is_waited_for(run: Run, fake: FakeClient, became: list[list[str]]) -> None:
+    fake.sessions = {"dev1": session("dev1", SessionState.STARTING)}
+    fake.script = [put(session("dev1"), 2)]
+    with pytest.raises(Became):
+        run("ssh", "dev1")
+    assert became
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(("word", "code"), [("none", exit_codes.NOT_FOUND), ("UPPER", exit_codes.USAGE), ("a+b;c", 2)])
+def test_bad_names(word: str, code: int, run: Run) -> None:
+    assert run("ssh", word).code == code
+
+
+def test_help_is_ours(run: Run) -> None:
+    assert "netvps ssh dev1 -L 8080:localhost:80" in run("ssh", "--help").out

@@ -1,0 +1,36 @@
+"""`netvps up`: a start in the background, and how it went."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import netvps.cli.up as up_module
+from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        (
+            "import sys; print('netvps runs; its log is X', file=sys.stderr)",
+            0,
+            "netvps runs; its log is X\nnext: netvps create\n",
+        ),
+        (
+            "import sys; print('netvps up: port 2222 is taken', file=sys.stderr); sys.exit(10)",
+            10,
+            "netvps up: port 2222 is taken\n",
+        ),
+        ("import sys; sys.exit(1)", 1, "netvps: `up` did not start"),
+    ],
+)
+def test_up_says_how_the_start_went(
+    program: str, code: int, said: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up_module, "command", lambda _program, _arguments: [sys.executable, "-c", program])
+    ran = run("up")
+    assert ran.code == code
+    assert said in ran.err
+    assert ran.err.startswith("starting control plane, gateway and runner")
