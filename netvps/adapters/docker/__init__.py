@@ -1,0 +1,1 @@
+"""Docker, by its SDK: fulfils what the runner asks of an engine."""

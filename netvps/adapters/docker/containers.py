@@ -1,0 +1,186 @@
+"""Containers of sessions: found, made, started, signalled, removed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+from docker.types import LogConfig, Mount
+
+from netvps.adapters.cgroup import oom_kills
+from netvps.adapters.docker.client import Answer, Api, Docker
+from netvps.adapters.docker.errors import (
+    ContainerCreationFailed,
+    ContainerFailed,
+    ContainerNameTaken,
+    ContainerNotFound,
+)
+from netvps.adapters.docker.images import layers
+from netvps.adapters.docker.network import SessionNetwork
+from netvps.domain.blueprint import DROPPED_CAPABILITIES, Blueprint
+from netvps.domain.container import Container, Status
+from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION, NETWORK, container_name
+
+_NO_LIMIT = 0
+_NANO = 1_000_000_000
+# Bounds what a talkative session puts on the machine's disk.
+_LOG = {"max-size": "10m", "max-file": "2"}
+# "2026-11-21T07:12:41.123456789Z": nanoseconds are more than datetime takes.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)")
+_NEVER = 1
+_NOT_RUNNING = ("is not running", "not running", "no such process", "already finished")
+
+
+class Containers:
+    """Containers of the runner `node`."""
+
+    def __init__(self, docker: Docker, network: SessionNetwork, node: str) -> None:
+        self._docker = docker
+        self._network = network
+        self._node = node
+
+    async def find(self, session_uid: str) -> Container | None:
+        """A session's container, if there is one. Raises ContainerNameTaken if another's has its name."""
+        name = container_name(session_uid)
+        return await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, name))
+
+    async def create(self, plan: Blueprint) -> None:
+        """Makes the container, and the network for it."""
+        if not plan.network:
+            await self._create(plan)
+            return
+        async with self._network.lock:
+            await self._network.ensure()
+            await self._create(plan)
+
+    async def start(self, container: Container) -> None:
+        """Starts it; on a network made anew where that it was made with is gone."""
+        try:
+            await self._start(container)
+        except (ContainerNotFound, ContainerFailed) as error:
+            if "network" not in error.message or "not found" not in error.message:
+                raise
+            await self._network.reconnect(container.id)
+            await self._start(container)
+
+    async def signal(self, container: Container, signal: str) -> None:
+        """Sends a signal to its first process."""
+        try:
+            await self._call(container, lambda api: api.kill(container.id, f"SIG{signal}"))
+        except (ContainerFailed, ContainerNotFound) as error:
+            if isinstance(error, ContainerFailed) and not any(word in error.message for word in _NOT_RUNNING):
+                raise
+
+    async def unpause(self, container: Container) -> None:
+        """Lifts a pause."""
+        try:
+            await self._call(container, lambda api: api.unpause(container.id))
+        except ContainerFailed as error:
+            if "is not paused" not in error.message:
+                raise
+
+    async def remove(self, container_id: str, *, force: bool) -> None:
+        """Removes it; only `force` removes one that runs."""
+        with suppress(ContainerNotFound):
+            # v: anonymous volumes go too. Ours have names, and stay.
+            await self._docker.call_slowly(
+                f"container {container_id[:12]}", lambda api: api.remove_container(container_id, v=True, force=force)
+            )
+
+    def _find(self, api: Api, session_uid: str, name: str) -> Container | None:
+        try:
+            found = api.inspect_container(name)
+        except docker.errors.NotFound:
+            return None
+        labels = found["Config"].get("Labels") or {}
+        if labels.get(LABEL_SESSION) != session_uid or labels.get(LABEL_NODE) != self._node:
+            raise ContainerNameTaken(
+                f"container {name} is there and not of this runner: remove or rename it, then start the session again"
+            )
+        return _container(found, _depth(api, found["Image"]))
+
+    async def _create(self, plan: Blueprint) -> None:
+        await self._docker.call(
+            f"container {plan.name}",
+            lambda api: api.create_container(
+                image=plan.image,
+                name=plan.name,
+                hostname=plan.hostname,
+                labels=plan.labels,
+                environment=list(plan.env),
+                entrypoint=list(plan.entrypoint),
+                user="0",  # by number: an image may have no /etc/passwd
+                working_dir="/",
+                stop_signal="SIGTERM",
+                host_config=api.create_host_config(**_host_config(plan)),
+            ),
+            ContainerCreationFailed,
+        )
+
+    async def _start(self, container: Container) -> None:
+        await self._call(container, lambda api: api.start(container.id))
+
+    async def _call(self, container: Container, function: Callable[[Api], object]) -> None:
+        await self._docker.call(f"container {container.id[:12]}", function)
+
+
+def _depth(api: Api, image_id: str) -> int:
+    try:
+        return len(layers(api.inspect_image(image_id)))
+    except docker.errors.ImageNotFound:  # removed by force: the container has its layers all the same
+        return 0
+
+
+def _host_config(plan: Blueprint) -> dict[str, Any]:
+    """no-new-privileges is not set: sudo and ping must work in a VPS."""
+    config: dict[str, Any] = {
+        "mounts": [
+            *(Mount(bind.target, bind.source, type="bind", read_only=bind.read_only) for bind in plan.binds),
+            *(Mount(v.target, v.name, type="volume", labels=plan.labels) for v in plan.volumes),
+        ],
+        "network_mode": NETWORK if plan.network else "none",
+        "cap_drop": list(DROPPED_CAPABILITIES),
+        "pids_limit": plan.pids,
+        "init": False,  # the agent is process 1
+        "restart_policy": {"Name": "no"},  # the runner restarts: it knows why it ended
+        "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
+    }
+    if plan.cpus > _NO_LIMIT:
+        config["nano_cpus"] = round(plan.cpus * _NANO)
+    if plan.memory_bytes > _NO_LIMIT:
+        # The same for both: no swap on top, so that the limit is one.
+        config |= {"mem_limit": plan.memory_bytes, "memswap_limit": plan.memory_bytes}
+    return config
+
+
+def _container(found: Answer, image_layers: int) -> Container:
+    state = found["State"]
+    networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
+    status = Status(state["Status"] if state["Status"] != "restarting" else "exited")
+    pid = int(state.get("Pid") or 0)
+    return Container(
+        id=found["Id"],
+        status=status,
+        layers=image_layers,
+        started=parse_time(state.get("StartedAt")),
+        ended=parse_time(state.get("FinishedAt")),
+        exit_code=int(state.get("ExitCode") or 0),
+        oom_killed=bool(state.get("OOMKilled")),
+        oom_kills=oom_kills(pid) if pid and Path("/proc", str(pid)).exists() else None,
+        address=next((str(net["IPAddress"]) for net in networks.values() if net.get("IPAddress")), ""),
+    )
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A time of the engine's (RFC 3339), to microseconds; None for its "never", the year 1."""
+    match = _TIME.fullmatch(text or "")
+    if match is None:
+        return None
+    seconds, fraction, zone = match.groups()
+    time = datetime.fromisoformat(f"{seconds}.{(fraction or '0').ljust(6, '0')}{zone.replace('Z', '+00:00')}")
+    return time.astimezone(UTC) if time.year > _NEVER else None

@@ -1,0 +1,123 @@
+"""A runner's engine: fulfils runner.ports.Engine with Docker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import structlog
+
+from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.containers import Containers
+from netvps.adapters.docker.errors import LIBRARY_ERRORS, mapped
+from netvps.adapters.docker.events import Events
+from netvps.adapters.docker.images import Images
+from netvps.adapters.docker.leftovers import Leftovers
+from netvps.adapters.docker.network import SessionNetwork
+from netvps.adapters.docker.snapshots import Snapshots
+from netvps.adapters.docker.stream import Closable, iterate
+from netvps.domain.blueprint import Blueprint
+from netvps.domain.container import Container, SavedImage, Seen, Status, source_of
+from netvps.domain.docker_names import container_name
+from netvps.domain.runner import Capacity
+from netvps.domain.session import Assignment, DesiredState, Snapshot
+
+_PIECE = 64 * 1024
+log = structlog.get_logger()
+
+
+class DockerEngine:
+    """The sessions of one runner on one Docker engine. `node` is the runner's uid, `node_name` its name."""
+
+    def __init__(self, docker: Docker, *, node: str, node_name: str) -> None:
+        self._docker = docker
+        self._network = SessionNetwork(docker)
+        self._containers = Containers(docker, self._network, node)
+        self._images = Images(docker)
+        self._snapshots = Snapshots(docker, self._containers, node, node_name)
+        self._leftovers = Leftovers(docker, node)
+        self._events = Events(docker, node)
+
+    async def look(self, want: Assignment) -> Seen:
+        """All there is of a session, as far as it matters for what is wanted."""
+        container = await self._containers.find(want.session_uid)
+        if container and container.status is Status.RUNNING and want.desired is DesiredState.RUNNING:
+            return Seen(container)
+        saved = await self._snapshots.find(want.session_uid)
+        if container or want.desired is not DesiredState.RUNNING:
+            return Seen(container, saved)
+        return Seen(None, saved, await self._images.find(source_of(want, saved)))
+
+    async def pull(self, reference: str, progress: Callable[[str], None]) -> None:
+        """Gets an image from its registry."""
+        await self._images.pull(reference, progress)
+
+    async def create(self, plan: Blueprint) -> None:
+        """Makes a container."""
+        await self._containers.create(plan)
+
+    async def start(self, container: Container) -> None:
+        """Starts it."""
+        await self._containers.start(container)
+
+    async def signal(self, container: Container, signal: str) -> None:
+        """Sends it a signal."""
+        await self._containers.signal(container, signal)
+
+    async def unpause(self, container: Container) -> None:
+        """Lets it run on."""
+        await self._containers.unpause(container)
+
+    async def remove(self, container: Container) -> None:
+        """Removes it; refuses one that runs."""
+        await self._containers.remove(container.id, force=False)
+
+    async def commit(self, uid: str, want: Assignment, container: Container, *, flatten: bool) -> Snapshot:
+        """Takes a snapshot: make, verify, name."""
+        labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, container.run)
+        image_id = await self._snapshots.commit(container, labels, flatten=flatten)
+        return (await self._snapshots.name(want.session_uid, image_id)).snapshot
+
+    async def prune(self, images: tuple[SavedImage, ...]) -> None:
+        """Removes images of snapshots."""
+        await self._snapshots.prune(images)
+
+    async def erase(self, session_uid: str) -> None:
+        """Removes all there is of a session, and the network if it was the last on it."""
+        for container_id in await self._leftovers.containers(session_uid):
+            await self._containers.remove(container_id, force=True)
+        await self._snapshots.erase(session_uid)
+        await self._leftovers.remove_volumes(session_uid)
+        await self._network.release()
+
+    async def capacity(self) -> Capacity:
+        """What the machine has."""
+        info = await self._docker.info()
+        return Capacity(info.cpus, info.memory_bytes, info.disk_free_bytes, info.version)
+
+    async def owned(self) -> frozenset[str]:
+        """Sessions of which there is something."""
+        return await self._leftovers.sessions()
+
+    async def watch(self, changed: Callable[[str], None]) -> None:
+        """Tells of containers' changes, for ever."""
+        await self._events.watch(changed)
+
+    async def logs(self, session_uid: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes, None]:
+        """What the container wrote, stdout and stderr together."""
+        name = container_name(session_uid)
+
+        def open_stream() -> Closable[bytes]:
+            api = self._docker.stream_api
+            api.inspect_container(name)  # raises first: the library's `logs` would leave its connection open
+            stream: Closable[bytes] = api.logs(name, stream=True, follow=follow, tail=tail_lines)
+            return stream
+
+        try:
+            pieces = iterate(open_stream, f"logs {session_uid}")
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    for start in range(0, len(piece), _PIECE):
+                        yield piece[start : start + _PIECE]
+        except LIBRARY_ERRORS as error:
+            raise mapped(error, f"logs of container {name}") from error

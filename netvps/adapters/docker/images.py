@@ -1,0 +1,139 @@
+"""Images: what is known of them, and pulls with progress."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import docker.auth
+import docker.utils
+from docker.types import CancellableStream
+
+from netvps.adapters.docker.client import Answer, Docker, guarded
+from netvps.adapters.docker.errors import (
+    LIBRARY_ERRORS,
+    EngineAway,
+    EngineSlow,
+    ImageNotFound,
+    RegistryAway,
+    explanation,
+    mapped,
+    pull_failure,
+)
+from netvps.adapters.docker.stream import iterate
+from netvps.domain.container import SourceImage
+
+_MB = 1_000_000
+_PULLS = 4
+_SILENCE_SECONDS = 120
+_PULL_SECONDS = 3600.0
+
+
+class Images:
+    """Images of this engine."""
+
+    def __init__(self, docker: Docker) -> None:
+        self._docker = docker
+        self._pulls = asyncio.Semaphore(_PULLS)
+
+    async def find(self, reference: str) -> SourceImage | None:
+        """An image, if it is here."""
+        try:
+            found = await self._docker.call(reference, lambda api: api.inspect_image(reference))
+        except ImageNotFound:
+            return None
+        return source_image(reference, found)
+
+    async def pull(
+        self, reference: str, progress: Callable[[str], None], *, seconds: float = _PULL_SECONDS
+    ) -> None:  # fmt: skip
+        """Gets an image; `progress` gets lines like "pulling debian:12: 34 MB of 120 MB".
+
+        Raises ImageNotFound, ImageForbidden, RegistryAway (also after `seconds`), DiskFull, EngineAway.
+        """
+        try:
+            async with asyncio.timeout(seconds), self._pulls:
+                await self._pull(reference, progress)
+        except TimeoutError:
+            raise RegistryAway(f"image {reference} was not pulled within {seconds:.0f} s; retry later") from None
+        if await self.find(reference) is None:
+            raise RegistryAway(f"image {reference}: the connection broke while it was pulled; retry")
+
+    async def tag(self, reference: str, name: str) -> None:
+        """Gives an image another name, "REPOSITORY:TAG"."""
+        repository, tag = docker.utils.parse_repository_tag(name)
+        await self._docker.call(reference, lambda api: api.tag(reference, repository, tag or "latest", force=True))
+
+    async def _pull(self, reference: str, progress: Callable[[str], None]) -> None:
+        counted = _Layers()
+        said = ""
+        try:
+            async with aclosing(iterate(lambda: self._open(reference), f"pull {reference}")) as items:
+                async for item in items:
+                    if "error" in item:
+                        raise pull_failure(reference, str(item["error"]))
+                    counted.add(item)
+                    if (line := counted.line(reference)) != said:
+                        said = line
+                        progress(line)
+        except LIBRARY_ERRORS as error:
+            known = mapped(error, f"image {reference}")
+            if isinstance(known, EngineAway | EngineSlow):
+                raise known from error
+            raise pull_failure(reference, explanation(error)) from error
+
+    def _open(self, reference: str) -> CancellableStream[Answer]:
+        """The library's own `pull` gives no way to end it before its time."""
+        api: Any = guarded("the engine", lambda: self._docker.api)
+        repository, tag = docker.utils.parse_repository_tag(reference)
+        registry, _ = docker.auth.resolve_repository_name(repository)
+        login = docker.auth.get_config_header(api, registry)
+        response = api._post(  # noqa: SLF001
+            api._url("/images/create"),  # noqa: SLF001
+            params={"fromImage": repository, "tag": tag or "latest"},
+            headers={"X-Registry-Auth": login} if login else {},
+            stream=True,
+            timeout=_SILENCE_SECONDS,
+        )
+        api._raise_for_status(response)  # noqa: SLF001
+        items: Iterator[Answer] = api._stream_helper(response, decode=True)  # noqa: SLF001
+        return CancellableStream(items, response)
+
+
+class _Layers:
+    """Adds up the progress of layers, each of which reports its own."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, tuple[int, int]] = {}
+
+    def add(self, item: Answer) -> None:
+        detail = item.get("progressDetail") or {}
+        if item.get("status") == "Downloading" and detail.get("total"):
+            self._sizes[str(item.get("id"))] = (int(detail.get("current", 0)), int(detail["total"]))
+        elif item.get("id") in self._sizes and item.get("status") in {"Download complete", "Pull complete"}:
+            total = self._sizes[str(item["id"])][1]
+            self._sizes[str(item["id"])] = (total, total)
+
+    def line(self, reference: str) -> str:
+        done, total = (sum(sizes) for sizes in zip(*self._sizes.values(), strict=True)) if self._sizes else (0, 0)
+        if not total:
+            return f"pulling {reference}"
+        return f"pulling {reference}: {done // _MB} MB of {max(total // _MB, 1)} MB"
+
+
+def source_image(reference: str, found: Answer) -> SourceImage:
+    """What `inspect` says of an image."""
+    config = found.get("Config") or {}
+    return SourceImage(
+        reference=reference,
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        command=tuple(config.get("Cmd") or ()),
+        volumes=tuple(config.get("Volumes") or ()),
+    )
+
+
+def layers(found: Answer) -> tuple[str, ...]:
+    """Digests of an image's layers, the lowest first."""
+    return tuple((found.get("RootFS") or {}).get("Layers") or ())

@@ -1,0 +1,77 @@
+"""The bridge of sessions without an overlay: made when the first container needs it, removed after the last."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from docker.types import IPAMConfig, IPAMPool
+
+from netvps.adapters.docker.client import Answer, Docker
+from netvps.adapters.docker.errors import ContainerFailed, ContainerNotFound, DockerError, NetworkUnavailable
+from netvps.domain.docker_names import LABEL_MANAGED, NETWORK, NETWORK_SUBNET
+
+_WHAT = f"network {NETWORK}"
+
+
+class SessionNetwork:
+    """Tasks that make containers and tasks that remove the network take turns (`lock`)."""
+
+    def __init__(self, docker: Docker) -> None:
+        self._docker = docker
+        self.lock = asyncio.Lock()
+
+    async def ensure(self) -> None:
+        """Makes it unless it is there. Raises NetworkUnavailable if its subnet is taken, or it is another's."""
+        found = await self._find()
+        if found is None:
+            ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=NETWORK_SUBNET)])
+            labels = {LABEL_MANAGED: "true"}
+            try:
+                await self._docker.call(
+                    _WHAT,
+                    lambda api: api.create_network(NETWORK, "bridge", ipam=ipam, labels=labels, check_duplicate=True),
+                )
+            except NetworkUnavailable as error:
+                raise NetworkUnavailable(
+                    f"{error.message}; {NETWORK} needs {NETWORK_SUBNET}: "
+                    "find what has it (docker network ls, ip route) and remove that"
+                ) from None
+        elif NETWORK_SUBNET not in (subnets := _subnets(found)):
+            raise NetworkUnavailable(
+                f"{_WHAT} is there with {', '.join(subnets) or 'no subnet'} instead of {NETWORK_SUBNET}: "
+                f"remove it (docker network rm {NETWORK}) and it is made anew"
+            )
+
+    async def release(self) -> None:
+        """Removes it if it is ours and no container, running or not, is on it."""
+        async with self.lock:
+            found = await self._find()
+            if found is None or (found.get("Labels") or {}).get(LABEL_MANAGED) != "true":
+                return
+            network_id = found["Id"]
+            on_it = {"network": network_id}
+            if await self._docker.call(_WHAT, lambda api: api.containers(all=True, filters=on_it)):
+                return
+            with suppress(ContainerFailed, ContainerNotFound):  # another runner of this machine was quicker
+                await self._docker.call(_WHAT, lambda api: api.remove_network(network_id))
+
+    async def reconnect(self, container_id: str) -> None:
+        """Puts a container on the network as it is now: the one it was made with is gone (docker network prune)."""
+        async with self.lock:
+            await self.ensure()
+            with suppress(DockerError):  # it may be known under its id only, or not at all
+                await self._docker.call(
+                    _WHAT, lambda api: api.disconnect_container_from_network(container_id, NETWORK, force=True)
+                )
+            await self._docker.call(_WHAT, lambda api: api.connect_container_to_network(container_id, NETWORK))
+
+    async def _find(self) -> Answer | None:
+        try:
+            return await self._docker.call(_WHAT, lambda api: api.inspect_network(NETWORK))
+        except ContainerNotFound:
+            return None
+
+
+def _subnets(found: Answer) -> list[str]:
+    return [str(pool.get("Subnet")) for pool in (found.get("IPAM") or {}).get("Config") or ()]

@@ -1,0 +1,232 @@
+"""Snapshots as images: commit, or export and import from some depth on; then verify; only then the name.
+
+An image has its name only once it was verified, so whatever has a snapshot's name is whole, and a crash at any point
+leaves at most an image without a name, which goes with the session.
+
+What is kept of the image's configuration: all of it. The container's own entrypoint (the agent), user and folder are
+ours, and are put back to the image's. Docker merges the container's environment into what it commits, so variables
+of the spec are in the snapshot's image too; there they are on the same machine, readable by the same people.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import docker.errors
+
+from netvps.adapters.docker.client import Answer, Api, Docker, disk_free
+from netvps.adapters.docker.containers import Containers, parse_time
+from netvps.adapters.docker.errors import (
+    ContainerFailed,
+    ContainerNotFound,
+    DiskFull,
+    ImageExportFailed,
+    ImageImportFailed,
+    ImageNotFound,
+)
+from netvps.adapters.docker.images import layers
+from netvps.domain.container import Container, SavedImage
+from netvps.domain.docker_names import (
+    LABEL_GENERATION,
+    LABEL_NODE,
+    LABEL_RUN,
+    LABEL_SESSION,
+    LABEL_SNAPSHOT,
+    flatten_name,
+    parse_snapshot_image,
+    session_labels,
+    snapshot_image,
+)
+from netvps.domain.session import Snapshot
+
+_SPARE_BYTES: Final = 64 << 20
+"""Room for what a commit needs besides the files, and for others to go on."""
+_CHUNK = 1 << 20
+_MIB = 1 << 20
+# A tar archive ends with two blocks of zeros (POSIX ustar); an export that broke off has none.
+_TAR_END = 1024
+
+
+class Snapshots:
+    """Snapshots of the sessions of the runner `node`, whose name is `node_name`."""
+
+    def __init__(self, docker: Docker, containers: Containers, node: str, node_name: str) -> None:
+        self._docker = docker
+        self._containers = containers
+        self._node = node
+        self._node_name = node_name
+
+    async def find(self, session_uid: str) -> tuple[SavedImage, ...]:
+        """All snapshots of a session, the oldest first."""
+        return await self._docker.call(f"snapshots of {session_uid}", lambda api: self._find(api, session_uid))
+
+    async def commit(self, container: Container, labels: dict[str, str], *, flatten: bool) -> str:
+        """Makes an image of a container; returns its id once it is verified. Raises DiskFull before it begins."""
+        what = f"snapshot of container {container.id[:12]}"
+        root = (await self._docker.info()).root_dir
+        make = self._flatten if flatten else self._commit
+        return await self._docker.call_slowly(
+            what, lambda api: make(api, container.id, labels, root), ImageExportFailed
+        )
+
+    async def name(self, session_uid: str, image_id: str) -> SavedImage:
+        """Gives a verified image the snapshot's name, one that is free."""
+        return await self._docker.call(f"snapshot of {session_uid}", lambda api: self._name(api, session_uid, image_id))
+
+    async def prune(self, images: tuple[SavedImage, ...]) -> None:
+        """Takes the names of snapshots away: Docker frees layers that no other image needs."""
+        for image in images:
+            await self._remove_image(image.snapshot.image)
+
+    async def erase(self, session_uid: str) -> None:
+        """Removes all images of a session, named or not: from the top, since Docker keeps what another stands on.
+
+        Their times are in seconds, which does not tell the top; so it goes on for as long as that makes them fewer.
+        """
+        before = -1
+        while images := await self._docker.call(f"images of {session_uid}", lambda api: self._images(api, session_uid)):
+            if len(images) == before:
+                return  # what is left is in use by somebody else
+            before = len(images)
+            for image in images:
+                await self._remove_image(image["Id"])
+
+    def labels(self, uid: str, session_uid: str, epoch: int, generation: int, run: str) -> dict[str, str]:
+        """Labels of a snapshot's image."""
+        ours = session_labels(session_uid, self._node, epoch, generation)
+        return ours | {LABEL_SNAPSHOT: uid, LABEL_RUN: run}
+
+    def _commit(self, api: Api, container_id: str, labels: dict[str, str], root: str) -> str:
+        _need(_sizes(api, container_id).get("SizeRw"), root)
+        image = api.inspect_image(api.inspect_container(container_id)["Image"])
+        made = str(api.commit(container_id, conf=_config(image, labels))["Id"])
+        below, above = layers(image), layers(api.inspect_image(made))
+        # One layer more; none if nothing was ever changed.
+        if above[: len(below)] != below or len(above) > len(below) + 1:
+            raise ImageExportFailed(
+                "the image that Docker made is not the container's image and one layer: it is not used"
+            )
+        return made
+
+    def _flatten(self, api: Api, container_id: str, labels: dict[str, str], root: str) -> str:
+        """All files as one layer; the configuration comes back by a commit of a container that never runs."""
+        _need(_sizes(api, container_id).get("SizeRootFs"), root)
+        image = api.inspect_image(api.inspect_container(container_id)["Image"])
+        said = api.import_image_from_stream(_whole(api.export(container_id, chunk_size=_CHUNK)))
+        flat = imported(said)
+        name = flatten_name(labels[LABEL_SESSION])
+        _remove_container(api, name)
+        try:
+            # Both labelled like the rest of the session: what a crash leaves is found by that.
+            api.create_container(flat, name=name, entrypoint=["/none"], labels=labels, network_disabled=True)
+            return str(api.commit(name, conf=_config(image, labels))["Id"])
+        finally:
+            _remove_container(api, name)
+
+    def _name(self, api: Api, session_uid: str, image_id: str) -> SavedImage:
+        taken = [parse_snapshot_image(saved.snapshot.image) for saved in self._find(api, session_uid)]
+        moment = max([int(time.time()), *(named[1] + 1 for named in taken if named)])
+        reference = snapshot_image(session_uid, moment)
+        repository, _, tag = reference.rpartition(":")
+        api.tag(image_id, repository, tag)
+        return self._saved(reference, api.inspect_image(reference))
+
+    def _find(self, api: Api, session_uid: str) -> tuple[SavedImage, ...]:
+        saved = []
+        for image in self._images(api, session_uid):
+            for reference in image.get("RepoTags") or ():
+                named = parse_snapshot_image(reference)
+                if named and named[0] == session_uid:
+                    saved.append(self._saved(reference, api.inspect_image(reference)))
+        return tuple(sorted(saved, key=lambda one: (one.snapshot.create_time, one.snapshot.image)))
+
+    def _images(self, api: Api, session_uid: str) -> list[Answer]:
+        filters = {"label": [f"{LABEL_SESSION}={session_uid}", f"{LABEL_NODE}={self._node}", LABEL_SNAPSHOT]}
+        found = api.images(filters=filters)
+        return sorted(found, key=lambda image: int(image["Created"]), reverse=True)
+
+    def _saved(self, reference: str, image: Answer) -> SavedImage:
+        labels = image["Config"]["Labels"]
+        snapshot = Snapshot(
+            uid=labels[LABEL_SNAPSHOT],
+            session_uid=labels[LABEL_SESSION],
+            image=reference,
+            digest=image["Id"],
+            size_bytes=int(image["Size"]),
+            layers=len(layers(image)),
+            runner=self._node_name,
+            generation=int(labels[LABEL_GENERATION]),
+            create_time=parse_time(image.get("Created")) or datetime.fromtimestamp(0, UTC),
+        )
+        return SavedImage(snapshot, labels[LABEL_RUN])
+
+    async def _remove_image(self, reference: str) -> None:
+        try:
+            await self._docker.call_slowly(f"image {reference}", lambda api: api.remove_image(reference, force=True))
+        except (ImageNotFound, ContainerNotFound):
+            pass
+        except ContainerFailed as error:
+            # Somebody made something of their own from it: then it is theirs, too.
+            if "image is being used" not in error.message and "dependent child" not in error.message:
+                raise
+
+
+def _sizes(api: Api, container_id: str) -> Answer:
+    """SizeRw (what was written) and SizeRootFs (all), in bytes; the engine walks the files for it."""
+    found: list[Answer] = api.containers(all=True, size=True, filters={"id": container_id})
+    return found[0] if found else {}
+
+
+def _remove_container(api: Api, name: str) -> None:
+    with suppress(docker.errors.NotFound):
+        api.remove_container(name, force=True)
+
+
+def _need(size: object, root: str) -> None:
+    """Raises DiskFull if the disk cannot hold `size` more bytes. Unknown sizes are let pass: the engine will say."""
+    needed = int(str(size or 0)) + _SPARE_BYTES
+    free = disk_free(root)
+    if free and needed > free:
+        raise DiskFull(
+            f"the snapshot needs up to {needed // _MIB} MiB and {free // _MIB} MiB are free in {root}: "
+            "free some space (docker system df)"
+        )
+
+
+def _config(image: Answer, labels: dict[str, str]) -> dict[str, Any]:
+    """The image's configuration with our labels. Docker fills what is missing from the container's, hence the []s."""
+    original = dict(image.get("Config") or {})
+    foreign = {key: value for key, value in (original.get("Labels") or {}).items() if not key.startswith("netvps.")}
+    return original | {
+        "Entrypoint": original.get("Entrypoint") or [],
+        "Cmd": original.get("Cmd") or [],
+        "Labels": foreign | labels,
+    }
+
+
+def _whole(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Passes an archive on. Raises ImageExportFailed at its end if it was cut short."""
+    tail = b""
+    for piece in pieces:
+        tail = (tail + piece)[-_TAR_END:]
+        yield piece
+    if tail != bytes(_TAR_END):
+        raise ImageExportFailed("the export of the container's files broke off")
+
+
+def imported(said: str) -> str:
+    """The image id that an import answers: lines of JSON, the last with it, or with an error."""
+    last: Answer = {}
+    for line in said.splitlines():
+        last = json.loads(line) if line.strip() else last
+        if "error" in last:
+            raise ImageImportFailed(f"Docker did not take the files: {last['error']}")
+    image_id = str(last.get("status", ""))
+    if not image_id.startswith("sha256:"):
+        raise ImageImportFailed("Docker took the files and named no image")
+    return image_id

@@ -1,0 +1,81 @@
+"""What the runner has to say: the latest report of each session, and heartbeats between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Self
+
+from netvps.domain.runner import Capacity
+from netvps.domain.session import SessionReport, SessionState
+
+
+class Board:
+    """One report for each session, the newest; so it is bounded, and a slow link never holds back a worker."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, SessionReport] = {}
+        self._unsent: dict[str, None] = {}
+        self._news = asyncio.Event()
+
+    def post(self, report: SessionReport) -> None:
+        """Shows a report. The same again is no news."""
+        if self._reports.get(report.session_uid) != report:
+            self._reports[report.session_uid] = report
+            self._unsent[report.session_uid] = None
+            self._news.set()
+
+    def clear(self, session_uid: str) -> None:
+        """Takes the report of a session down. None there is no error."""
+        self._reports.pop(session_uid, None)
+        self._unsent.pop(session_uid, None)
+
+    def outgoing(self, capacity: Callable[[], Capacity], interval: Callable[[], float]) -> Outgoing:
+        """For one connection: all reports, then each new one, and `capacity` every `interval` seconds."""
+        self._unsent = dict.fromkeys(self._reports)
+        return Outgoing(self, capacity, interval)
+
+    def take(self) -> SessionReport | None:
+        """A report that was not sent in this connection, or None."""
+        if not self._unsent:
+            self._news.clear()
+            return None
+        uid = next(iter(self._unsent))
+        del self._unsent[uid]
+        report = self._reports[uid]
+        if report.state is SessionState.DELETED:
+            # Nothing answers it. If it is lost, its assignment comes again, and then so does this.
+            del self._reports[uid]
+        return report
+
+    async def news(self, seconds: float) -> None:
+        """Returns when there may be a report to take, or after so many seconds."""
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+
+class Outgoing:
+    """An iterator and not a generator: it may be dropped, or cancelled in the middle, and nothing is left to close."""
+
+    def __init__(self, board: Board, capacity: Callable[[], Capacity], interval: Callable[[], float]) -> None:
+        self._board = board
+        self._capacity = capacity
+        self._interval = interval
+        self._last_beat = asyncio.get_running_loop().time()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionReport | Capacity:
+        loop = asyncio.get_running_loop()
+        while True:
+            left = self._last_beat + self._interval() - loop.time()
+            if left <= 0:
+                self._last_beat = loop.time()
+                return self._capacity()
+            if report := self._board.take():
+                return report
+            await self._board.news(left)

@@ -1,0 +1,72 @@
+"""How a session's container ends, run after run: the cause, and how long to wait before it starts again."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+from netvps.domain.container import Container, Status, last_exit, restart_delay
+from netvps.domain.session import LastExit
+
+_STEADY = timedelta(seconds=60)
+# An OOM kill that is older than this when the container ends was of something else in it, and was survived.
+_OOM_SURVIVED = timedelta(seconds=5)
+
+
+class Exits:
+    """Is shown the container each time it is looked at."""
+
+    def __init__(self) -> None:
+        self.last: LastExit | None = None
+        self._ran: tuple[str, datetime | None] | None = None
+        self._ended: str | None = None
+        self._failures = 0
+        self._oom_kills = 0
+        self._oom_time: datetime | None = None
+        self._not_before: datetime | None = None
+
+    def see(self, container: Container | None, *, asked: bool, now: datetime) -> None:
+        """Takes note. `asked`: it is wanted to be stopped."""
+        if container is None:
+            return
+        if container.status in {Status.RUNNING, Status.PAUSED}:
+            self._see_running(container, now)
+        elif container.status is Status.EXITED and container.run != self._ended:
+            self._see_ended(container, asked=asked, now=now)
+
+    def started(self, container: Container) -> None:
+        """It is being started by us: if it ends at once, unseen, that counts too."""
+        self._ran = (container.id, None)
+        self._not_before = None
+
+    def wait(self, now: datetime) -> float:
+        """Seconds until it may start again; 0 for now."""
+        return max(0.0, (self._not_before - now).total_seconds()) if self._not_before else 0.0
+
+    def forgive(self) -> None:
+        """The owner wants something anew: no waiting."""
+        self._failures, self._not_before = 0, None
+
+    def _see_running(self, container: Container, now: datetime) -> None:
+        run = (container.id, container.started)
+        if run != self._ran:
+            self._ran, self._oom_kills, self._oom_time = run, 0, None
+        kills = container.oom_kills if container.oom_kills is not None else int(container.oom_killed)
+        if kills > self._oom_kills:
+            self._oom_kills, self._oom_time = kills, now
+
+    def _see_ended(self, container: Container, *, asked: bool, now: datetime) -> None:
+        first_look = self._ended is None and self._ran is None
+        self._ended = container.run
+        survived = (
+            self._oom_time is not None
+            and container.ended is not None
+            and container.ended - self._oom_time > _OOM_SURVIVED
+        )
+        self.last = last_exit(container, asked=asked, survived_oom=survived) or self.last
+        if asked or first_look or self._ran is None or self._ran[0] != container.id:
+            return
+        steady = container.started and container.ended and container.ended - container.started >= _STEADY
+        self._failures = 1 if steady else self._failures + 1
+        delay = restart_delay(self._failures, random.random())  # noqa: S311 — no secret
+        self._not_before = now + timedelta(seconds=delay)

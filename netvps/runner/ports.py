@@ -1,0 +1,90 @@
+"""What the runner needs of the world, as Protocols: an engine for containers, and the link to the control plane."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Protocol
+
+from netvps.domain.blueprint import Blueprint
+from netvps.domain.container import Container, SavedImage, Seen
+from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.session import Assignment, SessionReport, Snapshot
+
+Progress = Callable[[str], None]
+"""Takes a line for people."""
+
+
+class Containers(Protocol):
+    """The containers of sessions, one for each. Every call is bounded in time, and done or not done: never half."""
+
+    async def look(self, want: Assignment) -> Seen:
+        """All there is of a session; `source` is looked up only where there is no container."""
+
+    async def pull(self, reference: str, progress: Progress) -> None:
+        """Gets an image from its registry. The error says whether it was the name, the login or the network."""
+
+    async def create(self, plan: Blueprint) -> None:
+        """Makes the container, and its network if there is none."""
+
+    async def start(self, container: Container) -> None:
+        """Starts it. One that runs already is no error."""
+
+    async def signal(self, container: Container, signal: str) -> None:
+        """Sends "TERM" or "KILL" to its first process. One that does not run is no error."""
+
+    async def unpause(self, container: Container) -> None:
+        """Lets it run on. One that is not paused is no error."""
+
+    async def remove(self, container: Container) -> None:
+        """Removes it. One that is gone is no error."""
+
+
+class Snapshots(Protocol):
+    """Snapshots as images of this machine."""
+
+    async def commit(self, uid: str, want: Assignment, container: Container, *, flatten: bool) -> Snapshot:
+        """Takes snapshot `uid` and verifies it; it has its name only once it is good. Raises Exhausted: no space."""
+
+    async def prune(self, images: tuple[SavedImage, ...]) -> None:
+        """Removes images of snapshots."""
+
+    async def erase(self, session_uid: str) -> None:
+        """Removes all there is of a session: container, images, volumes. What is gone already is no error."""
+
+
+class Machine(Protocol):
+    """The engine as a whole."""
+
+    async def capacity(self) -> Capacity:
+        """What the machine has, and how much disk is free."""
+
+    async def owned(self) -> frozenset[str]:
+        """Uids of all sessions of which there is a container, an image or a volume of this runner."""
+
+    async def watch(self, changed: Callable[[str], None]) -> None:
+        """For ever calls `changed` (on the loop) with the uid of a session whose container did something.
+
+        After every reconnection it calls `changed("")`: anything may have happened.
+        """
+
+    def logs(self, session_uid: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes, None]:
+        """What the container wrote, in pieces of at most 64 KiB. Raises NotFound if there is none."""
+
+
+class Engine(Containers, Snapshots, Machine, Protocol):
+    """A container engine."""
+
+
+class Link(Protocol):
+    """The connection to the control plane."""
+
+    def connect(
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
+    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
+        """One stream; it ends, or raises a NetvpsError, when the connection is lost. Welcome comes first."""
+
+    async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
+        """A boot token for the session's agent, and the CA certificate (PEM)."""
+
+    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+        """Sends the pieces; a NetvpsError that `pieces` raises is sent as the reason why there are no more."""

@@ -1,0 +1,39 @@
+"""What a worker says of its session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from netvps.domain.session import Assignment, LastExit, SessionReport, SessionState, Snapshot
+
+
+class Reporter:
+    """Makes reports; how the container last ended goes with each of them once that is known."""
+
+    def __init__(self, post: Callable[[SessionReport], None]) -> None:
+        self._post = post
+        self._said: SessionReport | None = None
+        self.last_exit: LastExit | None = None
+
+    def say(
+        self,
+        want: Assignment,
+        state: SessionState,
+        *,
+        reason: str = "",
+        message: str = "",
+        address: str = "",
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        """Reports a state, for the assignment that is being worked on."""
+        self._said = SessionReport(
+            want.session_uid, want.epoch, want.generation, state, reason, message, address, snapshot, self.last_exit
+        )
+        self._post(self._said)
+
+    def remark(self, message: str) -> None:
+        """Repeats what was said last, with another message; nothing if nothing was said."""
+        if self._said:
+            self._said = replace(self._said, message=message)
+            self._post(self._said)

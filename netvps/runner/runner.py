@@ -1,0 +1,206 @@
+"""The runner: makes what is on this machine like what the control plane wants of it.
+
+    Link ──► assignments ──► one Worker for each session ──► Board ──► Link
+                 │                     ▲
+              Memory             events of the engine
+
+Losing the link stops nothing: workers go on by the last known assignments, which are on disk. On every connection the
+control plane tells all assignments anew: there is nothing to keep in step, and what it does not name is nobody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import structlog
+
+from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.session import Assignment
+from netvps.errors import Exhausted, NetvpsError
+from netvps.runner.agent import keep_agent
+from netvps.runner.board import Board
+from netvps.runner.logs import KeptLogs, log_pieces
+from netvps.runner.memory import Memory
+from netvps.runner.orphans import Orphans
+from netvps.runner.ports import Engine, Link
+from netvps.runner.reporter import Reporter
+from netvps.runner.runtime import RuntimeFolder
+from netvps.runner.settings import RunnerSettings
+from netvps.runner.steps import Steps
+from netvps.runner.worker import Worker
+from netvps.tasks import Tasks
+
+_RECONNECT_MIN, _RECONNECT_MAX = 0.2, 10.0
+_CAPACITY_SECONDS = 20.0
+_HEARTBEAT_SECONDS = 5.0
+_MAX_LOG_STREAMS = 16
+log = structlog.get_logger()
+
+
+class Runner:
+    """`run` it; to cancel that leaves all containers as they are."""
+
+    def __init__(self, link: Link, engine: Engine, settings: RunnerSettings) -> None:
+        self._link = link
+        self._engine = engine
+        self._settings = settings
+        self._board = Board()
+        self._memory = Memory(settings.state_dir / "assignments.json")
+        self._logs = KeptLogs(settings.state_dir / "logs")
+        self._agent = keep_agent(settings.agent, settings.state_dir)
+        self._orphans = Orphans(engine, self._erase_orphan, settings.orphan_grace)
+        self._workers: dict[str, Worker] = {}
+        self._jobs: dict[str, asyncio.Task[None]] = {}
+        self._tasks = Tasks()
+        self._log_streams = 0
+        self._instance_id = secrets.token_hex(8)
+        self._capacity = Capacity()
+        self._heartbeat = _HEARTBEAT_SECONDS
+
+    async def run(self) -> None:
+        """For ever, until cancelled."""
+        async with self._tasks, asyncio.TaskGroup() as group:
+            for want in self._memory.assignments.values():
+                self._employ(want)
+            await self._measure()
+            group.create_task(self._engine.watch(self._changed), name="engine events")
+            group.create_task(self._keep_measuring(), name="capacity")
+            group.create_task(self._stay_connected(), name="link")
+
+    async def _stay_connected(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._connection()
+                failures = 0
+                log.info("the control plane ended the connection; connecting again")
+            except NetvpsError as error:
+                failures += 1
+                log.warning(
+                    "no connection to the control plane; sessions go on", error=error.message, failures=failures
+                )
+            pause = min(_RECONNECT_MAX, _RECONNECT_MIN * 2.0 ** min(failures, 10))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 — no secret
+
+    async def _connection(self) -> None:
+        """One connection, from Hello to its end."""
+        hello = RunnerHello(self._instance_id, self._settings.version, self._capacity)
+        outgoing = self._board.outgoing(lambda: self._capacity, lambda: self._heartbeat)
+        named: set[str] = set()
+        sweep: asyncio.Task[None] | None = None
+        try:
+            async with aclosing(self._link.connect(hello, outgoing)) as messages:
+                async for message in messages:
+                    match message:
+                        case Welcome():
+                            self._heartbeat = message.heartbeat_interval
+                            log.info("connected", runner=message.runner)
+                        case Assignment():
+                            named.add(message.session_uid)
+                            self._assign(message)
+                        case CaughtUp() if sweep is None:
+                            self._drop_all_but(named)
+                            sweep = self._tasks.start(self._orphans.sweep(self._known), name="orphans")
+                        case LogRequest():
+                            self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
+        finally:
+            if sweep:
+                sweep.cancel()
+
+    def _assign(self, want: Assignment) -> None:
+        known = self._memory.assignments.get(want.session_uid)
+        if known and (want.epoch, want.generation) < (known.epoch, known.generation):
+            log.warning("older assignment refused", session=want.session_uid, epoch=want.epoch, known=known.epoch)
+            return
+        self._memory.keep(want)
+        worker = self._workers.get(want.session_uid)
+        if worker is None:
+            self._employ(want)
+        else:
+            worker.assign(want)
+
+    def _employ(self, want: Assignment) -> None:
+        reporter = Reporter(self._board.post)
+        steps = Steps(
+            self._engine,
+            self._link,
+            self._folder(want.session_uid),
+            self._logs,
+            reporter,
+            node=self._settings.uid,
+            agent=self._agent,
+        )
+        worker = Worker(want, steps, reporter, look_every=self._settings.look_every)
+        self._workers[want.session_uid] = worker
+        job = self._employed(want.session_uid, worker)
+        self._jobs[want.session_uid] = self._tasks.start(job, name=f"session {want.session_uid}")
+
+    async def _employed(self, session_uid: str, worker: Worker) -> None:
+        try:
+            await worker.run()
+            self._memory.forget(session_uid)
+        finally:
+            if self._workers.get(session_uid) is worker:
+                del self._workers[session_uid], self._jobs[session_uid]
+
+    def _drop_all_but(self, named: set[str]) -> None:
+        """Forgets sessions that the control plane does not know; what is left of them becomes an orphan."""
+        for uid in self._workers.keys() - named:
+            log.warning("session is not assigned to this runner any more", session=uid)
+            self._memory.forget(uid)
+            self._board.clear(uid)
+            del self._workers[uid]
+            self._jobs.pop(uid).cancel()
+
+    def _known(self) -> frozenset[str]:
+        return frozenset(self._workers)
+
+    def _changed(self, session_uid: str) -> None:
+        workers = [self._workers.get(session_uid)] if session_uid else list(self._workers.values())
+        for worker in workers:
+            if worker:
+                worker.wake()
+
+    def _folder(self, session_uid: str) -> RuntimeFolder:
+        settings = self._settings
+        path = settings.run_dir / session_uid
+        return RuntimeFolder(path, session_uid, settings.boot_address, settings.tunnel_address)
+
+    async def _erase_orphan(self, session_uid: str) -> None:
+        await self._engine.erase(session_uid)
+        await self._folder(session_uid).remove()
+        self._logs.remove(session_uid)
+
+    async def _send_logs(self, request: LogRequest) -> None:
+        try:
+            async with aclosing(self._log_pieces(request)) as pieces:
+                await self._link.send_logs(request.stream_id, pieces)
+        except NetvpsError as error:
+            log.info("logs not sent", session=request.session_uid, error=error.message)
+
+    async def _log_pieces(self, request: LogRequest) -> AsyncGenerator[bytes, None]:
+        if self._log_streams >= _MAX_LOG_STREAMS:
+            raise Exhausted("too many people read logs on this runner; try again in a minute")
+        self._log_streams += 1
+        try:
+            async with aclosing(log_pieces(request, self._logs, self._engine.logs)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self._log_streams -= 1
+
+    async def _keep_measuring(self) -> None:
+        while True:
+            await asyncio.sleep(_CAPACITY_SECONDS)
+            await self._measure()
+
+    async def _measure(self) -> None:
+        """Apart from the heartbeats, which must not wait for a busy engine."""
+        try:
+            self._capacity = await self._engine.capacity()
+        except NetvpsError as error:
+            log.warning("the engine does not answer", error=error.message)

@@ -1,0 +1,41 @@
+"""Who a runner is, and where it keeps things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from netvps.errors import ConfigError
+
+# A socket's path has at most 107 bytes (unix(7)); ours is RUN/SESSION_UID/tunnel.sock.
+_MAX_RUN_DIR = 107 - len("/0123456789abc/tunnel.sock")
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """Raises ConfigError if the runtime folder's path is too long for a socket in it."""
+
+    uid: str
+    name: str
+    version: str
+    state_dir: Path
+    """Kept over reboots: assignments, agents, logs."""
+    run_dir: Path
+    """On tmpfs: boot tokens, sockets."""
+    agent: Path
+    """The agent's program, to be copied into the state folder."""
+    boot_address: str
+    """HOST:PORT of the control plane's :7443, as this machine reaches it."""
+    tunnel_address: str
+    """HOST:PORT of its :7444."""
+    look_every: float = 30.0
+    """Seconds between two looks at a session about which nothing is heard."""
+    orphan_grace: float = 60.0
+    """Seconds before what no assignment names is removed."""
+
+    def __post_init__(self) -> None:
+        if len(str(self.run_dir).encode()) > _MAX_RUN_DIR:
+            raise ConfigError(
+                f"the runtime folder {self.run_dir} is too long for a socket in it: "
+                f"use one of at most {_MAX_RUN_DIR} characters"
+            )

@@ -1,0 +1,250 @@
+"""Takes the steps of the plan: each method does one, says so, and tells how long to wait before looking again."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from netvps.domain import container as plan
+from netvps.domain.blueprint import blueprint
+from netvps.domain.session import Assignment, DesiredState, SessionState
+from netvps.domain.uid import make_uid
+from netvps.errors import AlreadyExists, NetvpsError, TimedOut
+from netvps.runner.exits import Exits
+from netvps.runner.logs import KeptLogs
+from netvps.runner.ports import Engine, Link
+from netvps.runner.reporter import Reporter
+from netvps.runner.runtime import RuntimeFolder
+from netvps.runner.wake import Wake
+
+_BOOT_TOKEN_SECONDS = 10.0
+_BOOT_TOKEN_AGAIN = 5.0
+_SOON = 1.0
+_KILL_AGAIN = 2.0
+_AT_ONCE = 0.0
+log = structlog.get_logger()
+
+# What a session's `reason` says where the error knows better than the step.
+_REASONS = {"DISK_FULL": "disk", "NETWORK": "network", "IMAGE": "image"}
+
+
+class GaveUp(NetvpsError):
+    """Nothing more to try for this generation: the session is left in `state`, and all it holds is kept."""
+
+    def __init__(self, state: SessionState, reason: str, message: str) -> None:
+        super().__init__(message, reason=reason)
+        self.state = state
+
+
+class Steps:
+    """The steps of one session. Pauses are in seconds; None stands for the slow timer."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        link: Link,
+        folder: RuntimeFolder,
+        logs: KeptLogs,
+        reporter: Reporter,
+        *,
+        node: str,
+        agent: Path,
+    ) -> None:
+        self._engine = engine
+        self._link = link
+        self._folder = folder
+        self._logs = logs
+        self._reporter = reporter
+        self._say = reporter.say
+        self._node = node
+        self._agent = agent
+        self._exits = Exits()
+        self._generation = 0
+        self._terminating: tuple[str, float] | None = None
+        """Run of the container that was told to end, and when its grace is over (loop time)."""
+
+    async def close(self) -> None:
+        """Closes the session's sockets."""
+        await self._folder.close()
+
+    async def look(self, want: Assignment) -> plan.Seen:
+        """What there is of the session."""
+        try:
+            seen = await self._engine.look(want)
+        except AlreadyExists as error:
+            raise GaveUp(SessionState.FAILED, "container", error.message) from None
+        if want.generation != self._generation:
+            self._generation = want.generation
+            self._exits.forgive()
+        self._exits.see(seen.container, asked=want.desired is not DesiredState.RUNNING, now=_now())
+        self._reporter.last_exit = self._exits.last
+        return seen
+
+    async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — a table
+        """Takes a step. Raises GaveUp; other errors are worth another try."""
+        match step:
+            case plan.Fetch(reference):
+                return await self._fetch(want, reference, wake)
+            case plan.Create(source):
+                return await self._create(want, source)
+            case plan.Start(container):
+                return await self._start(want, container)
+            case plan.Unpause(container):
+                log.warning("a pause that nobody owns is lifted")
+                await self._engine.unpause(container)
+                return _AT_ONCE
+            case plan.Terminate(container):
+                return await self._terminate(want, container)
+            case plan.Commit(container, flatten):
+                return await self._commit(want, container, flatten=flatten)
+            case plan.Record(snapshot):
+                self._say(want, SessionState.SNAPSHOTTING, message="recording the snapshot", snapshot=snapshot)
+                return None
+            case plan.Remove(container, saved):
+                await self._logs.keep(want.session_uid, self._engine.logs)
+                log.info("container removed: its snapshot is recorded", snapshot=saved.snapshot.image)
+                await self._engine.remove(container)
+                return _AT_ONCE
+            case plan.Prune(images):
+                await self._engine.prune(images)
+                return _AT_ONCE
+            case plan.Rest(state, address):
+                return await self._rest(want, state, address)
+            case plan.Wait():
+                return _SOON
+            case plan.Refuse(reason, message):
+                raise GaveUp(SessionState.FAILED, reason, message)
+            case plan.Erase():
+                await self._erase(want)
+                return None
+
+    async def _fetch(self, want: Assignment, reference: str, wake: Wake) -> float:
+        self._say(want, SessionState.PREPARING, message=f"pulling {reference}")
+
+        def progress(line: str) -> None:
+            self._say(want, SessionState.PREPARING, message=line)
+
+        failure: NetvpsError | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                superseded = group.create_task(_raise_when_assigned(wake), name="new assignment")
+                try:
+                    await self._engine.pull(reference, progress)
+                except NetvpsError as error:
+                    failure = error
+                superseded.cancel()
+        except* _Superseded:
+            log.info("pull given up: something else is wanted", image=reference)
+        if failure:
+            raise _failed(failure, "image")
+        return _AT_ONCE
+
+    async def _create(self, want: Assignment, source: plan.SourceImage) -> float:
+        self._say(want, SessionState.STARTING, message=f"making its container from {source.reference}")
+        await self._folder.open()
+        made = blueprint(want, source, node=self._node, agent=self._agent, run=self._folder.path)
+        try:
+            await self._engine.create(made)
+        except NetvpsError as error:
+            raise _failed(error, "container") from None
+        return _AT_ONCE
+
+    async def _start(self, want: Assignment, container: plan.Container) -> float:
+        if (pause := self._exits.wait(_now())) > 0:
+            ended = f"it ended by itself (exit code {container.exit_code})"
+            self._say(want, SessionState.STARTING, message=f"{ended} and starts again after a pause")
+            return pause
+        self._say(want, SessionState.STARTING, message="starting its container")
+        await self._folder.open()
+        await self._boot(want)
+        try:
+            await self._engine.start(container)
+        except NetvpsError as error:
+            raise _failed(error, "container") from None
+        self._exits.started(container)
+        return _AT_ONCE
+
+    async def _boot(self, want: Assignment) -> bool:
+        """Sees to the agent's boot file; False if there is none yet, the control plane being away.
+
+        The container starts all the same: what its owner runs in it need not wait, and the agent waits for the file.
+        """
+        if not self._folder.needs_token(want.epoch):
+            return True
+        try:
+            async with asyncio.timeout(_BOOT_TOKEN_SECONDS):
+                token, ca_certificate = await self._link.boot_token(want.session_uid, want.epoch)
+        except (NetvpsError, TimeoutError) as error:
+            log.info("no boot token yet", error=str(error))
+            return False
+        self._folder.write_boot(want.epoch, token, ca_certificate)
+        return True
+
+    async def _terminate(self, want: Assignment, container: plan.Container) -> float:
+        grace = want.spec.stop_grace
+        now = asyncio.get_running_loop().time()
+        if self._terminating is None or self._terminating[0] != container.run:
+            self._say(want, SessionState.STOPPING, message=f"its processes have {grace:g} s to end")
+            await self._engine.signal(container, "TERM")
+            self._terminating = (container.run, now + grace)
+        left = self._terminating[1] - now
+        if left > 0:
+            return left
+        await self._engine.signal(container, "KILL")
+        return _KILL_AGAIN
+
+    async def _commit(self, want: Assignment, container: plan.Container, *, flatten: bool) -> float:
+        self._say(want, SessionState.SNAPSHOTTING, message="taking a snapshot")
+        uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
+        try:
+            snapshot = await self._engine.commit(uid, want, container, flatten=flatten)
+        except NetvpsError as error:
+            if error.reason == plan.ENGINE_AWAY:
+                raise
+            raise GaveUp(
+                SessionState.STOPPED,
+                "snapshot_failed",
+                f"no snapshot was taken, and nothing is lost: the container is kept. {error.message}. "
+                "Then stop it again to retry, or start it to go on",
+            ) from None
+        log.info("snapshot taken", image=snapshot.image, bytes=snapshot.size_bytes, layers=snapshot.layers)
+        return _AT_ONCE
+
+    async def _rest(self, want: Assignment, state: SessionState, address: str) -> float | None:
+        self._say(want, state, address=address)
+        if state is not SessionState.RUNNING:
+            await self._folder.close()
+            return None
+        await self._folder.open()
+        return None if await self._boot(want) else _BOOT_TOKEN_AGAIN
+
+    async def _erase(self, want: Assignment) -> None:
+        await self._engine.erase(want.session_uid)
+        await self._folder.remove()
+        self._logs.remove(want.session_uid)
+        self._say(want, SessionState.DELETED)
+
+
+class _Superseded(Exception):
+    """Something else is wanted now."""
+
+
+async def _raise_when_assigned(wake: Wake) -> None:
+    await wake.wait_assigned()
+    raise _Superseded
+
+
+def _failed(error: NetvpsError, reason: str) -> NetvpsError:
+    """An engine that is away or slow is worth another try; all else is the end of this generation."""
+    if error.reason == plan.ENGINE_AWAY or isinstance(error, TimedOut):
+        return error
+    return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), error.message)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

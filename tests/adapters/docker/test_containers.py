@@ -1,0 +1,45 @@
+"""What goes to the engine, and what its words mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from netvps.adapters.docker.containers import _host_config, parse_time
+from netvps.domain.blueprint import Bind, Blueprint, Volume
+
+PLAN = Blueprint(
+    session_uid="u", name="n", image="i", hostname="h", labels={"a": "b"}, env=(),
+    entrypoint=("/.netvps/agent", "init"),
+    binds=(Bind("/s/agent", "/.netvps/agent", read_only=True),), volumes=(Volume("v", "/data"),), cpus=0.5,
+    memory_bytes=64 << 20, pids=100, network=False,
+)  # fmt: skip
+
+
+def test_limits_are_set_only_where_asked_for() -> None:
+    config = _host_config(PLAN)
+    assert config["nano_cpus"] == 500_000_000
+    assert config["mem_limit"] == config["memswap_limit"] == 64 << 20
+    free = _host_config(replace(PLAN, cpus=0.0, memory_bytes=0))
+    assert not {"nano_cpus", "mem_limit", "memswap_limit"} & free.keys()
+
+
+def test_docker_neither_restarts_it_nor_is_its_first_process() -> None:
+    config = _host_config(PLAN)
+    assert config["restart_policy"] == {"Name": "no"}
+    assert config["init"] is False
+    assert config["network_mode"] == "none"
+    assert _host_config(replace(PLAN, network=True))["network_mode"] == "netvps-net"
+    assert [(m["Type"], m["Source"], m["Target"], m["ReadOnly"]) for m in config["mounts"]] == [
+        ("bind", "/s/agent", "/.netvps/agent", True),
+        ("volume", "v", "/data", False),
+    ]
+
+
+def test_times_of_the_engine() -> None:
+    expected = datetime(2026, 11, 21, 7, 12, 41, 123456, UTC)
+    assert parse_time("2026-11-21T07:12:41.123456789Z") == expected
+    assert parse_time("2026-11-21T08:12:41.123456+01:00") == expected
+    assert parse_time("2026-11-21T07:12:41Z") == expected.replace(microsecond=0)
+    assert parse_time("0001-01-01T00:00:00Z") is None
+    assert parse_time(None) is None

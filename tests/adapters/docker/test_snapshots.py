@@ -1,0 +1,129 @@
+"""Snapshots keep files and configuration, whole, and not deeper than they must be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.engine import DockerEngine
+from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed
+from netvps.adapters.docker.snapshots import _need, _whole, imported
+from netvps.domain.blueprint import Bind, blueprint
+from netvps.domain.container import Container, SourceImage, Status
+from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec
+from netvps.domain.uid import make_uid
+from tests.images import busybox_archive
+
+CHANGES = [
+    'ENTRYPOINT ["/bin/sh","-c"]', 'CMD ["echo hello"]', "USER nobody", "WORKDIR /tmp", "ENV A=1", "LABEL mine=yes",
+    "EXPOSE 80",
+]  # fmt: skip
+
+
+class Bench:
+    """One session's containers, made and ended by hand."""
+
+    def __init__(self, docker: Docker, image: str) -> None:
+        uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
+        self.docker = docker
+        self.node = f"test{secrets.token_hex(6)}"
+        self.engine = DockerEngine(docker, node=self.node, node_name="here")
+        spec = SessionSpec(image=image, network=Network.NONE)
+        self.want = Assignment(uid, "dev1", "ann", 1, 1, DesiredState.STOPPED, spec, None, 1)
+
+    async def lived(self, image: str, command: str) -> Container:
+        """A container that ran a command, as process 1 in the agent's place, and ended."""
+        plan = blueprint(self.want, SourceImage(image), node=self.node, agent=Path("/bin/sh"), run=Path("/tmp"))
+        plan = replace(
+            plan, entrypoint=("/bin/sh", "-c", command), binds=(Bind("/tmp", "/.netvps/run", read_only=True),)
+        )
+        await self.engine.create(plan)
+        created = (await self.engine.look(self.want)).container
+        assert created is not None
+        await self.engine.start(created)
+        async with asyncio.timeout(30):
+            while (found := (await self.engine.look(self.want)).container) is None or found.status is not Status.EXITED:
+                await asyncio.sleep(0.02)
+        return found
+
+    async def config(self, reference: str) -> dict[str, Any]:
+        found: dict[str, Any] = await self.docker.call(reference, lambda api: api.inspect_image(reference))
+        return dict(found["Config"])
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    docker = await Docker.open()
+    image = f"netvps-test-{secrets.token_hex(4)}"
+    await docker.call(
+        image, lambda api: api.import_image_from_data(busybox_archive(), repository=image, tag="1", changes=CHANGES)
+    )
+    bench = Bench(docker, f"{image}:1")
+    try:
+        yield bench
+    finally:
+        await bench.engine.erase(bench.want.session_uid)
+        await docker.call(image, lambda api: api.remove_image(f"{image}:1", force=True))
+        docker.close()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("flatten", [False, True])
+async def test_the_images_configuration_is_kept(bench: Bench, flatten: bool) -> None:
+    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    snapshot = await bench.engine.commit("s1", bench.want, container, flatten=flatten)
+    config = await bench.config(snapshot.image)
+    assert config["Entrypoint"] == ["/bin/sh", "-c"]
+    assert config["Cmd"] == ["echo hello"]
+    assert config["User"] == "nobody"
+    assert config["WorkingDir"] == "/tmp"
+    assert "A=1" in config["Env"]
+    assert config["Labels"]["mine"] == "yes"
+    assert "80/tcp" in config["ExposedPorts"]
+    seen = await bench.engine.look(bench.want)
+    assert [(image.snapshot, image.run) for image in seen.saved] == [(snapshot, container.run)]
+
+
+@pytest.mark.docker
+async def test_thirty_cycles_are_bounded_in_depth_and_lose_nothing(bench: Bench) -> None:
+    image, deepest = bench.want.spec.image, 0
+    for number in range(30):
+        container = await bench.lived(image, f"echo {number} >> /root/file")
+        snapshot = await bench.engine.commit(f"s{number}", bench.want, container, flatten=container.layers >= 25)
+        deepest = max(deepest, snapshot.layers)
+        image = snapshot.image
+        await bench.engine.remove(container)
+    assert deepest <= 25
+    container = await bench.lived(image, "cat /root/file")
+    lines = [piece async for piece in bench.engine.logs(bench.want.session_uid, 100, follow=False)]
+    assert b"".join(lines).split() == [str(number).encode() for number in range(30)]
+    await bench.engine.erase(bench.want.session_uid)
+    assert await bench.engine.owned() == frozenset()
+
+
+def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
+    with pytest.raises(DiskFull, match=r"needs up to .* MiB and .* MiB are free"):
+        _need(1 << 60, "/")
+
+
+def test_an_export_that_broke_off_is_not_imported() -> None:
+    with pytest.raises(ImageExportFailed):
+        list(_whole(iter([b"x" * 4096])))
+    assert b"".join(_whole(iter([b"x" * 512, bytes(1024)]))) == b"x" * 512 + bytes(1024)
+
+
+def test_an_import_says_its_image_or_why_not() -> None:
+    assert imported(json.dumps({"status": "sha256:1"})) == "sha256:1"
+    with pytest.raises(ImageImportFailed, match="broken"):
+        imported(json.dumps({"error": "broken"}))
+    with pytest.raises(ImageImportFailed):
+        imported("")

@@ -1,0 +1,234 @@
+"""A runner on the real engine, with a link that the test holds in its hands."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from netvps.adapters.docker.client import Api, Docker
+from netvps.adapters.docker.engine import DockerEngine
+from netvps.domain.docker_names import LABEL_NODE, container_name
+from netvps.domain.runner import Capacity, CaughtUp, Lease, LogRequest, RunnerHello, Welcome
+from netvps.domain.session import Assignment, DesiredState, Network, SessionReport, SessionSpec, SessionState
+from netvps.domain.uid import make_uid
+from netvps.errors import Unavailable
+from netvps.runner.ports import Engine
+from netvps.runner.runner import Runner
+from netvps.runner.settings import RunnerSettings
+from netvps.tasks import Tasks
+
+WAIT_SECONDS = 40.0
+
+
+class ScriptedLink:
+    """A control plane of one runner: keeps what is wanted, notes reports, records snapshots as they come.
+
+    `away` makes it refuse everything; `recording` False makes it slow to record for ever.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, Assignment] = {}
+        self.reports: list[SessionReport] = []
+        self.heartbeats = 0
+        self.connections = 0
+        self.logs: dict[str, bytes] = {}
+        self.log_errors: dict[str, str] = {}
+        self.away = False
+        self.recording = True
+        self.repeating = 1
+        self._news = asyncio.Condition()
+        self._queues: set[asyncio.Queue[Assignment | LogRequest | None]] = set()
+
+    async def connect(
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
+    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
+        if self.away:
+            raise Unavailable("the control plane is away")
+        self.connections += 1
+        queue: asyncio.Queue[Assignment | LogRequest | None] = asyncio.Queue()
+        self._queues.add(queue)
+        try:
+            async with Tasks() as tasks:
+                tasks.start(self._listen(outgoing), name="reports")
+                yield Welcome("here", "cluster", 0.2, Lease("10.0.0.0/22", "r", 1))
+                for want in list(self.wanted.values()):
+                    yield want
+                yield CaughtUp(1)
+                while (message := await queue.get()) is not None:
+                    for _ in range(self.repeating):
+                        yield message
+        finally:
+            self._queues.discard(queue)
+        raise Unavailable("the connection broke")
+
+    async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
+        if self.away:
+            raise Unavailable("the control plane is away")
+        return f"nvb_{session_uid}_{epoch}", "-----BEGIN CERTIFICATE-----\n"
+
+    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+        self.logs[stream_id] = b""
+        try:
+            async for piece in pieces:
+                self.logs[stream_id] += piece
+                await self._tell()
+        except Exception as error:  # noqa: BLE001 — it is what the reader would be told
+            self.log_errors[stream_id] = str(error)
+        await self._tell()
+
+    def want(self, want: Assignment) -> None:
+        self.wanted[want.session_uid] = want
+        self._send(want)
+
+    def request(self, request: LogRequest) -> None:
+        self._send(request)
+
+    def hang_up(self, *, away: bool = False) -> None:
+        self.away = away
+        for queue in self._queues:
+            queue.put_nowait(None)
+
+    async def until(self, condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
+        try:
+            async with asyncio.timeout(seconds), self._news:
+                await self._news.wait_for(condition)
+        except TimeoutError:
+            said = "\n".join(f"{r.state} {r.generation} {r.reason} {r.message}" for r in self.reports[-12:])
+            raise AssertionError(f"it did not come to that; last reports:\n{said}") from None
+
+    async def reported(self, want: Assignment, state: SessionState, reason: str = "") -> SessionReport:
+        """The report of this state for this generation, once it is the last one of the session."""
+
+        def last() -> SessionReport | None:
+            own = [report for report in self.reports if report.session_uid == want.session_uid]
+            return own[-1] if own else None
+
+        def holds() -> bool:
+            seen = last()
+            return seen is not None and (seen.state, seen.generation, seen.reason) == (state, want.generation, reason)
+
+        await self.until(holds)
+        seen = last()
+        assert seen is not None
+        return seen
+
+    async def _listen(self, outgoing: AsyncIterator[SessionReport | Capacity]) -> None:
+        async for item in outgoing:
+            if isinstance(item, Capacity):
+                self.heartbeats += 1
+            else:
+                self.reports.append(item)
+                self._record(item)
+            await self._tell()
+
+    def _record(self, report: SessionReport) -> None:
+        want = self.wanted.get(report.session_uid)
+        if want is None:
+            return
+        if report.state is SessionState.DELETED and want.desired is DesiredState.DELETED:
+            del self.wanted[report.session_uid]
+        elif self.recording and report.snapshot and want.snapshot != report.snapshot:
+            self.want(replace(want, snapshot=report.snapshot))
+
+    def _send(self, message: Assignment | LogRequest) -> None:
+        for queue in self._queues:
+            queue.put_nowait(message)
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+
+class Lab:
+    """One runner's world: its folders, its link, its engine, and the means to look behind it."""
+
+    def __init__(self, docker: Docker, folder: Path, agent: Path, image: str) -> None:
+        self.docker = docker
+        self.node = f"test{secrets.token_hex(6)}"
+        self.image = image
+        self.link = ScriptedLink()
+        self.engine = DockerEngine(docker, node=self.node, node_name="here")
+        self.settings = RunnerSettings(
+            uid=self.node,
+            name="here",
+            version="test",
+            state_dir=folder / "state",
+            run_dir=folder / "run",
+            agent=agent,
+            boot_address="127.0.0.1:9",
+            tunnel_address="127.0.0.1:9",
+            look_every=1.0,
+            orphan_grace=0.5,
+        )
+        self.settings.state_dir.mkdir()
+        self.settings.run_dir.mkdir()
+
+    @property
+    def api(self) -> Api:
+        return self.docker.api
+
+    @asynccontextmanager
+    async def runner(self, engine: Engine | None = None) -> AsyncIterator[Runner]:
+        """A runner that runs for as long as the block; its end is that of a process: nothing is tidied up."""
+        runner = Runner(self.link, engine or self.engine, self.settings)
+        async with Tasks() as tasks:
+            tasks.start(runner.run(), name="runner under test")
+            yield runner
+
+    def session(self, spec: SessionSpec | None = None) -> Assignment:
+        """A new session that shall run, of the image of the test."""
+        uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
+        spec = spec or SessionSpec(image=self.image, network=Network.NONE, stop_grace=2.0)
+        return Assignment(uid, "dev1", "ann", 1, 1, DesiredState.RUNNING, spec, None, 1)
+
+    def next(self, want: Assignment, desired: DesiredState) -> Assignment:
+        """The next generation of a session, with what is recorded by now; sent to the runner."""
+        known = self.link.wanted.get(want.session_uid, want)
+        following = replace(known, desired=desired, generation=known.generation + 1)
+        self.link.want(following)
+        return following
+
+    async def run_in(self, want: Assignment, *argv: str) -> str:
+        """Runs a program in the session's container; its output."""
+        name = container_name(want.session_uid)
+
+        def run() -> str:
+            made = self.api.exec_create(name, list(argv))
+            output = bytes(self.api.exec_start(made["Id"]))
+            assert self.api.exec_inspect(made["Id"])["ExitCode"] == 0, output
+            return output.decode()
+
+        return await asyncio.to_thread(run)
+
+    async def container(self, want: Assignment) -> dict[str, object] | None:
+        found = await asyncio.to_thread(
+            lambda: self.api.containers(all=True, filters={"name": f"^/{container_name(want.session_uid)}$"})
+        )
+        return found[0] if found else None
+
+    async def traces(self) -> list[str]:
+        """Whatever there is in Docker with this runner's label."""
+        filters = {"label": f"{LABEL_NODE}={self.node}"}
+
+        def look() -> list[str]:
+            volumes = self.api.volumes(filters=filters)["Volumes"] or []
+            return [
+                *(str(c["Names"]) for c in self.api.containers(all=True, filters=filters)),
+                *(str(i["RepoTags"]) for i in self.api.images(filters=filters)),
+                *(str(v["Name"]) for v in volumes),
+            ]
+
+        return await asyncio.to_thread(look)
+
+    async def sweep(self) -> None:
+        """Removes all of this runner's, whatever the test did."""
+        for uid in await self.engine.owned():
+            await self.engine.erase(uid)
+
+
+Until = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]

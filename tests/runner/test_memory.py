@@ -1,0 +1,31 @@
+"""Assignments survive the process, and a damaged file is no misfortune."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
+from netvps.runner.memory import Memory
+
+SNAPSHOT = Snapshot("s", "u", "i:1", "sha256:1", 5, 2, "here", 3, datetime(2026, 11, 21, tzinfo=UTC))
+SPEC = SessionSpec(image="x", cpus=0.5, env={"A": "1"}, network=Network.NONE, labels={"k": "v"})
+WANT = Assignment("u", "dev1", "ann", 2, 3, DesiredState.STOPPED, SPEC, SNAPSHOT, 9)
+
+
+def test_what_is_kept_comes_back_equal(tmp_path: Path) -> None:
+    path = tmp_path / "assignments.json"
+    memory = Memory(path)
+    memory.keep(WANT)
+    memory.keep(replace(WANT, session_uid="v", snapshot=None))
+    memory.forget("v")
+    assert Memory(path).assignments == {"u": WANT}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_file_is_an_empty_memory(tmp_path: Path) -> None:
+    path = tmp_path / "assignments.json"
+    for content in ("", "{", '{"assignments": [{"spec": {}}]}', '{"assignments": 7}'):
+        path.write_text(content)
+        assert Memory(path).assignments == {}

@@ -1,0 +1,163 @@
+"""Whole lives of sessions, on a real engine, with the real agent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from netvps.domain.docker_names import container_name
+from netvps.domain.runner import LogRequest
+from netvps.domain.session import DesiredState, SessionSpec, SessionState
+from tests.runner.lab import Lab, Until
+
+pytestmark = pytest.mark.docker
+
+
+async def test_a_session_starts_stops_and_comes_back_with_its_files(lab: Lab) -> None:
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+
+        stop = lab.next(want, DesiredState.STOPPED)
+        stopped = await lab.link.reported(stop, SessionState.STOPPED)
+        assert stopped.last_exit is not None
+        assert (stopped.last_exit.cause, stopped.last_exit.exit_code) == ("stopped", 0)
+        assert await lab.container(want) is None
+        snapshot = lab.link.wanted[want.session_uid].snapshot
+        assert snapshot is not None
+        assert (snapshot.generation, snapshot.runner) == (stop.generation, "here")
+
+        start = lab.next(want, DesiredState.RUNNING)
+        await lab.link.reported(start, SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+        gone = lab.next(want, DesiredState.DELETED)
+        await lab.link.reported(gone, SessionState.DELETED)
+        assert await lab.traces() == []
+        assert list(lab.settings.run_dir.iterdir()) == []
+
+
+async def test_a_session_on_the_default_network_reports_its_address(lab: Lab) -> None:
+    want = lab.session(SessionSpec(image=lab.image, stop_grace=2.0))
+    lab.link.want(want)
+    async with lab.runner():
+        running = await lab.link.reported(want, SessionState.RUNNING)
+        assert running.address.startswith("172.30.")
+        gone = lab.next(want, DesiredState.DELETED)
+        await lab.link.reported(gone, SessionState.DELETED)
+
+
+async def test_losing_the_control_plane_stops_nothing_and_a_new_runner_goes_by_what_is_kept(
+    lab: Lab, eventually: Until
+) -> None:
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        lab.link.hang_up(away=True)
+    async with lab.runner():  # the control plane is still away, and the container dies
+        await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+
+        async def runs_again() -> bool:
+            found = await lab.container(want)
+            return found is not None and found["State"] == "running"
+
+        await eventually(runs_again)
+        lab.link.reports.clear()
+        lab.link.away = False
+        again = await lab.link.reported(want, SessionState.RUNNING)
+        assert again.generation == want.generation
+
+
+async def test_an_older_assignment_is_refused(lab: Lab) -> None:
+    want = replace(lab.session(), epoch=2)
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        lab.link.want(replace(want, epoch=1, generation=9, desired=DesiredState.DELETED))
+        lab.link.request(LogRequest("after", want.session_uid, 1, follow=False))  # comes after it on the same stream
+        await lab.link.until(lambda: "after" in lab.link.logs)
+        found = await lab.container(want)
+        assert found is not None
+        assert found["State"] == "running"
+
+
+async def test_messages_that_come_three_times_change_nothing(lab: Lab) -> None:
+    lab.link.repeating = 3
+    async with lab.runner():
+        await lab.link.until(lambda: lab.link.connections == 1)
+        want = lab.session()
+        lab.link.want(want)
+        await lab.link.reported(want, SessionState.RUNNING)
+        stop = lab.next(want, DesiredState.STOPPED)
+        await lab.link.reported(stop, SessionState.STOPPED)
+        images = [name for name in await lab.traces() if "snapshot" in name]
+        assert len(images) == 1
+
+
+async def test_heartbeats_go_on(lab: Lab) -> None:
+    async with lab.runner():
+        await lab.link.until(lambda: lab.link.heartbeats >= 3)
+
+
+async def test_what_no_assignment_names_is_removed_after_a_grace(lab: Lab, eventually: Until) -> None:
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+    del lab.link.wanted[want.session_uid]
+    async with lab.runner():
+
+        async def nothing_left() -> bool:
+            return await lab.traces() == []
+
+        await eventually(nothing_left)
+
+
+async def test_nothing_is_an_orphan_before_all_assignments_were_told(lab: Lab) -> None:
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+    lab.link.away = True
+    (lab.settings.state_dir / "assignments.json").unlink()  # even if it forgot all it knew
+    async with lab.runner():
+        await asyncio.sleep(4 * lab.settings.orphan_grace)
+    assert await lab.container(want) is not None
+
+
+async def test_logs_of_a_running_and_of_a_stopped_session(lab: Lab) -> None:
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        lab.link.request(LogRequest("live", want.session_uid, 100, follow=True))
+        await lab.link.until(lambda: b"agent" in lab.link.logs.get("live", b""))
+        stop = lab.next(want, DesiredState.STOPPED)
+        await lab.link.reported(stop, SessionState.STOPPED)
+        lab.link.request(LogRequest("kept", want.session_uid, 100, follow=False))
+        await lab.link.until(lambda: b"signal received" in lab.link.logs.get("kept", b""))
+        lab.link.request(LogRequest("none", "0000000000000", 100, follow=False))
+        await lab.link.until(lambda: "none" in lab.link.log_errors)
+        assert "no logs" in lab.link.log_errors["none"]
+
+
+async def test_the_boot_file_is_there_before_the_agent(lab: Lab) -> None:
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        path = lab.settings.run_dir / want.session_uid / "boot.json"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert json.loads(path.read_text()) == {
+            "session_uid": want.session_uid,
+            "epoch": 1,
+            "ca_certificate": "-----BEGIN CERTIFICATE-----\n",
+            "server_name": "control.netvps.internal",
+            "boot_token": f"nvb_{want.session_uid}_1",
+        }

@@ -1,0 +1,82 @@
+"""The loop around the steps: waits are broken off, steps are not, and trouble is retried."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from netvps.domain.container import ENGINE_AWAY, Erase, Fetch, Rest, Seen, SourceImage, Step
+from netvps.domain.session import Assignment, DesiredState, SessionReport, SessionSpec, SessionState
+from netvps.errors import NetvpsError, Unavailable
+from netvps.runner.reporter import Reporter
+from netvps.runner.steps import GaveUp
+from netvps.runner.wake import Wake
+from netvps.runner.worker import Worker
+from netvps.tasks import Tasks
+
+WANT = Assignment("u", "dev1", "ann", 1, 1, DesiredState.RUNNING, SessionSpec(image="x"), None, 1)
+
+
+class ScriptedSteps:
+    """Each look raises the next of `troubles`, if there is one."""
+
+    def __init__(self, *troubles: Exception) -> None:
+        self.troubles = list(troubles)
+        self.taken: list[Step] = []
+        self.closed = False
+        self.news = asyncio.Event()
+
+    async def look(self, want: Assignment) -> Seen:
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return Seen(source=SourceImage("x"))
+
+    async def take(self, want: Assignment, step: Step, wake: Wake) -> float | None:
+        self.taken.append(step)
+        self.news.set()
+        return None
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def worker(steps: ScriptedSteps, reports: list[SessionReport]) -> Worker:
+    return Worker(WANT, steps, Reporter(reports.append), look_every=3600)  # type: ignore[arg-type]
+
+
+async def test_a_new_assignment_breaks_off_a_wait_and_a_deletion_ends_it() -> None:
+    steps = ScriptedSteps()
+    looked_after = worker(steps, [])
+    async with Tasks() as tasks, asyncio.timeout(5):
+        task = tasks.start(looked_after.run(), name="worker")
+        await steps.news.wait()
+        looked_after.assign(replace(WANT, generation=2, desired=DesiredState.DELETED))
+        await task
+    assert isinstance(steps.taken[-1], Erase)
+    assert not any(isinstance(step, Fetch | Rest) for step in steps.taken)
+    assert steps.closed
+
+
+async def test_trouble_is_retried_and_a_bug_is_no_end() -> None:
+    steps = ScriptedSteps(Unavailable("away", reason=ENGINE_AWAY), ValueError("a bug"))
+    async with Tasks() as tasks, asyncio.timeout(10):
+        tasks.start(worker(steps, []).run(), name="worker")
+        await steps.news.wait()
+    assert steps.taken
+
+
+async def test_what_was_given_up_waits_for_another_generation() -> None:
+    reports: list[SessionReport] = []
+    trouble: NetvpsError = GaveUp(SessionState.FAILED, "image", "no such image")
+    steps = ScriptedSteps(trouble)
+    looked_after = worker(steps, reports)
+    async with Tasks() as tasks, asyncio.timeout(5):
+        tasks.start(looked_after.run(), name="worker")
+        while not reports:
+            await asyncio.sleep(0)
+        looked_after.wake()
+        await asyncio.sleep(0.01)
+        assert not steps.taken
+        looked_after.assign(replace(WANT, generation=2))
+        await steps.news.wait()
+    assert (reports[0].state, reports[0].reason, reports[0].message) == (SessionState.FAILED, "image", "no such image")
