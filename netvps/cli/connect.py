@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from netvps.cli.contexts import resolve
-from netvps.cli.lazy import postpone_heavy_imports
 
 if TYPE_CHECKING:
     from netvps.cli.contexts import Context
@@ -26,7 +25,6 @@ def client() -> Client:
 
 def dial(to: Context) -> Client:
     """A client for a context."""
-    postpone_heavy_imports()
     from netvps.rpc.client import Client, Endpoint
 
     return Client(Endpoint(to.address, to.ca_certificate, to.api_key))

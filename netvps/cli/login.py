@@ -88,9 +88,6 @@ def fingerprint(certificate: str) -> str:
 
 
 def _server(address: str) -> ServerInfo:
-    from netvps.cli.lazy import postpone_heavy_imports
-
-    postpone_heavy_imports()
     from netvps.rpc import client
 
     info: ServerInfo = client.fetch_server_info(address)

@@ -41,9 +41,6 @@ def view(*, own: bool) -> View[Session]:
 
 def to_json(value: Any) -> dict[str, Any]:
     """A domain value in the JSON form of its proto."""
-    from netvps.cli.lazy import postpone_heavy_imports
-
-    postpone_heavy_imports()
     from netvps.rpc import jsonform
 
     return jsonform.to_json(value)
