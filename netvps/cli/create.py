@@ -49,6 +49,8 @@ def create(*, name: str, owner: str, dry_run: bool, wait: bool, timeout: float, 
     if not owner:
         from netvps.cli.local_keys import ensure_registered
 
+        # Asked before anything is changed: a refused create leaves no key behind.
+        connection.create_session(name, spec, validate_only=True)
         ensure_registered(connection)
     session = connection.create_session(name, spec, owner=owner)
     if wait:

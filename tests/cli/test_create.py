@@ -10,6 +10,7 @@ import pytest
 
 from netvps.cli import exit_codes
 from netvps.domain.session import Network, SessionSpec, SessionState
+from netvps.errors import AlreadyExists
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient, put, session
 from tests.fakes.keys import ed25519
@@ -34,6 +35,12 @@ def test_without_arguments_it_waits_and_ends_with_what_to_type(run: Run, fake: F
         "next: netvps ssh brave-otter",
     ]
     assert ("watch_sessions", "alice", 1) in fake.asked
+
+
+def test_a_refused_create_registers_no_key(run: Run, fake: FakeClient) -> None:
+    fake.errors["create_session"] = AlreadyExists("session dev1 exists already")
+    assert run("create", "dev1").code == exit_codes.CONFLICT
+    assert [call for call, *_ in fake.asked] == ["create_session"]
 
 
 @pytest.mark.usefixtures("key")

@@ -22,7 +22,7 @@ def became(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     lines: list[list[str]] = []
 
     def execv(program: str, line: list[str]) -> None:
-        lines.append([os.path.basename(program), *line])  # noqa: PTH119 — only its name
+        lines.append([Path(program).name, *line])
         raise Became
 
     monkeypatch.setattr(os, "execv", execv)
