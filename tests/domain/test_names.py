@@ -47,7 +47,7 @@ def test_any_text_is_a_login_or_a_typed_error_without_escapes(text: str) -> None
         try:
             parse(text)
         except InvalidInput as error:
-            assert str(error).isprintable()  # noqa: PT017
+            assert str(error).isprintable()
 
 
 @given(st.text(max_size=100), st.integers(1, RUNNER_NAME_MAX))

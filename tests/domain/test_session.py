@@ -119,7 +119,7 @@ def test_any_values_are_a_spec_or_a_typed_error(fields: dict[str, object]) -> No
     try:
         SessionSpec(**fields)  # type: ignore[arg-type]
     except InvalidInput as error:
-        assert str(error).isprintable()  # noqa: PT017
+        assert str(error).isprintable()
 
 
 def test_a_session_is_known_by_its_uid_and_called_by_its_name() -> None:

@@ -87,7 +87,7 @@ def test_any_text_is_a_key_or_a_typed_error_without_escapes(text: str) -> None:
     try:
         PublicKey.parse(text)
     except InvalidInput as error:
-        assert str(error).isprintable()  # noqa: PT017
+        assert str(error).isprintable()
 
 
 @given(st.integers(0, 2**256 - 1), st.text(st.characters(exclude_categories=["Zl", "Zp", "Cc", "Cs"]), max_size=200))

@@ -203,7 +203,7 @@ async def world(sshd: Sshd, tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-class a_world:  # noqa: N801 — reads as a function
+class a_world:
     """The fixture, for tests that want to set something (rekey_bytes)."""
 
     def __init__(self, sshd: Sshd, folder: Path, *, rekey_bytes: int = 1 << 30) -> None:
@@ -250,7 +250,7 @@ class Ran:
     err: bytes
 
 
-async def run(argv: list[str], stdin: bytes = b"", *, timeout: float = 60) -> Ran:  # noqa: ASYNC109
+async def run(argv: list[str], stdin: bytes = b"", *, timeout: float = 60) -> Ran:
     """Runs a program to its end."""
     process = await asyncio.create_subprocess_exec(
         *argv,

@@ -63,7 +63,7 @@ class FakeAgent:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 — of whatever the test looks at
+            while not condition():
                 await asyncio.sleep(0.005)
 
     async def _control(self) -> None:

@@ -189,7 +189,7 @@ async def test_logs_come_from_the_runner(site: Site) -> None:
     session, machine = await _running(site)
     async with process(site, machine) as runner:
         await runner.caught_up()
-        pieces = asyncio.create_task(_read(site))  # noqa: TID251
+        pieces = asyncio.create_task(_read(site))
         request = await _log_request(runner)
         assert (request.session_uid, request.tail_lines, request.follow) == (session.uid, 7, True)
         await runner.link.send_logs(request.stream_id, _pieces(b"one\n", b"x" * 200_000, b"two\n"))
@@ -202,7 +202,7 @@ async def test_a_runner_says_why_there_are_no_logs(site: Site) -> None:
     _, machine = await _running(site)
     async with process(site, machine) as runner:
         await runner.caught_up()
-        pieces = asyncio.create_task(_read(site))  # noqa: TID251
+        pieces = asyncio.create_task(_read(site))
         await runner.link.send_logs((await _log_request(runner)).stream_id, _failing())
         with pytest.raises(NotFound, match="there are no logs to read: the container is gone"):
             await pieces
@@ -212,7 +212,7 @@ async def test_another_runner_may_not_deliver(site: Site) -> None:
     _, machine = await _running(site)
     async with process(site, machine) as runner, site.link(await site.join("lab2")) as foreign:
         await runner.caught_up()
-        pieces = asyncio.create_task(_read(site))  # noqa: TID251
+        pieces = asyncio.create_task(_read(site))
         request = await _log_request(runner)
         with pytest.raises(NotFound):
             await foreign.send_logs(request.stream_id, _pieces(b"forged"))
@@ -228,7 +228,7 @@ async def test_a_reader_that_goes_away_ends_the_delivery(site: Site) -> None:
         def first(client: object) -> bytes:
             return next(client.read_logs("dev1.alice", follow=True))  # type: ignore[attr-defined,no-any-return]
 
-        piece = asyncio.create_task(site.do(first))  # noqa: TID251
+        piece = asyncio.create_task(site.do(first))
         request = await _log_request(runner)
         async with asyncio.timeout(5):
             await runner.link.send_logs(request.stream_id, _endless())

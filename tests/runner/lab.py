@@ -77,7 +77,7 @@ class ScriptedLink:
             async for piece in pieces:
                 self.logs[stream_id] += piece
                 await self._tell()
-        except Exception as error:  # noqa: BLE001 — it is what the reader would be told
+        except Exception as error:
             self.log_errors[stream_id] = str(error)
         await self._tell()
 

@@ -24,7 +24,7 @@ async def echo() -> AsyncIterator[str]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        yield "127.0.0.1:%d" % server.sockets[0].getsockname()[1]  # noqa: UP031
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def test_a_megabyte_there_and_back_after_half_close(tmp_path: Path, echo: str) -> None:

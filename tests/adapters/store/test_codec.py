@@ -20,7 +20,7 @@ from netvps.errors import DataLoss
 text = st.text(st.characters(codec="utf-8"), max_size=30)
 whole = st.integers(0, 2**63 - 1)
 labels = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
-times = st.datetimes(datetime(1970, 1, 1), datetime(2300, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+times = st.datetimes(datetime(1970, 1, 1), datetime(2300, 1, 1), timezones=st.just(UTC))
 env_names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
 env_values = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 printable = st.text(st.characters(codec="ascii", categories=["L", "N"]), max_size=30)

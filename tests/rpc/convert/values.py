@@ -38,7 +38,7 @@ text = st.text(max_size=20)
 number = st.integers(0, (1 << 63) - 1)
 small = st.integers(0, (1 << 31) - 1)
 labels = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
-times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
+times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
 specs = st.builds(
     SessionSpec,
     image=st.sampled_from(["", "debian:12", "registry.example/a/b@sha256:00"]),

@@ -1,0 +1,62 @@
+"""Starts a program detached from the terminal, and waits until it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+from netvps.errors import InternalError, TimedOut
+from netvps.programs.readiness import Outcome, await_outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_SECONDS: Final = 150.0
+_END_SECONDS: Final = 30.0
+_LOG_MAX: Final = 16 << 20
+"""Bytes; a longer log is put aside at a start."""
+
+
+def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> Outcome:
+    """Starts module netvps.programs.NAME with its output in `log_file`; returns how that went.
+
+    Raises TimedOut, or InternalError if it died without a word.
+    """
+    if log_file.exists() and log_file.stat().st_size > _LOG_MAX:
+        log_file.replace(log_file.with_suffix(".log.1"))
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", f"netvps.programs.{name}", *arguments, "--foreground", "--ready-fd", str(writing)]
+    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+    finally:
+        os.close(writing)
+        os.close(output)
+    try:
+        outcome = asyncio.run(_wait(reading))
+    except TimeoutError:
+        process.terminate()
+        raise TimedOut(f"netvps {name} was not ready after {_SECONDS:.0f} s: {log_file} says why") from None
+    if outcome is None:
+        raise InternalError(f"netvps {name} ended with code {process.wait()} before it was ready: see {log_file}")
+    if outcome.error:
+        process.wait(_END_SECONDS)
+    else:
+        process.returncode = 0  # it lives on without us: nothing to wait for, and nothing to warn of
+    return outcome
+
+
+async def _wait(descriptor: int) -> Outcome | None:
+    async with asyncio.timeout(_SECONDS):
+        return await await_outcome(descriptor)

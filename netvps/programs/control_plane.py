@@ -1,0 +1,184 @@
+"""Builds the control plane with its gateway out of its parts, by hand; programs and tests call the same `build`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from netvps import __version__
+from netvps.adapters.ca.opening import open_ca
+from netvps.adapters.store.opening import open_store
+from netvps.domain.server import ServerInfo
+from netvps.errors import NetvpsError
+from netvps.gateway.commands import Commands
+from netvps.gateway.http import HttpGateway
+from netvps.gateway.ssh import SshGateway
+from netvps.gateway.ssh_upstream import Upstream
+from netvps.gateway.tunnels import Tunnels
+from netvps.programs import clock
+from netvps.programs.account import local_users, user_name
+from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
+from netvps.services.access import Access
+from netvps.services.certificates import Certificates
+from netvps.services.feed import Feed
+from netvps.services.logins import Logins
+from netvps.services.runners import Runners
+from netvps.services.sessions import Sessions
+from netvps.services.ssh_keys import SshKeys
+from netvps.services.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.adapters.ca.authority import Authority
+    from netvps.adapters.store.store import SqlStore
+    from netvps.settings import ServerSettings
+
+_CALLS_GRACE: Final = 5.0
+"""Seconds that calls get to end by themselves; a runner's and a watcher's are told to come again."""
+_KEPT_REVISIONS: Final = 100_000
+_COMPACT_EVERY: Final = 3600.0
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """What listens, once it does."""
+
+    store: SqlStore
+    api: ApiServer
+    ssh: SshGateway
+    http: HttpGateway
+    tunnels: Tunnels
+
+    async def stop(self, drain: float) -> None:
+        """Takes nothing new, gives SSH connections `drain` seconds to end, then ends what is left with a reason."""
+        self.tunnels.drain()
+        await self.ssh.stop(drain)
+        await self.api.stop(_CALLS_GRACE)
+
+
+@asynccontextmanager
+async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
+    """The control plane, listening; its end is hard: call `stop` before, to be kind.
+
+    Raises ConfigError for what cannot be had: the database, the CA, an address.
+    """
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.database, clock.now))
+        cluster_id = await store.cluster_id()
+        ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        feed = Feed(store)
+        background = [
+            tasks.create_task(feed.run(), name="feed"),
+            tasks.create_task(_compact(store), name="compaction"),
+        ]
+        for task in background:
+            stack.callback(task.cancel)
+        yield await _Parts(settings, store, ca, feed, cluster_id).listen(stack)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What all else is made of."""
+
+    settings: ServerSettings
+    store: SqlStore
+    ca: Authority
+    feed: Feed
+    cluster_id: str
+
+    async def listen(self, stack: AsyncExitStack) -> ControlPlane:
+        """Opens the gateway, then the API behind which there is one, then says that it is ready."""
+        settings = self.settings
+        logins = Logins(self.store, clock.now, self.ca, self.feed)
+        tunnels = await stack.enter_async_context(Tunnels(logins))
+        upstream = Upstream(logins, self.ca.ssh_host_ca)
+        ssh = SshGateway(
+            logins, tunnels, upstream, host=settings.listen, port=settings.ssh_port, host_key=self.ca.ssh_host_key
+        )
+        await stack.enter_async_context(ssh)
+        services = await self._services(tunnels, Commands(tunnels, upstream))
+        api = await stack.enter_async_context(self._api(services))
+        http = HttpGateway({"database": self._database_answers}, host=settings.listen, port=settings.http_port)
+        await stack.enter_async_context(http)
+        return ControlPlane(self.store, api, ssh, http, tunnels)
+
+    async def _services(self, tunnels: Tunnels, commands: Commands) -> Services:
+        settings, store, ca = self.settings, self.store, self.ca
+        access = Access(store, clock.now, clock.new_uid)
+        await access.ensure_admin(user_name())
+        return Services(
+            sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image),
+            watch=Watch(store, self.feed),
+            runners=Runners(
+                store,
+                clock.now,
+                clock.new_uid,
+                ca,
+                feed=self.feed,
+                pool=settings.overlay_pool,
+                prefix=settings.overlay_prefix,
+                cluster_id=self.cluster_id,
+                heartbeat_interval=settings.heartbeat_interval,
+            ),
+            certificates=Certificates(store, clock.now, ca),
+            access=access,
+            ssh_keys=SshKeys(store, clock.now, clock.new_uid),
+            tunnels=tunnels,
+            commands=commands,
+            info=self._info,
+        )
+
+    def _api(self, services: Services) -> ApiServer:
+        settings = self.settings
+        own = self.ca.server_certificate(())
+        return ApiServer(
+            services,
+            Addresses(
+                settings.paths.api_socket,
+                _address(settings.listen, settings.api_port),
+                _address(settings.listen, settings.link_port),
+            ),
+            Certificate(own.certificate, own.key, self.ca.certificate),
+            local_users(),
+            settings.heartbeat_interval,
+        )
+
+    def _info(self) -> ServerInfo:
+        """Addresses without a host: whoever asks has one that works."""
+        return ServerInfo(
+            version=__version__,
+            cluster_id=self.cluster_id,
+            ca_certificate=self.ca.certificate,
+            ssh_address=f":{self.settings.ssh_port}",
+            ssh_host_key=self.ca.ssh_host_public_key,
+            ssh_host_ca=self.ca.ssh_host_ca,
+            link_address=f":{self.settings.link_port}",
+            default_image=self.settings.default_image,
+        )
+
+    async def _database_answers(self) -> bool:
+        async with self.store.read():
+            return True
+
+
+async def _compact(store: SqlStore) -> None:
+    """Keeps the log from growing for ever."""
+    while True:
+        try:
+            if removed := await store.compact(_KEPT_REVISIONS):
+                log.info("log compacted", removed=removed)
+        except NetvpsError as error:
+            log.warning("the log cannot be compacted", error=error.message)
+        await asyncio.sleep(_COMPACT_EVERY)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ipaddress.ip_address(host).version == 6 else f"{host}:{port}"  # noqa: PLR2004 — IPv6

@@ -1,0 +1,37 @@
+"""The file by which `netvps down` finds what `netvps up` started: a process, told from a later one of its number."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_START_TIME: Final = 21
+"""Field of /proc/PID/stat (proc(5) counts from 1, and two come before the last parenthesis)."""
+
+
+@contextmanager
+def pid_file(file: Path) -> Iterator[None]:
+    """Keeps `file` for the block: JSON with our "pid", and "started", its start in clock ticks since the boot."""
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({"pid": os.getpid(), "started": start_time(os.getpid())}) + "\n")
+    part.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def start_time(pid: int) -> int | None:
+    """When a process began, in clock ticks since the boot; None if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name, in parentheses, may hold spaces and parentheses itself.
+    return int(stat.rpartition(")")[2].split()[_START_TIME - 2])

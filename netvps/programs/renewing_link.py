@@ -1,0 +1,104 @@
+"""A runner's link whose certificate is renewed in time; it says when it is connected, and when it never will be."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Self
+
+import structlog
+
+from netvps.adapters.ca.client_key import signing_request
+from netvps.domain.runner import Welcome
+from netvps.errors import ConfigError, NetvpsError, NotFound, Unauthenticated
+from netvps.programs.identity import Identity, save_identity
+from netvps.rpc.link_client import RunnerLink
+from netvps.rpc.streams import closing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello
+    from netvps.domain.session import Assignment, SessionReport
+
+_LOOK_EVERY: Final = timedelta(hours=1)
+log = structlog.get_logger()
+
+
+class IdentityRefused(Exception):
+    """The control plane does not know this runner; not a NetvpsError, for to try again is of no use."""
+
+
+class RenewingLink:
+    """Fulfils runner.ports.Link over one RunnerLink after the other. An async context manager."""
+
+    def __init__(self, identity: Identity, state: Path, connected: Callable[[], None]) -> None:
+        """Keeps renewed identities in the folder `state`; calls `connected` at each Welcome."""
+        self._identity = identity
+        self._state = state
+        self._connected = connected
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        self._link = await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def connect(
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
+    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
+        """As the port says. Raises IdentityRefused if the runner was removed."""
+        try:
+            stream = self._link.connect(hello, outgoing)
+            async with closing(stream):
+                async for message in stream:
+                    if isinstance(message, Welcome):
+                        self._connected()
+                    yield message
+        except (NotFound, Unauthenticated) as error:
+            raise IdentityRefused(str(error)) from error
+
+    async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
+        """As the port says."""
+        return await self._link.boot_token(session_uid, epoch)
+
+    async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+        """As the port says."""
+        await self._link.send_logs(stream_id, pieces)
+
+    async def keep_renewing(self, clock: Callable[[], datetime]) -> None:
+        """Renews when a third of the certificate's life is left, and keeps trying; until cancelled.
+
+        Raises ConfigError once the certificate has ended.
+        """
+        while True:
+            if clock() >= self._identity.end:
+                raise ConfigError(
+                    f"the certificate of runner {self._identity.name} has ended: join anew, with a new token"
+                )
+            if clock() >= self._identity.renew_at:
+                await self._renew()
+            await asyncio.sleep(_LOOK_EVERY.total_seconds())
+
+    async def _renew(self) -> None:
+        try:
+            certificate = await self._link.renew(signing_request(self._identity.key))
+        except NetvpsError as error:
+            log.warning("the certificate is not renewed yet", ends=str(self._identity.end), error=error.message)
+            return
+        self._identity = self._identity.renewed(certificate)
+        await asyncio.to_thread(save_identity, self._state, self._identity)
+        # The stream that is open stays on the old connection, which was proven; the next one uses the new.
+        self._link = await self._open()
+        log.info("the certificate is renewed", ends=str(self._identity.end))
+
+    async def _open(self) -> RunnerLink:
+        identity = self._identity
+        link = RunnerLink(identity.link, identity.ca_certificate, identity.certificate, identity.key)
+        return await self._stack.enter_async_context(link)

@@ -1,0 +1,121 @@
+"""`netvps runner`: the composition root of a runner; it joins first if this machine never did."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from netvps import __version__
+from netvps.adapters.ca.client_key import signing_request
+from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.engine import DockerEngine
+from netvps.errors import ConfigError, Unauthenticated
+from netvps.programs import clock
+from netvps.programs.agent_program import agent_program
+from netvps.programs.command_line import Program, launch
+from netvps.programs.identity import FOLDER, Identity, load_identity, own_key, save_identity
+from netvps.programs.locks import hold
+from netvps.programs.renewing_link import IdentityRefused, RenewingLink
+from netvps.programs.stopping import Stop
+from netvps.rpc.link_client import join
+from netvps.runner.runner import Runner
+from netvps.runner.settings import RunnerSettings as Place
+from netvps.services.tokens import JOIN, Token
+from netvps.settings import RunnerSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from netvps.programs.readiness import Readiness
+
+log = structlog.get_logger()
+
+
+async def run(settings: RunnerSettings, readiness: Readiness) -> None:
+    """Runs until a signal; containers run on. Raises ConfigError, or Unavailable if Docker is."""
+    folders = settings.paths
+    folders.prepare()
+    own = folders.state / FOLDER
+    own.mkdir(mode=0o700, exist_ok=True)
+    with hold(own / "lock", "netvps runner"), Stop() as stop:
+        await stop.run(_serve(settings, readiness))
+
+
+async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
+    program = agent_program(settings.agent_dir)
+    docker = await Docker.open(settings.docker_host)  # before the token is used up
+    try:
+        state = settings.paths.state
+        identity = await _identity(settings, state)
+        place = Place(
+            uid=identity.uid,
+            name=identity.name,
+            version=__version__,
+            state_dir=state / FOLDER,
+            run_dir=settings.paths.runtime / "sessions",
+            agent=program,
+            boot_address=identity.server,
+            tunnel_address=identity.link,
+        )
+        if hidden := await docker.hidden(place.state_dir, place.run_dir):
+            raise ConfigError(hidden)
+        engine = DockerEngine(docker, node=identity.uid, node_name=identity.name)
+        async with RenewingLink(identity, state, readiness.ready) as link, asyncio.TaskGroup() as group:
+            group.create_task(link.keep_renewing(clock.now), name="certificate")
+            group.create_task(_run(Runner(link, engine, place), identity, state), name="runner")
+    finally:
+        docker.close()
+
+
+async def _run(runner: Runner, identity: Identity, state: Path) -> None:
+    try:
+        await runner.run()
+    except* IdentityRefused as group:
+        raise ConfigError(
+            f"the server at {identity.link} refuses runner {identity.name}: {group.exceptions[0]}; to join as a new"
+            f" one, remove {state / FOLDER} and use a new token (netvps runner join-token)"
+        ) from group
+
+
+async def _identity(settings: RunnerSettings, state: Path) -> Identity:
+    """Who we are: from the state folder, or by joining. Addresses that are set overrule those of the join."""
+    identity = await asyncio.to_thread(load_identity, state)
+    if identity is None:
+        identity = await _join(settings, state)
+    if "server" in settings.model_fields_set:
+        identity = replace(identity, server=settings.server)
+    return replace(identity, link=settings.link) if settings.link else identity
+
+
+async def _join(settings: RunnerSettings, state: Path) -> Identity:
+    if settings.join_token is None:
+        raise ConfigError(
+            "this machine has not joined yet: on the server, run 'netvps runner join-token', then start the runner with"
+            " --server HOST:PORT --join-token-file FILE"
+        )
+    token = settings.join_token.get_secret_value()
+    if Token.parse(token, JOIN) is None:
+        raise Unauthenticated("what was given is no join token: make one with 'netvps runner join-token' on the server")
+    key = await asyncio.to_thread(own_key, state)
+    joined = await join(settings.server, token, signing_request(key), settings.name)
+    identity = Identity(
+        joined.runner, key, joined.certificate, joined.ca_certificate, settings.server, joined.link_address
+    )
+    await asyncio.to_thread(save_identity, state, identity)
+    log.info("joined", runner=identity.name, server=identity.server)
+    return identity
+
+
+RUNNER = Program(
+    name="runner",
+    summary="Runs a runner: the containers of sessions on this machine.",
+    settings=(RunnerSettings,),
+    run=run,
+)
+
+if __name__ == "__main__":
+    sys.exit(launch(RUNNER))

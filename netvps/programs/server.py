@@ -1,0 +1,43 @@
+"""`netvps server`: the control plane with its gateway, until a signal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+from netvps.programs.command_line import Program, launch
+from netvps.programs.control_plane import build
+from netvps.programs.locks import hold
+from netvps.programs.stopping import Stop
+from netvps.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from netvps.programs.readiness import Readiness
+
+log = structlog.get_logger()
+
+
+async def run(settings: ServerSettings, readiness: Readiness) -> None:
+    """Serves until a signal, then drains; a second signal ends it at once. Raises ConfigError, Unavailable."""
+    folders = settings.paths
+    folders.prepare()
+    with hold(folders.state / "server.lock", "netvps server"), Stop() as stop:
+        async with build(settings) as plane:
+            readiness.ready()
+            log.info("control plane serves", listen=settings.listen, api=settings.api_port, ssh=settings.ssh_port)
+            await stop.asked.wait()
+            await stop.drain(plane.stop(settings.drain), settings.drain + 10)
+        log.info("control plane ended")
+
+
+SERVER = Program(
+    name="server",
+    summary="Runs the control plane and the gateway.",
+    settings=(ServerSettings,),
+    run=run,
+)
+
+if __name__ == "__main__":
+    sys.exit(launch(SERVER))

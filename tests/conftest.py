@@ -1,0 +1,93 @@
+"""Groups of tests (docker, netns, postgres, e2e): skipped where the machine lacks what they need, unless
+NETVPS_REQUIRE names the group; then that is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+ROOT = Path(__file__).parent.parent
+
+
+def _lacks_docker() -> str:
+    try:
+        answer = subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"no Docker: {error}"
+    return "" if answer.returncode == 0 else "no Docker engine answers"
+
+
+def _lacks_namespaces() -> str:
+    if os.geteuid() != 0:
+        return "needs root"
+    return "" if shutil.which("ip") and shutil.which("nsenter") else "needs the programs ip and nsenter"
+
+
+def _lacks_postgres() -> str:
+    return "" if shutil.which("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) else "no PostgreSQL"
+
+
+def _lacks_clients() -> str:
+    missing = [name for name in ("ssh", "scp", "sftp", "rsync", "ssh-keygen") if shutil.which(name) is None]
+    return f"missing: {', '.join(missing)}" if missing else ""
+
+
+GROUPS: dict[str, Callable[[], str]] = {
+    "docker": cache(_lacks_docker),
+    "netns": cache(_lacks_namespaces),
+    "postgres": cache(_lacks_postgres),
+    "e2e": cache(_lacks_clients),
+}
+
+
+def _required() -> set[str]:
+    return {name.strip() for name in os.environ.get("NETVPS_REQUIRE", "").split(",") if name.strip()}
+
+
+def pytest_configure() -> None:
+    if unknown := _required() - GROUPS.keys():
+        raise pytest.UsageError(f"NETVPS_REQUIRE: unknown {sorted(unknown)}; known are {sorted(GROUPS)}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name, lacks in GROUPS.items():
+        if item.get_closest_marker(name) and (reason := lacks()) and name not in _required():
+            pytest.skip(f"{name}: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip in a required group is a failure, wherever it comes from."""
+    report = yield
+    required = [name for name in GROUPS if name in _required() and item.get_closest_marker(name)]
+    if report.skipped and required and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though NETVPS_REQUIRE names {', '.join(required)}: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads the settings, contexts or keys of whoever runs it."""
+    for name in [name for name in os.environ if name.startswith("NETVPS_") and name != "NETVPS_REQUIRE"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the source tree."""
+    return ROOT

@@ -1,0 +1,54 @@
+"""Images for tests, made without a registry: busybox alone, and a Debian root from the machine's package source."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+BUSYBOX = Path("/bin/busybox")
+
+
+def busybox_archive() -> bytes:
+    """A root file system, as tar: one static program under its many names, and the files that name root."""
+    applets = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for folder in ("bin", "etc", "root", "tmp"):
+            _add(archive, folder, mode=0o1777 if folder == "tmp" else 0o755, kind=tarfile.DIRTYPE)
+        _add(archive, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/sh\n")
+        _add(archive, "etc/group", b"root:x:0:\nnogroup:x:65534:\n")
+        _add(archive, "bin/busybox", BUSYBOX.read_bytes(), mode=0o755)
+        for applet in applets:
+            if applet != "busybox":
+                _add(archive, f"bin/{applet}", kind=tarfile.SYMTYPE, target="busybox")
+    return buffer.getvalue()
+
+
+def import_image(archive: bytes, reference: str, docker_host: str | None = None) -> None:
+    """Makes an image of a root file system."""
+    environment = os.environ | ({"DOCKER_HOST": docker_host} if docker_host else {})
+    subprocess.run(
+        ["docker", "import", "--change", 'CMD ["/bin/sh"]', "-", reference],
+        input=archive,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        check=True,
+        timeout=120,
+    )
+
+
+def _add(
+    archive: tarfile.TarFile,
+    name: str,
+    content: bytes = b"",
+    *,
+    mode: int = 0o644,
+    kind: bytes = tarfile.REGTYPE,
+    target: str = "",
+) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.mode, entry.type, entry.linkname, entry.size = mode, kind, target, len(content)
+    archive.addfile(entry, io.BytesIO(content))

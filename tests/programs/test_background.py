@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netvps.errors import InternalError
+from netvps.programs import background
+from netvps.programs.background import start_in_background
+
+
+def test_an_error_is_the_programs_own_and_in_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "up.log"
+    outcome = start_in_background("up", ["--ssh-port", "x"], log)
+    assert outcome.code == 10
+    assert "ssh_port: 'x'" in outcome.error
+    assert outcome.error in log.read_text()
+
+
+def test_a_death_without_a_word_names_the_log(tmp_path: Path) -> None:
+    with pytest.raises(InternalError, match=r"up\.log"):
+        start_in_background("up", ["--no-such-flag"], tmp_path / "up.log")
+
+
+def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_LOG_MAX", 10)
+    log = tmp_path / "up.log"
+    log.write_text("old " * 10)
+    start_in_background("up", ["--ssh-port", "x"], log)
+    assert (tmp_path / "up.log.1").read_text().startswith("old ")
+    assert "old " not in log.read_text()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from netvps.errors import ConfigError, TimedOut, Unavailable
+from netvps.programs.command_line import Program, launch, parser_of
+from netvps.programs.readiness import Outcome, Readiness, await_outcome
+from netvps.settings import RunnerSettings, ServerSettings
+
+
+def _program(run: Callable[..., Coroutine[Any, Any, None]], *settings: Any) -> Program:
+    return Program("test", "Tests.", settings or (ServerSettings,), run)
+
+
+def _raising(error: BaseException) -> Program:
+    async def run(_settings: ServerSettings, _readiness: Readiness) -> None:
+        raise error
+
+    return _program(run)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("port 2222 is taken: choose another"), 10),
+        (Unavailable("Docker is away: start it"), 7),
+        (TimedOut("too slow: wait"), 8),
+        (ExceptionGroup("two", [ExceptionGroup("one", [ConfigError("port 2222 is taken: choose another")])]), 10),
+    ],
+)
+def test_an_error_is_one_line_and_its_code(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch(_raising(error), []) == code
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("netvps test: ")
+    assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), ExceptionGroup("x", [ZeroDivisionError("x")])])
+def test_a_bug_is_one_line_and_its_traceback_goes_to_the_log(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert launch(_raising(error), []) == 1
+    *log, line = capsys.readouterr().err.splitlines()
+    assert "a bug of netvps" in line
+    assert "ZeroDivisionError" in "".join(log)
+
+
+def test_settings_come_from_flags() -> None:
+    seen: list[object] = []
+
+    async def run(server: ServerSettings, runner: RunnerSettings, _readiness: Readiness) -> None:
+        seen.append((server.ssh_port, server.drain, runner.name, str(runner.state_dir)))
+
+    arguments = ["--ssh-port", "22", "--name", "box1", "--state-dir", "/s"]
+    assert launch(_program(run, ServerSettings, RunnerSettings), arguments) == 0
+    assert seen == [(22, 30.0, "box1", "/s")]
+
+
+def test_a_wrong_flag_is_a_configuration_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch(_raising(AssertionError()), ["--ssh-port", "x"]) == 10
+    assert "ssh_port: 'x'" in capsys.readouterr().err
+
+
+def test_no_secret_has_a_flag() -> None:
+    told = parser_of(_program(_raising(AssertionError()).run, ServerSettings, RunnerSettings)).format_help()
+    assert "--database-url-file" in told
+    assert "--database-url " not in told
+    assert "--join-token " not in told
+    assert "--ready-fd" not in told
+
+
+def test_the_outcome_is_told_to_whoever_started_it() -> None:
+    reading, writing = os.pipe()
+    launch(_raising(ConfigError("no")), ["--ready-fd", str(writing)])
+    assert asyncio.run(await_outcome(reading)) == Outcome("no", 10)
+
+
+def test_a_program_does_not_outlive_its_parent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch(_raising(AssertionError()), ["--parent", "1"]) == 7
+    assert "is gone" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""The composition root in this process, and a runner's link to it: join, connect, renew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from netvps.adapters.ca.client_key import new_key, signing_request, validity
+from netvps.domain.runner import Capacity, CaughtUp, RunnerHello, Welcome
+from netvps.domain.session import SessionReport
+from netvps.errors import ConfigError
+from netvps.programs import clock
+from netvps.programs.control_plane import build
+from netvps.programs.identity import Identity, load_identity, save_identity
+from netvps.programs.renewing_link import IdentityRefused, RenewingLink
+from netvps.rpc.client import Client, Endpoint
+from netvps.rpc.link_client import join
+from netvps.settings import ServerSettings, load
+
+HELLO = RunnerHello("instance-1", "0.1.0", Capacity(cpus=2))
+
+
+@pytest.fixture
+async def server(server_flags: dict[str, str]) -> AsyncIterator[ServerSettings]:
+    """A control plane that listens."""
+    settings = load(ServerSettings, server_flags)
+    settings.paths.prepare()
+    async with build(settings) as plane:
+        yield settings
+        await plane.stop(1)
+
+
+async def _join(server: ServerSettings, name: str) -> Identity:
+    def token() -> str:
+        with Client(Endpoint(f"unix:{server.paths.api_socket}")) as client:
+            return client.create_join_token()[0]
+
+    address, key = f"127.0.0.1:{server.api_port}", new_key()
+    joined = await join(address, await asyncio.to_thread(token), signing_request(key), name)
+    return Identity(joined.runner, key, joined.certificate, joined.ca_certificate, address, joined.link_address)
+
+
+async def _nothing() -> AsyncIterator[SessionReport | Capacity]:
+    await asyncio.Event().wait()
+    yield Capacity()
+
+
+async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: Path) -> None:
+    identity, connected = await _join(server, "box1"), asyncio.Event()
+    assert identity.link == f"127.0.0.1:{server.link_port}"
+    async with RenewingLink(identity, tmp_path, connected.set) as link:
+        stream = link.connect(HELLO, _nothing())
+        welcome = await anext(stream)
+        assert isinstance(welcome, Welcome)
+        assert welcome.runner == "box1"
+        assert connected.is_set()
+        assert isinstance(await anext(stream), CaughtUp)
+        await stream.aclose()
+
+
+async def test_a_certificate_is_renewed_in_time_and_kept(server: ServerSettings, tmp_path: Path) -> None:
+    identity = await _join(server, "box1")
+    save_identity(tmp_path, identity)
+    renewed = asyncio.Event()
+
+    def late() -> datetime:
+        """A clock at which a third of the life is left."""
+        kept = load_identity(tmp_path)
+        if kept != identity:
+            renewed.set()
+        return identity.renew_at + timedelta(seconds=1)
+
+    async with RenewingLink(identity, tmp_path, lambda: None) as link, asyncio.TaskGroup() as group:
+        keeping = group.create_task(link.keep_renewing(late))
+        async with asyncio.timeout(20):
+            while (kept := load_identity(tmp_path)) == identity:
+                await asyncio.sleep(0.05)
+        keeping.cancel()
+        assert kept is not None
+        assert kept.certificate != identity.certificate
+        assert validity(kept.certificate)[1] >= identity.end
+        assert isinstance(await anext(link.connect(HELLO, _nothing())), Welcome)
+
+
+async def test_a_certificate_that_has_ended_ends_the_program(server: ServerSettings, tmp_path: Path) -> None:
+    identity = await _join(server, "box1")
+    async with RenewingLink(identity, tmp_path, lambda: None) as link:
+        with pytest.raises(ConfigError, match="has ended"):
+            await link.keep_renewing(lambda: identity.end)
+
+
+async def test_a_runner_that_the_server_does_not_know_is_told_for_good(server: ServerSettings, tmp_path: Path) -> None:
+    from netvps.adapters.ca.opening import open_ca
+    from netvps.adapters.store.opening import open_store
+    from netvps.domain.identity import RunnerIdentity
+
+    known = await _join(server, "box1")
+    async with open_store(server.database, clock.now) as store:
+        ca = open_ca(server.paths.state / "ca", await store.cluster_id(), clock.now)
+    certificate, _ = ca.sign_client(signing_request(known.key), RunnerIdentity(clock.new_uid()).uri, clock.now())
+    stranger = Identity("ghost", known.key, certificate, known.ca_certificate, known.server, known.link)
+    async with RenewingLink(stranger, tmp_path, lambda: None) as link:
+        with pytest.raises(IdentityRefused):
+            await anext(link.connect(HELLO, _nothing()))

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netvps.adapters.ca.client_key import new_key, signing_request
+from netvps.adapters.ca.opening import open_ca
+from netvps.domain.identity import RunnerIdentity
+from netvps.errors import ConfigError, Unauthenticated
+from netvps.programs import clock, runner
+from netvps.programs.identity import Identity, save_identity
+from netvps.settings import RunnerSettings, load
+
+
+def _joined(state: Path) -> Identity:
+    ca, key = open_ca(state / "ca", "c1", clock.now), new_key()
+    certificate, _ = ca.sign_client(signing_request(key), RunnerIdentity(clock.new_uid()).uri, clock.now())
+    identity = Identity("box1", key, certificate, ca.certificate, "old:7443", "old:7444")
+    save_identity(state, identity)
+    return identity
+
+
+async def test_addresses_of_the_join_hold_until_others_are_set(tmp_path: Path) -> None:
+    identity = _joined(tmp_path)
+    assert await runner._identity(load(RunnerSettings, {}), tmp_path) == identity
+    moved = await runner._identity(load(RunnerSettings, {"server": "new:1", "link": "new:2"}), tmp_path)
+    assert (moved.server, moved.link, moved.key) == ("new:1", "new:2", identity.key)
+
+
+async def test_without_identity_and_token_it_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="netvps runner join-token"):
+        await runner._identity(load(RunnerSettings, {}), tmp_path)
+
+
+async def test_what_is_no_token_is_not_sent_and_not_told(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hush hush")
+    settings = load(RunnerSettings, {"join_token_file": str(tmp_path / "token")})
+    with pytest.raises(Unauthenticated, match="no join token") as error:
+        await runner._identity(settings, tmp_path)
+    assert "hush" not in str(error.value)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from netvps.config import Paths, paths
+from netvps.errors import ConfigError
+
+
+def test_root_uses_the_folders_of_the_system() -> None:
+    assert paths(environ={}, uid=0) == Paths(Path("/var/lib/netvps"), Path("/run/netvps"))
+
+
+def test_others_use_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/eve")
+    own = Path("/home/eve/.local/state/netvps")
+    assert paths(environ={"XDG_RUNTIME_DIR": "/run/user/7"}, uid=7) == Paths(own, Path("/run/user/7/netvps"))
+    assert paths(environ={"XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": "/r"}, uid=7).state == Path("/s/netvps")
+
+
+def test_arguments_come_before_the_environment() -> None:
+    environ = {"NETVPS_STATE_DIR": "/a", "NETVPS_RUNTIME_DIR": "/b"}
+    assert paths(environ=environ, uid=7) == Paths(Path("/a"), Path("/b"))
+    assert paths("/c", environ=environ, uid=7) == Paths(Path("/c"), Path("/b"))
+
+
+def test_relative_folders_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert paths("s", "r").state == tmp_path / "s"
+
+
+def test_the_socket_is_in_the_runtime_folder() -> None:
+    assert paths("/s", "/r").api_socket == Path("/r/api.sock")
+
+
+def test_prepare_makes_a_private_state_and_a_passable_runtime(tmp_path: Path) -> None:
+    made = Paths(tmp_path / "deep/state", tmp_path / "run")
+    made.prepare()
+    made.prepare()
+    assert stat.S_IMODE(made.state.stat().st_mode) == 0o700
+    assert stat.S_IMODE(made.runtime.stat().st_mode) == 0o755
+
+
+def test_a_file_in_the_way_is_told_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot make folder .*/file/state.*NETVPS_STATE_DIR"):
+        Paths(tmp_path / "file/state", tmp_path / "run").prepare()
+
+
+def test_a_path_too_long_for_a_socket_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    long = Paths(tmp_path / "state", tmp_path / ("x" * 100))
+    with pytest.raises(ConfigError, match="too long"):
+        long.prepare()
+    assert not long.state.exists()
+
+
+def test_the_fallback_in_tmp_must_be_ours(tmp_path: Path) -> None:
+    from netvps import config
+
+    with pytest.raises(ConfigError, match="somebody else"):
+        config._require_own(tmp_path, uid=tmp_path.stat().st_uid + 1)
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="somebody else"):
+        config._require_own(tmp_path, uid=tmp_path.stat().st_uid)
+    tmp_path.chmod(0o700)
+    config._require_own(tmp_path, uid=tmp_path.stat().st_uid)
+    config._require_own(tmp_path / "missing", uid=1)

@@ -1,0 +1,81 @@
+"""The documents tell the truth: each command in them exists, with its flags, and each link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netvps.cli.app import COMMANDS
+from netvps.programs.command_line import parser_of
+from netvps.programs.runner import RUNNER
+from netvps.programs.server import SERVER
+from netvps.programs.up import UP
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+_PROGRAMS = {"up": UP, "server": SERVER, "runner": RUNNER}
+
+
+def _commands() -> list[tuple[str, str]]:
+    """(document, line) of each command line in a block of shell, comments cut off."""
+    found = []
+    for document in DOCUMENTS:
+        for block in _BLOCK.findall(document.read_text(encoding="utf-8")):
+            lines = [shlex.join(shlex.split(line, comments=True)) for line in block.splitlines()]
+            found += [(str(document.relative_to(ROOT)), line) for line in lines if line]
+    return found
+
+
+def _help(*words: str) -> str:
+    program = (sys.executable, "-c", "from netvps.cli.app import main; main()")
+    answer = subprocess.run([*program, *words, "--help"], capture_output=True, text=True, check=False, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_there_are_commands_in_the_documents() -> None:
+    assert {document for document, _ in _commands()} >= {"README.md", "docs/quickstart.md"}
+
+
+@pytest.mark.parametrize(("document", "line"), _commands(), ids=lambda value: value)
+def test_a_command_exists_with_its_flags(document: str, line: str) -> None:
+    first, *words = shlex.split(line)
+    if first.startswith("scripts/"):
+        assert (ROOT / first).stat().st_mode & 0o111, f"{document}: {first} cannot be run"
+        return
+    if first != "netvps":
+        assert first in {"ssh", "scp", "sftp", "rsync"}, f"{document}: what is {first}?"
+        return
+    words = words[: words.index("--")] if "--" in words else words
+    assert words[0] in COMMANDS, f"{document}: {line}"
+    flags = [word for word in words if word.startswith("--")]
+    if words[0] in _PROGRAMS and (len(words) == 1 or words[1].startswith("-")):
+        told = parser_of(_PROGRAMS[words[0]]).format_help()
+    else:
+        nested = [word for word in words[:2] if re.fullmatch(r"[a-z-]+", word)]
+        told = _help(*nested) if words[0] in {"user", "key", "runner", "env", "context"} else _help(words[0])
+    for flag in flags:
+        assert flag in told, f"{document}: {line}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in _LINK.findall(document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_decision_is_in_the_list_in_madr_form() -> None:
+    folder = ROOT / "docs/adr"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    for decision in folder.glob("[0-9]*.md"):
+        text = decision.read_text(encoding="utf-8")
+        assert decision.name in listed
+        for part in ("## Context", "## Options", "## Decision", "## Consequences"):
+            assert part in text, f"{decision.name} has no {part}"

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netvps.errors import ConfigError
+from netvps.settings import RunnerSettings, ServerSettings, load, secrets_of
+
+
+def _file(folder: Path, text: str) -> Path:
+    file = folder / "netvps.toml"
+    file.write_text(text)
+    return file
+
+
+def test_defaults_need_no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NETVPS_STATE_DIR", str(tmp_path))
+    settings = load(ServerSettings, {})
+    assert (settings.listen, settings.api_port, settings.ssh_port) == ("127.0.0.1", 7443, 2222)
+    assert settings.database == f"sqlite:///{tmp_path}/netvps.db"
+
+
+def test_flags_overrule_environment_overrules_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = _file(tmp_path, "[server]\napi_port = 1\nssh_port = 1\nlink_port = 1\n")
+    monkeypatch.setenv("NETVPS_SSH_PORT", "2")
+    monkeypatch.setenv("NETVPS_API_PORT", "2")
+    settings = load(ServerSettings, {"api_port": "3", "ssh_port": None}, file)
+    assert (settings.api_port, settings.ssh_port, settings.link_port) == (3, 2, 1)
+
+
+def test_each_program_reads_its_own_table(tmp_path: Path) -> None:
+    file = _file(tmp_path, f'state_dir = "{tmp_path}"\n[server]\ndrain = 1\n[runner]\nname = "box1"\n')
+    assert load(RunnerSettings, {}, file).name == "box1"
+    assert load(ServerSettings, {}, file).drain == 1
+    assert load(ServerSettings, {}, file).paths.state == tmp_path
+
+
+def test_the_variable_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NETVPS_CONFIG", str(_file(tmp_path, "[server]\ndrain = 2\n")))
+    assert load(ServerSettings, {}).drain == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[server]\nssh_prot = 22\n", "unknown setting 'ssh_prot': did you mean ssh_port?"),
+        ("[sever]\n", "unknown key 'sever': did you mean server?"),
+        ("zzz = 1\n", "unknown key 'zzz': known are"),
+        ("server = 1\n", "'server' is a table"),
+        ("[server\n", "is not TOML"),
+        ("[server]\nssh_port = 70000\n", "ssh_port: 70000 is wrong"),
+        ('[server]\nlisten = "everywhere"\n', "listen: 'everywhere' is wrong"),
+        ('[server]\noverlay_pool = "10.0.0.0/24"\n', "smaller than one /22"),
+        ('[server]\noverlay_pool = "10.0.0.1/8"\n', "no network"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(ServerSettings, {}, _file(tmp_path, text))
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(ServerSettings, {}, tmp_path / "none.toml")
+
+
+def test_an_unknown_variable_of_ours_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETVPS_SSH_PROT", "22")
+    with pytest.raises(ConfigError, match="NETVPS_SSH_PROT: did you mean NETVPS_SSH_PORT"):
+        load(ServerSettings, {})
+
+
+def test_all_wrong_settings_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        load(ServerSettings, {"api_port": "x", "ssh_port": "0"})
+    assert "api_port: 'x'" in str(error.value)
+    assert "ssh_port: '0'" in str(error.value)
+
+
+def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://u:hush@h/d\n")
+    settings = load(ServerSettings, {"database_url_file": str(tmp_path / "url")})
+    assert settings.database == "postgresql://u:hush@h/d"
+    assert "hush" not in repr(settings)
+
+
+def test_a_secret_and_its_file_are_not_both_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("x")
+    monkeypatch.setenv("NETVPS_DATABASE_URL", "postgresql://u:hush@h/d")
+    with pytest.raises(ConfigError, match="both set") as error:
+        load(ServerSettings, {"database_url_file": str(tmp_path / "url")})
+    assert "hush" not in str(error.value)
+
+
+def test_the_environment_overrules_a_secret_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("sqlite:///two")
+    monkeypatch.setenv("NETVPS_DATABASE_URL_FILE", str(tmp_path / "url"))
+    file = _file(tmp_path, '[server]\ndatabase_url = "sqlite:///one"\n')
+    assert load(ServerSettings, {}, file).database == "sqlite:///two"
+
+
+def test_an_unreadable_secret_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"join_token_file .* cannot be read"):
+        load(RunnerSettings, {"join_token_file": str(tmp_path / "none")})
+
+
+def test_secrets_are_those_with_a_file() -> None:
+    assert secrets_of(ServerSettings) == ["database_url"]
+    assert secrets_of(RunnerSettings) == ["join_token"]
+
+
+def test_a_runner_has_the_machines_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "Big_Box.example")
+    assert load(RunnerSettings, {}).name == "big-box"
+
+
+@pytest.mark.parametrize("address", ["host", "host:", ":7443", "host:0", "host:65536"])
+def test_an_address_is_host_and_port(address: str) -> None:
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        load(RunnerSettings, {"server": address})
+
+
+def test_settings_are_frozen() -> None:
+    settings = load(ServerSettings, {})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.drain = 3
