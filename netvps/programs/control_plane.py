@@ -13,6 +13,7 @@ import structlog
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.store.opening import open_store
+from netvps.domain.runner import Runner
 from netvps.domain.server import ServerInfo
 from netvps.errors import NetvpsError
 from netvps.gateway.commands import Commands
@@ -72,7 +73,9 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database, clock.now))
         cluster_id = await store.cluster_id()
-        ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now)
+        async with store.read() as reader:
+            joined = await reader.page(Runner, "", 1)
+        ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now, trusted=bool(joined))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         feed = Feed(store)
         background = [

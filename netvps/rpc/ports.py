@@ -19,7 +19,7 @@ class Tunnels(Protocol):
         """Talks to an agent until it goes, or another takes its place."""
 
     def dial_back(self, session_uid: str, dial_id: str, incoming: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
-        """Carries one connection. Raises NotFound if the dial id is not one of that session's, or was used."""
+        """Carries one connection; a dial id that is not one of that session's, or was used, gets a Reset."""
 
 
 class Commands(Protocol):

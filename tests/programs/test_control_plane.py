@@ -106,3 +106,15 @@ async def test_a_runner_that_the_server_does_not_know_is_told_for_good(server: S
     async with RenewingLink(stranger, tmp_path, lambda: None) as link:
         with pytest.raises(IdentityRefused):
             await anext(link.connect(HELLO, _nothing()))
+
+
+async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_flags: dict[str, str]) -> None:
+    settings = load(ServerSettings, server_flags)
+    settings.paths.prepare()
+    async with build(settings) as plane:
+        await _join(settings, "box1")
+        await plane.stop(1)
+    (settings.paths.state / "ca").rename(settings.paths.state / "ca-gone")
+    with pytest.raises(ConfigError, match="is gone, and the runners in the database trust its keys"):
+        async with build(settings):
+            pass

@@ -19,13 +19,19 @@ if TYPE_CHECKING:
     from netvps.services.ports import Clock
 
 
-def open_ca(directory: Path, cluster_id: str, clock: Clock) -> Authority:
+def open_ca(directory: Path, cluster_id: str, clock: Clock, *, trusted: bool = False) -> Authority:
     """The CA in `directory` (0700, keys 0600), made if there is none. Blocking, for some milliseconds.
 
-    Raises ConfigError if it cannot be made or read, is damaged, has ended, or is another cluster's.
+    `trusted` says that somebody goes by its keys already: then it must be there.
+    Raises ConfigError if it cannot be made or read, is gone or damaged, has ended, or is another cluster's.
     """
     name = f"netvps CA {cluster_id}"
     if not exists(directory):
+        if trusted:
+            raise ConfigError(
+                f"CA directory {directory} is gone, and the runners in the database trust its keys: "
+                "restore it from the backup of the database"
+            )
         save(directory, _new_keys(name, clock()))
     keys = load(directory)
     found = keys.root.subject.rfc4514_string()

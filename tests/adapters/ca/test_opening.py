@@ -66,3 +66,9 @@ def test_a_ca_that_ended_is_refused(directory: Path, now: datetime) -> None:
     open_ca(directory, "c1", lambda: now + ROOT_LIFE - timedelta(seconds=1))
     with pytest.raises(ConfigError, match=r"ended on .*: check this machine's clock; or move the directory away"):
         open_ca(directory, "c1", lambda: now + ROOT_LIFE)
+
+
+def test_keys_that_somebody_trusts_are_never_made_anew(tmp_path: Path, clock: Callable[[], datetime]) -> None:
+    with pytest.raises(ConfigError, match="is gone, and the runners in the database trust its keys"):
+        open_ca(tmp_path / "gone", "c1", clock, trusted=True)
+    assert not (tmp_path / "gone").exists()

@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from netvps.adapters.store import SqlStore, open_store
-from netvps.adapters.store.dialect import dialect_of
 from netvps.adapters.store.tables import metadata
+from netvps.adapters.store.url import dialect_of
 from netvps.domain.runner import Lease
 from netvps.errors import ConfigError
 

@@ -1,0 +1,53 @@
+"""From a database URL to the dialect that speaks with it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from netvps.adapters.store.sqlite import Sqlite
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from netvps.adapters.store.dialect import Dialect
+
+
+def dialect_of(url: str) -> Dialect:
+    """The dialect of "sqlite:///PATH" or "postgresql://…". Raises ConfigError."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise _unknown("it has no form of a URL") from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return _sqlite(parsed)
+        case "postgresql":
+            return _postgresql(parsed)
+        case other:
+            raise _unknown(f"{other!r} is no database that netvps works on")
+
+
+def _sqlite(url: URL) -> Dialect:
+    if not url.database or url.database == ":memory:" or url.query or url.host:
+        raise _unknown(
+            "SQLite needs a file: an absolute path has four slashes, like sqlite:////var/lib/netvps/store.db"
+        )
+    return Sqlite(url.database)
+
+
+def _postgresql(url: URL) -> Dialect:
+    if find_spec("asyncpg") is None:  # an extra of the package
+        raise ConfigError(
+            "the database URL names PostgreSQL, whose driver is not installed: pip install 'netvps[postgresql]'"
+        )
+    from netvps.adapters.store.postgresql import Postgresql
+
+    return Postgresql(url)
+
+
+def _unknown(why: str) -> ConfigError:
+    # The URL itself may carry a password.
+    return ConfigError(f"the database URL is not usable, {why}: give sqlite:///PATH or postgresql://USER@HOST/NAME")
