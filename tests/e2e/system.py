@@ -38,11 +38,9 @@ class Account:
 
     def run(self, *command: str | Path, check: bool = True, timeout: float = 120, **options: object) -> Answer:
         """Runs a program in this person's environment."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NETVPS_")}
-        environment = inherited | {"HOME": str(self.home), "NO_COLOR": "1"} | self.environment
         answer: Answer = subprocess.run(
             [str(word) for word in command],
-            env=environment,
+            env=self.full_environment(),
             capture_output=True,
             check=False,
             timeout=timeout,
@@ -51,6 +49,11 @@ class Account:
         assert not check or answer.returncode == 0, f"{command}: {answer.stderr.decode()}"
         assert b"Traceback" not in answer.stderr, answer.stderr.decode()
         return answer
+
+    def full_environment(self) -> dict[str, str]:
+        """The environment of this person's commands."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NETVPS_")}
+        return inherited | {"HOME": str(self.home), "NO_COLOR": "1"} | self.environment
 
     def netvps(self, *arguments: str | Path, check: bool = True, **options: object) -> Answer:
         """Runs `netvps`."""
