@@ -27,7 +27,7 @@ need() {
   command -v apt-get >/dev/null || fail "please install: ${missing[*]} (this machine has no apt-get)"
   say "installing ${missing[*]}"
   as_root apt-get update -q >/dev/null
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \
+  as_root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get install -qy --no-install-recommends \
     -o Dpkg::Options::=--force-confold "${missing[@]}" >/dev/null
 }
 
@@ -87,7 +87,7 @@ need_venv_package() {
   command -v apt-get >/dev/null || fail "please install Python 3.11 or newer, with its venv module"
   say "installing python3-venv"
   as_root apt-get update -q >/dev/null
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy python3 python3-venv >/dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get install -qy python3 python3-venv >/dev/null
 }
 
 find_python() {

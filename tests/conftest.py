@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -51,6 +52,11 @@ GROUPS: dict[str, Callable[[], str]] = {
 
 def _required() -> set[str]:
     return {name.strip() for name in os.environ.get("NETVPS_REQUIRE", "").split(",") if name.strip()}
+
+
+# No test is a timed test: the machine may be busy.
+settings.register_profile("netvps", deadline=None)
+settings.load_profile("netvps")
 
 
 def pytest_configure() -> None:

@@ -45,11 +45,10 @@ def _lines(document: str) -> list[str]:
 
 def _words(line: str, system: System, image: str) -> list[str]:
     """The command with what is different here: ports, the image, and the host that the guide cannot know."""
-    words = []
-    for word in shlex.split(line, comments=True):
-        word = word.replace("HOST:7443", "HOST").replace("HOST", f"127.0.0.1:{system.ports['api']}")
-        words.append({"2222": str(system.ports["ssh"]), "debian:12": image}.get(word, word))
-    return words
+    here = {"2222": str(system.ports["ssh"]), "debian:12": image}
+    host = f"127.0.0.1:{system.ports['api']}"
+    words = (here.get(word, word) for word in shlex.split(line, comments=True))
+    return [word.replace("HOST:7443", host).replace("HOST", host) for word in words]
 
 
 def _type(person: Account, words: list[str], **options: object) -> Answer:
