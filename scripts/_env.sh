@@ -39,6 +39,14 @@ need_postgres() {
   need initdb=postgresql
 }
 
+# need_sshd: the program, to compare with; a machine that had none shall not listen from now on.
+need_sshd() {
+  as_root mkdir -p /run/sshd /etc/ssh
+  [ -x /usr/sbin/sshd ] && return
+  as_root touch /etc/ssh/sshd_not_to_be_run
+  need sshd=openssh-server
+}
+
 engine_runs() { [ -S "${DOCKER_SOCKET:-/var/run/docker.sock}" ] && timeout 10 docker info >/dev/null 2>&1; }
 
 # need_engine: Docker answers; installed from the distribution and started where it does not.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -55,7 +55,7 @@ def _required() -> set[str]:
 
 
 # No test is a timed test: the machine may be busy.
-settings.register_profile("netvps", deadline=None)
+settings.register_profile("netvps", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("netvps")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import random
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from netvps.errors import NetvpsError, TooOld, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from netvps.domain.event import SessionEvent
     from netvps.rpc.client import Client
@@ -31,15 +30,13 @@ class _Ended:
     error: BaseException | None
 
 
-def resumed(
-    client: Client, parent: str, from_revision: int, sleep: Callable[[float], object] = time.sleep
-) -> Iterator[SessionEvent]:
-    """Events after a revision (0: the list first), without end. A break is resumed where it was.
+def resumed(client: Client, parent: str, from_revision: int, closed: threading.Event) -> Iterator[SessionEvent]:
+    """Events after a revision (0: the list first), until `closed`. A break is resumed where it was.
 
     Raises Unavailable once the server was away for eight attempts in a row, about half a minute.
     """
     revision, failures = from_revision, 0
-    while True:
+    while not closed.is_set():
         try:
             for event in client.watch_sessions(parent, revision):
                 revision, failures = max(revision, event.revision), 0
@@ -53,16 +50,16 @@ def resumed(
         failures += 1
         if failures >= _ATTEMPTS:
             raise failure
-        sleep(random.uniform(0, min(_BACK_OFF_MAX, _BACK_OFF * 2**failures)))  # noqa: S311 — jitter
+        closed.wait(random.uniform(0, min(_BACK_OFF_MAX, _BACK_OFF * 2**failures)))  # noqa: S311 — jitter
 
 
 class Pump:
     """Reads events in a thread, so that whoever waits for them can draw, look at the clock, and be interrupted."""
 
-    def __init__(self, events: Iterator[SessionEvent]) -> None:
-        self._events = events
+    def __init__(self, client: Client, parent: str, from_revision: int) -> None:
         self._queue: queue.Queue[SessionEvent | _Ended] = queue.Queue(_QUEUE)
         self._closed = threading.Event()
+        self._events = resumed(client, parent, from_revision, self._closed)
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 
@@ -102,9 +99,9 @@ class Pump:
 
 
 @contextmanager
-def pumped(events: Iterator[SessionEvent]) -> Iterator[Pump]:
-    """A pump for the block."""
-    pump = Pump(events)
+def pumped(client: Client, parent: str, from_revision: int) -> Iterator[Pump]:
+    """Events after a revision (0: the list first), for the block."""
+    pump = Pump(client, parent, from_revision)
     try:
         yield pump
     finally:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from netvps.cli.exit_codes import Cancelled
-from netvps.cli.follow import pumped, resumed
+from netvps.cli.follow import pumped
 from netvps.cli.parse import duration_words
 from netvps.cli.progress import TICK, progress
 from netvps.domain.lifecycle import RUNNER_LOST, SNAPSHOT_FAILED, settled
@@ -41,7 +41,7 @@ def until_settled(client: Client, sessions: Sequence[Session], timeout: float) -
     parent = sessions[0].owner if len({session.owner for session in sessions}) == 1 else "-"
     start = min(session.revision for session in sessions)
     try:
-        with progress() as shown, pumped(resumed(client, parent, start)) as pump:
+        with progress() as shown, pumped(client, parent, start) as pump:
             wait.tell(shown)
             while wait.open:
                 left = deadline - time.monotonic()

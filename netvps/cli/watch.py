@@ -26,9 +26,9 @@ def watch(everybody: bool, from_revision: int, form: str) -> None:
 
     Example: netvps watch -o jsonl
     """
-    from netvps.cli.follow import pumped, resumed
+    from netvps.cli.follow import pumped
 
-    with pumped(resumed(client(), "-" if everybody else "", from_revision)) as pump:
+    with pumped(client(), "-" if everybody else "", from_revision) as pump:
         while True:
             event = pump.next(1.0)
             if event is None:

@@ -45,7 +45,6 @@ def test_ctrl_c_while_waiting_says_what_goes_on(run: Run, fake: FakeClient, monk
 def test_a_server_that_went_away_is_not_the_end_of_the_wait(
     run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netvps.cli.follow.time.sleep", lambda _: None)
     monkeypatch.setattr("netvps.cli.follow.random.uniform", lambda *_: 0.0)
     breaks = iter([Unavailable("restarting"), None])
 

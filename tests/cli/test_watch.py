@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_it_resumes_where_it_was_and_lists_again_where_that_is_too_old(
         yield put(session("dev1"), 9)
 
     monkeypatch.setattr(fake, "watch_sessions", watch)
-    events = resumed(fake, "", 3, sleep=lambda _: None)  # type: ignore[arg-type]  # a fake client
+    events = resumed(fake, "", 3, threading.Event())  # type: ignore[arg-type]  # a fake client
     assert [next(events).revision, next(events).revision] == [5, 9]
     assert asked == [3, 5, 0]
 
@@ -63,5 +64,12 @@ def test_it_resumes_where_it_was_and_lists_again_where_that_is_too_old(
 def test_it_gives_up_on_a_server_that_stays_away(fake: FakeClient) -> None:
     fake.errors["watch_sessions"] = Unavailable("nobody answers")
     with pytest.raises(Unavailable, match="nobody answers"):
-        next(resumed(fake, "", 0, sleep=lambda _: None))  # type: ignore[arg-type]  # a fake client
+        next(resumed(fake, "", 0, threading.Event()))  # type: ignore[arg-type]  # a fake client
     assert len(fake.asked) == 8
+
+
+def test_it_ends_when_nobody_wants_it_any_more(fake: FakeClient) -> None:
+    closed = threading.Event()
+    fake.errors["watch_sessions"] = Unavailable("nobody answers")
+    closed.set()
+    assert list(resumed(fake, "", 0, closed)) == []  # type: ignore[arg-type]  # a fake client
