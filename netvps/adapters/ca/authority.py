@@ -69,7 +69,7 @@ class Authority:
         return ssh.public_line(self._keys.ssh_host_key)
 
     def server_certificate(self, names: Iterable[str]) -> ServerIdentity:
-        """A new key and certificate for the listeners, valid 90 days: to be kept in memory only, made at each start.
+        """A new key and certificate for the listeners: to be kept in memory only, made at each start.
 
         It carries CONTROL_NAME, localhost, and `names` (DNS names and IP addresses).
         """

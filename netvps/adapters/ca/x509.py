@@ -47,12 +47,15 @@ class Issuer:
     def client(self, key: CertificateIssuerPublicKeyTypes, uri: str, now: datetime) -> x509.Certificate:
         """A certificate of a program that dials, known by a URI. The subject is for readers only."""
         identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
-        return self._leaf("netvps client", key, identity, ExtendedKeyUsageOID.CLIENT_AUTH, now)
+        return self._leaf("netvps client", key, identity, ExtendedKeyUsageOID.CLIENT_AUTH, (now, now + LEAF_LIFE))
 
     def server(self, key: CertificateIssuerPublicKeyTypes, names: Iterable[str], now: datetime) -> x509.Certificate:
-        """A certificate of a listener, for DNS names and IP addresses."""
+        """A certificate of a listener, for DNS names and IP addresses; good for as long as the root.
+
+        Its key is in the memory of one process and goes with it. A shorter life would only end a server that runs long.
+        """
         identity = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
-        return self._leaf("netvps server", key, identity, ExtendedKeyUsageOID.SERVER_AUTH, now)
+        return self._leaf("netvps server", key, identity, ExtendedKeyUsageOID.SERVER_AUTH, (now, now + ROOT_LIFE))
 
     def _leaf(
         self,
@@ -60,10 +63,11 @@ class Issuer:
         key: CertificateIssuerPublicKeyTypes,
         identity: x509.SubjectAlternativeName,
         purpose: x509.ObjectIdentifier,
-        now: datetime,
+        validity: tuple[datetime, datetime],
     ) -> x509.Certificate:
-        end = min(now + LEAF_LIFE, self._root.not_valid_after_utc)
-        builder = _builder(_name(common_name), self._root.subject, key, self._key.public_key(), (now, end))
+        start, end = validity
+        validity = start, min(end, self._root.not_valid_after_utc)
+        builder = _builder(_name(common_name), self._root.subject, key, self._key.public_key(), validity)
         return (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)

@@ -100,6 +100,12 @@ def test_a_tls_handshake_goes_both_ways(ca: Authority, now: datetime, tmp_path: 
         handshake(server, client, "other.example")
 
 
+def test_a_server_that_runs_long_stays_trusted(ca: Authority, now: datetime) -> None:
+    certificate = x509.load_pem_x509_certificate(ca.server_certificate([]).certificate.encode())
+    root = x509.load_pem_x509_certificate(ca.certificate.encode())
+    assert certificate.not_valid_after_utc == root.not_valid_after_utc == now + ROOT_LIFE
+
+
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> dict[str, object]:
     """What the server sees of the client, after a handshake in memory."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
