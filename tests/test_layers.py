@@ -29,8 +29,6 @@ FORBIDDEN: dict[str, dict[str, str]] = {
     "netvps.cli": dict.fromkeys(("adapters", "gateway", "runner", "services"), _CLIENT),
     "netvps": {"programs": _PROGRAM},
 }
-# An adapter may offer what a runner's port asks for in its values; the port itself is not inherited.
-ALLOWED = {("netvps.adapters.docker", "netvps.runner.ports")}
 
 # What the CLI sees of rpc: calls, and the JSON form of what they return.
 CLIENT_MODULES = ("netvps.rpc.client", "netvps.rpc.jsonform")
@@ -94,7 +92,6 @@ def _broken_rules(path: Path) -> list[str]:
         for target, why in table.items():
             full = target if target.startswith("netvps") else f"netvps.{target}"
             hits = {name for name in imported if _within(name, full)}
-            hits -= {n for n in hits for who, what in ALLOWED if _within(module, who) and _within(n, what)}
             broken += [f"{module} imports {name}: {why}" for name in sorted(hits)]
     if any(_within(name, "netvps.api") for name in imported) and not _within(module, "netvps.rpc"):
         broken.append(f"{module} imports netvps.api: only rpc knows the wire")
