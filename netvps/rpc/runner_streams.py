@@ -69,6 +69,10 @@ class RunnerStreams:
     async def __aexit__(self, *_: object) -> None:
         await self._tasks.__aexit__()
 
+    def __len__(self) -> int:
+        """How many runners are connected."""
+        return len(self._streams)
+
     async def enter(self, runner_uid: str, instance_id: str) -> RunnerStream:
         """Registers a new stream; an older one of the same process, or a silent one, ends.
 
