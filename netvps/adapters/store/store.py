@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from sqlalchemy import delete, func, insert, select, update
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from netvps.services.ports import Clock
 
-_CLUSTER_ID, _HORIZON = "cluster_id", "horizon"
+CLUSTER_ID: Final = "cluster_id"
+"""Key in the table `meta`."""
+_HORIZON: Final = "horizon"
 _COMPACT_AT_ONCE = 5000  # log entries removed per transaction: other writers wait for that long
 _POLL_SECONDS = 1.0
 
@@ -91,11 +93,11 @@ class SqlStore:
         """The id of this cluster, made at the first call ever."""
         async with self._my_turn(), self._connection(self._writer) as connection:
             transaction = await SqlTransaction.begin(connection, self._dialect)
-            known = await self._meta(connection, _CLUSTER_ID)
+            known = await self._meta(connection, CLUSTER_ID)
             if known is None:
                 known = make_uid(int(self._clock().timestamp() * 1000), secrets.randbits(64))
                 with edge(self._dialect):
-                    await connection.execute(insert(meta).values(key=_CLUSTER_ID, value=known))
+                    await connection.execute(insert(meta).values(key=CLUSTER_ID, value=known))
                 await transaction.finish()
         return known
 
