@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from netvps.timing import Step
@@ -30,6 +37,10 @@ _COUNTS: Final[dict[Count, tuple[str, str, str]]] = {
     "streams": ("netvps_streams", "Connections that are open", "kind"),
     "queue_length": ("netvps_queue_length", "What waits", "queue"),
 }
+
+
+# A series more for each histogram, which says when it began: process_start_time_seconds does.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library forgot a None
 
 
 class Metrics:

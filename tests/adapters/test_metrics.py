@@ -22,6 +22,7 @@ def test_durations_are_counted_by_step() -> None:
     assert found["netvps_runner_step_seconds_count", "create"] == 2
     assert abs(found["netvps_runner_step_seconds_sum", "create"] - 0.6) < 1e-9
     assert found["netvps_store_seconds_count", "write"] == 1
+    assert not [name for name, _ in found if name.endswith("_created")]
     assert found["netvps_build_info", "1.2.3"] == 1
     assert found["process_resident_memory_bytes", ""] > 1 << 20
 
