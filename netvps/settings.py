@@ -127,7 +127,7 @@ class ServerSettings(Settings):
     api_port: Port = Field(default=7443, description="gRPC API, TLS and API keys")
     link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
     ssh_port: Port = Field(default=2222, description="SSH gateway")
-    http_port: Port = Field(default=7480, description="health over HTTP")
+    http_port: Port = Field(default=7480, description="health and metrics over HTTP")
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that name none")
     overlay_pool: str = Field(default="10.128.0.0/10", description="subnets of all runners come out of this")
     overlay_prefix: int = Field(default=22, ge=8, le=29, description="length of a runner's subnet prefix")
@@ -163,6 +163,7 @@ class RunnerSettings(Settings):
     join_token: SecretStr | None = Field(default=None, description="one-use token, needed once")
     join_token_file: Path | None = Field(default=None, description="file with the join token, needed once")
     docker_host: str | None = Field(default=None, description="Docker's socket; by default DOCKER_HOST or its own")
+    metrics_port: Port | None = Field(default=None, description="metrics over HTTP, on loopback; by default none")
     agent_dir: Path | None = Field(default=None, description="folder of agent-linux-ARCH; by default the package's")
 
 

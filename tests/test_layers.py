@@ -20,7 +20,8 @@ _PROGRAM = "nothing imports a program: it is the place that wires everything"
 FORBIDDEN: dict[str, dict[str, str]] = {
     "netvps.errors": {"netvps": "the bottom imports nothing"},
     "netvps.domain": {name: _DOWN for name in PACKAGES if name != "domain"}
-    | {"netvps.tasks": "the domain decides without awaiting", "netvps.config": "values come in as arguments"},
+    | {"netvps.tasks": "the domain decides without awaiting", "netvps.timing": "it decides without a clock"}
+    | {"netvps.config": "values come in as arguments"},
     "netvps.services": {name: _DOWN for name in PACKAGES if name not in {"domain", "services"}},
     "netvps.adapters": dict.fromkeys(("rpc", "gateway", "runner"), _PORT) | {"cli": _DOWN},
     "netvps.rpc": dict.fromkeys(("adapters", "gateway", "runner"), _PORT) | {"cli": _DOWN},
@@ -53,6 +54,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("netvps.settings",),
     "uvloop": ("netvps.programs",),
     "netaddr": ("netvps.domain",),
+    "prometheus_client": ("netvps.adapters.metrics",),
 }
 # Used by whoever needs it: it decides nothing.
 EVERYWHERE = {"structlog"}

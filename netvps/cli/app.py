@@ -34,7 +34,11 @@ COMMANDS: Final = {
     "up": Entry("netvps.cli.up:up", "start everything on this machine", _MACHINES),
     "down": Entry("netvps.cli.down:down", "end what `up` started", _MACHINES),
     "server": Entry("netvps.cli.programs:server", "run a control plane with its gateway", _MACHINES),
-    "runner": Entry("netvps.cli.runners:runner", "run a runner, or look at them (ls, show, join-token)", _MACHINES),
+    "runner": Entry(
+        "netvps.cli.runners:runner", "run a runner, or see to them (ls, show, sweep, join-token)", _MACHINES
+    ),
+    "backup": Entry("netvps.cli.programs:backup", "copy the server's database and CA into one file", _MACHINES),
+    "restore": Entry("netvps.cli.programs:restore", "put a backup in their place", _MACHINES),
     "env": Entry("netvps.cli.programs:env", "environments, the images of sessions (bootstrap)", _MACHINES),
     "doctor": Entry("netvps.cli.doctor:doctor", "check this machine and say what to mend", _MACHINES),
     "completion": Entry("netvps.cli.completion:completion", "print a completion script for your shell", _MISC),

@@ -1,4 +1,4 @@
-"""`netvps server` and `netvps env bootstrap`: programs of their own, which take the place of this process."""
+"""Commands that are programs of their own, and take the place of this process: they need all of netvps."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ _ALL_ARGUMENTS = {"ignore_unknown_options": True, "allow_interspersed_args": Fal
 def server(arguments: tuple[str, ...]) -> None:
     """Run a control plane with its gateway, in the foreground."""
     replace_by("server", arguments)
+
+
+@click.command("backup", add_help_option=False, context_settings=_ALL_ARGUMENTS)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def backup(arguments: tuple[str, ...]) -> None:
+    """Copy the server's database and CA into one file, while the server runs."""
+    replace_by("backup", arguments)
+
+
+@click.command("restore", add_help_option=False, context_settings=_ALL_ARGUMENTS)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def restore(arguments: tuple[str, ...]) -> None:
+    """Put a backup in the place of the server's database and CA."""
+    replace_by("restore", arguments)
 
 
 @click.group("env")

@@ -40,6 +40,16 @@ def run(arguments: tuple[str, ...]) -> None:
     replace_by("runner", arguments)
 
 
+@runner.command("sweep", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def sweep(ctx: click.Context, arguments: tuple[str, ...]) -> None:
+    """Remove what this machine's runner left behind of sessions that are gone."""
+    if chosen := ctx.find_root().obj:
+        arguments = ("--context", chosen, *arguments)
+    replace_by("sweep", arguments)
+
+
 @runner.command("ls")
 @format_option
 def ls(form: str) -> None:

@@ -1,15 +1,15 @@
-"""The gateway's HTTP side: whether the program is alive, and whether it is ready."""
+"""The HTTP side of a program: whether it is alive, whether it is ready, and its metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import structlog
 from aiohttp import web
 
-from netvps.errors import ConfigError
+from netvps.errors import ConfigError, NetvpsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -19,18 +19,38 @@ log = structlog.get_logger()
 CHECK_TIMEOUT = 2.0
 
 
+class Page(Protocol):
+    """Something to be read at a path."""
+
+    @property
+    def content_type(self) -> str:
+        """For the header."""
+
+    async def content(self) -> bytes:
+        """The page as it is now. Raises NetvpsError if there is none to be had."""
+
+
 class HttpGateway:
-    """Serves /healthz (200 while the loop turns) and /readyz (503 naming the checks that do not hold).
+    """Serves /healthz (200 while the loop turns), /readyz (503 naming the checks that do not hold), and /metrics.
 
     An async context manager; `checks` are asked anew for each request, within 2 s.
     """
 
-    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[bool]]], *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Callable[[], Awaitable[bool]]],
+        *,
+        host: str,
+        port: int,
+        metrics: Page | None = None,
+    ) -> None:
         self._checks = checks
+        self._metrics = metrics
         self._host, self._port = host, port
         application = web.Application()
         application.router.add_get("/healthz", self._alive)
         application.router.add_get("/readyz", self._ready)
+        application.router.add_get("/metrics", self._measured)
         self._runner = web.AppRunner(application, access_log=None)
 
     @property
@@ -48,7 +68,7 @@ class HttpGateway:
             await self._runner.cleanup()
             why = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
             raise ConfigError(
-                f"the HTTP gateway cannot listen on {self._host}:{self._port}: {why}; choose another"
+                f"the HTTP side cannot listen on {self._host}:{self._port}: {why}; choose another"
             ) from error
         return self
 
@@ -64,6 +84,16 @@ class HttpGateway:
         if failed:
             return web.Response(status=503, text=f"not ready: {', '.join(failed)}\n")
         return web.Response(text="ready\n")
+
+    async def _measured(self, _request: web.Request) -> web.Response:
+        if self._metrics is None:
+            raise web.HTTPNotFound
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                content = await self._metrics.content()
+        except (NetvpsError, TimeoutError) as error:
+            return web.Response(status=503, text=f"no metrics: {str(error) or 'the store does not answer'}\n")
+        return web.Response(body=content, headers={"Content-Type": self._metrics.content_type})
 
 
 async def _check(name: str, check: Callable[[], Awaitable[bool]]) -> bool:

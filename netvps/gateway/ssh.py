@@ -18,6 +18,7 @@ from netvps.gateway.ssh_algorithms import encryption_algorithms, kex_algorithms
 from netvps.gateway.ssh_pipe import AgentLeg, ClientLeg
 from netvps.gateway.ssh_visit import Visit, shown_name
 from netvps.tasks import Tasks
+from netvps.timing import took
 
 if TYPE_CHECKING:
     from netvps.gateway.ports import Doorman
@@ -67,6 +68,16 @@ class SshGateway:
         """The port it listens on."""
         port: int = self._server.sockets[0].getsockname()[1]
         return port
+
+    @property
+    def connections(self) -> int:
+        """How many are in."""
+        return len(self._visits)
+
+    @property
+    def knocking(self) -> int:
+        """How many are connected, and not in yet."""
+        return len(self._knocking)
 
     async def __aenter__(self) -> Self:
         """Listens. Raises ConfigError naming the address if that cannot be had."""
@@ -156,9 +167,11 @@ class SshGateway:
         try:
             visit.agent_leg = await self._reach(visit)
             visit.leg.join(visit.agent_leg)
+            took("gateway_login", "joined", visit.age)
             why = await self._until_end(visit, visit.agent_leg)
             self._end(visit, f"session {name} went away: {why}")
         except NetvpsError as error:
+            took("gateway_login", "unreachable", visit.age)
             self._end(visit, f"session {name} cannot be reached: {error}")
         finally:
             self._end(visit, "the gateway ended it")

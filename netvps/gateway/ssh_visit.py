@@ -13,6 +13,7 @@ from asyncssh.constants import DISC_SERVICE_NOT_AVAILABLE
 from netvps.domain.names import SshLogin
 from netvps.domain.session import SessionState
 from netvps.errors import InvalidInput, NetvpsError, NotFound, NotPermitted
+from netvps.timing import took
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,6 +71,11 @@ class Visit(SSHServer):
         self._began = time.monotonic()
         self._user_name = ""
         self._refused = ""
+
+    @property
+    def age(self) -> float:
+        """Seconds since somebody knocked."""
+        return time.monotonic() - self._began
 
     # What asyncssh calls
 
@@ -130,9 +136,10 @@ class Visit(SSHServer):
                 reason=reason,
                 received_bytes=self.leg.passed,
                 sent_bytes=sent,
-                seconds=round(time.monotonic() - self._began, 1),
+                seconds=round(self.age, 1),
             )
         elif self._user_name:
+            took("gateway_login", "refused", self.age)
             reason = self._refused or self.ending or "no key that opens it"
             self._log("ssh refused", login=self._user_name, reason=reason)
         self._host.gone(self)

@@ -52,6 +52,16 @@ class Tunnels:
             agent.end(Unavailable("the gateway ends"))
         await self._tasks.__aexit__()
 
+    @property
+    def controls(self) -> int:
+        """How many agents are connected."""
+        return len(self._agents)
+
+    @property
+    def dial_backs(self) -> int:
+        """How many connections into sessions are open."""
+        return sum(len(agent.streams) for agent in self._agents.values())
+
     def on_config(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with the uid of a session whenever its agent is told a new config."""
         self._listeners.append(listener)

@@ -23,6 +23,7 @@ from netvps.gateway.ssh_upstream import Upstream
 from netvps.gateway.tunnels import Tunnels
 from netvps.programs import clock
 from netvps.programs.account import local_users, user_name
+from netvps.programs.measuring import ControlPlaneCounts, MetricsPage
 from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access import Access
 from netvps.services.certificates import Certificates
@@ -32,6 +33,7 @@ from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.ssh_keys import SshKeys
 from netvps.services.watch import Watch
+from netvps.timing import told_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -109,7 +111,10 @@ class _Parts:
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(tunnels, upstream))
         api = await stack.enter_async_context(self._api(services))
-        http = HttpGateway({"database": self._database_answers}, host=settings.listen, port=settings.http_port)
+        page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, ssh, api).read)
+        stack.enter_context(told_to(page.metrics.took))
+        checks = {"database": self._database_answers}
+        http = HttpGateway(checks, host=settings.listen, port=settings.http_port, metrics=page)
         await stack.enter_async_context(http)
         return ControlPlane(self.store, api, ssh, http, tunnels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ from netvps.adapters.ca.client_key import signing_request
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.errors import ConfigError, Unauthenticated
+from netvps.gateway.http import HttpGateway
 from netvps.programs import clock
 from netvps.programs.agent_program import agent_program
 from netvps.programs.command_line import Program, launch
 from netvps.programs.identity import FOLDER, Identity, load_identity, own_key, save_identity
 from netvps.programs.locks import hold
+from netvps.programs.measuring import MetricsPage, RunnerCounts
 from netvps.programs.renewing_link import IdentityRefused, RenewingLink
 from netvps.programs.stopping import Stop
 from netvps.rpc.link_client import join
@@ -26,8 +29,10 @@ from netvps.runner.runner import Runner
 from netvps.runner.settings import RunnerSettings as Place
 from netvps.services.tokens import JOIN, Token
 from netvps.settings import RunnerSettings
+from netvps.timing import told_to
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from netvps.programs.readiness import Readiness
@@ -64,11 +69,25 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
         if hidden := await docker.hidden(place.state_dir, place.run_dir):
             raise ConfigError(hidden)
         engine = DockerEngine(docker, node=identity.uid, node_name=identity.name)
-        async with RenewingLink(identity, state, readiness.ready) as link, asyncio.TaskGroup() as group:
-            group.create_task(link.keep_renewing(clock.now), name="certificate")
-            group.create_task(_run(Runner(link, engine, place), identity, state), name="runner")
+        async with RenewingLink(identity, state, readiness.ready) as link:
+            runner = Runner(link, engine, place)
+            async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
+                group.create_task(link.keep_renewing(clock.now), name="certificate")
+                group.create_task(_run(runner, identity, state), name="runner")
     finally:
         docker.close()
+
+
+@asynccontextmanager
+async def _measured(runner: Runner, port: int | None) -> AsyncIterator[None]:
+    """Serves the runner's metrics on loopback, if it has a port for them: it listens for nobody else."""
+    if port is None:
+        yield
+        return
+    page = MetricsPage(RunnerCounts(runner).read)
+    with told_to(page.metrics.took):
+        async with HttpGateway({}, host="127.0.0.1", port=port, metrics=page):
+            yield
 
 
 async def _run(runner: Runner, identity: Identity, state: Path) -> None:

@@ -10,6 +10,7 @@ import structlog
 from netvps.programs.command_line import Program, launch
 from netvps.programs.control_plane import build
 from netvps.programs.locks import hold
+from netvps.programs.restore import refuse_unfinished
 from netvps.programs.stopping import Stop
 from netvps.settings import ServerSettings
 
@@ -24,6 +25,7 @@ async def run(settings: ServerSettings, readiness: Readiness) -> None:
     folders = settings.paths
     folders.prepare()
     with hold(folders.state / "server.lock", "netvps server"), Stop() as stop:
+        refuse_unfinished(folders.state)
         async with build(settings) as plane:
             readiness.ready()
             log.info("control plane serves", listen=settings.listen, api=settings.api_port, ssh=settings.ssh_port)

@@ -60,6 +60,7 @@ class RunnerStreams:
         self._streams: dict[str, RunnerStream] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
+        self._ended = False
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -67,7 +68,12 @@ class RunnerStreams:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._ended = True
         await self._tasks.__aexit__()
+
+    def __len__(self) -> int:
+        """How many runners are connected."""
+        return len(self._streams)
 
     async def enter(self, runner_uid: str, instance_id: str) -> RunnerStream:
         """Registers a new stream; an older one of the same process, or a silent one, ends.
@@ -105,6 +111,8 @@ class RunnerStreams:
         if self._streams.get(uid) is not stream:
             return
         del self._streams[uid]
+        if self._ended:
+            return  # it goes because we go, and comes again
         self._leaving[uid] = self._tasks.start(self._depart(uid), name=f"runner {uid} left")
 
     def push(self, runner_uid: str, request: LogRequest) -> None:

@@ -118,6 +118,11 @@ class ApiServer:
         self.link_port = 0
         """The port of the link, once it listens."""
 
+    @property
+    def runner_links(self) -> int:
+        """How many runners are connected."""
+        return len(self._streams)
+
     async def __aenter__(self) -> Self:
         """Listens on all addresses, or on none. Raises ConfigError for one that cannot be had."""
         await self._streams.__aenter__()

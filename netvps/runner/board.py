@@ -18,6 +18,11 @@ class Board:
         self._unsent: dict[str, None] = {}
         self._news = asyncio.Event()
 
+    @property
+    def unsent(self) -> int:
+        """How many reports were not sent in this connection."""
+        return len(self._unsent)
+
     def post(self, report: SessionReport) -> None:
         """Shows a report. The same again is no news."""
         if self._reports.get(report.session_uid) != report:

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
-from netvps.errors import InvalidInput
+from netvps.errors import ConfigError, InvalidInput
 from netvps.runner.files import write_file
 
 _VERSION = 1
@@ -56,14 +56,20 @@ def _encode(value: object) -> str:
 def _load(path: Path) -> dict[str, Assignment]:
     """A file that is missing or damaged is an empty memory: the control plane tells all of it again."""
     try:
+        return read_assignments(path)
+    except ConfigError as error:
+        log.warning("kept assignments not read; the control plane will tell them again", error=error.message)
+        return {}
+
+
+def read_assignments(path: Path) -> dict[str, Assignment]:
+    """What a runner keeps in this file, which it may be writing; nothing before the first. Raises ConfigError."""
+    try:
         known = [_decode(item) for item in json.loads(path.read_bytes())["assignments"]]
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, InvalidInput) as error:
-        log.warning(
-            "kept assignments not read; the control plane will tell them again", path=str(path), error=str(error)
-        )
-        return {}
+    except (OSError, ValueError, KeyError, TypeError, InvalidInput) as error:
+        raise ConfigError(f"the runner's assignments in {path} cannot be read ({error})") from None
     return {want.session_uid: want for want in known}
 
 

@@ -56,10 +56,16 @@ class Runner:
         self._workers: dict[str, Worker] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
-        self._log_streams = 0
+        self.log_streams = 0
+        """How many read logs of sessions here."""
         self._instance_id = secrets.token_hex(8)
         self._capacity = Capacity()
         self._heartbeat = _HEARTBEAT_SECONDS
+
+    @property
+    def unsent_reports(self) -> int:
+        """How many sessions have news that the control plane was not told."""
+        return self._board.unsent
 
     async def run(self) -> None:
         """For ever, until cancelled."""
@@ -183,15 +189,15 @@ class Runner:
             log.info("logs not sent", session=request.session_uid, error=error.message)
 
     async def _log_pieces(self, request: LogRequest) -> AsyncGenerator[bytes, None]:
-        if self._log_streams >= _MAX_LOG_STREAMS:
+        if self.log_streams >= _MAX_LOG_STREAMS:
             raise Exhausted("too many people read logs on this runner; try again in a minute")
-        self._log_streams += 1
+        self.log_streams += 1
         try:
             async with aclosing(log_pieces(request, self._logs, self._engine.logs)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
-            self._log_streams -= 1
+            self.log_streams -= 1
 
     async def _keep_measuring(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from netvps.errors import InternalError, NetvpsError
 from netvps.runner.reporter import Reporter
 from netvps.runner.steps import GaveUp, Steps
 from netvps.runner.wake import Wake
+from netvps.timing import timed
 
 _RETRY_MAX = 30.0
 log = structlog.get_logger()
@@ -63,7 +64,8 @@ class Worker:
             seen = await self._steps.look(want)
             step = next_step(want, seen)
             log.debug("next step", step=type(step).__name__)
-            pause = await self._steps.take(want, step, self._wake)
+            with timed("runner_step", type(step).__name__.lower()):
+                pause = await self._steps.take(want, step, self._wake)
         except GaveUp as end:
             log.warning("gave up", state=end.state, reason=end.reason, error=end.message)
             self._gave_up = (want.epoch, want.generation)

@@ -49,6 +49,10 @@ class Subscription:
             await self._news.wait()
         return self._queue.popleft()
 
+    def __len__(self) -> int:
+        """How many changes it has not taken yet."""
+        return len(self._queue)
+
     def offer(self, change: Change) -> None:
         """Queues a change that matches; one too many makes the subscriber start anew."""
         if self._error is not None or not self._match(change):
@@ -75,6 +79,11 @@ class Feed:
         self._subscriptions: set[Subscription] = set()
         self._started = asyncio.Event()
         self._revision = 0
+
+    @property
+    def longest_queue(self) -> int:
+        """How far the slowest subscriber is behind, in changes."""
+        return max(map(len, self._subscriptions), default=0)
 
     @asynccontextmanager
     async def subscribe(self, match: Callable[[Change], bool]) -> AsyncIterator[Subscription]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.lifecycle import place
 from netvps.domain.placement import choose, why_none
-from netvps.domain.runner import Runner
+from netvps.domain.runner import Runner, RunnerState
 from netvps.domain.session import DesiredState, Session
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
     """The session on the runner that suits it best, or, if there is none, saying why it waits."""
-    return _placed(session, await reader.find(Runner), await reader.find(Session), now)
+    runners = await reader.find(Runner)
+    # Where no runner is online, a thousand that wait must not each read the thousand.
+    online = any(runner.state is RunnerState.ONLINE for runner in runners)
+    return _placed(session, runners, await reader.find(Session) if online else [], now)
 
 
 async def place_waiting(tx: Transaction, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from netvps.errors import TooOld
 from netvps.services.scope import owner_filter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from netvps.domain.access import Caller
     from netvps.services.feed import Feed
@@ -29,6 +29,8 @@ class Watch:
     def __init__(self, store: Store, feed: Feed) -> None:
         self._store = store
         self._feed = feed
+        self.watchers = 0
+        """How many follow now."""
 
     async def sessions(self, caller: Caller, parent: str, from_revision: int) -> AsyncGenerator[SessionEvent, None]:
         """The list (or what changed after `from_revision`, if that is not 0), CAUGHT_UP, then changes for ever.
@@ -44,7 +46,7 @@ class Watch:
             return isinstance(change.resource, Session) and owner in {None, change.resource.owner}
 
         # Subscribed before the list is read: what is committed between the two comes twice, and once is skipped.
-        async with self._feed.subscribe(concerns) as news:
+        async with self._feed.subscribe(concerns) as news, self._counted():
             async with self._store.read() as reader:
                 revision = reader.revision
                 listed = [] if from_revision else await reader.find(Session, **where)
@@ -59,6 +61,14 @@ class Watch:
             async for change in news:
                 if change.revision > revision:
                     yield _event(change)
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        self.watchers += 1
+        try:
+            yield
+        finally:
+            self.watchers -= 1
 
     async def _missed(self, after: int, until: int) -> AsyncGenerator[Change, None]:
         if after > until:

@@ -33,6 +33,10 @@ def became(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     [
         (["server", "--listen", "0.0.0.0", "--help"], ["netvps.programs.server", "--listen", "0.0.0.0", "--help"]),
         (["env", "bootstrap", "--suite", "stable"], ["netvps.programs.bootstrap", "--suite", "stable"]),
+        (["backup", "file", "--state-dir", "x"], ["netvps.programs.backup", "file", "--state-dir", "x"]),
+        (["restore", "--yes", "file"], ["netvps.programs.restore", "--yes", "file"]),
+        (["runner", "sweep", "--dry-run"], ["netvps.programs.sweep", "--dry-run"]),
+        (["--context", "lab", "runner", "sweep"], ["netvps.programs.sweep", "--context", "lab"]),
         (["runner"], ["netvps.programs.runner"]),
         (["runner", "--server", "h:7443"], ["netvps.programs.runner", "--server", "h:7443"]),
         (["runner", "run", "--help"], ["netvps.programs.runner", "--help"]),

@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from netvps.errors import ConfigError
+from netvps.errors import ConfigError, Unavailable
 from netvps.gateway import http
 from netvps.gateway.http import HttpGateway
 
@@ -46,6 +46,27 @@ async def test_not_ready_names_what_is_not(monkeypatch: pytest.MonkeyPatch) -> N
     async with HttpGateway(checks, host="127.0.0.1", port=0) as gateway:
         assert await ask(gateway.port, "/readyz") == (503, "not ready: ssh, feed, slow\n")
         assert (await ask(gateway.port, "/healthz"))[0] == 200
+
+
+class Numbers:
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    async def content(self) -> bytes:
+        return b"a_number 1\n"
+
+
+class NoNumbers(Numbers):
+    async def content(self) -> bytes:
+        raise Unavailable("the database is away; try again")
+
+
+async def test_metrics() -> None:
+    async with HttpGateway({}, host="127.0.0.1", port=0, metrics=Numbers()) as gateway:
+        assert await ask(gateway.port, "/metrics") == (200, "a_number 1\n")
+    async with HttpGateway({}, host="127.0.0.1", port=0, metrics=NoNumbers()) as gateway:
+        assert await ask(gateway.port, "/metrics") == (503, "no metrics: the database is away; try again\n")
+    async with HttpGateway({}, host="127.0.0.1", port=0) as gateway:
+        assert (await ask(gateway.port, "/metrics"))[0] == 404
 
 
 async def test_a_taken_port_is_named() -> None:

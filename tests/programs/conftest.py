@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
+from netvps.programs.control_plane import build
+from netvps.settings import ServerSettings, load
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,3 +52,13 @@ def _logging_as_it_was() -> Iterator[None]:
     logging.basicConfig(handlers=handlers, level=level, force=True)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+async def made(server_flags: dict[str, str]) -> Path:
+    """The state folder of a server that was started once, and runs no more."""
+    settings = load(ServerSettings, server_flags)
+    settings.paths.prepare()
+    async with build(settings) as plane:
+        await plane.stop(0)
+    return settings.paths.state

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request, validity
+from netvps.domain.event import EventType
 from netvps.domain.runner import Capacity, CaughtUp, RunnerHello, Welcome
-from netvps.domain.session import SessionReport
-from netvps.errors import ConfigError
+from netvps.domain.session import SessionReport, SessionSpec
+from netvps.errors import ConfigError, TooOld
 from netvps.programs import clock
 from netvps.programs.control_plane import build
 from netvps.programs.identity import Identity, load_identity, save_identity
@@ -106,6 +107,38 @@ async def test_a_runner_that_the_server_does_not_know_is_told_for_good(server: S
     async with RenewingLink(stranger, tmp_path, lambda: None) as link:
         with pytest.raises(IdentityRefused):
             await anext(link.connect(HELLO, _nothing()))
+
+
+async def test_a_watch_from_before_a_compaction_is_told_to_begin_anew(server_flags: dict[str, str]) -> None:
+    settings = load(ServerSettings, server_flags)
+    settings.paths.prepare()
+
+    def watch(from_revision: int) -> list[EventType]:
+        """What comes up to CAUGHT_UP."""
+        with Client(Endpoint(f"unix:{settings.paths.api_socket}")) as client:
+            seen = []
+            for event in client.watch_sessions(from_revision=from_revision):
+                seen.append(event.type)
+                if event.type is EventType.CAUGHT_UP:
+                    break
+            return seen
+
+    def create(number: int) -> None:
+        with Client(Endpoint(f"unix:{settings.paths.api_socket}")) as client:
+            for name in range(number):
+                client.create_session(f"dev{name}", SessionSpec(image="debian"))
+
+    async with build(settings) as plane:
+        await asyncio.to_thread(create, 5)
+        async with plane.store.read() as view:
+            revision = view.revision
+        assert await plane.store.compact(4) == revision - 4
+        assert await plane.store.compact(4) == 0  # bounded: what it keeps, it keeps
+        with pytest.raises(TooOld, match="list again, then watch"):
+            await asyncio.to_thread(watch, 1)
+        assert (await asyncio.to_thread(watch, revision - 4))[-1] is EventType.CAUGHT_UP
+        assert await asyncio.to_thread(watch, 0) == [EventType.PUT] * 5 + [EventType.CAUGHT_UP]
+        await plane.stop(1)
 
 
 async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_flags: dict[str, str]) -> None:

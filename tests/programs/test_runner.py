@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+import socket
+import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -11,6 +15,10 @@ from netvps.errors import ConfigError, Unauthenticated
 from netvps.programs import clock, runner
 from netvps.programs.identity import Identity, save_identity
 from netvps.settings import RunnerSettings, load
+from netvps.timing import timed
+
+if TYPE_CHECKING:
+    from netvps.runner.runner import Runner
 
 
 def _joined(state: Path) -> Identity:
@@ -39,3 +47,31 @@ async def test_what_is_no_token_is_not_sent_and_not_told(tmp_path: Path) -> None
     with pytest.raises(Unauthenticated, match="no join token") as error:
         await runner._identity(settings, tmp_path)
     assert "hush" not in str(error.value)
+
+
+class _Busy:
+    """What the metrics ask of a runner."""
+
+    log_streams = 2
+    unsent_reports = 3
+
+
+async def test_metrics_are_told_on_loopback_where_there_is_a_port_for_them() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+
+    def read() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    busy = cast("Runner", _Busy())
+    async with runner._measured(busy, None):
+        with pytest.raises(OSError, match="refused"):
+            await asyncio.to_thread(read)
+    async with runner._measured(busy, port):
+        with timed("runner_step", "create"):
+            pass
+        page = await asyncio.to_thread(read)
+    assert 'netvps_runner_step_seconds_count{step="create"} 1.0' in page
+    assert 'netvps_streams{kind="logs"} 2.0' in page
+    assert 'netvps_queue_length{queue="reports"} 3.0' in page

@@ -6,8 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
-from netvps.runner.memory import Memory
+from netvps.errors import ConfigError
+from netvps.runner.memory import Memory, read_assignments
 
 SNAPSHOT = Snapshot("s", "u", "i:1", "sha256:1", 5, 2, "here", 3, datetime(2026, 11, 21, tzinfo=UTC))
 SPEC = SessionSpec(image="x", cpus=0.5, env={"A": "1"}, network=Network.NONE, labels={"k": "v"})
@@ -29,3 +32,11 @@ def test_a_damaged_file_is_an_empty_memory(tmp_path: Path) -> None:
     for content in ("", "{", '{"assignments": [{"spec": {}}]}', '{"assignments": 7}'):
         path.write_text(content)
         assert Memory(path).assignments == {}
+
+
+def test_who_removes_by_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "assignments.json"
+    assert read_assignments(path) == {}
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_assignments(path)

@@ -12,7 +12,7 @@ from netvps.adapters.docker.containers import Containers
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, mapped
 from netvps.adapters.docker.events import Events
 from netvps.adapters.docker.images import Images
-from netvps.adapters.docker.leftovers import Leftovers
+from netvps.adapters.docker.leftovers import Leftovers, Thing
 from netvps.adapters.docker.network import SessionNetwork
 from netvps.adapters.docker.snapshots import Snapshots
 from netvps.adapters.docker.stream import Closable, iterate
@@ -98,6 +98,10 @@ class DockerEngine:
     async def owned(self) -> frozenset[str]:
         """Sessions of which there is something."""
         return await self._leftovers.sessions()
+
+    async def things(self) -> list[Thing]:
+        """What there is of all sessions, one by one."""
+        return await self._leftovers.things()
 
     async def watch(self, changed: Callable[[str], None]) -> None:
         """Tells of containers' changes, for ever."""

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 from netvps.adapters.docker.client import Answer, Api, Docker
 from netvps.adapters.docker.errors import ContainerNotFound
 from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Thing:
+    """Something of a session: "container", "image" or "volume", and what Docker calls it."""
+
+    session_uid: str
+    kind: str
+    name: str
 
 
 class Leftovers:
@@ -19,6 +29,10 @@ class Leftovers:
     async def sessions(self) -> frozenset[str]:
         """Uids of all sessions of which there is a container, image or volume."""
         return await self._docker.call("what is ours", self._sessions)
+
+    async def things(self) -> list[Thing]:
+        """All containers, images and volumes, by session."""
+        return await self._docker.call("what is ours", self._things)
 
     async def containers(self, session_uid: str) -> list[str]:
         """Ids of a session's containers: its own, and the helper of a snapshot that was broken off."""
@@ -37,13 +51,20 @@ class Leftovers:
                 continue
 
     def _sessions(self, api: Api) -> frozenset[str]:
+        return frozenset(thing.session_uid for thing in self._things(api))
+
+    def _things(self, api: Api) -> list[Thing]:
         filters = {"label": self._node}
-        things = [
-            *api.containers(all=True, filters=filters),
-            *api.images(filters=filters),
-            *(api.volumes(filters=filters).get("Volumes") or ()),
+        found: list[tuple[str, str, Answer]] = [
+            *(
+                ("container", str(c["Names"][0]).removeprefix("/"), c)
+                for c in api.containers(all=True, filters=filters)
+            ),
+            *(("image", (i.get("RepoTags") or [i["Id"]])[0], i) for i in api.images(filters=filters)),
+            *(("volume", str(v["Name"]), v) for v in api.volumes(filters=filters).get("Volumes") or ()),
         ]
-        return frozenset(uid for thing in things if (uid := (thing.get("Labels") or {}).get(LABEL_SESSION)))
+        named = (((thing.get("Labels") or {}).get(LABEL_SESSION), kind, name) for kind, name, thing in found)
+        return sorted(Thing(uid, kind, name) for uid, kind, name in named if uid)
 
 
 def _remove_volume(name: str, api: Api) -> None:

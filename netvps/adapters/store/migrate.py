@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _SCRIPTS = Path(__file__).with_name("migrations")
 
 
+def known_schemas() -> frozenset[str]:
+    """Every schema that this program can work on, or bring up to date."""
+    return frozenset(script.revision for script in ScriptDirectory(str(_SCRIPTS)).walk_revisions())
+
+
 async def migrate(engine: AsyncEngine, dialect: Dialect) -> None:
     """Runs the migrations that are missing. Raises ConfigError, and changes nothing, if that would be wrong."""
     with edge(dialect):

@@ -56,6 +56,11 @@ class Sqlite:
         """The path of the file."""
         return f"database {self._path}"
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def prepare(self) -> None:
         """Makes the directory (0700) and the file (0600), unless they are there. Raises NetvpsError."""
         folder = self._path.parent
@@ -88,9 +93,10 @@ class Sqlite:
 
     def explain(self, error: DBAPIError) -> NetvpsError:
         """By SQLite's result code."""
-        return self._explain(error.orig)
+        return self.mapped(error.orig)
 
-    def _explain(self, error: BaseException | None) -> NetvpsError:
+    def mapped(self, error: BaseException | None) -> NetvpsError:
+        """What an error of Python's sqlite3 means to a person, by SQLite's result code."""
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
         kind, sentence = _MEANINGS.get(code, (InternalError, "the database did not take a statement; see the log"))
         return kind(f"{self.place}: {sentence.format(error=error, patience=PATIENCE)}")
@@ -140,4 +146,4 @@ class Sqlite:
             why = error.strerror or str(error)
             raise kind(f"{self.place}: {what} ({why}); mend that, or give another path") from error
         except sqlite3.Error as error:
-            raise self._explain(error) from error
+            raise self.mapped(error) from error

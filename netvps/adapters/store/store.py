@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from sqlalchemy import delete, func, insert, select, update
@@ -18,6 +18,7 @@ from netvps.adapters.store.views import SqlReader, SqlTransaction
 from netvps.domain.uid import make_uid
 from netvps.errors import NetvpsError, TooOld, Unavailable
 from netvps.services.ports import Change
+from netvps.timing import timed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from netvps.services.ports import Clock
 
-_CLUSTER_ID, _HORIZON = "cluster_id", "horizon"
+CLUSTER_ID: Final = "cluster_id"
+"""Key in the table `meta`."""
+_HORIZON: Final = "horizon"
 _COMPACT_AT_ONCE = 5000  # log entries removed per transaction: other writers wait for that long
 _POLL_SECONDS = 1.0
 
@@ -42,13 +45,16 @@ class SqlStore:
         self._writer = writer
         self._clock = clock
         self._turn = asyncio.Lock()
+        self.writers_waiting = 0
+        """How many write transactions wait for their turn."""
         self._news = News()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlReader]:
         """A snapshot to read from. Raises Unavailable if no connection gets free."""
-        async with self._connection(self._reader) as connection:
-            yield await SqlReader.begin(connection, self._dialect)
+        with timed("store", "read"):
+            async with self._connection(self._reader) as connection:
+                yield await SqlReader.begin(connection, self._dialect)
 
     @asynccontextmanager
     async def write(self, actor: str) -> AsyncIterator[SqlTransaction]:
@@ -57,12 +63,13 @@ class SqlStore:
         One who is cancelled while the block's end commits cannot tell whether it did; whoever waits for news then
         hears of it by the next poll.
         """
-        async with self._my_turn(), self._connection(self._writer) as connection:
-            transaction = await SqlTransaction.begin(connection, self._dialect)
-            transaction.sign(actor, self._clock())
-            yield transaction
-            await transaction.finish()
-            self._news.publish(transaction.revision)
+        with timed("store", "write"):
+            async with self._my_turn(), self._connection(self._writer) as connection:
+                transaction = await SqlTransaction.begin(connection, self._dialect)
+                transaction.sign(actor, self._clock())
+                yield transaction
+                await transaction.finish()
+                self._news.publish(transaction.revision)
 
     async def changes(self, after: int, limit: int) -> list[Change]:
         """The log after a revision, in order. Raises TooOld if part of that was compacted, or `after` never was."""
@@ -86,11 +93,11 @@ class SqlStore:
         """The id of this cluster, made at the first call ever."""
         async with self._my_turn(), self._connection(self._writer) as connection:
             transaction = await SqlTransaction.begin(connection, self._dialect)
-            known = await self._meta(connection, _CLUSTER_ID)
+            known = await self._meta(connection, CLUSTER_ID)
             if known is None:
                 known = make_uid(int(self._clock().timestamp() * 1000), secrets.randbits(64))
                 with edge(self._dialect):
-                    await connection.execute(insert(meta).values(key=_CLUSTER_ID, value=known))
+                    await connection.execute(insert(meta).values(key=CLUSTER_ID, value=known))
                 await transaction.finish()
         return known
 
@@ -114,6 +121,10 @@ class SqlStore:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _compact_to(self, goal: int) -> int:
+        with timed("store", "compact"):
+            return await self._compact_step(goal)
+
+    async def _compact_step(self, goal: int) -> int:
         async with self._my_turn(), self._connection(self._writer) as connection:
             transaction = await SqlTransaction.begin(connection, self._dialect)
             with edge(self._dialect):
@@ -146,11 +157,14 @@ class SqlStore:
     @asynccontextmanager
     async def _my_turn(self) -> AsyncIterator[None]:
         """Lets one at a time through: waiting here is fair, and costs no thread, unlike the database's own lock."""
+        self.writers_waiting += 1
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._turn.acquire()
         except TimeoutError:
             raise Unavailable(f"{self._dialect.place}: other writers take too long; try again") from None
+        finally:
+            self.writers_waiting -= 1
         try:
             yield
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import delete, func, insert, select, tuple_, update
 
 from netvps.adapters.store.codec import decode, encode, to_micros
 from netvps.adapters.store.dialect import Dialect, edge
@@ -58,6 +58,12 @@ class SqlReader:
         columns = tuple_(*(stored.table.c[name] for name in stored.order))
         statement = _ordered(stored, where).where(columns > tuple_(*stored.position(after))).limit(limit)
         return await self._decoded(kind, statement)
+
+    async def tally(self, kind: type[Resource], column: str) -> dict[str, int]:
+        """How many there are of each value of a column."""
+        this = _kind(kind).table.c[column]
+        counts = await self._run(select(this.label("value"), func.count().label("count")).group_by(this))
+        return {row["value"]: row["count"] for row in counts.mappings()}
 
     async def _decoded(self, kind: type[R], statement: Select[Any]) -> list[R]:
         return [decode(kind, data) for (data,) in await self._run(statement)]

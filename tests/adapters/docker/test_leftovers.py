@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.leftovers import Leftovers
+from netvps.adapters.docker.leftovers import Leftovers, Thing
 from netvps.domain.docker_names import session_labels
 
 
@@ -20,6 +20,7 @@ async def test_a_volume_alone_is_found_and_removed() -> None:
     try:
         assert await leftovers.sessions() == {"0123456789abc"}
         assert await leftovers.containers("0123456789abc") == []
+        assert await leftovers.things() == [Thing("0123456789abc", "volume", f"netvps-test-{node}")]
         assert await Leftovers(docker, "another").sessions() == frozenset()
     finally:
         await leftovers.remove_volumes("0123456789abc")

@@ -178,7 +178,7 @@ async def test_an_impossible_place_is_named(place: str, sentence: str, tmp_path:
 def test_result_codes_go_by_their_class(code: int, kind: type[NetvpsError]) -> None:
     error = sqlite3.OperationalError("what happened")
     error.sqlite_errorcode = code
-    assert type(sqlite.Sqlite("/x")._explain(error)) is kind
+    assert type(sqlite.Sqlite("/x").mapped(error)) is kind
 
 
 async def test_writing_where_only_reading_is_allowed_is_a_config_error(path: Path, clock: Clock) -> None:

@@ -171,3 +171,13 @@ async def test_pages_of_other_kinds_go_by_their_natural_key(store: SqlStore) -> 
         assert [u.name for u in await view.page(User, "a", 9)] == ["b", "b-b", "c"]
         assert [k.uid for k in await view.page(SshKey, "SHA256:a.x", 1)] == ["k2"]
         assert [r.cidr for r in await view.page(Lease, "10.0.2.0/22", 9)] == ["10.0.3.0/22"]
+
+
+async def test_a_tally_counts_by_column(store: SqlStore) -> None:
+    async with store.write("test") as tx:
+        await tx.put(session("s1", "a"))
+        await tx.put(session("s2", "b"))
+        await tx.put(session("s3", "c", state=SessionState.FAILED))
+    async with store.read() as view:
+        assert await view.tally(Session, "state") == {"PENDING": 2, "FAILED": 1}
+        assert await view.tally(Runner, "state") == {}

@@ -1,0 +1,69 @@
+"""`netvps backup FILE`: the database and the CA of a server, in one file, while the server runs."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from netvps import __version__
+from netvps.adapters import archive
+from netvps.adapters.ca import files as ca_files
+from netvps.adapters.store.backup import check_database, cluster_of, copy_database, database_file
+from netvps.errors import ConfigError
+from netvps.programs import clock
+from netvps.programs.command_line import guarded
+from netvps.programs.restore import CA, DATABASE, refuse_unfinished, server_parser, server_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAME: Final = "backup"
+_MIB: Final = 1 << 20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = server_parser(_NAME, "Copies the server's database and CA into one file, while the server runs.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the backup; it must not exist")
+    arguments = parser.parse_args(argv)
+    return guarded(_NAME, lambda: _main(arguments))
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    settings, target = server_settings(arguments), arguments.file.absolute()
+    database, ca = database_file(settings.database), settings.paths.state / CA
+    refuse_unfinished(settings.paths.state)
+    if not ca_files.exists(ca):
+        raise ConfigError(f"there is no CA {ca}: name the state folder of a server that was started, with --state-dir")
+    ca_files.load(ca)
+    with _draft(target) as name:
+        draft = Path(name)
+        copy_database(database, draft / DATABASE)
+        check_database(draft / DATABASE)
+        shutil.copytree(ca, draft / CA)  # it never changes: there is no moment to miss
+        made = archive.pack(
+            draft,
+            target,
+            version=__version__,
+            created=clock.now().isoformat(timespec="seconds"),
+            cluster_id=cluster_of(draft / DATABASE),
+        )
+    size = sum(entry.size for entry in made.entries) / _MIB
+    print(f"backup of cluster {made.cluster_id} in {target}: {size:.1f} MiB, and the keys of its CA: keep it secret")  # noqa: T201 — stdout is data
+    return 0
+
+
+def _draft(target: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder (0700) beside the backup: there is space for it, or not for the backup either."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise ConfigError(f"cannot write in {target.parent} ({error.strerror}): give another name") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

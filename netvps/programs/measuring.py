@@ -1,0 +1,98 @@
+"""What the metrics of the control plane and of a runner are made of, read when somebody asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from netvps import __version__
+from netvps.adapters.metrics import CONTENT_TYPE, Metrics
+from netvps.domain.runner import Runner, RunnerState
+from netvps.domain.session import Session, SessionState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from netvps.adapters.store.store import SqlStore
+    from netvps.gateway.ssh import SshGateway
+    from netvps.gateway.tunnels import Tunnels
+    from netvps.rpc.server import ApiServer
+    from netvps.runner.runner import Runner as RunnerProcess
+    from netvps.services.feed import Feed
+    from netvps.services.watch import Watch
+
+_FRESH: Final = 1.0
+"""Seconds for which a page is good: whoever asks more often costs the store nothing."""
+
+
+class MetricsPage:
+    """The page, as the HTTP side serves it; `read` brings the counts up to date."""
+
+    content_type: Final = CONTENT_TYPE
+
+    def __init__(self, read: Callable[[Metrics], Awaitable[None]]) -> None:
+        self.metrics = Metrics(__version__)
+        self._read = read
+        self._turn = asyncio.Lock()
+        self._page = b""
+        self._made = float("-inf")
+
+    async def content(self) -> bytes:
+        """The page. Raises NetvpsError if the store cannot be read."""
+        async with self._turn:
+            if time.monotonic() - self._made >= _FRESH:
+                await self._read(self.metrics)
+                self._page, self._made = self.metrics.page(), time.monotonic()
+            return self._page
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlaneCounts:
+    """What there is in a control plane."""
+
+    store: SqlStore
+    feed: Feed
+    watch: Watch
+    tunnels: Tunnels
+    ssh: SshGateway
+    api: ApiServer
+
+    async def read(self, metrics: Metrics) -> None:
+        """Shows it; states without anything in them as 0."""
+        async with self.store.read() as reader:
+            sessions = await reader.tally(Session, "state")
+            runners = await reader.tally(Runner, "state")
+        metrics.show("sessions", {state: sessions.get(state, 0) for state in SessionState})
+        metrics.show("runners", {state: runners.get(state, 0) for state in RunnerState})
+        metrics.show(
+            "streams",
+            {
+                "runner_link": self.api.runner_links,
+                "agent_control": self.tunnels.controls,
+                "dial_back": self.tunnels.dial_backs,
+                "ssh": self.ssh.connections,
+                "watch": self.watch.watchers,
+            },
+        )
+        metrics.show(
+            "queue_length",
+            {
+                "store_writers": self.store.writers_waiting,
+                "feed_slowest_reader": self.feed.longest_queue,
+                "ssh_logins": self.ssh.knocking,
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerCounts:
+    """What there is in a runner."""
+
+    runner: RunnerProcess
+
+    async def read(self, metrics: Metrics) -> None:
+        """Shows it."""
+        metrics.show("streams", {"logs": self.runner.log_streams})
+        metrics.show("queue_length", {"reports": self.runner.unsent_reports})

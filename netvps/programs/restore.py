@@ -1,0 +1,142 @@
+"""`netvps restore FILE`: puts a backup in the place of a server's database and CA; both, or neither.
+
+Two things cannot be replaced in one step. So a mark is there for as long as they are being replaced, and no server
+starts over it: broken off anywhere, a restore is done again, and nothing is lost, for what was there is moved aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from netvps.adapters import archive
+from netvps.adapters.ca import files as ca_files
+from netvps.adapters.store.backup import check_database, database_file
+from netvps.errors import AlreadyExists, ConfigError, DataLoss
+from netvps.programs import clock
+from netvps.programs.command_line import guarded
+from netvps.programs.locks import hold
+from netvps.settings import ServerSettings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DATABASE: Final = "netvps.db"
+CA: Final = "ca"
+_NAME: Final = "restore"
+_MARK: Final = "restore-unfinished"
+_WAL: Final = ("", "-wal", "-shm")
+"""A database, and its companions in WAL mode: apart from it they would be applied to another one."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = server_parser(
+        _NAME, "Puts a backup in the place of the server's database and CA. The server must be down."
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="what `netvps backup` made")
+    parser.add_argument("--yes", action="store_true", help="replace what is there; it is moved aside")
+    arguments = parser.parse_args(argv)
+    return guarded(_NAME, lambda: _main(arguments))
+
+
+def server_parser(name: str, summary: str) -> argparse.ArgumentParser:
+    """The command line of a command on a server's state folder."""
+    parser = argparse.ArgumentParser(prog=f"netvps {name}", description=summary, allow_abbrev=False)
+    parser.add_argument("--state-dir", metavar="DIR", help="the server's state folder (NETVPS_STATE_DIR)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the server's TOML file (NETVPS_CONFIG)")
+    return parser
+
+
+def server_settings(arguments: argparse.Namespace) -> ServerSettings:
+    """The server's settings, from the flags of `server_parser`, the environment and the file. Raises ConfigError."""
+    return load(ServerSettings, {"state_dir": arguments.state_dir}, arguments.config)
+
+
+def refuse_unfinished(state: Path) -> None:
+    """Raises ConfigError if a restore into this folder was broken off: what is there may be of two clusters."""
+    if (state / _MARK).exists():
+        raise ConfigError(
+            f"a restore into {state} was broken off: run it again (netvps restore FILE --yes); what was there before"
+            f" is in {state}/replaced-*",
+            reason="RESTORE_UNFINISHED",
+        )
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    settings = server_settings(arguments)
+    database, state = database_file(settings.database), settings.paths.state
+    settings.paths.prepare()
+    with (
+        hold(state / "up.lock", "netvps up"),
+        hold(state / "server.lock", "netvps server"),
+        tempfile.TemporaryDirectory(prefix=".restore-", dir=state) as name,
+    ):
+        manifest = _checked(arguments.file.absolute(), Path(name))
+        aside = _replace(Path(name), database, state, yes=arguments.yes)
+    print(f"restored cluster {manifest.cluster_id} as of {manifest.created} (netvps {manifest.version}) into {state}")  # noqa: T201 — stdout is data
+    if aside:
+        print(f"what was there before is in {aside}: remove it when all is well")  # noqa: T201
+    print(  # noqa: T201
+        "sessions made since are unknown now, and their runners remove them when they connect: to keep their files,"
+        " stop those runners before the server starts"
+    )
+    return 0
+
+
+def _checked(source: Path, draft: Path) -> archive.Manifest:
+    """Unpacks a backup, and reads all of it, before anything is touched."""
+    manifest = archive.unpack(source, draft)
+    if not (draft / DATABASE).is_file() or not (draft / CA).is_dir():
+        raise DataLoss(f"backup {source} lacks the database or the CA: use another one; nothing was changed")
+    check_database(draft / DATABASE)
+    ca_files.load(draft / CA)
+    return manifest
+
+
+def _replace(draft: Path, database: Path, state: Path, *, yes: bool) -> Path | None:
+    """Moves what is there aside, and the new in; returns where the old is, if there was any."""
+    there = [path for path in (*(Path(f"{database}{suffix}") for suffix in _WAL), state / CA) if path.exists()]
+    if there and not yes:
+        raise AlreadyExists(
+            f"{there[0]} is there already: with --yes it is moved aside, and the backup takes its place",
+            reason="WOULD_REPLACE",
+        )
+    aside = state / f"replaced-{clock.now():%Y%m%dT%H%M%S.%fZ}" if there else None
+    try:
+        (state / _MARK).touch(0o600)
+        _sync(state)
+        if aside:
+            aside.mkdir(0o700)
+        for path in there:
+            shutil.move(path, aside or state)
+        database.parent.mkdir(0o700, parents=True, exist_ok=True)
+        shutil.move(draft / DATABASE, database)
+        shutil.move(draft / CA, state / CA)
+        _sync(database.parent)
+        _sync(state)
+        (state / _MARK).unlink()
+        _sync(state)
+    except OSError as error:
+        raise ConfigError(
+            f"the restore into {state} broke off ({error.strerror or error}): mend that and run it again with --yes;"
+            f" what was there before is in {aside or state}"
+        ) from None
+    return aside
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

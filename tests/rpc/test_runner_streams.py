@@ -1,0 +1,33 @@
+"""Streams that end after the server did; all else about them is tested over real ones (test_link_servicer)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from netvps.rpc.runner_streams import RunnerStreams
+
+if TYPE_CHECKING:
+    from netvps.services.runners import Runners
+
+
+class NoRunners:
+    """Nobody is marked offline by a server that ends."""
+
+    def __init__(self) -> None:
+        self.offline_calls = 0
+
+    async def offline(self, uid: str) -> None:
+        self.offline_calls += 1
+
+    async def stale(self) -> None:
+        return
+
+
+async def test_a_stream_that_ends_after_the_server_is_no_error_and_no_news() -> None:
+    runners = NoRunners()
+    async with RunnerStreams(cast("Runners", runners), 0.001) as streams:
+        stream = await streams.enter("r1", "i1")
+        assert len(streams) == 1
+    streams.leave(stream)
+    assert len(streams) == 0
+    assert runners.offline_calls == 0

@@ -1,0 +1,19 @@
+"""Durations reach whoever asked, for as long as they ask."""
+
+from __future__ import annotations
+
+import pytest
+
+from netvps.timing import timed, told_to, took
+
+
+def test_a_step_is_told_however_it_ends() -> None:
+    seen: list[tuple[str, str, bool]] = []
+    with told_to(lambda step, which, seconds: seen.append((step, which, 0 <= seconds < 60))):
+        with timed("store", "read"):
+            pass
+        with pytest.raises(ValueError, match="boom"), timed("store", "write"):
+            raise ValueError("boom")
+        took("gateway_login", "joined", 0.5)
+    took("gateway_login", "joined", 0.5)
+    assert seen == [("store", "read", True), ("store", "write", True), ("gateway_login", "joined", True)]
