@@ -13,6 +13,8 @@ from netvps.domain.ipam import allocate
 from netvps.domain.names import RUNNER_NAME_MAX, check_label
 from netvps.domain.runner import Lease, Runner
 from netvps.errors import Unauthenticated
+from netvps.faults import fault_point
+from netvps.services.commit import write
 from netvps.services.tokens import JOIN, Token
 
 if TYPE_CHECKING:
@@ -49,12 +51,13 @@ class Joining:
         token = self._parse(join_token)
         public_key = self._check(csr, runner_id)
         now = self.clock()
-        async with self.store.write(f"join:{token.kid}") as tx:
+        async with write(self.store, f"join:{token.kid}", "join.runner") as tx:
             credential = await _redeemable(tx, token, public_key, now)
             runner = await self._runner(tx, credential, runner_id, now)
             if not credential.used_by:
                 await tx.put(replace(credential, used_by=public_key, used_for=runner.uid))
         certificate, _ = self.ca.sign_client(csr, RunnerIdentity(runner.uid).uri, now)
+        fault_point("join.signed")
         return Joined(runner, certificate)
 
     def _parse(self, text: str) -> Token:

@@ -43,6 +43,7 @@ from netvps.domain.docker_names import (
     snapshot_image,
 )
 from netvps.domain.session import Snapshot
+from netvps.faults import fault_point
 
 _SPARE_BYTES: Final = 64 << 20
 """Room for what a commit needs besides the files, and for others to go on."""
@@ -105,6 +106,7 @@ class Snapshots:
         _need(_sizes(api, container_id).get("SizeRw"), root)
         image = api.inspect_image(api.inspect_container(container_id)["Image"])
         made = str(api.commit(container_id, conf=_config(image, labels))["Id"])
+        fault_point("commit.made")
         below, above = layers(image), layers(api.inspect_image(made))
         # One layer more; none if nothing was ever changed.
         if above[: len(below)] != below or len(above) > len(below) + 1:
@@ -119,6 +121,7 @@ class Snapshots:
         image = api.inspect_image(api.inspect_container(container_id)["Image"])
         said = api.import_image_from_stream(_whole(api.export(container_id, chunk_size=_CHUNK)))
         flat = imported(said)
+        fault_point("flatten.imported")
         name = flatten_name(labels[LABEL_SESSION])
         _remove_container(api, name)
         try:
