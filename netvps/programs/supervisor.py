@@ -45,13 +45,16 @@ class Child:
         self._stop_seconds = stop_seconds
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Starts it and waits until it serves. Raises the error that it ended with, or TimedOut."""
+    async def start(self, *once: str) -> None:
+        """Starts it and waits until it serves; `once` are arguments for this start only, and none after it.
+
+        Raises the error that it ended with, or TimedOut.
+        """
         reading, writing = os.pipe()
         module = ["-m", f"netvps.programs.{self.name}", "--parent", str(os.getpid()), "--ready-fd", str(writing)]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *module, *self._arguments, pass_fds=(writing,), env=self._environ
+                sys.executable, *module, *self._arguments, *once, pass_fds=(writing,), env=self._environ
             )
         except BaseException:
             os.close(reading)

@@ -126,12 +126,17 @@ async def _world() -> World:
 
 async def _story(world: World, history: History, session_id: str = "dev1") -> End:
     """Alice creates, hears nothing, asks again, and stops it; then this is what there is."""
-    for _ in range(2):
+
+    async def create() -> Session:
         with history.operation("create", DEV, "create") as operation:
             made = await world.sessions.create(
                 ALICE, session_id=session_id, owner="", spec=SessionSpec(), request_id="create"
             )
             operation.uid = made.uid
+        return made
+
+    await create()
+    made = await create()
     with history.operation("stop", DEV, "stop") as operation:
         operation.uid = (await world.sessions.stop(ALICE, made.name, request_id="stop")).uid
     for session in await world.rows(Session):
