@@ -42,6 +42,7 @@ _FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this mod
         "NETVPS_API_KEY_FILE",
         "NETVPS_CONTEXT",
         "NETVPS_DEBUG",
+        "NETVPS_FAULTS",
         "NETVPS_SOCKET",
         "NETVPS_COMPLETE",
         "NETVPS_CONFIG_DIR",

@@ -15,6 +15,7 @@ from netvps.adapters.ca.client_key import signing_request
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.errors import ConfigError, Unauthenticated
+from netvps.faults import fault_point
 from netvps.gateway.http import HttpGateway
 from netvps.programs import clock
 from netvps.programs.agent_program import agent_program
@@ -120,11 +121,14 @@ async def _join(settings: RunnerSettings, state: Path) -> Identity:
     if Token.parse(token, JOIN) is None:
         raise Unauthenticated("what was given is no join token: make one with 'netvps runner join-token' on the server")
     key = await asyncio.to_thread(own_key, state)
+    fault_point("identity.key_kept")
     joined = await join(settings.server, token, signing_request(key), settings.name)
     identity = Identity(
         joined.runner, key, joined.certificate, joined.ca_certificate, settings.server, joined.link_address
     )
+    fault_point("identity.before_save")
     await asyncio.to_thread(save_identity, state, identity)
+    fault_point("identity.after_save")
     log.info("joined", runner=identity.name, server=identity.server)
     return identity
 

@@ -14,6 +14,7 @@ import structlog
 
 from netvps.cli import exit_codes
 from netvps.errors import ConfigError, InternalError, NetvpsError, TimedOut, Unauthenticated, Unavailable
+from netvps.faults import ENABLED
 from netvps.programs.readiness import await_outcome
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 START_SECONDS: Final = 60.0
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before each restart, the last one for ever
+"""Without back-off where faults are injected: many deaths in a row are what is asked for there."""
 _LONG_RUN: Final = 60.0  # seconds after which a run counts as good, and the pauses begin anew
 _ERRORS: Final[dict[int, type[NetvpsError]]] = {
     exit_codes.CONFIGURATION: ConfigError,
@@ -43,13 +45,16 @@ class Child:
         self._stop_seconds = stop_seconds
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Starts it and waits until it serves. Raises the error that it ended with, or TimedOut."""
+    async def start(self, *once: str) -> None:
+        """Starts it and waits until it serves; `once` are arguments for this start only, and none after it.
+
+        Raises the error that it ended with, or TimedOut.
+        """
         reading, writing = os.pipe()
         module = ["-m", f"netvps.programs.{self.name}", "--parent", str(os.getpid()), "--ready-fd", str(writing)]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *module, *self._arguments, pass_fds=(writing,), env=self._environ
+                sys.executable, *module, *self._arguments, *once, pass_fds=(writing,), env=self._environ
             )
         except BaseException:
             os.close(reading)
@@ -76,7 +81,7 @@ class Child:
             began = asyncio.get_running_loop().time()
             code = await self._process.wait() if self._process else None
             failures = 0 if asyncio.get_running_loop().time() - began > _LONG_RUN else failures
-            pause = _PAUSES[min(failures, len(_PAUSES) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
+            pause = _PAUSES[0 if ENABLED else min(failures, len(_PAUSES) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
             log.error("a program ended by itself", child=self.name, code=code, restart_in=round(pause, 1))
             await asyncio.sleep(pause)
             failures += 1

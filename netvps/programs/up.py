@@ -52,9 +52,9 @@ async def run(server: ServerSettings, runner: RunnerSettings, readiness: Readine
 async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings, readiness: Readiness) -> None:
     """Both programs for as long as it is not cancelled; ends the runner, whose last reports the server still hears."""
     await control.start()
+    machine = Child("runner", [*_arguments(runner), *_to(server)], os.environ, _RUNNER_STOP)
     async with _join_token(server.paths) as token:
-        machine = Child("runner", [*_arguments(runner), *_to(server), *token], os.environ, _RUNNER_STOP)
-        await machine.start()
+        await machine.start(*token)
     try:
         readiness.ready()
         log.info("netvps runs", ssh=f"{server.listen}:{server.ssh_port}", state=str(server.paths.state))

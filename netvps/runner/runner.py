@@ -21,6 +21,7 @@ import structlog
 from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
+from netvps.faults import fault_point
 from netvps.runner.agent import keep_agent
 from netvps.runner.board import Board
 from netvps.runner.logs import KeptLogs, log_pieces
@@ -123,6 +124,7 @@ class Runner:
             log.warning("older assignment refused", session=want.session_uid, epoch=want.epoch, known=known.epoch)
             return
         self._memory.keep(want)
+        fault_point("assignment.kept")
         worker = self._workers.get(want.session_uid)
         if worker is None:
             self._employ(want)

@@ -15,6 +15,7 @@ from netvps.domain.blueprint import blueprint
 from netvps.domain.session import Assignment, DesiredState, SessionState
 from netvps.domain.uid import make_uid
 from netvps.errors import AlreadyExists, NetvpsError, TimedOut
+from netvps.faults import fault_point
 from netvps.runner.exits import Exits
 from netvps.runner.logs import KeptLogs
 from netvps.runner.ports import Engine, Link
@@ -182,7 +183,9 @@ class Steps:
         except (NetvpsError, TimeoutError) as error:
             log.info("no boot token yet", error=str(error))
             return False
+        fault_point("boot.before_write")
         self._folder.write_boot(want.epoch, token, ca_certificate)
+        fault_point("boot.after_write")
         return True
 
     async def _terminate(self, want: Assignment, container: plan.Container) -> float:

@@ -13,6 +13,7 @@ import structlog
 from netvps.domain.container import ENGINE_AWAY, Erase, next_step
 from netvps.domain.session import Assignment
 from netvps.errors import InternalError, NetvpsError
+from netvps.faults import fault_point
 from netvps.runner.reporter import Reporter
 from netvps.runner.steps import GaveUp, Steps
 from netvps.runner.wake import Wake
@@ -64,8 +65,11 @@ class Worker:
             seen = await self._steps.look(want)
             step = next_step(want, seen)
             log.debug("next step", step=type(step).__name__)
-            with timed("runner_step", type(step).__name__.lower()):
+            name = type(step).__name__.lower()
+            fault_point(f"step.{name}.before")
+            with timed("runner_step", name):
                 pause = await self._steps.take(want, step, self._wake)
+            fault_point(f"step.{name}.after")
         except GaveUp as end:
             log.warning("gave up", state=end.state, reason=end.reason, error=end.message)
             self._gave_up = (want.epoch, want.generation)

@@ -10,6 +10,7 @@ from netvps.domain.checks import Checks, shown
 from netvps.domain.names import USER_NAME_MAX, check_label
 from netvps.domain.session import Session
 from netvps.errors import AlreadyExists, NotFound, Unauthenticated, WrongState
+from netvps.services.commit import write
 from netvps.services.once import Once, check_request_id, recall
 from netvps.services.page import Page, read_page
 from netvps.services.scope import ME, require_user, user_in_sight
@@ -82,7 +83,7 @@ class Access:
         check_request_id(checks, request_id)
         checks.done()
         now = self._clock()
-        async with self._store.write(caller.user) as tx:
+        async with write(self._store, caller.user, "access.user") as tx:
             once = Once(tx, caller, request_id, now, "CreateUser", user_id, role)
             request = await once.earlier()
             if request is None:

@@ -10,6 +10,7 @@ from netvps.domain.identity import RunnerIdentity, SessionIdentity, parse_identi
 from netvps.domain.runner import Runner
 from netvps.domain.session import Session
 from netvps.errors import InvalidInput, Unauthenticated
+from netvps.services.commit import write
 from netvps.services.tokens import BOOT, Token
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Certificates:
             raise Unauthenticated(f"this is not a boot token: {_REMEDY}")
         public_key = self._ca.csr_key(csr)
         now = self._clock()
-        async with self._store.write(f"boot:{token.kid}") as tx:
+        async with write(self._store, f"boot:{token.kid}", "agent.certificate") as tx:
             credential = await tx.get(Credential, token.kid)
             if credential is None or credential.purpose != BOOT or not credential.matches(token.secret, now):
                 raise Unauthenticated(f"this boot token is unknown or has expired: {_REMEDY}")

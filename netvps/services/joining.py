@@ -13,6 +13,8 @@ from netvps.domain.ipam import allocate
 from netvps.domain.names import RUNNER_NAME_MAX, check_label
 from netvps.domain.runner import Lease, Runner
 from netvps.errors import Unauthenticated
+from netvps.faults import fault_point
+from netvps.services.commit import write
 from netvps.services.tokens import JOIN, Token
 
 if TYPE_CHECKING:
@@ -49,12 +51,13 @@ class Joining:
         token = self._parse(join_token)
         public_key = self._check(csr, runner_id)
         now = self.clock()
-        async with self.store.write(f"join:{token.kid}") as tx:
+        async with write(self.store, f"join:{token.kid}", "join.runner") as tx:
             credential = await _redeemable(tx, token, public_key, now)
-            runner = await self._runner(tx, credential, runner_id, now)
+            runner = await self._runner(tx, credential, public_key, runner_id, now)
             if not credential.used_by:
                 await tx.put(replace(credential, used_by=public_key, used_for=runner.uid))
         certificate, _ = self.ca.sign_client(csr, RunnerIdentity(runner.uid).uri, now)
+        fault_point("join.signed")
         return Joined(runner, certificate)
 
     def _parse(self, text: str) -> Token:
@@ -74,12 +77,16 @@ class Joining:
         checks.done()
         return public_key
 
-    async def _runner(self, tx: Transaction, credential: Credential, runner_id: str, now: datetime) -> Runner:
+    async def _runner(
+        self, tx: Transaction, credential: Credential, public_key: str, runner_id: str, now: datetime
+    ) -> Runner:
         if credential.used_for:
             runner = await tx.get(Runner, credential.used_for)
             if runner is None:
                 raise Unauthenticated(f"the runner that this join token was used for was removed: {_REMEDY}")
             return runner
+        if known := await _joined_before(tx, credential, public_key):
+            return known
         name = await _free_name(tx, runner_id)
         runner = await tx.put(Runner(self.new_uid(), name, create_time=now, last_seen=now))
         taken = [lease.cidr for lease in await tx.find(Lease)]
@@ -97,6 +104,19 @@ async def _redeemable(reader: Reader, token: Token, public_key: str, now: dateti
     if credential.used_by not in {"", public_key}:
         raise Unauthenticated(f"this join token was used by another machine, each works once: {_REMEDY}")
     return credential
+
+
+async def _joined_before(reader: Reader, credential: Credential, public_key: str) -> Runner | None:
+    """The runner that this key became by an earlier token, whose answer it seems not to have heard.
+
+    A machine that dies between the join and keeping its identity has its key still, and comes with a fresh token.
+    """
+    for earlier in await reader.find(Credential, purpose=JOIN):
+        if earlier.used_by == public_key and earlier.kid != credential.kid:
+            runner = await reader.get(Runner, earlier.used_for)
+            if runner is not None:
+                return runner
+    return None
 
 
 async def _free_name(reader: Reader, wanted: str) -> str:

@@ -13,6 +13,7 @@ from netvps.domain.runner import CaughtUp, Lease, Runner, RunnerState, RunnerVie
 from netvps.domain.session import DesiredState, Session, SessionState
 from netvps.errors import NotFound
 from netvps.services import assignments
+from netvps.services.commit import write
 from netvps.services.joining import TOKEN_LIFE, Joined, Joining
 from netvps.services.once import Once, check_request_id
 from netvps.services.page import Page, read_page
@@ -68,7 +69,7 @@ class Runners:
         checks, now = Checks(), self._clock()
         check_request_id(checks, request_id)
         checks.done()
-        async with self._store.write(caller.user) as tx:
+        async with write(self._store, caller.user, "join.token") as tx:
             once = Once(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
             await _drop_expired(tx, now, purpose=JOIN)
@@ -86,7 +87,7 @@ class Runners:
     async def online(self, runner_uid: str, hello: RunnerHello) -> Welcome:
         """A runner is there: it gets the sessions that wait. Raises NotFound if it was removed."""
         now = self._clock()
-        async with self._store.write(_actor(runner_uid)) as tx:
+        async with write(self._store, _actor(runner_uid), "runner.online") as tx:
             runner = await _require(tx, runner_uid)
             await tx.put(
                 replace(
@@ -116,7 +117,7 @@ class Runners:
         """A runner fell silent: its sessions are UNREACHABLE, which says nothing of how they are."""
         self._heard.discard(runner_uid)
         now = self._clock()
-        async with self._store.write(_actor(runner_uid)) as tx:
+        async with write(self._store, _actor(runner_uid), "runner.offline") as tx:
             runner = await tx.get(Runner, runner_uid)
             if runner is None or runner.state is RunnerState.OFFLINE:
                 return
@@ -141,7 +142,7 @@ class Runners:
             before = await reader.get(Session, report.session_uid)
         if before is None or before.runner != runner_uid or observe(before, report, now) is before:
             return
-        async with self._store.write(_actor(runner_uid)) as tx:
+        async with write(self._store, _actor(runner_uid), _transaction(report)) as tx:
             session = await tx.get(Session, report.session_uid)
             if session is None or session.runner != runner_uid:
                 return
@@ -158,7 +159,7 @@ class Runners:
     async def boot_token(self, runner_uid: str, session_uid: str, epoch: int) -> str:
         """A token for the agent of a session. Raises NotFound unless that runner has it, in that epoch."""
         now = self._clock()
-        async with self._store.write(_actor(runner_uid)) as tx:
+        async with write(self._store, _actor(runner_uid), "runner.boot_token") as tx:
             session = await tx.get(Session, session_uid)
             if session is None or (session.runner, session.epoch) != (runner_uid, epoch):
                 raise NotFound(
@@ -188,6 +189,13 @@ class Runners:
 
 def _actor(runner_uid: str) -> str:
     return f"runner:{runner_uid}"
+
+
+def _transaction(report: SessionReport) -> str:
+    """What the record of a report is called."""
+    if report.state is SessionState.DELETED:
+        return "runner.removed"
+    return "runner.snapshot" if report.snapshot else "runner.report"
 
 
 async def _require(reader: Reader, uid: str) -> Runner:

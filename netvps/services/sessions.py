@@ -15,6 +15,7 @@ from netvps.domain.runner import Runner, RunnerState
 from netvps.domain.session import DesiredState, Session, SessionState
 from netvps.domain.wordlist import COUNT, pleasant_name
 from netvps.errors import AlreadyExists, Changed, NotFound, NotPermitted
+from netvps.services.commit import write
 from netvps.services.once import Once, check_request_id, recall
 from netvps.services.page import Page, read_page
 from netvps.services.placer import placed
@@ -62,7 +63,7 @@ class Sessions:
         if validate_only:
             async with self._store.read() as reader:
                 return await self._draft(reader, caller, session_id, owner, spec)
-        async with self._store.write(caller.user) as tx:
+        async with write(self._store, caller.user, "session.create") as tx:
             once = Once(tx, caller, request_id, self._clock(), "CreateSession", session_id, owner, spec)
             request = await once.earlier()
             if request is None:
@@ -126,7 +127,7 @@ class Sessions:
     ) -> Session:
         full_name = _check_named(caller, name, request_id, expected_revision)
         now = self._clock()
-        async with self._store.write(caller.user) as tx:
+        async with write(self._store, caller.user, "session.want") as tx:
             once = Once(tx, caller, request_id, now, desired, str(full_name), expected_revision)
             request = await once.earlier()
             if request is None:

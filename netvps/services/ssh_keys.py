@@ -8,6 +8,7 @@ from netvps.domain.access import SshKey
 from netvps.domain.checks import Checks, shown
 from netvps.domain.ssh_key import TITLE_MAX, PublicKey
 from netvps.errors import AlreadyExists, Exhausted, NotFound
+from netvps.services.commit import write
 from netvps.services.once import Once, check_request_id, recall
 from netvps.services.page import Page, read_page
 from netvps.services.scope import user_in_sight
@@ -45,7 +46,7 @@ class SshKeys:
         """
         key = _check_new(public_key, title, request_id)
         now = self._clock()
-        async with self._store.write(caller.user) as tx:
+        async with write(self._store, caller.user, "key.create") as tx:
             user = await user_in_sight(tx, caller, parent)
             once = Once(tx, caller, request_id, now, "CreateSshKey", user.name, key.text, title)
             request = await once.earlier()
@@ -63,7 +64,7 @@ class SshKeys:
         checks = Checks()
         check_request_id(checks, request_id)
         checks.done()
-        async with self._store.write(caller.user) as tx:
+        async with write(self._store, caller.user, "key.delete") as tx:
             user = await user_in_sight(tx, caller, parent)
             once = Once(tx, caller, request_id, self._clock(), "DeleteSshKey", user.name, key)
             request = await once.earlier()

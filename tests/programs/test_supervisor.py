@@ -48,6 +48,22 @@ async def test_a_child_that_is_killed_is_started_again(arguments: list[str], sta
     assert not _lives(second)
 
 
+async def test_what_was_said_at_the_first_start_is_not_said_again(arguments: list[str], state: Path) -> None:
+    child = Child("server", arguments, os.environ, 10)
+    try:
+        await child.start("--verbose")
+        first = _pid(state)
+        assert b"--verbose" in Path(f"/proc/{first}/cmdline").read_bytes()
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(child.keep())
+            os.kill(first, signal.SIGKILL)
+            second = await _until_another(state, first)
+            keeping.cancel()
+        assert b"--verbose" not in Path(f"/proc/{second}/cmdline").read_bytes()
+    finally:
+        await child.stop()
+
+
 async def test_an_error_at_the_start_is_the_childs_own_sentence(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     child = Child("server", [*arguments, "--state-dir", str(tmp_path / "file/x")], os.environ, 10)

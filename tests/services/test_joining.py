@@ -35,6 +35,12 @@ async def test_the_same_token_and_key_again_are_the_same_runner(world: World) ->
     assert len(await world.rows(Runner)) == len(await world.rows(Lease)) == 1
 
 
+async def test_a_machine_that_did_not_hear_it_joined_is_the_same_with_a_fresh_token(world: World) -> None:
+    first = await world.runners.join(await _token(world), "csr:k1", "lab1")
+    assert await world.runners.join(await _token(world), "csr:k1", "lab1") == first
+    assert len(await world.rows(Runner)) == len(await world.rows(Lease)) == 1
+
+
 async def test_two_machines_with_one_token_at_once_are_one_runner(world: World) -> None:
     token = await _token(world)
     answers = await asyncio.gather(
@@ -46,8 +52,8 @@ async def test_two_machines_with_one_token_at_once_are_one_runner(world: World) 
 
 async def test_names_and_subnets_are_given_once(world: World) -> None:
     long = "x" * 63
-    for name in ("lab1", "lab1", "lab1", long, long):
-        await world.runners.join(await _token(world), f"csr:{name}", name)
+    for number, name in enumerate(("lab1", "lab1", "lab1", long, long)):
+        await world.runners.join(await _token(world), f"csr:k{number}", name)
     assert {runner.name for runner in await world.rows(Runner)} == {"lab1", "lab1-2", "lab1-3", long, "x" * 61 + "-2"}
     assert [lease.cidr for lease in await world.rows(Lease)] == [f"10.128.{third}.0/22" for third in (0, 12, 16, 4, 8)]
 

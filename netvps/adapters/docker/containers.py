@@ -25,6 +25,7 @@ from netvps.adapters.docker.network import SessionNetwork
 from netvps.domain.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.container import Container, Status
 from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION, NETWORK, container_name
+from netvps.faults import fault_point
 
 _NO_LIMIT = 0
 _NANO = 1_000_000_000
@@ -56,6 +57,7 @@ class Containers:
             return
         async with self._network.lock:
             await self._network.ensure()
+            fault_point("network.made")
             await self._create(plan)
 
     async def start(self, container: Container) -> None:

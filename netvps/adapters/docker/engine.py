@@ -21,6 +21,7 @@ from netvps.domain.container import Container, SavedImage, Seen, Status, source_
 from netvps.domain.docker_names import container_name
 from netvps.domain.runner import Capacity
 from netvps.domain.session import Assignment, DesiredState, Snapshot
+from netvps.faults import fault_point
 
 _PIECE = 64 * 1024
 log = structlog.get_logger()
@@ -76,6 +77,7 @@ class DockerEngine:
         """Takes a snapshot: make, verify, name."""
         labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, container.run)
         image_id = await self._snapshots.commit(container, labels, flatten=flatten)
+        fault_point("commit.verified")
         return (await self._snapshots.name(want.session_uid, image_id)).snapshot
 
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
@@ -86,7 +88,9 @@ class DockerEngine:
         """Removes all there is of a session, and the network if it was the last on it."""
         for container_id in await self._leftovers.containers(session_uid):
             await self._containers.remove(container_id, force=True)
+        fault_point("erase.containers")
         await self._snapshots.erase(session_uid)
+        fault_point("erase.images")
         await self._leftovers.remove_volumes(session_uid)
         await self._network.release()
 

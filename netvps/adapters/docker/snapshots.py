@@ -1,7 +1,7 @@
 """Snapshots as images: commit, or export and import from some depth on; then verify; only then the name.
 
 An image has its name only once it was verified, so whatever has a snapshot's name is whole, and a crash at any point
-leaves at most an image without a name, which goes with the session.
+leaves at most an image without a name, which goes with the next snapshot, or the session.
 
 What is kept of the image's configuration: all of it. The container's own entrypoint (the agent), user and folder are
 ours, and are put back to the image's. Docker merges the container's environment into what it commits, so variables
@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import docker.errors
+import structlog
 
 from netvps.adapters.docker.client import Answer, Api, Docker, disk_free
 from netvps.adapters.docker.containers import Containers, parse_time
@@ -43,11 +44,15 @@ from netvps.domain.docker_names import (
     snapshot_image,
 )
 from netvps.domain.session import Snapshot
+from netvps.faults import fault_point
+
+log = structlog.get_logger()
 
 _SPARE_BYTES: Final = 64 << 20
 """Room for what a commit needs besides the files, and for others to go on."""
 _CHUNK = 1 << 20
 _MIB = 1 << 20
+_NO_NAME = "<none>:<none>"
 # A tar archive ends with two blocks of zeros (POSIX ustar); an export that broke off has none.
 _TAR_END = 1024
 
@@ -70,6 +75,7 @@ class Snapshots:
         what = f"snapshot of container {container.id[:12]}"
         root = (await self._docker.info()).root_dir
         make = self._flatten if flatten else self._commit
+        await self._remove_unnamed(labels[LABEL_SESSION], container.id)
         return await self._docker.call_slowly(
             what, lambda api: make(api, container.id, labels, root), ImageExportFailed
         )
@@ -96,6 +102,21 @@ class Snapshots:
             for image in images:
                 await self._remove_image(image["Id"])
 
+    async def _remove_unnamed(self, session_uid: str, container_id: str) -> None:
+        """Removes what snapshots that were broken off left: a session has one at a time, so it is nobody's work.
+
+        Not the image that the container was made from, even if somebody took its name away: its files stand on that.
+        """
+
+        def unnamed(api: Api) -> list[str]:
+            below = api.inspect_container(container_id)["Image"]
+            images = [image for image in self._images(api, session_uid) if image["Id"] != below]
+            return [str(i["Id"]) for i in images if not any(name != _NO_NAME for name in i.get("RepoTags") or ())]
+
+        for image_id in await self._docker.call(f"images of {session_uid}", unnamed):
+            log.info("what a broken-off snapshot left is removed", session=session_uid, image=image_id)
+            await self._remove_image(image_id)
+
     def labels(self, uid: str, session_uid: str, epoch: int, generation: int, run: str) -> dict[str, str]:
         """Labels of a snapshot's image."""
         ours = session_labels(session_uid, self._node, epoch, generation)
@@ -105,6 +126,7 @@ class Snapshots:
         _need(_sizes(api, container_id).get("SizeRw"), root)
         image = api.inspect_image(api.inspect_container(container_id)["Image"])
         made = str(api.commit(container_id, conf=_config(image, labels))["Id"])
+        fault_point("commit.made")
         below, above = layers(image), layers(api.inspect_image(made))
         # One layer more; none if nothing was ever changed.
         if above[: len(below)] != below or len(above) > len(below) + 1:
@@ -117,8 +139,11 @@ class Snapshots:
         """All files as one layer; the configuration comes back by a commit of a container that never runs."""
         _need(_sizes(api, container_id).get("SizeRootFs"), root)
         image = api.inspect_image(api.inspect_container(container_id)["Image"])
-        said = api.import_image_from_stream(_whole(api.export(container_id, chunk_size=_CHUNK)))
+        # Labelled from its birth, so that it is found should we die right here.
+        ours = [f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in labels.items()]
+        said = api.import_image_from_stream(_whole(api.export(container_id, chunk_size=_CHUNK)), changes=ours)
         flat = imported(said)
+        fault_point("flatten.imported")
         name = flatten_name(labels[LABEL_SESSION])
         _remove_container(api, name)
         try:

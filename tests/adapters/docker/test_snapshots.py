@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from netvps import faults
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed
@@ -58,6 +59,11 @@ class Bench:
     async def config(self, reference: str) -> dict[str, Any]:
         found: dict[str, Any] = await self.docker.call(reference, lambda api: api.inspect_image(reference))
         return dict(found["Config"])
+
+    async def images(self) -> list[dict[str, Any]]:
+        filters = {"label": f"netvps.session_id={self.want.session_uid}"}
+        found: list[dict[str, Any]] = await self.docker.call("images", lambda api: api.images(filters=filters))
+        return found
 
 
 @pytest.fixture
@@ -108,6 +114,35 @@ async def test_thirty_cycles_are_bounded_in_depth_and_lose_nothing(bench: Bench)
     assert b"".join(lines).split() == [str(number).encode() for number in range(30)]
     await bench.engine.erase(bench.want.session_uid)
     assert await bench.engine.owned() == frozenset()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("point", "flatten"), [("commit.made", False), ("commit.verified", False), ("flatten.imported", True)]
+)
+async def test_what_a_broken_off_snapshot_left_goes_with_the_next_one(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, flatten: bool
+) -> None:
+    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    monkeypatch.setattr(faults, "_FOLDER", tmp_path)
+    (tmp_path / point).write_text("raise")
+    with pytest.raises(faults.InjectedFault):
+        await bench.engine.commit("s1", bench.want, container, flatten=flatten)
+    assert [image["RepoTags"] for image in await bench.images()] == [["<none>:<none>"]]
+    snapshot = await bench.engine.commit("s2", bench.want, container, flatten=False)
+    assert [image["RepoTags"] for image in await bench.images()] == [[snapshot.image]]
+
+
+@pytest.mark.docker
+async def test_the_image_that_a_container_stands_on_stays_without_its_name(bench: Bench) -> None:
+    first = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    snapshot = await bench.engine.commit("s1", bench.want, first, flatten=False)
+    await bench.engine.remove(first)
+    second = await bench.lived(snapshot.image, "echo more > /root/more")
+    repository, _, tag = snapshot.image.rpartition(":")
+    await bench.docker.call(snapshot.image, lambda api: api.tag(bench.want.spec.image, repository, tag))
+    assert [image["RepoTags"] for image in await bench.images()] == [["<none>:<none>"]]
+    assert (await bench.engine.commit("s2", bench.want, second, flatten=False)).layers == snapshot.layers + 1
 
 
 def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
