@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LONGEST = 400
 # Tests of the whole, which mirror no one file.
-WHOLE = {"test_layers", "test_mirror", "test_docs", "test_packaging", "test_scripts", "test_lab"}
+WHOLE = {"test_layers", "test_mirror", "test_docs", "test_packaging", "test_scripts", "test_lab", "test_bench"}
 
 
 def _sources() -> list[Path]:
@@ -23,7 +23,7 @@ def _tests() -> list[Path]:
 
 def _own_files() -> list[Path]:
     found: list[Path] = [ROOT / "hatch_build.py"]
-    folders = {"netvps": "*.py", "tests": "*.py", "tunnel": "*.go", "scripts": "*", "proto": "*.proto"}
+    folders = {"netvps": "*.py", "bench": "*.py", "tests": "*.py", "tunnel": "*.go", "scripts": "*", "proto": "*.proto"}
     for folder, pattern in folders.items():
         found += [path for path in (ROOT / folder).rglob(pattern) if path.is_file()]
     generated = {"netvps/api", "tunnel/api"}

@@ -1,0 +1,53 @@
+"""The command line of scripts/bench."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import statistics
+import sys
+from typing import Final
+
+from bench import report
+from bench.result import Outcome, Row, number, verdict
+
+# name → rounds; each is a module of this package with `measure(rounds) -> list[Row]`.
+BENCHES: Final = {"create": 15, "stop": 9, "start": 9, "cli": 25, "api": 100, "idle": 3}
+SMOKE: Final = ("cli", "api")
+
+
+def main() -> int:
+    """Runs the benchmarks that are named. A goal that is missed is no failure: it is a finding."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="netvps beside its references, in turn.")
+    parser.add_argument(
+        "names", nargs="*", choices=[*BENCHES, "all", "report"], metavar="NAME", help=", ".join(BENCHES)
+    )
+    parser.add_argument("--rounds", type=int, default=0, help="rounds of each, instead of its own number")
+    parser.add_argument("--smoke", action="store_true", help=f"one round of {' and '.join(SMOKE)}; nothing is kept")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # whatever was made is removed
+    names = [*BENCHES] if "all" in arguments.names else [name for name in BENCHES if name in arguments.names]
+    if not names and not arguments.smoke and "report" not in arguments.names:
+        parser.error("name a benchmark, or all, or report")
+    for name in SMOKE if arguments.smoke else names:
+        print(f"{name}:", file=sys.stderr)
+        rounds = 1 if arguments.smoke else arguments.rounds or BENCHES[name]
+        outcome = Outcome(name, importlib.import_module(f"bench.{name}").measure(rounds))
+        for row in outcome.rows:
+            show(row)
+        if not arguments.smoke:
+            print(f"  {outcome.save()}", file=sys.stderr)
+    if "report" in arguments.names:
+        print(report.write([*BENCHES]))
+    return 0
+
+
+def show(row: Row) -> None:
+    """Prints medians, and how they compare."""
+    medians = (f"{name} {number(statistics.median(values))}" for name, values in row.samples.items())
+    print(f"  {row.label} [{row.unit}]: {', '.join(medians)}; {verdict(row)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""`idle`: CPU and memory of programs that have nothing to do, with 0, 10 and 100 sessions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from bench.image import image_with_sshd
+from bench.place import Place, run, unique
+from bench.result import Goal, Measure, Row
+
+_STEPS: Final = (0, 10, 100)  # sessions that run
+_WINDOW: Final = 20.0  # seconds of which the CPU time is taken
+_SETTLE: Final = 10.0  # seconds after the last create
+_NAMES: Final = ("runner", "server", "agent")
+_MEGABYTE: Final = 1 << 20
+_PERCENT: Final = {"runner": 1.0, "agent": 0.1}  # of one CPU; the agent's is what "0 %" is to a clock of 10 ms
+_MEGABYTES: Final = {"runner": 80.0, "agent": 15.0}
+
+
+def measure(rounds: int) -> list[Row]:
+    """Rows of CPU and memory for each program and number of sessions; one window for each round."""
+    rows = []
+    with Place() as place, image_with_sshd(place) as image:
+        place.up()
+        names: list[str] = []
+        try:
+            for count in _STEPS if rounds > 1 else _STEPS[:2]:
+                while len(names) < count:
+                    names.append(unique("s"))
+                    place.netvps("create", names[-1], "--image", image, "--memory", "64M")
+                time.sleep(_SETTLE)
+                rows += _rows(place, count, rounds)
+        finally:
+            if names:
+                place.netvps("rm", "--yes", *names, check=False)
+    return rows
+
+
+def _rows(place: Place, count: int, rounds: int) -> list[Row]:
+    processes = list(place.programs()) + [("agent", pid) for pid in _agents(place)[:1]]
+    pids = {name: pid for name, pid in processes if name in _NAMES}
+    cpu: dict[str, list[float]] = {name: [] for name in pids}
+    memory: dict[str, list[float]] = {name: [] for name in pids}
+    for _ in range(rounds):
+        before = {name: _cpu_seconds(pid) for name, pid in pids.items()}
+        time.sleep(_WINDOW)
+        for name, pid in pids.items():
+            cpu[name].append((_cpu_seconds(pid) - before[name]) / _WINDOW * 100)
+            memory[name].append(_proportional(pid) / _MEGABYTE)
+    rows = []
+    for name in pids:
+        beside = f"{name}, {count} sessions"
+        rows.append(Row(f"CPU of {beside}", "%", {name: cpu[name]}, _at_most(_PERCENT.get(name))))
+        rows.append(Row(f"memory of {beside}", "MB", {name: memory[name]}, _at_most(_MEGABYTES.get(name))))
+    return rows
+
+
+def _at_most(limit: float | None) -> Goal | None:
+    return None if limit is None else Goal(Measure.MEDIAN, limit)
+
+
+def _agents(place: Place) -> list[int]:
+    """Process ids of the first processes of our sessions' containers."""
+    from netvps.programs.identity import load_identity
+
+    identity = load_identity(place.folder / "s")
+    found = run("docker", "ps", "-q", "--filter", f"label=netvps.node={identity.uid}").split() if identity else []
+    return [int(pid) for pid in run("docker", "inspect", "-f", "{{.State.Pid}}", *found).split()] if found else []
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of all threads, to the nanosecond."""
+    spent = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            spent += int((thread / "schedstat").read_text(encoding="utf-8").split()[0])
+    return spent / 1e9 if spent else _ticks(pid)
+
+
+def _ticks(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _proportional(pid: int) -> int:
+    """PSS in bytes: its own memory, and its share of what it shares."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0

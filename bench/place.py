@@ -1,0 +1,135 @@
+"""netvps on this machine, in folders and on ports of its own, and gone without a trace afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NETVPS: Final = str(Path(sys.executable).parent / "netvps")
+_PORTS: Final = ("api", "link", "ssh", "http")
+_LIMIT: Final = 300.0  # seconds that any one command may take
+
+
+def run(*command: str, env: dict[str, str] | None = None, data: bytes | None = None, check: bool = True) -> str:
+    """Runs a program; returns what it prints. Raises RuntimeError with what it says if it fails."""
+    answer = subprocess.run(command, env=env, input=data, capture_output=True, check=False, timeout=_LIMIT)
+    if check and answer.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {answer.stderr.decode(errors='replace').strip()}")
+    return answer.stdout.decode()
+
+
+def unique(prefix: str) -> str:
+    """A name that nobody else has."""
+    return f"{prefix}-{secrets.token_hex(3)}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens at."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
+
+
+def ssh_options(key: Path) -> list[str]:
+    """Options of an ssh that asks nothing, reads no file of the person and writes none."""
+    return [
+        *("-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"),
+        *("-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=20", "-i", str(key)),
+    ]
+
+
+class Place:
+    """Folders, ports, a home with an ssh key, and the programs that run there; removed at the end."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="nvb-"))  # short: sockets are in it
+        self.home = self.folder / "home"
+        self.key = self.home / ".ssh/id_ed25519"
+        self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NETVPS_", "XDG_"))}
+        self.env = inherited | {
+            "HOME": str(self.home),
+            "NETVPS_STATE_DIR": str(self.folder / "s"),
+            "NETVPS_RUNTIME_DIR": str(self.folder / "r"),
+        }
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.key.parent.mkdir(parents=True, mode=0o700)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.send_signal(signal.SIGTERM)
+            try:
+                self._server.wait(30)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+        self.netvps("down", check=False)
+        self._remove_from_docker()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def socket(self) -> str:
+        """Where the API is, as gRPC names it."""
+        return f"unix:{self.folder}/r/api.sock"
+
+    def netvps(self, *arguments: str, check: bool = True) -> str:
+        """Runs `netvps`; returns what it prints."""
+        return run(NETVPS, *arguments, env=self.env, check=check)
+
+    def up(self) -> None:
+        """Starts everything."""
+        self.netvps("up", "--drain", "3", *self._port_flags())
+
+    def serve(self) -> int:
+        """Starts a server alone: its sessions stay PENDING. Returns its process id."""
+        log = (self.folder / "server.log").open("wb")
+        with log:
+            command = [NETVPS, "server", "--drain", "1", *self._port_flags()]
+            self._server = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while not (self.folder / "r/api.sock").exists():
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server does not come up: {(self.folder / 'server.log').read_text()}")
+            time.sleep(0.05)
+        return self._server.pid
+
+    def programs(self) -> Iterator[tuple[str, int]]:
+        """(name, process id) of each program that runs here."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                module = next((word for word in words if word.startswith("netvps.programs.")), "")
+                if module and f"NETVPS_STATE_DIR={self.folder}/s".encode() in (entry / "environ").read_bytes():
+                    yield module.rpartition(".")[2], int(entry.name)
+
+    def _port_flags(self) -> list[str]:
+        return [word for name, port in self.ports.items() for word in (f"--{name}-port", str(port))]
+
+    def _remove_from_docker(self) -> None:
+        from netvps.programs.identity import load_identity
+
+        identity = load_identity(self.folder / "s")
+        if identity is None:
+            return
+        label = f"label=netvps.node={identity.uid}"
+        for container in run("docker", "ps", "-aq", "--filter", label).split():
+            run("docker", "rm", "-f", container, check=False)
+        for image in run("docker", "images", "-aq", "--filter", label).split():
+            run("docker", "rmi", "-f", image, check=False)

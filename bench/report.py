@@ -1,0 +1,47 @@
+"""The page of what was measured: a plot and a line for each comparison."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bench.plot import plot
+from bench.result import Outcome, number, saved, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FOLDER: Final = Path(__file__).parent.parent / "docs/benchmarks"
+_HEAD: Final = """# Benchmarks
+
+Written by `scripts/bench report`, of what `scripts/bench all` measured. netvps and its references run in turn
+(A B A B …) on the same machine; ratios count, absolute times are those of that machine. Each dot is a sample, the bar
+is the median.
+"""
+
+
+def write(benches: Iterable[str]) -> Path:
+    """Writes the page and its plots, of each benchmark that was run here; returns the page."""
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    page = _FOLDER / "README.md"
+    outcomes = [outcome for bench in benches if (outcome := saved(bench)) is not None]
+    page.write_text("\n".join([_HEAD, *map(_section, outcomes)]), encoding="utf-8")
+    return page
+
+
+def _section(outcome: Outcome) -> str:
+    file = f"{outcome.bench}.svg"
+    (_FOLDER / file).write_text(plot(outcome.rows), encoding="utf-8")
+    lines = [
+        f"## {outcome.bench}\n",
+        f"{outcome.machine}, Python {outcome.python}, {outcome.when:%Y-%m-%d}.\n",
+        f"![{outcome.bench}]({file})\n",
+        "| comparison | medians | result |",
+        "|---|---|---|",
+    ]
+    for row in outcome.rows:
+        medians = "; ".join(f"{name}: {number(statistics.median(all_))}" for name, all_ in row.samples.items())
+        count = len(next(iter(row.samples.values())))
+        lines.append(f"| {row.label} ({row.unit}, n = {count}) | {medians} | {verdict(row)} |")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,119 @@
+"""What a benchmark found: samples by name, their statistics, and whether a goal is met; kept as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter
+
+FOLDER: Final = Path(__file__).parent / "results"
+
+
+class Measure(StrEnum):
+    """What of a row is held against its goal; "ours" is its first series, "theirs" the second."""
+
+    RATIO = "ratio of medians"
+    DIFFERENCE = "difference of medians"
+    MEDIAN = "median"
+    P99 = "99th percentile"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A limit: the measure is to be at most (or, with `at_least`, at least) so much; in the row's unit, or a ratio."""
+
+    measure: Measure
+    limit: float
+    at_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison. `samples` are by series, in the order in which they are shown, ours first."""
+
+    label: str
+    unit: str
+    samples: dict[str, list[float]]
+    goal: Goal | None = None
+
+    def value(self) -> float | None:
+        """What is held against the goal; the ratio to the second series where there is no goal; None without both."""
+        ours, *others = self.samples.values()
+        measure = self.goal.measure if self.goal else Measure.RATIO
+        match measure:
+            case Measure.MEDIAN:
+                return statistics.median(ours)
+            case Measure.P99:
+                return percentile(ours, 99)
+        if not others:
+            return None
+        first, second = statistics.median(ours), statistics.median(others[0])
+        if measure is Measure.DIFFERENCE:
+            return first - second
+        return first / second if second else None
+
+    def met(self) -> bool | None:
+        """Whether the goal is met; None where there is none."""
+        value = self.value()
+        if self.goal is None or value is None:
+            return None
+        return value >= self.goal.limit if self.goal.at_least else value <= self.goal.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One run of one benchmark."""
+
+    bench: str
+    rows: list[Row]
+    when: datetime = field(default_factory=lambda: datetime.now(UTC))
+    machine: str = field(default_factory=lambda: f"{os.cpu_count()} CPUs, Linux {platform.release()}")
+    python: str = field(default_factory=platform.python_version)
+
+    def save(self) -> Path:
+        """Writes it down, over the one before; returns the file."""
+        FOLDER.mkdir(exist_ok=True)
+        file = FOLDER / f"{self.bench}.json"
+        file.write_bytes(_JSON.dump_json(self, indent=1) + b"\n")
+        return file
+
+
+_JSON: Final = TypeAdapter(Outcome)
+
+
+def saved(bench: str) -> Outcome | None:
+    """The last outcome of a benchmark; None if it was never run here."""
+    file = FOLDER / f"{bench}.json"
+    return _JSON.validate_json(file.read_bytes()) if file.exists() else None
+
+
+def percentile(samples: list[float], percent: int) -> float:
+    """The nearest-rank percentile of at least one sample."""
+    ordered = sorted(samples)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def number(value: float) -> str:
+    """A number with three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def verdict(row: Row) -> str:
+    """The measure, its goal, and whether it is met, in words."""
+    value = row.value()
+    if value is None:
+        return ""
+    if row.goal is None:
+        return f"{number(value)} ×"
+    unit = "×" if row.goal.measure is Measure.RATIO else row.unit
+    sign = "≥" if row.goal.at_least else "≤"
+    what = "" if row.goal.measure is Measure.RATIO else f"{row.goal.measure} "
+    met = "met" if row.met() else "MISSED"
+    return f"{what}{number(value)} {unit} (goal {sign} {number(row.goal.limit)} {unit}: {met})"

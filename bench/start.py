@@ -1,0 +1,17 @@
+"""`start`: from the image that a stop kept to a finished `ssh true`; through netvps, and by hand."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bench.result import Goal, Measure, Row
+from bench.subjects import both, timed
+from bench.turns import in_turn
+
+
+def measure(rounds: int) -> list[Row]:
+    """One row."""
+    with both("netvps start, ssh", "docker run, ssh") as makers:
+        before = ("make", "change", "stop")
+        samples = in_turn(rounds, {name: partial(timed, make, *before, step="start") for name, make in makers.items()})
+    return [Row("start to ssh", "ms", samples, Goal(Measure.RATIO, 1.25))]

@@ -1,0 +1,135 @@
+"""The two that are compared: a session of netvps, and the container that one would make by hand. Both do the same."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+from bench.image import image_with_sshd
+from bench.place import Place, run, ssh_options, unique
+
+MEGABYTES: Final = 200
+_CHANGE: Final = f"dd if=/dev/urandom of=/root/changed bs=1M count={MEGABYTES} status=none && sync /root/changed"
+_TRY_AGAIN: Final = 0.005  # seconds between looks whether sshd listens
+
+
+class Subject(Protocol):
+    """Something with ssh that is made, changed, stopped with its files kept, started from them, and removed."""
+
+    def make(self) -> None:
+        """From nothing to a finished `ssh true`."""
+
+    def change(self) -> None:
+        """Writes 200 MB of random bytes."""
+
+    def stop(self) -> None:
+        """Ends it; the files are kept in an image."""
+
+    def start(self) -> None:
+        """From that image to a finished `ssh true`."""
+
+    def remove(self) -> None:
+        """Leaves nothing."""
+
+
+class Session:
+    """Made with `netvps`, reached through the gateway."""
+
+    def __init__(self, place: Place, image: str) -> None:
+        self._place, self._image, self.name = place, image, unique("s")
+
+    def make(self) -> None:
+        self._place.netvps("create", self.name, "--image", self._image)
+        self.ssh("true")
+
+    def change(self) -> None:
+        self.ssh(_CHANGE)
+
+    def stop(self) -> None:
+        self._place.netvps("stop", self.name)
+
+    def start(self) -> None:
+        self._place.netvps("start", self.name)
+        self.ssh("true")
+
+    def remove(self) -> None:
+        self._place.netvps("rm", "--yes", self.name, check=False)
+
+    def ssh(self, command: str) -> None:
+        """Runs a command in it."""
+        port = str(self._place.ports["ssh"])
+        run("ssh", *ssh_options(self._place.key), "-p", port, f"{self.name}@127.0.0.1", command)
+
+
+class Container:
+    """Made with `docker`, its sshd reached straight at its address."""
+
+    def __init__(self, place: Place, image: str) -> None:
+        self._key, self._image, self._name, self._kept = place.key, image, unique("nvb-c"), unique("nvb-kept")
+        self.address = ""
+
+    def make(self) -> None:
+        self._run(self._image)
+
+    def change(self) -> None:
+        self.ssh(_CHANGE)
+
+    def stop(self) -> None:
+        run("docker", "stop", self._name)
+        run("docker", "commit", self._name, self._kept)
+        run("docker", "rm", self._name)
+
+    def start(self) -> None:
+        self._run(self._kept)
+
+    def remove(self) -> None:
+        run("docker", "rm", "-f", self._name, check=False)
+        run("docker", "rmi", "-f", self._kept, check=False)
+
+    def ssh(self, command: str) -> None:
+        """Runs a command in it."""
+        run("ssh", *ssh_options(self._key), f"root@{self.address}", command)
+
+    def _run(self, image: str) -> None:
+        run("docker", "run", "-d", "--name", self._name, image, "/usr/sbin/sshd", "-D")
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        self.address = run("docker", "inspect", "-f", form, self._name).strip()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection((self.address, 22), timeout=1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_TRY_AGAIN)
+        self.ssh("true")
+
+
+Makers = dict[str, Callable[[], Subject]]
+
+
+@contextlib.contextmanager
+def both(netvps: str, docker: str) -> Iterator[Makers]:
+    """What makes a new one of each, by the names they have in the result, over one netvps and one image."""
+    with Place() as place, image_with_sshd(place) as image:
+        place.up()
+        yield {netvps: lambda: Session(place, image), docker: lambda: Container(place, image)}
+
+
+def timed(make: Callable[[], Subject], *before: str, step: str) -> float:
+    """Milliseconds that one step of a new subject takes, after the steps `before`; it is removed afterwards."""
+    subject = make()
+    try:
+        for name in before:
+            getattr(subject, name)()
+        subprocess.run(["sync"], check=True, timeout=300)  # what came before is not to be paid for now
+        began = time.perf_counter()
+        getattr(subject, step)()
+        return (time.perf_counter() - began) * 1000
+    finally:
+        subject.remove()
