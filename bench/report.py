@@ -17,7 +17,7 @@ _HEAD: Final = """# Benchmarks
 
 Written by `scripts/bench report`, of what `scripts/bench all` measured. netvps and its references run in turn
 (A B A B …) on the same machine; ratios count, absolute times are those of that machine. Each dot is a sample, the bar
-is the median.
+is the median. Few samples, or a machine that others use at the time, make it an indication and no more.
 """
 
 
