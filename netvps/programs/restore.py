@@ -83,8 +83,7 @@ def _main(arguments: argparse.Namespace) -> int:
     if aside:
         print(f"what was there before is in {aside}: remove it when all is well")  # noqa: T201
     print(  # noqa: T201
-        "sessions made since are unknown now, and their runners remove them when they connect: to keep their files,"
-        " stop those runners before the server starts"
+        "sessions made since are unknown now: their containers are kept, and their runners name them in their logs"
     )
     return 0
 

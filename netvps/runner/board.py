@@ -30,11 +30,6 @@ class Board:
             self._unsent[report.session_uid] = None
             self._news.set()
 
-    def clear(self, session_uid: str) -> None:
-        """Takes the report of a session down. None there is no error."""
-        self._reports.pop(session_uid, None)
-        self._unsent.pop(session_uid, None)
-
     def outgoing(self, capacity: Callable[[], Capacity], interval: Callable[[], float]) -> Outgoing:
         """For one connection: all reports, then each new one, and `capacity` every `interval` seconds."""
         self._unsent = dict.fromkeys(self._reports)

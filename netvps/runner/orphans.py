@@ -1,5 +1,6 @@
-"""Removes what is this runner's and no assignment names: sessions deleted while the runner was away.
+"""Removes what is this runner's and no assignment ever named, as far as the runner knows: leftovers of a crash.
 
+A session that was assigned here and that the control plane names no more is not among them (Runner).
 Only in a connection in which the control plane told all assignments, and only what was nobody's a grace ago, too.
 What carries another runner's uid, or another cluster's, is never looked at (Machine.owned).
 """

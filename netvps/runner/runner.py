@@ -110,7 +110,7 @@ class Runner:
                             named.add(message.session_uid)
                             self._assign(message)
                         case CaughtUp() if sweep is None:
-                            self._drop_all_but(named)
+                            self._warn_of_missing(named)
                             sweep = self._tasks.start(self._orphans.sweep(self._known), name="orphans")
                         case LogRequest():
                             self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
@@ -155,14 +155,17 @@ class Runner:
             if self._workers.get(session_uid) is worker:
                 del self._workers[session_uid], self._jobs[session_uid]
 
-    def _drop_all_but(self, named: set[str]) -> None:
-        """Forgets sessions that the control plane does not know; what is left of them becomes an orphan."""
-        for uid in self._workers.keys() - named:
-            log.warning("session is not assigned to this runner any more", session=uid)
-            self._memory.forget(uid)
-            self._board.clear(uid)
-            del self._workers[uid]
-            self._jobs.pop(uid).cancel()
+    def _warn_of_missing(self, named: set[str]) -> None:
+        """Keeps sessions that the control plane does not name, though it never said that they shall be deleted.
+
+        Its database was restored from before they were made, most likely. Nobody's files go for that.
+        """
+        for uid in sorted(self._workers.keys() - named):
+            log.warning(
+                "the server does not know this session, and never had it deleted: its container and files are kept",
+                session=uid,
+                remedy="restore a later backup of the server, or save what you need and remove the container",
+            )
 
     def _known(self) -> frozenset[str]:
         return frozenset(self._workers)

@@ -105,18 +105,31 @@ async def test_heartbeats_go_on(lab: Lab) -> None:
         await lab.link.until(lambda: lab.link.heartbeats >= 3)
 
 
-async def test_what_no_assignment_names_is_removed_after_a_grace(lab: Lab, eventually: Until) -> None:
+async def test_what_no_assignment_ever_named_is_removed_after_a_grace(lab: Lab, eventually: Until) -> None:
     want = lab.session()
     lab.link.want(want)
     async with lab.runner():
         await lab.link.reported(want, SessionState.RUNNING)
     del lab.link.wanted[want.session_uid]
+    (lab.settings.state_dir / "assignments.json").unlink()
     async with lab.runner():
 
         async def nothing_left() -> bool:
             return await lab.traces() == []
 
         await eventually(nothing_left)
+
+
+async def test_a_session_that_the_server_forgot_keeps_its_container(lab: Lab) -> None:
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        del lab.link.wanted[want.session_uid]  # as after a restore from an older backup
+    async with lab.runner():
+        await lab.link.until(lambda: lab.link.connections >= 2)
+        await asyncio.sleep(4 * lab.settings.orphan_grace)
+    assert await lab.container(want) is not None
 
 
 async def test_nothing_is_an_orphan_before_all_assignments_were_told(lab: Lab) -> None:
