@@ -39,15 +39,15 @@ def test_a_server_that_runs_is_left_alone(
 
 
 def test_a_backup_that_is_newer_is_refused(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "newer"
+    file, newer = tmp_path / "backup", tmp_path / "state"
     before = (made / "netvps.db").read_bytes()
+    shutil.copytree(made, newer)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backup, "check_database", lambda _file: None)
-        with sqlite3.connect(made / "netvps.db") as database:
+        with sqlite3.connect(newer / "netvps.db") as database:
             database.execute("update alembic_version set version_num = '9999'")
         database.close()
-        assert backup.main([str(file), "--state-dir", str(made)]) == 0
-    (made / "netvps.db").write_bytes(before)
+        assert backup.main([str(file), "--state-dir", str(newer)]) == 0
     assert restore.main([str(file), "--yes", "--state-dir", str(made)]) == 10
     assert "newer than this program" in capsys.readouterr().err
     assert (made / "netvps.db").read_bytes() == before
