@@ -164,7 +164,8 @@ class Runner:
             log.warning(
                 "the server does not know this session, and never had it deleted: its container and files are kept",
                 session=uid,
-                remedy="restore a later backup of the server, or save what you need and remove the container",
+                remedy="restore a later backup of the server; or save what you need, end the runner, remove its"
+                " assignments.json, and start it: what it does not know either goes a minute later",
             )
 
     def _known(self) -> frozenset[str]:
