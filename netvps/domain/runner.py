@@ -26,6 +26,15 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class Underlay:
+    """What a runner says of its way to the others; its addresses on the underlay, best first."""
+
+    addresses: tuple[str, ...]
+    mtu: int
+    """The largest packet of the overlay that it can send and receive, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A subnet of the overlay's pool that a runner owns; never tied to an IP of the machine."""
 
@@ -57,6 +66,8 @@ class Runner:
     version: str = ""
     capacity: Capacity = Capacity()
     capabilities: tuple[str, ...] = ()
+    underlay: Underlay | None = None
+    """None: it has no overlay."""
     revision: int = 0
 
     @property
@@ -83,6 +94,10 @@ class RunnerHello:
     capacity: Capacity
     capabilities: tuple[str, ...] = ()
     resume_revision: int = 0
+    underlay: Underlay | None = None
+    """None: it has no overlay."""
+    netmap_generation: int = 0
+    """Of the netmap that it knows; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)

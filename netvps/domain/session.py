@@ -224,3 +224,5 @@ class Assignment:
     spec: SessionSpec
     snapshot: Snapshot | None
     revision: int
+    address: str = ""
+    """On the overlay; '' if it is not on it."""

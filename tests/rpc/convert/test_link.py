@@ -35,7 +35,7 @@ def test_what_a_runner_hears_comes_back_as_it_was(message: ToRunner) -> None:
 
 
 def test_what_a_newer_control_plane_says_is_passed_over() -> None:
-    assert to_runner_from_proto(pb.ConnectResponse(netmap=pb.Netmap())) is None
+    assert to_runner_from_proto(pb.ConnectResponse(netmap=pb.NetmapUpdate())) is None
 
 
 @pytest.mark.parametrize("message", [pb.ConnectRequest(), pb.ConnectRequest(hello=pb.RunnerHello())])

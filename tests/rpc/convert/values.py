@@ -18,6 +18,7 @@ from netvps.domain.runner import (
     RunnerHello,
     RunnerState,
     RunnerView,
+    Underlay,
     Welcome,
 )
 from netvps.domain.server import ServerInfo
@@ -85,8 +86,19 @@ sessions = st.builds(
 full_names = st.builds(SessionName, labels, labels)
 events = st.builds(SessionEvent, st.sampled_from(EventType), st.none() | sessions, number)
 capacities = st.builds(Capacity, small, number, number, text)
+underlays = st.builds(Underlay, st.lists(text, max_size=2).map(tuple), small)
 runners = st.builds(
-    Runner, text, labels, times, times, st.sampled_from(RunnerState), text, capacities, st.just(()), number
+    Runner,
+    text,
+    labels,
+    times,
+    times,
+    st.sampled_from(RunnerState),
+    text,
+    capacities,
+    st.just(()),
+    st.none() | underlays,
+    number,
 )
 views = st.builds(
     lambda runner, cidr, epoch, count: RunnerView(runner, Lease(cidr, runner.uid, epoch), count),
