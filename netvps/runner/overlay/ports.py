@@ -1,0 +1,95 @@
+"""What the overlay needs of its machine, as Protocols: the kernel, a packet filter, a DNS server, Docker's network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from netvps.domain.overlay.links import Bridge, KernelState
+from netvps.domain.overlay.operations import EntryOperation, Operation
+from netvps.domain.overlay.view import View
+from netvps.domain.runner import Underlay
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An operation that the kernel refused, and why, for people."""
+
+    operation: Operation
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryChanged:
+    """Somebody, maybe we, changed a neighbour, an FDB entry or a route of ours: what was done, as an operation."""
+
+    done: EntryOperation
+
+
+@dataclass(frozen=True, slots=True)
+class LinksChanged:
+    """A link or an address of this machine changed, or news were lost (`why`): look at all of it."""
+
+    why: str
+
+
+KernelEvent = EntryChanged | LinksChanged
+
+
+class Kernel(Protocol):
+    """Links, addresses, neighbours, FDB and routes. Every call is bounded in time and off the event loop."""
+
+    async def dump(self) -> KernelState:
+        """All there is of ours, and the routes of others. Raises Unavailable."""
+
+    async def apply(self, operations: Sequence[Operation]) -> list[Failure]:
+        """Does them in order; one that fails does not stop the rest. "Is there" and "is gone" are success."""
+
+    def events(self) -> AsyncGenerator[KernelEvent, None]:
+        """What changes, for ever. The first is LinksChanged: from then on nothing is missed without being told."""
+
+    async def underlay(self) -> Underlay:
+        """This machine's address on the way to the others. Raises ConfigError if what was set is not there."""
+
+    async def unable(self) -> str:
+        """Why this machine can have no overlay, with what to do; '' if it can."""
+
+
+class Filter(Protocol):
+    """Packet filter: its rules follow from the view alone."""
+
+    async def load(self, view: View) -> None:
+        """Loads the rules for this view, all or none, also those that others' drop policies make needed.
+
+        Returns at once if they are what was loaded last. Raises a NetvpsError.
+        """
+
+    async def loaded(self) -> bool:
+        """Whether what was loaded last is still there: others flush tables, too. Called by the timer."""
+
+    async def remove(self) -> None:
+        """Removes all of it. What is gone is no error."""
+
+
+class Names(Protocol):
+    """DNS for the sessions of this machine, on the bridge's address."""
+
+    async def serve(self, view: View) -> None:
+        """Answers by this view from now on; begins to listen if it does not yet. Raises a NetvpsError."""
+
+    async def close(self) -> None:
+        """Ends. Twice is fine."""
+
+
+class ContainerNetwork(Protocol):
+    """The network of that name in the container engine, on our bridge."""
+
+    async def ensure(self, subnet: str, bridge: Bridge) -> None:
+        """Makes it unless it is there. Raises NetworkUnavailable if it is another's or has another subnet."""
+
+    async def ports(self) -> frozenset[str]:
+        """Names of the links, on this machine, of the containers that run on it."""
+
+    async def remove(self) -> None:
+        """Removes it. What is gone is no error."""
