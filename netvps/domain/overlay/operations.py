@@ -102,7 +102,6 @@ class DropRoute:
     """Removes it."""
 
     destination: str
-    route: Route
 
 
 @dataclass(frozen=True, slots=True)

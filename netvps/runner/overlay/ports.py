@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from netvps.domain.overlay.links import Bridge, KernelState
-from netvps.domain.overlay.operations import EntryOperation, Operation
+from netvps.domain.overlay.news import Failure, KernelEvent
+from netvps.domain.overlay.operations import Operation
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Underlay
 
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An operation that the kernel refused, and why, for people."""
-
-    operation: Operation
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class EntryChanged:
-    """Somebody, maybe we, changed a neighbour, an FDB entry or a route of ours: what was done, as an operation."""
-
-    done: EntryOperation
-
-
-@dataclass(frozen=True, slots=True)
-class LinksChanged:
-    """A link or an address of this machine changed, or news were lost (`why`): look at all of it."""
-
-    why: str
-
-
-KernelEvent = EntryChanged | LinksChanged
 
 
 class Kernel(Protocol):
