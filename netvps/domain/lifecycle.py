@@ -155,6 +155,7 @@ def assignment(session: Session) -> Assignment:
         spec=session.spec,
         snapshot=session.snapshot,
         revision=session.revision,
+        address=session.overlay_address,
     )
 
 

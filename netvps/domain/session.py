@@ -182,6 +182,9 @@ class Session:
     snapshot: Snapshot | None = None
     last_exit: LastExit | None = None
     address: str = ""
+    """As its runner sees it."""
+    overlay_address: str = ""
+    """That no other session has; '' if it is not on the overlay."""
     revision: int = 0
 
     @property

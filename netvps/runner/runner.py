@@ -18,7 +18,7 @@ from contextlib import aclosing
 
 import structlog
 
-from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
 from netvps.faults import fault_point
@@ -96,7 +96,7 @@ class Runner:
     async def _connection(self) -> None:
         """One connection, from Hello to its end."""
         hello = RunnerHello(self._instance_id, self._settings.version, self._capacity)
-        outgoing = self._board.outgoing(lambda: self._capacity, lambda: self._heartbeat)
+        outgoing = self._board.outgoing(lambda: Heartbeat(self._capacity), lambda: self._heartbeat)
         named: set[str] = set()
         sweep: asyncio.Task[None] | None = None
         try:
