@@ -38,7 +38,7 @@ async def test_migrations_make_what_the_tables_say(store: SqlStore) -> None:
     def differences(connection: Connection) -> object:
         return compare_metadata(MigrationContext.configure(connection), metadata)
 
-    async with store._writer.connect() as connection:
+    async with store._writer.engine.connect() as connection:
         assert await connection.run_sync(differences) == []
 
 
