@@ -55,11 +55,13 @@ class SqlReader:
         statement = _ordered(stored, where).where(columns > tuple_(*stored.position(after))).limit(limit)
         return await self._decoded(kind, statement)
 
-    async def tally(self, kind: type[Resource], column: str) -> dict[str, int]:
-        """How many there are of each value of a column."""
-        this = _kind(kind).table.c[column]
-        counts = await self._connection.run(select(this.label("value"), func.count().label("count")).group_by(this))
-        return {row["value"]: row["count"] for row in counts.mappings()}
+    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: str) -> dict[str, tuple[int, ...]]:
+        """For each value of a column: how many there are, then sums of columns of numbers."""
+        stored = _kind(kind)
+        totals = [func.sum(stored.table.c[name]) for name in sums]
+        statement = select(stored.table.c[by], func.count(), *totals).where(*_matching(stored, where))
+        rows = await self._connection.run(statement.group_by(stored.table.c[by]))
+        return {row[0]: tuple(map(int, row[1:])) for row in rows}  # PostgreSQL's sums are Decimals
 
     async def _decoded(self, kind: type[R], statement: Select[Any]) -> list[R]:
         return [decode(kind, data) for (data,) in await self._connection.run(statement)]
@@ -91,7 +93,7 @@ class SqlTransaction(SqlReader):
         self._revision += 1
         stored = cast("R", replace(cast("Any", resource), revision=self._revision))
         data = encode(stored)
-        row = {column: getattr(stored, column) for column in kind.columns}
+        row = {column: getattr(stored, column) for column in (*kind.columns, *kind.numbers)}
         row |= {"key": stored.key, "revision": self._revision, "data": data}
         table = kind.table
         if (await self._connection.run(update(table).where(table.c.key == stored.key).values(row))).rowcount == 0:
@@ -145,10 +147,12 @@ def _kind(kind: type[Any]) -> Kind:
 
 def _ordered(kind: Kind, where: dict[str, str]) -> Select[Any]:
     return (
-        select(kind.table.c.data)
-        .where(*(_equals(kind, column, value) for column, value in where.items()))
-        .order_by(*(kind.table.c[name] for name in kind.order))
+        select(kind.table.c.data).where(*_matching(kind, where)).order_by(*(kind.table.c[name] for name in kind.order))
     )
+
+
+def _matching(kind: Kind, where: dict[str, str]) -> list[ColumnElement[bool]]:
+    return [_equals(kind, column, value) for column, value in where.items()]
 
 
 def _equals(kind: Kind, column: str, value: str) -> ColumnElement[bool]:
