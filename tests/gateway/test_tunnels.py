@@ -10,8 +10,9 @@ from contextlib import aclosing
 import asyncssh
 import pytest
 
-from netvps.domain.tunnel import AgentHello, Data, Frame, Reset, SshTarget, TcpTarget
+from netvps.domain.tunnel import AgentConfig, AgentHello, Data, DialRequest, Frame, Reset, SshTarget, TcpTarget
 from netvps.errors import Exhausted, NotFound, Unavailable, WrongState
+from netvps.gateway.agents import Agent
 from netvps.gateway.tunnels import Tunnels
 from tests.gateway.conftest import UID, FakeDoorman
 from tests.gateway.fake_agent import FakeAgent, until_none
@@ -103,6 +104,20 @@ async def test_open_waits_for_an_agent_that_is_about_to_come(gateway: Tunnels, e
             writer.write_eof()
             assert await reader.read() == b"end"
             writer.close()
+
+
+async def test_an_agent_gets_its_config_before_any_dial() -> None:
+    """Without it, it has no host certificate and lets nobody in: a login right after the start would be refused."""
+    agent = Agent(AgentHello(UID, 1, "fake", "ssh-ed25519 AAAA"))
+    async with aclosing(agent.messages()) as messages, asyncio.TaskGroup() as group:
+        dial = group.create_task(agent.dial(SshTarget(), ""))
+        first = asyncio.ensure_future(anext(messages))
+        done, _ = await asyncio.wait([first], timeout=0.05)
+        assert not done
+        agent.configure(AgentConfig(1, (), (), ""))
+        assert isinstance(await first, AgentConfig)
+        assert isinstance(await anext(messages), DialRequest)
+        dial.cancel()
 
 
 async def test_open_does_not_wait_for_ever(gateway: Tunnels, monkeypatch: pytest.MonkeyPatch) -> None:
