@@ -65,7 +65,7 @@ class Machine(Protocol):
     async def watch(self, changed: Callable[[str], None]) -> None:
         """For ever calls `changed` (on the loop) with the uid of a session whose container did something.
 
-        After every reconnection it calls `changed("")`: anything may have happened.
+        After every connection it calls `changed("")`, since anything may have happened; and when the engine goes away.
         """
 
     def logs(self, session_uid: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes, None]:

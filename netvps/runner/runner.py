@@ -18,6 +18,7 @@ from contextlib import aclosing
 
 import structlog
 
+from netvps.domain.container import ENGINE_AWAY
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
@@ -215,4 +216,5 @@ class Runner:
         try:
             self._capacity = await self._engine.capacity()
         except NetvpsError as error:
-            log.warning("the engine does not answer", error=error.message)
+            say = log.debug if error.reason == ENGINE_AWAY else log.warning  # that is said where its events are read
+            say("what the machine has is not known", error=error.message)

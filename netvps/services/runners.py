@@ -215,8 +215,8 @@ async def _lease(reader: Reader, runner: Runner) -> Lease:
 
 
 async def _view(reader: Reader, runner: Runner) -> RunnerView:
-    sessions = await reader.find(Session, runner=runner.uid)
-    return RunnerView(runner, await _lease(reader, runner), len(sessions))
+    (count,) = (await reader.tally(Session, "runner", runner=runner.uid)).get(runner.uid, (0,))
+    return RunnerView(runner, await _lease(reader, runner), count)
 
 
 async def _remove(tx: Transaction, session: Session) -> None:
