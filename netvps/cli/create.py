@@ -47,11 +47,12 @@ def create(*, name: str, owner: str, dry_run: bool, wait: bool, timeout: float, 
         _print(connection.create_session(name, spec, owner=owner, validate_only=True), form, own=not owner)
         return
     if not owner:
-        from netvps.cli.local_keys import ensure_registered
+        from netvps.cli.local_keys import any_registered, register
 
-        # Asked before anything is changed: a refused create leaves no key behind.
-        connection.create_session(name, spec, validate_only=True)
-        ensure_registered(connection)
+        if not any_registered(connection):
+            # Asked before anything is changed: a refused create leaves no key behind.
+            connection.create_session(name, spec, validate_only=True)
+            register(connection)
     session = connection.create_session(name, spec, owner=owner)
     if wait:
         from netvps.cli.waiting import require, until_settled

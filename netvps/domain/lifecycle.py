@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from netvps.domain.docker_names import snapshot_number
 from netvps.domain.session import Assignment, DesiredState, Session, SessionReport, SessionSpec, SessionState
 from netvps.errors import WrongState
 
@@ -155,6 +156,7 @@ def assignment(session: Session) -> Assignment:
         spec=session.spec,
         snapshot=session.snapshot,
         revision=session.revision,
+        address=session.overlay_address,
     )
 
 
@@ -187,10 +189,14 @@ def _credible(session: Session, report: SessionReport) -> bool:
 
 
 def _newer(session: Session, report: SessionReport) -> Snapshot | None:
-    """The snapshot to start from. Generations order them: the clock of a runner may jump back between two stops."""
+    """The snapshot to start from, by generation, then number: the clock of a runner may be set back between two."""
     old, new = session.snapshot, report.snapshot
     if new is None or new.session_uid != session.uid:
         return old
-    if old is None or (new.generation, new.create_time) >= (old.generation, old.create_time):
+    if old is None or _order(new) >= _order(old):
         return new
     return old
+
+
+def _order(snapshot: Snapshot) -> tuple[int, int, datetime]:
+    return snapshot.generation, snapshot_number(snapshot.image), snapshot.create_time

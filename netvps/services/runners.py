@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.access import Caller
-    from netvps.domain.runner import Capacity, RunnerHello
+    from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.runner import Heartbeat, RunnerHello
     from netvps.domain.session import Assignment, SessionReport
     from netvps.services.feed import Feed
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
@@ -48,19 +49,18 @@ class Runners:
         ca: CertificateAuthority,
         *,
         feed: Feed,
-        pool: str,
+        fabric: Fabric,
         prefix: int,
-        cluster_id: str,
         heartbeat_interval: float = 5.0,
     ) -> None:
-        """`pool` is the overlay's CIDR, each runner gets a subnet of length `prefix` of it; the interval in seconds."""
+        """Each runner gets a subnet of length `prefix` of the fabric's pool; the interval in seconds."""
         self._store = store
         self._clock = clock
         self._ca = ca
         self._feed = feed
-        self._cluster_id = cluster_id
+        self._fabric = fabric
         self._heartbeat_interval = heartbeat_interval
-        self._joining = Joining(store, clock, new_uid, ca, pool, prefix)
+        self._joining = Joining(store, clock, new_uid, ca, fabric.pool, prefix)
         self._heard: set[str] = set()
 
     async def create_join_token(self, caller: Caller, request_id: str = "") -> tuple[str, datetime]:
@@ -97,21 +97,23 @@ class Runners:
                     version=hello.version,
                     capacity=hello.capacity,
                     capabilities=hello.capabilities,
+                    underlay=hello.underlay,
                 )
             )
             await place_waiting(tx, now)
             lease = await _lease(tx, runner)
         self._heard.add(runner_uid)
-        return Welcome(runner.name, self._cluster_id, self._heartbeat_interval, lease)
+        return Welcome(runner.name, self._heartbeat_interval, lease, self._fabric)
 
-    async def heartbeat(self, runner_uid: str, capacity: Capacity) -> None:
+    async def heartbeat(self, runner_uid: str, heartbeat: Heartbeat) -> None:
         """A runner lives. Written rarely, else the log would be of heartbeats. Raises NotFound if it was removed."""
         now = self._clock()
         async with self._store.read() as reader:
-            if not _news(await _require(reader, runner_uid), capacity, now):
+            if not _news(await _require(reader, runner_uid), heartbeat, now):
                 return
         async with self._store.write(_actor(runner_uid)) as tx:
-            await tx.put(replace(await _require(tx, runner_uid), last_seen=now, capacity=capacity))
+            runner = await _require(tx, runner_uid)
+            await tx.put(replace(runner, last_seen=now, capacity=heartbeat.capacity, underlay=heartbeat.underlay))
 
     async def offline(self, runner_uid: str) -> None:
         """A runner fell silent: its sessions are UNREACHABLE, which says nothing of how they are."""
@@ -213,8 +215,8 @@ async def _lease(reader: Reader, runner: Runner) -> Lease:
 
 
 async def _view(reader: Reader, runner: Runner) -> RunnerView:
-    sessions = await reader.find(Session, runner=runner.uid)
-    return RunnerView(runner, await _lease(reader, runner), len(sessions))
+    (count,) = (await reader.tally(Session, "runner", runner=runner.uid)).get(runner.uid, (0,))
+    return RunnerView(runner, await _lease(reader, runner), count)
 
 
 async def _remove(tx: Transaction, session: Session) -> None:
@@ -231,9 +233,10 @@ async def _drop_expired(tx: Transaction, now: datetime, **where: str) -> None:
             await tx.delete(credential)
 
 
-def _news(runner: Runner, capacity: Capacity, now: datetime) -> bool:
-    """Whether a heartbeat is worth a write: much time, another machine, or a tenth of the disk."""
-    old = runner.capacity
+def _news(runner: Runner, heartbeat: Heartbeat, now: datetime) -> bool:
+    """Whether a heartbeat is worth a write: much time, another machine or underlay, or a tenth of the disk."""
+    old, capacity = runner.capacity, heartbeat.capacity
     same = replace(old, disk_free_bytes=0) == replace(capacity, disk_free_bytes=0)
+    same = same and runner.underlay == heartbeat.underlay
     disk = abs(old.disk_free_bytes - capacity.disk_free_bytes) > _DISK_CHANGE * old.disk_free_bytes
     return now - runner.last_seen >= _SEEN_EVERY or not same or disk

@@ -198,11 +198,17 @@ async def _require_free(reader: Reader, caller: Caller, name: SessionName) -> No
 
 
 async def _free_name(reader: Reader, owner: str) -> str:
-    taken = {session.name for session in await reader.find(Session, owner=owner)}
+    """A pleasant name, with a number behind it where it seems that all are taken."""
+
+    async def free(name: str) -> bool:
+        return not await reader.find(Session, owner=owner, name=name)
+
     name = pleasant_name(secrets.randbelow(COUNT))
     for _ in range(_TRIES):
-        if name not in taken:
+        if await free(name):
             return name
         name = pleasant_name(secrets.randbelow(COUNT))
-    numbered = (f"{name}-{number}" for number in itertools.count(2))
-    return next(candidate for candidate in numbered if candidate not in taken)
+    for number in itertools.count(2):
+        if await free(f"{name}-{number}"):
+            break
+    return f"{name}-{number}"

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from netvps.domain.access import Caller, Role, User
+from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Capacity, RunnerHello
 from netvps.domain.session import Session, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ALICE, BOB, ROOT = Caller("alice", Role.USER), Caller("bob", Role.USER), Caller("root", Role.ADMIN)
 IMAGE = "debian:12"
+FABRIC = Fabric("cluster")
 HELLO = RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30))
 
 
@@ -41,9 +43,7 @@ class World:
         self.store, self.clock, self.ca = store, clock, FakeCa()
         self.feed = Feed(store)
         self.sessions = Sessions(store, clock, new_uid, IMAGE)
-        self.runners = Runners(
-            store, clock, new_uid, self.ca, feed=self.feed, pool="10.128.0.0/10", prefix=22, cluster_id="cluster"
-        )
+        self.runners = Runners(store, clock, new_uid, self.ca, feed=self.feed, fabric=FABRIC, prefix=22)
         self.certificates = Certificates(store, clock, self.ca)
         self.access = Access(store, clock, new_uid)
         self.ssh_keys = SshKeys(store, clock, new_uid)

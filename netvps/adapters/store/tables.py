@@ -50,11 +50,12 @@ class Unique:
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of resource is stored."""
+    """How one kind of resource is stored: the columns it is found by are text, those that are summed are numbers."""
 
     type: type[Any]
     table: Table
     columns: tuple[str, ...]
+    numbers: tuple[str, ...]
     order: tuple[str, ...]
     unique: tuple[Unique, ...]
 
@@ -68,6 +69,7 @@ def _kind(
     kind: type[Any],
     columns: tuple[str, ...] = (),
     *,
+    numbers: tuple[str, ...] = (),
     order: tuple[str, ...] = ("key",),
     unique: tuple[Unique, ...] = (),
     indexed: tuple[tuple[str, ...], ...] = (),
@@ -78,18 +80,20 @@ def _kind(
         metadata,
         Column("key", Name, primary_key=True),
         *(Column(column, Name, nullable=False) for column in columns),
+        *(Column(column, BigInteger, nullable=False, server_default="0") for column in numbers),  # it came later
         Column("revision", Whole, nullable=False),
         Column("data", Text, nullable=False),
         *(Index(f"{name}_by_{'_'.join(u.columns)}", *u.columns, unique=True) for u in unique),
         *(Index(f"{name}_by_{'_'.join(columns)}", *columns) for columns in indexed),
     )
-    return Kind(kind, table, columns, order, unique)
+    return Kind(kind, table, columns, numbers, order, unique)
 
 
 _KINDS = (
     _kind(
         Session,
         ("name", "owner", "runner", "state", "desired"),
+        numbers=("cpu_claim", "memory_claim"),
         order=("name", "owner"),
         unique=(
             Unique(
@@ -97,7 +101,12 @@ _KINDS = (
                 "session {name} of user {owner} exists already: choose another name, or remove that one first",
             ),
         ),
-        indexed=(("name", "owner"), ("runner",), ("state",)),
+        indexed=(
+            ("name", "owner"),
+            ("runner",),
+            ("state",),
+            ("desired", "runner", "cpu_claim", "memory_claim"),  # all that placing needs, so that no row is read
+        ),
     ),
     _kind(
         Runner,
