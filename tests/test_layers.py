@@ -53,6 +53,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic": ("netvps.settings", "netvps.adapters.store"),  # there, it turns stored JSON into frozen values
     "pydantic_settings": ("netvps.settings",),
     "uvloop": ("netvps.programs",),
+    "pyroute2": ("netvps.adapters.netlink",),
     "netaddr": ("netvps.domain",),
     "prometheus_client": ("netvps.adapters.metrics",),
 }

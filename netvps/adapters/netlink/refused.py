@@ -45,8 +45,8 @@ def _device(operation: op.MakeDevice | op.ChangeDevice, refusal: Refusal) -> str
     device = operation.device
     if refusal.errno == errno.EADDRINUSE:
         return (
-            f"UDP port {device.port} is taken: find what has it (ss -lunp; ip -d link show type vxlan) and end that, or "
-            "give the overlay another port"
+            f"UDP port {device.port} is taken: find what has it (ss -lunp; ip -d link show type vxlan) and end that, "
+            "or give the overlay another port"
         )
     if refusal.errno == errno.EEXIST and "VNI" in refusal.text:
         return (

@@ -1,4 +1,4 @@
-"""The wire format of netlink: messages, attributes, acknowledgements (linux/netlink.h), as far as rtnetlink needs it."""
+"""The wire format of netlink: messages, attributes, acknowledgements (linux/netlink.h)."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def attributes(body: bytes, offset: int) -> dict[int, bytes]:
     """Values by type, from `offset` on."""
     found = {}
     end = len(body)
-    while offset + 4 <= end:
+    while offset + _ATTRIBUTE.size <= end:
         length, kind = _ATTRIBUTE.unpack_from(body, offset)
-        if not 4 <= length <= end - offset:
+        if not _ATTRIBUTE.size <= length <= end - offset:
             break
-        found[kind & _TYPE_MASK] = body[offset + 4 : offset + length]
+        found[kind & _TYPE_MASK] = body[offset + _ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
     return found
 

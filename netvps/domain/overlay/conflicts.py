@@ -13,7 +13,7 @@ _DEFAULT_ROUTES = 1
 
 
 def overlapping(pool: str, foreign: Mapping[str, str]) -> list[str]:
-    """Descriptions of routes that are not ours and overlap the pool: the overlay would take from them, or they from it."""
+    """Descriptions of routes of others that overlap the pool: the overlay would take from them, or they from it."""
     network = IPv4Network(pool)
     found = ((IPv4Network(destination), text) for destination, text in foreign.items())
     return sorted(text for route, text in found if route.prefixlen > _DEFAULT_ROUTES and route.overlaps(network))

@@ -69,15 +69,14 @@ def _after(links: tuple[Operation, ...], actual: KernelState, names: ObjectNames
 def _unreachable(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
     """First of all, and before a device goes: nothing of the overlay leaves by the default route."""
     for destination, route in desired.routes.items():
-        if not route.gateway and actual.routes.get(destination) != route:
+        if not route.gateway and actual.routes.get(destination) != route and destination not in actual.foreign:
             yield op.PutRoute(destination, route)
 
 
 def _sysctls(desired: KernelState, actual: KernelState, made: set[str]) -> Iterator[Operation]:
-    """Those of a link that is made now are not known yet; the rest is what this kernel has."""
+    """A link that is made now has none of ours yet; and what this kernel does not have is not asked of it."""
     for path, value in desired.sysctls.items():
-        known = actual.sysctls.get(path)
-        if (known is None and made & set(path.split("/"))) or (known is not None and known != value):
+        if made & set(path.split("/")) or actual.sysctls.get(path, value) != value:
             yield op.SetSysctl(path, value)
 
 
@@ -97,7 +96,7 @@ def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
             yield op.PutNeighbour(address, mac)
     for destination, route in desired.routes.items():
         known = actual.routes.get(destination)
-        if known is not route and known != route and route.gateway:
+        if known is not route and known != route and route.gateway and destination not in actual.foreign:
             yield op.PutRoute(destination, route)
     yield from (op.DropRoute(cidr) for cidr in actual.routes if cidr not in desired.routes)
     yield from (op.DropNeighbour(address) for address in actual.neighbours if address not in desired.neighbours)

@@ -46,7 +46,7 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
         neighbours=neighbours,
         fdb=fdb,
         routes=routes,
-        sysctls=_sysctls(names),
+        sysctls=sysctls(names),
     )
 
 
@@ -80,7 +80,7 @@ def _remote(addresses: tuple[str, ...], version: int) -> str | None:
 
 
 @lru_cache
-def _sysctls(names: ObjectNames) -> MappingProxyType[str, str]:
+def sysctls(names: ObjectNames) -> MappingProxyType[str, str]:
     """Forwarding, and nothing that others could use against it.
 
     rp_filter 2: the way back to a session may be another than the way here, and the filter checks sources better.

@@ -12,7 +12,6 @@ from netvps.domain.overlay.view import View
 from netvps.domain.runner import Underlay
 
 
-
 class Kernel(Protocol):
     """Links, addresses, neighbours, FDB and routes. Every call is bounded in time and off the event loop."""
 
@@ -21,6 +20,9 @@ class Kernel(Protocol):
 
     async def apply(self, operations: Sequence[Operation]) -> list[Failure]:
         """Does them in order; one that fails does not stop the rest. "Is there" and "is gone" are success."""
+
+    async def attach(self, ports: frozenset[str]) -> None:
+        """Puts links on the bridge; those that are there already stay, those that are gone are no error."""
 
     def events(self) -> AsyncGenerator[KernelEvent, None]:
         """What changes, for ever. The first is LinksChanged: from then on nothing is missed without being told."""
