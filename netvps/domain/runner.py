@@ -61,7 +61,10 @@ class Lease:
     runner: str
     """Uid of the runner."""
     epoch: int
+    """Higher than that of every lease before it."""
     revision: int = 0
+    last_address: str = ""
+    """That a session got last: the next one is looked for behind it, for others remember whose the old ones were."""
 
     @property
     def key(self) -> str:

@@ -56,6 +56,8 @@ class Network(StrEnum):
     """The network of a session's container."""
 
     DEFAULT = "DEFAULT"
+    """The overlay, if its runner has one, else a bridge of that runner alone."""
+    OVERLAY = "OVERLAY"
     NONE = "NONE"
 
 
