@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NETVPS: Final = str(Path(sys.executable).parent / "netvps")
 _PORTS: Final = ("api", "link", "ssh", "http")
+# Without byte code each command would compile netvps anew, which an installed one never does.
+_NOT_INHERITED: Final = ("NETVPS_", "XDG_", "PYTHONDONTWRITEBYTECODE")
 _LIMIT: Final = 300.0  # seconds that any one command may take
 
 
@@ -59,7 +61,7 @@ class Place:
         self.home = self.folder / "home"
         self.key = self.home / ".ssh/id_ed25519"
         self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("NETVPS_", "XDG_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         self.env = inherited | {
             "HOME": str(self.home),
             "NETVPS_STATE_DIR": str(self.folder / "s"),

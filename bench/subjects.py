@@ -115,10 +115,19 @@ Makers = dict[str, Callable[[], Subject]]
 
 @contextlib.contextmanager
 def both(netvps: str, docker: str) -> Iterator[Makers]:
-    """What makes a new one of each, by the names they have in the result, over one netvps and one image."""
+    """What makes a new one of each, by the names they have in the result, over one netvps and one image.
+
+    A session of somebody else's is there all along: the first on a machine makes the network, and the last takes it
+    away, as nobody's `docker run` does with Docker's own.
+    """
     with Place() as place, image_with_sshd(place) as image:
         place.up()
-        yield {netvps: lambda: Session(place, image), docker: lambda: Container(place, image)}
+        neighbour = Session(place, image)
+        neighbour.make()
+        try:
+            yield {netvps: lambda: Session(place, image), docker: lambda: Container(place, image)}
+        finally:
+            neighbour.remove()
 
 
 def timed(make: Callable[[], Subject], *before: str, step: str) -> float:

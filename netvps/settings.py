@@ -132,6 +132,8 @@ class ServerSettings(Settings):
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that name none")
     overlay_pool: str = Field(default="10.128.0.0/10", description="subnets of all runners come out of this")
     overlay_prefix: int = Field(default=22, ge=8, le=29, description="length of a runner's subnet prefix")
+    overlay_vni: int = Field(default=7, ge=1, le=(1 << 24) - 1, description="VXLAN network identifier")
+    overlay_port: Port = Field(default=14789, description="UDP port of VXLAN between runners")
     heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")
 

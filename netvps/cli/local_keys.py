@@ -23,10 +23,13 @@ _OWN: Final = "netvps_ed25519"
 _SECONDS: Final = 10.0
 
 
-def ensure_registered(client: Client) -> None:
-    """Registers a key of this person, if the server knows none: a usual one, one of the agent, or a new one."""
-    if next(client.list_ssh_keys(), None) is not None:
-        return
+def any_registered(client: Client) -> bool:
+    """Whether the server knows a key of this person."""
+    return next(client.list_ssh_keys(), None) is not None
+
+
+def register(client: Client) -> None:
+    """Registers a key of this person: a usual one, one of the agent, or a new one."""
     for origin, key in candidates():
         try:
             client.create_ssh_key(f"{key.text} {key.comment}".strip())

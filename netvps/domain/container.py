@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from netvps.domain.docker_names import snapshot_number
 from netvps.domain.session import Assignment, DesiredState, LastExit, SessionState, Snapshot
 
 FLATTEN_FROM: Final = 25
@@ -94,7 +95,7 @@ class Seen:
     @property
     def newest(self) -> SavedImage | None:
         """The latest snapshot on this machine."""
-        return max(self.saved, key=lambda image: image.snapshot.create_time, default=None)
+        return max(self.saved, key=lambda image: _order(image.snapshot), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a tabl
 def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
     """The image to make the container from: the latest snapshot if there is one, else what the spec says."""
     newest = Seen(saved=saved).newest
-    if newest and (want.snapshot is None or newest.snapshot.create_time >= want.snapshot.create_time):
+    if newest and (want.snapshot is None or _order(newest.snapshot) >= _order(want.snapshot)):
         return newest.snapshot.image
     return want.snapshot.image if want.snapshot else want.spec.image
 
@@ -263,10 +264,10 @@ def _tidy(want: Assignment, seen: Seen) -> Step:
     newest = seen.newest
     if newest is None:
         return Rest(SessionState.STOPPED)
-    if want.snapshot is None or newest.snapshot.create_time > want.snapshot.create_time:
+    if want.snapshot is None or _order(newest.snapshot) > _order(want.snapshot):
         # Its container was removed behind our back; the snapshot is good all the same.
         return Record(replace(newest.snapshot, generation=want.generation))
-    older = tuple(image for image in seen.saved if image.snapshot.create_time < want.snapshot.create_time)
+    older = tuple(image for image in seen.saved if _order(image.snapshot) < _order(want.snapshot))
     return Prune(older) if older and len(older) < len(seen.saved) else Rest(SessionState.STOPPED)
 
 
@@ -310,6 +311,11 @@ def restart_delay(failures: int, jitter: float) -> float:
         return 0.0
     longest = min(60.0, 2.0 ** min(failures, 10))
     return max(1.0, longest * (0.5 + jitter / 2))
+
+
+def _order(snapshot: Snapshot) -> tuple[int, datetime]:
+    """By number: the clock may have been set back between two snapshots."""
+    return snapshot_number(snapshot.image), snapshot.create_time
 
 
 def _time(value: datetime | None) -> str:

@@ -50,6 +50,12 @@ def parse_snapshot_image(reference: str) -> tuple[str, int] | None:
     return (match["uid"], int(match["time"])) if match else None
 
 
+def snapshot_number(reference: str) -> int:
+    """Orders the snapshots of a session, the latest highest, whatever clocks did: each is named after all before it."""
+    named = parse_snapshot_image(reference)
+    return named[1] if named else 0
+
+
 def environment_image(name: str, tag: str = "latest") -> str:
     """The image reference of an environment."""
     return f"netvps/{name}:{tag}"

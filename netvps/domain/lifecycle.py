@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from netvps.domain.docker_names import snapshot_number
 from netvps.domain.session import Assignment, DesiredState, Session, SessionReport, SessionSpec, SessionState
 from netvps.errors import WrongState
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT_FAILED = "snapshot_failed"
 RUNNER_LOST = "runner_lost"
+ADDRESSES_EXHAUSTED = "addresses_exhausted"
 TRANSIENT = frozenset(
     {
         SessionState.PENDING,
@@ -86,7 +88,7 @@ def defer(session: Session, now: datetime) -> Session:
     return session if session.message == message else replace(session, message=message, update_time=now)
 
 
-def place(session: Session, runner: Runner, now: datetime) -> Session:
+def place(session: Session, runner: Runner, now: datetime, overlay_address: str = "") -> Session:
     """The session on a runner, in a new epoch: what was seen in the one before counts no more."""
     return replace(
         session,
@@ -98,8 +100,16 @@ def place(session: Session, runner: Runner, now: datetime) -> Session:
         reason="",
         message=f"waiting for its runner {runner.name}",
         address="",
+        overlay_address=overlay_address,
         update_time=now,
     )
+
+
+def wait(session: Session, reason: str, message: str, now: datetime) -> Session:
+    """The session, saying why no runner has it yet; the same session if it says so already."""
+    if (session.reason, session.message) == (reason, message):
+        return session
+    return replace(session, reason=reason, message=message, update_time=now)
 
 
 def observe(session: Session, report: SessionReport, now: datetime) -> Session:
@@ -155,6 +165,7 @@ def assignment(session: Session) -> Assignment:
         spec=session.spec,
         snapshot=session.snapshot,
         revision=session.revision,
+        address=session.overlay_address,
     )
 
 
@@ -187,10 +198,14 @@ def _credible(session: Session, report: SessionReport) -> bool:
 
 
 def _newer(session: Session, report: SessionReport) -> Snapshot | None:
-    """The snapshot to start from. Generations order them: the clock of a runner may jump back between two stops."""
+    """The snapshot to start from, by generation, then number: the clock of a runner may be set back between two."""
     old, new = session.snapshot, report.snapshot
     if new is None or new.session_uid != session.uid:
         return old
-    if old is None or (new.generation, new.create_time) >= (old.generation, old.create_time):
+    if old is None or _order(new) >= _order(old):
         return new
     return old
+
+
+def _order(snapshot: Snapshot) -> tuple[int, int, datetime]:
+    return snapshot.generation, snapshot_number(snapshot.image), snapshot.create_time

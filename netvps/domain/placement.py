@@ -2,57 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netvps.domain.runner import RunnerState
-from netvps.domain.session import DesiredState
+from netvps.domain.session import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping
 
     from netvps.domain.runner import Runner
     from netvps.domain.session import Session, SessionSpec
 
-# What a session without a limit counts for, so that such sessions spread too.
-_UNLIMITED_CPUS = 1.0
-_UNLIMITED_MEMORY = 1 << 30
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What of a runner is spoken for: by how many sessions that shall run, and the sums of their claims."""
+
+    sessions: int = 0
+    cpu_claims: int = 0
+    """Thousandths of a CPU."""
+    memory_claims: int = 0
+    """Bytes."""
+
+    def with_session(self, session: Session) -> Use:
+        """And one more."""
+        return Use(self.sessions + 1, self.cpu_claims + session.cpu_claim, self.memory_claims + session.memory_claim)
+
+
+def joins_overlay(spec: SessionSpec, runner: Runner) -> bool:
+    """Whether a session there has an address on the overlay."""
+    return spec.network is not Network.NONE and runner.underlay is not None
 
 
 def fits(spec: SessionSpec, runner: Runner) -> bool:
-    """Whether the machine as a whole is large enough (Docker refuses more CPUs than there are); 0 is not known."""
+    """Whether the machine as a whole is large enough (Docker refuses more CPUs than there are; 0 is not known).
+
+    And whether it is on the overlay, where that is asked for.
+    """
     has = runner.capacity
+    if spec.network is Network.OVERLAY and runner.underlay is None:
+        return False
     return (not has.cpus or spec.cpus <= has.cpus) and (not has.memory_bytes or spec.memory_bytes <= has.memory_bytes)
 
 
-def choose(spec: SessionSpec, runners: Iterable[Runner], placed: Sequence[Session]) -> Runner | None:
+def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use]) -> Runner | None:
     """The online runner on which the session leaves most room, or None if it fits none.
 
     Room is by CPU or memory, whichever is scarcer. Limits may add up to more than a machine has: people's sessions
-    idle most of the time. `placed` are the sessions of all runners; those that shall not run count for nothing.
+    idle most of the time. `uses` are by the runner's uid; where there is none, the runner is empty.
     """
-    candidates = [runner for runner in runners if runner.state is RunnerState.ONLINE and fits(spec, runner)]
-    specs: dict[str, list[SessionSpec]] = {runner.uid: [spec] for runner in candidates}
-    for session in placed:
-        if session.desired is DesiredState.RUNNING and session.runner in specs:
-            specs[session.runner].append(session.spec)
-    return min(
-        candidates,
-        key=lambda runner: (_load(runner, specs[runner.uid]), len(specs[runner.uid]), runner.name),
-        default=None,
-    )
+
+    def rank(runner: Runner) -> tuple[float, int, str]:
+        use = uses.get(runner.uid, Use()).with_session(session)
+        return _load(runner, use), use.sessions, runner.name
+
+    fitting = (runner for runner in runners if runner.state is RunnerState.ONLINE and fits(session.spec, runner))
+    return min(fitting, key=rank, default=None)
 
 
 def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
     """Why `choose` found no runner, for the session's owner."""
-    if not any(runner.state is RunnerState.ONLINE for runner in runners):
+    online = [runner for runner in runners if runner.state is RunnerState.ONLINE]
+    if not online:
         return "no runner is online; see netvps runner ls"
+    if spec.network is Network.OVERLAY and not any(runner.underlay for runner in online):
+        return "no runner that is online is on the overlay; see netvps runner ls, or use another network"
     asked = [f"{spec.cpus:g} CPUs"] if spec.cpus else []
     asked += [f"{spec.memory_bytes / (1 << 30):.3g} GiB of memory"] if spec.memory_bytes else []
-    return f"no runner that is online has {' and '.join(asked)}; see netvps runner ls, or ask for less"
+    overlay = " and is on the overlay" if spec.network is Network.OVERLAY else ""
+    return f"no runner that is online has {' and '.join(asked)}{overlay}; see netvps runner ls, or ask for less"
 
 
-def _load(runner: Runner, specs: Sequence[SessionSpec]) -> float:
-    """The part of the machine that is spoken for, from 0, past 1 where limits add up to more than there is."""
-    cpus = sum(spec.cpus or _UNLIMITED_CPUS for spec in specs) / (runner.capacity.cpus or _UNLIMITED_CPUS)
-    memory = sum(spec.memory_bytes or _UNLIMITED_MEMORY for spec in specs)
-    return max(cpus, memory / (runner.capacity.memory_bytes or _UNLIMITED_MEMORY))
+def _load(runner: Runner, use: Use) -> float:
+    """The part of the machine that is spoken for, from 0, past 1 where limits add up to more than there is.
+
+    A machine of unknown size counts for one CPU and 1 GiB.
+    """
+    has = runner.capacity
+    return max(use.cpu_claims / (1000 * (has.cpus or 1)), use.memory_claims / (has.memory_bytes or 1 << 30))

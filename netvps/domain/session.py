@@ -24,6 +24,8 @@ _MIN_PIDS, _MAX_PIDS, DEFAULT_PIDS = 16, 4_194_304, 4096
 _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
 _MAX_KEYS, _MAX_LABELS, _MAX_LABEL_KEY, _MAX_LABEL_VALUE = 50, 32, 63, 255
 _MAX_GRACE, DEFAULT_GRACE = 600.0, 10.0
+# What one without a limit counts for where it is placed, so that such sessions spread too. The store keeps claims.
+_UNLIMITED_CPU_CLAIM, _UNLIMITED_MEMORY_CLAIM = 1000, 1 << 30
 
 
 class SessionState(StrEnum):
@@ -54,6 +56,8 @@ class Network(StrEnum):
     """The network of a session's container."""
 
     DEFAULT = "DEFAULT"
+    """The overlay, if its runner has one, else a bridge of that runner alone."""
+    OVERLAY = "OVERLAY"
     NONE = "NONE"
 
 
@@ -182,6 +186,9 @@ class Session:
     snapshot: Snapshot | None = None
     last_exit: LastExit | None = None
     address: str = ""
+    """As its runner sees it."""
+    overlay_address: str = ""
+    """That no other session has; '' if it is not on the overlay."""
     revision: int = 0
 
     @property
@@ -193,6 +200,16 @@ class Session:
     def full_name(self) -> SessionName:
         """NAME and OWNER."""
         return SessionName(self.owner, self.name)
+
+    @property
+    def cpu_claim(self) -> int:
+        """Thousandths of a CPU that it is counted for where it is placed; one CPU if it has no limit."""
+        return round(self.spec.cpus * 1000) or _UNLIMITED_CPU_CLAIM
+
+    @property
+    def memory_claim(self) -> int:
+        """Bytes that it is counted for where it is placed; 1 GiB if it has no limit."""
+        return self.spec.memory_bytes or _UNLIMITED_MEMORY_CLAIM
 
 
 @dataclass(frozen=True, slots=True)

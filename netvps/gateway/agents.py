@@ -35,6 +35,7 @@ class Agent:
         self._dials: dict[str, asyncio.Future[DialStream]] = {}
         self._requests: deque[DialRequest] = deque()
         self._config: AgentConfig | None = None
+        self._configured = False
         self._drain = False
         self._ended = False
         self._error: BaseException | None = None
@@ -61,7 +62,10 @@ class Agent:
         self._wake.set()
 
     async def messages(self) -> AsyncGenerator[ToAgent, None]:
-        """What to tell the agent, until `end`."""
+        """What to tell the agent, until `end`; nothing of dials before its first config.
+
+        Without that it knows no CA and has no host certificate: it would turn away whoever came through such a dial.
+        """
         while True:
             self._wake.clear()
             if self._ended:
@@ -70,8 +74,9 @@ class Agent:
                 return
             if self._config is not None:
                 config, self._config = self._config, None
+                self._configured = True
                 yield config
-            elif self._requests:
+            elif self._requests and self._configured:
                 yield self._requests.popleft()
             elif self._drain:
                 self._drain = False

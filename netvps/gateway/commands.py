@@ -19,12 +19,13 @@ from netvps.services.logins import Grant
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 
     from asyncssh import SSHClientProcess, SSHReader
 
     from netvps.domain.exec import ExecStart
     from netvps.domain.session import Session
+    from netvps.gateway.dial_stream import DialStream
     from netvps.gateway.ssh_upstream import Upstream
     from netvps.gateway.tunnels import Tunnels
 
@@ -56,8 +57,11 @@ class Commands:
         grant = Grant(session, start.user, user or session.owner)
         if reason := closed(grant):
             raise WrongState(reason)
-        stream = await self._tunnels.open(session.uid, SshTarget(), f"{grant.user}@exec")
-        connection = await self._upstream.login(stream, grant, SSHClientConnection)
+
+        def dial() -> Awaitable[DialStream]:
+            return self._tunnels.open(session.uid, SshTarget(), f"{grant.user}@exec")
+
+        connection = await self._upstream.reach(dial, grant, SSHClientConnection)
         bound = log.bind(session=session.uid, user=grant.user)
         bound.info("exec", program=start.argv[0], unix_user=start.user)
         try:

@@ -21,6 +21,9 @@ from netvps.tasks import Tasks
 from netvps.timing import took
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from netvps.gateway.dial_stream import DialStream
     from netvps.gateway.ports import Doorman
     from netvps.gateway.ssh_upstream import Upstream
     from netvps.gateway.tunnels import Tunnels
@@ -180,8 +183,11 @@ class SshGateway:
         """Raises NetvpsError. Asks again whether the visitor may: the key may have gone while it was being checked."""
         await self._recheck(visit)
         grant = _granted(visit)
-        opening = self._tunnels.open(grant.session.uid, SshTarget(), f"{grant.user}@{visit.origin}")
-        return await self._upstream.login(await opening, grant, AgentLeg)
+
+        def dial() -> Awaitable[DialStream]:
+            return self._tunnels.open(grant.session.uid, SshTarget(), f"{grant.user}@{visit.origin}")
+
+        return await self._upstream.reach(dial, grant, AgentLeg)
 
     async def _until_end(self, visit: Visit, agent_leg: AgentLeg) -> str:
         """Waits for either end, and ends the agent's. Returns what the agent ended with, if it was the first."""

@@ -6,12 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncssh
+import structlog
 from asyncssh import SSHClientConnection, SSHClientConnectionOptions
 
 from netvps.errors import NotPermitted, Unavailable
 from netvps.gateway.ssh_algorithms import encryption_algorithms, kex_algorithms
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from netvps.gateway.dial_stream import DialStream
     from netvps.gateway.ports import Certifier
     from netvps.services.logins import Grant
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 LOGIN_TIMEOUT = 15.0
 
 Connection = TypeVar("Connection", bound=SSHClientConnection)
+log = structlog.get_logger()
+
+
+class StreamBroke(Unavailable):
+    """The stream ended before the login did: its agent was just going, or starting anew."""
 
 
 class Upstream:
@@ -29,10 +37,24 @@ class Upstream:
         self._host_ca = asyncssh.import_public_key(host_ca)
         self._rekey_bytes = rekey_bytes
 
+    async def reach(
+        self, dial: Callable[[], Awaitable[DialStream]], grant: Grant, kind: type[Connection]
+    ) -> Connection:
+        """Dials and logs in; once more if the first stream broke on the way, for nobody's bytes were on it yet.
+
+        Raises what `dial` and `login` do.
+        """
+        try:
+            return await self.login(await dial(), grant, kind)
+        except StreamBroke as error:
+            log.info("dialling once more", session=grant.session.uid, error=error.message)
+            return await self.login(await dial(), grant, kind)
+
     async def login(self, stream: DialStream, grant: Grant, kind: type[Connection]) -> Connection:
         """A connection of that class over the stream, logged in.
 
-        Raises NotPermitted if there is no such Unix user, Unavailable for the rest; the stream is closed then.
+        Raises NotPermitted if there is no such Unix user, StreamBroke if the stream ended meanwhile, Unavailable for
+        the rest; the stream is closed then.
         """
         try:
             async with asyncio.timeout(LOGIN_TIMEOUT):
@@ -43,7 +65,9 @@ class Upstream:
             raise NotPermitted(
                 f"it lets nobody in as {grant.unix_user}: see whether its /etc/passwd has such a user"
             ) from None
-        except (asyncssh.Error, OSError) as error:
+        except (asyncssh.ConnectionLost, OSError) as error:
+            raise StreamBroke(f"the session's SSH server did not let the gateway in: {error}") from error
+        except asyncssh.Error as error:
             raise Unavailable(f"the session's SSH server did not let the gateway in: {error}") from error
 
     async def _login(self, stream: DialStream, grant: Grant, kind: type[Connection]) -> Connection:

@@ -13,6 +13,7 @@ import structlog
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.store.opening import open_store
+from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Runner
 from netvps.domain.server import ServerInfo
 from netvps.errors import NetvpsError
@@ -131,9 +132,8 @@ class _Parts:
                 clock.new_uid,
                 ca,
                 feed=self.feed,
-                pool=settings.overlay_pool,
+                fabric=self.fabric,
                 prefix=settings.overlay_prefix,
-                cluster_id=self.cluster_id,
                 heartbeat_interval=settings.heartbeat_interval,
             ),
             certificates=Certificates(store, clock.now, ca),
@@ -171,6 +171,12 @@ class _Parts:
             link_address=f":{self.settings.link_port}",
             default_image=self.settings.default_image,
         )
+
+    @property
+    def fabric(self) -> Fabric:
+        """The overlay's settings."""
+        settings = self.settings
+        return Fabric(self.cluster_id, settings.overlay_pool, settings.overlay_vni, settings.overlay_port)
 
     async def _database_answers(self) -> bool:
         async with self.store.read():

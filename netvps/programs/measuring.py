@@ -64,8 +64,8 @@ class ControlPlaneCounts:
         async with self.store.read() as reader:
             sessions = await reader.tally(Session, "state")
             runners = await reader.tally(Runner, "state")
-        metrics.show("sessions", {state: sessions.get(state, 0) for state in SessionState})
-        metrics.show("runners", {state: runners.get(state, 0) for state in RunnerState})
+        metrics.show("sessions", {state: sum(sessions.get(state, ())) for state in SessionState})
+        metrics.show("runners", {state: sum(runners.get(state, ())) for state in RunnerState})
         metrics.show(
             "streams",
             {

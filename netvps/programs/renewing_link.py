@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello
+    from netvps.domain.overlay.netmap import NetmapUpdate
+    from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello
     from netvps.domain.session import Assignment, SessionReport
 
 _LOOK_EVERY: Final = timedelta(hours=1)
@@ -51,8 +52,8 @@ class RenewingLink:
         await self._stack.aclose()
 
     async def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
-    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
+    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
         """As the port says. Raises IdentityRefused if the runner was removed."""
         try:
             stream = self._link.connect(hello, outgoing)

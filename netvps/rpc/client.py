@@ -1,6 +1,7 @@
 """The API for Python programs, synchronous: domain values in and out, errors as netvps.errors.
 
-It is imported by every command of the CLI, so it stands on grpc, protobuf and small modules of ours alone.
+It is imported by every command of the CLI, so it stands on grpc, protobuf and small modules of ours alone; what few
+commands need is imported by the methods that need it: together it takes a tenth of the start of the others.
 """
 
 from __future__ import annotations
@@ -15,18 +16,13 @@ from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceStub
 from netvps.api.v1.user_pb2_grpc import UserServiceStub
 from netvps.domain.event import EventType, SessionEvent
-from netvps.domain.exec import Stdin
 from netvps.errors import InvalidInput
 from netvps.rpc.channel import Endpoint
-from netvps.rpc.convert import exec as exec_convert
 from netvps.rpc.convert import names
-from netvps.rpc.convert.runners import runner_from_proto
 from netvps.rpc.convert.server_info import server_info_from_proto
 from netvps.rpc.convert.session_events import event_from_proto
 from netvps.rpc.convert.sessions import session_from_proto, spec_to_proto
-from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
 from netvps.rpc.convert.times import time_from_proto
-from netvps.rpc.convert.users import ROLE, user_from_proto
 from netvps.rpc.transport import Transport
 
 if TYPE_CHECKING:
@@ -141,17 +137,23 @@ class Client:
 
     def exec(self, start: ExecStart, incoming: Iterator[ToCommand]) -> Generator[FromCommand, None, None]:
         """Runs a command; `incoming` is read on another thread, by which it may block. Exit comes last."""
+        from netvps.rpc.convert.exec import output_from_proto
+
         requests = _exec_requests(start, incoming)
-        return self._transport.stream(self._sessions.ExecSession, requests, exec_convert.output_from_proto)
+        return self._transport.stream(self._sessions.ExecSession, requests, output_from_proto)
 
     def list_runners(self) -> Iterator[RunnerView]:
         """Runners by name."""
+        from netvps.rpc.convert.runners import runner_from_proto
+
         request = runner_pb2.ListRunnersRequest()
         for page in self._transport.pages(self._runners.ListRunners, request):
             yield from map(runner_from_proto, page.runners)
 
     def get_runner(self, name: str) -> RunnerView:
         """One runner."""
+        from netvps.rpc.convert.runners import runner_from_proto
+
         request = runner_pb2.GetRunnerRequest(name=names.runner_name(name))
         return runner_from_proto(self._transport.call(self._runners.GetRunner, request))
 
@@ -161,23 +163,36 @@ class Client:
         answer = self._transport.call(self._runners.CreateJoinToken, request)
         return answer.join_token, time_from_proto(answer, "expire_time")
 
+    def delete_runner(self, name: str, *, force: bool = False) -> None:
+        """Removes a runner; with `force` also the sessions placed on it, for ever."""
+        request = runner_pb2.DeleteRunnerRequest(name=names.runner_name(name), request_id=_request_id(), force=force)
+        self._transport.call(self._runners.DeleteRunner, request)
+
     def get_user(self, name: str = names.ME) -> User:
         """One user."""
+        from netvps.rpc.convert.users import user_from_proto
+
         request = user_pb2.GetUserRequest(name=names.user_name(name))
         return user_from_proto(self._transport.call(self._users.GetUser, request))
 
     def list_users(self) -> Iterator[User]:
         """Users by name."""
+        from netvps.rpc.convert.users import user_from_proto
+
         for page in self._transport.pages(self._users.ListUsers, user_pb2.ListUsersRequest()):
             yield from map(user_from_proto, page.users)
 
     def create_user(self, name: str, role: Role) -> User:
         """Adds a person or a program."""
+        from netvps.rpc.convert.users import ROLE, user_from_proto
+
         request = user_pb2.CreateUserRequest(user_id=name, role=ROLE.to_proto(role), request_id=_request_id())
         return user_from_proto(self._transport.call(self._users.CreateUser, request))
 
     def delete_user(self, name: str) -> User:
         """Removes a user with their keys."""
+        from netvps.rpc.convert.users import user_from_proto
+
         request = user_pb2.DeleteUserRequest(name=names.user_name(name), request_id=_request_id())
         return user_from_proto(self._transport.call(self._users.DeleteUser, request))
 
@@ -196,12 +211,16 @@ class Client:
 
     def list_ssh_keys(self, user: str = "") -> Iterator[SshKey]:
         """A user's keys by fingerprint; '' is the caller."""
+        from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
+
         request = ssh_key_pb2.ListSshKeysRequest(parent=names.user_name(user or names.ME))
         for page in self._transport.pages(self._ssh_keys.ListSshKeys, request):
             yield from map(ssh_key_from_proto, page.ssh_keys)
 
     def create_ssh_key(self, public_key: str, title: str = "", user: str = "") -> SshKey:
         """Registers a key; without a title it gets its comment."""
+        from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
+
         request = ssh_key_pb2.CreateSshKeyRequest(
             parent=names.user_name(user or names.ME), public_key=public_key, title=title, request_id=_request_id()
         )
@@ -209,6 +228,8 @@ class Client:
 
     def delete_ssh_key(self, uid_or_fingerprint: str, user: str = "") -> SshKey:
         """Revokes a key."""
+        from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
+
         request = ssh_key_pb2.DeleteSshKeyRequest(
             name=names.ssh_key_name(user or names.ME, uid_or_fingerprint), request_id=_request_id()
         )
@@ -224,11 +245,14 @@ def _parent(user: str) -> str:
 
 
 def _exec_requests(start: ExecStart, incoming: Iterator[ToCommand]) -> Iterator[session_pb2.ExecSessionRequest]:
-    yield exec_convert.start_to_proto(start)
+    from netvps.domain.exec import Stdin
+    from netvps.rpc.convert.exec import MAX_PIECE, input_to_proto, start_to_proto
+
+    yield start_to_proto(start)
     for message in incoming:
         if isinstance(message, Stdin):
-            for offset in range(0, len(message.data), exec_convert.MAX_PIECE):
-                piece = message.data[offset : offset + exec_convert.MAX_PIECE]
-                yield exec_convert.input_to_proto(Stdin(piece))
+            for offset in range(0, len(message.data), MAX_PIECE):
+                piece = message.data[offset : offset + MAX_PIECE]
+                yield input_to_proto(Stdin(piece))
         else:
-            yield exec_convert.input_to_proto(message)
+            yield input_to_proto(message)

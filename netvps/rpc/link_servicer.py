@@ -10,7 +10,7 @@ import structlog
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceServicer
-from netvps.domain.runner import Capacity
+from netvps.domain.runner import Heartbeat
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc import identity
 from netvps.rpc.convert.link import from_runner_from_proto, hello_from_proto, to_runner_to_proto
@@ -85,7 +85,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         async for message in incoming:
             self._streams.hear(stream)
             seen = from_runner_from_proto(message)
-            if isinstance(seen, Capacity):
+            if isinstance(seen, Heartbeat):
                 await self._runners.heartbeat(stream.runner_uid, seen)
             else:
                 await self._runners.report(stream.runner_uid, seen)

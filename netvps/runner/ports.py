@@ -7,7 +7,8 @@ from typing import Protocol
 
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen
-from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment, SessionReport, Snapshot
 
 Progress = Callable[[str], None]
@@ -64,7 +65,7 @@ class Machine(Protocol):
     async def watch(self, changed: Callable[[str], None]) -> None:
         """For ever calls `changed` (on the loop) with the uid of a session whose container did something.
 
-        After every reconnection it calls `changed("")`: anything may have happened.
+        After every connection it calls `changed("")`, since anything may have happened; and when the engine goes away.
         """
 
     def logs(self, session_uid: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes, None]:
@@ -79,8 +80,8 @@ class Link(Protocol):
     """The connection to the control plane."""
 
     def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
-    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
+    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
         """One stream; it ends, or raises a NetvpsError, when the connection is lost. Welcome comes first."""
 
     async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:

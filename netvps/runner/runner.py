@@ -18,7 +18,8 @@ from contextlib import aclosing
 
 import structlog
 
-from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.container import ENGINE_AWAY
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
 from netvps.faults import fault_point
@@ -96,7 +97,7 @@ class Runner:
     async def _connection(self) -> None:
         """One connection, from Hello to its end."""
         hello = RunnerHello(self._instance_id, self._settings.version, self._capacity)
-        outgoing = self._board.outgoing(lambda: self._capacity, lambda: self._heartbeat)
+        outgoing = self._board.outgoing(lambda: Heartbeat(self._capacity), lambda: self._heartbeat)
         named: set[str] = set()
         sweep: asyncio.Task[None] | None = None
         try:
@@ -215,4 +216,5 @@ class Runner:
         try:
             self._capacity = await self._engine.capacity()
         except NetvpsError as error:
-            log.warning("the engine does not answer", error=error.message)
+            say = log.debug if error.reason == ENGINE_AWAY else log.warning  # that is said where its events are read
+            say("what the machine has is not known", error=error.message)

@@ -149,10 +149,16 @@ class Steps:
         self._say(want, SessionState.STARTING, message=f"making its container from {source.reference}")
         await self._folder.open()
         made = blueprint(want, source, node=self._node, agent=self._agent, run=self._folder.path)
-        try:
-            await self._engine.create(made)
-        except NetvpsError as error:
-            raise _failed(error, "container") from None
+        failure: NetvpsError | None = None
+        async with asyncio.TaskGroup() as group:  # one waits for the control plane, the other for the engine
+            boot = group.create_task(self._boot(want), name="boot token")
+            try:
+                await self._engine.create(made)
+            except NetvpsError as error:
+                failure = error
+                boot.cancel()
+        if failure:
+            raise _failed(failure, "container")
         return _AT_ONCE
 
     async def _start(self, want: Assignment, container: plan.Container) -> float:

@@ -89,7 +89,9 @@ class Worker:
         """Again, for ever, ever less often: it says nothing about the session, and the fault may heal."""
         self._failures += 1
         pause = _jittered(min(_RETRY_MAX, 2.0 ** min(self._failures - 1, 10)))
-        log.info("trying again", error=error.message, failures=self._failures, seconds=round(pause, 1))
+        # An engine that is away is said once, by whoever reads its events, and not by each of a hundred sessions.
+        say = log.debug if error.reason == ENGINE_AWAY else log.info
+        say("trying again", error=error.message, failures=self._failures, seconds=round(pause, 1))
         if error.reason == ENGINE_AWAY or self._failures > 1:
             self._reporter.remark(f"{error.message}; trying again")
         return pause

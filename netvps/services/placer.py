@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from netvps.domain.lifecycle import place
-from netvps.domain.placement import choose, why_none
+from netvps.domain.lifecycle import ADDRESSES_EXHAUSTED, place, wait
+from netvps.domain.placement import Use, choose, why_none
 from netvps.domain.runner import Runner, RunnerState
 from netvps.domain.session import DesiredState, Session
+from netvps.services.addresses import Addresses, put_addressed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from netvps.services.ports import Reader, Transaction
@@ -18,27 +19,45 @@ if TYPE_CHECKING:
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
     """The session on the runner that suits it best, or, if there is none, saying why it waits."""
-    runners = await reader.find(Runner)
-    # Where no runner is online, a thousand that wait must not each read the thousand.
-    online = any(runner.state is RunnerState.ONLINE for runner in runners)
-    return _placed(session, runners, await reader.find(Session) if online else [], now)
+    return await _placed(session, await _online(reader), await _uses(reader), Addresses(reader), now)
 
 
 async def place_waiting(tx: Transaction, now: datetime) -> None:
     """Places all sessions that wait, the longest waiting first."""
-    waiting = [s for s in await tx.find(Session, runner="") if s.desired is DesiredState.RUNNING]
+    waiting = await tx.find(Session, runner="", desired=DesiredState.RUNNING)
     if not waiting:
         return
-    runners, sessions = await tx.find(Runner), await tx.find(Session)
+    runners, uses, addresses = await _online(tx), await _uses(tx), Addresses(tx)
     for session in sorted(waiting, key=lambda s: s.uid):
-        after = _placed(session, runners, sessions, now)
-        if after is not session:
-            sessions.append(await tx.put(after))
+        after = await _placed(session, runners, uses, addresses, now)
+        if after is session:
+            continue
+        await put_addressed(tx, after)
+        if after.runner:
+            uses[after.runner] = uses.get(after.runner, Use()).with_session(after)
 
 
-def _placed(session: Session, runners: list[Runner], sessions: list[Session], now: datetime) -> Session:
-    runner = choose(session.spec, runners, sessions)
-    if runner is not None:
-        return place(session, runner, now)
-    why = why_none(session.spec, runners)
-    return session if session.message == why else replace(session, message=why, update_time=now)
+async def _online(reader: Reader) -> list[Runner]:
+    return await reader.find(Runner, state=RunnerState.ONLINE)
+
+
+async def _uses(reader: Reader) -> dict[str, Use]:
+    """By the runner's uid. Not from the sessions themselves: there may be a hundred thousand, at each create."""
+    totals = await reader.tally(Session, "runner", "cpu_claim", "memory_claim", desired=DesiredState.RUNNING)
+    return {runner: Use(*total) for runner, total in totals.items()}
+
+
+async def _placed(
+    session: Session, online: list[Runner], uses: Mapping[str, Use], addresses: Addresses, now: datetime
+) -> Session:
+    full: list[Runner] = []
+    while runner := choose(session, (runner for runner in online if runner not in full), uses):
+        address = await addresses.pick(session.spec, runner)
+        if address is not None:
+            return place(session, runner, now, address)
+        full.append(runner)
+    if not full:
+        return wait(session, "", why_none(session.spec, online), now)
+    names = ", ".join(sorted(runner.name for runner in full))
+    message = f"all addresses on the overlay are taken ({names}): it starts when a session there is removed"
+    return wait(session, ADDRESSES_EXHAUSTED, message, now)

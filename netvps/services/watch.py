@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.session import Session, SessionState
 from netvps.errors import TooOld
+from netvps.services.page import read_all
 from netvps.services.scope import owner_filter
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Watch:
         async with self._feed.subscribe(concerns) as news, self._counted():
             async with self._store.read() as reader:
                 revision = reader.revision
-                listed = [] if from_revision else await reader.find(Session, **where)
+                listed = [] if from_revision else await read_all(reader, Session, **where)
             for session in listed:
                 yield SessionEvent(EventType.PUT, session, session.revision)
             if from_revision:

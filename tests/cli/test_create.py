@@ -40,7 +40,7 @@ def test_without_arguments_it_waits_and_ends_with_what_to_type(run: Run, fake: F
 def test_a_refused_create_registers_no_key(run: Run, fake: FakeClient) -> None:
     fake.errors["create_session"] = AlreadyExists("session dev1 exists already")
     assert run("create", "dev1").code == exit_codes.CONFLICT
-    assert [call for call, *_ in fake.asked] == ["create_session"]
+    assert [call for call, *_ in fake.asked] == ["list_ssh_keys", "create_session"]
 
 
 @pytest.mark.usefixtures("key")

@@ -75,6 +75,16 @@ def test_older_snapshots_are_pruned_once_a_newer_one_is_recorded() -> None:
     assert step == plan.Prune((HELD,))
 
 
+def test_a_snapshot_taken_after_the_clock_was_set_back_is_the_newest_all_the_same() -> None:
+    second = saved(EXITED, 3, number=2)
+    back = replace(
+        second, snapshot=replace(second.snapshot, create_time=HELD.snapshot.create_time - timedelta(hours=1))
+    )
+    seen = Seen(None, (back, HELD))
+    assert plan.next_step(want(STOPPED, 3, back.snapshot), seen) == plan.Prune((HELD,))
+    assert plan.source_of(want(RUNNING, 4, back.snapshot), seen.saved) == back.snapshot.image
+
+
 def test_nothing_is_pruned_while_the_recorded_snapshot_is_missing() -> None:
     recorded = saved(EXITED, number=2).snapshot
     assert plan.next_step(want(STOPPED, 1, recorded), Seen(None, (HELD,))) == plan.Rest(SessionState.STOPPED)
@@ -131,6 +141,8 @@ class World:
     files: int = 0
     images: dict[str, tuple[SavedImage, int]] = field(default_factory=dict)
     clock: int = 0
+    """Counts what happens; the clock on the wall may be set back meanwhile."""
+    behind: timedelta = timedelta()
     wanted: Assignment = field(default_factory=lambda: want(RUNNING))
     image_here: bool = False
     deleted: bool = False
@@ -143,7 +155,7 @@ class World:
 
     def tick(self) -> datetime:
         self.clock += 1
-        return NOW + timedelta(seconds=self.clock)
+        return NOW + timedelta(seconds=self.clock) - self.behind
 
     def own(self, desired: DesiredState) -> None:
         """The owner wants something."""
@@ -217,7 +229,7 @@ class World:
 
 EVENTS = st.lists(
     st.one_of(
-        st.sampled_from(["run", "stop", "end", "pause", "old image pruned"]),
+        st.sampled_from(["run", "stop", "end", "pause", "old image pruned", "clock set back"]),
         st.integers(1, 6),  # so many steps, then the runner dies
     ),
     max_size=40,
@@ -240,6 +252,8 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(events: list[s
                 world.pause()
             case "old image pruned":
                 world.image_here = False
+            case "clock set back":
+                world.behind += timedelta(hours=1)
             case int():
                 for _ in range(event):
                     world.take(plan.next_step(world.wanted, world.seen()))
@@ -262,9 +276,10 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(events: list[s
 def test_three_hundred_cycles_keep_their_depth_and_their_files() -> None:
     world = World()
     deepest = 0
-    for _ in range(300):
+    for cycle in range(300):
         world.own(RUNNING)
         world.converge()
+        world.behind += timedelta(hours=cycle % 7 == 0)  # the clock is set back now and then
         world.own(STOPPED)
         world.converge()
         assert world.wanted.snapshot is not None

@@ -8,6 +8,7 @@ from netvps.domain.docker_names import (
     parse_snapshot_image,
     session_labels,
     snapshot_image,
+    snapshot_number,
 )
 
 UID = "0123456789abc"
@@ -21,11 +22,13 @@ def test_names_are_those_of_the_design() -> None:
 
 def test_a_snapshot_reads_back() -> None:
     assert parse_snapshot_image(snapshot_image(UID, 5)) == (UID, 5)
+    assert snapshot_number(snapshot_image(UID, 5)) == 5
 
 
 @pytest.mark.parametrize("other", ["", "debian:12", f"netvps-snapshot/vps-{UID}", f"netvps-snapshot/vps-{UID}:x"])
 def test_other_images_are_none_of_ours(other: str) -> None:
     assert parse_snapshot_image(other) is None
+    assert snapshot_number(other) == 0
 
 
 def test_labels_tell_whose_placement_it_is() -> None:

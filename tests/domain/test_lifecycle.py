@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from netvps.domain.docker_names import snapshot_image
 from netvps.domain.lifecycle import (
     RUNNER_LOST,
     SNAPSHOT_FAILED,
@@ -145,6 +146,22 @@ def test_the_latest_snapshot_is_kept_whatever_the_clocks_say() -> None:
     assert back.snapshot == _snapshot(2, T0)
     assert _seen(back, SessionState.STOPPED, snapshot=_snapshot(1, LATER)).snapshot == _snapshot(2, T0)
     assert _seen(back, SessionState.STOPPED, snapshot=_snapshot(3, LATER, "other")).snapshot == _snapshot(2, T0)
+
+
+def test_of_two_snapshots_of_one_stop_the_later_one_is_kept_whatever_the_clocks_say() -> None:
+    first, second = (
+        replace(_snapshot(1, time), session_uid="0123456789abc", image=snapshot_image("0123456789abc", number))
+        for number, time in ((7, LATER), (8, T0))
+    )
+    placed = replace(PLACED, uid="0123456789abc")
+    assert (
+        _seen(_seen(placed, SessionState.STOPPED, snapshot=first), SessionState.STOPPED, snapshot=second).snapshot
+        == second
+    )
+    assert (
+        _seen(_seen(placed, SessionState.STOPPED, snapshot=second), SessionState.STOPPED, snapshot=first).snapshot
+        == second
+    )
 
 
 @pytest.mark.parametrize(

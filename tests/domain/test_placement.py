@@ -2,16 +2,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import reduce
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netvps.domain.lifecycle import new_session, place, want
+from netvps.domain.lifecycle import new_session
 from netvps.domain.names import SessionName
-from netvps.domain.placement import choose, fits, why_none
+from netvps.domain.placement import Use, choose, fits, why_none
 from netvps.domain.runner import Capacity, Runner, RunnerState
-from netvps.domain.session import DesiredState, Session, SessionSpec
+from netvps.domain.session import Session, SessionSpec
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 GIB = 1 << 30
@@ -21,35 +22,37 @@ def machine(name: str, cpus: int = 8, memory: int = 16, state: RunnerState = Run
     return Runner(name, name, NOW, NOW, state, capacity=Capacity(cpus, memory * GIB))
 
 
-ANY = SessionSpec()
+def wanted(cpus: float = 0, memory: int = 0) -> Session:
+    """Memory is in GiB."""
+    spec = SessionSpec(cpus=cpus, memory_bytes=memory * GIB)
+    return new_session("uid", SessionName("alice", "x"), spec, NOW)
 
 
-def on(runner: Runner, spec: SessionSpec = ANY) -> Session:
-    return place(new_session("uid", SessionName("alice", "x"), spec, NOW), runner, NOW)
+def use(*sessions: Session) -> Use:
+    return reduce(Use.with_session, sessions, Use())
+
+
+def test_a_session_without_limits_is_counted_for_something() -> None:
+    assert use(wanted(), wanted(1.5, 4)) == Use(2, 2500, 5 * GIB)
+    assert wanted(0.01).cpu_claim == 10
 
 
 def test_the_emptiest_machine_is_chosen_and_names_decide_between_equals() -> None:
     a, b, large = machine("a"), machine("b"), machine("large", 64, 128)
-    assert choose(SessionSpec(), [b, a], []) == a
-    assert choose(SessionSpec(), [a, b], [on(a)]) == b
-    assert choose(SessionSpec(), [a, b, large], [on(large)] * 3) == large
+    assert choose(wanted(), [b, a], {}) == a
+    assert choose(wanted(), [a, b], {"a": use(wanted())}) == b
+    assert choose(wanted(), [a, b, large], {"large": use(*[wanted()] * 3)}) == large
 
 
 def test_the_scarcer_of_cpu_and_memory_decides() -> None:
     many_cpus, much_memory = machine("cpus", 64, 8), machine("memory", 8, 64)
-    assert choose(SessionSpec(cpus=6, memory_bytes=GIB), [many_cpus, much_memory], []) == many_cpus
-    assert choose(SessionSpec(cpus=1, memory_bytes=6 * GIB), [many_cpus, much_memory], []) == much_memory
-
-
-def test_what_shall_not_run_takes_no_room() -> None:
-    a, b = machine("a"), machine("b")
-    stopped = want(on(a, SessionSpec(cpus=8)), DesiredState.STOPPED, NOW)
-    assert choose(SessionSpec(), [a, b], [stopped, on(b)]) == a
+    assert choose(wanted(6, 1), [many_cpus, much_memory], {}) == many_cpus
+    assert choose(wanted(1, 6), [many_cpus, much_memory], {}) == much_memory
 
 
 def test_limits_may_add_up_to_more_than_there_is() -> None:
     a = machine("a", 2, 2)
-    assert choose(SessionSpec(cpus=2), [a], [on(a, SessionSpec(cpus=2))] * 9) == a
+    assert choose(wanted(2), [a], {"a": use(*[wanted(2)] * 9)}) == a
 
 
 @pytest.mark.parametrize(
@@ -70,13 +73,13 @@ def test_limits_may_add_up_to_more_than_there_is() -> None:
     ],
 )
 def test_there_is_a_reason_where_there_is_no_place(spec: SessionSpec, runners: list[Runner], why: str) -> None:
-    assert choose(spec, runners, []) is None
+    assert choose(replace(wanted(), spec=spec), runners, {}) is None
     assert why_none(spec, runners) == why
 
 
 def test_a_machine_of_unknown_size_takes_what_comes() -> None:
     unknown = replace(machine("a"), capacity=Capacity())
-    assert choose(SessionSpec(cpus=64, memory_bytes=GIB), [unknown], [on(unknown)]) == unknown
+    assert choose(wanted(64, 1), [unknown], {"a": use(wanted())}) == unknown
 
 
 @given(
@@ -90,8 +93,8 @@ def test_a_machine_of_unknown_size_takes_what_comes() -> None:
     st.integers(0, 10),
 )
 def test_the_chosen_machine_is_online_and_large_enough(runners: list[Runner], cpus: int, memory: int) -> None:
-    spec = SessionSpec(cpus=cpus, memory_bytes=memory * GIB)
-    fitting = [runner for runner in runners if runner.state is RunnerState.ONLINE and fits(spec, runner)]
-    chosen = choose(spec, runners, [])
+    session = wanted(cpus, memory)
+    fitting = [runner for runner in runners if runner.state is RunnerState.ONLINE and fits(session.spec, runner)]
+    chosen = choose(session, runners, {})
     assert chosen in fitting if fitting else chosen is None
-    assert choose(spec, reversed(runners), []) == chosen
+    assert choose(session, reversed(runners), {}) == chosen

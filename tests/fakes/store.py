@@ -31,7 +31,11 @@ class Kind:
 
 
 KINDS: dict[type[Any], Kind] = {
-    Session: Kind(("name", "owner", "runner", "state", "desired"), ("name", "owner"), (("owner", "name"),)),
+    Session: Kind(
+        ("name", "owner", "runner", "state", "desired", "overlay_address"),
+        ("name", "owner"),
+        (("owner", "name"), ("overlay_address",)),
+    ),
     Runner: Kind(("name", "state"), ("name",), (("name",),)),
     Lease: Kind(("runner",), unique=(("runner",),)),
     User: Kind(("role",)),
@@ -58,15 +62,26 @@ class MemoryReader:
 
     async def find(self, kind: type[R], **where: str) -> list[R]:
         await asyncio.sleep(0)
-        unknown = where.keys() - set(KINDS[kind].columns)
-        assert not unknown, f"{kind.__name__} has no column {unknown}"
-        found = [row for row in self._rows[kind].values() if all(getattr(row, c) == v for c, v in where.items())]
-        return sorted(found, key=lambda row: _place(row, KINDS[kind].order))
+        return sorted(self._matching(kind, where), key=lambda row: _place(row, KINDS[kind].order))
 
     async def page(self, kind: type[R], after: str, limit: int, **where: str) -> list[R]:
         order = KINDS[kind].order
         start = tuple(after.split(".", len(order) - 1))
         return [row for row in await self.find(kind, **where) if _place(row, order) > start][:limit]
+
+    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: str) -> dict[str, tuple[int, ...]]:
+        await asyncio.sleep(0)
+        found = self._matching(cast("type[Any]", kind), where)
+        totals: dict[str, list[int]] = {getattr(row, by): [0] * (1 + len(sums)) for row in found}
+        for row in found:
+            for place, number in enumerate((1, *(getattr(row, name) for name in sums))):
+                totals[getattr(row, by)][place] += number
+        return {value: tuple(total) for value, total in totals.items()}
+
+    def _matching(self, kind: type[R], where: dict[str, str]) -> list[R]:
+        unknown = where.keys() - set(KINDS[kind].columns)
+        assert not unknown, f"{kind.__name__} has no column {unknown}"
+        return [row for row in self._rows[kind].values() if all(getattr(row, c) == v for c, v in where.items())]
 
 
 @dataclass
@@ -87,7 +102,7 @@ class MemoryTransaction(MemoryReader):
         rows = self.rows[type(resource)]
         for columns in KINDS[type(resource)].unique:
             mine = _place(resource, columns)
-            if any(_place(row, columns) == mine and row.key != resource.key for row in rows.values()):
+            if any(mine) and any(_place(row, columns) == mine and row.key != resource.key for row in rows.values()):
                 raise AlreadyExists(f"{resource.kind} {'.'.join(mine)} exists already")
         stored: R = replace(cast("Any", resource), revision=self._revision + 1)
         rows[stored.key] = stored

@@ -56,6 +56,11 @@ class FakeDoorman:
     asked: list[tuple[SshLogin, str]] = field(default_factory=list)
     changes: list[asyncio.Queue[None]] = field(default_factory=list)
     over: bool = False
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Configs are told once it is set, as it is in the beginning."""
+
+    def __post_init__(self) -> None:
+        self.ready.set()
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
         self.asked.append((login, fingerprint))
@@ -78,6 +83,7 @@ class FakeDoorman:
         queue: asyncio.Queue[None] = asyncio.Queue()
         self.changes.append(queue)
         generation = 0
+        await self.ready.wait()
         while not self.over:
             generation += 1
             yield AgentConfig(generation, tuple(self.keys), (), "")

@@ -105,6 +105,25 @@ async def test_open_waits_for_an_agent_that_is_about_to_come(gateway: Tunnels, e
             writer.close()
 
 
+async def test_an_agent_is_told_its_config_before_any_dial(gateway: Tunnels, doorman: FakeDoorman, echo: int) -> None:
+    """Without one it has no host certificate, and turns away the gateway itself."""
+    doorman.ready.clear()
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(talk(gateway))
+        agent = FakeAgent(gateway, UID, echo)
+        entering = group.create_task(agent.__aenter__())
+        await agent.until(lambda: gateway.controls == 1)
+        for _ in range(20):
+            await asyncio.sleep(0)  # all that can happen, does
+        assert agent.requests == []
+        doorman.ready.set()
+        await entering
+        _, writer = await opening
+        assert [len(agent.configs), len(agent.requests)] == [1, 1]
+        writer.close()
+        await agent.__aexit__()
+
+
 async def test_open_does_not_wait_for_ever(gateway: Tunnels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.gateway.tunnels.CONNECT_TIMEOUT", 0.01)
     with pytest.raises(Unavailable, match="agent is not connected"):

@@ -11,7 +11,7 @@ import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request, validity
 from netvps.domain.event import EventType
-from netvps.domain.runner import Capacity, CaughtUp, RunnerHello, Welcome
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, RunnerHello, Welcome
 from netvps.domain.session import SessionReport, SessionSpec
 from netvps.errors import ConfigError, TooOld
 from netvps.programs import clock
@@ -45,9 +45,9 @@ async def _join(server: ServerSettings, name: str) -> Identity:
     return Identity(joined.runner, key, joined.certificate, joined.ca_certificate, address, joined.link_address)
 
 
-async def _nothing() -> AsyncIterator[SessionReport | Capacity]:
+async def _nothing() -> AsyncIterator[SessionReport | Heartbeat]:
     await asyncio.Event().wait()
-    yield Capacity()
+    yield Heartbeat(Capacity())
 
 
 async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: Path) -> None:

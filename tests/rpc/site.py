@@ -17,6 +17,7 @@ from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.domain.access import Caller, Role, User
 from netvps.domain.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
+from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Capacity, RunnerHello
 from netvps.domain.server import ServerInfo
 from netvps.domain.session import SessionReport, SessionState
@@ -235,9 +236,8 @@ async def open_site(
                 new_uid,
                 ca,
                 feed=feed,
-                pool="10.128.0.0/10",
+                fabric=Fabric("test"),
                 prefix=22,
-                cluster_id="test",
                 heartbeat_interval=HEARTBEAT,
             ),
             certificates=Certificates(store, now, ca),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.runner import Capacity, CaughtUp, LogRequest, Runner, RunnerState, Welcome
+from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, Runner, RunnerState, Welcome
 from netvps.domain.session import Assignment, Session, SessionReport, SessionState
 from netvps.errors import AlreadyExists, NetvpsError, NotFound, Unavailable
 from netvps.rpc import link_servicer
@@ -28,7 +28,7 @@ class Process:
         self.link = link
         self.instance = instance
         self.heard: list[object] = []
-        self.says: asyncio.Queue[SessionReport | Capacity] = asyncio.Queue()
+        self.says: asyncio.Queue[SessionReport | Heartbeat] = asyncio.Queue()
         self.error: NetvpsError | None = None
         self.ended = asyncio.Event()
 
@@ -42,7 +42,7 @@ class Process:
         finally:
             self.ended.set()
 
-    async def _outgoing(self) -> AsyncIterator[SessionReport | Capacity]:
+    async def _outgoing(self) -> AsyncIterator[SessionReport | Heartbeat]:
         while True:
             yield await self.says.get()
 
@@ -83,7 +83,7 @@ async def test_a_runner_hears_who_it_is_and_what_to_do_and_reports(site: Site) -
         assert (welcome.runner, welcome.heartbeat_interval) == ("lab1", HEARTBEAT)
         assert isinstance(assignment, Assignment)
         assert (assignment.session_uid, assignment.spec) == (session.uid, session.spec)
-        await runner.says.put(CAPACITY)
+        await runner.says.put(Heartbeat(CAPACITY))
         await runner.says.put(
             SessionReport(session.uid, assignment.epoch, 1, SessionState.RUNNING, address="192.0.2.9")
         )
@@ -115,7 +115,7 @@ async def test_a_runner_that_comes_back_soon_was_never_offline(site: Site) -> No
     async with process(site, machine) as runner:
         await runner.caught_up()
         for _ in range(5):
-            await runner.says.put(CAPACITY)
+            await runner.says.put(Heartbeat(CAPACITY))
             await asyncio.sleep(HEARTBEAT)
         states = [
             c.resource.state for c in site.store.log if isinstance(c.resource, Runner) and c.resource.uid == machine.uid

@@ -22,6 +22,7 @@ ASK = """
 import os, sys
 from netvps.errors import NetvpsError
 from netvps.rpc.client import Client, Endpoint
+from netvps.rpc.convert import users  # now: another account may not be able to read this Python
 os.setuid(int(sys.argv[2]))
 with Client(Endpoint(sys.argv[1])) as client:
     try:

@@ -13,7 +13,8 @@ from pathlib import Path
 from netvps.adapters.docker.client import Api, Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.docker_names import LABEL_NODE, container_name
-from netvps.domain.runner import Capacity, CaughtUp, Lease, LogRequest, RunnerHello, Welcome
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment, DesiredState, Network, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
 from netvps.errors import Unavailable
@@ -45,7 +46,7 @@ class ScriptedLink:
         self._queues: set[asyncio.Queue[Assignment | LogRequest | None]] = set()
 
     async def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
     ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
         if self.away:
             raise Unavailable("the control plane is away")
@@ -55,7 +56,7 @@ class ScriptedLink:
         try:
             async with Tasks() as tasks:
                 tasks.start(self._listen(outgoing), name="reports")
-                yield Welcome("here", "cluster", 0.2, Lease("10.0.0.0/22", "r", 1))
+                yield Welcome("here", 0.2, Lease("10.0.0.0/22", "r", 1), Fabric("cluster"))
                 for want in list(self.wanted.values()):
                     yield want
                 yield CaughtUp(1)
@@ -117,9 +118,9 @@ class ScriptedLink:
         assert seen is not None
         return seen
 
-    async def _listen(self, outgoing: AsyncIterator[SessionReport | Capacity]) -> None:
+    async def _listen(self, outgoing: AsyncIterator[SessionReport | Heartbeat]) -> None:
         async for item in outgoing:
-            if isinstance(item, Capacity):
+            if isinstance(item, Heartbeat):
                 self.heartbeats += 1
             else:
                 self.reports.append(item)

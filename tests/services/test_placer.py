@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from netvps.domain.runner import RunnerState
 from netvps.domain.session import Session, SessionSpec, SessionState
 from netvps.services.placer import place_waiting
 from tests.fakes.world import ALICE
 
 if TYPE_CHECKING:
+    import pytest
+
+    from netvps.services.ports import Reader
     from tests.fakes.world import World
 
 
@@ -38,6 +43,25 @@ async def test_sessions_spread_over_runners(world: World) -> None:
     assert names == ["lab1", "lab2", "lab3"] * 2
 
 
+async def test_what_shall_not_run_takes_no_room(world: World) -> None:
+    for name in ("lab1", "lab2"):
+        await world.runner(name)
+    assert (await world.session("dev1", spec=SessionSpec(cpus=8))).runner_name == "lab1"
+    await world.sessions.stop(ALICE, "dev1")
+    assert (await world.session("dev2")).runner_name == "lab1"
+
+
+async def test_those_that_waited_spread_too(world: World) -> None:
+    runners = [await world.runner(name, online=False) for name in ("lab1", "lab2")]
+    for number in range(4):
+        await world.session(f"dev{number}")
+    async with world.store.write("test") as tx:
+        for runner in runners:
+            await tx.put(replace(runner, state=RunnerState.ONLINE))
+        await place_waiting(tx, world.clock())
+    assert [s.runner_name for s in await world.rows(Session)] == ["lab1", "lab2"] * 2
+
+
 async def test_the_reason_to_wait_is_written_once(world: World) -> None:
     session = await world.session(spec=SessionSpec(cpus=64))
     await world.runner()
@@ -47,3 +71,22 @@ async def test_the_reason_to_wait_is_written_once(world: World) -> None:
     async with world.store.write("test") as tx:
         await place_waiting(tx, world.clock())
     assert await world.sessions.get(ALICE, "dev1") == told
+
+
+async def test_no_create_reads_the_sessions_that_are_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.runner()
+    for number in range(30):
+        await world.session(f"dev{number}")
+    async with world.store.read() as reader:
+        kind_of_reader: type[Any] = type(reader)
+    find, read = kind_of_reader.find, []
+
+    async def finding(reader: Reader, kind: type[Any], **where: str) -> list[Any]:
+        found: list[Any] = await find(reader, kind, **where)
+        read.extend(found if kind is Session else [])
+        return found
+
+    monkeypatch.setattr(kind_of_reader, "find", finding)
+    await world.session("another")
+    await world.session("")
+    assert read == []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access import Credential
-from netvps.domain.runner import Capacity, Runner, RunnerState
+from netvps.domain.runner import Capacity, Heartbeat, Runner, RunnerState, Underlay
 from netvps.domain.session import DesiredState, LastExit, Session, SessionReport, SessionState, Snapshot
 from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted
 from tests.fakes.world import ALICE, HELLO, ROOT
@@ -41,7 +41,7 @@ async def test_a_runner_that_comes_is_online_and_hears_who_it_is(world: World) -
     assert (await world.runners.get(ALICE, "lab1")).runner.state is RunnerState.OFFLINE
     world.clock.advance(seconds=5)
     welcome = await world.runners.online(runner.uid, HELLO)
-    assert (welcome.runner, welcome.cluster_id, welcome.heartbeat_interval) == ("lab1", "cluster", 5.0)
+    assert (welcome.runner, welcome.fabric.cluster_id, welcome.heartbeat_interval) == ("lab1", "cluster", 5.0)
     view = await world.runners.get(ALICE, "lab1")
     assert (view.runner.state, view.runner.version, view.runner.capacity) == (RunnerState.ONLINE, "1.0", HELLO.capacity)
     assert view.runner.last_seen == world.clock.now
@@ -49,7 +49,7 @@ async def test_a_runner_that_comes_is_online_and_hears_who_it_is(world: World) -
 
 
 async def test_a_runner_that_was_removed_is_told_to_join_again(world: World) -> None:
-    for call in (world.runners.online("nobody", HELLO), world.runners.heartbeat("nobody", Capacity())):
+    for call in (world.runners.online("nobody", HELLO), world.runners.heartbeat("nobody", Heartbeat(Capacity()))):
         with pytest.raises(NotFound, match="this runner was removed: join again"):
             await call
     await world.runners.offline("nobody")
@@ -60,14 +60,25 @@ async def test_heartbeats_are_written_rarely(world: World) -> None:
     before = await world.revision()
     for _ in range(5):
         world.clock.advance(seconds=5)
-        await world.runners.heartbeat(runner.uid, replace(HELLO.capacity, disk_free_bytes=95 << 30))
+        await world.runners.heartbeat(runner.uid, Heartbeat(replace(HELLO.capacity, disk_free_bytes=95 << 30)))
     assert await world.revision() == before
     world.clock.advance(seconds=5)
-    await world.runners.heartbeat(runner.uid, HELLO.capacity)
+    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
     assert await world.revision() == before + 1
     for capacity in (replace(HELLO.capacity, cpus=4), replace(HELLO.capacity, cpus=4, disk_free_bytes=1 << 30)):
-        await world.runners.heartbeat(runner.uid, capacity)
+        await world.runners.heartbeat(runner.uid, Heartbeat(capacity))
         assert (await world.runners.get(ALICE, "lab1")).runner.capacity == capacity
+    assert await world.revision() == before + 3
+
+
+async def test_an_underlay_is_written_when_it_changes(world: World) -> None:
+    joined = await world.runner(online=False)
+    here, there = Underlay(("192.0.2.1",), 1450), Underlay(("192.0.2.9", "192.0.2.1"), 1450)
+    await world.runners.online(joined.uid, replace(HELLO, underlay=here))
+    before = await world.revision()
+    for underlay in (here, there, there, None, None, here):
+        await world.runners.heartbeat(joined.uid, Heartbeat(HELLO.capacity, underlay))
+        assert (await world.runners.get(ALICE, "lab1")).runner.underlay == underlay
     assert await world.revision() == before + 3
 
 

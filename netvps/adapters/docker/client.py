@@ -55,6 +55,7 @@ class Docker:
         self._short = Pool("docker", 8)
         self._slow = Pool("docker slow", 2)
         self._lock = threading.Lock()
+        self._root_dir = ""
         self._clients: dict[int | None, docker.APIClient] = {}
 
     @classmethod
@@ -67,8 +68,13 @@ class Docker:
     async def info(self) -> EngineInfo:
         """Version, folder, and what the machine has."""
         said = await self.call(f"the engine at {self.base_url}", lambda api: api.info())
-        version, root = str(said.get("ServerVersion", "")), str(said.get("DockerRootDir", ""))
-        return EngineInfo(version, root, int(said.get("NCPU", 0)), int(said.get("MemTotal", 0)), disk_free(root))
+        version, self._root_dir = str(said.get("ServerVersion", "")), str(said.get("DockerRootDir", ""))
+        cpus, memory = int(said.get("NCPU", 0)), int(said.get("MemTotal", 0))
+        return EngineInfo(version, self._root_dir, cpus, memory, disk_free(self._root_dir))
+
+    async def root_dir(self) -> str:
+        """The engine's folder, as it was when `info` last asked; that is slow, and a runner does it all the time."""
+        return self._root_dir or (await self.info()).root_dir
 
     async def call(
         self, subject: str, function: Callable[[Api], T], otherwise: type[DockerError] = ContainerFailed

@@ -20,7 +20,7 @@ from netvps.adapters.docker.errors import (
     ContainerNameTaken,
     ContainerNotFound,
 )
-from netvps.adapters.docker.images import layers
+from netvps.adapters.docker.images import Contents
 from netvps.adapters.docker.network import SessionNetwork
 from netvps.domain.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.container import Container, Status
@@ -40,9 +40,10 @@ _NOT_RUNNING = ("is not running", "not running", "no such process", "already fin
 class Containers:
     """Containers of the runner `node`."""
 
-    def __init__(self, docker: Docker, network: SessionNetwork, node: str) -> None:
+    def __init__(self, docker: Docker, network: SessionNetwork, contents: Contents, node: str) -> None:
         self._docker = docker
         self._network = network
+        self._contents = contents
         self._node = node
 
     async def find(self, session_uid: str) -> Container | None:
@@ -104,7 +105,13 @@ class Containers:
             raise ContainerNameTaken(
                 f"container {name} is there and not of this runner: remove or rename it, then start the session again"
             )
-        return _container(found, _depth(api, found["Image"]))
+        return _container(found, self._depth(api, found["Image"]))
+
+    def _depth(self, api: Api, image_id: str) -> int:
+        try:
+            return len(self._contents.get(api, image_id).layers)
+        except docker.errors.ImageNotFound:  # removed by force: the container has its layers all the same
+            return 0
 
     async def _create(self, plan: Blueprint) -> None:
         await self._docker.call(
@@ -129,13 +136,6 @@ class Containers:
 
     async def _call(self, container: Container, function: Callable[[Api], object]) -> None:
         await self._docker.call(f"container {container.id[:12]}", function)
-
-
-def _depth(api: Api, image_id: str) -> int:
-    try:
-        return len(layers(api.inspect_image(image_id)))
-    except docker.errors.ImageNotFound:  # removed by force: the container has its layers all the same
-        return 0
 
 
 def _host_config(plan: Blueprint) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers import Containers
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, mapped
 from netvps.adapters.docker.events import Events
-from netvps.adapters.docker.images import Images
+from netvps.adapters.docker.images import Contents, Images
 from netvps.adapters.docker.leftovers import Leftovers, Thing
 from netvps.adapters.docker.network import SessionNetwork
 from netvps.adapters.docker.snapshots import Snapshots
@@ -33,9 +33,10 @@ class DockerEngine:
     def __init__(self, docker: Docker, *, node: str, node_name: str) -> None:
         self._docker = docker
         self._network = SessionNetwork(docker)
-        self._containers = Containers(docker, self._network, node)
+        contents = Contents()
+        self._containers = Containers(docker, self._network, contents, node)
         self._images = Images(docker)
-        self._snapshots = Snapshots(docker, self._containers, node, node_name)
+        self._snapshots = Snapshots(docker, contents, node, node_name)
         self._leftovers = Leftovers(docker, node)
         self._events = Events(docker, node)
 

@@ -159,6 +159,16 @@ def explanation(error: BaseException) -> str:
     return " ".join(str(said).split())[:500]
 
 
+def _cause(error: BaseException) -> str:
+    """What the system said, from within the library's errors, which hold one another as arguments; on one line."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = next((one for one in reversed(inner.args) if isinstance(one, BaseException)), None)
+    return explanation(error)
+
+
 def mapped(error: Exception, subject: str, otherwise: type[DockerError] = ContainerFailed) -> DockerError:
     """Our error for one of the library's; `subject` is what the call was for, `otherwise` the class for the rest."""
     said = explanation(error)
@@ -171,7 +181,9 @@ def mapped(error: Exception, subject: str, otherwise: type[DockerError] = Contai
             "permission denied on Docker's socket: add yourself to the docker group "
             "(sudo usermod -aG docker $USER, then log in again), or run as root"
         )
-    return EngineAway(f"{subject}: Docker does not answer ({said}); see whether it runs (systemctl status docker)")
+    return EngineAway(
+        f"{subject}: Docker does not answer ({_cause(error)}); see whether it runs (systemctl status docker)"
+    )
 
 
 def _answered(  # noqa: PLR0911 — a table

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import docker.auth
 import docker.utils
 from docker.types import CancellableStream
 
-from netvps.adapters.docker.client import Answer, Docker, guarded
+from netvps.adapters.docker.client import Answer, Api, Docker, guarded
 from netvps.adapters.docker.errors import (
     LIBRARY_ERRORS,
     EngineAway,
@@ -29,6 +30,39 @@ _MB = 1_000_000
 _PULLS = 4
 _SILENCE_SECONDS = 120
 _PULL_SECONDS = 3600.0
+_MAX_KNOWN = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an image is, whatever its names are; its id is a digest of all this, so it never changes."""
+
+    id: str
+    layers: tuple[str, ...]
+    """Digests, the lowest first."""
+    size_bytes: int
+    created: str
+    labels: dict[str, str]
+
+
+class Contents:
+    """Contents by id, each asked for once. For use in threads."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Content] = {}
+
+    def get(self, api: Api, image_id: str) -> Content:
+        """Of one image. Raises as the library does if it is neither known nor here."""
+        known = self._known.get(image_id)
+        if known is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            found = api.inspect_image(image_id)
+            layers = tuple((found.get("RootFS") or {}).get("Layers") or ())
+            labels = (found.get("Config") or {}).get("Labels") or {}
+            known = Content(str(found["Id"]), layers, int(found["Size"]), str(found["Created"]), labels)
+            self._known[image_id] = known
+        return known
 
 
 class Images:
@@ -132,8 +166,3 @@ def source_image(reference: str, found: Answer) -> SourceImage:
         command=tuple(config.get("Cmd") or ()),
         volumes=tuple(config.get("Volumes") or ()),
     )
-
-
-def layers(found: Answer) -> tuple[str, ...]:
-    """Digests of an image's layers, the lowest first."""
-    return tuple((found.get("RootFS") or {}).get("Layers") or ())

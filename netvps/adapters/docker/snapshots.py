@@ -21,7 +21,7 @@ import docker.errors
 import structlog
 
 from netvps.adapters.docker.client import Answer, Api, Docker, disk_free
-from netvps.adapters.docker.containers import Containers, parse_time
+from netvps.adapters.docker.containers import parse_time
 from netvps.adapters.docker.errors import (
     ContainerFailed,
     ContainerNotFound,
@@ -30,7 +30,7 @@ from netvps.adapters.docker.errors import (
     ImageImportFailed,
     ImageNotFound,
 )
-from netvps.adapters.docker.images import layers
+from netvps.adapters.docker.images import Content, Contents
 from netvps.domain.container import Container, SavedImage
 from netvps.domain.docker_names import (
     LABEL_GENERATION,
@@ -60,9 +60,9 @@ _TAR_END = 1024
 class Snapshots:
     """Snapshots of the sessions of the runner `node`, whose name is `node_name`."""
 
-    def __init__(self, docker: Docker, containers: Containers, node: str, node_name: str) -> None:
+    def __init__(self, docker: Docker, contents: Contents, node: str, node_name: str) -> None:
         self._docker = docker
-        self._containers = containers
+        self._contents = contents
         self._node = node
         self._node_name = node_name
 
@@ -73,7 +73,7 @@ class Snapshots:
     async def commit(self, container: Container, labels: dict[str, str], *, flatten: bool) -> str:
         """Makes an image of a container; returns its id once it is verified. Raises DiskFull before it begins."""
         what = f"snapshot of container {container.id[:12]}"
-        root = (await self._docker.info()).root_dir
+        root = await self._docker.root_dir()
         make = self._flatten if flatten else self._commit
         await self._remove_unnamed(labels[LABEL_SESSION], container.id)
         return await self._docker.call_slowly(
@@ -127,7 +127,7 @@ class Snapshots:
         image = api.inspect_image(api.inspect_container(container_id)["Image"])
         made = str(api.commit(container_id, conf=_config(image, labels))["Id"])
         fault_point("commit.made")
-        below, above = layers(image), layers(api.inspect_image(made))
+        below, above = self._contents.get(api, image["Id"]).layers, self._contents.get(api, made).layers
         # One layer more; none if nothing was ever changed.
         if above[: len(below)] != below or len(above) > len(below) + 1:
             raise ImageExportFailed(
@@ -159,7 +159,7 @@ class Snapshots:
         reference = snapshot_image(session_uid, moment)
         repository, _, tag = reference.rpartition(":")
         api.tag(image_id, repository, tag)
-        return self._saved(reference, api.inspect_image(reference))
+        return self._saved(reference, self._contents.get(api, image_id))
 
     def _find(self, api: Api, session_uid: str) -> tuple[SavedImage, ...]:
         saved = []
@@ -167,7 +167,7 @@ class Snapshots:
             for reference in image.get("RepoTags") or ():
                 named = parse_snapshot_image(reference)
                 if named and named[0] == session_uid:
-                    saved.append(self._saved(reference, api.inspect_image(reference)))
+                    saved.append(self._saved(reference, self._contents.get(api, image["Id"])))
         return tuple(sorted(saved, key=lambda one: (one.snapshot.create_time, one.snapshot.image)))
 
     def _images(self, api: Api, session_uid: str) -> list[Answer]:
@@ -175,18 +175,18 @@ class Snapshots:
         found = api.images(filters=filters)
         return sorted(found, key=lambda image: int(image["Created"]), reverse=True)
 
-    def _saved(self, reference: str, image: Answer) -> SavedImage:
-        labels = image["Config"]["Labels"]
+    def _saved(self, reference: str, image: Content) -> SavedImage:
+        labels = image.labels
         snapshot = Snapshot(
             uid=labels[LABEL_SNAPSHOT],
             session_uid=labels[LABEL_SESSION],
             image=reference,
-            digest=image["Id"],
-            size_bytes=int(image["Size"]),
-            layers=len(layers(image)),
+            digest=image.id,
+            size_bytes=image.size_bytes,
+            layers=len(image.layers),
             runner=self._node_name,
             generation=int(labels[LABEL_GENERATION]),
-            create_time=parse_time(image.get("Created")) or datetime.fromtimestamp(0, UTC),
+            create_time=parse_time(image.created) or datetime.fromtimestamp(0, UTC),
         )
         return SavedImage(snapshot, labels[LABEL_RUN])
 

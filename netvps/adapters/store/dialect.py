@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from netvps.errors import InternalError, NetvpsError, Unavailable
 
@@ -54,8 +53,6 @@ def edge(dialect: Dialect) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise dialect.explain(error) from error
-    except PoolTimeout as error:
-        raise Unavailable(f"{dialect.place}: all {READERS} connections are busy; try again") from error
     except SQLAlchemyError as error:
         raise InternalError(f"{dialect.place}: the database did not take a statement; see the log") from error
     except OSError as error:  # drivers let those of the socket and of time limits through

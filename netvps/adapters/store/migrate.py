@@ -36,11 +36,17 @@ async def migrate(engine: AsyncEngine, dialect: Dialect) -> None:
             await connection.run_sync(_upgrade, dialect.place)
 
 
-def _upgrade(connection: Connection, place: str) -> None:
+def migrations(connection: Connection) -> Config:
+    """What Alembic needs to know of them, to run them on a connection."""
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection, place: str) -> None:
+    config = migrations(connection)
     scripts = ScriptDirectory.from_config(config)
     known = {script.revision for script in scripts.walk_revisions()}
     current = MigrationContext.configure(connection).get_current_revision()

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from netvps.adapters.store.connection import unbroken
 from netvps.adapters.store.migrate import migrate
 from netvps.adapters.store.store import SqlStore
 from netvps.adapters.store.url import dialect_of
@@ -13,6 +14,8 @@ from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from netvps.services.ports import Clock
 
@@ -28,14 +31,18 @@ async def open_store(url: str, clock: Clock) -> AsyncIterator[SqlStore]:
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(dialect.prepare)
         writer = dialect.writer()
-        stack.push_async_callback(writer.dispose)
-        await migrate(writer, dialect)
+        stack.push_async_callback(_dispose, writer)
+        await unbroken(migrate(writer, dialect))
         await asyncio.to_thread(dialect.secure)
         reader = dialect.reader()
-        stack.push_async_callback(reader.dispose)
+        stack.push_async_callback(_dispose, reader)
         store = SqlStore(dialect, reader, writer, clock)
         async with store.read():
             pass  # whoever cannot read shall hear of it now
         tasks = await stack.enter_async_context(Tasks())
         tasks.start(store.poll(), name="store poll")
         yield store
+
+
+async def _dispose(engine: AsyncEngine) -> None:
+    await unbroken(engine.dispose())

@@ -79,7 +79,6 @@ class Postgresql:
             self._url,
             pool_size=size,
             max_overflow=0,
-            pool_timeout=PATIENCE,
             pool_pre_ping=True,  # a server that was restarted is noticed here, not in the middle of a request
             hide_parameters=True,
             isolation_level=isolation,

@@ -106,7 +106,6 @@ class Sqlite:
             URL.create("sqlite+aiosqlite", database=str(self._path)),
             pool_size=size,
             max_overflow=0,
-            pool_timeout=PATIENCE,
             hide_parameters=True,  # they have secrets' digests in them, and messages get logged
             # Python's driver would begin by itself, late and deferred: None leaves it to us.
             connect_args={"isolation_level": None, "timeout": PATIENCE},
@@ -114,10 +113,9 @@ class Sqlite:
 
         @event.listens_for(engine.sync_engine, "connect")
         def _connected(connection: Any, _record: object) -> None:
-            cursor = connection.cursor()
-            for statement in ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", pragma):
-                cursor.execute(statement)
-            cursor.close()
+            with contextlib.closing(connection.cursor()) as cursor:
+                for statement in ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", pragma):
+                    cursor.execute(statement)
 
         @event.listens_for(engine.sync_engine, "begin")
         def _began(connection: Connection) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import delete, func, insert, select, tuple_, update
 
 from netvps.adapters.store.codec import decode, encode, to_micros
-from netvps.adapters.store.dialect import Dialect, edge
 from netvps.adapters.store.tables import KINDS, Kind, clock, log
 from netvps.errors import AlreadyExists
 
@@ -16,26 +15,23 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from sqlalchemy import ColumnElement, CursorResult, Executable, Select
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import ColumnElement, Select
 
+    from netvps.adapters.store.connection import Connection
     from netvps.services.ports import R, Resource
 
 
 class SqlReader:
     """A consistent view, for as long as its database transaction lasts."""
 
-    def __init__(self, connection: AsyncConnection, dialect: Dialect, revision: int) -> None:
+    def __init__(self, connection: Connection, revision: int) -> None:
         self._connection = connection
-        self._dialect = dialect
         self._revision = revision
 
     @classmethod
-    async def begin(cls, connection: AsyncConnection, dialect: Dialect) -> Self:
+    async def begin(cls, connection: Connection) -> Self:
         """Takes the snapshot: the first statement of a transaction does."""
-        with edge(dialect):
-            revision = (await connection.execute(select(clock.c.revision))).scalar_one()
-        return cls(connection, dialect, revision)
+        return cls(connection, (await connection.run(select(clock.c.revision))).scalar_one())
 
     @property
     def revision(self) -> int:
@@ -59,35 +55,31 @@ class SqlReader:
         statement = _ordered(stored, where).where(columns > tuple_(*stored.position(after))).limit(limit)
         return await self._decoded(kind, statement)
 
-    async def tally(self, kind: type[Resource], column: str) -> dict[str, int]:
-        """How many there are of each value of a column."""
-        this = _kind(kind).table.c[column]
-        counts = await self._run(select(this.label("value"), func.count().label("count")).group_by(this))
-        return {row["value"]: row["count"] for row in counts.mappings()}
+    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: str) -> dict[str, tuple[int, ...]]:
+        """For each value of a column: how many there are, then sums of columns of numbers."""
+        stored = _kind(kind)
+        totals = [func.sum(stored.table.c[name]) for name in sums]
+        statement = select(stored.table.c[by], func.count(), *totals).where(*_matching(stored, where))
+        rows = await self._connection.run(statement.group_by(stored.table.c[by]))
+        return {row[0]: tuple(map(int, row[1:])) for row in rows}  # PostgreSQL's sums are Decimals
 
     async def _decoded(self, kind: type[R], statement: Select[Any]) -> list[R]:
-        return [decode(kind, data) for (data,) in await self._run(statement)]
-
-    async def _run(self, statement: Executable) -> CursorResult[Any]:
-        with edge(self._dialect):
-            return await self._connection.execute(statement)
+        return [decode(kind, data) for (data,) in await self._connection.run(statement)]
 
 
 class SqlTransaction(SqlReader):
     """A view that may be changed. Only one exists at a time: whoever began it holds the clock's row."""
 
-    def __init__(self, connection: AsyncConnection, dialect: Dialect, revision: int) -> None:
-        super().__init__(connection, dialect, revision)
+    def __init__(self, connection: Connection, revision: int) -> None:
+        super().__init__(connection, revision)
         self._began = revision
         self._actor = ""
         self._time = 0
 
     @classmethod
-    async def begin(cls, connection: AsyncConnection, dialect: Dialect) -> Self:
+    async def begin(cls, connection: Connection) -> Self:
         """Locks the clock's row."""
-        with edge(dialect):
-            revision = (await connection.execute(select(clock.c.revision).with_for_update())).scalar_one()
-        return cls(connection, dialect, revision)
+        return cls(connection, (await connection.run(select(clock.c.revision).with_for_update())).scalar_one())
 
     def sign(self, actor: str, now: datetime) -> None:
         """Says what the log shall say of who changes things, and when."""
@@ -101,11 +93,11 @@ class SqlTransaction(SqlReader):
         self._revision += 1
         stored = cast("R", replace(cast("Any", resource), revision=self._revision))
         data = encode(stored)
-        row = {column: getattr(stored, column) for column in kind.columns}
+        row = {column: getattr(stored, column) for column in (*kind.columns, *kind.numbers)}
         row |= {"key": stored.key, "revision": self._revision, "data": data}
         table = kind.table
-        if (await self._run(update(table).where(table.c.key == stored.key).values(row))).rowcount == 0:
-            await self._run(insert(table).values(row))
+        if (await self._connection.run(update(table).where(table.c.key == stored.key).values(row))).rowcount == 0:
+            await self._connection.run(insert(table).values(row))
         await self._append(kind, stored.key, data, deleted=False)
         return stored
 
@@ -113,19 +105,18 @@ class SqlTransaction(SqlReader):
         """Removes it, and logs it as it was last. What is gone already is no error."""
         kind = _kind(type(resource))
         this = kind.table.c.key == resource.key
-        data = (await self._run(select(kind.table.c.data).where(this))).scalar_one_or_none()
+        data = (await self._connection.run(select(kind.table.c.data).where(this))).scalar_one_or_none()
         if data is None:
             return
         self._revision += 1
-        await self._run(delete(kind.table).where(this))
+        await self._connection.run(delete(kind.table).where(this))
         await self._append(kind, resource.key, data, deleted=True)
 
     async def finish(self) -> None:
         """Sets the clock and commits."""
         if self._revision != self._began:
-            await self._run(update(clock).values(revision=self._revision))
-        with edge(self._dialect):
-            await self._connection.commit()
+            await self._connection.run(update(clock).values(revision=self._revision))
+        await self._connection.commit()
 
     async def _append(self, kind: Kind, key: str, data: str, *, deleted: bool) -> None:
         row = {
@@ -137,14 +128,16 @@ class SqlTransaction(SqlReader):
             "time": self._time,
             "data": data,
         }
-        await self._run(insert(log).values(row))
+        await self._connection.run(insert(log).values(row))
 
     async def _check_unique(self, kind: Kind, resource: Resource) -> None:
         """Asks before the index would refuse: nobody else can write now, and a refusal would end the transaction."""
         table = kind.table
         for unique in kind.unique:
+            if unique.optional and not getattr(resource, unique.columns[0]):
+                continue
             taken = [table.c[column] == getattr(resource, column) for column in unique.columns]
-            found = await self._run(select(table.c.key).where(*taken, table.c.key != resource.key))
+            found = await self._connection.run(select(table.c.key).where(*taken, table.c.key != resource.key))
             if found.first() is not None:
                 fields = {column: getattr(resource, column) for column in unique.columns}
                 raise AlreadyExists(unique.taken.format_map(fields))
@@ -156,10 +149,12 @@ def _kind(kind: type[Any]) -> Kind:
 
 def _ordered(kind: Kind, where: dict[str, str]) -> Select[Any]:
     return (
-        select(kind.table.c.data)
-        .where(*(_equals(kind, column, value) for column, value in where.items()))
-        .order_by(*(kind.table.c[name] for name in kind.order))
+        select(kind.table.c.data).where(*_matching(kind, where)).order_by(*(kind.table.c[name] for name in kind.order))
     )
+
+
+def _matching(kind: Kind, where: dict[str, str]) -> list[ColumnElement[bool]]:
+    return [_equals(kind, column, value) for column, value in where.items()]
 
 
 def _equals(kind: Kind, column: str, value: str) -> ColumnElement[bool]:

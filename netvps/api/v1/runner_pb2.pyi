@@ -189,7 +189,7 @@ class Subnet(_message.Message):
     cidr: _builtins.str
     """CIDR, for example "10.128.4.0/22"."""
     epoch: _builtins.int
-    """Counts leases of this subnet, from 1."""
+    """Higher than that of every lease before it, of this subnet or another."""
     def __init__(
         self,
         *,
@@ -329,3 +329,50 @@ class CreateJoinTokenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateJoinTokenResponse: _TypeAlias = CreateJoinTokenResponse  # noqa: Y015
+
+@_typing.final
+class DeleteRunnerRequest(_message.Message):
+    """DeleteRunnerRequest asks for removal of a runner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"runners/NAME"."""
+    request_id: _builtins.str
+    """Idempotency key."""
+    force: _builtins.bool
+    """Remove the sessions placed on it, too, for ever. What its machine still holds of them stays there."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteRunnerRequest: _TypeAlias = DeleteRunnerRequest  # noqa: Y015
+
+@_typing.final
+class DeleteRunnerResponse(_message.Message):
+    """DeleteRunnerResponse has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteRunnerResponse: _TypeAlias = DeleteRunnerResponse  # noqa: Y015

@@ -8,6 +8,7 @@ import docker.errors
 import pytest
 import requests
 import requests.exceptions
+import urllib3.exceptions
 
 from netvps import errors as base
 from netvps.adapters.docker import errors
@@ -66,6 +67,14 @@ def test_each_is_one_of_our_classes(kind: type[DockerError]) -> None:
         parent for parent in kind.__mro__ if parent.__module__ == base.__name__ and parent is not base.NetvpsError
     ]
     assert len(parents) == 1
+
+
+def test_an_engine_that_is_away_is_told_in_the_systems_words() -> None:
+    inner = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionRefusedError(111, "Connection refused"))
+    ours = mapped(requests.exceptions.ConnectionError(inner), "events")
+    assert ours.message == (
+        "events: Docker does not answer (Connection refused); see whether it runs (systemctl status docker)"
+    )
 
 
 async def test_an_engine_that_does_not_run_is_told_so(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from netvps.adapters.store.dialect import edge
 from netvps.adapters.store.sqlite import Sqlite
@@ -14,7 +13,6 @@ from netvps.errors import InternalError, NetvpsError, NotFound, Unavailable
 @pytest.mark.parametrize(
     ("error", "kind", "sentence"),
     [
-        (PoolTimeout("QueuePool limit"), Unavailable, "all 8 connections are busy"),
         (InvalidRequestError("closed"), InternalError, "did not take a statement"),
         (ConnectionRefusedError(111, "Connection refused"), Unavailable, "no connection to the database"),
         (TimeoutError(), Unavailable, "no connection to the database"),

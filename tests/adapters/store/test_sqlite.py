@@ -75,8 +75,8 @@ async def test_a_file_that_others_could_read_is_closed_but_not_its_directory(pat
 
 async def test_settings_of_the_connections(path: Path, clock: Clock) -> None:
     async with open_store(f"sqlite:///{path}", clock) as store:
-        for engine, expected in ((store._writer, 0), (store._reader, 1)):
-            async with engine.connect() as connection:
+        for connections, expected in ((store._writer, 0), (store._readers, 1)):
+            async with connections.engine.connect() as connection:
                 values = [
                     (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
                     for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
@@ -125,7 +125,7 @@ async def test_a_full_disk_changes_nothing_and_passes(path: Path, clock: Clock) 
 
 async def limit_pages(store: SqlStore, count: int) -> None:
     """SQLite says SQLITE_FULL at its own limit as it does at the disk's."""
-    async with store._writer.connect() as connection:
+    async with store._writer.engine.connect() as connection:
         await connection.execute(text(f"PRAGMA max_page_count={count}"))
 
 
@@ -183,7 +183,7 @@ def test_result_codes_go_by_their_class(code: int, kind: type[NetvpsError]) -> N
 
 async def test_writing_where_only_reading_is_allowed_is_a_config_error(path: Path, clock: Clock) -> None:
     async with open_store(f"sqlite:///{path}", clock) as store:
-        store._writer, writer = store._reader, store._writer
+        store._writer, writer = store._readers, store._writer
         with pytest.raises(ConfigError, match="cannot be written"):
             await put(store, 1)
         store._writer = writer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.adapters.store import SqlStore, open_store
+from netvps.adapters.store import SqlStore, connection, open_store
 from netvps.adapters.store import store as module
 from netvps.domain.access import Role, User
 from netvps.domain.runner import Lease
@@ -153,7 +153,7 @@ async def test_a_cancelled_writer_leaves_nothing_and_blocks_nobody(store: SqlSto
 
 
 async def test_writers_wait_for_their_turn_only_so_long(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(connection, "PATIENCE", 0.05)
     async with store.write("slow"):
         with pytest.raises(Unavailable, match="other writers take too long; try again"):
             await put_lease(store, 1)

@@ -179,5 +179,21 @@ async def test_a_tally_counts_by_column(store: SqlStore) -> None:
         await tx.put(session("s2", "b"))
         await tx.put(session("s3", "c", state=SessionState.FAILED))
     async with store.read() as view:
-        assert await view.tally(Session, "state") == {"PENDING": 2, "FAILED": 1}
+        assert await view.tally(Session, "state") == {"PENDING": (2,), "FAILED": (1,)}
         assert await view.tally(Runner, "state") == {}
+
+
+async def test_a_tally_sums_what_matches(store: SqlStore) -> None:
+    small, large = SessionSpec(cpus=0.5, memory_bytes=1 << 40), SessionSpec(cpus=1024)
+    async with store.write("test") as tx:
+        for number, (spec, on, desired) in enumerate(
+            [(small, "r1", "RUNNING"), (large, "r1", "RUNNING"), (small, "r1", "STOPPED"), (small, "r2", "RUNNING")]
+        ):
+            one = session(f"s{number}", f"n{number}", runner=on)
+            await tx.put(replace(one, spec=spec, desired=DesiredState(desired)))
+        expected = {"r1": (2, 1_024_500, (1 << 40) + (1 << 30)), "r2": (1, 500, 1 << 40)}
+        assert await tx.tally(Session, "runner", "cpu_claim", "memory_claim", desired="RUNNING") == expected
+        await tx.delete(session("s3", "n3"))
+        assert await tx.tally(Session, "runner", desired="RUNNING") == {"r1": (2,)}  # as of now, changes included
+        with pytest.raises(ValueError, match="session has no column colour"):
+            await tx.tally(Session, "runner", colour="red")

@@ -1,0 +1,102 @@
+"""dockerd killed or restarted, with and without live-restore: sessions come back by themselves, once, with their files.
+
+dockerd (in a namespace) ◄── socket ── netvps up ◄── ssh ── the test
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.session import DesiredState, SessionSpec, SessionState
+from tests.e2e.own_engine import OwnEngine
+from tests.e2e.system import unique
+from tests.e2e.trouble import Troubled, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns]
+MANY = 5
+SPEC = SessionSpec(image="busybox:latest", stop_grace=2)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "live-restore"])
+def system(request: pytest.FixtureRequest) -> Iterator[Troubled]:
+    engine = OwnEngine(live_restore=request.param)
+    made = Troubled(engine)
+    try:
+        engine.start()
+        engine.import_busybox()
+        made.up()
+        made.register_key()
+        yield made
+    finally:
+        made.destroy()
+        engine.destroy()
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled, how: str) -> None:
+    name, engine = unique("s"), system.engine
+    with system.client() as client:
+        client.create_session(name, SPEC)
+        system.settled(name)
+        system.write_file(name, "kept")
+        said = system.logged("Docker is away")
+        getattr(engine, how)()
+        until("its owner is told", lambda: "Docker does not answer" in _message(system, name))
+        until("the log tells", lambda: system.logged("Docker is away") == said + 1)
+        engine.start()
+        system.require_file(name, "kept")
+        until("it has its network", lambda: b"172.30." in system.ssh(name, "ip address", check=False).stdout)
+        until("the message is gone", lambda: _message(system, name) == "")
+        assert (system.logged("Docker is away"), system.logged("Docker is back")) == (said + 1, said + 1)
+        client.stop_session(name)
+        system.settled(name)
+        client.start_session(name)
+        system.settled(name)
+        system.require_file(name, "kept")
+        client.delete_session(name)
+    system.settled(name)
+    assert system.wrong() == []
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_what_is_under_way_ends_as_it_was_wanted(system: Troubled, how: str) -> None:
+    """Some are being made, and one is in the middle of its commit."""
+    engine = system.engine
+    kept, coming = unique("k"), [unique("c") for _ in range(MANY)]
+    with system.client() as client:
+        uid = client.create_session(kept, SPEC).uid
+        system.settled(kept)
+        system.write_file(kept, "kept")
+        system.ssh(kept, "head -c 80000000 /dev/urandom > /root/much")
+        client.stop_session(kept)
+        ended = ("ps", "-aq", "--filter", f"name=netvps-vps-{uid}", "--filter", "status=exited")
+        until("it is about to be committed", lambda: engine.docker(*ended) != "")
+        for name in coming:
+            client.create_session(name, SPEC)
+        getattr(engine, how)()
+        engine.start()
+        for name in (kept, *coming):
+            session = system.settled(name)
+            assert session is not None
+            assert session.state == (SessionState.STOPPED if name == kept else SessionState.RUNNING), session
+        for name in coming:
+            system.write_file(name, "made")
+        assert system.wrong() == []
+        client.start_session(kept)
+        assert system.settled(kept).desired is DesiredState.RUNNING  # type: ignore[union-attr]
+        system.require_file(kept, "kept")
+        for name in (kept, *coming):
+            client.delete_session(name)
+    for name in (kept, *coming):
+        assert system.settled(name) is None
+    assert system.wrong() == []
+
+
+def _message(system: Troubled, name: str) -> str:
+    session = system.session(name)
+    return session.message if session else "gone"

@@ -1,0 +1,119 @@
+"""A system on an engine of its own, in trouble; and what must be so when the trouble is over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netvps.domain.docker_names import LABEL_SESSION
+from netvps.domain.lifecycle import settled
+from netvps.domain.session import DesiredState
+from netvps.errors import NetvpsError, NotFound
+from netvps.rpc.client import Client, Endpoint
+from tests.e2e.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netvps.domain.session import Session
+    from tests.e2e.own_engine import OwnEngine
+
+CONVERGES = 60.0
+"""Seconds (promise P7)."""
+
+
+def until(what: str, holds: Callable[[], bool], seconds: float = CONVERGES) -> None:
+    """Waits; other processes are at it, so it is looked for again and again."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+class Troubled(System):
+    """`netvps up` on that engine, in folders of its own, and a person with a key."""
+
+    def __init__(self, engine: OwnEngine) -> None:
+        super().__init__(Path(tempfile.mkdtemp(prefix="nvt-")))
+        self.engine = engine
+        self.environment["DOCKER_HOST"] = engine.host
+
+    def client(self) -> Client:
+        """A new connection as the person who started it."""
+        return Client(Endpoint(f"unix:{self.runtime / 'api.sock'}"))
+
+    def register_key(self) -> None:
+        """As `netvps create` would."""
+        with self.client() as client:
+            client.create_ssh_key(Path(f"{self.key()}.pub").read_text())
+
+    def session(self, name: str) -> Session | None:
+        """As it is now; None if it is gone."""
+        with self.client() as client:
+            try:
+                return client.get_session(name)
+            except NotFound:
+                return None
+
+    def settled(self, name: str) -> Session | None:
+        """The session once it is as wanted, or failed to get there; None once it is gone."""
+        seen: list[Session | None] = []
+
+        def holds() -> bool:
+            try:
+                seen.append(self.session(name))
+            except NetvpsError:
+                return False
+            return seen[-1] is None or settled(seen[-1])
+
+        try:
+            until(f"session {name} is as wanted", holds)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; it is {seen[-1:]}") from None
+        return seen[-1]
+
+    def write_file(self, name: str, content: str) -> None:
+        """Over plain ssh, once that gets through."""
+        command = f"echo {content} > /root/proof; cat /root/proof"
+        until(f"ssh {name} works", lambda: self.ssh(name, command, check=False).stdout == f"{content}\n".encode())
+
+    def require_file(self, name: str, content: str) -> None:
+        """It is there, as soon as ssh gets through."""
+        answers: list[bytes] = []
+
+        def answered() -> bool:
+            answer = self.ssh(name, "cat /root/proof", check=False)
+            answers.append(answer.stdout)
+            return answer.returncode != 255
+
+        until(f"ssh {name} works", answered)
+        assert answers[-1] == f"{content}\n".encode()
+
+    def wrong(self) -> list[str]:
+        """What is there and should not be, or is missing, in sentences."""
+        with self.client() as client:
+            sessions = {session.uid: session for session in client.list_sessions("-")}
+        wanted = sorted(uid for uid, session in sessions.items() if session.desired is DesiredState.RUNNING)
+        mine = f"label=netvps.node={self.runner_uid()}"
+        form = f'{{{{.Label "{LABEL_SESSION}"}}}}'
+        containers = sorted(self.engine.docker("ps", "-a", "--filter", mine, "--format", form).split())
+        images = self.engine.docker("images", "--filter", mine, "--format", "{{.Repository}}:{{.Tag}}").split()
+        foreign = [image for image in images if not any(f"vps-{uid}:" in image for uid in sessions)]
+        return [
+            *([] if containers == wanted else [f"containers of {containers}, wanted of {wanted}"]),
+            *(f"image {image} is nobody's" for image in foreign),
+        ]
+
+    def logged(self, begin: str) -> int:
+        """How many lines of the log have an event that begins like this."""
+        lines = (self.state / "up.log").read_text().splitlines()
+        return sum(str(json.loads(line)["event"]).startswith(begin) for line in lines if line.startswith('{"'))
+
+    def destroy(self) -> None:
+        """Ends it, and removes its folders; what is in the engine goes with that."""
+        self.netvps("down", check=False)
+        shutil.rmtree(self.state.parent, ignore_errors=True)
