@@ -48,7 +48,7 @@ class OwnEngine:
         folder = self.folder
         # `ip netns exec` would remount /sys and hide the cgroups.
         enter = ["nsenter", f"--net=/run/netns/{self._namespace}"]
-        places = ["--data-root", self.data, "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
+        places = [f"--data-root={self.data}", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*enter, "dockerd", *places, "-H", self.host, "--bip", "172.29.0.1/24", *self._flags],
