@@ -167,6 +167,10 @@ class RunnerSettings(Settings):
     join_token_file: Path | None = Field(default=None, description="file with the join token, needed once")
     docker_host: str | None = Field(default=None, description="Docker's socket; by default DOCKER_HOST or its own")
     metrics_port: Port | None = Field(default=None, description="metrics over HTTP, on loopback; by default none")
+    overlay: bool = Field(
+        default=True, description="be part of the overlay network, if this machine can: true or false"
+    )
+    underlay: str = Field(default="", description="own address or interface towards other runners; by default found")
     agent_dir: Path | None = Field(default=None, description="folder of agent-linux-ARCH; by default the package's")
 
 

@@ -17,6 +17,13 @@ class Board:
         self._reports: dict[str, SessionReport] = {}
         self._unsent: dict[str, None] = {}
         self._news = asyncio.Event()
+        self.hurried = False
+        """A heartbeat is due, whatever the time."""
+
+    def hurry(self) -> None:
+        """The next heartbeat is due now: there is something in it that is not to wait."""
+        self.hurried = True
+        self._news.set()
 
     @property
     def unsent(self) -> int:
@@ -38,7 +45,8 @@ class Board:
     def take(self) -> SessionReport | None:
         """A report that was not sent in this connection, or None."""
         if not self._unsent:
-            self._news.clear()
+            if not self.hurried:
+                self._news.clear()
             return None
         uid = next(iter(self._unsent))
         del self._unsent[uid]
@@ -73,8 +81,9 @@ class Outgoing:
         loop = asyncio.get_running_loop()
         while True:
             left = self._last_beat + self._interval() - loop.time()
-            if left <= 0:
+            if left <= 0 or self._board.hurried:
                 self._last_beat = loop.time()
+                self._board.hurried = False
                 return self._heartbeat()
             if report := self._board.take():
                 return report

@@ -56,6 +56,7 @@ class NetlinkKernel:
         self._names = names
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._own = Own(0, names.protocol)
+        self._lock: socket.socket | None = None
 
     async def __aenter__(self) -> Self:
         self._links, self._bulk = await self._run(lambda: (Links(self._names), BulkSocket()))
@@ -73,6 +74,8 @@ class NetlinkKernel:
             return "no overlay: the runner lacks CAP_NET_ADMIN; run it as root, or with that capability"
         if not await self._run(self._links.understands_vxlan):
             return "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
+        if not self._alone():
+            return f"no overlay: another runner of this machine has {self._names.device}; end one of the two"
         return ""
 
     async def underlay(self) -> Underlay:
@@ -120,7 +123,21 @@ class NetlinkKernel:
             found = []
         return tuple(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
 
+    def _alone(self) -> bool:
+        """Holds the device's name in this namespace: abstract sockets are the namespace's, and end with the process."""
+        if self._lock is None:
+            lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            try:
+                lock.bind(f"\0netvps overlay {self._names.device}")
+            except OSError:
+                lock.close()
+                return False
+            self._lock = lock
+        return True
+
     def _close(self) -> None:
+        if self._lock:
+            self._lock.close()
         self._links.close()
         self._bulk.close()
 

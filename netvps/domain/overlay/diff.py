@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.links import OBJECT_NAMES, Device, KernelState, ObjectNames
-from netvps.domain.overlay.operations import Operation
+from netvps.domain.overlay.operations import EntryOperation, Operation
 
 
 def diff(desired: KernelState, actual: KernelState, names: ObjectNames = OBJECT_NAMES) -> tuple[Operation, ...]:
@@ -101,3 +101,38 @@ def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
     yield from (op.DropRoute(cidr) for cidr in actual.routes if cidr not in desired.routes)
     yield from (op.DropNeighbour(address) for address in actual.neighbours if address not in desired.neighbours)
     yield from (op.DropFdb(mac) for mac in actual.fdb if mac not in desired.fdb)
+
+
+def additions(operations: tuple[Operation, ...], actual: KernelState) -> tuple[Operation, ...]:
+    """Those that take away or overwrite no entry: all that a map may lead to that could be out of date."""
+    return tuple(operation for operation in operations if not _replaces(operation, actual))
+
+
+def _replaces(operation: Operation, actual: KernelState) -> bool:
+    match operation:
+        case op.DropNeighbour() | op.DropFdb() | op.DropRoute():
+            return True
+        case op.PutNeighbour(address):
+            return address in actual.neighbours
+        case op.PutFdb(mac):
+            return mac in actual.fdb
+        case op.PutRoute(destination):
+            return destination in actual.routes
+    return False
+
+
+def as_wanted(done: EntryOperation, desired: KernelState) -> bool:
+    """Whether what somebody did to an entry is how we want it: mostly it was us."""
+    match done:
+        case op.PutNeighbour(address, mac):
+            return desired.neighbours.get(address) == mac
+        case op.PutFdb(mac, remote):
+            return desired.fdb.get(mac) == remote
+        case op.PutRoute(destination, route):
+            return desired.routes.get(destination) == route
+        case op.DropNeighbour(address):
+            return address not in desired.neighbours
+        case op.DropFdb(mac):
+            return mac not in desired.fdb
+        case op.DropRoute(destination):
+            return destination not in desired.routes

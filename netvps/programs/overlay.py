@@ -1,0 +1,41 @@
+"""Builds a runner's overlay of its parts."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from netvps.adapters.dns.server import DnsServer
+from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.netlink.kernel import NetlinkKernel
+from netvps.runner.overlay.memory import OverlayMemory
+from netvps.runner.overlay.overlay import Overlay
+from netvps.runner.overlay.reconcile import Reconciler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.adapters.docker.client import Docker
+    from netvps.programs.identity import Identity
+    from netvps.runner.settings import RunnerSettings as Place
+    from netvps.settings import RunnerSettings
+
+MEMORY = "overlay.json"
+
+
+@asynccontextmanager
+async def overlay(
+    settings: RunnerSettings, identity: Identity, place: Place, docker: Docker
+) -> AsyncIterator[Overlay | None]:
+    """The overlay of this machine, if it shall have one; what it made stays when the program ends."""
+    if not settings.overlay:
+        yield None
+        return
+    server = identity.link.rpartition(":")[0].strip("[]")
+    async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel:
+        network, names = OverlayNetwork(docker), DnsServer()
+        memory = OverlayMemory(place.state_dir / MEMORY, identity.uid)
+        try:
+            yield Overlay(identity.uid, kernel, Reconciler(kernel, network, names), memory)
+        finally:
+            await names.close()
