@@ -140,7 +140,7 @@ class Overlay:
         async with aclosing(self._kernel.events()) as events:
             async for event in events:
                 if self._reconciler.concerns(event):
-                    log.debug("looking again", event=str(event))
+                    log.debug("looking again", heard=str(event))
                     self._wake.set()
 
     async def _keep(self) -> None:

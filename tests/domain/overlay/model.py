@@ -58,7 +58,7 @@ def applied(operation: Operation, state: KernelState) -> KernelState:  # noqa: P
         case op.DropRoute(destination):
             return replace(state, routes=_less(state.routes, destination))
         case op.SetSysctl(path, value):
-            assert path in state.sysctls
+            assert state.device if _DEVICE in path.split("/") else state.bridge or _BRIDGE not in path.split("/")
             return replace(state, sysctls={**state.sysctls, path: value})
 
 
