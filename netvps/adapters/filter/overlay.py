@@ -21,7 +21,13 @@ Ports = Callable[[], Awaitable[Mapping[str, str]]]
 """Which link of the bridge leads to which session, by its address, as far as known."""
 
 _SAMPLE = ruleset(
-    View("", Fabric(""), Lease(f"{Fabric('').pool.partition('/')[0]}/22", "", 1), Underlay((), 0), Netmap())
+    View(
+        "",
+        Fabric(""),
+        Lease(f"{Fabric('').pool.partition('/')[0]}/22", "", 1),
+        Underlay(("192.0.2.1",), 1450),
+        Netmap(),
+    )
 )
 """Every kind of rule, and nobody it is about."""
 
