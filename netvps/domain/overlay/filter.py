@@ -121,11 +121,6 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             ),
             "type filter hook prerouting priority -300",
         ),
-        # Before DNAT: a port published by a container here is a port of this machine.
-        "redirected": Chain(
-            (f"iifname {overlay} ct state new fib daddr type local ip daddr != {ours} drop",),
-            "type filter hook prerouting priority -150",
-        ),
         "tunnel": Chain(("ip saddr vmap @senders", "ip6 saddr vmap @senders6", "drop")),
         "input": Chain(
             (
@@ -143,6 +138,8 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             (
                 f"oifname {device} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
                 f"iifname != {overlay} oifname != {overlay} accept",
+                # What a container publishes on this machine is a port of this machine.
+                f"iifname {overlay} ct status dnat drop",
                 f"iifname {bridge} oifname {overlay} ip saddr vmap @owners",
                 f"iifname {device} oifname {bridge} ip daddr vmap @owners",
                 f"iifname {device} oifname {bridge} ip saddr @gateways accept",

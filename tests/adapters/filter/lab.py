@@ -49,7 +49,12 @@ def peer(name: str) -> Peer:
     """A runner of the lab as the netmap has it; its name is its uid."""
     address, cidr = RUNNERS[name]
     mac = device_mac(FABRIC, name)
-    return Peer(name, name, Lease(cidr, name, 1), mac, Underlay((address,), MTU), gateway=name == "door")
+    return Peer(name, name, Lease(cidr, name, 1), mac, Underlay((address, ipv6(address)), MTU), gateway=name == "door")
+
+
+def ipv6(address: str) -> str:
+    """The other address of a machine on the underlay."""
+    return f"2001:db8::{address.rpartition('.')[2]}"
 
 
 def netmap() -> Netmap:
@@ -126,6 +131,7 @@ def lab() -> Iterator[Lab]:
         made.run("switch", "ip", "-b", "-", stdin="link add br0 type bridge\nlink set br0 up\n")
         for name, address in {"out": OUT, **{name: address for name, (address, _) in RUNNERS.items()}}.items():
             _plug(made, Port("switch", f"port-{name}", "br0"), name, f"{address}/24")
+            made.run(name, "ip", "address", "add", f"{ipv6(address)}/64", "dev", "eth0", "nodad")
         for name in RUNNERS:
             _overlay(made, name)
         for session, (name, address) in SESSIONS.items():

@@ -17,7 +17,7 @@ Packet = dict[str, str]
 
 _SELECTOR = (
     r"(?:iifname|oifname|(?:ether|ip|ip6) [sd]addr|ether type|arp [sd]addr (?:ip|ether)|(?:udp|tcp) dport|icmp type"
-    r"|tcp flags|ct state|ct status|fib daddr type|@th,176,48)"
+    r"|tcp flags|ct state|ct status|@th,176,48)"
 )
 _MATCH = re.compile(
     rf"(?P<keys>{_SELECTOR}(?: \. {_SELECTOR})*) (?P<not>!= )?"
