@@ -147,7 +147,7 @@ class NetlinkKernel:
         fdb: dict[str, str] = {}
         routes: dict[str, Route] = {}
         foreign: dict[str, str] = {}
-        own_links = {self._own.device, self._links.index(self._names.bridge)} - {0}
+        own_links = {self._own.device, self._own.bridge} - {0}
         for found in self._entries():
             match found:
                 case op.PutNeighbour(address, mac):
@@ -176,7 +176,8 @@ class NetlinkKernel:
         return (decode(kind, body, self._own) for request in dumps for kind, body in self._bulk.dump(request))
 
     def _find(self) -> None:
-        self._own = Own(self._links.index(self._names.device), self._names.protocol)
+        device, bridge = (self._links.index(name) for name in (self._names.device, self._names.bridge))
+        self._own = Own(device, self._names.protocol, bridge)
 
     def _apply(self, operations: Sequence[Operation]) -> list[Failure]:
         failures: list[Failure] = []
