@@ -79,11 +79,14 @@ class OverlayNetwork:
         except (EngineAway, EngineSlow):
             return self._ports
 
-    async def remove(self) -> None:
-        """Removes it, if it is ours. Raises ContainerFailed if something runs on it."""
+    async def remove(self, *, force: bool = False) -> None:
+        """Removes it, if it is ours. Raises ContainerFailed if containers run on it; `force` takes them off it."""
         found = await self._find()
-        if found and (found.get("Labels") or {}).get(LABEL_MANAGED) == "true":
-            await self._remove(found)
+        if not found or (found.get("Labels") or {}).get(LABEL_MANAGED) != "true":
+            return
+        for container_id in (found.get("Containers") or {}) if force else ():
+            await self._disconnect(container_id)
+        await self._remove(found)
 
     async def _outer_link(self, container_id: str, mac: str) -> str:
         what = f"container {container_id[:12]}"
@@ -92,6 +95,13 @@ class OverlayNetwork:
         except ContainerNotFound:
             return ""
         return outer_link(int(said["State"].get("Pid") or 0), mac)
+
+    async def _disconnect(self, container_id: str) -> None:
+        name = self._names.network
+        with suppress(ContainerNotFound):
+            await self._docker.call(
+                self._what, lambda api: api.disconnect_container_from_network(container_id, name, force=True)
+            )
 
     async def _remove(self, found: Answer) -> None:
         with suppress(ContainerNotFound):
