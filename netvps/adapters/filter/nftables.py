@@ -61,7 +61,7 @@ class Nftables:
 
     async def _changed(self, before: Ruleset, rules: Ruleset) -> bool:
         """False if the kernel does not have what it had before."""
-        changes = rules.changes_from(before)
+        changes = await asyncio.to_thread(rules.changes_from, before)  # there may be a hundred thousand elements
         if not changes:
             return True
         answer = await self._feed(changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -20,7 +21,13 @@ Ports = Callable[[], Awaitable[Mapping[str, str]]]
 """Which link of the bridge leads to which session, by its address, as far as known."""
 
 _SAMPLE = ruleset(
-    View("", Fabric(""), Lease(f"{Fabric('').pool.partition('/')[0]}/22", "", 1), Underlay((), 0), Netmap())
+    View(
+        "",
+        Fabric(""),
+        Lease(f"{Fabric('').pool.partition('/')[0]}/22", "", 1),
+        Underlay(("192.0.2.1",), 1450),
+        Netmap(),
+    )
 )
 """Every kind of rule, and nobody it is about."""
 
@@ -49,7 +56,8 @@ class OverlayFilter:
     async def load(self, view: View) -> None:
         """Loads the rules for this view, all or none, then the accepts. Raises a NetvpsError."""
         self._bound = await self._ports()
-        await self._nftables.load(ruleset(view, self._bound, self._names))
+        # Off the loop: a hundred thousand sessions are gone through.
+        await self._nftables.load(await asyncio.to_thread(ruleset, view, self._bound, self._names))
         self._port = view.fabric.port
         if self._accepted != self._port:
             await self._accept()

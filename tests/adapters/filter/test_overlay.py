@@ -10,9 +10,14 @@ from contextlib import closing, suppress
 
 import pytest
 
+from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.iptables import Iptables
+from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.domain.overlay.fabric import device_mac, endpoint_address
+from tests.adapters.filter.conftest import overlay_filter
 from tests.adapters.filter.frames import BROADCAST, arp, ether, ipv4, udp, vxlan
-from tests.adapters.filter.lab import FABRIC, MTU, OUT, RUNNERS, SESSIONS, Lab
+from tests.adapters.filter.lab import FABRIC, MTU, OUT, RUNNERS, SESSIONS, Lab, view
 from tests.adapters.filter.traffic import ADDRESS, BRIDGE, END, HOME, MAC, UDP_PORT, UNDERLAY, connected, ears, say
 
 pytestmark = pytest.mark.netns
@@ -303,3 +308,60 @@ def test_connections_over_the_tunnel_are_told_segments_that_fit(lab: Lab, route_
             assert segment == route_mtu - 40 - 12  # IP and TCP; timestamps
     finally:
         lab.run("one", "ip", "route", "replace", RUNNERS["two"][1], *via)
+
+
+def _state(lab: Lab) -> str:
+    return lab.run("two", "nft", "-s", "list", "ruleset")
+
+
+async def test_nothing_is_left_of_it(hosts: Lab) -> None:
+    before = _state(hosts)
+    made = overlay_filter(hosts, "two")
+    await made.remove()
+    bare = _state(hosts)
+    assert "netvps" not in bare.lower()
+    await made.load(view("two"))
+    assert await made.loaded()
+    assert sorted(_state(hosts).split()) == sorted(before.split())
+    await made.remove()
+    assert _state(hosts) == bare
+    await made.load(view("two"))
+
+
+async def test_a_link_that_is_known_now_is_bound_with_the_next_load(hosts: Lab) -> None:
+    known: dict[str, str] = {}
+
+    async def ports() -> dict[str, str]:
+        return dict(known)
+
+    enter = hosts.enter("two")
+    made = OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="none"), ports)
+    await made.load(view("two"))
+    assert await made.loaded()
+    known[ADDRESS["ann3"]] = "p-ann3"
+    assert not await made.loaded()
+    await made.load(view("two"))
+    assert await made.loaded()
+    assert '"p-ann3"' in _state(hosts)
+
+
+async def test_accepts_that_others_removed_are_there_again(hosts: Lab) -> None:
+    made = overlay_filter(hosts, "two")
+    await made.load(view("two"))
+    before = _state(hosts)
+    hosts.run("two", "iptables", "-F")
+    assert await made.loaded()
+    assert sorted(_state(hosts).split()) == sorted(before.split())
+
+
+async def test_a_machine_that_cannot_filter_says_what_it_lacks(hosts: Lab) -> None:
+    assert await overlay_filter(hosts, "one").unable() == ""
+
+    async def nothing() -> dict[str, str]:
+        return {}
+
+    broken = ("sh", "-c", "echo 'Error: Operation not supported' >&2; exit 1")
+    for nft, why in ((("no-nft",), "cannot run no-nft"), (broken, "Operation not supported; see whether the kernel")):
+        made = OverlayFilter(Nftables(nft), Iptables(program="none"), Firewalld(program="none"), nothing)
+        assert why in await made.unable()
+    await OverlayFilter(Nftables(("no-nft",)), Iptables(program="none"), Firewalld(program="none"), nothing).remove()
