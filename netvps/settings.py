@@ -23,6 +23,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
+from netvps.domain.docker_names import NETWORK_SUBNET
 from netvps.domain.names import label_from
 from netvps.errors import ConfigError
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from pydantic_settings import PydanticBaseSettingsSource
 
+# RFC 1918, and RFC 6598 (carriers' own).
+_PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 PREFIX = "NETVPS_"
 _COMMON = ("state_dir", "runtime_dir")
 _FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this module
@@ -138,13 +141,20 @@ class ServerSettings(Settings):
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")
 
     @model_validator(mode="after")
-    def _pool_holds_prefix(self) -> Self:
+    def _pool_is_usable(self) -> Self:
         try:
-            pool = ipaddress.ip_network(self.overlay_pool)
+            pool = ipaddress.IPv4Network(self.overlay_pool)
         except ValueError as error:
-            raise ValueError(f"overlay_pool is no network in CIDR form: {error}") from None
+            raise ValueError(f"overlay_pool is no IPv4 network in CIDR form: {error}") from None
         if pool.prefixlen > self.overlay_prefix:
             raise ValueError(f"overlay_pool {pool} is smaller than one /{self.overlay_prefix} (overlay_prefix)")
+        if not any(pool.subnet_of(private) for private in _PRIVATE):
+            raise ValueError(
+                f"overlay_pool {pool} is not private: machines would lose the way to whom these addresses belong; take"
+                f" a part of {', '.join(map(str, _PRIVATE))}"
+            )
+        if pool.overlaps(ipaddress.IPv4Network(NETWORK_SUBNET)):
+            raise ValueError(f"overlay_pool {pool} holds {NETWORK_SUBNET}, the bridge of sessions that are not on it")
         return self
 
     @property

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 from netvps.adapters.dns.server import DnsServer
 from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.iptables import Iptables
+from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.runner.overlay.memory import OverlayMemory
 from netvps.runner.overlay.overlay import Overlay
@@ -34,8 +38,9 @@ async def overlay(
     server = identity.link.rpartition(":")[0].strip("[]")
     async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel:
         network, names = OverlayNetwork(docker), DnsServer()
+        filter_ = OverlayFilter(Nftables(), Iptables(), Firewalld(), network.last_ports)
         memory = OverlayMemory(place.state_dir / MEMORY, identity.uid)
         try:
-            yield Overlay(identity.uid, kernel, Reconciler(kernel, network, names), memory)
+            yield Overlay(identity.uid, kernel, Reconciler(kernel, network, filter_, names), memory)
         finally:
             await names.close()

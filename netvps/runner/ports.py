@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
+from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen
 from netvps.domain.overlay.netmap import NetmapUpdate
@@ -26,6 +27,12 @@ class Containers(Protocol):
 
     async def create(self, plan: Blueprint) -> None:
         """Makes the container, and its network if there is none."""
+
+    async def bridge(self, address: str) -> str:
+        """The address of the overlay's bridge for a container with this one. Raises Unavailable: none yet."""
+
+    async def move(self, container: Container, to: Attachment) -> None:
+        """Puts a container that does not run on another network, or address. Again is fine."""
 
     async def start(self, container: Container) -> None:
         """Starts it. One that runs already is no error."""

@@ -30,10 +30,10 @@ async def lease_of(reader: Reader, runner_uid: str) -> Lease | None:
     return found[0] if found else None
 
 
-async def require_in_pool(reader: Reader, fabric: Fabric) -> None:
-    """Raises ConfigError if a runner has a subnet outside of the pool: no other would have a route there."""
-    pool = IPv4Network(fabric.pool)
-    outside = [held.cidr for held in await reader.find(Lease) if not IPv4Network(held.cidr).subnet_of(pool)]
+async def require_in_pool(reader: Reader, pool: str) -> None:
+    """Raises ConfigError if a runner has a subnet outside of the pool (CIDR): others would have no route there."""
+    whole = IPv4Network(pool)
+    outside = [held.cidr for held in await reader.find(Lease) if not IPv4Network(held.cidr).subnet_of(whole)]
     if outside:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
         raise ConfigError(

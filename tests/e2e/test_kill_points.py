@@ -50,8 +50,11 @@ KEY = _both("key.create", "key.delete")
 JOIN = [*_both("join.token", "join.runner"), *("join.signed", "identity.key_kept")]
 JOIN += ["identity.before_save", "identity.after_save"]
 ONLINE = _both("runner.online")
-# What takes a world of its own: an image from a registry, a paused or dead container, 15 s of silence, many layers.
-ELSEWHERE = _both("step.fetch", "step.unpause", "step.wait", "step.refuse", "runner.offline", "access.user")
+# What takes a world of its own: an image from a registry, another address, a paused or dead container, 15 s of silence,
+# many layers.
+ELSEWHERE = _both(
+    "step.fetch", "step.unpause", "step.wait", "step.refuse", "step.move", "runner.offline", "access.user"
+)
 ELSEWHERE += ["flatten.imported"]
 # Where a death is worst: something was done and nobody knows.
 SHORT = {"session.create.after_commit", "step.create.after", "step.start.after", "agent.certificate.after_commit"}

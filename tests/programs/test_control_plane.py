@@ -11,6 +11,7 @@ import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request, validity
 from netvps.domain.event import EventType
+from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, RunnerHello, Welcome
 from netvps.domain.session import SessionReport, SessionSpec
 from netvps.errors import ConfigError, TooOld
@@ -59,7 +60,7 @@ async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: P
         assert isinstance(welcome, Welcome)
         assert welcome.runner == "box1"
         assert connected.is_set()
-        assert isinstance(await anext(stream), CaughtUp)
+        assert {type(await anext(stream)) for _ in range(2)} == {CaughtUp, NetmapUpdate}
         await stream.aclose()
 
 

@@ -148,12 +148,13 @@ class ScriptedLink:
 class Lab:
     """One runner's world: its folders, its link, its engine, and the means to look behind it."""
 
-    def __init__(self, docker: Docker, folder: Path, agent: Path, image: str) -> None:
+    def __init__(self, docker: Docker, folder: Path, agent: Path, image: str, overlay: str = "none") -> None:
         self.docker = docker
         self.node = f"test{secrets.token_hex(6)}"
         self.image = image
         self.link = ScriptedLink()
-        self.engine = DockerEngine(docker, node=self.node, node_name="here")
+        self.overlay = overlay
+        self.engine = DockerEngine(docker, node=self.node, node_name="here", overlay=overlay)
         self.settings = RunnerSettings(
             uid=self.node,
             name="here",
@@ -181,11 +182,12 @@ class Lab:
             tasks.start(runner.run(), name="runner under test")
             yield runner
 
-    def session(self, spec: SessionSpec | None = None) -> Assignment:
-        """A new session that shall run, of the image of the test."""
+    def session(self, spec: SessionSpec | None = None, *, name: str = "dev1", address: str = "") -> Assignment:
+        """A new session that shall run, of the image of the test; on the overlay if it has an address."""
         uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
-        spec = spec or SessionSpec(image=self.image, network=Network.NONE, stop_grace=2.0)
-        return Assignment(uid, "dev1", "ann", 1, 1, DesiredState.RUNNING, spec, None, 1)
+        network = Network.DEFAULT if address else Network.NONE
+        spec = spec or SessionSpec(image=self.image, network=network, stop_grace=2.0)
+        return Assignment(uid, name, "ann", 1, 1, DesiredState.RUNNING, spec, None, 1, address)
 
     def next(self, want: Assignment, desired: DesiredState) -> Assignment:
         """The next generation of a session, with what is recorded by now; sent to the runner."""
@@ -205,6 +207,11 @@ class Lab:
             return output.decode()
 
         return await asyncio.to_thread(run)
+
+    async def pid(self, want: Assignment) -> int:
+        """Of the first process of a session's container."""
+        found = await asyncio.to_thread(lambda: self.api.inspect_container(container_name(want.session_uid)))
+        return int(found["State"]["Pid"])
 
     async def container(self, want: Assignment) -> dict[str, object] | None:
         found = await asyncio.to_thread(

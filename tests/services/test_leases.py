@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Lease
 from netvps.errors import ConfigError
 from netvps.services.leases import require_in_pool
@@ -41,8 +40,8 @@ async def test_a_pool_that_leaves_out_what_is_leased_is_refused(world: World) ->
         await world.runner(name)
     async with world.store.read() as reader:
         for pool in ("10.128.0.0/10", "10.128.0.0/16", "10.0.0.0/8"):
-            await require_in_pool(reader, Fabric("cluster", pool))
+            await require_in_pool(reader, pool)
         with pytest.raises(ConfigError, match=r"10\.128\.0\.0/22 and 1 more\): set a pool that holds them"):
-            await require_in_pool(reader, Fabric("cluster", "10.64.0.0/16"))
+            await require_in_pool(reader, "10.64.0.0/16")
         with pytest.raises(ConfigError, match=r"leaves out subnets that runners have \(10\.128\.4\.0/22\)"):
-            await require_in_pool(reader, Fabric("cluster", "10.128.0.0/22"))
+            await require_in_pool(reader, "10.128.0.0/22")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from docker.types import IPAMConfig, IPAMPool
 
 from netvps.adapters.docker.client import Answer, Docker
-from netvps.adapters.docker.errors import ContainerNotFound, NetworkUnavailable
+from netvps.adapters.docker.errors import ContainerNotFound, EngineAway, EngineSlow, NetworkUnavailable
 from netvps.domain.docker_names import LABEL_MANAGED
 from netvps.domain.overlay.fabric import bridge_address
 from netvps.domain.overlay.links import OBJECT_NAMES, Bridge, ObjectNames
@@ -26,6 +27,9 @@ class OverlayNetwork:
         self._docker = docker
         self._names = names
         self._what = f"network {names.network}"
+        self._links: dict[str, str] = {}
+        """Name of a container's link, on this machine, by the id of its end."""
+        self._ports: Mapping[str, str] = {}
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
         """Makes it unless it is there; our own with another subnet or MTU is made anew where nothing runs on it.
@@ -55,27 +59,49 @@ class OverlayNetwork:
             )
         # Only the MTU is old: new containers get that of the bridge's routes by path MTU discovery, as old ones do.
 
-    async def ports(self) -> frozenset[str]:
-        """Names of the links, on this machine, of the containers that run on it."""
-        found = await self._find()
-        ports: set[str] = set()
-        for container_id, endpoint in ((found or {}).get("Containers") or {}).items():
-            with suppress(ContainerNotFound):
-                if pid := await self._process(container_id):
-                    ports |= outer_links(pid, str(endpoint.get("MacAddress", "")))
-        return frozenset(ports)
+    async def ports(self) -> Mapping[str, str]:
+        """Names of the links, on this machine, of the containers that run on it, by the containers' addresses."""
+        found = await self._find() or {}
+        links: dict[str, str] = {}
+        ports = {}
+        for container_id, endpoint in (found.get("Containers") or {}).items():
+            end = str(endpoint.get("EndpointID"))  # another at each start, and it keeps its link: it is looked for once
+            if link := self._links.get(end) or await self._outer_link(container_id, str(endpoint.get("MacAddress"))):
+                links[end] = link
+                ports[str(endpoint.get("IPv4Address", "")).partition("/")[0]] = link
+        self._links, self._ports = links, ports
+        return ports
 
-    async def remove(self) -> None:
-        """Removes it, if it is ours. Raises ContainerFailed if something runs on it."""
-        found = await self._find()
-        if found and (found.get("Labels") or {}).get(LABEL_MANAGED) == "true":
-            await self._remove(found)
+    async def last_ports(self) -> Mapping[str, str]:
+        """As `ports`; while the engine does not answer, as it was last: that stops no container."""
+        try:
+            return await self.ports()
+        except (EngineAway, EngineSlow):
+            return self._ports
 
-    async def _process(self, container_id: str) -> int:
-        """Its first one; 0 if it does not run."""
+    async def remove(self, *, force: bool = False) -> None:
+        """Removes it, if it is ours. Raises ContainerFailed if containers run on it; `force` takes them off it."""
+        found = await self._find()
+        if not found or (found.get("Labels") or {}).get(LABEL_MANAGED) != "true":
+            return
+        for container_id in (found.get("Containers") or {}) if force else ():
+            await self._disconnect(container_id)
+        await self._remove(found)
+
+    async def _outer_link(self, container_id: str, mac: str) -> str:
         what = f"container {container_id[:12]}"
-        said = await self._docker.call(what, lambda api: api.inspect_container(container_id))
-        return int(said["State"].get("Pid") or 0)
+        try:
+            said = await self._docker.call(what, lambda api: api.inspect_container(container_id))
+        except ContainerNotFound:
+            return ""
+        return outer_link(int(said["State"].get("Pid") or 0), mac)
+
+    async def _disconnect(self, container_id: str) -> None:
+        name = self._names.network
+        with suppress(ContainerNotFound):
+            await self._docker.call(
+                self._what, lambda api: api.disconnect_container_from_network(container_id, name, force=True)
+            )
 
     async def _remove(self, found: Answer) -> None:
         with suppress(ContainerNotFound):
@@ -122,11 +148,10 @@ def _subnet(found: Answer) -> str:
     return str(next((pool.get("Subnet") for pool in pools), "none"))
 
 
-def outer_links(pid: int, mac: str, proc: Path = _PROC) -> set[str]:
-    """Names of the other ends, here, of the links with this MAC that process `pid` has; none once it has ended."""
-    found = set()
+def outer_link(pid: int, mac: str, proc: Path = _PROC) -> str:
+    """Name of the other end, here, of the link with this MAC that process `pid` has; '' if there is none."""
     for link in (proc / str(pid) / "root/sys/class/net").glob("*"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):  # it ends just now
             if (link / "address").read_text(encoding="ascii").strip() == mac:
-                found.add(socket.if_indextoname(int((link / "iflink").read_text(encoding="ascii"))))
-    return found
+                return socket.if_indextoname(int((link / "iflink").read_text(encoding="ascii")))
+    return ""

@@ -38,6 +38,8 @@ class Own:
     """Interface index of the VXLAN device; 0 while there is none."""
     protocol: int
     """Of routes."""
+    bridge: int = 0
+    """Interface index of the bridge."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
@@ -17,7 +18,7 @@ from netvps.domain.overlay.news import EntryChanged, KernelEvent, LinksChanged
 _LINKS, _NEIGHBOURS, _IPV4_ADDRESSES, _IPV4_ROUTES, _IPV6_ADDRESSES = 0x1, 0x4, 0x10, 0x40, 0x100
 _GROUPS: Final = _LINKS | _NEIGHBOURS | _IPV4_ADDRESSES | _IPV4_ROUTES | _IPV6_ADDRESSES
 _NEW_LINK, _DELETE_LINK, _NEW_ADDRESS, _DELETE_ADDRESS = 16, 17, 20, 21
-_LINK_HEAD, _ADDRESS_HEAD, _IFNAME = 16, 8, 3
+_LINK_HEAD, _IFNAME, _MASTER = 16, 3, 10
 _LINK_SCOPE, _SCOPE_AT = 253, 3
 _BUFFER: Final = 8 << 20
 _SO_RCVBUFFORCE: Final = 33
@@ -81,12 +82,16 @@ class Events:
 
     def _event(self, kind: int, body: bytes, own: Own) -> KernelEvent | None:
         if kind in {_NEW_LINK, _DELETE_LINK}:
-            name = attributes(body, _LINK_HEAD).get(_IFNAME, b"").rstrip(b"\0")
-            return LinksChanged(f"link {name.decode(errors='replace')} changed") if name in self._names else None
+            return self._link(attributes(body, _LINK_HEAD), own)
         if kind in {_NEW_ADDRESS, _DELETE_ADDRESS}:
             return LinksChanged("an address of this machine changed") if body[_SCOPE_AT] != _LINK_SCOPE else None
         done = decode(kind, body, own)
         return EntryChanged(done) if done and not isinstance(done, ForeignRoute) else None
+
+    def _link(self, said: dict[int, bytes], own: Own) -> LinksChanged | None:
+        name = said.get(_IFNAME, b"").rstrip(b"\0")
+        port = _MASTER in said and said[_MASTER] == own.bridge.to_bytes(4, sys.byteorder)
+        return LinksChanged(f"link {name.decode(errors='replace')} changed") if port or name in self._names else None
 
     def _tell(self, event: KernelEvent) -> None:
         if len(self._waiting) >= _WAITING:

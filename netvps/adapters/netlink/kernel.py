@@ -70,13 +70,28 @@ class NetlinkKernel:
 
     async def unable(self) -> str:
         """Why this machine can have no overlay, with what to do; '' if it can."""
-        if not _capabilities() & _NET_ADMIN:
-            return "no overlay: the runner lacks CAP_NET_ADMIN; run it as root, or with that capability"
+        if why := unprivileged():
+            return f"no overlay: {why}"
         if not await self._run(self._links.understands_vxlan):
             return "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
-        if not self._alone():
+        if not self.hold():
             return f"no overlay: another runner of this machine has {self._names.device}; end one of the two"
         return ""
+
+    def hold(self) -> bool:
+        """Takes hold of the overlay of this namespace, until the end; False if another process has it.
+
+        By an abstract socket: its name is the namespace's, and goes with the process, however that ends.
+        """
+        if self._lock is None:
+            lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            try:
+                lock.bind(f"\0netvps overlay {self._names.device}")
+            except OSError:
+                lock.close()
+                return False
+            self._lock = lock
+        return True
 
     async def underlay(self) -> Underlay:
         """This machine's way to the others. Raises ConfigError, or Unavailable while there is none."""
@@ -123,18 +138,6 @@ class NetlinkKernel:
             found = []
         return tuple(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
 
-    def _alone(self) -> bool:
-        """Holds the device's name in this namespace: abstract sockets are the namespace's, and end with the process."""
-        if self._lock is None:
-            lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            try:
-                lock.bind(f"\0netvps overlay {self._names.device}")
-            except OSError:
-                lock.close()
-                return False
-            self._lock = lock
-        return True
-
     def _close(self) -> None:
         if self._lock:
             self._lock.close()
@@ -147,7 +150,7 @@ class NetlinkKernel:
         fdb: dict[str, str] = {}
         routes: dict[str, Route] = {}
         foreign: dict[str, str] = {}
-        own_links = {self._own.device, self._links.index(self._names.bridge)} - {0}
+        own_links = {self._own.device, self._own.bridge} - {0}
         for found in self._entries():
             match found:
                 case op.PutNeighbour(address, mac):
@@ -176,7 +179,8 @@ class NetlinkKernel:
         return (decode(kind, body, self._own) for request in dumps for kind, body in self._bulk.dump(request))
 
     def _find(self) -> None:
-        self._own = Own(self._links.index(self._names.device), self._names.protocol)
+        device, bridge = (self._links.index(name) for name in (self._names.device, self._names.bridge))
+        self._own = Own(device, self._names.protocol, bridge)
 
     def _apply(self, operations: Sequence[Operation]) -> list[Failure]:
         failures: list[Failure] = []
@@ -214,11 +218,12 @@ class NetlinkKernel:
         return None
 
 
-def _capabilities() -> int:
-    for line in _STATUS.read_text(encoding="ascii").splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
+def unprivileged(status: Path = _STATUS) -> str:
+    """Why this process may not change the network, and what to do; '' if it may."""
+    capabilities = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("CapEff:"))
+    if int(capabilities.split()[1], 16) & _NET_ADMIN:
+        return ""
+    return "changing the network needs CAP_NET_ADMIN: be root, or give that capability"
 
 
 def _interface(index: int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from netvps.domain.runner import Lease, Underlay
 
@@ -90,6 +90,25 @@ class Netmap:
         return replace(self, generation=update.generation, peers=peers, endpoints=endpoints, _sum=total % _DIGEST_RANGE)
 
 
+def whole(netmap: Netmap) -> NetmapUpdate:
+    """The update that brings whoever knows anything, or nothing, to a map."""
+    peers, endpoints = tuple(netmap.peers.values()), tuple(netmap.endpoints.values())
+    return NetmapUpdate(netmap.generation, peers, endpoints, reset=True)
+
+
+def in_parts(update: NetmapUpdate, digest: str, size: int) -> list[NetmapUpdate]:
+    """An update as several of at most `size` entries each, to be applied in order; the last is caught up."""
+    entries = [(name, entry) for name in _ENTRIES for entry in getattr(update, name)]
+    pieces = [entries[start : start + size] for start in range(0, len(entries), size)] or [[]]
+    parts = []
+    for number, piece in enumerate(pieces, 1):
+        chosen: dict[str, Any] = {name: tuple(entry for of, entry in piece if of == name) for name in _ENTRIES}
+        parts.append(NetmapUpdate(update.generation, **chosen, reset=update.reset and number == 1))
+    parts[-1] = replace(parts[-1], caught_up=True, digest=digest)
+    return parts
+
+
+_ENTRIES: Final = ("gone_peers", "gone_endpoints", "peers", "endpoints")
 V = TypeVar("V", Peer, Endpoint)
 
 

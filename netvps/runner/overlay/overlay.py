@@ -90,7 +90,7 @@ class Overlay:
         """Sees what this machine can, and what was known last."""
         before = self._unable
         try:
-            self._unable = await self._kernel.unable()
+            self._unable = await self._reconciler.unable()
         except NetvpsError as error:
             self._unable = error.message
         if self._unable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from netvps.domain.overlay.links import Bridge, KernelState
@@ -35,7 +35,10 @@ class Kernel(Protocol):
 
 
 class Filter(Protocol):
-    """Packet filter: its rules follow from the view alone."""
+    """Packet filter: its rules follow from the view, and from which link leads to which session."""
+
+    async def unable(self) -> str:
+        """Why this machine can have none, with what to do; '' if it can."""
 
     async def load(self, view: View) -> None:
         """Loads the rules for this view, all or none, also those that others' drop policies make needed.
@@ -44,7 +47,7 @@ class Filter(Protocol):
         """
 
     async def loaded(self) -> bool:
-        """Whether what was loaded last is still there: others flush tables, too. Called by the timer."""
+        """Whether what was loaded last is there, and right: else `load` loads it anew. Others flush tables, too."""
 
     async def remove(self) -> None:
         """Removes all of it. What is gone is no error."""
@@ -66,8 +69,8 @@ class ContainerNetwork(Protocol):
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
         """Makes it unless it is there. Raises NetworkUnavailable if it is another's or has another subnet."""
 
-    async def ports(self) -> frozenset[str]:
-        """Names of the links, on this machine, of the containers that run on it."""
+    async def ports(self) -> Mapping[str, str]:
+        """Names of the links, on this machine, of the containers that run on it, by the containers' addresses."""
 
     async def remove(self) -> None:
         """Removes it. What is gone is no error."""

@@ -38,8 +38,8 @@ class Reconciler:
         self,
         kernel: Kernel,
         network: ContainerNetwork,
+        filter_: Filter,
         names: Names,
-        filter_: Filter | None = None,
         objects: ObjectNames = OBJECT_NAMES,
     ) -> None:
         self._kernel = kernel
@@ -51,6 +51,10 @@ class Reconciler:
         self._known: KernelState | None = None
         """What is in the kernel, by the last look and what was done since; None: look again."""
         self._doubts = 0
+
+    async def unable(self) -> str:
+        """Why this machine can have no overlay, with what to do; '' if it can."""
+        return await self._kernel.unable() or await self._filter.unable()
 
     @property
     def must_look(self) -> bool:
@@ -78,8 +82,9 @@ class Reconciler:
         actual = self._known or await self._kernel.dump()
         self._refuse_overlaps(view, actual)
         # The rules come before the way: a moment without them would be one without isolation.
-        if self._filter:
-            await self._filter.load(view)
+        if looking and not await self._filter.loaded():
+            log.debug("the filter is loaded anew")
+        await self._filter.load(view)
         desired = plan(view, self._objects)
         desired = desired if forward else withdrawn(desired, self._objects)
         operations = diff(desired, actual, self._objects)
@@ -114,7 +119,8 @@ class Reconciler:
 
     async def _attach(self) -> None:
         """A bridge that was made anew has lost its ports, and no container engine puts them back."""
-        await self._kernel.attach(await self._network.ports())
+        ports = await self._network.ports()
+        await self._kernel.attach(frozenset(ports.values()))
 
     def _refuse_overlaps(self, view: View, actual: KernelState) -> None:
         found = overlapping(view.fabric.pool, actual.foreign)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.network import SessionNetwork, _subnets
+from netvps.adapters.docker.network import SessionNetwork, subnets
 from netvps.domain.docker_names import NETWORK, NETWORK_SUBNET
 
 
 def test_subnets_of_a_network() -> None:
-    assert _subnets({"IPAM": {"Config": [{"Subnet": "192.0.2.0/24"}]}}) == ["192.0.2.0/24"]
-    assert _subnets({"IPAM": None}) == []
+    assert subnets({"IPAM": {"Config": [{"Subnet": "192.0.2.0/24"}]}}) == ["192.0.2.0/24"]
+    assert subnets({"IPAM": None}) == []
 
 
 @pytest.mark.docker
@@ -23,7 +23,7 @@ async def test_it_is_made_once() -> None:
             await network.ensure()
             await network.ensure()
         found = await docker.call("network", lambda api: api.inspect_network(NETWORK))
-        assert _subnets(found) == [NETWORK_SUBNET]
+        assert subnets(found) == [NETWORK_SUBNET]
         await network.release()
     finally:
         docker.close()

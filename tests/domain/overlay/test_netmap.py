@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer, in_parts, whole
 from netvps.domain.runner import Lease, Underlay
 
 PEER = Peer("r1", "one", Lease("10.128.0.0/22", "r1", 1), "02:00:00:00:00:01", Underlay(("192.0.2.1",), 1450))
@@ -60,3 +60,31 @@ def test_an_update_replaces_and_removes() -> None:
     assert (netmap.generation, netmap.peers, netmap.endpoints) == (2, {}, {"s1": renamed})
     empty = netmap.updated(NetmapUpdate(3, reset=True))
     assert (empty.peers, empty.endpoints, empty.digest) == ({}, {}, Netmap().digest)
+
+
+@given(st.lists(updates, max_size=3), updates, st.integers(1, 4))
+def test_parts_make_the_whole_and_only_the_last_is_caught_up(
+    history: list[NetmapUpdate], update: NetmapUpdate, size: int
+) -> None:
+    known = Netmap()
+    for earlier in history:
+        known = known.updated(earlier)
+    goal = known.updated(update)
+    parts = in_parts(update, goal.digest, size)
+    for part in parts:
+        known = known.updated(part)
+        entries = len(part.peers + part.endpoints) + len(part.gone_peers + part.gone_endpoints)
+        assert entries <= size
+    assert known == goal
+    assert [(part.caught_up, part.digest) for part in parts] == [(False, "")] * (len(parts) - 1) + [(True, goal.digest)]
+    assert [part.reset for part in parts[1:]] == [False] * (len(parts) - 1)
+
+
+@given(st.lists(updates, max_size=3), st.lists(updates, max_size=3))
+def test_the_whole_map_takes_the_place_of_whatever_was_known(a: list[NetmapUpdate], b: list[NetmapUpdate]) -> None:
+    known, other = Netmap(), Netmap()
+    for update in a:
+        known = known.updated(update)
+    for update in b:
+        other = other.updated(update)
+    assert other.updated(whole(known)) == known

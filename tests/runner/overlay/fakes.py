@@ -95,6 +95,9 @@ class FakeFilter:
         self.there = False
         self.broken: NetvpsError | None = None
 
+    async def unable(self) -> str:
+        return ""
+
     async def load(self, view: View) -> None:
         if self.broken:
             raise self.broken
@@ -127,7 +130,7 @@ class FakeNetwork:
 
     def __init__(self) -> None:
         self.made: list[tuple[str, Bridge]] = []
-        self.on_it: frozenset[str] = frozenset()
+        self.on_it: dict[str, str] = {}
         self.broken: NetvpsError | None = None
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
@@ -136,7 +139,7 @@ class FakeNetwork:
         if self.made[-1:] != [(subnet, bridge)]:
             self.made.append((subnet, bridge))
 
-    async def ports(self) -> frozenset[str]:
+    async def ports(self) -> dict[str, str]:
         return self.on_it
 
     async def remove(self) -> None:

@@ -28,7 +28,7 @@ class Machine:
 
     def restarted(self) -> Overlay:
         """A new process of its runner."""
-        reconciler = Reconciler(self.kernel, self.network, FakeNames(), FakeFilter())
+        reconciler = Reconciler(self.kernel, self.network, FakeFilter(), FakeNames())
         memory = OverlayMemory(self.folder / "overlay.json", "runner1")
         self.overlay = Overlay("runner1", self.kernel, reconciler, memory)
         self.overlay.told = self._note
@@ -159,12 +159,12 @@ async def test_another_subnet_waits_for_those_on_the_old_one(machine: Machine) -
         machine.welcome()
         overlay.update(whole(1, peer(1), peer(2)))
         await until(lambda: machine.network.made)
-        machine.network.on_it = frozenset({"veth1"})
+        machine.network.on_it = {"10.128.4.2": "veth1"}
         machine.welcome(lease(9, "runner1"))
         await until(lambda: machine.kernel.state.device is None)
         assert any("10.128.36.0/22 instead of 10.128.4.0/22" in trouble for trouble in overlay.troubles)
         assert machine.kernel.state.bridge
-        machine.network.on_it = frozenset()
+        machine.network.on_it = {}
         await until(lambda: machine.kernel.state.device)
         assert [subnet for subnet, _ in machine.network.made] == ["10.128.36.0/22"]
         assert not overlay.troubles

@@ -18,7 +18,7 @@ from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, FakeNames
 class Site:
     def __init__(self) -> None:
         self.kernel, self.network, self.filter, self.names = FakeKernel(), FakeNetwork(), FakeFilter(), FakeNames()
-        self.reconciler = Reconciler(self.kernel, self.network, self.names, self.filter)
+        self.reconciler = Reconciler(self.kernel, self.network, self.filter, self.names)
 
     async def make(self, *peers: Peer, forward: bool = True, current: bool = True) -> Outcome:
         return await self.reconciler.make(view(*peers), forward=forward, current=current)
@@ -113,7 +113,7 @@ async def test_without_forwarding_sessions_keep_their_bridge(site: Site) -> None
 
 async def test_a_bridge_made_anew_gets_its_ports_back(site: Site) -> None:
     await site.make(peer(2))
-    site.network.on_it = frozenset({"veth1", "veth2"})
+    site.network.on_it = {"10.128.4.2": "veth1", "10.128.4.3": "veth2"}
     site.kernel.state = replace(site.kernel.state, bridge=None, addresses=frozenset())
     site.reconciler.doubt()
     await site.make(peer(2))
@@ -141,9 +141,9 @@ async def test_news_during_a_round_are_not_lost(site: Site) -> None:
 
 async def test_the_old_network_goes_once_nobody_is_on_it(site: Site) -> None:
     await site.make(peer(2))
-    site.network.on_it = frozenset({"veth1"})
+    site.network.on_it = {"10.128.4.2": "veth1"}
     assert not await site.reconciler.vacate()
     assert site.network.made
-    site.network.on_it = frozenset()
+    site.network.on_it = {}
     assert await site.reconciler.vacate()
     assert not site.network.made
