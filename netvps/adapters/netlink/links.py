@@ -12,6 +12,8 @@ from typing import Any, Self
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from netvps.adapters.netlink.bulk import BulkSocket
+from netvps.adapters.netlink.link_local import no_link_local_learning
 from netvps.adapters.netlink.refused import Refused
 from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.links import Address, Bridge, Device, ObjectNames
@@ -159,7 +161,14 @@ class Links:
         index = self.index(self._names.bridge)
         self._kernel.link("set", index=index, address=bridge.mac)
         self._kernel.link("set", index=index, mtu=bridge.mtu)
+        self._quieten(index)
         self._kernel.link("set", index=index, state=_state(bridge.up))
+
+    def _quieten(self, index: int) -> None:
+        with BulkSocket() as opened:
+            (refusal,) = opened.request([no_link_local_learning(index)])
+        if refusal:
+            raise Refused(refusal.errno, refusal.text)
 
     def _remove(self, name: str) -> None:
         with _allowed(_GONE):

@@ -58,7 +58,6 @@ def _chains(pool: str) -> dict[str, Chain]:
         ),
         "forward": Chain(
             (
-                "iifname @ports goto between",
                 "oifname @ports goto between",
                 f"ip saddr {pool} goto between",
                 f"ip daddr {pool} goto between",

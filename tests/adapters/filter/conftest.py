@@ -11,13 +11,13 @@ from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
-from tests.adapters.filter.lab import PORTS, RUNNERS, Lab, lab, view
+from tests.adapters.filter.lab import PORTS, RUNNERS, Lab, made_lab, view
 
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Lab]:
     """The namespaces, without a filter."""
-    with lab() as made:
+    with made_lab() as made:
         yield made
 
 
@@ -25,7 +25,7 @@ def overlay_filter(hosts: Lab, runner: str) -> OverlayFilter:
     """The real thing, in a runner's namespace; no firewalld runs there."""
 
     async def ports() -> Mapping[str, str]:
-        return PORTS if runner == "one" else {}
+        return PORTS
 
     enter = hosts.enter(runner)
     return OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="no-firewalld"), ports)
@@ -41,3 +41,11 @@ def filtered(hosts: Lab) -> Lab:
 
     asyncio.run(load())
     return hosts
+
+
+@pytest.fixture(params=["0", "1"], ids=["bridged", "br_netfilter"])
+def lab(filtered: Lab, request: pytest.FixtureRequest) -> Lab:
+    """With and without bridged packets in the inet family."""
+    for runner in RUNNERS:
+        filtered.write(runner, "bridge/bridge-nf-call-iptables", request.param)
+    return filtered

@@ -1,7 +1,7 @@
 """Runners of an overlay as namespaces, with their sessions as namespaces on their bridges; no Docker.
 
-one   192.0.2.1  10.128.0.0/22  ann1 .2  ann2 .3  bob1 .4    its bridge's ports are known
-two   192.0.2.2  10.128.4.0/22  ann3 .2  bob2 .3             they are not
+one   192.0.2.1  10.128.0.0/22  ann1 .2  ann2 .3  bob1 .4             its bridge's ports are known
+two   192.0.2.2  10.128.4.0/22  ann3 .2  bob2 .3  ann4 .4  ann5 .5    here only that of ann5
 door  192.0.2.3  10.128.8.0/22  cyd1 .2                      a gateway
 out   192.0.2.9                                              a machine that is on no overlay, with all routes
           └─ br0 in the namespace "switch"
@@ -9,12 +9,11 @@ out   192.0.2.9                                              a machine that is o
 
 from __future__ import annotations
 
-import ctypes
 import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from netvps.domain.overlay.fabric import Fabric, bridge_address, device_mac, end
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
+from tests.namespaces import Namespace
 
 SECONDS = 10.0
 MTU = 1450
@@ -38,11 +38,11 @@ SESSIONS = {
     "bob1": ("one", "10.128.0.4"),
     "ann3": ("two", "10.128.4.2"),
     "bob2": ("two", "10.128.4.3"),
+    "ann4": ("two", "10.128.4.4"),
+    "ann5": ("two", "10.128.4.5"),
     "cyd1": ("door", "10.128.8.2"),
 }
-PORTS = {address: f"p-{name}" for name, (runner, address) in SESSIONS.items() if runner == "one"}
-_CLONE_NEWNET = 0x40000000
-_LIBC = ctypes.CDLL(None, use_errno=True)
+PORTS = {address: f"p-{name}" for name, (runner, address) in SESSIONS.items() if runner == "one" or name == "ann5"}
 
 
 def peer(name: str) -> Peer:
@@ -75,12 +75,9 @@ class Lab:
 
     prefix: str
 
-    def path(self, name: str) -> str:
-        return f"/run/netns/{self.prefix}-{name}"
-
     def enter(self, name: str) -> tuple[str, ...]:
         """What to put before a command, that it runs there."""
-        return ("nsenter", f"--net={self.path(name)}")
+        return ("nsenter", f"--net=/run/netns/{self.prefix}-{name}")
 
     def run(self, name: str, *command: str, stdin: str = "", check: bool = True) -> str:
         answer = subprocess.run(
@@ -89,15 +86,9 @@ class Lab:
         assert answer.returncode == 0 or not check, answer.stderr
         return answer.stdout
 
-    @contextmanager
-    def inside(self, name: str) -> Iterator[None]:
+    def inside(self, name: str) -> AbstractContextManager[None]:
         """This thread is in a namespace: sockets made there stay there."""
-        with Path("/proc/thread-self/ns/net").open("rb") as before, Path(self.path(name)).open("rb") as there:
-            assert _LIBC.setns(there.fileno(), _CLONE_NEWNET) == 0
-            try:
-                yield
-            finally:
-                assert _LIBC.setns(before.fileno(), _CLONE_NEWNET) == 0
+        return Namespace(f"{self.prefix}-{name}").inside()
 
     def write(self, name: str, sysctl: str, value: str) -> None:
         with self.inside(name):
@@ -119,7 +110,7 @@ class Lab:
 
 
 @contextmanager
-def lab() -> Iterator[Lab]:
+def made_lab() -> Iterator[Lab]:
     """Makes all of it; nothing is left afterwards."""
     made = Lab(f"nvf{secrets.token_hex(3)}")
     names = ["switch", "out", *RUNNERS, *SESSIONS]

@@ -140,7 +140,7 @@ SENT = random.Random(4).randbytes(1 << 20)
 async def test_connections_live_through_reloads(hosts: Lab) -> None:
     """On one bridge, over the tunnel, from the gateway, and masqueraded to the outside: every byte, and no pause."""
     filters = {runner: Nftables((*hosts.enter(runner), "nft")) for runner in RUNNERS}
-    rules = {runner: ruleset(view(runner), PORTS if runner == "one" else {}) for runner in RUNNERS}
+    rules = {runner: ruleset(view(runner), PORTS) for runner in RUNNERS}
     for runner in RUNNERS:
         await filters[runner].load(rules[runner])
     done = threading.Event()

@@ -7,8 +7,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from netvps.domain.overlay.fabric import bridge_address, session_mac
-from tests.adapters.filter.lab import OUT, RUNNERS, SESSIONS, Lab
+from netvps.domain.overlay.fabric import bridge_address, device_mac, session_mac
+from tests.adapters.filter.frames import ether, ipv4, udp, vxlan
+from tests.adapters.filter.lab import FABRIC, OUT, RUNNERS, SESSIONS, Lab
 
 UDP_PORT = 7000
 ADDRESS = {name: address for name, (_, address) in SESSIONS.items()}
@@ -41,6 +42,10 @@ class Ear:
         said = iter(lambda: self._socket.recvfrom(2048), None)
         return [(text, source[0]) for text, source in itertools.takewhile(lambda pair: pair[0] != END, said)]
 
+    def answer(self, text: bytes, address: tuple[str, int]) -> None:
+        """From where it is heard at."""
+        self._socket.sendto(text, address)
+
     def close(self) -> None:
         self._socket.close()
 
@@ -72,3 +77,30 @@ def connected(lab: Lab, caller: str, session: str) -> Iterator[tuple[socket.sock
         server.listen()
         client.connect((ADDRESS.get(session, OUT), 22))
         yield client, stack.enter_context(closing(server.accept()[0]))
+
+
+def put(lab: Lab, name: str, frame: bytes, link: str = "eth0") -> None:
+    with closing(lab.wire(name, link)) as wire:
+        wire.send(frame)
+
+
+def bridged(sender: str, receiver: str, text: bytes, *, mac: str = "", address: str = "") -> bytes:
+    """A frame to a neighbour on the bridge; with somebody else's MAC or address."""
+    packet = ipv4(address or ADDRESS[sender], ADDRESS[receiver], udp(UDP_PORT, text))
+    return ether(mac or MAC[sender], MAC[receiver], packet)
+
+
+def routed(lab: Lab, sender: str, target: str, text: bytes, *, mac: str = "", address: str = "") -> bytes:
+    """A frame to the gateway, for whoever has the address `target`."""
+    packet = ipv4(address or ADDRESS[sender], target, udp(UDP_PORT, text))
+    return ether(mac or MAC[sender], bridge_mac(lab, HOME[sender]), packet)
+
+
+def bridge_mac(lab: Lab, runner: str) -> str:
+    return lab.run(runner, "ip", "-br", "link", "show", "nvbr0").split()[2]
+
+
+def encapsulated(carrier: str, address: str, receiver: str) -> bytes:
+    """A VXLAN packet's payload, from the device of a runner, through runner "one"."""
+    packet = ipv4(address, ADDRESS.get(receiver, OUT), udp(UDP_PORT, b"forged"))
+    return vxlan(FABRIC.vni, ether(device_mac(FABRIC, carrier), device_mac(FABRIC, "one"), packet))
