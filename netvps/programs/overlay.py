@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from netvps.adapters.docker.client import Docker
-    from netvps.programs.identity import Identity
     from netvps.runner.settings import RunnerSettings as Place
     from netvps.settings import RunnerSettings
 
@@ -28,19 +27,17 @@ MEMORY = "overlay.json"
 
 
 @asynccontextmanager
-async def overlay(
-    settings: RunnerSettings, identity: Identity, place: Place, docker: Docker
-) -> AsyncIterator[Overlay | None]:
+async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> AsyncIterator[Overlay | None]:
     """The overlay of this machine, if it shall have one; what it made stays when the program ends."""
     if not settings.overlay:
         yield None
         return
-    server = identity.link.rpartition(":")[0].strip("[]")
+    server = place.tunnel_address.rpartition(":")[0].strip("[]")
     async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel:
         network, names = OverlayNetwork(docker), DnsServer()
         filter_ = OverlayFilter(Nftables(), Iptables(), Firewalld(), network.last_ports)
-        memory = OverlayMemory(place.state_dir / MEMORY, identity.uid)
+        memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
         try:
-            yield Overlay(identity.uid, kernel, Reconciler(kernel, network, filter_, names), memory)
+            yield Overlay(place.uid, kernel, Reconciler(kernel, network, filter_, names), memory)
         finally:
             await names.close()

@@ -72,7 +72,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             raise ConfigError(hidden)
         engine = DockerEngine(docker, node=identity.uid, node_name=identity.name)
         async with (
-            overlay(settings, identity, place, docker) as network,  # its sockets are open before gRPC has threads
+            overlay(settings, place, docker) as network,  # its sockets are open before gRPC has threads
             RenewingLink(identity, state, readiness.ready) as link,
         ):
             runner = Runner(link, engine, place, network)

@@ -67,7 +67,8 @@ async def test_nothing_is_left(host: Namespace, network: OverlayNetwork) -> None
     assert traces(host).splitlines()[:8] == before.splitlines()[:8]
 
 
-async def test_not_while_a_runner_has_it(host: Namespace, network: OverlayNetwork) -> None:
+@pytest.mark.usefixtures("host")
+async def test_not_while_a_runner_has_it(network: OverlayNetwork) -> None:
     async with NetlinkKernel() as runner, NetlinkKernel() as kernel:
         assert await runner.unable() == ""
         assert "another runner of this machine has nv0" in await kernel.unable()
@@ -75,7 +76,8 @@ async def test_not_while_a_runner_has_it(host: Namespace, network: OverlayNetwor
             await purge(kernel, network, NAMES, force=True)
 
 
-async def test_not_while_containers_run_on_it(host: Namespace) -> None:
+@pytest.mark.usefixtures("host")
+async def test_not_while_containers_run_on_it() -> None:
     class Busy(OverlayNetwork):
         async def ports(self) -> dict[str, str]:
             return {"10.128.4.2": "veth1"}
@@ -85,7 +87,8 @@ async def test_not_while_containers_run_on_it(host: Namespace) -> None:
             await purge(kernel, Busy(Docker(), NAMES), NAMES, force=False)
 
 
-def test_the_command_tells_what_it_does(host: Namespace, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("host")
+def test_the_command_tells_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     ended = subprocess.run(["docker", "network", "inspect", "netvps-overlay"], capture_output=True, check=False)
     if ended.returncode == 0:
         pytest.skip("this machine has an overlay of its own")

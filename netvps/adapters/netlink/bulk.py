@@ -106,10 +106,10 @@ class BulkSocket:
             if answered != sequence:
                 continue
             whole = whole and not flags & DUMP_INTERRUPTED
-            if kind == NLMSG_DONE:
+            if kind in {NLMSG_DONE, NLMSG_ERROR}:  # a dump that failed late says so in its end
+                if why := refusal(flags, body):
+                    raise Unavailable(f"the kernel does not tell of its network: {why}")
                 break
-            if kind == NLMSG_ERROR:
-                raise Unavailable(f"the kernel does not tell of its network: {refusal(flags, body)}")
             found.append((kind, body))
         return found if whole else None
 

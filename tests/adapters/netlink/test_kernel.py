@@ -19,9 +19,9 @@ from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
-from netvps.errors import ConfigError, Unavailable, WrongState
+from netvps.errors import WrongState
 from tests.images import BUSYBOX
-from tests.namespaces import Namespace, joined, namespace
+from tests.namespaces import Namespace, joined
 
 pytestmark = pytest.mark.netns
 FABRIC = Fabric("test cluster")
@@ -31,18 +31,6 @@ FABRIC = Fabric("test cluster")
 def hosts() -> Iterator[list[Namespace]]:
     with joined(2) as made:
         yield made
-
-
-@pytest.fixture
-def host() -> Iterator[Namespace]:
-    """One with an underlay, entered."""
-    with namespace() as made:
-        made.ip("link", "add", "eth0", "type", "veth", "peer", "name", "far")
-        made.ip("address", "add", "192.0.2.1/24", "dev", "eth0")
-        made.ip("link", "set", "eth0", "up")
-        made.ip("link", "set", "far", "up")
-        with made.inside():
-            yield made
 
 
 @pytest.fixture
@@ -182,42 +170,3 @@ async def test_another_device_has_our_vni(kernel: NetlinkKernel, host: Namespace
     host.ip("link", "add", "alien", "type", "vxlan", "id", "7", "dstport", "14789", "local", "192.0.2.1")
     failures = await kernel.apply(diff(plan(view(1)), await kernel.dump()))
     assert failures[0].why.startswith("another VXLAN device has VNI 7 on UDP port 14789: remove it")
-
-
-@pytest.mark.parametrize(
-    ("choice", "address"), [("192.0.2.1", "192.0.2.1"), ("eth0", "192.0.2.1"), ("2001:db8::1", "2001:db8::1")]
-)
-async def test_an_underlay_of_choice(host: Namespace, choice: str, address: str) -> None:
-    host.ip("address", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
-    async with NetlinkKernel(underlay=choice) as kernel:
-        assert (await kernel.underlay()).addresses == (address,)
-
-
-@pytest.mark.parametrize(
-    ("choice", "said"),
-    [
-        ("eth7", "there is no interface 'eth7' here; there are: eth0, far, lo"),
-        ("192.0.2.44", "does not have the address 192.0.2.44"),
-        ("far", "interface far has no address"),
-    ],
-)
-async def test_an_underlay_that_is_not_there(host: Namespace, choice: str, said: str) -> None:
-    host.ip("link", "set", "far", "addrgenmode", "none")
-    async with NetlinkKernel(underlay=choice) as kernel:
-        with pytest.raises(ConfigError, match=said):
-            await kernel.underlay()
-
-
-async def test_the_way_to_the_server_decides(host: Namespace) -> None:
-    host.ip("link", "add", "other", "mtu", "9000", "type", "bridge")
-    host.ip("address", "add", "198.51.100.7/24", "dev", "other")
-    host.ip("link", "set", "other", "up")
-    async with NetlinkKernel(server="198.51.100.20") as kernel:
-        assert await kernel.underlay() == Underlay(("198.51.100.7",), 8950)
-    async with NetlinkKernel(server="192.0.2.1") as kernel:  # it is here
-        assert await kernel.underlay() == Underlay(("192.0.2.1",), 1450)
-    async with NetlinkKernel(server="203.0.113.5") as kernel:
-        assert (await kernel.underlay()).addresses == ("198.51.100.7",)  # of the only way that leads anywhere
-        host.ip("link", "delete", "other")
-        with pytest.raises(Unavailable, match="no address that leads to others"):
-            await kernel.underlay()
