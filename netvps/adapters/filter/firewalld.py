@@ -1,7 +1,7 @@
-"""The overlay's links and port where firewalld runs: it rejects what comes in by a link of no zone that accepts.
+"""The overlay's device and port where firewalld runs: it rejects what comes in by a link of no zone that accepts.
 
 Only what is running is changed, nothing permanent: a reload of firewalld loses it, and the runner's timer brings it
-back. Docker puts the bridges of its networks into a zone of its own; a link that is in a zone stays there.
+back. The bridge is left to Docker, which puts it into a zone of its own, and fails if it is in another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Firewalld:
     """firewalld of this machine; `program` is its client."""
 
     def __init__(self, names: ObjectNames = OBJECT_NAMES, program: str = "firewall-cmd") -> None:
-        self._links = (names.device, names.bridge)
+        self._device = names.device
         self._program = program
 
     async def ensure(self, port: int) -> bool:
@@ -27,32 +27,45 @@ class Firewalld:
 
         Raises Unavailable. Where firewalld does not run, there is nothing to do.
         """
-        if not await self._runs():
+        zones = await self._zones()
+        if zones is None:
             return True
-        missing = [link for link in self._links if not await self._ask(f"--get-zone-of-interface={link}")]
-        for link in missing:
-            await self._demand(f"--zone={_ZONE}", f"--add-interface={link}")
-        if opened := await self._ask(f"--query-port={port}/udp") != "yes":
+        if missing := self._device not in zones:
+            await self._demand(f"--zone={_ZONE}", f"--add-interface={self._device}")
+        if shut := not await self._is_open(port):
             await self._demand(f"--add-port={port}/udp")
-        return not (missing or opened)
+        return not (missing or shut)
 
     async def remove(self, port: int) -> None:
         """Removes all of it; what is gone is no error."""
-        if not await self._runs():
+        zones = await self._zones()
+        if zones is None:
             return
-        for link in self._links:
-            if await self._ask(f"--get-zone-of-interface={link}") == _ZONE:
-                await self._demand(f"--zone={_ZONE}", f"--remove-interface={link}")
-        if await self._ask(f"--query-port={port}/udp") == "yes":
+        if zones.get(self._device) == _ZONE:
+            await self._demand(f"--zone={_ZONE}", f"--remove-interface={self._device}")
+        if await self._is_open(port):
             await self._demand(f"--remove-port={port}/udp")
 
-    async def _runs(self) -> bool:
-        return shutil.which(self._program) is not None and await self._ask("--state") == "running"
+    async def _zones(self) -> dict[str, str] | None:
+        """Zones by link; None if firewalld does not run. Each question costs a third of a second of a processor."""
+        if shutil.which(self._program) is None:
+            return None
+        answer = await run(self._program, "--get-active-zones")
+        if answer.code != 0:
+            return None
+        zones: dict[str, str] = {}
+        zone = ""
+        for line in answer.out.splitlines():
+            key, _, value = line.strip().partition(": ")
+            if not line.startswith(" "):
+                zone = line.split()[0]  # "public (default)", from version 2 on
+            elif key == "interfaces":
+                zones |= dict.fromkeys(value.split(), zone)
+        return zones
 
-    async def _ask(self, question: str) -> str:
-        """Its answer; "no" and "no zone" come with an exit code that is no failure."""
-        answer = await run(self._program, question)
-        return answer.out.strip() if answer.code == 0 else ""
+    async def _is_open(self, port: int) -> bool:
+        """In the zone that links are in by default. "no" comes with an exit code that is no failure."""
+        return (await run(self._program, f"--query-port={port}/udp")).code == 0
 
     async def _demand(self, *command: str) -> None:
         answer: Answer = await run(self._program, *command)

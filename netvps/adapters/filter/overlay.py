@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
+import structlog
+
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import NEEDS, Nftables
@@ -17,6 +19,7 @@ from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
 from netvps.errors import ConfigError, NetvpsError
 
+log = structlog.get_logger()
 Ports = Callable[[], Awaitable[Mapping[str, str]]]
 """Which link of the bridge leads to which session, by its address, as far as known."""
 
@@ -51,17 +54,18 @@ class OverlayFilter:
         self._port = Fabric("").port
         self._accepted: int | None = None
         """The port that the accepts were made for; None if it is not known whether they are there."""
+        self._refusal = ""
+        """Why there are no accepts, as it was said last."""
         self._bound: Mapping[str, str] = {}
 
     async def load(self, view: View) -> None:
-        """Loads the rules for this view, all or none, then the accepts. Raises a NetvpsError."""
+        """Loads the rules for this view, all or none, then the accepts. Raises a NetvpsError for the rules."""
         self._bound = await self._ports()
         # Off the loop: a hundred thousand sessions are gone through.
         await self._nftables.load(await asyncio.to_thread(ruleset, view, self._bound, self._names))
         self._port = view.fabric.port
         if self._accepted != self._port:
             await self._accept()
-            self._accepted = self._port
 
     async def loaded(self) -> bool:
         """Whether what was loaded last is there, and for the links that sessions have now.
@@ -70,8 +74,7 @@ class OverlayFilter:
         """
         if not await self._nftables.loaded() or await self._ports() != self._bound:
             return False
-        if self._accepted is not None:
-            await self._accept()
+        await self._accept()
         return True
 
     async def remove(self) -> None:
@@ -91,5 +94,13 @@ class OverlayFilter:
         return f"nftables cannot do what the overlay needs: {why}; see {NEEDS}" if why else ""
 
     async def _accept(self) -> None:
-        await self._iptables.ensure(self._port)
-        await self._firewalld.ensure(self._port)
+        """Without them sessions may be cut off, but they are kept apart all the same: the overlay goes on."""
+        try:
+            await self._iptables.ensure(self._port)
+            await self._firewalld.ensure(self._port)
+        except NetvpsError as error:
+            if error.message != self._refusal:
+                log.warning("sessions may not reach each other", error=error.message)
+            self._accepted, self._refusal = None, error.message
+            return
+        self._accepted, self._refusal = self._port, ""

@@ -15,9 +15,14 @@ cd "$(dirname "$0")" || exit 1
 zone=public
 for option; do
   case $option in
-    --state) cat state; [ "$(cat state)" = running ] || exit 252 ;;
     --zone=*) zone=${option#*=} ;;
-    --get-zone-of-interface=*) grep -lx "${option#*=}" public docker trusted || { echo "no zone" >&2; exit 2; } ;;
+    --get-active-zones) [ "$(cat state)" = running ] || { echo "FirewallD is not running" >&2; exit 252; }
+      for one in public docker trusted; do
+        [ -s $one ] || continue
+        [ $one = public ] && echo "public (default)" || echo $one
+        echo "  interfaces: $(grep -v / $one | tr '\\n' ' ')"
+        echo "  sources: 192.0.2.0/24"
+      done ;;
     --add-interface=* | --add-port=*) [ ! -e broken ] || { echo "Error: INVALID_ZONE" >&2; exit 112; }
       echo "${option#*=}" >>"$zone" ;;
     --remove-interface=* | --remove-port=*) sed -i "\\\\,^${option#*=}$,d" "$zone" ;;
@@ -35,6 +40,7 @@ def machine(tmp_path: Path) -> Path:
     for zone in ("public", "docker", "trusted"):
         (tmp_path / zone).write_text("")
     (tmp_path / "state").write_text("running\n")
+    (tmp_path / "public").write_text("eth0\n")
     return tmp_path
 
 
@@ -42,24 +48,32 @@ def _zones(machine: Path) -> dict[str, list[str]]:
     return {zone: (machine / zone).read_text().split() for zone in ("public", "docker", "trusted")}
 
 
-async def test_links_are_trusted_and_the_port_is_open_and_nothing_is_done_twice(machine: Path) -> None:
+async def test_the_device_is_trusted_and_the_port_is_open_and_nothing_is_done_twice(machine: Path) -> None:
     accepts = Firewalld(program=str(machine / "firewall-cmd"))
     assert not await accepts.ensure(14789)
-    assert _zones(machine) == {"public": ["14789/udp"], "docker": [], "trusted": ["nv0", "nvbr0"]}
+    assert _zones(machine) == {"public": ["eth0", "14789/udp"], "docker": [], "trusted": ["nv0"]}
     assert await accepts.ensure(14789)
     (machine / "trusted").write_text("")  # firewall-cmd --reload
     assert not await accepts.ensure(14789)
-    assert _zones(machine)["trusted"] == ["nv0", "nvbr0"]
+    assert _zones(machine)["trusted"] == ["nv0"]
 
 
-async def test_a_link_that_docker_has_put_into_its_zone_stays_there(machine: Path) -> None:
-    (machine / "docker").write_text("nvbr0\n")
+async def test_a_device_that_somebody_put_into_a_zone_stays_there(machine: Path) -> None:
+    (machine / "docker").write_text("nv0\n")
     accepts = Firewalld(program=str(machine / "firewall-cmd"))
     await accepts.ensure(14789)
-    assert _zones(machine) == {"public": ["14789/udp"], "docker": ["nvbr0"], "trusted": ["nv0"]}
+    assert _zones(machine) == {"public": ["eth0", "14789/udp"], "docker": ["nv0"], "trusted": []}
     await accepts.remove(14789)
-    await accepts.remove(14789)
-    assert _zones(machine) == {"public": [], "docker": ["nvbr0"], "trusted": []}
+    assert _zones(machine) == {"public": ["eth0"], "docker": ["nv0"], "trusted": []}
+
+
+async def test_nothing_is_left_of_it(machine: Path) -> None:
+    accepts = Firewalld(program=str(machine / "firewall-cmd"))
+    before = _zones(machine)
+    await accepts.ensure(14789)
+    for _ in range(2):
+        await accepts.remove(14789)
+        assert _zones(machine) == before
 
 
 async def test_where_it_does_not_run_there_is_nothing_to_do(machine: Path) -> None:
@@ -68,7 +82,7 @@ async def test_where_it_does_not_run_there_is_nothing_to_do(machine: Path) -> No
         accepts = Firewalld(program=program)
         assert await accepts.ensure(14789)
         await accepts.remove(14789)
-    assert _zones(machine) == {"public": [], "docker": [], "trusted": []}
+    assert _zones(machine) == {"public": ["eth0"], "docker": [], "trusted": []}
 
 
 async def test_a_refusal_is_an_error(machine: Path) -> None:

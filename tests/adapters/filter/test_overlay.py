@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
+from netvps.errors import Unavailable
 from tests.adapters.filter.conftest import overlay_filter
 from tests.adapters.filter.lab import Lab, view
 from tests.adapters.filter.traffic import (
@@ -72,3 +74,22 @@ async def test_a_machine_that_cannot_filter_says_what_it_lacks(hosts: Lab) -> No
         made = OverlayFilter(Nftables(nft), Iptables(program="none"), Firewalld(program="none"), nothing)
         assert why in await made.unable()
     await OverlayFilter(Nftables(("no-nft",)), Iptables(program="none"), Firewalld(program="none"), nothing).remove()
+
+
+async def test_a_firewall_that_takes_no_accepts_is_said_once_and_stops_nothing(filtered: Lab) -> None:
+    class Broken(Iptables):
+        async def ensure(self, port: int) -> bool:
+            raise Unavailable(f"iptables refused {port}")
+
+    async def nothing() -> dict[str, str]:
+        return {}
+
+    nftables = Nftables((*filtered.enter("two"), "nft"))
+    made = OverlayFilter(nftables, Broken(), Firewalld(program="none"), nothing)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await made.load(view("two"))
+            assert await made.loaded()
+    assert [(line["event"], line["error"]) for line in logs] == [
+        ("sessions may not reach each other", "iptables refused 14789")
+    ]
