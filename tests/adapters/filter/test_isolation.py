@@ -117,19 +117,17 @@ def test_the_bridge_learns_no_mac_that_is_not_the_senders(lab: Lab, sender: str)
     assert learned == {f"p-{victim}"}
 
 
-def test_arp_is_answered_within_an_owner_and_by_the_gateway(lab: Lab) -> None:
-    with closing(lab.wire("bob1")) as wire, closing(lab.wire("ann1")) as asker:
-        for asked in ("ann2", "bob1"):
-            asker.send(ether(MAC["ann1"], BROADCAST, arp(MAC["ann1"], ADDRESS["ann1"], ADDRESS[asked]), 0x0806))
-        asker.send(ether(MAC["ann1"], BROADCAST, arp(MAC["ann1"], ADDRESS["ann1"], BRIDGE["one"]), 0x0806))
-        assert _answers(asker, ADDRESS["ann2"], BRIDGE["one"]) == {ADDRESS["ann2"], BRIDGE["one"]}
-        asks = bytes.fromhex(MAC["ann1"].replace(":", ""))
-        wire.settimeout(0.1)  # what was to come has come: the gateway answered last
-        assert not [
-            frame
-            for frame in _frames(wire)
-            if frame.endswith(socket.inet_aton(ADDRESS["bob1"])) and frame[6:12] == asks
-        ]
+@pytest.mark.parametrize(("asker", "friend", "stranger"), [("ann1", "ann2", "bob1"), ("ann3", "ann4", "bob2")])
+def test_arp_is_answered_within_an_owner_and_by_the_gateway(lab: Lab, asker: str, friend: str, stranger: str) -> None:
+    gateway = BRIDGE[HOME[asker]]
+    with closing(lab.wire(stranger)) as wire, closing(lab.wire(asker)) as asking:
+        for mac, address in ((OWN_MAC, OUT), (MAC[stranger], ADDRESS[stranger])):
+            put(lab, stranger, ether(mac, BROADCAST, arp(mac, address, ADDRESS[asker]), 0x0806))
+        for asked in (ADDRESS[friend], ADDRESS[stranger], gateway):
+            asking.send(ether(MAC[asker], BROADCAST, arp(MAC[asker], ADDRESS[asker], asked), 0x0806))
+        assert _answers(asking, ADDRESS[friend], gateway) == {ADDRESS[friend], gateway}
+        put(lab, stranger, ether(MAC[stranger], BROADCAST, arp(MAC[stranger], ADDRESS[stranger], gateway), 0x0806))
+        assert _answers(wire, gateway) == {gateway}
 
 
 def _frames(wire: socket.socket) -> Iterator[bytes]:
