@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+from structlog.testing import capture_logs
+
 from netvps.domain.container import ENGINE_AWAY, Erase, Fetch, Rest, Seen, SourceImage, Step
 from netvps.domain.session import Assignment, DesiredState, SessionReport, SessionSpec, SessionState
 from netvps.errors import NetvpsError, Unavailable
@@ -63,6 +66,29 @@ async def test_trouble_is_retried_and_a_bug_is_no_end() -> None:
         tasks.start(worker(steps, []).run(), name="worker")
         await steps.news.wait()
     assert steps.taken
+
+
+async def test_what_was_given_up_with_hope_is_tried_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps.runner.worker._HOPE_MIN", 0.02)
+    reports: list[SessionReport] = []
+    full = GaveUp(SessionState.FAILED, "disk", "no room", hope=True)
+    steps = ScriptedSteps(full, full)
+    async with Tasks() as tasks, asyncio.timeout(5):
+        tasks.start(worker(steps, reports).run(), name="worker")
+        await steps.news.wait()
+    assert [report.reason for report in reports] == ["disk", "disk"]
+
+
+async def test_a_full_disk_of_the_runner_itself_is_trouble_and_no_bug() -> None:
+    reports: list[SessionReport] = []
+    steps = ScriptedSteps(OSError(28, "No space left on device", "/run/x"), OSError(28, "No space left on device"))
+    looked_after = worker(steps, reports)
+    with capture_logs() as logged:
+        async with Tasks() as tasks, asyncio.timeout(10):
+            tasks.start(looked_after.run(), name="worker")
+            await steps.news.wait()
+    assert not [line for line in logged if line["log_level"] == "error"]
+    assert "No space left on device: '/run/x'" in logged[0]["error"]
 
 
 async def test_what_was_given_up_waits_for_another_generation() -> None:

@@ -104,6 +104,10 @@ class DockerEngine:
         """Sessions of which there is something."""
         return await self._leftovers.sessions()
 
+    async def mounted(self) -> frozenset[str]:
+        """What all containers mount."""
+        return await self._leftovers.mounted()
+
     async def things(self) -> list[Thing]:
         """What there is of all sessions, one by one."""
         return await self._leftovers.things()

@@ -216,7 +216,7 @@ def _need(size: object, root: str) -> None:
     """Raises DiskFull if the disk cannot hold `size` more bytes. Unknown sizes are let pass: the engine will say."""
     needed = int(str(size or 0)) + _SPARE_BYTES
     free = disk_free(root)
-    if free and needed > free:
+    if free is not None and needed > free:
         raise DiskFull(
             f"the snapshot needs up to {needed // _MIB} MiB and {free // _MIB} MiB are free in {root}: "
             "free some space (docker system df)"
