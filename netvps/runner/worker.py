@@ -77,9 +77,11 @@ class Worker:
             log.debug("next step", step=type(step).__name__)
             name = type(step).__name__.lower()
             fault_point(f"step.{name}.before")
-            with timed("runner_step", name):
-                pause = await self._steps.take(want, step, self._wake)
-            fault_point(f"step.{name}.after")
+            try:
+                with timed("runner_step", name):
+                    pause = await self._steps.take(want, step, self._wake)
+            finally:  # of one that gave up, too
+                fault_point(f"step.{name}.after")
         except GaveUp as end:
             log.warning("gave up", state=end.state, reason=end.reason, error=end.message)
             self._give_up(want, hope=end.hope)

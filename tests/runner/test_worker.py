@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from netvps.domain.container import ENGINE_AWAY, Erase, Fetch, Rest, Seen, SourceImage, Step
+from netvps import faults
+from netvps.domain.container import (
+    ENGINE_AWAY,
+    Container,
+    Create,
+    Erase,
+    Fetch,
+    Rest,
+    Seen,
+    SourceImage,
+    Status,
+    Step,
+    Wait,
+)
 from netvps.domain.session import Assignment, DesiredState, SessionReport, SessionSpec, SessionState
 from netvps.errors import NetvpsError, Unavailable
 from netvps.runner.reporter import Reporter
@@ -106,3 +120,30 @@ async def test_what_was_given_up_waits_for_another_generation() -> None:
         looked_after.assign(replace(WANT, generation=2))
         await steps.news.wait()
     assert (reports[0].state, reports[0].reason, reports[0].message) == (SessionState.FAILED, "image", "no such image")
+
+
+@pytest.mark.parametrize("mode", ["raise", "hang"])
+@pytest.mark.parametrize("point", ["step.wait.before", "step.wait.after"])
+async def test_a_fault_while_the_engine_is_busy_is_only_a_round_more(
+    point: str, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies there leaves what one leaves that fails: a wait does nothing."""
+    monkeypatch.setattr(faults, "_FOLDER", tmp_path)
+    (tmp_path / point).write_text(mode)
+    gone, busy = Seen(source=SourceImage("x")), Seen(Container("c", Status.REMOVING, 1))
+
+    class Busy(ScriptedSteps):
+        async def look(self, want: Assignment) -> Seen:
+            return gone if (tmp_path / f"{point}.hit").exists() else busy
+
+        async def take(self, want: Assignment, step: Step, wake: Wake) -> float | None:
+            await super().take(want, step, wake)
+            return 0 if isinstance(step, Wait) else None
+
+    steps = Busy()
+    async with Tasks() as tasks, asyncio.timeout(10):
+        tasks.start(worker(steps, []).run(), name="worker")
+        while not any(isinstance(step, Create) for step in steps.taken):
+            steps.news.clear()
+            await steps.news.wait()
+    assert (tmp_path / f"{point}.hit").exists()
