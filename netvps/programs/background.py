@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from netvps.errors import InternalError, TimedOut
+from netvps.programs.log_file import put_aside
 from netvps.programs.readiness import Outcome, await_outcome
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 150.0
 _END_SECONDS: Final = 30.0
-_LOG_MAX: Final = 16 << 20
-"""Bytes; a longer log is put aside at a start."""
 
 
 def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> Outcome:
@@ -26,8 +25,7 @@ def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> 
 
     Raises TimedOut, or InternalError if it died without a word.
     """
-    if log_file.exists() and log_file.stat().st_size > _LOG_MAX:
-        log_file.replace(log_file.with_suffix(".log.1"))
+    put_aside(log_file)
     reading, writing = os.pipe()
     command = [sys.executable, "-m", f"netvps.programs.{name}", *arguments, "--foreground", "--ready-fd", str(writing)]
     output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import errno
+import faulthandler
 import os
 import signal
 import sys
@@ -17,15 +19,17 @@ import uvloop
 
 from netvps import __version__, log
 from netvps.cli import exit_codes
-from netvps.errors import InternalError, NetvpsError, Unavailable
+from netvps.errors import Exhausted, InternalError, NetvpsError, Unavailable
 from netvps.programs.background import start_in_background
 from netvps.programs.readiness import Readiness
 from netvps.settings import Settings, load, secrets_of
+from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
 _PR_SET_PDEATHSIG = 1
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def launch(program: Program, argv: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code. Errors are one line on stderr, and told to whoever waits."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = parser_of(program).parse_args(argv)
-    readiness = Readiness(arguments.ready_fd)
+    readiness = Readiness(arguments.ready_fd, arguments.beat_every)
     return guarded(program.name, lambda: _launch(program, arguments, argv, readiness), readiness.failed)
 
 
@@ -89,7 +93,7 @@ def _launch(program: Program, arguments: argparse.Namespace, argv: Sequence[str]
     settings = [load(kind, _flags(kind, program, arguments)) for kind in program.settings]
     if program.in_background and not arguments.foreground:
         return _start(program, settings, argv)
-    run_to_end(program.run(*settings, readiness))
+    run_to_end(_beating(program.run(*settings, readiness), readiness))
     return exit_codes.OK
 
 
@@ -110,6 +114,13 @@ def _fail(name: str, sentence: str, code: int) -> int:
     return code
 
 
+async def _beating(program: Coroutine[Any, Any, None], readiness: Readiness) -> None:
+    """The program, showing signs of life for as long as it runs."""
+    async with Tasks() as tasks:
+        tasks.start(readiness.beat(), name="signs of life")
+        await program
+
+
 async def _unwrapped(program: Coroutine[Any, Any, None]) -> None:
     try:
         await program
@@ -118,6 +129,10 @@ async def _unwrapped(program: Coroutine[Any, Any, None]) -> None:
     except (NetvpsError, asyncio.CancelledError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+            raise Exhausted(
+                f"{error.strerror}: {error.filename or 'a file'}; see to the disk, then start again"
+            ) from error
         structlog.get_logger().exception("the program failed")
         raise InternalError(f"a bug of netvps ended this program ({type(error).__name__}); see its log") from error
 
@@ -148,6 +163,7 @@ def parser_of(program: Program) -> argparse.ArgumentParser:
         parser.add_argument("--foreground", action="store_true", help="stay in the foreground, and log to stderr")
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--beat-every", type=float, help=argparse.SUPPRESS)
     for name, text in program.fields().items():
         parser.add_argument("--" + name.replace("_", "-"), metavar=name.rsplit("_", 1)[-1].upper(), help=text)
     return parser
@@ -163,6 +179,7 @@ def _die_with(parent: int | None) -> None:
     if parent is None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.register(signal.SIGUSR1, 2)  # standard error: the parent asks where we hang, before it kills us
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before we asked
         raise Unavailable("the program that started this one is gone")

@@ -1,11 +1,19 @@
-"""A program tells the one that started it, over a pipe, that it is ready, or why it never will be."""
+"""A program tells the one that started it, over a pipe, that it is ready, or why it never will be; then that it lives.
+
+It lives as long as its event loop turns: a beat is written by that, and by nothing else. So a process that is stopped,
+or whose loop waits for something that never comes, is found out, whatever it does or does not listen at.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
+
+_BEAT = b"."
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +27,11 @@ class Outcome:
 class Readiness:
     """The writing end; without a descriptor (nobody waits) it does nothing."""
 
-    def __init__(self, descriptor: int | None) -> None:
+    def __init__(self, descriptor: int | None, beat_every: float | None = None) -> None:
+        """`beat_every` is in seconds; None if nobody watches."""
         self._descriptor = descriptor
+        self._beat_every = beat_every
+        self._said = False
 
     def ready(self) -> None:
         """Says that the program serves."""
@@ -30,30 +41,81 @@ class Readiness:
         """Says that it ends with this error and exit code."""
         self._tell(Outcome(error, code))
 
+    async def beat(self) -> None:
+        """Shows for ever that the event loop turns, from when the program is ready, to who watches it, if anybody."""
+        while self._beat_every is not None:
+            await asyncio.sleep(self._beat_every)
+            if self._said and self._descriptor is not None:
+                with suppress(BlockingIOError):  # who watches is itself stopped
+                    self._write(self._descriptor, _BEAT)
+
     def _tell(self, outcome: Outcome) -> None:
         """Once: later news is for the log."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is None:
+        if self._descriptor is None or self._said:
             return
+        self._said = True
+        self._write(self._descriptor, json.dumps({"error": outcome.error, "code": outcome.code}).encode() + b"\n")
+        if outcome.error or self._beat_every is None:
+            self._close()
+        elif self._descriptor is not None:
+            os.set_blocking(self._descriptor, False)
+
+    def _write(self, descriptor: int, content: bytes) -> None:
         try:
-            os.write(descriptor, json.dumps({"error": outcome.error, "code": outcome.code}).encode() + b"\n")
-        except BrokenPipeError:
-            pass  # who waited is gone
-        finally:
+            os.write(descriptor, content)
+        except BrokenPipeError:  # who waited is gone
+            self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
             os.close(descriptor)
+
+
+class Signs:
+    """The reading end, whose descriptor it closes. Not opened by its constructor: `of`."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.BaseTransport) -> None:
+        self._reader = reader
+        self._transport = transport
+
+    @classmethod
+    async def of(cls, descriptor: int) -> Self:
+        """Begins to listen."""
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        return cls(reader, transport)
+
+    async def outcome(self) -> Outcome | None:
+        """Waits until the program spoke; None if it died without a word."""
+        line = await self._reader.readline()
+        if not line.endswith(b"\n"):
+            return None
+        told = json.loads(line)
+        return Outcome(told["error"], told["code"])
+
+    async def beaten(self, seconds: float) -> bool:
+        """Whether a beat comes within so many seconds. Raises EOFError when no more will come: the program ended."""
+        try:
+            async with asyncio.timeout(seconds):
+                beats = await self._reader.read(1 << 16)
+        except TimeoutError:
+            return False
+        if not beats:
+            raise EOFError
+        return True
+
+    def close(self) -> None:
+        """Closing twice is fine."""
+        self._transport.close()
 
 
 async def await_outcome(descriptor: int) -> Outcome | None:
     """Reads the other end until the program spoke; None if it died without a word. Closes the descriptor."""
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-    )
+    signs = await Signs.of(descriptor)
     try:
-        line = await reader.readline()
+        return await signs.outcome()
     finally:
-        transport.close()
-    if not line.endswith(b"\n"):
-        return None
-    told = json.loads(line)
-    return Outcome(told["error"], told["code"])
+        signs.close()

@@ -94,7 +94,10 @@ class RenewingLink:
             log.warning("the certificate is not renewed yet", ends=str(self._identity.end), error=error.message)
             return
         self._identity = self._identity.renewed(certificate)
-        await asyncio.to_thread(save_identity, self._state, self._identity)
+        try:
+            await asyncio.to_thread(save_identity, self._state, self._identity)
+        except OSError as error:  # the old one is good for a while yet, and this process has the new one
+            log.warning("the renewed certificate is not on disk: make room", error=error.strerror)
         # The stream that is open stays on the old connection, which was proven; the next one uses the new.
         self._link = await self._open()
         log.info("the certificate is renewed", ends=str(self._identity.end))

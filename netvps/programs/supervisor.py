@@ -1,4 +1,4 @@
-"""Keeps a child process running: started again with back-off when it dies, stopped in two stages."""
+"""Keeps a child process running: started again with back-off when it dies or hangs, stopped in two stages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,15 +16,18 @@ import structlog
 from netvps.cli import exit_codes
 from netvps.errors import ConfigError, InternalError, NetvpsError, TimedOut, Unauthenticated, Unavailable
 from netvps.faults import ENABLED
-from netvps.programs.readiness import await_outcome
+from netvps.programs.readiness import Outcome, Signs
+from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 START_SECONDS: Final = 60.0
-_PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before each restart, the last one for ever
-"""Without back-off where faults are injected: many deaths in a row are what is asked for there."""
+# Where faults are injected, many deaths in a row are what is asked for.
+_PAUSES: Final = (0.1,) if ENABLED else (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds before each restart, the last one for ever."""
 _LONG_RUN: Final = 60.0  # seconds after which a run counts as good, and the pauses begin anew
+_LAST_WORDS: Final = 1.0  # seconds for writing where it hangs into the log
 _ERRORS: Final[dict[int, type[NetvpsError]]] = {
     exit_codes.CONFIGURATION: ConfigError,
     exit_codes.UNAVAILABLE: Unavailable,
@@ -34,42 +38,86 @@ _ERRORS: Final[dict[int, type[NetvpsError]]] = {
 log = structlog.get_logger()
 
 
+class ChildDied(InternalError):
+    """It ended without a word before it was ready: killed, or by a bug. To start it again may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """How long a child may show no sign of life; all in seconds.
+
+    Two stages, so that nobody is killed for having been stopped together with us (a laptop that slept): after `silent`
+    it is said in the log, and only if there is still nothing after `grace` more, the child is killed.
+    """
+
+    beat_every: float = 2.0
+    silent: float = 15.0
+    grace: float = 15.0
+
+
 class Child:
     """One program of netvps in a process of its own, which ends when we end, however we end."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environ: Mapping[str, str], stop_seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        stop_seconds: float,
+        watchdog: Watchdog | None = None,
+    ) -> None:
         """`name` is that of a module in netvps.programs; `stop_seconds` is what a graceful stop may take."""
         self.name = name
+        self.serving = asyncio.Event()
+        """Set while it is ready, as far as is known."""
+        self.deaths = 0
+        """How often it ended by itself, or hung, since it first ran."""
         self._arguments = [*arguments]
         self._environ = dict(environ)
         self._stop_seconds = stop_seconds
+        self._watchdog = watchdog or Watchdog()
         self._process: asyncio.subprocess.Process | None = None
+        self._signs: Signs | None = None
+        self._hangs = False
 
     async def start(self, *once: str) -> None:
         """Starts it and waits until it serves; `once` are arguments for this start only, and none after it.
 
-        Raises the error that it ended with, or TimedOut.
+        Raises the error that it ended with, ChildDied if it gave none, or TimedOut.
         """
+        self._hangs = False
+        signs = self._signs = await self._launch(once)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                outcome = await signs.outcome()
+        except TimeoutError:
+            await self.stop()
+            raise TimedOut(f"{self.name} was not ready after {START_SECONDS:.0f} s: its log says why") from None
+        await self._take(outcome)
+        self.serving.set()
+
+    async def _launch(self, once: Sequence[str]) -> Signs:
         reading, writing = os.pipe()
         module = ["-m", f"netvps.programs.{self.name}", "--parent", str(os.getpid()), "--ready-fd", str(writing)]
+        watched = ["--beat-every", str(self._watchdog.beat_every)]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *module, *self._arguments, *once, pass_fds=(writing,), env=self._environ
+                sys.executable, *module, *watched, *self._arguments, *once, pass_fds=(writing,), env=self._environ
             )
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                outcome = await await_outcome(reading)
-        except TimeoutError:
-            await self.stop()
-            raise TimedOut(f"{self.name} was not ready after {START_SECONDS:.0f} s: its log says why") from None
+        if self._signs is not None:
+            self._signs.close()
+        return await Signs.of(reading)
+
+    async def _take(self, outcome: Outcome | None) -> None:
+        assert self._process is not None  # noqa: S101 — launched
         if outcome is None:
             code = await self._process.wait()
-            raise InternalError(f"{self.name} ended with code {code} before it was ready: its log says why")
+            raise ChildDied(f"{self.name} ended with code {code} before it was ready: its log says why")
         if outcome.error:
             await self._process.wait()
             raise _ERRORS.get(outcome.code, InternalError)(outcome.error)
@@ -79,9 +127,11 @@ class Child:
         failures = 0
         while True:
             began = asyncio.get_running_loop().time()
-            code = await self._process.wait() if self._process else None
+            code = await self._end()
+            self.serving.clear()
+            self.deaths += 1
             failures = 0 if asyncio.get_running_loop().time() - began > _LONG_RUN else failures
-            pause = _PAUSES[0 if ENABLED else min(failures, len(_PAUSES) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
+            pause = _PAUSES[min(failures, len(_PAUSES) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
             log.error("a program ended by itself", child=self.name, code=code, restart_in=round(pause, 1))
             await asyncio.sleep(pause)
             failures += 1
@@ -91,19 +141,56 @@ class Child:
             except NetvpsError as error:
                 log.warning("a program does not start", child=self.name, error=str(error))
 
+    async def _end(self) -> int | None:
+        """Its exit code, once it ended, or hung and was killed."""
+        if self._process is None:
+            return None
+        async with Tasks() as tasks:
+            tasks.start(self._watch(), name=f"watchdog of {self.name}")
+            return await self._process.wait()
+
+    async def _watch(self) -> None:
+        """Kills it when it hangs. Returns when it ends."""
+        dog = self._watchdog
+        try:
+            while self._signs is not None:
+                self._hangs = not await self._signs.beaten(dog.silent)
+                if not self._hangs:
+                    continue
+                log.warning("a program hangs", child=self.name, silent=dog.silent, killed_in=dog.grace)
+                if not await self._signs.beaten(dog.grace):
+                    await self._kill()
+                    return
+                self._hangs = False
+                log.info("a program shows signs of life again", child=self.name)
+        except EOFError:
+            return
+
+    async def _kill(self) -> None:
+        assert self._process is not None  # noqa: S101 — watched
+        log.error("a program is killed, for it hangs; where it does is in the log before this", child=self.name)
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGUSR1)  # it dumps its stacks, unless it was stopped
+            await asyncio.sleep(_LAST_WORDS)
+            self._process.kill()
+
     async def stop(self) -> None:
-        """Ends it: gracefully, then at once, then by force. Fine to call twice."""
+        """Ends it: gracefully, then at once, then by force; by force at once if it hangs. Fine to call twice."""
+        self.serving.clear()
         process = self._process
         if process is None:
             return
-        for number, seconds in ((signal.SIGTERM, self._stop_seconds), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        stages = ((signal.SIGTERM, self._stop_seconds), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+        for number, seconds in stages[2:] if self._hangs else stages:
             if process.returncode is not None:
-                return
+                break
             with suppress(ProcessLookupError):
                 process.send_signal(number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await process.wait()
+        if self._signs is not None:
+            self._signs.close()
 
     def hurry(self) -> None:
         """Passes on that the end shall come at once."""

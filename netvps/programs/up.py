@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from netvps.errors import Unavailable
 from netvps.programs.command_line import Program, launch
 from netvps.programs.identity import IDENTITY
 from netvps.programs.locks import hold
+from netvps.programs.log_file import keep_bounded
 from netvps.programs.pid_file import pid_file
 from netvps.programs.stopping import Stop
-from netvps.programs.supervisor import Child
+from netvps.programs.supervisor import START_SECONDS, Child, ChildDied
 from netvps.rpc.client import Client, Endpoint
 from netvps.settings import RunnerSettings, ServerSettings, Settings, secrets_of
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from netvps.config import Paths
     from netvps.programs.readiness import Readiness
@@ -31,6 +33,8 @@ _RUNNER_STOP: Final = 10.0
 """Seconds; what a runner leaves undone is picked up at its next start."""
 _SERVER_MARGIN: Final = 10.0
 """Seconds on top of what connections get to end by themselves."""
+_FIRST_PAUSES: Final = (0.5, 2.0)
+"""Seconds before the second and third try of a first start."""
 
 log = structlog.get_logger()
 
@@ -51,18 +55,46 @@ async def run(server: ServerSettings, runner: RunnerSettings, readiness: Readine
 
 async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings, readiness: Readiness) -> None:
     """Both programs for as long as it is not cancelled; ends the runner, whose last reports the server still hears."""
-    await control.start()
     machine = Child("runner", [*_arguments(runner), *_to(server)], os.environ, _RUNNER_STOP)
-    async with _join_token(server.paths) as token:
-        await machine.start(*token)
-    try:
-        readiness.ready()
-        log.info("netvps runs", ssh=f"{server.listen}:{server.ssh_port}", state=str(server.paths.state))
-        async with asyncio.TaskGroup() as group:
-            group.create_task(control.keep())
-            group.create_task(machine.keep())
-    finally:
-        await machine.stop()
+
+    async def join() -> None:
+        async with _join_token(server.paths) as token:
+            await machine.start(*token)
+
+    await _insist(control.start, control)
+    async with asyncio.TaskGroup() as group:
+        keeping = group.create_task(control.keep(), name="server")
+        log_kept = group.create_task(keep_bounded(server.paths.state / f"{UP.name}.log"), name="log file")
+        try:
+            await _insist(join, control)
+            readiness.ready()
+            log.info("netvps runs", ssh=f"{server.listen}:{server.ssh_port}", state=str(server.paths.state))
+            await machine.keep()
+        finally:
+            await machine.stop()
+            keeping.cancel()
+            log_kept.cancel()
+
+
+async def _insist(start: Callable[[], Awaitable[None]], control: Child) -> None:
+    """Starts something for the first time; again where it died without a word, or the server did meanwhile.
+
+    Raises what it ended with otherwise: that will not change by itself, and whoever waits shall know.
+    """
+    for pause in _FIRST_PAUSES:
+        deaths = control.deaths
+        try:
+            return await start()
+        except ChildDied as error:
+            log.warning("a program died while it started; starting it again", error=error.message)
+        except Unavailable as error:
+            if control.deaths == deaths:
+                raise
+            log.warning("the server died meanwhile; trying again", error=error.message)
+            async with asyncio.timeout(START_SECONDS):
+                await control.serving.wait()
+        await asyncio.sleep(pause)
+    return await start()
 
 
 @asynccontextmanager

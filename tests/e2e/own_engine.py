@@ -7,7 +7,7 @@ gateway through the sockets in their folders, so that they need no way out of th
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import os
 import secrets
 import shutil
@@ -34,6 +34,7 @@ class OwnEngine:
         self.data = self.folder / "data"
         self.socket = self.folder / "docker.sock"
         self.host = f"unix://{self.socket}"
+        self._ballast = self.data / "ballast"
         self._namespace = f"nvd-{secrets.token_hex(3)}"
         self._process: subprocess.Popen[bytes] | None = None
         self._flags = ["--live-restore"] if live_restore else []
@@ -48,7 +49,7 @@ class OwnEngine:
         folder = self.folder
         # `ip netns exec` would remount /sys and hide the cgroups.
         enter = ["nsenter", f"--net=/run/netns/{self._namespace}"]
-        places = ["--data-root", self.data, "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
+        places = [f"--data-root={self.data}", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*enter, "dockerd", *places, "-H", self.host, "--bip", "172.29.0.1/24", *self._flags],
@@ -99,22 +100,29 @@ class OwnEngine:
         assert answer.returncode == 0 or not check, answer.stderr
         return answer.stdout if answer.returncode == 0 else ""
 
-    def inspect(self, name: str) -> dict[str, object]:
-        """What it says of a container."""
-        (found,) = json.loads(self.docker("inspect", name))
-        return dict(found)
+    def fill(self) -> None:
+        """Leaves nothing free on its disk, while it may be writing itself."""
+        with self._ballast.open("ab") as file:
+            piece = shutil.disk_usage(self.data).free
+            while piece:
+                try:
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), piece)
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC, error
+                    piece //= 2
+
+    def make_room(self) -> None:
+        """Takes `fill` back."""
+        self._ballast.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def full(self, leave: int = 0) -> Iterator[None]:
-        """Its disk has only `leave` MiB left for as long as the block lasts."""
-        ballast = self.data / "ballast"
-        free = shutil.disk_usage(self.data).free - (leave << 20)
+    def full(self) -> Iterator[None]:
+        """Its disk is full for as long as the block lasts."""
         try:
-            with ballast.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(free, 1))
+            self.fill()
             yield
         finally:
-            ballast.unlink(missing_ok=True)
+            self.make_room()
 
     def destroy(self) -> None:
         """Ends it and what runs in it, and removes all that it made."""

@@ -96,17 +96,24 @@ class Troubled(System):
     def wrong(self) -> list[str]:
         """What is there and should not be, or is missing, in sentences."""
         with self.client() as client:
-            sessions = {session.uid: session for session in client.list_sessions("-")}
-        wanted = sorted(uid for uid, session in sessions.items() if session.desired is DesiredState.RUNNING)
-        mine = f"label=netvps.node={self.runner_uid()}"
+            sessions = list(client.list_sessions("-"))
+        wanted = sorted(session.uid for session in sessions if session.desired is DesiredState.RUNNING)
         form = f'{{{{.Label "{LABEL_SESSION}"}}}}'
-        containers = sorted(self.engine.docker("ps", "-a", "--filter", mine, "--format", form).split())
-        images = self.engine.docker("images", "--filter", mine, "--format", "{{.Repository}}:{{.Tag}}").split()
-        foreign = [image for image in images if not any(f"vps-{uid}:" in image for uid in sessions)]
+        containers = sorted(self.engine.docker("ps", "-a", "--filter", self._mine(), "--format", form).split())
         return [
             *([] if containers == wanted else [f"containers of {containers}, wanted of {wanted}"]),
-            *(f"image {image} is nobody's" for image in foreign),
+            *self.wrong_images(),
         ]
+
+    def wrong_images(self) -> list[str]:
+        """Images that are no whole snapshot of a session that there is."""
+        with self.client() as client:
+            uids = [session.uid for session in client.list_sessions("-")]
+        images = self.engine.docker("images", "--filter", self._mine(), "--format", "{{.Repository}}:{{.Tag}}").split()
+        return [f"image {image} is nobody's" for image in images if not any(f"vps-{uid}:" in image for uid in uids)]
+
+    def _mine(self) -> str:
+        return f"label=netvps.node={self.runner_uid()}"
 
     def logged(self, begin: str) -> int:
         """How many lines of the log have an event that begins like this."""

@@ -260,14 +260,16 @@ async def test_a_session_that_is_not_there_in_time_says_so(world: World, monkeyp
 
 
 async def test_the_session_dying_midway_says_so(world: World) -> None:
-    running = asyncio.get_running_loop().create_task(run(world.ssh("echo up; sleep 60")))
-    await world.agent.until(lambda: bool(world.agent.connections))
-    await asyncio.sleep(0.5)
+    process = await asyncio.create_subprocess_exec(
+        *world.ssh("echo up; sleep 60"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"up\n"
     for connection in world.agent.connections:
         connection.transport.abort()
-    ran = await running
-    assert (ran.code, ran.out) == (255, b"up\n")
-    assert b"session dev1 went away" in ran.err
+    _, err = await process.communicate()
+    assert process.returncode == 255
+    assert b"session dev1 went away" in err
 
 
 async def test_a_stalled_reader_stalls_the_sender_and_not_memory(world: World) -> None:

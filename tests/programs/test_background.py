@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from netvps.errors import InternalError
 from netvps.programs import background
 from netvps.programs.background import start_in_background
+from netvps.programs.log_file import put_aside
 
 
 def test_an_error_is_the_programs_own_and_in_its_log(tmp_path: Path) -> None:
@@ -23,7 +25,7 @@ def test_a_death_without_a_word_names_the_log(tmp_path: Path) -> None:
 
 
 def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_LOG_MAX", 10)
+    monkeypatch.setattr(background, "put_aside", partial(put_aside, limit=10))
     log = tmp_path / "up.log"
     log.write_text("old " * 10)
     start_in_background("up", ["--ssh-port", "x"], log)

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 
-from netvps.programs.readiness import Outcome, Readiness, await_outcome
+import pytest
+
+from netvps.programs.readiness import Outcome, Readiness, Signs, await_outcome
+from netvps.tasks import Tasks
 
 
 async def test_ready_is_told_once() -> None:
@@ -30,3 +35,35 @@ def test_nobody_waits() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     Readiness(writing).ready()
+
+
+async def test_who_is_ready_shows_signs_of_life_and_not_before() -> None:
+    reading, writing = os.pipe()
+    readiness = Readiness(writing, beat_every=0.01)
+    signs = await Signs.of(reading)
+    async with Tasks() as tasks:
+        tasks.start(readiness.beat(), name="beat")
+        assert not await signs.beaten(0.1)
+        readiness.ready()
+        assert await signs.outcome() == Outcome()
+        assert await signs.beaten(5)
+    while await signs.beaten(0.05):
+        pass  # what was on its way
+    os.close(writing)
+    with pytest.raises(EOFError):
+        await signs.beaten(5)
+    signs.close()
+
+
+async def test_one_who_watches_and_never_reads_holds_nobody_up() -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
+    readiness = Readiness(writing, beat_every=0)
+    readiness.ready()
+    async with Tasks() as tasks:
+        beating = tasks.start(readiness.beat(), name="beat")
+        for _ in range(10_000):  # more than the pipe holds
+            await asyncio.sleep(0)
+        assert not beating.done()
+    os.close(reading)
+    os.close(writing)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from netvps.errors import Unavailable
 from netvps.programs import up
 from netvps.programs.control_plane import build
 from netvps.programs.stopping import Stop
+from netvps.programs.supervisor import ChildDied
 from netvps.settings import ServerSettings, load
 
 
@@ -63,3 +65,69 @@ async def test_a_second_signal_hurries_the_server() -> None:
     stop.request()
     await up._hurry(stop, child)  # type: ignore[arg-type]
     assert child.hurried.is_set()
+
+
+class Control:
+    """A server that died `deaths` times."""
+
+    def __init__(self) -> None:
+        self.deaths = 0
+        self.serving = asyncio.Event()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "_FIRST_PAUSES", (0.0, 0.0))
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_program_that_dies_at_its_first_start_is_started_again() -> None:
+    outcomes: list[Exception | None] = [ChildDied("killed"), ChildDied("killed"), None]
+
+    async def start() -> None:
+        if outcome := outcomes.pop(0):
+            raise outcome
+
+    await up._insist(start, Control())  # type: ignore[arg-type]
+    assert outcomes == []
+
+
+@pytest.mark.usefixtures("quick")
+async def test_one_that_dies_each_time_is_said_to() -> None:
+    tries = []
+
+    async def start() -> None:
+        tries.append(1)
+        raise ChildDied("server ended with code -9 before it was ready")
+
+    with pytest.raises(ChildDied, match="code -9"):
+        await up._insist(start, Control())  # type: ignore[arg-type]
+    assert len(tries) == 3
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_runner_whose_server_died_meanwhile_waits_for_it() -> None:
+    control, tries = Control(), []
+
+    async def start() -> None:
+        tries.append(control.serving.is_set())
+        if len(tries) == 1:
+            control.deaths += 1
+            asyncio.get_running_loop().call_later(0.05, control.serving.set)
+            raise Unavailable("no server answers")
+
+    await up._insist(start, control)  # type: ignore[arg-type]
+    assert tries == [False, True]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_an_error_of_its_own_is_told_at_once() -> None:
+    tries = []
+
+    async def start() -> None:
+        tries.append(1)
+        raise Unavailable("Docker does not answer")
+
+    with pytest.raises(Unavailable, match="Docker"):
+        await up._insist(start, Control())  # type: ignore[arg-type]
+    assert len(tries) == 1

@@ -19,6 +19,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from netvps.adapters.store.dialect import PATIENCE, READERS
+from netvps.adapters.store.one_trip import OneTripConnection
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:
@@ -102,24 +103,25 @@ class Sqlite:
         return kind(f"{self.place}: {sentence.format(error=error, patience=PATIENCE)}")
 
     def _engine(self, size: int, begin: str, pragma: str) -> AsyncEngine:
+        def connect() -> sqlite3.Connection:
+            # Python's driver would begin by itself, late and deferred: None leaves it to us.
+            database = sqlite3.connect(self._path, isolation_level=None, timeout=PATIENCE)
+            for statement in ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", pragma):
+                database.execute(statement)
+            return database
+
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(self._path)),
             pool_size=size,
             max_overflow=0,
             hide_parameters=True,  # they have secrets' digests in them, and messages get logged
-            # Python's driver would begin by itself, late and deferred: None leaves it to us.
-            connect_args={"isolation_level": None, "timeout": PATIENCE},
+            connect_args={"async_creator_fn": lambda *_, **__: OneTripConnection(connect)},
         )
-
-        @event.listens_for(engine.sync_engine, "connect")
-        def _connected(connection: Any, _record: object) -> None:
-            with contextlib.closing(connection.cursor()) as cursor:
-                for statement in ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", pragma):
-                    cursor.execute(statement)
 
         @event.listens_for(engine.sync_engine, "begin")
         def _began(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            driver: Any = connection.connection.driver_connection
+            driver.begin = begin
 
         return engine
 

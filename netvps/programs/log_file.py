@@ -1,0 +1,65 @@
+"""A program's log file that stays within its bound: at a start, and while it is written to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT: Final = 16 << 20
+"""Bytes; a longer log is put aside, in place of the one that was put aside before."""
+_LOOK_EVERY: Final = 10.0
+log = structlog.get_logger()
+
+
+def put_aside(file: Path, limit: int = LIMIT) -> None:
+    """Renames a log that is too long, before anybody writes to it."""
+    if file.exists() and file.stat().st_size > limit:
+        file.replace(_older(file))
+
+
+async def keep_bounded(file: Path, limit: int = LIMIT, every: float = _LOOK_EVERY) -> None:
+    """For ever looks whether the log is too long; then copies it aside and empties it. Nothing if it is not our log.
+
+    Emptied and not renamed: our children have it open too, for appending, and go on at its new end. What they write in
+    the moment between copy and emptying is lost.
+    """
+    while (size := await asyncio.to_thread(_size_if_ours, file)) is not None:
+        if size > limit:
+            try:
+                await asyncio.to_thread(_copy_and_empty, file)
+                log.info("the log began anew", older=str(_older(file)))
+            except OSError as error:
+                log.warning("the log cannot be put aside", error=error.strerror, file=str(file))
+        await asyncio.sleep(every)
+
+
+def _copy_and_empty(file: Path) -> None:
+    part = _older(file).with_suffix(".part")
+    try:
+        shutil.copyfile(file, part)
+        part.chmod(0o600)
+        part.replace(_older(file))
+    finally:
+        part.unlink(missing_ok=True)
+    os.truncate(file, 0)
+
+
+def _older(file: Path) -> Path:
+    return file.with_suffix(".log.1")
+
+
+def _size_if_ours(file: Path) -> int | None:
+    """Bytes; None unless our standard error goes there: that may be a terminal, a journal, or somebody's own file."""
+    try:
+        found = file.stat()
+        return found.st_size if os.path.samestat(found, os.fstat(sys.stderr.fileno())) else None
+    except (OSError, ValueError):
+        return None
