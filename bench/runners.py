@@ -3,33 +3,39 @@
     python -m bench.runners RUNNERS.json FIRST LAST
 
 Says "ready" once all have the map, then, for each runner that joins, the times (of the monotonic clock, in seconds) at
-which each of ours had it: [uid, [time, …]]. Their heartbeats tell the digest, as those of real ones do.
+which each of ours had it: [uid, [time, …]]. Their heartbeats tell the digest, as those of real ones do. What is the
+same for many of them they decode once: real ones have a machine each for that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import sys
 import time
-from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
+import grpc.aio
 import uvloop
 
 from bench.cluster import known, underlay
+from netvps.api.v1 import link_pb2
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.runner import Capacity, Heartbeat, RunnerHello, Welcome
-from netvps.errors import NetvpsError
-from netvps.rpc.link_client import RunnerLink
+from netvps.rpc.channel import TLS_OPTIONS, channel_credentials
+from netvps.rpc.convert.link import ToRunner, from_runner_to_proto, hello_to_proto, to_runner_from_proto
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 _CAPACITY: Final = Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30, engine_version="28.0")
+_CONNECT: Final = "/netvps.api.v1.RunnerLinkService/Connect"
 _AT_ONCE: Final = 16  # that shake hands at a time
 _AGAIN: Final = 0.2  # seconds, of a connection that is refused at first
 
@@ -59,7 +65,9 @@ class SimulatedRunner:
     """One of them. Connects again when its stream ends."""
 
     def __init__(self, machine: dict[str, Any], told: dict[str, Any], crowd: Crowd) -> None:
-        self._link = RunnerLink(told["address"], told["ca"], machine["certificate"], told["key"])
+        credentials = channel_credentials(told["ca"], machine["certificate"], told["key"])
+        self._channel = grpc.aio.secure_channel(told["address"], credentials, TLS_OPTIONS)
+        self._connect: Any = self._channel.stream_stream(_CONNECT, None, None)  # bytes, both ways
         self._underlay = underlay(machine["number"])
         self._instance = machine["uid"]
         self._netmap = Netmap()
@@ -68,14 +76,28 @@ class SimulatedRunner:
 
     async def run(self, turn: asyncio.Semaphore) -> None:
         """For ever; takes its turn to connect."""
-        async with self._link:
+        async with self._channel:
             while True:
-                try:
+                with contextlib.suppress(grpc.RpcError):
                     await self._stream(turn)
-                except NetvpsError:
-                    await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_AGAIN)
 
     async def _stream(self, turn: asyncio.Semaphore) -> None:
+        async with contextlib.AsyncExitStack() as connecting:
+            await connecting.enter_async_context(turn)
+            staged, call = self._netmap, self._connect(self._requests())
+            async for message in call:
+                heard = _decoded(message)
+                if isinstance(heard, Welcome):
+                    self._interval = heard.heartbeat_interval
+                elif isinstance(heard, NetmapUpdate):
+                    staged = staged.updated(heard)
+                    if heard.caught_up:
+                        before, self._netmap = self._netmap, staged
+                        self._crowd.had(heard, before)
+                        await connecting.aclose()
+
+    async def _requests(self) -> AsyncIterator[bytes]:
         hello = RunnerHello(
             self._instance,
             "simulated",
@@ -83,30 +105,17 @@ class SimulatedRunner:
             underlay=self._underlay,
             netmap_generation=self._netmap.generation,
         )
-        staged = self._netmap
-        await turn.acquire()
-        waiting = True
-        try:
-            async with aclosing(self._link.connect(hello, self._heartbeats())) as messages:  # type: ignore[type-var]
-                async for message in messages:
-                    if isinstance(message, Welcome):
-                        self._interval = message.heartbeat_interval
-                        turn.release()
-                        waiting = False
-                    elif isinstance(message, NetmapUpdate):
-                        staged = staged.updated(message)
-                        if message.caught_up:
-                            before, self._netmap = self._netmap, staged
-                            self._crowd.had(message, before)
-        finally:
-            if waiting:
-                turn.release()
-
-    async def _heartbeats(self) -> AsyncIterator[Heartbeat]:
+        yield hello_to_proto(hello).SerializeToString()
         await asyncio.sleep(self._interval * random.random())
         while True:
             await asyncio.sleep(self._interval)
-            yield Heartbeat(_CAPACITY, self._underlay, self._netmap.generation, self._netmap.digest)
+            heartbeat = Heartbeat(_CAPACITY, self._underlay, self._netmap.generation, self._netmap.digest)
+            yield from_runner_to_proto(heartbeat).SerializeToString()
+
+
+@lru_cache(maxsize=64)
+def _decoded(message: bytes) -> ToRunner | None:
+    return to_runner_from_proto(link_pb2.ConnectResponse.FromString(message))
 
 
 def _say(what: object) -> None:

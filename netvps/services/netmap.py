@@ -104,11 +104,9 @@ class NetmapHub:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def news(self, seconds: float | None = None) -> None:
-        """Returns when there may be a letter, or after so many seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
+    async def news(self) -> None:
+        """Returns when there may be a letter."""
+        await self._news.wait()
 
     async def whole(self) -> Letter:
         """The whole map, as it is or was a little before: the ring has what came since."""
@@ -223,7 +221,9 @@ class Follower:
             patience = self._patient_until - self._clock()
             if patience <= 0:  # that generation is of another log: the database was restored, most likely
                 break
-            await hub.news(patience)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await hub.news()
         return await hub.whole()
 
 
