@@ -16,8 +16,9 @@ _FOLDER: Final = Path(__file__).parent.parent / "docs/benchmarks"
 _HEAD: Final = """# Benchmarks
 
 Written by `scripts/bench report`, of what `scripts/bench all` measured. netvps and its references run in turn
-(A B A B …) on the same machine; ratios count, absolute times are those of that machine. Each dot is a sample, the bar
-is the median. Few samples, or a machine that others use at the time, make it an indication and no more.
+(A B A B …) on the same machine: **the ratios count**, absolute times are those of that machine on that day. Each dot is
+a sample, the bar is the median, n is the number of samples of each series. Few samples, or a machine that others use at
+the time, make it an indication and no more. A goal that is missed is a finding, and stays on this page.
 """
 
 
@@ -35,7 +36,7 @@ def _section(outcome: Outcome) -> str:
     (_FOLDER / file).write_text(plot(outcome.rows), encoding="utf-8")
     lines = [
         f"## {outcome.bench}\n",
-        f"{outcome.machine}, Python {outcome.python}, {outcome.when:%Y-%m-%d}.\n",
+        f"{outcome.when:%Y-%m-%d}, on {outcome.machine}; {outcome.versions}.\n",
         f"![{outcome.bench}]({file})\n",
         "| comparison | medians | result |",
         "|---|---|---|",

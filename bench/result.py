@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter
+
+from bench.machine import machine, versions
 
 FOLDER: Final = Path(__file__).parent / "results"
 
@@ -69,13 +69,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run of one benchmark."""
+    """One run of one benchmark, and where and with what it was run."""
 
     bench: str
     rows: list[Row]
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
-    machine: str = field(default_factory=lambda: f"{os.cpu_count()} CPUs, Linux {platform.release()}")
-    python: str = field(default_factory=platform.python_version)
+    machine: str = field(default_factory=machine)
+    versions: str = field(default_factory=versions)
 
     def save(self) -> Path:
         """Writes it down, over the one before; returns the file."""

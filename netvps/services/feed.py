@@ -100,15 +100,15 @@ class Feed:
             self._subscriptions.discard(subscription)
 
     async def run(self) -> None:
-        """Reads until it is cancelled; a store that is away is asked again, less and less often."""
+        """Reads until it is cancelled; a store that fails, however it does, is asked again, less and less often."""
         pause = _FIRST_PAUSE
         try:
             while True:
                 try:
                     await self._step()
                     pause = _FIRST_PAUSE
-                except Unavailable as error:
-                    log.warning("the log cannot be read, trying again", error=str(error))
+                except NetvpsError as error:
+                    log.warning("the log cannot be read, trying again", error=error.message)
                     await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:

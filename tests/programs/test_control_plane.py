@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from netvps.adapters.ca.client_key import new_key, signing_request, validity
 from netvps.domain.event import EventType
 from netvps.domain.runner import Capacity, CaughtUp, RunnerHello, Welcome
 from netvps.domain.session import SessionReport, SessionSpec
-from netvps.errors import ConfigError, TooOld
+from netvps.errors import ConfigError, Exhausted, TooOld
 from netvps.programs import clock
 from netvps.programs.control_plane import build
 from netvps.programs.identity import Identity, load_identity, save_identity
@@ -139,6 +141,53 @@ async def test_a_watch_from_before_a_compaction_is_told_to_begin_anew(server_fla
         assert (await asyncio.to_thread(watch, revision - 4))[-1] is EventType.CAUGHT_UP
         assert await asyncio.to_thread(watch, 0) == [EventType.PUT] * 5 + [EventType.CAUGHT_UP]
         await plane.stop(1)
+
+
+@pytest.mark.netns
+async def test_a_full_disk_is_told_and_the_server_lives_on(server_flags: dict[str, str]) -> None:
+    """Everything that was acknowledged is there; once there is room, it goes on."""
+    settings = load(ServerSettings, server_flags)
+    settings.paths.prepare()
+    disk = settings.paths.state
+    with small_disk(disk), Client(Endpoint(f"unix:{settings.paths.api_socket}")) as client:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(256 << 10))
+
+        def create_many(names: list[str]) -> list[str]:
+            """The names of those that were acknowledged, and at the end that of the error, if there was one."""
+            done: list[str] = []
+            for name in names:
+                try:
+                    client.create_session(name, SessionSpec(image="debian", labels={"x": "y" * 255}))
+                except Exhausted as error:
+                    return [*done, error.message]
+                done.append(name)
+            return done
+
+        def listed() -> list[str]:
+            return sorted(session.name for session in client.list_sessions())
+
+        async with build(settings) as plane:
+            *there, error = await asyncio.to_thread(create_many, [f"a{number:04}" for number in range(3000)])
+            assert (
+                error
+                == f"database {disk}/netvps.db: the disk is full, nothing was changed; free some space and try again"
+            )
+            assert await asyncio.to_thread(listed) == there
+            ballast.unlink()
+            assert await asyncio.to_thread(create_many, ["later"]) == ["later"]
+            assert await asyncio.to_thread(listed) == [*there, "later"]
+            await plane.stop(1)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Mounts 2 MB there, as root may."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "netvps-test", folder], check=True, timeout=10)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True, timeout=10)
 
 
 async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_flags: dict[str, str]) -> None:
