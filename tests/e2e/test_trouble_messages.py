@@ -84,6 +84,8 @@ class Run:
         self.up: list[SessionReport] = []
         self.seen: list[Assignment] = []
         """All assignments that ever were on their way."""
+        self.said: list[SessionReport] = []
+        """All reports that ever were."""
 
     async def begin(self) -> None:
         await self.world.populate()
@@ -113,6 +115,13 @@ class Run:
             await self.reconnect()
             self.listen(some=False)
             await self.report(some=False)
+
+    async def hear_the_past_again(self) -> None:
+        """Reports of generations that are over, much too late."""
+        generations = {row.uid: row.generation for row in await self.world.rows(Session)}
+        for report in self.said:
+            if report.generation < generations.get(report.session_uid, 1 << 30):
+                await self.world.runners.report(self.uid, report)
 
     async def end(self) -> dict[str, tuple[str, ...]]:
         """What is there of each session. Which snapshot a running one began with, is for chance to decide: a stop that
@@ -147,7 +156,9 @@ class Run:
 
     def listen(self, *, some: bool) -> None:
         for want in self._arriving(self.down, some=some):
-            self.up += self.runner.hear(want)
+            news = self.runner.hear(want)
+            self.up += news
+            self.said += news
 
     async def report(self, *, some: bool) -> None:
         for report in self._arriving(self.up, some=some):
@@ -196,4 +207,7 @@ async def _end_of(script: list[Event], chance: Random | None) -> dict[str, tuple
             for event in script:
                 await run.do(event)
             await run.settle()
-            return await run.end()
+            end = await run.end()
+            await run.hear_the_past_again()
+            assert await run.end() == end
+            return end
