@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access import Role, User
+from netvps.domain.session import SessionSpec
 from netvps.errors import Exhausted, InternalError, TooOld, Unavailable
 from netvps.services.feed import Feed
 from netvps.tasks import Tasks
@@ -48,6 +49,23 @@ async def test_nothing_from_before_the_subscription_comes(world: World) -> None:
     async with world.feed.subscribe(_any) as news:
         await _add(world.store, "dave")
         assert await _names(news, 1) == ["dave"]
+
+
+async def test_a_queue_is_bounded_by_what_users_wrote_too(world: World) -> None:
+    feed = Feed(world.store, queue_text=1000)
+    spec = SessionSpec(env={"A": "x" * 400})
+    async with Tasks() as tasks:
+        tasks.start(feed.run(), name="feed")
+        async with feed.subscribe(_any) as slow, feed.subscribe(_any) as quick:
+            for name in ("one", "two"):
+                await world.session(name, spec=spec)
+            await _names(slow, 2)  # what was taken makes room
+            for name in ("three", "four", "five"):
+                await world.session(name, spec=spec)
+                await _names(quick, 1)
+            await _names(quick, 2)
+            with pytest.raises(TooOld, match="fell 2 changes behind"):
+                await anext(slow)
 
 
 async def test_a_subscriber_that_falls_behind_hears_it_and_others_do_not(world: World) -> None:
