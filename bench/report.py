@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
+import importlib
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench.plot import plot
-from bench.result import Outcome, number, saved, verdict
+from bench.result import Outcome, rounds, saved, spread, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,18 +32,23 @@ def write(benches: Iterable[str]) -> Path:
     return page
 
 
+def _about(bench: str) -> str:
+    """What is measured, and against what: the words of its module."""
+    return inspect.cleandoc(importlib.import_module(f"bench.{bench}").__doc__ or "")
+
+
 def _section(outcome: Outcome) -> str:
     file = f"{outcome.bench}.svg"
     (_FOLDER / file).write_text(plot(outcome.rows), encoding="utf-8")
     lines = [
         f"## {outcome.bench}\n",
+        f"{_about(outcome.bench)}\n",
         f"{outcome.when:%Y-%m-%d}, on {outcome.machine}; {outcome.versions}.\n",
         f"![{outcome.bench}]({file})\n",
         "| comparison | medians | result |",
         "|---|---|---|",
     ]
     for row in outcome.rows:
-        medians = "; ".join(f"{name}: {number(statistics.median(all_))}" for name, all_ in row.samples.items())
-        count = len(next(iter(row.samples.values())))
-        lines.append(f"| {row.label} ({row.unit}, n = {count}) | {medians} | {verdict(row)} |")
+        medians = "; ".join(f"{name}: {spread(all_)}" for name, all_ in row.samples.items())
+        lines.append(f"| {row.label} ({row.unit}; {rounds(row)}) | {medians} | {verdict(row)} |")
     return "\n".join([*lines, ""])
