@@ -44,6 +44,7 @@ _ASKS: Final = {"create": 25, "stop": 15, "start": 20, "delete": 10, "write": 25
 """What clients do, and how often in a hundred."""
 _WAYS: Final = {"server": 30, "runner": 30, "both": 10, "all": 3, "session": 12, "point": 15}
 """How to kill, and how often in a hundred."""
+_TRIES, _TRY_AGAIN = 12, 0.3
 _OPERATIONS: Final = ("create", "stop", "start", "delete", "vanish", "add_key", "remove_key")
 _SERVES_FIRST = 0.7
 """How often the next death waits until the system answers after the last; else it may come in the middle of a start."""
@@ -148,11 +149,17 @@ class Storm:
             pass
 
     def _write(self, name: str) -> None:
-        """Writes a line; which session it was, of all that had this name, the session itself says."""
-        line = os.urandom(6).hex()
+        """Writes a line, if the session can be reached soon.
+
+        Which session it was, of all that had this name, the session itself says.
+        """
         which = """sed 's/.*"session_uid": "\\([^"]*\\)".*/\\1/' /.netvps/run/boot.json"""
-        if answer := self.system.in_session(name, f"echo {line} >> /root/lines && {which}"):
-            self.written.lines[answer.decode().strip()].append(line)
+        for _ in range(_TRIES):
+            line = os.urandom(6).hex()
+            if answer := self.system.in_session(name, f"echo {line} >> /root/lines && {which}"):
+                self.written.lines[answer.decode().strip()].append(line)
+                return
+            self._over.wait(_TRY_AGAIN)
 
     def _turn(self, key: Path) -> None:
         public = key.with_suffix(".pub").read_text()
