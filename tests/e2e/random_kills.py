@@ -26,7 +26,7 @@ from netvps.domain.session import SessionSpec
 from netvps.errors import NetvpsError
 from netvps.faults import AGENT, KILL
 from tests.e2e.faulty import until
-from tests.e2e.leftovers import stray_links
+from tests.e2e.leftovers import strays
 from tests.e2e.stories import PASSES
 from tests.e2e.system import docker
 from tests.history.record import UNCLEAR
@@ -110,7 +110,7 @@ class Storm:
                 self.system.ask("delete", name)
                 assert self.system.settled(name) is None
         self.system.until_right()
-        until("no cable leads nowhere", lambda: not stray_links())
+        until("nothing of the network is left that nobody uses", lambda: not strays())
 
     # What clients do.
 
