@@ -95,7 +95,8 @@ def test_a_page_of_all_says_where_and_with_what(tmp_path: Path, monkeypatch: pyt
     for name in BENCHES:
         section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
         assert "2026-05-04, on 2 CPUs; netvps 0.1.0." in section
-        assert f"| a row of {name} (ms, n = 3) | netvps: 2; reference: 2 | 1 × |" in section  # noqa: RUF001 — meant
+        assert f"| a row of {name} (ms; n = 3, ratios by rounds 0.5 … 1 … 1.5) |" in section
+        assert "| netvps: 2 (min 1); reference: 2 (min 2) | 1 × |" in section  # noqa: RUF001 — meant
         assert ET.fromstring((tmp_path / f"docs/{name}.svg").read_text()).tag.endswith("svg")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from netvps.errors import Unavailable
+from netvps.errors import AlreadyExists, Unavailable
 from netvps.programs import clock
 from netvps.programs.command_line import Program, launch
 from netvps.programs.identity import load_identity
@@ -118,7 +118,10 @@ async def _join_token(folders: Paths) -> AsyncIterator[list[str]]:
 
 def _create_join_token(folders: Paths) -> tuple[str, object]:
     with Client(Endpoint(f"unix:{folders.api_socket}")) as client:
-        return client.create_join_token()
+        try:
+            return client.create_join_token()
+        except AlreadyExists:  # the server died before it answered, and a secret is told once
+            return client.create_join_token()
 
 
 async def _hurry(stop: Stop, control: Child) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import stat
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from netvps.errors import Unavailable
+from netvps.config import paths
+from netvps.errors import AlreadyExists, Unavailable
 from netvps.programs import clock, up
 from netvps.programs.control_plane import build
 from netvps.programs.stopping import Stop
@@ -44,6 +46,27 @@ async def test_the_join_token_is_in_a_private_file_for_as_long_as_needed(server_
         assert file.read_text().startswith("nvj_")
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert not file.exists()
+
+
+def test_a_token_whose_telling_was_cut_off_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library asks again by itself, and the server, back again, does not tell a secret twice."""
+    answers: list[str] = ["lost", "told"]
+
+    class Server:
+        def __init__(self, endpoint: object) -> None: ...
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def create_join_token(self) -> tuple[str, None]:
+            if (answer := answers.pop(0)) == "lost":
+                raise AlreadyExists("its secret is shown only once")
+            return answer, None
+
+    monkeypatch.setattr(up, "Client", Server)
+    assert up._create_join_token(paths(str(tmp_path / "s"), str(tmp_path / "r")))[0] == "told"
 
 
 async def test_a_machine_that_joined_needs_no_token(server_flags: dict[str, str]) -> None:
