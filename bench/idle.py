@@ -1,4 +1,8 @@
-"""`idle`: CPU and memory of programs that have nothing to do, with 0, 10 and 100 sessions."""
+"""`idle`: CPU and memory of programs that have nothing to do, with 0, 10 and 100 sessions.
+
+Memory is the proportional set size (PSS): what a program has for itself, and its share of what it shares, such as the
+pages of its binary. The agent is one session's two processes together: the first process, and the agent proper.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Final
 
 from bench.image import image_with_sshd
 from bench.place import Place, run, unique
-from bench.process import cpu_seconds, proportional_bytes
+from bench.process import children, cpu_seconds, proportional_bytes
 from bench.result import Goal, Measure, Row
 
 _STEPS: Final = (0, 10, 100)  # sessions that run
@@ -39,16 +43,17 @@ def measure(rounds: int) -> list[Row]:
 
 
 def _rows(place: Place, count: int, rounds: int) -> list[Row]:
-    processes = list(place.programs()) + [("agent", pid) for pid in _agents(place)[:1]]
-    pids = {name: pid for name, pid in processes if name in _NAMES}
+    processes = [(name, [pid]) for name, pid in place.programs()]
+    processes += [("agent", [pid, *children(pid)]) for pid in _agents(place)[:1]]
+    pids = {name: family for name, family in processes if name in _NAMES}
     cpu: dict[str, list[float]] = {name: [] for name in pids}
     memory: dict[str, list[float]] = {name: [] for name in pids}
     for _ in range(rounds):
-        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        before = {name: sum(map(cpu_seconds, family)) for name, family in pids.items()}
         time.sleep(_WINDOW)
-        for name, pid in pids.items():
-            cpu[name].append((cpu_seconds(pid) - before[name]) / _WINDOW * 100)
-            memory[name].append(proportional_bytes(pid) / _MEGABYTE)
+        for name, family in pids.items():
+            cpu[name].append((sum(map(cpu_seconds, family)) - before[name]) / _WINDOW * 100)
+            memory[name].append(sum(map(proportional_bytes, family)) / _MEGABYTE)
     rows = []
     for name in pids:
         beside = f"{name}, {count} sessions"

@@ -39,6 +39,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("netvps.adapters.store",),
     "alembic": ("netvps.adapters.store",),
     "aiosqlite": ("netvps.adapters.store",),
+    "asyncpg": ("netvps.adapters.store",),
     "docker": ("netvps.adapters.docker",),
     "requests": ("netvps.adapters.docker",),  # what the Docker library raises
     "urllib3": ("netvps.adapters.docker",),

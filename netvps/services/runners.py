@@ -75,7 +75,7 @@ class Runners:
         async with write(self._store, caller.user, "join.token") as tx:
             once = Once(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
-            await _drop_expired(tx, now, purpose=JOIN)
+            await _drop_expired(tx, now, purpose=JOIN, spare=await _runners(tx))
             credential, token = mint(JOIN, "", now, TOKEN_LIFE, self._ca.fingerprint)
             await once.record(await tx.put(credential), f"join token {credential.kid}")
         return token, now + TOKEN_LIFE
@@ -239,10 +239,15 @@ async def _view(reader: Reader, runner: Runner) -> RunnerView:
     return RunnerView(runner, await _lease(reader, runner), count)
 
 
-async def _drop_expired(tx: Transaction, now: datetime, **where: str) -> None:
+async def _drop_expired(tx: Transaction, now: datetime, spare: frozenset[str] = frozenset(), **where: str) -> None:
+    """Not what came to something that is among `spare`: by that its key is known again."""
     for credential in await tx.find(Credential, **where):
-        if credential.expired(now):
+        if credential.expired(now) and credential.used_for not in spare:
             await tx.delete(credential)
+
+
+async def _runners(reader: Reader) -> frozenset[str]:
+    return frozenset(runner.uid for runner in await reader.find(Runner))
 
 
 def _news(runner: Runner, heartbeat: Heartbeat, now: datetime) -> bool:

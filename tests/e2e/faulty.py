@@ -39,11 +39,12 @@ _TAIL = 40
 
 
 def until(what: str, holds: Callable[[], bool], seconds: float = CONVERGES) -> None:
-    """Waits; another process is at it, so it is looked for again and again."""
-    deadline = time.monotonic() + seconds
+    """Waits; another process is at it, so it is looked for again and again, ever less often: looking is work, too."""
+    deadline, pause = time.monotonic() + seconds, 0.05
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 0.5)
 
 
 class Faulty(System):
@@ -60,6 +61,7 @@ class Faulty(System):
             "NETVPS_FAULTS": str(self.faults),
             "NETVPS_AGENT_DIR": str(agents),
             "NETVPS_HEARTBEAT_INTERVAL": str(HEARTBEAT),
+            "PYTHONDONTWRITEBYTECODE": "",  # they start hundreds of times
         }
         if database_url:
             self.environment["NETVPS_DATABASE_URL"] = database_url
@@ -131,7 +133,7 @@ class Faulty(System):
                         return call(client)
                 except UNCLEAR as error:
                     assert time.monotonic() < deadline, f"not answered: {error}"
-                    time.sleep(0.1)
+                    time.sleep(0.2)
         finally:
             _asking.request = ""
 

@@ -57,11 +57,12 @@ def _files(system: System) -> Iterator[tuple[str, str]]:
             yield assignment["session_uid"], str(kept)
 
 
-def stray_links() -> list[str]:
-    """Ends of cables in the bridge of sessions that lead to no running container, whoever made them."""
+def strays() -> list[str]:
+    """The network of sessions if nobody is on it, and cables in it that lead to no container, whoever made them."""
     api = docker.APIClient(timeout=60)
     try:
         network = api.inspect_network(NETWORK)
+        on_it = api.containers(all=True, filters={"network": network["Id"]})
     except docker.errors.NotFound:
         return []
     finally:
@@ -71,4 +72,4 @@ def stray_links() -> list[str]:
         ["ip", "-o", "link", "show", "master", bridge], capture_output=True, text=True, check=False, timeout=20
     )
     links = [line.split(": ")[1] for line in shown.stdout.splitlines()]
-    return links[len(network["Containers"]) :]
+    return [*([] if on_it else [NETWORK]), *links[len(network["Containers"]) :]]

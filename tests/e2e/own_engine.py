@@ -21,12 +21,37 @@ from typing import TYPE_CHECKING
 from tests.images import busybox_archive, import_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 IMAGE = "busybox:latest"
 
 
-class OwnEngine:
+class Engine:
+    """One that is there."""
+
+    environment: Mapping[str, str] = {}
+    """Of programs that use it."""
+
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """Runs docker on it, returns what it prints."""
+        answer = subprocess.run(
+            ["docker", *arguments],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert answer.returncode == 0 or not check, answer.stderr
+        return answer.stdout if answer.returncode == 0 else ""
+
+
+def shared_engine() -> Engine:
+    """That of the machine."""
+    return Engine()
+
+
+class OwnEngine(Engine):
     """dockerd on folders of its own; `disk` is the size in MiB of a tmpfs for its data, 0 for the real disk."""
 
     def __init__(self, *, disk: int = 0, live_restore: bool = False) -> None:
@@ -34,6 +59,7 @@ class OwnEngine:
         self.data = self.folder / "data"
         self.socket = self.folder / "docker.sock"
         self.host = f"unix://{self.socket}"
+        self.environment = {"DOCKER_HOST": self.host}
         self._ballast = self.data / "ballast"
         self._namespace = f"nvd-{secrets.token_hex(3)}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,19 +112,6 @@ class OwnEngine:
     def stop(self) -> None:
         """In order."""
         self._end(signal.SIGTERM)
-
-    def docker(self, *arguments: str, check: bool = True) -> str:
-        """Runs docker on it, returns what it prints."""
-        answer = subprocess.run(
-            ["docker", *arguments],
-            env=os.environ | {"DOCKER_HOST": self.host},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert answer.returncode == 0 or not check, answer.stderr
-        return answer.stdout if answer.returncode == 0 else ""
 
     def fill(self) -> None:
         """Leaves nothing free on its disk, while it may be writing itself."""

@@ -26,7 +26,7 @@ from netvps.domain.session import SessionSpec
 from netvps.errors import NetvpsError
 from netvps.faults import AGENT, KILL
 from tests.e2e.faulty import until
-from tests.e2e.leftovers import stray_links
+from tests.e2e.leftovers import strays
 from tests.e2e.stories import PASSES
 from tests.e2e.system import docker
 from tests.history.record import UNCLEAR
@@ -44,6 +44,7 @@ _ASKS: Final = {"create": 25, "stop": 15, "start": 20, "delete": 10, "write": 25
 """What clients do, and how often in a hundred."""
 _WAYS: Final = {"server": 30, "runner": 30, "both": 10, "all": 3, "session": 12, "point": 15}
 """How to kill, and how often in a hundred."""
+_TRIES, _TRY_AGAIN = 12, 0.3
 _OPERATIONS: Final = ("create", "stop", "start", "delete", "vanish", "add_key", "remove_key")
 _SERVES_FIRST = 0.7
 """How often the next death waits until the system answers after the last; else it may come in the middle of a start."""
@@ -109,7 +110,7 @@ class Storm:
                 self.system.ask("delete", name)
                 assert self.system.settled(name) is None
         self.system.until_right()
-        until("no cable leads nowhere", lambda: not stray_links())
+        until("nothing of the network is left that nobody uses", lambda: not strays())
 
     # What clients do.
 
@@ -148,11 +149,17 @@ class Storm:
             pass
 
     def _write(self, name: str) -> None:
-        """Writes a line; which session it was, of all that had this name, the session itself says."""
-        line = os.urandom(6).hex()
+        """Writes a line, if the session can be reached soon.
+
+        Which session it was, of all that had this name, the session itself says.
+        """
         which = """sed 's/.*"session_uid": "\\([^"]*\\)".*/\\1/' /.netvps/run/boot.json"""
-        if answer := self.system.in_session(name, f"echo {line} >> /root/lines && {which}"):
-            self.written.lines[answer.decode().strip()].append(line)
+        for _ in range(_TRIES):
+            line = os.urandom(6).hex()
+            if answer := self.system.in_session(name, f"echo {line} >> /root/lines && {which}"):
+                self.written.lines[answer.decode().strip()].append(line)
+                return
+            self._over.wait(_TRY_AGAIN)
 
     def _turn(self, key: Path) -> None:
         public = key.with_suffix(".pub").read_text()

@@ -1,4 +1,4 @@
-"""A registry on loopback with two images, under any tag: `plain` has busybox alone, `deep` the same in many layers.
+"""A registry on loopback with an image for each tag: `plain` has busybox alone, `deep` the same in many layers.
 
 The engine takes a registry on loopback without TLS. What it asks of one: docs.docker.com, "Registry HTTP API V2".
 """
@@ -40,35 +40,48 @@ class Registry:
 
     def __init__(self) -> None:
         plain = busybox_archive()
-        self.answers: dict[str, tuple[str, bytes]] = {"/v2/": ("application/json", b"{}")}
+        self._layers = {"plain": [plain], "deep": [plain, *map(_small_layer, range(FLATTEN_FROM))]}
+        self._packed = {layer: gzip.compress(layer, compresslevel=1, mtime=0) for layer in self._layers["deep"]}
+        self._blobs: dict[str, bytes] = {}
         self.address = ""
-        self._add("plain", [plain])
-        self._add("deep", [plain, *map(_small_layer, range(FLATTEN_FROM))])
 
     def image(self, name: str, tag: str) -> str:
         """A reference that the engine has to pull: a tag that nobody used."""
         return f"{self.address}/{name}:{tag}"
 
-    def _add(self, name: str, layers: list[bytes]) -> None:
+    def answer(self, path: str) -> tuple[str, bytes]:
+        """Content type and content; '' for what is not there."""
+        match path.split("/"):
+            case ["", "v2", ""]:
+                return "application/json", b"{}"
+            case ["", "v2", name, "manifests", tag]:
+                return _MANIFEST, self._manifest(name, tag)
+            case ["", "v2", _, "blobs", digest] if digest in self._blobs:
+                return "application/octet-stream", self._blobs[digest]
+        return "", b""
+
+    def _manifest(self, name: str, tag: str) -> bytes:
+        layers = self._layers[name]
         config = json.dumps(
             {
                 "architecture": "amd64",
                 "os": "linux",
-                "config": {"Cmd": ["/bin/sh"]},
+                # An image of its own for each tag: whoever removes one removes no other's.
+                "config": {"Cmd": ["/bin/sh"], "Labels": {"tag": tag}},
                 "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
             }
         ).encode()
-        packed = [gzip.compress(layer, compresslevel=1, mtime=0) for layer in layers]
+        packed = [self._packed[layer] for layer in layers]
         manifest = {
             "schemaVersion": 2,
             "mediaType": _MANIFEST,
-            "config": self._blob(name, config, "application/vnd.docker.container.image.v1+json"),
-            "layers": [self._blob(name, one, "application/vnd.docker.image.rootfs.diff.tar.gzip") for one in packed],
+            "config": self._blob(config, "application/vnd.docker.container.image.v1+json"),
+            "layers": [self._blob(one, "application/vnd.docker.image.rootfs.diff.tar.gzip") for one in packed],
         }
-        self.answers[f"/v2/{name}/manifests/"] = (_MANIFEST, json.dumps(manifest).encode())
+        return json.dumps(manifest).encode()
 
-    def _blob(self, name: str, data: bytes, media_type: str) -> dict[str, str | int]:
-        self.answers[f"/v2/{name}/blobs/{_digest(data)}"] = ("application/octet-stream", data)
+    def _blob(self, data: bytes, media_type: str) -> dict[str, str | int]:
+        self._blobs[_digest(data)] = data
         return {"mediaType": media_type, "size": len(data), "digest": _digest(data)}
 
 
@@ -81,8 +94,7 @@ def running_registry() -> Iterator[Registry]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            before, slash, _ = self.path.partition("/manifests/")
-            kind, data = registry.answers.get(before + slash if slash else self.path, ("", b""))
+            kind, data = registry.answer(self.path)
             self.send_response(200 if kind else 404)
             self.send_header("Content-Type", kind or "text/plain")
             self.send_header("Content-Length", str(len(data)))

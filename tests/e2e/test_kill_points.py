@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.faults import POINTS
-from tests.e2e.faulty import own_request_ids
+from tests.e2e.faulty import Faulty, own_request_ids
 from tests.e2e.ground import POSTGRESQL
 from tests.e2e.registry import running_registry
 from tests.e2e.stories import PASSES, Stories
@@ -57,3 +57,17 @@ PARAMETERS = [
 @pytest.mark.parametrize("case", PARAMETERS)
 def test_all_ends_as_asked(walk: Walk, case: Case, request: pytest.FixtureRequest) -> None:
     request.node.user_properties.append(("seconds", walk.result(case)))
+
+
+@pytest.mark.parametrize("point", ["join.token.after_commit", "join.signed", "identity.before_save"])
+def test_a_first_start_in_which_somebody_dies_is_a_start(ground: Ground, point: str) -> None:
+    """The points of a join are walked by another machine's; this is `netvps up` by itself."""
+    system = Faulty("", ground.agents)
+    try:
+        system.arm(point)
+        system.up()
+        assert system.victim(point) != 0
+        assert len(system.told(lambda client: list(client.list_runners()))) == 1
+        system.until_right()
+    finally:
+        system.destroy()

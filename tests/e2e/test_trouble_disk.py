@@ -27,7 +27,7 @@ SPEC = SessionSpec(image="busybox:latest", stop_grace=2)
 
 
 @pytest.fixture(scope="module")
-def system() -> Iterator[Troubled]:
+def system() -> Iterator[Troubled[OwnEngine]]:
     engine = OwnEngine(disk=DISK)
     made = Troubled(engine)
     try:
@@ -42,7 +42,7 @@ def system() -> Iterator[Troubled]:
 
 
 @pytest.fixture
-def session(system: Troubled) -> Iterator[str]:
+def session(system: Troubled[OwnEngine]) -> Iterator[str]:
     """One that runs, with a file in it; when it is removed, nothing of it is left, and the disk is as it was."""
     name, used = unique("s"), _used(system)
     with system.client() as client:
@@ -56,7 +56,9 @@ def session(system: Troubled) -> Iterator[str]:
     until("its room is free again", lambda: _used(system) - used < 4 << 20)
 
 
-def test_a_stop_and_a_create_without_room_fail_at_once_and_go_on_by_themselves(system: Troubled, session: str) -> None:
+def test_a_stop_and_a_create_without_room_fail_at_once_and_go_on_by_themselves(
+    system: Troubled[OwnEngine], session: str
+) -> None:
     other = unique("s")
     with system.client() as client:
         with system.engine.full():
@@ -83,7 +85,7 @@ def test_a_stop_and_a_create_without_room_fail_at_once_and_go_on_by_themselves(s
     assert system.settled(other) is None
 
 
-def test_a_disk_that_fills_up_during_a_snapshot_loses_nothing(system: Troubled, session: str) -> None:
+def test_a_disk_that_fills_up_during_a_snapshot_loses_nothing(system: Troubled[OwnEngine], session: str) -> None:
     system.ssh(session, f"head -c {MUCH << 20} /dev/urandom > /root/much; sync")
     before = _used(system)
     filled = threading.Event()
@@ -113,11 +115,11 @@ def test_a_disk_that_fills_up_during_a_snapshot_loses_nothing(system: Troubled, 
         assert _required(system, session).snapshot is None
 
 
-def _required(system: Troubled, name: str) -> Session:
+def _required(system: Troubled[OwnEngine], name: str) -> Session:
     session = system.settled(name)
     assert session is not None
     return session
 
 
-def _used(system: Troubled) -> int:
+def _used(system: Troubled[OwnEngine]) -> int:
     return shutil.disk_usage(system.engine.data).used
