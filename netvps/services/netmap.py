@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 WINDOW: Final = 0.05
 """Seconds over which changes are gathered."""
-_PART: Final = 1500
+PART: Final = 1500
 """Entries in a message. None is larger than 700 bytes, so no message is larger than 1 MiB."""
 _PAGE: Final = 500
 _REMEMBERED: Final = 2000
@@ -61,7 +61,7 @@ class NetmapHub:
         encode: Callable[[NetmapUpdate], bytes],
         *,
         window: float = WINDOW,
-        part: int = _PART,
+        part: int = PART,
         ring: Callable[[], Ring] = Ring,
     ) -> None:
         """`encode` makes a message of an update; `window` is in seconds, `part` in entries."""
