@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import signal
-import statistics
 import sys
 from typing import Final
 
 from bench import report
-from bench.result import Outcome, Row, number, verdict
+from bench.result import Outcome, Row, rounds, spread, verdict
 
 # name → rounds; each is a module of this package with `measure(rounds) -> list[Row]`.
-BENCHES: Final = {"create": 15, "stop": 9, "start": 9, "cli": 25, "idle": 3}
+BENCHES: Final = {"create": 15, "stop": 9, "start": 9, "cli": 25, "api": 9, "idle": 3, "converge": 15}
 SMOKE: Final = ("cli",)
 
 
@@ -32,8 +31,8 @@ def main() -> int:
         parser.error("name a benchmark, or all, or report")
     for name in SMOKE if arguments.smoke else names:
         print(f"{name}:", file=sys.stderr)
-        rounds = 1 if arguments.smoke else arguments.rounds or BENCHES[name]
-        outcome = Outcome(name, importlib.import_module(f"bench.{name}").measure(rounds))
+        times = 1 if arguments.smoke else arguments.rounds or BENCHES[name]
+        outcome = Outcome(name, importlib.import_module(f"bench.{name}").measure(times))
         for row in outcome.rows:
             show(row)
         if not arguments.smoke:
@@ -45,8 +44,8 @@ def main() -> int:
 
 def show(row: Row) -> None:
     """Prints medians, and how they compare."""
-    medians = (f"{name} {number(statistics.median(values))}" for name, values in row.samples.items())
-    print(f"  {row.label} [{row.unit}]: {', '.join(medians)}; {verdict(row)}")
+    medians = (f"{name} {spread(values)}" for name, values in row.samples.items())
+    print(f"  {row.label} [{row.unit}]: {', '.join(medians)}; {verdict(row)}; {rounds(row)}")
 
 
 if __name__ == "__main__":

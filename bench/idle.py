@@ -1,15 +1,17 @@
-"""`idle`: CPU and memory of programs that have nothing to do, with 0, 10 and 100 sessions."""
+"""`idle`: CPU and memory of programs that have nothing to do, with 0, 10 and 100 sessions.
+
+Memory is the proportional set size (PSS): what a program has for itself, and its share of what it shares, such as the
+pages of its binary. The agent is one session's two processes together: the first process, and the agent proper.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from pathlib import Path
 from typing import Final
 
 from bench.image import image_with_sshd
 from bench.place import Place, run, unique
+from bench.process import children, cpu_seconds, proportional_bytes
 from bench.result import Goal, Measure, Row
 
 _STEPS: Final = (0, 10, 100)  # sessions that run
@@ -41,16 +43,17 @@ def measure(rounds: int) -> list[Row]:
 
 
 def _rows(place: Place, count: int, rounds: int) -> list[Row]:
-    processes = list(place.programs()) + [("agent", pid) for pid in _agents(place)[:1]]
-    pids = {name: pid for name, pid in processes if name in _NAMES}
+    processes = [(name, [pid]) for name, pid in place.programs()]
+    processes += [("agent", [pid, *children(pid)]) for pid in _agents(place)[:1]]
+    pids = {name: family for name, family in processes if name in _NAMES}
     cpu: dict[str, list[float]] = {name: [] for name in pids}
     memory: dict[str, list[float]] = {name: [] for name in pids}
     for _ in range(rounds):
-        before = {name: _cpu_seconds(pid) for name, pid in pids.items()}
+        before = {name: sum(map(cpu_seconds, family)) for name, family in pids.items()}
         time.sleep(_WINDOW)
-        for name, pid in pids.items():
-            cpu[name].append((_cpu_seconds(pid) - before[name]) / _WINDOW * 100)
-            memory[name].append(_proportional(pid) / _MEGABYTE)
+        for name, family in pids.items():
+            cpu[name].append((sum(map(cpu_seconds, family)) - before[name]) / _WINDOW * 100)
+            memory[name].append(sum(map(proportional_bytes, family)) / _MEGABYTE)
     rows = []
     for name in pids:
         beside = f"{name}, {count} sessions"
@@ -70,25 +73,3 @@ def _agents(place: Place) -> list[int]:
     identity = load_identity(place.folder / "s")
     found = run("docker", "ps", "-q", "--filter", f"label=netvps.node={identity.uid}").split() if identity else []
     return [int(pid) for pid in run("docker", "inspect", "-f", "{{.State.Pid}}", *found).split()] if found else []
-
-
-def _cpu_seconds(pid: int) -> float:
-    """CPU time of all threads, to the nanosecond."""
-    spent = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            spent += int((thread / "schedstat").read_text(encoding="utf-8").split()[0])
-    return spent / 1e9 if spent else _ticks(pid)
-
-
-def _ticks(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _proportional(pid: int) -> int:
-    """PSS in bytes: its own memory, and its share of what it shares."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0

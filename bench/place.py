@@ -92,6 +92,11 @@ class Place:
         """Where the API is, as gRPC names it."""
         return f"unix:{self.folder}/r/api.sock"
 
+    @property
+    def database(self) -> str:
+        """URL of the server's database."""
+        return f"sqlite:///{self.folder}/s/netvps.db"
+
     def netvps(self, *arguments: str, check: bool = True) -> str:
         """Runs `netvps`; returns what it prints."""
         return run(NETVPS, *arguments, env=self.env, check=check)

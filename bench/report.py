@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
+import importlib
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench.plot import plot
-from bench.result import Outcome, number, saved, verdict
+from bench.result import Outcome, rounds, saved, spread, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +17,9 @@ _FOLDER: Final = Path(__file__).parent.parent / "docs/benchmarks"
 _HEAD: Final = """# Benchmarks
 
 Written by `scripts/bench report`, of what `scripts/bench all` measured. netvps and its references run in turn
-(A B A B …) on the same machine; ratios count, absolute times are those of that machine. Each dot is a sample, the bar
-is the median. Few samples, or a machine that others use at the time, make it an indication and no more.
+(A B A B …) on the same machine: **the ratios count**, absolute times are those of that machine on that day. Each dot is
+a sample, the bar is the median, n is the number of samples of each series. Few samples, or a machine that others use at
+the time, make it an indication and no more. A goal that is missed is a finding, and stays on this page.
 """
 
 
@@ -30,18 +32,23 @@ def write(benches: Iterable[str]) -> Path:
     return page
 
 
+def _about(bench: str) -> str:
+    """What is measured, and against what: the words of its module."""
+    return inspect.cleandoc(importlib.import_module(f"bench.{bench}").__doc__ or "")
+
+
 def _section(outcome: Outcome) -> str:
     file = f"{outcome.bench}.svg"
     (_FOLDER / file).write_text(plot(outcome.rows), encoding="utf-8")
     lines = [
         f"## {outcome.bench}\n",
-        f"{outcome.machine}, Python {outcome.python}, {outcome.when:%Y-%m-%d}.\n",
+        f"{_about(outcome.bench)}\n",
+        f"{outcome.when:%Y-%m-%d}, on {outcome.machine}; {outcome.versions}.\n",
         f"![{outcome.bench}]({file})\n",
         "| comparison | medians | result |",
         "|---|---|---|",
     ]
     for row in outcome.rows:
-        medians = "; ".join(f"{name}: {number(statistics.median(all_))}" for name, all_ in row.samples.items())
-        count = len(next(iter(row.samples.values())))
-        lines.append(f"| {row.label} ({row.unit}, n = {count}) | {medians} | {verdict(row)} |")
+        medians = "; ".join(f"{name}: {spread(all_)}" for name, all_ in row.samples.items())
+        lines.append(f"| {row.label} ({row.unit}; {rounds(row)}) | {medians} | {verdict(row)} |")
     return "\n".join([*lines, ""])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter
+
+from bench.machine import machine, versions
 
 FOLDER: Final = Path(__file__).parent / "results"
 
@@ -59,6 +59,13 @@ class Row:
             return first - second
         return first / second if second else None
 
+    def by_rounds(self) -> list[float]:
+        """Ratios to the second series, round by round: the two of a round had the same neighbours on the machine."""
+        ours, *others = self.samples.values()
+        if not others or len(ours) != len(others[0]) or not all(others[0]):
+            return []
+        return [mine / theirs for mine, theirs in zip(ours, others[0], strict=True)]
+
     def met(self) -> bool | None:
         """Whether the goal is met; None where there is none."""
         value = self.value()
@@ -69,13 +76,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run of one benchmark."""
+    """One run of one benchmark, and where and with what it was run."""
 
     bench: str
     rows: list[Row]
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
-    machine: str = field(default_factory=lambda: f"{os.cpu_count()} CPUs, Linux {platform.release()}")
-    python: str = field(default_factory=platform.python_version)
+    machine: str = field(default_factory=machine)
+    versions: str = field(default_factory=versions)
 
     def save(self) -> Path:
         """Writes it down, over the one before; returns the file."""
@@ -103,6 +110,21 @@ def percentile(samples: list[float], percent: int) -> float:
 def number(value: float) -> str:
     """A number with three digits that count."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def spread(samples: list[float]) -> str:
+    """The median and the least of at least one sample: what else the machine does only ever adds."""
+    return f"{number(statistics.median(samples))} (min {number(min(samples))})"
+
+
+def rounds(row: Row) -> str:
+    """How often it was done; and the ratios of the rounds, the lowest, the median and the highest, if it has any."""
+    count = f"n = {len(next(iter(row.samples.values())))}"
+    ratios = row.by_rounds()
+    if not ratios:
+        return count
+    low, middle, high = (number(of(ratios)) for of in (min, statistics.median, max))
+    return f"{count}, ratios by rounds {low} … {middle} … {high}"
 
 
 def verdict(row: Row) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from bench.result import Goal, Measure, Row
-from bench.subjects import MEGABYTES, both, timed
+from bench.subjects import MEGABYTES, all_three, timed
 from bench.turns import in_turn
 
 
 def measure(rounds: int) -> list[Row]:
     """One row."""
-    with both("netvps stop", "docker stop, commit, rm") as makers:
+    with all_three("netvps stop", "docker stop, commit, rm") as makers:
         things = {name: partial(timed, make, "make", "change", step="stop") for name, make in makers.items()}
         samples = in_turn(rounds, things)
     return [Row(f"stop, {MEGABYTES} MB changed", "ms", samples, Goal(Measure.RATIO, 1.15))]

@@ -3,7 +3,7 @@
 In production they are inert: nothing is looked up, read or waited for (a call of 50 ns, measured by its test). Only a
 process with NETVPS_ENV=test and NETVPS_FAULTS=FOLDER looks, whenever it passes a point, for FOLDER/POINT, whose
 content is the mode; so a system that runs is armed and disarmed from outside. Each file works once, in one process:
-it is renamed to POINT.hit by whoever passes first.
+it is renamed to POINT.hit by whoever passes first, with its pid in it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 KILL, RAISE, HANG = "kill", "raise", "hang"
+MODES: Final = (KILL, RAISE, HANG)
+HANG_SECONDS: Final = 1.0
 HIT: Final = ".hit"
 
 COMMITS: Final = {
@@ -68,12 +70,23 @@ PLACES: Final = {
     "join.signed": "a machine is a runner, and has not been answered",
     "network.made": "the network is there, the container is not",
 }
-"""All other points."""
+"""All other points of the control plane and the runner."""
+
+AGENT: Final = {
+    "agent.before_start": "a container runs, and in it only process 1",
+    "agent.before_listen": "the agent has its boot token, and hears no SSH",
+    "agent.before_exchange": "the agent has a key, and has not used its boot token",
+    "agent.after_exchange": "the agent's boot token is used, its certificate not kept",
+    "agent.before_connect": "the agent has its certificate, and no tunnel",
+    "agent.config_applied": "the agent goes by new keys, and has not kept them",
+}
+"""Points of the agent, which are there only if it was built for tests (tunnel/faults)."""
 
 POINTS: Final = {
     **{f"{name}.{when}_commit": what for name, what in COMMITS.items() for when in ("before", "after")},
     **{f"step.{name}.{when}": what for name, what in STEPS.items() for when in ("before", "after")},
     **PLACES,
+    **AGENT,
 }
 """Every point there is, and what is going on there."""
 
@@ -93,10 +106,9 @@ ENABLED: Final = _FOLDER is not None
 
 
 def fault_point(name: str) -> None:
-    """Passes a point of POINTS. In a test that armed it: dies here by SIGKILL, raises InjectedFault, or hangs.
+    """Passes a point of POINTS. In a test that armed it: dies here by SIGKILL, raises InjectedFault, or hangs a while.
 
-    To hang blocks the thread, and with it, in asynchronous code, the whole process, as a stopped process would be;
-    it ends when FOLDER/POINT.hit is removed.
+    To hang blocks the thread, and with it, in asynchronous code, the whole process, as a stopped process would be.
     """
     if _FOLDER is not None:
         _strike(_FOLDER, name)
@@ -108,11 +120,12 @@ def _strike(folder: Path, name: str) -> None:
         (folder / name).rename(hit)  # one process takes it, whoever else passes now
     except FileNotFoundError:
         return
-    match hit.read_text(encoding="ascii"):
+    mode = hit.read_text(encoding="ascii")
+    hit.write_text(str(os.getpid()), encoding="ascii")
+    match mode:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "raise":
             raise InjectedFault(name)
         case "hang":
-            while hit.exists():
-                time.sleep(0.02)
+            time.sleep(HANG_SECONDS)

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import running_cluster
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
+
+    from tests.postgres import Cluster
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,6 +63,12 @@ settings.register_profile("netvps", deadline=None, suppress_health_check=[Health
 settings.load_profile("netvps")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("netvps")
+    group.addoption("--kills", type=int, default=200, help="how often test_random_kills kills (default: 200)")
+    group.addoption("--seed", default="", help="what test_random_kills did, again; by default something new")
+
+
 def pytest_configure() -> None:
     if unknown := _required() - GROUPS.keys():
         raise pytest.UsageError(f"NETVPS_REQUIRE: unknown {sorted(unknown)}; known are {sorted(GROUPS)}")
@@ -97,3 +107,10 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 def root() -> Path:
     """The top of the source tree."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server for all tests that want databases."""
+    with running_cluster() as running:
+        yield running

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 import subprocess
 import sys
-import threading
+import time
 import timeit
 from pathlib import Path
 from typing import get_args
@@ -16,6 +17,7 @@ import pytest
 
 from netvps import faults
 from netvps.domain.container import Step
+from netvps.programs.agent_program import agent_program
 
 ROOT = Path(__file__).parent.parent
 POINT = "session.create.after_commit"
@@ -53,17 +55,13 @@ def test_a_point_raises_once(folder: Path) -> None:
     faults.fault_point(POINT)
 
 
-def test_a_point_hangs_until_it_is_let_go(folder: Path) -> None:
+def test_a_point_hangs_for_a_while_and_tells_who_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
     (folder / POINT).write_text("hang")
-    passed = threading.Thread(target=faults.fault_point, args=(POINT,), daemon=True)
-    passed.start()
-    hit = folder / f"{POINT}{faults.HIT}"
-    passed.join(0.2)
-    assert passed.is_alive()
-    assert hit.exists()
-    hit.unlink()
-    passed.join(10)
-    assert not passed.is_alive()
+    faults.fault_point(POINT)
+    assert slept == [faults.HANG_SECONDS]
+    assert (folder / f"{POINT}{faults.HIT}").read_text() == str(os.getpid())
 
 
 def test_inert_points_cost_less_than_a_microsecond() -> None:
@@ -100,6 +98,16 @@ def test_every_step_of_the_runner_has_its_points() -> None:
     assert set(faults.STEPS) == {step.__name__.lower() for step in get_args(Step)}
 
 
+def test_every_point_of_the_agent_is_in_the_table_and_the_other_way_round() -> None:
+    sources = (path.read_text(encoding="utf-8") for path in sorted((ROOT / "tunnel").rglob("*.go")))
+    assert {name for source in sources for name in re.findall(r'faults\.Point\("(.+?)"\)', source)} == set(faults.AGENT)
+
+
+def test_the_agent_that_people_get_has_no_points() -> None:
+    assert b"NETVPS_FAULT" not in agent_program().read_bytes()
+
+
 def test_names_of_points_are_unique_and_say_what_goes_on() -> None:
-    assert len(faults.POINTS) == 2 * len(faults.COMMITS) + 2 * len(faults.STEPS) + len(faults.PLACES)
+    pairs, single = [*faults.COMMITS, *faults.STEPS], [*faults.PLACES, *faults.AGENT]
+    assert len(faults.POINTS) == 2 * len(pairs) + len(single)
     assert all(len(sentence.split()) > 3 for sentence in faults.POINTS.values())

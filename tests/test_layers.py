@@ -38,6 +38,8 @@ CLIENT_MODULES = ("netvps.rpc.client", "netvps.rpc.jsonform")
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("netvps.adapters.store",),
     "alembic": ("netvps.adapters.store",),
+    "aiosqlite": ("netvps.adapters.store",),
+    "asyncpg": ("netvps.adapters.store",),
     "dns": ("netvps.adapters.dns",),
     "docker": ("netvps.adapters.docker",),
     "requests": ("netvps.adapters.docker",),  # what the Docker library raises

@@ -17,6 +17,7 @@ import (
 	"netvps/tunnel/activity"
 	"netvps/tunnel/api"
 	"netvps/tunnel/dialback"
+	"netvps/tunnel/faults"
 	"netvps/tunnel/passwd"
 	"netvps/tunnel/rundir"
 	"netvps/tunnel/sshd"
@@ -50,6 +51,7 @@ func serve(where places, log *slog.Logger) error {
 		config = &api.AgentConfig{} // nobody logs in
 	}
 	server.Apply(config)
+	faults.Point("agent.before_listen")
 	if where.listen != "" {
 		listen(server, where.listen, log)
 	}

@@ -177,11 +177,12 @@ def _failed(session: Session) -> bool:
 
 def _settle_unplaced(session: Session) -> Session:
     if session.desired is DesiredState.RUNNING:
-        return replace(session, state=SessionState.PENDING, message="waiting for a runner")
+        return replace(session, state=SessionState.PENDING, reason="", message="waiting for a runner")
     return replace(
         session,
         state=_GOAL[session.desired],
         observed_generation=session.generation,
+        reason="",
         message="it was never started" if session.desired is DesiredState.STOPPED else "",
     )
 

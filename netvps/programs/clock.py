@@ -14,6 +14,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def new_uid() -> str:
-    """An id that was never given."""
-    return make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
+class _Uids:
+    """Ids in the order of their making, also where the clock is set back meanwhile."""
+
+    def __init__(self) -> None:
+        self._latest = 0
+
+    def __call__(self) -> str:
+        self._latest = max(self._latest + 1, time.time_ns() // 1_000_000)
+        return make_uid(self._latest, secrets.randbits(24))
+
+
+new_uid = _Uids()
+"""An id that was never given; a later one of this process is greater."""

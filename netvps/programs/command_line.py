@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import errno
 import faulthandler
 import os
 import signal
@@ -18,7 +19,7 @@ import uvloop
 
 from netvps import __version__, log
 from netvps.cli import exit_codes
-from netvps.errors import InternalError, NetvpsError, Unavailable
+from netvps.errors import Exhausted, InternalError, NetvpsError, Unavailable
 from netvps.programs.background import start_in_background
 from netvps.programs.readiness import Readiness
 from netvps.settings import Settings, load, secrets_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
 _PR_SET_PDEATHSIG = 1
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,10 @@ async def _unwrapped(program: Coroutine[Any, Any, None]) -> None:
     except (NetvpsError, asyncio.CancelledError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+            raise Exhausted(
+                f"{error.strerror}: {error.filename or 'a file'}; see to the disk, then start again"
+            ) from error
         structlog.get_logger().exception("the program failed")
         raise InternalError(f"a bug of netvps ended this program ({type(error).__name__}); see its log") from error
 
@@ -173,7 +179,7 @@ def _die_with(parent: int | None) -> None:
     if parent is None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.register(signal.SIGUSR1, file=2)  # the parent asks where we hang, before it kills us
+    faulthandler.register(signal.SIGUSR1, 2)  # standard error: the parent asks where we hang, before it kills us
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before we asked
         raise Unavailable("the program that started this one is gone")

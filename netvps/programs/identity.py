@@ -54,6 +54,11 @@ class Identity:
         """When the certificate ends."""
         return validity(self.certificate)[1]
 
+    def good(self, now: datetime) -> bool:
+        """Whether the certificate is taken at that time."""
+        begin, end = validity(self.certificate)
+        return begin <= now < end
+
     def renewed(self, certificate: str) -> Identity:
         """The same runner with a newer certificate."""
         return replace(self, certificate=certificate)

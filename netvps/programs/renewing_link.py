@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
-from netvps.adapters.ca.client_key import signing_request
+from netvps.adapters.ca.client_key import signing_request, validity
 from netvps.domain.runner import Welcome
 from netvps.errors import ConfigError, NetvpsError, NotFound, Unauthenticated, Unavailable
 from netvps.programs.identity import Identity, save_identity
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY: Final = timedelta(hours=1)
 log = structlog.get_logger()
+
+
+def not_good_now(identity: Identity) -> str:
+    """What to do about a certificate that is not good any more, or not yet."""
+    begin, end = validity(identity.certificate)
+    return (
+        f"the certificate of runner {identity.name} is good from {begin:%Y-%m-%d} to {end:%Y-%m-%d} only: check this"
+        " machine's clock; if it is right, run 'netvps runner join-token' on the server, and start the runner with"
+        " --join-token-file FILE: it is the same runner then, with its sessions"
+    )
 
 
 class IdentityRefused(Exception):
@@ -94,10 +104,8 @@ class RenewingLink:
         Raises ConfigError once the certificate has ended.
         """
         while True:
-            if clock() >= self._identity.end:
-                raise ConfigError(
-                    f"the certificate of runner {self._identity.name} has ended: join anew, with a new token"
-                )
+            if not self._identity.good(clock()):
+                raise ConfigError(not_good_now(self._identity))
             if clock() >= self._identity.renew_at:
                 await self._renew()
             await asyncio.sleep(_LOOK_EVERY.total_seconds())
@@ -109,7 +117,10 @@ class RenewingLink:
             log.warning("the certificate is not renewed yet", ends=str(self._identity.end), error=error.message)
             return
         self._identity = self._identity.renewed(certificate)
-        await asyncio.to_thread(save_identity, self._state, self._identity)
+        try:
+            await asyncio.to_thread(save_identity, self._state, self._identity)
+        except OSError as error:  # the old one is good for a while yet, and this process has the new one
+            log.warning("the renewed certificate is not on disk: make room", error=error.strerror)
         # The stream that is open stays on the old connection, which was proven; the next one uses the new.
         self._link = await self._open()
         log.info("the certificate is renewed", ends=str(self._identity.end))

@@ -16,15 +16,13 @@ from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.errors import ConfigError, Unauthenticated
 from netvps.faults import fault_point
-from netvps.gateway.http import HttpGateway
 from netvps.programs import clock
 from netvps.programs.agent_program import agent_program
 from netvps.programs.command_line import Program, launch
 from netvps.programs.identity import FOLDER, Identity, load_identity, own_key, save_identity
 from netvps.programs.locks import hold
-from netvps.programs.measuring import MetricsPage, RunnerCounts
 from netvps.programs.overlay import overlay
-from netvps.programs.renewing_link import IdentityRefused, RenewingLink
+from netvps.programs.renewing_link import IdentityRefused, RenewingLink, not_good_now
 from netvps.programs.stopping import Stop
 from netvps.rpc.link_client import join
 from netvps.runner.runner import Runner
@@ -89,6 +87,10 @@ async def _measured(runner: Runner, port: int | None) -> AsyncIterator[None]:
     if port is None:
         yield
         return
+    # A fifth of a second, and megabytes, that most runners never need.
+    from netvps.gateway.http import HttpGateway
+    from netvps.programs.measuring import MetricsPage, RunnerCounts
+
     page = MetricsPage(RunnerCounts(runner).read)
     with told_to(page.metrics.took):
         async with HttpGateway({}, host="127.0.0.1", port=port, metrics=page):
@@ -106,10 +108,15 @@ async def _run(runner: Runner, identity: Identity, state: Path) -> None:
 
 
 async def _identity(settings: RunnerSettings, state: Path) -> Identity:
-    """Who we are: from the state folder, or by joining. Addresses that are set overrule those of the join."""
+    """Who we are: from the state folder, or by joining; with a certificate that is not good, anew, as the same runner.
+
+    Addresses that are set overrule those of the join.
+    """
     identity = await asyncio.to_thread(load_identity, state)
-    if identity is None:
+    if identity is None or (settings.join_token is not None and not identity.good(clock.now())):
         identity = await _join(settings, state)
+    elif not identity.good(clock.now()):
+        raise ConfigError(not_good_now(identity))
     if "server" in settings.model_fields_set:
         identity = replace(identity, server=settings.server)
     return replace(identity, link=settings.link) if settings.link else identity

@@ -20,7 +20,7 @@ from netvps.programs.readiness import Outcome, Signs
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 START_SECONDS: Final = 60.0
 # Where faults are injected, many deaths in a row are what is asked for.
@@ -122,8 +122,8 @@ class Child:
             await self._process.wait()
             raise _ERRORS.get(outcome.code, InternalError)(outcome.error)
 
-    async def keep(self) -> None:
-        """Waits for its end and starts it again, until cancelled."""
+    async def keep(self, start: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Waits for its end and starts it again, until cancelled; `start` is how, where that is not `self.start`."""
         failures = 0
         while True:
             began = asyncio.get_running_loop().time()
@@ -136,7 +136,7 @@ class Child:
             await asyncio.sleep(pause)
             failures += 1
             try:
-                await self.start()
+                await (start or self.start)()
                 log.info("a program runs again", child=self.name)
             except NetvpsError as error:
                 log.warning("a program does not start", child=self.name, error=str(error))

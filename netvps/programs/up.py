@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from netvps.errors import Unavailable
+from netvps.errors import AlreadyExists, Unavailable
+from netvps.programs import clock
 from netvps.programs.command_line import Program, launch
-from netvps.programs.identity import IDENTITY
+from netvps.programs.identity import load_identity
 from netvps.programs.locks import hold
 from netvps.programs.log_file import keep_bounded
 from netvps.programs.pid_file import pid_file
@@ -69,7 +70,7 @@ async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings,
             await _insist(join, control)
             readiness.ready()
             log.info("netvps runs", ssh=f"{server.listen}:{server.ssh_port}", state=str(server.paths.state))
-            await machine.keep()
+            await machine.keep(join)
         finally:
             await machine.stop()
             keeping.cancel()
@@ -99,8 +100,9 @@ async def _insist(start: Callable[[], Awaitable[None]], control: Child) -> None:
 
 @asynccontextmanager
 async def _join_token(folders: Paths) -> AsyncIterator[list[str]]:
-    """Flags that let the runner join, if it never did; the token is in a file, and only for the block."""
-    if (folders.state / IDENTITY).exists():
+    """Flags that let the runner join, if it has no certificate that is good; the token is in a file, for the block."""
+    identity = await asyncio.to_thread(load_identity, folders.state)
+    if identity is not None and identity.good(clock.now()):
         yield []
         return
     token, _ = await asyncio.to_thread(_create_join_token, folders)
@@ -116,7 +118,10 @@ async def _join_token(folders: Paths) -> AsyncIterator[list[str]]:
 
 def _create_join_token(folders: Paths) -> tuple[str, object]:
     with Client(Endpoint(f"unix:{folders.api_socket}")) as client:
-        return client.create_join_token()
+        try:
+            return client.create_join_token()
+        except AlreadyExists:  # the server died before it answered, and a secret is told once
+            return client.create_join_token()
 
 
 async def _hurry(stop: Stop, control: Child) -> None:

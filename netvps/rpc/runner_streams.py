@@ -13,7 +13,7 @@ from netvps.errors import AlreadyExists, NetvpsError, Unavailable
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from netvps.domain.runner import LogRequest
     from netvps.services.runners import Runners
@@ -131,16 +131,23 @@ class RunnerStreams:
             stream.end(why)
 
     async def _depart(self, uid: str) -> None:
-        await asyncio.sleep(self._patience)
         try:
-            await self._runners.offline(uid)
-        except NetvpsError as error:
-            log.warning("cannot mark a runner offline", runner=uid, error=str(error))
+            await self._after_patience(lambda: self._runners.offline(uid))
         finally:
             if self._leaving.get(uid) is asyncio.current_task():
                 del self._leaving[uid]
 
     async def _sweep(self) -> None:
         # What the store calls online after a restart of this program, and does not come back.
-        await asyncio.sleep(self._patience)
-        await self._runners.stale()
+        await self._after_patience(self._runners.stale)
+
+    async def _after_patience(self, mark_offline: Callable[[], Awaitable[None]]) -> None:
+        """Again until the store takes it: else a runner that is gone is online for ever, and is given sessions."""
+        while True:
+            await asyncio.sleep(self._patience)
+            try:
+                return await mark_offline()
+            except NetvpsError as error:
+                log.warning("cannot mark a runner offline; trying again", error=error.message)
+            except Exception:  # a bug must not make it immortal
+                log.exception("bug in marking a runner offline; trying again")

@@ -24,6 +24,8 @@ class Exits:
         self._oom_kills = 0
         self._oom_time: datetime | None = None
         self._not_before: datetime | None = None
+        self._noted: datetime | None = None
+        """When `_not_before` was set: a time before that says that the clock was set back since."""
 
     def see(self, container: Container | None, *, asked: bool, now: datetime) -> None:
         """Takes note. `asked`: it is wanted to be stopped."""
@@ -40,8 +42,10 @@ class Exits:
         self._not_before = None
 
     def wait(self, now: datetime) -> float:
-        """Seconds until it may start again; 0 for now."""
-        return max(0.0, (self._not_before - now).total_seconds()) if self._not_before else 0.0
+        """Seconds until it may start again; 0 for now, and where the clock was set back, for nobody waits an hour."""
+        if self._not_before is None or self._noted is None or now < self._noted:
+            return 0.0
+        return max(0.0, (self._not_before - now).total_seconds())
 
     def forgive(self) -> None:
         """The owner wants something anew: no waiting."""
@@ -69,4 +73,4 @@ class Exits:
         steady = container.started and container.ended and container.ended - container.started >= _STEADY
         self._failures = 1 if steady else self._failures + 1
         delay = restart_delay(self._failures, random.random())  # noqa: S311 — no secret
-        self._not_before = now + timedelta(seconds=delay)
+        self._not_before, self._noted = now + timedelta(seconds=delay), now

@@ -19,11 +19,16 @@ log = structlog.get_logger()
 
 
 class Memory:
-    """Assignments by session; each change is on disk before it is acted on. 0600: env may be secret."""
+    """Assignments by session; each change is on disk before it is acted on. 0600: env may be secret.
+
+    Where the disk is full they are acted on all the same, and kept with the next change: a runner that dies meanwhile
+    hears them again from the control plane.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known = _load(path)
+        self._unsaved = False
 
     @property
     def assignments(self) -> dict[str, Assignment]:
@@ -32,7 +37,7 @@ class Memory:
 
     def keep(self, want: Assignment) -> None:
         """Adds or replaces one. The same again is not written again."""
-        if self._known.get(want.session_uid) != want:
+        if self._unsaved or self._known.get(want.session_uid) != want:
             self._known[want.session_uid] = want
             self._save()
 
@@ -44,7 +49,12 @@ class Memory:
     def _save(self) -> None:
         known = [asdict(want) for want in self._known.values()]
         text = json.dumps({"version": _VERSION, "assignments": known}, default=_encode)
-        write_file(self._path, text.encode())
+        try:
+            write_file(self._path, text.encode())
+            self._unsaved = False
+        except OSError as error:
+            self._unsaved = True
+            log.warning("assignments are not on disk: make room", file=str(self._path), error=error.strerror)
 
 
 def _encode(value: object) -> str:

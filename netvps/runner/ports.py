@@ -69,6 +69,9 @@ class Machine(Protocol):
     async def owned(self) -> frozenset[str]:
         """Uids of all sessions of which there is a container, an image or a volume of this runner."""
 
+    async def mounted(self) -> frozenset[str]:
+        """Host paths that any container mounts, whosever it is, running or not."""
+
     async def watch(self, changed: Callable[[str], None]) -> None:
         """For ever calls `changed` (on the loop) with the uid of a session whose container did something.
 

@@ -79,7 +79,8 @@ class RuntimeFolder:
                 return True
         except (OSError, ValueError, KeyError, TypeError):
             return True
-        return time.time() - written > _TOKEN_SECONDS and not self._has_identity()
+        # A token from the future was written before the clock was set back: nobody knows how old it is.
+        return not 0 <= time.time() - written <= _TOKEN_SECONDS and not self._has_identity()
 
     def write_boot(self, epoch: int, token: str, ca_certificate: str) -> None:
         """Writes boot.json, readable by its owner only."""

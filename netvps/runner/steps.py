@@ -31,16 +31,21 @@ _KILL_AGAIN = 2.0
 _AT_ONCE = 0.0
 log = structlog.get_logger()
 
+_DISK_FULL = "DISK_FULL"
 # What a session's `reason` says where the error knows better than the step.
-_REASONS = {"DISK_FULL": "disk", "NETWORK": "network", "IMAGE": "image"}
+_REASONS = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image"}
 
 
 class GaveUp(NetvpsError):
-    """Nothing more to try for this generation: the session is left in `state`, and all it holds is kept."""
+    """Nothing more to try for this generation: the session is left in `state`, and all it holds is kept.
 
-    def __init__(self, state: SessionState, reason: str, message: str) -> None:
+    `hope`: it may come right by itself, and is tried again after a while.
+    """
+
+    def __init__(self, state: SessionState, reason: str, message: str, *, hope: bool = False) -> None:
         super().__init__(message, reason=reason)
         self.state = state
+        self.hope = hope
 
 
 class Steps:
@@ -234,11 +239,14 @@ class Steps:
         except NetvpsError as error:
             if error.reason == plan.ENGINE_AWAY:
                 raise
+            hope = error.reason == _DISK_FULL
+            then = "It is tried again by itself then" if hope else "Then stop it again to retry"
             raise GaveUp(
                 SessionState.STOPPED,
                 "snapshot_failed",
                 f"no snapshot was taken, and nothing is lost: the container is kept. {error.message}. "
-                "Then stop it again to retry, or start it to go on",
+                f"{then}, or start it to go on",
+                hope=hope,
             ) from None
         log.info("snapshot taken", image=snapshot.image, bytes=snapshot.size_bytes, layers=snapshot.layers)
         return _AT_ONCE
@@ -271,7 +279,9 @@ def _failed(error: NetvpsError, reason: str) -> NetvpsError:
     """What is away or slow is worth another try; all else is the end of this generation."""
     if error.reason in {plan.ENGINE_AWAY, plan.OVERLAY_AWAY} or isinstance(error, TimedOut):
         return error
-    return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), error.message)
+    hope = error.reason == _DISK_FULL
+    message = f"{error.message}; it goes on by itself then" if hope else error.message
+    return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), message, hope=hope)
 
 
 def _now() -> datetime:

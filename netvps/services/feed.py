@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from netvps.domain.session import Session
 from netvps.errors import NetvpsError, TooOld, Unavailable
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 QUEUE_LENGTH = 1024
+QUEUE_TEXT = 16 << 20
+"""Characters of users that wait in one queue: a session's environment may have three millions of them."""
 _CHUNK = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
@@ -30,10 +34,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 class Subscription:
     """The changes that one subscriber asked for, in order. Taking the next one may be cancelled without loss."""
 
-    def __init__(self, match: Callable[[Change], bool], length: int) -> None:
+    def __init__(self, match: Callable[[Change], bool], length: int, text: int) -> None:
         self._match = match
         self._length = length
-        self._queue: deque[Change] = deque()
+        self._room = text
+        self._queue: deque[tuple[Change, int]] = deque()
         self._news = asyncio.Event()
         self._error: NetvpsError | None = None
 
@@ -47,7 +52,9 @@ class Subscription:
                 raise self._error
             self._news.clear()
             await self._news.wait()
-        return self._queue.popleft()
+        change, text = self._queue.popleft()
+        self._room += text
+        return change
 
     def __len__(self) -> int:
         """How many changes it has not taken yet."""
@@ -57,10 +64,12 @@ class Subscription:
         """Queues a change that matches; one too many makes the subscriber start anew."""
         if self._error is not None or not self._match(change):
             return
-        if len(self._queue) >= self._length:
-            self.end(TooOld(f"the reader fell {self._length} changes behind: list again, then watch"))
+        text = _text(change)
+        if len(self._queue) >= self._length or text > self._room:
+            self.end(TooOld(f"the reader fell {len(self._queue)} changes behind: list again, then watch"))
             return
-        self._queue.append(change)
+        self._room -= text
+        self._queue.append((change, text))
         self._news.set()
 
     def end(self, error: NetvpsError) -> None:
@@ -73,9 +82,10 @@ class Subscription:
 class Feed:
     """Reads the log once, and hands each change to whom it concerns. `run` is a task of the program."""
 
-    def __init__(self, store: Store, queue_length: int = QUEUE_LENGTH) -> None:
+    def __init__(self, store: Store, queue_length: int = QUEUE_LENGTH, queue_text: int = QUEUE_TEXT) -> None:
         self._store = store
         self._queue_length = queue_length
+        self._queue_text = queue_text
         self._subscriptions: set[Subscription] = set()
         self._started = asyncio.Event()
         self._revision = 0
@@ -92,7 +102,7 @@ class Feed:
         Waits for the feed to run.
         """
         await self._started.wait()
-        subscription = Subscription(match, self._queue_length)
+        subscription = Subscription(match, self._queue_length, self._queue_text)
         self._subscriptions.add(subscription)
         try:
             yield subscription
@@ -100,15 +110,15 @@ class Feed:
             self._subscriptions.discard(subscription)
 
     async def run(self) -> None:
-        """Reads until it is cancelled; a store that is away is asked again, less and less often."""
+        """Reads until it is cancelled; a store that fails, however it does, is asked again, less and less often."""
         pause = _FIRST_PAUSE
         try:
             while True:
                 try:
                     await self._step()
                     pause = _FIRST_PAUSE
-                except Unavailable as error:
-                    log.warning("the log cannot be read, trying again", error=str(error))
+                except NetvpsError as error:
+                    log.warning("the log cannot be read, trying again", error=error.message)
                     await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
@@ -138,3 +148,15 @@ class Feed:
     def _end_all(self, error: NetvpsError) -> None:
         for subscription in self._subscriptions:
             subscription.end(error)
+
+
+def _text(change: Change) -> int:
+    """How many characters a change holds that a user chose, and so may be many."""
+    if not isinstance(change.resource, Session):
+        return 0
+    spec = change.resource.spec
+    return _size(spec.env) + _size(spec.labels) + sum(map(len, spec.authorized_keys))
+
+
+def _size(texts: Mapping[str, str]) -> int:
+    return sum(len(key) + len(value) for key, value in texts.items())

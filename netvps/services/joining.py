@@ -107,9 +107,10 @@ async def _redeemable(reader: Reader, token: Token, public_key: str, now: dateti
 
 
 async def _joined_before(reader: Reader, credential: Credential, public_key: str) -> Runner | None:
-    """The runner that this key became by an earlier token, whose answer it seems not to have heard.
+    """The runner that this key became by an earlier token.
 
-    A machine that dies between the join and keeping its identity has its key still, and comes with a fresh token.
+    A machine that dies between the join and keeping its identity has its key still, and comes with a fresh token; so
+    does one whose certificate ended, for it was off for months.
     """
     for earlier in await reader.find(Credential, purpose=JOIN):
         if earlier.used_by == public_key and earlier.kid != credential.kid:

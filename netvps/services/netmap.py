@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 WINDOW: Final = 0.05
 """Seconds over which changes are gathered."""
-_PART: Final = 1500
+PART: Final = 1500
 """Entries in a message. None is larger than 700 bytes, so no message is larger than 1 MiB."""
 _PAGE: Final = 500
 _REMEMBERED: Final = 2000
@@ -61,7 +61,7 @@ class NetmapHub:
         encode: Callable[[NetmapUpdate], bytes],
         *,
         window: float = WINDOW,
-        part: int = _PART,
+        part: int = PART,
         ring: Callable[[], Ring] = Ring,
     ) -> None:
         """`encode` makes a message of an update; `window` is in seconds, `part` in entries."""
@@ -104,11 +104,9 @@ class NetmapHub:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def news(self, seconds: float | None = None) -> None:
-        """Returns when there may be a letter, or after so many seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
+    async def news(self) -> None:
+        """Returns when there may be a letter."""
+        await self._news.wait()
 
     async def whole(self) -> Letter:
         """The whole map, as it is or was a little before: the ring has what came since."""
@@ -223,7 +221,9 @@ class Follower:
             patience = self._patient_until - self._clock()
             if patience <= 0:  # that generation is of another log: the database was restored, most likely
                 break
-            await hub.news(patience)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await hub.news()
         return await hub.whole()
 
 

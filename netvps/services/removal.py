@@ -45,6 +45,11 @@ async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
     return runner
 
 
+def was_removed() -> NotFound:
+    """What a runner hears that is none any more."""
+    return NotFound("this runner was removed: join again, with a token from netvps runner join-token")
+
+
 async def runner_named(reader: Reader, name: str) -> Runner:
     """The runner of that name. Raises NotFound."""
     found = await reader.find(Runner, name=name)

@@ -19,7 +19,7 @@ from netvps.services.leases import lease_of
 from netvps.services.once import Once, check_request_id
 from netvps.services.page import Page, read_page
 from netvps.services.placer import place_waiting
-from netvps.services.removal import remove_runner, remove_session, runner_named
+from netvps.services.removal import remove_runner, remove_session, runner_named, was_removed
 from netvps.services.tokens import BOOT, JOIN, mint
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Runners:
         self._fabric = fabric
         self._heartbeat_interval = heartbeat_interval
         self._joining = Joining(store, clock, new_uid, ca, fabric, prefix)
-        self._heard: set[str] = set()
+        self._heard: dict[str, Runner] = {}
+        """Those who are connected here, as they were written last."""
 
     async def create_join_token(self, caller: Caller, request_id: str = "") -> tuple[str, datetime]:
         """A token "nvj_KID_SECRET_FINGERPRINT" that lets one machine join, and when it expires. For admins."""
@@ -74,7 +75,7 @@ class Runners:
         async with write(self._store, caller.user, "join.token") as tx:
             once = Once(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
-            await _drop_expired(tx, now, purpose=JOIN)
+            await _drop_expired(tx, now, purpose=JOIN, spare=await _runners(tx))
             credential, token = mint(JOIN, "", now, TOKEN_LIFE, self._ca.fingerprint)
             await once.record(await tx.put(credential), f"join token {credential.kid}")
         return token, now + TOKEN_LIFE
@@ -91,7 +92,7 @@ class Runners:
         now = self._clock()
         async with write(self._store, _actor(runner_uid), "runner.online") as tx:
             runner = await _require(tx, runner_uid)
-            await tx.put(
+            written = await tx.put(
                 replace(
                     runner,
                     state=RunnerState.ONLINE,
@@ -104,24 +105,26 @@ class Runners:
             )
             await place_waiting(tx, now)
             lease = await _lease(tx, runner)
-        self._heard.add(runner_uid)
+        self._heard[runner_uid] = written
         return Welcome(runner.name, self._heartbeat_interval, lease, self._fabric)
 
     async def heartbeat(self, runner_uid: str, heartbeat: Heartbeat) -> None:
         """A runner lives. Written rarely, else the log would be of heartbeats. Raises NotFound if it was removed."""
         now = self._clock()
-        async with self._store.read() as reader:
-            if not _news(await _require(reader, runner_uid), heartbeat, now):
-                return
+        known = self._heard.get(runner_uid)
+        if known is not None and not _news(known, heartbeat, now):
+            return  # without a look at the store: a thousand runners send two hundred of these a second
         async with self._store.write(_actor(runner_uid)) as tx:
             runner = await _require(tx, runner_uid)
-            await tx.put(replace(runner, last_seen=now, capacity=heartbeat.capacity, underlay=heartbeat.underlay))
+            seen = replace(runner, last_seen=now, capacity=heartbeat.capacity, underlay=heartbeat.underlay)
+            written = await tx.put(seen)
             if heartbeat.underlay and not runner.underlay:  # there may be one who waits for the overlay
                 await place_waiting(tx, now)
+        self._heard[runner_uid] = written
 
     async def offline(self, runner_uid: str) -> None:
         """A runner fell silent: its sessions are UNREACHABLE, which says nothing of how they are."""
-        self._heard.discard(runner_uid)
+        self._heard.pop(runner_uid, None)
         now = self._clock()
         async with write(self._store, _actor(runner_uid), "runner.offline") as tx:
             runner = await tx.get(Runner, runner_uid)
@@ -220,7 +223,7 @@ def _transaction(report: SessionReport) -> str:
 async def _require(reader: Reader, uid: str) -> Runner:
     runner = await reader.get(Runner, uid)
     if runner is None:
-        raise NotFound("this runner was removed: join again, with a token from netvps runner join-token")
+        raise was_removed()
     return runner
 
 
@@ -236,10 +239,15 @@ async def _view(reader: Reader, runner: Runner) -> RunnerView:
     return RunnerView(runner, await _lease(reader, runner), count)
 
 
-async def _drop_expired(tx: Transaction, now: datetime, **where: str) -> None:
+async def _drop_expired(tx: Transaction, now: datetime, spare: frozenset[str] = frozenset(), **where: str) -> None:
+    """Not what came to something that is among `spare`: by that its key is known again."""
     for credential in await tx.find(Credential, **where):
-        if credential.expired(now):
+        if credential.expired(now) and credential.used_for not in spare:
             await tx.delete(credential)
+
+
+async def _runners(reader: Reader) -> frozenset[str]:
+    return frozenset(runner.uid for runner in await reader.find(Runner))
 
 
 def _news(runner: Runner, heartbeat: Heartbeat, now: datetime) -> bool:

@@ -40,4 +40,6 @@ async def owner_filter(reader: Reader, caller: Caller, parent: str) -> dict[str,
     """What to find: {} for all owners, or one owner. Raises NotFound as above."""
     if parent == ALL:
         return {} if caller.role is Role.ADMIN else {"owner": caller.user}
+    if parent in {"", ME, caller.user}:
+        return {"owner": caller.user}  # whoever calls is there
     return {"owner": (await user_in_sight(reader, caller, parent)).name}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["EventType", "SessionEvent", "Watch"]
 
 _CHUNK = 500
+_REMEMBERED = 256  # events
 
 
 class Watch:
@@ -32,6 +33,7 @@ class Watch:
         self._feed = feed
         self.watchers = 0
         """How many follow now."""
+        self._events: dict[int, SessionEvent] = {}
 
     async def sessions(self, caller: Caller, parent: str, from_revision: int) -> AsyncGenerator[SessionEvent, None]:
         """The list (or what changed after `from_revision`, if that is not 0), CAUGHT_UP, then changes for ever.
@@ -57,11 +59,11 @@ class Watch:
                 async with aclosing(self._missed(from_revision, revision)) as missed:
                     async for change in missed:
                         if concerns(change):
-                            yield _event(change)
+                            yield self._event(change)
             yield SessionEvent(EventType.CAUGHT_UP, None, revision)
             async for change in news:
                 if change.revision > revision:
-                    yield _event(change)
+                    yield self._event(change)
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
@@ -70,6 +72,15 @@ class Watch:
             yield
         finally:
             self.watchers -= 1
+
+    def _event(self, change: Change) -> SessionEvent:
+        """The same object for all who watch, so that it is turned into a message once."""
+        event = self._events.get(change.revision)
+        if event is None:
+            event = self._events[change.revision] = _event(change)
+            if len(self._events) > _REMEMBERED:
+                del self._events[next(iter(self._events))]
+        return event
 
     async def _missed(self, after: int, until: int) -> AsyncGenerator[Change, None]:
         if after > until:

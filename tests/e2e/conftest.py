@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.programs.agent_program import agent_program
+from tests.e2e.ground import Ground
 from tests.e2e.system import System, docker, new_system, unique
 from tests.images import busybox_archive, import_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +37,31 @@ def busybox() -> Iterator[str]:
     import_image(busybox_archive(), name)
     yield name
     docker("rmi", "-f", name, check=False)
+
+
+@pytest.fixture(scope="session")
+def faulty_agents(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """A folder with agents for this machine that have fault points."""
+    folder = tmp_path_factory.mktemp("agents")
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    subprocess.run(
+        [go, "build", "-tags", "faults", "-trimpath", "-o", folder / agent_program().name, "."],
+        cwd=root / "tunnel",
+        check=True,
+        timeout=600,
+        env=os.environ | {"CGO_ENABLED": "0"},
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ground(
+    request: pytest.FixtureRequest, faulty_agents: Path, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Ground:
+    """What systems stand on that faults are injected into."""
+    needs_cluster = any(item.get_closest_marker("postgres") for item in request.session.items)
+    cluster = request.getfixturevalue("cluster") if needs_cluster else None
+    return Ground(faulty_agents, busybox, cluster, tmp_path_factory.mktemp("kept-logs"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ gateway through the sockets in their folders, so that they need no way out of th
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import os
 import secrets
 import shutil
@@ -21,12 +21,37 @@ from typing import TYPE_CHECKING
 from tests.images import busybox_archive, import_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 IMAGE = "busybox:latest"
 
 
-class OwnEngine:
+class Engine:
+    """One that is there."""
+
+    environment: Mapping[str, str] = {}
+    """Of programs that use it."""
+
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """Runs docker on it, returns what it prints."""
+        answer = subprocess.run(
+            ["docker", *arguments],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert answer.returncode == 0 or not check, answer.stderr
+        return answer.stdout if answer.returncode == 0 else ""
+
+
+def shared_engine() -> Engine:
+    """That of the machine."""
+    return Engine()
+
+
+class OwnEngine(Engine):
     """dockerd on folders of its own; `disk` is the size in MiB of a tmpfs for its data, 0 for the real disk."""
 
     def __init__(self, *, disk: int = 0, live_restore: bool = False) -> None:
@@ -34,6 +59,8 @@ class OwnEngine:
         self.data = self.folder / "data"
         self.socket = self.folder / "docker.sock"
         self.host = f"unix://{self.socket}"
+        self.environment = {"DOCKER_HOST": self.host}
+        self._ballast = self.data / "ballast"
         self._namespace = f"nvd-{secrets.token_hex(3)}"
         self._process: subprocess.Popen[bytes] | None = None
         self._flags = ["--live-restore"] if live_restore else []
@@ -86,35 +113,29 @@ class OwnEngine:
         """In order."""
         self._end(signal.SIGTERM)
 
-    def docker(self, *arguments: str, check: bool = True) -> str:
-        """Runs docker on it, returns what it prints."""
-        answer = subprocess.run(
-            ["docker", *arguments],
-            env=os.environ | {"DOCKER_HOST": self.host},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert answer.returncode == 0 or not check, answer.stderr
-        return answer.stdout if answer.returncode == 0 else ""
+    def fill(self) -> None:
+        """Leaves nothing free on its disk, while it may be writing itself."""
+        with self._ballast.open("ab") as file:
+            piece = shutil.disk_usage(self.data).free
+            while piece:
+                try:
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), piece)
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC, error
+                    piece //= 2
 
-    def inspect(self, name: str) -> dict[str, object]:
-        """What it says of a container."""
-        (found,) = json.loads(self.docker("inspect", name))
-        return dict(found)
+    def make_room(self) -> None:
+        """Takes `fill` back."""
+        self._ballast.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def full(self, leave: int = 0) -> Iterator[None]:
-        """Its disk has only `leave` MiB left for as long as the block lasts."""
-        ballast = self.data / "ballast"
-        free = shutil.disk_usage(self.data).free - (leave << 20)
+    def full(self) -> Iterator[None]:
+        """Its disk is full for as long as the block lasts."""
         try:
-            with ballast.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(free, 1))
+            self.fill()
             yield
         finally:
-            ballast.unlink(missing_ok=True)
+            self.make_room()
 
     def destroy(self) -> None:
         """Ends it and what runs in it, and removes all that it made."""

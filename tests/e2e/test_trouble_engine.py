@@ -23,7 +23,7 @@ SPEC = SessionSpec(image="busybox:latest", stop_grace=2)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "live-restore"])
-def system(request: pytest.FixtureRequest) -> Iterator[Troubled]:
+def system(request: pytest.FixtureRequest) -> Iterator[Troubled[OwnEngine]]:
     engine = OwnEngine(live_restore=request.param)
     made = Troubled(engine)
     try:
@@ -38,7 +38,7 @@ def system(request: pytest.FixtureRequest) -> Iterator[Troubled]:
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled, how: str) -> None:
+def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled[OwnEngine], how: str) -> None:
     name, engine = unique("s"), system.engine
     with system.client() as client:
         client.create_session(name, SPEC)
@@ -64,7 +64,7 @@ def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled, how: 
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_what_is_under_way_ends_as_it_was_wanted(system: Troubled, how: str) -> None:
+def test_what_is_under_way_ends_as_it_was_wanted(system: Troubled[OwnEngine], how: str) -> None:
     """Some are being made, and one is in the middle of its commit."""
     engine = system.engine
     kept, coming = unique("k"), [unique("c") for _ in range(MANY)]
@@ -97,6 +97,6 @@ def test_what_is_under_way_ends_as_it_was_wanted(system: Troubled, how: str) -> 
     assert system.wrong() == []
 
 
-def _message(system: Troubled, name: str) -> str:
+def _message(system: Troubled[OwnEngine], name: str) -> str:
     session = system.session(name)
     return session.message if session else "gone"

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from netvps.domain.docker_names import LABEL_SESSION
 from netvps.domain.lifecycle import settled
 from netvps.domain.session import DesiredState
 from netvps.errors import NetvpsError, NotFound
 from netvps.rpc.client import Client, Endpoint
+from tests.e2e.own_engine import Engine
 from tests.e2e.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netvps.domain.session import Session
-    from tests.e2e.own_engine import OwnEngine
 
+E = TypeVar("E", bound=Engine)
 CONVERGES = 60.0
 """Seconds (promise P7)."""
 
@@ -34,13 +37,13 @@ def until(what: str, holds: Callable[[], bool], seconds: float = CONVERGES) -> N
         time.sleep(0.1)
 
 
-class Troubled(System):
+class Troubled(System, Generic[E]):
     """`netvps up` on that engine, in folders of its own, and a person with a key."""
 
-    def __init__(self, engine: OwnEngine) -> None:
+    def __init__(self, engine: E) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="nvt-")))
         self.engine = engine
-        self.environment["DOCKER_HOST"] = engine.host
+        self.environment |= engine.environment
 
     def client(self) -> Client:
         """A new connection as the person who started it."""
@@ -96,17 +99,35 @@ class Troubled(System):
     def wrong(self) -> list[str]:
         """What is there and should not be, or is missing, in sentences."""
         with self.client() as client:
-            sessions = {session.uid: session for session in client.list_sessions("-")}
-        wanted = sorted(uid for uid, session in sessions.items() if session.desired is DesiredState.RUNNING)
-        mine = f"label=netvps.node={self.runner_uid()}"
+            sessions = list(client.list_sessions("-"))
+        wanted = sorted(session.uid for session in sessions if session.desired is DesiredState.RUNNING)
         form = f'{{{{.Label "{LABEL_SESSION}"}}}}'
-        containers = sorted(self.engine.docker("ps", "-a", "--filter", mine, "--format", form).split())
-        images = self.engine.docker("images", "--filter", mine, "--format", "{{.Repository}}:{{.Tag}}").split()
-        foreign = [image for image in images if not any(f"vps-{uid}:" in image for uid in sessions)]
+        containers = sorted(self.engine.docker("ps", "-a", "--filter", self._mine(), "--format", form).split())
         return [
             *([] if containers == wanted else [f"containers of {containers}, wanted of {wanted}"]),
-            *(f"image {image} is nobody's" for image in foreign),
+            *self.wrong_images(),
         ]
+
+    def wrong_images(self) -> list[str]:
+        """Images that are no whole snapshot of a session that there is."""
+        with self.client() as client:
+            uids = [session.uid for session in client.list_sessions("-")]
+        images = self.engine.docker("images", "--filter", self._mine(), "--format", "{{.Repository}}:{{.Tag}}").split()
+        return [f"image {image} is nobody's" for image in images if not any(f"vps-{uid}:" in image for uid in uids)]
+
+    def _mine(self) -> str:
+        return f"label=netvps.node={self.runner_uid()}"
+
+    def pids(self) -> dict[str, int]:
+        """Pids of server and runner, as their locks name them."""
+        locks = {"server": self.state / "server.lock", "runner": self.state / "runner/lock"}
+        return {name: int(file.read_text() or 0) for name, file in locks.items()}
+
+    def kill(self, program: str) -> None:
+        """kill -9 of "server" or "runner"; returns when another is there."""
+        pid = self.pids()[program]
+        os.kill(pid, signal.SIGKILL)
+        until("another is there", lambda: self.pids()[program] not in {0, pid})
 
     def logged(self, begin: str) -> int:
         """How many lines of the log have an event that begins like this."""
@@ -114,6 +135,11 @@ class Troubled(System):
         return sum(str(json.loads(line)["event"]).startswith(begin) for line in lines if line.startswith('{"'))
 
     def destroy(self) -> None:
-        """Ends it, and removes its folders; what is in the engine goes with that."""
+        """Ends it, and removes its folders, and what it made in its engine, if that is there."""
         self.netvps("down", check=False)
+        if self.runner_uid():
+            if containers := self.engine.docker("ps", "-aq", "--filter", self._mine(), check=False).split():
+                self.engine.docker("rm", "-f", *containers, check=False)
+            if images := self.engine.docker("images", "-aq", "--filter", self._mine(), check=False).split():
+                self.engine.docker("rmi", "-f", *images, check=False)
         shutil.rmtree(self.state.parent, ignore_errors=True)

@@ -358,12 +358,14 @@ async def test_a_removed_key_ends_its_connections_and_no_others(world: World) ->
 
 
 async def test_stop_waits_and_then_ends_with_a_reason(world: World) -> None:
-    short = await asyncio.create_subprocess_exec(*world.ssh("sleep 1; exit 5"))
+    short = await asyncio.create_subprocess_exec(*world.ssh("read line; exit 5"), stdin=asyncio.subprocess.PIPE)
     long = await asyncio.create_subprocess_exec(*world.ssh("sleep 60"), stderr=asyncio.subprocess.PIPE)
     await world.agent.until(lambda: len(world.agent.connections) == 2)
     port = world.gateway.port
-    await world.gateway.stop(2.5)
-    assert await short.wait() == 5
+    async with asyncio.TaskGroup() as group:
+        group.create_task(world.gateway.stop(4))
+        await short.communicate(b"go\n")
+    assert short.returncode == 5
     _, said = await asyncio.wait_for(long.communicate(), 5)
     assert b"the gateway is restarting" in said
     with pytest.raises(ConnectionRefusedError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncssh
 import pytest
@@ -97,6 +98,32 @@ async def test_what_comes_before_the_session_is_there_waits_up_to_a_limit(world:
         client.send_packet(80, String(b"x" * 1000), Boolean(False))
     async with asyncio.timeout(5):
         await client.wait_closed()
+
+
+async def test_messages_are_acknowledged_at_once_until_the_login(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spy:
+        family = socket.AF_INET
+        told: ClassVar[list[tuple[int, int, int]]] = []
+
+        def setsockopt(self, level: int, option: int, value: int) -> None:
+            self.told.append((level, option, value))
+
+    real = ClientLeg.get_extra_info
+
+    def spied(leg: ClientLeg, name: str, default: object = None) -> object:
+        return Spy() if name == "socket" else real(leg, name, default)
+
+    monkeypatch.setattr(ClientLeg, "get_extra_info", spied)
+    world.agent.mute = True
+    client = await knock(world, Client, client_keys=[str(world.key)])
+    await client._options.waiter  # type: ignore[misc]
+    before = Spy.told.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1))
+    assert before > 2  # its version, its keys, its request for a login
+    client.send_packet(80, String(b"x"), Boolean(False))
+    (visit,) = world.gateway._visits
+    await world.agent.until(lambda: bool(visit.leg._queue))
+    assert Spy.told.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)) == before
+    client.abort()
 
 
 async def test_tries_are_counted_as_sshd_counts_them(world: World) -> None:

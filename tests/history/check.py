@@ -147,3 +147,6 @@ def _orphans(end: End) -> Iterable[str]:
             yield f"P8: image {name or 'without a name'} of session {uid}, which is gone"
         elif not name:
             yield f"P8: session {of[uid].session} has an image without a name"
+    for uid, what in end.others:
+        if uid not in of:
+            yield f"P8: {what} of session {uid}, which is gone"

@@ -85,3 +85,5 @@ class End:
     subnets: tuple[str, ...] = ()
     lost_files: tuple[str, ...] = field(default=())
     """Sessions in which a file that its owner wrote is gone."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Session uid and description of all else that is there of a session: volumes, folders, notes."""

@@ -101,6 +101,7 @@ def test_planted_orphans() -> None:
     created, gone = note(History(), "create"), note(History(), "create", "delete")
     assert "P8: a container of session" in found(gone, End(containers=(UID,)))
     assert "P8: image netvps/snapshot:1" in found(gone, End(snapshots=(IMAGE,)))
+    assert "P8: folder /run/x of session" in found(gone, End(others=((UID, "folder /run/x"),)))
     assert "P8: session dev1.alice has an image without" in found(created, End((RUNS,), (UID,), ((UID, ""),)))
     assert "P3: session dev1.alice has 2 containers" in found(created, End((RUNS,), (UID, UID)))
     assert "P1: session dev1.alice is said to run" in found(created, End((RUNS,)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -30,6 +31,7 @@ def _raising(error: BaseException) -> Program:
         (ConfigError("port 2222 is taken: choose another"), 10),
         (Unavailable("Docker is away: start it"), 7),
         (TimedOut("too slow: wait"), 8),
+        (OSError(errno.ENOSPC, "No space left on device", "/s/up.pid"), 6),
         (ExceptionGroup("two", [ExceptionGroup("one", [ConfigError("port 2222 is taken: choose another")])]), 10),
     ],
 )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request, validity
+from netvps.adapters.store import open_store
 from netvps.domain.event import EventType
 from netvps.domain.overlay.netmap import NetmapUpdate
-from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, RunnerHello, Welcome
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, Lease, RunnerHello, Welcome
 from netvps.domain.session import SessionReport, SessionSpec
-from netvps.errors import ConfigError, TooOld, Unavailable
+from netvps.errors import ConfigError, Exhausted, TooOld, Unavailable
 from netvps.programs import clock
 from netvps.programs.control_plane import build
 from netvps.programs.identity import Identity, load_identity, save_identity
@@ -107,7 +110,7 @@ async def test_a_certificate_is_renewed_in_time_and_kept(server: ServerSettings,
 async def test_a_certificate_that_has_ended_ends_the_program(server: ServerSettings, tmp_path: Path) -> None:
     identity = await _join(server, "box1")
     async with RenewingLink(identity, tmp_path, lambda: None) as link:
-        with pytest.raises(ConfigError, match="has ended"):
+        with pytest.raises(ConfigError, match=r"good from .* only: check this machine's clock"):
             await link.keep_renewing(lambda: identity.end)
 
 
@@ -156,6 +159,69 @@ async def test_a_watch_from_before_a_compaction_is_told_to_begin_anew(server_fla
         assert (await asyncio.to_thread(watch, revision - 4))[-1] is EventType.CAUGHT_UP
         assert await asyncio.to_thread(watch, 0) == [EventType.PUT] * 5 + [EventType.CAUGHT_UP]
         await plane.stop(1)
+
+
+@pytest.mark.netns
+async def test_a_full_disk_is_told_and_the_server_lives_on(server_flags: dict[str, str]) -> None:
+    """Everything that was acknowledged is there; once there is room, it goes on."""
+    settings = load(ServerSettings, server_flags)
+    settings.paths.prepare()
+    disk = settings.paths.state
+    with small_disk(disk), Client(Endpoint(f"unix:{settings.paths.api_socket}")) as client:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(256 << 10))
+
+        def create_many(names: list[str]) -> list[str]:
+            """The names of those that were acknowledged, and at the end that of the error, if there was one."""
+            done: list[str] = []
+            for name in names:
+                try:
+                    client.create_session(name, SessionSpec(image="debian", labels={"x": "y" * 255}))
+                except Exhausted as error:
+                    return [*done, error.message]
+                done.append(name)
+            return done
+
+        def listed() -> list[str]:
+            return sorted(session.name for session in client.list_sessions())
+
+        async with build(settings) as plane:
+            *there, error = await asyncio.to_thread(create_many, [f"a{number:04}" for number in range(3000)])
+            assert (
+                error
+                == f"database {disk}/netvps.db: the disk is full, nothing was changed; free some space and try again"
+            )
+            assert await asyncio.to_thread(listed) == there
+            ballast.unlink()
+            assert await asyncio.to_thread(create_many, ["later"]) == ["later"]
+            assert await asyncio.to_thread(listed) == [*there, "later"]
+            await plane.stop(1)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Mounts 2 MB there, as root may."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "netvps-test", folder], check=True, timeout=10)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True, timeout=10)
+
+
+async def test_a_pool_that_leaves_out_the_subnet_of_a_runner_is_refused(server_flags: dict[str, str]) -> None:
+    for pool, refused in (("10.128.0.0/10", False), ("10.128.0.0/16", False), ("10.64.0.0/16", True)):
+        settings = load(ServerSettings, server_flags | {"overlay_pool": pool})
+        settings.paths.prepare()
+        async with open_store(settings.database, clock.now) as store, store.write("test") as tx:
+            await tx.put(Lease("10.128.0.0/22", "r1", 1))
+        if refused:
+            with pytest.raises(
+                ConfigError, match=r"leaves out subnets that runners have \(10\.128\.0\.0/22\): set a pool"
+            ):
+                await build(settings).__aenter__()
+        else:
+            async with build(settings) as plane:
+                await plane.stop(0)
 
 
 async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_flags: dict[str, str]) -> None:

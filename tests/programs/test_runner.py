@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,22 +19,36 @@ from netvps.settings import RunnerSettings, load
 from netvps.timing import timed
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from netvps.runner.runner import Runner
 
 
-def _joined(state: Path) -> Identity:
-    ca, key = open_ca(state / "ca", "c1", clock.now), new_key()
-    certificate, _ = ca.sign_client(signing_request(key), RunnerIdentity(clock.new_uid()).uri, clock.now())
+def joined(state: Path, now: datetime) -> Identity:
+    """The identity, in its place, of a machine that joined some server at that time."""
+    ca, key = open_ca(state / "other-ca", "c1", clock.now), new_key()
+    certificate, _ = ca.sign_client(signing_request(key), RunnerIdentity(clock.new_uid()).uri, now)
     identity = Identity("box1", key, certificate, ca.certificate, "old:7443", "old:7444")
     save_identity(state, identity)
     return identity
 
 
 async def test_addresses_of_the_join_hold_until_others_are_set(tmp_path: Path) -> None:
-    identity = _joined(tmp_path)
+    identity = joined(tmp_path, clock.now())
     assert await runner._identity(load(RunnerSettings, {}), tmp_path) == identity
     moved = await runner._identity(load(RunnerSettings, {"server": "new:1", "link": "new:2"}), tmp_path)
     assert (moved.server, moved.link, moved.key) == ("new:1", "new:2", identity.key)
+
+
+@pytest.mark.parametrize("days", [-100, 100])
+async def test_a_certificate_that_is_not_good_now_is_told_with_the_way_out(tmp_path: Path, days: int) -> None:
+    joined(tmp_path, clock.now() + timedelta(days=days))
+    with pytest.raises(ConfigError, match=r"check this machine's clock; .*--join-token-file FILE"):
+        await runner._identity(load(RunnerSettings, {}), tmp_path)
+    (tmp_path / "token").write_text("nonsense")
+    with_token = load(RunnerSettings, {"join_token_file": str(tmp_path / "token")})
+    with pytest.raises(Unauthenticated, match="no join token"):  # so it would join
+        await runner._identity(with_token, tmp_path)
 
 
 async def test_without_identity_and_token_it_says_how_to_get_one(tmp_path: Path) -> None:

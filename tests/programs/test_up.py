@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from netvps.errors import Unavailable
-from netvps.programs import up
+from netvps.config import paths
+from netvps.errors import AlreadyExists, Unavailable
+from netvps.programs import clock, up
 from netvps.programs.control_plane import build
 from netvps.programs.stopping import Stop
 from netvps.programs.supervisor import ChildDied
 from netvps.settings import ServerSettings, load
+from tests.programs.test_runner import joined
 
 
 def test_settings_reach_the_programs_as_flags_but_secrets_do_not(tmp_path: Path) -> None:
@@ -44,13 +48,42 @@ async def test_the_join_token_is_in_a_private_file_for_as_long_as_needed(server_
     assert not file.exists()
 
 
+def test_a_token_whose_telling_was_cut_off_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library asks again by itself, and the server, back again, does not tell a secret twice."""
+    answers: list[str] = ["lost", "told"]
+
+    class Server:
+        def __init__(self, endpoint: object) -> None: ...
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def create_join_token(self) -> tuple[str, None]:
+            if (answer := answers.pop(0)) == "lost":
+                raise AlreadyExists("its secret is shown only once")
+            return answer, None
+
+    monkeypatch.setattr(up, "Client", Server)
+    assert up._create_join_token(paths(str(tmp_path / "s"), str(tmp_path / "r")))[0] == "told"
+
+
 async def test_a_machine_that_joined_needs_no_token(server_flags: dict[str, str]) -> None:
     folders = load(ServerSettings, server_flags).paths
     folders.prepare()
-    (folders.state / "runner").mkdir()
-    (folders.state / "runner/identity").touch()
+    joined(folders.state, clock.now())
     async with up._join_token(folders) as flags:
         assert flags == []
+
+
+@pytest.mark.parametrize("days", [-100, 100])
+async def test_a_machine_whose_certificate_is_not_good_joins_anew(server_flags: dict[str, str], days: int) -> None:
+    settings = load(ServerSettings, server_flags)
+    settings.paths.prepare()
+    joined(settings.paths.state, clock.now() + timedelta(days=days))
+    async with build(settings), up._join_token(settings.paths) as flags:
+        assert flags[0] == "--join-token-file"
 
 
 async def test_a_second_signal_hurries_the_server() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
+from netvps.errors import Unavailable
 from netvps.rpc.runner_streams import RunnerStreams
 
 if TYPE_CHECKING:
@@ -31,3 +33,26 @@ async def test_a_stream_that_ends_after_the_server_is_no_error_and_no_news() -> 
     streams.leave(stream)
     assert len(streams) == 0
     assert runners.offline_calls == 0
+
+
+class Stubborn(NoRunners):
+    """A store that takes nothing at first: it is locked, and then there is a bug."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.troubles: list[Exception] = [Unavailable("the database is locked"), ValueError("a bug")]
+        self.marked = asyncio.Event()
+
+    async def offline(self, uid: str) -> None:
+        await super().offline(uid)
+        if self.troubles:
+            raise self.troubles.pop(0)
+        self.marked.set()
+
+
+async def test_a_runner_that_is_gone_is_marked_offline_however_long_the_store_refuses() -> None:
+    runners = Stubborn()
+    async with RunnerStreams(cast("Runners", runners), 0.001) as streams, asyncio.timeout(10):
+        streams.leave(await streams.enter("r1", "i1"))
+        await runners.marked.wait()
+    assert runners.offline_calls == 3

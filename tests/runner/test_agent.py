@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netvps.errors import ConfigError
-from netvps.runner.agent import keep_agent
+from netvps.runner.agent import drop_unused_agents, keep_agent
 
 
 def test_an_upgrade_leaves_the_old_one_where_it_is(tmp_path: Path) -> None:
@@ -19,6 +19,31 @@ def test_an_upgrade_leaves_the_old_one_where_it_is(tmp_path: Path) -> None:
     assert (first.read_bytes(), second.read_bytes()) == (b"one", b"two")
     assert second == keep_agent(program, tmp_path)
     assert second.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_no_container_mounts_goes_and_the_current_one_never(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    kept = []
+    for content in (b"unused", b"mounted", b"elsewhere", b"current"):
+        program.write_bytes(content)
+        kept.append(keep_agent(program, tmp_path))
+    foreign = tmp_path / "agent/notes"
+    foreign.mkdir()
+    by_another_path = Path("/other") / kept[2].relative_to(tmp_path)
+    drop_unused_agents(kept[3], frozenset({str(kept[1]), str(by_another_path), "/var/lib/x"}))
+    assert [path.exists() for path in kept] == [False, True, True, True]
+    assert foreign.exists()
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("netvps.runner.agent.write_file", full)
+    program = tmp_path / "program"
+    program.write_bytes(b"one")
+    with pytest.raises(ConfigError, match="No space left on device"):
+        keep_agent(program, tmp_path)
 
 
 def test_a_missing_program_is_told(tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
     assert exits.wait(after(200)) <= 2
 
 
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_it() -> None:
+    exits = Exits()
+    exits.started(RUNS)
+    exits.see(ended(5), asked=False, now=after(5))
+    assert exits.wait(after(5)) > 0
+    assert exits.wait(after(-3600)) == 0
+
+
 def test_what_ended_before_we_came_starts_at_once() -> None:
     exits = Exits()
     exits.see(ended(5), asked=False, now=after(9))

@@ -34,6 +34,22 @@ def test_a_damaged_file_is_an_empty_memory(tmp_path: Path) -> None:
         assert Memory(path).assignments == {}
 
 
+def test_a_full_disk_loses_nothing_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "assignments.json"
+    memory = Memory(path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("netvps.runner.memory.write_file", full)
+        memory.keep(WANT)
+    assert memory.assignments == {"u": WANT}
+    assert Memory(path).assignments == {}
+    memory.keep(WANT)  # it is told again, and there is room now
+    assert Memory(path).assignments == {"u": WANT}
+
+
 def test_who_removes_by_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "assignments.json"
     assert read_assignments(path) == {}

@@ -20,6 +20,9 @@ class UnreliableMachine:
         self.looks = 0
         self.erased = asyncio.Event()
 
+    async def mounted(self) -> frozenset[str]:
+        return frozenset()
+
     async def owned(self) -> frozenset[str]:
         self.looks += 1
         if self.looks == 1:

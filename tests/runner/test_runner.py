@@ -76,6 +76,28 @@ async def test_losing_the_control_plane_stops_nothing_and_a_new_runner_goes_by_w
         assert again.generation == want.generation
 
 
+async def test_agents_of_before_an_upgrade_go_once_no_container_mounts_them(lab: Lab, eventually: Until) -> None:
+    want = lab.session()
+    lab.link.want(want)
+    folder = lab.settings.state_dir / "agent"
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+    (mounted,) = folder.iterdir()
+    unused = folder / ("0" * 64)
+    unused.mkdir()
+    newer = lab.settings.run_dir / "newer"
+    newer.write_bytes(lab.settings.agent.read_bytes() + b"\0")
+    lab.settings = replace(lab.settings, agent=newer)
+    async with lab.runner():
+
+        async def gone() -> bool:
+            return not unused.exists()
+
+        await eventually(gone)
+        assert mounted.exists()
+        assert len(list(folder.iterdir())) == 2
+
+
 async def test_an_older_assignment_is_refused(lab: Lab) -> None:
     want = replace(lab.session(), epoch=2)
     lab.link.want(want)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ def test_a_token_is_needed_once_for_each_epoch(folder: RuntimeFolder) -> None:
 def test_a_token_that_grew_old_unused_is_replaced_and_a_used_one_is_not(folder: RuntimeFolder) -> None:
     folder.write_boot(1, "token", "ca")
     os.utime(folder.path / "boot.json", (0, 0))
+    assert folder.needs_token(1)
+    os.utime(folder.path / "boot.json", (time.time() + 3600, time.time() + 3600))  # the clock was set back since
     assert folder.needs_token(1)
     (folder.path / "identity.pem").write_bytes(b"k" * 241)  # the key alone
     assert folder.needs_token(1)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access import Role, User
-from netvps.errors import TooOld, Unavailable
+from netvps.domain.session import SessionSpec
+from netvps.errors import Exhausted, InternalError, TooOld, Unavailable
 from netvps.services.feed import Feed
 from netvps.tasks import Tasks
 from tests.fakes.clock import FakeClock
@@ -14,7 +15,7 @@ from tests.fakes.store import MemoryStore
 
 if TYPE_CHECKING:
     from netvps.services.feed import Subscription
-    from netvps.services.ports import Change, Store
+    from netvps.services.ports import Change, Clock, Store
     from tests.fakes.world import World
 
 
@@ -48,6 +49,23 @@ async def test_nothing_from_before_the_subscription_comes(world: World) -> None:
     async with world.feed.subscribe(_any) as news:
         await _add(world.store, "dave")
         assert await _names(news, 1) == ["dave"]
+
+
+async def test_a_queue_is_bounded_by_what_users_wrote_too(world: World) -> None:
+    feed = Feed(world.store, queue_text=1000)
+    spec = SessionSpec(env={"A": "x" * 400})
+    async with Tasks() as tasks:
+        tasks.start(feed.run(), name="feed")
+        async with feed.subscribe(_any) as slow, feed.subscribe(_any) as quick:
+            for name in ("one", "two"):
+                await world.session(name, spec=spec)
+            await _names(slow, 2)  # what was taken makes room
+            for name in ("three", "four", "five"):
+                await world.session(name, spec=spec)
+                await _names(quick, 1)
+            await _names(quick, 2)
+            with pytest.raises(TooOld, match="fell 2 changes behind"):
+                await anext(slow)
 
 
 async def test_a_subscriber_that_falls_behind_hears_it_and_others_do_not(world: World) -> None:
@@ -100,18 +118,19 @@ async def test_subscribers_hear_that_the_feed_ends(world: World) -> None:
 
 
 class _FlakyStore(MemoryStore):
-    """Away for the first few reads of its log."""
+    """Fails for the first few reads of its log, each time for another reason."""
 
-    failures = 2
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.failures = [Unavailable("it is away"), Exhausted("its disk is full"), InternalError("see the log")]
 
     async def changes(self, after: int, limit: int) -> list[Change]:
         if self.failures:
-            self.failures -= 1
-            raise Unavailable("the database is away")
+            raise self.failures.pop()
         return await super().changes(after, limit)
 
 
-async def test_a_store_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.services.feed._FIRST_PAUSE", 0.001)
     store = _FlakyStore(FakeClock())
     feed = Feed(store)
@@ -120,7 +139,7 @@ async def test_a_store_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPat
         async with feed.subscribe(_any) as news:
             await _add(store, "carol")
             assert await _names(news, 1) == ["carol"]
-    assert store.failures == 0
+    assert store.failures == []
 
 
 class _ForgetfulStore(MemoryStore):

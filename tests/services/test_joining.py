@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.domain.access import Credential
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Lease, Runner
 from netvps.errors import Exhausted, InvalidInput, Unauthenticated
@@ -40,6 +41,22 @@ async def test_a_machine_that_did_not_hear_it_joined_is_the_same_with_a_fresh_to
     first = await world.runners.join(await _token(world), "csr:k1", "lab1")
     assert await world.runners.join(await _token(world), "csr:k1", "lab1") == first
     assert len(await world.rows(Runner)) == len(await world.rows(Lease)) == 1
+
+
+async def test_a_machine_that_was_away_for_months_is_the_same_with_a_fresh_token(world: World) -> None:
+    first = await world.runners.join(await _token(world), "csr:k1", "lab1")
+    world.clock.advance(days=100)
+    await _token(world)  # tokens that expired go at such a time
+    assert (await world.runners.join(await _token(world), "csr:k1", "lab1")).runner.uid == first.runner.uid
+    assert len(await world.rows(Runner)) == len(await world.rows(Lease)) == 1
+
+
+async def test_tokens_that_nobody_used_in_time_go(world: World) -> None:
+    for _ in range(3):
+        await _token(world)
+    world.clock.advance(hours=2)
+    await _token(world)
+    assert len(await world.rows(Credential, purpose="join")) == 1
 
 
 async def test_two_machines_with_one_token_at_once_are_one_runner(world: World) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from netvps.adapters.store import open_store
 from netvps.api.v1 import link_pb2
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.overlay.roster import endpoint_of, peer_of
@@ -30,6 +31,7 @@ from tests.fakes.world import ALICE, FABRIC, HELLO, ON_OVERLAY, ROOT, UNDERLAY, 
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from netvps.services.netmap import Follower
 
@@ -223,6 +225,20 @@ async def test_a_hub_that_falls_behind_reads_the_store_anew(world: World, monkey
             await peers_at_once(world, 9)
             await same(world, listener, hub)
             assert len(listener.known.peers) == 10
+
+
+async def test_a_server_hears_what_another_one_wrote(clock: FakeClock, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/both.db"
+    async with open_store(url, clock) as here, open_store(url, clock) as there, Tasks() as tasks:
+        writer, reader = World(there, clock), World(here, clock)
+        await writer.populate()
+        tasks.start(reader.feed.run(), name="feed")
+        listener = Listener()
+        async with hub_of(reader) as hub, follows(hub, listener):
+            await writer.runner("lab1", hello=ON_OVERLAY)
+            await writer.session("dev1")
+            await same(writer, listener)
+            assert (len(listener.known.peers), len(listener.known.endpoints)) == (1, 1)
 
 
 CHANGES = ("join", "leave", "move", "silence", "create", "delete", "report")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,3 +42,15 @@ async def test_a_runner_with_sessions_goes_by_force_alone_and_takes_them_along(w
     assert await world.rows(Session) == []
     assert await world.rows(Credential, purpose=BOOT) == []
     assert (await world.session("dev1")).message == "no runner is online; see netvps runner ls"
+
+
+async def test_a_runner_that_is_connected_hears_of_its_removal_at_once(world: World) -> None:
+    runner = await world.runner("lab1")
+    async with aclosing(world.runners.assignments(runner.uid, 0)) as items:
+        await anext(items)
+        await world.runners.remove(ROOT, "lab1")
+        with pytest.raises(NotFound, match="this runner was removed"):
+            async with asyncio.timeout(5):
+                await anext(items)
+    with pytest.raises(NotFound, match="this runner was removed"):
+        await anext(world.runners.assignments(runner.uid, 0))

@@ -71,6 +71,17 @@ async def test_heartbeats_are_written_rarely(world: World) -> None:
     assert await world.revision() == before + 3
 
 
+async def test_a_heartbeat_without_news_does_not_look_at_the_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = await world.runner()
+    for method in ("read", "write"):
+        monkeypatch.delattr(type(world.store), method)
+    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
+    with pytest.raises(AttributeError):
+        await world.runners.heartbeat(runner.uid, Heartbeat(Capacity(cpus=1)))
+
+
 async def test_an_underlay_is_written_when_it_changes(world: World) -> None:
     joined = await world.runner(online=False)
     here, there = Underlay(("192.0.2.1",), 1450), Underlay(("192.0.2.9", "192.0.2.1"), 1450)

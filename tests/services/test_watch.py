@@ -62,6 +62,20 @@ async def test_an_admin_follows_all_and_a_user_only_their_own(world: World) -> N
         assert await _take(own, 1) == ["PUT y.alice PENDING"]
 
 
+async def test_all_who_watch_are_told_with_the_same_object(world: World) -> None:
+    """So that it is turned into a message once, for a thousand."""
+    async with (
+        aclosing(world.watch.sessions(ROOT, "-", 0)) as one,
+        aclosing(world.watch.sessions(ALICE, "-", 0)) as other,
+    ):
+        assert await _take(one, 1) == await _take(other, 1)
+        for number in range(300):  # more than are remembered
+            await world.session(f"dev{number}")
+            told = [await anext(one), await anext(other)]
+            assert told[0] is told[1]
+            assert _short(told[0]) == f"PUT dev{number}.alice PENDING"
+
+
 async def test_a_foreign_parent_is_not_found(world: World) -> None:
     with pytest.raises(NotFound, match=r"^no user bob: see netvps user ls$"):
         await anext(world.watch.sessions(ALICE, "bob", 0))

@@ -19,6 +19,7 @@ import (
 
 	"netvps/tunnel/activity"
 	"netvps/tunnel/api"
+	"netvps/tunnel/faults"
 	"netvps/tunnel/identity"
 	"netvps/tunnel/rundir"
 )
@@ -117,6 +118,7 @@ func (c *Client) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	faults.Point("agent.before_connect")
 	conn, err := c.dial(boot, own)
 	if err != nil {
 		return err

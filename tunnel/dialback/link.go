@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"netvps/tunnel/api"
+	"netvps/tunnel/faults"
 	"netvps/tunnel/identity"
 	"netvps/tunnel/rundir"
 )
@@ -96,6 +97,7 @@ func (l *link) say(ctx context.Context, message *api.ControlRequest) {
 
 func (l *link) configure(ctx context.Context, config *api.AgentConfig) {
 	l.client.Apply(config)
+	faults.Point("agent.config_applied")
 	if err := l.client.Dir.SaveConfig(config); err != nil {
 		l.client.Log.Warn("config not kept", "error", err)
 	}

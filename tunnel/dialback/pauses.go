@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"netvps/tunnel/faults"
 )
 
 const (
@@ -16,7 +18,11 @@ type pauses struct{ failures int }
 
 // wait returns false if the context ended meanwhile.
 func (b *pauses) wait(ctx context.Context) bool {
-	ceiling := min(firstWait<<min(b.failures, 10), longWait)
+	longest := longWait
+	if faults.Enabled {
+		longest = time.Second // nobody waits for a test's server but the test
+	}
+	ceiling := min(firstWait<<min(b.failures, 10), longest)
 	b.failures++
 	timer := time.NewTimer(rand.N(ceiling))
 	defer timer.Stop()

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"netvps/tunnel/api"
+	"netvps/tunnel/faults"
 	"netvps/tunnel/rundir"
 )
 
@@ -35,10 +36,12 @@ func Obtain(ctx context.Context, dir rundir.Dir, boot rundir.Boot) (*Identity, e
 			return nil, err
 		}
 	}
+	faults.Point("agent.before_exchange")
 	cert, err := bootAgent(ctx, dir, boot, key)
 	if err != nil {
 		return nil, fmt.Errorf("exchange boot token: %w", err)
 	}
+	faults.Point("agent.after_exchange")
 	return store(path, keyPEM, []byte(cert), boot)
 }
 

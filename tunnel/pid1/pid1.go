@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"netvps/tunnel/faults"
 )
 
 const (
@@ -112,6 +114,7 @@ func (i *Init) startAgent() {
 	if i.stopping || i.agent.alive() {
 		return
 	}
+	faults.Point("agent.before_start")
 	if err := i.agent.start("/proc/self/exe", i.Agent); err != nil {
 		i.Log.Error("the agent cannot be run", "error", err)
 		i.agentEnded()

@@ -23,7 +23,7 @@ def open_ca(directory: Path, cluster_id: str, clock: Clock, *, trusted: bool = F
     """The CA in `directory` (0700, keys 0600), made if there is none. Blocking, for some milliseconds.
 
     `trusted` says that somebody goes by its keys already: then it must be there.
-    Raises ConfigError if it cannot be made or read, is gone or damaged, has ended, or is another cluster's.
+    Raises ConfigError if it cannot be made or read, is gone or damaged, is not good now, or is another cluster's.
     """
     name = f"netvps CA {cluster_id}"
     if not exists(directory):
@@ -44,6 +44,11 @@ def open_ca(directory: Path, cluster_id: str, clock: Clock, *, trusted: bool = F
         raise ConfigError(
             f"the CA in {directory} ended on {keys.root.not_valid_after_utc:%Y-%m-%d}: check this machine's clock; "
             "or move the directory away for new keys, and join every runner anew"
+        )
+    if clock() < keys.root.not_valid_before_utc:
+        raise ConfigError(
+            f"the CA in {directory} begins on {keys.root.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, which is in the"
+            " future: set this machine's clock (timedatectl set-ntp true)"
         )
     return Authority(keys, clock)
 

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from netvps.errors import InvalidInput
 
-HOST_LIFE = timedelta(days=90)
+HOST_BACKDATE, HOST_LIFE = timedelta(days=1), timedelta(days=90)
+"""It is the gateway that checks it, some time later, when its clock may have been set back."""
 USER_BACKDATE, USER_LIFE = timedelta(seconds=60), timedelta(seconds=120)
 _KEY_MAX = 16 * 1024
 _RSA_MIN_BITS = 2048
@@ -41,7 +42,7 @@ def host_certificate(
     ca: ed25519.Ed25519PrivateKey, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime
 ) -> str:
     """A certificate of a host key. Raises InvalidInput."""
-    builder = _builder(public_key, principals, key_id, now - USER_BACKDATE, now + HOST_LIFE)
+    builder = _builder(public_key, principals, key_id, now - HOST_BACKDATE, now + HOST_LIFE)
     return _signed(builder.type(SSHCertificateType.HOST), ca)
 
 

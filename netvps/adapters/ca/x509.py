@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LEAF_LIFE = timedelta(days=90)
 ROOT_LIFE = timedelta(days=3653)  # ten years
-_BACKDATE = timedelta(minutes=5)  # for clocks that are behind ours
+_BACKDATE = timedelta(days=1)  # for clocks that are behind ours, or are set back later
 _CSR_MAX = 16 * 1024
 _RSA_BITS = range(2048, 8192 + 1)
 

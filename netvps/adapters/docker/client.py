@@ -70,7 +70,7 @@ class Docker:
         said = await self.call(f"the engine at {self.base_url}", lambda api: api.info())
         version, self._root_dir = str(said.get("ServerVersion", "")), str(said.get("DockerRootDir", ""))
         cpus, memory = int(said.get("NCPU", 0)), int(said.get("MemTotal", 0))
-        return EngineInfo(version, self._root_dir, cpus, memory, disk_free(self._root_dir))
+        return EngineInfo(version, self._root_dir, cpus, memory, disk_free(self._root_dir) or 0)
 
     async def root_dir(self) -> str:
         """The engine's folder, as it was when `info` last asked; that is slow, and a runner does it all the time."""
@@ -180,10 +180,10 @@ def _installed() -> bool:
     return any(Path(folder, "dockerd").exists() for folder in folders)
 
 
-def disk_free(root: str) -> int:
-    """Bytes free for Docker's folder; 0 if it is not visible from here."""
+def disk_free(root: str) -> int | None:
+    """Bytes free for Docker's folder; None if it is not visible from here."""
     try:
         status = os.statvfs(root)
     except (OSError, ValueError):
-        return 0
+        return None
     return status.f_bavail * status.f_frsize

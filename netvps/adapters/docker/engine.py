@@ -50,10 +50,11 @@ class DockerEngine:
     async def look(self, want: Assignment) -> Seen:
         """All there is of a session, as far as it matters for what is wanted."""
         container = await self._containers.find(want.session_uid)
-        if container and container.status is Status.RUNNING and want.desired is DesiredState.RUNNING:
-            return Seen(container)
+        wanted = want.desired is DesiredState.RUNNING
+        if container and (container.status is Status.RUNNING or (wanted and container.status is not Status.DEAD)):
+            return Seen(container)  # whatever is to be done with it now, snapshots have no part in it
         saved = await self._snapshots.find(want.session_uid)
-        if container or want.desired is not DesiredState.RUNNING:
+        if container or not wanted:
             return Seen(container, saved)
         return Seen(None, saved, await self._images.find(source_of(want, saved)))
 
@@ -118,6 +119,10 @@ class DockerEngine:
     async def owned(self) -> frozenset[str]:
         """Sessions of which there is something."""
         return await self._leftovers.sessions()
+
+    async def mounted(self) -> frozenset[str]:
+        """What all containers mount."""
+        return await self._leftovers.mounted()
 
     async def things(self) -> list[Thing]:
         """What there is of all sessions, one by one."""

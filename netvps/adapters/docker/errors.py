@@ -198,7 +198,7 @@ def _answered(  # noqa: PLR0911 — a table
 ) -> DockerError:  # fmt: skip
     low = said.lower()
     if "no space left" in low or "disk quota exceeded" in low:
-        return DiskFull(f"{subject}: the disk of Docker's folder is full; free some space (docker system df) and retry")
+        return DiskFull(f"{subject}: the disk of Docker's folder is full; free some space (docker system df)")
     if "overlaps" in low or "non-overlapping" in low:
         return NetworkUnavailable(f"{subject}: another network of this machine has these addresses ({said})")
     if error.status_code == _HTTP_CONFLICT and "is already in use" in low:
@@ -217,7 +217,7 @@ def pull_failure(reference: str, said: str) -> DockerError:
     low = said.lower()
     if "no space left" in low:
         return DiskFull(
-            f"image {reference} does not fit: the disk of Docker's folder is full; free some space and retry"
+            f"image {reference} does not fit: the disk of Docker's folder is full; free some space (docker system df)"
         )
     if any(word in low for word in _FORBIDDEN):
         return ImageForbidden(f"image {reference}: its registry wants a login; run docker login on the runner ({said})")

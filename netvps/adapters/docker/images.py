@@ -42,7 +42,8 @@ class Content:
     """Digests, the lowest first."""
     size_bytes: int
     created: str
-    labels: dict[str, str]
+    config: Answer
+    """What a container of it starts with; its labels are among that."""
 
 
 class Contents:
@@ -59,8 +60,8 @@ class Contents:
                 self._known.clear()
             found = api.inspect_image(image_id)
             layers = tuple((found.get("RootFS") or {}).get("Layers") or ())
-            labels = (found.get("Config") or {}).get("Labels") or {}
-            known = Content(str(found["Id"]), layers, int(found["Size"]), str(found["Created"]), labels)
+            config = found.get("Config") or {}
+            known = Content(str(found["Id"]), layers, int(found["Size"]), str(found["Created"]), config)
             self._known[image_id] = known
         return known
 

@@ -34,6 +34,11 @@ class Leftovers:
         """All containers, images and volumes, by session."""
         return await self._docker.call("what is ours", self._things)
 
+    async def mounted(self) -> frozenset[str]:
+        """Host paths that any container of the engine mounts, also one that is not ours or does not run."""
+        found = await self._docker.call("containers", lambda api: api.containers(all=True))
+        return frozenset(str(mount.get("Source", "")) for one in found for mount in one.get("Mounts") or ())
+
     async def containers(self, session_uid: str) -> list[str]:
         """Ids of a session's containers: its own, and the helper of a snapshot that was broken off."""
         filters = {"label": [self._node, f"{LABEL_SESSION}={session_uid}"]}

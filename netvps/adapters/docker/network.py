@@ -12,6 +12,8 @@ from netvps.adapters.docker.errors import ContainerFailed, ContainerNotFound, Ne
 from netvps.domain.docker_names import LABEL_MANAGED, NETWORK, NETWORK_SUBNET
 
 _WHAT = f"network {NETWORK}"
+_PAUSES = (0.1, 0.2, 0.4, 0.8)
+"""Seconds between tries to make it."""
 
 
 class SessionNetwork:
@@ -23,6 +25,17 @@ class SessionNetwork:
 
     async def ensure(self) -> None:
         """Makes it unless it is there. Raises NetworkUnavailable if its subnet is taken, or it is another's."""
+        for pause in _PAUSES:
+            try:
+                await self._ensure()
+            except (NetworkUnavailable, ContainerFailed):
+                # Another runner of this machine may be making or removing it in this very moment.
+                await asyncio.sleep(pause)
+            else:
+                return
+        await self._ensure()
+
+    async def _ensure(self) -> None:
         found = await self._find()
         if found is None:
             ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=NETWORK_SUBNET)])

@@ -73,11 +73,12 @@ class Snapshots:
     async def commit(self, container: Container, labels: dict[str, str], *, flatten: bool) -> str:
         """Makes an image of a container; returns its id once it is verified. Raises DiskFull before it begins."""
         what = f"snapshot of container {container.id[:12]}"
+        below = await self._docker.call(what, lambda api: self._below(api, container.id))
+        await self._remove_unnamed(labels[LABEL_SESSION], below.id)
         root = await self._docker.root_dir()
         make = self._flatten if flatten else self._commit
-        await self._remove_unnamed(labels[LABEL_SESSION], container.id)
         return await self._docker.call_slowly(
-            what, lambda api: make(api, container.id, labels, root), ImageExportFailed
+            what, lambda api: make(api, container.id, below, labels, root), ImageExportFailed
         )
 
     async def name(self, session_uid: str, image_id: str) -> SavedImage:
@@ -102,14 +103,13 @@ class Snapshots:
             for image in images:
                 await self._remove_image(image["Id"])
 
-    async def _remove_unnamed(self, session_uid: str, container_id: str) -> None:
+    async def _remove_unnamed(self, session_uid: str, below: str) -> None:
         """Removes what snapshots that were broken off left: a session has one at a time, so it is nobody's work.
 
-        Not the image that the container was made from, even if somebody took its name away: its files stand on that.
+        Not `below`, the image of the container, even if somebody took its name away: the container's files stand on it.
         """
 
         def unnamed(api: Api) -> list[str]:
-            below = api.inspect_container(container_id)["Image"]
             images = [image for image in self._images(api, session_uid) if image["Id"] != below]
             return [str(i["Id"]) for i in images if not any(name != _NO_NAME for name in i.get("RepoTags") or ())]
 
@@ -122,23 +122,24 @@ class Snapshots:
         ours = session_labels(session_uid, self._node, epoch, generation)
         return ours | {LABEL_SNAPSHOT: uid, LABEL_RUN: run}
 
-    def _commit(self, api: Api, container_id: str, labels: dict[str, str], root: str) -> str:
+    def _below(self, api: Api, container_id: str) -> Content:
+        return self._contents.get(api, str(api.inspect_container(container_id)["Image"]))
+
+    def _commit(self, api: Api, container_id: str, below: Content, labels: dict[str, str], root: str) -> str:
         _need(_sizes(api, container_id).get("SizeRw"), root)
-        image = api.inspect_image(api.inspect_container(container_id)["Image"])
-        made = str(api.commit(container_id, conf=_config(image, labels))["Id"])
+        made = str(api.commit(container_id, conf=_config(below, labels))["Id"])
         fault_point("commit.made")
-        below, above = self._contents.get(api, image["Id"]).layers, self._contents.get(api, made).layers
+        layers, kept = self._contents.get(api, made).layers, len(below.layers)
         # One layer more; none if nothing was ever changed.
-        if above[: len(below)] != below or len(above) > len(below) + 1:
+        if layers[:kept] != below.layers or len(layers) > kept + 1:
             raise ImageExportFailed(
                 "the image that Docker made is not the container's image and one layer: it is not used"
             )
         return made
 
-    def _flatten(self, api: Api, container_id: str, labels: dict[str, str], root: str) -> str:
+    def _flatten(self, api: Api, container_id: str, below: Content, labels: dict[str, str], root: str) -> str:
         """All files as one layer; the configuration comes back by a commit of a container that never runs."""
         _need(_sizes(api, container_id).get("SizeRootFs"), root)
-        image = api.inspect_image(api.inspect_container(container_id)["Image"])
         # Labelled from its birth, so that it is found should we die right here.
         ours = [f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in labels.items()]
         said = api.import_image_from_stream(_whole(api.export(container_id, chunk_size=_CHUNK)), changes=ours)
@@ -149,7 +150,7 @@ class Snapshots:
         try:
             # Both labelled like the rest of the session: what a crash leaves is found by that.
             api.create_container(flat, name=name, entrypoint=["/none"], labels=labels, network_disabled=True)
-            return str(api.commit(name, conf=_config(image, labels))["Id"])
+            return str(api.commit(name, conf=_config(below, labels))["Id"])
         finally:
             _remove_container(api, name)
 
@@ -176,7 +177,7 @@ class Snapshots:
         return sorted(found, key=lambda image: int(image["Created"]), reverse=True)
 
     def _saved(self, reference: str, image: Content) -> SavedImage:
-        labels = image.labels
+        labels = image.config["Labels"]
         snapshot = Snapshot(
             uid=labels[LABEL_SNAPSHOT],
             session_uid=labels[LABEL_SESSION],
@@ -216,16 +217,16 @@ def _need(size: object, root: str) -> None:
     """Raises DiskFull if the disk cannot hold `size` more bytes. Unknown sizes are let pass: the engine will say."""
     needed = int(str(size or 0)) + _SPARE_BYTES
     free = disk_free(root)
-    if free and needed > free:
+    if free is not None and needed > free:
         raise DiskFull(
             f"the snapshot needs up to {needed // _MIB} MiB and {free // _MIB} MiB are free in {root}: "
             "free some space (docker system df)"
         )
 
 
-def _config(image: Answer, labels: dict[str, str]) -> dict[str, Any]:
+def _config(image: Content, labels: dict[str, str]) -> dict[str, Any]:
     """The image's configuration with our labels. Docker fills what is missing from the container's, hence the []s."""
-    original = dict(image.get("Config") or {})
+    original = image.config
     foreign = {key: value for key, value in (original.get("Labels") or {}).items() if not key.startswith("netvps.")}
     return original | {
         "Entrypoint": original.get("Entrypoint") or [],

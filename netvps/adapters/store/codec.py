@@ -6,7 +6,7 @@ Fields that an older version did not write get their defaults; fields that this 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +16,7 @@ from netvps.errors import DataLoss, InvalidInput
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_REMEMBERED, _SHORT = 4096, 4096  # resources, and characters of each: some 20 MB
 
 
 def encode(resource: Any) -> str:
@@ -25,7 +26,15 @@ def encode(resource: Any) -> str:
 
 
 def decode(kind: type[T], data: str) -> T:
-    """The dataclass of a JSON text. Raises DataLoss if the text is not of that kind."""
+    """The dataclass of a JSON text. Raises DataLoss if the text is not of that kind.
+
+    The same text mostly gives the same object: most of what is read was read before, and has not changed since.
+    """
+    value: T = (_decode_again if len(data) <= _SHORT else _decode)(cast("Any", kind), data)
+    return value
+
+
+def _decode(kind: type[T], data: str) -> T:
     try:
         value: T = _adapter(cast("Any", kind)).validate_json(data)
     except (ValidationError, InvalidInput) as error:
@@ -35,6 +44,9 @@ def decode(kind: type[T], data: str) -> T:
             "restore a backup, or run the version that wrote it"
         ) from error
     return value
+
+
+_decode_again = lru_cache(_REMEMBERED)(_decode)
 
 
 def to_micros(time: datetime) -> int:

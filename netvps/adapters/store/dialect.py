@@ -55,5 +55,7 @@ def edge(dialect: Dialect) -> Iterator[None]:
         raise dialect.explain(error) from error
     except SQLAlchemyError as error:
         raise InternalError(f"{dialect.place}: the database did not take a statement; see the log") from error
-    except OSError as error:  # drivers let those of the socket and of time limits through
+    except TimeoutError as error:
+        raise Unavailable(f"{dialect.place}: the database takes too long to answer; try again") from error
+    except OSError as error:  # drivers let those of the socket through
         raise Unavailable(f"{dialect.place}: no connection to the database ({error}); is it up?") from error

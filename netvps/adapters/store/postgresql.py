@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from asyncpg.exceptions import TargetServerAttributeNotMatched
+from sqlalchemy import event, func, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from netvps.adapters.store.dialect import PATIENCE, READERS
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
+    from sqlalchemy import URL, ExceptionContext
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _SCHEMA_LOCK = 0x6E657476  # "netv", among the database's advisory locks
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: the first two characters are the class
 _AWAY = {"08", "40", "53", "55", "57"}
+_STANDBY = "25006"  # "read_only_sql_transaction": of a server that was the primary until a failover
 _REFUSED = {"25", "28", "3D", "3F", "42501"}
 
 
@@ -62,7 +64,9 @@ class Postgresql:
             return Exhausted(f"{self.place}: the server's disk is full, nothing was changed; free some space there")
         if state in {"XX001", "XX002"}:
             return DataLoss(f"{self.place} is damaged ({error.orig}); restore a backup")
-        if error.connection_invalidated or state[:2] in _AWAY:
+        if isinstance(getattr(error.orig, "__cause__", None), TargetServerAttributeNotMatched):
+            return Unavailable(f"{self.place}: no host of its URL is the primary now, which takes writes; try again")
+        if error.connection_invalidated or state[:2] in _AWAY or state == _STANDBY:
             return Unavailable(f"{self.place} is away or busy (SQLSTATE {state or 'none'}); try again")
         if state[:2] in _REFUSED or state in _REFUSED:
             return ConfigError(f"{self.place} refuses this program (SQLSTATE {state}); check its URL and its grants")
@@ -75,12 +79,25 @@ class Postgresql:
             "default_transaction_read_only": "on" if read_only else "off",
             "timezone": "UTC",
         }
-        return create_async_engine(
+        engine = create_async_engine(
             self._url,
             pool_size=size,
             max_overflow=0,
             pool_pre_ping=True,  # a server that was restarted is noticed here, not in the middle of a request
             hide_parameters=True,
             isolation_level=isolation,
-            connect_args={"timeout": PATIENCE, "command_timeout": 3 * PATIENCE, "server_settings": settings},
+            connect_args={
+                "timeout": PATIENCE,
+                "command_timeout": 3 * PATIENCE,
+                "server_settings": settings,
+                "target_session_attrs": "primary",  # of several hosts in the URL, the one that takes writes
+            },
         )
+        event.listen(engine.sync_engine, "handle_error", _leave_standby)
+        return engine
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """Such connections would stay where they are: they are dropped, and made anew to the primary of now."""
+    if getattr(context.original_exception, "sqlstate", None) == _STANDBY:
+        context.is_disconnect = True

@@ -19,6 +19,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from netvps.adapters.store.dialect import PATIENCE, READERS
+from netvps.adapters.store.one_trip import OneTripConnection
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 
 _PRIMARY = 0xFF  # an extended result code has the primary one in its low byte
 _LOCKED = "another program has had it locked for {patience:.0f} s; try again"
+_FULL = "the disk is full, nothing was changed; free some space and try again"
 _CLOSED = "it cannot be written ({error}); check its permissions and its file system"
 # https://www.sqlite.org/rescode.html
 _MEANINGS: dict[int, tuple[type[NetvpsError], str]] = {
     sqlite3.SQLITE_BUSY: (Unavailable, _LOCKED),
     sqlite3.SQLITE_LOCKED: (Unavailable, _LOCKED),
-    sqlite3.SQLITE_FULL: (Exhausted, "the disk is full, nothing was changed; free some space and try again"),
+    sqlite3.SQLITE_FULL: (Exhausted, _FULL),
+    sqlite3.SQLITE_IOERR_SHMSIZE: (Exhausted, _FULL),  # no room for the log's index, which is made at each start
     sqlite3.SQLITE_READONLY: (ConfigError, _CLOSED),
     sqlite3.SQLITE_CANTOPEN: (ConfigError, _CLOSED),
     sqlite3.SQLITE_PERM: (ConfigError, _CLOSED),
@@ -97,29 +100,34 @@ class Sqlite:
 
     def mapped(self, error: BaseException | None) -> NetvpsError:
         """What an error of Python's sqlite3 means to a person, by SQLite's result code."""
-        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
-        kind, sentence = _MEANINGS.get(code, (InternalError, "the database did not take a statement; see the log"))
+        code = getattr(error, "sqlite_errorcode", 0)
+        unknown = InternalError, "the database did not take a statement; see the log"
+        kind, sentence = _MEANINGS.get(code) or _MEANINGS.get(code & _PRIMARY, unknown)
         return kind(f"{self.place}: {sentence.format(error=error, patience=PATIENCE)}")
 
     def _engine(self, size: int, begin: str, pragma: str) -> AsyncEngine:
+        def connect() -> sqlite3.Connection:
+            # Python's driver would begin by itself, late and deferred: None leaves it to us.
+            with contextlib.ExitStack() as stack:
+                database = sqlite3.connect(self._path, isolation_level=None, timeout=PATIENCE)
+                stack.callback(database.close)
+                for statement in ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", pragma):
+                    database.execute(statement).close()
+                stack.pop_all()
+            return database
+
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(self._path)),
             pool_size=size,
             max_overflow=0,
             hide_parameters=True,  # they have secrets' digests in them, and messages get logged
-            # Python's driver would begin by itself, late and deferred: None leaves it to us.
-            connect_args={"isolation_level": None, "timeout": PATIENCE},
+            connect_args={"async_creator_fn": lambda *_, **__: OneTripConnection(connect)},
         )
-
-        @event.listens_for(engine.sync_engine, "connect")
-        def _connected(connection: Any, _record: object) -> None:
-            with contextlib.closing(connection.cursor()) as cursor:
-                for statement in ("PRAGMA foreign_keys=ON", "PRAGMA synchronous=FULL", pragma):
-                    cursor.execute(statement)
 
         @event.listens_for(engine.sync_engine, "begin")
         def _began(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            driver: Any = connection.connection.driver_connection
+            driver.begin = begin
 
         return engine
 

@@ -68,6 +68,13 @@ def test_a_ca_that_ended_is_refused(directory: Path, now: datetime) -> None:
         open_ca(directory, "c1", lambda: now + ROOT_LIFE)
 
 
+@pytest.mark.usefixtures("ca")
+def test_a_clock_before_the_ca_is_told(directory: Path, now: datetime) -> None:
+    open_ca(directory, "c1", lambda: now - timedelta(hours=23))
+    with pytest.raises(ConfigError, match=r"begins on .* in the future: set this machine's clock"):
+        open_ca(directory, "c1", lambda: now - timedelta(hours=25))
+
+
 def test_keys_that_somebody_trusts_are_never_made_anew(tmp_path: Path, clock: Callable[[], datetime]) -> None:
     with pytest.raises(ConfigError, match="is gone, and the runners in the database trust its keys"):
         open_ca(tmp_path / "gone", "c1", clock, trusted=True)

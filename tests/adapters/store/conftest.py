@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
 from netvps.adapters.store import SqlStore, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.postgres import Cluster
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, 123456, tzinfo=UTC)
 
@@ -41,59 +38,3 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def store(url: str, clock: Callable[[], datetime]) -> AsyncIterator[SqlStore]:
     async with open_store(url, clock) as opened:
         yield opened
-
-
-class Cluster:
-    """A PostgreSQL server on a Unix socket, run as `postgres` where we are root: it refuses to run as root."""
-
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs = programs
-        self._folder = folder
-        self._user = "postgres" if os.geteuid() == 0 else None
-
-    def start(self) -> None:
-        if self._user:
-            shutil.chown(self._folder, self._user, self._user)
-        data = str(self._folder / "data")
-        self._run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--locale=C.UTF-8")
-        options = f"-k {self._folder} -c listen_addresses= -c fsync=off -c max_connections=50"
-        self._run("pg_ctl", "-D", data, "-o", options, "-l", str(self._folder / "server.log"), "-w", "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
-
-    def create_database(self) -> str:
-        name = f"netvps_{uuid4().hex[:12]}"
-        self._run("createdb", "-h", str(self._folder), "-U", "postgres", name)
-        return f"postgresql://postgres@/{name}?host={self._folder}"
-
-    def _run(self, program: str, *args: str) -> None:
-        done = subprocess.run(
-            [str(self._programs / program), *args],
-            user=self._user,
-            cwd=self._folder,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # not a pipe: the server would keep it open
-            stderr=subprocess.DEVNULL,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, f"{program} {args} failed; see {self._folder}/server.log"
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    pytest.importorskip("asyncpg")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    on_path = shutil.which("postgres")
-    if not found and not on_path:
-        pytest.skip("PostgreSQL's programs are not installed")
-    programs = found[-1] if found else Path(on_path or "")
-    with tempfile.TemporaryDirectory(prefix="netvps-pg-") as folder:
-        server = Cluster(programs.parent, Path(folder))
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()

@@ -16,6 +16,7 @@ from netvps.domain.runner import Capacity, Lease, Runner, RunnerState
 from netvps.domain.session import DesiredState, LastExit, Network, Session, SessionSpec, SessionState, Snapshot
 from netvps.errors import DataLoss
 
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
 # A lone surrogate is no text: neither protobuf nor JSON carries one.
 text = st.text(st.characters(codec="utf-8"), max_size=30)
 whole = st.integers(0, 2**63 - 1)
@@ -122,6 +123,13 @@ def test_fields_of_another_version_do_not_stop_it() -> None:
     fields = json.loads(encode(lease))
     del fields["revision"]
     assert decode(Lease, json.dumps(fields | {"colour": "red"})) == lease
+
+
+def test_what_was_read_before_is_the_same_object() -> None:
+    lease = Lease("10.0.0.0/22", "r1", 3)
+    assert decode(Lease, encode(lease)) is decode(Lease, encode(lease))
+    long = Request("alice/1", "0" * 5000, "session", "s1", "dev.alice", NOW)  # not kept: it is large
+    assert decode(Request, encode(long)) is not decode(Request, encode(long))
 
 
 @pytest.mark.parametrize("data", ["", "{}", "[]", '{"cidr": 1}', '{"cidr": "10.0.0.0/22"', "\x00"])

@@ -81,23 +81,18 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_no_garbage_collection")
-@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize(
     "operation",
     [read_all, put_pair, lambda store: store.changes(0, 10), lambda store: store.compact(2), lambda s: s.cluster_id()],
     ids=["read", "write", "changes", "compact", "cluster_id"],
 )
-async def test_cancelled_at_any_await_it_harms_nobody(
-    store: SqlStore, other: SqlStore, operation: Operation, times: int
-) -> None:
+async def test_cancelled_at_any_await_it_harms_nobody(store: SqlStore, other: SqlStore, operation: Operation) -> None:
     await put_pair(store, "before")
-    tasks = asyncio.all_tasks()
     for step in count():
-        work = CancelledAt(operation(store), step, times)
+        work = CancelledAt(operation(store), step, times=1 + step % 2)
         task = asyncio.ensure_future(work)
         await asyncio.wait((task,))
         assert task.cancelled() is work.reached
-        assert asyncio.all_tasks() == tasks  # nothing of it goes on
         async with asyncio.timeout(5):
             await put_pair(other, f"other-{step}")  # it is not locked
             await put_pair(store, f"same-{step}")

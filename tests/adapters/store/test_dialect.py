@@ -15,7 +15,7 @@ from netvps.errors import InternalError, NetvpsError, NotFound, Unavailable
     [
         (InvalidRequestError("closed"), InternalError, "did not take a statement"),
         (ConnectionRefusedError(111, "Connection refused"), Unavailable, "no connection to the database"),
-        (TimeoutError(), Unavailable, "no connection to the database"),
+        (TimeoutError(), Unavailable, "takes too long to answer; try again"),
         (NotFound("no such thing"), NotFound, "no such thing"),
     ],
 )

@@ -1,21 +1,36 @@
-"""PostgreSQL's troubles."""
+"""PostgreSQL's troubles, and two servers on one of its databases."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import itertools
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from netvps.adapters.store import open_store
+from netvps.adapters.store import open_store, postgresql
 from netvps.adapters.store.postgresql import Postgresql
+from netvps.domain.access import Caller, Role, User
+from netvps.domain.event import EventType
+from netvps.domain.session import Session, SessionSpec
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
+from netvps.programs import clock as real_clock
+from netvps.services.feed import Feed
+from netvps.services.sessions import Sessions
+from netvps.services.watch import Watch
+from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from datetime import datetime
     from pathlib import Path
+
+    from netvps.adapters.store import SqlStore
+
+ALICE = Caller("alice", Role.USER)
 
 
 class DriverError(Exception):
@@ -36,7 +51,7 @@ class DriverError(Exception):
         ("28P01", ConfigError),
         ("3D000", ConfigError),
         ("42501", ConfigError),
-        ("25006", ConfigError),
+        ("25006", Unavailable),
         ("XX001", DataLoss),
         ("23505", InternalError),
     ],
@@ -60,3 +75,177 @@ async def test_a_database_that_is_not_there_is_a_config_error(
     with pytest.raises(ConfigError, match=r"refuses this program \(SQLSTATE 3D000\); check its URL"):
         async with open_store(url.replace("/netvps_", "/nothing_"), clock):
             pass
+
+
+async def restart(cluster: Any, mode: str) -> None:
+    data = str(cluster._folder / "data")
+    await asyncio.to_thread(cluster._run, "pg_ctl", "-D", data, "-m", mode, "-w", "restart")
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> str:
+    """URL of an empty one."""
+    return str(request.getfixturevalue("cluster").create_database())
+
+
+@pytest.fixture
+async def servers(database: str) -> AsyncIterator[list[SqlStore]]:
+    """Stores of two servers on one database, with alice in it."""
+    async with open_store(database, real_clock.now) as one, open_store(database, real_clock.now) as two:
+        await add_alice(one)
+        yield [one, two]
+
+
+def sessions_of(store: SqlStore) -> Sessions:
+    return Sessions(store, real_clock.now, real_clock.new_uid, "debian:12")
+
+
+async def create(store: SqlStore, name: str, request_id: str) -> Session:
+    return await sessions_of(store).create(ALICE, session_id=name, owner="", spec=SessionSpec(), request_id=request_id)
+
+
+async def create_persistently(servers: list[SqlStore], name: str, refusals: list[str]) -> Session:
+    """As a good client does it: with one request id, at one server or the other, until it is told."""
+    for store in itertools.cycle(servers):
+        try:
+            return await create(store, name, name)
+        except Unavailable as error:
+            refusals.append(error.message)
+            await asyncio.sleep(0.02)
+    raise AssertionError
+
+
+async def all_sessions(store: SqlStore) -> dict[str, str]:
+    async with store.read() as view:
+        return {session.uid: session.name for session in await view.find(Session)}
+
+
+async def check_log(store: SqlStore, puts: int) -> None:
+    """It has no gap, and so many entries are of sessions."""
+    log = await store.changes(0, 100_000)
+    assert [change.revision for change in log] == list(range(1, len(log) + 1))
+    assert len([change for change in log if isinstance(change.resource, Session)]) == puts
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+async def test_a_restart_under_load_loses_and_doubles_nothing(
+    request: pytest.FixtureRequest, servers: list[SqlStore], mode: str
+) -> None:
+    """What was in flight is told Unavailable; whether it was committed, the request id finds out. The pools recover."""
+    told: dict[str, str] = {}
+    refusals: list[str] = []
+    enough = asyncio.Event()
+
+    async def client(number: int) -> None:
+        for turn in itertools.count():
+            session = await create_persistently(servers, f"c{number}-{turn}", refusals)
+            told[session.uid] = session.name
+            if enough.is_set():
+                return
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        for number in range(10):
+            group.create_task(client(number))
+        for _ in range(2):
+            before = len(told)
+            while len(told) < before + 20:
+                await asyncio.sleep(0.01)
+            await restart(request.getfixturevalue("cluster"), mode)
+        enough.set()
+    assert refusals  # the restart was felt
+    for store in servers:
+        assert await all_sessions(store) == told
+        await check_log(store, puts=len(told))
+
+
+async def broken_write(store: SqlStore, other: SqlStore) -> None:
+    """All connections but one of `other` are ended half-way."""
+    kill = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid != pg_backend_pid()")
+    async with store.write("test") as tx:
+        await tx.put(User("bob", Role.USER, real_clock.now()))
+        async with other._writer.engine.connect() as connection:
+            await connection.execute(kill)
+        await tx.put(User("carol", Role.USER, real_clock.now()))
+
+
+@pytest.mark.postgres
+async def test_a_connection_that_was_killed_is_unavailable_once(servers: list[SqlStore]) -> None:
+    """In the middle of a transaction; nothing of it stays."""
+    one, other = servers
+    with pytest.raises(Unavailable, match=r"is away or busy|no connection to the database"):
+        await broken_write(one, other)
+    for store in servers:
+        async with store.read() as view:
+            assert [user.name for user in await view.find(User)] == ["alice"]
+    await create(one, "dev1", "r1")
+
+
+@pytest.mark.postgres
+async def test_one_request_at_two_servers_has_one_effect_and_one_answer(servers: list[SqlStore]) -> None:
+    """Twenty at once, half of them at each; nobody gave it a name."""
+    answers = await asyncio.gather(*(create(servers[number % 2], "", "r1") for number in range(20)))
+    assert len({answer.uid for answer in answers}) == 1
+    assert await all_sessions(servers[0]) == {answers[0].uid: answers[0].name}
+    await check_log(servers[1], puts=1)
+
+
+@pytest.mark.postgres
+async def test_who_watches_at_one_server_hears_of_the_other_in_order(servers: list[SqlStore]) -> None:
+    feed = Feed(servers[1])
+    async with asyncio.timeout(30), Tasks() as tasks:
+        tasks.start(feed.run(), name="feed")
+        async with aclosing(Watch(servers[1], feed).sessions(ALICE, "", 0)) as events:
+            assert (await anext(events)).type is EventType.CAUGHT_UP
+            made = [await create(servers[number % 2], f"dev{number}", "") for number in range(10)]
+            heard = [(await anext(events)).session for _ in made]
+    assert heard == made
+
+
+@pytest.mark.postgres
+async def test_a_database_that_is_slow_is_waited_for_within_bounds(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "PATIENCE", 1.0)
+    async with open_store(database, real_clock.now) as one, open_store(database, real_clock.now) as other:
+        async with other.write("slow"):
+            async with one.read() as view:
+                assert view.revision == 0
+            with pytest.raises(Unavailable, match=r"is away or busy \(SQLSTATE 55P03\); try again"):
+                await add_alice(one)
+        await add_alice(one)
+
+
+@pytest.mark.postgres
+async def test_a_connection_to_what_was_the_primary_is_left(database: str) -> None:
+    """Where one survives a failover it takes no writes any more; the next one goes to the primary of then."""
+    async with open_store(database, real_clock.now) as store:
+        async with store._writer.engine.connect() as connection:
+            await connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+            await connection.commit()
+        with pytest.raises(Unavailable, match=r"is away or busy \(SQLSTATE 25006\); try again"):
+            await add_alice(store)
+        await add_alice(store)
+
+
+@pytest.mark.postgres
+async def test_a_standby_is_no_database_to_work_on_until_it_is_the_primary(
+    request: pytest.FixtureRequest, database: str
+) -> None:
+    cluster = request.getfixturevalue("cluster")
+    async with open_store(database, real_clock.now) as store:
+        signal = cluster._folder / "data" / "standby.signal"
+        signal.touch()
+        try:
+            await restart(cluster, "fast")
+            with pytest.raises(Unavailable, match="no host of its URL is the primary now, which takes writes"):
+                await add_alice(store)
+        finally:
+            signal.unlink()
+            await restart(cluster, "fast")
+        await add_alice(store)
+
+
+async def add_alice(store: SqlStore) -> None:
+    async with store.write("test") as tx:
+        await tx.put(User("alice", Role.USER, real_clock.now()))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import sqlite3
 import stat
-from contextlib import closing
+import subprocess
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,7 @@ from netvps.domain.runner import Lease
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -123,6 +125,77 @@ async def test_a_full_disk_changes_nothing_and_passes(path: Path, clock: Clock) 
         await put(store, 2, size=1 << 20)
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 2 MB, as root may make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "netvps-test", disk], check=True, timeout=10)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True, timeout=10)
+
+
+@pytest.mark.netns
+async def test_a_file_system_that_runs_full_loses_nothing_that_was_acknowledged(small_disk: Path, clock: Clock) -> None:
+    url, ballast = f"sqlite:///{small_disk}/store.db", small_disk / "ballast"
+    acknowledged: list[str] = []
+    ballast.write_bytes(bytes(256 << 10))
+
+    async def fill(store: SqlStore) -> None:
+        for number in itertools.count(len(acknowledged)):
+            await put(store, number, size=10_000)
+            acknowledged.append(str(number))
+
+    async with open_store(url, clock) as store:
+        for _ in range(3):
+            with pytest.raises(Exhausted, match="the disk is full, nothing was changed; free some space and try again"):
+                await fill(store)
+            async with store.read() as view:
+                assert sorted(lease.cidr for lease in await view.find(Lease)) == sorted(acknowledged)
+            assert len(await store.changes(0, 10_000)) == len(acknowledged)
+        ballast.unlink()
+        for number in range(len(acknowledged), len(acknowledged) + 3):
+            await put(store, number)
+            acknowledged.append(str(number))
+    async with open_store(url, clock) as store, store.read() as view:
+        assert sorted(lease.cidr for lease in await view.find(Lease)) == sorted(acknowledged)
+
+
+@pytest.mark.netns
+async def test_a_database_on_a_full_or_closed_file_system_says_so(small_disk: Path, clock: Clock) -> None:
+    async with open_store(f"sqlite:///{small_disk}/store.db", clock) as store:
+        await put(store, 1)
+    fill(small_disk / "ballast")
+    for name in ("store.db", "new/store.db"):
+        with pytest.raises(Exhausted, match=f"database {small_disk}/{name}: .*(full|No space)"):
+            await open_and_close(f"sqlite:///{small_disk}/{name}", clock)
+    (small_disk / "ballast").unlink()
+    await asyncio.to_thread(remount, small_disk, "ro")
+    with pytest.raises(ConfigError, match=f"cannot write in {small_disk} .*; mend that, or give another path"):
+        await open_and_close(f"sqlite:///{small_disk}/store.db", clock)
+    await asyncio.to_thread(remount, small_disk, "rw")
+    async with open_store(f"sqlite:///{small_disk}/store.db", clock) as store, store.read() as view:
+        assert len(await view.find(Lease)) == 1
+
+
+async def open_and_close(url: str, clock: Clock) -> None:
+    async with open_store(url, clock):
+        pass
+
+
+def remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", disk], check=True, timeout=10)
+
+
+def fill(ballast: Path) -> None:
+    """Takes all that is left."""
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
 async def limit_pages(store: SqlStore, count: int) -> None:
     """SQLite says SQLITE_FULL at its own limit as it does at the disk's."""
     async with store._writer.engine.connect() as connection:
@@ -171,6 +244,7 @@ async def test_an_impossible_place_is_named(place: str, sentence: str, tmp_path:
         (sqlite3.SQLITE_CANTOPEN_ISDIR, ConfigError),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, Unavailable),
         (sqlite3.SQLITE_IOERR_WRITE, Unavailable),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, Exhausted),
         (sqlite3.SQLITE_CORRUPT_INDEX, DataLoss),
         (sqlite3.SQLITE_CONSTRAINT_UNIQUE, InternalError),
     ],

@@ -118,6 +118,27 @@ async def test_wait_returns_at_a_commit_and_loses_none(store: SqlStore) -> None:
     assert seen == list(range(1, 51))
 
 
+async def test_a_lock_of_another_program_is_waited_for_and_readers_do_not(
+    store: SqlStore, url: str, clock: Callable[[], datetime]
+) -> None:
+    await put_lease(store, 0)
+    async with (
+        open_store(url, clock) as other,
+        asyncio.timeout(30),
+        asyncio.TaskGroup() as group,
+        other.write("slow") as transaction,
+    ):
+        await transaction.put(Lease("slow", "slow", 1))
+        writers = [group.create_task(put_lease(store, number)) for number in range(1, 6)]
+        for _ in range(30):
+            async with store.read() as view:
+                assert view.revision == 1
+            await asyncio.sleep(0.05)
+        assert not any(writer.done() for writer in writers)
+        assert store.writers_waiting == 4
+    assert sorted(writer.result() for writer in writers) == [3, 4, 5, 6, 7]
+
+
 async def test_a_cancelled_waiter_harms_nobody(store: SqlStore) -> None:
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         doomed = group.create_task(store.wait(0))

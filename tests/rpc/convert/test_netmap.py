@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.api.v1 import runner_pb2
-from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.names import RUNNER_NAME_MAX
+from netvps.domain.overlay.netmap import NetmapUpdate, Peer
+from netvps.domain.runner import MAX_ADDRESSES, Lease, Underlay
+from netvps.domain.uid import UID_LENGTH
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.netmap import encoded, netmap_update_from_proto, netmap_update_to_proto
+from netvps.services.netmap import PART
 from tests.rpc.convert import values
 
 UNDERLAY = runner_pb2.Underlay(addresses=["192.0.2.1"], mtu=1450)
 
 
+@settings(max_examples=40)
 @given(values.netmap_updates)
 def test_an_update_comes_back_as_it_was(update: NetmapUpdate) -> None:
     assert netmap_update_from_proto(netmap_update_to_proto(update)) == update
@@ -55,3 +60,14 @@ def test_an_endpoint_is_checked(field: str, value: str) -> None:
     setattr(endpoint, field, value)
     with pytest.raises(InvalidInput, match=rf"endpoints\[0\]\.{field}"):
         netmap_update_from_proto(pb.NetmapUpdate(endpoints=[endpoint]))
+
+
+def test_no_message_is_larger_than_a_mebibyte() -> None:
+    way = Underlay(
+        tuple(f"2001:db8:ffff:ffff:ffff:ffff:ffff:{n:x}" for n in range(0xFFF0, 0xFFF0 + MAX_ADDRESSES)), 9000
+    )
+    lease = Lease("10.128.255.255/32", "z" * UID_LENGTH, (1 << 63) - 1)
+    peer = Peer(lease.runner, "n" * RUNNER_NAME_MAX, lease, "02:00:00:00:00:01", way, gateway=True)
+    update = NetmapUpdate((1 << 63) - 1, (peer,) * PART, reset=True, caught_up=True, digest="f" * 32)
+    assert netmap_update_from_proto(netmap_update_to_proto(update)) == update
+    assert len(encoded(update)) < 1 << 20

@@ -1,0 +1,115 @@
+"""`api`: calls to a server over its socket, beside a server that does nothing with messages of the same size."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from bench.bare import CALL, bare_server
+from bench.place import Place, unique
+from bench.process import cpu_seconds
+from bench.result import Goal, Measure, Row
+from bench.turns import in_turn, milliseconds
+from bench.watchers import fan_out
+from netvps.adapters.store import open_store
+from netvps.api.v1 import session_pb2
+from netvps.api.v1.session_pb2_grpc import SessionServiceStub
+from netvps.domain.lifecycle import new_session
+from netvps.domain.names import SessionName
+from netvps.domain.session import SessionSpec
+from netvps.programs import clock
+from netvps.programs.account import user_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE: Final = 100
+_STEPS: Final = (10, 1_000, 10_000)  # sessions there are
+_WATCHERS: Final = 1_000
+_AT_ONCE: Final = 500  # sessions put in one transaction
+_LISTS: Final = 100  # calls, of which the server's CPU time is taken
+_TIMEOUT: Final = 60
+
+
+def measure(rounds: int) -> list[Row]:
+    """Latency of each call at each number of sessions, lists in a second of the server's CPU, and events."""
+    with Place() as place, bare_server(place.folder / "bare.sock") as (address, bare_pid):
+        pid = place.serve()
+        with grpc.insecure_channel(place.socket) as channel, grpc.insecure_channel(address) as other:
+            rows, calls, there = [], Calls(SessionServiceStub(channel), other), 0
+            for count in _STEPS:
+                asyncio.run(_fill(place, there, count))
+                there = count
+                rows += calls.latencies(count, rounds)
+                rows.append(calls.lists_of_a_core(count, min(rounds, 7), pid, bare_pid))
+            watchers = _WATCHERS if rounds > 1 else 10
+            rows.append(asyncio.run(fan_out(place.socket, address, watchers, events=min(rounds, 15))))
+    return rows
+
+
+class Calls:
+    """Calls of ours, and beside each a bare one with an answer of the same size."""
+
+    def __init__(self, stub: Any, bare: grpc.Channel) -> None:
+        self._stub = stub
+        self._bare = bare.unary_unary(CALL, None, None)
+        self._name = self.create().name
+
+    def latencies(self, count: int, rounds: int) -> list[Row]:
+        """Of each call, while there are `count` sessions."""
+        ours: dict[str, Callable[[], Any]] = {
+            "create": self.create,
+            "get": partial(self._stub.GetSession, session_pb2.GetSessionRequest(name=self._name), timeout=_TIMEOUT),
+            f"list, a page of {PAGE}": self.list,
+        }
+        rows = []
+        for name, call in ours.items():
+            bare = self._same_size(call())
+            both = {"netvps": partial(milliseconds, call), "bare gRPC": partial(milliseconds, bare)}
+            rows.append(Row(f"{name}, of {count:,} sessions", "ms", in_turn(rounds, both)))
+        return rows
+
+    def lists_of_a_core(self, count: int, rounds: int, pid: int, bare_pid: int) -> Row:
+        """Lists of a page, in a second of the CPU time that the server takes for them."""
+        bare = self._same_size(self.list())
+        rates = {
+            "netvps": partial(_rate, self.list, pid),
+            "bare gRPC": partial(_rate, bare, bare_pid),
+        }
+        goal = Goal(Measure.MEDIAN, 1000, at_least=True) if count >= PAGE else None
+        return Row(f"lists of {min(count, PAGE)} a core, of {count:,} sessions", "1/s", in_turn(rounds, rates), goal)
+
+    def create(self) -> Any:
+        """A session with a new name, which no runner is there for."""
+        spec = session_pb2.SessionSpec(image="none:latest")
+        request = session_pb2.CreateSessionRequest(session_id=unique("s"), request_id=os.urandom(16).hex(), spec=spec)
+        return self._stub.CreateSession(request, timeout=_TIMEOUT)
+
+    def list(self) -> Any:
+        """The first page."""
+        return self._stub.ListSessions(session_pb2.ListSessionsRequest(page_size=PAGE), timeout=_TIMEOUT)
+
+    def _same_size(self, answer: Any) -> Callable[[], Any]:
+        return partial(self._bare, str(answer.ByteSize()).encode(), timeout=_TIMEOUT)
+
+
+def _rate(call: Callable[[], object], pid: int) -> float:
+    before = cpu_seconds(pid)
+    for _ in range(_LISTS):
+        call()
+    return _LISTS / (cpu_seconds(pid) - before)
+
+
+async def _fill(place: Place, there: int, count: int) -> None:
+    """Puts sessions into the server's database, beside it: to ask it for each would take minutes."""
+    owner, spec = user_name(), SessionSpec(image="none:latest")
+    async with open_store(place.database, clock.now) as store:
+        for start in range(there, count, _AT_ONCE):
+            async with store.write("bench") as tx:
+                for number in range(start, min(count, start + _AT_ONCE)):
+                    name = SessionName(owner, f"bench-{number:05}")
+                    await tx.put(new_session(clock.new_uid(), name, spec, clock.now()))

@@ -1,0 +1,290 @@
+"""Clients that do random things to a system whose processes are killed at random, and the judgement in the end.
+
+     client ─┐ create, stop, start, delete, write a line to a file, add and remove a key: each asked until answered
+     client ─┼──► system ◄── killer: control plane, runner, both, all of it, process 1 of a session; at random moments,
+     client ─┘                       during a start too, and at random fault points
+
+A seed fixes what is chosen; what happens besides depends on the machine's mood.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter, defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from netvps.domain.docker_names import LABEL_NODE, container_name
+from netvps.domain.session import SessionSpec
+from netvps.errors import NetvpsError
+from netvps.faults import AGENT, KILL
+from tests.e2e.faulty import until
+from tests.e2e.leftovers import strays
+from tests.e2e.stories import PASSES
+from tests.e2e.system import docker
+from tests.history.record import UNCLEAR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.e2e.faulty import Faulty
+
+CLIENTS: Final = 3
+NAMES: Final = ("ada", "bob", "cyd", "dot")
+BYSTANDER: Final = "eve"
+"""A session that nobody asks anything of: whatever dies, its processes must not notice."""
+_ASKS: Final = {"create": 25, "stop": 15, "start": 20, "delete": 10, "write": 25, "key": 5}
+"""What clients do, and how often in a hundred."""
+_WAYS: Final = {"server": 30, "runner": 30, "both": 10, "all": 3, "session": 12, "point": 15}
+"""How to kill, and how often in a hundred."""
+_TRIES, _TRY_AGAIN = 12, 0.3
+_OPERATIONS: Final = ("create", "stop", "start", "delete", "vanish", "add_key", "remove_key")
+_SERVES_FIRST = 0.7
+"""How often the next death waits until the system answers after the last; else it may come in the middle of a start."""
+_PAUSE = 3.0
+"""Seconds at most from there on, or from the last death, to the next."""
+_REACHES = 2.0
+"""Seconds to wait for somebody to pass a random point."""
+
+
+@dataclass
+class Written:
+    """What clients know to be so."""
+
+    lines: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Session uid → lines that were written to its file, and acknowledged."""
+    keys: dict[Path, bool] = field(default_factory=dict)
+    """Private key file → whether it is registered."""
+    asked: Counter[str] = field(default_factory=Counter)
+
+
+class Storm:
+    """One system in a storm. `run` it, then `judge`."""
+
+    def __init__(self, system: Faulty, image: str, seed: str, kills: int) -> None:
+        self.system = system
+        self.killed: Counter[str] = Counter()
+        self.written = Written()
+        self._kills = kills
+        self._seed = seed
+        self._spec = SessionSpec(image=image, stop_grace=0)
+        self._over = threading.Event()
+        self._errors: list[BaseException] = []
+
+    def run(self) -> None:
+        """Kills as often as asked for, while clients go on; raises what went wrong with a client."""
+        self._create_bystander()
+        clients = [threading.Thread(target=self._client, args=(number,)) for number in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        try:
+            self._kill_all_the_time(random.Random(f"{self._seed} killer"))
+        finally:
+            self._over.set()
+            for client in clients:
+                client.join()
+        if self._errors:
+            raise self._errors[0]
+
+    def judge(self) -> None:
+        """Waits until all is as promised, reads all files, deletes all sessions; nothing of them may be left."""
+        self.system.disarm()
+        self.system.up(check=False)  # says that it runs already, most often
+        for name in (*NAMES, BYSTANDER):
+            self.system.settled(name)
+        self.system.until_right()
+        self._require_undisturbed()
+        for name in NAMES:
+            if self.system.settled(name) is not None:
+                self._require_lines(name)
+        self._require_keys()
+        for name in (*NAMES, BYSTANDER):
+            if self.system.settled(name) is not None:
+                self.system.ask("delete", name)
+                assert self.system.settled(name) is None
+        self.system.until_right()
+        until("nothing of the network is left that nobody uses", lambda: not strays())
+
+    # What clients do.
+
+    def _client(self, number: int) -> None:
+        choices = random.Random(f"{self._seed} client {number}")
+        key = self.system.home / f"key-{number}"
+        self.system.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+        self.written.keys[key] = False
+        try:
+            while not self._over.is_set():
+                doing = choices.choices(list(_ASKS), list(_ASKS.values()))[0]
+                self.written.asked[doing] += 1
+                self._do(doing, choices.choice(NAMES), key)
+                self._over.wait(choices.uniform(0, 0.4))
+        except BaseException as error:
+            self._errors.append(error)
+
+    def _do(self, doing: str, name: str, key: Path) -> None:
+        match doing:
+            case "create":
+                self._answered(lambda: self.system.ask("create", name, self._spec))
+            case "stop" | "start" | "delete":
+                self._answered(lambda: self.system.ask(doing, name))
+            case "write":
+                self._write(name)
+            case "key":
+                self._turn(key)
+
+    def _answered(self, ask: Callable[[], None]) -> None:
+        """A refusal is an answer: the history has it."""
+        try:
+            ask()
+        except UNCLEAR:
+            raise
+        except NetvpsError:
+            pass
+
+    def _write(self, name: str) -> None:
+        """Writes a line, if the session can be reached soon.
+
+        Which session it was, of all that had this name, the session itself says.
+        """
+        which = """sed 's/.*"session_uid": "\\([^"]*\\)".*/\\1/' /.netvps/run/boot.json"""
+        for _ in range(_TRIES):
+            line = os.urandom(6).hex()
+            if answer := self.system.in_session(name, f"echo {line} >> /root/lines && {which}"):
+                self.written.lines[answer.decode().strip()].append(line)
+                return
+            self._over.wait(_TRY_AGAIN)
+
+    def _turn(self, key: Path) -> None:
+        public = key.with_suffix(".pub").read_text()
+        if self.written.keys[key]:
+            fingerprint = self.system.run("ssh-keygen", "-lf", f"{key}.pub").stdout.decode().split()[1]
+            self.system.told(lambda client: client.delete_ssh_key(fingerprint))
+        else:
+            self.system.told(lambda client: client.create_ssh_key(public))
+        self.written.keys[key] = not self.written.keys[key]
+
+    # What dies.
+
+    def _kill_all_the_time(self, choices: random.Random) -> None:
+        points = sorted({point for operation in _OPERATIONS for point in PASSES[operation]} - set(AGENT))
+        for _ in range(self._kills):
+            if self._errors:
+                return
+            if choices.random() < _SERVES_FIRST:
+                self.system.told(lambda client: client.server_info())
+            self._over.wait(choices.uniform(0, _PAUSE))
+            way = choices.choices(list(_WAYS), list(_WAYS.values()))[0]
+            self.killed[way] += 1
+            if way == "point":
+                self._kill_at(choices.choice(points))
+            elif way == "session":
+                self._kill_session(choices)
+            elif way == "all":
+                self._kill(self.system.pid(), *self._alive().values())
+                self.system.up(check=False)
+            else:
+                alive = self._alive()
+                self._kill(*(pid for name, pid in alive.items() if way in {name, "both"}))
+
+    def _kill_at(self, point: str) -> None:
+        """Or, if nobody comes by, wherever they are."""
+        self.system.arm(point, KILL)
+        with suppress(AssertionError):
+            until("it is passed", lambda: self.system.victim(point) != 0, _REACHES)
+        passed = self.system.victim(point) != 0
+        self.system.disarm()
+        if not passed:
+            self._kill(*self._alive().values())
+
+    def _kill_session(self, choices: random.Random) -> None:
+        """As the kernel might, by its process 1; but never the bystander's."""
+        spared = container_name(self._bystander)
+        filters = ("--filter", f"label={LABEL_NODE}={self.system.runner_uid()}", "--format", "{{.Names}}")
+        running = sorted(name for name in docker("ps", *filters, check=False).split() if name != spared)
+        if running:
+            docker("kill", choices.choice(running), check=False)
+
+    def _alive(self) -> dict[str, int]:
+        """Our processes by name. A lock may name a pid that is another's by now."""
+        return {name: pid for name, pid in self.system.pids().items() if self._ours(pid)}
+
+    def _ours(self, pid: int) -> bool:
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+        return f"NETVPS_STATE_DIR={self.system.state}\0".encode() in environment
+
+    def _kill(self, *pids: int) -> None:
+        for pid in pids:
+            if self._ours(pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    # What must be so.
+
+    def _create_bystander(self) -> None:
+        self.system.ask("create", BYSTANDER, self._spec)
+        session = self.system.settled(BYSTANDER)
+        assert session is not None
+        self._bystander = session.uid
+        command = "sleep 1000000 >/dev/null 2>&1 & echo $!"
+        until("a command runs", lambda: self.system.in_session(BYSTANDER, command) is not None)
+        self._undisturbed = self._bystander_state()
+
+    def _bystander_state(self) -> str:
+        form = "{{.Id}} {{.State.StartedAt}} {{.RestartCount}}"
+        return docker("inspect", "-f", form, container_name(self._bystander))
+
+    def _require_undisturbed(self) -> None:
+        """P6: the container is the same, and what runs in its background does."""
+        assert self._bystander_state() == self._undisturbed
+        count = "ps | grep -c '[s]leep 1000000'"
+        until("its command runs on", lambda: self.system.in_session(BYSTANDER, count) is not None)
+
+    def _require_lines(self, name: str) -> None:
+        """P1, P5: each line that was acknowledged is in the file, once."""
+        self.system.ask("start", name)
+        session = self.system.settled(name)
+        assert session is not None
+        found: list[bytes] = []
+
+        def read() -> bool:
+            answer = self.system.in_session(name, "touch /root/lines && cat /root/lines")
+            found.extend([answer] if answer is not None else [])
+            return bool(found)
+
+        until(f"the file in {name} is read", read)
+        there, written = Counter(found[0].decode().split()), self.written.lines[session.uid]
+        wrong = [line for line in written if there[line] != 1]
+        assert not wrong, f"P1: of {len(written)} lines in session {session.uid}, {len(wrong)} are lost or double"
+
+    def _require_keys(self) -> None:
+        """A key opens a session if and only if it is registered."""
+        for key, registered in self.written.keys.items():
+            until(f"{key.name} opens a session: {registered}", partial(self._opens, key, wanted=registered))
+
+    def _opens(self, key: Path, *, wanted: bool) -> bool:
+        return (self.system.in_session(BYSTANDER, "true", key=key) is not None) is wanted
+
+
+def storm(system: Faulty, image: str, seed: str, kills: int) -> str:
+    """Runs and judges one; a line about what happened. Raises AssertionError with the system's story."""
+    made, began = Storm(system, image, seed, kills), time.monotonic()
+    made.run()
+    stormed = time.monotonic() - began
+    made.judge()
+    asked = ", ".join(f"{number} {what}" for what, number in sorted(made.written.asked.items()))
+    killed = ", ".join(f"{number} {what}" for what, number in sorted(made.killed.items()))
+    lines = sum(map(len, made.written.lines.values()))
+    return (
+        f"{seed}: {kills} kills ({killed}) in {stormed:.0f} s during {asked}, {lines} lines written; all as promised "
+        f"{time.monotonic() - began - stormed:.0f} s later"
+    )

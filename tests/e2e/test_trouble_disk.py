@@ -1,0 +1,125 @@
+"""Docker's disk is full: nothing is lost, the owner hears why, nothing half-made stays, and it goes on by itself."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.session import SessionSpec, SessionState
+from tests.e2e.own_engine import OwnEngine
+from tests.e2e.system import unique
+from tests.e2e.trouble import Troubled, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netvps.domain.session import Session
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns]
+DISK = 260
+MUCH = 60
+"""MiB that a session holds: enough that its snapshot takes a while."""
+SPEC = SessionSpec(image="busybox:latest", stop_grace=2)
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Troubled[OwnEngine]]:
+    engine = OwnEngine(disk=DISK)
+    made = Troubled(engine)
+    try:
+        engine.start()
+        engine.import_busybox()
+        made.up()
+        made.register_key()
+        yield made
+    finally:
+        made.destroy()
+        engine.destroy()
+
+
+@pytest.fixture
+def session(system: Troubled[OwnEngine]) -> Iterator[str]:
+    """One that runs, with a file in it; when it is removed, nothing of it is left, and the disk is as it was."""
+    name, used = unique("s"), _used(system)
+    with system.client() as client:
+        client.create_session(name, SPEC)
+        system.settled(name)
+        system.write_file(name, "kept")
+        yield name
+        client.delete_session(name)
+    assert system.settled(name) is None
+    assert system.wrong() == []
+    until("its room is free again", lambda: _used(system) - used < 4 << 20)
+
+
+def test_a_stop_and_a_create_without_room_fail_at_once_and_go_on_by_themselves(
+    system: Troubled[OwnEngine], session: str
+) -> None:
+    other = unique("s")
+    with system.client() as client:
+        with system.engine.full():
+            full = system.ssh(session, "dd if=/dev/zero of=/root/more bs=1M count=5", check=False)
+            assert b"No space left on device" in full.stderr
+            client.stop_session(session)
+            failed = _required(system, session)
+            assert (failed.state, failed.reason, failed.snapshot) == (SessionState.STOPPED, "snapshot_failed", None)
+            assert "nothing is lost: the container is kept" in failed.message
+            assert "0 MiB are free" in failed.message
+            assert "tried again by itself" in failed.message
+            client.create_session(other, SPEC)
+            failed = _required(system, other)
+            assert (failed.state, failed.reason) == (SessionState.FAILED, "disk")
+            assert "docker system df" in failed.message
+            assert system.wrong_images() == []
+        until("it is stopped, with a snapshot", lambda: _required(system, session).snapshot is not None)
+        until("the other runs", lambda: _required(system, other).state is SessionState.RUNNING)
+        system.write_file(other, "made")
+        client.start_session(session)
+        system.settled(session)
+        client.delete_session(other)
+    system.require_file(session, "kept")
+    assert system.settled(other) is None
+
+
+def test_a_disk_that_fills_up_during_a_snapshot_loses_nothing(system: Troubled[OwnEngine], session: str) -> None:
+    system.ssh(session, f"head -c {MUCH << 20} /dev/urandom > /root/much; sync")
+    before = _used(system)
+    filled = threading.Event()
+
+    def fill() -> None:
+        """Once the snapshot has taken a good part of what it needs."""
+        deadline = time.monotonic() + 60
+        while _used(system) - before < (MUCH << 20) // 4 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        system.engine.fill()
+        filled.set()
+
+    filler = threading.Thread(target=fill, daemon=True)
+    filler.start()
+    with system.client() as client:
+        client.stop_session(session)
+        failed = _required(system, session)
+        assert filled.wait(60)
+        assert (failed.state, failed.reason) == (SessionState.STOPPED, "snapshot_failed")
+        assert "disk" in failed.message
+        system.engine.make_room()
+        assert system.wrong_images() == []
+        until("nothing half-made stays", lambda: _used(system) - before < 4 << 20)
+        client.start_session(session)  # it goes on from the container, without waiting
+        system.settled(session)
+        system.require_file(session, "kept")
+        assert _required(system, session).snapshot is None
+
+
+def _required(system: Troubled[OwnEngine], name: str) -> Session:
+    session = system.settled(name)
+    assert session is not None
+    return session
+
+
+def _used(system: Troubled[OwnEngine]) -> int:
+    return shutil.disk_usage(system.engine.data).used

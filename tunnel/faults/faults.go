@@ -1,0 +1,44 @@
+//go:build faults
+
+package faults
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// armed holds "POINT=MODE"; a test sets it in a session's spec.
+	armed = "NETVPS_FAULT"
+	// folder is the session's runtime folder; POINT.hit in there tells that it struck.
+	folder = "/.netvps/run/"
+	hang   = time.Second
+)
+
+// Enabled is whether points do anything.
+const Enabled = true
+
+// Point passes a named point: here the process dies, panics or hangs for a second, if that is what is armed; once in a
+// session's life.
+func Point(name string) {
+	point, mode, _ := strings.Cut(os.Getenv(armed), "=")
+	if point != name {
+		return
+	}
+	hit, err := os.OpenFile(folder+name+".hit", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return // it struck before
+	}
+	_ = hit.Close()
+	switch mode {
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		os.Exit(137) // process 1 cannot kill itself
+	case "raise":
+		panic("fault injected at " + name)
+	case "hang":
+		time.Sleep(hang)
+	}
+}
