@@ -114,13 +114,14 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
         # Before connection tracking: what is not true leaves no trace.
         "prerouting": Chain(
             (
-                f"iifname {device} ether saddr . ip saddr @sources goto tracking",
-                f"iifname {bridge} ether saddr . ip saddr @pairs goto tracking",
-                f"iifname {overlay} drop",
+                f"iifname {device} goto from-tunnel",
+                f"iifname {bridge} goto from-session",
                 f"{tunnel} notrack",
             ),
             "type filter hook prerouting priority -300",
         ),
+        "from-tunnel": Chain(("ether saddr . ip saddr @sources goto tracking", "drop")),
+        "from-session": Chain(("ether saddr . ip saddr @pairs goto tracking", "drop")),
         # Only where one side may call and the other may not; the rest is quicker without it, and fills no table.
         "tracking": Chain(
             (f"ip daddr != {pool} accept", "ip saddr @hosts accept", "ip daddr @hosts accept", "notrack")
