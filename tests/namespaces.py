@@ -80,6 +80,12 @@ def _hosts(switch: Namespace, count: int, prefix: str, made: tuple[Namespace, ..
         yield from _hosts(switch, count, prefix, (*made, host))
 
 
+def enter(file: Path) -> None:
+    """This thread is in the namespace of that file from now on."""
+    with file.open() as there:
+        _setns(there.fileno())
+
+
 def _setns(handle: int) -> None:
     if _LIBC.setns(handle, _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

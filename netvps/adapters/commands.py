@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from netvps.errors import ConfigError, TimedOut
@@ -30,18 +31,19 @@ class Answer:
 async def run(*command: str, stdin: str = "", seconds: float = _SECONDS) -> Answer:
     """Its answer, whatever it is. Raises ConfigError if there is no such program, TimedOut after `seconds`."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=os.environ | {"LC_ALL": "C"},
-        )
+        with _file(stdin) as file:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=file,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=os.environ | {"LC_ALL": "C"},
+            )
     except OSError as error:
         raise ConfigError(f"cannot run {command[0]}: {error.strerror}; is it installed?", reason="NO_PROGRAM") from None
     try:
         async with asyncio.timeout(seconds):
-            out, err = await process.communicate(stdin.encode())
+            out, err = await process.communicate()
     except TimeoutError:
         raise TimedOut(f"{command[0]} did not end in {seconds:.0f} s; see whether the machine is overloaded") from None
     finally:
@@ -50,3 +52,12 @@ async def run(*command: str, stdin: str = "", seconds: float = _SECONDS) -> Answ
                 process.kill()
             await process.wait()
     return Answer(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+@contextmanager
+def _file(content: str) -> Iterator[int]:
+    """In memory, and not a pipe: to write into one of a program that ended without reading is an error of uvloop's."""
+    with open(os.memfd_create("stdin"), "r+b") as file:  # noqa: PTH123 — it has no path
+        file.write(content.encode())
+        file.seek(0)
+        yield file.fileno()

@@ -11,7 +11,7 @@ import structlog
 
 from netvps.adapters.ca.client_key import signing_request
 from netvps.domain.runner import Welcome
-from netvps.errors import ConfigError, NetvpsError, NotFound, Unauthenticated
+from netvps.errors import ConfigError, NetvpsError, NotFound, Unauthenticated, Unavailable
 from netvps.programs.identity import Identity, save_identity
 from netvps.rpc.link_client import RunnerLink
 from netvps.rpc.streams import closing
@@ -42,6 +42,7 @@ class RenewingLink:
         self._state = state
         self._connected = connected
         self._stack = AsyncExitStack()
+        self._dropped: set[RunnerLink] = set()
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -55,8 +56,9 @@ class RenewingLink:
         self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
     ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
         """As the port says. Raises IdentityRefused if the runner was removed."""
+        link = self._link
         try:
-            stream = self._link.connect(hello, outgoing)
+            stream = link.connect(hello, outgoing)
             async with closing(stream):
                 async for message in stream:
                     if isinstance(message, Welcome):
@@ -64,6 +66,19 @@ class RenewingLink:
                     yield message
         except (NotFound, Unauthenticated) as error:
             raise IdentityRefused(str(error)) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if link in self._dropped and task and not task.cancelling():  # by gRPC, and not by whoever owns the task
+                raise Unavailable("connecting anew: this machine's address changed") from None
+            raise
+        finally:
+            self._dropped.discard(link)
+
+    async def reopen(self) -> None:
+        """As the port says."""
+        old, self._link = self._link, await self._open()
+        self._dropped.add(old)
+        await old.__aexit__()
 
     async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
         """As the port says."""

@@ -91,6 +91,9 @@ class Link(Protocol):
     ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
         """One stream; it ends, or raises a NetvpsError, when the connection is lost. Welcome comes first."""
 
+    async def reopen(self) -> None:
+        """Drops the connection for a new one: packets of the old come from an address that this machine has no more."""
+
     async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
         """A boot token for the session's agent, and the CA certificate (PEM)."""
 

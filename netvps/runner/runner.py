@@ -56,7 +56,7 @@ class Runner:
         self._settings = settings
         self._board = Board()
         if overlay:
-            overlay.told = self._board.hurry
+            overlay.told = self._tell_underlay
         self._memory = Memory(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._agent = keep_agent(settings.agent, settings.state_dir)
@@ -138,6 +138,13 @@ class Runner:
         finally:
             if sweep:
                 sweep.cancel()
+
+    def _tell_underlay(self, *, moved: bool) -> None:
+        """At once: until then the others send to where we were. A connection from there hears nothing any more."""
+        if moved:
+            self._tasks.start(self._link.reopen(), name="connect anew")
+        else:
+            self._board.hurry()
 
     def _beat(self) -> Heartbeat:
         overlay = self._overlay

@@ -16,7 +16,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -83,18 +84,21 @@ class Host:
 
     def start_runner(self, *arguments: str) -> None:
         """It joins if it never did."""
+        self.runner = self.lab.start(self, self.folder, *self._command(*arguments))
+
+    def start_process(self) -> None:
+        """Does not wait until it is connected."""
+        self.runner = self.lab.spawn(self, self.folder, *self._command())
+
+    def _command(self, *arguments: str) -> tuple[str, ...]:
         self.folder.mkdir(exist_ok=True)
         joining: tuple[str, ...] = ()
         if not (self.folder / "s" / FOLDER / "identity").exists():
             token = self.folder / "token"
             token.write_text(self.lab.netvps("runner", "join-token"))
             joining = ("--join-token-file", str(token))
-        self.runner = self.lab.start(
-            self,
-            self.folder,
-            *("runner", "--server", f"192.0.2.1:{_API}", "--name", f"box{self.number}", *joining),
-            *("--docker-host", self.docker_host, *arguments),
-        )
+        server = ("--server", f"192.0.2.1:{_API}", "--name", f"box{self.number}")
+        return ("runner", *server, *joining, "--docker-host", self.docker_host, *arguments)
 
     def stop_runner(self, signal_: int = signal.SIGTERM) -> None:
         """Ends it; SIGKILL leaves it no time."""
@@ -102,6 +106,10 @@ class Host:
             self.runner.send_signal(signal_)
             self.runner.wait(60)
             self.runner = None
+
+    def netvps(self, *arguments: str) -> str:
+        """A command on this machine."""
+        return _ran(*_inside(self), *NETVPS, *arguments, timeout=120, environment=self.lab.environment(self.folder))
 
     def docker(self, *arguments: str, check: bool = True) -> str:
         return _ran("docker", "-H", self.docker_host, *arguments, check=check, timeout=120)
@@ -183,19 +191,39 @@ class Lab:
         """Starts a program of netvps on a host; returns when it serves."""
         reader, writer = os.pipe()
         try:
-            with (folder / "log").open("ab") as log:
-                process = subprocess.Popen(
-                    [*_inside(host), *NETVPS, *arguments, "--ready-fd", str(writer)],
-                    env=self.environment(folder),
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=[writer],
-                )
+            process = self.spawn(host, folder, *arguments, "--ready-fd", str(writer), keep=writer)
             os.close(writer)
             _await_ready(reader, process, folder / "log")
         finally:
             os.close(reader)
         return process
+
+    def spawn(self, host: Host, folder: Path, *arguments: str, keep: int = 2) -> subprocess.Popen[bytes]:
+        with (folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*_inside(host), *NETVPS, *arguments],
+                env=self.environment(folder),
+                stdout=log,
+                stderr=log,
+                pass_fds=[keep],
+            )
+
+    def online(self) -> int:
+        """How many runners are."""
+        return self.netvps("runner", "ls", check=False).count("ONLINE")
+
+    @contextmanager
+    def another(self) -> Iterator[Host]:
+        """A further host, for a while; its runner has been removed by the end of the block."""
+        number = self.count + 1
+        self.script("add", str(number))
+        host = Host(number, self)
+        self.hosts.append(host)
+        try:
+            yield host
+        finally:
+            host.stop_runner(signal.SIGKILL)
+            self.hosts.remove(host)
 
     def environment(self, folder: Path) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NETVPS_")}

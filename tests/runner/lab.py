@@ -67,6 +67,10 @@ class ScriptedLink:
             self._queues.discard(queue)
         raise Unavailable("the connection broke")
 
+    async def reopen(self) -> None:
+        for queue in self._queues:
+            queue.put_nowait(None)
+
     async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
         if self.away:
             raise Unavailable("the control plane is away")

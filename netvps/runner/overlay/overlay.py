@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from contextlib import aclosing
+from typing import Protocol
 
 import structlog
 
@@ -22,6 +22,7 @@ from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError
+from netvps.runner.overlay.contest import Contest
 from netvps.runner.overlay.memory import Known, OverlayMemory
 from netvps.runner.overlay.ports import Kernel
 from netvps.runner.overlay.reconcile import Outcome, Reconciler
@@ -29,11 +30,20 @@ from netvps.runner.overlay.staging import Staging
 
 _TIMER = (30.0, 60.0)
 _RETRY_MIN, _RETRY_MAX = 0.5, 15.0
-_CONTEST = 0.05
-"""Seconds: the first pause where what was made was changed at once by somebody else; it doubles."""
 _ABLE_SECONDS = 30.0
 _SAVE_SECONDS = 1.0
 log = structlog.get_logger()
+
+
+class Told(Protocol):
+    """Takes the news that the underlay is another; `moved` if it is its address, and not just what that can take."""
+
+    def __call__(self, *, moved: bool) -> None:
+        """Must not take long."""
+
+
+def _nobody(*, moved: bool) -> None:
+    """Before there is a runner."""
 
 
 class Overlay:
@@ -51,8 +61,8 @@ class Overlay:
         self._kernel = kernel
         self._reconciler = reconciler
         self._memory = memory
-        self.told: Callable[[], None] = lambda: None
-        """Called when the control plane should hear of us at once."""
+        self.told: Told = _nobody
+        """Called when the control plane should hear of our underlay at once."""
         self._staging = Staging(Netmap())
         self._fabric: Fabric | None = None
         self._lease: Lease | None = None
@@ -144,9 +154,10 @@ class Overlay:
                     self._wake.set()
 
     async def _keep(self) -> None:
-        failures = contests = 0
+        failures, contest = 0, Contest()
         while True:
             self._wake.clear()
+            looking = self._reconciler.must_look
             try:
                 outcome = await self._round()
             except NetvpsError as error:
@@ -156,9 +167,8 @@ class Overlay:
                 outcome = Outcome(0, ("a bug of netvps; the runner's log has the details",))
             self._say(outcome.troubles)
             failures = failures + 1 if outcome.troubles else 0
-            contests = contests + 1 if outcome.operations else 0
-            if contests:
-                await asyncio.sleep(min(_RETRY_MAX, _CONTEST * 2.0 ** min(contests - 1, 10)))
+            if looking and outcome.operations:
+                await asyncio.sleep(contest.pause(asyncio.get_running_loop().time()))
             await self._sleep(failures)
 
     async def _sleep(self, failures: int) -> None:
@@ -217,8 +227,8 @@ class Overlay:
             return
         if found != self._underlay:
             log.info("underlay", addresses=found.addresses, mtu=found.mtu)
-            self._underlay = found
-            self.told()
+            before, self._underlay = self._underlay, found
+            self.told(moved=before is not None and before.addresses != found.addresses)
 
     def _say(self, troubles: tuple[str, ...]) -> None:
         """Once, until it is something else."""

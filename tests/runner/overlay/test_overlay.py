@@ -11,6 +11,7 @@ from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
 from netvps.domain.overlay.news import EntryChanged
 from netvps.domain.runner import Lease, Underlay, Welcome
+from netvps.runner.overlay import contest
 from netvps.runner.overlay import overlay as module
 from netvps.runner.overlay.memory import OverlayMemory
 from netvps.runner.overlay.overlay import Overlay
@@ -23,7 +24,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.kernel, self.network = FakeKernel(), FakeNetwork()
         self.folder = folder
-        self.told = 0
+        self.told, self.moved = 0, False
         self.overlay = self.restarted()
 
     def restarted(self) -> Overlay:
@@ -44,14 +45,15 @@ class Machine:
             tasks.start(self.overlay.run(), name="overlay")
             yield self.overlay
 
-    def _note(self) -> None:
+    def _note(self, *, moved: bool) -> None:
         self.told += 1
+        self.moved = moved
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(module, "_RETRY_MIN", 0.01)
-    monkeypatch.setattr(module, "_CONTEST", 0.001)
+    monkeypatch.setattr(contest, "_FIRST", 0.001)
     monkeypatch.setattr(module, "_ABLE_SECONDS", 0.01)
     monkeypatch.setattr(module, "_SAVE_SECONDS", 0.0)
     return Machine(tmp_path)
@@ -136,7 +138,7 @@ async def test_an_address_that_changes_is_the_devices_and_told_at_once(machine: 
         machine.kernel.way = Underlay(("192.0.2.77",), 1450)
         machine.kernel.happens(LinksChanged("an address"))
         await until(lambda: machine.kernel.state.device and machine.kernel.state.device.local == "192.0.2.77")
-        assert (overlay.underlay, machine.told) == (machine.kernel.way, 2)
+        assert (overlay.underlay, machine.told, machine.moved) == (machine.kernel.way, 2, True)
         machine.kernel.way = None  # lost: what there is stays
         machine.kernel.happens(LinksChanged("an address"))
         dumps = machine.kernel.dumps
