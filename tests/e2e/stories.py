@@ -165,7 +165,11 @@ class Stories:
         with self.system.struck(point, mode):
             docker("network", "disconnect", "-f", NETWORK, container)
             docker("kill", container)
-        networks = ("inspect", "-f", "{{.State.Running}} {{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}")
+        networks = (
+            "inspect",
+            "-f",
+            "{{.State.Running}} {{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}",
+        )
         until("it runs on its network", lambda: docker(*networks, container) == f"true {NETWORK}\n")
         self.system.require_file(name, "kept")
 
