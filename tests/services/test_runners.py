@@ -8,7 +8,8 @@ import pytest
 from netvps.domain.access import Credential
 from netvps.domain.runner import Capacity, Runner, RunnerState
 from netvps.domain.session import DesiredState, LastExit, Session, SessionReport, SessionState, Snapshot
-from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted
+from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unavailable
+from netvps.services.runners import Runners
 from tests.fakes.world import ALICE, HELLO, ROOT
 
 if TYPE_CHECKING:
@@ -88,6 +89,29 @@ async def test_sessions_of_a_silent_runner_are_unreachable_and_come_back(world: 
     await world.runners.online(runner.uid, HELLO)
     found = await world.reported(running, SessionState.RUNNING, address="172.30.0.2")
     assert (found.state, found.reason, found.message) == (SessionState.RUNNING, "", "")
+
+
+async def test_who_went_to_another_server_of_the_database_is_not_taken_for_offline(world: World) -> None:
+    runner = await world.runner()
+    other = Runners(
+        world.store, world.clock, str, world.ca, feed=world.feed, pool="10.0.0.0/8", prefix=22, cluster_id="cluster"
+    )
+    world.clock.advance(seconds=1)
+    await other.online(runner.uid, HELLO)
+    await world.runners.offline(runner.uid)
+    assert [row.state for row in await world.rows(Runner)] == [RunnerState.ONLINE]
+    await other.offline(runner.uid)
+    assert [row.state for row in await world.rows(Runner)] == [RunnerState.OFFLINE]
+
+
+async def test_who_was_taken_for_offline_though_it_lives_is_told_to_come_again(world: World) -> None:
+    """And so tells all it has to tell again: its sessions are not UNREACHABLE for ever."""
+    runner = await world.runner()
+    await world.runners.offline(runner.uid)
+    with pytest.raises(Unavailable, match="connect again"):
+        await world.runners.heartbeat(runner.uid, HELLO.capacity)
+    await world.runners.online(runner.uid, HELLO)
+    await world.runners.heartbeat(runner.uid, HELLO.capacity)
 
 
 async def test_after_a_restart_only_those_who_do_not_come_back_are_offline(world: World) -> None:
