@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from netvps.adapters.store import open_store, postgresql
 from netvps.adapters.store.postgresql import Postgresql
+from netvps.adapters.store.url import dialect_of
 from netvps.domain.access import Caller, Role, User
 from netvps.domain.event import EventType
 from netvps.domain.session import Session, SessionSpec
@@ -65,6 +66,14 @@ async def test_a_server_that_is_away_is_unavailable(tmp_path: Path, clock: Calla
     with pytest.raises(Unavailable, match=f"database netvps at {tmp_path}: no connection to the database"):
         async with open_store(f"postgresql://me@/netvps?host={tmp_path}", clock):
             pass
+
+
+@pytest.mark.postgres
+async def test_of_several_hosts_the_one_that_is_there_is_used(database: str, tmp_path: Path) -> None:
+    url = database.replace("?host=", f"?host={tmp_path}:5432&host=") + ":5432"
+    async with open_store(url, real_clock.now) as store:
+        await add_alice(store)
+    assert f"at {tmp_path}:5432 or /" in dialect_of(url).place
 
 
 @pytest.mark.postgres
