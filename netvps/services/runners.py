@@ -63,6 +63,8 @@ class Runners:
         self._joining = Joining(store, clock, new_uid, ca, pool, prefix)
         self._heard: dict[str, datetime] = {}
         """Who has come to this server, and the latest time at which it wrote so."""
+        self._asked: dict[str, datetime] = {}
+        """For whom the others were asked, and what `last_seen` is while none of them answers."""
 
     async def create_join_token(self, caller: Caller, request_id: str = "") -> tuple[str, datetime]:
         """A token "nvj_KID_SECRET_FINGERPRINT" that lets one machine join, and when it expires. For admins."""
@@ -139,13 +141,25 @@ class Runners:
                     await tx.put(lost)
         self._heard.pop(runner_uid, None)
 
+    async def call_roll(self) -> None:
+        """Asks the other servers of this database for those who are online and have not come to this one.
+
+        Whoever hears one of them sees at its next heartbeat that it was seen too long ago, and writes so.
+        """
+        async with self._store.write("roll call") as tx:
+            for runner in await tx.find(Runner, state=RunnerState.ONLINE):
+                if runner.uid not in self._heard:
+                    asked = await tx.put(replace(runner, last_seen=runner.last_seen - _SEEN_EVERY))
+                    self._asked[runner.uid] = asked.last_seen
+
     async def stale(self) -> None:
-        """Takes for offline who was online before this process started and has not come back: call it after a grace."""
+        """Takes for offline whom nobody hears: call it a grace after `call_roll`, and that a grace after the start."""
         async with self._store.read() as reader:
             online = await reader.find(Runner, state=RunnerState.ONLINE)
         for runner in online:
-            if runner.uid not in self._heard:
+            if runner.uid not in self._heard and self._asked.get(runner.uid) == runner.last_seen:
                 await self.offline(runner.uid)
+        self._asked.clear()
 
     async def report(self, runner_uid: str, report: SessionReport) -> None:
         """Records what a runner sees of a session of its own; what is old, foreign or no news changes nothing."""
