@@ -26,11 +26,13 @@ from netvps.domain.overlay.netmap import Endpoint, Peer
 from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
 from netvps.domain.overlay.owners import addresses_by_owner, owner_table
 from netvps.domain.overlay.view import View
+from netvps.domain.runner import Lease
 
 _LINK_LOCAL: Final = "169.254.0.0/16"
 """Not to be routed (RFC 3927), and where clouds keep a machine's credentials."""
 _INNER_SOURCE_MAC: Final = "@th,176,48"
 """Bits of a VXLAN packet from its UDP header on: 8 bytes of that, 8 of VXLAN, 6 of the destination's MAC; RFC 7348."""
+_ERRORS: Final = "{ destination-unreachable, time-exceeded, parameter-problem }"
 _OWNER_RULES: Final = ("ip saddr @{name} ip daddr @{name} accept",)
 
 
@@ -52,19 +54,16 @@ def _inet_table(view: View, local: Sequence[Endpoint], names: ObjectNames) -> Ta
     peers = list(view.peers())
     owners = owner_table(local, addresses_by_owner(local, view.netmap.endpoints.values()), _OWNER_RULES)
     senders = _senders(peers)
+    gateways = [address for peer in peers if peer.gateway for address in _host_addresses(peer.lease)]
     return Table(
         sets={
             "pairs": Set("ether_addr . ipv4_addr", frozenset(f"{session_mac(e.address)} . {e.address}" for e in local)),
             "sources": Set(
                 "ether_addr . ipv4_addr", frozenset(f"{peer.mac} . {peer.lease.cidr}" for peer in peers), interval=True
             ),
-            "runners": _addresses(endpoint_address(peer.lease.cidr) for peer in peers),
-            "gateways": _addresses(
-                address(peer.lease.cidr)
-                for peer in peers
-                if peer.gateway
-                for address in (endpoint_address, bridge_address)
-            ),
+            "runners": Set("ipv4_addr", frozenset(endpoint_address(peer.lease.cidr) for peer in peers)),
+            "gateways": Set("ipv4_addr", frozenset(gateways)),
+            "hosts": Set("ipv4_addr", frozenset([*gateways, *_host_addresses(view.lease)])),
             "senders": Set("ipv4_addr : verdict", _jumps(senders, 4)),
             "senders6": Set("ipv6_addr : verdict", _jumps(senders, 6)),
             **owners.sets,
@@ -77,8 +76,9 @@ def _inet_table(view: View, local: Sequence[Endpoint], names: ObjectNames) -> Ta
     )
 
 
-def _addresses(addresses: Iterable[str]) -> Set:
-    return Set("ipv4_addr", frozenset(addresses))
+def _host_addresses(lease: Lease) -> tuple[str, str]:
+    """Of a runner's machine on the overlay."""
+    return endpoint_address(lease.cidr), bridge_address(lease.cidr)
 
 
 def _senders(peers: Iterable[Peer]) -> dict[str, set[str]]:
@@ -107,20 +107,27 @@ def _carries(macs: Iterable[str]) -> tuple[str, ...]:
 def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
     device, bridge = f'"{names.device}"', f'"{names.bridge}"'
     overlay = f"{{ {device}, {bridge} }}"
-    endpoint, gateway = endpoint_address(view.lease.cidr), bridge_address(view.lease.cidr)
+    endpoint, gateway = _host_addresses(view.lease)
     ours = f"{{ {endpoint}, {gateway} }}"
-    pool, port = view.fabric.pool, view.fabric.port
-    tunnel = f"udp dport {port}"
+    pool, tunnel = view.fabric.pool, f"udp dport {view.fabric.port}"
     return {
         # Before connection tracking: what is not true leaves no trace.
         "prerouting": Chain(
             (
-                f"iifname {device} ether saddr . ip saddr @sources accept",
-                f"iifname {bridge} ether saddr . ip saddr @pairs accept",
-                f"iifname {overlay} drop",
+                f"iifname {device} goto from-tunnel",
+                f"iifname {bridge} goto from-session",
+                f"{tunnel} notrack",
             ),
             "type filter hook prerouting priority -300",
         ),
+        "from-tunnel": Chain(("ether saddr . ip saddr @sources goto tracking", "drop")),
+        "from-session": Chain(("ether saddr . ip saddr @pairs goto tracking", "drop")),
+        # Only where one side may call and the other may not; the rest is quicker without it, and fills no table.
+        "tracking": Chain(
+            (f"ip daddr != {pool} accept", "ip saddr @hosts accept", "ip daddr @hosts accept", "notrack")
+        ),
+        # Nor is a tunnel: so nobody here can send into others' under this machine's address, masqueraded.
+        "output": Chain((f"{tunnel} notrack",), "type filter hook output priority -300"),
         "tunnel": Chain(("ip saddr vmap @senders", "ip6 saddr vmap @senders6", "drop")),
         "input": Chain(
             (
@@ -137,13 +144,12 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
         "forward": Chain(
             (
                 f"oifname {device} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
-                f"iifname != {overlay} oifname != {overlay} accept",
-                # What a container publishes on this machine is a port of this machine.
-                f"iifname {overlay} ct status dnat drop",
-                f"iifname {bridge} oifname {overlay} ip saddr vmap @owners",
                 f"iifname {device} oifname {bridge} ip daddr vmap @owners",
+                f"iifname {bridge} oifname {device} ip saddr vmap @owners",
+                f"iifname {bridge} oifname {bridge} ip saddr vmap @owners",
+                f"iifname != {overlay} oifname != {overlay} accept",
                 f"iifname {device} oifname {bridge} ip saddr @gateways accept",
-                f"iifname {device} oifname {bridge} ip saddr @runners ct state related accept",
+                f"iifname {device} oifname {bridge} ip saddr @runners icmp type {_ERRORS} accept",
                 f"iifname {bridge} oifname {device} ip daddr @gateways ct state established,related accept",
                 f"iifname {overlay} oifname {overlay} drop",
                 f"oifname {bridge} ct state established,related accept",
@@ -151,6 +157,9 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
                 f"iifname {device} drop",
                 # The rest goes from a session to the outside, which its neighbours on another network are not.
                 *(f"ip daddr {cidr} drop" for cidr in (pool, NETWORK_SUBNET, _LINK_LOCAL)),
+                # Nor is this machine: what a container publishes here is a port of it.
+                "ct status dnat drop",
+                f"{tunnel} drop",
             ),
             "type filter hook forward priority 0",
         ),
@@ -158,6 +167,4 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             (f"ip saddr {view.lease.cidr} ip daddr != {pool} oifname != {overlay} masquerade",),
             "type nat hook postrouting priority 100",
         ),
-        # With this machine's address for a sender it would be believed by the other runners.
-        "disguised": Chain((f"{tunnel} ct status snat drop",), "type filter hook postrouting priority 110"),
     }

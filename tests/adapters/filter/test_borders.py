@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,39 @@ def test_a_session_cannot_send_into_a_tunnel_under_its_runners_address(lab: Lab)
         say(lab, "bob1", UNDERLAY["one"], payload, FABRIC.port)
         say(lab, "bob2", UNDERLAY["one"], b"to another port")
         assert (session.heard(), runner.heard()) == ([], [b"to another port"])
+
+
+def test_nor_can_what_a_runner_masquerades_for_others(lab: Lab) -> None:
+    """Containers on networks of their own, for whom "out" stands here."""
+    masquerade = f"type nat hook postrouting priority 100; ip saddr {OUT} masquerade"
+    lab.run("one", "nft", "-f", "-", stdin=f"table ip others {{ chain c {{ {masquerade}; }}; }}")
+    lab.run("out", "ip", "route", "add", UNDERLAY["two"], "via", UNDERLAY["one"])
+    try:
+        with ears(lab, "ann3", "two") as (session, runner):
+            forged = encapsulated("one", ADDRESS["ann1"], "ann3")
+            say(lab, "out", UNDERLAY["two"], forged, FABRIC.port)
+            say(lab, "out", UNDERLAY["two"], b"to another port")
+            assert session.heard() == []
+            assert runner.heard_from() == [(b"to another port", UNDERLAY["one"])]
+            say(lab, "one", UNDERLAY["two"], forged, FABRIC.port)
+            assert session.heard() == [b"forged"]
+    finally:
+        lab.run("out", "ip", "route", "delete", UNDERLAY["two"])
+        lab.run("one", "nft", "delete", "table", "ip", "others")
+
+
+def test_what_is_between_sessions_is_not_tracked(lab: Lab) -> None:
+    with ears(lab, "ann1", "ann3") as all_ears:
+        for session, address in (("ann1", ADDRESS["ann3"]), ("ann3", ADDRESS["ann1"])):
+            say(lab, session, address, b"hello")
+        assert [ear.heard() for ear in all_ears] == [[b"hello"], [b"hello"]]
+    for session, runner in (("ann1", "one"), ("ann3", "two")):
+        say(lab, session, OUT, b"this is")
+        with lab.inside(runner):
+            tracked = Path("/proc/thread-self/net/nf_conntrack").read_text().splitlines()
+        assert [line for line in tracked if OUT in line]
+        assert not [line for line in tracked if f"dport={FABRIC.port}" in line]
+        assert not [line for line in tracked if ADDRESS["ann1"] in line and ADDRESS["ann3"] in line]
 
 
 @pytest.mark.parametrize("sender", ["ann1", "ann3"])

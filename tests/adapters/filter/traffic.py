@@ -101,6 +101,6 @@ def bridge_mac(lab: Lab, runner: str) -> str:
 
 
 def encapsulated(carrier: str, address: str, receiver: str) -> bytes:
-    """A VXLAN packet's payload, from the device of a runner, through runner "one"."""
+    """A VXLAN packet's payload, from the device of a runner, through its runner; "out" is through "one"."""
     packet = ipv4(address, ADDRESS.get(receiver, OUT), udp(UDP_PORT, b"forged"))
-    return vxlan(FABRIC.vni, ether(device_mac(FABRIC, carrier), device_mac(FABRIC, "one"), packet))
+    return vxlan(FABRIC.vni, ether(device_mac(FABRIC, carrier), device_mac(FABRIC, HOME.get(receiver, "one")), packet))

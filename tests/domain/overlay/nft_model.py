@@ -24,7 +24,7 @@ _MATCH = re.compile(
     r"(?:vmap @(?P<vmap>\S+)|@(?P<set>\S+)|\{ (?P<many>[^}]*) \}|& (?P<mask>\S+|\([^)]*\)) == (?P<masked>\S+)"
     r"|(?P<one>\S+))(?: |$)"
 )
-_STATEMENTS = ("tcp option maxseg size set rt mtu", "masquerade")
+_STATEMENTS = ("tcp option maxseg size set rt mtu", "masquerade", "notrack")
 
 
 @dataclass
