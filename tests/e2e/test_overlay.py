@@ -184,7 +184,7 @@ def test_an_address_that_changes_is_followed(lab: Lab, pair: tuple[Session, Sess
     wait(lambda: one.reaches(two.address), "a way", SOON)
 
 
-def test_purge_is_refused_while_it_is_used_and_leaves_nothing(lab: Lab, third: Session) -> None:
+def test_purge_is_refused_while_it_is_used_and_leaves_nothing(third: Session) -> None:
     host, purge = third.host, ("network", "purge", "--docker-host", third.host.docker_host)
     with pytest.raises(AssertionError, match="a runner of this machine has the overlay"):
         host.netvps(*purge)
