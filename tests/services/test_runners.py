@@ -47,7 +47,7 @@ async def test_a_runner_that_comes_is_online_and_hears_who_it_is(world: World) -
     assert (view.runner.state, view.runner.version, view.runner.capacity) == (
         RunnerState.ONLINE,
         "1.0",
-        Heartbeat(HELLO.capacity),
+        HELLO.capacity,
     )
     assert view.runner.last_seen == world.clock.now
     assert view.lease == welcome.lease
