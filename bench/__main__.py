@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from typing import Final
@@ -32,7 +33,8 @@ def main() -> int:
     for name in SMOKE if arguments.smoke else names:
         print(f"{name}:", file=sys.stderr)
         times = 1 if arguments.smoke else arguments.rounds or BENCHES[name]
-        outcome = Outcome(name, importlib.import_module(f"bench.{name}").measure(times))
+        rows = importlib.import_module(f"bench.{name}").measure(times)
+        outcome = Outcome(name, rows, load=round(os.getloadavg()[0], 1))
         for row in outcome.rows:
             show(row)
         if not arguments.smoke:
@@ -44,8 +46,8 @@ def main() -> int:
 
 def show(row: Row) -> None:
     """Prints medians, and how they compare."""
-    medians = (f"{name} {spread(values)}" for name, values in row.samples.items())
-    print(f"  {row.label} [{row.unit}]: {', '.join(medians)}; {verdict(row)}; {rounds(row)}")
+    medians = ", ".join(f"{name} {spread(values)}" for name, values in row.samples.items())
+    print(f"  {row.label} [{row.unit}]: {'; '.join(filter(None, (medians, verdict(row), rounds(row))))}")
 
 
 if __name__ == "__main__":

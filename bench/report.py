@@ -37,13 +37,17 @@ def _about(bench: str) -> str:
     return inspect.cleandoc(importlib.import_module(f"bench.{bench}").__doc__ or "")
 
 
+def _busy(outcome: Outcome) -> str:
+    return "" if outcome.load is None else f"; load {outcome.load:g} at its end"
+
+
 def _section(outcome: Outcome) -> str:
     file = f"{outcome.bench}.svg"
     (_FOLDER / file).write_text(plot(outcome.rows), encoding="utf-8")
     lines = [
         f"## {outcome.bench}\n",
         f"{_about(outcome.bench)}\n",
-        f"{outcome.when:%Y-%m-%d}, on {outcome.machine}; {outcome.versions}.\n",
+        f"{outcome.when:%Y-%m-%d}, on {outcome.machine}; {outcome.versions}{_busy(outcome)}.\n",
         f"![{outcome.bench}]({file})\n",
         "| comparison | medians | result |",
         "|---|---|---|",

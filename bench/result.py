@@ -83,6 +83,8 @@ class Outcome:
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
     machine: str = field(default_factory=machine)
     versions: str = field(default_factory=versions)
+    load: float | None = None
+    """How many wanted a CPU, the benchmark's own processes among them, in its last minute; None if nobody looked."""
 
     def save(self) -> Path:
         """Writes it down, over the one before; returns the file."""

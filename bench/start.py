@@ -1,4 +1,7 @@
-"""`start`: from the image that a stop kept to a finished `ssh true`; through netvps, and by hand."""
+"""`start`: from the image that a stop kept to a finished `ssh true`; through netvps, and by hand.
+
+The steps are those of `create`, with a snapshot for the image.
+"""
 
 from __future__ import annotations
 

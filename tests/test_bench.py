@@ -17,7 +17,7 @@ from bench.__main__ import BENCHES, SMOKE
 from bench.bare import CALL, TELL, WATCH, bare_server
 from bench.machine import machine, versions
 from bench.plot import plot
-from bench.result import Goal, Measure, Outcome, Row, number, percentile, saved, verdict
+from bench.result import Goal, Measure, Outcome, Row, number, percentile, rounds, saved, spread, verdict
 from bench.turns import in_turn
 from bench.watchers import Audience, Bare
 from netvps.services.netmap import WINDOW
@@ -71,6 +71,16 @@ def test_a_verdict_says_what_was_wanted() -> None:
     assert [number(value) for value in (1234.5, 12.34, 0.1234)] == ["1,234", "12.3", "0.123"]
 
 
+def test_ratios_by_rounds_are_of_neighbours() -> None:
+    """All of the machine was busy in the second round: of neighbours, ours were always twice as slow."""
+    row = Row("row", "ms", {"ours": [2.0, 20.0, 2.0], "theirs": [1.0, 10.0, 1.0]})
+    assert row.by_rounds() == [2.0, 2.0, 2.0]
+    assert rounds(row) == "n = 3, ratios by rounds 2 … 2 … 2"
+    assert spread(row.samples["ours"]) == "2 (min 2)"
+    assert rounds(Row("alone", "ms", {"ours": [1.0]})) == "n = 1"
+    assert rounds(Row("of other lengths", "ms", {"ours": [1.0], "theirs": [1.0, 2.0]})) == "n = 1"
+
+
 def test_an_outcome_becomes_a_page_with_a_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(report, "_FOLDER", tmp_path / "docs")
@@ -90,14 +100,15 @@ def test_a_page_of_all_says_where_and_with_what(tmp_path: Path, monkeypatch: pyt
     when = datetime(2026, 5, 4, tzinfo=UTC)
     for name in BENCHES:
         row = Row(f"a row of {name}", "ms", {"netvps": [1.0, 2.0, 3.0], "reference": [2.0, 2.0, 2.0]})
-        Outcome(name, [row], when, "2 CPUs", "netvps 0.1.0").save()
+        Outcome(name, [row], when, "2 CPUs", "netvps 0.1.0", 3.5).save()
     page = report.write([*BENCHES]).read_text()
     assert "the ratios count" in page
     for name in BENCHES:
         section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
-        assert "2026-05-04, on 2 CPUs; netvps 0.1.0." in section
+        assert f"`{name}`: " in section  # what is measured, in its module's words
+        assert "2026-05-04, on 2 CPUs; netvps 0.1.0; load 3.5 at its end." in section
         assert f"| a row of {name} (ms; n = 3, ratios by rounds 0.5 … 1 … 1.5) |" in section
-        assert "| netvps: 2 (min 1); reference: 2 (min 2) | 1 × |" in section  # noqa: RUF001 — meant
+        assert "| netvps: 2 (min 1); reference: 2 (min 2) | 1 × |" in section  # noqa: RUF001 — the sign is meant
         assert ET.fromstring((tmp_path / f"docs/{name}.svg").read_text()).tag.endswith("svg")
 
 

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from netvps.cli import checks, exit_codes
+from netvps.cli import checks_machine as machine
 from netvps.cli.connect import context
+from netvps.cli.finding import Finding, Verdict
 from netvps.cli.output import emit
 from netvps.cli.terminal import clean, paint
+from netvps.config import paths
+from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
-    from netvps.cli.checks import Finding
     from netvps.cli.contexts import Context
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -34,24 +37,31 @@ def doctor(form: str) -> None:
     else:
         for finding in found:
             emit(_line(finding))
-    failed = any(finding.verdict is checks.Verdict.FAIL for finding in found)
+    failed = any(finding.verdict is Verdict.FAIL for finding in found)
     click.get_current_context().exit(exit_codes.UNKNOWN if failed else exit_codes.OK)
 
 
 def examine(context: Context) -> list[Finding]:
     """All checks. Those of this machine are left out where the server is another one."""
     answered = checks.server(context)
-    if not context.address.startswith("unix:"):
-        return [*answered, checks.clock(), *checks.programs()]
-    serving = answered[0].verdict is checks.Verdict.OK
+    serving = answered[0].verdict is Verdict.OK
+    anywhere = [*answered, *([] if serving else [checks.clock()]), *checks.programs()]
+    return [*anywhere, *_of_this_machine(serving=serving)] if context.address.startswith("unix:") else anywhere
+
+
+def _of_this_machine(*, serving: bool) -> list[Finding]:
+    state = paths().state
+    try:
+        settings = machine.settings_in_force(state)
+    except ConfigError as error:
+        return [Finding("settings", Verdict.FAIL, str(error)), machine.engine(), machine.agent()]
     return [
-        *answered,
-        checks.engine(),
-        *checks.disk(),
-        checks.clock(),
-        *checks.ports(serving=serving),
-        checks.agent(),
-        *checks.programs(),
+        machine.engine(),
+        *machine.disk(state, machine.docker_root()),
+        *machine.ports(settings, serving=serving),
+        machine.database(settings, serving=serving),
+        *machine.runner_certificate(state),
+        machine.agent(),
     ]
 
 

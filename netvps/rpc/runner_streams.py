@@ -138,7 +138,8 @@ class RunnerStreams:
                 del self._leaving[uid]
 
     async def _sweep(self) -> None:
-        # What the store calls online after a restart of this program, and does not come back.
+        # What the store calls online after a restart of this program, and comes neither back nor to another server.
+        await self._after_patience(self._runners.call_roll)
         await self._after_patience(self._runners.stale)
 
     async def _after_patience(self, mark_offline: Callable[[], Awaitable[None]]) -> None:

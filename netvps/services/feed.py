@@ -60,11 +60,10 @@ class Subscription:
         """How many changes it has not taken yet."""
         return len(self._queue)
 
-    def offer(self, change: Change) -> None:
-        """Queues a change that matches; one too many makes the subscriber start anew."""
+    def offer(self, change: Change, text: int) -> None:
+        """Queues a change that matches, of so many characters; one too many makes the subscriber start anew."""
         if self._error is not None or not self._match(change):
             return
-        text = _text(change)
         if len(self._queue) >= self._length or text > self._room:
             self.end(TooOld(f"the reader fell {len(self._queue)} changes behind: list again, then watch"))
             return
@@ -138,8 +137,9 @@ class Feed:
             return
         for change in changes:
             self._revision = change.revision
+            text = _text(change)
             for subscription in self._subscriptions:
-                subscription.offer(change)
+                subscription.offer(change, text)
 
     async def _skip(self) -> None:
         async with self._store.read() as reader:

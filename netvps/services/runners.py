@@ -11,7 +11,7 @@ from netvps.domain.checks import Checks, shown
 from netvps.domain.lifecycle import lose, observe
 from netvps.domain.runner import CaughtUp, Lease, Runner, RunnerState, RunnerView, Welcome
 from netvps.domain.session import DesiredState, Session, SessionState
-from netvps.errors import NotFound
+from netvps.errors import NotFound, Unavailable
 from netvps.services import assignments
 from netvps.services.commit import write
 from netvps.services.joining import TOKEN_LIFE, Joined, Joining
@@ -54,17 +54,24 @@ class Runners:
         fabric: Fabric,
         prefix: int,
         heartbeat_interval: float = 5.0,
+        rows: Callable[[str], Runner | None] = lambda _uid: None,
     ) -> None:
-        """Each runner gets a subnet of length `prefix` of the fabric's pool; the interval in seconds."""
+        """Each runner gets a subnet of length `prefix` of the fabric's pool; the interval in seconds.
+
+        `rows` gives a runner's row as the log had it lately, or None: what is no news to that is not looked up.
+        """
         self._store = store
         self._clock = clock
         self._ca = ca
         self._feed = feed
         self._fabric = fabric
         self._heartbeat_interval = heartbeat_interval
+        self._rows = rows
         self._joining = Joining(store, clock, new_uid, ca, fabric, prefix)
-        self._heard: dict[str, Runner] = {}
-        """Those who are connected here, as they were written last."""
+        self._heard: dict[str, datetime] = {}
+        """Who has come to this server, and the latest time at which it wrote so."""
+        self._asked: dict[str, datetime] = {}
+        """For whom the others were asked, and what `last_seen` is while none of them answers."""
 
     async def create_join_token(self, caller: Caller, request_id: str = "") -> tuple[str, datetime]:
         """A token "nvj_KID_SECRET_FINGERPRINT" that lets one machine join, and when it expires. For admins."""
@@ -89,10 +96,10 @@ class Runners:
 
     async def online(self, runner_uid: str, hello: RunnerHello) -> Welcome:
         """A runner is there: it gets the sessions that wait. Raises NotFound if it was removed."""
-        now = self._clock()
+        now = self._heard[runner_uid] = self._clock()
         async with write(self._store, _actor(runner_uid), "runner.online") as tx:
             runner = await _require(tx, runner_uid)
-            written = await tx.put(
+            await tx.put(
                 replace(
                     runner,
                     state=RunnerState.ONLINE,
@@ -105,44 +112,68 @@ class Runners:
             )
             await place_waiting(tx, now)
             lease = await _lease(tx, runner)
-        self._heard[runner_uid] = written
         return Welcome(runner.name, self._heartbeat_interval, lease, self._fabric)
 
     async def heartbeat(self, runner_uid: str, heartbeat: Heartbeat) -> None:
-        """A runner lives. Written rarely, else the log would be of heartbeats. Raises NotFound if it was removed."""
+        """A runner lives. Written rarely, else the log would be of heartbeats.
+
+        Raises NotFound if it was removed, Unavailable if it was taken for offline: all it had told is to be told again.
+        """
         now = self._clock()
-        known = self._heard.get(runner_uid)
-        if known is not None and not _news(known, heartbeat, now):
-            return  # without a look at the store: a thousand runners send two hundred of these a second
+        known = self._rows(runner_uid)  # a thousand runners send two hundred of these a second
+        if known is not None and known.state is RunnerState.ONLINE and not _news(known, heartbeat, now):
+            return
+        async with self._store.read() as reader:
+            known = await _require(reader, runner_uid)
+        if known.state is RunnerState.OFFLINE:
+            raise Unavailable("you were taken for offline, by another server most likely: connect again")
+        if not _news(known, heartbeat, now):
+            return
+        self._heard[runner_uid] = now
         async with self._store.write(_actor(runner_uid)) as tx:
             runner = await _require(tx, runner_uid)
-            seen = replace(runner, last_seen=now, capacity=heartbeat.capacity, underlay=heartbeat.underlay)
-            written = await tx.put(seen)
+            await tx.put(replace(runner, last_seen=now, capacity=heartbeat.capacity, underlay=heartbeat.underlay))
             if heartbeat.underlay and not runner.underlay:  # there may be one who waits for the overlay
                 await place_waiting(tx, now)
-        self._heard[runner_uid] = written
 
     async def offline(self, runner_uid: str) -> None:
-        """A runner fell silent: its sessions are UNREACHABLE, which says nothing of how they are."""
-        self._heard.pop(runner_uid, None)
+        """A runner fell silent: its sessions are UNREACHABLE, which says nothing of how they are.
+
+        Nothing changes if it has come to another server of this database since.
+        """
         now = self._clock()
         async with write(self._store, _actor(runner_uid), "runner.offline") as tx:
             runner = await tx.get(Runner, runner_uid)
             if runner is None or runner.state is RunnerState.OFFLINE:
+                return
+            if runner.last_seen > self._heard.get(runner_uid, runner.last_seen):
                 return
             await tx.put(replace(runner, state=RunnerState.OFFLINE))
             for session in await tx.find(Session, runner=runner_uid):
                 lost = lose(session, now)
                 if lost is not session:
                     await tx.put(lost)
+        self._heard.pop(runner_uid, None)
+
+    async def call_roll(self) -> None:
+        """Asks the other servers of this database for those who are online and have not come to this one.
+
+        Whoever hears one of them sees at its next heartbeat that it was seen too long ago, and writes so.
+        """
+        async with self._store.write("roll call") as tx:
+            for runner in await tx.find(Runner, state=RunnerState.ONLINE):
+                if runner.uid not in self._heard:
+                    asked = await tx.put(replace(runner, last_seen=runner.last_seen - _SEEN_EVERY))
+                    self._asked[runner.uid] = asked.last_seen
 
     async def stale(self) -> None:
-        """Takes for offline who was online before this process started and has not come back: call it after a grace."""
+        """Takes for offline whom nobody hears: call it a grace after `call_roll`, and that a grace after the start."""
         async with self._store.read() as reader:
             online = await reader.find(Runner, state=RunnerState.ONLINE)
         for runner in online:
-            if runner.uid not in self._heard:
+            if runner.uid not in self._heard and self._asked.get(runner.uid) == runner.last_seen:
                 await self.offline(runner.uid)
+        self._asked.clear()
 
     async def report(self, runner_uid: str, report: SessionReport) -> None:
         """Records what a runner sees of a session of its own; what is old, foreign or no news changes nothing."""

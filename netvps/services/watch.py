@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["EventType", "SessionEvent", "Watch"]
 
 _CHUNK = 500
-_REMEMBERED = 256  # events
+_REMEMBERED = 32  # events: few, for each may hold the megabytes of an environment
 
 
 class Watch:

@@ -1,21 +1,17 @@
-"""`netvps doctor` and its checks."""
+"""`netvps doctor`: which checks it makes, what it prints, and how it ends."""
 
 from __future__ import annotations
 
 import json
-import platform
-import shutil
-import socket
-import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from netvps.adapters.ca.opening import open_ca
-from netvps.cli import checks, exit_codes
-from netvps.cli.checks import Finding, Verdict
+from netvps.cli import checks, checks_machine, exit_codes
+from netvps.cli.finding import Finding, Verdict
 from netvps.errors import Unavailable
 from tests.cli.conftest import Run
 from tests.cli.fake_client import INFO, FakeClient
@@ -23,11 +19,17 @@ from tests.cli.fake_client import INFO, FakeClient
 
 def _quiet(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
     """Checks of this machine that come out the same everywhere."""
-    for name in ("engine", "clock", "agent"):
-        monkeypatch.setattr(checks, name, lambda name=name: Finding(name, verdict, "as expected", ""))
-    for name in ("disk", "programs"):
-        monkeypatch.setattr(checks, name, list)
-    monkeypatch.setattr(checks, "ports", lambda *, serving: [Finding("ports", Verdict.OK, str(serving))])
+    for module, name in ((checks_machine, "engine"), (checks, "clock"), (checks_machine, "agent")):
+        monkeypatch.setattr(module, name, lambda name=name, **_: Finding(name, verdict, "as expected", ""))
+    for module, name in ((checks_machine, "disk"), (checks, "programs"), (checks_machine, "runner_certificate")):
+        monkeypatch.setattr(module, name, lambda *_: [])
+    for name in ("ports", "database"):
+        monkeypatch.setattr(checks_machine, name, lambda *_, serving, name=name: _said(name, str(serving)))
+
+
+def _said(name: str, text: str) -> list[Finding] | Finding:
+    finding = Finding(name, Verdict.OK, text)
+    return [finding] if name == "ports" else finding
 
 
 @pytest.fixture
@@ -56,71 +58,17 @@ def test_a_failure_is_1_with_its_remedy(run: Run, fake: FakeClient, monkeypatch:
     assert "\x1b" not in run("doctor").out
 
 
-def test_the_dates_of_the_ca_are_held_against_the_clock(certificate: str) -> None:
-    assert checks.authority(certificate).verdict is Verdict.OK
-    assert checks.authority(certificate, now=0.0).verdict is Verdict.FAIL
-    assert checks.authority("rubbish").verdict is Verdict.FAIL
+def test_each_check_has_a_name(run: Run, fake: FakeClient, certificate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _quiet(monkeypatch, Verdict.OK)
+    fake.info = replace(INFO, ca_certificate=certificate)
+    names = [finding["check"] for finding in json.loads(run("doctor", "-o", "json").out)]
+    assert names == ["server", "certificates", "clock", "engine", "ports", "database", "agent"]
 
 
-def test_a_clock_before_the_installation_is_wrong() -> None:
-    assert checks.clock().verdict is Verdict.OK
-    assert checks.clock(datetime.now(UTC) - timedelta(days=3650)).verdict is Verdict.FAIL
-
-
-@pytest.mark.parametrize(
-    ("answer", "verdict"),
-    [
-        (b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK", Verdict.OK),
-        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", Verdict.FAIL),
-        (b"rubbish\r\n\r\n", Verdict.FAIL),
-    ],
-)
-def test_the_engine_is_pinged(answer: bytes, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "docker.sock"
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    assert checks.engine().verdict is Verdict.FAIL  # there is none yet
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(answer)
-
-        server = threading.Thread(target=serve)
-        server.start()
-        assert checks.engine().verdict is verdict
-        server.join(5)
-
-
-def test_an_engine_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "docker.sock"
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    monkeypatch.setattr(checks, "_SECONDS", 0.1)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        assert "does not answer" in checks.engine().text
-
-
-def test_ports_are_served_or_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        monkeypatch.setattr(checks, "PORTS", {port: "test"})
-        assert checks.ports(serving=True)[0].verdict is Verdict.OK
-        assert checks.ports(serving=False)[0].verdict is Verdict.WARN
-    assert checks.ports(serving=True)[0].verdict is Verdict.WARN
-    assert checks.ports(serving=False)[0].verdict is Verdict.OK
-
-
-def test_room_and_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {finding.verdict for finding in checks.disk()} <= set(Verdict)
-    assert [finding.verdict for finding in checks.programs()] == [Verdict.OK, Verdict.OK]
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    assert [finding.verdict for finding in checks.programs()] == [Verdict.FAIL, Verdict.FAIL]
-    monkeypatch.setattr(platform, "machine", lambda: "vax")
-    assert checks.agent().verdict is Verdict.FAIL
+def test_wrong_settings_are_a_finding(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    _quiet(monkeypatch, Verdict.OK)
+    fake.errors["server_info"] = Unavailable("nobody answers")
+    monkeypatch.setenv("NETVPS_SSH_PORT", "many")
+    found = {one["check"]: one for one in json.loads(run("doctor", "-o", "json").out)}
+    assert found["settings"]["verdict"] == "fail"
+    assert "ssh_port" in found["settings"]["text"]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONVERGES = 60.0
 """Seconds (promise P7)."""
-HEARTBEAT = 0.3
+HEARTBEAT = 0.5
 """Seconds; a runner whose stream is gone for three of them is offline, which is sooner than it starts anew."""
 SSH_FAILED = 255
 _TAIL = 40

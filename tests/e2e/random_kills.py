@@ -68,8 +68,10 @@ class Written:
 class Storm:
     """One system in a storm. `run` it, then `judge`."""
 
-    def __init__(self, system: Faulty, image: str, seed: str, kills: int) -> None:
+    def __init__(self, system: Faulty, image: str, seed: str, kills: int, enough: threading.Event) -> None:
+        """`enough` ends it early."""
         self.system = system
+        self._enough = enough
         self.killed: Counter[str] = Counter()
         self.written = Written()
         self._kills = kills
@@ -175,7 +177,7 @@ class Storm:
     def _kill_all_the_time(self, choices: random.Random) -> None:
         points = sorted({point for operation in _OPERATIONS for point in PASSES[operation]} - set(AGENT))
         for _ in range(self._kills):
-            if self._errors:
+            if self._errors or self._enough.is_set():
                 return
             if choices.random() < _SERVES_FIRST:
                 self.system.told(lambda client: client.server_info())
@@ -188,7 +190,7 @@ class Storm:
                 self._kill_session(choices)
             elif way == "all":
                 self._kill(self.system.pid(), *self._alive().values())
-                self.system.up(check=False)
+                until("somebody starts it again", lambda: self.system.up(check=False).returncode == 0)
             else:
                 alive = self._alive()
                 self._kill(*(pid for name, pid in alive.items() if way in {name, "both"}))
@@ -275,9 +277,9 @@ class Storm:
         return (self.system.in_session(BYSTANDER, "true", key=key) is not None) is wanted
 
 
-def storm(system: Faulty, image: str, seed: str, kills: int) -> str:
-    """Runs and judges one; a line about what happened. Raises AssertionError with the system's story."""
-    made, began = Storm(system, image, seed, kills), time.monotonic()
+def storm(system: Faulty, image: str, seed: str, kills: int, enough: threading.Event) -> str:
+    """Runs and judges one; a line about what happened. Raises AssertionError."""
+    made, began = Storm(system, image, seed, kills, enough), time.monotonic()
     made.run()
     stormed = time.monotonic() - began
     made.judge()
@@ -285,6 +287,6 @@ def storm(system: Faulty, image: str, seed: str, kills: int) -> str:
     killed = ", ".join(f"{number} {what}" for what, number in sorted(made.killed.items()))
     lines = sum(map(len, made.written.lines.values()))
     return (
-        f"{seed}: {kills} kills ({killed}) in {stormed:.0f} s during {asked}, {lines} lines written; all as promised "
-        f"{time.monotonic() - began - stormed:.0f} s later"
+        f"{seed}: {made.killed.total()} kills ({killed}) in {stormed:.0f} s during {asked}; {lines} lines written; "
+        f"all as promised {time.monotonic() - began - stormed:.0f} s later"
     )

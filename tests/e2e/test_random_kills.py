@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import secrets
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,12 +30,14 @@ def test_random_kills_lose_nothing_double_nothing_and_leave_nothing(
 ) -> None:
     kills, seed = request.config.getoption("--kills"), request.config.getoption("--seed") or secrets.token_hex(4)
 
+    enough = threading.Event()
+
     def one(number: int) -> str:
         database = DATABASES[number % len(DATABASES)]
         called = f"{seed}/{number} on {database}"
         system = ground.new_system(database)
         try:
-            return storm(system, ground.image, called, kills // SYSTEMS)
+            return storm(system, ground.image, called, kills // SYSTEMS, enough)
         except Exception as error:
             story = system.story(ground.logs / f"random-kills-{number}.log")
             raise AssertionError(f"--seed {seed}, system {called}: {error}\n{story}") from error
@@ -44,6 +47,10 @@ def test_random_kills_lose_nothing_double_nothing_and_leave_nothing(
 
     with own_request_ids(), ThreadPoolExecutor(SYSTEMS) as pool:
         systems = [pool.submit(one, number) for number in range(SYSTEMS)]
+        try:
+            wait(systems)
+        finally:
+            enough.set()  # Ctrl-C: what was done so far is judged, and all is removed
     told = [system.result() for system in systems]
     with capsys.disabled():
         sys.stdout.write("\n".join(["", *told, ""]))

@@ -75,6 +75,7 @@ def test_a_stop_and_a_create_without_room_fail_at_once_and_go_on_by_themselves(
             assert (failed.state, failed.reason) == (SessionState.FAILED, "disk")
             assert "docker system df" in failed.message
             assert system.wrong_images() == []
+            assert system.doctor()["disk"] == "fail"
         until("it is stopped, with a snapshot", lambda: _required(system, session).snapshot is not None)
         until("the other runs", lambda: _required(system, other).state is SessionState.RUNNING)
         system.write_file(other, "made")

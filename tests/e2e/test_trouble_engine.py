@@ -47,6 +47,7 @@ def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled[OwnEng
         said = system.logged("Docker is away")
         getattr(engine, how)()
         until("its owner is told", lambda: "Docker does not answer" in _message(system, name))
+        assert system.doctor()["engine"] == "fail"
         until("the log tells", lambda: system.logged("Docker is away") == said + 1)
         engine.start()
         system.require_file(name, "kept")

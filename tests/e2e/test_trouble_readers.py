@@ -53,6 +53,16 @@ def session(system: System, busybox: str) -> str:
     return name
 
 
+def test_a_system_that_runs_is_well(system: System) -> None:
+    """On its own ports, which `netvps doctor` finds out."""
+    verdicts = system.doctor()
+    for about_the_machine in ("disk", "clock"):
+        del verdicts[about_the_machine]
+    assert set(verdicts.values()) == {"ok"}, verdicts
+    assert {f"port {port}" for port in system.ports.values()} < verdicts.keys()
+    assert {"server", "certificates", "engine", "database", "agent", "ssh"} < verdicts.keys()
+
+
 def test_ssh_that_stops_reading_a_big_output(system: System, session: str) -> None:
     command = ["ssh", *system.ssh_options(session), "127.0.0.1", f"head -c {MUCH} /dev/zero"]
     with _stopped(system, command, _megabyte) as ssh:

@@ -129,6 +129,15 @@ class Troubled(System, Generic[E]):
         os.kill(pid, signal.SIGKILL)
         until("another is there", lambda: self.pids()[program] not in {0, pid})
 
+    def doctor(self) -> dict[str, str]:
+        """The verdict of each check of `netvps doctor`, the worst where there are several of a name."""
+        found = json.loads(self.netvps("doctor", "-o", "json", check=False).stdout)
+        order = ("ok", "warn", "fail")
+        return {
+            one["check"]: max((same["verdict"] for same in found if same["check"] == one["check"]), key=order.index)
+            for one in found
+        }
+
     def logged(self, begin: str) -> int:
         """How many lines of the log have an event that begins like this."""
         lines = (self.state / "up.log").read_text().splitlines()

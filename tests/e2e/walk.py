@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,12 @@ class Walk:
 
     def result(self, case: Case) -> float:
         """The seconds that a case took. Raises CaseFailed."""
-        return self._results[case].result()
+        result = self._results[case]
+        while not result.done():
+            wait([result], timeout=1)
+            if not result.done() and not any(thread.is_alive() for thread in self._threads):
+                raise CaseFailed(f"{case} was not reached: no system is left to walk on")
+        return result.result()
 
     def stop(self) -> None:
         """Ends all systems, after the case in which each is."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request, validity
 from netvps.adapters.store import open_store
+from netvps.api.v1 import session_pb2
+from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 from netvps.domain.event import EventType
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, Lease, RunnerHello, Welcome
@@ -143,6 +149,34 @@ async def test_a_watch_from_before_a_compaction_is_told_to_begin_anew(server_fla
         assert (await asyncio.to_thread(watch, revision - 4))[-1] is EventType.CAUGHT_UP
         assert await asyncio.to_thread(watch, 0) == [EventType.PUT] * 5 + [EventType.CAUGHT_UP]
         await plane.stop(1)
+
+
+async def test_calls_that_are_given_up_at_any_moment_lock_nothing(server: ServerSettings) -> None:
+    """A deadline that passes cancels the call wherever it is. Garbage collection would hide what is left open."""
+    address, file = f"unix:{server.paths.api_socket}", server.database.removeprefix("sqlite:///")
+    told: set[str] = set()
+
+    async def call(stub: Any, number: int) -> None:
+        spec = session_pb2.SessionSpec(image="debian")
+        request = session_pb2.CreateSessionRequest(session_id=f"dev{number}", request_id=str(number), spec=spec)
+        with suppress(grpc.aio.AioRpcError):
+            session = await stub.CreateSession(request, timeout=number / 10_000)
+            told.add(session.uid)
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = SessionServiceStub(channel)
+        gc.disable()
+        try:
+            for start in range(1, 300, 5):
+                await asyncio.gather(*(call(stub, number) for number in range(start, start + 5)))
+            with closing(sqlite3.connect(file, isolation_level=None, timeout=5)) as other:
+                other.execute("BEGIN IMMEDIATE")
+        finally:
+            gc.enable()
+        await call(stub, 10**6)  # with all the time it needs
+        there = await stub.ListSessions(session_pb2.ListSessionsRequest(page_size=1000))
+    assert told
+    assert told <= {session.uid for session in there.sessions}
 
 
 @pytest.mark.netns

@@ -21,6 +21,9 @@ class NoRunners:
     async def offline(self, uid: str) -> None:
         self.offline_calls += 1
 
+    async def call_roll(self) -> None:
+        return
+
     async def stale(self) -> None:
         return
 

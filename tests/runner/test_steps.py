@@ -10,6 +10,7 @@ import pytest
 
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull, EngineAway
+from netvps.domain.blueprint import Blueprint
 from netvps.domain.docker_names import container_name
 from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, SessionState
 from tests.runner.lab import Lab
@@ -42,6 +43,26 @@ async def lived(lab: Lab, want: Assignment) -> None:
         await lab.link.reported(want, SessionState.RUNNING)
         await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
         await lab.link.reported(lab.next(want, DesiredState.STOPPED), SessionState.STOPPED)
+
+
+async def test_the_boot_token_is_asked_for_while_the_container_is_made(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Waiting(DockerEngine):
+        async def create(self, plan: Blueprint) -> None:
+            await asked.wait()  # for ever, if it came afterwards
+            await super().create(plan)
+
+    async def boot_token(session_uid: str, epoch: int) -> tuple[str, str]:
+        asked.set()
+        return await real(session_uid, epoch)
+
+    asked, real = asyncio.Event(), lab.link.boot_token
+    monkeypatch.setattr(lab.link, "boot_token", boot_token)
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner(Waiting(lab.docker, node=lab.node, node_name="here")):
+        await lab.link.reported(want, SessionState.RUNNING)
 
 
 async def test_a_failed_snapshot_keeps_the_container_and_a_start_goes_on_from_it(lab: Lab) -> None:

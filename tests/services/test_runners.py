@@ -8,8 +8,9 @@ import pytest
 from netvps.domain.access import Credential
 from netvps.domain.runner import Capacity, Heartbeat, Runner, RunnerState, Underlay
 from netvps.domain.session import DesiredState, LastExit, Session, SessionReport, SessionState, Snapshot
-from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted
-from tests.fakes.world import ALICE, HELLO, ROOT
+from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unavailable
+from netvps.services.runners import Runners
+from tests.fakes.world import ALICE, FABRIC, HELLO, ROOT
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -75,6 +76,8 @@ async def test_a_heartbeat_without_news_does_not_look_at_the_store(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = await world.runner()
+    row = await world.row(Runner, runner.uid)
+    world.runners._rows = lambda _uid: row
     for method in ("read", "write"):
         monkeypatch.delattr(type(world.store), method)
     await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
@@ -112,13 +115,56 @@ async def test_sessions_of_a_silent_runner_are_unreachable_and_come_back(world: 
     assert (found.state, found.reason, found.message) == (SessionState.RUNNING, "", "")
 
 
+def another_server(world: World) -> Runners:
+    """Of the same database."""
+    return Runners(world.store, world.clock, str, world.ca, feed=world.feed, fabric=FABRIC, prefix=22)
+
+
+async def test_who_went_to_another_server_of_the_database_is_not_taken_for_offline(world: World) -> None:
+    runner = await world.runner()
+    other = another_server(world)
+    world.clock.advance(seconds=1)
+    await other.online(runner.uid, HELLO)
+    await world.runners.offline(runner.uid)
+    assert [row.state for row in await world.rows(Runner)] == [RunnerState.ONLINE]
+    await other.offline(runner.uid)
+    assert [row.state for row in await world.rows(Runner)] == [RunnerState.OFFLINE]
+
+
+async def test_who_was_taken_for_offline_though_it_lives_is_told_to_come_again(world: World) -> None:
+    """And so tells all it has to tell again: its sessions are not UNREACHABLE for ever."""
+    runner = await world.runner()
+    await world.runners.offline(runner.uid)
+    with pytest.raises(Unavailable, match="connect again"):
+        await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
+    await world.runners.online(runner.uid, HELLO)
+    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
+
+
 async def test_after_a_restart_only_those_who_do_not_come_back_are_offline(world: World) -> None:
     gone, back = await world.runner("gone"), await world.runner("back")
     world.runners._heard.clear()  # a new process has heard of nobody
     await world.runners.online(back.uid, HELLO)
+    await world.runners.call_roll()
     await world.runners.stale()
     states = {runner.uid: runner.state for runner in await world.rows(Runner)}
     assert states == {gone.uid: RunnerState.OFFLINE, back.uid: RunnerState.ONLINE}
+
+
+async def test_a_server_that_starts_takes_nobody_for_offline_whom_another_hears(world: World) -> None:
+    here, gone = await world.runner("here"), await world.runner("gone")
+    starting = another_server(world)
+    await starting.call_roll()
+    await world.runners.heartbeat(
+        here.uid, Heartbeat(HELLO.capacity)
+    )  # but for the roll call it were too soon to be written
+    await starting.stale()
+    rows = {runner.uid: runner for runner in await world.rows(Runner)}
+    assert {uid: row.state for uid, row in rows.items()} == {
+        here.uid: RunnerState.ONLINE,
+        gone.uid: RunnerState.OFFLINE,
+    }
+    assert rows[here.uid].last_seen == world.clock.now
 
 
 async def test_a_report_is_recorded_and_its_repetition_changes_nothing(world: World) -> None:

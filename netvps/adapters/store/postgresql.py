@@ -35,8 +35,9 @@ class Postgresql:
 
     @property
     def place(self) -> str:
-        """The name of the database and its host."""
-        host = self._url.host or self._url.query.get("host") or "localhost"
+        """The name of the database and its host, or hosts."""
+        hosts = self._url.query.get("host") or "localhost"
+        host = self._url.host or (hosts if isinstance(hosts, str) else " or ".join(hosts))
         return f"database {self._url.database or ''} at {host}"
 
     def prepare(self) -> None:

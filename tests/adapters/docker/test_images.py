@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import docker.errors
 import pytest
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.errors import RegistryAway
-from netvps.adapters.docker.images import Images, _Layers, source_image
+from netvps.adapters.docker.images import Contents, Images, _Layers, source_image
 from netvps.domain.container import SourceImage
 
 
@@ -24,6 +25,41 @@ def test_layers_add_up() -> None:
 def test_an_images_configuration() -> None:
     found: dict[str, Any] = {"Config": {"Entrypoint": None, "Cmd": ["sh"], "Volumes": {"/data": {}}}}
     assert source_image("x", found) == SourceImage("x", (), ("sh",), ("/data",))
+
+
+class FakeApi:
+    """Images of one layer, named by their ids; counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def inspect_image(self, image_id: str) -> dict[str, Any]:
+        self.asked.append(image_id)
+        if image_id == "gone":
+            raise docker.errors.ImageNotFound("no such image: gone")
+        rootfs = {"Layers": [f"layer of {image_id}"]}
+        return {"Id": image_id, "RootFS": rootfs, "Config": None, "Size": 7, "Created": "2026-11-21T07:12:41Z"}
+
+
+def test_contents_are_asked_for_once() -> None:
+    api, contents = FakeApi(), Contents()
+    first = contents.get(api, "a")
+    assert (first.id, first.layers, first.size_bytes, first.config) == ("a", ("layer of a",), 7, {})
+    assert contents.get(api, "a") is first
+    assert contents.get(api, "b").id == "b"
+    assert api.asked == ["a", "b"]
+    for _ in range(2):
+        with pytest.raises(docker.errors.ImageNotFound):
+            contents.get(api, "gone")
+    assert api.asked[2:] == ["gone", "gone"]
+
+
+def test_contents_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps.adapters.docker.images._MAX_KNOWN", 3)
+    api, contents = FakeApi(), Contents()
+    for number in range(10):
+        contents.get(api, str(number))
+        assert len(contents._known) <= 3
 
 
 @pytest.mark.docker

@@ -13,15 +13,20 @@ from sqlalchemy.exc import DBAPIError
 
 from netvps.adapters.store import open_store, postgresql
 from netvps.adapters.store.postgresql import Postgresql
+from netvps.adapters.store.url import dialect_of
 from netvps.domain.access import Caller, Role, User
 from netvps.domain.event import EventType
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.runner import Capacity, Lease, Runner, RunnerHello
 from netvps.domain.session import Session, SessionSpec
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 from netvps.programs import clock as real_clock
 from netvps.services.feed import Feed
+from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.watch import Watch
 from netvps.tasks import Tasks
+from tests.fakes.ca import FakeCa
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -65,6 +70,14 @@ async def test_a_server_that_is_away_is_unavailable(tmp_path: Path, clock: Calla
     with pytest.raises(Unavailable, match=f"database netvps at {tmp_path}: no connection to the database"):
         async with open_store(f"postgresql://me@/netvps?host={tmp_path}", clock):
             pass
+
+
+@pytest.mark.postgres
+async def test_of_several_hosts_the_one_that_is_there_is_used(database: str, tmp_path: Path) -> None:
+    url = database.replace("?host=", f"?host={tmp_path}:5432&host=") + ":5432"
+    async with open_store(url, real_clock.now) as store:
+        await add_alice(store)
+    assert f"at {tmp_path}:5432 or /" in dialect_of(url).place
 
 
 @pytest.mark.postgres
@@ -200,6 +213,34 @@ async def test_who_watches_at_one_server_hears_of_the_other_in_order(servers: li
             made = [await create(servers[number % 2], f"dev{number}", "") for number in range(10)]
             heard = [(await anext(events)).session for _ in made]
     assert heard == made
+
+
+@pytest.mark.postgres
+async def test_nobody_waits_once_a_runner_has_come_whichever_server_they_asked(servers: list[SqlStore]) -> None:
+    """Sessions are made at both while the runner comes to one: each is placed by its own create, or by the arrival."""
+    one, other = servers
+    uid = real_clock.new_uid()
+    async with one.write("test") as tx:
+        await tx.put(Runner(uid, "box1", real_clock.now(), real_clock.now()))
+        await tx.put(Lease("10.0.0.0/22", uid, 1))
+    fabric = Fabric("c")
+    runners = Runners(one, real_clock.now, real_clock.new_uid, FakeCa(), feed=Feed(one), fabric=fabric, prefix=22)
+
+    async def make(store: SqlStore, half: str) -> None:
+        for number in range(10):
+            await create(store, f"{half}{number}", "")
+
+    async def come() -> None:
+        while len(await all_sessions(other)) < 6:
+            await asyncio.sleep(0)
+        await runners.online(uid, RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30)))
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for work in (make(one, "a"), make(other, "b"), come()):
+            group.create_task(work)
+    async with other.read() as view:
+        assert [(s.runner, s.epoch) for s in await view.find(Session)] == [(uid, 1)] * 20
+        assert await view.tally(Session, "runner") == {uid: (20,)}
 
 
 @pytest.mark.postgres
