@@ -142,6 +142,7 @@ class _Parts:
                 fabric=self.fabric,
                 prefix=settings.overlay_prefix,
                 heartbeat_interval=settings.heartbeat_interval,
+                rows=self.netmap.runner,
             ),
             netmap=self.netmap,
             certificates=Certificates(store, clock.now, ca),

@@ -79,6 +79,10 @@ class NetmapHub:
         """As it was told last."""
         return self._netmap
 
+    def runner(self, uid: str) -> Runner | None:
+        """A runner's row as the log had it last; None before the log is read, or if there is none."""
+        return self._roster.runner(uid)
+
     def follow(self, runner_uid: str, generation: int) -> Follower:
         """The messages for a runner that knows the map of a generation; 0 if it knows none."""
         return Follower(self, runner_uid, generation)

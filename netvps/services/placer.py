@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netvps.domain.lifecycle import ADDRESSES_EXHAUSTED, place, wait
 from netvps.domain.placement import Use, choose, why_none
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.services.ports import Reader, Transaction
+
+_NAMED: Final = 3
+"""Runners that a message names."""
 
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
@@ -50,14 +53,16 @@ async def _uses(reader: Reader) -> dict[str, Use]:
 async def _placed(
     session: Session, online: list[Runner], uses: Mapping[str, Use], addresses: Addresses, now: datetime
 ) -> Session:
-    full: list[Runner] = []
-    while runner := choose(session, (runner for runner in online if runner not in full), uses):
+    full: dict[str, str] = {}
+    while runner := choose(session, (runner for runner in online if runner.uid not in full), uses):
         address = await addresses.pick(session.spec, runner)
         if address is not None:
             return place(session, runner, now, address)
-        full.append(runner)
+        full[runner.uid] = runner.name
     if not full:
         return wait(session, "", why_none(session.spec, online), now)
-    names = ", ".join(sorted(runner.name for runner in full))
+    names = ", ".join(sorted(full.values())[:_NAMED]) + (
+        f" and {len(full) - _NAMED} more" if len(full) > _NAMED else ""
+    )
     message = f"all addresses on the overlay are taken ({names}): it starts when a session there is removed"
     return wait(session, ADDRESSES_EXHAUSTED, message, now)

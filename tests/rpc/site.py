@@ -242,6 +242,7 @@ async def open_site(
                 fabric=fabric,
                 prefix=22,
                 heartbeat_interval=HEARTBEAT,
+                rows=netmap.runner,
             ),
             netmap=netmap,
             certificates=Certificates(store, now, ca),

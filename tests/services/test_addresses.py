@@ -106,6 +106,14 @@ async def test_another_runner_is_taken_where_the_emptiest_has_no_address_left(sm
     assert names == ["big"] * 5 + ["lab1"] * 2
 
 
+async def test_a_message_names_a_few_of_the_runners_that_are_full(world: World) -> None:
+    with_prefix(world, 30, "10.128.0.0/27")  # one address each
+    for number in range(5):
+        await world.runner(f"lab{number}", hello=ON_OVERLAY)
+        await world.session(f"dev{number}")
+    assert "are taken (lab0, lab1, lab2 and 2 more)" in (await world.session("more")).message
+
+
 async def test_one_that_has_to_be_on_the_overlay_waits_for_a_runner_that_is(world: World) -> None:
     await world.runner("lab1")
     session = await world.session(spec=OVERLAY)

@@ -16,7 +16,7 @@ from netvps.adapters.store import open_store
 from netvps.api.v1 import link_pb2
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.overlay.roster import endpoint_of, peer_of
-from netvps.domain.runner import Heartbeat, Lease, Runner, RunnerState, Underlay
+from netvps.domain.runner import Lease, Runner, Underlay
 from netvps.domain.session import Session, SessionState
 from netvps.rpc.convert.link import to_runner_from_proto
 from netvps.rpc.convert.netmap import encoded
@@ -296,10 +296,7 @@ class History:
                 await world.runners.remove(ROOT, runner.name, force=True)
             case "move" if runner:
                 underlay = (UNDERLAY, ELSEWHERE, None)[(which + next(self.names)) % 3]
-                if runner.state is RunnerState.ONLINE:
-                    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity, underlay))
-                else:
-                    await world.runners.online(runner.uid, replace(HELLO, underlay=underlay))
+                await world.runners.online(runner.uid, replace(HELLO, underlay=underlay))
             case "silence" if runner:
                 await world.runners.offline(runner.uid)
             case "create":

@@ -44,11 +44,7 @@ async def test_a_runner_that_comes_is_online_and_hears_who_it_is(world: World) -
     welcome = await world.runners.online(runner.uid, HELLO)
     assert (welcome.runner, welcome.fabric.cluster_id, welcome.heartbeat_interval) == ("lab1", "cluster", 5.0)
     view = await world.runners.get(ALICE, "lab1")
-    assert (view.runner.state, view.runner.version, view.runner.capacity) == (
-        RunnerState.ONLINE,
-        "1.0",
-        HELLO.capacity,
-    )
+    assert (view.runner.state, view.runner.version, view.runner.capacity) == (RunnerState.ONLINE, "1.0", HELLO.capacity)
     assert view.runner.last_seen == world.clock.now
     assert view.lease == welcome.lease
 
@@ -74,6 +70,19 @@ async def test_heartbeats_are_written_rarely(world: World) -> None:
         await world.runners.heartbeat(runner.uid, Heartbeat(capacity))
         assert (await world.runners.get(ALICE, "lab1")).runner.capacity == capacity
     assert await world.revision() == before + 3
+
+
+async def test_a_heartbeat_without_news_does_not_look_at_the_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = await world.runner()
+    row = await world.row(Runner, runner.uid)
+    world.runners._rows = lambda _uid: row
+    for method in ("read", "write"):
+        monkeypatch.delattr(type(world.store), method)
+    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
+    with pytest.raises(AttributeError):
+        await world.runners.heartbeat(runner.uid, Heartbeat(Capacity(cpus=1)))
 
 
 async def test_an_underlay_is_written_when_it_changes(world: World) -> None:

@@ -72,6 +72,10 @@ class Roster:
         peer = peer_of(self.fabric, self._runners.get(uid), self._leases.get(uid))
         return Touched(peers=_set(self.peers, uid, peer))
 
+    def runner(self, uid: str) -> Runner | None:
+        """A runner's row, on the overlay or not."""
+        return self._runners.get(uid)
+
     def update(self, touched: Touched, generation: int) -> NetmapUpdate:
         """What those are now who were touched; it is right for whoever knew the map at any time since the first was.
 
