@@ -13,7 +13,7 @@ from bench import report
 from bench.result import Outcome, Row, number, verdict
 
 # name → rounds; each is a module of this package with `measure(rounds) -> list[Row]`.
-BENCHES: Final = {"create": 15, "stop": 9, "start": 9, "cli": 25, "idle": 3}
+BENCHES: Final = {"create": 15, "stop": 9, "start": 9, "cli": 25, "idle": 3, "program": 9}
 SMOKE: Final = ("cli",)
 
 

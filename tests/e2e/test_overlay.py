@@ -42,6 +42,12 @@ def pair(lab: Lab) -> tuple[Session, Session]:
     return lab.create("one", lab.hosts[0]), lab.create("two", lab.hosts[1])
 
 
+@pytest.fixture(scope="module")
+def third(lab: Lab, pair: tuple[Session, Session]) -> Session:  # noqa: ARG001 — the two are there first
+    """One on the third."""
+    return lab.create("three", lab.hosts[2])
+
+
 @pytest.fixture(autouse=True)
 def _settled_before_and_after(lab: Lab) -> Iterator[None]:
     lab.settle()
@@ -80,7 +86,7 @@ def pinging(sender: Session, target: Session) -> Iterator[Pings]:
     assert pings.lost <= 1, f"{pings.lost} of {pings.sent} pings lost"
 
 
-def test_sessions_reach_each_other_in_both_directions(lab: Lab, pair: tuple[Session, Session]) -> None:
+def test_sessions_reach_each_other_in_both_directions(pair: tuple[Session, Session], third: Session) -> None:
     one, two = pair
     assert one.reaches(two.address)
     assert two.reaches(one.address)
@@ -89,7 +95,6 @@ def test_sessions_reach_each_other_in_both_directions(lab: Lab, pair: tuple[Sess
     assert exchanged(one, two, socket.SOCK_STREAM, 1 << 20)
     assert exchanged(two, one, socket.SOCK_STREAM, 1 << 20)
     assert exchanged(one, two, socket.SOCK_DGRAM, 1000)
-    third = lab.create("three", lab.hosts[2])
     assert third.reaches(one.address)
     assert two.reaches(third.address)
 
@@ -179,37 +184,26 @@ def test_an_address_that_changes_is_followed(lab: Lab, pair: tuple[Session, Sess
     wait(lambda: one.reaches(two.address), "a way", SOON)
 
 
-def test_an_underlay_that_is_not_there_is_told(lab: Lab) -> None:
-    host = lab.hosts[2]
-    host.stop_runner()
-    host.start_runner("--underlay", "eth7")
-    try:
-        wait(lambda: "there is no interface 'eth7' here" in host.log, "what is wrong is said")
-        shown = lab.netvps("runner", "ls", "-o", "wide")
-        assert "box3" in shown
-    finally:
-        host.stop_runner()
-        host.start_runner()
-
-
-def test_purge_is_refused_while_it_is_used_and_leaves_nothing(lab: Lab) -> None:
-    host = lab.hosts[2]
+def test_purge_is_refused_while_it_is_used_and_leaves_nothing(third: Session) -> None:
+    host, purge = third.host, ("network", "purge", "--docker-host", third.host.docker_host)
     with pytest.raises(AssertionError, match="a runner of this machine has the overlay"):
-        host.netvps("network", "purge", "--docker-host", host.docker_host)
-    session = lab.create("four", host)
+        host.netvps(*purge)
     host.stop_runner()
     try:
         with pytest.raises(AssertionError, match=r"containers run on network netvps-overlay .*stop their"):
-            host.netvps("network", "purge", "--docker-host", host.docker_host)
-        host.netvps("network", "purge", "--force", "--docker-host", host.docker_host)
+            host.netvps(*purge)
+        host.netvps(*purge, "--force")
         shown = host.namespace.ip("-br", "link") + host.namespace.ip("route", "show", "table", "all")
         assert not {"nv0", "nvbr0", "201"} & set(shown.split())
         assert "netvps" not in host.namespace.run("nft", "list", "tables")
         assert "netvps-overlay" not in host.docker("network", "ls")
         assert "NETVPS" not in host.namespace.run("iptables", "-S")
+        host.start_runner("--underlay", "eth7")
+        wait(lambda: "there is no interface 'eth7' here" in host.log, "what is wrong is said")
+        assert "nv0" not in host.namespace.ip("-br", "link")
+        host.stop_runner()
     finally:
         host.start_runner()
-    lab.netvps("rm", session.name, "--yes")
 
 
 def exchanged(client: Session, server: Session, kind: socket.SocketKind, size: int) -> bool:

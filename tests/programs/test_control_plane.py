@@ -14,7 +14,7 @@ from netvps.domain.event import EventType
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, RunnerHello, Welcome
 from netvps.domain.session import SessionReport, SessionSpec
-from netvps.errors import ConfigError, TooOld
+from netvps.errors import ConfigError, TooOld, Unavailable
 from netvps.programs import clock
 from netvps.programs.control_plane import build
 from netvps.programs.identity import Identity, load_identity, save_identity
@@ -62,6 +62,22 @@ async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: P
         assert connected.is_set()
         assert {type(await anext(stream)) for _ in range(2)} == {CaughtUp, NetmapUpdate}
         await stream.aclose()
+
+
+async def test_a_connection_that_is_dropped_is_said_so_and_the_next_one_works(
+    server: ServerSettings, tmp_path: Path
+) -> None:
+    identity = await _join(server, "box1")
+    async with RenewingLink(identity, tmp_path, lambda: None) as link:
+        stream = link.connect(HELLO, _nothing())
+        await anext(stream)
+        await link.reopen()
+        with pytest.raises(Unavailable, match="this machine's address changed"):
+            async for _ in stream:
+                pass
+        again = link.connect(HELLO, _nothing())
+        assert isinstance(await anext(again), Welcome)
+        await again.aclose()
 
 
 async def test_a_certificate_is_renewed_in_time_and_kept(server: ServerSettings, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from netvps.adapters.docker.leftovers import Leftovers, Thing
 from netvps.adapters.docker.network import SessionNetwork
 from netvps.adapters.docker.snapshots import Snapshots
 from netvps.adapters.docker.stream import Closable, iterate
-from netvps.domain.attachment import Attachment
+from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen, Status, source_of
 from netvps.domain.docker_names import container_name
@@ -70,8 +70,10 @@ class DockerEngine:
         return await self._attachments.bridge(address)
 
     async def move(self, container: Container, to: Attachment) -> None:
-        """Puts it on another network, or address."""
+        """Puts it on another network, or address; the network of those without the overlay goes with its last one."""
         await self._containers.move(container, to)
+        if to.net is not Net.ISOLATED:
+            await self._network.release()
 
     async def start(self, container: Container) -> None:
         """Starts it."""

@@ -19,6 +19,7 @@ import structlog
 from netvps.domain.overlay.conflicts import usurper
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
+from netvps.domain.overlay.news import LinksChanged
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError
@@ -71,6 +72,7 @@ class Overlay:
         self._current = False
         """Whether the netmap was told by the control plane, and not read from the disk."""
         self._underlay: Underlay | None = None
+        self._underlay_in_doubt = False
         self._unable = ""
         self._troubles: tuple[str, ...] = ()
         self._wake = asyncio.Event()
@@ -151,6 +153,7 @@ class Overlay:
             async for event in events:
                 if self._reconciler.concerns(event):
                     log.debug("looking again", heard=str(event))
+                    self._underlay_in_doubt = self._underlay_in_doubt or isinstance(event, LinksChanged)
                     self._wake.set()
 
     async def _keep(self) -> None:
@@ -180,10 +183,12 @@ class Overlay:
             async with asyncio.timeout(pause):
                 await self._wake.wait()
         except TimeoutError:
+            self._underlay_in_doubt = True
             self._reconciler.doubt()
 
     async def _round(self) -> Outcome:
-        if self._reconciler.must_look:
+        if self._underlay_in_doubt or self._underlay is None:
+            self._underlay_in_doubt = False  # before looking: what happens meanwhile is a doubt again
             await self._look_for_underlay()
         if self._offered:
             await self._move()

@@ -147,6 +147,28 @@ async def test_an_address_that_changes_is_the_devices_and_told_at_once(machine: 
         assert overlay.underlay == Underlay(("192.0.2.77",), 1450)
 
 
+async def test_an_address_that_changes_while_a_round_goes_on_is_not_missed(machine: Machine) -> None:
+    from netvps.domain.overlay.news import LinksChanged
+
+    async with machine.running() as overlay:
+        machine.welcome()
+        overlay.update(whole(1, peer(1), peer(2)))
+        await until(lambda: machine.kernel.state.fdb)
+        underlay = machine.kernel.underlay
+
+        async def just_before() -> Underlay:
+            found = await underlay()
+            machine.kernel.underlay = underlay  # type: ignore[method-assign]
+            machine.kernel.way = Underlay(("192.0.2.77",), 1450)
+            machine.kernel.happens(LinksChanged("an address"))
+            await asyncio.sleep(0.02)
+            return found
+
+        machine.kernel.underlay = just_before  # type: ignore[method-assign]
+        machine.kernel.happens(LinksChanged("an address"))
+        await until(lambda: overlay.underlay == Underlay(("192.0.2.77",), 1450))
+
+
 async def test_an_older_lease_of_our_subnet_is_refused(machine: Machine) -> None:
     async with machine.running() as overlay:
         machine.welcome(lease(1, "runner1", epoch=3))
