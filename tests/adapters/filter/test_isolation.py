@@ -76,18 +76,19 @@ LIES_AT_UNKNOWN_PORTS = {
     "a neighbour's mac": {"mac": MAC["ann3"]},
     "a neighbour's address under a mac of its own": {"address": ADDRESS["ann3"], "mac": OWN_MAC},
     "a remote session's address": {"address": ADDRESS["ann1"]},
-    "an outside address": {"address": OUT, "mac": OWN_MAC},
+    "an outside address": {"address": "198.51.100.7", "mac": OWN_MAC},
 }
 
 
 @pytest.mark.parametrize("lie", LIES_AT_UNKNOWN_PORTS.values(), ids=LIES_AT_UNKNOWN_PORTS)
 def test_a_session_whose_port_is_not_known_cannot_pretend_either(lab: Lab, lie: dict[str, str]) -> None:
-    with ears(lab, "ann1", "ann4", "bob1") as (ann1, ann4, bob1):
+    with ears(lab, "ann1", "ann4", "bob1", "out") as (ann1, ann4, bob1, out):
         put(lab, "bob2", bridged("bob2", "ann4", b"spoofed", **lie))
+        put(lab, "bob2", routed(lab, "bob2", OUT, b"spoofed", **lie))
         put(lab, "bob2", routed(lab, "bob2", ADDRESS["ann1"], b"spoofed", **lie))
         put(lab, "bob2", routed(lab, "bob2", ADDRESS["bob1"], b"spoofed", **lie))
         put(lab, "bob2", routed(lab, "bob2", ADDRESS["bob1"], b"true"))
-        assert [ann1.heard(), ann4.heard(), bob1.heard()] == [[], [], [b"true"]]
+        assert [ann1.heard(), ann4.heard(), out.heard(), bob1.heard()] == [[], [], [], [b"true"]]
 
 
 def test_an_address_that_a_session_gives_itself_is_of_no_use(lab: Lab) -> None:
