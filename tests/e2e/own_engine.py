@@ -113,11 +113,11 @@ class OwnEngine(Engine):
         """In order."""
         self._end(signal.SIGTERM)
 
-    def fill(self) -> None:
-        """Leaves nothing free on its disk, while it may be writing itself."""
+    def fill(self, leave: int = 0) -> None:
+        """Leaves only so many bytes free on its disk, which it may be writing to itself."""
         with self._ballast.open("ab") as file:
-            piece = shutil.disk_usage(self.data).free
-            while piece:
+            piece = shutil.disk_usage(self.data).free - leave
+            while piece > 0 and shutil.disk_usage(self.data).free > leave:
                 try:
                     os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), piece)
                 except OSError as error:
@@ -129,10 +129,10 @@ class OwnEngine(Engine):
         self._ballast.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def full(self) -> Iterator[None]:
-        """Its disk is full for as long as the block lasts."""
+    def full(self, leave: int = 0) -> Iterator[None]:
+        """Its disk is full, but for so many bytes, as long as the block lasts."""
         try:
-            self.fill()
+            self.fill(leave)
             yield
         finally:
             self.make_room()

@@ -5,6 +5,7 @@ dockerd (in a namespace) ◄── socket ── netvps up ◄── ssh ── 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.netns]
+FULL = bool(os.environ.get("NETVPS_FULL"))
 MANY = 5
 SPEC = SessionSpec(image="busybox:latest", stop_grace=2)
 
@@ -53,7 +55,8 @@ def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled[OwnEng
         system.require_file(name, "kept")
         until("it has its network", lambda: b"172.30." in system.ssh(name, "ip address", check=False).stdout)
         until("the message is gone", lambda: _message(system, name) == "")
-        assert (system.logged("Docker is away"), system.logged("Docker is back")) == (said + 1, said + 1)
+        until("the log tells that, too", lambda: system.logged("Docker is back") == said + 1)
+        assert system.logged("Docker is away") == said + 1
         client.stop_session(name)
         system.settled(name)
         client.start_session(name)
@@ -64,7 +67,7 @@ def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled[OwnEng
     assert system.wrong() == []
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("how", ["kill", "stop"] if FULL else ["kill"])
 def test_what_is_under_way_ends_as_it_was_wanted(system: Troubled[OwnEngine], how: str) -> None:
     """Some are being made, and one is in the middle of its commit."""
     engine = system.engine

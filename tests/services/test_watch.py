@@ -69,7 +69,7 @@ async def test_all_who_watch_are_told_with_the_same_object(world: World) -> None
         aclosing(world.watch.sessions(ALICE, "-", 0)) as other,
     ):
         assert await _take(one, 1) == await _take(other, 1)
-        for number in range(300):  # more than are remembered
+        for number in range(40):  # more than are remembered
             await world.session(f"dev{number}")
             told = [await anext(one), await anext(other)]
             assert told[0] is told[1]
