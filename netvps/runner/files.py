@@ -6,10 +6,18 @@ import os
 import tempfile
 from pathlib import Path
 
+_PART = ".part"
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what a crash left of files that were being written; for whoever starts in a folder of its own."""
+    for part in folder.glob(f".*{_PART}"):
+        part.unlink(missing_ok=True)
+
 
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replaces a file as a whole: a reader, or a crash, meets the old content or the new."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(file.fileno(), mode)

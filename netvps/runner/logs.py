@@ -13,7 +13,7 @@ import structlog
 
 from netvps.domain.runner import LogRequest
 from netvps.errors import NetvpsError, NotFound
-from netvps.runner.files import write_file
+from netvps.runner.files import remove_parts, write_file
 
 MAX_KEPT = 1 << 20
 PIECE = 64 * 1024
@@ -34,6 +34,7 @@ class KeptLogs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        remove_parts(folder)
 
     async def keep(self, session_uid: str, read: _Reader) -> None:
         """Keeps the end of a container's log. Logs are not worth a failed stop: errors are logged only."""

@@ -12,7 +12,7 @@ import structlog
 
 from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
 from netvps.errors import ConfigError, InvalidInput
-from netvps.runner.files import write_file
+from netvps.runner.files import remove_parts, write_file
 
 _VERSION = 1
 log = structlog.get_logger()
@@ -27,6 +27,7 @@ class Memory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        remove_parts(path.parent)
         self._known = _load(path)
         self._unsaved = False
 

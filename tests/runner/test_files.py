@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from netvps.runner.files import write_file
+from netvps.runner.logs import KeptLogs
+from netvps.runner.memory import Memory
 
 
 def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
@@ -24,3 +29,20 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="directory"):
         write_file(path, b"one")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_death_leaves_of_a_file_goes_at_the_next_start(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from netvps.runner.files import write_file;"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); write_file(Path(sys.argv[1]), b'half')"
+    )
+    kept = tmp_path / "kept"
+    write_file(kept, b"whole")
+    dead = subprocess.run([sys.executable, "-c", code, kept], check=False, timeout=30)
+    assert dead.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    for starts in (KeptLogs, lambda folder: Memory(folder / "assignments.json")):
+        (tmp_path / ".u.log.x.part").touch()
+        starts(tmp_path)
+        assert list(tmp_path.iterdir()) == [kept]
+    assert kept.read_bytes() == b"whole"
