@@ -233,7 +233,7 @@ class ConnectResponse(_message.Message):
         """All assignments were sent: what is managed here and was not among them belongs to nobody."""
 
     @_builtins.property
-    def netmap(self) -> Global___NetmapUpdate:
+    def netmap(self) -> Global___Netmap:
         """What changed on the overlay."""
 
     @_builtins.property
@@ -250,7 +250,7 @@ class ConnectResponse(_message.Message):
         welcome: Global___Welcome | None = ...,
         assignment: Global___Assignment | None = ...,
         caught_up: Global___CaughtUp | None = ...,
-        netmap: Global___NetmapUpdate | None = ...,
+        netmap: Global___Netmap | None = ...,
         log_request: Global___LogRequest | None = ...,
         drain: Global___Drain | None = ...,
     ) -> None: ...
@@ -423,8 +423,8 @@ class CaughtUp(_message.Message):
 Global___CaughtUp: _TypeAlias = CaughtUp  # noqa: Y015
 
 @_typing.final
-class NetmapUpdate(_message.Message):
-    """NetmapUpdate is what changed on the overlay up to a generation. The first updates of a stream are those since
+class Netmap(_message.Message):
+    """Netmap is the overlay, or what changed on it up to a generation. The first of a stream are the changes since
     RunnerHello.netmap_generation, or begin with a reset. Nothing is acted upon before one that is caught up.
     """
 
@@ -480,7 +480,7 @@ class NetmapUpdate(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___NetmapUpdate: _TypeAlias = NetmapUpdate  # noqa: Y015
+Global___Netmap: _TypeAlias = Netmap  # noqa: Y015
 
 @_typing.final
 class Peer(_message.Message):
@@ -491,13 +491,16 @@ class Peer(_message.Message):
     RUNNER_UID_FIELD_NUMBER: _builtins.int
     SUBNET_FIELD_NUMBER: _builtins.int
     MAC_FIELD_NUMBER: _builtins.int
-    UNDERLAY_FIELD_NUMBER: _builtins.int
+    UNDERLAY_ADDRESSES_FIELD_NUMBER: _builtins.int
+    MTU_FIELD_NUMBER: _builtins.int
     RUNNER_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
     runner_uid: _builtins.str
     """Unique id of the runner."""
     mac: _builtins.str
     """MAC address of its VXLAN device."""
+    mtu: _builtins.int
+    """As in Underlay.mtu."""
     runner: _builtins.str
     """Resource name: "runners/NAME"."""
     gateway: _builtins.bool
@@ -507,8 +510,8 @@ class Peer(_message.Message):
         """Its subnet and lease epoch."""
 
     @_builtins.property
-    def underlay(self) -> _runner_pb2.Underlay:
-        """Its way to the others."""
+    def underlay_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in Underlay.addresses."""
 
     def __init__(
         self,
@@ -516,13 +519,14 @@ class Peer(_message.Message):
         runner_uid: _builtins.str = ...,
         subnet: _runner_pb2.Subnet | None = ...,
         mac: _builtins.str = ...,
-        underlay: _runner_pb2.Underlay | None = ...,
+        underlay_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        mtu: _builtins.int = ...,
         runner: _builtins.str = ...,
         gateway: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subnet", b"subnet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "mac", b"mac", "runner", b"runner", "runner_uid", b"runner_uid", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "mac", b"mac", "mtu", b"mtu", "runner", b"runner", "runner_uid", b"runner_uid", "subnet", b"subnet", "underlay_addresses", b"underlay_addresses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,16 +10,17 @@ from netvps.api.v1 import link_pb2 as pb
 from netvps.domain.checks import Checks, shown
 from netvps.domain.names import SESSION_NAME_MAX, USER_NAME_MAX, check_label
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
+from netvps.domain.runner import Underlay
 from netvps.rpc.convert import names
-from netvps.rpc.convert.runners import lease_from_proto, lease_to_proto, underlay_from_proto, underlay_to_proto
+from netvps.rpc.convert.runners import lease_from_proto, lease_to_proto
 
 _MAX_UID: Final = 32
 _MAC: Final = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 
 
-def netmap_update_to_proto(update: NetmapUpdate) -> pb.NetmapUpdate:
+def netmap_update_to_proto(update: NetmapUpdate) -> pb.Netmap:
     """All fields."""
-    return pb.NetmapUpdate(
+    return pb.Netmap(
         generation=update.generation,
         peers=map(_peer_to_proto, update.peers),
         endpoints=map(_endpoint_to_proto, update.endpoints),
@@ -31,7 +32,7 @@ def netmap_update_to_proto(update: NetmapUpdate) -> pb.NetmapUpdate:
     )
 
 
-def netmap_update_from_proto(message: pb.NetmapUpdate) -> NetmapUpdate:
+def netmap_update_from_proto(message: pb.Netmap) -> NetmapUpdate:
     """Raises InvalidInput with all violations: what a runner does to its kernel stands on these values."""
     checks = Checks()
     peers, endpoints = [], []
@@ -66,7 +67,8 @@ def _peer_to_proto(peer: Peer) -> pb.Peer:
         runner=names.runner_name(peer.name),
         subnet=lease_to_proto(peer.lease),
         mac=peer.mac,
-        underlay=underlay_to_proto(peer.underlay),
+        underlay_addresses=peer.underlay.addresses,
+        mtu=peer.underlay.mtu,
         gateway=peer.gateway,
     )
 
@@ -80,7 +82,7 @@ def _peer_from_proto(message: pb.Peer) -> Peer:
     checks.require(message.subnet.epoch > 0, "subnet.epoch", f"{message.subnet.epoch} is not more than 0")
     checks.require(bool(_MAC.fullmatch(message.mac)), "mac", f"{shown(message.mac)} is no MAC address of one device")
     with checks.nested("underlay"):
-        underlay = underlay_from_proto(message.underlay)
+        underlay = Underlay(tuple(message.underlay_addresses), message.mtu)
     checks.done()
     assert underlay is not None  # noqa: S101 — `done` raised otherwise
     lease = lease_from_proto(message.subnet, message.runner_uid)

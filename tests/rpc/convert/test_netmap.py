@@ -43,11 +43,12 @@ def test_a_peer_is_checked(peer: pb.Peer, path: str) -> None:
         runner="runners/lab1",
         subnet=runner_pb2.Subnet(cidr="10.128.0.0/22", epoch=1),
         mac="02:00:00:00:00:01",
-        underlay=UNDERLAY,
+        underlay_addresses=UNDERLAY.addresses,
+        mtu=UNDERLAY.mtu,
     )
-    assert netmap_update_from_proto(pb.NetmapUpdate(peers=[good])).peers
+    assert netmap_update_from_proto(pb.Netmap(peers=[good])).peers
     with pytest.raises(InvalidInput, match=path):
-        netmap_update_from_proto(pb.NetmapUpdate(peers=[peer]))
+        netmap_update_from_proto(pb.Netmap(peers=[peer]))
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,10 @@ def test_a_peer_is_checked(peer: pb.Peer, path: str) -> None:
 )
 def test_an_endpoint_is_checked(field: str, value: str) -> None:
     endpoint = pb.Endpoint(session_uid="s1", session_id="web", owner_id="ann", address="10.128.0.2")
-    assert netmap_update_from_proto(pb.NetmapUpdate(endpoints=[endpoint])).endpoints
+    assert netmap_update_from_proto(pb.Netmap(endpoints=[endpoint])).endpoints
     setattr(endpoint, field, value)
     with pytest.raises(InvalidInput, match=rf"endpoints\[0\]\.{field}"):
-        netmap_update_from_proto(pb.NetmapUpdate(endpoints=[endpoint]))
+        netmap_update_from_proto(pb.Netmap(endpoints=[endpoint]))
 
 
 def test_no_message_is_larger_than_a_mebibyte() -> None:
