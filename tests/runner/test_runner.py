@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from docker import APIClient
 
 from netvps.domain.docker_names import container_name
 from netvps.domain.runner import LogRequest
@@ -127,6 +130,31 @@ async def test_messages_that_come_three_times_change_nothing(lab: Lab) -> None:
 async def test_heartbeats_go_on(lab: Lab) -> None:
     async with lab.runner():
         await lab.link.until(lambda: lab.link.heartbeats >= 3)
+
+
+async def test_heartbeats_go_on_while_a_commit_takes_its_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, may_go_on, commit = asyncio.Event(), threading.Event(), APIClient.commit
+    loop = asyncio.get_running_loop()
+
+    def slow(*arguments: Any, **options: Any) -> object:
+        loop.call_soon_threadsafe(began.set)
+        assert may_go_on.wait(60)
+        return commit(*arguments, **options)
+
+    monkeypatch.setattr(APIClient, "commit", slow)
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        stop = lab.next(want, DesiredState.STOPPED)
+        try:
+            await asyncio.wait_for(began.wait(), 60)
+            before = lab.link.heartbeats
+            await lab.link.until(lambda: lab.link.heartbeats >= before + 5)
+            await lab.link.reported(stop, SessionState.SNAPSHOTTING)
+        finally:
+            may_go_on.set()
+        await lab.link.reported(stop, SessionState.STOPPED)
 
 
 async def test_what_no_assignment_ever_named_is_removed_after_a_grace(lab: Lab, eventually: Until) -> None:
