@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from docker.types import LogConfig, Mount
 from netvps.adapters.cgroup import oom_kills
 from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Answer, Api, Docker
+from netvps.adapters.docker.cut_off import PAUSES, end_processes, was_cut_off
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,
     ContainerFailed,
@@ -162,7 +164,16 @@ class Containers:
         )
 
     async def _start(self, container: Container) -> None:
-        await self._call(container, lambda api: api.start(container.id))
+        for pause in (*PAUSES, 0.0):
+            try:
+                await self._call(container, lambda api: api.start(container.id))
+            except ContainerFailed as error:
+                if not was_cut_off(error) or not pause:
+                    raise
+                await asyncio.to_thread(end_processes, container.id)
+                await asyncio.sleep(pause)
+            else:
+                return
 
     async def _call(self, container: Container, function: Callable[[Api], object]) -> None:
         await self._docker.call(f"container {container.id[:12]}", function)
