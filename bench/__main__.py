@@ -13,7 +13,16 @@ from bench import report
 from bench.result import Outcome, Row, rounds, spread, verdict
 
 # name → rounds; each is a module of this package with `measure(rounds) -> list[Row]`.
-BENCHES: Final = {"create": 15, "stop": 9, "start": 9, "cli": 25, "api": 9, "idle": 3}
+BENCHES: Final = {
+    "create": 15,
+    "stop": 9,
+    "start": 9,
+    "cli": 25,
+    "api": 9,
+    "idle": 3,
+    "converge": 15,
+    "program": 9,
+}
 SMOKE: Final = ("cli",)
 
 

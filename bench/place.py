@@ -65,6 +65,7 @@ class Place:
         self.env = inherited | {
             "HOME": str(self.home),
             "NETVPS_STATE_DIR": str(self.folder / "s"),
+            "NETVPS_OVERLAY": "false",  # the reference has none
             "NETVPS_RUNTIME_DIR": str(self.folder / "r"),
         }
         self._server: subprocess.Popen[bytes] | None = None

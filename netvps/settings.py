@@ -23,6 +23,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
+from netvps.domain.docker_names import NETWORK_SUBNET
 from netvps.domain.names import label_from
 from netvps.errors import ConfigError
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from pydantic_settings import PydanticBaseSettingsSource
 
+# RFC 1918, and RFC 6598 (carriers' own).
+_PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 PREFIX = "NETVPS_"
 _COMMON = ("state_dir", "runtime_dir")
 _FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this module
@@ -132,17 +135,26 @@ class ServerSettings(Settings):
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that name none")
     overlay_pool: str = Field(default="10.128.0.0/10", description="subnets of all runners come out of this")
     overlay_prefix: int = Field(default=22, ge=8, le=29, description="length of a runner's subnet prefix")
+    overlay_vni: int = Field(default=7, ge=1, le=(1 << 24) - 1, description="VXLAN network identifier")
+    overlay_port: Port = Field(default=14789, description="UDP port of VXLAN between runners")
     heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")
 
     @model_validator(mode="after")
-    def _pool_holds_prefix(self) -> Self:
+    def _pool_is_usable(self) -> Self:
         try:
-            pool = ipaddress.ip_network(self.overlay_pool)
+            pool = ipaddress.IPv4Network(self.overlay_pool)
         except ValueError as error:
-            raise ValueError(f"overlay_pool is no network in CIDR form: {error}") from None
+            raise ValueError(f"overlay_pool is no IPv4 network in CIDR form: {error}") from None
         if pool.prefixlen > self.overlay_prefix:
             raise ValueError(f"overlay_pool {pool} is smaller than one /{self.overlay_prefix} (overlay_prefix)")
+        if not any(pool.subnet_of(private) for private in _PRIVATE):
+            raise ValueError(
+                f"overlay_pool {pool} is not private: machines would lose the way to whom these addresses belong; take"
+                f" a part of {', '.join(map(str, _PRIVATE))}"
+            )
+        if pool.overlaps(ipaddress.IPv4Network(NETWORK_SUBNET)):
+            raise ValueError(f"overlay_pool {pool} holds {NETWORK_SUBNET}, the bridge of sessions that are not on it")
         return self
 
     @property
@@ -165,6 +177,10 @@ class RunnerSettings(Settings):
     join_token_file: Path | None = Field(default=None, description="file with the join token, needed once")
     docker_host: str | None = Field(default=None, description="Docker's socket; by default DOCKER_HOST or its own")
     metrics_port: Port | None = Field(default=None, description="metrics over HTTP, on loopback; by default none")
+    overlay: bool = Field(
+        default=True, description="be part of the overlay network, if this machine can: true or false"
+    )
+    underlay: str = Field(default="", description="own address or interface towards other runners; by default found")
     agent_dir: Path | None = Field(default=None, description="folder of agent-linux-ARCH; by default the package's")
 
 

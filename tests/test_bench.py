@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import grpc
 import pytest
 
-from bench import report, result
+from bench import converge, report, result
 from bench.__main__ import BENCHES, SMOKE
 from bench.bare import CALL, TELL, WATCH, bare_server
 from bench.machine import machine, versions
@@ -20,6 +20,7 @@ from bench.plot import plot
 from bench.result import Goal, Measure, Outcome, Row, number, percentile, rounds, saved, spread, verdict
 from bench.turns import in_turn
 from bench.watchers import Audience, Bare
+from netvps.services.netmap import WINDOW
 
 
 @pytest.mark.parametrize("name", BENCHES)
@@ -143,3 +144,12 @@ async def test_a_change_is_timed_until_each_of_an_audience_has_heard(tmp_path: P
                 assert min(delays) > 0
             for task in watching:
                 task.cancel()
+
+
+@pytest.mark.e2e
+def test_simulated_runners_hear_of_who_joins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converge, "_RUNNERS", 6)
+    monkeypatch.setattr(converge, "_QUIET", 0.1)
+    worst, medians = converge.measure(1)
+    assert [len(samples) for samples in (*worst.samples.values(), *medians.samples.values())] == [1] * 4
+    assert min(worst.samples["netvps"]) >= min(medians.samples["netvps"]) > WINDOW * 1000

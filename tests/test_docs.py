@@ -60,7 +60,7 @@ def test_a_command_exists_with_its_flags(document: str, line: str) -> None:
         told = parser_of(_PROGRAMS[words[0]]).format_help()
     else:
         nested = [word for word in words[:2] if re.fullmatch(r"[a-z-]+", word)]
-        told = _help(*nested) if words[0] in {"user", "key", "runner", "env", "context"} else _help(words[0])
+        told = _help(*nested) if words[0] in {"user", "key", "runner", "env", "context", "network"} else _help(words[0])
     for flag in flags:
         assert flag in told, f"{document}: {line}"
 

@@ -40,6 +40,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "alembic": ("netvps.adapters.store",),
     "aiosqlite": ("netvps.adapters.store",),
     "asyncpg": ("netvps.adapters.store",),
+    "dns": ("netvps.adapters.dns",),
     "docker": ("netvps.adapters.docker",),
     "requests": ("netvps.adapters.docker",),  # what the Docker library raises
     "urllib3": ("netvps.adapters.docker",),
@@ -55,6 +56,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic": ("netvps.settings", "netvps.adapters.store"),  # there, it turns stored JSON into frozen values
     "pydantic_settings": ("netvps.settings",),
     "uvloop": ("netvps.programs",),
+    "pyroute2": ("netvps.adapters.netlink",),
     "netaddr": ("netvps.domain",),
     "prometheus_client": ("netvps.adapters.metrics",),
 }

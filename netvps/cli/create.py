@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads.")
 @click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable; may be repeated.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated.")
-@click.option("--network", type=click.Choice(["default", "none"]), default="default", show_default=True)
+@click.option("--network", type=click.Choice(["default", "overlay", "none"]), default="default", show_default=True,
+              help="'default' is the overlay where the runner has one.")  # fmt: skip
 @click.option("--entrypoint", is_flag=True, help="Also run the image's own command, supervised.")
 @click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop.")
 @click.option("--ssh-key", "key_files", multiple=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),

@@ -23,6 +23,7 @@ from netvps.errors import ConfigError, NotPermitted, TimedOut
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+INTERFACES = Path("/sys/class/net")
 _START_TIME: Final = 21
 """Field of /proc/PID/stat (proc(5) counts from 1), the first after the name being 2."""
 
@@ -35,6 +36,7 @@ def down(timeout: float) -> None:
     Sessions go on running, and their data stays; `netvps up` finds them again.
     """
     from netvps.config import paths
+    from netvps.domain.overlay.links import OBJECT_NAMES
 
     state = paths().state
     if not held(state / "up.lock"):
@@ -44,6 +46,8 @@ def down(timeout: float) -> None:
         _end(pid, process, timeout)
     note("netvps is down; session containers go on running, `netvps up` finds them again")
     note(f"data stays in {state}; to be rid of a session's container, `netvps up`, then `netvps rm NAME`")
+    if (INTERFACES / OBJECT_NAMES.device).exists():
+        note("the sessions' network stays, too; `netvps network purge` removes it from this machine")
 
 
 def held(lock: Path) -> bool:

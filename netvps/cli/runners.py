@@ -68,6 +68,24 @@ def show(name: str, form: str) -> None:
     _view().print_one(client().get_runner(name), form)
 
 
+@runner.command("rm")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Remove the sessions that are placed on it, too, for ever.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def rm(name: str, force: bool, yes: bool) -> None:
+    """Remove a runner, whose machine is gone or shall be none any more; its subnet is free then.
+
+    Not while it has sessions: their files are on that machine alone. With --force they are removed from netvps, and
+    what the machine still holds of them stays there.
+    """
+    if not yes:
+        from netvps.cli.lifecycle import confirm
+
+        confirm([name], "runner", "removes that runner" + (" and all its sessions for ever" if force else ""))
+    client().delete_runner(name, force=force)
+    emit(name)
+
+
 @runner.command("join-token")
 def join_token() -> None:
     """Make a token that lets one machine join, once, within the hour.
@@ -86,6 +104,13 @@ def _view() -> View[RunnerView]:
     def memory(view: RunnerView) -> str:
         return size_words(view.runner.capacity.memory_bytes)
 
+    def overlay(view: RunnerView) -> str:
+        return "yes" if view.runner.underlay else "no"
+
+    def underlay(view: RunnerView) -> str:
+        way = view.runner.underlay
+        return f"{', '.join(way.addresses)} (mtu {way.mtu})" if way else ""
+
     def json(view: Any) -> dict[str, Any]:
         return to_json(view)
 
@@ -99,7 +124,9 @@ def _view() -> View[RunnerView]:
             Column("MEMORY", memory),
             Column("DISK FREE", lambda view: size_words(view.runner.capacity.disk_free_bytes)),
             Column("SEEN", lambda view: f"{age(view.runner.last_seen)} ago"),
+            Column("OVERLAY", overlay),
             Column("SUBNET", lambda view: view.lease.cidr, wide=True),
+            Column("UNDERLAY", underlay, wide=True),
             Column("VERSION", lambda view: view.runner.version, wide=True),
             Column("ENGINE", lambda view: view.runner.capacity.engine_version, wide=True),
             Column("UID", lambda view: view.runner.uid, wide=True),

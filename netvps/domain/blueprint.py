@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
+from netvps.domain.attachment import Attachment, attachment_of
 from netvps.domain.container import SourceImage
 from netvps.domain.docker_names import container_name, session_labels, volume_name
-from netvps.domain.session import Assignment, Network
+from netvps.domain.session import Assignment
 
 AGENT_PATH: Final = "/.netvps/agent"
 RUN_PATH: Final = "/.netvps/run"
+RESOLV_CONF_PATH: Final = "/etc/resolv.conf"
 
 # Of Docker's default set, what nobody needs in a VPS. Kept are those of apt and dpkg (CHOWN, DAC_OVERRIDE, FOWNER,
 # FSETID, SETUID, SETGID), of ping and its installation (NET_RAW, SETFCAP), of sudo and sshd (AUDIT_WRITE, SYS_CHROOT,
@@ -53,16 +55,20 @@ class Blueprint:
     cpus: float
     memory_bytes: int
     pids: int
-    network: bool
+    attachment: Attachment
 
 
-def blueprint(want: Assignment, source: SourceImage, *, node: str, agent: PurePath, run: PurePath) -> Blueprint:
+def blueprint(
+    want: Assignment, source: SourceImage, *, node: str, agent: PurePath, run: PurePath, resolv_conf: PurePath
+) -> Blueprint:
     """The container of an assignment.
 
-    `node` is the runner's uid, `agent` the file of the agent on the machine, `run` the session's runtime folder there.
+    `node` is the runner's uid. On the machine are: `agent`, the file of the agent; `run`, the session's runtime folder;
+    `resolv_conf`, a file with what domain.attachment says of that.
     """
     spec = want.spec
     command = (*source.entrypoint, *source.command) if spec.run_entrypoint else ()
+    names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=False),) if want.address else ()
     return Blueprint(
         session_uid=want.session_uid,
         name=container_name(want.session_uid),
@@ -71,10 +77,10 @@ def blueprint(want: Assignment, source: SourceImage, *, node: str, agent: PurePa
         labels=session_labels(want.session_uid, node, want.epoch, want.generation),
         env=tuple(f"{name}={value}" for name, value in sorted(spec.env.items())),
         entrypoint=(AGENT_PATH, "init", *(("--", *command) if command else ())),
-        binds=(Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=False)),
+        binds=(Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=False), *names),
         volumes=tuple(Volume(volume_name(want.session_uid, path), path) for path in sorted(source.volumes)),
         cpus=spec.cpus,
         memory_bytes=spec.memory_bytes,
         pids=spec.pids,
-        network=spec.network is Network.DEFAULT,
+        attachment=attachment_of(want),
     )

@@ -1,6 +1,6 @@
 """The container of a session: what is wanted and what is there go in, the next step comes out.
 
-    wanted RUNNING   fetch → create → start → rest          exited: start again     paused: unpause
+    wanted RUNNING   fetch → create → start → rest          exited: (move →) start again     paused: unpause
     wanted STOPPED   terminate → commit → record → remove → prune → rest
     wanted DELETED   erase
 
@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from netvps.domain.attachment import Attachment, attachment_of
 from netvps.domain.docker_names import snapshot_number
 from netvps.domain.session import Assignment, DesiredState, LastExit, SessionState, Snapshot
 
@@ -24,6 +25,8 @@ FLATTEN_FROM: Final = 25
 """Layers from which on a snapshot is written as one layer; Docker refuses 125, and is slow long before."""
 ENGINE_AWAY: Final = "ENGINE_AWAY"
 """Reason of errors that say nothing about the session, only that the engine cannot be asked now."""
+OVERLAY_AWAY: Final = "OVERLAY_AWAY"
+"""Reason of errors that say as little: the overlay is not there yet on this machine, or not as the address wants it."""
 _SIGKILL_EXIT: Final = 137
 _SIGNAL_EXIT: Final = 128
 _LAST_SIGNAL: Final = 64
@@ -57,6 +60,9 @@ class Container:
     oom_kills: int | None = None
     """The same from the cgroup's counter; None if it cannot be read (any more)."""
     address: str = ""
+    """While it runs."""
+    attachment: Attachment | None = None
+    """Also while it does not run; None if that is not known."""
 
     @property
     def run(self) -> str:
@@ -110,6 +116,14 @@ class Create:
     """Make the container."""
 
     source: SourceImage
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Put the container, which does not run, on another network or address."""
+
+    container: Container
+    to: Attachment
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +204,9 @@ class Erase:
 
 
 Step = (
-    Fetch | Create | Start | Unpause | Terminate | Commit | Record | Remove | Prune | Rest | Wait | Refuse | Erase
+    Fetch | Create | Move | Start | Unpause
+    | Terminate | Commit | Record | Remove | Prune
+    | Rest | Wait | Refuse | Erase
 )  # fmt: skip
 
 
@@ -213,7 +229,7 @@ def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a tabl
         case Status.DEAD:
             return _bury(want, seen, container)
         case _:
-            return Start(container) if want.desired is DesiredState.RUNNING else _put_away(want, seen, container)
+            return _start(want, container) if want.desired is DesiredState.RUNNING else _put_away(want, seen, container)
 
 
 def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
@@ -238,6 +254,11 @@ def _without_container(want: Assignment, seen: Seen) -> Step:
             "load it again (docker load) and start the session, or delete the session",
         )
     return Fetch(reference)
+
+
+def _start(want: Assignment, container: Container) -> Step:
+    wanted = attachment_of(want)
+    return Start(container) if container.attachment in {wanted, None} else Move(container, wanted)
 
 
 def _put_away(want: Assignment, seen: Seen, container: Container) -> Step:

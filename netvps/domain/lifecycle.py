@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT_FAILED = "snapshot_failed"
 RUNNER_LOST = "runner_lost"
+ADDRESSES_EXHAUSTED = "addresses_exhausted"
 TRANSIENT = frozenset(
     {
         SessionState.PENDING,
@@ -87,7 +88,7 @@ def defer(session: Session, now: datetime) -> Session:
     return session if session.message == message else replace(session, message=message, update_time=now)
 
 
-def place(session: Session, runner: Runner, now: datetime) -> Session:
+def place(session: Session, runner: Runner, now: datetime, overlay_address: str = "") -> Session:
     """The session on a runner, in a new epoch: what was seen in the one before counts no more."""
     return replace(
         session,
@@ -99,8 +100,16 @@ def place(session: Session, runner: Runner, now: datetime) -> Session:
         reason="",
         message=f"waiting for its runner {runner.name}",
         address="",
+        overlay_address=overlay_address,
         update_time=now,
     )
+
+
+def wait(session: Session, reason: str, message: str, now: datetime) -> Session:
+    """The session, saying why no runner has it yet; the same session if it says so already."""
+    if (session.reason, session.message) == (reason, message):
+        return session
+    return replace(session, reason=reason, message=message, update_time=now)
 
 
 def observe(session: Session, report: SessionReport, now: datetime) -> Session:
@@ -156,6 +165,7 @@ def assignment(session: Session) -> Assignment:
         spec=session.spec,
         snapshot=session.snapshot,
         revision=session.revision,
+        address=session.overlay_address,
     )
 
 
@@ -167,11 +177,12 @@ def _failed(session: Session) -> bool:
 
 def _settle_unplaced(session: Session) -> Session:
     if session.desired is DesiredState.RUNNING:
-        return replace(session, state=SessionState.PENDING, message="waiting for a runner")
+        return replace(session, state=SessionState.PENDING, reason="", message="waiting for a runner")
     return replace(
         session,
         state=_GOAL[session.desired],
         observed_generation=session.generation,
+        reason="",
         message="it was never started" if session.desired is DesiredState.STOPPED else "",
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netvps.domain.runner import RunnerState
+from netvps.domain.session import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,9 +30,19 @@ class Use:
         return Use(self.sessions + 1, self.cpu_claims + session.cpu_claim, self.memory_claims + session.memory_claim)
 
 
+def joins_overlay(spec: SessionSpec, runner: Runner) -> bool:
+    """Whether a session there has an address on the overlay."""
+    return spec.network is not Network.NONE and runner.underlay is not None
+
+
 def fits(spec: SessionSpec, runner: Runner) -> bool:
-    """Whether the machine as a whole is large enough (Docker refuses more CPUs than there are); 0 is not known."""
+    """Whether the machine as a whole is large enough (Docker refuses more CPUs than there are; 0 is not known).
+
+    And whether it is on the overlay, where that is asked for.
+    """
     has = runner.capacity
+    if spec.network is Network.OVERLAY and runner.underlay is None:
+        return False
     return (not has.cpus or spec.cpus <= has.cpus) and (not has.memory_bytes or spec.memory_bytes <= has.memory_bytes)
 
 
@@ -52,11 +63,15 @@ def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use])
 
 def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
     """Why `choose` found no runner, for the session's owner."""
-    if not any(runner.state is RunnerState.ONLINE for runner in runners):
+    online = [runner for runner in runners if runner.state is RunnerState.ONLINE]
+    if not online:
         return "no runner is online; see netvps runner ls"
+    if spec.network is Network.OVERLAY and not any(runner.underlay for runner in online):
+        return "no runner that is online is on the overlay; see netvps runner ls, or use another network"
     asked = [f"{spec.cpus:g} CPUs"] if spec.cpus else []
     asked += [f"{spec.memory_bytes / (1 << 30):.3g} GiB of memory"] if spec.memory_bytes else []
-    return f"no runner that is online has {' and '.join(asked)}; see netvps runner ls, or ask for less"
+    overlay = " and is on the overlay" if spec.network is Network.OVERLAY else ""
+    return f"no runner that is online has {' and '.join(asked)}{overlay}; see netvps runner ls, or ask for less"
 
 
 def _load(runner: Runner, use: Use) -> float:

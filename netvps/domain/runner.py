@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from ipaddress import ip_address
+from typing import ClassVar, Final
+
+from netvps.domain.checks import Checks, shown
+from netvps.domain.overlay.fabric import Fabric
+
+MAX_ADDRESSES: Final = 8
+"""Of a runner on its underlay."""
+MIN_MTU, MAX_MTU = 576, 65_535
 
 
 class RunnerState(StrEnum):
@@ -26,6 +34,24 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class Underlay:
+    """What a runner says of its way to the others; its addresses on the underlay, best first."""
+
+    addresses: tuple[str, ...]
+    mtu: int
+    """The largest packet of the overlay that it can send and receive, in bytes."""
+
+    def __post_init__(self) -> None:
+        checks = Checks()
+        count = len(self.addresses)
+        checks.require(0 < count <= MAX_ADDRESSES, "addresses", f"{count} are not between 1 and {MAX_ADDRESSES}")
+        for index, address in enumerate(self.addresses[:MAX_ADDRESSES]):
+            checks.require(_is_host(address), f"addresses[{index}]", f"{shown(address)} is no IP address of a host")
+        checks.require(MIN_MTU <= self.mtu <= MAX_MTU, "mtu", f"{self.mtu} is not between {MIN_MTU} and {MAX_MTU}")
+        checks.done()
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """A subnet of the overlay's pool that a runner owns; never tied to an IP of the machine."""
 
@@ -35,7 +61,10 @@ class Lease:
     runner: str
     """Uid of the runner."""
     epoch: int
+    """Higher than that of every lease before it."""
     revision: int = 0
+    last_address: str = ""
+    """That a session got last: the next one is looked for behind it, for others remember whose the old ones were."""
 
     @property
     def key(self) -> str:
@@ -57,6 +86,8 @@ class Runner:
     version: str = ""
     capacity: Capacity = Capacity()
     capabilities: tuple[str, ...] = ()
+    underlay: Underlay | None = None
+    """None: it has no overlay."""
     revision: int = 0
 
     @property
@@ -83,6 +114,22 @@ class RunnerHello:
     capacity: Capacity
     capabilities: tuple[str, ...] = ()
     resume_revision: int = 0
+    underlay: Underlay | None = None
+    """None: it has no overlay."""
+    netmap_generation: int = 0
+    """Of the netmap that it knows; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a runner says of itself in between; of its netmap, as it knows it at that generation."""
+
+    capacity: Capacity
+    underlay: Underlay | None = None
+    """None: it has no overlay."""
+    netmap_generation: int = 0
+    netmap_digest: str = ""
+    """`Netmap.digest`; '' while it knows none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +138,10 @@ class Welcome:
 
     runner: str
     """NAME of the runner."""
-    cluster_id: str
     heartbeat_interval: float
     lease: Lease
+    fabric: Fabric
+    """With the id of the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +159,12 @@ class LogRequest:
     session_uid: str
     tail_lines: int
     follow: bool
+
+
+def _is_host(text: str) -> bool:
+    """Whether packets can be sent to one machine there."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_multicast or address.is_unspecified) and "%" not in text and text == str(address)

@@ -56,6 +56,8 @@ class Network(StrEnum):
     """The network of a session's container."""
 
     DEFAULT = "DEFAULT"
+    """The overlay, if its runner has one, else a bridge of that runner alone."""
+    OVERLAY = "OVERLAY"
     NONE = "NONE"
 
 
@@ -184,6 +186,9 @@ class Session:
     snapshot: Snapshot | None = None
     last_exit: LastExit | None = None
     address: str = ""
+    """As its runner sees it."""
+    overlay_address: str = ""
+    """That no other session has; '' if it is not on the overlay."""
     revision: int = 0
 
     @property
@@ -236,3 +241,5 @@ class Assignment:
     spec: SessionSpec
     snapshot: Snapshot | None
     revision: int
+    address: str = ""
+    """On the overlay; '' if it is not on it."""

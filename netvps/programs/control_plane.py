@@ -13,6 +13,7 @@ import structlog
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.store.opening import open_store
+from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Runner
 from netvps.domain.server import ServerInfo
 from netvps.errors import NetvpsError
@@ -24,11 +25,14 @@ from netvps.gateway.tunnels import Tunnels
 from netvps.programs import clock
 from netvps.programs.account import local_users, user_name
 from netvps.programs.measuring import ControlPlaneCounts, MetricsPage
+from netvps.rpc.convert.netmap import encoded
 from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access import Access
 from netvps.services.certificates import Certificates
 from netvps.services.feed import Feed
+from netvps.services.leases import require_in_pool
 from netvps.services.logins import Logins
+from netvps.services.netmap import NetmapHub
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.ssh_keys import SshKeys
@@ -77,16 +81,19 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         cluster_id = await store.cluster_id()
         async with store.read() as reader:
             joined = await reader.page(Runner, "", 1)
+            await require_in_pool(reader, settings.overlay_pool)
         ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now, trusted=bool(joined))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        feed = Feed(store)
+        feed, fabric = Feed(store), _fabric(settings, cluster_id)
+        netmap = NetmapHub(store, feed, fabric, encoded)
         background = [
             tasks.create_task(feed.run(), name="feed"),
+            tasks.create_task(netmap.run(), name="netmap"),
             tasks.create_task(_compact(store), name="compaction"),
         ]
         for task in background:
             stack.callback(task.cancel)
-        yield await _Parts(settings, store, ca, feed, cluster_id).listen(stack)
+        yield await _Parts(settings, store, ca, feed, netmap, fabric).listen(stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,8 @@ class _Parts:
     store: SqlStore
     ca: Authority
     feed: Feed
-    cluster_id: str
+    netmap: NetmapHub
+    fabric: Fabric
 
     async def listen(self, stack: AsyncExitStack) -> ControlPlane:
         """Opens the gateway, then the API behind which there is one, then says that it is ready."""
@@ -131,11 +139,12 @@ class _Parts:
                 clock.new_uid,
                 ca,
                 feed=self.feed,
-                pool=settings.overlay_pool,
+                fabric=self.fabric,
                 prefix=settings.overlay_prefix,
-                cluster_id=self.cluster_id,
                 heartbeat_interval=settings.heartbeat_interval,
+                rows=self.netmap.runner,
             ),
+            netmap=self.netmap,
             certificates=Certificates(store, clock.now, ca),
             access=access,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),
@@ -163,7 +172,7 @@ class _Parts:
         """Addresses without a host: whoever asks has one that works."""
         return ServerInfo(
             version=__version__,
-            cluster_id=self.cluster_id,
+            cluster_id=self.fabric.cluster_id,
             ca_certificate=self.ca.certificate,
             ssh_address=f":{self.settings.ssh_port}",
             ssh_host_key=self.ca.ssh_host_public_key,
@@ -186,6 +195,10 @@ async def _compact(store: SqlStore) -> None:
         except NetvpsError as error:
             log.warning("the log cannot be compacted", error=error.message)
         await asyncio.sleep(_COMPACT_EVERY)
+
+
+def _fabric(settings: ServerSettings, cluster_id: str) -> Fabric:
+    return Fabric(cluster_id, settings.overlay_pool, settings.overlay_vni, settings.overlay_port)
 
 
 def _address(host: str, port: int) -> str:

@@ -11,7 +11,7 @@ import structlog
 
 from netvps.adapters.ca.client_key import signing_request, validity
 from netvps.domain.runner import Welcome
-from netvps.errors import ConfigError, NetvpsError, NotFound, Unauthenticated
+from netvps.errors import ConfigError, NetvpsError, NotFound, Unauthenticated, Unavailable
 from netvps.programs.identity import Identity, save_identity
 from netvps.rpc.link_client import RunnerLink
 from netvps.rpc.streams import closing
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello
+    from netvps.domain.overlay.netmap import NetmapUpdate
+    from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello
     from netvps.domain.session import Assignment, SessionReport
 
 _LOOK_EVERY: Final = timedelta(hours=1)
@@ -51,6 +52,7 @@ class RenewingLink:
         self._state = state
         self._connected = connected
         self._stack = AsyncExitStack()
+        self._dropped: set[RunnerLink] = set()
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -61,11 +63,12 @@ class RenewingLink:
         await self._stack.aclose()
 
     async def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
-    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
+    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
         """As the port says. Raises IdentityRefused if the runner was removed."""
+        link = self._link
         try:
-            stream = self._link.connect(hello, outgoing)
+            stream = link.connect(hello, outgoing)
             async with closing(stream):
                 async for message in stream:
                     if isinstance(message, Welcome):
@@ -73,6 +76,19 @@ class RenewingLink:
                     yield message
         except (NotFound, Unauthenticated) as error:
             raise IdentityRefused(str(error)) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if link in self._dropped and task and not task.cancelling():  # by gRPC, and not by whoever owns the task
+                raise Unavailable("connecting anew: this machine's address changed") from None
+            raise
+        finally:
+            self._dropped.discard(link)
+
+    async def reopen(self) -> None:
+        """As the port says."""
+        old, self._link = self._link, await self._open()
+        self._dropped.add(old)
+        await old.__aexit__()
 
     async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
         """As the port says."""

@@ -21,6 +21,7 @@ from netvps.programs.agent_program import agent_program
 from netvps.programs.command_line import Program, launch
 from netvps.programs.identity import FOLDER, Identity, load_identity, own_key, save_identity
 from netvps.programs.locks import hold
+from netvps.programs.overlay import overlay
 from netvps.programs.renewing_link import IdentityRefused, RenewingLink, not_good_now
 from netvps.programs.stopping import Stop
 from netvps.rpc.link_client import join
@@ -68,8 +69,11 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
         if hidden := await docker.hidden(place.state_dir, place.run_dir):
             raise ConfigError(hidden)
         engine = DockerEngine(docker, node=identity.uid, node_name=identity.name)
-        async with RenewingLink(identity, state, readiness.ready) as link:
-            runner = Runner(link, engine, place)
+        async with (
+            overlay(settings, place, docker) as network,  # its sockets are open before gRPC has threads
+            RenewingLink(identity, state, readiness.ready) as link,
+        ):
+            runner = Runner(link, engine, place, network)
             async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")
                 group.create_task(_run(runner, identity, state), name="runner")

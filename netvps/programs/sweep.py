@@ -55,6 +55,7 @@ class Folders:
     def remove(self, session_uid: str) -> None:
         """Removes those of a session. What is gone already is no error."""
         shutil.rmtree(self.run / session_uid, ignore_errors=True)
+        (self.run / f"{session_uid}.resolv.conf").unlink(missing_ok=True)
         (self.logs / f"{session_uid}.log").unlink(missing_ok=True)
 
 

@@ -163,6 +163,11 @@ class Client:
         answer = self._transport.call(self._runners.CreateJoinToken, request)
         return answer.join_token, time_from_proto(answer, "expire_time")
 
+    def delete_runner(self, name: str, *, force: bool = False) -> None:
+        """Removes a runner; with `force` also the sessions placed on it, for ever."""
+        request = runner_pb2.DeleteRunnerRequest(name=names.runner_name(name), request_id=_request_id(), force=force)
+        self._transport.call(self._runners.DeleteRunner, request)
+
     def get_user(self, name: str = names.ME) -> User:
         """One user."""
         from netvps.rpc.convert.users import user_from_proto

@@ -51,7 +51,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
     def _wrapped(self, handler: Handler, method: str) -> Handler:
         codec = {
             "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
+            "response_serializer": _unless_encoded(handler.response_serializer),
         }
         if handler.response_streaming:
             many = self._streaming(handler.stream_stream or handler.unary_stream, method)
@@ -113,6 +113,15 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             raise
         identity.current.set(who)
         structlog.contextvars.bind_contextvars(caller=identity.shown_as(who))
+
+
+def _unless_encoded(serialize: Any) -> Any:
+    """What is sent to many is encoded once, by who sends it, and passes as bytes."""
+
+    def serialized(message: Any) -> bytes:
+        return message if isinstance(message, bytes) else serialize(message)
+
+    return serialized
 
 
 async def _abort(context: Context, error: NetvpsError) -> None:

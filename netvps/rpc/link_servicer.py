@@ -10,7 +10,7 @@ import structlog
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceServicer
-from netvps.domain.runner import Capacity
+from netvps.domain.runner import Heartbeat
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc import identity
 from netvps.rpc.convert.link import from_runner_from_proto, hello_from_proto, to_runner_to_proto
@@ -20,10 +20,11 @@ from netvps.rpc.streams import closing
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from netvps.domain.runner import Welcome
+    from netvps.domain.runner import RunnerHello, Welcome
     from netvps.rpc.context import Context
     from netvps.rpc.runner_streams import RunnerStream, RunnerStreams
     from netvps.rpc.session_logs import StreamedLogs
+    from netvps.services.netmap import Follower, NetmapHub
     from netvps.services.runners import Runners
 
 log = structlog.get_logger()
@@ -40,8 +41,11 @@ class _StreamEnd(Exception):
 class LinkServicer(RunnerLinkServiceServicer):
     """Errors are those of the services; `ca_certificate` in PEM."""
 
-    def __init__(self, runners: Runners, streams: RunnerStreams, logs: StreamedLogs, ca_certificate: str) -> None:
+    def __init__(
+        self, runners: Runners, netmap: NetmapHub, streams: RunnerStreams, logs: StreamedLogs, ca_certificate: str
+    ) -> None:
         self._runners = runners
+        self._netmap = netmap
         self._streams = streams
         self._logs = logs
         self._ca_certificate = ca_certificate
@@ -57,7 +61,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         try:
             welcome = await self._runners.online(uid, hello)
             log.info("runner connected", name=welcome.runner, version=hello.version)
-            await self._converse(request_iterator, context, stream, welcome, hello.resume_revision)
+            await self._converse(request_iterator, context, stream, welcome, hello)
         finally:
             self._streams.leave(stream)
             log.info("runner disconnected")
@@ -68,24 +72,27 @@ class LinkServicer(RunnerLinkServiceServicer):
         context: Context,
         stream: RunnerStream,
         welcome: Welcome,
-        resume_revision: int,
+        hello: RunnerHello,
     ) -> None:
         wire = _Wire(context)
+        netmap = self._netmap.follow(stream.runner_uid, hello.netmap_generation)
         try:
             async with asyncio.TaskGroup() as group:
                 await wire.send(to_runner_to_proto(welcome))
-                group.create_task(self._listen(stream, incoming))
-                group.create_task(self._assign(stream, wire, resume_revision))
+                group.create_task(self._listen(stream, incoming, netmap))
+                group.create_task(self._assign(stream, wire, hello.resume_revision))
+                group.create_task(_tell(netmap, wire))
                 group.create_task(_push(stream, wire))
                 group.create_task(_end(stream, wire))
         except ExceptionGroup as ends:
             _settle(ends.exceptions[0])
 
-    async def _listen(self, stream: RunnerStream, incoming: AsyncIterator[pb.ConnectRequest]) -> None:
+    async def _listen(self, stream: RunnerStream, incoming: AsyncIterator[pb.ConnectRequest], netmap: Follower) -> None:
         async for message in incoming:
             self._streams.hear(stream)
             seen = from_runner_from_proto(message)
-            if isinstance(seen, Capacity):
+            if isinstance(seen, Heartbeat):
+                netmap.heard(seen.netmap_generation, seen.netmap_digest)
                 await self._runners.heartbeat(stream.runner_uid, seen)
             else:
                 await self._runners.report(stream.runner_uid, seen)
@@ -117,7 +124,8 @@ class _Wire:
         self._context = context
         self._lock = asyncio.Lock()
 
-    async def send(self, message: pb.ConnectResponse) -> None:
+    async def send(self, message: pb.ConnectResponse | bytes) -> None:
+        """Sends a message, or one that is encoded already."""
         async with self._lock:
             try:
                 async with asyncio.timeout(STALL_TIMEOUT):
@@ -136,6 +144,11 @@ def _settle(end: Exception) -> None:
 async def _push(stream: RunnerStream, wire: _Wire) -> None:
     while True:
         await wire.send(to_runner_to_proto(await stream.pushed.get()))
+
+
+async def _tell(netmap: Follower, wire: _Wire) -> None:
+    async for message in netmap:
+        await wire.send(message)
 
 
 async def _end(stream: RunnerStream, wire: _Wire) -> None:

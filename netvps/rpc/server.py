@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from netvps.rpc.ports import Commands, Tunnels
     from netvps.services.access import Access
     from netvps.services.certificates import Certificates
+    from netvps.services.netmap import NetmapHub
     from netvps.services.runners import Runners
     from netvps.services.sessions import Sessions
     from netvps.services.ssh_keys import SshKeys
@@ -64,6 +65,7 @@ class Services:
     sessions: Sessions
     watch: Watch
     runners: Runners
+    netmap: NetmapHub
     certificates: Certificates
     access: Access
     ssh_keys: SshKeys
@@ -206,7 +208,7 @@ class ApiServer:
 
     def _for_machines(self) -> dict[str, Registration]:
         given = self._services
-        links = LinkServicer(given.runners, self._streams, self._logs, self._certificate.ca)
+        links = LinkServicer(given.runners, given.netmap, self._streams, self._logs, self._certificate.ca)
         return {
             f"{_PACKAGE}.RunnerLinkService": partial(link.add_RunnerLinkServiceServicer_to_server, links),
             f"{_PACKAGE}.TunnelService": partial(

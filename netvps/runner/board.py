@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Self
 
-from netvps.domain.runner import Capacity
+from netvps.domain.runner import Heartbeat
 from netvps.domain.session import SessionReport, SessionState
 
 
@@ -17,6 +17,13 @@ class Board:
         self._reports: dict[str, SessionReport] = {}
         self._unsent: dict[str, None] = {}
         self._news = asyncio.Event()
+        self.hurried = False
+        """A heartbeat is due, whatever the time."""
+
+    def hurry(self) -> None:
+        """The next heartbeat is due now: there is something in it that is not to wait."""
+        self.hurried = True
+        self._news.set()
 
     @property
     def unsent(self) -> int:
@@ -30,15 +37,16 @@ class Board:
             self._unsent[report.session_uid] = None
             self._news.set()
 
-    def outgoing(self, capacity: Callable[[], Capacity], interval: Callable[[], float]) -> Outgoing:
-        """For one connection: all reports, then each new one, and `capacity` every `interval` seconds."""
+    def outgoing(self, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> Outgoing:
+        """For one connection: all reports, then each new one, and a `heartbeat` every `interval` seconds."""
         self._unsent = dict.fromkeys(self._reports)
-        return Outgoing(self, capacity, interval)
+        return Outgoing(self, heartbeat, interval)
 
     def take(self) -> SessionReport | None:
         """A report that was not sent in this connection, or None."""
         if not self._unsent:
-            self._news.clear()
+            if not self.hurried:
+                self._news.clear()
             return None
         uid = next(iter(self._unsent))
         del self._unsent[uid]
@@ -60,22 +68,23 @@ class Board:
 class Outgoing:
     """An iterator and not a generator: it may be dropped, or cancelled in the middle, and nothing is left to close."""
 
-    def __init__(self, board: Board, capacity: Callable[[], Capacity], interval: Callable[[], float]) -> None:
+    def __init__(self, board: Board, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> None:
         self._board = board
-        self._capacity = capacity
+        self._heartbeat = heartbeat
         self._interval = interval
         self._last_beat = asyncio.get_running_loop().time()
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> SessionReport | Capacity:
+    async def __anext__(self) -> SessionReport | Heartbeat:
         loop = asyncio.get_running_loop()
         while True:
             left = self._last_beat + self._interval() - loop.time()
-            if left <= 0:
+            if left <= 0 or self._board.hurried:
                 self._last_beat = loop.time()
-                return self._capacity()
+                self._board.hurried = False
+                return self._heartbeat()
             if report := self._board.take():
                 return report
             await self._board.news(left)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
+from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen
-from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment, SessionReport, Snapshot
 
 Progress = Callable[[str], None]
@@ -25,6 +27,12 @@ class Containers(Protocol):
 
     async def create(self, plan: Blueprint) -> None:
         """Makes the container, and its network if there is none."""
+
+    async def bridge(self, address: str) -> str:
+        """The address of the overlay's bridge for a container with this one. Raises Unavailable: none yet."""
+
+    async def move(self, container: Container, to: Attachment) -> None:
+        """Puts a container that does not run on another network, or address. Again is fine."""
 
     async def start(self, container: Container) -> None:
         """Starts it. One that runs already is no error."""
@@ -82,9 +90,12 @@ class Link(Protocol):
     """The connection to the control plane."""
 
     def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
-    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
+    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
         """One stream; it ends, or raises a NetvpsError, when the connection is lost. Welcome comes first."""
+
+    async def reopen(self) -> None:
+        """Drops the connection for a new one: packets of the old come from an address that this machine has no more."""
 
     async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
         """A boot token for the session's agent, and the CA certificate (PEM)."""

@@ -19,7 +19,8 @@ from contextlib import aclosing
 import structlog
 
 from netvps.domain.container import ENGINE_AWAY
-from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
@@ -28,6 +29,7 @@ from netvps.runner.board import Board
 from netvps.runner.logs import KeptLogs, log_pieces
 from netvps.runner.memory import Memory
 from netvps.runner.orphans import Orphans
+from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.ports import Engine, Link
 from netvps.runner.reporter import Reporter
 from netvps.runner.runtime import RuntimeFolder
@@ -47,11 +49,15 @@ log = structlog.get_logger()
 class Runner:
     """`run` it; to cancel that leaves all containers as they are."""
 
-    def __init__(self, link: Link, engine: Engine, settings: RunnerSettings) -> None:
+    def __init__(self, link: Link, engine: Engine, settings: RunnerSettings, overlay: Overlay | None = None) -> None:
+        """`overlay` None: it has none, and says so."""
         self._link = link
+        self._overlay = overlay
         self._engine = engine
         self._settings = settings
         self._board = Board()
+        if overlay:
+            overlay.told = self._tell_underlay
         self._memory = Memory(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._agent = keep_agent(settings.agent, settings.state_dir)
@@ -76,6 +82,9 @@ class Runner:
             for want in self._memory.assignments.values():
                 self._employ(want)
             await self._measure()
+            if self._overlay:
+                await self._overlay.prepare()
+                group.create_task(self._overlay.run(), name="overlay")
             group.create_task(self._engine.watch(self._changed), name="engine events")
             group.create_task(self._keep_measuring(), name="capacity")
             group.create_task(self._keep_agents_few(), name="agents")
@@ -98,8 +107,15 @@ class Runner:
 
     async def _connection(self) -> None:
         """One connection, from Hello to its end."""
-        hello = RunnerHello(self._instance_id, self._settings.version, self._capacity)
-        outgoing = self._board.outgoing(lambda: self._capacity, lambda: self._heartbeat)
+        overlay = self._overlay
+        hello = RunnerHello(
+            self._instance_id,
+            self._settings.version,
+            self._capacity,
+            underlay=overlay.underlay if overlay else None,
+            netmap_generation=overlay.generation if overlay else 0,
+        )
+        outgoing = self._board.outgoing(self._beat, lambda: self._heartbeat)
         named: set[str] = set()
         sweep: asyncio.Task[None] | None = None
         try:
@@ -108,6 +124,8 @@ class Runner:
                     match message:
                         case Welcome():
                             self._heartbeat = message.heartbeat_interval
+                            if overlay:
+                                overlay.welcome(message)
                             log.info("connected", runner=message.runner)
                         case Assignment():
                             named.add(message.session_uid)
@@ -115,11 +133,26 @@ class Runner:
                         case CaughtUp() if sweep is None:
                             self._warn_of_missing(named)
                             sweep = self._tasks.start(self._orphans.sweep(self._known), name="orphans")
+                        case NetmapUpdate() if overlay:
+                            overlay.update(message)
                         case LogRequest():
                             self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
         finally:
             if sweep:
                 sweep.cancel()
+
+    def _tell_underlay(self, *, moved: bool) -> None:
+        """At once: until then the others send to where we were. A connection from there hears nothing any more."""
+        if moved:
+            self._tasks.start(self._link.reopen(), name="connect anew")
+        else:
+            self._board.hurry()
+
+    def _beat(self) -> Heartbeat:
+        overlay = self._overlay
+        if overlay is None:
+            return Heartbeat(self._capacity)
+        return Heartbeat(self._capacity, overlay.underlay, overlay.generation, overlay.digest)
 
     def _assign(self, want: Assignment) -> None:
         known = self._memory.assignments.get(want.session_uid)

@@ -19,6 +19,7 @@ from netvps.runner.files import write_file
 from netvps.runner.sockets import Relay
 
 SERVER_NAME = "control.netvps.internal"
+_RESOLV_CONF = ".resolv.conf"
 _BOOT_FILE = "boot.json"
 _IDENTITY_FILE = "identity.pem"
 # Until the token is exchanged, the agent's identity.pem holds a key alone (some 240 bytes); a certificate has far more.
@@ -58,6 +59,16 @@ class RuntimeFolder:
         """Closes the sockets and removes the folder. One that is gone is no error."""
         await self.close()
         shutil.rmtree(self.path, ignore_errors=True)
+        self.resolv_conf.unlink(missing_ok=True)
+
+    @property
+    def resolv_conf(self) -> Path:
+        """A file for the container's /etc/resolv.conf; beside the folder, for in that its root could make it a link."""
+        return self.path.with_name(self.path.name + _RESOLV_CONF)
+
+    def write_resolv_conf(self, content: str) -> None:
+        """Writes that file, readable by everybody."""
+        write_file(self.resolv_conf, content.encode(), 0o644)
 
     def needs_token(self, epoch: int) -> bool:
         """Whether the agent cannot get, or has not got, its certificate for this epoch with what is there."""

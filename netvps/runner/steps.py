@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from netvps.domain import container as plan
+from netvps.domain.attachment import resolv_conf
 from netvps.domain.blueprint import blueprint
 from netvps.domain.session import Assignment, DesiredState, SessionState
 from netvps.domain.uid import make_uid
@@ -98,6 +99,10 @@ class Steps:
                 return await self._fetch(want, reference, wake)
             case plan.Create(source):
                 return await self._create(want, source)
+            case plan.Move(container, to):
+                log.info("container moved to another network or address", network=to.net, address=to.address)
+                await self._engine.move(container, to)
+                return _AT_ONCE
             case plan.Start(container):
                 return await self._start(want, container)
             case plan.Unpause(container):
@@ -153,7 +158,15 @@ class Steps:
     async def _create(self, want: Assignment, source: plan.SourceImage) -> float:
         self._say(want, SessionState.STARTING, message=f"making its container from {source.reference}")
         await self._folder.open()
-        made = blueprint(want, source, node=self._node, agent=self._agent, run=self._folder.path)
+        await self._write_resolv_conf(want)
+        made = blueprint(
+            want,
+            source,
+            node=self._node,
+            agent=self._agent,
+            run=self._folder.path,
+            resolv_conf=self._folder.resolv_conf,
+        )
         failure: NetvpsError | None = None
         async with asyncio.TaskGroup() as group:  # one waits for the control plane, the other for the engine
             boot = group.create_task(self._boot(want), name="boot token")
@@ -173,6 +186,7 @@ class Steps:
             return pause
         self._say(want, SessionState.STARTING, message="starting its container")
         await self._folder.open()
+        await self._write_resolv_conf(want)
         await self._boot(want)
         try:
             await self._engine.start(container)
@@ -180,6 +194,11 @@ class Steps:
             raise _failed(error, "container") from None
         self._exits.started(container)
         return _AT_ONCE
+
+    async def _write_resolv_conf(self, want: Assignment) -> None:
+        """Before every start: the bridge may be another by now, and a container that was moved has the file still."""
+        bridge = await self._engine.bridge(want.address) if want.address else ""
+        self._folder.write_resolv_conf(resolv_conf(want, bridge))
 
     async def _boot(self, want: Assignment) -> bool:
         """Sees to the agent's boot file; False if there is none yet, the control plane being away.
@@ -257,8 +276,8 @@ async def _raise_when_assigned(wake: Wake) -> None:
 
 
 def _failed(error: NetvpsError, reason: str) -> NetvpsError:
-    """An engine that is away or slow is worth another try; all else is the end of this generation."""
-    if error.reason == plan.ENGINE_AWAY or isinstance(error, TimedOut):
+    """What is away or slow is worth another try; all else is the end of this generation."""
+    if error.reason in {plan.ENGINE_AWAY, plan.OVERLAY_AWAY} or isinstance(error, TimedOut):
         return error
     hope = error.reason == _DISK_FULL
     message = f"{error.message}; it goes on by itself then" if hope else error.message

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from netvps.domain.lifecycle import assignment
-from netvps.domain.runner import CaughtUp
+from netvps.domain.runner import CaughtUp, Runner
 from netvps.domain.session import Assignment, Session
 from netvps.errors import TooOld
+from netvps.services.removal import was_removed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -27,7 +28,10 @@ log = structlog.get_logger()
 
 
 async def follow(store: Store, feed: Feed, runner_uid: str) -> AsyncGenerator[Assignment | CaughtUp, None]:
-    """The list, CaughtUp, then every change for ever; the list again where the runner fell too far behind."""
+    """The list, CaughtUp, then every change for ever; the list again where the runner fell too far behind.
+
+    Raises NotFound once the runner is removed.
+    """
     while True:
         try:
             async with aclosing(_list_then_changes(store, feed, runner_uid)) as items:
@@ -42,19 +46,21 @@ async def _list_then_changes(store: Store, feed: Feed, runner_uid: str) -> Async
     told: dict[str, Assignment] = {}
 
     def concerns(change: Change) -> bool:
-        session = change.resource
-        return isinstance(session, Session) and (session.runner == runner_uid or session.uid in told)
+        resource = change.resource
+        if isinstance(resource, Runner):
+            return change.deleted and resource.uid == runner_uid
+        return isinstance(resource, Session) and (resource.runner == runner_uid or resource.uid in told)
 
     async with feed.subscribe(concerns) as news:
-        async with store.read() as reader:
-            sessions = await reader.find(Session, runner=runner_uid)
-            revision = reader.revision
+        sessions, revision = await _assigned(store, runner_uid)
         told.update((session.uid, _content(session)) for session in sessions)
         for session in sessions:
             yield assignment(session)
         yield CaughtUp(revision)
         async for change in news:
             resource = change.resource
+            if isinstance(resource, Runner):
+                raise was_removed()
             assert isinstance(resource, Session)  # noqa: S101 — matched
             if change.revision <= revision:
                 continue
@@ -65,6 +71,14 @@ async def _list_then_changes(store: Store, feed: Feed, runner_uid: str) -> Async
             elif told.get(resource.uid) != _content(resource):  # else it is but the echo of the runner's own report
                 told[resource.uid] = _content(resource)
                 yield assignment(resource)
+
+
+async def _assigned(store: Store, runner_uid: str) -> tuple[list[Session], int]:
+    """The runner's sessions, as of which revision. Raises NotFound if it was removed."""
+    async with store.read() as reader:
+        if await reader.get(Runner, runner_uid) is None:
+            raise was_removed()
+        return await reader.find(Session, runner=runner_uid), reader.revision
 
 
 def _content(session: Session) -> Assignment:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 from netvps.domain.access import Credential
 from netvps.domain.checks import Checks
 from netvps.domain.identity import RunnerIdentity
-from netvps.domain.ipam import allocate
 from netvps.domain.names import RUNNER_NAME_MAX, check_label
-from netvps.domain.runner import Lease, Runner
+from netvps.domain.runner import Runner
 from netvps.errors import Unauthenticated
 from netvps.faults import fault_point
 from netvps.services.commit import write
+from netvps.services.leases import lease
 from netvps.services.tokens import JOIN, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from netvps.domain.overlay.fabric import Fabric
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
 
 TOKEN_LIFE = timedelta(hours=1)
@@ -37,13 +38,13 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """Lets machines join; `pool` is the overlay's CIDR, of which each runner gets a subnet of length `prefix`."""
+    """Lets machines join; each gets a subnet of length `prefix` of the fabric's pool."""
 
     store: Store
     clock: Clock
     new_uid: Callable[[], str]
     ca: CertificateAuthority
-    pool: str
+    fabric: Fabric
     prefix: int
 
     async def join(self, join_token: str, csr: str, runner_id: str) -> Joined:
@@ -89,8 +90,7 @@ class Joining:
             return known
         name = await _free_name(tx, runner_id)
         runner = await tx.put(Runner(self.new_uid(), name, create_time=now, last_seen=now))
-        taken = [lease.cidr for lease in await tx.find(Lease)]
-        await tx.put(Lease(allocate(self.pool, self.prefix, taken), runner.uid, epoch=1))
+        await lease(tx, runner.uid, self.fabric, self.prefix)
         return runner
 
 

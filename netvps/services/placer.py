@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from netvps.domain.lifecycle import place
+from netvps.domain.lifecycle import ADDRESSES_EXHAUSTED, place, wait
 from netvps.domain.placement import Use, choose, why_none
 from netvps.domain.runner import Runner, RunnerState
 from netvps.domain.session import DesiredState, Session
+from netvps.services.addresses import Addresses, put_addressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from netvps.services.ports import Reader, Transaction
 
+_NAMED: Final = 3
+"""Runners that a message names."""
+
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
     """The session on the runner that suits it best, or, if there is none, saying why it waits."""
-    return _placed(session, await _online(reader), await _uses(reader), now)
+    return await _placed(session, await _online(reader), await _uses(reader), Addresses(reader), now)
 
 
 async def place_waiting(tx: Transaction, now: datetime) -> None:
@@ -27,12 +30,12 @@ async def place_waiting(tx: Transaction, now: datetime) -> None:
     waiting = await tx.find(Session, runner="", desired=DesiredState.RUNNING)
     if not waiting:
         return
-    runners, uses = await _online(tx), await _uses(tx)
+    runners, uses, addresses = await _online(tx), await _uses(tx), Addresses(tx)
     for session in sorted(waiting, key=lambda s: s.uid):
-        after = _placed(session, runners, uses, now)
+        after = await _placed(session, runners, uses, addresses, now)
         if after is session:
             continue
-        await tx.put(after)
+        await put_addressed(tx, after)
         if after.runner:
             uses[after.runner] = uses.get(after.runner, Use()).with_session(after)
 
@@ -47,9 +50,19 @@ async def _uses(reader: Reader) -> dict[str, Use]:
     return {runner: Use(*total) for runner, total in totals.items()}
 
 
-def _placed(session: Session, online: list[Runner], uses: Mapping[str, Use], now: datetime) -> Session:
-    runner = choose(session, online, uses)
-    if runner is not None:
-        return place(session, runner, now)
-    why = why_none(session.spec, online)
-    return session if session.message == why else replace(session, message=why, update_time=now)
+async def _placed(
+    session: Session, online: list[Runner], uses: Mapping[str, Use], addresses: Addresses, now: datetime
+) -> Session:
+    full: dict[str, str] = {}
+    while runner := choose(session, (runner for runner in online if runner.uid not in full), uses):
+        address = await addresses.pick(session.spec, runner)
+        if address is not None:
+            return place(session, runner, now, address)
+        full[runner.uid] = runner.name
+    if not full:
+        return wait(session, "", why_none(session.spec, online), now)
+    names = ", ".join(sorted(full.values())[:_NAMED]) + (
+        f" and {len(full) - _NAMED} more" if len(full) > _NAMED else ""
+    )
+    message = f"all addresses on the overlay are taken ({names}): it starts when a session there is removed"
+    return wait(session, ADDRESSES_EXHAUSTED, message, now)

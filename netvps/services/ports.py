@@ -36,13 +36,15 @@ class Reader(Protocol):
 
     | kind | natural order, and so `position` | columns of `where` |
     |---|---|---|
-    | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired; numbers: cpu_claim, memory_claim |
+    | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired, overlay_address |
     | runner | name | name, state |
     | user | name | role |
     | ssh_key | fingerprint | fingerprint, owner |
     | credential | kid | purpose, subject |
     | lease | cidr | runner |
     | request | request_key | — |
+
+    Columns of numbers: cpu_claim and memory_claim of a session.
 
     Order is that of code points, column by column. Another column in `where` is a bug: ValueError.
     """

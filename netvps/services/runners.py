@@ -15,9 +15,11 @@ from netvps.errors import NotFound, Unavailable
 from netvps.services import assignments
 from netvps.services.commit import write
 from netvps.services.joining import TOKEN_LIFE, Joined, Joining
+from netvps.services.leases import lease_of
 from netvps.services.once import Once, check_request_id
 from netvps.services.page import Page, read_page
 from netvps.services.placer import place_waiting
+from netvps.services.removal import remove_runner, remove_session, runner_named, was_removed
 from netvps.services.tokens import BOOT, JOIN, mint
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.access import Caller
-    from netvps.domain.runner import Capacity, RunnerHello
+    from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.runner import Heartbeat, RunnerHello
     from netvps.domain.session import Assignment, SessionReport
     from netvps.services.feed import Feed
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
@@ -48,19 +51,23 @@ class Runners:
         ca: CertificateAuthority,
         *,
         feed: Feed,
-        pool: str,
+        fabric: Fabric,
         prefix: int,
-        cluster_id: str,
         heartbeat_interval: float = 5.0,
+        rows: Callable[[str], Runner | None] = lambda _uid: None,
     ) -> None:
-        """`pool` is the overlay's CIDR, each runner gets a subnet of length `prefix` of it; the interval in seconds."""
+        """Each runner gets a subnet of length `prefix` of the fabric's pool; the interval in seconds.
+
+        `rows` gives a runner's row as the log had it lately, or None: what is no news to that is not looked up.
+        """
         self._store = store
         self._clock = clock
         self._ca = ca
         self._feed = feed
-        self._cluster_id = cluster_id
+        self._fabric = fabric
         self._heartbeat_interval = heartbeat_interval
-        self._joining = Joining(store, clock, new_uid, ca, pool, prefix)
+        self._rows = rows
+        self._joining = Joining(store, clock, new_uid, ca, fabric, prefix)
         self._heard: dict[str, datetime] = {}
         """Who has come to this server, and the latest time at which it wrote so."""
         self._asked: dict[str, datetime] = {}
@@ -100,27 +107,34 @@ class Runners:
                     version=hello.version,
                     capacity=hello.capacity,
                     capabilities=hello.capabilities,
+                    underlay=hello.underlay,
                 )
             )
             await place_waiting(tx, now)
             lease = await _lease(tx, runner)
-        return Welcome(runner.name, self._cluster_id, self._heartbeat_interval, lease)
+        return Welcome(runner.name, self._heartbeat_interval, lease, self._fabric)
 
-    async def heartbeat(self, runner_uid: str, capacity: Capacity) -> None:
+    async def heartbeat(self, runner_uid: str, heartbeat: Heartbeat) -> None:
         """A runner lives. Written rarely, else the log would be of heartbeats.
 
         Raises NotFound if it was removed, Unavailable if it was taken for offline: all it had told is to be told again.
         """
         now = self._clock()
+        known = self._rows(runner_uid)  # a thousand runners send two hundred of these a second
+        if known is not None and known.state is RunnerState.ONLINE and not _news(known, heartbeat, now):
+            return
         async with self._store.read() as reader:
-            runner = await _require(reader, runner_uid)
-        if runner.state is RunnerState.OFFLINE:
+            known = await _require(reader, runner_uid)
+        if known.state is RunnerState.OFFLINE:
             raise Unavailable("you were taken for offline, by another server most likely: connect again")
-        if not _news(runner, capacity, now):
+        if not _news(known, heartbeat, now):
             return
         self._heard[runner_uid] = now
         async with self._store.write(_actor(runner_uid)) as tx:
-            await tx.put(replace(await _require(tx, runner_uid), last_seen=now, capacity=capacity))
+            runner = await _require(tx, runner_uid)
+            await tx.put(replace(runner, last_seen=now, capacity=heartbeat.capacity, underlay=heartbeat.underlay))
+            if heartbeat.underlay and not runner.underlay:  # there may be one who waits for the overlay
+                await place_waiting(tx, now)
 
     async def offline(self, runner_uid: str) -> None:
         """A runner fell silent: its sessions are UNREACHABLE, which says nothing of how they are.
@@ -174,7 +188,9 @@ class Runners:
                 return
             seen = observe(session, report, now)
             if seen.desired is DesiredState.DELETED and seen.state is SessionState.DELETED:
-                await _remove(tx, seen)
+                await remove_session(tx, seen)
+                if seen.overlay_address:  # there may be one who waits for it
+                    await place_waiting(tx, now)
             elif seen is not session:
                 await tx.put(seen)
 
@@ -200,10 +216,21 @@ class Runners:
     async def get(self, caller: Caller, name: str) -> RunnerView:
         """A runner by name. Raises NotFound."""
         async with self._store.read() as reader:
-            found = await reader.find(Runner, name=name)
-            if not found:
-                raise NotFound(f"no runner {shown(name)[1:-1]}: see netvps runner ls")
-            return await _view(reader, found[0])
+            return await _view(reader, await runner_named(reader, name))
+
+    async def remove(self, caller: Caller, name: str, *, force: bool = False, request_id: str = "") -> None:
+        """Removes a runner, whose subnet is free then; with `force` also the sessions placed on it, for ever.
+
+        Raises NotPermitted, NotFound, and WrongState while it has sessions, unless forced.
+        """
+        caller.require_admin("remove runners")
+        checks = Checks()
+        check_request_id(checks, request_id)
+        checks.done()
+        async with self._store.write(caller.user) as tx:
+            once = Once(tx, caller, request_id, self._clock(), "DeleteRunner", name, force)
+            if await once.earlier() is None:
+                await once.record(await remove_runner(tx, name, force=force), name)
 
     async def list(self, caller: Caller, *, page_size: int = 0, page_token: str = "") -> Page[RunnerView]:
         """Runners by name."""
@@ -227,28 +254,20 @@ def _transaction(report: SessionReport) -> str:
 async def _require(reader: Reader, uid: str) -> Runner:
     runner = await reader.get(Runner, uid)
     if runner is None:
-        raise NotFound("this runner was removed: join again, with a token from netvps runner join-token")
+        raise was_removed()
     return runner
 
 
 async def _lease(reader: Reader, runner: Runner) -> Lease:
-    found = await reader.find(Lease, runner=runner.uid)
-    if not found:
+    found = await lease_of(reader, runner.uid)
+    if found is None:
         raise NotFound(f"runner {runner.name} has no subnet: join again, with a token from netvps runner join-token")
-    return found[0]
+    return found
 
 
 async def _view(reader: Reader, runner: Runner) -> RunnerView:
     (count,) = (await reader.tally(Session, "runner", runner=runner.uid)).get(runner.uid, (0,))
     return RunnerView(runner, await _lease(reader, runner), count)
-
-
-async def _remove(tx: Transaction, session: Session) -> None:
-    """Removes a session's row, and the boot tokens of all its placements."""
-    for epoch in range(1, session.epoch + 1):
-        for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
-            await tx.delete(credential)
-    await tx.delete(session)
 
 
 async def _drop_expired(tx: Transaction, now: datetime, spare: frozenset[str] = frozenset(), **where: str) -> None:
@@ -262,9 +281,10 @@ async def _runners(reader: Reader) -> frozenset[str]:
     return frozenset(runner.uid for runner in await reader.find(Runner))
 
 
-def _news(runner: Runner, capacity: Capacity, now: datetime) -> bool:
-    """Whether a heartbeat is worth a write: much time, another machine, or a tenth of the disk."""
-    old = runner.capacity
+def _news(runner: Runner, heartbeat: Heartbeat, now: datetime) -> bool:
+    """Whether a heartbeat is worth a write: much time, another machine or underlay, or a tenth of the disk."""
+    old, capacity = runner.capacity, heartbeat.capacity
     same = replace(old, disk_free_bytes=0) == replace(capacity, disk_free_bytes=0)
+    same = same and runner.underlay == heartbeat.underlay
     disk = abs(old.disk_free_bytes - capacity.disk_free_bytes) > _DISK_CHANGE * old.disk_free_bytes
     return now - runner.last_seen >= _SEEN_EVERY or not same or disk

@@ -15,6 +15,7 @@ from netvps.domain.runner import Runner, RunnerState
 from netvps.domain.session import DesiredState, Session, SessionState
 from netvps.domain.wordlist import COUNT, pleasant_name
 from netvps.errors import AlreadyExists, Changed, NotFound, NotPermitted
+from netvps.services.addresses import Addresses, put_addressed
 from netvps.services.commit import write
 from netvps.services.once import Once, check_request_id, recall
 from netvps.services.page import Page, read_page
@@ -67,7 +68,7 @@ class Sessions:
             once = Once(tx, caller, request_id, self._clock(), "CreateSession", session_id, owner, spec)
             request = await once.earlier()
             if request is None:
-                session = await tx.put(await self._draft(tx, caller, session_id, owner, spec))
+                session = await put_addressed(tx, await self._draft(tx, caller, session_id, owner, spec))
                 await once.record(session, str(session.full_name))
                 return session
         return await _recalled(self._store, request)
@@ -175,10 +176,12 @@ async def _write(tx: Transaction, before: Session, after: Session, now: datetime
         await tx.delete(after)
         return after
     if not after.runner:
-        return await tx.put(await placed(tx, after, now) if after.desired is DesiredState.RUNNING else after)
+        return await put_addressed(tx, await placed(tx, after, now) if after.desired is DesiredState.RUNNING else after)
     runner = await tx.get(Runner, after.runner)
+    if runner is not None and after.desired is DesiredState.RUNNING:
+        after = await Addresses(tx).again(after, runner)
     silent = runner is None or runner.state is RunnerState.OFFLINE
-    return await tx.put(defer(after, now) if silent else after)
+    return await put_addressed(tx, defer(after, now) if silent else after)
 
 
 async def _recalled(store: Store, request: Request) -> Session:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from netvps.domain.access import Role, SshKey, User
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
-from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView
+from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.domain.server import ServerInfo
 from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.domain.ssh_key import PublicKey
@@ -135,11 +135,15 @@ class FakeClient:
     def get_runner(self, name: str) -> RunnerView:
         self._ask("get_runner", name)
         capacity = Capacity(4, 8 << 30, 50 << 30, "20.10")
+        underlay = Underlay(("192.0.2.1", "2001:db8::1"), 1450)
         return RunnerView(
-            Runner("runner-uid", name, NOW, NOW, RunnerState.ONLINE, "0.1.0", capacity),
+            Runner("runner-uid", name, NOW, NOW, RunnerState.ONLINE, "0.1.0", capacity, (), underlay),
             Lease("10.128.0.0/22", "runner-uid", 1),
             3,
         )
+
+    def delete_runner(self, name: str, *, force: bool = False) -> None:
+        self._ask("delete_runner", name, force)
 
     def create_join_token(self) -> tuple[str, datetime]:
         self._ask("create_join_token")

@@ -60,6 +60,13 @@ def test_options_become_the_spec(run: Run, fake: FakeClient, tmp_path: Path) -> 
     assert fake.asked[-1] == ("create_session", "dev1", asked, "", False)
 
 
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("network", Network)
+def test_every_network_can_be_asked_for(run: Run, fake: FakeClient, network: Network) -> None:
+    assert run("create", "dev1", "--network", network.lower(), "--no-wait").code == 0
+    assert fake.asked[-1][2].network is network
+
+
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize(
     ("words", "said"),

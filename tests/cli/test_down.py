@@ -59,11 +59,18 @@ def test_nothing_to_end_is_no_error(run: Run, state: Path) -> None:
     )
 
 
-def test_what_runs_is_ended_and_what_stays_is_said(run: Run, running: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize("overlay", [True, False])
+def test_what_runs_is_ended_and_what_stays_is_said(
+    run: Run, running: subprocess.Popen[str], overlay: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.cli.down.INTERFACES", tmp_path)
+    if overlay:
+        (tmp_path / "nv0").mkdir()
     ran = run("down")
     assert ran.code == 0
     assert running.wait(5) == 0
     assert "session containers go on running" in ran.err
+    assert ("netvps network purge" in ran.err) is overlay
 
 
 def test_another_process_of_that_number_is_left_alone(run: Run, running: subprocess.Popen[str], state: Path) -> None:

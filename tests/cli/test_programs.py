@@ -37,6 +37,7 @@ def became(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         (["restore", "--yes", "file"], ["netvps.programs.restore", "--yes", "file"]),
         (["runner", "sweep", "--dry-run"], ["netvps.programs.sweep", "--dry-run"]),
         (["--context", "lab", "runner", "sweep"], ["netvps.programs.sweep", "--context", "lab"]),
+        (["network", "purge", "--force"], ["netvps.programs.purge", "--force"]),
         (["runner"], ["netvps.programs.runner"]),
         (["runner", "--server", "h:7443"], ["netvps.programs.runner", "--server", "h:7443"]),
         (["runner", "run", "--help"], ["netvps.programs.runner", "--help"]),

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 
+from netvps.cli import exit_codes
 from netvps.cli.runners import runner
 from tests.cli.conftest import Run
+from tests.cli.fake_client import FakeClient
 
 
 @pytest.mark.usefixtures("fake")
 def test_runners_are_listed_and_shown(run: Run) -> None:
-    assert list(runner.commands) == ["run", "sweep", "ls", "show", "join-token"]
+    assert list(runner.commands) == ["run", "sweep", "ls", "show", "rm", "join-token"]
     heading, box = run("runner", "ls").out.splitlines()
     assert heading.split()[:3] == ["NAME", "STATE", "SESSIONS"]
     assert box.split()[:6] == ["box1", "ONLINE", "3", "4", "8G", "50G"]
     assert "10.128.0.0/22" in run("runner", "show", "box1").out
     assert '"subnet"' in run("runner", "show", "box1", "-o", "json").out
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_runner_says_whether_it_is_on_the_overlay(run: Run) -> None:
+    heading, box = run("runner", "ls", "-o", "wide").out.splitlines()
+    assert box[heading.index("OVERLAY") :].split()[0] == "yes"
+    assert "192.0.2.1, 2001:db8::1 (mtu 1450)" in box
+
+
+def test_a_runner_is_removed_by_who_types_its_name(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    refused = run("runner", "rm", "box1", "--force")
+    assert (refused.code, fake.asked) == (exit_codes.USAGE, [])
+    assert "removes that runner and all its sessions for ever" in refused.err
+    assert run("runner", "rm", "box1", "--yes").out == "box1\n"
+    assert run("runner", "rm", "box1", "--force", "-y").out == "box1\n"
+    assert fake.asked == [("delete_runner", "box1", False), ("delete_runner", "box1", True)]
 
 
 @pytest.mark.usefixtures("fake")

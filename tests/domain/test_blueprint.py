@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import Bind, Blueprint, Volume, blueprint
 from netvps.domain.container import SourceImage
 from netvps.domain.docker_names import volume_name
@@ -12,9 +13,10 @@ from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec
 UID = "0123456789abc"
 
 
-def made(spec: SessionSpec, source: SourceImage) -> Blueprint:
-    want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, spec, None, 1)
-    return blueprint(want, source, node="r1", agent=PurePosixPath("/s/agent"), run=PurePosixPath("/r/x"))
+def made(spec: SessionSpec, source: SourceImage, address: str = "") -> Blueprint:
+    want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, spec, None, 1, address)
+    agent, run, resolv_conf = PurePosixPath("/s/agent"), PurePosixPath("/r/x"), PurePosixPath("/r/x.resolv.conf")
+    return blueprint(want, source, node="r1", agent=agent, run=run, resolv_conf=resolv_conf)
 
 
 def test_a_plain_session() -> None:
@@ -42,7 +44,7 @@ def test_a_plain_session() -> None:
         cpus=1.5,
         memory_bytes=1 << 30,
         pids=4096,
-        network=True,
+        attachment=Attachment(Net.ISOLATED),
     )
 
 
@@ -58,4 +60,12 @@ def test_an_image_without_a_command_has_none_to_run() -> None:
 def test_volumes_of_the_image_get_names_so_that_they_outlive_the_container() -> None:
     plan = made(SessionSpec(network=Network.NONE), SourceImage("x", volumes=("/data", "/cache")))
     assert plan.volumes == (Volume(volume_name(UID, "/cache"), "/cache"), Volume(volume_name(UID, "/data"), "/data"))
-    assert not plan.network
+    assert plan.attachment == Attachment(Net.NONE)
+
+
+def test_on_the_overlay_it_has_its_address_and_a_resolv_conf_of_ours() -> None:
+    spec = SessionSpec(image="debian:12")
+    plan, without = made(spec, SourceImage("debian:12"), "10.128.4.2"), made(spec, SourceImage("debian:12"))
+    assert plan.attachment == Attachment(Net.OVERLAY, "10.128.4.2")
+    assert plan.hostname == "dev1"
+    assert set(plan.binds) - set(without.binds) == {Bind("/r/x.resolv.conf", "/etc/resolv.conf", read_only=False)}

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netvps.domain import container as plan
+from netvps.domain.attachment import Attachment, Net
 from netvps.domain.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session import Assignment, DesiredState, SessionSpec, SessionState, Snapshot
 
@@ -18,12 +19,19 @@ UID = "0123456789abc"
 RUNNING, STOPPED, DELETED = DesiredState.RUNNING, DesiredState.STOPPED, DesiredState.DELETED
 
 
-def want(desired: DesiredState, generation: int = 1, snapshot: Snapshot | None = None) -> Assignment:
-    return Assignment(UID, "dev1", "ann", 1, generation, desired, SessionSpec(image="debian:12"), snapshot, 1)
+def want(
+    desired: DesiredState, generation: int = 1, snapshot: Snapshot | None = None, *, address: str = ""
+) -> Assignment:
+    spec = SessionSpec(image="debian:12")
+    return Assignment(UID, "dev1", "ann", 1, generation, desired, spec, snapshot, 1, address)
 
 
 def box(status: Status, layers: int = 1) -> Container:
     return Container("c1", status, layers, started=NOW, ended=NOW + timedelta(seconds=9), address="172.30.0.2")
+
+
+def on(attachment: Attachment, status: Status = Status.EXITED) -> Container:
+    return replace(box(status), attachment=attachment)
 
 
 def saved(container: Container, generation: int = 1, number: int = 1) -> SavedImage:
@@ -34,6 +42,7 @@ def saved(container: Container, generation: int = 1, number: int = 1) -> SavedIm
     return SavedImage(snapshot, container.run)
 
 
+HERE, ISOLATED, NOWHERE = Attachment(Net.OVERLAY, "10.128.4.2"), Attachment(Net.ISOLATED), Attachment(Net.NONE)
 EXITED = box(Status.EXITED)
 HELD = saved(EXITED)
 SOURCE = SourceImage("debian:12")
@@ -48,6 +57,19 @@ SOURCE = SourceImage("debian:12")
         (want(RUNNING), Seen(box(Status.RUNNING)), plan.Rest(SessionState.RUNNING, "172.30.0.2")),
         (want(RUNNING), Seen(box(Status.PAUSED)), plan.Unpause(box(Status.PAUSED))),
         (want(RUNNING), Seen(EXITED), plan.Start(EXITED)),
+        # What runs stays where it is; what does not is moved before it starts.
+        (want(RUNNING, address=HERE.address), Seen(on(HERE)), plan.Start(on(HERE))),
+        (want(RUNNING, address=HERE.address), Seen(on(ISOLATED)), plan.Move(on(ISOLATED), HERE)),
+        (want(RUNNING, address="10.128.8.3"), Seen(on(HERE)), plan.Move(on(HERE), replace(HERE, address="10.128.8.3"))),
+        (want(RUNNING, address=HERE.address), Seen(on(NOWHERE)), plan.Move(on(NOWHERE), HERE)),
+        (want(RUNNING), Seen(on(HERE)), plan.Move(on(HERE), ISOLATED)),
+        (want(RUNNING), Seen(on(ISOLATED)), plan.Start(on(ISOLATED))),
+        (
+            want(RUNNING, address="10.128.8.3"),
+            Seen(on(HERE, Status.RUNNING)),
+            plan.Rest(SessionState.RUNNING, "172.30.0.2"),
+        ),
+        (want(STOPPED, address="10.128.8.3"), Seen(on(HERE)), plan.Commit(on(HERE), flatten=False)),
         (want(RUNNING), Seen(box(Status.REMOVING)), plan.Wait()),
         (want(STOPPED), Seen(box(Status.RUNNING)), plan.Terminate(box(Status.RUNNING))),
         (want(STOPPED), Seen(box(Status.PAUSED)), plan.Unpause(box(Status.PAUSED))),

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from netvps.domain.docker_names import snapshot_image
 from netvps.domain.lifecycle import (
+    ADDRESSES_EXHAUSTED,
     RUNNER_LOST,
     SNAPSHOT_FAILED,
     assignment,
@@ -19,6 +20,7 @@ from netvps.domain.lifecycle import (
     observe,
     place,
     settled,
+    wait,
     want,
 )
 from netvps.domain.names import SessionName
@@ -99,6 +101,22 @@ def test_what_is_being_deleted_can_be_nothing_else() -> None:
     for desired in (DesiredState.RUNNING, DesiredState.STOPPED):
         with pytest.raises(WrongState, match=r"dev1\.alice is being deleted"):
             want(deleting, desired, LATER)
+
+
+def test_who_waits_says_why_once_and_forgets_it_when_stopped() -> None:
+    waiting = wait(NEW, ADDRESSES_EXHAUSTED, "all taken", LATER)
+    assert (waiting.state, waiting.reason, waiting.message) == (SessionState.PENDING, ADDRESSES_EXHAUSTED, "all taken")
+    assert wait(waiting, ADDRESSES_EXHAUSTED, "all taken", LATER) is waiting
+    assert want(waiting, DesiredState.STOPPED, LATER).reason == ""
+    assert place(waiting, Runner("runner2", "lab2", T0, T0), LATER, "10.128.0.2").reason == ""
+
+
+def test_an_address_of_ours_goes_to_the_runner_and_stays_whatever_that_reports() -> None:
+    placed = place(NEW, Runner("runner1", "lab1", T0, T0), T0, "10.128.0.2")
+    seen = observe(placed, replace(_report(placed, SessionState.RUNNING), address="172.30.0.2"), LATER)
+    assert (seen.overlay_address, seen.address) == ("10.128.0.2", "172.30.0.2")
+    assert assignment(seen).address == "10.128.0.2"
+    assert place(seen, Runner("runner2", "lab2", T0, T0), LATER).overlay_address == ""
 
 
 def test_a_new_epoch_forgets_what_was_seen_in_the_old() -> None:

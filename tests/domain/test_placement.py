@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from netvps.domain.lifecycle import new_session
 from netvps.domain.names import SessionName
-from netvps.domain.placement import Use, choose, fits, why_none
-from netvps.domain.runner import Capacity, Runner, RunnerState
-from netvps.domain.session import Session, SessionSpec
+from netvps.domain.placement import Use, choose, fits, joins_overlay, why_none
+from netvps.domain.runner import Capacity, Runner, RunnerState, Underlay
+from netvps.domain.session import Network, Session, SessionSpec
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 GIB = 1 << 30
@@ -75,6 +75,26 @@ def test_limits_may_add_up_to_more_than_there_is() -> None:
 def test_there_is_a_reason_where_there_is_no_place(spec: SessionSpec, runners: list[Runner], why: str) -> None:
     assert choose(replace(wanted(), spec=spec), runners, {}) is None
     assert why_none(spec, runners) == why
+
+
+def test_only_one_that_has_to_be_on_the_overlay_needs_a_runner_that_is() -> None:
+    plain = machine("a")
+    member = replace(machine("b", cpus=1), underlay=Underlay(("192.0.2.1",), 1450))
+    expected = {Network.DEFAULT: "a", Network.NONE: "a", Network.OVERLAY: "b"}
+    for network, name in expected.items():
+        session = replace(wanted(), spec=SessionSpec(network=network))
+        chosen = choose(session, [plain, member], {})
+        assert chosen is not None
+        assert chosen.name == name
+        assert joins_overlay(session.spec, member) is (network is not Network.NONE)
+        assert not joins_overlay(session.spec, plain)
+    overlay = SessionSpec(network=Network.OVERLAY, cpus=2)
+    assert why_none(overlay, [plain]) == (
+        "no runner that is online is on the overlay; see netvps runner ls, or use another network"
+    )
+    assert why_none(overlay, [plain, member]) == (
+        "no runner that is online has 2 CPUs and is on the overlay; see netvps runner ls, or ask for less"
+    )
 
 
 def test_a_machine_of_unknown_size_takes_what_comes() -> None:

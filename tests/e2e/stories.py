@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access import Role
-from netvps.domain.docker_names import container_name
+from netvps.domain.docker_names import NETWORK, container_name
 from netvps.domain.runner import RunnerState
 from netvps.domain.session import SessionSpec
 from netvps.errors import AlreadyExists, NetvpsError
@@ -49,6 +49,7 @@ PASSES: Final = {
     "flatten": ["flatten.imported"],
     "refuse": _both("step.refuse"),
     "pause": _both("step.unpause"),
+    "move": _both("step.move"),
     "vanish": _both("runner.online", "runner.offline"),
     "add_key": _both("key.create"),
     "remove_key": _both("key.delete"),
@@ -155,6 +156,21 @@ class Stories:
         with self.system.struck(point, mode):
             docker("pause", container)
         until("the pause is lifted", lambda: docker("inspect", "-f", "{{.State.Paused}}", container) == "false\n")
+        self.system.require_file(name, "kept")
+
+    def move(self, point: str, mode: str) -> None:
+        """A container that was taken off its network and ended is put back on it."""
+        name = self._running()
+        container = container_name(self._require(name).uid)
+        with self.system.struck(point, mode):
+            docker("network", "disconnect", "-f", NETWORK, container)
+            docker("kill", container)
+        networks = (
+            "inspect",
+            "-f",
+            "{{.State.Running}} {{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}",
+        )
+        until("it runs on its network", lambda: docker(*networks, container) == f"true {NETWORK}\n")
         self.system.require_file(name, "kept")
 
     def vanish(self, point: str, mode: str) -> None:

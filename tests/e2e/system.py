@@ -76,7 +76,11 @@ class System(Account):
         self.state, self.runtime = folder / "s", folder / "r"
         self.home.mkdir()
         self.ports = free_ports()
-        self.environment = {"NETVPS_STATE_DIR": str(self.state), "NETVPS_RUNTIME_DIR": str(self.runtime)}
+        self.environment = {
+            "NETVPS_STATE_DIR": str(self.state),
+            "NETVPS_RUNTIME_DIR": str(self.runtime),
+            "NETVPS_OVERLAY": "false",  # several systems share this machine; the overlay is tested in hosts of its own
+        }
         self.key()
 
     def up(self, *arguments: str, check: bool = True) -> Answer:

@@ -120,7 +120,11 @@ def _people(system: System, folder: Path) -> list[Account]:
     environments = {
         "owner": system.environment,
         "alice": {"NETVPS_SOCKET": str(folder / "none.sock")},
-        "machine": {"NETVPS_STATE_DIR": f"{folder}/s", "NETVPS_RUNTIME_DIR": f"{folder}/r"},
+        "machine": {
+            "NETVPS_STATE_DIR": f"{folder}/s",
+            "NETVPS_RUNTIME_DIR": f"{folder}/r",
+            "NETVPS_OVERLAY": "false",
+        },
     }
     people = [Account(folder / name, environment) for name, environment in environments.items()]
     for person in people:

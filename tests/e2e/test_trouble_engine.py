@@ -87,7 +87,8 @@ def test_what_is_under_way_ends_as_it_was_wanted(system: Troubled[OwnEngine], ho
         for name in (kept, *coming):
             session = system.settled(name)
             assert session is not None
-            assert session.state == (SessionState.STOPPED if name == kept else SessionState.RUNNING), session
+            goal = SessionState.STOPPED if name == kept else SessionState.RUNNING
+            assert (session.state, session.reason, session.message) == (goal, "", "")
         for name in coming:
             system.write_file(name, "made")
         assert system.wrong() == []

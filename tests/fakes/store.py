@@ -31,7 +31,11 @@ class Kind:
 
 
 KINDS: dict[type[Any], Kind] = {
-    Session: Kind(("name", "owner", "runner", "state", "desired"), ("name", "owner"), (("owner", "name"),)),
+    Session: Kind(
+        ("name", "owner", "runner", "state", "desired", "overlay_address"),
+        ("name", "owner"),
+        (("owner", "name"), ("overlay_address",)),
+    ),
     Runner: Kind(("name", "state"), ("name",), (("name",),)),
     Lease: Kind(("runner",), unique=(("runner",),)),
     User: Kind(("role",)),
@@ -98,7 +102,7 @@ class MemoryTransaction(MemoryReader):
         rows = self.rows[type(resource)]
         for columns in KINDS[type(resource)].unique:
             mine = _place(resource, columns)
-            if any(_place(row, columns) == mine and row.key != resource.key for row in rows.values()):
+            if any(mine) and any(_place(row, columns) == mine and row.key != resource.key for row in rows.values()):
                 raise AlreadyExists(f"{resource.kind} {'.'.join(mine)} exists already")
         stored: R = replace(cast("Any", resource), revision=self._revision + 1)
         rows[stored.key] = stored

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.access import Caller, Role, User
-from netvps.domain.runner import Capacity, RunnerHello
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.runner import Capacity, RunnerHello, Underlay
 from netvps.domain.session import Session, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
 from netvps.services.access import Access
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 
 ALICE, BOB, ROOT = Caller("alice", Role.USER), Caller("bob", Role.USER), Caller("root", Role.ADMIN)
 IMAGE = "debian:12"
+FABRIC = Fabric("cluster")
 HELLO = RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30))
+
+UNDERLAY = Underlay(("192.0.2.1",), 1450)
+ON_OVERLAY = replace(HELLO, underlay=UNDERLAY)
 
 
 class World:
@@ -38,12 +44,10 @@ class World:
         def new_uid() -> str:
             return make_uid(int(clock.now.timestamp() * 1000), next(numbers))
 
-        self.store, self.clock, self.ca = store, clock, FakeCa()
+        self.store, self.clock, self.ca, self.new_uid = store, clock, FakeCa(), new_uid
         self.feed = Feed(store)
         self.sessions = Sessions(store, clock, new_uid, IMAGE)
-        self.runners = Runners(
-            store, clock, new_uid, self.ca, feed=self.feed, pool="10.128.0.0/10", prefix=22, cluster_id="cluster"
-        )
+        self.runners = Runners(store, clock, new_uid, self.ca, feed=self.feed, fabric=FABRIC, prefix=22)
         self.certificates = Certificates(store, clock, self.ca)
         self.access = Access(store, clock, new_uid)
         self.ssh_keys = SshKeys(store, clock, new_uid)
@@ -55,11 +59,11 @@ class World:
             for caller in (ALICE, BOB, ROOT):
                 await tx.put(User(caller.user, caller.role, self.clock()))
 
-    async def runner(self, name: str = "lab1", *, online: bool = True) -> Runner:
+    async def runner(self, name: str = "lab1", *, online: bool = True, hello: RunnerHello = HELLO) -> Runner:
         token, _ = await self.runners.create_join_token(ROOT)
         joined = await self.runners.join(token, f"csr:{name}", name)
         if online:
-            await self.runners.online(joined.runner.uid, HELLO)
+            await self.runners.online(joined.runner.uid, hello)
         return joined.runner
 
     async def session(self, name: str = "dev1", caller: Caller = ALICE, spec: SessionSpec | None = None) -> Session:

@@ -16,12 +16,14 @@ import grpc
 import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request, validity
+from netvps.adapters.store import open_store
 from netvps.api.v1 import session_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 from netvps.domain.event import EventType
-from netvps.domain.runner import Capacity, CaughtUp, RunnerHello, Welcome
+from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, Lease, RunnerHello, Welcome
 from netvps.domain.session import SessionReport, SessionSpec
-from netvps.errors import ConfigError, Exhausted, TooOld
+from netvps.errors import ConfigError, Exhausted, TooOld, Unavailable
 from netvps.programs import clock
 from netvps.programs.control_plane import build
 from netvps.programs.identity import Identity, load_identity, save_identity
@@ -53,9 +55,9 @@ async def _join(server: ServerSettings, name: str) -> Identity:
     return Identity(joined.runner, key, joined.certificate, joined.ca_certificate, address, joined.link_address)
 
 
-async def _nothing() -> AsyncIterator[SessionReport | Capacity]:
+async def _nothing() -> AsyncIterator[SessionReport | Heartbeat]:
     await asyncio.Event().wait()
-    yield Capacity()
+    yield Heartbeat(Capacity())
 
 
 async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: Path) -> None:
@@ -67,8 +69,24 @@ async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: P
         assert isinstance(welcome, Welcome)
         assert welcome.runner == "box1"
         assert connected.is_set()
-        assert isinstance(await anext(stream), CaughtUp)
+        assert {type(await anext(stream)) for _ in range(2)} == {CaughtUp, NetmapUpdate}
         await stream.aclose()
+
+
+async def test_a_connection_that_is_dropped_is_said_so_and_the_next_one_works(
+    server: ServerSettings, tmp_path: Path
+) -> None:
+    identity = await _join(server, "box1")
+    async with RenewingLink(identity, tmp_path, lambda: None) as link:
+        stream = link.connect(HELLO, _nothing())
+        await anext(stream)
+        await link.reopen()
+        with pytest.raises(Unavailable, match="this machine's address changed"):
+            async for _ in stream:
+                pass
+        again = link.connect(HELLO, _nothing())
+        assert isinstance(await anext(again), Welcome)
+        await again.aclose()
 
 
 async def test_a_certificate_is_renewed_in_time_and_kept(server: ServerSettings, tmp_path: Path) -> None:
@@ -167,14 +185,19 @@ async def test_calls_that_are_given_up_at_any_moment_lock_nothing(server: Server
         try:
             for start in range(1, 300, 5):
                 await asyncio.gather(*(call(stub, number) for number in range(start, start + 5)))
-            with closing(sqlite3.connect(file, isolation_level=None, timeout=5)) as other:
-                other.execute("BEGIN IMMEDIATE")
+            # On a thread: calls that were given up may be at their end still, and the server needs the loop for that.
+            await asyncio.to_thread(_lock, file)
         finally:
             gc.enable()
         await call(stub, 10**6)  # with all the time it needs
         there = await stub.ListSessions(session_pb2.ListSessionsRequest(page_size=1000))
     assert told
     assert told <= {session.uid for session in there.sessions}
+
+
+def _lock(file: str) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=5)) as other:
+        other.execute("BEGIN IMMEDIATE")
 
 
 @pytest.mark.netns
@@ -222,6 +245,22 @@ def small_disk(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True, timeout=10)
+
+
+async def test_a_pool_that_leaves_out_the_subnet_of_a_runner_is_refused(server_flags: dict[str, str]) -> None:
+    for pool, refused in (("10.128.0.0/10", False), ("10.128.0.0/16", False), ("10.64.0.0/16", True)):
+        settings = load(ServerSettings, server_flags | {"overlay_pool": pool})
+        settings.paths.prepare()
+        async with open_store(settings.database, clock.now) as store, store.write("test") as tx:
+            await tx.put(Lease("10.128.0.0/22", "r1", 1))
+        if refused:
+            with pytest.raises(
+                ConfigError, match=r"leaves out subnets that runners have \(10\.128\.0\.0/22\): set a pool"
+            ):
+                await build(settings).__aenter__()
+        else:
+            async with build(settings) as plane:
+                await plane.stop(0)
 
 
 async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_flags: dict[str, str]) -> None:

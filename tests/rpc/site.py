@@ -17,6 +17,7 @@ from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.domain.access import Caller, Role, User
 from netvps.domain.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
+from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Capacity, RunnerHello
 from netvps.domain.server import ServerInfo
 from netvps.domain.session import SessionReport, SessionState
@@ -25,11 +26,13 @@ from netvps.domain.uid import make_uid
 from netvps.errors import NotFound
 from netvps.rpc.channel import Endpoint
 from netvps.rpc.client import Client
+from netvps.rpc.convert.netmap import encoded
 from netvps.rpc.link_client import RunnerLink
 from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access import Access
 from netvps.services.certificates import Certificates
 from netvps.services.feed import Feed
+from netvps.services.netmap import NetmapHub
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.ssh_keys import SshKeys
@@ -223,7 +226,8 @@ async def open_site(
             for user, role in (("root", Role.ADMIN), ("alice", Role.USER), ("bob", Role.USER)):
                 await tx.put(User(user, role, now()))
         ca = open_ca(folder / "ca", "test", now)
-        feed = Feed(store)
+        feed, fabric = Feed(store), Fabric("test")
+        netmap = NetmapHub(store, feed, fabric, encoded)
         identity = ca.server_certificate(())
         tunnels, commands = EchoTunnels(), EchoCommands()
         services = Services(
@@ -235,11 +239,12 @@ async def open_site(
                 new_uid,
                 ca,
                 feed=feed,
-                pool="10.128.0.0/10",
+                fabric=fabric,
                 prefix=22,
-                cluster_id="test",
                 heartbeat_interval=HEARTBEAT,
+                rows=netmap.runner,
             ),
+            netmap=netmap,
             certificates=Certificates(store, now, ca),
             access=Access(store, now, new_uid),
             ssh_keys=SshKeys(store, now, new_uid),
@@ -258,5 +263,6 @@ async def open_site(
         )
         async with Tasks() as tasks:
             tasks.start(feed.run(), name="feed")
+            tasks.start(netmap.run(), name="netmap")
             async with server:
                 yield Site(folder, store, feed, services, server, ca, tunnels, commands)

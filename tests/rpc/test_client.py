@@ -16,7 +16,8 @@ import pytest
 
 from netvps.domain.access import Role
 from netvps.domain.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
-from netvps.domain.session import DesiredState, SessionSpec, SessionState
+from netvps.domain.runner import Underlay
+from netvps.domain.session import DesiredState, Network, SessionSpec, SessionState
 from netvps.errors import (
     AlreadyExists,
     Changed,
@@ -31,7 +32,7 @@ from netvps.errors import (
 from netvps.rpc.channel import Endpoint
 from netvps.rpc.client import Client, EventType, fetch_server_info
 from tests.fakes.keys import ed25519
-from tests.rpc.site import default_spec, soon
+from tests.rpc.site import default_spec, hello, soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,6 +155,22 @@ async def test_a_watcher_hears_of_everything_once_and_resumes(site: Site) -> Non
     first = await site.do(lambda client: next(client.watch_sessions("-", revision)))
     assert first.session is not None
     assert first.session.name == "dev3"
+
+
+async def test_a_runner_on_the_overlay_its_sessions_addresses_and_its_removal(site: Site) -> None:
+    machine = await site.join()
+    way = Underlay(("192.0.2.1", "2001:db8::1"), 1450)
+    await site.services.runners.online(machine.uid, replace(hello(), underlay=way))
+    spec = SessionSpec(image="debian:12", network=Network.OVERLAY)
+    made = await site.do(lambda client: client.create_session("dev1", spec))
+    assert (made.address, made.spec.network) == ("10.128.0.2", Network.OVERLAY)
+    assert (await site.do(lambda client: client.get_runner("lab1"))).runner.underlay == way
+    with pytest.raises(WrongState, match="runner lab1 has 1 session: remove them first"):
+        await site.do(lambda client: client.delete_runner("lab1"))
+    with pytest.raises(NotPermitted):
+        await site.do(lambda client: client.delete_runner("lab1", force=True), await site.remote("alice"))
+    await site.do(lambda client: client.delete_runner("lab1", force=True))
+    assert await site.do(lambda client: [*client.list_runners(), *client.list_sessions()]) == []
 
 
 async def test_a_revision_that_is_gone_is_too_old(site: Site) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.runner import Capacity, CaughtUp, LogRequest, Runner, RunnerState, Welcome
+from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
+from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, Runner, RunnerState, Underlay, Welcome
 from netvps.domain.session import Assignment, Session, SessionReport, SessionState
 from netvps.errors import AlreadyExists, NetvpsError, NotFound, Unavailable
 from netvps.rpc import link_servicer
@@ -28,7 +30,7 @@ class Process:
         self.link = link
         self.instance = instance
         self.heard: list[object] = []
-        self.says: asyncio.Queue[SessionReport | Capacity] = asyncio.Queue()
+        self.says: asyncio.Queue[SessionReport | Heartbeat] = asyncio.Queue()
         self.error: NetvpsError | None = None
         self.ended = asyncio.Event()
 
@@ -42,9 +44,19 @@ class Process:
         finally:
             self.ended.set()
 
-    async def _outgoing(self) -> AsyncIterator[SessionReport | Capacity]:
+    async def _outgoing(self) -> AsyncIterator[SessionReport | Heartbeat]:
         while True:
             yield await self.says.get()
+
+    @property
+    def netmap(self) -> Netmap:
+        """As it was told, if it is whole."""
+        netmap, whole = Netmap(), Netmap()
+        for update in self.heard:
+            if isinstance(update, NetmapUpdate):
+                netmap = netmap.updated(update)
+                whole = netmap if update.caught_up else whole
+        return whole
 
     async def caught_up(self) -> None:
         await soon(lambda: any(isinstance(message, CaughtUp) for message in self.heard))
@@ -78,12 +90,12 @@ async def test_a_runner_hears_who_it_is_and_what_to_do_and_reports(site: Site) -
     session = await site.services.sessions.create(ALICE, session_id="dev1", owner="", spec=default_spec())
     async with process(site, machine) as runner:
         await runner.caught_up()
-        welcome, assignment, *_ = runner.heard
+        welcome, assignment, *_ = [m for m in runner.heard if not isinstance(m, NetmapUpdate)]
         assert isinstance(welcome, Welcome)
         assert (welcome.runner, welcome.heartbeat_interval) == ("lab1", HEARTBEAT)
         assert isinstance(assignment, Assignment)
         assert (assignment.session_uid, assignment.spec) == (session.uid, session.spec)
-        await runner.says.put(CAPACITY)
+        await runner.says.put(Heartbeat(CAPACITY))
         await runner.says.put(
             SessionReport(session.uid, assignment.epoch, 1, SessionState.RUNNING, address="192.0.2.9")
         )
@@ -97,6 +109,39 @@ async def test_a_runner_hears_who_it_is_and_what_to_do_and_reports(site: Site) -
         assert ca == site.ca.certificate
         with pytest.raises(NotFound):
             await runner.link.boot_token(session.uid, 99)
+
+
+async def test_runners_hear_of_each_other_and_of_sessions_in_the_same_bytes(site: Site) -> None:
+    machines = [await site.join(name) for name in ("lab1", "lab2")]
+    async with process(site, machines[0]) as first, process(site, machines[1]) as second:
+        await soon(lambda: first.netmap.generation > 0 and second.netmap.generation > 0)
+        for runner, last in ((first, 1), (second, 2)):
+            await runner.says.put(Heartbeat(CAPACITY, Underlay((f"192.0.2.{last}",), 1450)))
+        await soon(lambda: [len(runner.netmap.peers) for runner in (first, second)] == [2, 2])
+        await site.services.sessions.create(ALICE, session_id="dev1", owner="", spec=default_spec())
+        await soon(lambda: [len(runner.netmap.endpoints) for runner in (first, second)] == [1, 1])
+        assert first.netmap.digest == second.netmap.digest == site.services.netmap.netmap.digest
+        (peer,) = [peer for peer in first.netmap.peers.values() if peer.name == "lab2"]
+        assert peer.underlay == Underlay(("192.0.2.2",), 1450)
+
+
+async def test_a_wrong_digest_brings_the_whole_map_and_a_known_generation_what_came_since(site: Site) -> None:
+    machine = await site.join()
+    async with process(site, machine) as runner:
+        await runner.says.put(Heartbeat(CAPACITY, Underlay(("192.0.2.1",), 1450)))
+        await soon(lambda: len(runner.netmap.peers) == 1)
+        known = runner.netmap
+        runner.heard.clear()
+        await runner.says.put(Heartbeat(CAPACITY, Underlay(("192.0.2.1",), 1450), known.generation, "wrong"))
+        await soon(lambda: runner.netmap == known)
+    again = Process(runner.link, "one")
+    resumed = replace(hello("one"), underlay=Underlay(("192.0.2.1",), 1450), netmap_generation=known.generation)
+    async with site.link(machine) as link, aclosing(link.connect(resumed, again._outgoing())) as messages:  # type: ignore[type-var]
+        await site.services.sessions.create(ALICE, session_id="dev1", owner="", spec=default_spec())
+        async for message in messages:
+            if isinstance(message, NetmapUpdate):
+                assert (message.reset, len(message.peers), len(message.endpoints)) == (False, 0, 1)
+                break
 
 
 async def test_a_runner_is_offline_when_it_stays_away(site: Site) -> None:
@@ -115,7 +160,7 @@ async def test_a_runner_that_comes_back_soon_was_never_offline(site: Site) -> No
     async with process(site, machine) as runner:
         await runner.caught_up()
         for _ in range(5):
-            await runner.says.put(CAPACITY)
+            await runner.says.put(Heartbeat(CAPACITY))
             await asyncio.sleep(HEARTBEAT)
         states = [
             c.resource.state for c in site.store.log if isinstance(c.resource, Runner) and c.resource.uid == machine.uid

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from netvps.adapters.docker.client import Docker
+from tests.adapters.docker.overlay import OverlayNetwork, overlay_network
 from tests.images import busybox_archive, import_image
 from tests.runner.lab import WAIT_SECONDS, Lab
 
@@ -54,6 +55,23 @@ async def lab(agent: Path, busybox: str) -> AsyncIterator[Lab]:
         finally:
             docker.close()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def networked(agent: Path, busybox: str) -> AsyncIterator[tuple[Lab, OverlayNetwork]]:
+    """A lab whose runner has an overlay's network; the overlay itself is not there."""
+    docker = await Docker.open()
+    folder = Path(tempfile.mkdtemp(prefix="nvt"))
+    try:
+        with overlay_network() as overlay:
+            lab = Lab(docker, folder, agent, busybox, overlay.name)
+            try:
+                yield lab, overlay
+            finally:
+                await lab.sweep()
+    finally:
+        docker.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 from netvps.adapters.docker.client import Api, Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.docker_names import LABEL_NODE, container_name
-from netvps.domain.runner import Capacity, CaughtUp, Lease, LogRequest, RunnerHello, Welcome
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment, DesiredState, Network, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
 from netvps.errors import Unavailable
@@ -45,7 +46,7 @@ class ScriptedLink:
         self._queues: set[asyncio.Queue[Assignment | LogRequest | None]] = set()
 
     async def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Capacity]
+        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
     ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
         if self.away:
             raise Unavailable("the control plane is away")
@@ -55,7 +56,7 @@ class ScriptedLink:
         try:
             async with Tasks() as tasks:
                 tasks.start(self._listen(outgoing), name="reports")
-                yield Welcome("here", "cluster", 0.2, Lease("10.0.0.0/22", "r", 1))
+                yield Welcome("here", 0.2, Lease("10.0.0.0/22", "r", 1), Fabric("cluster"))
                 for want in list(self.wanted.values()):
                     yield want
                 yield CaughtUp(1)
@@ -65,6 +66,10 @@ class ScriptedLink:
         finally:
             self._queues.discard(queue)
         raise Unavailable("the connection broke")
+
+    async def reopen(self) -> None:
+        for queue in self._queues:
+            queue.put_nowait(None)
 
     async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
         if self.away:
@@ -117,9 +122,9 @@ class ScriptedLink:
         assert seen is not None
         return seen
 
-    async def _listen(self, outgoing: AsyncIterator[SessionReport | Capacity]) -> None:
+    async def _listen(self, outgoing: AsyncIterator[SessionReport | Heartbeat]) -> None:
         async for item in outgoing:
-            if isinstance(item, Capacity):
+            if isinstance(item, Heartbeat):
                 self.heartbeats += 1
             else:
                 self.reports.append(item)
@@ -147,12 +152,13 @@ class ScriptedLink:
 class Lab:
     """One runner's world: its folders, its link, its engine, and the means to look behind it."""
 
-    def __init__(self, docker: Docker, folder: Path, agent: Path, image: str) -> None:
+    def __init__(self, docker: Docker, folder: Path, agent: Path, image: str, overlay: str = "none") -> None:
         self.docker = docker
         self.node = f"test{secrets.token_hex(6)}"
         self.image = image
         self.link = ScriptedLink()
-        self.engine = DockerEngine(docker, node=self.node, node_name="here")
+        self.overlay = overlay
+        self.engine = DockerEngine(docker, node=self.node, node_name="here", overlay=overlay)
         self.settings = RunnerSettings(
             uid=self.node,
             name="here",
@@ -180,11 +186,12 @@ class Lab:
             tasks.start(runner.run(), name="runner under test")
             yield runner
 
-    def session(self, spec: SessionSpec | None = None) -> Assignment:
-        """A new session that shall run, of the image of the test."""
+    def session(self, spec: SessionSpec | None = None, *, name: str = "dev1", address: str = "") -> Assignment:
+        """A new session that shall run, of the image of the test; on the overlay if it has an address."""
         uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
-        spec = spec or SessionSpec(image=self.image, network=Network.NONE, stop_grace=2.0)
-        return Assignment(uid, "dev1", "ann", 1, 1, DesiredState.RUNNING, spec, None, 1)
+        network = Network.DEFAULT if address else Network.NONE
+        spec = spec or SessionSpec(image=self.image, network=network, stop_grace=2.0)
+        return Assignment(uid, name, "ann", 1, 1, DesiredState.RUNNING, spec, None, 1, address)
 
     def next(self, want: Assignment, desired: DesiredState) -> Assignment:
         """The next generation of a session, with what is recorded by now; sent to the runner."""
@@ -204,6 +211,11 @@ class Lab:
             return output.decode()
 
         return await asyncio.to_thread(run)
+
+    async def pid(self, want: Assignment) -> int:
+        """Of the first process of a session's container."""
+        found = await asyncio.to_thread(lambda: self.api.inspect_container(container_name(want.session_uid)))
+        return int(found["State"]["Pid"])
 
     async def container(self, want: Assignment) -> dict[str, object] | None:
         found = await asyncio.to_thread(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from netvps.domain.runner import Capacity
+from netvps.domain.runner import Capacity, Heartbeat
 from netvps.domain.session import SessionReport, SessionState
 from netvps.runner.board import Board, Outgoing
 
@@ -14,7 +14,7 @@ B = SessionReport("b", 1, 1, SessionState.DELETED)
 
 
 def connection(board: Board, interval: float = 3600.0) -> Outgoing:
-    return board.outgoing(lambda: Capacity(cpus=2), lambda: interval)
+    return board.outgoing(lambda: Heartbeat(Capacity(cpus=2)), lambda: interval)
 
 
 async def silent(outgoing: Outgoing) -> bool:
@@ -51,4 +51,4 @@ async def test_heartbeats_come_between_reports_however_many_these_are() -> None:
     board = Board()
     outgoing = connection(board, interval=0.0)
     board.post(A)
-    assert await anext(outgoing) == Capacity(cpus=2)
+    assert await anext(outgoing) == Heartbeat(Capacity(cpus=2))

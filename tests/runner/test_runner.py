@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from docker import APIClient
 
 from netvps.domain.docker_names import container_name
 from netvps.domain.runner import LogRequest
-from netvps.domain.session import DesiredState, SessionSpec, SessionState
+from netvps.domain.session import Assignment, DesiredState, SessionSpec, SessionState
+from tests.adapters.docker.overlay import OverlayNetwork
 from tests.runner.lab import Lab, Until
+from tests.runner.names import serving, udp_ask, udp_echo
 
 pytestmark = pytest.mark.docker
 
@@ -127,6 +132,31 @@ async def test_heartbeats_go_on(lab: Lab) -> None:
         await lab.link.until(lambda: lab.link.heartbeats >= 3)
 
 
+async def test_heartbeats_go_on_while_a_commit_takes_its_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, may_go_on, commit = asyncio.Event(), threading.Event(), APIClient.commit
+    loop = asyncio.get_running_loop()
+
+    def slow(*arguments: Any, **options: Any) -> object:
+        loop.call_soon_threadsafe(began.set)
+        assert may_go_on.wait(60)
+        return commit(*arguments, **options)
+
+    monkeypatch.setattr(APIClient, "commit", slow)
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        stop = lab.next(want, DesiredState.STOPPED)
+        try:
+            await asyncio.wait_for(began.wait(), 60)
+            before = lab.link.heartbeats
+            await lab.link.until(lambda: lab.link.heartbeats >= before + 5)
+            await lab.link.reported(stop, SessionState.SNAPSHOTTING)
+        finally:
+            may_go_on.set()
+        await lab.link.reported(stop, SessionState.STOPPED)
+
+
 async def test_what_no_assignment_ever_named_is_removed_after_a_grace(lab: Lab, eventually: Until) -> None:
     want = lab.session()
     lab.link.want(want)
@@ -196,3 +226,97 @@ async def test_the_boot_file_is_there_before_the_agent(lab: Lab) -> None:
             "server_name": "control.netvps.internal",
             "boot_token": f"nvb_{want.session_uid}_1",
         }
+
+
+async def test_sessions_of_an_owner_find_each_other_by_name(networked: tuple[Lab, OverlayNetwork]) -> None:
+    """On one machine, over TCP and UDP; another owner's session of the same name is somebody else."""
+    lab, overlay = networked
+    web, db = (lab.session(name=name, address=overlay.address(n)) for n, name in enumerate(("web", "db")))
+    bobs = replace(lab.session(name="web", address=overlay.address(2)), owner_id="bob")
+    sessions = (web, db, bobs)
+    async with serving(overlay, sessions), lab.runner():
+        for want in sessions:
+            lab.link.want(want)
+        for want in sessions:
+            assert (await lab.link.reported(want, SessionState.RUNNING)).address == want.address
+        assert await lab.run_in(db, "hostname") == "db\n"
+        said = await lab.run_in(db, "cat", "/etc/resolv.conf")
+        assert said == f"nameserver {overlay.bridge}\nsearch ann.nv.internal\n"
+
+        await lab.run_in(web, "sh", "-c", "nc -ll -p 7070 -e /bin/hostname -i >/dev/null 2>&1 &")
+        for name in ("web", "web.ann.nv.internal", "WEB.nv.internal"):
+            assert await lab.run_in(db, "sh", "-c", f"nc {name} 7070 </dev/null") == f"{web.address}\n"
+        assert "bad address 'db'" in await lab.run_in(bobs, "sh", "-c", "nc db 7070 </dev/null || true")
+        assert "web.ann.nv.internal" in await lab.run_in(db, "nslookup", web.address)
+
+        async with udp_echo(await lab.pid(web)) as port:
+            assert await asyncio.to_thread(udp_ask, await lab.pid(db), "web", port) == f"hello from {db.address}"
+
+
+async def address_after_death(lab: Lab, want: Assignment) -> str:
+    """Of a session whose container died, once it runs again."""
+    lab.link.reports.clear()
+    await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+    await lab.link.until(lambda: any(report.last_exit for report in lab.link.reports))
+    return (await lab.link.reported(want, SessionState.RUNNING)).address
+
+
+async def test_a_session_that_comes_to_the_overlay_or_gets_another_address_is_moved_at_its_next_start(
+    networked: tuple[Lab, OverlayNetwork],
+) -> None:
+    lab, overlay = networked
+    want = lab.session(SessionSpec(image=lab.image, stop_grace=2.0))
+    lab.link.want(want)
+    async with lab.runner():
+        isolated = await lab.link.reported(want, SessionState.RUNNING)
+        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+        first = await lab.container(want)
+
+        joined = replace(want, address=overlay.address(0), generation=2)
+        lab.link.want(joined)
+        assert (await lab.link.reported(joined, SessionState.RUNNING)).address == isolated.address
+        for moved in (joined, replace(joined, address=overlay.address(1), generation=3)):
+            lab.link.want(moved)
+            await lab.link.reported(moved, SessionState.RUNNING)
+            assert await address_after_death(lab, moved) == moved.address
+            assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+            assert await lab.run_in(want, "hostname", "-i") == f"{moved.address}\n"
+        last = await lab.container(want)
+        assert first
+        assert last
+        assert first["Id"] == last["Id"]
+
+
+async def test_a_session_waits_for_the_overlay_and_finds_one_that_was_made_anew(
+    networked: tuple[Lab, OverlayNetwork],
+) -> None:
+    lab, overlay = networked
+    want = lab.session(address=overlay.address(0))
+    lab.link.want(want)
+    overlay.remove()
+    async with lab.runner():
+        await lab.link.until(lambda: any("not up on this runner" in report.message for report in lab.link.reports))
+        assert lab.link.reports[-1].state is SessionState.STARTING
+        assert overlay.make() == ""
+        assert (await lab.link.reported(want, SessionState.RUNNING)).address == want.address
+    await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+    overlay.remove()  # docker network prune does that
+    assert overlay.make() == ""
+    lab.link.reports.clear()
+    async with lab.runner():
+        assert (await lab.link.reported(want, SessionState.RUNNING)).address == want.address
+
+
+async def test_leaving_the_overlay_leaves_a_session_with_names(networked: tuple[Lab, OverlayNetwork]) -> None:
+    lab, overlay = networked
+    want = lab.session(address=overlay.address(0))
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        left = replace(want, address="", generation=2)
+        lab.link.want(left)
+        await lab.link.reported(left, SessionState.RUNNING)
+        assert (await address_after_death(lab, left)).startswith("172.30.")
+        assert "nameserver 127.0.0.11" in await lab.run_in(want, "cat", "/etc/resolv.conf")
+        await lab.link.reported(lab.next(left, DesiredState.DELETED), SessionState.DELETED)
+        assert list(lab.settings.run_dir.iterdir()) == []

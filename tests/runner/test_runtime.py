@@ -50,6 +50,15 @@ def test_links_and_pipes_in_place_of_the_boot_file_are_not_followed(folder: Runt
     assert folder.needs_token(1)
 
 
+async def test_the_file_for_resolv_conf_is_where_the_sessions_root_cannot_make_it_a_link(folder: RuntimeFolder) -> None:
+    folder.write_resolv_conf("nameserver 10.128.4.1\n")
+    assert folder.resolv_conf.read_text() == "nameserver 10.128.4.1\n"
+    assert folder.resolv_conf.stat().st_mode & 0o777 == 0o644
+    assert not folder.resolv_conf.is_relative_to(folder.path)
+    await folder.remove()
+    assert not folder.resolv_conf.exists()
+
+
 async def test_sockets_are_there_while_it_is_open_and_nothing_after_removal(folder: RuntimeFolder) -> None:
     await folder.open()
     await folder.open()

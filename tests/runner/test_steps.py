@@ -22,7 +22,7 @@ class FaultyEngine(DockerEngine):
     """One call fails once, before or after it did its work; or for ever."""
 
     def __init__(self, lab: Lab, method: str, error: Exception, *, after: bool = False, for_ever: bool = False) -> None:
-        super().__init__(lab.docker, node=lab.node, node_name="here")
+        super().__init__(lab.docker, node=lab.node, node_name="here", overlay=lab.overlay)
         self.struck = asyncio.Event()
         real: Callable[..., Any] = getattr(self, method)
 

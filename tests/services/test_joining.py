@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access import Credential
+from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Lease, Runner
 from netvps.errors import Exhausted, InvalidInput, Unauthenticated
 from netvps.services.joining import Joining
@@ -26,7 +27,7 @@ async def test_a_machine_gets_an_identity_a_name_and_a_subnet(world: World) -> N
     assert joined.runner.name == "lab1"
     assert joined.certificate == f"k1 is netvps://runner/{joined.runner.uid}"
     (lease,) = await world.rows(Lease)
-    assert (lease.cidr, lease.runner, lease.epoch) == ("10.128.0.0/22", joined.runner.uid, 1)
+    assert (lease.cidr, lease.runner, lease.epoch) == ("10.128.0.0/22", joined.runner.uid, lease.revision)
 
 
 async def test_the_same_token_and_key_again_are_the_same_runner(world: World) -> None:
@@ -120,12 +121,11 @@ async def test_a_bad_name_and_a_bad_request_are_reported_together(world: World) 
 
 
 async def test_a_pool_that_is_used_up_leaves_nothing_behind(world: World) -> None:
-    small = Joining(world.store, world.clock, lambda: "0" * 13, world.ca, "10.128.0.0/22", 22)
+    tiny = Fabric("cluster", "10.128.0.0/22")
+    small = Joining(world.store, world.clock, lambda: "0" * 13, world.ca, tiny, 22)
     await small.join(await _token(world), "csr:k1", "lab1")
     token = await _token(world)
     before = await world.revision()
     with pytest.raises(Exhausted, match="no /22 is left in the overlay's pool"):
-        await Joining(world.store, world.clock, lambda: "1" * 13, world.ca, "10.128.0.0/22", 22).join(
-            token, "csr:k2", "lab2"
-        )
+        await Joining(world.store, world.clock, lambda: "1" * 13, world.ca, tiny, 22).join(token, "csr:k2", "lab2")
     assert await world.revision() == before

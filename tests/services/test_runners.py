@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access import Credential
-from netvps.domain.runner import Capacity, Runner, RunnerState
+from netvps.domain.runner import Capacity, Heartbeat, Runner, RunnerState, Underlay
 from netvps.domain.session import DesiredState, LastExit, Session, SessionReport, SessionState, Snapshot
 from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unavailable
 from netvps.services.runners import Runners
-from tests.fakes.world import ALICE, HELLO, ROOT
+from tests.fakes.world import ALICE, FABRIC, HELLO, ROOT
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -42,7 +42,7 @@ async def test_a_runner_that_comes_is_online_and_hears_who_it_is(world: World) -
     assert (await world.runners.get(ALICE, "lab1")).runner.state is RunnerState.OFFLINE
     world.clock.advance(seconds=5)
     welcome = await world.runners.online(runner.uid, HELLO)
-    assert (welcome.runner, welcome.cluster_id, welcome.heartbeat_interval) == ("lab1", "cluster", 5.0)
+    assert (welcome.runner, welcome.fabric.cluster_id, welcome.heartbeat_interval) == ("lab1", "cluster", 5.0)
     view = await world.runners.get(ALICE, "lab1")
     assert (view.runner.state, view.runner.version, view.runner.capacity) == (RunnerState.ONLINE, "1.0", HELLO.capacity)
     assert view.runner.last_seen == world.clock.now
@@ -50,7 +50,7 @@ async def test_a_runner_that_comes_is_online_and_hears_who_it_is(world: World) -
 
 
 async def test_a_runner_that_was_removed_is_told_to_join_again(world: World) -> None:
-    for call in (world.runners.online("nobody", HELLO), world.runners.heartbeat("nobody", Capacity())):
+    for call in (world.runners.online("nobody", HELLO), world.runners.heartbeat("nobody", Heartbeat(Capacity()))):
         with pytest.raises(NotFound, match="this runner was removed: join again"):
             await call
     await world.runners.offline("nobody")
@@ -61,14 +61,38 @@ async def test_heartbeats_are_written_rarely(world: World) -> None:
     before = await world.revision()
     for _ in range(5):
         world.clock.advance(seconds=5)
-        await world.runners.heartbeat(runner.uid, replace(HELLO.capacity, disk_free_bytes=95 << 30))
+        await world.runners.heartbeat(runner.uid, Heartbeat(replace(HELLO.capacity, disk_free_bytes=95 << 30)))
     assert await world.revision() == before
     world.clock.advance(seconds=5)
-    await world.runners.heartbeat(runner.uid, HELLO.capacity)
+    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
     assert await world.revision() == before + 1
     for capacity in (replace(HELLO.capacity, cpus=4), replace(HELLO.capacity, cpus=4, disk_free_bytes=1 << 30)):
-        await world.runners.heartbeat(runner.uid, capacity)
+        await world.runners.heartbeat(runner.uid, Heartbeat(capacity))
         assert (await world.runners.get(ALICE, "lab1")).runner.capacity == capacity
+    assert await world.revision() == before + 3
+
+
+async def test_a_heartbeat_without_news_does_not_look_at_the_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = await world.runner()
+    row = await world.row(Runner, runner.uid)
+    world.runners._rows = lambda _uid: row
+    for method in ("read", "write"):
+        monkeypatch.delattr(type(world.store), method)
+    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
+    with pytest.raises(AttributeError):
+        await world.runners.heartbeat(runner.uid, Heartbeat(Capacity(cpus=1)))
+
+
+async def test_an_underlay_is_written_when_it_changes(world: World) -> None:
+    joined = await world.runner(online=False)
+    here, there = Underlay(("192.0.2.1",), 1450), Underlay(("192.0.2.9", "192.0.2.1"), 1450)
+    await world.runners.online(joined.uid, replace(HELLO, underlay=here))
+    before = await world.revision()
+    for underlay in (here, there, there, None, None, here):
+        await world.runners.heartbeat(joined.uid, Heartbeat(HELLO.capacity, underlay))
+        assert (await world.runners.get(ALICE, "lab1")).runner.underlay == underlay
     assert await world.revision() == before + 3
 
 
@@ -93,9 +117,7 @@ async def test_sessions_of_a_silent_runner_are_unreachable_and_come_back(world: 
 
 def another_server(world: World) -> Runners:
     """Of the same database."""
-    return Runners(
-        world.store, world.clock, str, world.ca, feed=world.feed, pool="10.0.0.0/8", prefix=22, cluster_id="cluster"
-    )
+    return Runners(world.store, world.clock, str, world.ca, feed=world.feed, fabric=FABRIC, prefix=22)
 
 
 async def test_who_went_to_another_server_of_the_database_is_not_taken_for_offline(world: World) -> None:
@@ -114,9 +136,9 @@ async def test_who_was_taken_for_offline_though_it_lives_is_told_to_come_again(w
     runner = await world.runner()
     await world.runners.offline(runner.uid)
     with pytest.raises(Unavailable, match="connect again"):
-        await world.runners.heartbeat(runner.uid, HELLO.capacity)
+        await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
     await world.runners.online(runner.uid, HELLO)
-    await world.runners.heartbeat(runner.uid, HELLO.capacity)
+    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
 
 
 async def test_after_a_restart_only_those_who_do_not_come_back_are_offline(world: World) -> None:
@@ -133,7 +155,9 @@ async def test_a_server_that_starts_takes_nobody_for_offline_whom_another_hears(
     here, gone = await world.runner("here"), await world.runner("gone")
     starting = another_server(world)
     await starting.call_roll()
-    await world.runners.heartbeat(here.uid, HELLO.capacity)  # but for the roll call it were too soon to be written
+    await world.runners.heartbeat(
+        here.uid, Heartbeat(HELLO.capacity)
+    )  # but for the roll call it were too soon to be written
     await starting.stale()
     rows = {runner.uid: runner for runner in await world.rows(Runner)}
     assert {uid: row.state for uid, row in rows.items()} == {

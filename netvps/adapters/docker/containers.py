@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,9 @@ import docker.errors
 from docker.types import LogConfig, Mount
 
 from netvps.adapters.cgroup import oom_kills
+from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Answer, Api, Docker
+from netvps.adapters.docker.cut_off import PAUSES, end_processes, was_cut_off
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,
     ContainerFailed,
@@ -22,9 +25,10 @@ from netvps.adapters.docker.errors import (
 )
 from netvps.adapters.docker.images import Contents
 from netvps.adapters.docker.network import SessionNetwork
+from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.container import Container, Status
-from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION, NETWORK, container_name
+from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION, container_name
 from netvps.faults import fault_point
 
 _NO_LIMIT = 0
@@ -40,9 +44,12 @@ _NOT_RUNNING = ("is not running", "not running", "no such process", "already fin
 class Containers:
     """Containers of the runner `node`."""
 
-    def __init__(self, docker: Docker, network: SessionNetwork, contents: Contents, node: str) -> None:
+    def __init__(
+        self, docker: Docker, network: SessionNetwork, attachments: Attachments, contents: Contents, node: str
+    ) -> None:
         self._docker = docker
         self._network = network
+        self._attachments = attachments
         self._contents = contents
         self._node = node
 
@@ -53,13 +60,17 @@ class Containers:
 
     async def create(self, plan: Blueprint) -> None:
         """Makes the container, and the network for it."""
-        if not plan.network:
+        if plan.attachment.net is not Net.ISOLATED:
             await self._create(plan)
             return
         async with self._network.lock:
             await self._network.ensure()
             fault_point("network.made")
             await self._create(plan)
+
+    async def move(self, container: Container, to: Attachment) -> None:
+        """Puts one that does not run on another network, or address."""
+        await self._attachments.move(container.id, to)
 
     async def start(self, container: Container) -> None:
         """Starts it; on a network made anew where that it was made with is gone."""
@@ -68,7 +79,7 @@ class Containers:
         except (ContainerNotFound, ContainerFailed) as error:
             if "network" not in error.message or "not found" not in error.message:
                 raise
-            await self._network.reconnect(container.id)
+            await self._attachments.move(container.id, container.attachment or Attachment(Net.ISOLATED))
             await self._start(container)
 
     async def signal(self, container: Container, signal: str) -> None:
@@ -105,13 +116,31 @@ class Containers:
             raise ContainerNameTaken(
                 f"container {name} is there and not of this runner: remove or rename it, then start the session again"
             )
-        return _container(found, self._depth(api, found["Image"]))
+        return self._container(found, self._depth(api, found["Image"]))
 
     def _depth(self, api: Api, image_id: str) -> int:
         try:
             return len(self._contents.get(api, image_id).layers)
         except docker.errors.ImageNotFound:  # removed by force: the container has its layers all the same
             return 0
+
+    def _container(self, found: Answer, image_layers: int) -> Container:
+        state = found["State"]
+        networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
+        status = Status(state["Status"] if state["Status"] != "restarting" else "exited")
+        pid = int(state.get("Pid") or 0)
+        return Container(
+            id=found["Id"],
+            status=status,
+            layers=image_layers,
+            started=parse_time(state.get("StartedAt")),
+            ended=parse_time(state.get("FinishedAt")),
+            exit_code=int(state.get("ExitCode") or 0),
+            oom_killed=bool(state.get("OOMKilled")),
+            oom_kills=oom_kills(pid) if pid and Path("/proc", str(pid)).exists() else None,
+            address=self._attachments.address(networks),
+            attachment=self._attachments.seen(networks),
+        )
 
     async def _create(self, plan: Blueprint) -> None:
         await self._docker.call(
@@ -126,13 +155,25 @@ class Containers:
                 user="0",  # by number: an image may have no /etc/passwd
                 working_dir="/",
                 stop_signal="SIGTERM",
-                host_config=api.create_host_config(**_host_config(plan)),
+                host_config=api.create_host_config(
+                    **_host_config(plan), network_mode=self._attachments.mode(plan.attachment)
+                ),
+                **self._attachments.creation(api, plan.attachment),
             ),
             ContainerCreationFailed,
         )
 
     async def _start(self, container: Container) -> None:
-        await self._call(container, lambda api: api.start(container.id))
+        for pause in (*PAUSES, 0.0):
+            try:
+                await self._call(container, lambda api: api.start(container.id))
+            except ContainerFailed as error:
+                if not was_cut_off(error) or not pause:
+                    raise
+                await asyncio.to_thread(end_processes, container.id)
+                await asyncio.sleep(pause)
+            else:
+                return
 
     async def _call(self, container: Container, function: Callable[[Api], object]) -> None:
         await self._docker.call(f"container {container.id[:12]}", function)
@@ -145,7 +186,6 @@ def _host_config(plan: Blueprint) -> dict[str, Any]:
             *(Mount(bind.target, bind.source, type="bind", read_only=bind.read_only) for bind in plan.binds),
             *(Mount(v.target, v.name, type="volume", labels=plan.labels) for v in plan.volumes),
         ],
-        "network_mode": NETWORK if plan.network else "none",
         "cap_drop": list(DROPPED_CAPABILITIES),
         "pids_limit": plan.pids,
         "init": False,  # the agent is process 1
@@ -158,24 +198,6 @@ def _host_config(plan: Blueprint) -> dict[str, Any]:
         # The same for both: no swap on top, so that the limit is one.
         config |= {"mem_limit": plan.memory_bytes, "memswap_limit": plan.memory_bytes}
     return config
-
-
-def _container(found: Answer, image_layers: int) -> Container:
-    state = found["State"]
-    networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
-    status = Status(state["Status"] if state["Status"] != "restarting" else "exited")
-    pid = int(state.get("Pid") or 0)
-    return Container(
-        id=found["Id"],
-        status=status,
-        layers=image_layers,
-        started=parse_time(state.get("StartedAt")),
-        ended=parse_time(state.get("FinishedAt")),
-        exit_code=int(state.get("ExitCode") or 0),
-        oom_killed=bool(state.get("OOMKilled")),
-        oom_kills=oom_kills(pid) if pid and Path("/proc", str(pid)).exists() else None,
-        address=next((str(net["IPAddress"]) for net in networks.values() if net.get("IPAddress")), ""),
-    )
 
 
 def parse_time(text: str | None) -> datetime | None:

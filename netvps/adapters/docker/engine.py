@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import structlog
 
+from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers import Containers
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, mapped
@@ -16,9 +17,11 @@ from netvps.adapters.docker.leftovers import Leftovers, Thing
 from netvps.adapters.docker.network import SessionNetwork
 from netvps.adapters.docker.snapshots import Snapshots
 from netvps.adapters.docker.stream import Closable, iterate
+from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen, Status, source_of
 from netvps.domain.docker_names import container_name
+from netvps.domain.overlay.links import OBJECT_NAMES
 from netvps.domain.runner import Capacity
 from netvps.domain.session import Assignment, DesiredState, Snapshot
 from netvps.faults import fault_point
@@ -28,13 +31,17 @@ log = structlog.get_logger()
 
 
 class DockerEngine:
-    """The sessions of one runner on one Docker engine. `node` is the runner's uid, `node_name` its name."""
+    """The sessions of one runner on one Docker engine.
 
-    def __init__(self, docker: Docker, *, node: str, node_name: str) -> None:
+    `node` is the runner's uid, `node_name` its name; `overlay` is what the overlay's network is called in Docker.
+    """
+
+    def __init__(self, docker: Docker, *, node: str, node_name: str, overlay: str = OBJECT_NAMES.network) -> None:
         self._docker = docker
         self._network = SessionNetwork(docker)
         contents = Contents()
-        self._containers = Containers(docker, self._network, contents, node)
+        self._attachments = Attachments(docker, self._network, overlay)
+        self._containers = Containers(docker, self._network, self._attachments, contents, node)
         self._images = Images(docker)
         self._snapshots = Snapshots(docker, contents, node, node_name)
         self._leftovers = Leftovers(docker, node)
@@ -58,6 +65,16 @@ class DockerEngine:
     async def create(self, plan: Blueprint) -> None:
         """Makes a container."""
         await self._containers.create(plan)
+
+    async def bridge(self, address: str) -> str:
+        """The overlay's bridge for a container with this address."""
+        return await self._attachments.bridge(address)
+
+    async def move(self, container: Container, to: Attachment) -> None:
+        """Puts it on another network, or address; the network of those without the overlay goes with its last one."""
+        await self._containers.move(container, to)
+        if to.net is not Net.ISOLATED:
+            await self._network.release()
 
     async def start(self, container: Container) -> None:
         """Starts it."""

@@ -15,7 +15,8 @@
     ├── ImageImportFailed       (WrongState)
     ├── ImageBuildFailed        (WrongState)
     ├── DiskFull                (Exhausted)
-    └── NetworkUnavailable      (Exhausted)      no subnet for netvps-net
+    ├── NetworkUnavailable      (Exhausted)      no subnet for netvps-net
+    └── OverlayAway             (Unavailable)    its network is not there yet, or not with the subnet of an address
 
 Each has one class of netvps.errors as its other parent, and so one gRPC code.
 """
@@ -27,7 +28,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from netvps import errors
-from netvps.domain.container import ENGINE_AWAY
+from netvps.domain.container import ENGINE_AWAY, OVERLAY_AWAY
 
 
 class DockerError(errors.NetvpsError):
@@ -122,6 +123,12 @@ class NetworkUnavailable(DockerError, errors.Exhausted):
     """There is no subnet for the network of sessions."""
 
     default_reason = "NETWORK"
+
+
+class OverlayAway(DockerError, errors.Unavailable):
+    """The overlay's network is not there yet, or not with the subnet of a session's address."""
+
+    default_reason = OVERLAY_AWAY
 
 
 _LIBRARY = (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError)

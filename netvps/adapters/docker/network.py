@@ -8,7 +8,7 @@ from contextlib import suppress
 from docker.types import IPAMConfig, IPAMPool
 
 from netvps.adapters.docker.client import Answer, Docker
-from netvps.adapters.docker.errors import ContainerFailed, ContainerNotFound, DockerError, NetworkUnavailable
+from netvps.adapters.docker.errors import ContainerFailed, ContainerNotFound, NetworkUnavailable
 from netvps.domain.docker_names import LABEL_MANAGED, NETWORK, NETWORK_SUBNET
 
 _WHAT = f"network {NETWORK}"
@@ -50,9 +50,9 @@ class SessionNetwork:
                     f"{error.message}; {NETWORK} needs {NETWORK_SUBNET}: "
                     "find what has it (docker network ls, ip route) and remove that"
                 ) from None
-        elif NETWORK_SUBNET not in (subnets := _subnets(found)):
+        elif NETWORK_SUBNET not in (given := subnets(found)):
             raise NetworkUnavailable(
-                f"{_WHAT} is there with {', '.join(subnets) or 'no subnet'} instead of {NETWORK_SUBNET}: "
+                f"{_WHAT} is there with {', '.join(given) or 'no subnet'} instead of {NETWORK_SUBNET}: "
                 f"remove it (docker network rm {NETWORK}) and it is made anew"
             )
 
@@ -69,16 +69,6 @@ class SessionNetwork:
             with suppress(ContainerFailed, ContainerNotFound):  # another runner of this machine was quicker
                 await self._docker.call(_WHAT, lambda api: api.remove_network(network_id))
 
-    async def reconnect(self, container_id: str) -> None:
-        """Puts a container on the network as it is now: the one it was made with is gone (docker network prune)."""
-        async with self.lock:
-            await self.ensure()
-            with suppress(DockerError):  # it may be known under its id only, or not at all
-                await self._docker.call(
-                    _WHAT, lambda api: api.disconnect_container_from_network(container_id, NETWORK, force=True)
-                )
-            await self._docker.call(_WHAT, lambda api: api.connect_container_to_network(container_id, NETWORK))
-
     async def _find(self) -> Answer | None:
         try:
             return await self._docker.call(_WHAT, lambda api: api.inspect_network(NETWORK))
@@ -86,5 +76,6 @@ class SessionNetwork:
             return None
 
 
-def _subnets(found: Answer) -> list[str]:
+def subnets(found: Answer) -> list[str]:
+    """Subnets (CIDR) of a network, by what the engine says of it."""
     return [str(pool.get("Subnet")) for pool in (found.get("IPAM") or {}).get("Config") or ()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 from netvps.domain.access import Credential, Request, SshKey, User
 from netvps.domain.runner import Lease, Runner
@@ -46,6 +46,8 @@ class Unique:
 
     columns: tuple[str, ...]
     taken: str
+    optional: bool = False
+    """Any number of resources have no value in the one column, which is ''."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,33 @@ def _kind(
         name,
         metadata,
         Column("key", Name, primary_key=True),
-        *(Column(column, Name, nullable=False) for column in columns),
+        *(Column(column, Name, nullable=False, server_default=_later(column)) for column in columns),
         *(Column(column, BigInteger, nullable=False, server_default="0") for column in numbers),  # it came later
         Column("revision", Whole, nullable=False),
         Column("data", Text, nullable=False),
-        *(Index(f"{name}_by_{'_'.join(u.columns)}", *u.columns, unique=True) for u in unique),
+        *(_unique_index(name, u) for u in unique),
         *(Index(f"{name}_by_{'_'.join(columns)}", *columns) for columns in indexed),
     )
     return Kind(kind, table, columns, numbers, order, unique)
 
 
+def _unique_index(table: str, unique: Unique) -> Index:
+    name = f"{table}_by_{'_'.join(unique.columns)}"
+    if not unique.optional:
+        return Index(name, *unique.columns, unique=True)
+    given = text(f"{unique.columns[0]} != ''")
+    return Index(name, *unique.columns, unique=True, sqlite_where=given, postgresql_where=given)
+
+
+def _later(column: str) -> str | None:
+    """The default of a column that the first schema did not have: rows from before have it."""
+    return "" if column == "overlay_address" else None
+
+
 _KINDS = (
     _kind(
         Session,
-        ("name", "owner", "runner", "state", "desired"),
+        ("name", "owner", "runner", "state", "desired", "overlay_address"),
         numbers=("cpu_claim", "memory_claim"),
         order=("name", "owner"),
         unique=(
@@ -100,6 +115,7 @@ _KINDS = (
                 ("owner", "name"),
                 "session {name} of user {owner} exists already: choose another name, or remove that one first",
             ),
+            Unique(("overlay_address",), "address {overlay_address} is another session's", optional=True),
         ),
         indexed=(
             ("name", "owner"),

@@ -134,6 +134,8 @@ class SqlTransaction(SqlReader):
         """Asks before the index would refuse: nobody else can write now, and a refusal would end the transaction."""
         table = kind.table
         for unique in kind.unique:
+            if unique.optional and not getattr(resource, unique.columns[0]):
+                continue
             taken = [table.c[column] == getattr(resource, column) for column in unique.columns]
             found = await self._connection.run(select(table.c.key).where(*taken, table.c.key != resource.key))
             if found.first() is not None:

@@ -71,12 +71,16 @@ class RunnerHello(_message.Message):
     CAPACITY_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     RESUME_REVISION_FIELD_NUMBER: _builtins.int
+    UNDERLAY_FIELD_NUMBER: _builtins.int
+    NETMAP_GENERATION_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Random, made at each start of the process."""
     version: _builtins.str
     """Version of its program."""
     resume_revision: _builtins.int
     """The last CaughtUp or Assignment revision it knows; 0 for none."""
+    netmap_generation: _builtins.int
+    """Generation of the netmap that it knows; 0 for none."""
     @_builtins.property
     def capacity(self) -> _runner_pb2.Capacity:
         """What the machine has."""
@@ -84,6 +88,10 @@ class RunnerHello(_message.Message):
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it can do beside the basics: overlay, gpu, …"""
+
+    @_builtins.property
+    def underlay(self) -> _runner_pb2.Underlay:
+        """Its way into the overlay; unset if it has none."""
 
     def __init__(
         self,
@@ -93,10 +101,12 @@ class RunnerHello(_message.Message):
         capacity: _runner_pb2.Capacity | None = ...,
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
         resume_revision: _builtins.int = ...,
+        underlay: _runner_pb2.Underlay | None = ...,
+        netmap_generation: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "instance_id", b"instance_id", "resume_revision", b"resume_revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "instance_id", b"instance_id", "netmap_generation", b"netmap_generation", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -110,21 +120,31 @@ class Heartbeat(_message.Message):
 
     CAPACITY_FIELD_NUMBER: _builtins.int
     NETMAP_DIGEST_FIELD_NUMBER: _builtins.int
+    NETMAP_GENERATION_FIELD_NUMBER: _builtins.int
+    UNDERLAY_FIELD_NUMBER: _builtins.int
     netmap_digest: _builtins.str
-    """Digest of the netmap it programmed; empty while it has none."""
+    """Digest of the netmap it knows; empty while it has none. Where it is wrong, the whole map is sent again."""
+    netmap_generation: _builtins.int
+    """Generation of that netmap."""
     @_builtins.property
     def capacity(self) -> _runner_pb2.Capacity:
         """What the machine has now."""
+
+    @_builtins.property
+    def underlay(self) -> _runner_pb2.Underlay:
+        """Its way into the overlay now; unset if it has none."""
 
     def __init__(
         self,
         *,
         capacity: _runner_pb2.Capacity | None = ...,
         netmap_digest: _builtins.str = ...,
+        netmap_generation: _builtins.int = ...,
+        underlay: _runner_pb2.Underlay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "netmap_digest", b"netmap_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "netmap_digest", b"netmap_digest", "netmap_generation", b"netmap_generation", "underlay", b"underlay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -214,7 +234,7 @@ class ConnectResponse(_message.Message):
 
     @_builtins.property
     def netmap(self) -> Global___Netmap:
-        """The peers of the overlay."""
+        """What changed on the overlay."""
 
     @_builtins.property
     def log_request(self) -> Global___LogRequest:
@@ -254,6 +274,7 @@ class Welcome(_message.Message):
     CLUSTER_ID_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     SUBNET_FIELD_NUMBER: _builtins.int
+    FABRIC_FIELD_NUMBER: _builtins.int
     runner: _builtins.str
     """Resource name: "runners/NAME"."""
     cluster_id: _builtins.str
@@ -266,6 +287,10 @@ class Welcome(_message.Message):
     def subnet(self) -> _runner_pb2.Subnet:
         """The subnet this runner owns."""
 
+    @_builtins.property
+    def fabric(self) -> Global___Fabric:
+        """What all runners have in common on the overlay."""
+
     def __init__(
         self,
         *,
@@ -273,14 +298,45 @@ class Welcome(_message.Message):
         cluster_id: _builtins.str = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         subnet: _runner_pb2.Subnet | None = ...,
+        fabric: Global___Fabric | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "subnet", b"subnet"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fabric", b"fabric", "heartbeat_interval", b"heartbeat_interval", "subnet", b"subnet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "heartbeat_interval", b"heartbeat_interval", "runner", b"runner", "subnet", b"subnet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_id", b"cluster_id", "fabric", b"fabric", "heartbeat_interval", b"heartbeat_interval", "runner", b"runner", "subnet", b"subnet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
+
+@_typing.final
+class Fabric(_message.Message):
+    """Fabric is what all runners have in common on the overlay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOL_FIELD_NUMBER: _builtins.int
+    VNI_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    pool: _builtins.str
+    """CIDR that all subnets come out of."""
+    vni: _builtins.int
+    """VXLAN network identifier."""
+    port: _builtins.int
+    """UDP port of VXLAN."""
+    def __init__(
+        self,
+        *,
+        pool: _builtins.str = ...,
+        vni: _builtins.int = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pool", b"pool", "port", b"port", "vni", b"vni"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fabric: _TypeAlias = Fabric  # noqa: Y015
 
 @_typing.final
 class Assignment(_message.Message):
@@ -297,6 +353,7 @@ class Assignment(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Which session."""
     session_id: _builtins.str
@@ -311,6 +368,8 @@ class Assignment(_message.Message):
     """What is wanted."""
     revision: _builtins.int
     """Global revision of this assignment."""
+    address: _builtins.str
+    """Its IP address on the overlay; empty if it is not on it."""
     @_builtins.property
     def spec(self) -> _session_pb2.SessionSpec:
         """What to make it from; image is always set."""
@@ -331,10 +390,11 @@ class Assignment(_message.Message):
         spec: _session_pb2.SessionSpec | None = ...,
         snapshot: _session_pb2.Snapshot | None = ...,
         revision: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "owner_id", b"owner_id", "revision", b"revision", "session_id", b"session_id", "session_uid", b"session_uid", "snapshot", b"snapshot", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "owner_id", b"owner_id", "revision", b"revision", "session_id", b"session_id", "session_uid", b"session_uid", "snapshot", b"snapshot", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -364,27 +424,59 @@ Global___CaughtUp: _TypeAlias = CaughtUp  # noqa: Y015
 
 @_typing.final
 class Netmap(_message.Message):
-    """Netmap is the set of peers of the overlay."""
+    """Netmap is the overlay, or what changed on it up to a generation. The first of a stream are the changes since
+    RunnerHello.netmap_generation, or begin with a reset. Nothing is acted upon before one that is caught up.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
+    GONE_RUNNER_UIDS_FIELD_NUMBER: _builtins.int
+    GONE_SESSION_UIDS_FIELD_NUMBER: _builtins.int
+    RESET_FIELD_NUMBER: _builtins.int
+    CAUGHT_UP_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
-    """Counts changes of the map."""
+    """Revision of the log that the map is of, after this update."""
+    reset: _builtins.bool
+    """What was known before counts no more: the whole map follows, from this update to the next that is caught up."""
+    caught_up: _builtins.bool
+    """With this update the map is whole."""
+    digest: _builtins.str
+    """Digest of the whole map, if it is caught up."""
     @_builtins.property
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Peer]:
-        """All of them."""
+        """Runners that are new or changed."""
+
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]:
+        """Sessions that are new or changed."""
+
+    @_builtins.property
+    def gone_runner_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Uids of runners that are not on the overlay any more."""
+
+    @_builtins.property
+    def gone_session_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Uids of sessions that have no address any more."""
 
     def __init__(
         self,
         *,
         generation: _builtins.int = ...,
         peers: _abc.Iterable[Global___Peer] | None = ...,
+        endpoints: _abc.Iterable[Global___Endpoint] | None = ...,
+        gone_runner_uids: _abc.Iterable[_builtins.str] | None = ...,
+        gone_session_uids: _abc.Iterable[_builtins.str] | None = ...,
+        reset: _builtins.bool = ...,
+        caught_up: _builtins.bool = ...,
+        digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "peers", b"peers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "digest", b"digest", "endpoints", b"endpoints", "generation", b"generation", "gone_runner_uids", b"gone_runner_uids", "gone_session_uids", b"gone_session_uids", "peers", b"peers", "reset", b"reset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,7 +484,7 @@ Global___Netmap: _TypeAlias = Netmap  # noqa: Y015
 
 @_typing.final
 class Peer(_message.Message):
-    """Peer is another runner on the overlay."""
+    """Peer is a runner on the overlay."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -401,19 +493,25 @@ class Peer(_message.Message):
     MAC_FIELD_NUMBER: _builtins.int
     UNDERLAY_ADDRESSES_FIELD_NUMBER: _builtins.int
     MTU_FIELD_NUMBER: _builtins.int
+    RUNNER_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
     runner_uid: _builtins.str
     """Unique id of the runner."""
     mac: _builtins.str
     """MAC address of its VXLAN device."""
     mtu: _builtins.int
-    """MTU of its overlay."""
+    """As in Underlay.mtu."""
+    runner: _builtins.str
+    """Resource name: "runners/NAME"."""
+    gateway: _builtins.bool
+    """People come in there: it may reach every session."""
     @_builtins.property
     def subnet(self) -> _runner_pb2.Subnet:
         """Its subnet and lease epoch."""
 
     @_builtins.property
     def underlay_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Underlay addresses, best first."""
+        """As in Underlay.addresses."""
 
     def __init__(
         self,
@@ -423,14 +521,50 @@ class Peer(_message.Message):
         mac: _builtins.str = ...,
         underlay_addresses: _abc.Iterable[_builtins.str] | None = ...,
         mtu: _builtins.int = ...,
+        runner: _builtins.str = ...,
+        gateway: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["subnet", b"subnet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mac", b"mac", "mtu", b"mtu", "runner_uid", b"runner_uid", "subnet", b"subnet", "underlay_addresses", b"underlay_addresses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "mac", b"mac", "mtu", b"mtu", "runner", b"runner", "runner_uid", b"runner_uid", "subnet", b"subnet", "underlay_addresses", b"underlay_addresses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Peer: _TypeAlias = Peer  # noqa: Y015
+
+@_typing.final
+class Endpoint(_message.Message):
+    """Endpoint is a session with an address."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_UID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    session_uid: _builtins.str
+    """Unique id of the session."""
+    session_id: _builtins.str
+    """NAME."""
+    owner_id: _builtins.str
+    """USER of its owner."""
+    address: _builtins.str
+    """IP address."""
+    def __init__(
+        self,
+        *,
+        session_uid: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
+        address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "owner_id", b"owner_id", "session_id", b"session_id", "session_uid", b"session_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
 
 @_typing.final
 class LogRequest(_message.Message):

@@ -50,6 +50,11 @@ class RunnerServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.CreateJoinTokenRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_runner__pb2.CreateJoinTokenResponse.FromString,
                 _registered_method=True)
+        self.DeleteRunner = channel.unary_unary(
+                '/netvps.api.v1.RunnerService/DeleteRunner',
+                request_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.DeleteRunnerRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_runner__pb2.DeleteRunnerResponse.FromString,
+                _registered_method=True)
 
 
 class RunnerServiceServicer:
@@ -77,6 +82,14 @@ class RunnerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteRunner(self, request, context):
+        """DeleteRunner removes a runner; its subnet is free then. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
+        placed on it, unless forced.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunnerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_RunnerServiceServicer_to_server(servicer, server):
                     servicer.CreateJoinToken,
                     request_deserializer=netvps_dot_api_dot_v1_dot_runner__pb2.CreateJoinTokenRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.CreateJoinTokenResponse.SerializeToString,
+            ),
+            'DeleteRunner': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRunner,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_runner__pb2.DeleteRunnerRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_runner__pb2.DeleteRunnerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class RunnerService:
             '/netvps.api.v1.RunnerService/CreateJoinToken',
             netvps_dot_api_dot_v1_dot_runner__pb2.CreateJoinTokenRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_runner__pb2.CreateJoinTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRunner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.RunnerService/DeleteRunner',
+            netvps_dot_api_dot_v1_dot_runner__pb2.DeleteRunnerRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_runner__pb2.DeleteRunnerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class RunnerServiceStub:
     """ListRunners returns runners ordered by name, a page at a time."""
     CreateJoinToken: _grpc.UnaryUnaryMultiCallable[_runner_pb2.CreateJoinTokenRequest, _runner_pb2.CreateJoinTokenResponse]
     """CreateJoinToken makes a token that lets one machine join, once, within its life."""
+    DeleteRunner: _grpc.UnaryUnaryMultiCallable[_runner_pb2.DeleteRunnerRequest, _runner_pb2.DeleteRunnerResponse]
+    """DeleteRunner removes a runner; its subnet is free then. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
+    placed on it, unless forced.
+    """
 
 @_typing.type_check_only
 class RunnerServiceAsyncStub(RunnerServiceStub):
@@ -51,6 +55,10 @@ class RunnerServiceAsyncStub(RunnerServiceStub):
     """ListRunners returns runners ordered by name, a page at a time."""
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_runner_pb2.CreateJoinTokenRequest, _runner_pb2.CreateJoinTokenResponse]  # type: ignore[assignment]
     """CreateJoinToken makes a token that lets one machine join, once, within its life."""
+    DeleteRunner: _aio.UnaryUnaryMultiCallable[_runner_pb2.DeleteRunnerRequest, _runner_pb2.DeleteRunnerResponse]  # type: ignore[assignment]
+    """DeleteRunner removes a runner; its subnet is free then. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
+    placed on it, unless forced.
+    """
 
 class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
     """RunnerService manages the machines that sessions run on. Reading is for everybody; the rest needs role admin."""
@@ -78,5 +86,15 @@ class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runner_pb2.CreateJoinTokenResponse, _abc.Awaitable[_runner_pb2.CreateJoinTokenResponse]]:
         """CreateJoinToken makes a token that lets one machine join, once, within its life."""
+
+    @_abc_1.abstractmethod
+    def DeleteRunner(
+        self,
+        request: _runner_pb2.DeleteRunnerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runner_pb2.DeleteRunnerResponse, _abc.Awaitable[_runner_pb2.DeleteRunnerResponse]]:
+        """DeleteRunner removes a runner; its subnet is free then. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
+        placed on it, unless forced.
+        """
 
 def add_RunnerServiceServicer_to_server(servicer: RunnerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

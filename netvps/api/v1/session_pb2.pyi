@@ -118,9 +118,11 @@ class _SessionNetworkEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sessio
     SESSION_NETWORK_UNSPECIFIED: _SessionNetwork.ValueType  # 0
     """Same as SESSION_NETWORK_DEFAULT."""
     SESSION_NETWORK_DEFAULT: _SessionNetwork.ValueType  # 1
-    """The runner's bridge netvps-net."""
+    """The overlay, if its runner has one, else the runner's bridge netvps-net."""
     SESSION_NETWORK_NONE: _SessionNetwork.ValueType  # 2
     """No network at all; ssh through the gateway works all the same."""
+    SESSION_NETWORK_OVERLAY: _SessionNetwork.ValueType  # 3
+    """The overlay: it waits for a runner that has one."""
 
 class SessionNetwork(_SessionNetwork, metaclass=_SessionNetworkEnumTypeWrapper):
     """SessionNetwork names the network of a session."""
@@ -128,9 +130,11 @@ class SessionNetwork(_SessionNetwork, metaclass=_SessionNetworkEnumTypeWrapper):
 SESSION_NETWORK_UNSPECIFIED: SessionNetwork.ValueType  # 0
 """Same as SESSION_NETWORK_DEFAULT."""
 SESSION_NETWORK_DEFAULT: SessionNetwork.ValueType  # 1
-"""The runner's bridge netvps-net."""
+"""The overlay, if its runner has one, else the runner's bridge netvps-net."""
 SESSION_NETWORK_NONE: SessionNetwork.ValueType  # 2
 """No network at all; ssh through the gateway works all the same."""
+SESSION_NETWORK_OVERLAY: SessionNetwork.ValueType  # 3
+"""The overlay: it waits for a runner that has one."""
 Global___SessionNetwork: _TypeAlias = SessionNetwork  # noqa: Y015
 
 class _WatchEventType:
@@ -200,7 +204,9 @@ class Session(_message.Message):
     observed_generation: _builtins.int
     """The generation that the state answers to."""
     reason: _builtins.str
-    """Machine-readable cause where the state needs one: image, snapshot_failed, disk, runner_lost, oom, killed, …"""
+    """Machine-readable cause where the state needs one: image, snapshot_failed, disk, runner_lost,
+    addresses_exhausted, oom, killed, …
+    """
     message: _builtins.str
     """The same for people, with a remedy; or the progress of what is going on."""
     runner: _builtins.str
@@ -208,7 +214,9 @@ class Session(_message.Message):
     epoch: _builtins.int
     """Counts placements, from 1; fences late messages of earlier ones."""
     address: _builtins.str
-    """Address of the container in its network; empty while it has none."""
+    """Its address on the overlay, which it keeps while it is on its runner; else that of the container in its network.
+    Empty while it has none.
+    """
     revision: _builtins.int
     """Global revision of its last change."""
     @_builtins.property

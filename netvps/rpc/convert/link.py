@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from netvps.api.v1 import link_pb2 as pb
-from netvps.domain.runner import Capacity, CaughtUp, LogRequest, RunnerHello, Welcome
+from netvps.domain.checks import Checks
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Underlay, Welcome
 from netvps.domain.session import Assignment, SessionReport
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
-from netvps.rpc.convert.runners import capacity_from_proto, capacity_to_proto, lease_from_proto, lease_to_proto
+from netvps.rpc.convert.netmap import netmap_update_from_proto, netmap_update_to_proto
+from netvps.rpc.convert.runners import (
+    capacity_from_proto,
+    capacity_to_proto,
+    lease_from_proto,
+    lease_to_proto,
+    underlay_from_proto,
+    underlay_to_proto,
+)
 from netvps.rpc.convert.sessions import (
     DESIRED_STATE,
     SESSION_STATE,
@@ -20,8 +31,8 @@ from netvps.rpc.convert.sessions import (
 )
 from netvps.rpc.convert.times import duration_from_proto, duration_to_proto
 
-FromRunner = Capacity | SessionReport
-ToRunner = Welcome | Assignment | CaughtUp | LogRequest
+FromRunner = Heartbeat | SessionReport
+ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest
 
 
 def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
@@ -33,6 +44,8 @@ def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
             capacity=capacity_to_proto(hello.capacity),
             capabilities=hello.capabilities,
             resume_revision=hello.resume_revision,
+            underlay=underlay_to_proto(hello.underlay),
+            netmap_generation=hello.netmap_generation,
         )
     )
 
@@ -48,13 +61,15 @@ def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
         capacity=capacity_from_proto(hello.capacity),
         capabilities=tuple(hello.capabilities),
         resume_revision=hello.resume_revision,
+        underlay=_underlay_from_proto(hello, "hello"),
+        netmap_generation=hello.netmap_generation,
     )
 
 
 def from_runner_to_proto(message: FromRunner) -> pb.ConnectRequest:
-    """Any message of a runner but the first; a capacity is a heartbeat."""
-    if isinstance(message, Capacity):
-        return pb.ConnectRequest(heartbeat=pb.Heartbeat(capacity=capacity_to_proto(message)))
+    """Any message of a runner but the first."""
+    if isinstance(message, Heartbeat):
+        return pb.ConnectRequest(heartbeat=_heartbeat_to_proto(message))
     return pb.ConnectRequest(report=_report_to_proto(message))
 
 
@@ -62,7 +77,7 @@ def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
     """Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "heartbeat":
-            return capacity_from_proto(message.heartbeat.capacity)
+            return _heartbeat_from_proto(message.heartbeat)
         case "report":
             return _report_from_proto(message.report)
     raise InvalidInput.of("message", "only heartbeat and report may follow hello")
@@ -77,6 +92,8 @@ def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
             return pb.ConnectResponse(assignment=_assignment_to_proto(message))
         case CaughtUp(revision):
             return pb.ConnectResponse(caught_up=pb.CaughtUp(revision=revision))
+        case NetmapUpdate():
+            return pb.ConnectResponse(netmap=netmap_update_to_proto(message))
         case LogRequest():
             return pb.ConnectResponse(log_request=_log_request_to_proto(message))
 
@@ -90,9 +107,39 @@ def to_runner_from_proto(message: pb.ConnectResponse) -> ToRunner | None:
             return _assignment_from_proto(message.assignment)
         case "caught_up":
             return CaughtUp(message.caught_up.revision)
+        case "netmap":
+            return netmap_update_from_proto(message.netmap)
         case "log_request":
             return _log_request_from_proto(message.log_request)
     return None
+
+
+def _heartbeat_to_proto(heartbeat: Heartbeat) -> pb.Heartbeat:
+    return pb.Heartbeat(
+        capacity=capacity_to_proto(heartbeat.capacity),
+        underlay=underlay_to_proto(heartbeat.underlay),
+        netmap_generation=heartbeat.netmap_generation,
+        netmap_digest=heartbeat.netmap_digest,
+    )
+
+
+def _heartbeat_from_proto(message: pb.Heartbeat) -> Heartbeat:
+    return Heartbeat(
+        capacity=capacity_from_proto(message.capacity),
+        underlay=_underlay_from_proto(message, "heartbeat"),
+        netmap_generation=message.netmap_generation,
+        netmap_digest=message.netmap_digest,
+    )
+
+
+def _underlay_from_proto(message: pb.RunnerHello | pb.Heartbeat, field: str) -> Underlay | None:
+    if not message.HasField("underlay"):
+        return None
+    checks, underlay = Checks(), None
+    with checks.nested(f"{field}.underlay"):
+        underlay = underlay_from_proto(message.underlay)
+    checks.done()
+    return underlay
 
 
 def _report_to_proto(report: SessionReport) -> pb.SessionReport:
@@ -126,9 +173,10 @@ def _report_from_proto(message: pb.SessionReport) -> SessionReport:
 def _welcome_to_proto(welcome: Welcome) -> pb.Welcome:
     return pb.Welcome(
         runner=names.runner_name(welcome.runner),
-        cluster_id=welcome.cluster_id,
+        cluster_id=welcome.fabric.cluster_id,
         heartbeat_interval=duration_to_proto(welcome.heartbeat_interval),
         subnet=lease_to_proto(welcome.lease),
+        fabric=pb.Fabric(pool=welcome.fabric.pool, vni=welcome.fabric.vni, port=welcome.fabric.port),
     )
 
 
@@ -138,9 +186,9 @@ def _welcome_from_proto(message: pb.Welcome) -> Welcome:
         raise InvalidInput.of("heartbeat_interval", f"{interval} s is not more than 0")
     return Welcome(
         runner=names.parse_runner_name(message.runner, "runner"),
-        cluster_id=message.cluster_id,
         heartbeat_interval=interval,
         lease=lease_from_proto(message.subnet, ""),
+        fabric=Fabric(message.cluster_id, message.fabric.pool, message.fabric.vni, message.fabric.port),
     )
 
 
@@ -155,6 +203,7 @@ def _assignment_to_proto(assignment: Assignment) -> pb.Assignment:
         spec=spec_to_proto(assignment.spec),
         snapshot=snapshot_to_proto(assignment.snapshot) if assignment.snapshot else None,
         revision=assignment.revision,
+        address=assignment.address,
     )
 
 
@@ -169,6 +218,7 @@ def _assignment_from_proto(message: pb.Assignment) -> Assignment:
         spec=spec_from_proto(message.spec),
         snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
         revision=message.revision,
+        address=message.address,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netvps.api.v1 import runner_pb2 as pb
-from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView
+from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.times import time_from_proto, time_to_proto
@@ -25,6 +25,7 @@ def runner_to_proto(view: RunnerView) -> pb.Runner:
         create_time=time_to_proto(runner.create_time),
         last_seen_time=time_to_proto(runner.last_seen),
         revision=runner.revision,
+        underlay=underlay_to_proto(runner.underlay),
     )
 
 
@@ -39,6 +40,7 @@ def runner_from_proto(message: pb.Runner) -> RunnerView:
         version=message.version,
         capacity=capacity_from_proto(message.capacity),
         revision=message.revision,
+        underlay=underlay_from_proto(message.underlay) if message.HasField("underlay") else None,
     )
     return RunnerView(runner, lease_from_proto(message.subnet, message.uid), message.session_count)
 
@@ -66,3 +68,13 @@ def lease_to_proto(lease: Lease) -> pb.Subnet:
 def lease_from_proto(message: pb.Subnet, runner_uid: str) -> Lease:
     """The lease of a runner; '' where its uid is not known."""
     return Lease(message.cidr, runner_uid, message.epoch)
+
+
+def underlay_to_proto(underlay: Underlay | None) -> pb.Underlay | None:
+    """All fields; None where there is none."""
+    return None if underlay is None else pb.Underlay(addresses=underlay.addresses, mtu=underlay.mtu)
+
+
+def underlay_from_proto(message: pb.Underlay) -> Underlay:
+    """All fields."""
+    return Underlay(tuple(message.addresses), message.mtu)

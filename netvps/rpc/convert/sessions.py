@@ -42,7 +42,7 @@ def session_to_proto(session: Session) -> pb.Session:
         epoch=session.epoch,
         snapshot=snapshot_to_proto(session.snapshot) if session.snapshot else None,
         last_exit=last_exit_to_proto(session.last_exit) if session.last_exit else None,
-        address=session.address,
+        address=session.overlay_address or session.address,
         create_time=time_to_proto(session.create_time),
         update_time=time_to_proto(session.update_time),
         revision=session.revision,

@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from netvps.adapters.docker.containers import _host_config, parse_time
+from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import Bind, Blueprint, Volume
 
 PLAN = Blueprint(
     session_uid="u", name="n", image="i", hostname="h", labels={"a": "b"}, env=(),
     entrypoint=("/.netvps/agent", "init"),
     binds=(Bind("/s/agent", "/.netvps/agent", read_only=True),), volumes=(Volume("v", "/data"),), cpus=0.5,
-    memory_bytes=64 << 20, pids=100, network=False,
+    memory_bytes=64 << 20, pids=100, attachment=Attachment(Net.NONE),
 )  # fmt: skip
 
 
@@ -28,8 +29,6 @@ def test_docker_neither_restarts_it_nor_is_its_first_process() -> None:
     config = _host_config(PLAN)
     assert config["restart_policy"] == {"Name": "no"}
     assert config["init"] is False
-    assert config["network_mode"] == "none"
-    assert _host_config(replace(PLAN, network=True))["network_mode"] == "netvps-net"
     assert [(m["Type"], m["Source"], m["Target"], m["ReadOnly"]) for m in config["mounts"]] == [
         ("bind", "/s/agent", "/.netvps/agent", True),
         ("volume", "v", "/data", False),

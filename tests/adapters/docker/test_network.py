@@ -9,7 +9,7 @@ import pytest
 from netvps.adapters.docker import network
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.errors import ContainerFailed, ContainerNotFound, DockerError, NetworkUnavailable
-from netvps.adapters.docker.network import SessionNetwork, _subnets
+from netvps.adapters.docker.network import SessionNetwork, subnets
 from netvps.domain.docker_names import NETWORK, NETWORK_SUBNET
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def test_subnets_of_a_network() -> None:
-    assert _subnets({"IPAM": {"Config": [{"Subnet": "192.0.2.0/24"}]}}) == ["192.0.2.0/24"]
-    assert _subnets({"IPAM": None}) == []
+    assert subnets({"IPAM": {"Config": [{"Subnet": "192.0.2.0/24"}]}}) == ["192.0.2.0/24"]
+    assert subnets({"IPAM": None}) == []
 
 
 class OtherRunner:
@@ -75,7 +75,7 @@ async def test_it_is_made_once() -> None:
             await ours.ensure()
             await ours.ensure()
         found = await docker.call("network", lambda api: api.inspect_network(NETWORK))
-        assert _subnets(found) == [NETWORK_SUBNET]
+        assert subnets(found) == [NETWORK_SUBNET]
         await ours.release()
     finally:
         docker.close()

@@ -43,7 +43,14 @@ class Bench:
 
     async def lived(self, image: str, command: str) -> Container:
         """A container that ran a command, as process 1 in the agent's place, and ended."""
-        plan = blueprint(self.want, SourceImage(image), node=self.node, agent=Path("/bin/sh"), run=Path("/tmp"))
+        plan = blueprint(
+            self.want,
+            SourceImage(image),
+            node=self.node,
+            agent=Path("/bin/sh"),
+            run=Path("/tmp"),
+            resolv_conf=Path("/tmp/x"),
+        )
         plan = replace(
             plan, entrypoint=("/bin/sh", "-c", command), binds=(Bind("/tmp", "/.netvps/run", read_only=True),)
         )

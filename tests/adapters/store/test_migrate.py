@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from netvps.adapters.store import SqlStore, open_store
 from netvps.adapters.store.codec import encode
@@ -18,7 +20,7 @@ from netvps.adapters.store.tables import metadata
 from netvps.adapters.store.url import dialect_of
 from netvps.domain.runner import Lease
 from netvps.domain.session import DesiredState, Session, SessionSpec
-from netvps.errors import ConfigError
+from netvps.errors import AlreadyExists, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +37,12 @@ async def run(url: str, *statements: str) -> None:
     dialect = dialect_of(url)
     dialect.prepare()
     engine = dialect.writer()
-    async with engine.begin() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
-    await engine.dispose()
+    try:
+        async with engine.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+    finally:
+        await engine.dispose()
 
 
 async def test_migrations_make_what_the_tables_say(store: SqlStore) -> None:
@@ -53,10 +57,10 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
     async with open_store(url, clock) as store, store.write("me") as transaction:
         lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
     await run(url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(ConfigError, match="newer than this program: it has schema 9999, known is 0002; nothing was"):
+    with pytest.raises(ConfigError, match="newer than this program: it has schema 9999, known is 0003; nothing was"):
         async with open_store(url, clock):
             pass
-    await run(url, "UPDATE alembic_version SET version_num = '0002'")
+    await run(url, "UPDATE alembic_version SET version_num = '0003'")
     async with open_store(url, clock) as store, store.read() as view:
         assert await view.find(Lease) == [lease]
 
@@ -89,6 +93,32 @@ async def test_sessions_from_before_are_counted_for_what_they_claim(url: str, cl
         sessions = await view.find(Session)
         expected = (1001, sum(s.cpu_claim for s in sessions), sum(s.memory_claim for s in sessions))
         assert await view.tally(Session, "runner", "cpu_claim", "memory_claim") == {"r1": expected}
+
+
+async def test_addresses_that_docker_gave_are_nobodys_on_the_overlay(url: str, clock: Clock) -> None:
+    """Two runners without overlay give the same ones."""
+    dialect = dialect_of(url)
+    dialect.prepare()
+    engine = dialect.writer()
+    async with engine.begin() as connection:
+        await connection.run_sync(_upgrade_to, "0002")
+        for number in range(2):
+            session = Session(
+                f"s{number}", f"n{number}", "alice", SessionSpec(), DesiredState.RUNNING, 1, NOW, NOW,
+                address="172.30.0.2",
+            )  # fmt: skip
+            values = {"uid": session.uid, "name": session.name, "data": encode(session)}
+            await connection.execute(text(INSERT_FIRST), values)
+    await engine.dispose()
+    async with open_store(url, clock) as store:
+        async with store.write("test") as tx:
+            first, second = await tx.find(Session)
+            assert {(s.address, s.overlay_address) for s in (first, second)} == {("172.30.0.2", "")}
+            await tx.put(replace(first, overlay_address="10.128.0.2"))
+            with pytest.raises(AlreadyExists, match=r"address 10\.128\.0\.2 is another session's"):
+                await tx.put(replace(second, overlay_address="10.128.0.2"))
+        with pytest.raises(IntegrityError):
+            await run(url, "UPDATE session SET overlay_address = '10.128.0.2'")
 
 
 INSERT_FIRST = """

@@ -16,6 +16,7 @@ from netvps.adapters.store.postgresql import Postgresql
 from netvps.adapters.store.url import dialect_of
 from netvps.domain.access import Caller, Role, User
 from netvps.domain.event import EventType
+from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Capacity, Lease, Runner, RunnerHello
 from netvps.domain.session import Session, SessionSpec
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
@@ -222,9 +223,8 @@ async def test_nobody_waits_once_a_runner_has_come_whichever_server_they_asked(s
     async with one.write("test") as tx:
         await tx.put(Runner(uid, "box1", real_clock.now(), real_clock.now()))
         await tx.put(Lease("10.0.0.0/22", uid, 1))
-    runners = Runners(
-        one, real_clock.now, real_clock.new_uid, FakeCa(), feed=Feed(one), pool="10.0.0.0/8", prefix=22, cluster_id="c"
-    )
+    fabric = Fabric("c")
+    runners = Runners(one, real_clock.now, real_clock.new_uid, FakeCa(), feed=Feed(one), fabric=fabric, prefix=22)
 
     async def make(store: SqlStore, half: str) -> None:
         for number in range(10):

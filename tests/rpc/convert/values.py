@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 from netvps.domain.access import Role, SshKey, User
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.names import SessionName
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
 from netvps.domain.runner import (
     Capacity,
     CaughtUp,
+    Heartbeat,
     Lease,
     LogRequest,
     Runner,
     RunnerHello,
     RunnerState,
     RunnerView,
+    Underlay,
     Welcome,
 )
 from netvps.domain.server import ServerInfo
@@ -85,8 +89,20 @@ sessions = st.builds(
 full_names = st.builds(SessionName, labels, labels)
 events = st.builds(SessionEvent, st.sampled_from(EventType), st.none() | sessions, number)
 capacities = st.builds(Capacity, small, number, number, text)
+hosts = st.integers(1, 254).map(lambda last: f"192.0.2.{last}") | st.sampled_from(["2001:db8::1", "10.0.0.1"])
+underlays = st.builds(Underlay, st.lists(hosts, min_size=1, max_size=3).map(tuple), st.integers(1280, 9000))
 runners = st.builds(
-    Runner, text, labels, times, times, st.sampled_from(RunnerState), text, capacities, st.just(()), number
+    Runner,
+    text,
+    labels,
+    times,
+    times,
+    st.sampled_from(RunnerState),
+    text,
+    capacities,
+    st.just(()),
+    st.none() | underlays,
+    number,
 )
 views = st.builds(
     lambda runner, cidr, epoch, count: RunnerView(runner, Lease(cidr, runner.uid, epoch), count),
@@ -96,8 +112,16 @@ views = st.builds(
     small,
 )
 hellos = st.builds(
-    RunnerHello, st.text(min_size=1, max_size=9), text, capacities, st.lists(text, max_size=2).map(tuple), number
+    RunnerHello,
+    st.text(min_size=1, max_size=9),
+    text,
+    capacities,
+    st.lists(text, max_size=2).map(tuple),
+    number,
+    st.none() | underlays,
+    number,
 )
+heartbeats = st.builds(Heartbeat, capacities, st.none() | underlays, number, text)
 reports = st.builds(
     SessionReport,
     text,
@@ -121,14 +145,40 @@ assignments = st.builds(
     specs,
     st.none() | snapshots,
     number,
-)
-welcomes = st.builds(
-    lambda name, cluster, interval, cidr, epoch: Welcome(name, cluster, interval, Lease(cidr, "", epoch)),
-    labels,
     text,
+)
+fabrics = st.builds(Fabric, text, text, small, small)
+welcomes = st.builds(
+    lambda name, interval, cidr, epoch, fabric: Welcome(name, interval, Lease(cidr, "", epoch), fabric),
+    labels,
     st.integers(1, 60_000).map(lambda milliseconds: milliseconds / 1000),
     text,
     number,
+    fabrics,
+)
+uids = st.from_regex("[a-z0-9]{13}", fullmatch=True)
+peers = st.builds(
+    lambda uid, name, number, epoch, underlay, gateway: Peer(
+        uid, name, Lease(f"10.128.{4 * number}.0/22", uid, epoch), f"02:00:00:00:00:{number:02x}", underlay, gateway
+    ),
+    uids,
+    labels,
+    st.integers(0, 63),
+    st.integers(1, 1 << 40),
+    underlays,
+    st.booleans(),
+)
+endpoints = st.builds(Endpoint, uids, labels, labels, st.integers(2, 250).map(lambda last: f"10.128.0.{last}"))
+netmap_updates = st.builds(
+    NetmapUpdate,
+    number,
+    st.lists(peers, max_size=3).map(tuple),
+    st.lists(endpoints, max_size=3).map(tuple),
+    st.lists(uids, max_size=2).map(tuple),
+    st.lists(uids, max_size=2).map(tuple),
+    st.booleans(),
+    st.booleans(),
+    text,
 )
 log_requests = st.builds(LogRequest, text, text, small, st.booleans())
 caught_up = st.builds(CaughtUp, number)

@@ -1,0 +1,135 @@
+"""A process of simulated runners: real streams over real TLS, and the netmap in memory in place of a kernel.
+
+    python -m bench.runners RUNNERS.json FIRST LAST
+
+Says "ready" once all have the map, then, for each runner that joins, the times (of the monotonic clock, in seconds) at
+which each of ours had it: [uid, [time, …]]. Their heartbeats tell the digest, as those of real ones do. What is the
+same for many of them they decode once: real ones have a machine each for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import grpc.aio
+import uvloop
+
+from bench.cluster import known, underlay
+from netvps.api.v1 import link_pb2
+from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
+from netvps.domain.runner import Capacity, Heartbeat, RunnerHello, Welcome
+from netvps.rpc.channel import TLS_OPTIONS, channel_credentials
+from netvps.rpc.convert.link import ToRunner, from_runner_to_proto, hello_to_proto, to_runner_from_proto
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_CAPACITY: Final = Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30, engine_version="28.0")
+_CONNECT: Final = "/netvps.api.v1.RunnerLinkService/Connect"
+_AT_ONCE: Final = 16  # that shake hands at a time
+_AGAIN: Final = 0.2  # seconds, of a connection that is refused at first
+
+
+@dataclass
+class Crowd:
+    """What ours have heard, all of them together."""
+
+    size: int
+    whole: int = 0
+    arrivals: dict[str, list[float]] = field(default_factory=dict)
+
+    def had(self, update: NetmapUpdate, before: Netmap) -> None:
+        """One of ours acted on an update."""
+        now = time.monotonic()
+        self.whole += not before.generation
+        if not before.generation and self.whole == self.size:
+            _say("ready")
+        for peer in update.peers if before.generation else ():
+            times = self.arrivals.setdefault(peer.runner, [])
+            times.append(now)
+            if len(times) == self.size:
+                _say([peer.runner, self.arrivals.pop(peer.runner)])
+
+
+class SimulatedRunner:
+    """One of them. Connects again when its stream ends."""
+
+    def __init__(self, machine: dict[str, Any], told: dict[str, Any], crowd: Crowd) -> None:
+        credentials = channel_credentials(told["ca"], machine["certificate"], told["key"])
+        self._channel = grpc.aio.secure_channel(told["address"], credentials, TLS_OPTIONS)
+        self._connect: Any = self._channel.stream_stream(_CONNECT, None, None)  # bytes, both ways
+        self._underlay = underlay(machine["number"])
+        self._instance = machine["uid"]
+        self._netmap = Netmap()
+        self._interval = 5.0
+        self._crowd = crowd
+
+    async def run(self, turn: asyncio.Semaphore) -> None:
+        """For ever; takes its turn to connect."""
+        async with self._channel:
+            while True:
+                with contextlib.suppress(grpc.RpcError):
+                    await self._stream(turn)
+                await asyncio.sleep(_AGAIN)
+
+    async def _stream(self, turn: asyncio.Semaphore) -> None:
+        async with contextlib.AsyncExitStack() as connecting:
+            await connecting.enter_async_context(turn)
+            staged, call = self._netmap, self._connect(self._requests())
+            async for message in call:
+                heard = _decoded(message)
+                if isinstance(heard, Welcome):
+                    self._interval = heard.heartbeat_interval
+                elif isinstance(heard, NetmapUpdate):
+                    staged = staged.updated(heard)
+                    if heard.caught_up:
+                        before, self._netmap = self._netmap, staged
+                        self._crowd.had(heard, before)
+                        await connecting.aclose()
+
+    async def _requests(self) -> AsyncIterator[bytes]:
+        hello = RunnerHello(
+            self._instance,
+            "simulated",
+            _CAPACITY,
+            underlay=self._underlay,
+            netmap_generation=self._netmap.generation,
+        )
+        yield hello_to_proto(hello).SerializeToString()
+        await asyncio.sleep(self._interval * random.random())
+        while True:
+            await asyncio.sleep(self._interval)
+            heartbeat = Heartbeat(_CAPACITY, self._underlay, self._netmap.generation, self._netmap.digest)
+            yield from_runner_to_proto(heartbeat).SerializeToString()
+
+
+@lru_cache(maxsize=64)
+def _decoded(message: bytes) -> ToRunner | None:
+    return to_runner_from_proto(link_pb2.ConnectResponse.FromString(message))
+
+
+def _say(what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+async def _main(file: str, first: int, last: int) -> None:
+    told = known(Path(file))
+    machines = told["machines"][first:last]
+    crowd, turn = Crowd(len(machines)), asyncio.Semaphore(_AT_ONCE)
+    async with asyncio.TaskGroup() as group:
+        for machine in machines:
+            group.create_task(SimulatedRunner(machine, told, crowd).run(turn))
+
+
+if __name__ == "__main__":
+    uvloop.run(_main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -1,0 +1,175 @@
+"""Neighbours, FDB entries and routes of the overlay as rtnetlink messages, in both directions (linux/rtnetlink.h)."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Network
+from typing import Final
+
+from netvps.adapters.netlink.wire import CREATE, REPLACE, attribute, attributes, message
+from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.links import Route
+from netvps.domain.overlay.operations import EntryOperation
+
+NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
+NEW_NEIGHBOUR, DELETE_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
+_NEIGHBOUR: Final = struct.Struct("=BBHiHBB")
+"""Family, padding, interface, state, flags, type."""
+_ROUTE: Final = struct.Struct("=BBBBBBBBI")
+"""Family, lengths of both prefixes, TOS, table, protocol, scope, type, flags."""
+_U32: Final = struct.Struct("=I")
+_NDA_DST, _NDA_LLADDR, _NDA_IFINDEX = 1, 2, 8
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_METRICS, _RTAX_MTU = 1, 4, 5, 8, 2
+_PERMANENT, _SELF = 0x80, 0x02
+_MAIN_TABLE, _ON_LINK = 254, 4
+_ANY_TYPE, _UNICAST, _UNREACHABLE = 0, 1, 7
+_ANY_SCOPE = 255
+_MEMORY = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What makes an entry ours."""
+
+    device: int
+    """Interface index of the VXLAN device; 0 while there is none."""
+    protocol: int
+    """Of routes."""
+    bridge: int = 0
+    """Interface index of the bridge."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRoute:
+    """A unicast IPv4 route of the main table that is not ours."""
+
+    destination: str
+    interface: int
+    protocol: int
+
+
+def encode(operation: EntryOperation, own: Own) -> bytes:
+    """The message that does it."""
+    match operation:
+        case op.PutNeighbour(address, mac):
+            head = _NEIGHBOUR.pack(socket.AF_INET, 0, 0, own.device, _PERMANENT, 0, 0)
+            body = attribute(_NDA_DST, _packed(address)) + attribute(_NDA_LLADDR, _packed_mac(mac))
+            return message(NEW_NEIGHBOUR, CREATE | REPLACE, head + body)
+        case op.DropNeighbour(address):
+            head = _NEIGHBOUR.pack(socket.AF_INET, 0, 0, own.device, 0, 0, 0)
+            return message(DELETE_NEIGHBOUR, 0, head + attribute(_NDA_DST, _packed(address)))
+        case op.PutFdb(mac, remote):
+            head = _NEIGHBOUR.pack(socket.AF_BRIDGE, 0, 0, own.device, _PERMANENT, _SELF, 0)
+            body = attribute(_NDA_LLADDR, _packed_mac(mac)) + attribute(_NDA_DST, _packed(remote))
+            return message(NEW_NEIGHBOUR, CREATE | REPLACE, head + body)
+        case op.DropFdb(mac):
+            head = _NEIGHBOUR.pack(socket.AF_BRIDGE, 0, 0, own.device, 0, _SELF, 0)
+            return message(DELETE_NEIGHBOUR, 0, head + attribute(_NDA_LLADDR, _packed_mac(mac)))
+        case op.PutRoute(destination, route):
+            return message(NEW_ROUTE, CREATE | REPLACE, _route(destination, route, own))
+        case op.DropRoute(destination):
+            network, length = _packed_network(destination)
+            head = _ROUTE.pack(socket.AF_INET, length, 0, 0, _MAIN_TABLE, own.protocol, _ANY_SCOPE, _ANY_TYPE, 0)
+            return message(DELETE_ROUTE, 0, head + attribute(_RTA_DST, network))
+
+
+def decode(kind: int, body: bytes, own: Own) -> EntryOperation | ForeignRoute | None:
+    """What a message of the kernel says was done, as an operation; None for what is no concern of the overlay."""
+    if kind in {NEW_NEIGHBOUR, DELETE_NEIGHBOUR}:
+        return _decode_neighbour(kind, body, own)
+    if kind in {NEW_ROUTE, DELETE_ROUTE}:
+        return _decode_route(kind, body, own)
+    return None
+
+
+def dump_neighbours(device: int) -> bytes:
+    """Asks for the neighbours of an interface; kernels that do not know how to choose send those of all."""
+    head = _NEIGHBOUR.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
+    return message(GET_NEIGHBOUR, 0, head + attribute(_NDA_IFINDEX, _U32.pack(device)))
+
+
+def dump_fdb(device: int) -> bytes:
+    """Asks for the FDB of an interface."""
+    return message(GET_NEIGHBOUR, 0, _NEIGHBOUR.pack(socket.AF_BRIDGE, 0, 0, device, 0, 0, 0))
+
+
+def dump_routes() -> bytes:
+    """Asks for the routes of the main table."""
+    return message(GET_ROUTE, 0, _ROUTE.pack(socket.AF_INET, 0, 0, 0, _MAIN_TABLE, 0, 0, 0, 0))
+
+
+def _route(destination: str, route: Route, own: Own) -> bytes:
+    network, length = _packed_network(destination)
+    kind, flags = (_UNICAST, _ON_LINK) if route.gateway else (_UNREACHABLE, 0)
+    parts = [
+        _ROUTE.pack(socket.AF_INET, length, 0, 0, _MAIN_TABLE, own.protocol, 0, kind, flags),
+        attribute(_RTA_DST, network),
+    ]
+    if route.gateway:
+        parts += [attribute(_RTA_GATEWAY, _packed(route.gateway)), attribute(_RTA_OIF, _U32.pack(own.device))]
+    if route.mtu:
+        parts.append(attribute(_RTA_METRICS, attribute(_RTAX_MTU, _U32.pack(route.mtu))))
+    return b"".join(parts)
+
+
+def _decode_neighbour(kind: int, body: bytes, own: Own) -> EntryOperation | None:
+    family, _, _, index, state, flags, _ = _NEIGHBOUR.unpack_from(body)
+    if index != own.device:
+        return None
+    found = attributes(body, _NEIGHBOUR.size)
+    gone = kind == DELETE_NEIGHBOUR
+    if family == socket.AF_INET and (gone or state & _PERMANENT) and _NDA_DST in found:
+        address = _address(found[_NDA_DST])
+        return op.DropNeighbour(address) if gone else op.PutNeighbour(address, _mac(found.get(_NDA_LLADDR, b"")))
+    if family == socket.AF_BRIDGE and flags & _SELF and _NDA_LLADDR in found:
+        mac = _mac(found[_NDA_LLADDR])
+        return op.DropFdb(mac) if gone else op.PutFdb(mac, _address(found.get(_NDA_DST, b"")))
+    return None
+
+
+def _decode_route(kind: int, body: bytes, own: Own) -> EntryOperation | ForeignRoute | None:
+    family, length, _, _, table, protocol, _, route_kind, _ = _ROUTE.unpack_from(body)
+    if family != socket.AF_INET or table != _MAIN_TABLE:
+        return None
+    found = attributes(body, _ROUTE.size)
+    destination = f"{_address(found.get(_RTA_DST, bytes(4)))}/{length}"
+    if protocol != own.protocol:
+        index = _U32.unpack(found[_RTA_OIF])[0] if _RTA_OIF in found else 0
+        return ForeignRoute(destination, index, protocol)
+    metrics = attributes(found[_RTA_METRICS], 0) if _RTA_METRICS in found else {}
+    mtu = _U32.unpack(metrics[_RTAX_MTU])[0] if _RTAX_MTU in metrics else 0
+    gateway = _address(found.get(_RTA_GATEWAY, b""))
+    if route_kind != _UNREACHABLE and found.get(_RTA_OIF) != _U32.pack(own.device):
+        gateway = f"{gateway} elsewhere"  # made by somebody with our protocol: like none that we want
+    if kind == DELETE_ROUTE:
+        return op.DropRoute(destination)
+    return op.PutRoute(destination, Route(gateway, mtu))
+
+
+@lru_cache(_MEMORY)
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+@lru_cache(_MEMORY)
+def _packed_mac(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+@lru_cache(_MEMORY)
+def _packed_network(cidr: str) -> tuple[bytes, int]:
+    network = IPv4Network(cidr)
+    return network.network_address.packed, network.prefixlen
+
+
+def _mac(packed: bytes) -> str:
+    return packed.hex(":")
+
+
+def _address(packed: bytes) -> str:
+    if len(packed) == 4:  # noqa: PLR2004 — bytes of an IPv4 address
+        return socket.inet_ntoa(packed)
+    return socket.inet_ntop(socket.AF_INET6, packed) if packed else ""

@@ -1,0 +1,233 @@
+"""The overlay's objects in the kernel of the namespace we are in: fulfils runner.overlay.ports.Kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from netvps.adapters.netlink import sysctl
+from netvps.adapters.netlink.bulk import BulkSocket
+from netvps.adapters.netlink.entries import (
+    ForeignRoute,
+    Own,
+    decode,
+    dump_fdb,
+    dump_neighbours,
+    dump_routes,
+    encode,
+)
+from netvps.adapters.netlink.events import Events
+from netvps.adapters.netlink.links import Links
+from netvps.adapters.netlink.refused import Refused, done_before, explained
+from netvps.adapters.netlink.underlay import detect
+from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames, Route
+from netvps.domain.overlay.news import Failure, KernelEvent
+from netvps.domain.overlay.operations import AddressOperation, EntryOperation, LinkOperation, Operation
+from netvps.domain.overlay.plan import sysctls
+from netvps.domain.runner import Underlay
+from netvps.errors import NetvpsError, TimedOut, Unavailable
+
+T = TypeVar("T")
+_ENTRY = (op.PutNeighbour, op.DropNeighbour, op.PutFdb, op.DropFdb, op.PutRoute, op.DropRoute)
+_SECONDS: Final = 60.0
+_RESOLVE_SECONDS: Final = 10.0
+_NET_ADMIN: Final = 1 << 12
+_STATUS = Path("/proc/self/status")
+
+
+class NetlinkKernel:
+    """An async context manager, to be entered before gRPC starts anything: from then on its sockets are open.
+
+    One thread does all of it, in turn: pyroute2 keeps a socket for each thread, and the kernel takes one change at a
+    time anyway. `server` is where the control plane is (a host name or address), `underlay` what the settings say.
+    """
+
+    def __init__(self, *, server: str = "", underlay: str = "", names: ObjectNames = OBJECT_NAMES) -> None:
+        self._server = server
+        self._choice = underlay
+        self._names = names
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
+        self._own = Own(0, names.protocol)
+        self._lock: socket.socket | None = None
+
+    async def __aenter__(self) -> Self:
+        self._links, self._bulk = await self._run(lambda: (Links(self._names), BulkSocket()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._run(self._close)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def unable(self) -> str:
+        """Why this machine can have no overlay, with what to do; '' if it can."""
+        if why := unprivileged():
+            return f"no overlay: {why}"
+        if not await self._run(self._links.understands_vxlan):
+            return "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
+        if not self.hold():
+            return f"no overlay: another runner of this machine has {self._names.device}; end one of the two"
+        return ""
+
+    def hold(self) -> bool:
+        """Takes hold of the overlay of this namespace, until the end; False if another process has it.
+
+        By an abstract socket: its name is the namespace's, and goes with the process, however that ends.
+        """
+        if self._lock is None:
+            lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            try:
+                lock.bind(f"\0netvps overlay {self._names.device}")
+            except OSError:
+                lock.close()
+                return False
+            self._lock = lock
+        return True
+
+    async def underlay(self) -> Underlay:
+        """This machine's way to the others. Raises ConfigError, or Unavailable while there is none."""
+        targets = () if self._choice else await self._server_addresses()
+        return await self._run(lambda: detect(self._choice, targets, self._names))
+
+    async def dump(self) -> KernelState:
+        """All there is of ours, and the routes of others."""
+        return await self._run(self._dump)
+
+    async def apply(self, operations: Sequence[Operation]) -> list[Failure]:
+        """Does them in order, and returns those that the kernel refused."""
+        return await self._run(lambda: self._apply(operations))
+
+    async def attach(self, ports: frozenset[str]) -> None:
+        """Puts links on the bridge. Those that are gone are no error."""
+        await self._run(lambda: self._links.attach(ports))
+
+    async def events(self) -> AsyncGenerator[KernelEvent, None]:
+        """What changes, for ever."""
+        stream = Events(self._names, lambda: self._own).stream()
+        try:
+            async for event in stream:
+                yield event
+        finally:
+            await stream.aclose()
+
+    async def _run(self, function: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await loop.run_in_executor(self._thread, function)
+        except TimeoutError:
+            raise TimedOut(f"the kernel's network did not answer in {_SECONDS:.0f} s") from None
+        except NetlinkError as error:
+            raise Unavailable(f"the kernel's network cannot be read: {error.args[-1]}") from None
+
+    async def _server_addresses(self) -> tuple[str, ...]:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_RESOLVE_SECONDS):
+                found = await loop.getaddrinfo(self._server, None, type=socket.SOCK_STREAM) if self._server else []
+        except (OSError, TimeoutError):  # no DNS for now: the default route is the best guess
+            found = []
+        return tuple(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
+
+    def _close(self) -> None:
+        if self._lock:
+            self._lock.close()
+        self._links.close()
+        self._bulk.close()
+
+    def _dump(self) -> KernelState:
+        self._find()
+        neighbours: dict[str, str] = {}
+        fdb: dict[str, str] = {}
+        routes: dict[str, Route] = {}
+        foreign: dict[str, str] = {}
+        own_links = {self._own.device, self._own.bridge} - {0}
+        for found in self._entries():
+            match found:
+                case op.PutNeighbour(address, mac):
+                    neighbours[address] = mac
+                case op.PutFdb(mac, remote):
+                    fdb[mac] = remote
+                case op.PutRoute(destination, route):
+                    routes.setdefault(destination, route)  # the first is the one that counts: it has the best metric
+                case ForeignRoute(destination, interface) if interface not in own_links:
+                    foreign[destination] = f"{destination} dev {_interface(interface)}"
+        return KernelState(
+            device=self._links.device(),
+            bridge=self._links.bridge(),
+            addresses=self._links.addresses(),
+            neighbours=neighbours,
+            fdb=fdb,
+            routes=routes,
+            sysctls=sysctl.read(sysctls(self._names)),
+            foreign=foreign,
+        )
+
+    def _entries(self) -> Iterable[EntryOperation | ForeignRoute | None]:
+        dumps = [dump_routes()]
+        if self._own.device:
+            dumps += [dump_neighbours(self._own.device), dump_fdb(self._own.device)]
+        return (decode(kind, body, self._own) for request in dumps for kind, body in self._bulk.dump(request))
+
+    def _find(self) -> None:
+        device, bridge = (self._links.index(name) for name in (self._names.device, self._names.bridge))
+        self._own = Own(device, self._names.protocol, bridge)
+
+    def _apply(self, operations: Sequence[Operation]) -> list[Failure]:
+        failures: list[Failure] = []
+        for _, group in itertools.groupby(operations, lambda operation: isinstance(operation, _ENTRY)):
+            entries: list[EntryOperation] = []
+            for operation in group:
+                if isinstance(operation, _ENTRY):
+                    entries.append(operation)
+                elif failure := self._apply_one(operation):
+                    failures.append(failure)
+            if entries:
+                failures += self._apply_entries(entries)
+            else:
+                self._find()  # a device that was made has another index
+        return failures
+
+    def _apply_entries(self, operations: list[EntryOperation]) -> list[Failure]:
+        refusals = self._bulk.request([encode(operation, self._own) for operation in operations])
+        return [
+            Failure(operation, explained(operation, refusal))
+            for operation, refusal in zip(operations, refusals, strict=True)
+            if refusal and not done_before(operation, refusal)
+        ]
+
+    def _apply_one(self, operation: LinkOperation | AddressOperation | op.SetSysctl) -> Failure | None:
+        if isinstance(operation, op.SetSysctl):
+            why = sysctl.write(operation.path, operation.value)
+            return Failure(operation, why) if why else None
+        try:
+            self._links.apply(operation)
+        except Refused as error:
+            return Failure(operation, explained(operation, error.refusal))
+        except NetvpsError as error:
+            return Failure(operation, error.message)
+        return None
+
+
+def unprivileged(status: Path = _STATUS) -> str:
+    """Why this process may not change the network, and what to do; '' if it may."""
+    capabilities = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("CapEff:"))
+    if int(capabilities.split()[1], 16) & _NET_ADMIN:
+        return ""
+    return "changing the network needs CAP_NET_ADMIN: be root, or give that capability"
+
+
+def _interface(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return "none"

@@ -1,0 +1,1 @@
+"""The overlay: one routed network over all runners, as values and pure functions of them."""

@@ -1,0 +1,83 @@
+"""What passes between sessions on one bridge, and what sessions may say there at all.
+
+Kernels may be without `meta ibrname` and without connection tracking for bridges, and whether br_netfilter shows
+bridged packets to the inet family is the machine's own affair. So this table, which sees the frames of all bridges,
+tells ours by its ports, and by the addresses and MACs of the pool, which no other bridge has. A port that is not
+known yet (its session just started) speaks only for sessions whose port is not known.
+
+Frames of link-local protocols (01:80:c2:00:00:0E) come by no hook, and by default a bridge learns from them, too: ours
+is made with `no_linklocal_learn`, or a session could have another's frames by one LLDP frame under its MAC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
+from typing import Final
+
+from netvps.domain.overlay.fabric import session_mac
+from netvps.domain.overlay.netmap import Endpoint
+from netvps.domain.overlay.nft import Chain, Set, Table
+from netvps.domain.overlay.owners import addresses_by_owner, owner_table
+
+_OWNER_RULES: Final = ("ip saddr @{name} ip daddr @{name} accept", "arp saddr ip @{name} arp daddr ip @{name} accept")
+
+
+def bridge_table(pool: str, local: Sequence[Endpoint], ports: Mapping[str, str]) -> Table:
+    """The table of family bridge; `ports` are the links on the bridge, as far as known, by the address behind."""
+    known = [end for end in local if end.address in ports]
+    bound = {f'"{ports[end.address]}" . {_pair(end)}' for end in known}
+    owners = owner_table(local, addresses_by_owner(local, local), _OWNER_RULES)
+    sets = {
+        "ports": Set("ifname", frozenset(f'"{ports[end.address]}"' for end in known)),
+        "bound": Set("ifname . ether_addr . ipv4_addr", frozenset(bound)),
+        "unbound": Set("ether_addr . ipv4_addr", frozenset(_pair(end) for end in local if end.address not in ports)),
+    }
+    return Table({**sets, **owners.sets}, {**owners.chains, **_chains(pool)})
+
+
+def _pair(end: Endpoint) -> str:
+    return f"{session_mac(end.address)} . {end.address}"
+
+
+def _chains(pool: str) -> dict[str, Chain]:
+    mac = f"ether saddr {_macs(pool)}"
+    return {
+        "known-port": Chain(_speaks_for("iifname . {mac} . {ip} @bound")),
+        "unknown-port": Chain(_speaks_for("{mac} . {ip} @unbound")),
+        "between": Chain(("ip saddr vmap @owners", "arp saddr ip vmap @owners", "drop")),
+        # Before the bridge learns the sender's MAC.
+        "prerouting": Chain(
+            (
+                "iifname @ports goto known-port",
+                f"{mac} goto unknown-port",
+                f"ip saddr {pool} goto unknown-port",
+                f"arp saddr ip {pool} goto unknown-port",
+            ),
+            "type filter hook prerouting priority -300",
+        ),
+        "forward": Chain(
+            (
+                "oifname @ports goto between",
+                f"ip saddr {pool} goto between",
+                f"ip daddr {pool} goto between",
+                f"arp saddr ip {pool} goto between",
+                f"arp daddr ip {pool} goto between",
+            ),
+            "type filter hook forward priority 0",
+        ),
+    }
+
+
+def _speaks_for(match: str) -> tuple[str, ...]:
+    """IPv4 and ARP of a session, and nothing else: no IPv6, no VLANs."""
+    ip = match.format(mac="ether saddr", ip="ip saddr")
+    arp = (match.format(mac=mac, ip="arp saddr ip") for mac in ("ether saddr", "arp saddr ether"))
+    return f"ether type ip {ip} accept", f"ether type arp {' '.join(arp)} accept", "drop"
+
+
+def _macs(pool: str) -> str:
+    """Matches the MACs that `session_mac` makes of the addresses of the pool."""
+    network = IPv4Network(pool)
+    mask = (0xFFFF << 32 | int(network.netmask)).to_bytes(6).hex(":")
+    return f"& {mask} == {session_mac(str(network.network_address))}"

@@ -1,0 +1,27 @@
+"""What on a machine is in the way of the overlay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+
+from netvps.domain.overlay.netmap import Netmap
+from netvps.domain.runner import Lease
+
+_DEFAULT_ROUTES = 1
+"""Prefix lengths up to this make a default route, or the two halves of one that VPNs put before it."""
+
+
+def overlapping(pool: str, foreign: Mapping[str, str]) -> list[str]:
+    """Descriptions of routes of others that overlap the pool: the overlay would take from them, or they from it."""
+    network = IPv4Network(pool)
+    found = ((IPv4Network(destination), text) for destination, text in foreign.items())
+    return sorted(text for route, text in found if route.prefixlen > _DEFAULT_ROUTES and route.overlaps(network))
+
+
+def usurper(netmap: Netmap, runner: str, lease: Lease) -> str:
+    """Name of the runner that holds our subnet by a later lease than ours; '' if there is none."""
+    for peer in netmap.peers.values():
+        if peer.runner != runner and peer.lease.cidr == lease.cidr and peer.lease.epoch > lease.epoch:
+            return peer.name
+    return ""

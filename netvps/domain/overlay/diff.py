@@ -1,0 +1,138 @@
+"""From the kernel as it is to the kernel as it shall be, in an order that is safe to be cut off anywhere.
+
+A route is there only while its neighbour and that one's FDB entry are: packets never wait for an answer to ARP, which
+nobody gives on the overlay. So entries are put FDB first, then neighbour, then route, and removed the other way round;
+what replaces something is put before what it replaces is removed, so that a subnet that moves is never without a way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.links import OBJECT_NAMES, Device, KernelState, ObjectNames
+from netvps.domain.overlay.operations import EntryOperation, Operation
+
+
+def diff(desired: KernelState, actual: KernelState, names: ObjectNames = OBJECT_NAMES) -> tuple[Operation, ...]:
+    """Operations that make `actual` like `desired`; none if it is. It never touches what is `foreign`."""
+    links = tuple(_links(desired, actual))
+    left = _after(links, actual, names)
+    made = {names.device for o in links if isinstance(o, op.MakeDevice)}
+    made |= {names.bridge for o in links if isinstance(o, op.MakeBridge)}
+    return (
+        *_unreachable(desired, actual),
+        *links,
+        *_sysctls(desired, left, made),
+        *_addresses(desired, left),
+        *_entries(desired, left),
+    )
+
+
+def _links(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
+    if actual.device and (desired.device is None or _needs_new(desired.device, actual.device)):
+        yield op.RemoveDevice()
+        actual = replace(actual, device=None)
+    if desired.device != actual.device and desired.device:
+        yield op.ChangeDevice(desired.device) if actual.device else op.MakeDevice(desired.device)
+    if desired.bridge != actual.bridge:
+        if desired.bridge:
+            yield op.ChangeBridge(desired.bridge) if actual.bridge else op.MakeBridge(desired.bridge)
+        else:
+            yield op.RemoveBridge()
+
+
+def _needs_new(desired: Device, actual: Device) -> bool:
+    """Of a live device, the kernel changes MTU, state, and the local address within its family.
+
+    A new MAC would be taken too, but with the loss of all neighbours; and it changes with the identity only.
+    """
+    fixed = (desired.vni, desired.port, desired.mac, desired.learning, desired.remote, ":" in desired.local)
+    return fixed != (actual.vni, actual.port, actual.mac, actual.learning, actual.remote, ":" in actual.local)
+
+
+def _after(links: tuple[Operation, ...], actual: KernelState, names: ObjectNames) -> KernelState:
+    """What is left when links were removed: their addresses, routes and entries go with them."""
+    for operation in links:
+        match operation:
+            case op.RemoveDevice():
+                unreachable = {cidr: route for cidr, route in actual.routes.items() if not route.gateway}
+                rest = frozenset(address for address in actual.addresses if address.link != names.device)
+                actual = replace(actual, device=None, addresses=rest, neighbours={}, fdb={}, routes=unreachable)
+            case op.RemoveBridge():
+                rest = frozenset(address for address in actual.addresses if address.link != names.bridge)
+                actual = replace(actual, bridge=None, addresses=rest)
+    return actual
+
+
+def _unreachable(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
+    """First of all, and before a device goes: nothing of the overlay leaves by the default route."""
+    for destination, route in desired.routes.items():
+        if not route.gateway and actual.routes.get(destination) != route and destination not in actual.foreign:
+            yield op.PutRoute(destination, route)
+
+
+def _sysctls(desired: KernelState, actual: KernelState, made: set[str]) -> Iterator[Operation]:
+    """A link that is made now has none of ours yet; and what this kernel does not have is not asked of it."""
+    for path, value in desired.sysctls.items():
+        if made & set(path.split("/")) or actual.sysctls.get(path, value) != value:
+            yield op.SetSysctl(path, value)
+
+
+def _addresses(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
+    """Put before dropped: a link that loses its last address loses its routes."""
+    wanted, there = desired.addresses, actual.addresses
+    yield from (op.PutAddress(address) for address in sorted(wanted - there, key=str))
+    yield from (op.DropAddress(address) for address in sorted(there - wanted, key=str))
+
+
+def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
+    for mac, remote in desired.fdb.items():
+        if actual.fdb.get(mac) != remote:
+            yield op.PutFdb(mac, remote)
+    for address, mac in desired.neighbours.items():
+        if actual.neighbours.get(address) != mac:
+            yield op.PutNeighbour(address, mac)
+    for destination, route in desired.routes.items():
+        known = actual.routes.get(destination)
+        if known is not route and known != route and route.gateway and destination not in actual.foreign:
+            yield op.PutRoute(destination, route)
+    yield from (op.DropRoute(cidr) for cidr in actual.routes if cidr not in desired.routes)
+    yield from (op.DropNeighbour(address) for address in actual.neighbours if address not in desired.neighbours)
+    yield from (op.DropFdb(mac) for mac in actual.fdb if mac not in desired.fdb)
+
+
+def additions(operations: tuple[Operation, ...], actual: KernelState) -> tuple[Operation, ...]:
+    """Those that take away or overwrite no entry: all that a map may lead to that could be out of date."""
+    return tuple(operation for operation in operations if not _replaces(operation, actual))
+
+
+def _replaces(operation: Operation, actual: KernelState) -> bool:
+    match operation:
+        case op.DropNeighbour() | op.DropFdb() | op.DropRoute():
+            return True
+        case op.PutNeighbour(address):
+            return address in actual.neighbours
+        case op.PutFdb(mac):
+            return mac in actual.fdb
+        case op.PutRoute(destination):
+            return destination in actual.routes
+    return False
+
+
+def as_wanted(done: EntryOperation, desired: KernelState) -> bool:
+    """Whether what somebody did to an entry is how we want it: mostly it was us."""
+    match done:
+        case op.PutNeighbour(address, mac):
+            return desired.neighbours.get(address) == mac
+        case op.PutFdb(mac, remote):
+            return desired.fdb.get(mac) == remote
+        case op.PutRoute(destination, route):
+            return desired.routes.get(destination) == route
+        case op.DropNeighbour(address):
+            return address not in desired.neighbours
+        case op.DropFdb(mac):
+            return mac not in desired.fdb
+        case op.DropRoute(destination):
+            return destination not in desired.routes

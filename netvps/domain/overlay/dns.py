@@ -1,0 +1,214 @@
+"""Names of the overlay: what a DNS server on a bridge answers, to whom; pure.
+
+NAME.OWNER.nv.internal       a session
+NAME.nv.internal             a session of the asker's own owner
+nv.internal                  the bridge that was asked
+d.c.b.a.in-addr.arpa         the session with an address of the pool
+
+The answer depends on who asks. A session learns of its owner's sessions alone: all others could not be reached either,
+and are not there for it. The machine itself learns of all, and an address that is nobody's of nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from itertools import compress
+from operator import is_not
+from typing import Final, TypeVar
+
+from netvps.domain.overlay.netmap import Endpoint
+
+ZONE: Final = ("nv", "internal")
+TTL: Final = 5
+"""Seconds; also for names that are not there."""
+_REVERSE: Final = ("in-addr", "arpa")
+_OCTETS: Final = 4
+_ADDRESS = frozenset({"A", "ANY"})
+_POINTER = frozenset({"PTR", "ANY"})
+
+Labels = tuple[str, ...]
+"""A name, absolute, in lower case: ("dev1", "ann", "nv", "internal")."""
+
+
+K = TypeVar("K")
+_Table = dict[K, tuple[Endpoint, ...]]
+"""More than one for a key only while one session takes over from another; the last is the one."""
+_NOBODY: Final = (None,)
+
+
+class Outcome(StrEnum):
+    """How a question of ours ends; the words are those of the protocol."""
+
+    FOUND = "NOERROR"
+    """No record: the name has none of this type (NODATA)."""
+    UNKNOWN = "NXDOMAIN"
+    REFUSED = "REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as in a zone file; `name` is that of the question, or of the zone."""
+
+    name: Labels
+    type: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to say; `authority` is the zone's SOA where there is no record: for how long that may be remembered."""
+
+    outcome: Outcome
+    records: tuple[Record, ...] = ()
+    authority: tuple[Record, ...] = ()
+
+
+class Directory:
+    """Sessions by name and by address. Changes cost as much as there are; a question costs the same for any number."""
+
+    def __init__(self) -> None:
+        self._endpoints: Mapping[str, Endpoint] = {}
+        self._by_name: _Table[tuple[str, str]] = {}
+        self._by_address: _Table[str] = {}
+        self._sessions: Counter[str] = Counter()
+        """How many an owner has."""
+
+    def follow(self, endpoints: Mapping[str, Endpoint]) -> None:
+        """Becomes the directory of these, by uid of the session. What is the same object as before is not looked at."""
+        known, self._endpoints = self._endpoints, endpoints
+        if endpoints is known:
+            return
+        for end in _only(known, endpoints):
+            _remove(self._by_name, (end.owner, end.name), end)
+            _remove(self._by_address, end.address, end)
+            self._sessions[end.owner] -= 1
+        for end in _only(endpoints, known):
+            _add(self._by_name, (end.owner, end.name), end)
+            _add(self._by_address, end.address, end)
+            self._sessions[end.owner] += 1
+        self._sessions = +self._sessions
+
+    def named(self, owner: str, name: str) -> Endpoint | None:
+        """An owner's session."""
+        return self._by_name.get((owner, name), _NOBODY)[-1]
+
+    def at(self, address: str) -> Endpoint | None:
+        """The session with this address."""
+        return self._by_address.get(address, _NOBODY)[-1]
+
+    def knows(self, owner: str) -> bool:
+        """Whether an owner has sessions."""
+        return owner in self._sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The zone as one runner sees it."""
+
+    directory: Directory
+    pool: IPv4Network
+    bridge: str
+    """Address of the bridge; who asks from it is the machine itself."""
+    generation: int
+
+    def answer(self, asker: str, name: Labels, kind: str) -> Answer | None:
+        """What `asker`, an address, gets to know of `name`; None if the name is none of ours: others know it."""
+        zone = self._zone(name)
+        if zone is None:
+            return None
+        viewer = self.directory.at(asker)
+        if viewer is None and asker != self.bridge:
+            # Perhaps a session that is so new that the netmap has it not yet: "no such name" might be remembered.
+            return Answer(Outcome.REFUSED)
+        owner = viewer.owner if viewer else None
+        if name == zone:
+            return self._apex(zone, kind)
+        if zone == ZONE:
+            found, exists = self._forward(name[: -len(ZONE)], owner)
+            value, kinds = ("A", found.address if found else ""), _ADDRESS
+        else:
+            found, exists = self._reverse(name, owner)
+            value, kinds = ("PTR", _fqdn((found.name, found.owner, *ZONE)) if found else ""), _POINTER
+        if found and kind in kinds:
+            return Answer(Outcome.FOUND, (Record(name, *value),))
+        return Answer(Outcome.FOUND if found or exists else Outcome.UNKNOWN, authority=(self._soa(zone),))
+
+    def _zone(self, name: Labels) -> Labels | None:
+        """The zone of ours that a name is in, by its own name."""
+        if name[-len(ZONE) :] == ZONE:
+            return ZONE
+        if name[-len(_REVERSE) :] != _REVERSE:
+            return None
+        octets = name[: -len(_REVERSE)][::-1]
+        whole = -(-self.pool.prefixlen // 8)
+        network = _network(octets[:_OCTETS][:whole])
+        if len(octets) < whole or network is None or not network.subnet_of(self.pool):
+            return None
+        return name[-(len(_REVERSE) + whole) :]
+
+    def _apex(self, zone: Labels, kind: str) -> Answer:
+        records = (
+            self._soa(zone),
+            Record(zone, "NS", _fqdn(ZONE)),
+            *((Record(zone, "A", self.bridge),) if zone == ZONE else ()),
+        )
+        asked = tuple(record for record in records if kind in {record.type, "ANY"})
+        return Answer(Outcome.FOUND, asked, () if asked else (self._soa(zone),))
+
+    def _forward(self, name: Labels, owner: str | None) -> tuple[Endpoint | None, bool]:
+        """The session of a name, and whether the name is there even so: an owner's is, for names below it."""
+        match name:
+            case (one,):
+                mine = self.directory.named(owner, one) if owner else None
+                return mine, self.directory.knows(one) and owner in {one, None}
+            case (one, its_owner) if owner in {its_owner, None}:
+                return self.directory.named(its_owner, one), False
+        return None, False
+
+    def _reverse(self, name: Labels, owner: str | None) -> tuple[Endpoint | None, bool]:
+        """The same for an address; networks are there, for addresses in them."""
+        octets = name[: -len(_REVERSE)][::-1]
+        network = _network(octets)
+        if network is None or len(octets) < _OCTETS:
+            return None, network is not None
+        found = self.directory.at(str(network.network_address))
+        return (found if found and owner in {found.owner, None} else None), False
+
+    def _soa(self, zone: Labels) -> Record:
+        """RFC 2308: its last field is for how long it may be remembered that a name is not there."""
+        serial = self.generation % (1 << 32)
+        return Record(zone, "SOA", f"{_fqdn(ZONE)} {_fqdn(('hostmaster', *ZONE))} {serial} 60 60 3600 {TTL}")
+
+
+def _network(octets: Labels) -> IPv4Network | None:
+    """The network of one to four octets, as text; None if they are not written as DNS has them ("08", "x", "256")."""
+    if not 0 < len(octets) <= _OCTETS:
+        return None
+    try:
+        address = IPv4Address(".".join((*octets, *("0",) * (_OCTETS - len(octets)))))
+    except ValueError:
+        return None
+    return IPv4Network((int(address), 8 * len(octets)))
+
+
+def _only(these: Mapping[str, Endpoint], those: Mapping[str, Endpoint]) -> list[Endpoint]:
+    """What is in these and not, as the same object, in those; without a line of Python for each of 100,000."""
+    return list(compress(these.values(), map(is_not, these.values(), map(those.get, these))))
+
+
+def _add(table: _Table[K], key: K, end: Endpoint) -> None:
+    table[key] = (*table.get(key, ()), end)
+
+
+def _remove(table: _Table[K], key: K, end: Endpoint) -> None:
+    table[key] = tuple(other for other in table[key] if other is not end)
+    if not table[key]:
+        del table[key]
+
+
+def _fqdn(name: Labels) -> str:
+    return ".".join(name) + "."

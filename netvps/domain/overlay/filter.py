@@ -1,0 +1,170 @@
+"""Who may talk to whom on the overlay, as rules of nftables that follow from a runner's view of it.
+
+Sessions of one owner may, sessions of two may not, and a gateway may talk to all. This is decided anew for each packet
+by its two addresses, not by connection tracking: an address that changed hands takes no connection along. So it all
+stands on addresses that are nobody else's, and those are checked where a packet comes in:
+
+    underlay ─► input       its sender is a runner of the netmap, and the MAC inside is that runner's
+    nv0      ─► prerouting  its source is in the subnet of the runner with this MAC
+    nvbr0    ─► prerouting  its source and MAC are a session's of this machine (`bridge_filter`: and its port)
+
+The tables only drop: what they let pass, another's may still drop (see adapters/iptables.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Final
+
+from netvps.domain.docker_names import NETWORK_SUBNET
+from netvps.domain.overlay.bridge_filter import bridge_table
+from netvps.domain.overlay.fabric import bridge_address, endpoint_address, session_mac
+from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
+from netvps.domain.overlay.netmap import Endpoint, Peer
+from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
+from netvps.domain.overlay.owners import addresses_by_owner, owner_table
+from netvps.domain.overlay.view import View
+from netvps.domain.runner import Lease
+
+_LINK_LOCAL: Final = "169.254.0.0/16"
+"""Not to be routed (RFC 3927), and where clouds keep a machine's credentials."""
+_INNER_SOURCE_MAC: Final = "@th,176,48"
+"""Bits of a VXLAN packet from its UDP header on: 8 bytes of that, 8 of VXLAN, 6 of the destination's MAC; RFC 7348."""
+_ERRORS: Final = "{ destination-unreachable, time-exceeded, parameter-problem }"
+_OWNER_RULES: Final = ("ip saddr @{name} ip daddr @{name} accept",)
+
+
+def ruleset(view: View, ports: Mapping[str, str] | None = None, names: ObjectNames = OBJECT_NAMES) -> Ruleset:
+    """All rules of a runner; `ports` are its bridge's links, as far as known, by the session's address behind each.
+
+    Raises InvalidInput if the netmap has an owner whose name is none.
+    """
+    local = sorted(view.local_endpoints(), key=lambda end: end.address)
+    return Ruleset(
+        {
+            f"inet {names.table}": _inet_table(view, local, names),
+            f"bridge {names.table}": bridge_table(view.fabric.pool, local, ports or {}),
+        }
+    )
+
+
+def _inet_table(view: View, local: Sequence[Endpoint], names: ObjectNames) -> Table:
+    peers = list(view.peers())
+    owners = owner_table(local, addresses_by_owner(local, view.netmap.endpoints.values()), _OWNER_RULES)
+    senders = _senders(peers)
+    gateways = [address for peer in peers if peer.gateway for address in _host_addresses(peer.lease)]
+    return Table(
+        sets={
+            "pairs": Set("ether_addr . ipv4_addr", frozenset(f"{session_mac(e.address)} . {e.address}" for e in local)),
+            "sources": Set(
+                "ether_addr . ipv4_addr", frozenset(f"{peer.mac} . {peer.lease.cidr}" for peer in peers), interval=True
+            ),
+            "runners": Set("ipv4_addr", frozenset(endpoint_address(peer.lease.cidr) for peer in peers)),
+            "gateways": Set("ipv4_addr", frozenset(gateways)),
+            "hosts": Set("ipv4_addr", frozenset([*gateways, *_host_addresses(view.lease)])),
+            "senders": Set("ipv4_addr : verdict", _jumps(senders, 4)),
+            "senders6": Set("ipv6_addr : verdict", _jumps(senders, 6)),
+            **owners.sets,
+        },
+        chains={
+            **owners.chains,
+            **{_sender_name(address): Chain(_carries(macs)) for address, macs in senders.items()},
+            **_chains(view, names),
+        },
+    )
+
+
+def _host_addresses(lease: Lease) -> tuple[str, str]:
+    """Of a runner's machine on the overlay."""
+    return endpoint_address(lease.cidr), bridge_address(lease.cidr)
+
+
+def _senders(peers: Iterable[Peer]) -> dict[str, set[str]]:
+    """MACs by address on the underlay: a machine that joined anew is there twice for a while."""
+    macs: defaultdict[str, set[str]] = defaultdict(set)
+    for peer in peers:
+        for address in peer.underlay.addresses:
+            macs[str(ip_address(address))].add(peer.mac)
+    return macs
+
+
+def _jumps(senders: Iterable[str], version: int) -> frozenset[str]:
+    return frozenset(f"{a} : goto {_sender_name(a)}" for a in senders if ip_address(a).version == version)
+
+
+def _sender_name(address: str) -> str:
+    return f"sender-{address.replace(':', '-')}"
+
+
+def _carries(macs: Iterable[str]) -> tuple[str, ...]:
+    """A literal each, and no set: nft before 1.0.3 knows no sets of raw bits."""
+    accepted = (f"{_INNER_SOURCE_MAC} 0x{mac.replace(':', '')} accept" for mac in sorted(macs))
+    return *accepted, "drop"
+
+
+def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
+    device, bridge = f'"{names.device}"', f'"{names.bridge}"'
+    overlay = f"{{ {device}, {bridge} }}"
+    endpoint, gateway = _host_addresses(view.lease)
+    ours = f"{{ {endpoint}, {gateway} }}"
+    pool, tunnel = view.fabric.pool, f"udp dport {view.fabric.port}"
+    return {
+        # Before connection tracking: what is not true leaves no trace.
+        "prerouting": Chain(
+            (
+                f"iifname {device} goto from-tunnel",
+                f"iifname {bridge} goto from-session",
+                f"{tunnel} notrack",
+            ),
+            "type filter hook prerouting priority -300",
+        ),
+        "from-tunnel": Chain(("ether saddr . ip saddr @sources goto tracking", "drop")),
+        "from-session": Chain(("ether saddr . ip saddr @pairs goto tracking", "drop")),
+        # Only where one side may call and the other may not; the rest is quicker without it, and fills no table.
+        "tracking": Chain(
+            (f"ip daddr != {pool} accept", "ip saddr @hosts accept", "ip daddr @hosts accept", "notrack")
+        ),
+        # Nor is a tunnel: so nobody here can send into others' under this machine's address, masqueraded.
+        "output": Chain((f"{tunnel} notrack",), "type filter hook output priority -300"),
+        "tunnel": Chain(("ip saddr vmap @senders", "ip6 saddr vmap @senders6", "drop")),
+        "input": Chain(
+            (
+                f"{tunnel} goto tunnel",
+                f"iifname != {overlay} accept",
+                "ct state established,related accept",
+                f"ip daddr {ours} icmp type echo-request accept",
+                f"iifname {bridge} ip daddr {gateway} udp dport 53 accept",
+                f"iifname {bridge} ip daddr {gateway} tcp dport 53 accept",
+                "drop",
+            ),
+            "type filter hook input priority 0",
+        ),
+        "forward": Chain(
+            (
+                f"oifname {device} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
+                f"iifname {device} oifname {bridge} ip daddr vmap @owners",
+                f"iifname {bridge} oifname {device} ip saddr vmap @owners",
+                f"iifname {bridge} oifname {bridge} ip saddr vmap @owners",
+                f"iifname != {overlay} oifname != {overlay} accept",
+                f"iifname {device} oifname {bridge} ip saddr @gateways accept",
+                f"iifname {device} oifname {bridge} ip saddr @runners icmp type {_ERRORS} accept",
+                f"iifname {bridge} oifname {device} ip daddr @gateways ct state established,related accept",
+                f"iifname {overlay} oifname {overlay} drop",
+                f"oifname {bridge} ct state established,related accept",
+                f"oifname {overlay} drop",
+                f"iifname {device} drop",
+                # The rest goes from a session to the outside, which its neighbours on another network are not.
+                *(f"ip daddr {cidr} drop" for cidr in (pool, NETWORK_SUBNET, _LINK_LOCAL)),
+                # Nor is this machine: what a container publishes here is a port of it.
+                "ct status dnat drop",
+                f"{tunnel} drop",
+            ),
+            "type filter hook forward priority 0",
+        ),
+        "outside": Chain(
+            (f"ip saddr {view.lease.cidr} ip daddr != {pool} oifname != {overlay} masquerade",),
+            "type nat hook postrouting priority 100",
+        ),
+    }

@@ -1,0 +1,131 @@
+"""Rules of nftables as values, and the one transaction that leads from some of them to others (nft(8)).
+
+What there is now is replaced as a whole only when nobody knows what it is; else a session that comes is one element in
+a few sets. Either way it is one transaction: a packet meets the old rules or the new ones, never a part of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A named set, or a map from keys to verdicts."""
+
+    type: str
+    """As nft writes it: "ether_addr . ipv4_addr", "ipv4_addr : verdict"."""
+    elements: frozenset[str] = frozenset()
+    """As nft writes them: "10.128.0.2 : jump owner-ann"."""
+    interval: bool = False
+    """Elements may be prefixes."""
+
+    @property
+    def declaration(self) -> str:
+        """All but the elements."""
+        return f"{{ type {self.type};{' flags interval;' if self.interval else ''} }}"
+
+    @property
+    def kind(self) -> str:
+        """What nft calls it."""
+        return "map" if ":" in self.type else "set"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain; the ones with a hook see packets by themselves."""
+
+    rules: tuple[str, ...]
+    hook: str = ""
+    """As nft writes it: "type filter hook forward priority 0"."""
+
+    @property
+    def declaration(self) -> str:
+        """All but the rules. Packets that no rule decides on pass: tables of others have their say, too."""
+        return f" {{ {self.hook}; policy accept; }}" if self.hook else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its sets and chains by name."""
+
+    sets: Mapping[str, Set] = field(default_factory=dict)
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """Tables by family and name: "inet netvps"."""
+
+    tables: Mapping[str, Table]
+
+    @property
+    def text(self) -> str:
+        """Input of `nft -f -` that puts these tables in place of what has their names, whatever that is."""
+        lines = [line for name in self.tables for line in (f"add table {name}", f"delete table {name}")]
+        return _joined([*lines, *_commands(Ruleset({}), self)])
+
+    def changes_from(self, old: Ruleset) -> str:
+        """Input of `nft -f -` that makes this of `old`; '' if they are the same.
+
+        Both have the same tables. nft refuses it, as a whole, if not `old` is there.
+        """
+        if any(_redeclared(old.tables[name], table) for name, table in self.tables.items()):
+            return self.text
+        return _joined(_commands(old, self))
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _redeclared(old: Table, new: Table) -> bool:
+    """Whether something has the name of what it cannot be made of."""
+    return any(
+        old.sets[name].declaration != new.sets[name].declaration for name in old.sets.keys() & new.sets.keys()
+    ) or any(old.chains[name].hook != new.chains[name].hook for name in old.chains.keys() & new.chains.keys())
+
+
+def _commands(old: Ruleset, new: Ruleset) -> Iterator[str]:
+    """What is pointed to comes before what points there, and goes after it."""
+    for name, table in new.tables.items():
+        if name not in old.tables:
+            yield f"add table {name}"
+        before = old.tables.get(name, Table())
+        yield from _declared(name, before, table)
+        yield from _ruled(name, before, table)
+        yield from _filled(name, before, table)
+        yield from _removed(name, before, table)
+
+
+def _declared(table: str, old: Table, new: Table) -> Iterator[str]:
+    for name, kept in new.sets.items():
+        if name not in old.sets:
+            yield f"add {kept.kind} {table} {name} {kept.declaration}"
+    for name, chain in new.chains.items():
+        if name not in old.chains:
+            yield f"add chain {table} {name}{chain.declaration}"
+
+
+def _ruled(table: str, old: Table, new: Table) -> Iterator[str]:
+    for name in old.chains:
+        if name not in new.chains or old.chains[name].rules != new.chains[name].rules:
+            yield f"flush chain {table} {name}"
+    for name, chain in new.chains.items():
+        if name not in old.chains or old.chains[name].rules != chain.rules:
+            yield from (f"add rule {table} {name} {rule}" for rule in chain.rules)
+
+
+def _filled(table: str, old: Table, new: Table) -> Iterator[str]:
+    for name, kept in new.sets.items():
+        before = old.sets[name].elements if name in old.sets else frozenset()
+        # First those that go: another of the same key may come.
+        for verb, elements in (("delete", before - kept.elements), ("add", kept.elements - before)):
+            if elements:
+                yield f"{verb} element {table} {name} {{ {', '.join(sorted(elements))} }}"
+
+
+def _removed(table: str, old: Table, new: Table) -> Iterator[str]:
+    yield from (f"delete chain {table} {name}" for name in old.chains if name not in new.chains)
+    yield from (f"delete {kept.kind} {table} {name}" for name, kept in old.sets.items() if name not in new.sets)

@@ -1,0 +1,101 @@
+"""What shall be in the kernel, from the view of a runner alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Network, ip_address
+from types import MappingProxyType
+
+from netvps.domain.overlay.fabric import bridge_address, endpoint_address, session_mac
+from netvps.domain.overlay.links import OBJECT_NAMES, Address, Bridge, Device, KernelState, ObjectNames, Route
+from netvps.domain.overlay.netmap import Peer
+from netvps.domain.overlay.view import View
+
+UNREACHABLE = Route()
+_MAX_PEERS = 1 << 16
+
+
+def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
+    """The kernel as it shall be. A peer without an address of our kind on the underlay is unreachable, as is unknown.
+
+    Routes carry an MTU only where the peer's is smaller than ours: else the device's holds.
+    """
+    cidr, mtu, local = view.lease.cidr, view.underlay.mtu, view.underlay.addresses[0]
+    gateway = bridge_address(cidr)
+    neighbours: dict[str, str] = {}
+    fdb: dict[str, str] = {}
+    routes = {view.fabric.pool: UNREACHABLE}
+    version = ip_address(local).version
+    for peer in _holders(view.peers(), cidr):
+        if (remote := _remote(peer.underlay.addresses, version)) is None:
+            continue
+        address, route = _way(peer.lease.cidr, peer.underlay.mtu if peer.underlay.mtu < mtu else 0)
+        neighbours[address] = peer.mac
+        fdb[peer.mac] = remote
+        routes[peer.lease.cidr] = route
+    return KernelState(
+        device=Device(view.fabric.vni, view.fabric.port, local, view.mac, mtu),
+        bridge=Bridge(session_mac(gateway), mtu),
+        addresses=frozenset(
+            {
+                Address(names.device, f"{endpoint_address(cidr)}/32"),
+                Address(names.bridge, f"{gateway}/{IPv4Network(cidr).prefixlen}"),
+            }
+        ),
+        neighbours=neighbours,
+        fdb=fdb,
+        routes=routes,
+        sysctls=sysctls(names),
+    )
+
+
+def withdrawn(state: KernelState, names: ObjectNames = OBJECT_NAMES) -> KernelState:
+    """The kernel without the way to the others, where the lease is not ours any more: what is on the bridge stays."""
+    kept = {cidr: route for cidr, route in state.routes.items() if route == UNREACHABLE}
+    on_bridge = frozenset(address for address in state.addresses if address.link == names.bridge)
+    return KernelState(bridge=state.bridge, addresses=on_bridge, routes=kept)
+
+
+def _holders(peers: Iterable[Peer], own: str) -> Iterable[Peer]:
+    """One peer for each subnet but our own: leases are unique, and where a map says otherwise the last one counts."""
+    latest: dict[str, Peer] = {}
+    for peer in peers:
+        cidr = peer.lease.cidr
+        if cidr != own and (cidr not in latest or latest[cidr].lease.epoch < peer.lease.epoch):
+            latest[cidr] = peer
+    return latest.values()
+
+
+@lru_cache(_MAX_PEERS)
+def _way(cidr: str, mtu: int) -> tuple[str, Route]:
+    """Address of a peer's endpoint, and the route to its subnet."""
+    gateway = endpoint_address(cidr)
+    return gateway, Route(gateway, mtu)
+
+
+@lru_cache(_MAX_PEERS)
+def _remote(addresses: tuple[str, ...], version: int) -> str | None:
+    return next((address for address in addresses if ip_address(address).version == version), None)
+
+
+@lru_cache
+def sysctls(names: ObjectNames) -> MappingProxyType[str, str]:
+    """Forwarding, and nothing that others could use against it.
+
+    rp_filter 2: the way back to a session may be another than the way here, and the filter checks sources better.
+    ARP on the bridge is for its own address only, and asks from it: an address of another interface is not known there.
+    """
+    values = {"net/ipv4/ip_forward": "1"}
+    for link in (names.device, names.bridge):
+        ipv4 = f"net/ipv4/conf/{link}"
+        values |= {
+            f"{ipv4}/forwarding": "1",
+            f"{ipv4}/rp_filter": "2",
+            f"{ipv4}/accept_redirects": "0",
+            f"{ipv4}/send_redirects": "0",
+            f"{ipv4}/arp_ignore": "1",
+            f"{ipv4}/arp_announce": "2",
+            f"net/ipv6/conf/{link}/disable_ipv6": "1",
+        }
+    return MappingProxyType(values)

@@ -1,0 +1,43 @@
+"""Builds a runner's overlay of its parts."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from netvps.adapters.dns.server import DnsServer
+from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.iptables import Iptables
+from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.filter.overlay import OverlayFilter
+from netvps.adapters.netlink.kernel import NetlinkKernel
+from netvps.runner.overlay.memory import OverlayMemory
+from netvps.runner.overlay.overlay import Overlay
+from netvps.runner.overlay.reconcile import Reconciler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.adapters.docker.client import Docker
+    from netvps.runner.settings import RunnerSettings as Place
+    from netvps.settings import RunnerSettings
+
+MEMORY = "overlay.json"
+
+
+@asynccontextmanager
+async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> AsyncIterator[Overlay | None]:
+    """The overlay of this machine, if it shall have one; what it made stays when the program ends."""
+    if not settings.overlay:
+        yield None
+        return
+    server = place.tunnel_address.rpartition(":")[0].strip("[]")
+    async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel:
+        network, names = OverlayNetwork(docker), DnsServer()
+        filter_ = OverlayFilter(Nftables(), Iptables(), Firewalld(), network.last_ports)
+        memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
+        try:
+            yield Overlay(place.uid, kernel, Reconciler(kernel, network, filter_, names), memory)
+        finally:
+            await names.close()

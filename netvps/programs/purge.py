@@ -1,0 +1,104 @@
+"""`netvps network purge`: removes all of the overlay from this machine, and is the only one that does.
+
+Runners leave it as it is when they end, so that sessions stay connected; and a runner that runs would make it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.iptables import Iptables
+from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.filter.overlay import OverlayFilter
+from netvps.adapters.netlink.kernel import NetlinkKernel, unprivileged
+from netvps.domain.overlay.diff import diff
+from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
+from netvps.errors import NetvpsError, NotPermitted, Unavailable, WrongState
+from netvps.programs.command_line import guarded, run_to_end
+from netvps.settings import RunnerSettings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAME: Final = "network purge"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    return guarded(_NAME, lambda: _main(arguments))
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    settings = load(RunnerSettings, {"docker_host": arguments.docker_host}, arguments.config)
+    run_to_end(_purge(settings.docker_host, force=arguments.force))
+    return 0
+
+
+async def _purge(docker_host: str | None, *, force: bool) -> None:
+    docker = Docker(docker_host)
+    try:
+        async with NetlinkKernel() as kernel:
+            removed = await purge(kernel, OverlayNetwork(docker), OBJECT_NAMES, force=force)
+    finally:
+        docker.close()
+    print(f"the overlay is gone from this machine ({removed} objects of the kernel)", file=sys.stderr)  # noqa: T201
+
+
+async def purge(kernel: NetlinkKernel, network: OverlayNetwork, names: ObjectNames, *, force: bool) -> int:
+    """Removes all of it; returns how many operations on the kernel that took.
+
+    `force`: although containers run on it, or the engine does not answer. Raises WrongState if they do, or a runner
+    runs; NotPermitted; Unavailable with what could not be removed.
+    """
+    if why := unprivileged():
+        raise NotPermitted(why)
+    if not kernel.hold():
+        raise WrongState("a runner of this machine has the overlay, and would make it again: end it first")
+    await _leave(network, names, force=force)
+    await OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.last_ports, names).remove()
+    operations = diff(KernelState(), await kernel.dump(), names)
+    if failures := await kernel.apply(operations):
+        raise Unavailable("; ".join(failure.why for failure in failures))
+    return len(operations)
+
+
+async def _leave(network: OverlayNetwork, names: ObjectNames, *, force: bool) -> None:
+    """Removes the engine's network."""
+    try:
+        ports = await network.ports()
+        if force or not ports:
+            await network.remove(force=force)
+            return
+    except NetvpsError as error:
+        if not force:
+            raise
+        print(f"Docker's network {names.network} may be left: {error.message}", file=sys.stderr)  # noqa: T201
+        return
+    raise WrongState(
+        f"{len(ports)} containers run on network {names.network} ({', '.join(sorted(ports)[:8])}): stop their sessions,"
+        " or use --force, and they are without a network"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"netvps {_NAME}",
+        description="Removes all of the overlay from this machine: the links nv0 and nvbr0, routes, packet filter,"
+        " Docker's network. Not while containers run on it, or a runner runs.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--force", action="store_true", help="also while containers run on it: they lose their network")
+    parser.add_argument("--docker-host", metavar="HOST", help="Docker's socket; by default DOCKER_HOST or its own")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the runner's TOML file (NETVPS_CONFIG)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Somebody else who changes back what we mend, as fast as we do: neither shall take the machine."""
+
+from __future__ import annotations
+
+_FIRST, _LONGEST = 0.05, 5.0
+_CALM = 1.0
+
+
+class Contest:
+    """Pauses between repairs: short at first, longer if they never end."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+        self._pause = 0.0
+
+    def pause(self, now: float) -> float:
+        """Seconds to wait after a repair at `now` (seconds of any clock), so that the next is not at once."""
+        calm = now - self._last > self._pause + _CALM
+        self._pause = _FIRST if calm else min(_LONGEST, 2 * self._pause)
+        self._last = now
+        return self._pause

@@ -1,0 +1,86 @@
+"""The last whole netmap, with what else the overlay follows from, kept on disk for a start without a control plane."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.runner import Lease, Underlay
+from netvps.runner.files import write_file
+
+_VERSION = 1
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a runner was told of the overlay."""
+
+    fabric: Fabric
+    lease: Lease
+    """The one that is in use here, which may not be the latest that was offered."""
+    netmap: Netmap
+
+
+class OverlayMemory:
+    """In one file, of one runner: another's is as if it were not there."""
+
+    def __init__(self, path: Path, runner: str) -> None:
+        """`runner` is its uid."""
+        self._path = path
+        self._runner = runner
+
+    def load(self) -> Known | None:
+        """What was kept; None if there is nothing that can be read: the control plane tells all of it again."""
+        try:
+            kept = json.loads(self._path.read_bytes())
+            if kept["version"] != _VERSION or kept["runner"] != self._runner:
+                return None
+            return _known(kept)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("the kept netmap is not read; the control plane will tell it again", error=str(error))
+            return None
+
+    def writer(self, known: Known) -> Callable[[], None]:
+        """To be called in a thread: thousands of peers take a while."""
+
+        def write() -> None:
+            content = {
+                "version": _VERSION,
+                "runner": self._runner,
+                "fabric": asdict(known.fabric),
+                "lease": asdict(known.lease),
+                "generation": known.netmap.generation,
+                "peers": [asdict(peer) for peer in known.netmap.peers.values()],
+                "endpoints": [asdict(endpoint) for endpoint in known.netmap.endpoints.values()],
+            }
+            write_file(self._path, json.dumps(content, separators=(",", ":")).encode())
+
+        return write
+
+    def forget(self) -> None:
+        """Removes the file."""
+        self._path.unlink(missing_ok=True)
+
+
+def _known(kept: dict[str, Any]) -> Known:
+    update = NetmapUpdate(
+        generation=int(kept["generation"]),
+        peers=tuple(_peer(item) for item in kept["peers"]),
+        endpoints=tuple(Endpoint(**item) for item in kept["endpoints"]),
+    )
+    return Known(Fabric(**kept["fabric"]), Lease(**kept["lease"]), Netmap().updated(update))
+
+
+def _peer(item: dict[str, Any]) -> Peer:
+    underlay = Underlay(tuple(item["underlay"]["addresses"]), item["underlay"]["mtu"])
+    return Peer(**item | {"lease": Lease(**item["lease"]), "underlay": underlay})

@@ -1,0 +1,143 @@
+"""Makes what is on this machine like what a view says: one round, from looking to done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.conflicts import overlapping
+from netvps.domain.overlay.diff import additions, as_wanted, diff
+from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
+from netvps.domain.overlay.news import EntryChanged, KernelEvent
+from netvps.domain.overlay.operations import Operation
+from netvps.domain.overlay.plan import plan, withdrawn
+from netvps.domain.overlay.view import View
+from netvps.errors import ConfigError, NetvpsError
+from netvps.runner.overlay.ports import ContainerNetwork, Filter, Kernel, Names
+
+_FEW = 8
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a round came to."""
+
+    operations: int
+    troubles: tuple[str, ...]
+    """What is not as it should be, and worth another try."""
+
+
+class Reconciler:
+    """The overlay's objects on this machine, all kinds. Not for two rounds at once."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        network: ContainerNetwork,
+        filter_: Filter,
+        names: Names,
+        objects: ObjectNames = OBJECT_NAMES,
+    ) -> None:
+        self._kernel = kernel
+        self._network = network
+        self._filter = filter_
+        self._names = names
+        self._objects = objects
+        self._desired = KernelState()
+        self._known: KernelState | None = None
+        """What is in the kernel, by the last look and what was done since; None: look again."""
+        self._doubts = 0
+
+    async def unable(self) -> str:
+        """Why this machine can have no overlay, with what to do; '' if it can."""
+        return await self._kernel.unable() or await self._filter.unable()
+
+    @property
+    def must_look(self) -> bool:
+        """Whether the next round looks at everything."""
+        return self._known is None
+
+    def doubt(self) -> None:
+        """Something may have changed: the next round looks again."""
+        self._known = None
+        self._doubts += 1
+
+    def concerns(self, event: KernelEvent) -> bool:
+        """Whether an event is a reason for a round: what it tells is not how it was left."""
+        if isinstance(event, EntryChanged) and as_wanted(event.done, self._desired):
+            return False
+        self.doubt()
+        return True
+
+    async def make(self, view: View, *, forward: bool = True, current: bool = True) -> Outcome:
+        """A round. `forward`: be part of the overlay, else only a bridge for sessions; `current`: the netmap is.
+
+        Raises a NetvpsError where nothing was done.
+        """
+        doubts, looking = self._doubts, self.must_look
+        actual = self._known or await self._kernel.dump()
+        self._refuse_overlaps(view, actual)
+        # The rules come before the way: a moment without them would be one without isolation.
+        if looking and not await self._filter.loaded():
+            log.debug("the filter is loaded anew")
+        await self._filter.load(view)
+        desired = plan(view, self._objects)
+        desired = desired if forward else withdrawn(desired, self._objects)
+        operations = diff(desired, actual, self._objects)
+        if not current:
+            operations = additions(operations, actual)
+        self._desired, self._known = desired, None
+        troubles = await self._apply(operations)
+        if desired.bridge and looking:
+            troubles += await _tried(self._network.ensure(view.lease.cidr, desired.bridge))
+        troubles += await _tried(self._names.serve(view))
+        if current and not troubles and doubts == self._doubts:
+            self._known = replace(desired, foreign=actual.foreign)
+        return Outcome(len(operations), tuple(troubles))
+
+    async def vacate(self) -> bool:
+        """Removes the container network for another subnet; False if there are still containers that run on it."""
+        self.doubt()
+        if await self._network.ports():
+            return False
+        await self._network.remove()
+        return True
+
+    async def _apply(self, operations: tuple[Operation, ...]) -> list[str]:
+        if not operations:
+            return []
+        log.info("overlay changes", operations=len(operations), first=[type(o).__name__ for o in operations[:_FEW]])
+        failures = await self._kernel.apply(operations)
+        troubles = [failure.why for failure in failures]
+        if any(isinstance(operation, op.MakeBridge) for operation in operations):
+            troubles += await _tried(self._attach())
+        return troubles
+
+    async def _attach(self) -> None:
+        """A bridge that was made anew has lost its ports, and no container engine puts them back."""
+        ports = await self._network.ports()
+        await self._kernel.attach(frozenset(ports.values()))
+
+    def _refuse_overlaps(self, view: View, actual: KernelState) -> None:
+        found = overlapping(view.fabric.pool, actual.foreign)
+        if not found:
+            return
+        said = (
+            f"the overlay's pool {view.fabric.pool} overlaps a route of this machine ({', '.join(found[:_FEW])}): "
+            "remove that, or give the server another pool (overlay_pool)"
+        )
+        if actual.device is None:
+            raise ConfigError(said)
+        log.warning("the overlay goes on, but may take from others, or they from it", error=said)
+
+
+async def _tried(work: Awaitable[None]) -> list[str]:
+    try:
+        await work
+    except NetvpsError as error:
+        return [error.message]
+    return []

@@ -1,0 +1,43 @@
+"""Subnets of runners: each gets one of the overlay's pool when it joins, and has it until it is removed.
+
+A runner that falls silent keeps its subnet, for its sessions go on there. What is leased again after a removal has a
+higher epoch: the revision of the log, which nothing before it had.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from netvps.domain.ipam import allocate
+from netvps.domain.runner import Lease
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from netvps.domain.overlay.fabric import Fabric
+    from netvps.services.ports import Reader, Transaction
+
+
+async def lease(tx: Transaction, runner_uid: str, fabric: Fabric, prefix: int) -> Lease:
+    """A subnet of length `prefix` for a runner. Raises Exhausted."""
+    taken = [other.cidr for other in await tx.find(Lease)]
+    return await tx.put(Lease(allocate(fabric.pool, prefix, taken), runner_uid, epoch=tx.revision + 1))
+
+
+async def lease_of(reader: Reader, runner_uid: str) -> Lease | None:
+    """The subnet of a runner."""
+    found = await reader.find(Lease, runner=runner_uid)
+    return found[0] if found else None
+
+
+async def require_in_pool(reader: Reader, pool: str) -> None:
+    """Raises ConfigError if a runner has a subnet outside of the pool (CIDR): others would have no route there."""
+    whole = IPv4Network(pool)
+    outside = [held.cidr for held in await reader.find(Lease) if not IPv4Network(held.cidr).subnet_of(whole)]
+    if outside:
+        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        raise ConfigError(
+            f"overlay_pool {pool} leaves out subnets that runners have ({outside[0]}{more}): set a pool that holds"
+            " them, or remove those runners first (netvps runner rm) under the pool of before",
+            reason="LEASE_OUTSIDE_POOL",
+        )

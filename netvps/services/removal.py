@@ -1,0 +1,58 @@
+"""How what is gone is forgotten: a session's row, and a runner with its lease."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.domain.access import Credential
+from netvps.domain.checks import shown
+from netvps.domain.runner import Lease, Runner
+from netvps.domain.session import Session
+from netvps.errors import NotFound, WrongState
+
+if TYPE_CHECKING:
+    from netvps.services.ports import Reader, Transaction
+
+
+async def remove_session(tx: Transaction, session: Session) -> None:
+    """Removes a session's row, and the boot tokens of all its placements; its name and its address are free."""
+    for epoch in range(1, session.epoch + 1):
+        for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
+            await tx.delete(credential)
+    await tx.delete(session)
+
+
+async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
+    """Removes a runner; its subnet is free. With `force` the sessions that are placed on it go, too.
+
+    Their files are on that machine alone: nothing could start them elsewhere. What the machine itself still holds of
+    them stays there. Raises NotFound, and WrongState while it has sessions, unless forced.
+    """
+    runner = await runner_named(tx, name)
+    sessions = await tx.find(Session, runner=runner.uid)
+    if sessions and not force:
+        count = f"{len(sessions)} session{'s' if len(sessions) > 1 else ''}"
+        raise WrongState(
+            f"runner {name} has {count}: remove them first, with netvps rm {sessions[0].full_name} …; if the machine"
+            f" is lost, and their files with it: netvps runner rm --force {name}",
+            reason="RUNNER_HAS_SESSIONS",
+        )
+    for session in sessions:
+        await remove_session(tx, session)
+    for lease in await tx.find(Lease, runner=runner.uid):
+        await tx.delete(lease)
+    await tx.delete(runner)
+    return runner
+
+
+def was_removed() -> NotFound:
+    """What a runner hears that is none any more."""
+    return NotFound("this runner was removed: join again, with a token from netvps runner join-token")
+
+
+async def runner_named(reader: Reader, name: str) -> Runner:
+    """The runner of that name. Raises NotFound."""
+    found = await reader.find(Runner, name=name)
+    if not found:
+        raise NotFound(f"no runner {shown(name)[1:-1]}: see netvps runner ls")
+    return found[0]

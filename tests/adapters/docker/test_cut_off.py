@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from netvps.adapters.docker.cut_off import end_processes, was_cut_off
+from netvps.adapters.docker.errors import ContainerFailed
+
+ID, OTHER = "05" * 32, "06" * 32
+
+
+@pytest.mark.parametrize(
+    ("said", "cut_off"),
+    [
+        (f"container 050505: Docker refused: task {ID}: already exists", True),
+        ("container 050505: Docker refused: network netvps-net already exists", False),
+    ],
+)
+def test_it_is_told_from_other_refusals(said: str, cut_off: bool) -> None:
+    assert was_cut_off(ContainerFailed(said)) is cut_off
+
+
+def test_what_runs_of_the_container_and_its_shim_end_and_nothing_else(tmp_path: Path) -> None:
+    shim = "/usr/bin/containerd-shim-runc-v2\0-namespace\0moby\0-id\0{}\0"
+    cgroup = "9:memory:/docker/{0}\n0::/system.slice/docker-{0}.scope\n"
+    told = [
+        (cgroup.format(ID), "sleep\0"),
+        ("0::/system.slice/docker.service\n", shim.format(ID)),
+        (cgroup.format(OTHER), "sleep\0"),
+        ("0::/system.slice/docker.service\n", shim.format(OTHER)),
+        ("0::/user.slice\n", f"docker\0inspect\0{ID}\0"),
+    ]
+    processes = [subprocess.Popen(["sleep", "60"]) for _ in told]
+    try:
+        for process, (cgroups, command) in zip(processes, told, strict=True):
+            folder = tmp_path / "proc" / str(process.pid)
+            folder.mkdir(parents=True)
+            (folder / "cgroup").write_text(cgroups)
+            (folder / "cmdline").write_text(command)
+        (tmp_path / "proc/4194304").mkdir()  # gone
+        end_processes(ID, tmp_path)
+        assert [process.wait(5) for process in processes[:2]] == [-9, -9]
+        assert [process.poll() for process in processes[2:]] == [None] * 3
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

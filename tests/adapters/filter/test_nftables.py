@@ -1,0 +1,184 @@
+"""Loading, looking and mending in real namespaces (see lab.py), under connections that are open all the while."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import socket
+import threading
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+import pytest
+
+from netvps.adapters.filter.nftables import Nftables
+from netvps.domain.overlay.filter import ruleset
+from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
+from netvps.domain.overlay.nft import Chain, Ruleset, Table
+from netvps.errors import ConfigError, TimedOut, Unavailable
+from tests.adapters.filter.lab import PORTS, RUNNERS, Lab, netmap, view
+from tests.adapters.filter.traffic import connected
+
+pytestmark = pytest.mark.netns
+RULES = ruleset(view("one"), PORTS)
+TABLES = tuple(RULES.tables)
+
+
+@pytest.fixture
+async def nft(hosts: Lab) -> AsyncIterator[Nftables]:
+    """That of runner "one", with its rules loaded."""
+    made = Nftables((*hosts.enter("one"), "nft"))
+    await made.load(RULES)
+    yield made
+    await made.remove(TABLES)
+
+
+def _listed(hosts: Lab) -> str:
+    return hosts.run("one", "nft", "list", "ruleset")
+
+
+async def test_what_is_loaded_is_seen_and_loading_it_again_does_nothing(hosts: Lab, nft: Nftables) -> None:
+    assert await nft.loaded()
+    handles = hosts.run("one", "nft", "-a", "list", "ruleset")
+    await nft.load(RULES)
+    assert hosts.run("one", "nft", "-a", "list", "ruleset") == handles
+
+
+async def test_a_change_leads_to_what_loading_all_of_it_would(hosts: Lab, nft: Nftables) -> None:
+    others = [
+        NetmapUpdate(2, endpoints=(Endpoint("new", "new", "dan", "10.128.0.9"),)),
+        NetmapUpdate(2, gone_endpoints=("uid-ann2", "uid-bob1"), gone_peers=("two",)),
+        NetmapUpdate(2, endpoints=(Endpoint("uid-ann1", "ann1", "bob", "10.128.0.2"),)),
+    ]
+    for update in others:
+        rules = ruleset(view("one", netmap().updated(update)), PORTS)
+        await nft.load(rules)
+        assert await nft.loaded()
+        changed = _listed(hosts)
+        await Nftables((*hosts.enter("one"), "nft")).load(rules)
+        assert _sorted(changed) == _sorted(_listed(hosts))
+        await nft.load(RULES)
+
+
+def _sorted(listed: str) -> list[str]:
+    return sorted(listed.replace(",", " ").split())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "flush ruleset",
+        "delete table inet netvps",
+        "flush table inet netvps",
+        "flush chain bridge netvps forward",
+        "flush set inet netvps owner-ann",
+        "delete element bridge netvps owners { 10.128.0.2 }",
+        "insert rule inet netvps forward accept",
+    ],
+)
+async def test_what_others_did_is_seen_and_mended(hosts: Lab, nft: Nftables, damage: str) -> None:
+    before = _listed(hosts)
+    hosts.run("one", "nft", damage)
+    assert not await nft.loaded()
+    await nft.load(RULES)
+    assert _sorted(_listed(hosts)) == _sorted(before)
+    assert await nft.loaded()
+
+
+async def test_a_change_of_what_is_gone_becomes_a_load_of_everything(hosts: Lab, nft: Nftables) -> None:
+    hosts.run("one", "nft", "flush", "ruleset")
+    rules = ruleset(view("one", netmap().updated(NetmapUpdate(2, gone_endpoints=("uid-ann2",)))), PORTS)
+    await nft.load(rules)
+    assert await nft.loaded()
+
+
+async def test_rules_that_are_refused_leave_those_before_in_place(hosts: Lab, nft: Nftables) -> None:
+    before = _listed(hosts)
+    broken = Ruleset({**RULES.tables, "inet netvps": Table({}, {"c": Chain(("no such thing",))})})
+    with pytest.raises(Unavailable, match="could not be loaded: /dev/stdin"):
+        await nft.load(broken)
+    assert _listed(hosts) == before
+    assert await nft.refusal(broken)
+    assert not await nft.refusal(RULES)
+
+
+async def test_others_tables_are_left_alone(hosts: Lab, nft: Nftables) -> None:
+    hosts.run("one", "nft", "add table inet others")
+    await nft.remove(TABLES)
+    await nft.remove(TABLES)
+    assert _listed(hosts) == "table inet others {\n}\n"
+    hosts.run("one", "nft", "delete table inet others")
+
+
+async def test_where_no_nft_is_it_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"cannot run no-nft: .* is it installed"):
+        await Nftables(("no-nft",)).load(RULES)
+
+
+async def test_an_nft_that_was_cancelled_may_have_done_it_or_not(
+    nft: Nftables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is taken for granted afterwards."""
+
+    async def never(*_: str, **__: object) -> None:
+        raise TimedOut("nft did not end in 30 s")
+
+    empty = ruleset(view("one", netmap().updated(NetmapUpdate(2, reset=True))))
+    with monkeypatch.context() as patch:
+        patch.setattr("netvps.adapters.filter.nftables.run", never)
+        with pytest.raises(TimedOut):
+            await nft.load(empty)
+    assert not await nft.loaded()
+    await nft.load(RULES)
+    assert await nft.loaded()
+
+
+SENT = random.Random(4).randbytes(1 << 20)
+
+
+async def test_connections_live_through_reloads(hosts: Lab) -> None:
+    """On one bridge, over the tunnel, from the gateway, and masqueraded to the outside: every byte, and no pause."""
+    filters = {runner: Nftables((*hosts.enter(runner), "nft")) for runner in RUNNERS}
+    rules = {runner: ruleset(view(runner), PORTS) for runner in RUNNERS}
+    for runner in RUNNERS:
+        await filters[runner].load(rules[runner])
+    done = threading.Event()
+    pairs = [("ann1", "ann2"), ("ann1", "ann3"), ("door", "bob2"), ("bob1", "out")]
+    with ExitStack() as stack:
+        streams = [Stream(*stack.enter_context(connected(hosts, *pair)), done) for pair in pairs]
+        stack.callback(done.set)
+        for _ in range(50):
+            for runner in ("one", "two"):
+                await Nftables((*hosts.enter(runner), "nft")).load(rules[runner])
+        done.set()
+        for stream, pair in zip(streams, pairs, strict=True):
+            assert await asyncio.to_thread(stream.intact), pair
+    for each in filters.values():
+        await each.remove(TABLES)
+
+
+class Stream:
+    """Sends from one end to the other until told to stop."""
+
+    def __init__(self, sender: socket.socket, receiver: socket.socket, done: threading.Event) -> None:
+        self._sender, self._receiver, self._done = sender, receiver, done
+        self._sent, self._received = hashlib.sha256(), hashlib.sha256()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def intact(self) -> bool:
+        for thread in self._threads:
+            thread.join(60)
+        return self._sent.digest() == self._received.digest() != hashlib.sha256().digest()
+
+    def _send(self) -> None:
+        while not self._done.wait(0.01):  # a busy stream would keep both processors from the rest
+            self._sender.sendall(SENT[:65536])
+            self._sent.update(SENT[:65536])
+        self._sender.shutdown(socket.SHUT_WR)
+
+    def _receive(self) -> None:
+        while data := self._receiver.recv(65536):
+            self._received.update(data)

@@ -1,0 +1,95 @@
+"""The filter as a whole; what comes of it is in test_isolation.py and test_borders.py."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+
+from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.iptables import Iptables
+from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.filter.overlay import OverlayFilter
+from netvps.errors import Unavailable
+from tests.adapters.filter.conftest import overlay_filter
+from tests.adapters.filter.lab import Lab, view
+from tests.adapters.filter.traffic import (
+    ADDRESS,
+)
+
+pytestmark = pytest.mark.netns
+
+
+def _state(lab: Lab) -> str:
+    return lab.run("two", "nft", "-s", "list", "ruleset")
+
+
+async def test_nothing_is_left_of_it(filtered: Lab) -> None:
+    hosts, made = filtered, overlay_filter(filtered, "two")
+    before = _state(hosts)
+    await made.remove()
+    bare = _state(hosts)
+    assert "netvps" not in bare.lower()
+    await made.load(view("two"))
+    assert await made.loaded()
+    assert sorted(_state(hosts).split()) == sorted(before.split())
+    await made.remove()
+    assert _state(hosts) == bare
+    await made.load(view("two"))
+
+
+async def test_a_link_that_is_known_now_is_bound_with_the_next_load(hosts: Lab) -> None:
+    known: dict[str, str] = {}
+
+    async def ports() -> dict[str, str]:
+        return dict(known)
+
+    enter = hosts.enter("two")
+    made = OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="none"), ports)
+    await made.load(view("two"))
+    assert await made.loaded()
+    known[ADDRESS["ann3"]] = "p-ann3"
+    assert not await made.loaded()
+    await made.load(view("two"))
+    assert await made.loaded()
+    assert '"p-ann3"' in _state(hosts)
+
+
+async def test_accepts_that_others_removed_are_there_again(hosts: Lab) -> None:
+    made = overlay_filter(hosts, "two")
+    await made.load(view("two"))
+    before = _state(hosts)
+    hosts.run("two", "iptables", "-F")
+    assert await made.loaded()
+    assert sorted(_state(hosts).split()) == sorted(before.split())
+
+
+async def test_a_machine_that_cannot_filter_says_what_it_lacks(hosts: Lab) -> None:
+    assert await overlay_filter(hosts, "one").unable() == ""
+
+    async def nothing() -> dict[str, str]:
+        return {}
+
+    broken = ("sh", "-c", "echo 'Error: Operation not supported' >&2; exit 1")
+    for nft, why in ((("no-nft",), "cannot run no-nft"), (broken, "Operation not supported; see whether the kernel")):
+        made = OverlayFilter(Nftables(nft), Iptables(program="none"), Firewalld(program="none"), nothing)
+        assert why in await made.unable()
+    await OverlayFilter(Nftables(("no-nft",)), Iptables(program="none"), Firewalld(program="none"), nothing).remove()
+
+
+async def test_a_firewall_that_takes_no_accepts_is_said_once_and_stops_nothing(filtered: Lab) -> None:
+    class Broken(Iptables):
+        async def ensure(self, port: int) -> bool:
+            raise Unavailable(f"iptables refused {port}")
+
+    async def nothing() -> dict[str, str]:
+        return {}
+
+    nftables = Nftables((*filtered.enter("two"), "nft"))
+    made = OverlayFilter(nftables, Broken(), Firewalld(program="none"), nothing)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await made.load(view("two"))
+            assert await made.loaded()
+    assert [(line["event"], line["error"]) for line in logs] == [
+        ("sessions may not reach each other", "iptables refused 14789")
+    ]

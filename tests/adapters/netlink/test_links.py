@@ -1,0 +1,73 @@
+"""Links and addresses by pyroute2, in a namespace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from netvps.adapters.netlink.links import Links
+from netvps.adapters.netlink.refused import Refused
+from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.links import OBJECT_NAMES, Address, Bridge, Device
+from tests.namespaces import Namespace
+
+pytestmark = pytest.mark.netns
+DEVICE = Device(7, 14789, "192.0.2.1", "02:00:00:00:00:01", 1450)
+BRIDGE = Bridge("02:42:0a:80:00:01", 1450)
+
+
+@pytest.fixture
+def links(host: Namespace) -> Iterator[Links]:  # noqa: ARG001 — within it
+    with Links(OBJECT_NAMES) as opened:
+        yield opened
+
+
+def test_what_was_made_is_what_is_seen(links: Links) -> None:
+    assert (links.device(), links.bridge(), links.index("nv0")) == (None, None, 0)
+    links.apply(op.MakeDevice(DEVICE))
+    links.apply(op.MakeBridge(BRIDGE))
+    assert (links.device(), links.bridge()) == (DEVICE, BRIDGE)
+    changed = Device(7, 14789, "192.0.2.2", DEVICE.mac, 1400)
+    links.apply(op.ChangeDevice(changed))
+    assert links.device() == changed
+
+
+def test_what_goes_may_be_gone_and_what_comes_may_be_there(links: Links) -> None:
+    links.apply(op.MakeBridge(BRIDGE))
+    address = Address("nvbr0", "10.128.4.1/22")
+    for operation in (op.PutAddress(address), op.PutAddress(address)):
+        links.apply(operation)
+    assert links.addresses() == {address}
+    for again in (op.DropAddress(address), op.DropAddress(address), op.RemoveBridge(), op.RemoveBridge()):
+        links.apply(again)
+    links.apply(op.RemoveDevice())
+    assert (links.addresses(), links.bridge()) == (frozenset(), None)
+
+
+def test_a_device_that_is_changed_by_others_is_seen_as_it_is(links: Links, host: Namespace) -> None:
+    host.ip("link", "add", "nv0", "type", "vxlan", "id", "9", "dstport", "4789", "remote", "192.0.2.7", "dev", "eth0")
+    seen = links.device()
+    assert seen is not None
+    assert (seen.vni, seen.port, seen.remote, seen.learning, seen.up) == (9, 4789, "192.0.2.7", True, False)
+
+
+def test_ports_are_put_on_the_bridge_and_it_keeps_its_mac_and_mtu(links: Links, host: Namespace) -> None:
+    links.apply(op.MakeBridge(BRIDGE))
+    for name in ("one", "two"):
+        host.ip("link", "add", f"veth-{name}", "mtu", "1300", "type", "veth", "peer", "name", f"end-{name}")
+    links.attach(frozenset({"veth-one", "veth-two", "gone"}))
+    links.attach(frozenset({"veth-one"}))
+    assert host.ip("link", "show", "master", "nvbr0").count("state") == 2
+    assert links.bridge() == BRIDGE
+
+
+def test_a_kernel_that_knows_vxlan_is_told_by_its_refusal(links: Links, host: Namespace) -> None:
+    before = host.ip("link")
+    assert links.understands_vxlan()
+    assert host.ip("link") == before
+
+
+def test_what_the_kernel_refuses_is_refused(links: Links) -> None:
+    with pytest.raises(Refused):
+        links.apply(op.PutAddress(Address("nvbr0", "10.128.4.1/22")))

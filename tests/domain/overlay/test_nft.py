@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
+from tests.domain.overlay.nft_model import Kernel
+
+OWNERS = st.dictionaries(st.sampled_from(["10.128.0.2", "10.128.0.3", "10.128.0.4"]), st.sampled_from("abc"))
+
+
+def _ruleset(owners: dict[str, str], rule: str = "drop") -> Ruleset:
+    """Sessions and who owns them, in the shape of the real thing."""
+    names = set(owners.values())
+    return Ruleset(
+        {
+            "inet t": Table(
+                {"owners": Set("ipv4_addr : verdict", frozenset(f"{ip} : jump {name}" for ip, name in owners.items()))}
+                | {name: Set("ipv4_addr", frozenset(ip for ip in owners if owners[ip] == name)) for name in names},
+                {"forward": Chain(("ip saddr vmap @owners", rule), "type filter hook forward priority 0")}
+                | {name: Chain((f"ip daddr @{name} accept",)) for name in names},
+            )
+        }
+    )
+
+
+def test_a_ruleset_is_one_transaction_that_replaces_what_is_there() -> None:
+    assert _ruleset({"10.128.0.2": "ann"}).text == (
+        "add table inet t\n"
+        "delete table inet t\n"
+        "add table inet t\n"
+        "add map inet t owners { type ipv4_addr : verdict; }\n"
+        "add set inet t ann { type ipv4_addr; }\n"
+        "add chain inet t forward { type filter hook forward priority 0; policy accept; }\n"
+        "add chain inet t ann\n"
+        "add rule inet t forward ip saddr vmap @owners\n"
+        "add rule inet t forward drop\n"
+        "add rule inet t ann ip daddr @ann accept\n"
+        "add element inet t owners { 10.128.0.2 : jump ann }\n"
+        "add element inet t ann { 10.128.0.2 }\n"
+    )
+
+
+def test_a_change_is_a_few_elements() -> None:
+    old, new = _ruleset({"10.128.0.2": "a"}), _ruleset({"10.128.0.2": "a", "10.128.0.3": "a"})
+    assert new.changes_from(old) == (
+        "add element inet t owners { 10.128.0.3 : jump a }\nadd element inet t a { 10.128.0.3 }\n"
+    )
+    assert new.changes_from(new) == ""
+
+
+@given(OWNERS, OWNERS, st.sampled_from(["drop", "accept"]))
+def test_changes_lead_from_any_ruleset_to_any_other(old: dict[str, str], new: dict[str, str], rule: str) -> None:
+    kernel = Kernel()
+    kernel.feed(_ruleset(old).text)
+    assert kernel.ruleset == _ruleset(old)
+    kernel.feed(_ruleset(new, rule).changes_from(_ruleset(old)))
+    assert kernel.ruleset == _ruleset(new, rule)
+    kernel.feed(_ruleset(old).text)
+    assert kernel.ruleset == _ruleset(old)
+
+
+def test_what_cannot_be_changed_is_replaced() -> None:
+    old = Ruleset({"inet t": Table({"s": Set("ipv4_addr")}, {"c": Chain((), "type filter hook input priority 0")})})
+    typed = Ruleset({"inet t": Table({"s": Set("ipv4_addr", interval=True)}, old.tables["inet t"].chains)})
+    hooked = Ruleset(
+        {"inet t": Table(old.tables["inet t"].sets, {"c": Chain((), "type filter hook input priority 1")})}
+    )
+    for new in (typed, hooked):
+        assert new.changes_from(old) == new.text

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from netvps.domain.overlay.fabric import Fabric, device_mac
+from netvps.domain.overlay.links import Address, Bridge, Device, ObjectNames, Route
+from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.plan import UNREACHABLE, plan, withdrawn
+from netvps.domain.overlay.view import View
+from netvps.domain.runner import Lease, Underlay
+
+FABRIC = Fabric("cluster")
+
+
+def peer(uid: str, cidr: str, *addresses: str, mtu: int = 1450, epoch: int = 1) -> Peer:
+    return Peer(uid, uid, Lease(cidr, uid, epoch), device_mac(FABRIC, uid), Underlay(addresses, mtu))
+
+
+def view(*peers: Peer) -> View:
+    me = peer("me", "10.128.0.0/22", "192.0.2.1")
+    return View("me", FABRIC, me.lease, me.underlay, Netmap().updated(NetmapUpdate(1, peers=(me, *peers))))
+
+
+def test_alone_there_is_a_device_a_bridge_and_nobody_to_reach() -> None:
+    state = plan(view())
+    assert state.device == Device(7, 14789, "192.0.2.1", device_mac(FABRIC, "me"), 1450)
+    assert state.bridge == Bridge("02:42:0a:80:00:01", 1450)
+    assert state.addresses == {Address("nv0", "10.128.0.0/32"), Address("nvbr0", "10.128.0.1/22")}
+    assert (state.neighbours, state.fdb, state.routes) == ({}, {}, {"10.128.0.0/10": UNREACHABLE})
+
+
+def test_a_peer_is_a_neighbour_an_fdb_entry_and_a_route() -> None:
+    state = plan(view(peer("b", "10.128.4.0/22", "192.0.2.2")))
+    mac = device_mac(FABRIC, "b")
+    assert state.neighbours == {"10.128.4.0": mac}
+    assert state.fdb == {mac: "192.0.2.2"}
+    assert state.routes == {"10.128.0.0/10": UNREACHABLE, "10.128.4.0/22": Route("10.128.4.0")}
+
+
+def test_a_route_carries_the_smaller_mtu() -> None:
+    small, large = peer("b", "10.128.4.0/22", "192.0.2.2", mtu=1300), peer("c", "10.128.8.0/22", "192.0.2.3", mtu=8950)
+    state = plan(view(small, large))
+    assert [state.routes[cidr].mtu for cidr in ("10.128.4.0/22", "10.128.8.0/22")] == [1300, 0]
+
+
+def test_the_address_of_our_family_is_taken() -> None:
+    state = plan(
+        view(peer("b", "10.128.4.0/22", "2001:db8::2", "192.0.2.2"), peer("c", "10.128.8.0/22", "2001:db8::3"))
+    )
+    assert list(state.fdb.values()) == ["192.0.2.2"]
+    assert "10.128.8.0/22" not in state.routes
+
+
+def test_of_two_holders_of_a_subnet_the_later_lease_counts() -> None:
+    old, new = peer("b", "10.128.4.0/22", "192.0.2.2"), peer("c", "10.128.4.0/22", "192.0.2.3", epoch=2)
+    for peers in ((old, new), (new, old)):
+        assert list(plan(view(*peers)).fdb.values()) == ["192.0.2.3"]
+
+
+def test_nobody_else_gets_our_own_subnet() -> None:
+    assert plan(view(peer("b", "10.128.0.0/22", "192.0.2.2"))) == plan(view())
+
+
+def test_names_can_be_others() -> None:
+    names = ObjectNames(device="x0", bridge="xbr0")
+    state = plan(view(), names)
+    assert {address.link for address in state.addresses} == {"x0", "xbr0"}
+    assert "net/ipv4/conf/x0/rp_filter" in state.sysctls
+
+
+def test_withdrawn_leaves_sessions_their_bridge_and_nobody_a_way() -> None:
+    state = plan(view(peer("b", "10.128.4.0/22", "192.0.2.2")))
+    left = withdrawn(state)
+    assert (left.device, left.neighbours, left.fdb) == (None, {}, {})
+    assert left.routes == {"10.128.0.0/10": UNREACHABLE}
+    assert left.addresses == {Address("nvbr0", "10.128.0.1/22")}
+    assert left.bridge == state.bridge

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.view import View
+from netvps.domain.runner import Lease, Underlay
+
+
+def test_a_view_tells_itself_from_the_others() -> None:
+    way = Underlay(("192.0.2.1",), 1450)
+    mine, other = Lease("10.128.0.0/22", "a", 1), Lease("10.128.4.0/22", "b", 1)
+    netmap = Netmap().updated(
+        NetmapUpdate(
+            1,
+            peers=(Peer("a", "one", mine, "02:00:00:00:00:01", way), Peer("b", "two", other, "02:00:00:00:00:02", way)),
+            endpoints=(Endpoint("s", "web", "anna", "10.128.0.2"), Endpoint("t", "db", "anna", "10.128.4.2")),
+        )
+    )
+    view = View("a", Fabric("cluster"), mine, way, netmap)
+    assert [peer.name for peer in view.peers()] == ["two"]
+    assert [end.name for end in view.local_endpoints()] == ["web"]
+    assert view.mac != View("b", Fabric("cluster"), other, way, netmap).mac

@@ -1,0 +1,96 @@
+"""Nothing of the overlay is left in a namespace that had all of it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.iptables import Iptables
+from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.filter.overlay import OverlayFilter
+from netvps.adapters.netlink.kernel import NetlinkKernel
+from netvps.domain.overlay.diff import diff
+from netvps.domain.overlay.links import ObjectNames
+from netvps.domain.overlay.plan import plan
+from netvps.errors import WrongState
+from netvps.programs import purge as module
+from netvps.programs.purge import purge
+from tests.adapters.netlink.test_kernel import peer, view
+from tests.namespaces import Namespace, namespace
+
+pytestmark = [pytest.mark.netns, pytest.mark.docker]
+NAMES = ObjectNames(network=f"nvt{secrets.token_hex(3)}-overlay")
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    with namespace() as made:
+        made.ip("link", "add", "eth0", "type", "veth", "peer", "name", "far")
+        made.ip("address", "add", "192.0.2.1/24", "dev", "eth0")
+        made.ip("link", "set", "eth0", "up")
+        with made.inside():
+            yield made
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[OverlayNetwork]:
+    docker = await Docker.open()
+    yield OverlayNetwork(docker, NAMES)
+    docker.close()
+
+
+def traces(host: Namespace) -> str:
+    nft = host.run("nft", "list", "tables") if shutil.which("nft") else ""
+    return host.ip("address") + host.ip("route", "show", "table", "all") + host.ip("neighbour") + nft
+
+
+async def test_nothing_is_left(host: Namespace, network: OverlayNetwork) -> None:
+    host.run("iptables", "-S")
+    before = traces(host)
+    async with NetlinkKernel() as kernel:
+        seen = view(1, peer(2), peer(3))
+        await OverlayFilter(Nftables(), Iptables(), Firewalld(), network.last_ports).load(seen)
+        assert await kernel.apply(diff(plan(seen), await kernel.dump())) == []
+        rules = host.run("iptables", "-S")
+        assert await purge(kernel, network, NAMES, force=False) > 0
+        assert await purge(kernel, network, NAMES, force=False) == 0
+    assert host.run("iptables", "-S") != rules
+    assert "NETVPS" not in host.run("iptables", "-S")
+    assert not {"nv0", "nvbr0", "netvps"} & set(traces(host).replace(":", " ").split())
+    assert traces(host).splitlines()[:8] == before.splitlines()[:8]
+
+
+@pytest.mark.usefixtures("host")
+async def test_not_while_a_runner_has_it(network: OverlayNetwork) -> None:
+    async with NetlinkKernel() as runner, NetlinkKernel() as kernel:
+        assert await runner.unable() == ""
+        assert "another runner of this machine has nv0" in await kernel.unable()
+        with pytest.raises(WrongState, match="a runner of this machine has the overlay"):
+            await purge(kernel, network, NAMES, force=True)
+
+
+@pytest.mark.usefixtures("host")
+async def test_not_while_containers_run_on_it() -> None:
+    class Busy(OverlayNetwork):
+        async def ports(self) -> dict[str, str]:
+            return {"10.128.4.2": "veth1"}
+
+    async with NetlinkKernel() as kernel:
+        with pytest.raises(WrongState, match=r"1 containers run on network .*10.128.4.2.*: stop their sessions"):
+            await purge(kernel, Busy(Docker(), NAMES), NAMES, force=False)
+
+
+@pytest.mark.usefixtures("host")
+def test_the_command_tells_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = subprocess.run(["docker", "network", "inspect", "netvps-overlay"], capture_output=True, check=False)
+    if ended.returncode == 0:
+        pytest.skip("this machine has an overlay of its own")
+    assert module.main([]) == 0
+    assert capsys.readouterr().err == "the overlay is gone from this machine (0 objects of the kernel)\n"
