@@ -29,6 +29,8 @@ def test_fifty_creates_at_once_all_run(system: System, busybox: str) -> None:
     spec = SessionSpec(image=busybox, stop_grace=0)
     names = [f"crowd{number}" for number in range(CROWD)]
     socket = system.runtime / "api.sock"
+    with _client(socket) as client:
+        client.create_ssh_key(system.key().with_suffix(".pub").read_text())
     with ThreadPoolExecutor(CROWD) as pool:
         list(pool.map(lambda name: _create(socket, name, spec), names))
     with _client(socket) as client:
