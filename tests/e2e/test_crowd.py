@@ -12,7 +12,7 @@ from netvps.domain.runner import RunnerState
 from netvps.domain.session import SessionSpec, SessionState
 from netvps.rpc.channel import Endpoint
 from netvps.rpc.client import Client
-from tests.e2e.trouble import until
+from tests.e2e.faulty import until
 
 if TYPE_CHECKING:
     from pathlib import Path

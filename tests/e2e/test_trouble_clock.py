@@ -23,9 +23,10 @@ from netvps.domain.runner import RunnerState
 from netvps.domain.session import SessionSpec, SessionState
 from netvps.errors import Unavailable
 from netvps.programs.readiness import Outcome, await_outcome
+from tests.e2e.faulty import until
 from tests.e2e.own_engine import Engine, shared_engine
 from tests.e2e.system import unique
-from tests.e2e.trouble import Troubled, until
+from tests.e2e.trouble import Troubled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

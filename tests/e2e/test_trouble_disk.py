@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.session import SessionSpec, SessionState
+from tests.e2e.faulty import until
 from tests.e2e.own_engine import OwnEngine
 from tests.e2e.system import unique
-from tests.e2e.trouble import Troubled, until
+from tests.e2e.trouble import Troubled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -16,25 +15,14 @@ from netvps.domain.lifecycle import settled
 from netvps.domain.session import DesiredState
 from netvps.errors import NetvpsError, NotFound
 from netvps.rpc.client import Client, Endpoint
+from tests.e2e.faulty import until
 from tests.e2e.own_engine import Engine
 from tests.e2e.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from netvps.domain.session import Session
 
 E = TypeVar("E", bound=Engine)
-CONVERGES = 60.0
-"""Seconds (promise P7)."""
-
-
-def until(what: str, holds: Callable[[], bool], seconds: float = CONVERGES) -> None:
-    """Waits; other processes are at it, so it is looked for again and again."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
 
 
 class Troubled(System, Generic[E]):
