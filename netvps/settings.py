@@ -51,6 +51,7 @@ _FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this mod
         "NETVPS_CONFIG_DIR",
         "NETVPS_ACCESSIBLE",
         "NETVPS_REQUIRE",
+        "NETVPS_FULL",
     }
 )
 
@@ -195,7 +196,7 @@ S = TypeVar("S", bound=Settings)
 
 def load(settings: type[S], flags: Mapping[str, Any], file: Path | None = None) -> S:
     """The settings in force. Raises ConfigError that names each wrong setting, its value, and what to do."""
-    _refuse_unknown_variables(os.environ)
+    refuse_unknown_variables(os.environ)
     from_file = _read(file or _config_file(), settings)
     given = {name: value for name, value in flags.items() if value is not None}
     in_environment = {name for name in settings.model_fields if PREFIX + name.upper() in os.environ}
@@ -235,7 +236,8 @@ def _read(file: Path | None, settings: type[Settings]) -> dict[str, Any]:
     return {key: content[key] for key in _COMMON if key in content} | table
 
 
-def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    """Raises ConfigError that names one of our prefix that nobody reads: most likely a slip of the pen."""
     known = _FOREIGN | {PREFIX + name.upper() for program in PROGRAMS for name in program.model_fields}
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:
