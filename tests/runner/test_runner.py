@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +100,31 @@ async def test_agents_of_before_an_upgrade_go_once_no_container_mounts_them(lab:
         await eventually(gone)
         assert mounted.exists()
         assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.netns  # root, that is
+async def test_what_containerd_left_in_the_way_of_a_start_goes(lab: Lab, eventually: Until) -> None:
+    """The folder of a shim that was killed before it had begun, and containerd with it."""
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+    stat = Path(f"/proc/{await lab.pid(want)}/stat").read_text()
+    shim = stat.rpartition(")")[2].split()[1]
+    folder = Path(f"/proc/{shim}/cwd").readlink()
+    await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+
+    async def ended() -> bool:
+        return not folder.exists()
+
+    await eventually(ended)
+    (folder / "rootfs").mkdir(parents=True)
+    (folder / "address").touch()
+    lab.link.reports.clear()
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
 
 
 async def test_an_older_assignment_is_refused(lab: Lab) -> None:

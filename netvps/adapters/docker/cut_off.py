@@ -1,7 +1,11 @@
-"""A start that was cut off: Docker was killed when it had started a container and not noted it.
+"""A start that was cut off: Docker was killed when it had begun to start a container, and had not noted it.
 
-Its successor holds the container for one that never ran, and cannot start it: "task ID: already exists". What runs is
-known to nobody, and ends here; then the start works.
+Its successor holds the container for one that does not run, and cannot start it. What is in the way is known to nobody
+but containerd, and goes; then the start works:
+
+    task ID: already exists           a shim without a process, or both
+    id already in use                 both, and containerd has noted it
+    mkdir …/ID: file exists           the folder of a shim that ended before containerd could clean up after it
 """
 
 from __future__ import annotations
@@ -18,12 +22,23 @@ from netvps.adapters.docker.errors import ContainerFailed
 PAUSES: Final = (0.1, 0.3, 1.0, 3.0)
 """Seconds that the engine gets to hear of the end, from one try to the next."""
 _SHIM: Final = "containerd-shim"
-_EXISTS: Final = re.compile(r"task [0-9a-f]{64}: already exists")
+_FOLDER: Final = re.compile(r"mkdir (/\S+/[0-9a-f]{64}): file exists")
+_WORDS: Final = (re.compile(r"task [0-9a-f]{64}: already exists"), re.compile(r"refused: id already in use"), _FOLDER)
 
 
 def was_cut_off(error: ContainerFailed) -> bool:
     """Whether a start was refused for this."""
-    return bool(_EXISTS.search(error.message))
+    return any(words.search(error.message) for words in _WORDS)
+
+
+def make_way(container_id: str, error: ContainerFailed, root: Path = Path("/")) -> None:
+    """Ends or removes what is in the way of a start that was refused like this; `container_id` is the whole id.
+
+    Raises ContainerFailed where it may not.
+    """
+    end_processes(container_id, root)
+    if (found := _FOLDER.search(error.message)) and (folder := Path(found[1])).name == container_id:
+        _remove(folder, container_id)
 
 
 def end_processes(container_id: str, root: Path = Path("/")) -> None:
@@ -51,9 +66,30 @@ def _kill(process: Path, container_id: str) -> None:
         if _is_of(process, container_id):  # no other process has got its number meanwhile
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except PermissionError:
-        raise ContainerFailed(
-            f"container {container_id[:12]}: Docker was killed while it started this, and does not know that"
-            f" process {pid} of it runs: end that as root (kill -9 {pid}), and start the session again"
-        ) from None
+        raise _forbidden(container_id, f"process {pid} of it runs: end that as root (kill -9 {pid})") from None
     finally:
         os.close(descriptor)
+
+
+def _remove(folder: Path, container_id: str) -> None:
+    """Nobody writes there: containerd counts the task as gone, and it is we who start it.
+
+    No tree is removed: should the container's files be mounted in there, they stay.
+    """
+    try:
+        for path in folder.iterdir():
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        folder.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _forbidden(
+            container_id, f"{folder} is left of it ({error.strerror}): unmount what is in there, remove it as root"
+        ) from None
+
+
+def _forbidden(container_id: str, what: str) -> ContainerFailed:
+    return ContainerFailed(
+        f"container {container_id[:12]}: Docker was killed while it started this, and does not know that {what}, and"
+        " start the session again"
+    )

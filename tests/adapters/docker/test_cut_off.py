@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from netvps.adapters.docker.cut_off import end_processes, was_cut_off
+from netvps.adapters.docker.cut_off import end_processes, make_way, was_cut_off
 from netvps.adapters.docker.errors import ContainerFailed
 
 ID, OTHER = "05" * 32, "06" * 32
@@ -15,6 +15,8 @@ ID, OTHER = "05" * 32, "06" * 32
     ("said", "cut_off"),
     [
         (f"container 050505: Docker refused: task {ID}: already exists", True),
+        ("container 050505: Docker refused: id already in use", True),
+        (f"container 050505: Docker refused: failed to start shim: mkdir /run/x/moby/{ID}: file exists: unknown", True),
         ("container 050505: Docker refused: network netvps-net already exists", False),
     ],
 )
@@ -47,3 +49,26 @@ def test_what_runs_of_the_container_and_its_shim_end_and_nothing_else(tmp_path: 
         for process in processes:
             process.kill()
             process.wait()
+
+
+def in_the_way(folder: Path) -> ContainerFailed:
+    return ContainerFailed(f"container 0: Docker refused: failed to start shim: mkdir {folder}: file exists: unknown")
+
+
+def test_the_folder_that_is_in_the_way_goes_if_it_is_the_containers(tmp_path: Path) -> None:
+    for name in (ID, OTHER):
+        (tmp_path / name / "rootfs").mkdir(parents=True)
+        (tmp_path / name / "address").touch()
+        (tmp_path / name / "work").symlink_to(tmp_path)
+        make_way(ID, in_the_way(tmp_path / name), tmp_path)
+    make_way(ID, in_the_way(tmp_path / ID), tmp_path)  # gone
+    assert [path.name for path in tmp_path.iterdir()] == [OTHER]
+
+
+def test_files_that_are_mounted_in_it_stay(tmp_path: Path) -> None:
+    file = tmp_path / ID / "rootfs/file"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(ContainerFailed, match="is left of it"):
+        make_way(ID, in_the_way(tmp_path / ID), tmp_path)
+    assert file.exists()
