@@ -110,8 +110,7 @@ async def test_what_containerd_left_in_the_way_of_a_start_goes(lab: Lab, eventua
     async with lab.runner():
         await lab.link.reported(want, SessionState.RUNNING)
         await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
-    stat = Path(f"/proc/{await lab.pid(want)}/stat").read_text()
-    shim = stat.rpartition(")")[2].split()[1]
+    shim = Path(f"/proc/{await lab.pid(want)}/stat").read_text().rpartition(")")[2].split()[1]
     folder = Path(f"/proc/{shim}/cwd").readlink()
     await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
 

@@ -46,10 +46,13 @@ def end_processes(container_id: str, root: Path = Path("/")) -> None:
 
     The shim has to go, too: containerd counts the task as there for as long as that lives.
     """
+    not_ours = []
     for process in (root / "proc").glob("[0-9]*"):
         with suppress(OSError):  # gone
-            if _is_of(process, container_id):
-                _kill(process, container_id)
+            if _is_of(process, container_id) and not _killed(process, container_id):
+                not_ours.append(process.name)
+    if not_ours:
+        raise _forbidden(container_id, f"it runs: end that as root (kill -9 {' '.join(not_ours)})")
 
 
 def _is_of(process: Path, container_id: str) -> bool:
@@ -59,16 +62,17 @@ def _is_of(process: Path, container_id: str) -> bool:
     return Path(program).name.startswith(_SHIM) and container_id in arguments
 
 
-def _kill(process: Path, container_id: str) -> None:
-    pid = int(process.name)
-    descriptor = os.pidfd_open(pid)
+def _killed(process: Path, container_id: str) -> bool:
+    """False if we may not."""
+    descriptor = os.pidfd_open(int(process.name))
     try:
         if _is_of(process, container_id):  # no other process has got its number meanwhile
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except PermissionError:
-        raise _forbidden(container_id, f"process {pid} of it runs: end that as root (kill -9 {pid})") from None
+        return False
     finally:
         os.close(descriptor)
+    return True
 
 
 def _remove(folder: Path, container_id: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def test_what_runs_of_the_container_and_its_shim_end_and_nothing_else(tmp_path: 
         for process in processes:
             process.kill()
             process.wait()
+
+
+def test_who_may_not_end_them_is_told_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("signal.pidfd_send_signal", refuse)
+    pids = sorted(map(str, (os.getpid(), os.getppid())))
+    for pid in pids:
+        (tmp_path / "proc" / pid).mkdir(parents=True)
+        (tmp_path / "proc" / pid / "cgroup").write_text(f"9:memory:/docker/{ID}\n")
+    with pytest.raises(ContainerFailed, match=r"as root \(kill -9 (\d+) (\d+)\)") as told:
+        end_processes(ID, tmp_path)
+    assert all(pid in str(told.value) for pid in pids)
 
 
 def in_the_way(folder: Path) -> ContainerFailed:
