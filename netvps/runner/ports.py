@@ -53,6 +53,14 @@ class Snapshots(Protocol):
     async def commit(self, uid: str, want: Assignment, container: Container, *, flatten: bool) -> Snapshot:
         """Takes snapshot `uid` and verifies it; it has its name only once it is good. Raises Exhausted: no space."""
 
+    async def flatten(
+        self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
+    ) -> Snapshot | None:
+        """Takes snapshot `uid`, of one layer, of what a snapshot holds; it has its name only once it is good.
+
+        None if another is being written, or if it was `given_up`, which any thread may ask.
+        """
+
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
         """Removes images of snapshots."""
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.docker_names import LABEL_NODE, container_name
-from netvps.domain.session import SessionSpec
-from netvps.errors import NetvpsError
+from netvps.domain.session import DesiredState, SessionSpec
+from netvps.errors import NetvpsError, NotFound
 from netvps.faults import AGENT, KILL
 from tests.e2e.faulty import until
 from tests.e2e.leftovers import strays
@@ -178,6 +178,8 @@ class Storm:
         Which session it was, of all that had this name, the session itself says.
         """
         for _ in range(tries):
+            if not self._may_run(name):
+                return
             line, before = os.urandom(6).hex(), dict(self.written.files)
             if answer := self.system.in_session(name, f"line={line}; {_WRITE}"):
                 uid, there = _held(answer)
@@ -185,6 +187,16 @@ class Storm:
                 self.written.files |= {(uid, what): value for what, value in there.items() if line in what}
                 return
             self._over.wait(_TRY_AGAIN)
+
+    def _may_run(self, name: str) -> bool:
+        """Whether its owner wants it to; also if nobody tells."""
+        try:
+            with self.system.connect() as client:
+                return client.get_session(name).desired is DesiredState.RUNNING
+        except NotFound:
+            return False
+        except NetvpsError:
+            return True
 
     def _turn(self, key: Path) -> None:
         public = key.with_suffix(".pub").read_text()
