@@ -8,6 +8,7 @@ from typing import Protocol
 from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen
+from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment, SessionReport, Snapshot
@@ -86,12 +87,14 @@ class Engine(Containers, Snapshots, Machine, Protocol):
     """A container engine."""
 
 
+FromRunner = SessionReport | Heartbeat | ProbeReport
+ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest
+
+
 class Link(Protocol):
     """The connection to the control plane."""
 
-    def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
-    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
+    def connect(self, hello: RunnerHello, outgoing: AsyncIterator[FromRunner]) -> AsyncGenerator[ToRunner, None]:
         """One stream; it ends, or raises a NetvpsError, when the connection is lost. Welcome comes first."""
 
     async def reopen(self) -> None:

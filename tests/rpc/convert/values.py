@@ -10,6 +10,7 @@ from netvps.domain.access import Role, SshKey, User
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
 from netvps.domain.runner import (
     Capacity,
@@ -91,6 +92,7 @@ events = st.builds(SessionEvent, st.sampled_from(EventType), st.none() | session
 capacities = st.builds(Capacity, small, number, number, text)
 hosts = st.integers(1, 254).map(lambda last: f"192.0.2.{last}") | st.sampled_from(["2001:db8::1", "10.0.0.1"])
 underlays = st.builds(Underlay, st.lists(hosts, min_size=1, max_size=3).map(tuple), st.integers(1280, 9000))
+problems = st.lists(st.builds(Problem, text, text), max_size=3).map(tuple)
 runners = st.builds(
     Runner,
     text,
@@ -102,6 +104,7 @@ runners = st.builds(
     capacities,
     st.just(()),
     st.none() | underlays,
+    problems,
     number,
 )
 views = st.builds(
@@ -120,8 +123,14 @@ hellos = st.builds(
     number,
     st.none() | underlays,
     number,
+    problems,
 )
-heartbeats = st.builds(Heartbeat, capacities, st.none() | underlays, number, text)
+heartbeats = st.builds(Heartbeat, capacities, st.none() | underlays, number, text, problems)
+links = st.builds(
+    Link, text, st.sampled_from(LinkState), st.none() | st.integers(0, 10**7).map(lambda us: us / 1e6), small, text
+)
+probe_reports = st.builds(ProbeReport, text, st.lists(links, max_size=3).map(tuple))
+probe_requests = st.builds(ProbeRequest, text, st.lists(text, max_size=3).map(tuple))
 reports = st.builds(
     SessionReport,
     text,
