@@ -33,6 +33,7 @@ from netvps.services.feed import Feed
 from netvps.services.leases import require_in_pool
 from netvps.services.logins import Logins
 from netvps.services.netmap import NetmapHub
+from netvps.services.network import Network
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.ssh_keys import SshKeys
@@ -145,6 +146,7 @@ class _Parts:
                 rows=self.netmap.runner,
             ),
             netmap=self.netmap,
+            network=Network(store, self.netmap, self.fabric, settings.overlay_prefix),
             certificates=Certificates(store, clock.now, ca),
             access=access,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),

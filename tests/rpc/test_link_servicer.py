@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.domain.overlay.health import ProbeReport
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, Runner, RunnerState, Underlay, Welcome
 from netvps.domain.session import Assignment, Session, SessionReport, SessionState
@@ -30,7 +31,7 @@ class Process:
         self.link = link
         self.instance = instance
         self.heard: list[object] = []
-        self.says: asyncio.Queue[SessionReport | Heartbeat] = asyncio.Queue()
+        self.says: asyncio.Queue[SessionReport | Heartbeat | ProbeReport] = asyncio.Queue()
         self.error: NetvpsError | None = None
         self.ended = asyncio.Event()
 
@@ -44,7 +45,7 @@ class Process:
         finally:
             self.ended.set()
 
-    async def _outgoing(self) -> AsyncIterator[SessionReport | Heartbeat]:
+    async def _outgoing(self) -> AsyncIterator[SessionReport | Heartbeat | ProbeReport]:
         while True:
             yield await self.says.get()
 

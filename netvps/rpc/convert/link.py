@@ -123,7 +123,7 @@ def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
 def to_runner_from_proto(message: pb.ConnectResponse) -> ToRunner | None:
     """None for what this program does not know: a newer control plane may say more. Raises InvalidInput."""
     kind = message.WhichOneof("message")
-    return _TO_RUNNER[kind](getattr(message, kind)) if kind in _TO_RUNNER else None
+    return _TO_RUNNER[kind](getattr(message, kind)) if kind and kind in _TO_RUNNER else None
 
 
 def _heartbeat_to_proto(heartbeat: Heartbeat) -> pb.Heartbeat:
@@ -249,7 +249,7 @@ def _log_request_from_proto(message: pb.LogRequest) -> LogRequest:
     return LogRequest(message.stream_id, message.session_uid, message.tail_lines, message.follow)
 
 
-_TO_RUNNER: Final[dict[str | None, Callable[[Any], ToRunner]]] = {
+_TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner]]] = {
     "welcome": _welcome_from_proto,
     "assignment": _assignment_from_proto,
     "caught_up": lambda message: CaughtUp(message.revision),

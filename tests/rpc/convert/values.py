@@ -10,8 +10,11 @@ from netvps.domain.access import Role, SshKey, User
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.finding import Finding, Severity
 from netvps.domain.overlay.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
+from netvps.domain.overlay.overview import Overview
+from netvps.domain.overlay.path import Path, PathState
 from netvps.domain.runner import (
     Capacity,
     CaughtUp,
@@ -157,6 +160,22 @@ assignments = st.builds(
     text,
 )
 fabrics = st.builds(Fabric, text, text, small, small)
+overviews = st.builds(
+    Overview, st.builds(Fabric, st.just(""), text, small, small), small, number, small, small, small, small, small
+)
+paths = st.builds(
+    Path,
+    labels,
+    labels,
+    st.sampled_from(PathState),
+    st.none() | st.integers(0, 10**9).map(lambda us: us / 1e6),
+    small,
+    small,
+    text,
+    text,
+    text,
+)
+findings = st.builds(Finding, st.sampled_from(Severity), text, text, text)
 welcomes = st.builds(
     lambda name, interval, cidr, epoch, fabric: Welcome(name, interval, Lease(cidr, "", epoch), fabric),
     labels,
