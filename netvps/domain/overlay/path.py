@@ -74,6 +74,14 @@ def pairs(runners: Sequence[Runner], centre: Runner | None = None) -> Iterator[t
     return (pair for pair in permutations(runners, 2) if centre is None or centre in pair)
 
 
+def rtt_words(seconds: float | None) -> str:
+    """A round trip for people, with two digits; '' if nothing came back."""
+    if seconds is None:
+        return ""
+    milliseconds = seconds * 1000
+    return f"{milliseconds:.2g} ms" if milliseconds < 99.5 else f"{milliseconds:.0f} ms"  # noqa: PLR2004 — two digits
+
+
 def _between(start: Runner, end: Runner) -> tuple[int, str, str]:
     """Expected MTU, and the addresses of both ends: the first one's best, and the other's best of that kind."""
     here, there = start.underlay, end.underlay

@@ -154,13 +154,13 @@ def _clones(case: Case) -> Iterator[Finding]:
 
 
 def _problems(case: Case) -> Iterator[Finding]:
-    """What runners tell of, unless it was looked at now: of links that were measured, the measurement counts."""
+    """What runners tell of, but for links that are told of already, as they were measured now."""
     names = {runner.uid: runner.name for runner in case.runners}
-    looked_at, measured = {runner.uid for runner in case.looked_at}, links.known(case.paths)
+    looked_at, told = {runner.uid for runner in case.looked_at}, links.at_fault(case.paths)
     for runner in case.looked_at:
         for problem in runner.problems if runner.underlay else ():
             pair = frozenset((runner.name, names.get(problem.peer, "")))
-            if not problem.peer or (problem.peer in looked_at and pair not in measured):
+            if not problem.peer or (problem.peer in looked_at and pair not in told):
                 text = f"it says: {problem.message}"
                 yield Finding(Severity.WARN, f"runner {runner.name}", text, f"see to that on {runner.name}")
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from netvps.domain.overlay.fabric import VXLAN_OVERHEAD_IPV4, VXLAN_OVERHEAD_IPV6
 from netvps.domain.overlay.finding import Finding, Severity
-from netvps.domain.overlay.path import Path, PathState
+from netvps.domain.overlay.path import Path, PathState, rtt_words
 
 _LISTED: Final = 6
 """Paths that are told of one by one; of more, how many they are."""
@@ -30,18 +30,13 @@ def well(paths: Sequence[Path]) -> Iterator[Finding]:
     up = [path for path in paths if path.state is PathState.UP]
     if not up:
         return
-    told = "; ".join(f"{path.start} to {path.end} {ms(path.rtt)}, {path.mtu} bytes" for path in up)
+    told = "; ".join(f"{path.start} to {path.end} {rtt_words(path.rtt)}, {path.mtu} bytes" for path in up)
     yield Finding(Severity.OK, "links", told if len(up) <= _LISTED else f"{len(up)} of {len(paths)} are well")
 
 
-def known(paths: Sequence[Path]) -> set[frozenset[str]]:
-    """The pairs (of names) that were measured, from one side at least."""
-    return {frozenset((path.start, path.end)) for path in paths if path.state is not PathState.UNKNOWN}
-
-
-def ms(seconds: float | None) -> str:
-    """A round trip for people: two digits that count, and the unit."""
-    return "-" if seconds is None else f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"  # noqa: PLR2004
+def at_fault(paths: Sequence[Path]) -> set[frozenset[str]]:
+    """The pairs (of names) that `judge` tells of as measured."""
+    return {frozenset((path.start, path.end)) for path in paths if path.state in {PathState.DOWN, PathState.REDUCED}}
 
 
 def _of_pair(paths: tuple[Path, ...], port: int, away: frozenset[str]) -> Finding | None:

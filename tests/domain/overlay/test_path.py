@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from netvps.domain.overlay.health import Link, LinkState, Problem
-from netvps.domain.overlay.path import Path, PathState, measured, pairs, unknown, why_unable
+from netvps.domain.overlay.path import Path, PathState, measured, pairs, rtt_words, unknown, why_unable
 from netvps.domain.runner import RunnerState, Underlay
 from tests.domain.overlay.cases import runner
 
@@ -41,3 +41,9 @@ def test_pairs_are_all_or_those_of_one() -> None:
         ("box2", "box3"),
         ("box3", "box2"),
     ]
+
+
+def test_round_trips_are_told_with_two_digits() -> None:
+    assert [rtt_words(seconds) for seconds in (None, 0.000123, 0.0042, 0.0334, 0.0996, 0.25, 2.0)] == [
+        "", "0.12 ms", "4.2 ms", "33 ms", "100 ms", "250 ms", "2000 ms",
+    ]  # fmt: skip

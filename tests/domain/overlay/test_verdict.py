@@ -119,13 +119,11 @@ def test_a_clone_is_found_by_its_address() -> None:
 def test_what_runners_tell_of_is_told_unless_it_was_measured_now() -> None:
     general, of_a_link = Problem("nftables is not there"), Problem("box2 does not answer", "uid2")
     telling = replace(ONE, problems=(general, of_a_link, Problem("box3 does not answer", "uid3")))
-    found = only(case(telling, TWO, THREE))
-    assert (found.severity, found.text) == (Severity.WARN, "it says: nftables is not there")
-    unmeasured = case(telling, TWO, THREE, paths=())
-    assert [one.text for one in faults(unmeasured)] == [
-        "it says: nftables is not there",
-        "it says: box2 does not answer",
-    ]
+    told = [(one.severity, one.text) for one in faults(case(telling, TWO, THREE))]
+    says = [(Severity.WARN, f"it says: {problem.message}") for problem in (general, of_a_link)]
+    assert told == says
+    measured = faults(case(telling, TWO, THREE, paths=mesh([telling, TWO], box1_box2=LinkState.DOWN)))
+    assert [one.subject for one in measured] == ["box1 - box2", "runner box1"]
 
 
 def test_sizes_that_differ_are_told_once() -> None:
