@@ -12,6 +12,9 @@ from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
+from netvps.adapters.probe.echo import Echo
+from netvps.adapters.probe.tcp import TcpEcho
+from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.memory import OverlayMemory
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
@@ -33,11 +36,13 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
         yield None
         return
     server = place.tunnel_address.rpartition(":")[0].strip("[]")
-    async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel:
-        network, names = OverlayNetwork(docker), DnsServer()
+    async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel, Echo() as echo:
+        network, names, tcp = OverlayNetwork(docker), DnsServer(), TcpEcho()
         filter_ = OverlayFilter(Nftables(), Iptables(), Firewalld(), network.last_ports)
         memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
         try:
-            yield Overlay(place.uid, kernel, Reconciler(kernel, network, filter_, names), memory)
+            reconciler = Reconciler(kernel, network, filter_, names)
+            yield Overlay(place.uid, kernel, reconciler, memory, Links(echo, tcp, kernel))
         finally:
+            await tcp.close()
             await names.close()

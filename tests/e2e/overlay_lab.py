@@ -127,7 +127,7 @@ class Host:
 
         with self.namespace.inside():
             actual, underlay = asyncio.run(look())
-        return plan(View(identity.uid, known.fabric, known.lease, underlay, known.netmap)), actual
+        return plan(View(identity.uid, known.fabric, known.lease, underlay, known.netmap, known.health)), actual
 
     def settled(self) -> bool:
         """Whether its kernel is as planned, and its runner knows of all of the lab's runners."""

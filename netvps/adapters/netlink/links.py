@@ -10,6 +10,7 @@ from ipaddress import ip_interface
 from typing import Any, Self
 
 from pyroute2 import IPRoute
+from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netvps.adapters.netlink.bulk import BulkSocket
@@ -22,6 +23,7 @@ from netvps.errors import WrongState
 
 _GONE = {errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT}
 _UP = 1
+_CHECKSUMS = "tx-checksumming"
 
 
 class Links:
@@ -31,6 +33,7 @@ class Links:
         self._names = names
         # No namespace is named: that would fork, which gRPC does not survive. It is the one that we are in.
         self._kernel = IPRoute(groups=0, ext_ack=True, strict_check=True)
+        self._offload = IoctlEthtool(names.device)
 
     def __enter__(self) -> Self:
         return self
@@ -39,8 +42,9 @@ class Links:
         self.close()
 
     def close(self) -> None:
-        """Closes the socket."""
+        """Closes the sockets."""
         self._kernel.close()
+        self._offload.close()
 
     def index(self, name: str) -> int:
         """Of a link; 0 if there is none."""
@@ -62,6 +66,7 @@ class Links:
             up=bool(found["flags"] & _UP),
             learning=bool(data.get("IFLA_VXLAN_LEARNING")),
             remote=data.get("IFLA_VXLAN_GROUP") or data.get("IFLA_VXLAN_GROUP6") or "",
+            checksum_offload=self._offloads_checksums(),
         )
 
     def bridge(self) -> Bridge | None:
@@ -142,6 +147,7 @@ class Links:
             vxlan_learning=int(device.learning),
             **{local: device.local},
         )
+        self._offload_checksums(device.checksum_offload)
         try:
             self._kernel.link("set", index=self.index(self._names.device), state=_state(device.up))
         except NetlinkError:  # the port is taken: a device that is down hides that from whoever looks
@@ -153,8 +159,25 @@ class Links:
         index = self.index(self._names.device)
         local = "vxlan_local6" if ":" in device.local else "vxlan_local"
         self._kernel.link("set", index=index, kind="vxlan", vxlan_id=device.vni, **{local: device.local})
+        self._offload_checksums(device.checksum_offload)
         self._kernel.link("set", index=index, state=_state(device.up))
         self._kernel.link("set", index=index, mtu=device.mtu)
+
+    def _offloads_checksums(self) -> bool:
+        try:
+            return bool(self._offload.get_offload_flags()[_CHECKSUMS])
+        except (NotSupportedError, OSError):  # it went since it was seen: so will all else of it
+            return True
+
+    def _offload_checksums(self, wanted: bool) -> None:
+        """Without it, segmentation is not left to the card either: the kernel sees to that."""
+        try:
+            if self._offloads_checksums() != wanted:
+                self._offload.set_offload_flag(_CHECKSUMS, int(wanted))
+        except NotSupportedError:
+            raise Refused(errno.EOPNOTSUPP, "checksum offload cannot be changed") from None
+        except OSError as error:
+            raise Refused(error.errno or errno.EIO, "") from None
 
     def _change_bridge(self, bridge: Bridge) -> None:
         """The MTU is set even where it is right: once it was, the bridge does not take that of its ports."""

@@ -44,7 +44,7 @@ def _links(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
 
 
 def _needs_new(desired: Device, actual: Device) -> bool:
-    """Of a live device, the kernel changes MTU, state, and the local address within its family.
+    """Of a live device, the kernel changes MTU, state, offload, and the local address within its family.
 
     A new MAC would be taken too, but with the loss of all neighbours; and it changes with the identity only.
     """

@@ -135,6 +135,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
                 f"iifname != {overlay} accept",
                 "ct state established,related accept",
                 f"ip daddr {ours} icmp type echo-request accept",
+                f"iifname {device} ip saddr @runners ip daddr {endpoint} tcp dport {view.fabric.port} accept",
                 f"iifname {bridge} ip daddr {gateway} udp dport 53 accept",
                 f"iifname {bridge} ip daddr {gateway} tcp dport 53 accept",
                 "drop",

@@ -74,3 +74,16 @@ class ProbeReport:
 
     probe_id: str
     links: tuple[Link, ...]
+
+
+class TcpOutcome(StrEnum):
+    """What came of real TCP to a peer."""
+
+    GOOD = "GOOD"
+    """All came back as it was."""
+    BROKEN = "BROKEN"
+    """It began, and did not come through, or came back as something else."""
+    SILENT = "SILENT"
+    """No answer at all."""
+    ABSENT = "ABSENT"
+    """Nobody listens there (now): it says nothing."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network
 
 from netvps.domain.overlay.fabric import Fabric, device_mac
+from netvps.domain.overlay.health import Health
 from netvps.domain.overlay.netmap import Endpoint, Netmap, Peer
 from netvps.domain.runner import Lease, Underlay
 
@@ -22,6 +23,7 @@ class View:
     lease: Lease
     underlay: Underlay
     netmap: Netmap
+    health: Health = field(default_factory=Health)
 
     @property
     def mac(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,18 @@ def test_what_was_made_is_what_is_seen(links: Links) -> None:
     changed = Device(7, 14789, "192.0.2.2", DEVICE.mac, 1400)
     links.apply(op.ChangeDevice(changed))
     assert links.device() == changed
+
+
+def test_checksum_offload_changes_on_the_live_device(links: Links) -> None:
+    links.apply(op.MakeDevice(DEVICE))
+    index = links.index("nv0")
+    without = replace(DEVICE, checksum_offload=False)
+    for device in (without, without, DEVICE):
+        links.apply(op.ChangeDevice(device))
+        assert (links.device(), links.index("nv0")) == (device, index)
+    links.apply(op.RemoveDevice())
+    links.apply(op.MakeDevice(without))
+    assert links.device() == without
 
 
 def test_what_goes_may_be_gone_and_what_comes_may_be_there(links: Links) -> None:
