@@ -13,6 +13,7 @@ from netvps.cli.network_peers import peers
 from netvps.cli.output import Column, View, emit, format_option, print_fields
 from netvps.cli.overlay_words import overlay, problems, underlay
 from netvps.cli.programs import replace_by
+from netvps.cli.sessions import to_json
 
 if TYPE_CHECKING:
     from netvps.domain.overlay.overview import Overview
@@ -82,14 +83,10 @@ def _facts(seen: Overview) -> list[tuple[str, str]]:
 
 
 def _overview() -> View[Overview]:
-    from netvps.rpc.jsonform import to_json
-
     return View(name=lambda seen: seen.fabric.pool, columns=(), json=to_json)
 
 
 def _members() -> View[RunnerView]:
-    from netvps.rpc.jsonform import to_json
-
     return View(
         name=lambda view: view.runner.name,
         columns=(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, emit, format_option, note
+from netvps.cli.sessions import to_json
 from netvps.cli.terminal import clean
 from netvps.domain.overlay.path import Path, PathState, rtt_words
 
@@ -63,26 +64,14 @@ def _cell(path: Path) -> str:
 
 
 def _explain(paths: Sequence[Path]) -> None:
-    """Each reason once: that nobody could be asked is the same for all paths from there."""
+    """Each reason once, they name whom they concern: that a runner is offline is the same for all paths from there."""
     if not paths:
         note("no two runners to measure between; see netvps runner ls")
-    told = dict.fromkeys((_ends(path), clean(path.message)) for path in paths if path.message)
-    for number, (ends, message) in enumerate(told):
-        if not number:
-            emit("")
-        emit(f"{ends}: {message}")
-
-
-def _ends(path: Path) -> str:
-    return path.start if path.state is PathState.UNKNOWN else f"{path.start} to {path.end}"
+    if told := dict.fromkeys(clean(path.message) for path in paths if path.message):
+        emit("\n".join(("", *told)))
 
 
 def _view() -> View[Path]:
-    def json(path: Any) -> dict[str, Any]:
-        from netvps.rpc import jsonform
-
-        return jsonform.to_json(path)
-
     def mtu(path: Path) -> str:
         return str(path.mtu) if path.mtu == path.expected_mtu else f"{path.mtu} of {path.expected_mtu}"
 
@@ -99,5 +88,5 @@ def _view() -> View[Path]:
             Column("MTU", mtu),
             Column("PATH", way),
         ),
-        json=json,
+        json=to_json,
     )

@@ -79,22 +79,26 @@ def _sessions(case: Case) -> Iterator[Finding]:
 
 def _fault(session: Session, runner: Runner | None, subnet: str) -> tuple[str, str] | None:
     """What is wrong with a session, and what to do. What its runner is to blame for is that one's fault."""
-    name, again = session.full_name, f"netvps stop {session.full_name}, then netvps start {session.full_name}"
     if session.state is not SessionState.RUNNING:
         silent = runner is not None and runner.state is RunnerState.OFFLINE
         return None if silent and session.state is SessionState.UNREACHABLE else _not_running(session)
     if session.spec.network is Network.NONE:
-        return (
-            "it was made without a network (--network none)",
-            f"make another one: netvps create; then netvps rm {name}",
-        )
-    if runner is None or runner.underlay is None:
+        return "it was made without a network (--network none)", "make another one with netvps create"
+    if runner is None or runner.underlay is None or not (wrong := _misplaced(session, runner, subnet)):
         return None
-    if not session.overlay_address:
-        return f"it started before its runner {runner.name} was on the overlay, and has no address there", again
-    if subnet and ip_address(session.overlay_address) not in ip_network(subnet):
-        return f"its address {session.overlay_address} is not in the subnet of its runner, which is {subnet} now", again
-    return None
+    return wrong, f"netvps stop {session.full_name}, then netvps start {session.full_name}"
+
+
+def _misplaced(session: Session, runner: Runner, subnet: str) -> str:
+    """What is wrong with the address of one that runs; '' if nothing is."""
+    address = session.overlay_address
+    if not address:
+        return f"it started before its runner {runner.name} was on the overlay, and has no address there"
+    if subnet and ip_address(address) not in ip_network(subnet):
+        return f"its address {address} is not in the subnet of its runner, which is {subnet} now"
+    if session.address not in {"", address}:
+        return f"it runs with the address {session.address}, and not yet with {address}"
+    return ""
 
 
 def _not_running(session: Session) -> tuple[str, str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.domain.overlay.health import MAX_PROBED, Link, LinkState, ProbeReport, ProbeRequest
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.enums import EnumPair
 
+_MAX_TEXT: Final = 500
+"""Of what a runner says, that people get to read."""
 LINK_STATE = EnumPair(LinkState, pb.LinkState, "LINK_STATE_")
 
 
@@ -51,5 +54,5 @@ def _link_from_proto(message: pb.LinkReport) -> Link:
         state=LINK_STATE.from_proto(message.state, "state"),
         rtt=message.rtt.ToTimedelta().total_seconds() if message.HasField("rtt") else None,
         mtu=message.mtu,
-        message=message.message,
+        message=message.message[:_MAX_TEXT],
     )

@@ -62,6 +62,7 @@ def test_no_fault_is_said_with_what_was_looked_at() -> None:
             "is not in the subnet of its runner, which is 10.128.4.0/22",
             "stop web.ann",
         ),
+        ({"address": "172.30.0.2"}, "it runs with the address 172.30.0.2, and not yet with 10.128.4.9", "stop web.ann"),
     ],
 )
 def test_a_session_that_is_not_there_is_the_fault(changes: dict[str, Any], text: str, remedy: str) -> None:
