@@ -16,7 +16,7 @@ from netvps.domain.overlay.health import Link, LinkState, Problem
 from netvps.domain.overlay.netmap import Peer
 from netvps.domain.overlay.view import View
 
-FIRST_PAUSE: Final = 10.0
+FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = {LinkState.REDUCED: 600.0, LinkState.DOWN: 120.0}
 """Seconds between two examinations of a link that is not well."""
 SILENT_SECONDS: Final = 120.0

@@ -26,7 +26,7 @@ from netvps.domain.runner import Underlay
 from netvps.errors import NetvpsError
 from netvps.runner.overlay.measure import measure
 from netvps.runner.overlay.ports import Kernel, Prober, TcpProbe
-from netvps.runner.overlay.self_test import broken, find_offload
+from netvps.runner.overlay.self_test import PATIENCE, SelfTest, broken
 from netvps.tasks import Tasks
 
 _AT_ONCE: Final = 16
@@ -34,7 +34,7 @@ _SAMPLE_SECONDS: Final = (15.0, 30.0)
 _SAMPLE: Final = 3
 """Of all, by chance; beside those in use."""
 _NEW_PER_SECOND: Final = 50.0
-_TEST_PAUSE: Final = 60.0
+_TEST_PAUSE, _LONG_TEST_PAUSE = 20.0, 600.0
 _APPLIED_SECONDS: Final = 30.0
 log = structlog.get_logger()
 
@@ -56,8 +56,9 @@ class Links:
         self._news = asyncio.Event()
         self._applied = asyncio.Condition()
         self._in_kernel = Health()
+        self._self_test = SelfTest(self._put_offload)
         self._test_due = 0.0
-        """When to test TCP with the first peer that is well; inf: it is tested."""
+        """When to test TCP with a peer that is well; inf: it is tested, or being so."""
         self._broken: Problem | None = None
         self.health = Health()
         """What follows for the kernel."""
@@ -110,8 +111,10 @@ class Links:
                 for target in self._table.begin(now, _AT_ONCE - self._examining):
                     self._examining += 1
                     self._tasks.start(self._examine(target), name=f"link to {target.name}")
-                busy = self._examining == _AT_ONCE
-                await self._wait(sample_at if busy else min(self._table.next_due, sample_at))
+                if now >= self._test_due and (well := _some(list(self._table.known()))):
+                    self._test(well[0])
+                until = sample_at if self._examining == _AT_ONCE else min(self._table.next_due, sample_at)
+                await self._wait(min(until, self._test_due) if self._test_due > now else until)
 
     async def probe(self, peers: Iterable[str]) -> tuple[Link, ...]:
         """Measures the links to these now, within about 5 s; peers that there is no link to are left out."""
@@ -186,24 +189,28 @@ class Links:
             self._publish()
         elif state is not LinkState.UP:
             self._publish()
-        elif now >= self._test_due:
-            self._test_due = inf
-            self._tasks.start(self._test(target), name="self-test")
         self._news.set()
 
-    async def _test(self, target: Target) -> None:
+    def _test(self, peer: str) -> None:
+        if target := self._table.target(peer):
+            self._test_due = inf
+            self._tasks.start(self._tested(target), name="self-test")
+
+    async def _tested(self, target: Target) -> None:
         """Whether TCP works, and checksums can be left to the network card; again later if that is not known."""
         before = self.health.checksum_offload
-        offload, outcome = await find_offload(
-            lambda: self._tcp.exchange(target.address, target.port, target.mtu), self._put_offload, offload=before
+        outcome = await self._self_test.run(
+            lambda: self._tcp.exchange(target.address, target.port, target.mtu), offload=before
         )
-        if offload != before:
-            said = "it is on again, and right" if offload else "the network card gets it wrong, so it is off"
-            log.warning("checksum offload of the overlay", found=said, tested_with=target.name)
-        self._broken = broken(target) if outcome is TcpOutcome.BROKEN else None
+        if (offload := self.health.checksum_offload) != before:
+            log.warning("checksum offload of the overlay is changed, for what TCP came to", on=offload, to=target.name)
+        lasting = self._self_test.failures >= PATIENCE
+        self._broken = broken(target) if outcome is TcpOutcome.BROKEN and lasting else None
         if outcome is not TcpOutcome.GOOD:
             log.info("self-test of TCP", peer=target.name, outcome=str(outcome))
-            self._test_due = asyncio.get_running_loop().time() + _TEST_PAUSE
+            pause = (_LONG_TEST_PAUSE if lasting else _TEST_PAUSE) * random.uniform(0.75, 1.25)  # noqa: S311
+            self._test_due = asyncio.get_running_loop().time() + pause
+            self._news.set()
         self._publish()
 
     async def _put_offload(self, offload: bool) -> None:
