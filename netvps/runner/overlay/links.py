@@ -42,7 +42,9 @@ log = structlog.get_logger()
 class Links:
     """`run` it, and tell it what is `programmed`."""
 
-    def __init__(self, prober: Prober, tcp: TcpProbe, kernel: Kernel) -> None:
+    def __init__(self, name: str, prober: Prober, tcp: TcpProbe, kernel: Kernel) -> None:
+        """`name` is the runner's."""
+        self._name = name
         self._prober = prober
         self._tcp = tcp
         self._kernel = kernel
@@ -136,7 +138,7 @@ class Links:
         for peer in others:
             if not anew and self._peers.get(peer.runner) is peer:
                 continue
-            if target := target_of(view, peer):
+            if target := target_of(view, peer, self._name):
                 # Spread over a while where there are thousands, also so that not all of them ask a new one at once.
                 self._table.aim(target, now + random.uniform(0, spread))  # noqa: S311 — no secret
             else:
@@ -206,8 +208,8 @@ class Links:
             log.warning("checksum offload of the overlay is changed, for what TCP came to", on=offload, to=target.name)
         lasting = self._self_test.failures >= PATIENCE
         self._broken = broken(target) if outcome is TcpOutcome.BROKEN and lasting else None
+        log.info("self-test of TCP", peer=target.name, outcome=str(outcome))
         if outcome is not TcpOutcome.GOOD:
-            log.info("self-test of TCP", peer=target.name, outcome=str(outcome))
             pause = (_LONG_TEST_PAUSE if lasting else _TEST_PAUSE) * random.uniform(0.75, 1.25)  # noqa: S311
             self._test_due = asyncio.get_running_loop().time() + pause
             self._news.set()

@@ -139,7 +139,7 @@ class Machine(threading.Thread):
     async def _main(self) -> None:
         self._loop, self._end, news = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         async with NetlinkKernel() as kernel, Echo() as echo, Tasks() as tasks:
-            self.links = Links(echo, self.tcp, kernel)
+            self.links = Links(self.view.runner, echo, self.tcp, kernel)
             self.links.changed = news.set
             await self._program(kernel)
             tasks.start(self._follow(kernel, news), name="rounds")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.health import LinkState, Problem
-from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.netmap import Netmap, Peer
 from netvps.domain.overlay.probing import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -161,9 +161,6 @@ def test_people_are_told_who_what_and_what_to_do() -> None:
 
 def test_a_target_is_the_peer_by_its_address_of_our_kind() -> None:
     peer = Peer("r2", "box2", Lease("10.128.8.0/22", "r2", 1), "mac", Underlay(("2001:db8::2", "192.0.2.2"), 1400))
-    me = replace(peer, runner="r1", name="box1")
-    view = View("r1", Fabric("c"), me.lease, Underlay(("192.0.2.1",), FULL), Netmap())
-    assert target_of(view, peer) == replace(target(), mtu=1400, own="r1")
-    view = replace(view, netmap=Netmap().updated(NetmapUpdate(1, (me, peer))))
-    assert target_of(view, peer) == replace(target(), mtu=1400)
-    assert target_of(view, replace(peer, underlay=Underlay(("2001:db8::2",), 1400))) is None
+    view = View("r1", Fabric("c"), Lease("10.128.4.0/22", "r1", 1), Underlay(("192.0.2.1",), FULL), Netmap())
+    assert target_of(view, peer, "box1") == replace(target(), mtu=1400)
+    assert target_of(view, replace(peer, underlay=Underlay(("2001:db8::2",), 1400)), "box1") is None
