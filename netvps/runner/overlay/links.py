@@ -62,6 +62,8 @@ class Links:
         self._test_due = 0.0
         """When to test TCP with a peer that is well; inf: it is tested, or being so."""
         self._broken: Problem | None = None
+        self._refusal = ""
+        """Why other runners cannot test with us, as it was said last."""
         self.health = Health()
         """What follows for the kernel."""
         self.problems: tuple[Problem, ...] = ()
@@ -88,7 +90,9 @@ class Links:
         try:
             await self._tcp.serve(endpoint_address(view.lease.cidr), view.fabric.port, self._endpoints)
         except NetvpsError as error:
-            log.warning("no self-test of TCP for other runners", error=error.message)
+            if error.message != self._refusal:
+                log.warning("no self-test of TCP for other runners", error=error.message)
+            self._refusal = error.message
 
     async def withdrawn(self) -> None:
         """We are no part of the overlay: there is no link."""
