@@ -42,7 +42,7 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
         memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
         try:
             reconciler = Reconciler(kernel, network, filter_, names)
-            yield Overlay(place.uid, kernel, reconciler, memory, Links(echo, tcp, kernel))
+            yield Overlay(place.uid, kernel, reconciler, memory, Links(place.name, echo, tcp, kernel))
         finally:
             await tcp.close()
             await names.close()

@@ -16,7 +16,7 @@ from netvps.domain.overlay.health import Link, LinkState, Problem
 from netvps.domain.overlay.netmap import Peer
 from netvps.domain.overlay.view import View
 
-FIRST_PAUSE: Final = 10.0
+FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = {LinkState.REDUCED: 600.0, LinkState.DOWN: 120.0}
 """Seconds between two examinations of a link that is not well."""
 SILENT_SECONDS: Final = 120.0
@@ -193,13 +193,12 @@ def why(target: Target, found: Measured) -> str:
     )
 
 
-def target_of(view: View, peer: Peer) -> Target | None:
-    """The link to a peer; None if it has no address of our kind on the underlay, and so there is none."""
+def target_of(view: View, peer: Peer, own: str) -> Target | None:
+    """The link of the runner named `own` to a peer; None: it has no address of our kind on the underlay."""
     here = view.underlay.addresses[0]
     there = next((address for address in peer.underlay.addresses if (":" in address) == (":" in here)), None)
     if there is None:
         return None
-    own = view.netmap.peers.get(view.runner)
     return Target(
         peer=peer.runner,
         name=peer.name,
@@ -207,7 +206,7 @@ def target_of(view: View, peer: Peer) -> Target | None:
         mtu=min(view.underlay.mtu, peer.underlay.mtu),
         here=here,
         there=there,
-        own=own.name if own else view.runner,
+        own=own,
         port=view.fabric.port,
     )
 

@@ -26,7 +26,7 @@ from netvps.domain.runner import Underlay
 from netvps.errors import NetvpsError
 from netvps.runner.overlay.measure import measure
 from netvps.runner.overlay.ports import Kernel, Prober, TcpProbe
-from netvps.runner.overlay.self_test import broken, find_offload
+from netvps.runner.overlay.self_test import PATIENCE, SelfTest, broken
 from netvps.tasks import Tasks
 
 _AT_ONCE: Final = 16
@@ -34,7 +34,7 @@ _SAMPLE_SECONDS: Final = (15.0, 30.0)
 _SAMPLE: Final = 3
 """Of all, by chance; beside those in use."""
 _NEW_PER_SECOND: Final = 50.0
-_TEST_PAUSE: Final = 60.0
+_TEST_PAUSE, _LONG_TEST_PAUSE = 20.0, 600.0
 _APPLIED_SECONDS: Final = 30.0
 log = structlog.get_logger()
 
@@ -42,7 +42,9 @@ log = structlog.get_logger()
 class Links:
     """`run` it, and tell it what is `programmed`."""
 
-    def __init__(self, prober: Prober, tcp: TcpProbe, kernel: Kernel) -> None:
+    def __init__(self, name: str, prober: Prober, tcp: TcpProbe, kernel: Kernel) -> None:
+        """`name` is the runner's."""
+        self._name = name
         self._prober = prober
         self._tcp = tcp
         self._kernel = kernel
@@ -56,9 +58,12 @@ class Links:
         self._news = asyncio.Event()
         self._applied = asyncio.Condition()
         self._in_kernel = Health()
+        self._self_test = SelfTest(self._put_offload)
         self._test_due = 0.0
-        """When to test TCP with the first peer that is well; inf: it is tested."""
+        """When to test TCP with a peer that is well; inf: it is tested, or being so."""
         self._broken: Problem | None = None
+        self._refusal = ""
+        """Why other runners cannot test with us, as it was said last."""
         self.health = Health()
         """What follows for the kernel."""
         self.problems: tuple[Problem, ...] = ()
@@ -85,7 +90,9 @@ class Links:
         try:
             await self._tcp.serve(endpoint_address(view.lease.cidr), view.fabric.port, self._endpoints)
         except NetvpsError as error:
-            log.warning("no self-test of TCP for other runners", error=error.message)
+            if error.message != self._refusal:
+                log.warning("no self-test of TCP for other runners", error=error.message)
+            self._refusal = error.message
 
     async def withdrawn(self) -> None:
         """We are no part of the overlay: there is no link."""
@@ -110,8 +117,10 @@ class Links:
                 for target in self._table.begin(now, _AT_ONCE - self._examining):
                     self._examining += 1
                     self._tasks.start(self._examine(target), name=f"link to {target.name}")
-                busy = self._examining == _AT_ONCE
-                await self._wait(sample_at if busy else min(self._table.next_due, sample_at))
+                if now >= self._test_due and (well := _some(list(self._table.known()))):
+                    self._test(well[0])
+                until = sample_at if self._examining == _AT_ONCE else min(self._table.next_due, sample_at)
+                await self._wait(min(until, self._test_due) if self._test_due > now else until)
 
     async def probe(self, peers: Iterable[str]) -> tuple[Link, ...]:
         """Measures the links to these now, within about 5 s; peers that there is no link to are left out."""
@@ -133,7 +142,7 @@ class Links:
         for peer in others:
             if not anew and self._peers.get(peer.runner) is peer:
                 continue
-            if target := target_of(view, peer):
+            if target := target_of(view, peer, self._name):
                 # Spread over a while where there are thousands, also so that not all of them ask a new one at once.
                 self._table.aim(target, now + random.uniform(0, spread))  # noqa: S311 — no secret
             else:
@@ -186,24 +195,28 @@ class Links:
             self._publish()
         elif state is not LinkState.UP:
             self._publish()
-        elif now >= self._test_due:
-            self._test_due = inf
-            self._tasks.start(self._test(target), name="self-test")
         self._news.set()
 
-    async def _test(self, target: Target) -> None:
+    def _test(self, peer: str) -> None:
+        if target := self._table.target(peer):
+            self._test_due = inf
+            self._tasks.start(self._tested(target), name="self-test")
+
+    async def _tested(self, target: Target) -> None:
         """Whether TCP works, and checksums can be left to the network card; again later if that is not known."""
         before = self.health.checksum_offload
-        offload, outcome = await find_offload(
-            lambda: self._tcp.exchange(target.address, target.port, target.mtu), self._put_offload, offload=before
+        outcome = await self._self_test.run(
+            lambda: self._tcp.exchange(target.address, target.port, target.mtu), offload=before
         )
-        if offload != before:
-            said = "it is on again, and right" if offload else "the network card gets it wrong, so it is off"
-            log.warning("checksum offload of the overlay", found=said, tested_with=target.name)
-        self._broken = broken(target) if outcome is TcpOutcome.BROKEN else None
+        if (offload := self.health.checksum_offload) != before:
+            log.warning("checksum offload of the overlay is changed, for what TCP came to", on=offload, to=target.name)
+        lasting = self._self_test.failures >= PATIENCE
+        self._broken = broken(target) if outcome is TcpOutcome.BROKEN and lasting else None
+        log.info("self-test of TCP", peer=target.name, outcome=str(outcome))
         if outcome is not TcpOutcome.GOOD:
-            log.info("self-test of TCP", peer=target.name, outcome=str(outcome))
-            self._test_due = asyncio.get_running_loop().time() + _TEST_PAUSE
+            pause = (_LONG_TEST_PAUSE if lasting else _TEST_PAUSE) * random.uniform(0.75, 1.25)  # noqa: S311
+            self._test_due = asyncio.get_running_loop().time() + pause
+            self._news.set()
         self._publish()
 
     async def _put_offload(self, offload: bool) -> None:

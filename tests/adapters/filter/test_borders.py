@@ -139,6 +139,25 @@ def test_dns_is_open_on_tcp_and_echo_is_answered(lab: Lab) -> None:
     assert "1 packets received" in lab.run("ann1", "busybox", "ping", "-c1", "-W9", BRIDGE["one"])
 
 
+def test_runners_reach_each_others_self_test_and_sessions_do_not(lab: Lab) -> None:
+    here = endpoint_address(RUNNERS["one"][1])
+    with closing(lab.open("one", socket.SOCK_STREAM)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((here, FABRIC.port))
+        server.listen()
+        with closing(lab.open("two", socket.SOCK_STREAM)) as client:
+            client.connect((here, FABRIC.port))
+            accepted, _ = server.accept()
+            with closing(accepted):
+                accepted.sendall(b"welcome")
+                assert client.recv(64) == b"welcome"
+        for stranger in ("ann1", "ann3"):
+            with closing(lab.open(stranger, socket.SOCK_STREAM)) as client:
+                client.settimeout(0.3)
+                with pytest.raises(OSError, match=r"timed out|unreachable"):
+                    client.connect((here, FABRIC.port))
+
+
 def test_a_port_published_on_the_runner_is_closed_to_sessions_too(lab: Lab) -> None:
     """What is behind it ("out", as Docker does it) they may reach by its own address, or not; not as the runner."""
     redirect = f"""table ip published {{ chain c {{ type nat hook prerouting priority -100;

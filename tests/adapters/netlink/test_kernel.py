@@ -5,6 +5,7 @@ a: eth0 192.0.2.1 ── br0 ── eth0 192.0.2.2 :b
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -64,6 +65,19 @@ async def test_two_hosts_reach_each_other(hosts: list[Namespace]) -> None:
     hosts[0].run(str(BUSYBOX), "ping", "-c", "1", "-W", "5", "10.128.8.1")
     hosts[1].run(str(BUSYBOX), "ping", "-c", "1", "-W", "5", "-s", "4000", "10.128.4.0")
     assert hosts[0].ip("route", "get", "10.128.100.1", check=False) == ""
+
+
+async def test_when_something_was_last_sent_to_a_peer_is_known(hosts: list[Namespace]) -> None:
+    with hosts[0].inside():
+        async with NetlinkKernel(server="192.0.2.2") as kernel:
+            assert await kernel.used() == {}
+            others = [peer(2), peer(3)]
+            await make(kernel, plan(view(1, *others)))
+            await asyncio.sleep(1.0)  # what was never used counts from when it was made
+            hosts[0].run(str(BUSYBOX), "ping", "-c", "1", "-W", "1", "10.128.8.0", check=False)
+            used = await kernel.used()
+    assert used.keys() == {other.mac for other in others}
+    assert used[others[0].mac] < used[others[1].mac] - 0.5
 
 
 async def test_what_it_makes_is_what_it_planned(kernel: NetlinkKernel, host: Namespace) -> None:

@@ -47,7 +47,8 @@ class Machine:
         """A new process of its runner."""
         reconciler = Reconciler(self.kernel, self.network, FakeFilter(), FakeNames())
         memory = OverlayMemory(self.folder / "overlay.json", "runner1")
-        self.overlay = Overlay("runner1", self.kernel, reconciler, memory, Links(self.wire, FakeTcp(), self.kernel))
+        links = Links("box1", self.wire, FakeTcp(), self.kernel)
+        self.overlay = Overlay("runner1", self.kernel, reconciler, memory, links)
         self.overlay.told = self._note
         self.overlay.worried = lambda: self.worries.append(self.overlay.problems)
         return self.overlay
@@ -257,7 +258,7 @@ async def test_what_gets_through_is_the_routes_mtu_is_told_and_is_known_after_a_
         await until(lambda: machine.worries)
         (problem,) = machine.worries[-1]
         assert problem.peer == "runner2"
-        for part in ("runner1 (192.0.2.1)", "runner2 (192.0.2.2)", "UDP port 14789", "1500 bytes", "1350"):
+        for part in ("box1 (192.0.2.1)", "runner2 (192.0.2.2)", "UDP port 14789", "1500 bytes", "1350"):
             assert part in problem.message
         assert [link.state for link in await overlay.probe(("runner2", "runner9"))] == [LinkState.REDUCED]
         memory = OverlayMemory(machine.folder / "overlay.json", "runner1")
