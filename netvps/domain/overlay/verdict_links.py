@@ -27,7 +27,7 @@ def judge(paths: Sequence[Path], port: int, away: frozenset[str]) -> Iterator[Fi
 
 def well(paths: Sequence[Path]) -> Iterator[Finding]:
     """The one finding of all that is well, if anything is."""
-    up = [path for path in paths if path.state is PathState.UP]
+    up = sorted((path for path in paths if path.state is PathState.UP), key=lambda path: (path.start, path.end))
     if not up:
         return
     told = "; ".join(f"{path.start} to {path.end} {rtt_words(path.rtt)}, {path.mtu} bytes" for path in up)
