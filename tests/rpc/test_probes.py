@@ -22,6 +22,8 @@ from tests.rpc.test_link_servicer import Process, process
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from netvps.domain.overlay.path import Path
+    from netvps.rpc.client import Client
     from tests.rpc.site import Site
 
 
@@ -161,6 +163,18 @@ async def test_what_is_under_way_is_bounded_and_who_gives_up_leaves_nothing(
         await asyncio.wait(waiting)
         assert (probes(site)._waiting, probes(site)._asked) == ({}, {})
         assert not [message for message in two.heard if isinstance(message, ProbeRequest)]
+
+
+async def test_a_client_that_goes_away_leaves_nothing(site: Site) -> None:
+    def first(client: Client) -> Path:
+        return next(client.probe_links(["lab1", "lab2"]))
+
+    async with lab(site) as (one, two), asyncio.TaskGroup() as group:
+        seen = group.create_task(site.do(first))
+        await asked(two)
+        await answer(one, LinkState.UP)
+        assert (await seen).start == "lab1"
+        await soon(lambda: not probes(site)._waiting and not probes(site)._asked)
 
 
 async def uid_of(site: Site, name: str) -> str:

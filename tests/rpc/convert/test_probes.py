@@ -30,3 +30,8 @@ def test_neither_may_be_of_more_links_than_one_can_probe_at_once() -> None:
         probe_request_from_proto(pb.ProbeRequest(peer_uids=["x"] * (MAX_PROBED + 1)))
     with pytest.raises(InvalidInput, match="257 are more than 256"):
         probe_report_from_proto(pb.ProbeReport(links=[pb.LinkReport()] * (MAX_PROBED + 1)))
+
+
+def test_what_people_get_to_read_is_cut() -> None:
+    told = pb.ProbeReport(links=[pb.LinkReport(state=pb.LINK_STATE_DOWN, message="x" * 1000)])
+    assert len(probe_report_from_proto(told).links[0].message) == 500
