@@ -58,20 +58,21 @@ def told(lab: Lab) -> dict[tuple[str, str], str]:
 
 def test_what_is_lost_between_machines_is_told_by_both_gone_on_with_and_healed(lab: Lab) -> None:
     small, blocked = {("box1", "box2"), ("box2", "box1")}, {("box1", "box3"), ("box3", "box1")}
-    wait(lambda: told(lab).keys() == small | blocked, "all four ends tell of it", SOON)
+    wait(lambda: small <= told(lab).keys(), "both ends of the small path tell of it", SOON)
     problems = told(lab)
     for own, other in small:
         said = f"between {own} (192.0.2.{own[-1]}) and {other} (192.0.2.{other[-1]}), packets of more than 1400 bytes"
         assert said in problems[own, other]
         assert "goes on with 1350 of its 1450 bytes" in problems[own, other]
-    for pair in blocked:
-        assert "though that machine answers a ping: let UDP port 14789 through" in problems[pair]
-
     wait(lambda: all(host.settled() for host in lab.hosts), "the routes are as planned, the smaller ones, too", SOON)
     assert "mtu 1350" in lab.hosts[0].namespace.ip("route", "show", "proto", "201")
     one, two = lab.create("one", lab.hosts[0]), lab.create("two", lab.hosts[1])
     assert exchanged(one, two, socket.SOCK_STREAM, 1 << 20)
     assert exchanged(two, one, socket.SOCK_STREAM, 1 << 20)
+
+    wait(lambda: told(lab).keys() == small | blocked, "both ends of the blocked path, too")
+    for pair in blocked:
+        assert "though that machine answers a ping: let UDP port 14789 through" in told(lab)[pair]
 
     switch(lab).run("nft", "delete", "table", "bridge", "faults")
     wait(lambda: told(lab) == {}, "all is well, and nobody says otherwise")

@@ -16,11 +16,13 @@ from netvps.domain.overlay.health import Link, LinkState, Problem
 from netvps.domain.overlay.netmap import Peer
 from netvps.domain.overlay.view import View
 
-FIRST_PAUSE: Final = 5.0
+FIRST_PAUSE: Final = 3.0
 LONGEST_PAUSE: Final = {LinkState.REDUCED: 600.0, LinkState.DOWN: 120.0}
 """Seconds between two examinations of a link that is not well."""
 SILENT_SECONDS: Final = 120.0
 """For so long, a machine that does not answer at all is taken for one that is just being started again."""
+BLOCKED_TIMES: Final = 2
+"""Examinations that find a machine that answers, but not on the overlay: it may not be there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,5 +214,7 @@ def target_of(view: View, peer: Peer, own: str) -> Target | None:
 
 
 def _worth_telling(track: _Track, now: float) -> bool:
-    answers = track.found is not None and (track.found.alive or track.found.rtt is not None)
-    return answers or now - track.since >= SILENT_SECONDS
+    if track.state is not LinkState.DOWN:
+        return True
+    answers = track.found is not None and track.found.alive
+    return (answers and track.failures >= BLOCKED_TIMES) or now - track.since >= SILENT_SECONDS

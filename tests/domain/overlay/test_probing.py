@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from math import inf
 
@@ -10,6 +11,7 @@ from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.health import LinkState, Problem
 from netvps.domain.overlay.netmap import Netmap, Peer
 from netvps.domain.overlay.probing import (
+    BLOCKED_TIMES,
     FIRST_PAUSE,
     LONGEST_PAUSE,
     SILENT_SECONDS,
@@ -53,6 +55,7 @@ def test_what_is_known_follows_from_the_last_examination(
     last: dict[str, Measured] = {}
     mtus = {peer: mtu for peer, mtu in earlier.items() if peer != "r9" and mtu < FULL}
     down_since: dict[str, float] = {}
+    failures: Counter[str] = Counter()
     for number in (2, 3, 4):
         table.aim(target(number), 0.0)
     for number, found, jitter, passed in examinations:
@@ -69,12 +72,16 @@ def test_what_is_known_follows_from_the_last_examination(
             down_since.pop(peer, None)
         down_since.setdefault(peer, now) if state is LinkState.DOWN else None
         last[peer] = found
+        failures[peer] = 0 if found == WELL else failures[peer] + 1
         assert table.mtus == mtus
         assert set(table.known()) == {peer for peer, seen in last.items() if seen == WELL}
         told = {
             peer
             for peer, seen in last.items()
-            if seen != WELL and (seen.alive or now - down_since[peer] >= SILENT_SECONDS)
+            if seen != WELL
+            and (
+                seen.rtt or (seen.alive and failures[peer] >= BLOCKED_TIMES) or now - down_since[peer] >= SILENT_SECONDS
+            )
         }
         problems = table.problems(now)
         assert [problem.peer for problem in problems] == sorted(told)
@@ -123,7 +130,7 @@ def test_a_link_that_leads_elsewhere_is_another() -> None:
     table.aim(target(), 0.0)
     table.took(target(), reduced(1300), 1.0)
     table.aim(target(), 5.0)  # the same: nothing is new
-    assert (table.mtus, table.next_due) == ({"r2": 1300}, 6.0)
+    assert (table.mtus, table.next_due) == ({"r2": 1300}, 4.0)
     moved = target(there="192.0.2.9")
     table.aim(moved, 5.0)
     assert (table.mtus, table.next_due, table.target("r2")) == ({}, 5.0, moved)

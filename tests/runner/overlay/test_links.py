@@ -140,7 +140,10 @@ async def test_a_kernel_that_does_not_tell_is_no_reason_to_stop(
         await until(lambda: len(runner.sent_to(2)) >= 6)
 
 
-async def test_who_asks_is_told_of_those_that_there_are_and_it_counts(runner: Runner) -> None:
+async def test_who_asks_is_told_of_those_that_there_are_and_it_counts(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.domain.overlay.probing.BLOCKED_TIMES", 1)
     async with runner.running(peer(2), peer(3)) as links:
         await until(lambda: states(links) == {"runner2": LinkState.UP, "runner3": LinkState.UP})
         runner.wire.largest[END.format(12)] = 0
