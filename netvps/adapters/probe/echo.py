@@ -24,6 +24,8 @@ _REQUEST, _REPLY = 8, 0
 _MTU_DISCOVER, _PROBE = 10, 3
 _SOL_RAW, _ICMP_FILTER = 255, 1
 _ONLY_REPLIES: Final = struct.pack("=I", ~(1 << _REPLY) & 0xFFFFFFFF)
+_SEND_BUFFER_FORCED, _RECEIVE_BUFFER_FORCED = 32, 33
+_BUFFER: Final = 4 << 20
 _AT_ONCE: Final = 1024
 _READ_AT_ONCE: Final = 64
 _RECEIVE: Final = 65535
@@ -118,6 +120,9 @@ def _opened() -> socket.socket:
     except PermissionError:
         opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMP)
     opened.setblocking(False)
+    for option in (_SEND_BUFFER_FORCED, _RECEIVE_BUFFER_FORCED):
+        with suppress(PermissionError):
+            opened.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
     opened.setsockopt(socket.IPPROTO_IP, _MTU_DISCOVER, _PROBE)
     return opened
 

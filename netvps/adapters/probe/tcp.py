@@ -32,7 +32,8 @@ class TcpEcho:
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
         self._place: tuple[str, int] | None = None
-        self._busy = 0
+        self._open: set[asyncio.StreamWriter] = set()
+        """Connections of others."""
 
     async def serve(self, address: str, port: int, peers: Peers) -> None:
         """Gives back what `peers` send, a little. Raises Unavailable if it cannot listen there."""
@@ -50,11 +51,13 @@ class TcpEcho:
         self._place = (address, port)
 
     async def close(self) -> None:
-        """Ends the server."""
+        """Ends the server, and what it was told."""
         self._place = None
         if self._server:
             self._server.close()
             self._server = None
+        for writer in list(self._open):
+            await _cut(writer)
 
     async def exchange(self, address: str, port: int, mtu: int) -> TcpOutcome:
         """Sends one byte, a full segment, and bursts, and sees whether they come back as they were."""
@@ -76,17 +79,16 @@ class TcpEcho:
         return TcpOutcome.GOOD
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peers: Peers) -> None:
+        known = len(self._open) < _CONNECTIONS and (writer.get_extra_info("peername") or ("",))[0] in peers()
+        self._open.add(writer)
         try:
-            if writer.get_extra_info("peername")[0] in peers() and self._busy < _CONNECTIONS:
-                self._busy += 1
-                try:
-                    await _echo(reader, writer)
-                finally:
-                    self._busy -= 1
-        except (OSError, TimeoutError):
+            if known:
+                await _echo(reader, writer)
+        except OSError:
             pass
         finally:
-            writer.transport.abort()
+            await _cut(writer)
+            self._open.discard(writer)
 
 
 class _NotConnected(Exception):
@@ -105,7 +107,14 @@ async def _connected(address: str, port: int) -> AsyncIterator[tuple[asyncio.Str
     try:
         yield reader, writer
     finally:
-        writer.transport.abort()
+        await _cut(writer)
+
+
+async def _cut(writer: asyncio.StreamWriter) -> None:
+    """Returns when it is closed."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

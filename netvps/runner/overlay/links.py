@@ -60,7 +60,8 @@ class Links:
         self._in_kernel = Health()
         self._self_test = SelfTest(self._put_offload)
         self._test_due = 0.0
-        """When to test TCP with a peer that is well; inf: it is tested, or being so."""
+        """When to test TCP with a peer that is well; inf: it is tested."""
+        self._testing = False
         self._broken: Problem | None = None
         self._refusal = ""
         """Why other runners cannot test with us, as it was said last."""
@@ -117,8 +118,8 @@ class Links:
                 for target in self._table.begin(now, _AT_ONCE - self._examining):
                     self._examining += 1
                     self._tasks.start(self._examine(target), name=f"link to {target.name}")
-                if now >= self._test_due and (well := _some(list(self._table.known()))):
-                    self._test(well[0])
+                if now >= self._test_due and not self._testing and (well := list(self._table.known())):
+                    self._test(random.choice(well))  # noqa: S311 — no secret
                 until = sample_at if self._examining == _AT_ONCE else min(self._table.next_due, sample_at)
                 await self._wait(min(until, self._test_due) if self._test_due > now else until)
 
@@ -163,18 +164,24 @@ class Links:
 
     async def _sample(self, now: float) -> None:
         """A few by chance, and those that are in use: what somebody waits for is found first."""
-        chosen = _some(list(self._table.known()))
+        known = list(self._table.known())
+        chosen = random.sample(known, min(_SAMPLE, len(known)))
         try:
             used = await self._kernel.used()
         except NetvpsError as error:
             log.debug("it is not known which links are in use", error=error.message)
             used = {}
-        for peer in self._peers.values():
-            ago = used.get(peer.mac, inf)
-            if ago < _SAMPLE_SECONDS[1] and now - ago > self._examined.get(peer.runner, 0.0) + 1:  # it was not a probe
-                chosen.append(peer.runner)
-        for uid in chosen[:_AT_ONCE]:
+        busy = [
+            peer.runner for peer in self._peers.values() if self._in_use(peer.runner, now - used.get(peer.mac, inf))
+        ]
+        random.shuffle(busy)
+        for uid in [*chosen, *busy][:_AT_ONCE]:
             self._table.doubt(uid, now)
+
+    def _in_use(self, peer: str, last: float) -> bool:
+        """Whether something was sent there since we looked last, and lately; `last` was when."""
+        examined = self._examined.get(peer)
+        return examined is not None and last > max(examined + 1, asyncio.get_running_loop().time() - _SAMPLE_SECONDS[1])
 
     async def _examine(self, target: Target) -> None:
         try:
@@ -199,10 +206,17 @@ class Links:
 
     def _test(self, peer: str) -> None:
         if target := self._table.target(peer):
-            self._test_due = inf
+            self._test_due, self._testing = inf, True
             self._tasks.start(self._tested(target), name="self-test")
 
     async def _tested(self, target: Target) -> None:
+        try:
+            await self._self_tested(target)
+        finally:
+            self._testing = False
+            self._news.set()
+
+    async def _self_tested(self, target: Target) -> None:
         """Whether TCP works, and checksums can be left to the network card; again later if that is not known."""
         before = self.health.checksum_offload
         outcome = await self._self_test.run(
@@ -215,8 +229,7 @@ class Links:
         log.info("self-test of TCP", peer=target.name, outcome=str(outcome))
         if outcome is not TcpOutcome.GOOD:
             pause = (_LONG_TEST_PAUSE if lasting else _TEST_PAUSE) * random.uniform(0.75, 1.25)  # noqa: S311
-            self._test_due = asyncio.get_running_loop().time() + pause
-            self._news.set()
+            self._test_due = min(self._test_due, asyncio.get_running_loop().time() + pause)
         self._publish()
 
     async def _put_offload(self, offload: bool) -> None:
@@ -237,7 +250,3 @@ class Links:
         if (health, told) != (self.health, self.problems):
             self.health, self.problems = health, told
             self.changed()
-
-
-def _some(peers: list[str]) -> list[str]:
-    return random.sample(peers, min(_SAMPLE, len(peers)))

@@ -111,7 +111,7 @@ class Overlay:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The same with those of links, for the control plane: no more than it takes, and only news if they change."""
-        return (*map(Problem, self.troubles), *self._links.problems)[:MAX_PROBLEMS]
+        return tuple(dict.fromkeys((*map(Problem, self.troubles), *self._links.problems)))[:MAX_PROBLEMS]
 
     async def prepare(self) -> None:
         """Sees what this machine can, and what was known last."""

@@ -87,11 +87,12 @@ async def test_few_at_once(echo: TcpEcho) -> None:
 
 
 async def test_what_comes_back_changed_or_not_at_all_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    writers = []
+
     async def lie(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         writer.write(await reader.readexactly(1))
         writer.write(bytes(reversed(await reader.readexactly(1410))))
-        await reader.read()
-        writer.close()
 
     monkeypatch.setattr(module, "_PIECE_SECONDS", 0.5)
     server = await asyncio.start_server(lie, HOME, 0)
@@ -101,6 +102,8 @@ async def test_what_comes_back_changed_or_not_at_all_is_broken(monkeypatch: pyte
         assert await TcpEcho().exchange(HOME, port, 1500) is TcpOutcome.BROKEN
     finally:
         server.close()
+        for writer in writers:
+            await module._cut(writer)
 
 
 def peer(number: int) -> Peer:

@@ -122,7 +122,7 @@ async def test_some_are_looked_at_now_and_then_those_in_use_first(
         await until(lambda: len(runner.wire.sent) >= 12)
         assert len({address for address, _ in runner.wire.sent}) < 20
         used = 0.0
-        monkeypatch.setattr(module, "_SAMPLE_SECONDS", (0.05, 30.0))
+        monkeypatch.setattr(module, "_SAMPLE_SECONDS", (0.05, 30.0))  # in use is what was in the last 30 s
         links._examined["runner40"] = -10.0
         runner.kernel.uses = {many[38].mac: used, "02:00:00:00:00:00": used}
         await until(lambda: states(links)["runner40"] is LinkState.DOWN)
