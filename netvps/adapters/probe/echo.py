@@ -92,7 +92,8 @@ class Echo:
             async with asyncio.timeout(seconds):
                 return await sent.answered - began
         except OSError:  # TimeoutError is one, as are "no route", "too large", "buffer full": it is not back
-            return None
+            answered = sent.answered.done() and not sent.answered.cancelled()
+            return sent.answered.result() - began if answered else None  # it was, and we were busy
         finally:
             del self._sent[token]
 
