@@ -75,11 +75,11 @@ class _Track:
     """When to examine it next; inf: when somebody doubts it."""
     found: Measured | None = None
     mtu: int = 0
-    """The largest packet that ever came back since it was last well; 0: nothing is known against the full size."""
+    """The largest packet that came back, where that was not of full size, also while nothing does; else 0."""
     since: float = 0.0
     """When its state began."""
     failures: int = 0
-    """Examinations in a row that found it not well."""
+    """Examinations in a row that found it like this, and not well."""
 
     @property
     def state(self) -> LinkState | None:
@@ -133,7 +133,7 @@ class LinkTable:
         if track is None or track.target != target:
             return False
         state, before = found.state(target), track.state or (LinkState.REDUCED if track.mtu else LinkState.UP)
-        failures = 0 if state is LinkState.UP else track.failures + 1
+        failures = 0 if state is LinkState.UP else track.failures + 1 if state is before else 1
         pause = min(LONGEST_PAUSE.get(state, inf), FIRST_PAUSE * 2.0 ** min(failures - 1, 10)) * jitter
         self._tracks[target.peer] = _Track(
             target,

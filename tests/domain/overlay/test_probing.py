@@ -72,7 +72,7 @@ def test_what_is_known_follows_from_the_last_examination(
             down_since.pop(peer, None)
         down_since.setdefault(peer, now) if state is LinkState.DOWN else None
         last[peer] = found
-        failures[peer] = 0 if found == WELL else failures[peer] + 1
+        failures[peer] = 0 if found == WELL else 1 if before else failures[peer] + 1
         assert table.mtus == mtus
         assert set(table.known()) == {peer for peer, seen in last.items() if seen == WELL}
         told = {
