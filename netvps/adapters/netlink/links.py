@@ -175,7 +175,7 @@ class Links:
             if self._offloads_checksums() != wanted:
                 self._offload.set_offload_flag(_CHECKSUMS, int(wanted))
         except NotSupportedError:
-            raise Refused(errno.EOPNOTSUPP, "checksum offload cannot be changed") from None
+            raise Refused(errno.EINVAL, "checksum offload cannot be changed") from None
         except OSError as error:
             raise Refused(error.errno or errno.EIO, "") from None
 
