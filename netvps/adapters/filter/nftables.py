@@ -10,10 +10,11 @@ from collections.abc import Iterable
 import structlog
 
 from netvps.adapters.commands import Answer, run
-from netvps.domain.overlay.nft import Ruleset
+from netvps.domain.overlay.nft import Found, Ruleset
 from netvps.errors import Unavailable
 
 log = structlog.get_logger()
+_SETS = frozenset({"set", "map"})
 NEEDS = "whether the kernel has nf_tables with families inet and bridge, and nft is of version 0.9.6 or later"
 
 
@@ -34,7 +35,7 @@ class Nftables:
         async with self._turn:
             before, self._loaded = self._loaded, None
             if before is None or not await self._changed(before, rules):
-                self._demand(await self._feed(rules.text))
+                await self._load_all(rules)
             self._loaded = rules
 
     async def loaded(self) -> bool:
@@ -42,8 +43,7 @@ class Nftables:
         async with self._turn:
             if self._loaded is None:
                 return False
-            sizes = [await self._sizes(name) for name in self._loaded.tables]
-            if sizes == [_sizes(self._loaded, name) for name in self._loaded.tables]:
+            if await self._is_all(self._loaded):
                 return True
             self._loaded = None
             return False
@@ -58,6 +58,15 @@ class Nftables:
         """Why these rules could not be loaded here; '' if they could. Nothing is changed."""
         answer = await run(*self._nft, "--check", "-f", "-", stdin=rules.text)
         return "" if answer.code == 0 else answer.why
+
+    async def _load_all(self, rules: Ruleset) -> None:
+        """In place of whatever there is, with as little harm to packets on their way as that allows."""
+        found = {name: await self._found(name) for name in rules.tables}
+        for emptied in (False, True):
+            text = await asyncio.to_thread(rules.over, found, emptied=emptied)
+            if (await self._feed(text)).code == 0 and await self._is_all(rules):
+                return
+        self._demand(await self._feed(rules.text))
 
     async def _changed(self, before: Ruleset, rules: Ruleset) -> bool:
         """False if the kernel does not have what it had before."""
@@ -78,6 +87,19 @@ class Nftables:
                 f"the packet filter could not be loaded: {answer.why}; see {NEEDS}", reason="FILTER_REFUSED"
             )
 
+    async def _is_all(self, rules: Ruleset) -> bool:
+        sizes = [await self._sizes(name) for name in rules.tables]
+        return sizes == [_sizes(rules, name) for name in rules.tables]
+
+    async def _found(self, table: str) -> Found:
+        answer = await run(*self._nft, "-j", "-t", "list", "table", *table.split())
+        items = json.loads(answer.out)["nftables"] if answer.code == 0 else ()
+        named = [(kind, value["name"]) for item in items for kind, value in item.items() if "name" in value]
+        return Found(
+            sets={name: kind for kind, name in named if kind in _SETS},
+            chains=frozenset(name for kind, name in named if kind == "chain"),
+        )
+
     async def _sizes(self, table: str) -> Counter[str]:
         """How many rules each chain has, and how many elements each set: what a flush or a deletion changes."""
         answer = await run(*self._nft, "-j", "list", "table", *table.split())
@@ -97,6 +119,6 @@ def _listed(text: str) -> Counter[str]:
         for kind, value in item.items():
             if kind == "rule":
                 sizes[f"chain {value['chain']}"] += 1
-            elif kind in {"set", "map"}:
+            elif kind in _SETS:
                 sizes[f"set {value['name']}"] += len(value.get("elem", ()))
     return sizes

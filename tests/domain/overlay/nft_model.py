@@ -7,7 +7,7 @@ in tests/adapters/test_nftables.py.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 
 from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
@@ -49,11 +49,21 @@ class Kernel:
     def _delete_table(self, table: str) -> None:
         del self.tables[table]
 
+    def _flush_table(self, table: str) -> None:
+        for name in self._chains(table):
+            self._flush_chain(table, name)
+
+    def _flush_set(self, table: str, name: str) -> None:
+        kept = self._sets(table)[name]
+        self._sets(table)[name] = replace(kept, elements=frozenset())
+
+    _flush_map = _flush_set
+
     def _add_set(self, table: str, name: str, declared: str) -> None:
         match = re.fullmatch(r"\{ type (.+?);( flags interval;)? \}", declared)
         assert match, declared
-        assert name not in self._sets(table)
-        self._sets(table)[name] = Set(match[1], frozenset(), interval=bool(match[2]))
+        made = Set(match[1], frozenset(), interval=bool(match[2]))
+        assert self._sets(table).setdefault(name, made).declaration == made.declaration
 
     _add_map = _add_set
 
@@ -64,8 +74,8 @@ class Kernel:
     _delete_map = _delete_set
 
     def _add_chain(self, table: str, name: str, declared: str = "") -> None:
-        assert name not in self._chains(table)
-        self._chains(table)[name] = Chain((), declared.removeprefix("{ ").removesuffix("; policy accept; }"))
+        made = Chain((), declared.removeprefix("{ ").removesuffix("; policy accept; }"))
+        assert self._chains(table).setdefault(name, made).hook == made.hook
 
     def _delete_chain(self, table: str, name: str) -> None:
         verdicts = [element for kept in self._sets(table).values() for element in kept.elements]
