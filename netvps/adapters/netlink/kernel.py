@@ -184,13 +184,17 @@ class NetlinkKernel:
 
     def _apply(self, operations: Sequence[Operation]) -> list[Failure]:
         failures: list[Failure] = []
+        refused = False
         for _, group in itertools.groupby(operations, lambda operation: isinstance(operation, _ENTRY)):
             entries: list[EntryOperation] = []
             for operation in group:
+                if refused and op.needs_device(operation, self._names):
+                    continue  # what is in the way is said once, and not for each peer
                 if isinstance(operation, _ENTRY):
                     entries.append(operation)
                 elif failure := self._apply_one(operation):
                     failures.append(failure)
+                    refused = refused or isinstance(operation, op.MakeDevice)
             if entries:
                 failures += self._apply_entries(entries)
             else:

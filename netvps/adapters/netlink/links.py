@@ -13,6 +13,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netvps.adapters.netlink.bulk import BulkSocket
+from netvps.adapters.netlink.link_list import all_links
 from netvps.adapters.netlink.link_local import no_link_local_learning
 from netvps.adapters.netlink.refused import Refused
 from netvps.domain.overlay import operations as op
@@ -20,6 +21,7 @@ from netvps.domain.overlay.links import Address, Bridge, Device, ObjectNames
 from netvps.domain.overlay.operations import AddressOperation, LinkOperation
 from netvps.errors import WrongState
 
+VXLAN = "vxlan"
 _GONE = {errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT}
 _UP = 1
 
@@ -90,19 +92,17 @@ class Links:
             raise Refused(error.code, str(error.args[1]) if len(error.args) > 1 else "") from None
 
     def attach(self, ports: frozenset[str]) -> None:
-        """Puts links on the bridge; those that are there already stay. Raises Refused."""
+        """Puts links on the bridge, up; those that are so already stay so, those that are gone are no error."""
         bridge = self.index(self._names.bridge)
-        for port in sorted(ports):
-            found = self._get(port)
-            if found is None or found.get("master") == bridge:
-                continue
-            with suppress(NetlinkError):  # its container just ended
-                self._kernel.link("set", index=found["index"], master=bridge, state="up")
+        for link in all_links() if bridge else ():
+            if link.name in ports and not (link.up and link.master == bridge):
+                with suppress(NetlinkError):  # its container just ended
+                    self._kernel.link("set", index=link.index, master=bridge, state="up")
 
     def understands_vxlan(self) -> bool:
         """Asks for a VXLAN device with nothing said of it: a kernel that knows the kind refuses it for that."""
         try:
-            self._kernel.link("add", ifname=f"{self._names.device}-probe"[-15:], kind="vxlan")
+            self._kernel.link("add", ifname=f"{self._names.device}-probe"[-15:], kind=VXLAN)
         except NetlinkError as error:
             return bool(error.code != errno.EOPNOTSUPP)
         return True
@@ -134,7 +134,7 @@ class Links:
         self._kernel.link(
             "add",
             ifname=self._names.device,
-            kind="vxlan",
+            kind=VXLAN,
             address=device.mac,
             mtu=device.mtu,
             vxlan_id=device.vni,
@@ -152,7 +152,7 @@ class Links:
         """All of it, as the rest is then the same already. The MTU last: it may be refused for the state of others."""
         index = self.index(self._names.device)
         local = "vxlan_local6" if ":" in device.local else "vxlan_local"
-        self._kernel.link("set", index=index, kind="vxlan", vxlan_id=device.vni, **{local: device.local})
+        self._kernel.link("set", index=index, kind=VXLAN, vxlan_id=device.vni, **{local: device.local})
         self._kernel.link("set", index=index, state=_state(device.up))
         self._kernel.link("set", index=index, mtu=device.mtu)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.conflicts import overlapping
 from netvps.domain.overlay.diff import additions, as_wanted, diff
 from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
@@ -94,6 +93,7 @@ class Reconciler:
         troubles = await self._apply(operations)
         if desired.bridge and looking:
             troubles += await _tried(self._network.ensure(view.lease.cidr, desired.bridge))
+            troubles += await _tried(self._attach())
         troubles += await _tried(self._names.serve(view))
         if current and not troubles and doubts == self._doubts:
             self._known = replace(desired, foreign=actual.foreign)
@@ -112,13 +112,10 @@ class Reconciler:
             return []
         log.info("overlay changes", operations=len(operations), first=[type(o).__name__ for o in operations[:_FEW]])
         failures = await self._kernel.apply(operations)
-        troubles = [failure.why for failure in failures]
-        if any(isinstance(operation, op.MakeBridge) for operation in operations):
-            troubles += await _tried(self._attach())
-        return troubles
+        return [failure.why for failure in failures]
 
     async def _attach(self) -> None:
-        """A bridge that was made anew has lost its ports, and no container engine puts them back."""
+        """What somebody took off the bridge, or what a bridge that was made anew has lost: no engine puts it back."""
         ports = await self._network.ports()
         await self._kernel.attach(frozenset(ports.values()))
 

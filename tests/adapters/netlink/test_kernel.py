@@ -156,14 +156,31 @@ async def test_a_foreign_link_of_our_name(kernel: NetlinkKernel, host: Namespace
 
 
 async def test_the_port_is_taken_by_a_program(kernel: NetlinkKernel, host: Namespace) -> None:
+    """That is said, and nothing of what cannot be for it."""
     import socket
 
+    desired = plan(view(1, peer(2), peer(3)))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", FABRIC.port))
-        failures = await kernel.apply(diff(plan(view(1)), await kernel.dump()))
-        assert failures[0].why.startswith("UDP port 14789 is taken: find what has it")
+        (failure,) = await kernel.apply(diff(desired, await kernel.dump()))
+        assert failure.why.startswith("UDP port 14789 is taken: find what has it")
         assert host.ip("link", "show", "nv0", check=False) == ""
-    await make(kernel, plan(view(1)))
+        assert (await kernel.dump()).bridge == desired.bridge
+    await make(kernel, desired)
+
+
+async def test_a_kernel_without_vxlan_says_so(
+    kernel: NetlinkKernel, host: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the refusal of a kind of link that no kernel has, which is the kernel's own."""
+    before = host.ip("link")
+    with monkeypatch.context() as patched:
+        patched.setattr("netvps.adapters.netlink.links.VXLAN", "nv-none")
+        assert await kernel.unable() == "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
+        (failure,) = await kernel.apply([op.MakeDevice(plan(view(1)).device or pytest.fail("no device"))])
+        assert failure.why.startswith("this kernel has no VXLAN: load its module (modprobe vxlan), or use a kernel")
+    assert host.ip("link") == before
+    assert await kernel.unable() == ""
 
 
 async def test_another_device_has_our_vni(kernel: NetlinkKernel, host: Namespace) -> None:

@@ -58,7 +58,11 @@ def test_ports_are_put_on_the_bridge_and_it_keeps_its_mac_and_mtu(links: Links, 
         host.ip("link", "add", f"veth-{name}", "mtu", "1300", "type", "veth", "peer", "name", f"end-{name}")
     links.attach(frozenset({"veth-one", "veth-two", "gone"}))
     links.attach(frozenset({"veth-one"}))
-    assert host.ip("link", "show", "master", "nvbr0").count("state") == 2
+    assert host.ip("link", "show", "master", "nvbr0").count(",UP") == 2
+    host.ip("link", "set", "veth-one", "nomaster")
+    host.ip("link", "set", "veth-two", "down")
+    links.attach(frozenset({"veth-one", "veth-two"}))
+    assert host.ip("link", "show", "master", "nvbr0").count(",UP") == 2
     assert links.bridge() == BRIDGE
 
 

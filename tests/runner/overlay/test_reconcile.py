@@ -111,13 +111,15 @@ async def test_without_forwarding_sessions_keep_their_bridge(site: Site) -> None
     assert list(state.routes) == ["10.128.0.0/10"]
 
 
-async def test_a_bridge_made_anew_gets_its_ports_back(site: Site) -> None:
+async def test_a_bridge_made_anew_and_ports_taken_off_it_are_put_together_again(site: Site) -> None:
     await site.make(peer(2))
     site.network.on_it = {"10.128.4.2": "veth1", "10.128.4.3": "veth2"}
-    site.kernel.state = replace(site.kernel.state, bridge=None, addresses=frozenset())
-    site.reconciler.doubt()
-    await site.make(peer(2))
-    assert site.kernel.attached[-1] == {"veth1", "veth2"}
+    for state in (replace(site.kernel.state, bridge=None, addresses=frozenset()), site.kernel.state):
+        site.kernel.state = state
+        site.kernel.attached.clear()
+        site.reconciler.doubt()
+        await site.make(peer(2))
+        assert site.kernel.attached == [{"veth1", "veth2"}]
 
 
 async def test_an_engine_that_is_away_stops_nothing_else(site: Site) -> None:
