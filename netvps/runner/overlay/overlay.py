@@ -31,7 +31,7 @@ from netvps.runner.overlay.staging import Staging
 
 _TIMER = (30.0, 60.0)
 _RETRY_MIN, _RETRY_MAX = 0.5, 15.0
-_ABLE_SECONDS = 30.0
+_ABLE_SECONDS = 10.0
 _SAVE_SECONDS = 1.0
 log = structlog.get_logger()
 
