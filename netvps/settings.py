@@ -17,7 +17,7 @@ import os
 import socket
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -137,6 +137,10 @@ class ServerSettings(Settings):
     overlay_prefix: int = Field(default=22, ge=8, le=29, description="length of a runner's subnet prefix")
     overlay_vni: int = Field(default=7, ge=1, le=(1 << 24) - 1, description="VXLAN network identifier")
     overlay_port: Port = Field(default=14789, description="UDP port of VXLAN between runners")
+    gateway_overlay: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto: reach sessions over the overlay too, if a runner of this machine has it; or off",
+    )
     heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")
 

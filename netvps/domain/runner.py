@@ -88,6 +88,8 @@ class Runner:
     capabilities: tuple[str, ...] = ()
     underlay: Underlay | None = None
     """None: it has no overlay."""
+    gateway_until: datetime | None = None
+    """A server saw that it is on this machine, and says so again before then; never what the runner says of itself."""
     revision: int = 0
 
     @property

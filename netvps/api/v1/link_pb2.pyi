@@ -504,7 +504,7 @@ class Peer(_message.Message):
     runner: _builtins.str
     """Resource name: "runners/NAME"."""
     gateway: _builtins.bool
-    """People come in there: it may reach every session."""
+    """People come in there: it may reach the SSH server of every session."""
     @_builtins.property
     def subnet(self) -> _runner_pb2.Subnet:
         """Its subnet and lease epoch."""

@@ -1,8 +1,10 @@
 """Who may talk to whom on the overlay, as rules of nftables that follow from a runner's view of it.
 
-Sessions of one owner may, sessions of two may not, and a gateway may talk to all. This is decided anew for each packet
-by its two addresses, not by connection tracking: an address that changed hands takes no connection along. So it all
-stands on addresses that are nobody else's, and those are checked where a packet comes in:
+Sessions of one owner may, and sessions of two may not. This is decided anew for each packet by its two addresses, not
+by connection tracking: an address that changed hands takes no connection along. A gateway's machine may ping all
+sessions, and call the agent's SSH server, which asks for a certificate; no other port, for whoever else is on that
+machine has the same address. So it all stands on addresses that are nobody else's, and those are checked where a packet
+comes in:
 
     underlay ─► input       its sender is a runner of the netmap, and the MAC inside is that runner's
     nv0      ─► prerouting  its source is in the subnet of the runner with this MAC
@@ -27,6 +29,7 @@ from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
 from netvps.domain.overlay.owners import addresses_by_owner, owner_table
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease
+from netvps.domain.tunnel import SSH_PORT
 
 _LINK_LOCAL: Final = "169.254.0.0/16"
 """Not to be routed (RFC 3927), and where clouds keep a machine's credentials."""
@@ -148,7 +151,8 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
                 f"iifname {bridge} oifname {device} ip saddr vmap @owners",
                 f"iifname {bridge} oifname {bridge} ip saddr vmap @owners",
                 f"iifname != {overlay} oifname != {overlay} accept",
-                f"iifname {device} oifname {bridge} ip saddr @gateways accept",
+                f"iifname {device} oifname {bridge} ip saddr @gateways tcp dport {SSH_PORT} accept",
+                f"iifname {device} oifname {bridge} ip saddr @gateways icmp type echo-request accept",
                 f"iifname {device} oifname {bridge} ip saddr @runners icmp type {_ERRORS} accept",
                 f"iifname {bridge} oifname {device} ip daddr @gateways ct state established,related accept",
                 f"iifname {overlay} oifname {overlay} drop",

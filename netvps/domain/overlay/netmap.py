@@ -31,7 +31,7 @@ class Peer:
     """Of its VXLAN device."""
     underlay: Underlay
     gateway: bool = False
-    """People come in there: it may reach every session."""
+    """People come in there: it may reach the SSH server of every session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ def peer_of(fabric: Fabric, runner: Runner | None, lease: Lease | None) -> Peer 
     if runner is None or runner.underlay is None or lease is None:
         return None
     seen = Lease(lease.cidr, lease.runner, lease.epoch)  # what else is in the row is no news to anybody
-    return Peer(runner.uid, runner.name, seen, device_mac(fabric, runner.uid), runner.underlay)
+    mac, gateway = device_mac(fabric, runner.uid), runner.gateway_until is not None
+    return Peer(runner.uid, runner.name, seen, mac, runner.underlay, gateway)
 
 
 def endpoint_of(session: Session) -> Endpoint | None:

@@ -161,11 +161,31 @@ def test_the_gateway_and_the_own_runner_reach_a_session_and_get_its_answer(lab: 
         assert client.recv(64) == b"welcome"
 
 
-def test_other_runners_and_the_outside_do_not_reach_a_session(lab: Lab) -> None:
-    with ears(lab, "ann1") as (ear,):
-        for caller in ("two", "out", "door"):
-            say(lab, caller, ADDRESS["ann1"], caller.encode())
-        assert ear.heard() == [b"door"]
+@pytest.mark.parametrize("port", [UDP_PORT, 22])
+def test_other_runners_the_outside_and_whoever_else_is_on_the_gateways_machine_do_not_reach_a_session(
+    lab: Lab, port: int
+) -> None:
+    with ears(lab, "ann1", port=port) as (ear,):
+        for caller in ("two", "out", "door", "one"):
+            say(lab, caller, ADDRESS["ann1"], caller.encode(), port)
+        assert ear.heard() == [b"one"]
+
+
+@pytest.mark.parametrize(("port", "passes"), [(22, True), (80, False)])
+def test_of_a_sessions_tcp_ports_the_gateways_machine_reaches_that_of_ssh_alone(
+    lab: Lab, port: int, *, passes: bool
+) -> None:
+    """Nobody listens: what arrives is refused at once, and of the rest nothing is heard."""
+    with closing(lab.open("door", socket.SOCK_STREAM)) as caller:
+        caller.settimeout(SECONDS if passes else 0.5)
+        with pytest.raises(ConnectionRefusedError if passes else TimeoutError):
+            caller.connect((ADDRESS["ann1"], port))
+
+
+def test_the_gateways_machine_may_ping_a_session_and_other_runners_may_not(lab: Lab) -> None:
+    for caller, answers in (("door", 1), ("two", 0)):
+        said = lab.run(caller, "busybox", "ping", "-c1", f"-W{9 if answers else 1}", ADDRESS["ann1"], check=False)
+        assert f"{answers} packets received" in said
 
 
 def test_a_session_cannot_call_the_gateways_machine(lab: Lab) -> None:

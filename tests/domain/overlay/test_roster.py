@@ -53,6 +53,15 @@ def test_what_others_need_not_know_of_a_runner_is_no_news() -> None:
     assert made.take(replace(LEASE, epoch=8))
 
 
+def test_a_runner_whose_machine_a_server_is_on_is_a_gateway_until_the_store_says_otherwise() -> None:
+    made = roster(RUNNER, LEASE)
+    assert made.take(replace(RUNNER, gateway_until=NOW))
+    assert made.peers == {"r1": replace(PEER, gateway=True)}
+    assert not made.take(replace(RUNNER, gateway_until=datetime(2027, 1, 1, tzinfo=UTC)))
+    assert made.take(RUNNER)
+    assert made.peers == {"r1": PEER}
+
+
 def test_a_session_is_an_endpoint_while_it_has_an_address_however_it_is() -> None:
     made = roster()
     assert not made.take(replace(SESSION, overlay_address=""))
