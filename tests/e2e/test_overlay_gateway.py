@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -61,13 +60,16 @@ def ssh(lab: Lab, session: Session, *command: str) -> list[str]:
     ]
 
 
-def way_of(lab: Lab, session: Session) -> tuple[str, float]:
-    """Which way a login took, and its seconds."""
-    began = time.monotonic()
+def way_of(lab: Lab, session: Session) -> str:
+    """Which way a login took."""
     said = subprocess.run(ssh(lab, session, "echo $((6 * 7))"), capture_output=True, text=True, timeout=60, check=False)
-    seconds = time.monotonic() - began
     assert said.stdout == "42\n", said.stderr
-    return ways(lab)[-1], seconds
+    return ways(lab)[-1]
+
+
+def goes_over_the_overlay(lab: Lab, session: Session) -> None:
+    """Where it was too slow once, as on a busy machine it may be, it is after a minute."""
+    wait(lambda: way_of(lab, session) == "overlay", "over the overlay", 90)
 
 
 def ways(lab: Lab) -> list[str]:
@@ -76,12 +78,11 @@ def ways(lab: Lab) -> list[str]:
     return [line["way"] for line in lines if line["event"] == "session reached"]
 
 
-def dial_seconds(lab: Lab, way: str) -> float:
-    """What the server's metrics say that a connection took, on average."""
+def counted(lab: Lab, way: str) -> float:
+    """How many connections came that way, by the server's metrics."""
     page = lab.hosts[0].namespace.run("busybox", "wget", "-qO-", "http://192.0.2.1:7480/metrics").splitlines()
-    of = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in page if f'way="{way}"' in line)}
-    total, count = (of[f'netvps_gateway_dial_seconds_{what}{{way="{way}"}}'] for what in ("sum", "count"))
-    return total / count
+    name = f'netvps_gateway_dial_seconds_count{{way="{way}"}} '
+    return sum(float(line.removeprefix(name)) for line in page if line.startswith(name))
 
 
 def knocks(at: Namespace, address: str, port: int) -> str:
@@ -99,12 +100,10 @@ def knocks(at: Namespace, address: str, port: int) -> str:
 
 def test_people_reach_sessions_on_all_machines_over_the_overlay(lab: Lab, sessions: list[Session]) -> None:
     for session in sessions:
-        way, seconds = way_of(lab, session)
-        print(f"{session.name}: {way}, {seconds:.3f} s")  # noqa: T201
-        assert way == "overlay"
+        goes_over_the_overlay(lab, session)
     assert lab.netvps("exec", sessions[2].name, "--", "hostname").strip()
     assert ways(lab)[-1] == "overlay"
-    print(f"overlay: {dial_seconds(lab, 'overlay'):.4f} s")  # noqa: T201
+    assert counted(lab, "overlay") >= 4
 
 
 def test_of_a_session_the_gateways_machine_reaches_ssh_and_ping_alone(lab: Lab, sessions: list[Session]) -> None:
@@ -134,6 +133,7 @@ def test_nobody_elses_session_gets_in_where_the_gateway_does(lab: Lab, sessions:
 def test_without_the_runners_program_and_the_agents_tunnel(lab: Lab, sessions: list[Session]) -> None:
     """The tunnel's bytes pass through the runner's program."""
     two = sessions[1]
+    goes_over_the_overlay(lab, two)
     with subprocess.Popen(ssh(lab, two, "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as before:
         assert before.stdin
         assert before.stdout
@@ -142,7 +142,7 @@ def test_without_the_runners_program_and_the_agents_tunnel(lab: Lab, sessions: l
             before.stdin.flush()
             assert before.stdout.readline() == b"before\n"
             two.host.stop_runner(signal.SIGKILL)
-            assert way_of(lab, two)[0] == "overlay"
+            assert way_of(lab, two) == "overlay"
             before.stdin.write(b"after\n")
             before.stdin.close()
             assert before.stdout.read() == b"after\n"
@@ -153,14 +153,11 @@ def test_without_the_runners_program_and_the_agents_tunnel(lab: Lab, sessions: l
 
 
 def test_without_the_overlay_by_the_tunnel(lab: Lab, sessions: list[Session]) -> None:
+    before = counted(lab, "tunnel")
     with blocked(lab):
-        for session in sessions[1:]:
-            way, seconds = way_of(lab, session)
-            print(f"{session.name}: {way}, {seconds:.3f} s; again {way_of(lab, session)[1]:.3f} s")  # noqa: T201
-            assert way == "tunnel"
-    print(f"tunnel: {dial_seconds(lab, 'tunnel'):.4f} s")  # noqa: T201
-    for session in sessions[1:]:
-        assert way_of(lab, session)[0] == "tunnel"  # which it remembers
+        assert [way_of(lab, session) for session in sessions[1:]] == ["tunnel"] * 2
+    assert [way_of(lab, session) for session in sessions[1:]] == ["tunnel"] * 2  # which it remembers for a minute
+    wait(lambda: counted(lab, "tunnel") == before + 4, "the page is anew", 20)
 
 
 @contextmanager

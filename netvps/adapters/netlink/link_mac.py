@@ -13,11 +13,11 @@ _REQUEST: Final = struct.Struct("16sH6s16x")
 
 
 def link_mac(name: str) -> str:
-    """Of the link of that name in our network namespace, or ''."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
-        try:
+    """Of the link of that name in our network namespace; '' if there is none, or it cannot be told."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
             answer = fcntl.ioctl(opened, _SIOCGIFHWADDR, _REQUEST.pack(name.encode(), 0, b""))
-        except OSError:  # there is none
-            return ""
+    except OSError:
+        return ""
     mac: bytes = _REQUEST.unpack(answer)[2]
     return mac.hex(":")
