@@ -126,10 +126,9 @@ async def test_over_the_overlay_without_an_agents_tunnel(
     [
         lambda _: None,
         lambda writer: writer.write(b"\0\0\0\x0c" + bytes(12)),
-        lambda writer: writer.write_eof(),
         lambda writer: writer.transport.abort(),
     ],
-    ids=["silence", "nonsense", "end", "abort"],
+    ids=["silence", "nonsense", "abort"],
 )
 async def test_what_only_looks_like_an_agent_is_left_for_the_tunnel(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[[asyncio.StreamWriter], None]
