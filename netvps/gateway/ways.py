@@ -4,7 +4,7 @@
     tunnel   │ 150 ms ├─────────► stream
 
 The overlay is quicker, does not pass through the runner's program, and does not need it. Where it loses, or leads to
-somebody else, it is left alone for a minute.
+somebody else, it is left alone for a minute, unless the tunnel fails, too.
 """
 
 from __future__ import annotations
@@ -67,7 +67,11 @@ class Ways:
         began = time.monotonic()
 
         async def tunnel() -> Stream:
-            return await self.tunnels.open(session_uid, target, origin)
+            try:
+                return await self.tunnels.open(session_uid, target, origin)
+            except NetvpsError:
+                self._avoided.pop(session_uid, None)  # it is no better
+                raise
 
         way = self._overlay(session_uid) if isinstance(target, SshTarget) else None
         stream = await (tunnel() if way is None else self._race(session_uid, way, tunnel))
@@ -98,7 +102,7 @@ class Ways:
                 if each is not won:
                     each.cancel()
                     each.add_done_callback(_discard)
-        if won is not tries[0]:
+        if won is not None and won is not tries[0]:
             self._avoid(session_uid)
             log.info("not over the overlay", session=session_uid, address=way.address, error=_why(tries[0]))
         result = (won or tries[-1]).result()

@@ -178,6 +178,20 @@ async def test_where_both_fail_the_tunnels_reason_is_told() -> None:
             await both.open(UID, SshTarget(), "test")
 
 
+async def test_a_tunnel_that_fails_ends_the_minute_without_the_overlay(port: Port, head_start: HeadStart) -> None:
+    head_start(LONG)
+    async with over(tunnels := FakeTunnels(), FakePlace()) as both:
+        assert (await both.open(UID, SshTarget(), "test")).way == "tunnel"
+        tunnels.error = Unavailable("cut")
+        async with serving(greeting) as server:
+            port(server.port)
+            with pytest.raises(Unavailable, match="cut"):
+                await both.open(UID, SshTarget(), "test")
+            stream = await both.open(UID, SshTarget(), "test")
+            assert stream.way == "overlay"
+            stream.abort()
+
+
 async def test_only_ssh_goes_over_the_overlay_and_only_where_it_leads_there(port: Port) -> None:
     async with serving(greeting) as server:
         port(server.port)
