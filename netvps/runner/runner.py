@@ -208,6 +208,8 @@ class Runner:
         return frozenset(self._workers)
 
     def _changed(self, session_uid: str) -> None:
+        if self._overlay:
+            self._overlay.look()
         workers = [self._workers.get(session_uid)] if session_uid else list(self._workers.values())
         for worker in workers:
             if worker:

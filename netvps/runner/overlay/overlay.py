@@ -129,6 +129,10 @@ class Overlay:
             self._dirty.set()
             self._wake.set()
 
+    def look(self) -> None:
+        """A container started or ended here: which port of the bridge is whose may have changed."""
+        self._wake.set()
+
     async def run(self) -> None:
         """For ever, until cancelled; where this machine can have no overlay, until it can."""
         while self._unable:

@@ -11,7 +11,7 @@ from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.conflicts import overlapping
 from netvps.domain.overlay.diff import additions, as_wanted, diff
 from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
-from netvps.domain.overlay.news import EntryChanged, KernelEvent
+from netvps.domain.overlay.news import EntryChanged, KernelEvent, PortChanged
 from netvps.domain.overlay.operations import Operation
 from netvps.domain.overlay.plan import plan, withdrawn
 from netvps.domain.overlay.view import View
@@ -70,7 +70,8 @@ class Reconciler:
         """Whether an event is a reason for a round: what it tells is not how it was left."""
         if isinstance(event, EntryChanged) and as_wanted(event.done, self._desired):
             return False
-        self.doubt()
+        if not isinstance(event, PortChanged):  # of a port, all that each round asks anyway: whose it is
+            self.doubt()
         return True
 
     async def make(self, view: View, *, forward: bool = True, current: bool = True) -> Outcome:

@@ -92,6 +92,7 @@ class FakeFilter:
 
     def __init__(self) -> None:
         self.views: list[View] = []
+        self.loads = 0
         self.there = False
         self.broken: NetvpsError | None = None
 
@@ -101,6 +102,7 @@ class FakeFilter:
     async def load(self, view: View) -> None:
         if self.broken:
             raise self.broken
+        self.loads += 1
         if not self.there or self.views[-1:] != [view]:
             self.views.append(view)
         self.there = True

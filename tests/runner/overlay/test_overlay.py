@@ -22,14 +22,14 @@ from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, FakeNames
 
 class Machine:
     def __init__(self, folder: Path) -> None:
-        self.kernel, self.network = FakeKernel(), FakeNetwork()
+        self.kernel, self.network, self.filter = FakeKernel(), FakeNetwork(), FakeFilter()
         self.folder = folder
         self.told, self.moved = 0, False
         self.overlay = self.restarted()
 
     def restarted(self) -> Overlay:
         """A new process of its runner."""
-        reconciler = Reconciler(self.kernel, self.network, FakeFilter(), FakeNames())
+        reconciler = Reconciler(self.kernel, self.network, self.filter, FakeNames())
         memory = OverlayMemory(self.folder / "overlay.json", "runner1")
         self.overlay = Overlay("runner1", self.kernel, reconciler, memory)
         self.overlay.told = self._note
@@ -83,6 +83,17 @@ async def test_what_others_delete_comes_back(machine: Machine) -> None:
         await until(lambda: machine.kernel.state.routes.get("10.128.8.0/22"))
         machine.kernel.happens(EntryChanged(op.DropRoute("10.128.8.0/22")), machine.kernel.loses("routes"))
         await until(lambda: machine.kernel.state.routes.get("10.128.8.0/22"))
+
+
+async def test_a_container_that_starts_is_asked_for_its_port_at_once(machine: Machine) -> None:
+    async with machine.running() as overlay:
+        machine.welcome()
+        overlay.update(whole(1, peer(1), peer(2)))
+        await until(lambda: machine.kernel.state.fdb)
+        loads, dumps = machine.filter.loads, machine.kernel.dumps
+        overlay.look()
+        await until(lambda: machine.filter.loads > loads)
+        assert machine.kernel.dumps == dumps
 
 
 async def test_a_start_without_the_control_plane_goes_by_what_was_known(machine: Machine) -> None:

@@ -7,7 +7,7 @@ import pytest
 from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.links import KernelState
 from netvps.domain.overlay.netmap import Netmap, Peer
-from netvps.domain.overlay.news import EntryChanged, LinksChanged
+from netvps.domain.overlay.news import EntryChanged, LinksChanged, PortChanged
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Underlay
 from netvps.errors import ConfigError, Unavailable
@@ -62,6 +62,12 @@ async def test_what_others_changed_is_looked_at_and_mended(site: Site) -> None:
     assert site.kernel.state == whole_state
     assert site.reconciler.concerns(LinksChanged("a link"))
     assert site.kernel.dumps == 2
+
+
+async def test_a_port_that_comes_is_asked_for_without_a_look_at_all(site: Site) -> None:
+    await site.make(peer(2))
+    assert site.reconciler.concerns(PortChanged("veth1"))
+    assert not site.reconciler.must_look
 
 
 async def test_what_was_refused_is_looked_at_again(site: Site) -> None:
