@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
-from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, in_parts, whole
-from netvps.domain.overlay.roster import Roster, Touched, mentioned
+from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Touched, in_parts, whole
+from netvps.domain.overlay.roster import Roster, mentioned
 from netvps.domain.runner import Lease, Runner
 from netvps.domain.session import Session
 from netvps.errors import TooOld, Unavailable

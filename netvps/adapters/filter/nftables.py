@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -22,8 +22,8 @@ class Nftables:
 
     def __init__(self, nft: tuple[str, ...] = ("nft",)) -> None:
         self._nft = nft
-        self._loaded: Ruleset | None = None
-        """None: what is there is not known."""
+        self._loaded: Callable[[], Ruleset] | None = None
+        """Makes what is there; None: that is not known."""
         self._turn = asyncio.Lock()
 
     async def load(self, rules: Ruleset) -> None:
@@ -35,15 +35,28 @@ class Nftables:
             before, self._loaded = self._loaded, None
             if before is None or not await self._changed(before, rules):
                 self._demand(await self._feed(rules.text))
+            self._loaded = lambda: rules
+
+    async def change(self, text: str, rules: Callable[[], Ruleset]) -> bool:
+        """Changes what was loaded last by input of `nft -f -`, in one transaction; `rules` makes what it comes to.
+
+        False if that is not there any more, or was never: load all. Raises ConfigError if there is no nft, or TimedOut.
+        """
+        async with self._turn:
+            before, self._loaded = self._loaded, None
+            if before is None or not await self._fed(text):
+                return False
             self._loaded = rules
+            return True
 
     async def loaded(self) -> bool:
         """Whether all that was loaded last is there. If not, the next load is of everything."""
         async with self._turn:
             if self._loaded is None:
                 return False
-            sizes = [await self._sizes(name) for name in self._loaded.tables]
-            if sizes == [_sizes(self._loaded, name) for name in self._loaded.tables]:
+            rules = await asyncio.to_thread(self._loaded)
+            sizes = [await self._sizes(name) for name in rules.tables]
+            if sizes == [_sizes(rules, name) for name in rules.tables]:
                 return True
             self._loaded = None
             return False
@@ -59,9 +72,13 @@ class Nftables:
         answer = await run(*self._nft, "--check", "-f", "-", stdin=rules.text)
         return "" if answer.code == 0 else answer.why
 
-    async def _changed(self, before: Ruleset, rules: Ruleset) -> bool:
+    async def _changed(self, before: Callable[[], Ruleset], rules: Ruleset) -> bool:
         """False if the kernel does not have what it had before."""
-        changes = await asyncio.to_thread(rules.changes_from, before)  # there may be a hundred thousand elements
+        # There may be a hundred thousand elements.
+        return await self._fed(await asyncio.to_thread(lambda: rules.changes_from(before())))
+
+    async def _fed(self, changes: str) -> bool:
+        """The same."""
         if not changes:
             return True
         answer = await self._feed(changes)

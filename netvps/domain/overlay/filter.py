@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Final
 
 from netvps.domain.docker_names import NETWORK_SUBNET
@@ -64,8 +63,8 @@ def _inet_table(view: View, local: Sequence[Endpoint], names: ObjectNames) -> Ta
             "runners": Set("ipv4_addr", frozenset(endpoint_address(peer.lease.cidr) for peer in peers)),
             "gateways": Set("ipv4_addr", frozenset(gateways)),
             "hosts": Set("ipv4_addr", frozenset([*gateways, *_host_addresses(view.lease)])),
-            "senders": Set("ipv4_addr : verdict", _jumps(senders, 4)),
-            "senders6": Set("ipv6_addr : verdict", _jumps(senders, 6)),
+            "senders": Set("ipv4_addr : verdict", _jumps(senders, ipv6=False)),
+            "senders6": Set("ipv6_addr : verdict", _jumps(senders, ipv6=True)),
             **owners.sets,
         },
         chains={
@@ -86,12 +85,12 @@ def _senders(peers: Iterable[Peer]) -> dict[str, set[str]]:
     macs: defaultdict[str, set[str]] = defaultdict(set)
     for peer in peers:
         for address in peer.underlay.addresses:
-            macs[str(ip_address(address))].add(peer.mac)
+            macs[address].add(peer.mac)
     return macs
 
 
-def _jumps(senders: Iterable[str], version: int) -> frozenset[str]:
-    return frozenset(f"{a} : goto {_sender_name(a)}" for a in senders if ip_address(a).version == version)
+def _jumps(senders: Iterable[str], *, ipv6: bool) -> frozenset[str]:
+    return frozenset(f"{a} : goto {_sender_name(a)}" for a in senders if (":" in a) == ipv6)
 
 
 def _sender_name(address: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
+from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer, Touched
 from netvps.domain.runner import Lease, Runner
 from netvps.domain.session import Session
 
@@ -30,22 +30,6 @@ def endpoint_of(session: Session) -> Endpoint | None:
     if not session.overlay_address:
         return None
     return Endpoint(session.uid, session.name, session.owner, session.overlay_address)
-
-
-@dataclass(slots=True)
-class Touched:
-    """Runners and sessions of which there is news, by uid."""
-
-    peers: set[str] = field(default_factory=set)
-    endpoints: set[str] = field(default_factory=set)
-
-    def add(self, other: Touched) -> None:
-        """Those, too."""
-        self.peers |= other.peers
-        self.endpoints |= other.endpoints
-
-    def __bool__(self) -> bool:
-        return bool(self.peers or self.endpoints)
 
 
 @dataclass(slots=True)

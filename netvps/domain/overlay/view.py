@@ -34,8 +34,11 @@ class View:
 
     def local_endpoints(self) -> Iterator[Endpoint]:
         """The sessions that are in this runner's subnet."""
-        here = _addresses(self.lease.cidr)
-        return (end for end in self.netmap.endpoints.values() if end.address in here)
+        return filter(self.holds, self.netmap.endpoints.values())
+
+    def holds(self, end: Endpoint) -> bool:
+        """Whether a session is in this runner's subnet."""
+        return end.address in _addresses(self.lease.cidr)
 
 
 @lru_cache(maxsize=4)

@@ -131,6 +131,7 @@ class Overlay:
 
     def look(self) -> None:
         """A container started or ended here: which port of the bridge is whose may have changed."""
+        self._reconciler.look()
         self._wake.set()
 
     async def run(self) -> None:

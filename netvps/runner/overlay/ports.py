@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
+from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.links import Bridge, KernelState
 from netvps.domain.overlay.news import Failure, KernelEvent
 from netvps.domain.overlay.operations import Operation
@@ -40,11 +41,15 @@ class Filter(Protocol):
     async def unable(self) -> str:
         """Why this machine can have none, with what to do; '' if it can."""
 
-    async def load(self, view: View) -> None:
+    async def load(self, view: View, change: Change | None = None) -> None:
         """Loads the rules for this view, all or none, also those that others' drop policies make needed.
 
-        Returns at once if they are what was loaded last. Raises a NetvpsError.
+        With how it differs from another, if that is known: where it is the one loaded last, only that is done. Raises
+        a NetvpsError.
         """
+
+    def look(self) -> None:
+        """Which link leads to which session may have changed: the next `load` asks."""
 
     async def loaded(self) -> bool:
         """Whether what was loaded last is there, and right: else `load` loads it anew. Others flush tables, too."""

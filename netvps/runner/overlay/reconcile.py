@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.change import Change, Tracker
 from netvps.domain.overlay.conflicts import overlapping
-from netvps.domain.overlay.diff import additions, as_wanted, diff
+from netvps.domain.overlay.diff import additions, as_wanted, diff, patched
 from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
 from netvps.domain.overlay.news import EntryChanged, KernelEvent, PortChanged
 from netvps.domain.overlay.operations import Operation
@@ -51,6 +52,9 @@ class Reconciler:
         self._known: KernelState | None = None
         """What is in the kernel, by the last look and what was done since; None: look again."""
         self._doubts = 0
+        self._tracker = Tracker()
+        self._made: View | None = None
+        """The view that all of what is known to be in the kernel follows from."""
 
     async def unable(self) -> str:
         """Why this machine can have no overlay, with what to do; '' if it can."""
@@ -66,11 +70,17 @@ class Reconciler:
         self._known = None
         self._doubts += 1
 
+    def look(self) -> None:
+        """Which port of the bridge is whose may have changed: the next round asks."""
+        self._filter.look()
+
     def concerns(self, event: KernelEvent) -> bool:
         """Whether an event is a reason for a round: what it tells is not how it was left."""
         if isinstance(event, EntryChanged) and as_wanted(event.done, self._desired):
             return False
-        if not isinstance(event, PortChanged):  # of a port, all that each round asks anyway: whose it is
+        if isinstance(event, PortChanged):
+            self.look()
+        else:
             self.doubt()
         return True
 
@@ -85,20 +95,31 @@ class Reconciler:
         # The rules come before the way: a moment without them would be one without isolation.
         if looking and not await self._filter.loaded():
             log.debug("the filter is loaded anew")
-        await self._filter.load(view)
-        desired = plan(view, self._objects)
-        desired = desired if forward else withdrawn(desired, self._objects)
-        operations = diff(desired, actual, self._objects)
+        change = self._tracker.follow(view)
+        await self._filter.load(view, change)
+        if change and change.since is self._made and not looking and forward:
+            desired, operations = self._planned_in_part(change, actual)
+        else:
+            desired = plan(view, self._objects)
+            desired = desired if forward else withdrawn(desired, self._objects)
+            operations = diff(desired, actual, self._objects)
         if not current:
             operations = additions(operations, actual)
-        self._desired, self._known = desired, None
+        self._desired, self._known, self._made = desired, None, None
         troubles = await self._apply(operations)
         if desired.bridge and looking:
             troubles += await _tried(self._network.ensure(view.lease.cidr, desired.bridge))
         troubles += await _tried(self._names.serve(view))
         if current and not troubles and doubts == self._doubts:
             self._known = replace(desired, foreign=actual.foreign)
+            self._made = view if forward else None
         return Outcome(len(operations), tuple(troubles))
+
+    def _planned_in_part(self, change: Change, actual: KernelState) -> tuple[KernelState, tuple[Operation, ...]]:
+        """What shall be, and the way there, by those that changed alone: the same as by all, for whatever number."""
+        old, new = plan(change.old, self._objects), plan(change.new, self._objects)
+        operations = diff(new, replace(old, foreign=actual.foreign), self._objects)
+        return patched(self._desired, old, new), operations
 
     async def vacate(self) -> bool:
         """Removes the container network for another subnet; False if there are still containers that run on it."""

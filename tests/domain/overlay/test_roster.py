@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from netvps.domain.lifecycle import new_session
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
-from netvps.domain.overlay.roster import Resource, Roster, Touched, mentioned
+from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer, Touched
+from netvps.domain.overlay.roster import Resource, Roster, mentioned
 from netvps.domain.runner import Lease, Runner, RunnerState, Underlay
 from netvps.domain.session import DesiredState, SessionSpec, SessionState
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
+from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.links import Bridge, KernelState
 from netvps.domain.overlay.netmap import NetmapUpdate, Peer
@@ -92,17 +93,19 @@ class FakeFilter:
 
     def __init__(self) -> None:
         self.views: list[View] = []
-        self.loads = 0
+        self.looks = 0
         self.there = False
         self.broken: NetvpsError | None = None
 
     async def unable(self) -> str:
         return ""
 
-    async def load(self, view: View) -> None:
+    def look(self) -> None:
+        self.looks += 1
+
+    async def load(self, view: View, change: Change | None = None) -> None:
         if self.broken:
             raise self.broken
-        self.loads += 1
         if not self.there or self.views[-1:] != [view]:
             self.views.append(view)
         self.there = True

@@ -22,14 +22,15 @@ from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, FakeNames
 
 class Machine:
     def __init__(self, folder: Path) -> None:
-        self.kernel, self.network, self.filter = FakeKernel(), FakeNetwork(), FakeFilter()
+        self.kernel, self.network = FakeKernel(), FakeNetwork()
+        self.filter, self.names = FakeFilter(), FakeNames()
         self.folder = folder
         self.told, self.moved = 0, False
         self.overlay = self.restarted()
 
     def restarted(self) -> Overlay:
         """A new process of its runner."""
-        reconciler = Reconciler(self.kernel, self.network, self.filter, FakeNames())
+        reconciler = Reconciler(self.kernel, self.network, self.filter, self.names)
         memory = OverlayMemory(self.folder / "overlay.json", "runner1")
         self.overlay = Overlay("runner1", self.kernel, reconciler, memory)
         self.overlay.told = self._note
@@ -90,9 +91,10 @@ async def test_a_container_that_starts_is_asked_for_its_port_at_once(machine: Ma
         machine.welcome()
         overlay.update(whole(1, peer(1), peer(2)))
         await until(lambda: machine.kernel.state.fdb)
-        loads, dumps = machine.filter.loads, machine.kernel.dumps
+        served, dumps = len(machine.names.views), machine.kernel.dumps
         overlay.look()
-        await until(lambda: machine.filter.loads > loads)
+        await until(lambda: len(machine.names.views) > served)
+        assert machine.filter.looks == 1
         assert machine.kernel.dumps == dumps
 
 
