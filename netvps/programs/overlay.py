@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from netvps.adapters.dns.server import DnsServer
 from netvps.adapters.docker.overlay_network import OverlayNetwork
 from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
@@ -35,7 +36,7 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
     server = place.tunnel_address.rpartition(":")[0].strip("[]")
     async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel:
         network, names = OverlayNetwork(docker), DnsServer()
-        filter_ = OverlayFilter(Nftables(), Iptables(), Firewalld(), network.last_ports)
+        filter_ = OverlayFilter(Nftables(generation=generation), Iptables(), Firewalld(), network.last_ports)
         memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
         try:
             yield Overlay(place.uid, kernel, Reconciler(kernel, network, filter_, names), memory)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 import structlog
 
 from netvps.adapters.commands import Answer, run
+from netvps.adapters.filter.listed import Content, listed, wanted
 from netvps.domain.overlay.nft import Ruleset
 from netvps.errors import Unavailable
 
@@ -20,8 +19,12 @@ NEEDS = "whether the kernel has nf_tables with families inet and bridge, and nft
 class Nftables:
     """Keeps one ruleset in the kernel of one network namespace; `nft` is the command, with what comes before it."""
 
-    def __init__(self, nft: tuple[str, ...] = ("nft",)) -> None:
+    def __init__(self, nft: tuple[str, ...] = ("nft",), generation: Callable[[], int | None] = lambda: None) -> None:
+        """`generation` tells of that namespace how often nftables was changed there."""
         self._nft = nft
+        self._generation = generation
+        self._left: int | None = None
+        """The generation that was our doing, or looked at since; None: that is not known."""
         self._loaded: Callable[[], Ruleset] | None = None
         """Makes what is there; None: that is not known."""
         self._turn = asyncio.Lock()
@@ -50,16 +53,23 @@ class Nftables:
             return True
 
     async def loaded(self) -> bool:
-        """Whether all that was loaded last is there. If not, the next load is of everything."""
+        """Whether all that was loaded last is there. If not, the next load is of everything.
+
+        Where nobody changed nftables since we did, or looked, the kernel says so at once.
+        """
         async with self._turn:
             if self._loaded is None:
                 return False
+            now = await asyncio.to_thread(self._generation)
+            if now is not None and now == self._left:
+                return True  # nobody has changed anything since
             rules = await asyncio.to_thread(self._loaded)
-            sizes = [await self._sizes(name) for name in rules.tables]
-            if sizes == [_sizes(rules, name) for name in rules.tables]:
-                return True
-            self._loaded = None
-            return False
+            for name, table in rules.tables.items():
+                if await self._content(name) != await asyncio.to_thread(wanted, table):
+                    self._loaded = None
+                    return False
+            self._left = now
+            return True
 
     async def remove(self, names: Iterable[str]) -> None:
         """Removes tables by family and name; what is gone is no error."""
@@ -87,7 +97,12 @@ class Nftables:
         return answer.code == 0
 
     async def _feed(self, text: str) -> Answer:
-        return await run(*self._nft, "-f", "-", stdin=text)
+        """One transaction: if it was the only one meanwhile, and what was before it was ours, so is all of it now."""
+        before, self._left = self._left, None
+        answer = await run(*self._nft, "-f", "-", stdin=text)
+        if before is not None and answer.code == 0 and await asyncio.to_thread(self._generation) == before + 1:
+            self._left = before + 1
+        return answer
 
     def _demand(self, answer: Answer) -> None:
         if answer.code != 0:
@@ -95,25 +110,6 @@ class Nftables:
                 f"the packet filter could not be loaded: {answer.why}; see {NEEDS}", reason="FILTER_REFUSED"
             )
 
-    async def _sizes(self, table: str) -> Counter[str]:
-        """How many rules each chain has, and how many elements each set: what a flush or a deletion changes."""
+    async def _content(self, table: str) -> Content:
         answer = await run(*self._nft, "-j", "list", "table", *table.split())
-        return await asyncio.to_thread(_listed, answer.out) if answer.code == 0 else Counter()
-
-
-def _sizes(rules: Ruleset, name: str) -> Counter[str]:
-    table = rules.tables[name]
-    sizes = {f"chain {name}": len(chain.rules) for name, chain in table.chains.items()}
-    return Counter(sizes | {f"set {name}": len(kept.elements) for name, kept in table.sets.items()})
-
-
-def _listed(text: str) -> Counter[str]:
-    """Sizes by what `nft -j list table` says; see libnftables-json(5)."""
-    sizes: Counter[str] = Counter()
-    for item in json.loads(text)["nftables"]:
-        for kind, value in item.items():
-            if kind == "rule":
-                sizes[f"chain {value['chain']}"] += 1
-            elif kind in {"set", "map"}:
-                sizes[f"set {value['name']}"] += len(value.get("elem", ()))
-    return sizes
+        return await asyncio.to_thread(listed, answer.out) if answer.code == 0 else {}

@@ -6,8 +6,12 @@ a few sets. Either way it is one transaction: a packet meets the old rules or th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+_MARKS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,12 @@ class Ruleset:
         return _joined(_commands(old, self))
 
 
+@lru_cache(_MARKS)
+def mark(rule: str) -> str:
+    """A comment that a rule is known by: nft and kernels each write it in their own way, and others replace it."""
+    return hashlib.blake2b(rule.encode(), digest_size=4).hexdigest()
+
+
 def _joined(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
@@ -114,7 +124,7 @@ def _ruled(table: str, old: Table, new: Table) -> Iterator[str]:
             yield f"flush chain {table} {name}"
     for name, chain in new.chains.items():
         if name not in old.chains or old.chains[name].rules != chain.rules:
-            yield from (f"add rule {table} {name} {rule}" for rule in chain.rules)
+            yield from (f'add rule {table} {name} {rule} comment "{mark(rule)}"' for rule in chain.rules)
 
 
 def _filled(table: str, old: Table, new: Table) -> Iterator[str]:

@@ -33,6 +33,8 @@ _TIMER = (30.0, 60.0)
 _RETRY_MIN, _RETRY_MAX = 0.5, 15.0
 _ABLE_SECONDS = 30.0
 _SAVE_SECONDS = 1.0
+_SAVE_SHARE = 0.02
+"""Of the time, at most, is for keeping the netmap on disk."""
 log = structlog.get_logger()
 
 
@@ -250,13 +252,16 @@ class Overlay:
         self._troubles = troubles
 
     async def _keep_saving(self) -> None:
+        loop, took = asyncio.get_running_loop(), 0.0
         while True:
             await self._dirty.wait()
             self._dirty.clear()
             if self._fabric and self._lease and self._current:
                 write = self._memory.writer(Known(self._fabric, self._lease, self._staging.netmap))
+                began = loop.time()
                 try:
                     await asyncio.to_thread(write)
                 except OSError as error:
                     log.warning("the netmap is not kept", error=str(error))
-            await asyncio.sleep(_SAVE_SECONDS)
+                took = loop.time() - began  # a large map is seconds of work, and may change all the time
+            await asyncio.sleep(max(_SAVE_SECONDS, took / _SAVE_SHARE))

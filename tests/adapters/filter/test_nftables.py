@@ -12,6 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.nftables import Nftables
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
@@ -75,6 +76,8 @@ def _sorted(listed: str) -> list[str]:
         "flush set inet netvps owner-ann",
         "delete element bridge netvps owners { 10.128.0.2 }",
         "insert rule inet netvps forward accept",
+        "flush chain inet netvps forward; add rule inet netvps forward accept",
+        "delete element inet netvps runners { 10.128.4.0 }; add element inet netvps runners { 10.128.4.7 }",
     ],
 )
 async def test_what_others_did_is_seen_and_mended(hosts: Lab, nft: Nftables, damage: str) -> None:
@@ -84,6 +87,46 @@ async def test_what_others_did_is_seen_and_mended(hosts: Lab, nft: Nftables, dam
     await nft.load(RULES)
     assert _sorted(_listed(hosts)) == _sorted(before)
     assert await nft.loaded()
+
+
+async def test_a_rule_that_was_replaced_in_place_is_seen(hosts: Lab, nft: Nftables) -> None:
+    rules = hosts.run("one", "nft", "-a", "list", "chain", "inet", "netvps", "forward").splitlines()
+    drop = next(line for line in rules if " drop comment " in line).rpartition(" ")[2]
+    hosts.run("one", "nft", f"replace rule inet netvps forward handle {drop} accept")
+    assert not await nft.loaded()
+    await nft.load(RULES)
+    assert await nft.loaded()
+
+
+async def test_it_looks_only_where_somebody_changed_something(hosts: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def there() -> int | None:
+        with hosts.inside("one"):
+            return generation()
+
+    made = Nftables((*hosts.enter("one"), "nft"), there)
+    looks = 0
+    content = made._content
+
+    async def counted(table: str) -> object:
+        nonlocal looks
+        looks += 1
+        return await content(table)
+
+    monkeypatch.setattr(made, "_content", counted)
+    other = ruleset(view("one", netmap().updated(NetmapUpdate(2, gone_endpoints=("uid-ann2",)))), PORTS)
+    await made.load(RULES)
+    for rules in (RULES, other, RULES):
+        await made.load(rules)
+        assert await made.loaded()
+    assert looks == len(TABLES)  # the first time
+    hosts.run("one", "nft", "add table inet others; delete table inet others")
+    assert await made.loaded()
+    assert await made.loaded()
+    assert looks == 2 * len(TABLES)
+    hosts.run("one", "nft", "flush chain inet netvps forward")
+    await made.load(other)  # a change that others' do not stop, and do not hide behind
+    assert not await made.loaded()
+    await made.remove(TABLES)
 
 
 async def test_a_change_of_what_is_gone_becomes_a_load_of_everything(hosts: Lab, nft: Nftables) -> None:

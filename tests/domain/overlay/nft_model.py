@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
+from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table, mark
 
 Packet = dict[str, str]
 """Values by selector, as rules have them: {"iifname": "nv0", "ip saddr": …}; what is absent never matches."""
@@ -77,6 +77,8 @@ class Kernel:
 
     def _add_rule(self, table: str, name: str, rule: str) -> None:
         chain = self._chains(table)[name]
+        rule, _, comment = rule.partition(" comment ")
+        assert comment == f'"{mark(rule)}"'
         assert set(re.findall(r"@(?!th,)(\S+)", rule)) <= self._sets(table).keys(), rule
         assert set(re.findall(r"(?:goto|jump) (\S+)", rule)) <= self._chains(table).keys(), rule
         self._chains(table)[name] = Chain((*chain.rules, rule), chain.hook)
