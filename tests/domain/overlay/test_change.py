@@ -62,7 +62,7 @@ turns = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(updates, turns, ports), max_size=8), ports)
 def test_a_change_leads_where_the_whole_does(
     history: Sequence[tuple[NetmapUpdate, dict[str, object], dict[str, str]]], bound: dict[str, str]
@@ -82,10 +82,18 @@ def test_a_change_leads_where_the_whole_does(
         assert _made(diff(new, replace(old, foreign=FOREIGN)), before) == _made(
             diff(after, replace(before, foreign=FOREIGN)), before
         )
+        if _contested(views[-2]):
+            continue  # what nft refuses as a whole
         kernel = Kernel()
         kernel.feed(ruleset(views[-2], bound).text)
         kernel.feed(ruleset(change.new, bound).changes_from(ruleset(change.old, bound)))
         assert kernel.ruleset == ruleset(views[-1], bound)
+
+
+def _contested(view: View) -> bool:
+    """Whether two owners have one address here."""
+    owners: dict[str, str] = {}
+    return any(owners.setdefault(end.address, end.owner) != end.owner for end in view.local_endpoints())
 
 
 def _made(operations: Sequence[object], state: KernelState) -> KernelState:
