@@ -36,7 +36,7 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
     server = place.tunnel_address.rpartition(":")[0].strip("[]")
     async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel:
         network, names = OverlayNetwork(docker), DnsServer()
-        filter_ = OverlayFilter(Nftables(generation=generation), Iptables(), Firewalld(), network.last_ports)
+        filter_ = OverlayFilter(Nftables(generation=generation), Iptables(), Firewalld(), network.ports)
         memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
         try:
             yield Overlay(place.uid, kernel, Reconciler(kernel, network, filter_, names), memory)

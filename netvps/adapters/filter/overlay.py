@@ -78,10 +78,11 @@ class OverlayFilter:
         known, self._view = self._view, None
         rules = partial(ruleset, view, ports, self._names)
         text = self._difference(view, change, ports) if known and change and change.since is known else None
+        self._bound = ports
         if text is None or not await self._nftables.change(text, rules):
             # Off the loop: a hundred thousand sessions are gone through.
             await self._nftables.load(await asyncio.to_thread(rules))
-        self._view, self._bound = view, ports
+        self._view = view
         self._port = view.fabric.port
         if self._accepted != self._port:
             await self._accept()
@@ -95,7 +96,8 @@ class OverlayFilter:
             self._view = None
             return False
         self._look = True
-        if await self._ports() != self._bound:
+        if await self._asked() != self._bound:
+            self._look = True
             return False
         await self._accept()
         return True
@@ -117,14 +119,15 @@ class OverlayFilter:
         return f"nftables cannot do what the overlay needs: {why}; see {NEEDS}" if why else ""
 
     async def _asked(self) -> Mapping[str, str]:
+        """While the engine does not answer, as it was last: that stops no container. It is asked again then."""
         if not self._look:
             return self._bound
         self._look = False  # before asking: what comes meanwhile is asked for again
         try:
             return await self._ports()
-        except BaseException:
+        except NetvpsError:
             self._look = True
-            raise
+            return self._bound
 
     def _difference(self, view: View, change: Change, ports: Mapping[str, str]) -> str:
         """What nft is to do about a change of the view, and after it, of the links."""

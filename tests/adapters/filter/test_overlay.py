@@ -59,6 +59,27 @@ async def test_a_link_that_is_known_now_is_bound_with_the_next_load(hosts: Lab) 
     assert '"p-ann3"' in _state(hosts)
 
 
+async def test_while_the_engine_is_away_ports_are_as_they_were(hosts: Lab) -> None:
+    away = False
+
+    async def ports() -> dict[str, str]:
+        if away:
+            raise Unavailable("Docker does not answer")
+        return {ADDRESS["ann3"]: "p-ann3" if before else "p-new"}
+
+    enter, before = hosts.enter("two"), True
+    made = OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="none"), ports)
+    await made.load(view("two"))
+    away, before = True, False
+    made.look()
+    await made.load(view("two"))
+    assert await made.loaded()
+    assert '"p-ann3"' in _state(hosts)
+    away = False
+    await made.load(view("two"))  # it is asked again, with no news
+    assert '"p-new"' in _state(hosts)
+
+
 async def test_what_changed_alone_is_loaded_as_all_of_it_would_be(hosts: Lab) -> None:
     """Peers, sessions and links, one after the other and together."""
     known: dict[str, str] = {}
