@@ -22,6 +22,7 @@ BENCHES: Final = {
     "idle": 3,
     "converge": 15,
     "program": 9,
+    "overlay": 7,
 }
 SMOKE: Final = ("cli",)
 

@@ -1,7 +1,8 @@
 """`program`: a kernel with so many peers, from nothing; and one peer that comes, moves and goes among 5,000.
 
-Ours is all that a runner does: plan, diff, and packed netlink messages. The reference is `ip -batch` for neighbours and
-routes with `bridge -batch` for FDB entries, files written beforehand.
+Ours is all that a runner does: plan, diff, and packed netlink messages; for one peer, from the update of the netmap in
+hand, and once more with the rules of the packet filter, which come before the way. The reference is `ip -batch` for
+neighbours and routes with `bridge -batch` for FDB entries, files written beforehand.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Network
 from itertools import islice
 from pathlib import Path
@@ -17,14 +21,21 @@ from typing import Final
 
 from bench.result import Goal, Measure, Row
 from bench.turns import in_turn, milliseconds
+from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.iptables import Iptables
+from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
+from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.diff import diff
+from netvps.domain.overlay.dns import Directory
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.links import KernelState
+from netvps.domain.overlay.links import Bridge, KernelState
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
+from netvps.runner.overlay.reconcile import Reconciler
 from tests.namespaces import namespace
 
 _SIZES: Final = (1, 100, 1_000, 5_000)
@@ -79,53 +90,60 @@ class _Site:
         return Row(f"{size:,} peers from nothing", "ms", in_turn(rounds, {"ours": ours, "ip, bridge": theirs}), _TIMES)
 
     def one_of_many(self, rounds: int) -> list[Row]:
+        """From the update in hand to the kernel that has it: the way alone, as the reference's, and with the rules."""
         *peers, last = self._peers
         moved = replace(last, underlay=Underlay(("192.0.2.99",), 1450))
-        without = Netmap().updated(NetmapUpdate(1, peers=(self._me, *peers)))
-        with_it = without.updated(NetmapUpdate(2, peers=(last,)))
-        with_moved = with_it.updated(NetmapUpdate(3, peers=(moved,)))
-        known = plan(self._viewed(without))
-        self._make(known)
+        updates = {
+            "comes": NetmapUpdate(2, peers=(last,)),
+            "moves": NetmapUpdate(3, peers=(moved,)),
+            "goes": NetmapUpdate(4, gone_peers=(last.runner,)),
+        }
+        self._netmap = Netmap().updated(NetmapUpdate(1, peers=(self._me, *peers)))
         batches = self._batches([last])
-
-        def step(netmap: Netmap) -> float:
-            nonlocal known
-            desired = known
-
-            def work() -> None:
-                nonlocal desired
-                desired = plan(self._viewed(netmap))
-                self._apply(desired, known)
-
-            took = milliseconds(work)
-            known = desired
-            return took
+        way = Reconciler(self._kernel, _NoNetwork(), _NoFilter(), _Names())
+        nft = OverlayFilter(Nftables(), Iptables(program="none"), Firewalld(program="none"), _NoNetwork().ports)
+        all_of_it = Reconciler(self._kernel, _NoNetwork(), nft, _Names())
 
         def reference() -> float:
             took = milliseconds(lambda: _run(*batches))
-            self._make(known)
+            way.doubt()
+            self._step(way, NetmapUpdate(5))
             return took
 
-        taken = in_turn(
-            rounds,
-            {
-                "comes": lambda: step(with_it),
-                "moves": lambda: step(with_moved),
-                "goes": lambda: step(without),
-                "ip, bridge": reference,
-            },
-        )
+        self._step(way, NetmapUpdate(1))
+        steps: dict[str, Callable[[], float]] = {
+            name: partial(self._step, way, update) for name, update in updates.items()
+        }
+        taken = in_turn(rounds, {**steps, "ip, bridge": reference})
+        self._step(all_of_it, NetmapUpdate(1))
+        with_rules = in_turn(rounds, {name: partial(self._step, all_of_it, update) for name, update in updates.items()})
+        known = plan(self._viewed(self._netmap))
         look = in_turn(rounds, {"ours": lambda: milliseconds(self._dump)})
         compare = in_turn(rounds, {"ours": lambda: milliseconds(lambda: diff(known, self._dumped))})
+        beside = {"ours": taken["comes"], "ip, bridge": taken["ip, bridge"]}
         return [
-            Row(
-                "one peer more than 5,000", "ms", {"ours": taken["comes"], "ip, bridge": taken["ip, bridge"]}, _ONE_PEER
+            Row("one peer more than 5,000", "ms", beside, _ONE_PEER),
+            *(Row(f"one of 5,000 {name}", "ms", {"ours": taken[name]}, _ONE_PEER) for name in ("moves", "goes")),
+            *(
+                Row(f"one of 5,000 {name}, with the rules of the packet filter", "ms", {"ours": took}, _ONE_PEER)
+                for name, took in with_rules.items()
             ),
-            Row("one of 5,000 moves", "ms", {"ours": taken["moves"]}, _ONE_PEER),
-            Row("one of 5,000 goes", "ms", {"ours": taken["goes"]}, _ONE_PEER),
             Row("5,000 peers dumped", "ms", look),
             Row("5,000 peers compared, all as they are", "ms", compare),
         ]
+
+    def _step(self, reconciler: Reconciler, update: NetmapUpdate) -> float:
+        """Milliseconds from the update to the end of its round."""
+
+        async def round_() -> float:
+            began = time.perf_counter()
+            self._netmap = self._netmap.updated(update)
+            outcome = await reconciler.make(self._viewed(self._netmap))
+            took = (time.perf_counter() - began) * 1000
+            assert not outcome.troubles, outcome
+            return took
+
+        return self._loop.run(round_())
 
     def _view(self, peers: list[Peer]) -> View:
         return self._viewed(Netmap().updated(NetmapUpdate(1, peers=(self._me, *peers))))
@@ -160,6 +178,51 @@ class _Site:
             )
         )
         return ip, bridge
+
+
+class _Names:
+    """All of the DNS server but its sockets."""
+
+    def __init__(self) -> None:
+        self._directory = Directory()
+
+    async def serve(self, view: View) -> None:
+        self._directory.follow(view.netmap)
+
+    async def close(self) -> None:
+        """Has nothing open."""
+
+
+class _NoNetwork:
+    """No container engine: what it does is no part of this."""
+
+    async def ensure(self, subnet: str, bridge: Bridge) -> None:
+        """It is not asked."""
+
+    async def ports(self) -> Mapping[str, str]:
+        return {}
+
+    async def remove(self) -> None:
+        """There is none."""
+
+
+class _NoFilter:
+    """The way alone."""
+
+    async def unable(self) -> str:
+        return ""
+
+    async def load(self, view: View, change: Change | None = None) -> None:
+        """Lets all pass."""
+
+    def look(self) -> None:
+        """There is nothing to see."""
+
+    async def loaded(self) -> bool:
+        return True
+
+    async def remove(self) -> None:
+        """There is nothing."""
 
 
 def _run(ip: Path, bridge: Path) -> None:

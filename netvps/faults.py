@@ -42,6 +42,7 @@ STEPS: Final = {
     "create": "a container is made",
     "erase": "all of a session is removed",
     "fetch": "an image is pulled",
+    "flatten": "the snapshot of a session that is stopped is written as one layer",
     "move": "a container is put on another network or address",
     "prune": "older snapshots are removed",
     "record": "a snapshot is reported, to be recorded",

@@ -17,7 +17,7 @@ import os
 import socket
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -51,6 +51,7 @@ _FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this mod
         "NETVPS_CONFIG_DIR",
         "NETVPS_ACCESSIBLE",
         "NETVPS_REQUIRE",
+        "NETVPS_FULL",
     }
 )
 
@@ -137,6 +138,10 @@ class ServerSettings(Settings):
     overlay_prefix: int = Field(default=22, ge=8, le=29, description="length of a runner's subnet prefix")
     overlay_vni: int = Field(default=7, ge=1, le=(1 << 24) - 1, description="VXLAN network identifier")
     overlay_port: Port = Field(default=14789, description="UDP port of VXLAN between runners")
+    gateway_overlay: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto: reach sessions over the overlay too, if a runner of this machine has it; or off",
+    )
     heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")
 
@@ -195,7 +200,7 @@ S = TypeVar("S", bound=Settings)
 
 def load(settings: type[S], flags: Mapping[str, Any], file: Path | None = None) -> S:
     """The settings in force. Raises ConfigError that names each wrong setting, its value, and what to do."""
-    _refuse_unknown_variables(os.environ)
+    refuse_unknown_variables(os.environ)
     from_file = _read(file or _config_file(), settings)
     given = {name: value for name, value in flags.items() if value is not None}
     in_environment = {name for name in settings.model_fields if PREFIX + name.upper() in os.environ}
@@ -235,7 +240,8 @@ def _read(file: Path | None, settings: type[Settings]) -> dict[str, Any]:
     return {key: content[key] for key in _COMMON if key in content} | table
 
 
-def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    """Raises ConfigError that names one of our prefix that nobody reads: most likely a slip of the pen."""
     known = _FOREIGN | {PREFIX + name.upper() for program in PROGRAMS for name in program.model_fields}
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:

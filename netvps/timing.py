@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-Step = Literal["store", "runner_step", "gateway_login"]
+Step = Literal["store", "runner_step", "gateway_login", "gateway_dial"]
 Observer = Callable[[Step, str, float], None]
 """Takes the kind of step, which of them it was (one of few: it becomes a label), and its duration in seconds."""
 

@@ -66,7 +66,8 @@ settings.load_profile("netvps")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("netvps")
     group.addoption("--kills", type=int, default=200, help="how often test_random_kills kills (default: 200)")
-    group.addoption("--seed", default="", help="what test_random_kills did, again; by default something new")
+    group.addoption("--changes", type=int, default=300, help="of test_overlay_changes (default: 300)")
+    group.addoption("--seed", default="", help="what these two did, again; by default something new")
 
 
 def pytest_configure() -> None:

@@ -19,7 +19,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class Namespace:
     name: str
 
-    def run(self, *command: str, check: bool = True, timeout: float = 30) -> str:
+    def run(self, *command: str, check: bool = True, timeout: float = 30, stdin: str = "") -> str:
         """Runs a command in it; returns what it printed."""
         answer = subprocess.run(
             ["nsenter", f"--net=/run/netns/{self.name}", *command],
@@ -27,6 +27,7 @@ class Namespace:
             text=True,
             timeout=timeout,
             check=False,
+            input=stdin,
         )
         assert answer.returncode == 0 or not check, f"{' '.join(command)}: {answer.stderr}"
         return answer.stdout

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from netvps.errors import ConfigError
-from netvps.settings import RunnerSettings, ServerSettings, load, secrets_of
+from netvps.settings import RunnerSettings, ServerSettings, load, refuse_unknown_variables, secrets_of
 
 
 def _file(folder: Path, text: str) -> Path:
@@ -75,6 +76,17 @@ def test_an_unknown_variable_of_ours_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("NETVPS_SSH_PROT", "22")
     with pytest.raises(ConfigError, match="NETVPS_SSH_PROT: did you mean NETVPS_SSH_PORT"):
         load(ServerSettings, {})
+
+
+def test_a_variable_that_anybody_reads_or_is_told_of_is_known(root: Path) -> None:
+    """Programs have the environment of who starts them: a test of many, say, who asked for NETVPS_FULL."""
+    code = [path for folder in ("netvps", "bench", "tests") for path in (root / folder).rglob("*.py")]
+    documents = [root / "README.md", *(root / "docs").rglob("*.md")]
+    read, named = re.compile(r"""environ(?:\.get\(|\[)"(NETVPS_\w+)\""""), re.compile(r"NETVPS_\w*[A-Z]")
+    found = {name for path in code for name in read.findall(path.read_text(encoding="utf-8"))}
+    found |= {name for path in documents for name in named.findall(path.read_text(encoding="utf-8"))}
+    assert found >= {"NETVPS_CONFIG", "NETVPS_FULL", "NETVPS_REQUIRE"}
+    refuse_unknown_variables(dict.fromkeys(found, "1"))
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:

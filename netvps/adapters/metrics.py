@@ -30,6 +30,7 @@ _DURATIONS: Final[dict[Step, tuple[str, str, str]]] = {
     "store": ("netvps_store_seconds", "Transactions of the store, waiting for their turn included", "operation"),
     "runner_step": ("netvps_runner_step_seconds", "Steps that the runner takes for a session", "step"),
     "gateway_login": ("netvps_gateway_login_seconds", "From an SSH connection to a shell behind it", "outcome"),
+    "gateway_dial": ("netvps_gateway_dial_seconds", "Until there is a connection into a session", "way"),
 }
 _COUNTS: Final[dict[Count, tuple[str, str, str]]] = {
     "sessions": ("netvps_sessions", "Sessions", "state"),

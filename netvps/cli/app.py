@@ -40,7 +40,7 @@ COMMANDS: Final = {
     "runner": Entry(
         "netvps.cli.runners:runner", "run a runner, or see to them (ls, show, sweep, join-token)", _MACHINES
     ),
-    "network": Entry("netvps.cli.network:network", "the overlay network of this machine (purge)", _MACHINES),
+    "network": Entry("netvps.cli.network:network", "the overlay network (show, peers, check, purge)", _MACHINES),
     "backup": Entry("netvps.cli.programs:backup", "copy the server's database and CA into one file", _MACHINES),
     "restore": Entry("netvps.cli.programs:restore", "put a backup in their place", _MACHINES),
     "env": Entry("netvps.cli.programs:env", "environments, the images of sessions (bootstrap)", _MACHINES),

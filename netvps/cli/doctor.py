@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
-from netvps.cli import checks, exit_codes
+from netvps.cli import checks
 from netvps.cli import checks_machine as machine
 from netvps.cli.connect import context
-from netvps.cli.finding import Finding, Verdict
-from netvps.cli.output import emit
-from netvps.cli.terminal import clean, paint
+from netvps.cli.finding import Finding, Verdict, conclude
 from netvps.config import paths
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
     from netvps.cli.contexts import Context
-
-_COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command("doctor")
@@ -31,14 +24,7 @@ def doctor(form: str) -> None:
 
     Exit code 1 if a check fails.
     """
-    found = examine(context())
-    if form == "json":
-        emit(json.dumps([asdict(finding) for finding in found], indent=2))
-    else:
-        for finding in found:
-            emit(_line(finding))
-    failed = any(finding.verdict is Verdict.FAIL for finding in found)
-    click.get_current_context().exit(exit_codes.UNKNOWN if failed else exit_codes.OK)
+    conclude(examine(context()), form)
 
 
 def examine(context: Context) -> list[Finding]:
@@ -63,9 +49,3 @@ def _of_this_machine(*, serving: bool) -> list[Finding]:
         *machine.runner_certificate(state),
         machine.agent(),
     ]
-
-
-def _line(finding: Finding) -> str:
-    verdict = paint(finding.verdict.ljust(4), _COLOURS[finding.verdict], sys.stdout)
-    remedy = f"; {finding.remedy}" if finding.remedy else ""
-    return f"{verdict}  {clean(finding.check):<12}  {clean(finding.text + remedy)}"

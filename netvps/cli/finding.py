@@ -1,9 +1,22 @@
-"""What a check of `netvps doctor` comes to."""
+"""What a check comes to: those of `netvps doctor`, and of `netvps network check`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Final
+
+import click
+
+from netvps.cli import exit_codes
+from netvps.cli.output import emit
+from netvps.cli.terminal import clean, paint
+
+_COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
+_NARROW: Final = 12
 
 
 class Verdict(StrEnum):
@@ -22,3 +35,21 @@ class Finding:
     verdict: Verdict
     text: str
     remedy: str = ""
+
+
+def conclude(found: Sequence[Finding], form: str) -> None:
+    """Prints what was found, as a table or as JSON, and ends the command: with UNKNOWN if something fails."""
+    if form == "json":
+        emit(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        width = max([_NARROW, *(len(clean(finding.check)) for finding in found)])
+        for finding in found:
+            emit(_line(finding, width))
+    failed = any(finding.verdict is Verdict.FAIL for finding in found)
+    click.get_current_context().exit(exit_codes.UNKNOWN if failed else exit_codes.OK)
+
+
+def _line(finding: Finding, width: int) -> str:
+    verdict = paint(finding.verdict.ljust(4), _COLOURS[finding.verdict], sys.stdout)
+    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    return f"{verdict}  {clean(finding.check):<{width}}  {clean(finding.text + remedy)}"

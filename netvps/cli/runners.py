@@ -8,6 +8,7 @@ import click
 
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note
+from netvps.cli.overlay_words import overlay, problems, underlay
 from netvps.cli.parse import size_words
 from netvps.cli.programs import replace_by
 
@@ -104,13 +105,6 @@ def _view() -> View[RunnerView]:
     def memory(view: RunnerView) -> str:
         return size_words(view.runner.capacity.memory_bytes)
 
-    def overlay(view: RunnerView) -> str:
-        return "yes" if view.runner.underlay else "no"
-
-    def underlay(view: RunnerView) -> str:
-        way = view.runner.underlay
-        return f"{', '.join(way.addresses)} (mtu {way.mtu})" if way else ""
-
     def json(view: Any) -> dict[str, Any]:
         return to_json(view)
 
@@ -127,6 +121,7 @@ def _view() -> View[RunnerView]:
             Column("OVERLAY", overlay),
             Column("SUBNET", lambda view: view.lease.cidr, wide=True),
             Column("UNDERLAY", underlay, wide=True),
+            Column("PROBLEMS", problems, wide=True),
             Column("VERSION", lambda view: view.runner.version, wide=True),
             Column("ENGINE", lambda view: view.runner.capacity.engine_version, wide=True),
             Column("UID", lambda view: view.runner.uid, wide=True),

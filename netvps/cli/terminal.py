@@ -12,9 +12,11 @@ _COLOURS: Final = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold
 _STATE_COLOURS: Final = {
     "RUNNING": "green",
     "ONLINE": "green",
+    "UP": "green",
     "FAILED": "red",
     "UNREACHABLE": "red",
     "OFFLINE": "red",
+    "DOWN": "red",
     "STOPPED": "dim",
 }
 _SGR = re.compile(r"\x1b\[[0-9;:]*m")

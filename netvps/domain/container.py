@@ -1,7 +1,7 @@
 """The container of a session: what is wanted and what is there go in, the next step comes out.
 
     wanted RUNNING   fetch → create → start → rest          exited: (move →) start again     paused: unpause
-    wanted STOPPED   terminate → commit → record → remove → prune → rest
+    wanted STOPPED   terminate → commit → record → remove → prune → (flatten → record → prune →) rest
     wanted DELETED   erase
 
 `next_step` looks at nothing but its arguments, so a crash between any two steps costs nothing: the same comparison
@@ -22,7 +22,10 @@ from netvps.domain.docker_names import snapshot_number
 from netvps.domain.session import Assignment, DesiredState, LastExit, SessionState, Snapshot
 
 FLATTEN_FROM: Final = 25
-"""Layers from which on a snapshot is written as one layer; Docker refuses 125, and is slow long before."""
+"""Layers from which on a snapshot is replaced by one of one layer, once its session is stopped and for as long as it
+is; Docker refuses 125, and is slow long before."""
+FLATTEN_NOW: Final = 100
+"""Layers from which on the stop itself writes one layer: it never was stopped for long enough."""
 ENGINE_AWAY: Final = "ENGINE_AWAY"
 """Reason of errors that say nothing about the session, only that the engine cannot be asked now."""
 OVERLAY_AWAY: Final = "OVERLAY_AWAY"
@@ -157,9 +160,13 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Report the snapshot, and wait until the assignment comes back with it."""
+    """Report the snapshot, and wait until the assignment comes back with it.
+
+    `at_rest`: it takes the place of one that is recorded, and holds the same; the session is stopped meanwhile.
+    """
 
     snapshot: Snapshot
+    at_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,13 @@ class Prune:
     """Remove images of older snapshots."""
 
     images: tuple[SavedImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """The session is stopped; as long as nothing else is wanted, write its recorded snapshot as one layer."""
+
+    saved: SavedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +219,7 @@ class Erase:
 
 Step = (
     Fetch | Create | Move | Start | Unpause
-    | Terminate | Commit | Record | Remove | Prune
+    | Terminate | Commit | Record | Remove | Prune | Flatten
     | Rest | Wait | Refuse | Erase
 )  # fmt: skip
 
@@ -264,7 +278,7 @@ def _start(want: Assignment, container: Container) -> Step:
 def _put_away(want: Assignment, seen: Seen, container: Container) -> Step:
     held = _holding(seen, container)
     if held is None:
-        return Commit(container, flatten=container.layers >= FLATTEN_FROM)
+        return Commit(container, flatten=container.layers >= FLATTEN_NOW)
     if _recorded(want, held):
         return Remove(container, held)
     return Record(replace(held.snapshot, generation=want.generation))
@@ -272,7 +286,7 @@ def _put_away(want: Assignment, seen: Seen, container: Container) -> Step:
 
 def _bury(want: Assignment, seen: Seen, container: Container) -> Step:
     held = _holding(seen, container)
-    if held and want.snapshot and want.snapshot.digest == held.snapshot.digest:
+    if held and _is_recorded(want, held):
         return Remove(container, held)
     return Refuse(
         "container",
@@ -286,10 +300,15 @@ def _tidy(want: Assignment, seen: Seen) -> Step:
     if newest is None:
         return Rest(SessionState.STOPPED)
     if want.snapshot is None or _order(newest.snapshot) > _order(want.snapshot):
-        # Its container was removed behind our back; the snapshot is good all the same.
-        return Record(replace(newest.snapshot, generation=want.generation))
+        # It is flat now; or its container was removed behind our back, and the snapshot is good all the same.
+        flat = any(image.run == newest.run and _is_recorded(want, image) for image in seen.saved)
+        return Record(replace(newest.snapshot, generation=want.generation), at_rest=flat)
     older = tuple(image for image in seen.saved if _order(image.snapshot) < _order(want.snapshot))
-    return Prune(older) if older and len(older) < len(seen.saved) else Rest(SessionState.STOPPED)
+    if older and len(older) < len(seen.saved):
+        return Prune(older)
+    if newest.snapshot.layers >= FLATTEN_FROM and _is_recorded(want, newest):
+        return Flatten(newest)
+    return Rest(SessionState.STOPPED)
 
 
 def _holding(seen: Seen, container: Container) -> SavedImage | None:
@@ -298,12 +317,11 @@ def _holding(seen: Seen, container: Container) -> SavedImage | None:
 
 def _recorded(want: Assignment, held: SavedImage) -> bool:
     """Whether the control plane knows this very image, as the snapshot of the stop that is asked for."""
-    recorded = want.snapshot
-    return (
-        recorded is not None
-        and recorded.digest == held.snapshot.digest
-        and recorded.generation == want.generation
-    )  # fmt: skip
+    return _is_recorded(want, held) and want.snapshot is not None and want.snapshot.generation == want.generation
+
+
+def _is_recorded(want: Assignment, held: SavedImage) -> bool:
+    return want.snapshot is not None and want.snapshot.digest == held.snapshot.digest
 
 
 def last_exit(container: Container, *, asked: bool, survived_oom: bool) -> LastExit | None:

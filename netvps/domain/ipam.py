@@ -23,3 +23,9 @@ def allocate(pool: str, prefix: int, taken: Iterable[str]) -> str:
         f"no /{prefix} is left in the overlay's pool {pool}: remove runners that are gone, or set a larger pool",
         reason="POOL_EXHAUSTED",
     )
+
+
+def room(pool: str, prefix: int, taken: Iterable[str]) -> int:
+    """How many subnets of length `prefix` are left in `pool` that overlap none of `taken`."""
+    free = IPSet(IPNetwork(pool)) - IPSet(IPNetwork(cidr) for cidr in taken)
+    return sum(1 << (prefix - block.prefixlen) for block in free.iter_cidrs() if block.prefixlen <= prefix)

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from netvps.domain.checks import Checks, shown
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.health import Problem
 
 MAX_ADDRESSES: Final = 8
 """Of a runner on its underlay."""
@@ -88,6 +89,10 @@ class Runner:
     capabilities: tuple[str, ...] = ()
     underlay: Underlay | None = None
     """None: it has no overlay."""
+    problems: tuple[Problem, ...] = ()
+    """Of its part of the overlay, by its own account."""
+    gateway_until: datetime | None = None
+    """A server saw that it is on this machine, and says so again before then; never what the runner says of itself."""
     revision: int = 0
 
     @property
@@ -118,6 +123,8 @@ class RunnerHello:
     """None: it has no overlay."""
     netmap_generation: int = 0
     """Of the netmap that it knows; 0 for none."""
+    problems: tuple[Problem, ...] = ()
+    """Of its part of the overlay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,8 @@ class Heartbeat:
     netmap_generation: int = 0
     netmap_digest: str = ""
     """`Netmap.digest`; '' while it knows none."""
+    problems: tuple[Problem, ...] = ()
+    """Of its part of the overlay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from datetime import datetime
 
 INITIAL_CREDIT = 1 << 20
 """Bytes that each side may send before the first credit."""
+SSH_PORT = 22
+"""Of the agent's SSH server, on the session's own address."""
 MAX_DATA = 256 * 1024
 """Bytes of the largest data frame."""
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from netvps.domain.exec import ExecStart
     from netvps.domain.session import Session
-    from netvps.gateway.dial_stream import DialStream
+    from netvps.gateway.ports import Stream
     from netvps.gateway.ssh_upstream import Upstream
-    from netvps.gateway.tunnels import Tunnels
+    from netvps.gateway.ways import Ways
 
 log = structlog.get_logger()
 
@@ -41,8 +41,8 @@ _NO_STATUS = 255
 class Commands:
     """Runs commands in running sessions."""
 
-    def __init__(self, tunnels: Tunnels, upstream: Upstream) -> None:
-        self._tunnels = tunnels
+    def __init__(self, ways: Ways, upstream: Upstream) -> None:
+        self._ways = ways
         self._upstream = upstream
 
     async def run(
@@ -58,8 +58,8 @@ class Commands:
         if reason := closed(grant):
             raise WrongState(reason)
 
-        def dial() -> Awaitable[DialStream]:
-            return self._tunnels.open(session.uid, SshTarget(), f"{grant.user}@exec")
+        def dial() -> Awaitable[Stream]:
+            return self._ways.open(session.uid, SshTarget(), f"{grant.user}@exec")
 
         connection = await self._upstream.reach(dial, grant, SSHClientConnection)
         bound = log.bind(session=session.uid, user=grant.user)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netvps.domain.tunnel import INITIAL_CREDIT, MAX_DATA, Credit, Data, Eof, Frame, Reset
 
@@ -27,6 +27,8 @@ class DialStream(asyncio.Transport):
 
     The other end is `frames`, what to send to the agent, and `receive`, what comes from it.
     """
+
+    way: Final = "tunnel"
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,6 +122,10 @@ class DialStream(asyncio.Transport):
     def abort(self) -> None:
         """Ends at once; the agent is told unless both directions had ended."""
         self.reset("the gateway closed the connection")
+
+    def other_way(self) -> bool:
+        """There is none."""
+        return False
 
     # For the tunnel
 

@@ -23,10 +23,9 @@ from netvps.timing import took
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from netvps.gateway.dial_stream import DialStream
-    from netvps.gateway.ports import Doorman
+    from netvps.gateway.ports import Doorman, Stream
     from netvps.gateway.ssh_upstream import Upstream
-    from netvps.gateway.tunnels import Tunnels
+    from netvps.gateway.ways import Ways
     from netvps.services.logins import Grant
 
 log = structlog.get_logger()
@@ -34,6 +33,8 @@ log = structlog.get_logger()
 LOGIN_TIMEOUT = 30.0
 MAX_UNAUTHENTICATED = 200
 MAX_PER_USER = 50
+REVIEW_EVERY = 30.0
+"""Seconds in which keys that were removed end a visit that no agent was told of."""
 _BACKLOG = 512
 _REVOKED = "your access to this session ended"
 
@@ -44,7 +45,7 @@ class SshGateway:
     def __init__(
         self,
         doorman: Doorman,
-        tunnels: Tunnels,
+        ways: Ways,
         upstream: Upstream,
         *,
         host: str,
@@ -53,7 +54,7 @@ class SshGateway:
         rekey_bytes: int = 1 << 30,
     ) -> None:
         self.doorman = doorman
-        self._tunnels = tunnels
+        self._ways = ways
         self._upstream = upstream
         self._host, self._port = host, port
         self._host_key = asyncssh.import_private_key(host_key)
@@ -64,7 +65,7 @@ class SshGateway:
         self._empty = asyncio.Event()
         self._empty.set()
         self._stopping = False
-        tunnels.on_config(self._review)
+        ways.tunnels.on_config(self._review)
 
     @property
     def port(self) -> int:
@@ -107,6 +108,7 @@ class SshGateway:
         except OSError as error:
             raise ConfigError(_cannot_listen(self._host, self._port, error)) from error
         await self._tasks.__aenter__()
+        self._tasks.start(self._keep_reviewing(), name="reviews")
         log.info("ssh gateway listens", address=self._host, port=self.port)
         return self
 
@@ -184,8 +186,8 @@ class SshGateway:
         await self._recheck(visit)
         grant = _granted(visit)
 
-        def dial() -> Awaitable[DialStream]:
-            return self._tunnels.open(grant.session.uid, SshTarget(), f"{grant.user}@{visit.origin}")
+        def dial() -> Awaitable[Stream]:
+            return self._ways.open(grant.session.uid, SshTarget(), f"{grant.user}@{visit.origin}")
 
         return await self._upstream.reach(dial, grant, AgentLeg)
 
@@ -216,6 +218,14 @@ class SshGateway:
         for visit in list(self._visits):
             if _granted(visit).session.uid == session_uid and not self._stopping:
                 self._tasks.start(self._review_one(visit), name=f"review of {visit.origin}")
+
+    async def _keep_reviewing(self) -> None:
+        """Those over the overlay whose agent is not connected: no config of its tells that keys changed."""
+        while True:
+            await asyncio.sleep(REVIEW_EVERY)
+            for visit in list(self._visits):
+                if not self._ways.tunnels.connected(_granted(visit).session.uid):
+                    await self._review_one(visit)
 
     async def _review_one(self, visit: Visit) -> None:
         try:

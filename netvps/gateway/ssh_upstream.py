@@ -13,13 +13,12 @@ from netvps.errors import NotPermitted, Unavailable
 from netvps.gateway.ssh_algorithms import encryption_algorithms, kex_algorithms
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from netvps.gateway.dial_stream import DialStream
-    from netvps.gateway.ports import Certifier
+    from netvps.gateway.ports import Certifier, Dial, Stream
     from netvps.services.logins import Grant
 
 LOGIN_TIMEOUT = 15.0
+OVERLAY_TIMEOUT = 5.0
+"""Where small packets arrive and large ones do not, the tunnel shall still have time."""
 
 Connection = TypeVar("Connection", bound=SSHClientConnection)
 log = structlog.get_logger()
@@ -37,30 +36,38 @@ class Upstream:
         self._host_ca = asyncssh.import_public_key(host_ca)
         self._rekey_bytes = rekey_bytes
 
-    async def reach(
-        self, dial: Callable[[], Awaitable[DialStream]], grant: Grant, kind: type[Connection]
-    ) -> Connection:
+    async def reach(self, dial: Dial, grant: Grant, kind: type[Connection]) -> Connection:
         """Dials and logs in; once more if the first stream broke on the way, for nobody's bytes were on it yet.
 
-        Raises what `dial` and `login` do.
+        And if it came over the overlay, and did not lead to this session's agent. Raises what `dial` and `login` do.
         """
-        try:
-            return await self.login(await dial(), grant, kind)
-        except StreamBroke as error:
-            log.info("dialling once more", session=grant.session.uid, error=error.message)
-            return await self.login(await dial(), grant, kind)
+        broke = False
+        while True:
+            stream = await dial()
+            try:
+                connection = await self.login(stream, grant, kind)
+            except Unavailable as error:
+                if not stream.other_way():
+                    if broke or not isinstance(error, StreamBroke):
+                        raise
+                    broke = True
+                log.info("dialling once more", session=grant.session.uid, way=stream.way, error=error.message)
+            else:
+                log.info("session reached", session=grant.session.uid, user=grant.user, way=stream.way)
+                return connection
 
-    async def login(self, stream: DialStream, grant: Grant, kind: type[Connection]) -> Connection:
+    async def login(self, stream: Stream, grant: Grant, kind: type[Connection]) -> Connection:
         """A connection of that class over the stream, logged in.
 
         Raises NotPermitted if there is no such Unix user, StreamBroke if the stream ended meanwhile, Unavailable for
         the rest; the stream is closed then.
         """
+        seconds = OVERLAY_TIMEOUT if stream.way == "overlay" else LOGIN_TIMEOUT
         try:
-            async with asyncio.timeout(LOGIN_TIMEOUT):
+            async with asyncio.timeout(seconds):
                 return await self._login(stream, grant, kind)
         except TimeoutError:
-            raise Unavailable(f"the session's SSH server did not answer within {LOGIN_TIMEOUT:.0f} s") from None
+            raise Unavailable(f"the session's SSH server did not answer within {seconds:.0f} s") from None
         except asyncssh.PermissionDenied:
             raise NotPermitted(
                 f"it lets nobody in as {grant.unix_user}: see whether its /etc/passwd has such a user, and whether the"
@@ -68,10 +75,10 @@ class Upstream:
             ) from None
         except (asyncssh.ConnectionLost, OSError) as error:
             raise StreamBroke(f"the session's SSH server did not let the gateway in: {error}") from error
-        except asyncssh.Error as error:
+        except (asyncssh.Error, ValueError) as error:  # what is no SSH may also be called an incomplete packet
             raise Unavailable(f"the session's SSH server did not let the gateway in: {error}") from error
 
-    async def _login(self, stream: DialStream, grant: Grant, kind: type[Connection]) -> Connection:
+    async def _login(self, stream: Stream, grant: Grant, kind: type[Connection]) -> Connection:
         connection: Connection | None = None
         done = False
         try:

@@ -62,6 +62,10 @@ class Tunnels:
         """How many connections into sessions are open."""
         return sum(len(agent.streams) for agent in self._agents.values())
 
+    def connected(self, session_uid: str) -> bool:
+        """Whether the session's agent is."""
+        return session_uid in self._agents
+
     def on_config(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with the uid of a session whenever its agent is told a new config."""
         self._listeners.append(listener)

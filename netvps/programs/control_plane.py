@@ -6,14 +6,17 @@ import asyncio
 import ipaddress
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
+from netvps.adapters.netlink.link_mac import link_mac
 from netvps.adapters.store.opening import open_store
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.links import OBJECT_NAMES
 from netvps.domain.runner import Runner
 from netvps.domain.server import ServerInfo
 from netvps.errors import NetvpsError
@@ -22,6 +25,7 @@ from netvps.gateway.http import HttpGateway
 from netvps.gateway.ssh import SshGateway
 from netvps.gateway.ssh_upstream import Upstream
 from netvps.gateway.tunnels import Tunnels
+from netvps.gateway.ways import Ways
 from netvps.programs import clock
 from netvps.programs.account import local_users, user_name
 from netvps.programs.measuring import ControlPlaneCounts, MetricsPage
@@ -30,9 +34,11 @@ from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access import Access
 from netvps.services.certificates import Certificates
 from netvps.services.feed import Feed
+from netvps.services.gateway_place import GatewayPlace
 from netvps.services.leases import require_in_pool
 from netvps.services.logins import Logins
 from netvps.services.netmap import NetmapHub
+from netvps.services.network import Network
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.ssh_keys import SshKeys
@@ -91,9 +97,13 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
             tasks.create_task(netmap.run(), name="netmap"),
             tasks.create_task(_compact(store), name="compaction"),
         ]
+        place = None
+        if settings.gateway_overlay == "auto":
+            place = GatewayPlace(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
+            background.append(tasks.create_task(place.run(), name="gateway's place"))
         for task in background:
             stack.callback(task.cancel)
-        yield await _Parts(settings, store, ca, feed, netmap, fabric).listen(stack)
+        yield await _Parts(settings, store, ca, feed, netmap, fabric, place).listen(stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +116,20 @@ class _Parts:
     feed: Feed
     netmap: NetmapHub
     fabric: Fabric
+    place: GatewayPlace | None
 
     async def listen(self, stack: AsyncExitStack) -> ControlPlane:
         """Opens the gateway, then the API behind which there is one, then says that it is ready."""
         settings = self.settings
         logins = Logins(self.store, clock.now, self.ca, self.feed)
         tunnels = await stack.enter_async_context(Tunnels(logins))
+        ways = await stack.enter_async_context(Ways(tunnels, self.place))
         upstream = Upstream(logins, self.ca.ssh_host_ca)
         ssh = SshGateway(
-            logins, tunnels, upstream, host=settings.listen, port=settings.ssh_port, host_key=self.ca.ssh_host_key
+            logins, ways, upstream, host=settings.listen, port=settings.ssh_port, host_key=self.ca.ssh_host_key
         )
         await stack.enter_async_context(ssh)
-        services = await self._services(tunnels, Commands(tunnels, upstream))
+        services = await self._services(tunnels, Commands(ways, upstream))
         api = await stack.enter_async_context(self._api(services))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, ssh, api).read)
         stack.enter_context(told_to(page.metrics.took))
@@ -145,6 +157,7 @@ class _Parts:
                 rows=self.netmap.runner,
             ),
             netmap=self.netmap,
+            network=Network(store, self.netmap, self.fabric, settings.overlay_prefix),
             certificates=Certificates(store, clock.now, ca),
             access=access,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),

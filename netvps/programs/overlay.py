@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 from netvps.adapters.dns.server import DnsServer
 from netvps.adapters.docker.overlay_network import OverlayNetwork
 from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
+from netvps.adapters.probe.echo import Echo
+from netvps.adapters.probe.tcp import TcpEcho
+from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.memory import OverlayMemory
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
@@ -33,11 +37,13 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
         yield None
         return
     server = place.tunnel_address.rpartition(":")[0].strip("[]")
-    async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel:
-        network, names = OverlayNetwork(docker), DnsServer()
-        filter_ = OverlayFilter(Nftables(), Iptables(), Firewalld(), network.last_ports)
+    async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel, Echo() as echo:
+        network, names, tcp = OverlayNetwork(docker), DnsServer(), TcpEcho()
+        filter_ = OverlayFilter(Nftables(generation=generation), Iptables(), Firewalld(), network.ports)
         memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
         try:
-            yield Overlay(place.uid, kernel, Reconciler(kernel, network, filter_, names), memory)
+            reconciler = Reconciler(kernel, network, filter_, names)
+            yield Overlay(place.uid, kernel, reconciler, memory, Links(place.name, echo, tcp, kernel))
         finally:
+            await tcp.close()
             await names.close()

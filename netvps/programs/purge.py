@@ -62,7 +62,7 @@ async def purge(kernel: NetlinkKernel, network: OverlayNetwork, names: ObjectNam
     if not kernel.hold():
         raise WrongState("a runner of this machine has the overlay, and would make it again: end it first")
     await _leave(network, names, force=force)
-    await OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.last_ports, names).remove()
+    await OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names).remove()
     operations = diff(KernelState(), await kernel.dump(), names)
     if failures := await kernel.apply(operations):
         raise Unavailable("; ".join(failure.why for failure in failures))

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from netvps.domain.overlay.netmap import NetmapUpdate
-    from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello
-    from netvps.domain.session import Assignment, SessionReport
+    from netvps.domain.runner import RunnerHello
+    from netvps.runner.ports import FromRunner, ToRunner
 
 _LOOK_EVERY: Final = timedelta(hours=1)
 log = structlog.get_logger()
@@ -62,9 +61,7 @@ class RenewingLink:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
-    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
+    async def connect(self, hello: RunnerHello, outgoing: AsyncIterator[FromRunner]) -> AsyncGenerator[ToRunner, None]:
         """As the port says. Raises IdentityRefused if the runner was removed."""
         link = self._link
         try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from netvps.api.v1 import runner_pb2, server_pb2, session_pb2, ssh_key_pb2, user_pb2
+from netvps.api.v1 import network_pb2, runner_pb2, server_pb2, session_pb2, ssh_key_pb2, user_pb2
+from netvps.api.v1.network_pb2_grpc import NetworkServiceStub
 from netvps.api.v1.runner_pb2_grpc import RunnerServiceStub
 from netvps.api.v1.server_pb2_grpc import ServerServiceStub
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
@@ -26,11 +27,14 @@ from netvps.rpc.convert.times import time_from_proto
 from netvps.rpc.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from datetime import datetime
 
     from netvps.domain.access import Role, SshKey, User
     from netvps.domain.exec import ExecStart, FromCommand, ToCommand
+    from netvps.domain.overlay.finding import Finding
+    from netvps.domain.overlay.overview import Overview
+    from netvps.domain.overlay.path import Path
     from netvps.domain.runner import RunnerView
     from netvps.domain.server import ServerInfo
     from netvps.domain.session import Session, SessionSpec
@@ -59,6 +63,7 @@ class Client:
         self._server = ServerServiceStub(channel)
         self._sessions = SessionServiceStub(channel)
         self._runners = RunnerServiceStub(channel)
+        self._network = NetworkServiceStub(channel)
         self._users = UserServiceStub(channel)
         self._ssh_keys = SshKeyServiceStub(channel)
 
@@ -167,6 +172,27 @@ class Client:
         """Removes a runner; with `force` also the sessions placed on it, for ever."""
         request = runner_pb2.DeleteRunnerRequest(name=names.runner_name(name), request_id=_request_id(), force=force)
         self._transport.call(self._runners.DeleteRunner, request)
+
+    def get_network(self) -> Overview:
+        """The overlay in numbers."""
+        from netvps.rpc.convert.network import overview_from_proto
+
+        return overview_from_proto(self._transport.call(self._network.GetNetwork, network_pb2.GetNetworkRequest()))
+
+    def probe_links(self, runners: Sequence[str] = ()) -> Generator[Path, None, None]:
+        """Links measured now: all, those of one runner, or those between several. Each comes when it is measured."""
+        from netvps.rpc.convert.network import path_from_proto
+
+        request = network_pb2.ProbeLinksRequest(runners=map(names.runner_name, runners))
+        return self._transport.stream(self._network.ProbeLinks, request, path_from_proto)
+
+    def check_network(self, sessions: Sequence[str] = ()) -> list[Finding]:
+        """Why two sessions do not reach each other, or one any other, or what is wrong with all of the overlay."""
+        from netvps.rpc.convert.network import finding_from_proto
+
+        request = network_pb2.CheckNetworkRequest(sessions=map(names.session_name, sessions))
+        answer = self._transport.call(self._network.CheckNetwork, request)
+        return [finding_from_proto(finding) for finding in answer.findings]
 
     def get_user(self, name: str = names.ME) -> User:
         """One user."""

@@ -10,7 +10,9 @@ import structlog
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceServicer
+from netvps.domain.overlay.health import ProbeReport
 from netvps.domain.runner import Heartbeat
+from netvps.domain.session import SessionReport
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc import identity
 from netvps.rpc.convert.link import from_runner_from_proto, hello_from_proto, to_runner_to_proto
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.runner import RunnerHello, Welcome
     from netvps.rpc.context import Context
+    from netvps.rpc.probes import StreamedProbes
     from netvps.rpc.runner_streams import RunnerStream, RunnerStreams
     from netvps.rpc.session_logs import StreamedLogs
     from netvps.services.netmap import Follower, NetmapHub
@@ -42,12 +45,20 @@ class LinkServicer(RunnerLinkServiceServicer):
     """Errors are those of the services; `ca_certificate` in PEM."""
 
     def __init__(
-        self, runners: Runners, netmap: NetmapHub, streams: RunnerStreams, logs: StreamedLogs, ca_certificate: str
+        self,
+        runners: Runners,
+        netmap: NetmapHub,
+        streams: RunnerStreams,
+        logs: StreamedLogs,
+        probes: StreamedProbes,
+        *,
+        ca_certificate: str,
     ) -> None:
         self._runners = runners
         self._netmap = netmap
         self._streams = streams
         self._logs = logs
+        self._probes = probes
         self._ca_certificate = ca_certificate
 
     # A coroutine that writes, not a generator: only so a write can have a limit, and a task group be left cleanly.
@@ -91,11 +102,14 @@ class LinkServicer(RunnerLinkServiceServicer):
         async for message in incoming:
             self._streams.hear(stream)
             seen = from_runner_from_proto(message)
-            if isinstance(seen, Heartbeat):
-                netmap.heard(seen.netmap_generation, seen.netmap_digest)
-                await self._runners.heartbeat(stream.runner_uid, seen)
-            else:
-                await self._runners.report(stream.runner_uid, seen)
+            match seen:
+                case Heartbeat():
+                    netmap.heard(seen.netmap_generation, seen.netmap_digest)
+                    await self._runners.heartbeat(stream.runner_uid, seen)
+                case SessionReport():
+                    await self._runners.report(stream.runner_uid, seen)
+                case ProbeReport():
+                    self._probes.deliver(stream.runner_uid, seen)
         raise _StreamEnd
 
     async def _assign(self, stream: RunnerStream, wire: _Wire, resume_revision: int) -> None:

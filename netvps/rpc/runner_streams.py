@@ -15,6 +15,7 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from netvps.domain.overlay.health import ProbeRequest
     from netvps.domain.runner import LogRequest
     from netvps.services.runners import Runners
 
@@ -33,7 +34,7 @@ class RunnerStream:
     instance_id: str
     heard: float
     """When its last message came, on the monotonic clock."""
-    pushed: asyncio.Queue[LogRequest] = field(default_factory=lambda: asyncio.Queue(_MAX_PUSHED))
+    pushed: asyncio.Queue[LogRequest | ProbeRequest] = field(default_factory=lambda: asyncio.Queue(_MAX_PUSHED))
     """What to send between assignments."""
     ended: asyncio.Future[str] = field(default_factory=asyncio.Future)
     """Why the stream shall end; set once."""
@@ -115,15 +116,18 @@ class RunnerStreams:
             return  # it goes because we go, and comes again
         self._leaving[uid] = self._tasks.start(self._depart(uid), name=f"runner {uid} left")
 
-    def push(self, runner_uid: str, request: LogRequest) -> None:
+    def push(self, runner_uid: str, request: LogRequest | ProbeRequest) -> None:
         """Sends a request to a runner. Raises Unavailable if it is not connected, or does not read."""
         stream = self._streams.get(runner_uid)
         if stream is None:
-            raise Unavailable("the runner of this session is not connected: try again when netvps runner ls shows it")
+            raise Unavailable(
+                "the runner is not connected to this server: try again when netvps runner ls shows it; where several"
+                " servers have one database, ask the one that it is connected to"
+            )
         try:
             stream.pushed.put_nowait(request)
         except asyncio.QueueFull:
-            raise Unavailable("the runner of this session does not keep up: try again") from None
+            raise Unavailable("the runner does not keep up with what it is asked: try again") from None
 
     def end_all(self, why: str) -> None:
         """Asks all streams to end."""

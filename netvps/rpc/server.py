@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from netvps.api.v1 import enrollment_pb2_grpc as enrollment
 from netvps.api.v1 import link_pb2_grpc as link
+from netvps.api.v1 import network_pb2_grpc as network
 from netvps.api.v1 import runner_pb2_grpc as runner
 from netvps.api.v1 import server_pb2_grpc as server
 from netvps.api.v1 import session_pb2_grpc as session
@@ -31,6 +32,8 @@ from netvps.rpc.enrollment_servicer import EnrollmentServicer
 from netvps.rpc.link_servicer import LinkServicer
 from netvps.rpc.listeners import Listener, tls
 from netvps.rpc.local_socket import LocalSocket, private_folder
+from netvps.rpc.network_servicer import NetworkServicer
+from netvps.rpc.probes import StreamedProbes
 from netvps.rpc.runner_streams import RunnerStreams
 from netvps.rpc.runners_servicer import RunnerServicer
 from netvps.rpc.server_info_servicer import ServerInfoServicer
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from netvps.services.access import Access
     from netvps.services.certificates import Certificates
     from netvps.services.netmap import NetmapHub
+    from netvps.services.network import Network
     from netvps.services.runners import Runners
     from netvps.services.sessions import Sessions
     from netvps.services.ssh_keys import SshKeys
@@ -66,6 +70,7 @@ class Services:
     watch: Watch
     runners: Runners
     netmap: NetmapHub
+    network: Network
     certificates: Certificates
     access: Access
     ssh_keys: SshKeys
@@ -112,6 +117,7 @@ class ApiServer:
         self._local_users = local_users
         self._streams = RunnerStreams(services.runners, heartbeat_interval)
         self._logs = StreamedLogs(self._streams)
+        self._probes = StreamedProbes(self._streams)
         self._listeners: list[Listener] = []
         self._local: LocalSocket | None = None
         self._socket_behind: Path | None = None
@@ -196,6 +202,9 @@ class ApiServer:
             f"{_PACKAGE}.RunnerService": partial(
                 runner.add_RunnerServiceServicer_to_server, RunnerServicer(given.runners)
             ),
+            f"{_PACKAGE}.NetworkService": partial(
+                network.add_NetworkServiceServicer_to_server, NetworkServicer(given.network, self._probes)
+            ),
             f"{_PACKAGE}.UserService": partial(user.add_UserServiceServicer_to_server, UserServicer(given.access)),
             f"{_PACKAGE}.SshKeyService": partial(
                 ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys)
@@ -208,7 +217,14 @@ class ApiServer:
 
     def _for_machines(self) -> dict[str, Registration]:
         given = self._services
-        links = LinkServicer(given.runners, given.netmap, self._streams, self._logs, self._certificate.ca)
+        links = LinkServicer(
+            given.runners,
+            given.netmap,
+            self._streams,
+            self._logs,
+            self._probes,
+            ca_certificate=self._certificate.ca,
+        )
         return {
             f"{_PACKAGE}.RunnerLinkService": partial(link.add_RunnerLinkServiceServicer_to_server, links),
             f"{_PACKAGE}.TunnelService": partial(

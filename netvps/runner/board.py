@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Self
 
+from netvps.domain.overlay.health import ProbeReport
 from netvps.domain.runner import Heartbeat
 from netvps.domain.session import SessionReport, SessionState
+from netvps.runner.ports import FromRunner
 
 
 class Board:
@@ -16,6 +19,7 @@ class Board:
     def __init__(self) -> None:
         self._reports: dict[str, SessionReport] = {}
         self._unsent: dict[str, None] = {}
+        self._answers: deque[ProbeReport] = deque()
         self._news = asyncio.Event()
         self.hurried = False
         """A heartbeat is due, whatever the time."""
@@ -37,13 +41,21 @@ class Board:
             self._unsent[report.session_uid] = None
             self._news.set()
 
+    def answer(self, report: ProbeReport) -> None:
+        """Sends the answer to a request of this connection; whoever asks bounds how many there are."""
+        self._answers.append(report)
+        self._news.set()
+
     def outgoing(self, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> Outgoing:
         """For one connection: all reports, then each new one, and a `heartbeat` every `interval` seconds."""
         self._unsent = dict.fromkeys(self._reports)
+        self._answers.clear()
         return Outgoing(self, heartbeat, interval)
 
-    def take(self) -> SessionReport | None:
+    def take(self) -> SessionReport | ProbeReport | None:
         """A report that was not sent in this connection, or None."""
+        if self._answers:
+            return self._answers.popleft()
         if not self._unsent:
             if not self.hurried:
                 self._news.clear()
@@ -77,7 +89,7 @@ class Outgoing:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> SessionReport | Heartbeat:
+    async def __anext__(self) -> FromRunner:
         loop = asyncio.get_running_loop()
         while True:
             left = self._last_beat + self._interval() - loop.time()

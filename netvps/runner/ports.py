@@ -8,6 +8,7 @@ from typing import Protocol
 from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen
+from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment, SessionReport, Snapshot
@@ -53,6 +54,14 @@ class Snapshots(Protocol):
     async def commit(self, uid: str, want: Assignment, container: Container, *, flatten: bool) -> Snapshot:
         """Takes snapshot `uid` and verifies it; it has its name only once it is good. Raises Exhausted: no space."""
 
+    async def flatten(
+        self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
+    ) -> Snapshot | None:
+        """Takes snapshot `uid`, of one layer, of what a snapshot holds; it has its name only once it is good.
+
+        None if another is being written, or if it was `given_up`, which any thread may ask.
+        """
+
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
         """Removes images of snapshots."""
 
@@ -86,12 +95,14 @@ class Engine(Containers, Snapshots, Machine, Protocol):
     """A container engine."""
 
 
+FromRunner = SessionReport | Heartbeat | ProbeReport
+ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest
+
+
 class Link(Protocol):
     """The connection to the control plane."""
 
-    def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
-    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest, None]:
+    def connect(self, hello: RunnerHello, outgoing: AsyncIterator[FromRunner]) -> AsyncGenerator[ToRunner, None]:
         """One stream; it ends, or raises a NetvpsError, when the connection is lost. Welcome comes first."""
 
     async def reopen(self) -> None:

@@ -19,6 +19,8 @@ from contextlib import aclosing
 import structlog
 
 from netvps.domain.container import ENGINE_AWAY
+from netvps.domain.overlay.health import Link as Way
+from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment
@@ -43,6 +45,7 @@ _CAPACITY_SECONDS = 20.0
 _HEARTBEAT_SECONDS = 5.0
 _AGENTS_SECONDS = 3600.0
 _MAX_LOG_STREAMS = 16
+_MAX_PROBES = 2
 log = structlog.get_logger()
 
 
@@ -58,6 +61,7 @@ class Runner:
         self._board = Board()
         if overlay:
             overlay.told = self._tell_underlay
+            overlay.worried = self._board.hurry
         self._memory = Memory(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._agent = keep_agent(settings.agent, settings.state_dir)
@@ -67,6 +71,7 @@ class Runner:
         self._tasks = Tasks()
         self.log_streams = 0
         """How many read logs of sessions here."""
+        self._probes = 0
         self._instance_id = secrets.token_hex(8)
         self._capacity = Capacity()
         self._heartbeat = _HEARTBEAT_SECONDS
@@ -114,6 +119,7 @@ class Runner:
             self._capacity,
             underlay=overlay.underlay if overlay else None,
             netmap_generation=overlay.generation if overlay else 0,
+            problems=overlay.problems if overlay else (),
         )
         outgoing = self._board.outgoing(self._beat, lambda: self._heartbeat)
         named: set[str] = set()
@@ -137,6 +143,8 @@ class Runner:
                             overlay.update(message)
                         case LogRequest():
                             self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
+                        case ProbeRequest():
+                            self._tasks.start(self._probe(message), name=f"probe {message.probe_id}")
         finally:
             if sweep:
                 sweep.cancel()
@@ -152,7 +160,18 @@ class Runner:
         overlay = self._overlay
         if overlay is None:
             return Heartbeat(self._capacity)
-        return Heartbeat(self._capacity, overlay.underlay, overlay.generation, overlay.digest)
+        return Heartbeat(self._capacity, overlay.underlay, overlay.generation, overlay.digest, overlay.problems)
+
+    async def _probe(self, request: ProbeRequest) -> None:
+        """Answers in any case, so that nobody waits: too many at once, and it is without links."""
+        links: tuple[Way, ...] = ()
+        if self._overlay and self._probes < _MAX_PROBES:
+            self._probes += 1
+            try:
+                links = await self._overlay.probe(request.peers)
+            finally:
+                self._probes -= 1
+        self._board.answer(ProbeReport(request.probe_id, links))
 
     def _assign(self, want: Assignment) -> None:
         known = self._memory.assignments.get(want.session_uid)
@@ -208,6 +227,8 @@ class Runner:
         return frozenset(self._workers)
 
     def _changed(self, session_uid: str) -> None:
+        if self._overlay:
+            self._overlay.look()
         workers = [self._workers.get(session_uid)] if session_uid else list(self._workers.values())
         for worker in workers:
             if worker:

@@ -29,6 +29,7 @@ _BOOT_TOKEN_AGAIN = 5.0
 _SOON = 1.0
 _KILL_AGAIN = 2.0
 _AT_ONCE = 0.0
+_FLATTEN_AGAIN = 5.0
 log = structlog.get_logger()
 
 _DISK_FULL = "DISK_FULL"
@@ -74,6 +75,8 @@ class Steps:
         self._generation = 0
         self._terminating: tuple[str, float] | None = None
         """Run of the container that was told to end, and when its grace is over (loop time)."""
+        self._stays_deep = ""
+        """Snapshot that could not be written as one layer."""
 
     async def close(self) -> None:
         """Closes the session's sockets."""
@@ -113,8 +116,11 @@ class Steps:
                 return await self._terminate(want, container)
             case plan.Commit(container, flatten):
                 return await self._commit(want, container, flatten=flatten)
-            case plan.Record(snapshot):
-                self._say(want, SessionState.SNAPSHOTTING, message="recording the snapshot", snapshot=snapshot)
+            case plan.Record(snapshot, at_rest):
+                if at_rest:
+                    self._say(want, SessionState.STOPPED, snapshot=snapshot)
+                else:
+                    self._say(want, SessionState.SNAPSHOTTING, message="recording the snapshot", snapshot=snapshot)
                 return None
             case plan.Remove(container, saved):
                 await self._logs.keep(want.session_uid, self._engine.logs)
@@ -124,6 +130,8 @@ class Steps:
             case plan.Prune(images):
                 await self._engine.prune(images)
                 return _AT_ONCE
+            case plan.Flatten(saved):
+                return await self._flatten(want, saved, wake)
             case plan.Rest(state, address):
                 return await self._rest(want, state, address)
             case plan.Wait():
@@ -233,9 +241,8 @@ class Steps:
 
     async def _commit(self, want: Assignment, container: plan.Container, *, flatten: bool) -> float:
         self._say(want, SessionState.SNAPSHOTTING, message="taking a snapshot")
-        uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
         try:
-            snapshot = await self._engine.commit(uid, want, container, flatten=flatten)
+            snapshot = await self._engine.commit(_new_uid(), want, container, flatten=flatten)
         except NetvpsError as error:
             if error.reason == plan.ENGINE_AWAY:
                 raise
@@ -249,6 +256,24 @@ class Steps:
                 hope=hope,
             ) from None
         log.info("snapshot taken", image=snapshot.image, bytes=snapshot.size_bytes, layers=snapshot.layers)
+        return _AT_ONCE
+
+    async def _flatten(self, want: Assignment, saved: plan.SavedImage, wake: Wake) -> float | None:
+        """A failure is nobody's business: the snapshot is as good as before."""
+        pause = await self._rest(want, SessionState.STOPPED, "")
+        if self._stays_deep == saved.snapshot.uid:
+            return pause
+        try:
+            flat = await self._engine.flatten(_new_uid(), want, saved, lambda: wake.superseded)
+        except NetvpsError as error:
+            if error.reason == plan.ENGINE_AWAY:
+                raise
+            self._stays_deep = saved.snapshot.uid
+            log.warning("the snapshot keeps its layers", image=saved.snapshot.image, error=error.message)
+            return pause
+        if flat is None:
+            return _FLATTEN_AGAIN
+        log.info("snapshot written as one layer", image=flat.image, bytes=flat.size_bytes)
         return _AT_ONCE
 
     async def _rest(self, want: Assignment, state: SessionState, address: str) -> float | None:
@@ -282,6 +307,10 @@ def _failed(error: NetvpsError, reason: str) -> NetvpsError:
     hope = error.reason == _DISK_FULL
     message = f"{error.message}; it goes on by itself then" if hope else error.message
     return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), message, hope=hope)
+
+
+def _new_uid() -> str:
+    return make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
 
 
 def _now() -> datetime:

@@ -21,6 +21,11 @@ class Wake:
         self._assigned.set()
         self._any.set()
 
+    @property
+    def superseded(self) -> bool:
+        """Whether there is a new assignment; any thread may ask."""
+        return self._assigned.is_set()
+
     def clear(self) -> None:
         """To be called before looking, so that what happens while looking is not missed."""
         self._any.clear()

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
-from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, in_parts, whole
-from netvps.domain.overlay.roster import Roster, Touched, mentioned
+from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Touched, in_parts, whole
+from netvps.domain.overlay.roster import Roster, mentioned
 from netvps.domain.runner import Lease, Runner
 from netvps.domain.session import Session
 from netvps.errors import TooOld, Unavailable
@@ -112,6 +112,10 @@ class NetmapHub:
         """Returns when there may be a letter."""
         await self._news.wait()
 
+    def no_news(self) -> Letter:
+        """For who knows the map of now."""
+        return self._letter(self._netmap.generation, self._netmap, NetmapUpdate(self._netmap.generation))
+
     async def whole(self) -> Letter:
         """The whole map, as it is or was a little before: the ring has what came since."""
         async with self._copying:
@@ -186,6 +190,8 @@ class Follower:
         self._hub = hub
         self._runner = runner_uid
         self._generation = generation or None
+        self._greeted = False
+        """Whether the runner was sent anything: until then it cannot tell no news from none yet."""
         self._outbox: deque[bytes] = deque()
         self._clock = asyncio.get_running_loop().time
         self._patient_until = self._clock() + _AHEAD
@@ -199,7 +205,7 @@ class Follower:
         while not self._outbox:
             letter = await self._next()
             self._outbox.extend(letter.parts)
-            self._generation = letter.generation
+            self._generation, self._greeted = letter.generation, True
         return self._outbox.popleft()
 
     def heard(self, generation: int, digest: str) -> None:
@@ -219,6 +225,8 @@ class Follower:
         while self._generation is not None and hub.ring.reaches(self._generation):
             if letter := hub.ring.after(self._generation):
                 return letter
+            if self._generation == hub.ring.generation and not self._greeted:
+                return hub.no_news()
             if self._generation <= hub.ring.generation:
                 await hub.news()
                 continue

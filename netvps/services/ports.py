@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
+    from netvps.domain.overlay.health import Link
+
 
 class Resource(Protocol):
     """What the store keeps: a frozen dataclass of the domain with a kind, a primary key and a revision."""
@@ -149,3 +151,13 @@ class SessionLogs(Protocol):
 
     def read(self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool) -> AsyncIterator[bytes]:
         """Pieces of at most 64 KiB. Raises Unavailable if the runner is not connected, NotFound if it has none."""
+
+
+class Prober(Protocol):
+    """Has runners measure their links."""
+
+    async def probe(self, runner_uid: str, peers: tuple[str, ...]) -> tuple[Link, ...]:
+        """How the links from one runner to others (uids, at most MAX_PROBED) are now; it may leave some out.
+
+        Raises Unavailable if it is not connected, does not answer in time, or is asked for too much at once.
+        """

@@ -108,6 +108,7 @@ class Runners:
                     capacity=hello.capacity,
                     capabilities=hello.capabilities,
                     underlay=hello.underlay,
+                    problems=hello.problems,
                 )
             )
             await place_waiting(tx, now)
@@ -132,7 +133,10 @@ class Runners:
         self._heard[runner_uid] = now
         async with self._store.write(_actor(runner_uid)) as tx:
             runner = await _require(tx, runner_uid)
-            await tx.put(replace(runner, last_seen=now, capacity=heartbeat.capacity, underlay=heartbeat.underlay))
+            told = replace(
+                runner, capacity=heartbeat.capacity, underlay=heartbeat.underlay, problems=heartbeat.problems
+            )
+            await tx.put(replace(told, last_seen=now))
             if heartbeat.underlay and not runner.underlay:  # there may be one who waits for the overlay
                 await place_waiting(tx, now)
 
@@ -282,9 +286,9 @@ async def _runners(reader: Reader) -> frozenset[str]:
 
 
 def _news(runner: Runner, heartbeat: Heartbeat, now: datetime) -> bool:
-    """Whether a heartbeat is worth a write: much time, another machine or underlay, or a tenth of the disk."""
+    """Whether a heartbeat is worth a write: much time, another machine, underlay or problem, a tenth of the disk."""
     old, capacity = runner.capacity, heartbeat.capacity
     same = replace(old, disk_free_bytes=0) == replace(capacity, disk_free_bytes=0)
-    same = same and runner.underlay == heartbeat.underlay
+    same = same and (runner.underlay, runner.problems) == (heartbeat.underlay, heartbeat.problems)
     disk = abs(old.disk_free_bytes - capacity.disk_free_bytes) > _DISK_CHANGE * old.disk_free_bytes
     return now - runner.last_seen >= _SEEN_EVERY or not same or disk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -11,6 +11,11 @@ from typing import Any, Self
 from netvps.domain.access import Role, SshKey, User
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.finding import Finding
+from netvps.domain.overlay.health import Problem
+from netvps.domain.overlay.overview import Overview
+from netvps.domain.overlay.path import Path
 from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.domain.server import ServerInfo
 from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
@@ -60,6 +65,11 @@ class FakeClient:
     """A watch never ends once the script is over."""
     heeds_input: bool = True
     """A command waits for the end of its input."""
+    problems: tuple[Problem, ...] = ()
+    """Of the runner's overlay."""
+    overlay: bool = True
+    paths: list[Path] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     fed: list[ToCommand] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
 
@@ -135,9 +145,9 @@ class FakeClient:
     def get_runner(self, name: str) -> RunnerView:
         self._ask("get_runner", name)
         capacity = Capacity(4, 8 << 30, 50 << 30, "20.10")
-        underlay = Underlay(("192.0.2.1", "2001:db8::1"), 1450)
+        underlay = Underlay(("192.0.2.1", "2001:db8::1"), 1450) if self.overlay else None
         return RunnerView(
-            Runner("runner-uid", name, NOW, NOW, RunnerState.ONLINE, "0.1.0", capacity, (), underlay),
+            Runner("runner-uid", name, NOW, NOW, RunnerState.ONLINE, "0.1.0", capacity, (), underlay, self.problems),
             Lease("10.128.0.0/22", "runner-uid", 1),
             3,
         )
@@ -148,6 +158,18 @@ class FakeClient:
     def create_join_token(self) -> tuple[str, datetime]:
         self._ask("create_join_token")
         return "nvj_k_s_f", NOW + timedelta(hours=1)
+
+    def get_network(self) -> Overview:
+        self._ask("get_network")
+        return Overview(Fabric(""), 22, 7, 1, 2, 3, 4093, 5)
+
+    def probe_links(self, runners: Sequence[str] = ()) -> Iterator[Path]:
+        self._ask("probe_links", runners)
+        yield from self.paths
+
+    def check_network(self, sessions: Sequence[str] = ()) -> list[Finding]:
+        self._ask("check_network", sessions)
+        return self.findings
 
     def get_user(self, name: str = "me") -> User:
         self._ask("get_user", name)

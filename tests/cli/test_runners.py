@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import pytest
 
 from netvps.cli import exit_codes
 from netvps.cli.runners import runner
+from netvps.domain.overlay.health import Problem
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient
 
@@ -28,6 +30,18 @@ def test_a_runner_says_whether_it_is_on_the_overlay(run: Run) -> None:
     heading, box = run("runner", "ls", "-o", "wide").out.splitlines()
     assert box[heading.index("OVERLAY") :].split()[0] == "yes"
     assert "192.0.2.1, 2001:db8::1 (mtu 1450)" in box
+
+
+def test_a_runner_says_why_it_has_no_overlay_in_short_and_in_full(run: Run, fake: FakeClient) -> None:
+    why = "no overlay: changing the network needs CAP_NET_ADMIN: be root, or give that capability"
+    fake.overlay, fake.problems = False, (Problem(why),)
+    heading, box = run("runner", "ls").out.splitlines()
+    assert box[heading.index("OVERLAY") :] == "no: changing the network needs CAP_NET_ADMIN"
+    assert why in run("runner", "ls", "-o", "wide").out
+    (told,) = json.loads(run("runner", "ls", "-o", "json").out)
+    assert told["overlayProblems"] == [{"message": why}]
+    fake.overlay, fake.problems = True, (Problem("box2 does not answer, see to it", "uid2"),)
+    assert "yes, but: box2 does not answer, see to it\n" in run("runner", "ls").out
 
 
 def test_a_runner_is_removed_by_who_types_its_name(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

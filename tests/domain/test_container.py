@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -74,7 +75,8 @@ SOURCE = SourceImage("debian:12")
         (want(STOPPED), Seen(box(Status.RUNNING)), plan.Terminate(box(Status.RUNNING))),
         (want(STOPPED), Seen(box(Status.PAUSED)), plan.Unpause(box(Status.PAUSED))),
         (want(STOPPED), Seen(EXITED), plan.Commit(EXITED, flatten=False)),
-        (want(STOPPED), Seen(box(Status.EXITED, 25)), plan.Commit(box(Status.EXITED, 25), flatten=True)),
+        (want(STOPPED), Seen(box(Status.EXITED, 99)), plan.Commit(box(Status.EXITED, 99), flatten=False)),
+        (want(STOPPED), Seen(box(Status.EXITED, 100)), plan.Commit(box(Status.EXITED, 100), flatten=True)),
         (want(STOPPED), Seen(EXITED, (HELD,)), plan.Record(HELD.snapshot)),
         (want(STOPPED, 1, HELD.snapshot), Seen(EXITED, (HELD,)), plan.Remove(EXITED, HELD)),
         # Recorded, but for an earlier stop: it has to come back with this one.
@@ -95,6 +97,20 @@ def test_older_snapshots_are_pruned_once_a_newer_one_is_recorded() -> None:
     newer = saved(EXITED, number=2)
     step = plan.next_step(want(STOPPED, 1, newer.snapshot), Seen(None, (HELD, newer)))
     assert step == plan.Prune((HELD,))
+
+
+def test_a_deep_snapshot_is_written_as_one_layer_and_replaced_once_that_is_recorded() -> None:
+    deep = replace(HELD, snapshot=replace(HELD.snapshot, layers=25))
+    recorded = want(STOPPED, 2, deep.snapshot)
+    assert plan.next_step(recorded, Seen(None, (deep,))) == plan.Flatten(deep)
+    assert plan.next_step(want(RUNNING, 3, deep.snapshot), Seen(None, (deep,), SOURCE)) == plan.Create(SOURCE)
+    number = f"netvps-snapshot/vps-{UID}:2"
+    flat = replace(deep, snapshot=replace(deep.snapshot, image=number, digest="sha256:flat", layers=1, generation=2))
+    both = Seen(None, (deep, flat))
+    assert plan.next_step(recorded, both) == plan.Record(flat.snapshot, at_rest=True)
+    assert plan.source_of(want(RUNNING, 3, deep.snapshot), both.saved) == number
+    assert plan.next_step(want(STOPPED, 2, flat.snapshot), both) == plan.Prune((deep,))
+    assert plan.next_step(want(STOPPED, 2, flat.snapshot), Seen(None, (flat,))) == plan.Rest(SessionState.STOPPED)
 
 
 def test_a_snapshot_taken_after_the_clock_was_set_back_is_the_newest_all_the_same() -> None:
@@ -219,6 +235,11 @@ class World:
                     self.wanted.generation, now,
                 )  # fmt: skip
                 self.images[reference] = (SavedImage(snapshot, container.run), self.files)
+            case plan.Flatten(saved):
+                self.tick()
+                reference = f"netvps-snapshot/vps-{UID}:{self.clock}"
+                flat = replace(saved.snapshot, image=reference, digest=f"sha256:{self.clock}", layers=1)
+                self.images[reference] = (replace(saved, snapshot=flat), self.images[saved.snapshot.image][1])
             case plan.Record(snapshot):
                 self.wanted = replace(self.wanted, snapshot=snapshot)
             case plan.Remove(container, image):
@@ -238,10 +259,13 @@ class World:
             case plan.Erase():
                 self.container, self.images, self.deleted = None, {}, True
 
-    def converge(self) -> None:
+    def converge(self, *, hurried: bool = False) -> None:
+        """Until it is as wanted; `hurried`: no longer."""
         for _ in range(20):
             step = plan.next_step(self.wanted, self.seen())
             assert not isinstance(step, plan.Refuse), step
+            if hurried and isinstance(step, plan.Flatten):
+                return
             if isinstance(step, plan.Rest | plan.Erase):
                 self.take(step)
                 return
@@ -258,6 +282,7 @@ EVENTS = st.lists(
 )
 
 
+@patch.object(plan, "FLATTEN_FROM", 3)
 @settings(deadline=None)  # other tests may have the machine
 @given(EVENTS, st.sampled_from([RUNNING, STOPPED, DELETED]))
 def test_from_wherever_it_was_left_it_converges_and_loses_nothing(events: list[str | int], goal: DesiredState) -> None:
@@ -295,7 +320,8 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(events: list[s
         assert not written or next(iter(world.images.values()))[1] == world.files
 
 
-def test_three_hundred_cycles_keep_their_depth_and_their_files() -> None:
+@pytest.mark.parametrize(("hurried", "depth"), [(False, plan.FLATTEN_FROM - 1), (True, plan.FLATTEN_NOW)])
+def test_three_hundred_cycles_keep_their_depth_and_their_files(hurried: bool, depth: int) -> None:
     world = World()
     deepest = 0
     for cycle in range(300):
@@ -303,9 +329,9 @@ def test_three_hundred_cycles_keep_their_depth_and_their_files() -> None:
         world.converge()
         world.behind += timedelta(hours=cycle % 7 == 0)  # the clock is set back now and then
         world.own(STOPPED)
-        world.converge()
+        world.converge(hurried=hurried)
         assert world.wanted.snapshot is not None
         deepest = max(deepest, world.wanted.snapshot.layers)
-    assert deepest == plan.FLATTEN_FROM
+    assert deepest == depth
     assert world.wanted.snapshot is not None
     assert world.images[world.wanted.snapshot.image][1] == 300

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from netvps.domain.ipam import allocate
+from netvps.domain.ipam import allocate, room
 from netvps.errors import Exhausted
 
 POOL = "10.128.0.0/26"
@@ -40,3 +40,11 @@ def test_what_is_taken_may_be_of_another_size_or_pool() -> None:
     assert allocate("10.128.0.0/10", 22, ["10.128.1.0/24"]) == "10.128.4.0/22"
     with pytest.raises(Exhausted):
         allocate("10.128.0.0/24", 22, [])
+
+
+@given(st.sets(st.integers(0, 63), max_size=64))
+def test_room_is_how_often_one_more_can_be_had(numbers: set[int]) -> None:
+    taken = [f"10.0.{4 * number}.0/22" for number in numbers]
+    assert room("10.0.0.0/16", 22, taken) == 64 - len(numbers)
+    assert room("10.0.0.0/16", 24, taken) == 4 * (64 - len(numbers))
+    assert room("10.0.0.0/16", 16, taken) == (0 if taken else 1)

@@ -56,6 +56,8 @@ class Faulty(System):
         super().__init__(folder)
         self.faults = folder / "faults"
         self.faults.mkdir()
+        self.disturbed = 0.0
+        """When something was killed last, on the monotonic clock: it is due to work that long after it."""
         self.environment |= {
             "NETVPS_ENV": "test",
             "NETVPS_FAULTS": str(self.faults),
@@ -125,14 +127,15 @@ class Faulty(System):
     def told(self, call: Callable[[api.Client], T]) -> T:
         """What a call answers, made again for as long as it is unclear what became of it; all are one request."""
         _asking.request = unique("r")
-        deadline = time.monotonic() + CONVERGES
+        began = time.monotonic()
         try:
             while True:
                 try:
                     with self.connect() as client:
                         return call(client)
                 except UNCLEAR as error:
-                    assert time.monotonic() < deadline, f"not answered: {error}"
+                    due = max(began, self.disturbed) + CONVERGES
+                    assert time.monotonic() < due, f"not answered: {error}"
                     time.sleep(0.2)
         finally:
             _asking.request = ""

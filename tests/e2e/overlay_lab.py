@@ -37,6 +37,7 @@ from tests.namespaces import Namespace
 
 _SCRIPT: Final = Path(__file__).parents[2] / "scripts/lab"
 _API, _LINK, _SSH, _HTTP = 7443, 7444, 2222, 7480
+API: Final = f"192.0.2.1:{_API}"
 IMAGE: Final = "lab/busybox:latest"
 WAIT: Final = 60.0
 
@@ -48,9 +49,14 @@ class Session:
     address: str
     pid: int
 
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What comes before a command that is to run in its network."""
+        return ("nsenter", "-t", str(self.pid), "-n")
+
     def run(self, *command: str, check: bool = True, timeout: float = 30) -> str:
         """A command of busybox's in the session's network."""
-        return _ran("nsenter", "-t", str(self.pid), "-n", str(BUSYBOX), *command, check=check, timeout=timeout)
+        return _ran(*self.inside, str(BUSYBOX), *command, check=check, timeout=timeout)
 
     def reaches(self, address: str, size: int = 56) -> bool:
         """Whether it gets an answer to a ping."""
@@ -62,12 +68,21 @@ class Host:
     number: int
     lab: Lab
     runner: subprocess.Popen[bytes] | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """What its runner has besides."""
+    choice: str = ""
+    """Of the underlay, by its runner's settings."""
     namespace: Namespace = field(init=False)
     underlay: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.namespace = Namespace(f"{self.lab.prefix}-{self.number}")
         self.underlay = f"192.0.2.{self.number}"
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What comes before a command that is to run there."""
+        return _inside(self)
 
     @property
     def docker_host(self) -> str:
@@ -98,7 +113,8 @@ class Host:
             token.write_text(self.lab.netvps("runner", "join-token"))
             joining = ("--join-token-file", str(token))
         server = ("--server", f"192.0.2.1:{_API}", "--name", f"box{self.number}")
-        return ("runner", *server, *joining, "--docker-host", self.docker_host, *arguments)
+        choice = ("--underlay", self.choice) if self.choice else ()
+        return ("runner", *server, *joining, "--docker-host", self.docker_host, *choice, *arguments)
 
     def stop_runner(self, signal_: int = signal.SIGTERM) -> None:
         """Ends it; SIGKILL leaves it no time."""
@@ -106,6 +122,16 @@ class Host:
             self.runner.send_signal(signal_)
             self.runner.wait(60)
             self.runner = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Its runner does nothing within the block."""
+        assert self.runner
+        self.runner.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.runner.send_signal(signal.SIGCONT)
 
     def netvps(self, *arguments: str) -> str:
         """A command on this machine."""
@@ -116,18 +142,23 @@ class Host:
 
     def state(self) -> tuple[KernelState, KernelState]:
         """What shall be in its kernel, by what its runner was told, and what is."""
+        view, actual = self.view_and_kernel()
+        return plan(view), actual
+
+    def view_and_kernel(self) -> tuple[View, KernelState]:
+        """What its runner was told, and what is in its kernel."""
         identity = load_identity(self.folder / "s")
         known = identity and OverlayMemory(self.folder / "s" / FOLDER / MEMORY, identity.uid).load()
         assert identity
         assert known, "the runner keeps no netmap yet"
 
         async def look() -> tuple[KernelState, Underlay]:
-            async with NetlinkKernel(server="192.0.2.1") as kernel:
+            async with NetlinkKernel(server="192.0.2.1", underlay=self.choice) as kernel:
                 return await kernel.dump(), await kernel.underlay()
 
         with self.namespace.inside():
-            actual, underlay = asyncio.run(look())
-        return plan(View(identity.uid, known.fabric, known.lease, underlay, known.netmap)), actual
+            actual, way = asyncio.run(look())
+        return View(identity.uid, known.fabric, known.lease, way, known.netmap, known.health), actual
 
     def settled(self) -> bool:
         """Whether its kernel is as planned, and its runner knows of all of the lab's runners."""
@@ -142,10 +173,12 @@ class Host:
 class Lab:
     """`with` it; `hosts` are numbered from 1."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *server: str) -> None:
+        """`server` are further flags of the server."""
         self.prefix = f"nvl{secrets.token_hex(3)}"
         self.folder = Path(tempfile.mkdtemp(prefix="nvl-"))
         self.count = count
+        self._server_flags = server
         self.hosts: list[Host] = []
         self.server: subprocess.Popen[bytes] | None = None
 
@@ -179,7 +212,9 @@ class Lab:
         folder = self.folder / "server"
         folder.mkdir(exist_ok=True)
         flags = [word for name, port in _ports().items() for word in (f"--{name}-port", str(port))]
-        self.server = self.start(self.hosts[0], folder, "server", "--listen", "192.0.2.1", *flags, "--drain", "1")
+        self.server = self.start(
+            self.hosts[0], folder, "server", "--listen", "192.0.2.1", *flags, "--drain", "1", *self._server_flags
+        )
 
     def stop_server(self, signal_: int = signal.SIGTERM) -> None:
         if self.server:
@@ -202,7 +237,7 @@ class Lab:
         with (folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [*_inside(host), *NETVPS, *arguments],
-                env=self.environment(folder),
+                env=self.environment(folder) | host.environment,
                 stdout=log,
                 stderr=log,
                 pass_fds=[keep],

@@ -1,6 +1,6 @@
 """Clients that do random things to a system whose processes are killed at random, and the judgement in the end.
 
-     client ─┐ create, stop, start, delete, write a line to a file, add and remove a key: each asked until answered
+     client ─┐ create, stop, start, delete, write files and look for all others, add and remove a key: until answered
      client ─┼──► system ◄── killer: control plane, runner, both, all of it, process 1 of a session; at random moments,
      client ─┘                       during a start too, and at random fault points
 
@@ -14,7 +14,7 @@ import random
 import signal
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.docker_names import LABEL_NODE, container_name
-from netvps.domain.session import SessionSpec
-from netvps.errors import NetvpsError
+from netvps.domain.session import DesiredState, SessionSpec
+from netvps.errors import NetvpsError, NotFound
 from netvps.faults import AGENT, KILL
 from tests.e2e.faulty import until
 from tests.e2e.leftovers import strays
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 CLIENTS: Final = 3
 NAMES: Final = ("ada", "bob", "cyd", "dot")
+KEPT: Final = "dot"
+"""Is never deleted: what is written to it in the beginning has to live through all that dies."""
 BYSTANDER: Final = "eve"
 """A session that nobody asks anything of: whatever dies, its processes must not notice."""
 _ASKS: Final = {"create": 25, "stop": 15, "start": 20, "delete": 10, "write": 25, "key": 5}
@@ -45,6 +47,15 @@ _ASKS: Final = {"create": 25, "stop": 15, "start": 20, "delete": 10, "write": 25
 _WAYS: Final = {"server": 30, "runner": 30, "both": 10, "all": 3, "session": 12, "point": 15}
 """How to kill, and how often in a hundred."""
 _TRIES, _TRY_AGAIN = 12, 0.3
+_HELD: Final = (
+    """sed 's/.*"session_uid": "\\([^"]*\\)".*/\\1/' /.netvps/run/boot.json &&"""
+    " echo && cat lines && find files -type f -exec sha256sum {} +"
+)
+_READ: Final = f"cd /root && mkdir -p files && touch lines && {_HELD}"
+_WRITE: Final = (
+    "cd /root && mkdir -p files && for i in 1 2 3 4; do head -c 4096 /dev/urandom > files/$line.$i || exit 1; done &&"
+    f" echo $line >> lines && {_HELD}"
+)
 _OPERATIONS: Final = ("create", "stop", "start", "delete", "vanish", "add_key", "remove_key")
 _SERVES_FIRST = 0.7
 """How often the next death waits until the system answers after the last; else it may come in the middle of a start."""
@@ -58,8 +69,12 @@ _REACHES = 2.0
 class Written:
     """What clients know to be so."""
 
-    lines: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """Session uid → lines that were written to its file, and acknowledged."""
+    files: dict[tuple[str, str], str] = field(default_factory=dict)
+    """What was written and acknowledged: session uid and file → its hash; session uid and line → "1" time.
+
+    Threads copy it and add to it at once."""
+    checks: list[int] = field(default_factory=list)
+    """How much of it was looked for, at each look."""
     keys: dict[Path, bool] = field(default_factory=dict)
     """Private key file → whether it is registered."""
     asked: Counter[str] = field(default_factory=Counter)
@@ -105,7 +120,7 @@ class Storm:
         self._require_undisturbed()
         for name in NAMES:
             if self.system.settled(name) is not None:
-                self._require_lines(name)
+                self._require_files(name)
         self._require_keys()
         for name in (*NAMES, BYSTANDER):
             if self.system.settled(name) is not None:
@@ -134,8 +149,15 @@ class Storm:
         match doing:
             case "create":
                 self._answered(lambda: self.system.ask("create", name, self._spec))
-            case "stop" | "start" | "delete":
-                self._answered(lambda: self.system.ask(doing, name))
+                self._write(name)
+            case "start":
+                self._answered(lambda: self.system.ask("start", name))
+                self._write(name)
+            case "stop":
+                self._write(name, tries=1)  # so that the snapshot has to hold it
+                self._answered(lambda: self.system.ask("stop", name))
+            case "delete" if name != KEPT:
+                self._answered(lambda: self.system.ask("delete", name))
             case "write":
                 self._write(name)
             case "key":
@@ -150,18 +172,31 @@ class Storm:
         except NetvpsError:
             pass
 
-    def _write(self, name: str) -> None:
-        """Writes a line, if the session can be reached soon.
+    def _write(self, name: str, tries: int = _TRIES) -> None:
+        """Writes a line and some files, if the session can be reached soon, and looks for all that it held before.
 
         Which session it was, of all that had this name, the session itself says.
         """
-        which = """sed 's/.*"session_uid": "\\([^"]*\\)".*/\\1/' /.netvps/run/boot.json"""
-        for _ in range(_TRIES):
-            line = os.urandom(6).hex()
-            if answer := self.system.in_session(name, f"echo {line} >> /root/lines && {which}"):
-                self.written.lines[answer.decode().strip()].append(line)
+        for _ in range(tries):
+            if not self._may_run(name):
+                return
+            line, before = os.urandom(6).hex(), dict(self.written.files)
+            if answer := self.system.in_session(name, f"line={line}; {_WRITE}"):
+                uid, there = _held(answer)
+                self._require_all(uid, before | {(uid, line): "1"}, there)
+                self.written.files |= {(uid, what): value for what, value in there.items() if line in what}
                 return
             self._over.wait(_TRY_AGAIN)
+
+    def _may_run(self, name: str) -> bool:
+        """Whether its owner wants it to; also if nobody tells."""
+        try:
+            with self.system.connect() as client:
+                return client.get_session(name).desired is DesiredState.RUNNING
+        except NotFound:
+            return False
+        except NetvpsError:
+            return True
 
     def _turn(self, key: Path) -> None:
         public = key.with_suffix(".pub").read_text()
@@ -225,6 +260,7 @@ class Storm:
         return f"NETVPS_STATE_DIR={self.system.state}\0".encode() in environment
 
     def _kill(self, *pids: int) -> None:
+        self.system.disturbed = time.monotonic()
         for pid in pids:
             if self._ours(pid):
                 with suppress(ProcessLookupError):
@@ -251,22 +287,31 @@ class Storm:
         count = "ps | grep -c '[s]leep 1000000'"
         until("its command runs on", lambda: self.system.in_session(BYSTANDER, count) is not None)
 
-    def _require_lines(self, name: str) -> None:
-        """P1, P5: each line that was acknowledged is in the file, once."""
+    def _require_files(self, name: str) -> None:
+        """Of a session as it is in the end."""
         self.system.ask("start", name)
         session = self.system.settled(name)
         assert session is not None
         found: list[bytes] = []
 
         def read() -> bool:
-            answer = self.system.in_session(name, "touch /root/lines && cat /root/lines")
-            found.extend([answer] if answer is not None else [])
+            answer = self.system.in_session(name, _READ)
+            found.extend([answer] if answer else [])
             return bool(found)
 
-        until(f"the file in {name} is read", read)
-        there, written = Counter(found[0].decode().split()), self.written.lines[session.uid]
-        wrong = [line for line in written if there[line] != 1]
-        assert not wrong, f"P1: of {len(written)} lines in session {session.uid}, {len(wrong)} are lost or double"
+        until(f"the files in {name} are read", read)
+        uid, there = _held(found[0])
+        assert uid == session.uid
+        self._require_all(uid, self.written.files, there)
+
+    def _require_all(self, uid: str, written: dict[tuple[str, str], str], there: dict[str, str]) -> None:
+        """P1, P5: what was acknowledged is there as it was; each line once."""
+        own = {what: value for (session, what), value in written.items() if session == uid}
+        self.written.checks.append(len(own))
+        wrong = [what for what, value in own.items() if there.get(what) != value]
+        assert not wrong, (
+            f"P1: of {len(own)} files and lines in session {uid}, {len(wrong)} are lost, damaged or double"
+        )
 
     def _require_keys(self) -> None:
         """A key opens a session if and only if it is registered."""
@@ -277,6 +322,14 @@ class Storm:
         return (self.system.in_session(BYSTANDER, "true", key=key) is not None) is wanted
 
 
+def _held(answer: bytes) -> tuple[str, dict[str, str]]:
+    """What a session says: its uid; each file and its hash, each line and how often it is there."""
+    uid, *rest = answer.decode().splitlines()
+    words = [line.split() for line in rest]
+    lines = Counter(first for first, *others in words if not others)
+    return uid, {pair[1]: pair[0] for pair in words if len(pair) > 1} | {what: str(n) for what, n in lines.items()}
+
+
 def storm(system: Faulty, image: str, seed: str, kills: int, enough: threading.Event) -> str:
     """Runs and judges one; a line about what happened. Raises AssertionError."""
     made, began = Storm(system, image, seed, kills, enough), time.monotonic()
@@ -285,8 +338,8 @@ def storm(system: Faulty, image: str, seed: str, kills: int, enough: threading.E
     made.judge()
     asked = ", ".join(f"{number} {what}" for what, number in sorted(made.written.asked.items()))
     killed = ", ".join(f"{number} {what}" for what, number in sorted(made.killed.items()))
-    lines = sum(map(len, made.written.lines.values()))
+    written = f"{len(made.written.files)} files and lines written, and looked for {sum(made.written.checks)} times"
     return (
-        f"{seed}: {made.killed.total()} kills ({killed}) in {stormed:.0f} s during {asked}; {lines} lines written; "
+        f"{seed}: {made.killed.total()} kills ({killed}) in {stormed:.0f} s during {asked}; {written}; "
         f"all as promised {time.monotonic() - began - stormed:.0f} s later"
     )

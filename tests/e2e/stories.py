@@ -46,7 +46,7 @@ PASSES: Final = {
     ],
     "start": _both("session.want", "step.create", "step.start", "step.rest"),
     "delete": [*_both("session.want", "step.erase", "runner.removed"), "erase.containers", "erase.images"],
-    "flatten": ["flatten.imported"],
+    "flatten": [*_both("step.flatten"), "flatten.imported"],
     "refuse": _both("step.refuse"),
     "pause": _both("step.unpause"),
     "move": _both("step.move"),
@@ -95,13 +95,14 @@ class Stories:
         self._short_life(self.registry.image("plain", unique("t")), point, mode)
 
     def flatten(self, point: str, mode: str) -> None:
-        """A stop of a session whose image has many layers."""
+        """A stop of a session whose image has many layers; its snapshot has one, soon."""
         image, name = self.registry.image("deep", unique("t")), unique("s")
         try:
             self._made(name, image)
             with self.system.struck(point, mode):
                 self.system.ask("stop", name)
                 self.system.settled(name)
+            until("its snapshot has one layer", lambda: self._depth(name) == 1)
             self.system.ask("start", name)
             self.system.require_file(name, "kept")
             self._delete(name)
@@ -254,6 +255,10 @@ class Stories:
             self.system.settled(self._standing)
             self._stopped = False
         return self._standing
+
+    def _depth(self, name: str) -> int:
+        snapshot = self._require(name).snapshot
+        return snapshot.layers if snapshot else 0
 
     def _require(self, name: str) -> Session:
         session = self.system.settled(name)

@@ -130,12 +130,16 @@ def test_a_file_survives_stop_and_start(system: System, session: str) -> None:
     assert system.ssh(session, "cat /root/proof").stdout == b"kept\n"
 
 
-def test_a_session_without_a_network_is_reached(system: System, busybox: str) -> None:
+def test_a_session_without_a_network_is_reached_and_told_of(system: System, busybox: str) -> None:
     name = unique("s")
     system.netvps("create", name, "--image", busybox, "--network", "none")
     links = system.ssh(name, "ls /sys/class/net").stdout.split()
+    checked = system.netvps("network", "check", name, check=False)
     system.netvps("rm", "--yes", name)
     assert links == [b"lo"]
+    assert checked.returncode == 1
+    assert b"it was made without a network (--network none)" in checked.stdout
+    assert b"10.128.0.0/10" in system.netvps("network", "show").stdout
 
 
 def test_a_revoked_key_stops_working_in_a_running_session(system: System, plain: str, tmp_path: Path) -> None:

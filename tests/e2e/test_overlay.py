@@ -99,6 +99,14 @@ def test_sessions_reach_each_other_in_both_directions(pair: tuple[Session, Sessi
     assert two.reaches(third.address)
 
 
+def test_a_sessions_port_is_known_as_soon_as_it_runs(lab: Lab, third: Session) -> None:
+    """From then on it speaks for that session alone; the timer comes only after half a minute."""
+    late = lab.create("late", third.host)
+    bound = ("nft", "list", "set", "bridge", "netvps", "bound")
+    wait(lambda: f". {late.address}" in late.host.namespace.run(*bound), "its port is bound", SOON)
+    lab.netvps("rm", late.name, "--yes")
+
+
 def test_what_nobody_has_is_unreachable_at_once(lab: Lab) -> None:
     host = lab.hosts[0].namespace
     assert host.ip("route", "get", "10.190.0.1", check=False) == ""

@@ -22,6 +22,8 @@ from netvps.gateway.ports import Doorman
 from netvps.gateway.ssh import SshGateway
 from netvps.gateway.ssh_upstream import Upstream
 from netvps.gateway.tunnels import Tunnels
+from netvps.gateway.ways import Ways
+from netvps.services.gateway_place import Way
 from netvps.services.logins import Grant
 from tests.gateway.fake_agent import FakeAgent
 
@@ -104,6 +106,16 @@ class Sshd:
     host_ca: asyncssh.SSHKey
 
 
+@dataclass
+class FakePlace:
+    """On the overlay, where every session has the same address; or not."""
+
+    address: str | None = "127.0.0.1"
+
+    def way(self, _session_uid: str) -> Way | None:
+        return Way("127.0.0.1", self.address) if self.address else None
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -167,6 +179,7 @@ class World:
     """All of it, and how to come in."""
 
     gateway: SshGateway
+    ways: Ways
     tunnels: Tunnels
     doorman: FakeDoorman
     upstream: Upstream
@@ -212,8 +225,8 @@ async def world(sshd: Sshd, tmp_path: Path) -> AsyncIterator[World]:
 class a_world:
     """The fixture, for tests that want to set something (rekey_bytes)."""
 
-    def __init__(self, sshd: Sshd, folder: Path, *, rekey_bytes: int = 1 << 30) -> None:
-        self.sshd, self.folder, self.rekey_bytes = sshd, folder, rekey_bytes
+    def __init__(self, sshd: Sshd, folder: Path, *, rekey_bytes: int = 1 << 30, place: FakePlace | None = None) -> None:
+        self.sshd, self.folder, self.rekey_bytes, self.place = sshd, folder, rekey_bytes, place
 
     async def __aenter__(self) -> World:
         key = new_key(self.folder / "id")
@@ -225,9 +238,11 @@ class a_world:
         upstream = Upstream(doorman, host_ca, rekey_bytes=self.rekey_bytes)
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         fits: Doorman = doorman
+        self.ways = Ways(self.tunnels, self.place)
+        await self.ways.__aenter__()
         self.gateway = SshGateway(
             fits,
-            self.tunnels,
+            self.ways,
             upstream,
             host="127.0.0.1",
             port=0,
@@ -239,10 +254,11 @@ class a_world:
         (self.folder / "known_hosts").write_text(known)
         self.agent = FakeAgent(self.tunnels, UID, self.sshd.port)
         await self.agent.__aenter__()
-        return World(self.gateway, self.tunnels, doorman, upstream, self.agent, self.folder, key)
+        return World(self.gateway, self.ways, self.tunnels, doorman, upstream, self.agent, self.folder, key)
 
     async def __aexit__(self, *_: object) -> None:
         await self.gateway.__aexit__()
+        await self.ways.__aexit__()
         await self.agent.__aexit__()
         await self.tunnels.__aexit__()
 

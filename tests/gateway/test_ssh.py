@@ -375,7 +375,7 @@ async def test_stop_waits_and_then_ends_with_a_reason(world: World) -> None:
 async def test_a_taken_port_is_named(world: World) -> None:
     second = SshGateway(
         world.doorman,
-        world.tunnels,
+        world.ways,
         world.upstream,
         host="127.0.0.1",
         port=world.gateway.port,

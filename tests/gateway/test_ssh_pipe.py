@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import inspect
+import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import asyncssh
 import pytest
+import uvloop
 from asyncssh.connection import SSHClientConnection, SSHConnection, SSHServerConnection
 from asyncssh.packet import Boolean, String, UInt32
 
-from netvps.gateway import ssh_pipe
+from netvps.gateway import overlay_stream, ssh_pipe, ways
 from netvps.gateway.ssh_pipe import MAX_TRIES, QUEUE_LIMIT, ClientLeg
-from tests.gateway.conftest import World
+from tests.gateway import test_ssh as a_gateway
+from tests.gateway.conftest import FakePlace, Sshd, World, a_world, run
 
 DIGESTS = {
     "SSHConnection._recv_packet": "b3daa22e9763eee9",
@@ -174,3 +179,27 @@ async def test_a_peer_that_never_ends_a_key_exchange_stalls_the_other(
     assert sum(len(args[0]) for _, args in leg._deferred_packets) < 2 << 20
     client.abort()
     await client.wait_closed()
+
+
+def test_over_the_overlay_it_is_the_same_pipe(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a TCP connection instead of a stream of the tunnel, which nobody serves here; on the programs' loop."""
+    monkeypatch.setattr(ways, "connect", functools.partial(overlay_stream.connect, port=sshd.port))
+    data = os.urandom(8 << 20)
+
+    async def all_of_it() -> None:
+        async with a_world(sshd, tmp_path, rekey_bytes=2 << 20, place=FakePlace()) as world:
+            await world.agent.__aexit__()
+            ran = await run(world.ssh("cat; exit 3"), data)
+            assert (ran.code, ran.out == data) == (3, True)
+            for same in (
+                a_gateway.test_half_close,
+                a_gateway.test_a_stalled_reader_stalls_the_sender_and_not_memory,
+                a_gateway.test_a_stalled_session_stalls_the_client_and_not_memory,
+            ):
+                await world.agent.until(lambda: not world.gateway.connections)
+                await same(world)
+            ran = await run(world.ssh("kill -KILL $PPID; sleep 60"), timeout=20)
+            assert (ran.code, b"session dev1 went away" in ran.err) == (255, True)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(all_of_it())

@@ -1,13 +1,18 @@
-"""What a state of a session means for those who want in."""
+"""What a state of a session means for those who want in, and what ends the visits of those who are."""
 
 from __future__ import annotations
 
+import asyncio
+
+import asyncssh
 import pytest
 
 from netvps.domain.session import SessionState
+from netvps.gateway import ssh as gateway_ssh
+from netvps.gateway.ssh import SshGateway
 from netvps.gateway.ssh_visit import closed
 from netvps.services.logins import Grant
-from tests.gateway.conftest import a_session
+from tests.gateway.conftest import UID, World, a_session
 
 EXPECTED = {
     SessionState.PENDING: "session dev1 is PENDING: try again in a moment",
@@ -34,3 +39,28 @@ def test_others_than_the_owner_get_the_whole_name() -> None:
     assert closed(Grant(stopped, "root", "admin")) == (
         "session dev1.alice is STOPPED: start it with: netvps start dev1.alice"
     )
+
+
+async def test_a_key_that_was_removed_ends_a_visit_of_which_no_agent_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_ssh, "REVIEW_EVERY", 0.05)
+    async with (
+        SshGateway(
+            world.doorman,
+            world.ways,
+            world.upstream,
+            host="127.0.0.1",
+            port=0,
+            host_key=asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode(),
+        ) as gateway,
+        asyncssh.connect(
+            "127.0.0.1", gateway.port, username="dev1", client_keys=[str(world.key)], known_hosts=None, config=None
+        ) as client,
+    ):
+        assert (await client.run("echo in")).stdout == "in\n"
+        world.agent.control.cancel()
+        await world.agent.until(lambda: not world.tunnels.connected(UID))
+        assert (await client.run("echo still in")).stdout == "still in\n"
+        world.doorman.keys.clear()
+        await asyncio.wait_for(client.wait_closed(), 10)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from netvps.adapters.store import open_store
 from netvps.api.v1 import session_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 from netvps.domain.event import EventType
+from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.netmap import NetmapUpdate
-from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, Lease, RunnerHello, Welcome
+from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, Lease, RunnerHello, Underlay, Welcome
 from netvps.domain.session import SessionReport, SessionSpec
 from netvps.errors import ConfigError, Exhausted, TooOld, Unavailable
-from netvps.programs import clock
+from netvps.programs import clock, control_plane
 from netvps.programs.control_plane import build
 from netvps.programs.identity import Identity, load_identity, save_identity
 from netvps.programs.renewing_link import IdentityRefused, RenewingLink
@@ -71,6 +73,31 @@ async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: P
         assert connected.is_set()
         assert {type(await anext(stream)) for _ in range(2)} == {CaughtUp, NetmapUpdate}
         await stream.aclose()
+
+
+@pytest.mark.parametrize("choice", ["auto", "off"])
+async def test_the_server_knows_a_runners_machine_by_the_device_that_is_there(
+    server_flags: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
+    seen = {"nv0": ""}
+    monkeypatch.setattr(control_plane, "link_mac", lambda name: seen[name])
+    settings = load(ServerSettings, server_flags | {"gateway_overlay": choice})
+    settings.paths.prepare()
+    async with build(settings) as plane:
+        identity = await _join(settings, "box1")
+        seen["nv0"] = device_mac(Fabric(await plane.store.cluster_id()), identity.uid)
+        async with RenewingLink(identity, tmp_path, lambda: None) as link:
+            stream = link.connect(replace(HELLO, underlay=Underlay(("192.0.2.1",), 1450)), _nothing())
+            gateway = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(10 if choice == "auto" else 0.5):
+                    async for message in stream:
+                        if isinstance(message, NetmapUpdate) and any(peer.gateway for peer in message.peers):
+                            gateway = True
+                            break
+            await stream.aclose()
+        assert gateway == (choice == "auto")
+        await plane.stop(1)
 
 
 async def test_a_connection_that_is_dropped_is_said_so_and_the_next_one_works(

@@ -56,7 +56,7 @@ async def test_nothing_is_left(host: Namespace, network: OverlayNetwork) -> None
     before = traces(host)
     async with NetlinkKernel() as kernel:
         seen = view(1, peer(2), peer(3))
-        await OverlayFilter(Nftables(), Iptables(), Firewalld(), network.last_ports).load(seen)
+        await OverlayFilter(Nftables(), Iptables(), Firewalld(), network.ports).load(seen)
         assert await kernel.apply(diff(plan(seen), await kernel.dump())) == []
         rules = host.run("iptables", "-S")
         assert await purge(kernel, network, NAMES, force=False) > 0

@@ -33,6 +33,7 @@ from netvps.services.access import Access
 from netvps.services.certificates import Certificates
 from netvps.services.feed import Feed
 from netvps.services.netmap import NetmapHub
+from netvps.services.network import Network
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.ssh_keys import SshKeys
@@ -245,6 +246,7 @@ async def open_site(
                 rows=netmap.runner,
             ),
             netmap=netmap,
+            network=Network(store, netmap, fabric, 22),
             certificates=Certificates(store, now, ca),
             access=Access(store, now, new_uid),
             ssh_keys=SshKeys(store, now, new_uid),

@@ -14,11 +14,12 @@ from netvps.adapters.docker.client import Api, Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.docker_names import LABEL_NODE, container_name
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment, DesiredState, Network, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
 from netvps.errors import Unavailable
-from netvps.runner.ports import Engine
+from netvps.runner.ports import Engine, FromRunner, ToRunner
 from netvps.runner.runner import Runner
 from netvps.runner.settings import RunnerSettings
 from netvps.tasks import Tasks
@@ -35,6 +36,7 @@ class ScriptedLink:
     def __init__(self) -> None:
         self.wanted: dict[str, Assignment] = {}
         self.reports: list[SessionReport] = []
+        self.probes: list[ProbeReport] = []
         self.heartbeats = 0
         self.connections = 0
         self.logs: dict[str, bytes] = {}
@@ -43,15 +45,13 @@ class ScriptedLink:
         self.recording = True
         self.repeating = 1
         self._news = asyncio.Condition()
-        self._queues: set[asyncio.Queue[Assignment | LogRequest | None]] = set()
+        self._queues: set[asyncio.Queue[ToRunner | None]] = set()
 
-    async def connect(
-        self, hello: RunnerHello, outgoing: AsyncIterator[SessionReport | Heartbeat]
-    ) -> AsyncGenerator[Welcome | Assignment | CaughtUp | LogRequest, None]:
+    async def connect(self, hello: RunnerHello, outgoing: AsyncIterator[FromRunner]) -> AsyncGenerator[ToRunner, None]:
         if self.away:
             raise Unavailable("the control plane is away")
         self.connections += 1
-        queue: asyncio.Queue[Assignment | LogRequest | None] = asyncio.Queue()
+        queue: asyncio.Queue[ToRunner | None] = asyncio.Queue()
         self._queues.add(queue)
         try:
             async with Tasks() as tasks:
@@ -90,7 +90,7 @@ class ScriptedLink:
         self.wanted[want.session_uid] = want
         self._send(want)
 
-    def request(self, request: LogRequest) -> None:
+    def request(self, request: LogRequest | ProbeRequest) -> None:
         self._send(request)
 
     def hang_up(self, *, away: bool = False) -> None:
@@ -122,10 +122,12 @@ class ScriptedLink:
         assert seen is not None
         return seen
 
-    async def _listen(self, outgoing: AsyncIterator[SessionReport | Heartbeat]) -> None:
+    async def _listen(self, outgoing: AsyncIterator[FromRunner]) -> None:
         async for item in outgoing:
             if isinstance(item, Heartbeat):
                 self.heartbeats += 1
+            elif isinstance(item, ProbeReport):
+                self.probes.append(item)
             else:
                 self.reports.append(item)
                 self._record(item)
@@ -140,7 +142,7 @@ class ScriptedLink:
         elif self.recording and report.snapshot and want.snapshot != report.snapshot:
             self.want(replace(want, snapshot=report.snapshot))
 
-    def _send(self, message: Assignment | LogRequest) -> None:
+    def _send(self, message: ToRunner) -> None:
         for queue in self._queues:
             queue.put_nowait(message)
 

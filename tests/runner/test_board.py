@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from netvps.domain.overlay.health import ProbeReport
 from netvps.domain.runner import Capacity, Heartbeat
 from netvps.domain.session import SessionReport, SessionState
 from netvps.runner.board import Board, Outgoing
@@ -45,6 +46,16 @@ async def test_every_connection_hears_all_of_it_again_but_an_end_is_said_once() 
     second = connection(board)
     assert await anext(second) == A
     assert await silent(second)
+
+
+async def test_an_answer_is_for_the_connection_that_asked() -> None:
+    board = Board()
+    outgoing = connection(board)
+    board.post(A)
+    board.answer(ProbeReport("p", ()))
+    assert [await anext(outgoing), await anext(outgoing)] == [ProbeReport("p", ()), A]
+    board.answer(ProbeReport("late", ()))
+    assert await anext(connection(board)) == A
 
 
 async def test_heartbeats_come_between_reports_however_many_these_are() -> None:

@@ -6,14 +6,18 @@ import asyncio
 import json
 import threading
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from docker import APIClient
 
 from netvps.domain.docker_names import container_name
+from netvps.domain.overlay.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
 from netvps.domain.runner import LogRequest
 from netvps.domain.session import Assignment, DesiredState, SessionSpec, SessionState
+from netvps.runner.overlay.overlay import Overlay
+from netvps.runner.runner import Runner
 from tests.adapters.docker.overlay import OverlayNetwork
 from tests.runner.lab import Lab, Until
 from tests.runner.names import serving, udp_ask, udp_echo
@@ -99,6 +103,30 @@ async def test_agents_of_before_an_upgrade_go_once_no_container_mounts_them(lab:
         await eventually(gone)
         assert mounted.exists()
         assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.netns  # root, that is
+async def test_what_containerd_left_in_the_way_of_a_start_goes(lab: Lab, eventually: Until) -> None:
+    """The folder of a shim that was killed before it had begun, and containerd with it."""
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+    shim = Path(f"/proc/{await lab.pid(want)}/stat").read_text().rpartition(")")[2].split()[1]
+    folder = Path(f"/proc/{shim}/cwd").readlink()
+    await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+
+    async def ended() -> bool:
+        return not folder.exists()
+
+    await eventually(ended)
+    (folder / "rootfs").mkdir(parents=True)
+    (folder / "address").touch()
+    lab.link.reports.clear()
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
 
 
 async def test_an_older_assignment_is_refused(lab: Lab) -> None:
@@ -320,3 +348,39 @@ async def test_leaving_the_overlay_leaves_a_session_with_names(networked: tuple[
         assert "nameserver 127.0.0.11" in await lab.run_in(want, "cat", "/etc/resolv.conf")
         await lab.link.reported(lab.next(left, DesiredState.DELETED), SessionState.DELETED)
         assert list(lab.settings.run_dir.iterdir()) == []
+
+
+async def test_who_asks_for_links_is_answered_in_any_case(lab: Lab) -> None:
+    """Here by a runner without an overlay."""
+    async with lab.runner():
+        await lab.link.until(lambda: lab.link.connections > 0)
+        lab.link.request(ProbeRequest("p1", ("somebody",)))
+        await lab.link.until(lambda: lab.link.probes == [ProbeReport("p1", ())])
+
+
+class Measuring:
+    """An overlay that takes its time."""
+
+    problems = (Problem("a link is not well", "r2"),)
+    underlay, generation, digest = None, 0, ""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+
+    async def probe(self, peers: tuple[str, ...]) -> tuple[Link, ...]:
+        await self.go.wait()
+        return tuple(Link(peer, LinkState.UP, 0.1, 1450) for peer in peers)
+
+
+async def test_links_are_measured_for_few_at_once_and_problems_are_told(lab: Lab) -> None:
+    overlay = Measuring()
+    runner = Runner(lab.link, lab.engine, lab.settings, cast("Overlay", overlay))
+    assert runner._beat().problems == overlay.problems
+    async with asyncio.TaskGroup() as group:
+        for number in range(3):
+            group.create_task(runner._probe(ProbeRequest(f"p{number}", ("r2",))))
+        await asyncio.sleep(0)
+        assert runner._board.take() == ProbeReport("p2", ())
+        overlay.go.set()
+    measured = (Link("r2", LinkState.UP, 0.1, 1450),)
+    assert [runner._board.take() for _ in range(2)] == [ProbeReport("p0", measured), ProbeReport("p1", measured)]

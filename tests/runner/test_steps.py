@@ -10,9 +10,10 @@ import pytest
 
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull, EngineAway
+from netvps.domain import container as plan
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.docker_names import container_name
-from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, SessionState
+from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, SessionState, Snapshot
 from tests.runner.lab import Lab
 
 pytestmark = pytest.mark.docker
@@ -234,3 +235,78 @@ async def test_a_lost_snapshot_image_is_told_and_never_replaced_by_the_plain_ima
     async with lab.runner():
         failed = await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.FAILED, "snapshot")
         assert snapshot.image in failed.message
+
+
+async def test_a_deep_snapshot_is_written_as_one_layer_once_its_session_is_stopped(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "FLATTEN_FROM", 2)
+    want = lab.session()
+    lab.link.want(want)
+    await lived(lab, want)
+
+    def flat() -> bool:
+        snapshot = lab.link.wanted[want.session_uid].snapshot
+        return snapshot is not None and snapshot.layers == 1
+
+    async with lab.runner():
+        await lab.link.until(flat)
+        states = [report.state for report in lab.link.reports]
+        assert set(states[states.index(SessionState.STOPPED) :]) == {SessionState.STOPPED}
+        await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+async def test_a_start_is_waited_for_by_no_flattening(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Long(DockerEngine):
+        async def flatten(
+            self, uid: str, want: Assignment, saved: plan.SavedImage, given_up: Callable[[], bool]
+        ) -> Snapshot | None:
+            begun.set()
+            while not given_up():
+                await asyncio.sleep(0.01)
+            return await super().flatten(uid, want, saved, given_up)
+
+    begun = asyncio.Event()
+    want = lab.session()
+    lab.link.want(want)
+    await lived(lab, want)
+    monkeypatch.setattr(plan, "FLATTEN_FROM", 2)
+    async with lab.runner(Long(lab.docker, node=lab.node, node_name="here", overlay=lab.overlay)):
+        await begun.wait()
+        await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        begun.clear()
+        await lab.link.reported(lab.next(want, DesiredState.STOPPED), SessionState.STOPPED)
+        await begun.wait()
+        await lab.link.reported(lab.next(want, DesiredState.DELETED), SessionState.DELETED)
+    assert await lab.traces() == []
+
+
+async def test_what_cannot_be_flattened_stays_deep_and_is_tried_no_more(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    class Full(DockerEngine):
+        async def flatten(
+            self, uid: str, want: Assignment, saved: plan.SavedImage, given_up: Callable[[], bool]
+        ) -> Snapshot | None:
+            tried.append(saved.snapshot.image)
+            raise DiskFull("no room")
+
+    want = lab.session()
+    lab.link.want(want)
+    await lived(lab, want)
+    monkeypatch.setattr(plan, "FLATTEN_FROM", 2)
+    lab.link.reports.clear()
+    async with lab.runner(Full(lab.docker, node=lab.node, node_name="here", overlay=lab.overlay)) as runner:
+        await lab.link.until(lambda: bool(tried))
+        lab.link.hang_up()
+        beats = lab.link.heartbeats
+        await lab.link.until(lambda: lab.link.heartbeats > beats + 9)  # it looks again every second
+        assert runner.unsent_reports == 0
+    assert len(tried) == 1
+    assert {(report.state, report.reason, report.message) for report in lab.link.reports} == {
+        (SessionState.STOPPED, "", "")
+    }

@@ -130,11 +130,20 @@ async def test_who_resumes_gets_what_changed_since_also_from_a_server_that_was_r
         listener.updates.clear()
         async with follows(hub, listener):
             await same(world, listener)
-        assert [(len(u.endpoints), u.reset) for u in listener.updates] == [(1, False)]
+        assert [(len(u.endpoints), u.reset) for u in listener.updates if u.endpoints] == [(1, False)]
     await world.session("dev3")
     async with hub_of(world) as hub, follows(hub, listener):
         await same(world, listener)
     assert not any(update.reset for update in listener.updates)
+
+
+async def test_who_resumes_where_there_is_no_news_is_told_so(world: World) -> None:
+    """Else a runner would take what it kept on its disk for old until somebody changes something."""
+    await world.runner("lab1", hello=ON_OVERLAY)
+    async with hub_of(world) as hub:
+        known = hub.netmap
+        update = decoded(await anext(hub.follow("r", known.generation)))
+        assert update == NetmapUpdate(known.generation, caught_up=True, digest=known.digest)
 
 
 async def test_what_a_runner_sees_of_its_sessions_is_no_news_to_others(world: World) -> None:

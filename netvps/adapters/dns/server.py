@@ -40,7 +40,7 @@ class DnsServer:
         Raises ConfigError if it may not listen, Unavailable if another has the port: call again.
         """
         address = bridge_address(view.lease.cidr)
-        self._directory.follow(view.netmap.endpoints)
+        self._directory.follow(view.netmap)
         names = Names(self._directory, IPv4Network(view.fabric.pool), address, view.netmap.generation)
         subnet = IPv4Network(view.lease.cidr)
         if self._listener and self._listener.address != address:

@@ -48,12 +48,16 @@ class EngineInfo:
 
 
 class Docker:
-    """A Docker engine. Safe for use by many tasks; calls are bounded: 8 short ones, 2 slow ones (commits) at once."""
+    """A Docker engine. Safe for use by many tasks.
+
+    Calls are bounded: at once 8 short ones, 2 slow ones (commits), and 1 that nobody waits for.
+    """
 
     def __init__(self, base_url: str | None = None) -> None:
         self.base_url = base_url or os.environ.get("DOCKER_HOST") or DEFAULT_SOCKET
         self._short = Pool("docker", 8)
         self._slow = Pool("docker slow", 2)
+        self._idle = Pool("docker idle", 1)
         self._lock = threading.Lock()
         self._root_dir = ""
         self._clients: dict[int | None, docker.APIClient] = {}
@@ -87,6 +91,14 @@ class Docker:
     ) -> T:
         """One that may take many minutes; it waits for its turn, and no short one waits for it."""
         return await self._slow.run(lambda: guarded(subject, lambda: function(self.slow_api), otherwise), SLOW_SECONDS)
+
+    async def call_idly(
+        self, subject: str, function: Callable[[Api], T], otherwise: type[DockerError] = ContainerFailed
+    ) -> T | None:
+        """A slow one that nobody waits for; None at once while there is another of these."""
+        if self._idle.full:
+            return None
+        return await self._idle.run(lambda: guarded(subject, lambda: function(self.slow_api), otherwise), SLOW_SECONDS)
 
     async def hidden(self, *folders: Path) -> str:
         """Why the engine cannot mount these folders under the paths they have here; '' if it can, as far as known.

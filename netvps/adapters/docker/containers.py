@@ -16,7 +16,7 @@ from docker.types import LogConfig, Mount
 from netvps.adapters.cgroup import oom_kills
 from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Answer, Api, Docker
-from netvps.adapters.docker.cut_off import PAUSES, end_processes, was_cut_off
+from netvps.adapters.docker.cut_off import PAUSES, make_way, was_cut_off
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,
     ContainerFailed,
@@ -170,7 +170,7 @@ class Containers:
             except ContainerFailed as error:
                 if not was_cut_off(error) or not pause:
                     raise
-                await asyncio.to_thread(end_processes, container.id)
+                await asyncio.to_thread(make_way, container.id, error)
                 await asyncio.sleep(pause)
             else:
                 return

@@ -64,6 +64,7 @@ class DockerEngine:
 
     async def create(self, plan: Blueprint) -> None:
         """Makes a container."""
+        await self._snapshots.remove_helper(plan.session_uid)
         await self._containers.create(plan)
 
     async def bridge(self, address: str) -> str:
@@ -98,6 +99,14 @@ class DockerEngine:
         image_id = await self._snapshots.commit(container, labels, flatten=flatten)
         fault_point("commit.verified")
         return (await self._snapshots.name(want.session_uid, image_id)).snapshot
+
+    async def flatten(
+        self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
+    ) -> Snapshot | None:
+        """Takes a snapshot of a snapshot: make, verify, name."""
+        labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, saved.run)
+        image_id = await self._snapshots.flatten(saved.snapshot, labels, given_up)
+        return (await self._snapshots.name(want.session_uid, image_id)).snapshot if image_id else None
 
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
         """Removes images of snapshots."""

@@ -11,7 +11,7 @@ from typing import Final
 from docker.types import IPAMConfig, IPAMPool
 
 from netvps.adapters.docker.client import Answer, Docker
-from netvps.adapters.docker.errors import ContainerNotFound, EngineAway, EngineSlow, NetworkUnavailable
+from netvps.adapters.docker.errors import ContainerNotFound, NetworkUnavailable
 from netvps.domain.docker_names import LABEL_MANAGED
 from netvps.domain.overlay.fabric import bridge_address
 from netvps.domain.overlay.links import OBJECT_NAMES, Bridge, ObjectNames
@@ -29,7 +29,6 @@ class OverlayNetwork:
         self._what = f"network {names.network}"
         self._links: dict[str, str] = {}
         """Name of a container's link, on this machine, by the id of its end."""
-        self._ports: Mapping[str, str] = {}
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
         """Makes it unless it is there; our own with another subnet or MTU is made anew where nothing runs on it.
@@ -69,15 +68,8 @@ class OverlayNetwork:
             if link := self._links.get(end) or await self._outer_link(container_id, str(endpoint.get("MacAddress"))):
                 links[end] = link
                 ports[str(endpoint.get("IPv4Address", "")).partition("/")[0]] = link
-        self._links, self._ports = links, ports
+        self._links = links
         return ports
-
-    async def last_ports(self) -> Mapping[str, str]:
-        """As `ports`; while the engine does not answer, as it was last: that stops no container."""
-        try:
-            return await self.ports()
-        except (EngineAway, EngineSlow):
-            return self._ports
 
     async def remove(self, *, force: bool = False) -> None:
         """Removes it, if it is ours. Raises ContainerFailed if containers run on it; `force` takes them off it."""

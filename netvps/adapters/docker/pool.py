@@ -25,6 +25,11 @@ class Pool:
         self._name = name
         self._places = asyncio.Semaphore(size)
 
+    @property
+    def full(self) -> bool:
+        """Whether another call would have to wait."""
+        return self._places.locked()
+
     async def run(self, call: Callable[[], T], seconds: float) -> T:
         """The result of `call`. Raises EngineSlow after `seconds`, the wait for a place included."""
         try:

@@ -1,5 +1,7 @@
 """Snapshots as images: commit, or export and import from some depth on; then verify; only then the name.
 
+The latter mostly of the snapshot of a session that is stopped, and given up when that is wanted for something else.
+
 An image has its name only once it was verified, so whatever has a snapshot's name is whole, and a crash at any point
 leaves at most an image without a name, which goes with the next snapshot, or the session.
 
@@ -12,9 +14,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import docker.errors
@@ -57,6 +60,10 @@ _NO_NAME = "<none>:<none>"
 _TAR_END = 1024
 
 
+class _GivenUp(Exception):
+    """What was being made is not wanted any more."""
+
+
 class Snapshots:
     """Snapshots of the sessions of the runner `node`, whose name is `node_name`."""
 
@@ -76,10 +83,31 @@ class Snapshots:
         below = await self._docker.call(what, lambda api: self._below(api, container.id))
         await self._remove_unnamed(labels[LABEL_SESSION], below.id)
         root = await self._docker.root_dir()
-        make = self._flatten if flatten else self._commit
+        make = partial(self._flatten, given_up=_never) if flatten else self._commit
         return await self._docker.call_slowly(
             what, lambda api: make(api, container.id, below, labels, root), ImageExportFailed
         )
+
+    async def flatten(self, snapshot: Snapshot, labels: dict[str, str], given_up: Callable[[], bool]) -> str | None:
+        """Makes an image of one layer of what a snapshot holds; its id once it is verified. Raises DiskFull.
+
+        None while another is being made, and as soon as it is `given_up`, which is asked in a thread.
+        """
+        await self._remove_unnamed(snapshot.session_uid, snapshot.digest)
+        root = await self._docker.root_dir()
+
+        def make(api: Api) -> str | None:
+            try:
+                return self._flatten_snapshot(api, snapshot, labels, root, given_up)
+            except _GivenUp:
+                return None
+
+        return await self._docker.call_idly(f"snapshot {snapshot.image}", make, ImageExportFailed)
+
+    async def remove_helper(self, session_uid: str) -> None:
+        """Removes the container that a flattening left which was broken off."""
+        name = flatten_name(session_uid)
+        await self._docker.call(f"container {name}", lambda api: _remove_container(api, name))
 
     async def name(self, session_uid: str, image_id: str) -> SavedImage:
         """Gives a verified image the snapshot's name, one that is free."""
@@ -137,19 +165,39 @@ class Snapshots:
             )
         return made
 
-    def _flatten(self, api: Api, container_id: str, below: Content, labels: dict[str, str], root: str) -> str:
+    def _flatten_snapshot(
+        self, api: Api, snapshot: Snapshot, labels: dict[str, str], root: str, given_up: Callable[[], bool]
+    ) -> str:
+        """By a container of it that never runs."""
+        name = flatten_name(snapshot.session_uid)
+        _remove_container(api, name)
+        try:
+            made = _helper(api, name, snapshot.digest, labels)
+            return self._flatten(api, made, self._contents.get(api, snapshot.digest), labels, root, given_up=given_up)
+        finally:
+            _remove_container(api, name)
+
+    def _flatten(
+        self,
+        api: Api,
+        container_id: str,
+        below: Content,
+        labels: dict[str, str],
+        root: str,
+        *,
+        given_up: Callable[[], bool],
+    ) -> str:
         """All files as one layer; the configuration comes back by a commit of a container that never runs."""
         _need(_sizes(api, container_id).get("SizeRootFs"), root)
         # Labelled from its birth, so that it is found should we die right here.
         ours = [f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in labels.items()]
-        said = api.import_image_from_stream(_whole(api.export(container_id, chunk_size=_CHUNK)), changes=ours)
+        said = api.import_image_from_stream(_whole(api.export(container_id, chunk_size=_CHUNK), given_up), changes=ours)
         flat = imported(said)
         fault_point("flatten.imported")
         name = flatten_name(labels[LABEL_SESSION])
         _remove_container(api, name)
         try:
-            # Both labelled like the rest of the session: what a crash leaves is found by that.
-            api.create_container(flat, name=name, entrypoint=["/none"], labels=labels, network_disabled=True)
+            _helper(api, name, flat, labels)
             return str(api.commit(name, conf=_config(below, labels))["Id"])
         finally:
             _remove_container(api, name)
@@ -208,6 +256,12 @@ def _sizes(api: Api, container_id: str) -> Answer:
     return found[0] if found else {}
 
 
+def _helper(api: Api, name: str, image_id: str, labels: dict[str, str]) -> str:
+    """A container that never runs; labelled like the rest of the session: what a crash leaves is found by that."""
+    made = api.create_container(image_id, name=name, entrypoint=["/none"], labels=labels, network_disabled=True)
+    return str(made["Id"])
+
+
 def _remove_container(api: Api, name: str) -> None:
     with suppress(docker.errors.NotFound):
         api.remove_container(name, force=True)
@@ -235,10 +289,16 @@ def _config(image: Content, labels: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _whole(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _never() -> bool:
+    return False
+
+
+def _whole(pieces: Iterator[bytes], given_up: Callable[[], bool] = _never) -> Iterator[bytes]:
     """Passes an archive on. Raises ImageExportFailed at its end if it was cut short."""
     tail = b""
     for piece in pieces:
+        if given_up():
+            raise _GivenUp
         tail = (tail + piece)[-_TAR_END:]
         yield piece
     if tail != bytes(_TAR_END):

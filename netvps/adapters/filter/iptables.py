@@ -71,6 +71,7 @@ class Iptables:
         outside = [f"-i {bridge}", f"-o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED"]
         names = [f"-i {bridge} -p {protocol} -m {protocol} --dport 53" for protocol in ("udp", "tcp")]
         answers = [f"-i {link} -p icmp" for link in (bridge, device)]
+        answers.append(f"-i {device} -p tcp -m tcp --dport {port}")  # of other runners' self-test
         return [
             *(f"-A {self._forward} {match} -j ACCEPT" for match in (forward if docker else forward + outside)),
             *(f"-A {self._input} {match} -j ACCEPT" for match in (*names, *answers, f"-p udp -m udp --dport {port}")),

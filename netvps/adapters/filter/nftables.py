@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
 from netvps.adapters.commands import Answer, run
-from netvps.domain.overlay.nft import Ruleset
+from netvps.adapters.filter.listed import Content, found, listed, wanted
+from netvps.domain.overlay.nft import Found, Ruleset
 from netvps.errors import Unavailable
 
 log = structlog.get_logger()
@@ -20,10 +19,14 @@ NEEDS = "whether the kernel has nf_tables with families inet and bridge, and nft
 class Nftables:
     """Keeps one ruleset in the kernel of one network namespace; `nft` is the command, with what comes before it."""
 
-    def __init__(self, nft: tuple[str, ...] = ("nft",)) -> None:
+    def __init__(self, nft: tuple[str, ...] = ("nft",), generation: Callable[[], int | None] = lambda: None) -> None:
+        """`generation` tells of that namespace how often nftables was changed there."""
         self._nft = nft
-        self._loaded: Ruleset | None = None
-        """None: what is there is not known."""
+        self._generation = generation
+        self._left: int | None = None
+        """The generation that was our doing, or looked at since; None: that is not known."""
+        self._loaded: Callable[[], Ruleset] | None = None
+        """Makes what is there; None: that is not known."""
         self._turn = asyncio.Lock()
 
     async def load(self, rules: Ruleset) -> None:
@@ -34,16 +37,34 @@ class Nftables:
         async with self._turn:
             before, self._loaded = self._loaded, None
             if before is None or not await self._changed(before, rules):
-                self._demand(await self._feed(rules.text))
+                await self._load_all(rules)
+            self._loaded = lambda: rules
+
+    async def change(self, text: str, rules: Callable[[], Ruleset]) -> bool:
+        """Changes what was loaded last by input of `nft -f -`, in one transaction; `rules` makes what it comes to.
+
+        False if that is not there any more, or was never: load all. Raises ConfigError if there is no nft, or TimedOut.
+        """
+        async with self._turn:
+            before, self._loaded = self._loaded, None
+            if before is None or not await self._fed(text):
+                return False
             self._loaded = rules
+            return True
 
     async def loaded(self) -> bool:
-        """Whether all that was loaded last is there. If not, the next load is of everything."""
+        """Whether all that was loaded last is there. If not, the next load is of everything.
+
+        Where nobody changed nftables since we did, or looked, the kernel says so at once.
+        """
         async with self._turn:
             if self._loaded is None:
                 return False
-            sizes = [await self._sizes(name) for name in self._loaded.tables]
-            if sizes == [_sizes(self._loaded, name) for name in self._loaded.tables]:
+            now = await asyncio.to_thread(self._generation)
+            if now is not None and now == self._left:
+                return True  # nobody has changed anything since
+            rules = await asyncio.to_thread(self._loaded)
+            if await self._is_all(rules):
                 return True
             self._loaded = None
             return False
@@ -59,9 +80,30 @@ class Nftables:
         answer = await run(*self._nft, "--check", "-f", "-", stdin=rules.text)
         return "" if answer.code == 0 else answer.why
 
-    async def _changed(self, before: Ruleset, rules: Ruleset) -> bool:
+    async def _load_all(self, rules: Ruleset) -> None:
+        """In place of whatever there is, with as little harm to packets on their way as that allows."""
+        there = {name: await self._found(name) for name in rules.tables}
+        for emptied in (False, True):
+            text = await asyncio.to_thread(rules.over, there, emptied=emptied)
+            if (await self._feed(text)).code == 0 and await self._is_all(rules):
+                return
+        self._demand(await self._feed(rules.text))
+
+    async def _is_all(self, rules: Ruleset) -> bool:
+        now = await asyncio.to_thread(self._generation)
+        for name, table in rules.tables.items():
+            if await self._content(name) != await asyncio.to_thread(wanted, table):
+                return False
+        self._left = now
+        return True
+
+    async def _changed(self, before: Callable[[], Ruleset], rules: Ruleset) -> bool:
         """False if the kernel does not have what it had before."""
-        changes = await asyncio.to_thread(rules.changes_from, before)  # there may be a hundred thousand elements
+        # There may be a hundred thousand elements.
+        return await self._fed(await asyncio.to_thread(lambda: rules.changes_from(before())))
+
+    async def _fed(self, changes: str) -> bool:
+        """The same."""
         if not changes:
             return True
         answer = await self._feed(changes)
@@ -70,7 +112,12 @@ class Nftables:
         return answer.code == 0
 
     async def _feed(self, text: str) -> Answer:
-        return await run(*self._nft, "-f", "-", stdin=text)
+        """One transaction: if it was the only one meanwhile, and what was before it was ours, so is all of it now."""
+        before, self._left = self._left, None
+        answer = await run(*self._nft, "-f", "-", stdin=text)
+        if before is not None and answer.code == 0 and await asyncio.to_thread(self._generation) == before + 1:
+            self._left = before + 1
+        return answer
 
     def _demand(self, answer: Answer) -> None:
         if answer.code != 0:
@@ -78,25 +125,10 @@ class Nftables:
                 f"the packet filter could not be loaded: {answer.why}; see {NEEDS}", reason="FILTER_REFUSED"
             )
 
-    async def _sizes(self, table: str) -> Counter[str]:
-        """How many rules each chain has, and how many elements each set: what a flush or a deletion changes."""
+    async def _found(self, table: str) -> Found:
+        answer = await run(*self._nft, "-j", "-t", "list", "table", *table.split())
+        return found(answer.out) if answer.code == 0 else Found()
+
+    async def _content(self, table: str) -> Content:
         answer = await run(*self._nft, "-j", "list", "table", *table.split())
-        return await asyncio.to_thread(_listed, answer.out) if answer.code == 0 else Counter()
-
-
-def _sizes(rules: Ruleset, name: str) -> Counter[str]:
-    table = rules.tables[name]
-    sizes = {f"chain {name}": len(chain.rules) for name, chain in table.chains.items()}
-    return Counter(sizes | {f"set {name}": len(kept.elements) for name, kept in table.sets.items()})
-
-
-def _listed(text: str) -> Counter[str]:
-    """Sizes by what `nft -j list table` says; see libnftables-json(5)."""
-    sizes: Counter[str] = Counter()
-    for item in json.loads(text)["nftables"]:
-        for kind, value in item.items():
-            if kind == "rule":
-                sizes[f"chain {value['chain']}"] += 1
-            elif kind in {"set", "map"}:
-                sizes[f"set {value['name']}"] += len(value.get("elem", ()))
-    return sizes
+        return await asyncio.to_thread(listed, answer.out) if answer.code == 0 else {}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import NEEDS, Nftables
+from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
@@ -57,12 +60,29 @@ class OverlayFilter:
         self._refusal = ""
         """Why there are no accepts, as it was said last."""
         self._bound: Mapping[str, str] = {}
+        self._look = True
+        """Whether the links are to be asked for."""
+        self._view: View | None = None
+        """What is loaded follows from it, and from the links that are bound; None: that is not known."""
 
-    async def load(self, view: View) -> None:
-        """Loads the rules for this view, all or none, then the accepts. Raises a NetvpsError for the rules."""
-        self._bound = await self._ports()
-        # Off the loop: a hundred thousand sessions are gone through.
-        await self._nftables.load(await asyncio.to_thread(ruleset, view, self._bound, self._names))
+    def look(self) -> None:
+        """Which link leads to which session may have changed: the next `load` asks."""
+        self._look = True
+
+    async def load(self, view: View, change: Change | None = None) -> None:
+        """Loads the rules for this view, all or none, then the accepts. Raises a NetvpsError for the rules.
+
+        With how it differs from the view loaded last, it costs as much as that is.
+        """
+        ports = await self._asked()
+        known, self._view = self._view, None
+        rules = partial(ruleset, view, ports, self._names)
+        text = self._difference(view, change, ports) if known and change and change.since is known else None
+        self._bound = ports
+        if text is None or not await self._nftables.change(text, rules):
+            # Off the loop: a hundred thousand sessions are gone through.
+            await self._nftables.load(await asyncio.to_thread(rules))
+        self._view = view
         self._port = view.fabric.port
         if self._accepted != self._port:
             await self._accept()
@@ -72,7 +92,12 @@ class OverlayFilter:
 
         Accepts that were missing are there again afterwards.
         """
-        if not await self._nftables.loaded() or await self._ports() != self._bound:
+        if not await self._nftables.loaded():
+            self._view = None
+            return False
+        self._look = True
+        if await self._asked() != self._bound:
+            self._look = True
             return False
         await self._accept()
         return True
@@ -92,6 +117,27 @@ class OverlayFilter:
         except NetvpsError as error:
             return f"{error.message} The overlay needs nftables: without it sessions would not be apart"
         return f"nftables cannot do what the overlay needs: {why}; see {NEEDS}" if why else ""
+
+    async def _asked(self) -> Mapping[str, str]:
+        """While the engine does not answer, as it was last: that stops no container. It is asked again then."""
+        if not self._look:
+            return self._bound
+        self._look = False  # before asking: what comes meanwhile is asked for again
+        try:
+            return await self._ports()
+        except NetvpsError:
+            self._look = True
+            return self._bound
+
+    def _difference(self, view: View, change: Change, ports: Mapping[str, str]) -> str:
+        """What nft is to do about a change of the view, and after it, of the links."""
+        old, new = (ruleset(part, self._bound, self._names) for part in (change.old, change.new))
+        text = new.changes_from(old)
+        if ports != self._bound:
+            here = Netmap(endpoints={end.session: end for end in view.local_endpoints()})
+            old, new = (ruleset(replace(view, netmap=here), bound, self._names) for bound in (self._bound, ports))
+            text += new.changes_from(old)
+        return text
 
     async def _accept(self) -> None:
         """Without them sessions may be cut off, but they are kept apart all the same: the overlay goes on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ _NEIGHBOUR: Final = struct.Struct("=BBHiHBB")
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
 """Family, lengths of both prefixes, TOS, table, protocol, scope, type, flags."""
 _U32: Final = struct.Struct("=I")
-_NDA_DST, _NDA_LLADDR, _NDA_IFINDEX = 1, 2, 8
+_CACHE_INFO: Final = struct.Struct("=IIII")
+"""Ticks since confirmed, used, updated; references: struct nda_cacheinfo."""
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_NDA_DST, _NDA_LLADDR, _NDA_CACHEINFO, _NDA_IFINDEX = 1, 2, 3, 8
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_METRICS, _RTAX_MTU = 1, 4, 5, 8, 2
 _PERMANENT, _SELF = 0x80, 0x02
 _MAIN_TABLE, _ON_LINK = 254, 4
@@ -83,6 +87,16 @@ def decode(kind: int, body: bytes, own: Own) -> EntryOperation | ForeignRoute | 
     if kind in {NEW_ROUTE, DELETE_ROUTE}:
         return _decode_route(kind, body, own)
     return None
+
+
+def last_use(body: bytes, own: Own) -> tuple[str, float] | None:
+    """MAC of an FDB entry, and how many seconds ago something was last sent by it."""
+    family, _, _, index, _, _, _ = _NEIGHBOUR.unpack_from(body)
+    found = attributes(body, _NEIGHBOUR.size)
+    if family != socket.AF_BRIDGE or index != own.device or not {_NDA_LLADDR, _NDA_CACHEINFO} <= found.keys():
+        return None
+    _, used, _, _ = _CACHE_INFO.unpack_from(found[_NDA_CACHEINFO])
+    return _mac(found[_NDA_LLADDR]), used / _TICKS
 
 
 def dump_neighbours(device: int) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final
 from netvps.adapters.netlink.entries import ForeignRoute, Own, decode
 from netvps.adapters.netlink.wire import attributes, messages
 from netvps.domain.overlay.links import ObjectNames
-from netvps.domain.overlay.news import EntryChanged, KernelEvent, LinksChanged
+from netvps.domain.overlay.news import EntryChanged, KernelEvent, LinksChanged, PortChanged
 
 _LINKS, _NEIGHBOURS, _IPV4_ADDRESSES, _IPV4_ROUTES, _IPV6_ADDRESSES = 0x1, 0x4, 0x10, 0x40, 0x100
 _GROUPS: Final = _LINKS | _NEIGHBOURS | _IPV4_ADDRESSES | _IPV4_ROUTES | _IPV6_ADDRESSES
@@ -88,10 +88,13 @@ class Events:
         done = decode(kind, body, own)
         return EntryChanged(done) if done and not isinstance(done, ForeignRoute) else None
 
-    def _link(self, said: dict[int, bytes], own: Own) -> LinksChanged | None:
+    def _link(self, said: dict[int, bytes], own: Own) -> LinksChanged | PortChanged | None:
         name = said.get(_IFNAME, b"").rstrip(b"\0")
+        link = name.decode(errors="replace")
+        if name in self._names:
+            return LinksChanged(f"link {link} changed")
         port = _MASTER in said and said[_MASTER] == own.bridge.to_bytes(4, sys.byteorder)
-        return LinksChanged(f"link {name.decode(errors='replace')} changed") if port or name in self._names else None
+        return PortChanged(link) if port else None
 
     def _tell(self, event: KernelEvent) -> None:
         if len(self._waiting) >= _WAITING:

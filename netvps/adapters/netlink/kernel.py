@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -22,6 +22,7 @@ from netvps.adapters.netlink.entries import (
     dump_neighbours,
     dump_routes,
     encode,
+    last_use,
 )
 from netvps.adapters.netlink.events import Events
 from netvps.adapters.netlink.links import Links
@@ -110,6 +111,10 @@ class NetlinkKernel:
         """Puts links on the bridge. Those that are gone are no error."""
         await self._run(lambda: self._links.attach(ports))
 
+    async def used(self) -> Mapping[str, float]:
+        """Seconds since something was last sent to a peer, by its MAC."""
+        return await self._run(self._used)
+
     async def events(self) -> AsyncGenerator[KernelEvent, None]:
         """What changes, for ever."""
         stream = Events(self._names, lambda: self._own).stream()
@@ -178,19 +183,27 @@ class NetlinkKernel:
             dumps += [dump_neighbours(self._own.device), dump_fdb(self._own.device)]
         return (decode(kind, body, self._own) for request in dumps for kind, body in self._bulk.dump(request))
 
+    def _used(self) -> dict[str, float]:
+        found = self._bulk.dump(dump_fdb(self._own.device)) if self._own.device else []
+        return dict(use for _, body in found if (use := last_use(body, self._own)))
+
     def _find(self) -> None:
         device, bridge = (self._links.index(name) for name in (self._names.device, self._names.bridge))
         self._own = Own(device, self._names.protocol, bridge)
 
     def _apply(self, operations: Sequence[Operation]) -> list[Failure]:
         failures: list[Failure] = []
+        refused = False
         for _, group in itertools.groupby(operations, lambda operation: isinstance(operation, _ENTRY)):
             entries: list[EntryOperation] = []
             for operation in group:
+                if refused and op.needs_device(operation, self._names):
+                    continue  # what is in the way is said once, and not for each peer
                 if isinstance(operation, _ENTRY):
                     entries.append(operation)
                 elif failure := self._apply_one(operation):
                     failures.append(failure)
+                    refused = refused or isinstance(operation, op.MakeDevice)
             if entries:
                 failures += self._apply_entries(entries)
             else:

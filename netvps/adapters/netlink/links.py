@@ -10,9 +10,11 @@ from ipaddress import ip_interface
 from typing import Any, Self
 
 from pyroute2 import IPRoute
+from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netvps.adapters.netlink.bulk import BulkSocket
+from netvps.adapters.netlink.link_list import all_links
 from netvps.adapters.netlink.link_local import no_link_local_learning
 from netvps.adapters.netlink.refused import Refused
 from netvps.domain.overlay import operations as op
@@ -20,8 +22,10 @@ from netvps.domain.overlay.links import Address, Bridge, Device, ObjectNames
 from netvps.domain.overlay.operations import AddressOperation, LinkOperation
 from netvps.errors import WrongState
 
+VXLAN = "vxlan"
 _GONE = {errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT}
 _UP = 1
+_CHECKSUMS = "tx-checksumming"
 
 
 class Links:
@@ -31,6 +35,7 @@ class Links:
         self._names = names
         # No namespace is named: that would fork, which gRPC does not survive. It is the one that we are in.
         self._kernel = IPRoute(groups=0, ext_ack=True, strict_check=True)
+        self._offload = IoctlEthtool(names.device)
 
     def __enter__(self) -> Self:
         return self
@@ -39,8 +44,9 @@ class Links:
         self.close()
 
     def close(self) -> None:
-        """Closes the socket."""
+        """Closes the sockets."""
         self._kernel.close()
+        self._offload.close()
 
     def index(self, name: str) -> int:
         """Of a link; 0 if there is none."""
@@ -62,6 +68,7 @@ class Links:
             up=bool(found["flags"] & _UP),
             learning=bool(data.get("IFLA_VXLAN_LEARNING")),
             remote=data.get("IFLA_VXLAN_GROUP") or data.get("IFLA_VXLAN_GROUP6") or "",
+            checksum_offload=self._offloads_checksums(),
         )
 
     def bridge(self) -> Bridge | None:
@@ -90,19 +97,17 @@ class Links:
             raise Refused(error.code, str(error.args[1]) if len(error.args) > 1 else "") from None
 
     def attach(self, ports: frozenset[str]) -> None:
-        """Puts links on the bridge; those that are there already stay. Raises Refused."""
+        """Puts links on the bridge, up; those that are so already stay so, those that are gone are no error."""
         bridge = self.index(self._names.bridge)
-        for port in sorted(ports):
-            found = self._get(port)
-            if found is None or found.get("master") == bridge:
-                continue
-            with suppress(NetlinkError):  # its container just ended
-                self._kernel.link("set", index=found["index"], master=bridge, state="up")
+        for link in all_links() if bridge else ():
+            if link.name in ports and not (link.up and link.master == bridge):
+                with suppress(NetlinkError):  # its container just ended
+                    self._kernel.link("set", index=link.index, master=bridge, state="up")
 
     def understands_vxlan(self) -> bool:
         """Asks for a VXLAN device with nothing said of it: a kernel that knows the kind refuses it for that."""
         try:
-            self._kernel.link("add", ifname=f"{self._names.device}-probe"[-15:], kind="vxlan")
+            self._kernel.link("add", ifname=f"{self._names.device}-probe"[-15:], kind=VXLAN)
         except NetlinkError as error:
             return bool(error.code != errno.EOPNOTSUPP)
         return True
@@ -134,7 +139,7 @@ class Links:
         self._kernel.link(
             "add",
             ifname=self._names.device,
-            kind="vxlan",
+            kind=VXLAN,
             address=device.mac,
             mtu=device.mtu,
             vxlan_id=device.vni,
@@ -142,6 +147,7 @@ class Links:
             vxlan_learning=int(device.learning),
             **{local: device.local},
         )
+        self._offload_checksums(device.checksum_offload)
         try:
             self._kernel.link("set", index=self.index(self._names.device), state=_state(device.up))
         except NetlinkError:  # the port is taken: a device that is down hides that from whoever looks
@@ -152,9 +158,26 @@ class Links:
         """All of it, as the rest is then the same already. The MTU last: it may be refused for the state of others."""
         index = self.index(self._names.device)
         local = "vxlan_local6" if ":" in device.local else "vxlan_local"
-        self._kernel.link("set", index=index, kind="vxlan", vxlan_id=device.vni, **{local: device.local})
+        self._kernel.link("set", index=index, kind=VXLAN, vxlan_id=device.vni, **{local: device.local})
+        self._offload_checksums(device.checksum_offload)
         self._kernel.link("set", index=index, state=_state(device.up))
         self._kernel.link("set", index=index, mtu=device.mtu)
+
+    def _offloads_checksums(self) -> bool:
+        try:
+            return bool(self._offload.get_offload_flags()[_CHECKSUMS])
+        except (NotSupportedError, OSError):  # it went since it was seen: so will all else of it
+            return True
+
+    def _offload_checksums(self, wanted: bool) -> None:
+        """Without it, segmentation is not left to the card either: the kernel sees to that."""
+        try:
+            if self._offloads_checksums() != wanted:
+                self._offload.set_offload_flag(_CHECKSUMS, int(wanted))
+        except NotSupportedError:
+            raise Refused(errno.EINVAL, "checksum offload cannot be changed") from None
+        except OSError as error:
+            raise Refused(error.errno or errno.EIO, "") from None
 
     def _change_bridge(self, bridge: Bridge) -> None:
         """The MTU is set even where it is right: once it was, the bridge does not take that of its ports."""

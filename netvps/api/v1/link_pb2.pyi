@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from netvps.api.v1 import runner_pb2 as _runner_pb2
 from netvps.api.v1 import session_pb2 as _session_pb2
 import builtins as _builtins
@@ -22,6 +23,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _LinkState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LinkStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LinkState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINK_STATE_UNSPECIFIED: _LinkState.ValueType  # 0
+    """Never sent."""
+    LINK_STATE_UP: _LinkState.ValueType  # 1
+    """Packets of all sizes come back."""
+    LINK_STATE_REDUCED: _LinkState.ValueType  # 2
+    """Small packets come back, the largest that should fit do not."""
+    LINK_STATE_DOWN: _LinkState.ValueType  # 3
+    """Nothing comes back."""
+
+class LinkState(_LinkState, metaclass=_LinkStateEnumTypeWrapper):
+    """LinkState is how a link is from one runner's side."""
+
+LINK_STATE_UNSPECIFIED: LinkState.ValueType  # 0
+"""Never sent."""
+LINK_STATE_UP: LinkState.ValueType  # 1
+"""Packets of all sizes come back."""
+LINK_STATE_REDUCED: LinkState.ValueType  # 2
+"""Small packets come back, the largest that should fit do not."""
+LINK_STATE_DOWN: LinkState.ValueType  # 3
+"""Nothing comes back."""
+Global___LinkState: _TypeAlias = LinkState  # noqa: Y015
+
 @_typing.final
 class ConnectRequest(_message.Message):
     """ConnectRequest is a message of the runner."""
@@ -31,6 +60,7 @@ class ConnectRequest(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
+    PROBE_REPORT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___RunnerHello:
         """First, once."""
@@ -43,18 +73,23 @@ class ConnectRequest(_message.Message):
     def report(self) -> Global___SessionReport:
         """The observed state of one session, when it changes and after Hello."""
 
+    @_builtins.property
+    def probe_report(self) -> Global___ProbeReport:
+        """The answer to a ProbeRequest."""
+
     def __init__(
         self,
         *,
         hello: Global___RunnerHello | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         report: Global___SessionReport | None = ...,
+        probe_report: Global___ProbeReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "report"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "report", "probe_report"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -73,6 +108,7 @@ class RunnerHello(_message.Message):
     RESUME_REVISION_FIELD_NUMBER: _builtins.int
     UNDERLAY_FIELD_NUMBER: _builtins.int
     NETMAP_GENERATION_FIELD_NUMBER: _builtins.int
+    OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Random, made at each start of the process."""
     version: _builtins.str
@@ -93,6 +129,10 @@ class RunnerHello(_message.Message):
     def underlay(self) -> _runner_pb2.Underlay:
         """Its way into the overlay; unset if it has none."""
 
+    @_builtins.property
+    def overlay_problems(self) -> _containers.RepeatedCompositeFieldContainer[_runner_pb2.OverlayProblem]:
+        """As in Runner."""
+
     def __init__(
         self,
         *,
@@ -103,10 +143,11 @@ class RunnerHello(_message.Message):
         resume_revision: _builtins.int = ...,
         underlay: _runner_pb2.Underlay | None = ...,
         netmap_generation: _builtins.int = ...,
+        overlay_problems: _abc.Iterable[_runner_pb2.OverlayProblem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "instance_id", b"instance_id", "netmap_generation", b"netmap_generation", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "instance_id", b"instance_id", "netmap_generation", b"netmap_generation", "overlay_problems", b"overlay_problems", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -122,6 +163,7 @@ class Heartbeat(_message.Message):
     NETMAP_DIGEST_FIELD_NUMBER: _builtins.int
     NETMAP_GENERATION_FIELD_NUMBER: _builtins.int
     UNDERLAY_FIELD_NUMBER: _builtins.int
+    OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
     netmap_digest: _builtins.str
     """Digest of the netmap it knows; empty while it has none. Where it is wrong, the whole map is sent again."""
     netmap_generation: _builtins.int
@@ -134,6 +176,10 @@ class Heartbeat(_message.Message):
     def underlay(self) -> _runner_pb2.Underlay:
         """Its way into the overlay now; unset if it has none."""
 
+    @_builtins.property
+    def overlay_problems(self) -> _containers.RepeatedCompositeFieldContainer[_runner_pb2.OverlayProblem]:
+        """As in Runner."""
+
     def __init__(
         self,
         *,
@@ -141,10 +187,11 @@ class Heartbeat(_message.Message):
         netmap_digest: _builtins.str = ...,
         netmap_generation: _builtins.int = ...,
         underlay: _runner_pb2.Underlay | None = ...,
+        overlay_problems: _abc.Iterable[_runner_pb2.OverlayProblem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "netmap_digest", b"netmap_digest", "netmap_generation", b"netmap_generation", "underlay", b"underlay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "netmap_digest", b"netmap_digest", "netmap_generation", b"netmap_generation", "overlay_problems", b"overlay_problems", "underlay", b"underlay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,6 +267,7 @@ class ConnectResponse(_message.Message):
     NETMAP_FIELD_NUMBER: _builtins.int
     LOG_REQUEST_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    PROBE_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First, once."""
@@ -244,6 +292,10 @@ class ConnectResponse(_message.Message):
     def drain(self) -> Global___Drain:
         """The server ends soon: connect again, elsewhere if there is another."""
 
+    @_builtins.property
+    def probe_request(self) -> Global___ProbeRequest:
+        """Somebody wants to know how links to other runners are."""
+
     def __init__(
         self,
         *,
@@ -253,12 +305,13 @@ class ConnectResponse(_message.Message):
         netmap: Global___Netmap | None = ...,
         log_request: Global___LogRequest | None = ...,
         drain: Global___Drain | None = ...,
+        probe_request: Global___ProbeRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "netmap", b"netmap", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "netmap", b"netmap", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -504,7 +557,7 @@ class Peer(_message.Message):
     runner: _builtins.str
     """Resource name: "runners/NAME"."""
     gateway: _builtins.bool
-    """People come in there: it may reach every session."""
+    """People come in there: it may reach the SSH server of every session."""
     @_builtins.property
     def subnet(self) -> _runner_pb2.Subnet:
         """Its subnet and lease epoch."""
@@ -599,6 +652,102 @@ class LogRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogRequest: _TypeAlias = LogRequest  # noqa: Y015
+
+@_typing.final
+class ProbeRequest(_message.Message):
+    """ProbeRequest asks a runner to measure its links to others now, and to send a ProbeReport within ten seconds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBE_ID_FIELD_NUMBER: _builtins.int
+    PEER_UIDS_FIELD_NUMBER: _builtins.int
+    probe_id: _builtins.str
+    """Random, used once."""
+    @_builtins.property
+    def peer_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Uids of the other runners, at most 256."""
+
+    def __init__(
+        self,
+        *,
+        probe_id: _builtins.str = ...,
+        peer_uids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer_uids", b"peer_uids", "probe_id", b"probe_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeRequest: _TypeAlias = ProbeRequest  # noqa: Y015
+
+@_typing.final
+class ProbeReport(_message.Message):
+    """ProbeReport is what a runner measured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBE_ID_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    probe_id: _builtins.str
+    """That of the request."""
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkReport]:
+        """One for each runner asked for that is on the overlay."""
+
+    def __init__(
+        self,
+        *,
+        probe_id: _builtins.str = ...,
+        links: _abc.Iterable[Global___LinkReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "probe_id", b"probe_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeReport: _TypeAlias = ProbeReport  # noqa: Y015
+
+@_typing.final
+class LinkReport(_message.Message):
+    """LinkReport is one measured link."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_UID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RTT_FIELD_NUMBER: _builtins.int
+    MTU_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    peer_uid: _builtins.str
+    """Uid of the runner at its other end."""
+    state: Global___LinkState.ValueType
+    """How it is."""
+    mtu: _builtins.int
+    """The largest packet that came back, in bytes; 0 if none did."""
+    message: _builtins.str
+    """What is wrong and what to do, for people; empty if all is well."""
+    @_builtins.property
+    def rtt(self) -> _duration_pb2.Duration:
+        """There and back; unset if nothing came back."""
+
+    def __init__(
+        self,
+        *,
+        peer_uid: _builtins.str = ...,
+        state: Global___LinkState.ValueType = ...,
+        rtt: _duration_pb2.Duration | None = ...,
+        mtu: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rtt", b"rtt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "mtu", b"mtu", "peer_uid", b"peer_uid", "rtt", b"rtt", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkReport: _TypeAlias = LinkReport  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):

@@ -61,6 +61,7 @@ class Runner(_message.Message):
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     UNDERLAY_FIELD_NUMBER: _builtins.int
+    OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "runners/NAME"."""
     uid: _builtins.str
@@ -93,6 +94,10 @@ class Runner(_message.Message):
     def underlay(self) -> Global___Underlay:
         """Its way to the other runners; unset if it has no overlay."""
 
+    @_builtins.property
+    def overlay_problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___OverlayProblem]:
+        """What is wrong with its part of the overlay, by its own account."""
+
     def __init__(
         self,
         *,
@@ -107,14 +112,41 @@ class Runner(_message.Message):
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         underlay: Global___Underlay | None = ...,
+        overlay_problems: _abc.Iterable[Global___OverlayProblem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "name", b"name", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "name", b"name", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Runner: _TypeAlias = Runner  # noqa: Y015
+
+@_typing.final
+class OverlayProblem(_message.Message):
+    """OverlayProblem is something that is wrong with the overlay as one runner sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    PEER_UID_FIELD_NUMBER: _builtins.int
+    message: _builtins.str
+    """What is wrong and what to do, for people."""
+    peer_uid: _builtins.str
+    """Uid of the runner that it concerns beside the one that tells of it; empty if there is none."""
+    def __init__(
+        self,
+        *,
+        message: _builtins.str = ...,
+        peer_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "peer_uid", b"peer_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OverlayProblem: _TypeAlias = OverlayProblem  # noqa: Y015
 
 @_typing.final
 class Underlay(_message.Message):

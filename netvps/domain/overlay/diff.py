@@ -7,12 +7,15 @@ what replaces something is put before what it replaces is removed, so that a sub
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.links import OBJECT_NAMES, Device, KernelState, ObjectNames
+from netvps.domain.overlay.links import OBJECT_NAMES, Device, KernelState, ObjectNames, Route
 from netvps.domain.overlay.operations import EntryOperation, Operation
+
+V = TypeVar("V", str, Route)
 
 
 def diff(desired: KernelState, actual: KernelState, names: ObjectNames = OBJECT_NAMES) -> tuple[Operation, ...]:
@@ -44,7 +47,7 @@ def _links(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
 
 
 def _needs_new(desired: Device, actual: Device) -> bool:
-    """Of a live device, the kernel changes MTU, state, and the local address within its family.
+    """Of a live device, the kernel changes MTU, state, offload, and the local address within its family.
 
     A new MAC would be taken too, but with the loss of all neighbours; and it changes with the identity only.
     """
@@ -101,6 +104,26 @@ def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
     yield from (op.DropRoute(cidr) for cidr in actual.routes if cidr not in desired.routes)
     yield from (op.DropNeighbour(address) for address in actual.neighbours if address not in desired.neighbours)
     yield from (op.DropFdb(mac) for mac in actual.fdb if mac not in desired.fdb)
+
+
+def patched(state: KernelState, old: KernelState, new: KernelState) -> KernelState:
+    """A state whose part `old` became `new`; of a state that follows from all, and parts that follow from a few."""
+    return replace(
+        state,
+        neighbours=_patched(state.neighbours, old.neighbours, new.neighbours),
+        fdb=_patched(state.fdb, old.fdb, new.fdb),
+        routes=_patched(state.routes, old.routes, new.routes),
+    )
+
+
+def _patched(entries: Mapping[str, V], old: Mapping[str, V], new: Mapping[str, V]) -> Mapping[str, V]:
+    if old == new:
+        return entries
+    after = dict(entries)
+    for key in old.keys() - new.keys():
+        del after[key]
+    after.update(new)
+    return after
 
 
 def additions(operations: tuple[Operation, ...], actual: KernelState) -> tuple[Operation, ...]:

@@ -20,7 +20,7 @@ from itertools import compress
 from operator import is_not
 from typing import Final, TypeVar
 
-from netvps.domain.overlay.netmap import Endpoint
+from netvps.domain.overlay.netmap import Endpoint, Netmap
 
 ZONE: Final = ("nv", "internal")
 TTL: Final = 5
@@ -71,17 +71,19 @@ class Directory:
     """Sessions by name and by address. Changes cost as much as there are; a question costs the same for any number."""
 
     def __init__(self) -> None:
-        self._endpoints: Mapping[str, Endpoint] = {}
+        self._netmap = Netmap()
         self._by_name: _Table[tuple[str, str]] = {}
         self._by_address: _Table[str] = {}
         self._sessions: Counter[str] = Counter()
         """How many an owner has."""
 
-    def follow(self, endpoints: Mapping[str, Endpoint]) -> None:
-        """Becomes the directory of these, by uid of the session. What is the same object as before is not looked at."""
-        known, self._endpoints = self._endpoints, endpoints
-        if endpoints is known:
-            return
+    def follow(self, netmap: Netmap) -> None:
+        """Becomes the directory of its sessions."""
+        touched = netmap.since(self._netmap)
+        known, endpoints = self._netmap.endpoints, netmap.endpoints
+        self._netmap = netmap
+        if touched is not None:
+            known, endpoints = ({uid: of[uid] for uid in touched.endpoints if uid in of} for of in (known, endpoints))
         for end in _only(known, endpoints):
             _remove(self._by_name, (end.owner, end.name), end)
             _remove(self._by_address, end.address, end)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 VXLAN_OVERHEAD_IPV4: Final = 50
 """Bytes that a packet grows by on its way over an IPv4 underlay."""
 VXLAN_OVERHEAD_IPV6: Final = 70
+_MANY: Final = 1 << 16
+"""What is remembered: to read addresses as numbers takes longer than all else that is done with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,13 @@ def device_mac(fabric: Fabric, runner: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (digest[0] & 0xFC | 0x02, *digest[1:6]))
 
 
+@lru_cache(_MANY)
 def endpoint_address(cidr: str) -> str:
     """Address of the tunnel endpoint of a subnet."""
     return str(IPv4Network(cidr)[0])
 
 
+@lru_cache(_MANY)
 def bridge_address(cidr: str) -> str:
     """Address of the bridge of a subnet."""
     return str(IPv4Network(cidr)[1])

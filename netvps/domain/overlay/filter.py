@@ -1,8 +1,10 @@
 """Who may talk to whom on the overlay, as rules of nftables that follow from a runner's view of it.
 
-Sessions of one owner may, sessions of two may not, and a gateway may talk to all. This is decided anew for each packet
-by its two addresses, not by connection tracking: an address that changed hands takes no connection along. So it all
-stands on addresses that are nobody else's, and those are checked where a packet comes in:
+Sessions of one owner may, and sessions of two may not. This is decided anew for each packet by its two addresses, not
+by connection tracking: an address that changed hands takes no connection along. A gateway's machine may ping all
+sessions, and call the agent's SSH server, which asks for a certificate; no other port, for whoever else is on that
+machine has the same address. So it all stands on addresses that are nobody else's, and those are checked where a packet
+comes in:
 
     underlay ─► input       its sender is a runner of the netmap, and the MAC inside is that runner's
     nv0      ─► prerouting  its source is in the subnet of the runner with this MAC
@@ -15,7 +17,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Final
 
 from netvps.domain.docker_names import NETWORK_SUBNET
@@ -27,6 +28,7 @@ from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
 from netvps.domain.overlay.owners import addresses_by_owner, owner_table
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease
+from netvps.domain.tunnel import SSH_PORT
 
 _LINK_LOCAL: Final = "169.254.0.0/16"
 """Not to be routed (RFC 3927), and where clouds keep a machine's credentials."""
@@ -64,8 +66,8 @@ def _inet_table(view: View, local: Sequence[Endpoint], names: ObjectNames) -> Ta
             "runners": Set("ipv4_addr", frozenset(endpoint_address(peer.lease.cidr) for peer in peers)),
             "gateways": Set("ipv4_addr", frozenset(gateways)),
             "hosts": Set("ipv4_addr", frozenset([*gateways, *_host_addresses(view.lease)])),
-            "senders": Set("ipv4_addr : verdict", _jumps(senders, 4)),
-            "senders6": Set("ipv6_addr : verdict", _jumps(senders, 6)),
+            "senders": Set("ipv4_addr : verdict", _jumps(senders, ipv6=False)),
+            "senders6": Set("ipv6_addr : verdict", _jumps(senders, ipv6=True)),
             **owners.sets,
         },
         chains={
@@ -86,12 +88,12 @@ def _senders(peers: Iterable[Peer]) -> dict[str, set[str]]:
     macs: defaultdict[str, set[str]] = defaultdict(set)
     for peer in peers:
         for address in peer.underlay.addresses:
-            macs[str(ip_address(address))].add(peer.mac)
+            macs[address].add(peer.mac)
     return macs
 
 
-def _jumps(senders: Iterable[str], version: int) -> frozenset[str]:
-    return frozenset(f"{a} : goto {_sender_name(a)}" for a in senders if ip_address(a).version == version)
+def _jumps(senders: Iterable[str], *, ipv6: bool) -> frozenset[str]:
+    return frozenset(f"{a} : goto {_sender_name(a)}" for a in senders if (":" in a) == ipv6)
 
 
 def _sender_name(address: str) -> str:
@@ -135,6 +137,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
                 f"iifname != {overlay} accept",
                 "ct state established,related accept",
                 f"ip daddr {ours} icmp type echo-request accept",
+                f"iifname {device} ip saddr @runners ip daddr {endpoint} tcp dport {view.fabric.port} accept",
                 f"iifname {bridge} ip daddr {gateway} udp dport 53 accept",
                 f"iifname {bridge} ip daddr {gateway} tcp dport 53 accept",
                 "drop",
@@ -148,7 +151,8 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
                 f"iifname {bridge} oifname {device} ip saddr vmap @owners",
                 f"iifname {bridge} oifname {bridge} ip saddr vmap @owners",
                 f"iifname != {overlay} oifname != {overlay} accept",
-                f"iifname {device} oifname {bridge} ip saddr @gateways accept",
+                f"iifname {device} oifname {bridge} ip saddr @gateways tcp dport {SSH_PORT} accept",
+                f"iifname {device} oifname {bridge} ip saddr @gateways icmp type echo-request accept",
                 f"iifname {device} oifname {bridge} ip saddr @runners icmp type {_ERRORS} accept",
                 f"iifname {bridge} oifname {device} ip daddr @gateways ct state established,related accept",
                 f"iifname {overlay} oifname {overlay} drop",

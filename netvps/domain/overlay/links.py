@@ -38,6 +38,8 @@ class Device:
     learning: bool = False
     remote: str = ""
     """Of a default destination; ours has none."""
+    checksum_offload: bool = True
+    """Whether checksums of what leaves by it may be left to the network card."""
 
 
 @dataclass(frozen=True, slots=True)

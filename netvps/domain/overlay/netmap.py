@@ -17,6 +17,8 @@ from netvps.domain.runner import Lease, Underlay
 
 _DIGEST_BYTES: Final = 16
 _DIGEST_RANGE: Final = 1 << (8 * _DIGEST_BYTES)
+_STEPS: Final = 64
+"""Updates that are remembered; who is further behind looks at all of the map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Peer:
     """Of its VXLAN device."""
     underlay: Underlay
     gateway: bool = False
-    """People come in there: it may reach every session."""
+    """People come in there: it may reach the SSH server of every session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,22 @@ class NetmapUpdate:
     """`Netmap.digest` after this update, if it is caught up."""
 
 
+@dataclass(slots=True)
+class Touched:
+    """Runners and sessions of which there is news, by uid."""
+
+    peers: set[str] = field(default_factory=set)
+    endpoints: set[str] = field(default_factory=set)
+
+    def add(self, other: Touched) -> None:
+        """Those, too."""
+        self.peers |= other.peers
+        self.endpoints |= other.endpoints
+
+    def __bool__(self) -> bool:
+        return bool(self.peers or self.endpoints)
+
+
 @dataclass(frozen=True, slots=True)
 class Netmap:
     """The overlay at a generation; peers by uid of the runner, endpoints by uid of the session."""
@@ -74,6 +92,8 @@ class Netmap:
     peers: Mapping[str, Peer] = field(default_factory=dict)
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     _sum: int = 0
+    _steps: tuple[Touched, ...] = field(default=(), compare=False, repr=False)
+    """What each of the last updates touched; by identity: each is that of one map alone."""
 
     @property
     def digest(self) -> str:
@@ -82,12 +102,28 @@ class Netmap:
 
     def updated(self, update: NetmapUpdate) -> Self:
         """The map after an update."""
-        peers = {} if update.reset else dict(self.peers)
-        endpoints = {} if update.reset else dict(self.endpoints)
-        total = 0 if update.reset else self._sum
-        total += _change(peers, {peer.runner: peer for peer in update.peers}, update.gone_peers)
-        total += _change(endpoints, {end.session: end for end in update.endpoints}, update.gone_endpoints)
-        return replace(self, generation=update.generation, peers=peers, endpoints=endpoints, _sum=total % _DIGEST_RANGE)
+        if update.reset:
+            return type(self)().updated(replace(update, reset=False))
+        peers, more = _changed(self.peers, {peer.runner: peer for peer in update.peers}, update.gone_peers)
+        endpoints, most = _changed(
+            self.endpoints, {end.session: end for end in update.endpoints}, update.gone_endpoints
+        )
+        touched = Touched(
+            {*update.gone_peers, *(peer.runner for peer in update.peers)},
+            {*update.gone_endpoints, *(end.session for end in update.endpoints)},
+        )
+        steps = (*self._steps[1 - _STEPS :], touched)
+        total = (self._sum + more + most) % _DIGEST_RANGE
+        return replace(self, generation=update.generation, peers=peers, endpoints=endpoints, _sum=total, _steps=steps)
+
+    def since(self, known: Netmap) -> Touched | None:
+        """Who may be another than in `known`; None if all may: it is no map of before, or was so long ago."""
+        touched = Touched()
+        for step in reversed(self._steps):
+            if known._steps and step is known._steps[-1]:
+                return touched
+            touched.add(step)
+        return None
 
 
 def whole(netmap: Netmap) -> NetmapUpdate:
@@ -112,11 +148,14 @@ _ENTRIES: Final = ("gone_peers", "gone_endpoints", "peers", "endpoints")
 V = TypeVar("V", Peer, Endpoint)
 
 
-def _change(known: dict[str, V], new: Mapping[str, V], gone: tuple[str, ...]) -> int:
-    """Changes `known`; returns by how much the sum of all its digests grew."""
-    before = sum(_digest(known.pop(key)) for key in {*gone, *new} if key in known)
-    known.update(new)
-    return sum(map(_digest, new.values())) - before
+def _changed(known: Mapping[str, V], new: Mapping[str, V], gone: tuple[str, ...]) -> tuple[Mapping[str, V], int]:
+    """What is known then, and by how much the sum of all its digests grew."""
+    if not new and not gone:
+        return known, 0  # there may be a hundred thousand
+    after = dict(known)
+    before = sum(_digest(after.pop(key)) for key in {*gone, *new} if key in after)
+    after.update(new)
+    return after, sum(map(_digest, new.values())) - before
 
 
 def _digest(entry: Peer | Endpoint) -> int:

@@ -29,4 +29,12 @@ class LinksChanged:
     why: str
 
 
-KernelEvent = EntryChanged | LinksChanged
+@dataclass(frozen=True, slots=True)
+class PortChanged:
+    """A port of the bridge came, went or changed: a container's end of it. Nothing else is in doubt for that."""
+
+    link: str
+    """Its name."""
+
+
+KernelEvent = EntryChanged | LinksChanged | PortChanged

@@ -1,13 +1,18 @@
 """Rules of nftables as values, and the one transaction that leads from some of them to others (nft(8)).
 
-What there is now is replaced as a whole only when nobody knows what it is; else a session that comes is one element in
-a few sets. Either way it is one transaction: a packet meets the old rules or the new ones, never a part of them.
+A session that comes is one element in a few sets. Where nobody knows what there is, all of it is put over that. Either
+way it is one transaction, and a packet meets the old rules or the new ones; but with the old rules it may meet the new
+elements of their sets. So a set that stays is never removed and made anew: packets on their way would find it empty.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+_MARKS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,14 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a table has, whoever made it: its chains, and its sets with what nft calls them, by name."""
+
+    sets: Mapping[str, str] = field(default_factory=dict)
+    chains: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Ruleset:
     """Tables by family and name: "inet netvps"."""
 
@@ -66,6 +79,22 @@ class Ruleset:
         lines = [line for name in self.tables for line in (f"add table {name}", f"delete table {name}")]
         return _joined([*lines, *_commands(Ruleset({}), self)])
 
+    def over(self, found: Mapping[str, Found], *, emptied: bool) -> str:
+        """Input of `nft -f -` that puts these tables over what was found of them, by name of the table.
+
+        Sets that are not `emptied` keep what they have besides. nft refuses all of it where something has the name of
+        what it cannot be made of, or where what is kept stands on what is to go.
+        """
+        lines: list[str] = []
+        for name, table in self.tables.items():
+            there = found.get(name, Found())
+            lines += [f"add table {name}", f"flush table {name}"]  # of its rules
+            if emptied:
+                lines += [f"flush {kind} {name} {kept}" for kept, kind in there.sets.items()]
+            lines += [f"delete chain {name} {chain}" for chain in sorted(there.chains - table.chains.keys())]
+            lines += [f"delete {kind} {name} {kept}" for kept, kind in there.sets.items() if kept not in table.sets]
+        return _joined([*lines, *_commands(Ruleset({}), self)])
+
     def changes_from(self, old: Ruleset) -> str:
         """Input of `nft -f -` that makes this of `old`; '' if they are the same.
 
@@ -74,6 +103,12 @@ class Ruleset:
         if any(_redeclared(old.tables[name], table) for name, table in self.tables.items()):
             return self.text
         return _joined(_commands(old, self))
+
+
+@lru_cache(_MARKS)
+def mark(rule: str) -> str:
+    """A comment that a rule is known by: nft and kernels each write it in their own way, and others replace it."""
+    return hashlib.blake2b(rule.encode(), digest_size=4).hexdigest()
 
 
 def _joined(lines: Iterable[str]) -> str:
@@ -114,7 +149,7 @@ def _ruled(table: str, old: Table, new: Table) -> Iterator[str]:
             yield f"flush chain {table} {name}"
     for name, chain in new.chains.items():
         if name not in old.chains or old.chains[name].rules != chain.rules:
-            yield from (f"add rule {table} {name} {rule}" for rule in chain.rules)
+            yield from (f'add rule {table} {name} {rule} comment "{mark(rule)}"' for rule in chain.rules)
 
 
 def _filled(table: str, old: Table, new: Table) -> Iterator[str]:

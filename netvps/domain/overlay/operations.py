@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netvps.domain.overlay.links import Address, Bridge, Device, Route
+from netvps.domain.overlay.links import Address, Bridge, Device, ObjectNames, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +117,15 @@ AddressOperation = PutAddress | DropAddress
 EntryOperation = PutNeighbour | DropNeighbour | PutFdb | DropFdb | PutRoute | DropRoute
 """There are thousands of these."""
 Operation = LinkOperation | AddressOperation | EntryOperation | SetSysctl
+
+
+def needs_device(operation: Operation, names: ObjectNames) -> bool:
+    """Whether it puts something on the VXLAN device."""
+    match operation:
+        case PutNeighbour() | PutFdb():
+            return True
+        case PutRoute(_, route):
+            return bool(route.gateway)
+        case PutAddress(address):
+            return address.link == names.device
+    return False

@@ -19,7 +19,7 @@ _MAX_PEERS = 1 << 16
 def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
     """The kernel as it shall be. A peer without an address of our kind on the underlay is unreachable, as is unknown.
 
-    Routes carry an MTU only where the peer's is smaller than ours: else the device's holds.
+    Routes carry an MTU only where the peer's, or what gets there, is smaller than ours: else the device's holds.
     """
     cidr, mtu, local = view.lease.cidr, view.underlay.mtu, view.underlay.addresses[0]
     gateway = bridge_address(cidr)
@@ -30,12 +30,20 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
     for peer in _holders(view.peers(), cidr):
         if (remote := _remote(peer.underlay.addresses, version)) is None:
             continue
-        address, route = _way(peer.lease.cidr, peer.underlay.mtu if peer.underlay.mtu < mtu else 0)
+        fits = min(peer.underlay.mtu, view.health.mtus.get(peer.runner, mtu))
+        address, route = _way(peer.lease.cidr, fits if fits < mtu else 0)
         neighbours[address] = peer.mac
         fdb[peer.mac] = remote
         routes[peer.lease.cidr] = route
     return KernelState(
-        device=Device(view.fabric.vni, view.fabric.port, local, view.mac, mtu),
+        device=Device(
+            view.fabric.vni,
+            view.fabric.port,
+            local,
+            view.mac,
+            mtu,
+            checksum_offload=view.health.checksum_offload,
+        ),
         bridge=Bridge(session_mac(gateway), mtu),
         addresses=frozenset(
             {

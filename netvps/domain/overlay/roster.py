@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
+from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer, Touched
 from netvps.domain.runner import Lease, Runner
 from netvps.domain.session import Session
 
@@ -22,7 +22,8 @@ def peer_of(fabric: Fabric, runner: Runner | None, lease: Lease | None) -> Peer 
     if runner is None or runner.underlay is None or lease is None:
         return None
     seen = Lease(lease.cidr, lease.runner, lease.epoch)  # what else is in the row is no news to anybody
-    return Peer(runner.uid, runner.name, seen, device_mac(fabric, runner.uid), runner.underlay)
+    mac, gateway = device_mac(fabric, runner.uid), runner.gateway_until is not None
+    return Peer(runner.uid, runner.name, seen, mac, runner.underlay, gateway)
 
 
 def endpoint_of(session: Session) -> Endpoint | None:
@@ -30,22 +31,6 @@ def endpoint_of(session: Session) -> Endpoint | None:
     if not session.overlay_address:
         return None
     return Endpoint(session.uid, session.name, session.owner, session.overlay_address)
-
-
-@dataclass(slots=True)
-class Touched:
-    """Runners and sessions of which there is news, by uid."""
-
-    peers: set[str] = field(default_factory=set)
-    endpoints: set[str] = field(default_factory=set)
-
-    def add(self, other: Touched) -> None:
-        """Those, too."""
-        self.peers |= other.peers
-        self.endpoints |= other.endpoints
-
-    def __bool__(self) -> bool:
-        return bool(self.peers or self.endpoints)
 
 
 @dataclass(slots=True)

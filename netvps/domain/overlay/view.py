@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network
 
 from netvps.domain.overlay.fabric import Fabric, device_mac
+from netvps.domain.overlay.health import Health
 from netvps.domain.overlay.netmap import Endpoint, Netmap, Peer
 from netvps.domain.runner import Lease, Underlay
 
@@ -22,6 +23,7 @@ class View:
     lease: Lease
     underlay: Underlay
     netmap: Netmap
+    health: Health = field(default_factory=Health)
 
     @property
     def mac(self) -> str:
@@ -34,8 +36,11 @@ class View:
 
     def local_endpoints(self) -> Iterator[Endpoint]:
         """The sessions that are in this runner's subnet."""
-        here = _addresses(self.lease.cidr)
-        return (end for end in self.netmap.endpoints.values() if end.address in here)
+        return filter(self.holds, self.netmap.endpoints.values())
+
+    def holds(self, end: Endpoint) -> bool:
+        """Whether a session is in this runner's subnet."""
+        return end.address in _addresses(self.lease.cidr)
 
 
 @lru_cache(maxsize=4)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Final
+
 from netvps.api.v1 import link_pb2 as pb
 from netvps.domain.checks import Checks
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Underlay, Welcome
 from netvps.domain.session import Assignment, SessionReport
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 from netvps.rpc.convert.netmap import netmap_update_from_proto, netmap_update_to_proto
+from netvps.rpc.convert.probes import (
+    probe_report_from_proto,
+    probe_report_to_proto,
+    probe_request_from_proto,
+    probe_request_to_proto,
+)
 from netvps.rpc.convert.runners import (
     capacity_from_proto,
     capacity_to_proto,
     lease_from_proto,
     lease_to_proto,
+    problems_from_proto,
+    problems_to_proto,
     underlay_from_proto,
     underlay_to_proto,
 )
@@ -31,8 +43,8 @@ from netvps.rpc.convert.sessions import (
 )
 from netvps.rpc.convert.times import duration_from_proto, duration_to_proto
 
-FromRunner = Heartbeat | SessionReport
-ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest
+FromRunner = Heartbeat | SessionReport | ProbeReport
+ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest
 
 
 def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
@@ -46,6 +58,7 @@ def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
             resume_revision=hello.resume_revision,
             underlay=underlay_to_proto(hello.underlay),
             netmap_generation=hello.netmap_generation,
+            overlay_problems=problems_to_proto(hello.problems),
         )
     )
 
@@ -63,14 +76,19 @@ def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
         resume_revision=hello.resume_revision,
         underlay=_underlay_from_proto(hello, "hello"),
         netmap_generation=hello.netmap_generation,
+        problems=problems_from_proto(hello.overlay_problems),
     )
 
 
 def from_runner_to_proto(message: FromRunner) -> pb.ConnectRequest:
     """Any message of a runner but the first."""
-    if isinstance(message, Heartbeat):
-        return pb.ConnectRequest(heartbeat=_heartbeat_to_proto(message))
-    return pb.ConnectRequest(report=_report_to_proto(message))
+    match message:
+        case Heartbeat():
+            return pb.ConnectRequest(heartbeat=_heartbeat_to_proto(message))
+        case SessionReport():
+            return pb.ConnectRequest(report=_report_to_proto(message))
+        case ProbeReport():
+            return pb.ConnectRequest(probe_report=probe_report_to_proto(message))
 
 
 def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
@@ -80,7 +98,9 @@ def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
             return _heartbeat_from_proto(message.heartbeat)
         case "report":
             return _report_from_proto(message.report)
-    raise InvalidInput.of("message", "only heartbeat and report may follow hello")
+        case "probe_report":
+            return probe_report_from_proto(message.probe_report)
+    raise InvalidInput.of("message", "only heartbeat, report and probe_report may follow hello")
 
 
 def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
@@ -96,22 +116,14 @@ def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
             return pb.ConnectResponse(netmap=netmap_update_to_proto(message))
         case LogRequest():
             return pb.ConnectResponse(log_request=_log_request_to_proto(message))
+        case ProbeRequest():
+            return pb.ConnectResponse(probe_request=probe_request_to_proto(message))
 
 
 def to_runner_from_proto(message: pb.ConnectResponse) -> ToRunner | None:
     """None for what this program does not know: a newer control plane may say more. Raises InvalidInput."""
-    match message.WhichOneof("message"):
-        case "welcome":
-            return _welcome_from_proto(message.welcome)
-        case "assignment":
-            return _assignment_from_proto(message.assignment)
-        case "caught_up":
-            return CaughtUp(message.caught_up.revision)
-        case "netmap":
-            return netmap_update_from_proto(message.netmap)
-        case "log_request":
-            return _log_request_from_proto(message.log_request)
-    return None
+    kind = message.WhichOneof("message")
+    return _TO_RUNNER[kind](getattr(message, kind)) if kind and kind in _TO_RUNNER else None
 
 
 def _heartbeat_to_proto(heartbeat: Heartbeat) -> pb.Heartbeat:
@@ -120,6 +132,7 @@ def _heartbeat_to_proto(heartbeat: Heartbeat) -> pb.Heartbeat:
         underlay=underlay_to_proto(heartbeat.underlay),
         netmap_generation=heartbeat.netmap_generation,
         netmap_digest=heartbeat.netmap_digest,
+        overlay_problems=problems_to_proto(heartbeat.problems),
     )
 
 
@@ -129,6 +142,7 @@ def _heartbeat_from_proto(message: pb.Heartbeat) -> Heartbeat:
         underlay=_underlay_from_proto(message, "heartbeat"),
         netmap_generation=message.netmap_generation,
         netmap_digest=message.netmap_digest,
+        problems=problems_from_proto(message.overlay_problems),
     )
 
 
@@ -233,3 +247,13 @@ def _log_request_to_proto(request: LogRequest) -> pb.LogRequest:
 
 def _log_request_from_proto(message: pb.LogRequest) -> LogRequest:
     return LogRequest(message.stream_id, message.session_uid, message.tail_lines, message.follow)
+
+
+_TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner]]] = {
+    "welcome": _welcome_from_proto,
+    "assignment": _assignment_from_proto,
+    "caught_up": lambda message: CaughtUp(message.revision),
+    "netmap": netmap_update_from_proto,
+    "log_request": _log_request_from_proto,
+    "probe_request": probe_request_from_proto,
+}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Final
+
 from netvps.api.v1 import runner_pb2 as pb
+from netvps.domain.overlay.health import MAX_PROBLEMS, Problem
 from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.times import time_from_proto, time_to_proto
 
+_MAX_TEXT: Final = 500
 RUNNER_STATE = EnumPair(RunnerState, pb.RunnerState, "RUNNER_STATE_")
 
 
@@ -26,6 +31,7 @@ def runner_to_proto(view: RunnerView) -> pb.Runner:
         last_seen_time=time_to_proto(runner.last_seen),
         revision=runner.revision,
         underlay=underlay_to_proto(runner.underlay),
+        overlay_problems=problems_to_proto(runner.problems),
     )
 
 
@@ -41,8 +47,19 @@ def runner_from_proto(message: pb.Runner) -> RunnerView:
         capacity=capacity_from_proto(message.capacity),
         revision=message.revision,
         underlay=underlay_from_proto(message.underlay) if message.HasField("underlay") else None,
+        problems=problems_from_proto(message.overlay_problems),
     )
     return RunnerView(runner, lease_from_proto(message.subnet, message.uid), message.session_count)
+
+
+def problems_to_proto(problems: Iterable[Problem]) -> list[pb.OverlayProblem]:
+    """All fields."""
+    return [pb.OverlayProblem(message=problem.message, peer_uid=problem.peer) for problem in problems]
+
+
+def problems_from_proto(messages: Sequence[pb.OverlayProblem]) -> tuple[Problem, ...]:
+    """The first MAX_PROBLEMS of them, each cut to a length that one can read."""
+    return tuple(Problem(one.message[:_MAX_TEXT], one.peer_uid) for one in messages[:MAX_PROBLEMS])
 
 
 def capacity_to_proto(capacity: Capacity) -> pb.Capacity:

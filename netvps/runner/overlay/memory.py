@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.health import Health
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.runner import Lease, Underlay
 from netvps.runner.files import write_file
@@ -27,6 +28,8 @@ class Known:
     lease: Lease
     """The one that is in use here, which may not be the latest that was offered."""
     netmap: Netmap
+    health: Health = field(default_factory=Health)
+    """What was found here, and is not looked for anew."""
 
 
 class OverlayMemory:
@@ -59,6 +62,7 @@ class OverlayMemory:
                 "runner": self._runner,
                 "fabric": asdict(known.fabric),
                 "lease": asdict(known.lease),
+                "health": asdict(known.health),
                 "generation": known.netmap.generation,
                 "peers": [asdict(peer) for peer in known.netmap.peers.values()],
                 "endpoints": [asdict(endpoint) for endpoint in known.netmap.endpoints.values()],
@@ -78,7 +82,8 @@ def _known(kept: dict[str, Any]) -> Known:
         peers=tuple(_peer(item) for item in kept["peers"]),
         endpoints=tuple(Endpoint(**item) for item in kept["endpoints"]),
     )
-    return Known(Fabric(**kept["fabric"]), Lease(**kept["lease"]), Netmap().updated(update))
+    health = Health(**kept.get("health", {}))
+    return Known(Fabric(**kept["fabric"]), Lease(**kept["lease"]), Netmap().updated(update), health)
 
 
 def _peer(item: dict[str, Any]) -> Peer:

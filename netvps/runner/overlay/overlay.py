@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -18,12 +19,14 @@ import structlog
 
 from netvps.domain.overlay.conflicts import usurper
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.health import MAX_PROBLEMS, Link, Problem
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.overlay.news import LinksChanged
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError
 from netvps.runner.overlay.contest import Contest
+from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.memory import Known, OverlayMemory
 from netvps.runner.overlay.ports import Kernel
 from netvps.runner.overlay.reconcile import Outcome, Reconciler
@@ -31,8 +34,11 @@ from netvps.runner.overlay.staging import Staging
 
 _TIMER = (30.0, 60.0)
 _RETRY_MIN, _RETRY_MAX = 0.5, 15.0
-_ABLE_SECONDS = 30.0
+_ABLE_SECONDS = 10.0
 _SAVE_SECONDS = 1.0
+_WORRY_SECONDS = 1.0
+_SAVE_SHARE = 0.02
+"""Of the time, at most, is for keeping the netmap on disk."""
 log = structlog.get_logger()
 
 
@@ -56,14 +62,19 @@ class Overlay:
         kernel: Kernel,
         reconciler: Reconciler,
         memory: OverlayMemory,
+        links: Links,
     ) -> None:
         """`runner` is its uid."""
         self._runner = runner
         self._kernel = kernel
         self._reconciler = reconciler
         self._memory = memory
+        self._links = links
+        links.changed = self._take_health
         self.told: Told = _nobody
         """Called when the control plane should hear of our underlay at once."""
+        self.worried: Callable[[], None] = lambda: None
+        """Called when it should hear of our problems at once."""
         self._staging = Staging(Netmap())
         self._fabric: Fabric | None = None
         self._lease: Lease | None = None
@@ -77,6 +88,7 @@ class Overlay:
         self._troubles: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
+        self._concern = asyncio.Event()
 
     @property
     def underlay(self) -> Underlay | None:
@@ -98,6 +110,11 @@ class Overlay:
         """What is wrong now, for people."""
         return (self._unable,) if self._unable else self._troubles
 
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The same with those of links, for the control plane: no more than it takes, and only news if they change."""
+        return tuple(dict.fromkeys((*map(Problem, self.troubles), *self._links.problems)))[:MAX_PROBLEMS]
+
     async def prepare(self) -> None:
         """Sees what this machine can, and what was known last."""
         before = self._unable
@@ -111,6 +128,7 @@ class Overlay:
             return
         if not self._current and (known := await asyncio.to_thread(self._memory.load)):
             self._fabric, self._lease = known.fabric, known.lease
+            self._links.remember(known.health)
             self._staging = Staging(known.netmap)
         await self._look_for_underlay()
 
@@ -129,6 +147,15 @@ class Overlay:
             self._dirty.set()
             self._wake.set()
 
+    def look(self) -> None:
+        """A container started or ended here: which port of the bridge is whose may have changed."""
+        self._reconciler.look()
+        self._wake.set()
+
+    async def probe(self, peers: tuple[str, ...]) -> tuple[Link, ...]:
+        """How the links to these runners (uids) are now; those that there is none to are left out."""
+        return await self._links.probe(peers)
+
     async def run(self) -> None:
         """For ever, until cancelled; where this machine can have no overlay, until it can."""
         while self._unable:
@@ -138,6 +165,8 @@ class Overlay:
             group.create_task(self._listen(), name="kernel events")
             group.create_task(self._keep(), name="overlay")
             group.create_task(self._keep_saving(), name="netmap on disk")
+            group.create_task(self._links.run(), name="links")
+            group.create_task(self._keep_worrying(), name="problems")
 
     def _take_lease(self, offered: Lease) -> None:
         lease = self._lease
@@ -196,9 +225,11 @@ class Overlay:
             return Outcome(0, self._troubles if self._underlay is None else ())
         if not self._staging.netmap.generation:
             return Outcome(0, ())
-        view = View(self._runner, self._fabric, self._lease, self._underlay, self._staging.netmap)
+        health = self._links.health
+        view = View(self._runner, self._fabric, self._lease, self._underlay, self._staging.netmap, health)
         fault = self._not_ours(view)
         outcome = await self._reconciler.make(view, forward=not fault, current=self._current)
+        await (self._links.withdrawn() if fault else self._links.programmed(view))
         return Outcome(outcome.operations, (*outcome.troubles, *([fault] if fault else [])))
 
     def _not_ours(self, view: View) -> str:
@@ -242,16 +273,38 @@ class Overlay:
                 log.error("overlay", error=trouble)
         if self._troubles and not troubles:
             log.info("the overlay is well again")
+        if self._troubles != troubles:
+            self._concern.set()
         self._troubles = troubles
 
+    def _take_health(self) -> None:
+        self._wake.set()
+        self._dirty.set()
+        self._concern.set()
+
+    async def _keep_worrying(self) -> None:
+        """At most once in a while: what is wrong with one link is mostly wrong with some."""
+        told: tuple[Problem, ...] = ()
+        while True:
+            await self._concern.wait()
+            self._concern.clear()
+            if self.problems != told:
+                told = self.problems
+                self.worried()
+            await asyncio.sleep(_WORRY_SECONDS)
+
     async def _keep_saving(self) -> None:
+        loop, took = asyncio.get_running_loop(), 0.0
         while True:
             await self._dirty.wait()
             self._dirty.clear()
             if self._fabric and self._lease and self._current:
-                write = self._memory.writer(Known(self._fabric, self._lease, self._staging.netmap))
+                known = Known(self._fabric, self._lease, self._staging.netmap, self._links.health)
+                write = self._memory.writer(known)
+                began = loop.time()
                 try:
                     await asyncio.to_thread(write)
                 except OSError as error:
                     log.warning("the netmap is not kept", error=str(error))
-            await asyncio.sleep(_SAVE_SECONDS)
+                took = loop.time() - began  # a large map is seconds of work, and may change all the time
+            await asyncio.sleep(max(_SAVE_SECONDS, took / _SAVE_SHARE))

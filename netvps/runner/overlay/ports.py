@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+from netvps.domain.overlay.change import Change
+from netvps.domain.overlay.health import TcpOutcome
 from netvps.domain.overlay.links import Bridge, KernelState
 from netvps.domain.overlay.news import Failure, KernelEvent
 from netvps.domain.overlay.operations import Operation
@@ -33,6 +35,33 @@ class Kernel(Protocol):
     async def unable(self) -> str:
         """Why this machine can have no overlay, with what to do; '' if it can."""
 
+    async def used(self) -> Mapping[str, float]:
+        """Seconds since something was last sent to a peer, by its MAC. Raises a NetvpsError."""
+
+
+class Prober(Protocol):
+    """Sends single packets, and waits for them to come back."""
+
+    @property
+    def able(self) -> bool:
+        """Whether this process may; else nothing can be measured."""
+
+    async def echo(self, address: str, size: int, seconds: float) -> float | None:
+        """Round trip in seconds of an unfragmented packet of `size` bytes in all; None: not back in time."""
+
+
+class TcpProbe(Protocol):
+    """Real TCP between runners."""
+
+    async def serve(self, address: str, port: int, peers: Callable[[], Collection[str]]) -> None:
+        """Gives back what comes from `peers` (addresses). Again is fine. Raises Unavailable: it cannot listen."""
+
+    async def exchange(self, address: str, port: int, mtu: int) -> TcpOutcome:
+        """Sends pieces of all sizes and sees what comes back."""
+
+    async def close(self) -> None:
+        """Serves no more."""
+
 
 class Filter(Protocol):
     """Packet filter: its rules follow from the view, and from which link leads to which session."""
@@ -40,11 +69,15 @@ class Filter(Protocol):
     async def unable(self) -> str:
         """Why this machine can have none, with what to do; '' if it can."""
 
-    async def load(self, view: View) -> None:
+    async def load(self, view: View, change: Change | None = None) -> None:
         """Loads the rules for this view, all or none, also those that others' drop policies make needed.
 
-        Returns at once if they are what was loaded last. Raises a NetvpsError.
+        With how it differs from another, if that is known: where it is the one loaded last, only that is done. Raises
+        a NetvpsError.
         """
+
+    def look(self) -> None:
+        """Which link leads to which session may have changed: the next `load` asks."""
 
     async def loaded(self) -> bool:
         """Whether what was loaded last is there, and right: else `load` loads it anew. Others flush tables, too."""

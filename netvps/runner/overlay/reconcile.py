@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.change import Change, Tracker
 from netvps.domain.overlay.conflicts import overlapping
-from netvps.domain.overlay.diff import additions, as_wanted, diff
+from netvps.domain.overlay.diff import additions, as_wanted, diff, patched
 from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
-from netvps.domain.overlay.news import EntryChanged, KernelEvent
+from netvps.domain.overlay.news import EntryChanged, KernelEvent, PortChanged
 from netvps.domain.overlay.operations import Operation
 from netvps.domain.overlay.plan import plan, withdrawn
 from netvps.domain.overlay.view import View
@@ -51,6 +51,10 @@ class Reconciler:
         self._known: KernelState | None = None
         """What is in the kernel, by the last look and what was done since; None: look again."""
         self._doubts = 0
+        self._ports_in_doubt = False
+        self._tracker = Tracker()
+        self._made: View | None = None
+        """The view that all of what is known to be in the kernel follows from."""
 
     async def unable(self) -> str:
         """Why this machine can have no overlay, with what to do; '' if it can."""
@@ -66,11 +70,19 @@ class Reconciler:
         self._known = None
         self._doubts += 1
 
+    def look(self) -> None:
+        """Which port of the bridge is whose may have changed: the next round asks."""
+        self._filter.look()
+        self._ports_in_doubt = True
+
     def concerns(self, event: KernelEvent) -> bool:
         """Whether an event is a reason for a round: what it tells is not how it was left."""
         if isinstance(event, EntryChanged) and as_wanted(event.done, self._desired):
             return False
-        self.doubt()
+        if isinstance(event, PortChanged):
+            self.look()
+        else:
+            self.doubt()
         return True
 
     async def make(self, view: View, *, forward: bool = True, current: bool = True) -> Outcome:
@@ -79,25 +91,39 @@ class Reconciler:
         Raises a NetvpsError where nothing was done.
         """
         doubts, looking = self._doubts, self.must_look
+        attaching, self._ports_in_doubt = looking or self._ports_in_doubt, False
         actual = self._known or await self._kernel.dump()
         self._refuse_overlaps(view, actual)
         # The rules come before the way: a moment without them would be one without isolation.
         if looking and not await self._filter.loaded():
             log.debug("the filter is loaded anew")
-        await self._filter.load(view)
-        desired = plan(view, self._objects)
-        desired = desired if forward else withdrawn(desired, self._objects)
-        operations = diff(desired, actual, self._objects)
+        change = self._tracker.follow(view)
+        await self._filter.load(view, change)
+        if change and change.since is self._made and not looking and forward:
+            desired, operations = self._planned_in_part(change, actual)
+        else:
+            desired = plan(view, self._objects)
+            desired = desired if forward else withdrawn(desired, self._objects)
+            operations = diff(desired, actual, self._objects)
         if not current:
             operations = additions(operations, actual)
-        self._desired, self._known = desired, None
+        self._desired, self._known, self._made = desired, None, None
         troubles = await self._apply(operations)
         if desired.bridge and looking:
             troubles += await _tried(self._network.ensure(view.lease.cidr, desired.bridge))
+        if desired.bridge and attaching:
+            troubles += await _tried(self._attach())
         troubles += await _tried(self._names.serve(view))
         if current and not troubles and doubts == self._doubts:
             self._known = replace(desired, foreign=actual.foreign)
+            self._made = view if forward else None
         return Outcome(len(operations), tuple(troubles))
+
+    def _planned_in_part(self, change: Change, actual: KernelState) -> tuple[KernelState, tuple[Operation, ...]]:
+        """What shall be, and the way there, by those that changed alone: the same as by all, for whatever number."""
+        old, new = plan(change.old, self._objects), plan(change.new, self._objects)
+        operations = diff(new, replace(old, foreign=actual.foreign), self._objects)
+        return patched(self._desired, old, new), operations
 
     async def vacate(self) -> bool:
         """Removes the container network for another subnet; False if there are still containers that run on it."""
@@ -112,13 +138,10 @@ class Reconciler:
             return []
         log.info("overlay changes", operations=len(operations), first=[type(o).__name__ for o in operations[:_FEW]])
         failures = await self._kernel.apply(operations)
-        troubles = [failure.why for failure in failures]
-        if any(isinstance(operation, op.MakeBridge) for operation in operations):
-            troubles += await _tried(self._attach())
-        return troubles
+        return [failure.why for failure in failures]
 
     async def _attach(self) -> None:
-        """A bridge that was made anew has lost its ports, and no container engine puts them back."""
+        """What somebody took off the bridge, or what a bridge that was made anew has lost: no engine puts it back."""
         ports = await self._network.ports()
         await self._kernel.attach(frozenset(ports.values()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from netvps import faults
+from netvps.adapters.docker import snapshots
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed
@@ -66,6 +68,10 @@ class Bench:
     async def config(self, reference: str) -> dict[str, Any]:
         found: dict[str, Any] = await self.docker.call(reference, lambda api: api.inspect_image(reference))
         return dict(found["Config"])
+
+    async def containers(self) -> list[dict[str, Any]]:
+        filters = {"label": f"netvps.session_id={self.want.session_uid}"}
+        return list(await self.docker.call("containers", lambda api: api.containers(all=True, filters=filters)))
 
     async def images(self) -> list[dict[str, Any]]:
         filters = {"label": f"netvps.session_id={self.want.session_uid}"}
@@ -121,6 +127,67 @@ async def test_thirty_cycles_are_bounded_in_depth_and_lose_nothing(bench: Bench)
     assert b"".join(lines).split() == [str(number).encode() for number in range(30)]
     await bench.engine.erase(bench.want.session_uid)
     assert await bench.engine.owned() == frozenset()
+
+
+@pytest.mark.docker
+async def test_a_snapshot_is_replaced_by_one_of_one_layer(bench: Bench) -> None:
+    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    await bench.engine.commit("s1", bench.want, container, flatten=False)
+    await bench.engine.remove(container)
+    (deep,) = (await bench.engine.look(bench.want)).saved
+    flat = await bench.engine.flatten("s2", bench.want, deep, lambda: False)
+    assert flat is not None
+    assert (flat.layers, flat.uid) == (1, "s2")
+    config, before = await bench.config(flat.image), await bench.config(deep.snapshot.image)
+    assert {**config, "Labels": 0} == {**before, "Labels": 0}
+    newest = (await bench.engine.look(bench.want)).newest
+    assert newest is not None
+    assert (newest.snapshot, newest.run) == (flat, container.run)
+    await bench.engine.prune((deep,))
+    container = await bench.lived(flat.image, "cat /root/file")
+    assert b"kept" in b"".join([piece async for piece in bench.engine.logs(bench.want.session_uid, 9, follow=False)])
+
+
+@pytest.mark.docker
+async def test_a_flattening_that_is_given_up_leaves_nothing_and_keeps_out_others_till_then(bench: Bench) -> None:
+    """Enough bytes that it is in the middle of them."""
+    container = await bench.lived(bench.want.spec.image, "head -c 64000000 /dev/urandom > /root/file")
+    await bench.engine.commit("s1", bench.want, container, flatten=False)
+    await bench.engine.remove(container)
+    (deep,) = (await bench.engine.look(bench.want)).saved
+    reached, go_on = threading.Event(), threading.Event()
+
+    def given_up() -> bool:
+        reached.set()
+        return go_on.wait(20)
+
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(bench.engine.flatten("s2", bench.want, deep, given_up))
+        assert await asyncio.to_thread(reached.wait, 20)
+        assert await bench.engine.flatten("s3", bench.want, deep, lambda: False) is None
+        go_on.set()
+    assert first.result() is None
+    assert [image["RepoTags"] for image in await bench.images()] == [[deep.snapshot.image]]
+    assert await bench.containers() == []
+
+
+@pytest.mark.docker
+async def test_what_a_flattening_left_in_the_middle_goes_before_the_next_start(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    await bench.engine.commit("s1", bench.want, container, flatten=False)
+    await bench.engine.remove(container)
+    (deep,) = (await bench.engine.look(bench.want)).saved
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "_remove_container", lambda *_: None)  # as if it had died
+        patch.setattr(faults, "_FOLDER", tmp_path)
+        (tmp_path / "flatten.imported").write_text("raise")
+        with pytest.raises(faults.InjectedFault):
+            await bench.engine.flatten("s2", bench.want, deep, lambda: False)
+    assert len(await bench.containers()) == 1
+    await bench.lived(deep.snapshot.image, "cat /root/file")
+    assert len(await bench.containers()) == 1
 
 
 @pytest.mark.docker

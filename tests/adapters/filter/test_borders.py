@@ -139,6 +139,25 @@ def test_dns_is_open_on_tcp_and_echo_is_answered(lab: Lab) -> None:
     assert "1 packets received" in lab.run("ann1", "busybox", "ping", "-c1", "-W9", BRIDGE["one"])
 
 
+def test_runners_reach_each_others_self_test_and_sessions_do_not(lab: Lab) -> None:
+    here = endpoint_address(RUNNERS["one"][1])
+    with closing(lab.open("one", socket.SOCK_STREAM)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((here, FABRIC.port))
+        server.listen()
+        with closing(lab.open("two", socket.SOCK_STREAM)) as client:
+            client.connect((here, FABRIC.port))
+            accepted, _ = server.accept()
+            with closing(accepted):
+                accepted.sendall(b"welcome")
+                assert client.recv(64) == b"welcome"
+        for stranger in ("ann1", "ann3"):
+            with closing(lab.open(stranger, socket.SOCK_STREAM)) as client:
+                client.settimeout(0.3)
+                with pytest.raises(OSError, match=r"timed out|unreachable"):
+                    client.connect((here, FABRIC.port))
+
+
 def test_a_port_published_on_the_runner_is_closed_to_sessions_too(lab: Lab) -> None:
     """What is behind it ("out", as Docker does it) they may reach by its own address, or not; not as the runner."""
     redirect = f"""table ip published {{ chain c {{ type nat hook prerouting priority -100;
@@ -161,11 +180,31 @@ def test_the_gateway_and_the_own_runner_reach_a_session_and_get_its_answer(lab: 
         assert client.recv(64) == b"welcome"
 
 
-def test_other_runners_and_the_outside_do_not_reach_a_session(lab: Lab) -> None:
-    with ears(lab, "ann1") as (ear,):
-        for caller in ("two", "out", "door"):
-            say(lab, caller, ADDRESS["ann1"], caller.encode())
-        assert ear.heard() == [b"door"]
+@pytest.mark.parametrize("port", [UDP_PORT, 22])
+def test_other_runners_the_outside_and_whoever_else_is_on_the_gateways_machine_do_not_reach_a_session(
+    lab: Lab, port: int
+) -> None:
+    with ears(lab, "ann1", port=port) as (ear,):
+        for caller in ("two", "out", "door", "one"):
+            say(lab, caller, ADDRESS["ann1"], caller.encode(), port)
+        assert ear.heard() == [b"one"]
+
+
+@pytest.mark.parametrize(("port", "passes"), [(22, True), (80, False)])
+def test_of_a_sessions_tcp_ports_the_gateways_machine_reaches_that_of_ssh_alone(
+    lab: Lab, port: int, *, passes: bool
+) -> None:
+    """Nobody listens: what arrives is refused at once, and of the rest nothing is heard."""
+    with closing(lab.open("door", socket.SOCK_STREAM)) as caller:
+        caller.settimeout(SECONDS if passes else 0.5)
+        with pytest.raises(ConnectionRefusedError if passes else TimeoutError):
+            caller.connect((ADDRESS["ann1"], port))
+
+
+def test_the_gateways_machine_may_ping_a_session_and_other_runners_may_not(lab: Lab) -> None:
+    for caller, answers in (("door", 1), ("two", 0)):
+        said = lab.run(caller, "busybox", "ping", "-c1", f"-W{9 if answers else 1}", ADDRESS["ann1"], check=False)
+        assert f"{answers} packets received" in said
 
 
 def test_a_session_cannot_call_the_gateways_machine(lab: Lab) -> None:

@@ -30,6 +30,7 @@ from tests.adapters.filter.traffic import (
 pytestmark = pytest.mark.netns
 
 OWN_MAC = "06:00:00:00:00:01"
+_TRIES = 5
 """That nobody gave."""
 
 
@@ -124,9 +125,14 @@ def test_arp_is_answered_within_an_owner_and_by_the_gateway(lab: Lab, asker: str
     with closing(lab.wire(stranger)) as wire, closing(lab.wire(asker)) as asking:
         for mac, address in ((OWN_MAC, OUT), (MAC[stranger], ADDRESS[stranger])):
             put(lab, stranger, ether(mac, BROADCAST, arp(mac, address, ADDRESS[asker]), 0x0806))
-        for asked in (ADDRESS[friend], ADDRESS[stranger], gateway):
-            asking.send(ether(MAC[asker], BROADCAST, arp(MAC[asker], ADDRESS[asker], asked), 0x0806))
-        assert _answers(asking, ADDRESS[friend], gateway) == {ADDRESS[friend], gateway}
+        answered: set[str] = set()
+        for _ in range(_TRIES):  # ARP is for asking again: a busy machine drops frames
+            for asked in (ADDRESS[friend], ADDRESS[stranger], gateway):
+                asking.send(ether(MAC[asker], BROADCAST, arp(MAC[asker], ADDRESS[asker], asked), 0x0806))
+            answered |= _answers(asking, ADDRESS[friend], gateway)
+            if len(answered) > 1:
+                break
+        assert answered == {ADDRESS[friend], gateway}
         put(lab, stranger, ether(MAC[stranger], BROADCAST, arp(MAC[stranger], ADDRESS[stranger], gateway), 0x0806))
         assert _answers(wire, gateway) == {gateway}
 

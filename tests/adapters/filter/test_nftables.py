@@ -12,13 +12,15 @@ from contextlib import ExitStack
 
 import pytest
 
+from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.nftables import Nftables
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
 from netvps.domain.overlay.nft import Chain, Ruleset, Table
 from netvps.errors import ConfigError, TimedOut, Unavailable
-from tests.adapters.filter.lab import PORTS, RUNNERS, Lab, netmap, view
+from tests.adapters.filter.lab import PORTS, RUNNERS, SESSIONS, Lab, netmap, view
 from tests.adapters.filter.traffic import connected
+from tests.pings import pinging
 
 pytestmark = pytest.mark.netns
 RULES = ruleset(view("one"), PORTS)
@@ -61,6 +63,20 @@ async def test_a_change_leads_to_what_loading_all_of_it_would(hosts: Lab, nft: N
         await nft.load(RULES)
 
 
+async def test_a_load_over_something_else_leaves_nothing_of_that(hosts: Lab, nft: Nftables) -> None:
+    """As after a restart: an owner and a runner are gone, an address is another's."""
+    gone = NetmapUpdate(2, gone_endpoints=("uid-bob1", "uid-bob2"), gone_peers=("two",))
+    moved = NetmapUpdate(2, endpoints=(Endpoint("uid-ann1", "ann1", "bob", "10.128.0.2"),))
+    for update in (gone, moved):
+        await nft.load(RULES)
+        rules = ruleset(view("one", netmap().updated(update)), PORTS)
+        await Nftables((*hosts.enter("one"), "nft")).load(rules)
+        over = _listed(hosts)
+        await nft.remove(TABLES)
+        await nft.load(rules)
+        assert _sorted(over) == _sorted(_listed(hosts))
+
+
 def _sorted(listed: str) -> list[str]:
     return sorted(listed.replace(",", " ").split())
 
@@ -75,6 +91,11 @@ def _sorted(listed: str) -> list[str]:
         "flush set inet netvps owner-ann",
         "delete element bridge netvps owners { 10.128.0.2 }",
         "insert rule inet netvps forward accept",
+        "add chain inet netvps strange; add rule inet netvps strange drop",
+        "add set inet netvps strange { type ipv4_addr; }; add element inet netvps strange { 192.0.2.1 }",
+        "flush table bridge netvps; delete set bridge netvps bound; add set bridge netvps bound { type ipv4_addr; }",
+        "flush chain inet netvps forward; add rule inet netvps forward accept",
+        "delete element inet netvps runners { 10.128.4.0 }; add element inet netvps runners { 10.128.4.7 }",
     ],
 )
 async def test_what_others_did_is_seen_and_mended(hosts: Lab, nft: Nftables, damage: str) -> None:
@@ -84,6 +105,46 @@ async def test_what_others_did_is_seen_and_mended(hosts: Lab, nft: Nftables, dam
     await nft.load(RULES)
     assert _sorted(_listed(hosts)) == _sorted(before)
     assert await nft.loaded()
+
+
+async def test_a_rule_that_was_replaced_in_place_is_seen(hosts: Lab, nft: Nftables) -> None:
+    rules = hosts.run("one", "nft", "-a", "list", "chain", "inet", "netvps", "forward").splitlines()
+    drop = next(line for line in rules if " drop comment " in line).rpartition(" ")[2]
+    hosts.run("one", "nft", f"replace rule inet netvps forward handle {drop} accept")
+    assert not await nft.loaded()
+    await nft.load(RULES)
+    assert await nft.loaded()
+
+
+async def test_it_looks_only_where_somebody_changed_something(hosts: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def there() -> int | None:
+        with hosts.inside("one"):
+            return generation()
+
+    made = Nftables((*hosts.enter("one"), "nft"), there)
+    looks = 0
+    content = made._content
+
+    async def counted(table: str) -> object:
+        nonlocal looks
+        looks += 1
+        return await content(table)
+
+    monkeypatch.setattr(made, "_content", counted)
+    other = ruleset(view("one", netmap().updated(NetmapUpdate(2, gone_endpoints=("uid-ann2",)))), PORTS)
+    await made.load(RULES)
+    for rules in (RULES, other, RULES):
+        await made.load(rules)
+        assert await made.loaded()
+    assert looks == len(TABLES)  # the first time
+    hosts.run("one", "nft", "add table inet others; delete table inet others")
+    assert await made.loaded()
+    assert await made.loaded()
+    assert looks == 2 * len(TABLES)
+    hosts.run("one", "nft", "flush chain inet netvps forward")
+    await made.load(other)  # a change that others' do not stop, and do not hide behind
+    assert not await made.loaded()
+    await made.remove(TABLES)
 
 
 async def test_a_change_of_what_is_gone_becomes_a_load_of_everything(hosts: Lab, nft: Nftables) -> None:
@@ -135,6 +196,20 @@ async def test_an_nft_that_was_cancelled_may_have_done_it_or_not(
 
 
 SENT = random.Random(4).randbytes(1 << 20)
+
+
+async def test_no_packet_is_lost_by_a_load_of_everything(hosts: Lab) -> None:
+    """As after each start, and whatever is missing."""
+    rules = {runner: ruleset(view(runner), PORTS) for runner in ("one", "two")}
+    for runner, wanted in rules.items():
+        await Nftables((*hosts.enter(runner), "nft")).load(wanted)
+    with pinging(hosts.enter("ann1"), SESSIONS["ann3"][1], every=0.0002):
+        for _ in range(30):
+            for runner, wanted in rules.items():
+                hosts.run(runner, "nft", "flush set inet netvps gateways")
+                await Nftables((*hosts.enter(runner), "nft")).load(wanted)
+    for runner, wanted in rules.items():
+        await Nftables((*hosts.enter(runner), "nft")).remove(wanted.tables)
 
 
 async def test_connections_live_through_reloads(hosts: Lab) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import structlog
 
@@ -9,6 +11,9 @@ from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
+from netvps.domain.overlay.change import Tracker
+from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.runner import Underlay
 from netvps.errors import Unavailable
 from tests.adapters.filter.conftest import overlay_filter
 from tests.adapters.filter.lab import Lab, view
@@ -52,6 +57,68 @@ async def test_a_link_that_is_known_now_is_bound_with_the_next_load(hosts: Lab) 
     await made.load(view("two"))
     assert await made.loaded()
     assert '"p-ann3"' in _state(hosts)
+
+
+async def test_while_the_engine_is_away_ports_are_as_they_were(hosts: Lab) -> None:
+    away = False
+
+    async def ports() -> dict[str, str]:
+        if away:
+            raise Unavailable("Docker does not answer")
+        return {ADDRESS["ann3"]: "p-ann3" if before else "p-new"}
+
+    enter, before = hosts.enter("two"), True
+    made = OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="none"), ports)
+    await made.load(view("two"))
+    away, before = True, False
+    made.look()
+    await made.load(view("two"))
+    assert await made.loaded()
+    assert '"p-ann3"' in _state(hosts)
+    away = False
+    await made.load(view("two"))  # it is asked again, with no news
+    assert '"p-new"' in _state(hosts)
+
+
+async def test_what_changed_alone_is_loaded_as_all_of_it_would_be(hosts: Lab) -> None:
+    """Peers, sessions and links, one after the other and together."""
+    known: dict[str, str] = {}
+
+    async def ports() -> dict[str, str]:
+        return dict(known)
+
+    enter = hosts.enter("two")
+
+    def made() -> OverlayFilter:
+        return OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="none"), ports)
+
+    kept, tracker, seen = made(), Tracker(), view("two")
+    two = seen.netmap.endpoints["uid-ann3"]
+    one = next(seen.peers())
+    await kept.load(seen, tracker.follow(seen))
+    updates = [
+        NetmapUpdate(2, endpoints=(replace(two, session="new", address="10.128.4.99"),)),
+        NetmapUpdate(3, peers=(replace(one, underlay=Underlay(("192.0.2.77", "2001:db8::7"), 1450)),)),
+        NetmapUpdate(4, endpoints=(replace(two, session="cat", owner="cat", address="10.128.4.98"),)),
+        NetmapUpdate(5, gone_endpoints=("new", "uid-ann3"), gone_peers=(one.runner,)),
+    ]
+    for number, update in enumerate(updates):
+        if number % 2:
+            known["10.128.4.98"] = f"link{number}"
+            kept.look()
+        seen = replace(seen, netmap=seen.netmap.updated(update))
+        change = tracker.follow(seen)
+        assert change
+        with structlog.testing.capture_logs() as logs:
+            await kept.load(seen, change)
+        assert logs == []
+        listed = sorted(_state(hosts).replace(",", " ").split())
+        await made().load(seen)
+        assert sorted(_state(hosts).replace(",", " ").split()) == listed
+    hosts.run("two", "nft", "delete", "table", "inet", "netvps")
+    seen = replace(seen, netmap=seen.netmap.updated(updates[0]))
+    await kept.load(seen, tracker.follow(seen))  # what it stands on is gone: all of it is loaded
+    assert await kept.loaded()
 
 
 async def test_accepts_that_others_removed_are_there_again(hosts: Lab) -> None:

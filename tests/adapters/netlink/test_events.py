@@ -13,7 +13,7 @@ from netvps.adapters.netlink.entries import Own
 from netvps.adapters.netlink.events import Events
 from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.links import ObjectNames, Route
-from netvps.domain.overlay.news import EntryChanged, KernelEvent, LinksChanged
+from netvps.domain.overlay.news import EntryChanged, KernelEvent, LinksChanged, PortChanged
 from tests.namespaces import Namespace, namespace
 
 pytestmark = pytest.mark.netns
@@ -74,7 +74,7 @@ async def test_addresses_of_the_machine_and_ports_of_the_bridge_are(host: Namesp
         assert await anext(events) == LinksChanged("an address of this machine changed")
         host.ip("link", "add", "port", "type", "veth", "peer", "name", "far")
         host.ip("link", "set", "port", "master", "other")
-        assert await anext(events) == LinksChanged("link port changed")
+        assert await anext(events) == PortChanged("port")
 
 
 async def test_news_that_were_lost_are_told_as_such(host: Namespace) -> None:

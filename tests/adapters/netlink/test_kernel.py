@@ -5,6 +5,8 @@ a: eth0 192.0.2.1 ── br0 ── eth0 192.0.2.2 :b
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -64,6 +66,19 @@ async def test_two_hosts_reach_each_other(hosts: list[Namespace]) -> None:
     hosts[0].run(str(BUSYBOX), "ping", "-c", "1", "-W", "5", "10.128.8.1")
     hosts[1].run(str(BUSYBOX), "ping", "-c", "1", "-W", "5", "-s", "4000", "10.128.4.0")
     assert hosts[0].ip("route", "get", "10.128.100.1", check=False) == ""
+
+
+async def test_when_something_was_last_sent_to_a_peer_is_known(hosts: list[Namespace]) -> None:
+    with hosts[0].inside():
+        async with NetlinkKernel(server="192.0.2.2") as kernel:
+            assert await kernel.used() == {}
+            others = [peer(2), peer(3)]
+            await make(kernel, plan(view(1, *others)))
+            await asyncio.sleep(1.0)  # what was never used counts from when it was made
+            hosts[0].run(str(BUSYBOX), "ping", "-c", "1", "-W", "1", "10.128.8.0", check=False)
+            used = await kernel.used()
+    assert used.keys() == {other.mac for other in others}
+    assert used[others[0].mac] < used[others[1].mac] - 0.5
 
 
 async def test_what_it_makes_is_what_it_planned(kernel: NetlinkKernel, host: Namespace) -> None:
@@ -156,14 +171,29 @@ async def test_a_foreign_link_of_our_name(kernel: NetlinkKernel, host: Namespace
 
 
 async def test_the_port_is_taken_by_a_program(kernel: NetlinkKernel, host: Namespace) -> None:
-    import socket
-
+    """That is said, and nothing of what cannot be for it."""
+    desired = plan(view(1, peer(2), peer(3)))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", FABRIC.port))
-        failures = await kernel.apply(diff(plan(view(1)), await kernel.dump()))
-        assert failures[0].why.startswith("UDP port 14789 is taken: find what has it")
+        (failure,) = await kernel.apply(diff(desired, await kernel.dump()))
+        assert failure.why.startswith("UDP port 14789 is taken: find what has it")
         assert host.ip("link", "show", "nv0", check=False) == ""
-    await make(kernel, plan(view(1)))
+        assert (await kernel.dump()).bridge == desired.bridge
+    await make(kernel, desired)
+
+
+async def test_a_kernel_without_vxlan_says_so(
+    kernel: NetlinkKernel, host: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the refusal of a kind of link that no kernel has, which is the kernel's own."""
+    before = host.ip("link")
+    with monkeypatch.context() as patched:
+        patched.setattr("netvps.adapters.netlink.links.VXLAN", "nv-none")
+        assert await kernel.unable() == "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
+        (failure,) = await kernel.apply([op.MakeDevice(plan(view(1)).device or pytest.fail("no device"))])
+        assert failure.why.startswith("this kernel has no VXLAN: load its module (modprobe vxlan), or use a kernel")
+    assert host.ip("link") == before
+    assert await kernel.unable() == ""
 
 
 async def test_another_device_has_our_vni(kernel: NetlinkKernel, host: Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,18 @@ def test_what_was_made_is_what_is_seen(links: Links) -> None:
     assert links.device() == changed
 
 
+def test_checksum_offload_changes_on_the_live_device(links: Links) -> None:
+    links.apply(op.MakeDevice(DEVICE))
+    index = links.index("nv0")
+    without = replace(DEVICE, checksum_offload=False)
+    for device in (without, without, DEVICE):
+        links.apply(op.ChangeDevice(device))
+        assert (links.device(), links.index("nv0")) == (device, index)
+    links.apply(op.RemoveDevice())
+    links.apply(op.MakeDevice(without))
+    assert links.device() == without
+
+
 def test_what_goes_may_be_gone_and_what_comes_may_be_there(links: Links) -> None:
     links.apply(op.MakeBridge(BRIDGE))
     address = Address("nvbr0", "10.128.4.1/22")
@@ -58,7 +71,11 @@ def test_ports_are_put_on_the_bridge_and_it_keeps_its_mac_and_mtu(links: Links, 
         host.ip("link", "add", f"veth-{name}", "mtu", "1300", "type", "veth", "peer", "name", f"end-{name}")
     links.attach(frozenset({"veth-one", "veth-two", "gone"}))
     links.attach(frozenset({"veth-one"}))
-    assert host.ip("link", "show", "master", "nvbr0").count("state") == 2
+    assert host.ip("link", "show", "master", "nvbr0").count(",UP") == 2
+    host.ip("link", "set", "veth-one", "nomaster")
+    host.ip("link", "set", "veth-two", "down")
+    links.attach(frozenset({"veth-one", "veth-two"}))
+    assert host.ip("link", "show", "master", "nvbr0").count(",UP") == 2
     assert links.bridge() == BRIDGE
 
 

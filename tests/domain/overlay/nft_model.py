@@ -7,10 +7,10 @@ in tests/adapters/test_nftables.py.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 
-from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
+from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table, mark
 
 Packet = dict[str, str]
 """Values by selector, as rules have them: {"iifname": "nv0", "ip saddr": …}; what is absent never matches."""
@@ -49,11 +49,21 @@ class Kernel:
     def _delete_table(self, table: str) -> None:
         del self.tables[table]
 
+    def _flush_table(self, table: str) -> None:
+        for name in self._chains(table):
+            self._flush_chain(table, name)
+
+    def _flush_set(self, table: str, name: str) -> None:
+        kept = self._sets(table)[name]
+        self._sets(table)[name] = replace(kept, elements=frozenset())
+
+    _flush_map = _flush_set
+
     def _add_set(self, table: str, name: str, declared: str) -> None:
         match = re.fullmatch(r"\{ type (.+?);( flags interval;)? \}", declared)
         assert match, declared
-        assert name not in self._sets(table)
-        self._sets(table)[name] = Set(match[1], frozenset(), interval=bool(match[2]))
+        made = Set(match[1], frozenset(), interval=bool(match[2]))
+        assert self._sets(table).setdefault(name, made).declaration == made.declaration
 
     _add_map = _add_set
 
@@ -64,8 +74,8 @@ class Kernel:
     _delete_map = _delete_set
 
     def _add_chain(self, table: str, name: str, declared: str = "") -> None:
-        assert name not in self._chains(table)
-        self._chains(table)[name] = Chain((), declared.removeprefix("{ ").removesuffix("; policy accept; }"))
+        made = Chain((), declared.removeprefix("{ ").removesuffix("; policy accept; }"))
+        assert self._chains(table).setdefault(name, made).hook == made.hook
 
     def _delete_chain(self, table: str, name: str) -> None:
         verdicts = [element for kept in self._sets(table).values() for element in kept.elements]
@@ -77,6 +87,8 @@ class Kernel:
 
     def _add_rule(self, table: str, name: str, rule: str) -> None:
         chain = self._chains(table)[name]
+        rule, _, comment = rule.partition(" comment ")
+        assert comment == f'"{mark(rule)}"'
         assert set(re.findall(r"@(?!th,)(\S+)", rule)) <= self._sets(table).keys(), rule
         assert set(re.findall(r"(?:goto|jump) (\S+)", rule)) <= self._chains(table).keys(), rule
         self._chains(table)[name] = Chain((*chain.rules, rule), chain.hook)

@@ -33,10 +33,11 @@ def wanted(draw: st.DrawFn) -> KernelState:
     holders = draw(st.dictionaries(PEERS, st.tuples(PEERS, PEERS, st.sampled_from([0, 1400])), max_size=5))
     subnet = draw(st.sampled_from(["10.128.100.1/22", "10.128.200.1/22"]))
     devices = st.builds(
-        lambda mtu, local, port: replace(DEVICE, mtu=mtu, local=local, port=port),
+        lambda mtu, local, port, offload: replace(DEVICE, mtu=mtu, local=local, port=port, checksum_offload=offload),
         st.sampled_from([1450, 1400]),
         st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1"]),
         st.sampled_from([14789, 14790]),
+        st.booleans(),
     )
     return KernelState(
         device=draw(devices),

@@ -22,7 +22,7 @@ TYPES = ("A", "AAAA", "PTR", "SOA", "NS", "MX", "TXT", "ANY")
 
 def names(pool: str = "10.128.0.0/10", endpoints: dict[str, Endpoint] = ENDPOINTS) -> Names:
     directory = Directory()
-    directory.follow(endpoints)
+    directory.follow(Netmap(endpoints=endpoints))
     return Names(directory, IPv4Network(pool), BRIDGE, 42)
 
 
@@ -105,13 +105,19 @@ def test_the_zone_of_an_address_follows_from_the_pool() -> None:
 
 
 def test_a_name_that_moved_is_not_lost_with_its_old_session() -> None:
-    directory = Directory()
+    directory, netmap = Directory(), Netmap()
     old, new = WEB, replace(DB, name="web", address=WEB.address)
-    directory.follow({old.session: old})
-    directory.follow({old.session: old, new.session: new})
-    directory.follow({new.session: new})
+
+    def follow(*endpoints: Endpoint, gone: tuple[str, ...] = ()) -> None:
+        nonlocal netmap
+        netmap = netmap.updated(NetmapUpdate(1, endpoints=endpoints, gone_endpoints=gone))
+        directory.follow(netmap)
+
+    follow(old)
+    follow(new)
+    follow(gone=(old.session,))
     assert directory.named("ann", "web") is directory.at(WEB.address) is new
-    directory.follow({})
+    follow(gone=(new.session,))
     assert directory.named("ann", "web") is directory.at(WEB.address) is None
     assert not directory.knows("ann")
 
@@ -156,7 +162,7 @@ def test_whatever_came_before_a_session_is_found_by_what_it_alone_has(
     netmap, directory = Netmap(), Directory()
     for generation, (new, gone) in enumerate(changes):
         netmap = netmap.updated(NetmapUpdate(generation, endpoints=tuple(new), gone_endpoints=tuple(gone)))
-        directory.follow(netmap.endpoints)
+        directory.follow(netmap)
         ends = list(netmap.endpoints.values())
         for owner in ("ann", "bob"):
             assert directory.knows(owner) == any(end.owner == owner for end in ends)

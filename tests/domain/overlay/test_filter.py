@@ -129,7 +129,7 @@ def test_sessions_reach_each_other_if_their_owner_is_the_same(
 
 @settings(max_examples=25)
 @given(clusters())
-def test_a_gateway_reaches_all_sessions_and_they_answer_and_no_other_runner_does(
+def test_a_gateway_reaches_ssh_of_all_sessions_and_they_answer_and_no_other_runner_does(
     cluster: tuple[Netmap, dict[str, str]],
 ) -> None:
     netmap, ports = cluster
@@ -139,7 +139,12 @@ def test_a_gateway_reaches_all_sessions_and_they_answer_and_no_other_runner_does
         for peer in (m.peer for m in machines.values() if m is not machine):
             for address in (endpoint_address(peer.lease.cidr), bridge_address(peer.lease.cidr)):
                 asks = {"ip saddr": address, "ip daddr": end.address, "ct state": "new"}
-                assert _arrives(machine, peer, asks) == peer.gateway
+                assert not _arrives(machine, peer, asks)
+                for open_ in ({"tcp dport": "22"}, {"icmp type": "echo-request"}):
+                    assert _arrives(machine, peer, asks | open_) == peer.gateway
+                for closed in ({"tcp dport": "80"}, {"udp dport": "22"}, {"icmp type": "timestamp-request"}):
+                    assert not _arrives(machine, peer, asks | closed)
+                    assert not _arrives(machine, peer, asks | closed | {"ct state": "established"})
                 answers = _sent(end.address, address, ports)
                 assert not _leaves(machine, answers)
                 assert _leaves(machine, answers | {"ct state": "established"}) == peer.gateway
@@ -189,6 +194,11 @@ def test_a_session_speaks_for_itself_alone(change: Packet) -> None:
         ({"ip daddr": "192.0.2.1", "tcp dport": "40000", "ct state": "established"}, True),
         ({"ip daddr": "192.0.2.1", "udp dport": "14789"}, False),
         ({"iifname": "nv0", "ip daddr": "10.128.0.1", "udp dport": "53"}, False),
+        ({"iifname": "nv0", "ip saddr": "10.128.4.0", "ip daddr": "10.128.0.0", "tcp dport": "14789"}, True),
+        ({"iifname": "nv0", "ip saddr": "10.128.4.0", "ip daddr": "10.128.0.1", "tcp dport": "14789"}, False),
+        ({"iifname": "nv0", "ip saddr": "10.128.4.0", "ip daddr": "10.128.0.0", "tcp dport": "7444"}, False),
+        ({"iifname": "nv0", "ip saddr": "10.128.4.2", "ip daddr": "10.128.0.0", "tcp dport": "14789"}, False),
+        ({"ip daddr": "10.128.0.0", "tcp dport": "14789"}, False),
         ({"iifname": "eth0", "ip daddr": "192.0.2.1", "tcp dport": "7444"}, True),
     ],
     ids=str,

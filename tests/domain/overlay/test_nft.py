@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
+from netvps.domain.overlay.nft import Chain, Found, Ruleset, Set, Table
 from tests.domain.overlay.nft_model import Kernel
 
 OWNERS = st.dictionaries(st.sampled_from(["10.128.0.2", "10.128.0.3", "10.128.0.4"]), st.sampled_from("abc"))
@@ -25,7 +27,8 @@ def _ruleset(owners: dict[str, str], rule: str = "drop") -> Ruleset:
 
 
 def test_a_ruleset_is_one_transaction_that_replaces_what_is_there() -> None:
-    assert _ruleset({"10.128.0.2": "ann"}).text == (
+    text = re.sub(r' comment "[0-9a-f]{8}"\n', "\n", _ruleset({"10.128.0.2": "ann"}).text)
+    assert text == (
         "add table inet t\n"
         "delete table inet t\n"
         "add table inet t\n"
@@ -58,6 +61,29 @@ def test_changes_lead_from_any_ruleset_to_any_other(old: dict[str, str], new: di
     assert kernel.ruleset == _ruleset(new, rule)
     kernel.feed(_ruleset(old).text)
     assert kernel.ruleset == _ruleset(old)
+
+
+@given(OWNERS, OWNERS)
+def test_it_can_be_put_over_what_is_there(old: dict[str, str], new: dict[str, str]) -> None:
+    """Sets that are needed are never removed on the way, and what is right already may keep its elements."""
+    kernel = Kernel()
+    for emptied in (False, True):
+        kernel.feed(_ruleset(old).over({}, emptied=emptied))
+        assert kernel.ruleset == _ruleset(old)
+        kernel.feed(_ruleset(old, "accept").over(_found(kernel), emptied=emptied))
+        assert kernel.ruleset == _ruleset(old, "accept")
+        text = _ruleset(new).over(_found(kernel), emptied=True)
+        assert not [name for name in {"owners", *new.values()} if f"delete set inet t {name}\n" in text]
+        kernel.feed(text)
+        assert kernel.ruleset == _ruleset(new)
+        kernel = Kernel()
+
+
+def _found(kernel: Kernel) -> dict[str, Found]:
+    return {
+        name: Found({set_: kept.kind for set_, kept in table.sets.items()}, frozenset(table.chains))
+        for name, table in kernel.tables.items()
+    }
 
 
 def test_what_cannot_be_changed_is_replaced() -> None:

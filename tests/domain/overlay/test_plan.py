@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from netvps.domain.overlay.fabric import Fabric, device_mac
+from netvps.domain.overlay.health import Health
 from netvps.domain.overlay.links import Address, Bridge, Device, ObjectNames, Route
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.plan import UNREACHABLE, plan, withdrawn
@@ -39,6 +42,15 @@ def test_a_route_carries_the_smaller_mtu() -> None:
     small, large = peer("b", "10.128.4.0/22", "192.0.2.2", mtu=1300), peer("c", "10.128.8.0/22", "192.0.2.3", mtu=8950)
     state = plan(view(small, large))
     assert [state.routes[cidr].mtu for cidr in ("10.128.4.0/22", "10.128.8.0/22")] == [1300, 0]
+
+
+def test_what_was_measured_makes_a_route_smaller_and_never_larger() -> None:
+    peers = [peer(uid, f"10.128.{4 * n}.0/22", f"192.0.2.{n}", mtu=1400) for n, uid in enumerate("bcd", 2)]
+    health = Health({"b": 1280, "c": 1430, "gone": 600}, checksum_offload=False)
+    state = plan(replace(view(*peers), health=health))
+    assert [state.routes[one.lease.cidr].mtu for one in peers] == [1280, 1400, 1400]
+    assert state.device is not None
+    assert not state.device.checksum_offload
 
 
 def test_the_address_of_our_family_is_taken() -> None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from netvps.domain.lifecycle import new_session
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
-from netvps.domain.overlay.roster import Resource, Roster, Touched, mentioned
+from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer, Touched
+from netvps.domain.overlay.roster import Resource, Roster, mentioned
 from netvps.domain.runner import Lease, Runner, RunnerState, Underlay
 from netvps.domain.session import DesiredState, SessionSpec, SessionState
 
@@ -51,6 +51,15 @@ def test_what_others_need_not_know_of_a_runner_is_no_news() -> None:
         assert not made.take(same)
     assert made.take(replace(RUNNER, underlay=Underlay(("192.0.2.7",), 1450)))
     assert made.take(replace(LEASE, epoch=8))
+
+
+def test_a_runner_whose_machine_a_server_is_on_is_a_gateway_until_the_store_says_otherwise() -> None:
+    made = roster(RUNNER, LEASE)
+    assert made.take(replace(RUNNER, gateway_until=NOW))
+    assert made.peers == {"r1": replace(PEER, gateway=True)}
+    assert not made.take(replace(RUNNER, gateway_until=datetime(2027, 1, 1, tzinfo=UTC)))
+    assert made.take(RUNNER)
+    assert made.peers == {"r1": PEER}
 
 
 def test_a_session_is_an_endpoint_while_it_has_an_address_however_it_is() -> None:

@@ -25,12 +25,19 @@ def test_a_hello_comes_back_as_it_was(hello: RunnerHello) -> None:
     assert hello_from_proto(hello_to_proto(hello)) == hello
 
 
-@given(values.heartbeats | values.reports)
+@given(values.heartbeats | values.reports | values.probe_reports)
 def test_what_a_runner_says_comes_back_as_it_was(message: FromRunner) -> None:
     assert from_runner_from_proto(from_runner_to_proto(message)) == message
 
 
-@given(values.welcomes | values.assignments | values.caught_up | values.netmap_updates | values.log_requests)
+@given(
+    values.welcomes
+    | values.assignments
+    | values.caught_up
+    | values.netmap_updates
+    | values.log_requests
+    | values.probe_requests
+)
 def test_what_a_runner_hears_comes_back_as_it_was(message: ToRunner) -> None:
     assert to_runner_from_proto(to_runner_to_proto(message)) == message
 
@@ -57,7 +64,7 @@ def test_an_underlay_is_checked_where_it_comes_in() -> None:
 
 
 def test_a_hello_comes_once_and_states_are_known() -> None:
-    with pytest.raises(InvalidInput, match="only heartbeat and report"):
+    with pytest.raises(InvalidInput, match="only heartbeat, report and probe_report"):
         from_runner_from_proto(pb.ConnectRequest(hello=pb.RunnerHello(instance_id="x")))
     with pytest.raises(InvalidInput, match=r"report\.state"):
         from_runner_from_proto(pb.ConnectRequest(report=pb.SessionReport()))

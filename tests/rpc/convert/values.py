@@ -10,7 +10,11 @@ from netvps.domain.access import Role, SshKey, User
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.finding import Finding, Severity
+from netvps.domain.overlay.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
+from netvps.domain.overlay.overview import Overview
+from netvps.domain.overlay.path import Path, PathState
 from netvps.domain.runner import (
     Capacity,
     CaughtUp,
@@ -91,6 +95,7 @@ events = st.builds(SessionEvent, st.sampled_from(EventType), st.none() | session
 capacities = st.builds(Capacity, small, number, number, text)
 hosts = st.integers(1, 254).map(lambda last: f"192.0.2.{last}") | st.sampled_from(["2001:db8::1", "10.0.0.1"])
 underlays = st.builds(Underlay, st.lists(hosts, min_size=1, max_size=3).map(tuple), st.integers(1280, 9000))
+problems = st.lists(st.builds(Problem, text, text), max_size=3).map(tuple)
 runners = st.builds(
     Runner,
     text,
@@ -102,6 +107,8 @@ runners = st.builds(
     capacities,
     st.just(()),
     st.none() | underlays,
+    problems,
+    st.none(),
     number,
 )
 views = st.builds(
@@ -120,8 +127,14 @@ hellos = st.builds(
     number,
     st.none() | underlays,
     number,
+    problems,
 )
-heartbeats = st.builds(Heartbeat, capacities, st.none() | underlays, number, text)
+heartbeats = st.builds(Heartbeat, capacities, st.none() | underlays, number, text, problems)
+links = st.builds(
+    Link, text, st.sampled_from(LinkState), st.none() | st.integers(0, 10**7).map(lambda us: us / 1e6), small, text
+)
+probe_reports = st.builds(ProbeReport, text, st.lists(links, max_size=3).map(tuple))
+probe_requests = st.builds(ProbeRequest, text, st.lists(text, max_size=3).map(tuple))
 reports = st.builds(
     SessionReport,
     text,
@@ -148,6 +161,22 @@ assignments = st.builds(
     text,
 )
 fabrics = st.builds(Fabric, text, text, small, small)
+overviews = st.builds(
+    Overview, st.builds(Fabric, st.just(""), text, small, small), small, number, small, small, small, small, small
+)
+paths = st.builds(
+    Path,
+    labels,
+    labels,
+    st.sampled_from(PathState),
+    st.none() | st.integers(0, 10**9).map(lambda us: us / 1e6),
+    small,
+    small,
+    text,
+    text,
+    text,
+)
+findings = st.builds(Finding, st.sampled_from(Severity), text, text, text)
 welcomes = st.builds(
     lambda name, interval, cidr, epoch, fabric: Welcome(name, interval, Lease(cidr, "", epoch), fabric),
     labels,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 
+from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.fabric import Fabric, device_mac
+from netvps.domain.overlay.health import TcpOutcome
 from netvps.domain.overlay.links import Bridge, KernelState
 from netvps.domain.overlay.netmap import NetmapUpdate, Peer
 from netvps.domain.overlay.news import Failure, KernelEvent, LinksChanged
@@ -44,6 +46,7 @@ class FakeKernel:
         self.attached: list[frozenset[str]] = []
         self.refusing: set[type[Operation]] = set()
         self.incapable = ""
+        self.uses: dict[str, float] = {}
         self.way: Underlay | None = Underlay(("192.0.2.1",), 1450)
         self._events: asyncio.Queue[KernelEvent] = asyncio.Queue()
 
@@ -77,6 +80,9 @@ class FakeKernel:
         while True:
             yield await self._events.get()
 
+    async def used(self) -> dict[str, float]:
+        return self.uses
+
     def happens(self, event: KernelEvent, state: KernelState | None = None) -> None:
         """Somebody else changes it."""
         self.state = state or self.state
@@ -87,18 +93,60 @@ class FakeKernel:
         return replace(self.state, **{entries: {}})  # type: ignore[arg-type]
 
 
+class FakeWire:
+    """Ways to others. By address: what is `largest` there (0: nothing comes back); None where it answers at once."""
+
+    def __init__(self) -> None:
+        self.able = True
+        self.largest: dict[str, int] = {}
+        self.losing: list[bool] = []
+        """Whether the next packets are lost, whatever they are."""
+        self.sent: list[tuple[str, int]] = []
+
+    async def echo(self, address: str, size: int, seconds: float) -> float | None:
+        self.sent.append((address, size))
+        if (self.losing and self.losing.pop(0)) or size > self.largest.get(address, 9000):
+            await asyncio.sleep(seconds / 1000)
+            return None
+        await asyncio.sleep(0)
+        return 0.001
+
+
+class FakeTcp:
+    """TCP that comes to what `outcomes` say in turn, then to GOOD."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[TcpOutcome] = []
+        self.tried: list[tuple[str, int, int]] = []
+        self.served: list[tuple[str, int]] = []
+
+    async def serve(self, address: str, port: int, peers: Callable[[], Collection[str]]) -> None:
+        self.served.append((address, port))
+
+    async def exchange(self, address: str, port: int, mtu: int) -> TcpOutcome:
+        self.tried.append((address, port, mtu))
+        return self.outcomes.pop(0) if self.outcomes else TcpOutcome.GOOD
+
+    async def close(self) -> None:
+        self.served.clear()
+
+
 class FakeFilter:
     """A packet filter that can be flushed by others, or be missing (`broken`)."""
 
     def __init__(self) -> None:
         self.views: list[View] = []
+        self.looks = 0
         self.there = False
         self.broken: NetvpsError | None = None
 
     async def unable(self) -> str:
         return ""
 
-    async def load(self, view: View) -> None:
+    def look(self) -> None:
+        self.looks += 1
+
+    async def load(self, view: View, change: Change | None = None) -> None:
         if self.broken:
             raise self.broken
         if not self.there or self.views[-1:] != [view]:

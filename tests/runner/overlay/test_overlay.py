@@ -8,31 +8,50 @@ from pathlib import Path
 import pytest
 
 from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.health import LinkState, Problem
+from netvps.domain.overlay.links import Route
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
 from netvps.domain.overlay.news import EntryChanged
 from netvps.domain.runner import Lease, Underlay, Welcome
 from netvps.runner.overlay import contest
 from netvps.runner.overlay import overlay as module
+from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.memory import OverlayMemory
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
 from netvps.tasks import Tasks
-from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, FakeNames, FakeNetwork, lease, peer, whole
+from tests.runner.overlay.fakes import (
+    FABRIC,
+    FakeFilter,
+    FakeKernel,
+    FakeNames,
+    FakeNetwork,
+    FakeTcp,
+    FakeWire,
+    lease,
+    peer,
+    whole,
+)
 
 
 class Machine:
     def __init__(self, folder: Path) -> None:
         self.kernel, self.network = FakeKernel(), FakeNetwork()
+        self.filter, self.names = FakeFilter(), FakeNames()
         self.folder = folder
+        self.wire = FakeWire()
+        self.worries: list[tuple[Problem, ...]] = []
         self.told, self.moved = 0, False
         self.overlay = self.restarted()
 
     def restarted(self) -> Overlay:
         """A new process of its runner."""
-        reconciler = Reconciler(self.kernel, self.network, FakeFilter(), FakeNames())
+        reconciler = Reconciler(self.kernel, self.network, self.filter, self.names)
         memory = OverlayMemory(self.folder / "overlay.json", "runner1")
-        self.overlay = Overlay("runner1", self.kernel, reconciler, memory)
+        links = Links("box1", self.wire, FakeTcp(), self.kernel)
+        self.overlay = Overlay("runner1", self.kernel, reconciler, memory, links)
         self.overlay.told = self._note
+        self.overlay.worried = lambda: self.worries.append(self.overlay.problems)
         return self.overlay
 
     def welcome(self, offered: Lease | None = None) -> None:
@@ -56,6 +75,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(contest, "_FIRST", 0.001)
     monkeypatch.setattr(module, "_ABLE_SECONDS", 0.01)
     monkeypatch.setattr(module, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_WORRY_SECONDS", 0.0)
     return Machine(tmp_path)
 
 
@@ -83,6 +103,18 @@ async def test_what_others_delete_comes_back(machine: Machine) -> None:
         await until(lambda: machine.kernel.state.routes.get("10.128.8.0/22"))
         machine.kernel.happens(EntryChanged(op.DropRoute("10.128.8.0/22")), machine.kernel.loses("routes"))
         await until(lambda: machine.kernel.state.routes.get("10.128.8.0/22"))
+
+
+async def test_a_container_that_starts_is_asked_for_its_port_at_once(machine: Machine) -> None:
+    async with machine.running() as overlay:
+        machine.welcome()
+        overlay.update(whole(1, peer(1), peer(2)))
+        await until(lambda: machine.kernel.state.fdb)
+        served, dumps = len(machine.names.views), machine.kernel.dumps
+        overlay.look()
+        await until(lambda: len(machine.names.views) > served)
+        assert machine.filter.looks == 1
+        assert machine.kernel.dumps == dumps
 
 
 async def test_a_start_without_the_control_plane_goes_by_what_was_known(machine: Machine) -> None:
@@ -228,3 +260,36 @@ async def test_endpoints_are_part_of_what_is_kept(machine: Machine) -> None:
         overlay.update(NetmapUpdate(1, peers=(peer(1),), endpoints=(end,), reset=True, caught_up=True))
         memory = OverlayMemory(machine.folder / "overlay.json", "runner1")
         await until(lambda: (known := memory.load()) and known.netmap.endpoints == {"s": end})
+
+
+async def test_what_gets_through_is_the_routes_mtu_is_told_and_is_known_after_a_restart(machine: Machine) -> None:
+    machine.wire.largest["10.128.8.0"] = 1300
+    async with machine.running() as overlay:
+        machine.welcome()
+        overlay.update(whole(1, peer(1), peer(2)))
+        await until(lambda: machine.kernel.state.routes.get("10.128.8.0/22") == Route("10.128.8.0", 1300))
+        await until(lambda: machine.worries)
+        (problem,) = machine.worries[-1]
+        assert problem.peer == "runner2"
+        for part in ("box1 (192.0.2.1)", "runner2 (192.0.2.2)", "UDP port 14789", "1500 bytes", "1350"):
+            assert part in problem.message
+        assert [link.state for link in await overlay.probe(("runner2", "runner9"))] == [LinkState.REDUCED]
+        memory = OverlayMemory(machine.folder / "overlay.json", "runner1")
+        await until(lambda: (known := memory.load()) and known.health.mtus == {"runner2": 1300})
+    machine.wire.able = False  # nothing is measured: what was, holds
+    machine.restarted()
+    async with machine.running() as overlay:
+        await until(lambda: overlay._reconciler._desired.routes)
+        assert machine.kernel.state.routes["10.128.8.0/22"] == Route("10.128.8.0", 1300)
+        assert await overlay.probe(("runner2",)) == ()
+
+
+async def test_a_trouble_is_told_and_its_end(machine: Machine) -> None:
+    machine.kernel.refusing = {op.PutRoute}
+    async with machine.running() as overlay:
+        machine.welcome()
+        overlay.update(whole(1, peer(1), peer(2)))
+        await until(lambda: machine.worries)
+        assert machine.worries[-1] == (Problem("refused"),)
+        machine.kernel.refusing = set()
+        await until(lambda: machine.worries[-1] == ())

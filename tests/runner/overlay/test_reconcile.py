@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from netvps.domain.overlay import operations as op
+from netvps.domain.overlay.diff import diff
 from netvps.domain.overlay.links import KernelState
-from netvps.domain.overlay.netmap import Netmap, Peer
-from netvps.domain.overlay.news import EntryChanged, LinksChanged
+from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.news import EntryChanged, LinksChanged, PortChanged
+from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Underlay
 from netvps.errors import ConfigError, Unavailable
@@ -52,6 +54,27 @@ async def test_a_change_of_the_map_needs_no_look_at_the_kernel(site: Site) -> No
     assert list(site.kernel.state.neighbours) == ["10.128.12.0"]
 
 
+async def test_what_changed_alone_leads_where_the_whole_does(site: Site) -> None:
+    seen = view(peer(2))
+    await site.reconciler.make(seen)
+    updates = [
+        NetmapUpdate(2, peers=(peer(3), peer(4))),
+        NetmapUpdate(3, peers=(peer(3, "192.0.2.99"),)),
+        NetmapUpdate(4, peers=(replace(peer(5), lease=peer(3).lease),)),  # two have one subnet for a while
+        NetmapUpdate(5, gone_peers=("runner3",)),
+        NetmapUpdate(6, gone_peers=("runner2",)),
+    ]
+    for number, update in enumerate(updates):
+        seen = replace(seen, netmap=seen.netmap.updated(update))
+        await site.reconciler.make(seen, forward=number != 3)
+        if number == 3:
+            assert site.kernel.state.device is None
+            await site.reconciler.make(seen)
+        assert diff(plan(seen), site.kernel.state) == ()
+        assert not site.reconciler.must_look
+    assert site.kernel.dumps == 1
+
+
 async def test_what_others_changed_is_looked_at_and_mended(site: Site) -> None:
     await site.make(peer(2))
     whole_state = site.kernel.state
@@ -62,6 +85,12 @@ async def test_what_others_changed_is_looked_at_and_mended(site: Site) -> None:
     assert site.kernel.state == whole_state
     assert site.reconciler.concerns(LinksChanged("a link"))
     assert site.kernel.dumps == 2
+
+
+async def test_a_port_that_comes_is_asked_for_without_a_look_at_all(site: Site) -> None:
+    await site.make(peer(2))
+    assert site.reconciler.concerns(PortChanged("veth1"))
+    assert (site.reconciler.must_look, site.filter.looks) == (False, 1)
 
 
 async def test_what_was_refused_is_looked_at_again(site: Site) -> None:
@@ -111,13 +140,15 @@ async def test_without_forwarding_sessions_keep_their_bridge(site: Site) -> None
     assert list(state.routes) == ["10.128.0.0/10"]
 
 
-async def test_a_bridge_made_anew_gets_its_ports_back(site: Site) -> None:
+async def test_a_bridge_made_anew_and_ports_taken_off_it_are_put_together_again(site: Site) -> None:
     await site.make(peer(2))
     site.network.on_it = {"10.128.4.2": "veth1", "10.128.4.3": "veth2"}
-    site.kernel.state = replace(site.kernel.state, bridge=None, addresses=frozenset())
-    site.reconciler.doubt()
-    await site.make(peer(2))
-    assert site.kernel.attached[-1] == {"veth1", "veth2"}
+    for state in (replace(site.kernel.state, bridge=None, addresses=frozenset()), site.kernel.state):
+        site.kernel.state = state
+        site.kernel.attached.clear()
+        site.reconciler.doubt()
+        await site.make(peer(2))
+        assert site.kernel.attached == [{"veth1", "veth2"}]
 
 
 async def test_an_engine_that_is_away_stops_nothing_else(site: Site) -> None:

@@ -1,0 +1,128 @@
+"""Real TCP through the tunnel, and the server that gives it back: fulfils runner.overlay.ports.TcpProbe.
+
+An echo of ICMP shows nothing of checksums: the kernel makes them itself. Those of TCP it leaves to the network card,
+with the cutting of large pieces, and there are cards that do both wrong within a tunnel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from netvps.domain.overlay.health import TcpOutcome
+from netvps.errors import Unavailable
+
+_IP_AND_TCP: Final = 40
+_BURST: Final = 64 * 1024
+_BURSTS: Final = 4
+_CONNECT_SECONDS, _PIECE_SECONDS = 4.0, 3.0
+_CONNECTIONS: Final = 8
+_MOST_BYTES: Final = 1 << 20
+_MOST_SECONDS: Final = 30.0
+Peers = Callable[[], Collection[str]]
+"""Addresses of the other runners' tunnel endpoints."""
+
+
+class TcpEcho:
+    """Both sides. `serve` again for another address; what it makes ends with `close`."""
+
+    def __init__(self) -> None:
+        self._server: asyncio.Server | None = None
+        self._place: tuple[str, int] | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        """Connections of others."""
+
+    async def serve(self, address: str, port: int, peers: Peers) -> None:
+        """Gives back what `peers` send, a little. Raises Unavailable if it cannot listen there."""
+        if self._place == (address, port):
+            return
+        await self.close()
+        try:
+            self._server = await asyncio.start_server(
+                lambda reader, writer: self._answer(reader, writer, peers), address, port
+            )
+        except OSError as error:
+            raise Unavailable(
+                f"the overlay's self-test cannot listen on {address} port {port}: {error.strerror}"
+            ) from None
+        self._place = (address, port)
+
+    async def close(self) -> None:
+        """Ends the server, and what it was told."""
+        self._place = None
+        if self._server:
+            self._server.close()
+            self._server = None
+        for writer in list(self._open):
+            await _cut(writer)
+
+    async def exchange(self, address: str, port: int, mtu: int) -> TcpOutcome:
+        """Sends one byte, a full segment, and bursts, and sees whether they come back as they were."""
+        try:
+            async with _connected(address, port) as (reader, writer):
+                for size in (1, mtu - _IP_AND_TCP, *[_BURST] * _BURSTS):
+                    sent = os.urandom(size)
+                    async with asyncio.timeout(_PIECE_SECONDS):
+                        writer.write(sent)
+                        back = await reader.readexactly(size)
+                    if back != sent:
+                        return TcpOutcome.BROKEN
+        except ConnectionRefusedError:
+            return TcpOutcome.ABSENT
+        except _NotConnected:
+            return TcpOutcome.SILENT
+        except (OSError, asyncio.IncompleteReadError):
+            return TcpOutcome.BROKEN
+        return TcpOutcome.GOOD
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peers: Peers) -> None:
+        known = len(self._open) < _CONNECTIONS and (writer.get_extra_info("peername") or ("",))[0] in peers()
+        self._open.add(writer)
+        try:
+            if known:
+                await _echo(reader, writer)
+        except OSError:
+            pass
+        finally:
+            await _cut(writer)
+            self._open.discard(writer)
+
+
+class _NotConnected(Exception):
+    """Nobody answers at all."""
+
+
+@asynccontextmanager
+async def _connected(address: str, port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(address, port)
+    except ConnectionRefusedError:
+        raise
+    except OSError:
+        raise _NotConnected from None
+    try:
+        yield reader, writer
+    finally:
+        await _cut(writer)
+
+
+async def _cut(writer: asyncio.StreamWriter) -> None:
+    """Returns when it is closed."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    left = _MOST_BYTES
+    async with asyncio.timeout(_MOST_SECONDS):
+        while left > 0 and (piece := await reader.read(_BURST)):
+            left -= len(piece)
+            writer.write(piece)
+            await writer.drain()
+        with suppress(OSError):
+            writer.write_eof()

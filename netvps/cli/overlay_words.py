@@ -1,0 +1,39 @@
+"""A runner's part of the overlay in words for a column."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from netvps.domain.runner import RunnerView
+
+_SHORT: Final = 44
+_ASIDE: Final = re.compile(r" \([^)]*\)")
+_CLAUSE_ENDS: Final = re.compile(r"[:;] ")
+
+
+def overlay(view: RunnerView) -> str:
+    """Whether a runner has the overlay, and what is wrong, as short as it can be said."""
+    told = [problem.message for problem in view.runner.problems]
+    if view.runner.underlay is None:
+        return f"no: {short(told[0])}" if told else "no"
+    return f"yes, but: {short(told[0])}" if told else "yes"
+
+
+def underlay(view: RunnerView) -> str:
+    """A runner's way to the others."""
+    way = view.runner.underlay
+    return f"{', '.join(way.addresses)} (mtu {way.mtu})" if way else ""
+
+
+def problems(view: RunnerView) -> str:
+    """All that is wrong, in full."""
+    return "; ".join(problem.message for problem in view.runner.problems)
+
+
+def short(message: str) -> str:
+    """What a message says first: "no overlay: changing the network needs CAP_NET_ADMIN: be root" → "changing …"."""
+    rest = _ASIDE.sub("", message.removeprefix("no overlay: "))
+    clause = _CLAUSE_ENDS.split(rest, maxsplit=1)[0].strip()
+    return clause if len(clause) <= _SHORT else f"{clause[: _SHORT - 1].rstrip()}…"

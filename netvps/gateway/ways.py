@@ -1,0 +1,143 @@
+"""Ways into a session: over the overlay where this machine is on it, and through the tunnel, which works anywhere.
+
+    overlay  ├──────────────────► greeting        whichever is first; the other is cancelled
+    tunnel   │ 150 ms ├─────────► stream
+
+The overlay is quicker, does not pass through the runner's program, and does not need it. Where it loses, or leads to
+somebody else, it is left alone for a minute, unless the tunnel fails, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+import structlog
+
+from netvps.domain.tunnel import SshTarget
+from netvps.errors import NetvpsError
+from netvps.gateway.overlay_stream import connect
+from netvps.tasks import Tasks
+from netvps.timing import took
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from netvps.domain.tunnel import DialTarget
+    from netvps.gateway.ports import Dial, Place, Stream
+    from netvps.gateway.tunnels import Tunnels
+    from netvps.services.gateway_place import Way
+
+log = structlog.get_logger()
+Try = asyncio.Task["Stream | NetvpsError"]
+
+HEAD_START = 0.15
+"""Seconds that the overlay has before the tunnel is tried, too."""
+AVOIDED: Final = 60.0
+"""Seconds without the overlay for a session that it does not lead to."""
+REMEMBERED: Final = 10_000
+"""Such sessions, at most."""
+
+
+class Ways:
+    """An async context manager, within that of its tunnels; without a place there is no overlay."""
+
+    def __init__(self, tunnels: Tunnels, place: Place | None = None) -> None:
+        self.tunnels = tunnels
+        self._place = place
+        self._tasks = Tasks()
+        self._avoided: dict[str, float] = {}
+        """Until when, by session, in the order of that time."""
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.__aexit__()
+
+    async def open(self, session_uid: str, target: DialTarget, origin: str) -> Stream:
+        """A connection into a session, not started yet: to its SSH server by either way, to all else by the tunnel.
+
+        Raises what Tunnels.open does.
+        """
+        began = time.monotonic()
+
+        async def tunnel() -> Stream:
+            try:
+                return await self.tunnels.open(session_uid, target, origin)
+            except NetvpsError:
+                self._avoided.pop(session_uid, None)  # it is no better
+                raise
+
+        way = self._overlay(session_uid) if isinstance(target, SshTarget) else None
+        stream = await (tunnel() if way is None else self._race(session_uid, way, tunnel))
+        took("gateway_dial", stream.way, time.monotonic() - began)
+        return stream
+
+    def _overlay(self, session_uid: str) -> Way | None:
+        if self._place is None or self._avoided.get(session_uid, 0.0) > time.monotonic():
+            return None
+        return self._place.way(session_uid)
+
+    async def _race(self, session_uid: str, way: Way, tunnel: Dial) -> Stream:
+        def overlay() -> Awaitable[Stream]:
+            return connect(way, functools.partial(self._avoid, session_uid))
+
+        tries = [self._tasks.start(_tried(overlay), name=f"overlay to {session_uid}")]
+        won: Try | None = None
+        try:
+            await asyncio.wait(tries, timeout=HEAD_START)
+            if not _connected(tries[0]):
+                tries.append(self._tasks.start(_tried(tunnel), name=f"tunnel to {session_uid}"))
+            while (won := next(filter(_connected, tries), None)) is None and (
+                left := [t for t in tries if not t.done()]
+            ):
+                await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in tries:
+                if each is not won:
+                    each.cancel()
+                    each.add_done_callback(_discard)
+        if won is not None and won is not tries[0]:
+            self._avoid(session_uid)
+            log.info("not over the overlay", session=session_uid, address=way.address, error=_why(tries[0]))
+        result = (won or tries[-1]).result()
+        if isinstance(result, NetvpsError):
+            raise result
+        return result
+
+    def _avoid(self, session_uid: str) -> None:
+        """Leaves the overlay alone for a minute, as far as this session goes."""
+        now = time.monotonic()
+        self._avoided.pop(session_uid, None)
+        self._avoided[session_uid] = now + AVOIDED
+        for oldest, until in list(itertools.islice(self._avoided.items(), 2)):
+            if until <= now or len(self._avoided) > REMEMBERED:
+                del self._avoided[oldest]
+
+
+async def _tried(dial: Dial) -> Stream | NetvpsError:
+    """What came of it, as a value: that one of two tries fails is nobody's trouble yet."""
+    try:
+        return await dial()
+    except NetvpsError as error:
+        return error
+
+
+def _connected(tried: Try) -> bool:
+    return tried.done() and not (tried.cancelled() or tried.exception() or isinstance(tried.result(), NetvpsError))
+
+
+def _discard(lost: Try) -> None:
+    """It may have connected at the moment at which it was not wanted any more."""
+    if not lost.cancelled() and not lost.exception() and not isinstance(stream := lost.result(), NetvpsError):
+        stream.abort()
+
+
+def _why(overlay: Try) -> str:
+    failed = overlay.done() and not overlay.cancelled() and not overlay.exception()
+    return str(overlay.result()) if failed else "the tunnel was quicker"

@@ -1,0 +1,252 @@
+"""Watches the ways to the other runners, and says what follows from how they are.
+
+    netmap ──► new, elsewhere ─┐
+    timer ───► a few, sampled ─┼──► LinkTable ──► examinations ──► health (routes' MTU), problems
+    back-off ► those not well ─┘                        └──► the first that is well: self-test by TCP
+
+Never all to all: a link is examined when it comes, and then mostly by chance, or because it is in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+from typing import Final
+
+import structlog
+
+from netvps.domain.overlay.fabric import endpoint_address
+from netvps.domain.overlay.health import Health, Link, LinkState, Problem, TcpOutcome
+from netvps.domain.overlay.netmap import Peer
+from netvps.domain.overlay.probing import LinkTable, Measured, Target, link, target_of, why
+from netvps.domain.overlay.view import View
+from netvps.domain.runner import Underlay
+from netvps.errors import NetvpsError
+from netvps.runner.overlay.measure import measure
+from netvps.runner.overlay.ports import Kernel, Prober, TcpProbe
+from netvps.runner.overlay.self_test import PATIENCE, SelfTest, broken
+from netvps.tasks import Tasks
+
+_AT_ONCE: Final = 16
+_SAMPLE_SECONDS: Final = (15.0, 30.0)
+_SAMPLE: Final = 3
+"""Of all, by chance; beside those in use."""
+_NEW_PER_SECOND: Final = 50.0
+_TEST_PAUSE, _LONG_TEST_PAUSE = 20.0, 600.0
+_APPLIED_SECONDS: Final = 30.0
+log = structlog.get_logger()
+
+
+class Links:
+    """`run` it, and tell it what is `programmed`."""
+
+    def __init__(self, name: str, prober: Prober, tcp: TcpProbe, kernel: Kernel) -> None:
+        """`name` is the runner's."""
+        self._name = name
+        self._prober = prober
+        self._tcp = tcp
+        self._kernel = kernel
+        self._table = LinkTable()
+        self._peers: Mapping[str, Peer] = {}
+        self._underlay: Underlay | None = None
+        self._examined: dict[str, float] = {}
+        """When, by peer."""
+        self._examining = 0
+        self._tasks = Tasks()
+        self._news = asyncio.Event()
+        self._applied = asyncio.Condition()
+        self._in_kernel = Health()
+        self._self_test = SelfTest(self._put_offload)
+        self._test_due = 0.0
+        """When to test TCP with a peer that is well; inf: it is tested."""
+        self._testing = False
+        self._broken: Problem | None = None
+        self._refusal = ""
+        """Why other runners cannot test with us, as it was said last."""
+        self.health = Health()
+        """What follows for the kernel."""
+        self.problems: tuple[Problem, ...] = ()
+        """What is wrong now; the same for as long as the same is wrong."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when `health` or `problems` are others."""
+
+    def remember(self, health: Health) -> None:
+        """What was found in an earlier life; to be called before anything is programmed."""
+        self.health = health
+        self._table.remember(health.mtus)
+
+    async def programmed(self, view: View) -> None:
+        """The kernel is now as of this view: what is new in it can be examined."""
+        moved = self._underlay is not None and self._underlay.addresses != view.underlay.addresses
+        if self._peers is not view.netmap.peers or self._underlay != view.underlay:
+            self._aim(view, anew=self._underlay != view.underlay)
+        if moved:  # another network card, maybe
+            self._test_due = 0.0
+            self._publish(offload=True)
+        async with self._applied:
+            self._in_kernel = view.health
+            self._applied.notify_all()
+        try:
+            await self._tcp.serve(endpoint_address(view.lease.cidr), view.fabric.port, self._endpoints)
+        except NetvpsError as error:
+            if error.message != self._refusal:
+                log.warning("no self-test of TCP for other runners", error=error.message)
+            self._refusal = error.message
+
+    async def withdrawn(self) -> None:
+        """We are no part of the overlay: there is no link."""
+        for peer in list(self._peers):
+            self._table.forget(peer)
+        self._peers, self._underlay = {}, None
+        await self._tcp.close()
+        self._publish()
+
+    async def run(self) -> None:
+        """For ever, until cancelled."""
+        if not self._prober.able:
+            return
+        loop = asyncio.get_running_loop()
+        sample_at = loop.time() + random.uniform(*_SAMPLE_SECONDS)  # noqa: S311 — no secret
+        async with self._tasks:
+            while True:
+                self._news.clear()
+                if (now := loop.time()) >= sample_at:
+                    await self._sample(now)
+                    sample_at = now + random.uniform(*_SAMPLE_SECONDS)  # noqa: S311 — no secret
+                for target in self._table.begin(now, _AT_ONCE - self._examining):
+                    self._examining += 1
+                    self._tasks.start(self._examine(target), name=f"link to {target.name}")
+                if now >= self._test_due and not self._testing and (well := list(self._table.known())):
+                    self._test(random.choice(well))  # noqa: S311 — no secret
+                until = sample_at if self._examining == _AT_ONCE else min(self._table.next_due, sample_at)
+                await self._wait(min(until, self._test_due) if self._test_due > now else until)
+
+    async def probe(self, peers: Iterable[str]) -> tuple[Link, ...]:
+        """Measures the links to these now, within about 5 s; peers that there is no link to are left out."""
+        if not self._prober.able:
+            return ()
+        targets = [target for peer in dict.fromkeys(peers) if (target := self._table.target(peer))]
+        found = await asyncio.gather(*(measure(self._prober, target) for target in targets))
+        for target, measured in zip(targets, found, strict=True):
+            self._took(target, measured)
+        return tuple(map(link, targets, found))
+
+    def _aim(self, view: View, *, anew: bool) -> None:
+        peers = view.netmap.peers
+        for gone in self._peers.keys() - peers.keys():
+            self._table.forget(gone)
+            self._examined.pop(gone, None)
+        others = [peer for uid, peer in peers.items() if uid != view.runner]
+        now, spread = asyncio.get_running_loop().time(), len(others) / _NEW_PER_SECOND
+        for peer in others:
+            if not anew and self._peers.get(peer.runner) is peer:
+                continue
+            if target := target_of(view, peer, self._name):
+                # Spread over a while where there are thousands, also so that not all of them ask a new one at once.
+                self._table.aim(target, now + random.uniform(0, spread))  # noqa: S311 — no secret
+            else:
+                self._table.forget(peer.runner)
+        self._peers, self._underlay = peers, view.underlay
+        self._publish()
+        self._news.set()
+
+    def _endpoints(self) -> frozenset[str]:
+        return frozenset(endpoint_address(peer.lease.cidr) for peer in self._peers.values())
+
+    async def _wait(self, until: float) -> None:
+        try:
+            async with asyncio.timeout_at(until):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+    async def _sample(self, now: float) -> None:
+        """A few by chance, and those that are in use: what somebody waits for is found first."""
+        known = list(self._table.known())
+        chosen = random.sample(known, min(_SAMPLE, len(known)))
+        try:
+            used = await self._kernel.used()
+        except NetvpsError as error:
+            log.debug("it is not known which links are in use", error=error.message)
+            used = {}
+        busy = [
+            peer.runner for peer in self._peers.values() if self._in_use(peer.runner, now - used.get(peer.mac, inf))
+        ]
+        random.shuffle(busy)
+        for uid in [*chosen, *busy][:_AT_ONCE]:
+            self._table.doubt(uid, now)
+
+    def _in_use(self, peer: str, last: float) -> bool:
+        """Whether something was sent there since we looked last, and lately; `last` was when."""
+        examined = self._examined.get(peer)
+        return examined is not None and last > max(examined + 1, asyncio.get_running_loop().time() - _SAMPLE_SECONDS[1])
+
+    async def _examine(self, target: Target) -> None:
+        try:
+            self._took(target, await measure(self._prober, target))
+        finally:
+            self._examining -= 1
+            self._news.set()
+
+    def _took(self, target: Target, found: Measured) -> None:
+        now = asyncio.get_running_loop().time()
+        self._examined[target.peer] = now
+        state = found.state(target)
+        if self._table.took(target, found, now, random.uniform(0.75, 1.25)):  # noqa: S311 — no secret
+            if state is LinkState.UP:
+                log.info("a link is well again", peer=target.name)
+            else:
+                log.warning("a link is not well", peer=target.name, state=str(state), error=why(target, found))
+            self._publish()
+        elif state is not LinkState.UP:
+            self._publish()
+        self._news.set()
+
+    def _test(self, peer: str) -> None:
+        if target := self._table.target(peer):
+            self._test_due, self._testing = inf, True
+            self._tasks.start(self._tested(target), name="self-test")
+
+    async def _tested(self, target: Target) -> None:
+        try:
+            await self._self_tested(target)
+        finally:
+            self._testing = False
+            self._news.set()
+
+    async def _self_tested(self, target: Target) -> None:
+        """Whether TCP works, and checksums can be left to the network card; again later if that is not known."""
+        before = self.health.checksum_offload
+        outcome = await self._self_test.run(
+            lambda: self._tcp.exchange(target.address, target.port, target.mtu), offload=before
+        )
+        if (offload := self.health.checksum_offload) != before:
+            log.warning("checksum offload of the overlay is changed, for what TCP came to", on=offload, to=target.name)
+        lasting = self._self_test.failures >= PATIENCE
+        self._broken = broken(target) if outcome is TcpOutcome.BROKEN and lasting else None
+        log.info("self-test of TCP", peer=target.name, outcome=str(outcome))
+        if outcome is not TcpOutcome.GOOD:
+            pause = (_LONG_TEST_PAUSE if lasting else _TEST_PAUSE) * random.uniform(0.75, 1.25)  # noqa: S311
+            self._test_due = min(self._test_due, asyncio.get_running_loop().time() + pause)
+        self._publish()
+
+    async def _put_offload(self, offload: bool) -> None:
+        """Returns when it is so in the kernel, or would not be soon."""
+        self._publish(offload=offload)
+        try:
+            async with asyncio.timeout(_APPLIED_SECONDS), self._applied:
+                await self._applied.wait_for(lambda: self._in_kernel.checksum_offload == offload)
+        except TimeoutError:
+            log.warning("checksum offload of the overlay is not changed")
+
+    def _publish(self, *, offload: bool | None = None) -> None:
+        """What follows from what is known now; told if it is something else."""
+        offload = self.health.checksum_offload if offload is None else offload
+        health = Health(self._table.mtus, offload)
+        problems = self._table.problems(asyncio.get_running_loop().time())
+        told = tuple([self._broken, *problems] if self._broken else problems)
+        if (health, told) != (self.health, self.problems):
+            self.health, self.problems = health, told
+            self.changed()

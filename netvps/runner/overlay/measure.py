@@ -1,0 +1,54 @@
+"""One examination of a link: does anything come back, does the largest packet, and if not, which is the largest."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from netvps.domain.overlay.probing import Measured, Target
+from netvps.runner.overlay.ports import Prober
+
+SMALL: Final = 84
+"""Bytes; those of an ordinary ping."""
+WAITS: Final = (0.4, 0.8, 1.6)
+"""Seconds for an answer, in the first try and the next."""
+_SIZES: Final = 8
+"""Tried at once: each round of them leaves a ninth of the range."""
+_COPIES: Final = 2
+_SHORTEST_WAIT: Final = 0.3
+
+
+async def measure(prober: Prober, target: Target) -> Measured:
+    """Takes two round trips where all is well, and five seconds at most."""
+    rtt = await _first(prober, target.address, SMALL)
+    if rtt is None:
+        return Measured(None, 0, alive=await prober.echo(target.there, SMALL, WAITS[1]) is not None)
+    if await _first(prober, target.address, target.mtu) is not None:
+        return Measured(rtt, target.mtu)
+    largest = await _largest(prober, target, max(_SHORTEST_WAIT, 4 * rtt))
+    # Once more: where packets are lost now and then, that was chance, and not their size.
+    if await prober.echo(target.address, target.mtu, WAITS[1]) is not None:
+        largest = target.mtu
+    return Measured(rtt, largest)
+
+
+async def _first(prober: Prober, address: str, size: int) -> float | None:
+    """Round trip of the first of several tries that comes back."""
+    for wait in WAITS:
+        if (rtt := await prober.echo(address, size, wait)) is not None:
+            return rtt
+    return None
+
+
+async def _largest(prober: Prober, target: Target, wait: float) -> int:
+    """Size of the largest packet that comes back; small ones do, and the full size does not."""
+    fits, lost = SMALL, target.mtu
+    while lost - fits > 1:
+        step = max(1, (lost - fits) // (_SIZES + 1))
+        sizes = range(fits + step, lost, step)[: _SIZES + 1]
+        tried = _COPIES * list(sizes)
+        back = await asyncio.gather(*(prober.echo(target.address, size, wait) for size in tried))
+        answered = {size for size, rtt in zip(tried, back, strict=True) if rtt is not None}
+        fits = max(answered, default=fits)
+        lost = min((size for size in sizes if size > fits), default=lost)
+    return fits
