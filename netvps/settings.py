@@ -52,6 +52,7 @@ _FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this mod
         "NETVPS_ACCESSIBLE",
         "NETVPS_REQUIRE",
         "NETVPS_FULL",
+        "NETVPS_LAB",
     }
 )
 
