@@ -3,6 +3,10 @@
 The machines are namespaces on a switch of this kernel, so all of a packet's way is CPU time, and there is no wire that
 hides it. The references: a VXLAN made by `ip` with the same MTU and no packet filter or connection tracking at all,
 on two hosts beside; an overlay network of Docker Swarm on the same engines; and the bare underlay.
+
+What sessions have beside the VXLAN by hand is rules of nftables, ours and Docker's on each machine, and the NAT of a
+resolver, with connection tracking, that Docker makes in each container. Taken away one after the other, on a busy
+machine, the round trip went from 90 µs to 76 (our rules), 70 (all rules of the machines) and 56 (that NAT): 52 by hand.
 """
 
 from __future__ import annotations
