@@ -124,7 +124,9 @@ async def test_another_family_of_addresses_needs_another_device(kernel: NetlinkK
 
 async def test_nothing_desired_leaves_nothing(kernel: NetlinkKernel, host: Namespace) -> None:
     def traces() -> str:
-        return host.ip("address") + host.ip("route", "show", "table", "all") + host.ip("neighbour")
+        links = [line.split()[0] for line in host.ip("-brief", "link").splitlines()]
+        ipv4 = [host.ip("-4", *what) for what in (("address",), ("route", "show", "table", "all"), ("neighbour",))]
+        return " ".join(links + ipv4)  # of IPv6, others' addresses are still being settled (RFC 4862)
 
     before = traces()
     await make(kernel, plan(view(1, peer(2), peer(3))))
