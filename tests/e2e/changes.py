@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
@@ -82,6 +83,7 @@ class Changes:
     def __post_init__(self) -> None:
         self._choices = random.Random(self.seed)
         self._began = time.monotonic()
+        self._clock = f"{datetime.now(UTC):%T.%f}"
         self._later: list[tuple[float, str, Callable[[], object]]] = []
         self._pool = ThreadPoolExecutor(2)
         self._busy: dict[str, Future[None]] = {}
@@ -139,8 +141,10 @@ class Changes:
             assert not said, said
 
     def story(self) -> str:
-        """All that was done, and what is wrong now."""
-        return "\n".join([*self.history, *(f"host {host.number}: {wrong(host)}" for host in self.lab.hosts)])
+        """All that was done, what is wrong now, and what the two runners said that must not be noticed."""
+        states = [f"host {host.number}: {wrong(host)}" for host in self.lab.hosts]
+        logs = [f"host {host.number} said: {line}" for host in self.lab.hosts[:2] for line in host.log.splitlines()]
+        return "\n".join([f"began {self._clock}", *self.history, *states, *logs])
 
     def _right(self, host: Host, members: int) -> bool:
         return not self._wrong(host, members)
