@@ -215,6 +215,9 @@ class _NoFilter:
     async def load(self, view: View, change: Change | None = None) -> None:
         """Lets all pass."""
 
+    async def add(self, view: View) -> None:
+        """As before."""
+
     def look(self) -> None:
         """There is nothing to see."""
 

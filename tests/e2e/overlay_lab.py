@@ -145,6 +145,11 @@ class Host:
         view, actual = self.view_and_kernel()
         return plan(view), actual
 
+    def forget_sessions(self) -> None:
+        """What its runner kept of the netmap is from before any session; to be called while it does not run."""
+        memory = self.folder / "s" / FOLDER / MEMORY
+        memory.write_text(json.dumps(json.loads(memory.read_text()) | {"endpoints": []}))
+
     def view_and_kernel(self) -> tuple[View, KernelState]:
         """What its runner was told, and what is in its kernel."""
         identity = load_identity(self.folder / "s")

@@ -40,6 +40,19 @@ class Nftables:
                 await self._load_all(rules)
             self._loaded = lambda: rules
 
+    async def add(self, rules: Ruleset) -> None:
+        """Adds these to what is there, and takes nothing away: that may be newer. Raises what `load` does."""
+        async with self._turn:
+            self._loaded = None
+            there = {name: await self._found(name) for name in rules.tables}
+            answer = await self._feed(await asyncio.to_thread(rules.onto, there))
+            if answer.code == 0:
+                return
+            if not all(found.chains for found in there.values()):
+                await self._load_all(rules)
+            else:
+                log.warning("the packet filter stays as it was found, until the netmap is known", why=answer.why)
+
     async def change(self, text: str, rules: Callable[[], Ruleset]) -> bool:
         """Changes what was loaded last by input of `nft -f -`, in one transaction; `rules` makes what it comes to.
 

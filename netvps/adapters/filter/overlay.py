@@ -87,6 +87,13 @@ class OverlayFilter:
         if self._accepted != self._port:
             await self._accept()
 
+    async def add(self, view: View) -> None:
+        """Adds the rules for this view, which may be older than what is there: that stays. Raises as `load` does."""
+        self._bound, self._view = await self._asked(), None
+        await self._nftables.add(await asyncio.to_thread(ruleset, view, self._bound, self._names))
+        self._port = view.fabric.port
+        await self._accept()
+
     async def loaded(self) -> bool:
         """Whether what was loaded last is there, and for the links that sessions have now.
 

@@ -95,6 +95,18 @@ class Ruleset:
             lines += [f"delete {kind} {name} {kept}" for kept, kind in there.sets.items() if kept not in table.sets]
         return _joined([*lines, *_commands(Ruleset({}), self)])
 
+    def onto(self, found: Mapping[str, Found]) -> str:
+        """Input of `nft -f -` that adds these tables to what was found of them: whatever else is there stays.
+
+        nft refuses all of it where something has the name, or the key, of what is another thing here.
+        """
+        flushed = (
+            f"flush chain {name} {chain}"  # or its rules would be there twice
+            for name, table in self.tables.items()
+            for chain in sorted(table.chains.keys() & found.get(name, Found()).chains)
+        )
+        return _joined([*flushed, *_commands(Ruleset({}), self)])
+
     def changes_from(self, old: Ruleset) -> str:
         """Input of `nft -f -` that makes this of `old`; '' if they are the same.
 

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
 import pytest
+import structlog
 
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.nftables import Nftables
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
-from netvps.domain.overlay.nft import Chain, Ruleset, Table
+from netvps.domain.overlay.nft import Chain, Ruleset, Table, mark
 from netvps.errors import ConfigError, TimedOut, Unavailable
 from tests.adapters.filter.lab import PORTS, RUNNERS, SESSIONS, Lab, netmap, view
 from tests.adapters.filter.traffic import connected
@@ -75,6 +76,41 @@ async def test_a_load_over_something_else_leaves_nothing_of_that(hosts: Lab, nft
         await nft.remove(TABLES)
         await nft.load(rules)
         assert _sorted(over) == _sorted(_listed(hosts))
+
+
+@pytest.mark.usefixtures("nft")
+async def test_what_is_added_takes_nothing_away(hosts: Lab) -> None:
+    """As after a restart with a netmap of some time ago, when there were fewer of all."""
+    before = _sorted(_listed(hosts))
+    gone = ("uid-ann1", "uid-bob1", "uid-bob2")
+    older = ruleset(view("one", netmap().updated(NetmapUpdate(2, gone_endpoints=gone, gone_peers=("two",)))))
+    restarted = Nftables((*hosts.enter("one"), "nft"))
+    for damage in ("flush chain inet netvps forward", "delete table bridge netvps; delete table inet netvps"):
+        await restarted.add(older)
+        assert not await restarted.loaded()  # who knows
+        assert set(before) <= set(_sorted(_listed(hosts)))
+        hosts.run("one", "nft", damage)
+        await restarted.add(older)
+        rules = [line for line in _listed(hosts).splitlines() if "comment" in line]
+        assert {line.rpartition(" ")[2].strip('"') for line in rules} >= _marks(older)
+    assert "owner-bob" not in _listed(hosts)
+
+
+@pytest.mark.usefixtures("nft")
+async def test_what_cannot_be_added_stays_as_it_is(hosts: Lab) -> None:
+    before = _listed(hosts)
+    moved = NetmapUpdate(2, endpoints=(Endpoint("uid-ann1", "ann1", "bob", "10.128.0.2"),))
+    with structlog.testing.capture_logs() as logs:
+        await Nftables((*hosts.enter("one"), "nft")).add(ruleset(view("one", netmap().updated(moved)), PORTS))
+    assert [entry["event"] for entry in logs] == ["the packet filter stays as it was found, until the netmap is known"]
+    assert _listed(hosts) == before
+    hosts.run("one", "nft", "delete table bridge netvps")
+    await Nftables((*hosts.enter("one"), "nft")).add(ruleset(view("one", netmap().updated(moved)), PORTS))
+    assert "10.128.0.2 : jump owner-bob" in _listed(hosts)
+
+
+def _marks(rules: Ruleset) -> set[str]:
+    return {mark(rule) for table in rules.tables.values() for chain in table.chains.values() for rule in chain.rules}
 
 
 def _sorted(listed: str) -> list[str]:

@@ -79,6 +79,19 @@ def test_it_can_be_put_over_what_is_there(old: dict[str, str], new: dict[str, st
         kernel = Kernel()
 
 
+@given(OWNERS, OWNERS)
+def test_it_can_be_added_to_what_is_there(old: dict[str, str], new: dict[str, str]) -> None:
+    """All that is there already stays, but for rules that are not ours."""
+    kernel = Kernel()
+    kernel.feed(_ruleset(old, "accept").text)
+    known = {address: owner for address, owner in new.items() if old.get(address, owner) == owner}
+    kernel.feed(_ruleset(known).onto(_found(kernel)))
+    assert kernel.ruleset == _ruleset(old | known)
+    kernel = Kernel()
+    kernel.feed(_ruleset(new).onto({}))
+    assert kernel.ruleset == _ruleset(new)
+
+
 def _found(kernel: Kernel) -> dict[str, Found]:
     return {
         name: Found({set_: kept.kind for set_, kept in table.sets.items()}, frozenset(table.chains))
