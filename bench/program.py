@@ -21,7 +21,9 @@ from typing import Final
 
 from bench.result import Goal, Measure, Row
 from bench.turns import in_turn, milliseconds
+from netvps.adapters.filter import batch
 from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
@@ -101,7 +103,8 @@ class _Site:
         self._netmap = Netmap().updated(NetmapUpdate(1, peers=(self._me, *peers)))
         batches = self._batches([last])
         way = Reconciler(self._kernel, _NoNetwork(), _NoFilter(), _Names())
-        nft = OverlayFilter(Nftables(), Iptables(program="none"), Firewalld(program="none"), _NoNetwork().ports)
+        rules = Nftables(generation=generation, batch=batch.change)
+        nft = OverlayFilter(rules, Iptables(program="none"), Firewalld(program="none"), _NoNetwork().ports)
         all_of_it = Reconciler(self._kernel, _NoNetwork(), nft, _Names())
 
         def reference() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 from itertools import islice
 from typing import Final
@@ -44,16 +44,20 @@ def _head(change: Elements) -> bytes:
 def _element(of: Set, text: str) -> bytes:
     key, _, verdict = text.partition(" : ")
     types, _, data = of.type.partition(" : ")
-    kinds, values = types.split(" . "), key.split(" . ")
-    if len(kinds) != len(values) or bool(verdict) != (data == "verdict") or (of.interval and len(kinds) == 1):
+    try:
+        fields = [_FIELDS[kind](part) for kind, part in zip(types.split(" . "), key.split(" . "), strict=True)]
+        values = [_verdict(verdict)] if verdict else []
+    except (KeyError, ValueError, OSError, struct.error):
+        raise ValueError(f"{text} of {of.declaration}") from None
+    firsts, lasts = zip(*fields, strict=True)
+    if bool(values) != (data == "verdict") or (len(fields) == 1 if of.interval else firsts != lasts):
         raise ValueError(f"{text} of {of.declaration}")
-    fields = [_FIELDS[kind](value) for kind, value in zip(kinds, values, strict=True)]
-    found = _nested(_KEY, [attribute(_VALUE, _joined([first for first, _ in fields]))])
+    found = [_nested(_KEY, [attribute(_VALUE, _joined(firsts))])]
+    if values:
+        found.append(_nested(_DATA, values))
     if of.interval:
-        found += _nested(_KEY_END, [attribute(_VALUE, _joined([last for _, last in fields]))])
-    if verdict:
-        found += _nested(_DATA, [_verdict(verdict)])
-    return _nested(_ELEMENT, [found])
+        found.append(_nested(_KEY_END, [attribute(_VALUE, _joined(lasts))]))
+    return _nested(_ELEMENT, found)
 
 
 def _verdict(text: str) -> bytes:
@@ -61,7 +65,7 @@ def _verdict(text: str) -> bytes:
     return _nested(_VERDICT, [attribute(_CODE, struct.pack(">i", _CODES[word])), attribute(_CHAIN, _text(chain))])
 
 
-def _joined(fields: list[bytes]) -> bytes:
+def _joined(fields: Sequence[bytes]) -> bytes:
     """Each of several takes a multiple of 4 bytes."""
     return fields[0] if len(fields) == 1 else b"".join(field + bytes(-len(field) % 4) for field in fields)
 
