@@ -6,8 +6,10 @@ The kernel refuses it if anybody has changed nftables meanwhile: what was known 
 from __future__ import annotations
 
 import errno
+import itertools
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -30,50 +32,75 @@ _FLAGS_AND_SEQUENCE: Final = struct.Struct("=HI")
 _FLAGS_AT: Final = 6
 
 
-def change(elements: Iterable[Elements], generation: int) -> Refusal | None:
-    """Makes all of it, or nothing, if nftables is of that generation; it is of the next one then. Blocks.
+class Batch:
+    """An own socket, of the namespace where it is used first.
 
-    What got no answer in time may have been made.
+    It stays open: where one is closed, the kernel first waits until all is freed that went, some 10 ms.
     """
-    try:
-        sent = [request for each in elements for request in requests(each)]
-        packet = _packet(sent, generation)
-        return _answer(packet, len(sent) + 1)
-    except ValueError as error:
-        return Refusal(errno.EOPNOTSUPP, str(error))
-    except OSError as error:
-        return Refusal(error.errno or errno.ETIMEDOUT, "")
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._sequence = itertools.count(1)
+        self._socket: socket.socket | None = None
+
+    def close(self) -> None:
+        """Closes it; twice is fine. Whoever uses it afterwards opens another."""
+        if self._socket:
+            self._socket.close()
+        self._socket = None
+
+    def change(self, elements: Iterable[Elements], generation: int) -> Refusal | None:
+        """Makes all of it, or nothing, if nftables is of that generation; it is of the next one then. Blocks.
+
+        What got no answer in time may have been made.
+        """
+        try:
+            sent = [request for each in elements for request in requests(each)]
+        except ValueError as error:
+            return Refusal(errno.EOPNOTSUPP, str(error))
+        begin = message(_BEGIN, 0, _HEAD + attribute(_GENERATION, struct.pack(">I", generation)))
+        with self._turn:
+            try:
+                return self._made([begin, *sent, message(_END, 0, _HEAD)])
+            except OSError as error:
+                self.close()  # answers may have been lost, or still come
+                return Refusal(error.errno or errno.ETIMEDOUT, "")
+
+    def _made(self, parts: Sequence[bytes]) -> Refusal | None:
+        """The first error, of the whole or of a part; without one the answer to the last part that makes something.
+
+        Answers come once all is done, errors of the whole before those of its parts.
+        """
+        numbers = [next(self._sequence) & 0xFFFFFFFF for _ in parts]
+        self._socket = self._socket or _opened()
+        self._socket.send(_packet(parts, numbers))
+        for flags, number, body in _answers(self._socket):
+            why = refusal(flags, body)
+            if (why and number in numbers) or number == numbers[-2]:
+                return why
+        raise TimeoutError
 
 
-def _packet(sent: Sequence[bytes], generation: int) -> bytearray:
-    """With sequence numbers from 1 on. The last request asks for an answer; of errors the kernel tells unasked."""
-    begin = message(_BEGIN, 0, _HEAD + attribute(_GENERATION, struct.pack(">I", generation)))
+def _packet(parts: Sequence[bytes], numbers: Sequence[int]) -> bytearray:
+    """The last but the end asks for an answer; of errors the kernel tells unasked."""
     packet = bytearray()
-    for number, part in enumerate((begin, *sent, message(_END, 0, _HEAD)), 1):
+    for part, number in zip(parts, numbers, strict=True):
         at = len(packet) + _FLAGS_AT
         packet += part
         flags, _ = _FLAGS_AND_SEQUENCE.unpack_from(packet, at)
-        _FLAGS_AND_SEQUENCE.pack_into(packet, at, flags | ACK if number == len(sent) + 1 else flags, number)
+        _FLAGS_AND_SEQUENCE.pack_into(packet, at, flags | (ACK if number == numbers[-2] else 0), number)
     if len(packet) > _LONGEST:
         raise OSError(errno.EMSGSIZE, "too long")
     return packet
 
 
-def _answer(packet: bytearray, last: int) -> Refusal | None:
-    """The first error, the whole transaction's (number 1) or a request's; or else the answer to the last request.
-
-    Answers come once all is done, errors of the whole before those of its parts.
-    """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as opened:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _LONGEST)
-        for option in (_CAP_ACK, _EXT_ACK):
-            with suppress(OSError):  # an old kernel: answers are longer, and have no words
-                opened.setsockopt(_SOL_NETLINK, option, 1)
-        opened.send(packet)
-        for flags, number, body in _answers(opened):
-            if (why := refusal(flags, body)) or number == last:
-                return why
-    return Refusal(errno.ETIMEDOUT, "")
+def _opened() -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _LONGEST)
+    for option in (_CAP_ACK, _EXT_ACK):
+        with suppress(OSError):  # an old kernel: answers are longer, and have no words
+            opened.setsockopt(_SOL_NETLINK, option, 1)
+    return opened
 
 
 def _answers(opened: socket.socket) -> Iterator[tuple[int, int, bytes]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from netvps.adapters.filter import batch
-from netvps.adapters.filter.batch import change
+from netvps.adapters.filter.batch import Batch
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.netlink.wire import NLMSG_NOOP, message
 from netvps.domain.overlay.nft import Elements, Set
@@ -30,6 +30,13 @@ def host() -> Iterator[Namespace]:
         yield made
 
 
+@pytest.fixture
+def opened() -> Iterator[Batch]:
+    made = Batch()
+    yield made
+    made.close()
+
+
 def _now() -> int:
     found = generation()
     assert found is not None
@@ -40,15 +47,15 @@ def _come(*elements: str) -> Elements:
     return Elements("inet t", "addresses", ADDRESSES, come=frozenset(elements))
 
 
-def test_what_others_changed_meanwhile_is_not_built_on(host: Namespace) -> None:
+def test_what_others_changed_meanwhile_is_not_built_on(host: Namespace, opened: Batch) -> None:
     now = _now()
     host.run("nft", "add table inet others")
     before = host.run("nft", "list", "ruleset")
-    refused = change([_come("10.0.0.2")], now)
+    refused = opened.change([_come("10.0.0.2")], now)
     assert refused
     assert refused.errno == errno.ERESTART
     assert host.run("nft", "list", "ruleset") == before
-    assert change([_come("10.0.0.2")], now + 1) is None
+    assert opened.change([_come("10.0.0.2")], now + 1) is None
     assert "10.0.0.2" in host.run("nft", "list", "ruleset")
 
 
@@ -65,35 +72,48 @@ def test_what_others_changed_meanwhile_is_not_built_on(host: Namespace) -> None:
     ids=["no element", "no set", "no table", "no chain", "another type", "not known"],
 )
 @pytest.mark.parametrize("last", [False, True])
-def test_all_of_it_is_made_or_nothing(host: Namespace, wrong: Elements, why: int, *, last: bool) -> None:
+def test_all_of_it_is_made_or_nothing(host: Namespace, opened: Batch, wrong: Elements, why: int, *, last: bool) -> None:
     before, now = host.run("nft", "list", "ruleset"), _now()
     right = _come("10.0.0.2", "10.0.0.3")
-    refused = change([right, wrong] if last else [wrong, right], now)
+    refused = opened.change([right, wrong] if last else [wrong, right], now)
     assert refused
     assert refused.errno == why
     assert (host.run("nft", "list", "ruleset"), _now()) == (before, now)
 
 
-def test_hundreds_go_at_once_and_more_than_fits_does_not(host: Namespace) -> None:
+def test_hundreds_go_at_once_and_more_than_fits_does_not(host: Namespace, opened: Batch) -> None:
     many = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(1 << 16, (1 << 16) + 20_000)]
-    assert change([_come(*many[:3000])], _now()) is None
+    assert opened.change([_come(*many[:3000])], _now()) is None
     assert host.run("nft", "list", "ruleset").count("10.1.") == 3000
-    refused = change([_come(*many)], _now())
+    refused = opened.change([_come(*many)], _now())
     assert refused
     assert refused.errno == errno.EMSGSIZE
 
 
+def test_a_kernel_that_does_not_answer_is_not_waited_for(
+    host: Namespace, opened: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "_SECONDS", 0.05)
+        patch.setattr(batch, "_packet", lambda *_: bytearray(message(NLMSG_NOOP, 0, b"")))
+        refused = opened.change([_come("10.0.0.2")], _now())
+        assert refused
+        assert refused.errno == errno.ETIMEDOUT
+    assert opened.change([_come("10.0.0.2")], _now()) is None
+    assert "10.0.0.2" in host.run("nft", "list", "ruleset")
+
+
 @pytest.mark.usefixtures("host")
-def test_a_kernel_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_SECONDS", 0.05)
-    monkeypatch.setattr(batch, "_packet", lambda *_: bytearray(message(NLMSG_NOOP, 0, b"")))
-    refused = change([_come("10.0.0.2")], 1)
-    assert refused
-    assert refused.errno == errno.ETIMEDOUT
+def test_an_answer_to_what_was_before_is_none(opened: Batch) -> None:
+    """A refused transaction may have more errors than are waited for."""
+    gone = Elements("inet t", "addresses", ADDRESSES, gone=frozenset({"10.0.0.9"}))
+    for _ in range(3):
+        assert opened.change([gone, gone, gone, _come("10.0.0.2")], _now())
+        assert opened.change([_come("10.0.0.3")], _now()) is None
 
 
-def test_where_there_is_no_such_netlink_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_is_no_such_netlink_it_is_refused(opened: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_NETLINK_NETFILTER", 4096)
-    refused = change([_come("10.0.0.2")], 1)
+    refused = opened.change([_come("10.0.0.2")], 1)
     assert refused
     assert refused.errno == errno.EPROTONOSUPPORT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from netvps.adapters.filter.batch import change
+from netvps.adapters.filter.batch import Batch
 from netvps.adapters.filter.elements import requests
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.netlink.wire import attributes, messages
@@ -79,10 +80,10 @@ def test_they_become_what_nft_makes_of_them(
     edit = _tables(new, ours).changes_from(_tables(old, ours))
     assume(edit.text)
     assert edit.elements is not None
-    with host.inside():
+    with host.inside(), closing(Batch()) as opened:
         now = generation()
         assert now is not None
-        assert change(edit.elements, now) is None
+        assert opened.change(edit.elements, now) is None
         assert generation() == now + 1
     assert _listed(host, ours) == _listed(host, theirs)
 
