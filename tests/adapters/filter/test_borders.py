@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _IP_RECVERR = 11
 FORGERIES = {
     "true": ("two", "two", "ann3", True),
     "from a machine that is no runner": ("out", "two", "ann3", False),
+    "with another runner's mac": ("door", "two", "cyd1", False),
     "with another runner's mac and subnet": ("door", "two", "ann3", False),
     "with a source in another runner's subnet": ("door", "door", "ann3", False),
     "with a source in the receiver's own subnet": ("two", "two", "ann2", False),
@@ -70,6 +72,26 @@ def test_over_ipv6_too_a_tunnel_is_heard_only_from_runners(lab: Lab) -> None:
         ear.setblocking(False)
         with pytest.raises(BlockingIOError):
             ear.recv(2048)
+
+
+def test_what_comes_out_of_a_tunnel_has_no_mark(lab: Lab) -> None:
+    """Nor has the packet around it, for rules of others; also where the kernel joins many to one (GRO)."""
+    chains = {"prerouting": -290, "input": 10, "forward": 10}
+    lines = (f"chain {c} {{ type filter hook {c} priority {p}; meta mark != 0 drop; }}" for c, p in chains.items())
+    lab.run("one", "nft", "-f", "-", stdin=f"table inet others {{ {'; '.join(lines)}; }}")
+    sent = bytes(4 << 20)
+    try:
+        with connected(lab, "ann3", "ann1") as (client, accepted), ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(client.sendall, sent)
+            left = len(sent)
+            while left:
+                left -= len(accepted.recv(1 << 20))
+            sending.result()
+        with ears(lab, "one") as (ear,):
+            say(lab, "two", UNDERLAY["one"], b"beside the tunnel")
+            assert ear.heard() == [b"beside the tunnel"]
+    finally:
+        lab.run("one", "nft", "delete", "table", "inet", "others")
 
 
 def test_a_session_cannot_send_into_a_tunnel_under_its_runners_address(lab: Lab) -> None:

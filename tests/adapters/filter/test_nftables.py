@@ -8,23 +8,21 @@ import hashlib
 import random
 import socket
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
-from netvps.adapters.filter.batch import Batch
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.nftables import Nftables
-from netvps.adapters.netlink.wire import Refusal
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
-from netvps.domain.overlay.nft import Chain, Elements, Ruleset, Table
+from netvps.domain.overlay.nft import Chain, Ruleset, Table
 from netvps.domain.runner import Underlay
 from netvps.errors import ConfigError, TimedOut, Unavailable
 from tests.adapters.filter.lab import PORTS, RUNNERS, SESSIONS, Lab, netmap, peer, view
+from tests.adapters.filter.own import Own
 from tests.adapters.filter.traffic import connected
 from tests.pings import pinging
 
@@ -151,27 +149,6 @@ async def test_it_looks_only_where_somebody_changed_something(hosts: Lab, monkey
     await made.load(other)  # a change that others' do not stop, and do not hide behind
     assert not await made.loaded()
     await made.remove(TABLES)
-
-
-class Own:
-    """Both that keep away from `nft`, in a runner's namespace whichever thread it is."""
-
-    def __init__(self, hosts: Lab, runner: str) -> None:
-        self._inside = partial(hosts.inside, runner)
-        self._batch = Batch()
-        self.refused: list[Refusal | None] = []
-
-    def generation(self) -> int | None:
-        with self._inside():
-            return generation()
-
-    def change(self, elements: Sequence[Elements], generation: int) -> Refusal | None:
-        with self._inside():
-            self.refused.append(self._batch.change(elements, generation))
-        return self.refused[-1]
-
-    def close(self) -> None:
-        self._batch.close()
 
 
 LATER = [
