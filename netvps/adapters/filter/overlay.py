@@ -147,7 +147,7 @@ class OverlayFilter:
     def _tell(self, sessions: list[str]) -> None:
         """Of those that are cut off, once."""
         if sessions and sessions != self._cut_off:
-            log.warning("sessions are cut off: start them anew, for another address", sessions=sessions)
+            log.warning("sessions are cut off: remove one of each two with one address", sessions=sessions)
         self._cut_off = sessions
 
     async def _accept(self) -> None:
