@@ -37,6 +37,8 @@ def requests(change: Elements) -> Iterator[bytes]:
 
 def _head(change: Elements) -> bytes:
     family, _, table = change.table.partition(" ")
+    if family not in _FAMILIES:
+        raise ValueError(f"family {family}")
     names = attribute(_TABLE, _text(table)) + attribute(_SET, _text(change.name))
     return struct.pack("=BBH", _FAMILIES[family], 0, 0) + names
 

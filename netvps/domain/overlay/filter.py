@@ -71,10 +71,7 @@ def _inet_table(view: View, local: Sequence[Endpoint], ends: Sequence[Endpoint],
             "senders6": Set("ipv6_addr . mark", _senders(peers, ipv6=True)),
             **owners.sets,
         },
-        chains={
-            **owners.chains,
-            **_chains(view, names),
-        },
+        chains={**owners.chains, **_chains(view, names)},
     )
 
 

@@ -116,3 +116,8 @@ def test_messages_are_small_enough_for_their_attributes() -> None:
 def test_what_is_not_known_is_not_guessed(of: Set, element: str) -> None:
     with pytest.raises(ValueError, match=re.escape(element)):
         list(requests(Elements("inet t", "s", of, come=frozenset({element}))))
+
+
+def test_nor_is_a_family() -> None:
+    with pytest.raises(ValueError, match="family arp"):
+        list(requests(Elements("arp t", "s", Set("ipv4_addr"), come=frozenset({"10.0.0.1"}))))
