@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from netvps.domain.overlay.fabric import endpoint_address
+from netvps.domain.overlay.fabric import device_mac, endpoint_address
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
+from netvps.domain.runner import Lease
 from tests.adapters.filter.conftest import overlay_filter
-from tests.adapters.filter.lab import FABRIC, MTU, OUT, RUNNERS, SECONDS, Lab, ipv6, netmap, view
+from tests.adapters.filter.lab import FABRIC, MTU, OUT, RUNNERS, SECONDS, Lab, ipv6, netmap, peer, view
 from tests.adapters.filter.traffic import (
     ADDRESS,
     BRIDGE,
@@ -48,6 +50,27 @@ def test_a_tunnel_carries_only_what_is_its_runners_own(
     with ears(lab, "ann1") as (ear,):
         say(lab, sender, UNDERLAY["one"], payload, FABRIC.port)
         assert ear.heard() == ([b"forged"] if passes else [])
+
+
+async def test_two_runners_on_one_address_are_both_heard_there_and_each_for_itself(lab: Lab) -> None:
+    """As after a machine joined anew, until the runner that it was is removed."""
+    anew = replace(peer("two"), runner="anew", lease=Lease("10.128.12.0/22", "anew", 1), mac=device_mac(FABRIC, "anew"))
+    theirs = Endpoint("uid-ann9", "ann9", "ann", "10.128.12.2")
+    one = overlay_filter(lab, "one")
+    await one.load(view("one", netmap().updated(NetmapUpdate(2, (anew,), (theirs,)))))
+    try:
+        with ears(lab, "ann1") as (ear,):
+            for sender, carrier, source, passes in (
+                ("two", "two", ADDRESS["ann3"], True),
+                ("two", "anew", theirs.address, True),
+                ("two", "two", theirs.address, False),
+                ("two", "anew", ADDRESS["ann3"], False),
+                ("door", "anew", theirs.address, False),
+            ):
+                say(lab, sender, UNDERLAY["one"], encapsulated(carrier, source, "ann1"), FABRIC.port)
+                assert ear.heard() == ([b"forged"] if passes else []), (sender, carrier, source)
+    finally:
+        await one.load(view("one"))
 
 
 def test_nothing_goes_from_a_tunnel_to_the_outside(lab: Lab) -> None:
