@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 from netvps.domain.overlay.netmap import Netmap
 from netvps.domain.runner import Lease
 
+_FEW = 8
 _DEFAULT_ROUTES = 1
 """Prefix lengths up to this make a default route, or the two halves of one that VPNs put before it."""
 
@@ -17,6 +18,16 @@ def overlapping(pool: str, foreign: Mapping[str, str]) -> list[str]:
     network = IPv4Network(pool)
     found = ((IPv4Network(destination), text) for destination, text in foreign.items())
     return sorted(text for route, text in found if route.prefixlen > _DEFAULT_ROUTES and route.overlaps(network))
+
+
+def in_the_way(pool: str, foreign: Mapping[str, str]) -> str:
+    """What is to be said of such routes; '' if there is none."""
+    if not (found := overlapping(pool, foreign)):
+        return ""
+    return (
+        f"the overlay's pool {pool} overlaps a route of this machine ({', '.join(found[:_FEW])}): "
+        "remove that, or give the server another pool (overlay_pool)"
+    )
 
 
 def usurper(netmap: Netmap, runner: str, lease: Lease) -> str:
