@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from netvps.domain.runner import Runner, RunnerState, Welcome
 from netvps.services.gateway_place import LIFE
 from netvps.services.joining import free_name
-from netvps.services.leases import lease, lease_of
+from netvps.services.leases import is_within, lease, lease_of
 from netvps.services.removal import remove_runner
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ class GatewayRow:
                 known = Runner(self.uid, name, create_time=now, last_seen=now, gateway_only=True)
             told = replace(known, version=self._version, underlay=underlay, problems=(), gateway_until=now + LIFE)
             await tx.put(replace(told, state=RunnerState.ONLINE, last_seen=now))
-            held = await lease_of(tx, self.uid) or await lease(tx, self.uid, self._fabric, self._prefix)
+            held = await lease_of(tx, self.uid)
+            if held and not is_within(held, self._fabric.pool):  # of another pool, before
+                await tx.delete(held)
+                held = None
+            held = held or await lease(tx, self.uid, self._fabric, self._prefix)
         return Welcome(known.name, 0.0, held, self._fabric)
 
     async def tell(self, underlay: Underlay | None, problems: tuple[Problem, ...]) -> None:

@@ -12,6 +12,7 @@ from netvps.domain.runner import Lease, Runner, RunnerState, Underlay
 from netvps.errors import Exhausted
 from netvps.services.gateway_place import LIFE
 from netvps.services.gateway_row import GatewayRow
+from netvps.services.leases import require_in_pool
 from netvps.services.netmap import NetmapHub
 from netvps.services.network import Network
 from netvps.tasks import Tasks
@@ -102,3 +103,14 @@ async def test_people_see_it_for_what_it_is(world: World) -> None:
         await hub.loaded()
         seen = await Network(world.store, hub, FABRIC, 22).overview()
     assert (seen.runners_on, seen.runners_off, seen.subnets_used) == (1, 0, 2)
+
+
+async def test_another_pool_is_no_trouble_for_it(world: World) -> None:
+    before = await row_of(world).join(UNDERLAY)
+    async with world.store.read() as reader:
+        await require_in_pool(reader, "10.64.0.0/16")
+    moved = replace(FABRIC, pool="10.64.0.0/16")
+    row = GatewayRow(world.store, world.clock, moved, 22, uid="gw1", name="gateway-box", version="1.0")
+    after = await row.join(UNDERLAY)
+    assert (after.lease.cidr, after.lease.epoch > before.lease.epoch) == ("10.64.0.0/22", True)
+    assert [held.cidr for held in await world.rows(Lease)] == ["10.64.0.0/22"]
