@@ -98,7 +98,9 @@ class GatewayMember:
         peers = (peer for uid, peer in self.hub.netmap.peers.items() if not _is_gateway(self.hub, uid))
         there = next((peer.underlay.addresses[0] for peer in peers), "")
         own = ipaddress.ip_address(self.listen)
-        return self.listen if there and not (own.is_unspecified or own.is_loopback) else there
+        if not there or own.is_unspecified or own.is_loopback or own.version != ipaddress.ip_address(there).version:
+            return there
+        return self.listen
 
     async def _belong(self) -> None:
         """Joins, and is on the overlay until a runner asks for that, or the row is gone."""

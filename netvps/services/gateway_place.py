@@ -38,7 +38,7 @@ log = structlog.get_logger()
 LIFE: Final = timedelta(minutes=10)
 RENEWED: Final = timedelta(minutes=5)
 """What is left of its life when it is written anew."""
-FORGOTTEN: Final = timedelta(days=7)
+FORGOTTEN: Final = timedelta(days=1)
 """Without a sign of a server, until its own place on the overlay is removed, and its subnet free."""
 _TIMER: Final = (30.0, 60.0)
 _PAUSE: Final = 1.0

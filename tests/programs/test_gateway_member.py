@@ -182,6 +182,19 @@ async def test_without_the_privilege_it_says_so_and_is_done(server: Server, monk
     assert [line["reason"] for line in said] == ["no right to"]
 
 
+@pytest.mark.parametrize(
+    ("listen", "way"),
+    [("0.0.0.0", "192.0.2.2"), ("127.0.0.1", "192.0.2.2"), ("2001:db8::1", "192.0.2.2"), ("192.0.2.1", "192.0.2.1")],
+)
+async def test_the_way_to_the_others_is_by_where_they_come_to_or_are(server: Server, listen: str, way: str) -> None:
+    server.member.listen = listen
+    assert server.member._target() == ""
+    await server.row.join(Underlay(("192.0.2.1",), 1450))
+    runner = await server.world.runner("lab1", hello=THERE)
+    await until(lambda: {"gw1", runner.uid} <= set(server.hub.netmap.peers))
+    assert server.member._target() == way
+
+
 def test_the_uid_is_made_once(tmp_path: Path) -> None:
     file = tmp_path / "gateway"
     assert own_uid(file, lambda: "a") == "a"
