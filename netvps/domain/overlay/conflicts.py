@@ -10,6 +10,7 @@ from netvps.domain.overlay.owners import holders
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease
 
+_FEW = 8
 _DEFAULT_ROUTES = 1
 """Prefix lengths up to this make a default route, or the two halves of one that VPNs put before it."""
 
@@ -29,6 +30,16 @@ def cut_off(view: View) -> list[str]:
         f"{end.name}.{end.owner} ({end.address}, which {kept[end.address].name}.{kept[end.address].owner} has, too)"
         for end in local
         if end is not kept[end.address]
+    )
+
+
+def in_the_way(pool: str, foreign: Mapping[str, str]) -> str:
+    """What is to be said of such routes; '' if there is none."""
+    if not (found := overlapping(pool, foreign)):
+        return ""
+    return (
+        f"the overlay's pool {pool} overlaps a route of this machine ({', '.join(found[:_FEW])}): "
+        "remove that, or give the server another pool (overlay_pool)"
     )
 
 

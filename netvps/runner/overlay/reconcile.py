@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from netvps.domain.overlay.change import Change, Tracker
-from netvps.domain.overlay.conflicts import overlapping
+from netvps.domain.overlay.conflicts import in_the_way
 from netvps.domain.overlay.diff import additions, as_wanted, diff, patched
 from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
 from netvps.domain.overlay.news import EntryChanged, KernelEvent, PortChanged
@@ -153,13 +153,8 @@ class Reconciler:
         await self._kernel.attach(frozenset(ports.values()))
 
     def _refuse_overlaps(self, view: View, actual: KernelState) -> None:
-        found = overlapping(view.fabric.pool, actual.foreign)
-        if not found:
+        if not (said := in_the_way(view.fabric.pool, actual.foreign)):
             return
-        said = (
-            f"the overlay's pool {view.fabric.pool} overlaps a route of this machine ({', '.join(found[:_FEW])}): "
-            "remove that, or give the server another pool (overlay_pool)"
-        )
         if actual.device is None:
             raise ConfigError(said)
         log.warning("the overlay goes on, but may take from others, or they from it", error=said)
