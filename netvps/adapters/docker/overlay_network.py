@@ -103,7 +103,8 @@ class OverlayNetwork:
         with opened(pid) as namespace:
             # In this order: that link shows that what was opened is the container's.
             link = outer_link(pid, mac)
-            if link and namespace and any(m.get("Destination") == RESOLV_CONF_PATH for m in said.get("Mounts") or ()):
+            mounted = {mount.get("Destination") for mount in said.get("Mounts") or ()}
+            if link and namespace is not None and RESOLV_CONF_PATH in mounted:
                 await self._disburden(namespace)
         return link
 
