@@ -8,16 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import structlog
 from docker.types import IPAMConfig, IPAMPool
 
 from netvps.adapters.docker.client import Answer, Docker
-from netvps.adapters.docker.errors import ContainerNotFound, NetworkUnavailable
+from netvps.adapters.docker.errors import ContainerNotFound, DockerError, NetworkUnavailable
+from netvps.adapters.docker.resolver import opened, remove_nat
+from netvps.domain.blueprint import RESOLV_CONF_PATH
 from netvps.domain.docker_names import LABEL_MANAGED
 from netvps.domain.overlay.fabric import bridge_address
 from netvps.domain.overlay.links import OBJECT_NAMES, Bridge, ObjectNames
 
 _MTU: Final = "com.docker.network.driver.mtu"
 _PROC = Path("/proc")
+log = structlog.get_logger()
 
 
 class OverlayNetwork:
@@ -29,6 +33,8 @@ class OverlayNetwork:
         self._what = f"network {names.network}"
         self._links: dict[str, str] = {}
         """Name of a container's link, on this machine, by the id of its end."""
+        self._refusal = ""
+        """Why Docker's NAT stays in sessions, as it was said last."""
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
         """Makes it unless it is there; our own with another subnet or MTU is made anew where nothing runs on it.
@@ -59,8 +65,15 @@ class OverlayNetwork:
         # Only the MTU is old: new containers get that of the bridge's routes by path MTU discovery, as old ones do.
 
     async def ports(self) -> Mapping[str, str]:
-        """Names of the links, on this machine, of the containers that run on it, by the containers' addresses."""
-        found = await self._find() or {}
+        """Names of the links, on this machine, of the containers that run on it, by the containers' addresses.
+
+        From those that it had not seen yet, and that ask the runner for names, Docker's resolver is taken away.
+        """
+        try:
+            found = await self._find() or {}
+        except DockerError:
+            self._links = {}  # an engine that comes back to running containers puts its resolver into them again
+            raise
         links: dict[str, str] = {}
         ports = {}
         for container_id, endpoint in (found.get("Containers") or {}).items():
@@ -86,7 +99,21 @@ class OverlayNetwork:
             said = await self._docker.call(what, lambda api: api.inspect_container(container_id))
         except ContainerNotFound:
             return ""
-        return outer_link(int(said["State"].get("Pid") or 0), mac)
+        pid = int(said["State"].get("Pid") or 0)
+        with opened(pid) as namespace:
+            # In this order: that link shows that what was opened is the container's.
+            link = outer_link(pid, mac)
+            mounted = {mount.get("Destination") for mount in said.get("Mounts") or ()}
+            if link and namespace is not None and RESOLV_CONF_PATH in mounted:
+                await self._disburden(namespace)
+        return link
+
+    async def _disburden(self, namespace: int) -> None:
+        """Without it all works the same, but slower."""
+        refusal = await remove_nat(namespace)
+        if refusal and refusal != self._refusal:
+            log.warning("Docker's NAT stays in sessions, and takes some of their network's speed", error=refusal)
+        self._refusal = refusal
 
     async def _disconnect(self, container_id: str) -> None:
         name = self._names.network

@@ -72,9 +72,10 @@ class Iptables:
         names = [f"-i {bridge} -p {protocol} -m {protocol} --dport 53" for protocol in ("udp", "tcp")]
         answers = [f"-i {link} -p icmp" for link in (bridge, device)]
         answers.append(f"-i {device} -p tcp -m tcp --dport {port}")  # of other runners' self-test
+        tunnel = f"-p udp -m udp --dport {port}"  # first: it is nearly all there is
         return [
             *(f"-A {self._forward} {match} -j ACCEPT" for match in (forward if docker else forward + outside)),
-            *(f"-A {self._input} {match} -j ACCEPT" for match in (*names, *answers, f"-p udp -m udp --dport {port}")),
+            *(f"-A {self._input} {match} -j ACCEPT" for match in (tunnel, *names, *answers)),
         ]
 
     def _wanted_jumps(self, found: list[str]) -> list[str]:

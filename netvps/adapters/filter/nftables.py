@@ -105,8 +105,8 @@ class Nftables:
 
     async def _load_all(self, rules: Ruleset) -> None:
         """In place of whatever there is, with as little harm to packets on their way as that allows."""
-        there = {name: await self._found(name) for name in rules.tables}
         for emptied in (False, True):
+            there = {name: await self._found(name) for name in rules.tables}
             text = await asyncio.to_thread(rules.over, there, emptied=emptied)
             if (await self._feed(text)).code == 0 and await self._is_all(rules):
                 return

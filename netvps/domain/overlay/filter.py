@@ -36,7 +36,8 @@ _INNER_SOURCE_MAC: Final = "@th,192,32"
 """Its last 4 bytes in a VXLAN packet: after 8 of UDP, 8 of VXLAN, 6 of the destination's MAC, and 2; RFC 7348."""
 _ERRORS: Final = "{ destination-unreachable, time-exceeded, parameter-problem }"
 _MANY: Final = 1 << 16
-_OWNER_RULES: Final = ("ip saddr @{name} ip daddr @{name} accept",)
+_OWNER_RULES: Final = ("ip daddr @{name} accept",)
+_RECEIVER_RULES: Final = ("ip saddr @{name} accept",)
 
 
 def ruleset(view: View, ports: Mapping[str, str] | None = None, names: ObjectNames = OBJECT_NAMES) -> Ruleset:
@@ -56,7 +57,7 @@ def ruleset(view: View, ports: Mapping[str, str] | None = None, names: ObjectNam
 
 def _inet_table(view: View, local: Sequence[Endpoint], ends: Sequence[Endpoint], names: ObjectNames) -> Table:
     peers = list(view.peers())
-    owners = owner_table(local, addresses_by_owner(local, ends), _OWNER_RULES)
+    owners = owner_table(local, addresses_by_owner(local, ends), _OWNER_RULES, _RECEIVER_RULES)
     gateways = [address for peer in peers if peer.gateway for address in _host_addresses(peer.lease)]
     return Table(
         sets={
@@ -66,7 +67,6 @@ def _inet_table(view: View, local: Sequence[Endpoint], ends: Sequence[Endpoint],
             ),
             "runners": Set("ipv4_addr", frozenset(endpoint_address(peer.lease.cidr) for peer in peers)),
             "gateways": Set("ipv4_addr", frozenset(gateways)),
-            "hosts": Set("ipv4_addr", frozenset([*gateways, *_host_addresses(view.lease)])),
             "senders": Set("ipv4_addr . mark", _senders(peers, ipv6=False)),
             "senders6": Set("ipv6_addr . mark", _senders(peers, ipv6=True)),
             **owners.sets,
@@ -102,7 +102,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
     device, bridge = f'"{names.device}"', f'"{names.bridge}"'
     overlay = f"{{ {device}, {bridge} }}"
     endpoint, gateway = _host_addresses(view.lease)
-    ours = f"{{ {endpoint}, {gateway} }}"
+    ours = f"{endpoint}/31"  # both: a mask is quicker than a set
     pool, tunnel = view.fabric.pool, f"udp dport {view.fabric.port}"
     return {
         # Before connection tracking: what is not true leaves no trace.
@@ -114,11 +114,12 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             ),
             "type filter hook prerouting priority -300",
         ),
-        "from-tunnel": Chain(("ether saddr . ip saddr @sources goto tracking", "drop")),
-        "from-session": Chain(("ether saddr . ip saddr @pairs goto tracking", "drop")),
+        "from-tunnel": Chain(("ether saddr . ip saddr @sources goto tracking-in", "drop")),
+        "from-session": Chain(("ether saddr . ip saddr @pairs goto tracking-out", "drop")),
         # Only where one side may call and the other may not; the rest is quicker without it, and fills no table.
-        "tracking": Chain(
-            (f"ip daddr != {pool} accept", "ip saddr @hosts accept", "ip daddr @hosts accept", "notrack")
+        "tracking-in": Chain((f"ip daddr {ours} accept", "ip saddr @gateways accept", "notrack")),
+        "tracking-out": Chain(
+            (f"ip daddr != {pool} accept", f"ip daddr {ours} accept", "ip daddr @gateways accept", "notrack")
         ),
         # Nor is a tunnel: so nobody here can send into others' under this machine's address, masqueraded.
         "output": Chain((f"{tunnel} notrack",), "type filter hook output priority -300"),
@@ -144,29 +145,47 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             ),
             "type filter hook input priority 0",
         ),
+        # To look at the name of a link is what takes longest here: so links first, and each once or twice.
         "forward": Chain(
             (
-                f"oifname {device} tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
-                f"iifname {device} oifname {bridge} ip daddr vmap @owners",
-                f"iifname {bridge} oifname {device} ip saddr vmap @owners",
-                f"iifname {bridge} oifname {bridge} ip saddr vmap @owners",
-                f"iifname != {overlay} oifname != {overlay} accept",
-                f"iifname {device} oifname {bridge} ip saddr @gateways tcp dport {SSH_PORT} accept",
-                f"iifname {device} oifname {bridge} ip saddr @gateways icmp type echo-request accept",
-                f"iifname {device} oifname {bridge} ip saddr @runners icmp type {_ERRORS} accept",
-                f"iifname {bridge} oifname {device} ip daddr @gateways ct state established,related accept",
-                f"iifname {overlay} oifname {overlay} drop",
+                f"iifname {device} goto arriving",
+                f"iifname {bridge} goto leaving",
+                f"oifname != {overlay} accept",
                 f"oifname {bridge} ct state established,related accept",
-                f"oifname {overlay} drop",
-                f"iifname {device} drop",
+                "drop",
+            ),
+            "type filter hook forward priority 0",
+        ),
+        "arriving": Chain(
+            (
+                f"oifname != {bridge} drop",
+                "ip daddr vmap @receivers",
+                f"ip saddr @gateways tcp dport {SSH_PORT} accept",
+                "ip saddr @gateways icmp type echo-request accept",
+                f"ip saddr @runners icmp type {_ERRORS} accept",
+                "drop",
+            )
+        ),
+        "leaving": Chain(
+            (
+                f"oifname {device} goto to-tunnel",
+                f"oifname {bridge} goto to-session",
                 # The rest goes from a session to the outside, which its neighbours on another network are not.
                 *(f"ip daddr {cidr} drop" for cidr in (pool, NETWORK_SUBNET, _LINK_LOCAL)),
                 # Nor is this machine: what a container publishes here is a port of it.
                 "ct status dnat drop",
                 f"{tunnel} drop",
-            ),
-            "type filter hook forward priority 0",
+            )
         ),
+        "to-tunnel": Chain(
+            (
+                "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
+                "ip saddr vmap @owners",
+                "ip daddr @gateways ct state established,related accept",
+                "drop",
+            )
+        ),
+        "to-session": Chain(("ip saddr vmap @owners", "drop")),
         "outside": Chain(
             (f"ip saddr {view.lease.cidr} ip daddr != {pool} oifname != {overlay} masquerade",),
             "type nat hook postrouting priority 100",

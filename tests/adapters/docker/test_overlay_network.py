@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.errors import NetworkUnavailable
+from netvps.adapters.docker.errors import DockerError, NetworkUnavailable
 from netvps.adapters.docker.overlay_network import OverlayNetwork, outer_link
 from netvps.domain.overlay.links import Bridge, ObjectNames
 from tests.images import busybox_archive, import_image
@@ -94,6 +94,40 @@ async def test_containers_have_our_addresses_and_their_links_are_known(
     await network.ensure(SUBNET, bridge(1400))
     assert '"com.docker.network.driver.mtu": "1400"' in run("docker", "network", "inspect", names.network)
     assert await network.ports() == {}
+
+
+async def test_docker_s_resolver_goes_from_those_that_ask_the_runner_and_from_no_others(
+    network: OverlayNetwork, names: ObjectNames, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rules(container: str) -> str:
+        pid = run("docker", "inspect", "-f", "{{.State.Pid}}", container).strip()
+        return run("nsenter", "-t", pid, "-n", "nft", "list", "ruleset")
+
+    await network.ensure(SUBNET, bridge())
+    (tmp_path / "resolv.conf").write_text("nameserver 10.255.240.1\n")
+    command = ("docker", "run", "-d", "--network", names.network)
+    ours = run(*command, "-v", f"{tmp_path}/resolv.conf:/etc/resolv.conf", image, "sleep", "600").strip()
+    other = run(*command, image, "sleep", "600").strip()
+    try:
+        assert "127.0.0.11" in rules(ours)
+        assert len(await network.ports()) == 2
+        assert rules(ours) == ""
+        assert "127.0.0.11" in rules(other)
+        run("docker", "restart", "-t", "0", ours)
+        assert "127.0.0.11" in rules(ours)
+        await network.ports()
+        assert rules(ours) == ""
+        # An engine that comes back has put it into running ones, too.
+        pid = run("docker", "inspect", "-f", "{{.State.Pid}}", ours).strip()
+        run("nsenter", "-t", pid, "-n", "nft", "add", "table", "ip", "nat")
+        with monkeypatch.context() as away:
+            away.setattr(network, "_docker", Docker("unix:///nowhere"))
+            with pytest.raises(DockerError):
+                await network.ports()
+        await network.ports()
+        assert rules(ours) == ""
+    finally:
+        run("docker", "rm", "-f", ours, other)
 
 
 async def test_that_of_somebody_else_is_left_alone(network: OverlayNetwork, names: ObjectNames) -> None:

@@ -149,7 +149,7 @@ async def test_what_others_did_is_seen_and_mended(hosts: Lab, nft: Nftables, dam
 
 async def test_a_rule_that_was_replaced_in_place_is_seen(hosts: Lab, nft: Nftables) -> None:
     rules = hosts.run("one", "nft", "-a", "list", "chain", "inet", "netvps", "forward").splitlines()
-    drop = next(line for line in rules if " drop comment " in line).rpartition(" ")[2]
+    drop = next(line for line in rules if "drop comment " in line).rpartition(" ")[2]
     hosts.run("one", "nft", f"replace rule inet netvps forward handle {drop} accept")
     assert not await nft.loaded()
     await nft.load(RULES)

@@ -286,5 +286,5 @@ def test_a_session_that_comes_is_a_handful_of_elements() -> None:
         for netmap in (NETMAP, NETMAP.updated(NetmapUpdate(2, endpoints=(_endpoint("10.128.0.9", "ann"),))))
     )
     lines = new.changes_from(old).text.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.startswith("add element") and "10.128.0.9" in line for line in lines), lines
