@@ -11,12 +11,15 @@ import pytest
 
 from netvps.programs.agent_program import agent_program
 from tests.e2e.ground import Ground
+from tests.e2e.standing_lab import StandingLab
 from tests.e2e.system import System, docker, new_system, unique
 from tests.images import busybox_archive, import_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.e2e.overlay_lab import Lab
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,33 @@ def busybox() -> Iterator[str]:
     import_image(busybox_archive(), name)
     yield name
     docker("rmi", "-f", name, check=False)
+
+
+@pytest.fixture(scope="session")
+def standing_lab() -> Iterator[StandingLab]:
+    """Nothing, until a module asks for it."""
+    made = StandingLab()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def three(request: pytest.FixtureRequest, standing_lab: StandingLab) -> Iterator[Lab]:
+    """Three hosts with runners that are settled, and no session: see StandingLab."""
+    with standing_lab.lent() as lab:
+        yield lab
+    if not _asked_for_later("three", request):
+        standing_lab.close()  # what follows has the machine for itself
+
+
+def _asked_for_later(fixture: str, request: pytest.FixtureRequest) -> bool:
+    """Whether a test after this module has that fixture."""
+    modules = [item.getparent(pytest.Module) for item in request.session.items if fixture in _fixtures(item)]
+    return modules[-1] is not request.node
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
 
 
 @pytest.fixture(scope="session")
