@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.programs.agent_program import agent_program
+from netvps.settings import ServerSettings
 from tests.e2e.ground import Ground
 from tests.e2e.standing_lab import StandingLab
 from tests.e2e.system import System, docker, new_system, unique
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.overlay_lab import Lab
+
+_DEFAULT_IMAGE = str(ServerSettings.model_fields["default_image"].default)
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +99,21 @@ def ground(
 
 @pytest.fixture(scope="session")
 def debian() -> Iterator[str]:
-    """A Debian made on this machine, by the program that people use for that."""
-    maker, name = new_system(), unique("nve")
+    """A Debian made on this machine, by the program that people use for that: for them (scripts/up does), or for us."""
+    name = f"netvps/{unique('nve')}:latest"
+    if docker("images", "-q", _DEFAULT_IMAGE):
+        docker("tag", _DEFAULT_IMAGE, name)
+    else:
+        _bootstrap(name)
+    yield name
+    docker("rmi", "-f", name, check=False)
+
+
+def _bootstrap(image: str) -> None:
+    maker = new_system()
     try:
-        maker.netvps("env", "bootstrap", name, timeout=900)
-        yield f"netvps/{name}:latest"
+        maker.netvps("env", "bootstrap", image.removeprefix("netvps/").removesuffix(":latest"), timeout=900)
     finally:
-        docker("rmi", "-f", f"netvps/{name}:latest", check=False)
         maker.destroy()
 
 
