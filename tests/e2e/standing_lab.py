@@ -25,8 +25,8 @@ class StandingLab:
         """For the block. Raises AssertionError if it is left in a state that nobody else can start from."""
         lab = self._lab or _made()
         self._lab = None
-        before = _looks(lab)
         try:
+            before = _looks(lab)
             lab.forget_logs()  # tests read what was said while they ran
             yield lab
             _cleared(lab)
