@@ -66,6 +66,7 @@ class Place:
             "HOME": str(self.home),
             "NETVPS_STATE_DIR": str(self.folder / "s"),
             "NETVPS_OVERLAY": "false",  # the reference has none
+            "NETVPS_GATEWAY_OVERLAY": "off",  # simulated runners are nowhere, and this machine may be somebody's
             "NETVPS_RUNTIME_DIR": str(self.folder / "r"),
         }
         self._server: subprocess.Popen[bytes] | None = None

@@ -21,7 +21,9 @@ from typing import Final
 
 from bench.result import Goal, Measure, Row
 from bench.turns import in_turn, milliseconds
+from netvps.adapters.filter.batch import Batch
 from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
@@ -60,7 +62,7 @@ class _Site:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loop = asyncio.Runner()
-        self._kernel = NetlinkKernel()
+        self._kernel, self._batch = NetlinkKernel(), Batch()
         self._loop.run(self._kernel.__aenter__())
         self._peers = [_peer(number, str(net)) for number, net in enumerate(_subnets())]
         self._me = self._peers.pop(0)
@@ -69,6 +71,7 @@ class _Site:
 
     def close(self) -> None:
         self._make(KernelState())
+        self._batch.close()
         self._loop.run(self._kernel.__aexit__())
         self._loop.close()
 
@@ -101,7 +104,8 @@ class _Site:
         self._netmap = Netmap().updated(NetmapUpdate(1, peers=(self._me, *peers)))
         batches = self._batches([last])
         way = Reconciler(self._kernel, _NoNetwork(), _NoFilter(), _Names())
-        nft = OverlayFilter(Nftables(), Iptables(program="none"), Firewalld(program="none"), _NoNetwork().ports)
+        rules = Nftables(generation=generation, batch=self._batch.change)
+        nft = OverlayFilter(rules, Iptables(program="none"), Firewalld(program="none"), _NoNetwork().ports)
         all_of_it = Reconciler(self._kernel, _NoNetwork(), nft, _Names())
 
         def reference() -> float:
@@ -214,6 +218,9 @@ class _NoFilter:
 
     async def load(self, view: View, change: Change | None = None) -> None:
         """Lets all pass."""
+
+    async def add(self, view: View) -> None:
+        """As before."""
 
     def look(self) -> None:
         """There is nothing to see."""

@@ -141,7 +141,10 @@ class ServerSettings(Settings):
     overlay_port: Port = Field(default=14789, description="UDP port of VXLAN between runners")
     gateway_overlay: Literal["auto", "off"] = Field(
         default="auto",
-        description="auto: reach sessions over the overlay too, if a runner of this machine has it; or off",
+        description="auto: reach sessions over the overlay too, by a runner of this machine or (root) without; or off",
+    )
+    gateway_overlay_after: float = Field(
+        default=30.0, ge=1, le=3600, description="seconds without a runner until it makes its own part of the overlay"
     )
     heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")

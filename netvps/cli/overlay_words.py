@@ -19,7 +19,8 @@ def overlay(view: RunnerView) -> str:
     told = [problem.message for problem in view.runner.problems]
     if view.runner.underlay is None:
         return f"no: {short(told[0])}" if told else "no"
-    return f"yes, but: {short(told[0])}" if told else "yes"
+    yes = "gateway" if view.runner.gateway_only else "yes"
+    return f"{yes}, but: {short(told[0])}" if told else yes
 
 
 def underlay(view: RunnerView) -> str:

@@ -93,6 +93,8 @@ class Runner:
     """Of its part of the overlay, by its own account."""
     gateway_until: datetime | None = None
     """A server saw that it is on this machine, and says so again before then; never what the runner says of itself."""
+    gateway_only: bool = False
+    """A server's own part of the overlay: no program connects as it, and no session is placed there."""
     revision: int = 0
 
     @property

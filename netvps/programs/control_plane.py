@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +16,12 @@ from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.link_mac import link_mac
 from netvps.adapters.store.opening import open_store
+from netvps.domain.names import label_from
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.links import OBJECT_NAMES
 from netvps.domain.runner import Runner
 from netvps.domain.server import ServerInfo
-from netvps.errors import NetvpsError
+from netvps.errors import ConfigError, NetvpsError
 from netvps.gateway.commands import Commands
 from netvps.gateway.http import HttpGateway
 from netvps.gateway.ssh import SshGateway
@@ -28,6 +30,7 @@ from netvps.gateway.tunnels import Tunnels
 from netvps.gateway.ways import Ways
 from netvps.programs import clock
 from netvps.programs.account import local_users, user_name
+from netvps.programs.gateway_member import GatewayMember, own_uid
 from netvps.programs.measuring import ControlPlaneCounts, MetricsPage
 from netvps.rpc.convert.netmap import encoded
 from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
@@ -35,6 +38,7 @@ from netvps.services.access import Access
 from netvps.services.certificates import Certificates
 from netvps.services.feed import Feed
 from netvps.services.gateway_place import GatewayPlace
+from netvps.services.gateway_row import GatewayRow
 from netvps.services.leases import require_in_pool
 from netvps.services.logins import Logins
 from netvps.services.netmap import NetmapHub
@@ -99,8 +103,12 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         ]
         place = None
         if settings.gateway_overlay == "auto":
-            place = GatewayPlace(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
+            mac = partial(link_mac, OBJECT_NAMES.device)
+            place = GatewayPlace(store, clock.now, netmap, mac)
+            row = await _gateway_row(settings, store, fabric)
+            member = GatewayMember(fabric, netmap, row, place, mac, settings.listen, settings.gateway_overlay_after)
             background.append(tasks.create_task(place.run(), name="gateway's place"))
+            background.append(tasks.create_task(member.run(), name="gateway's own overlay"))
         for task in background:
             stack.callback(task.cancel)
         yield await _Parts(settings, store, ca, feed, netmap, fabric, place).listen(stack)
@@ -208,6 +216,16 @@ async def _compact(store: SqlStore) -> None:
         except NetvpsError as error:
             log.warning("the log cannot be compacted", error=error.message)
         await asyncio.sleep(_COMPACT_EVERY)
+
+
+async def _gateway_row(settings: ServerSettings, store: SqlStore, fabric: Fabric) -> GatewayRow:
+    file = settings.paths.state / "gateway"
+    try:
+        uid = await asyncio.to_thread(own_uid, file, clock.new_uid)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be used ({error}): give this account the state folder") from None
+    name = label_from(f"gateway-{socket.gethostname().split('.')[0]}", "gateway")
+    return GatewayRow(store, clock.now, fabric, settings.overlay_prefix, uid=uid, name=name, version=__version__)
 
 
 def _fabric(settings: ServerSettings, cluster_id: str) -> Fabric:

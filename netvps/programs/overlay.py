@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from netvps.adapters.dns.server import DnsServer
 from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.filter.batch import Batch
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.iptables import Iptables
@@ -39,11 +40,14 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
     server = place.tunnel_address.rpartition(":")[0].strip("[]")
     async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel, Echo() as echo:
         network, names, tcp = OverlayNetwork(docker), DnsServer(), TcpEcho()
-        filter_ = OverlayFilter(Nftables(generation=generation), Iptables(), Firewalld(), network.ports)
+        batch = Batch()
+        nftables = Nftables(generation=generation, batch=batch.change)
+        filter_ = OverlayFilter(nftables, Iptables(), Firewalld(), network.ports)
         memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
         try:
             reconciler = Reconciler(kernel, network, filter_, names)
             yield Overlay(place.uid, kernel, reconciler, memory, Links(place.name, echo, tcp, kernel))
         finally:
+            batch.close()
             await tcp.close()
             await names.close()

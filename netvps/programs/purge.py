@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.errors import EngineUnusable
 from netvps.adapters.docker.overlay_network import OverlayNetwork
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
-from netvps.adapters.netlink.kernel import NetlinkKernel, unprivileged
-from netvps.domain.overlay.diff import diff
-from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
-from netvps.errors import NetvpsError, NotPermitted, Unavailable, WrongState
+from netvps.adapters.netlink.kernel import NetlinkKernel
+from netvps.adapters.netlink.privilege import unprivileged
+from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
+from netvps.errors import NetvpsError, NotPermitted, WrongState
 from netvps.programs.command_line import guarded, run_to_end
+from netvps.programs.erasing import erase
 from netvps.settings import RunnerSettings, load
 
 if TYPE_CHECKING:
@@ -60,25 +62,24 @@ async def purge(kernel: NetlinkKernel, network: OverlayNetwork, names: ObjectNam
     if why := unprivileged():
         raise NotPermitted(why)
     if not kernel.hold():
-        raise WrongState("a runner of this machine has the overlay, and would make it again: end it first")
-    await _leave(network, names, force=force)
-    await OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names).remove()
-    operations = diff(KernelState(), await kernel.dump(), names)
-    if failures := await kernel.apply(operations):
-        raise Unavailable("; ".join(failure.why for failure in failures))
-    return len(operations)
+        raise WrongState("a runner of this machine has the overlay, or the server does: end it first")
+    await _leave(network, names, force=force, bridged=(await kernel.dump()).bridge is not None)
+    filter_ = OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names)
+    return await erase(kernel, filter_, names)
 
 
-async def _leave(network: OverlayNetwork, names: ObjectNames, *, force: bool) -> None:
-    """Removes the engine's network."""
+async def _leave(network: OverlayNetwork, names: ObjectNames, *, force: bool, bridged: bool) -> None:
+    """Removes the engine's network. Where there is no bridge, nothing can run on it, and there need be no engine."""
     try:
         ports = await network.ports()
         if force or not ports:
             await network.remove(force=force)
             return
     except NetvpsError as error:
-        if not force:
+        if not force and bridged:
             raise
+        if isinstance(error, EngineUnusable) and not bridged:
+            return
         print(f"Docker's network {names.network} may be left: {error.message}", file=sys.stderr)  # noqa: T201
         return
     raise WrongState(

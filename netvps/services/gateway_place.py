@@ -1,5 +1,7 @@
 """Where this server's gateway is on the overlay: on a runner's machine, whose way to the sessions it may take.
 
+Or on one where the server has made a place of its own (`gateway_row`), which is no other to look at.
+
 No runner is asked. The kernel is: a VXLAN device with the MAC of a runner of the netmap, in this process' network
 namespace, is that runner's. The store then has it, for some minutes and again and again, that people come in there, so
 that other runners let its machine through to the SSH servers of their sessions; what no server has renewed is removed
@@ -19,8 +21,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 
 from netvps.domain.overlay.fabric import bridge_address, endpoint_address
-from netvps.domain.runner import Runner
+from netvps.domain.runner import Runner, RunnerState
 from netvps.errors import NetvpsError
+from netvps.services.removal import remove_runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +38,8 @@ log = structlog.get_logger()
 LIFE: Final = timedelta(minutes=10)
 RENEWED: Final = timedelta(minutes=5)
 """What is left of its life when it is written anew."""
+FORGOTTEN: Final = timedelta(days=1)
+"""Without a sign of a server, until its own place on the overlay is removed, and its subnet free."""
 _TIMER: Final = (30.0, 60.0)
 _PAUSE: Final = 1.0
 """Seconds between two looks, however much news there is."""
@@ -90,7 +95,9 @@ class GatewayPlace:
         if here and self._left(uid, now) < RENEWED:
             await self._write(uid, lambda _: now + LIFE)
         for peer in list(self._hub.netmap.peers.values()):
-            if peer.gateway and self._left(peer.runner, now) < timedelta():
+            if (row := self._hub.runner(peer.runner)) and row.gateway_only and now - row.last_seen > FORGOTTEN:
+                await self._forget(peer.runner, now)
+            elif peer.gateway and self._left(peer.runner, now) < timedelta():
                 await self._write(peer.runner, lambda until: until if until and until > now else None)
 
     def _here(self) -> Peer | None:
@@ -105,4 +112,18 @@ class GatewayPlace:
         async with self._store.write("gateway") as tx:
             runner = await tx.get(Runner, uid)
             if runner and runner.gateway_until != (wanted := until(runner.gateway_until)):
-                await tx.put(replace(runner, gateway_until=wanted))
+                told = replace(runner, gateway_until=wanted)
+                await tx.put(self._heard(told) if runner.gateway_only else told)
+
+    def _heard(self, row: Runner) -> Runner:
+        """Of a server's own place nobody else hears."""
+        if row.gateway_until is None:
+            return replace(row, state=RunnerState.OFFLINE)
+        return replace(row, state=RunnerState.ONLINE, last_seen=self._clock())
+
+    async def _forget(self, uid: str, now: datetime) -> None:
+        async with self._store.write("gateway") as tx:
+            row = await tx.get(Runner, uid)
+            if row and now - row.last_seen > FORGOTTEN:
+                await remove_runner(tx, row.name, force=False)
+                log.info("the place of a server that is gone is removed", gateway=row.name)

@@ -88,7 +88,7 @@ class Joining:
             return runner
         if known := await _joined_before(tx, credential, public_key):
             return known
-        name = await _free_name(tx, runner_id)
+        name = await free_name(tx, runner_id)
         runner = await tx.put(Runner(self.new_uid(), name, create_time=now, last_seen=now))
         await lease(tx, runner.uid, self.fabric, self.prefix)
         return runner
@@ -120,7 +120,7 @@ async def _joined_before(reader: Reader, credential: Credential, public_key: str
     return None
 
 
-async def _free_name(reader: Reader, wanted: str) -> str:
+async def free_name(reader: Reader, wanted: str) -> str:
     """The name, or if another runner has it, with the lowest number from 2 on that makes it free."""
     taken = {runner.name for runner in await reader.find(Runner)}
     name, number = wanted, 1

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from netvps.domain.ipam import allocate
-from netvps.domain.runner import Lease
+from netvps.domain.runner import Lease, Runner
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,10 +30,19 @@ async def lease_of(reader: Reader, runner_uid: str) -> Lease | None:
     return found[0] if found else None
 
 
+def is_within(held: Lease, pool: str) -> bool:
+    """Whether a subnet is one of a pool (CIDR)."""
+    return IPv4Network(held.cidr).subnet_of(IPv4Network(pool))
+
+
 async def require_in_pool(reader: Reader, pool: str) -> None:
-    """Raises ConfigError if a runner has a subnet outside of the pool (CIDR): others would have no route there."""
-    whole = IPv4Network(pool)
-    outside = [held.cidr for held in await reader.find(Lease) if not IPv4Network(held.cidr).subnet_of(whole)]
+    """Raises ConfigError if a runner has a subnet outside of the pool (CIDR): others would have no route there.
+
+    A gateway gets another one by itself: no session has an address of it.
+    """
+    leases = [held for held in await reader.find(Lease) if not is_within(held, pool)]
+    rows = [await reader.get(Runner, held.runner) for held in leases]
+    outside = [held.cidr for held, row in zip(leases, rows, strict=True) if row is None or not row.gateway_only]
     if outside:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
         raise ConfigError(

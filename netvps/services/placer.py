@@ -41,7 +41,8 @@ async def place_waiting(tx: Transaction, now: datetime) -> None:
 
 
 async def _online(reader: Reader) -> list[Runner]:
-    return await reader.find(Runner, state=RunnerState.ONLINE)
+    online = await reader.find(Runner, state=RunnerState.ONLINE)
+    return [runner for runner in online if not runner.gateway_only]
 
 
 async def _uses(reader: Reader) -> dict[str, Use]:

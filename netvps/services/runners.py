@@ -166,7 +166,7 @@ class Runners:
         """
         async with self._store.write("roll call") as tx:
             for runner in await tx.find(Runner, state=RunnerState.ONLINE):
-                if runner.uid not in self._heard:
+                if runner.uid not in self._heard and not runner.gateway_only:
                     asked = await tx.put(replace(runner, last_seen=runner.last_seen - _SEEN_EVERY))
                     self._asked[runner.uid] = asked.last_seen
 

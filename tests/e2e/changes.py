@@ -152,9 +152,13 @@ class Changes:
     def _wrong(self, host: Host, members: int) -> list[str]:
         if found := wrong(host, members):
             return found
-        if (there := accepts(host)) != self._accepts:
+        try:
+            there, view = accepts(host), host.view_and_kernel()[0]
+        except AssertionError as error:  # somebody else is just about to change it
+            return [str(error)]
+        if there != self._accepts:
             found.append(f"{there} in place of {self._accepts}")
-        bridge, one = bridge_address(host.view_and_kernel()[0].lease.cidr), self.pair[0]
+        bridge, one = bridge_address(view.lease.cidr), self.pair[0]
         if one.name not in host.namespace.run(str(BUSYBOX), "nslookup", one.address, bridge, check=False):
             found.append(f"{bridge} does not know whose {one.address} is")
         return found
@@ -369,7 +373,7 @@ def _wrong_rules(host: Host, view: View) -> list[str]:
 
 def accepts(host: Host) -> list[str]:
     """Of iptables, which are the same on all hosts."""
-    return sorted(line for line in host.namespace.run("iptables", "-S").splitlines() if "NETVPS" in line)
+    return sorted(line for line in host.namespace.run("iptables", "-w", "-S").splitlines() if "NETVPS" in line)
 
 
 def _rules(place: Namespace, rules: Ruleset) -> set[str]:

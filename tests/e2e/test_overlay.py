@@ -53,6 +53,10 @@ def _settled_before_and_after(lab: Lab) -> Iterator[None]:
         assert not [line for line in host.log.splitlines() if "exception" in line]
 
 
+SERVED = "names of the overlay are served"
+"""Said at the end of a runner's first round."""
+
+
 @dataclass
 class Pings:
     """A ping every millisecond, from `start` on."""
@@ -149,6 +153,21 @@ def test_a_runner_that_is_killed_loses_no_packet(pair: tuple[Session, Session]) 
             host.stop_runner(signal.SIGKILL)
             host.start_runner()
             wait(host.settled, "as planned again")
+
+
+def test_a_runner_that_has_kept_only_an_old_netmap_loses_no_packet(lab: Lab, pair: tuple[Session, Session]) -> None:
+    """It is kept now and then; what came since is in the kernel, and the control plane is away."""
+    one, two = pair
+    with pinging(one, two):
+        lab.stop_server(signal.SIGKILL)
+        two.host.stop_runner(signal.SIGKILL)
+        two.host.forget_sessions()
+        rounds = two.host.log.count(SERVED)
+        two.host.start_process()
+        wait(lambda: two.host.log.count(SERVED) > rounds, "a round of its overlay")
+        lab.start_server()
+        wait(two.host.settled, "as planned again")
+        wait(lambda: lab.online() == 3, "all runners are back")
 
 
 def test_without_the_control_plane_nothing_is_lost_and_what_breaks_is_healed(

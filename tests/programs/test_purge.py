@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.domain.overlay.diff import diff
 from netvps.domain.overlay.links import ObjectNames
 from netvps.domain.overlay.plan import plan
-from netvps.errors import WrongState
+from netvps.errors import NetvpsError, WrongState
 from netvps.programs import purge as module
 from netvps.programs.purge import purge
 from tests.adapters.netlink.test_kernel import peer, view
@@ -94,3 +95,16 @@ def test_the_command_tells_what_it_does(capsys: pytest.CaptureFixture[str]) -> N
         pytest.skip("this machine has an overlay of its own")
     assert module.main([]) == 0
     assert capsys.readouterr().err == "the overlay is gone from this machine (0 objects of the kernel)\n"
+
+
+@pytest.mark.usefixtures("host")
+async def test_where_there_is_no_bridge_there_need_be_no_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = OverlayNetwork(Docker("unix:///nowhere"), NAMES)
+    seen = replace(view(1, peer(2)), hosting=False)
+    async with NetlinkKernel() as kernel:
+        assert await kernel.apply(diff(plan(seen), await kernel.dump())) == []
+        assert await purge(kernel, nowhere, NAMES, force=False) > 0
+        assert await kernel.apply(diff(plan(view(1, peer(2))), await kernel.dump())) == []
+        with pytest.raises(NetvpsError):
+            await purge(kernel, nowhere, NAMES, force=False)
+    assert "may be left" in capsys.readouterr().err

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.overlay.fabric import device_mac
-from netvps.domain.runner import Runner
+from netvps.domain.runner import Runner, RunnerState
 from netvps.domain.session import Session
 from netvps.errors import Unavailable
 from netvps.services import gateway_place as module
-from netvps.services.gateway_place import LIFE, GatewayPlace, Way
+from netvps.services.gateway_place import FORGOTTEN, LIFE, GatewayPlace, Way
+from netvps.services.gateway_row import GatewayRow
 from netvps.services.netmap import NetmapHub
 from netvps.tasks import Tasks
-from tests.fakes.world import FABRIC, ON_OVERLAY, World
+from tests.fakes.world import FABRIC, ON_OVERLAY, UNDERLAY, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -201,3 +202,28 @@ async def test_it_looks_when_the_netmap_changes_and_goes_on_after_trouble(
 
 def test_it_is_renewed_long_before_it_ends() -> None:
     assert timedelta(seconds=3 * module._TIMER[1]) < module.RENEWED < LIFE
+
+
+async def test_a_servers_own_place_goes_offline_without_it_and_is_forgotten_in_the_end(world: World) -> None:
+    lab1 = await world.runner("lab1", hello=ON_OVERLAY)
+    row = GatewayRow(world.store, world.clock, FABRIC, 22, uid="gw1", name="gateway", version="1")
+    await row.join(UNDERLAY)
+    async with machine_of(world) as machine, machine_of(world) as elsewhere:
+        machine.mac = device_mac(FABRIC, "gw1")
+        assert await machine.looks() == ["gateway"]
+        for _ in range(3):
+            world.clock.advance(minutes=6)
+            assert await machine.looks() == ["gateway"]
+        seen = await world.row(Runner, "gw1")
+        assert seen
+        assert (seen.state, seen.last_seen) == (RunnerState.ONLINE, world.clock())
+        world.clock.advance(seconds=LIFE.total_seconds() + 1)
+        assert await elsewhere.looks() == []
+        seen = await world.row(Runner, "gw1")
+        assert seen
+        assert (seen.state, seen.gateway_until) == (RunnerState.OFFLINE, None)
+        assert await machine.looks() == ["gateway"]
+        world.clock.advance(seconds=FORGOTTEN.total_seconds() + 1)
+        await elsewhere.looks()
+        await elsewhere.looks()
+        assert [row.uid for row in await world.rows(Runner)] == [lab1.uid]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from netvps.adapters.commands import Answer, run
 from netvps.adapters.filter.listed import Content, found, listed, wanted
-from netvps.domain.overlay.nft import Found, Ruleset
+from netvps.adapters.netlink.wire import Refusal
+from netvps.domain.overlay.nft import Edit, Elements, Found, Ruleset
 from netvps.errors import Unavailable
 
 log = structlog.get_logger()
@@ -19,10 +20,19 @@ NEEDS = "whether the kernel has nf_tables with families inet and bridge, and nft
 class Nftables:
     """Keeps one ruleset in the kernel of one network namespace; `nft` is the command, with what comes before it."""
 
-    def __init__(self, nft: tuple[str, ...] = ("nft",), generation: Callable[[], int | None] = lambda: None) -> None:
-        """`generation` tells of that namespace how often nftables was changed there."""
+    def __init__(
+        self,
+        nft: tuple[str, ...] = ("nft",),
+        generation: Callable[[], int | None] = lambda: None,
+        batch: Callable[[Sequence[Elements], int], Refusal | None] | None = None,
+    ) -> None:
+        """`generation` tells of that namespace how often nftables was changed there.
+
+        `batch` changes elements of sets there, if nftables is of the generation given; None: `nft` does that, too.
+        """
         self._nft = nft
         self._generation = generation
+        self._batch = batch
         self._left: int | None = None
         """The generation that was our doing, or looked at since; None: that is not known."""
         self._loaded: Callable[[], Ruleset] | None = None
@@ -40,14 +50,27 @@ class Nftables:
                 await self._load_all(rules)
             self._loaded = lambda: rules
 
-    async def change(self, text: str, rules: Callable[[], Ruleset]) -> bool:
-        """Changes what was loaded last by input of `nft -f -`, in one transaction; `rules` makes what it comes to.
+    async def add(self, rules: Ruleset) -> None:
+        """Adds these to what is there, and takes nothing away: that may be newer. Raises what `load` does."""
+        async with self._turn:
+            self._loaded = None
+            there = {name: await self._found(name) for name in rules.tables}
+            answer = await self._feed(await asyncio.to_thread(rules.onto, there))
+            if answer.code == 0:
+                return
+            if not all(found.chains for found in there.values()):
+                await self._load_all(rules)
+            else:
+                log.warning("the packet filter stays as it was found, until the netmap is known", why=answer.why)
+
+    async def change(self, edit: Edit, rules: Callable[[], Ruleset]) -> bool:
+        """Changes what was loaded last, in one transaction; `rules` makes what it comes to.
 
         False if that is not there any more, or was never: load all. Raises ConfigError if there is no nft, or TimedOut.
         """
         async with self._turn:
             before, self._loaded = self._loaded, None
-            if before is None or not await self._fed(text):
+            if before is None or not await self._made(edit):
                 return False
             self._loaded = rules
             return True
@@ -100,16 +123,29 @@ class Nftables:
     async def _changed(self, before: Callable[[], Ruleset], rules: Ruleset) -> bool:
         """False if the kernel does not have what it had before."""
         # There may be a hundred thousand elements.
-        return await self._fed(await asyncio.to_thread(lambda: rules.changes_from(before())))
+        return await self._made(await asyncio.to_thread(lambda: rules.changes_from(before())))
 
-    async def _fed(self, changes: str) -> bool:
+    async def _made(self, edit: Edit) -> bool:
         """The same."""
-        if not changes:
+        if not edit.text or await self._sent(edit):
             return True
-        answer = await self._feed(changes)
+        answer = await self._feed(edit.text)
         if answer.code != 0:
             log.warning("packet filter was changed by somebody else; loading all of it", why=answer.why)
         return answer.code == 0
+
+    async def _sent(self, edit: Edit) -> bool:
+        """Whether it was made without `nft`, which takes longer the more there is."""
+        before = self._left
+        if before is None or edit.elements is None or self._batch is None:
+            return False
+        self._left = None
+        if why := await asyncio.to_thread(self._batch, edit.elements, before):
+            log.debug("packet filter is left to nft", why=str(why))
+            self._left = before  # for `_feed` to compare with
+            return False
+        self._left = before + 1
+        return True
 
     async def _feed(self, text: str) -> Answer:
         """One transaction: if it was the only one meanwhile, and what was before it was ours, so is all of it now."""

@@ -14,10 +14,12 @@ from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import NEEDS, Nftables
 from netvps.domain.overlay.change import Change
+from netvps.domain.overlay.conflicts import cut_off
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Netmap
+from netvps.domain.overlay.nft import Edit
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
 from netvps.errors import ConfigError, NetvpsError
@@ -59,6 +61,8 @@ class OverlayFilter:
         """The port that the accepts were made for; None if it is not known whether they are there."""
         self._refusal = ""
         """Why there are no accepts, as it was said last."""
+        self._cut_off: list[str] = []
+        """Sessions without an address of their own, as it was said last."""
         self._bound: Mapping[str, str] = {}
         self._look = True
         """Whether the links are to be asked for."""
@@ -77,15 +81,23 @@ class OverlayFilter:
         ports = await self._asked()
         known, self._view = self._view, None
         rules = partial(ruleset, view, ports, self._names)
-        text = self._difference(view, change, ports) if known and change and change.since is known else None
+        edit = self._edit(view, change, ports) if known and change and change.since is known else None
         self._bound = ports
-        if text is None or not await self._nftables.change(text, rules):
+        if edit is None or not await self._nftables.change(edit, rules):
             # Off the loop: a hundred thousand sessions are gone through.
             await self._nftables.load(await asyncio.to_thread(rules))
+            self._tell(await asyncio.to_thread(cut_off, view))
         self._view = view
         self._port = view.fabric.port
         if self._accepted != self._port:
             await self._accept()
+
+    async def add(self, view: View) -> None:
+        """Adds the rules for this view, which may be older than what is there: that stays. Raises as `load` does."""
+        self._bound, self._view = await self._asked(), None
+        await self._nftables.add(await asyncio.to_thread(ruleset, view, self._bound, self._names))
+        self._port = view.fabric.port
+        await self._accept()
 
     async def loaded(self) -> bool:
         """Whether what was loaded last is there, and for the links that sessions have now.
@@ -129,15 +141,21 @@ class OverlayFilter:
             self._look = True
             return self._bound
 
-    def _difference(self, view: View, change: Change, ports: Mapping[str, str]) -> str:
-        """What nft is to do about a change of the view, and after it, of the links."""
+    def _edit(self, view: View, change: Change, ports: Mapping[str, str]) -> Edit:
+        """What becomes of a change of the view, and after it, of the links."""
         old, new = (ruleset(part, self._bound, self._names) for part in (change.old, change.new))
-        text = new.changes_from(old)
+        edit = new.changes_from(old)
         if ports != self._bound:
             here = Netmap(endpoints={end.session: end for end in view.local_endpoints()})
             old, new = (ruleset(replace(view, netmap=here), bound, self._names) for bound in (self._bound, ports))
-            text += new.changes_from(old)
-        return text
+            edit += new.changes_from(old)
+        return edit
+
+    def _tell(self, sessions: list[str]) -> None:
+        """Of those that are cut off, once."""
+        if sessions and sessions != self._cut_off:
+            log.warning("sessions are cut off: remove one of each two with one address", sessions=sessions)
+        self._cut_off = sessions
 
     async def _accept(self) -> None:
         """Without them sessions may be cut off, but they are kept apart all the same: the overlay goes on."""

@@ -7,7 +7,6 @@ import itertools
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -25,7 +24,9 @@ from netvps.adapters.netlink.entries import (
     last_use,
 )
 from netvps.adapters.netlink.events import Events
+from netvps.adapters.netlink.hold import Hold
 from netvps.adapters.netlink.links import Links
+from netvps.adapters.netlink.privilege import unprivileged
 from netvps.adapters.netlink.refused import Refused, done_before, explained
 from netvps.adapters.netlink.underlay import detect
 from netvps.domain.overlay import operations as op
@@ -40,8 +41,8 @@ T = TypeVar("T")
 _ENTRY = (op.PutNeighbour, op.DropNeighbour, op.PutFdb, op.DropFdb, op.PutRoute, op.DropRoute)
 _SECONDS: Final = 60.0
 _RESOLVE_SECONDS: Final = 10.0
-_NET_ADMIN: Final = 1 << 12
-_STATUS = Path("/proc/self/status")
+_YIELD_SECONDS: Final = 5.0
+"""For a server to take away what it has of the overlay here."""
 
 
 class NetlinkKernel:
@@ -57,7 +58,7 @@ class NetlinkKernel:
         self._names = names
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._own = Own(0, names.protocol)
-        self._lock: socket.socket | None = None
+        self._hold = Hold(names)
 
     async def __aenter__(self) -> Self:
         self._links, self._bulk = await self._run(lambda: (Links(self._names), BulkSocket()))
@@ -75,24 +76,14 @@ class NetlinkKernel:
             return f"no overlay: {why}"
         if not await self._run(self._links.understands_vxlan):
             return "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
-        if not self.hold():
-            return f"no overlay: another runner of this machine has {self._names.device}; end one of the two"
+        if not await self._hold.take_over(_YIELD_SECONDS):
+            whose = "the server" if self._hold.yields() else "another runner"
+            return f"no overlay: {whose} of this machine has {self._names.device}; end one of the two"
         return ""
 
     def hold(self) -> bool:
-        """Takes hold of the overlay of this namespace, until the end; False if another process has it.
-
-        By an abstract socket: its name is the namespace's, and goes with the process, however that ends.
-        """
-        if self._lock is None:
-            lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            try:
-                lock.bind(f"\0netvps overlay {self._names.device}")
-            except OSError:
-                lock.close()
-                return False
-            self._lock = lock
-        return True
+        """Takes hold of the overlay of this namespace, until the end; False if another process has it."""
+        return self._hold.take()
 
     async def underlay(self) -> Underlay:
         """This machine's way to the others. Raises ConfigError, or Unavailable while there is none."""
@@ -144,8 +135,7 @@ class NetlinkKernel:
         return tuple(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
 
     def _close(self) -> None:
-        if self._lock:
-            self._lock.close()
+        self._hold.free()
         self._links.close()
         self._bulk.close()
 
@@ -229,14 +219,6 @@ class NetlinkKernel:
         except NetvpsError as error:
             return Failure(operation, error.message)
         return None
-
-
-def unprivileged(status: Path = _STATUS) -> str:
-    """Why this process may not change the network, and what to do; '' if it may."""
-    capabilities = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("CapEff:"))
-    if int(capabilities.split()[1], 16) & _NET_ADMIN:
-        return ""
-    return "changing the network needs CAP_NET_ADMIN: be root, or give that capability"
 
 
 def _interface(index: int) -> str:

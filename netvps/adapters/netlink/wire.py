@@ -12,6 +12,8 @@ NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 1, 2, 3, 4
 REQUEST, ACK, ACK_TLVS = 0x1, 0x4, 0x200
 DUMP, DUMP_INTERRUPTED = 0x300, 0x10
 REPLACE, CREATE = 0x100, 0x400
+NESTED: Final = 0x8000
+"""Of an attribute's type: its value is attributes."""
 HEADER: Final = struct.Struct("=IHHII")
 """Length with itself, type, flags, sequence number, port of the sender."""
 _ATTRIBUTE: Final = struct.Struct("=HH")

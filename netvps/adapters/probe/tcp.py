@@ -42,8 +42,9 @@ class TcpEcho:
         await self.close()
         try:
             self._server = await asyncio.start_server(
-                lambda reader, writer: self._answer(reader, writer, peers), address, port
+                lambda reader, writer: self._answer(reader, writer, peers), address, port, start_serving=False
             )
+            await self._server.start_serving()  # by itself: cancelled there, it can be closed
         except OSError as error:
             raise Unavailable(
                 f"the overlay's self-test cannot listen on {address} port {port}: {error.strerror}"

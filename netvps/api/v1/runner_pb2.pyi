@@ -62,6 +62,7 @@ class Runner(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     UNDERLAY_FIELD_NUMBER: _builtins.int
     OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
+    GATEWAY_ONLY_FIELD_NUMBER: _builtins.int
     GATEWAY_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "runners/NAME"."""
@@ -75,6 +76,8 @@ class Runner(_message.Message):
     """Sessions placed on it."""
     revision: _builtins.int
     """Global revision of its last change."""
+    gateway_only: _builtins.bool
+    """Whether it is a server's own part of the overlay: no session is placed there."""
     @_builtins.property
     def capacity(self) -> Global___Capacity:
         """What it has."""
@@ -120,11 +123,12 @@ class Runner(_message.Message):
         revision: _builtins.int = ...,
         underlay: Global___Underlay | None = ...,
         overlay_problems: _abc.Iterable[Global___OverlayProblem] | None = ...,
+        gateway_only: _builtins.bool = ...,
         gateway_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "name", b"name", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "name", b"name", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

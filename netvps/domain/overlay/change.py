@@ -55,7 +55,7 @@ class Tracker:
         self._forget(old)
         others = self._others(view, old, new)
         self._learn(new)
-        if not apart or not self._apart(new):
+        if not apart or not self._apart(replace(new, endpoints={**new.endpoints, **others})):
             return None
         return Change(since, _with(since, old, others), _with(view, new, others))
 
@@ -111,5 +111,5 @@ def _with(view: View, part: Netmap, others: Mapping[str, Endpoint]) -> View:
 
 def _claims(netmap: Netmap) -> Iterable[str]:
     """What is for one alone: a subnet's first address, a MAC, an address."""
-    peers = ({peer.lease.cidr.partition("/")[0], peer.mac, *peer.underlay.addresses} for peer in netmap.peers.values())
+    peers = ((peer.lease.cidr.partition("/")[0], peer.mac) for peer in netmap.peers.values())
     return chain(chain.from_iterable(peers), (end.address for end in netmap.endpoints.values()))

@@ -15,8 +15,8 @@ The tables only drop: what they let pass, another's may still drop (see adapters
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from netvps.domain.docker_names import NETWORK_SUBNET
@@ -25,16 +25,17 @@ from netvps.domain.overlay.fabric import bridge_address, endpoint_address, sessi
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Endpoint, Peer
 from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
-from netvps.domain.overlay.owners import addresses_by_owner, owner_table
+from netvps.domain.overlay.owners import addresses_by_owner, holders, owner_table
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease
 from netvps.domain.tunnel import SSH_PORT
 
 _LINK_LOCAL: Final = "169.254.0.0/16"
 """Not to be routed (RFC 3927), and where clouds keep a machine's credentials."""
-_INNER_SOURCE_MAC: Final = "@th,176,48"
-"""Bits of a VXLAN packet from its UDP header on: 8 bytes of that, 8 of VXLAN, 6 of the destination's MAC; RFC 7348."""
+_INNER_SOURCE_MAC: Final = "@th,192,32"
+"""Its last 4 bytes in a VXLAN packet: after 8 of UDP, 8 of VXLAN, 6 of the destination's MAC, and 2; RFC 7348."""
 _ERRORS: Final = "{ destination-unreachable, time-exceeded, parameter-problem }"
+_MANY: Final = 1 << 16
 _OWNER_RULES: Final = ("ip saddr @{name} ip daddr @{name} accept",)
 
 
@@ -43,19 +44,19 @@ def ruleset(view: View, ports: Mapping[str, str] | None = None, names: ObjectNam
 
     Raises InvalidInput if the netmap has an owner whose name is none.
     """
-    local = sorted(view.local_endpoints(), key=lambda end: end.address)
+    ends = holders(view.netmap.endpoints.values())
+    local = sorted(filter(view.holds, ends), key=lambda end: end.address)
     return Ruleset(
         {
-            f"inet {names.table}": _inet_table(view, local, names),
+            f"inet {names.table}": _inet_table(view, local, ends, names),
             f"bridge {names.table}": bridge_table(view.fabric.pool, local, ports or {}),
         }
     )
 
 
-def _inet_table(view: View, local: Sequence[Endpoint], names: ObjectNames) -> Table:
+def _inet_table(view: View, local: Sequence[Endpoint], ends: Sequence[Endpoint], names: ObjectNames) -> Table:
     peers = list(view.peers())
-    owners = owner_table(local, addresses_by_owner(local, view.netmap.endpoints.values()), _OWNER_RULES)
-    senders = _senders(peers)
+    owners = owner_table(local, addresses_by_owner(local, ends), _OWNER_RULES)
     gateways = [address for peer in peers if peer.gateway for address in _host_addresses(peer.lease)]
     return Table(
         sets={
@@ -66,15 +67,11 @@ def _inet_table(view: View, local: Sequence[Endpoint], names: ObjectNames) -> Ta
             "runners": Set("ipv4_addr", frozenset(endpoint_address(peer.lease.cidr) for peer in peers)),
             "gateways": Set("ipv4_addr", frozenset(gateways)),
             "hosts": Set("ipv4_addr", frozenset([*gateways, *_host_addresses(view.lease)])),
-            "senders": Set("ipv4_addr : verdict", _jumps(senders, ipv6=False)),
-            "senders6": Set("ipv6_addr : verdict", _jumps(senders, ipv6=True)),
+            "senders": Set("ipv4_addr . mark", _senders(peers, ipv6=False)),
+            "senders6": Set("ipv6_addr . mark", _senders(peers, ipv6=True)),
             **owners.sets,
         },
-        chains={
-            **owners.chains,
-            **{_sender_name(address): Chain(_carries(macs)) for address, macs in senders.items()},
-            **_chains(view, names),
-        },
+        chains={**owners.chains, **_chains(view, names)},
     )
 
 
@@ -83,27 +80,22 @@ def _host_addresses(lease: Lease) -> tuple[str, str]:
     return endpoint_address(lease.cidr), bridge_address(lease.cidr)
 
 
-def _senders(peers: Iterable[Peer]) -> dict[str, set[str]]:
-    """MACs by address on the underlay: a machine that joined anew is there twice for a while."""
-    macs: defaultdict[str, set[str]] = defaultdict(set)
-    for peer in peers:
-        for address in peer.underlay.addresses:
-            macs[address].add(peer.mac)
-    return macs
+def _senders(peers: Iterable[Peer], *, ipv6: bool) -> frozenset[str]:
+    """Addresses on the underlay, each with what the MAC inside ends in."""
+    return frozenset(
+        f"{address} . {mark}"
+        for peer in peers
+        for address in peer.underlay.addresses
+        if (":" in address) == ipv6
+        for mark in _marks(peer.mac)
+    )
 
 
-def _jumps(senders: Iterable[str], *, ipv6: bool) -> frozenset[str]:
-    return frozenset(f"{a} : goto {_sender_name(a)}" for a in senders if (":" in a) == ipv6)
-
-
-def _sender_name(address: str) -> str:
-    return f"sender-{address.replace(':', '-')}"
-
-
-def _carries(macs: Iterable[str]) -> tuple[str, ...]:
-    """A literal each, and no set: nft before 1.0.3 knows no sets of raw bits."""
-    accepted = (f"{_INNER_SOURCE_MAC} 0x{mac.replace(':', '')} accept" for mac in sorted(macs))
-    return *accepted, "drop"
+@lru_cache(_MANY)
+def _marks(mac: str) -> frozenset[int]:
+    """What `meta mark set` makes of a MAC's last bytes: nft before 1.0.8 leaves their order, later ones turn it."""
+    end = bytes.fromhex(mac.replace(":", ""))[2:]
+    return frozenset({int.from_bytes(end, "big"), int.from_bytes(end, "little")})
 
 
 def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
@@ -130,7 +122,15 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
         ),
         # Nor is a tunnel: so nobody here can send into others' under this machine's address, masqueraded.
         "output": Chain((f"{tunnel} notrack",), "type filter hook output priority -300"),
-        "tunnel": Chain(("ip saddr vmap @senders", "ip6 saddr vmap @senders6", "drop")),
+        # By way of the mark, which is for nothing else: nft before 1.0.3 knows no sets of raw bits.
+        "tunnel": Chain(
+            (
+                f"meta mark set {_INNER_SOURCE_MAC}",
+                "ip saddr . meta mark @senders meta mark set 0 accept",
+                "ip6 saddr . meta mark @senders6 meta mark set 0 accept",
+                "drop",
+            )
+        ),
         "input": Chain(
             (
                 f"{tunnel} goto tunnel",

@@ -68,6 +68,39 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Elements:
+    """What goes from a set, and what comes to it; never both at once for one key and value."""
+
+    table: str
+    """With its family: "inet netvps"."""
+    name: str
+    of: Set
+    gone: frozenset[str] = frozenset()
+    come: frozenset[str] = frozenset()
+
+    def commands(self) -> Iterator[str]:
+        """For nft. First those that go: another of the same key may come."""
+        for verb, elements in (("delete", self.gone), ("add", self.come)):
+            if elements:
+                yield f"{verb} element {self.table} {self.name} {{ {', '.join(sorted(elements))} }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """How to get from one ruleset to another, in one transaction."""
+
+    text: str = ""
+    """Input of `nft -f -`; '' if there is nothing to do."""
+    elements: tuple[Elements, ...] | None = ()
+    """The same, where it is about elements of sets alone; else None."""
+
+    def __add__(self, later: Edit) -> Edit:
+        """Both, one after the other."""
+        elements = None if self.elements is None or later.elements is None else (*self.elements, *later.elements)
+        return Edit(self.text + later.text, elements)
+
+
+@dataclass(frozen=True, slots=True)
 class Ruleset:
     """Tables by family and name: "inet netvps"."""
 
@@ -95,14 +128,26 @@ class Ruleset:
             lines += [f"delete {kind} {name} {kept}" for kept, kind in there.sets.items() if kept not in table.sets]
         return _joined([*lines, *_commands(Ruleset({}), self)])
 
-    def changes_from(self, old: Ruleset) -> str:
-        """Input of `nft -f -` that makes this of `old`; '' if they are the same.
+    def onto(self, found: Mapping[str, Found]) -> str:
+        """Input of `nft -f -` that adds these tables to what was found of them: whatever else is there stays.
 
-        Both have the same tables. nft refuses it, as a whole, if not `old` is there.
+        nft refuses all of it where something has the name, or the key, of what is another thing here.
         """
-        if any(_redeclared(old.tables[name], table) for name, table in self.tables.items()):
-            return self.text
-        return _joined(_commands(old, self))
+        flushed = (
+            f"flush chain {name} {chain}"  # or its rules would be there twice
+            for name, table in self.tables.items()
+            for chain in sorted(table.chains.keys() & found.get(name, Found()).chains)
+        )
+        return _joined([*flushed, *_commands(Ruleset({}), self)])
+
+    def changes_from(self, old: Ruleset) -> Edit:
+        """What makes this of `old`; both have the same tables. It is refused, as a whole, if not `old` is there."""
+        pairs = [(name, old.tables[name], table) for name, table in self.tables.items()]
+        if any(_redeclared(before, table) for _, before, table in pairs):
+            return Edit(self.text, None)
+        alike = all(before.sets.keys() == new.sets.keys() and before.chains == new.chains for _, before, new in pairs)
+        elements = tuple(each for pair in pairs for each in _filled(*pair)) if alike else None
+        return Edit(_joined(_commands(old, self)), elements)
 
 
 @lru_cache(_MARKS)
@@ -130,7 +175,7 @@ def _commands(old: Ruleset, new: Ruleset) -> Iterator[str]:
         before = old.tables.get(name, Table())
         yield from _declared(name, before, table)
         yield from _ruled(name, before, table)
-        yield from _filled(name, before, table)
+        yield from (line for elements in _filled(name, before, table) for line in elements.commands())
         yield from _removed(name, before, table)
 
 
@@ -152,13 +197,11 @@ def _ruled(table: str, old: Table, new: Table) -> Iterator[str]:
             yield from (f'add rule {table} {name} {rule} comment "{mark(rule)}"' for rule in chain.rules)
 
 
-def _filled(table: str, old: Table, new: Table) -> Iterator[str]:
+def _filled(table: str, old: Table, new: Table) -> Iterator[Elements]:
     for name, kept in new.sets.items():
         before = old.sets[name].elements if name in old.sets else frozenset()
-        # First those that go: another of the same key may come.
-        for verb, elements in (("delete", before - kept.elements), ("add", kept.elements - before)):
-            if elements:
-                yield f"{verb} element {table} {name} {{ {', '.join(sorted(elements))} }}"
+        if before != kept.elements:
+            yield Elements(table, name, kept, before - kept.elements, kept.elements - before)
 
 
 def _removed(table: str, old: Table, new: Table) -> Iterator[str]:

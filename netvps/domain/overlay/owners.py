@@ -14,6 +14,15 @@ from netvps.domain.overlay.netmap import Endpoint
 from netvps.domain.overlay.nft import Chain, Set, Table
 
 
+def holders(ends: Iterable[Endpoint]) -> list[Endpoint]:
+    """One for each address: they are unique, and where a map says otherwise the newest session counts."""
+    newest: dict[str, Endpoint] = {}
+    for end in ends:
+        if newest.setdefault(end.address, end).session < end.session:
+            newest[end.address] = end
+    return list(newest.values())
+
+
 def addresses_by_owner(local: Iterable[Endpoint], everywhere: Iterable[Endpoint]) -> dict[str, frozenset[str]]:
     """What the owners of the `local` sessions have `everywhere`."""
     found: defaultdict[str, set[str]] = defaultdict(set)

@@ -70,8 +70,10 @@ def reason_without(runner: Runner) -> str:
 
 
 def pairs(runners: Sequence[Runner], centre: Runner | None = None) -> Iterator[tuple[Runner, Runner]]:
-    """All ordered pairs of runners; with `centre` those that it is one of."""
-    return (pair for pair in permutations(runners, 2) if centre is None or centre in pair)
+    """All ordered pairs of runners; with `centre` those that it is one of. A gateway is not asked to measure."""
+    return (
+        pair for pair in permutations(runners, 2) if (centre is None or centre in pair) and not pair[0].gateway_only
+    )
 
 
 def rtt_words(seconds: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Network, ip_address
 from types import MappingProxyType
@@ -35,7 +36,7 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
         neighbours[address] = peer.mac
         fdb[peer.mac] = remote
         routes[peer.lease.cidr] = route
-    return KernelState(
+    state = KernelState(
         device=Device(
             view.fabric.vni,
             view.fabric.port,
@@ -56,6 +57,14 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
         routes=routes,
         sysctls=sysctls(names),
     )
+    return state if view.hosting else _endpoint_only(state, names)
+
+
+def _endpoint_only(state: KernelState, names: ObjectNames) -> KernelState:
+    """The way to the others, for this machine alone: it is no router because a server runs on it."""
+    on_device = frozenset(address for address in state.addresses if address.link == names.device)
+    kept = {path: value for path, value in state.sysctls.items() if "forward" not in path}
+    return replace(state, bridge=None, addresses=on_device, sysctls=kept)
 
 
 def withdrawn(state: KernelState, names: ObjectNames = OBJECT_NAMES) -> KernelState:

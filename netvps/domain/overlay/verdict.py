@@ -127,11 +127,12 @@ def _runners(case: Case) -> Iterator[Finding]:
     for runner in case.looked_at:
         severity = Severity.FAIL if runner.uid in involved else Severity.WARN
         subject = f"runner {runner.name}"
+        program = "server" if runner.gateway_only else "runner"
         if runner.state is RunnerState.OFFLINE:
             text = f"it is offline, and was last heard of at {runner.last_seen:%Y-%m-%d %H:%M} UTC"
-            if runner.name in answering:
+            if runner.name in answering and not runner.gateway_only:
                 severity, text = Severity.WARN, f"{text}; its sessions are reached all the same, but know no names"
-            yield Finding(severity, subject, text, "see that its machine is on, and that netvps runner runs there")
+            yield Finding(severity, subject, text, f"see that its machine is on, and that netvps {program} runs there")
         if runner.underlay is None:
             text = f"it has no overlay: {reason_without(runner)}"
             yield Finding(severity, subject, text, "mend that on its machine; it tries again by itself")

@@ -24,6 +24,8 @@ class View:
     underlay: Underlay
     netmap: Netmap
     health: Health = field(default_factory=Health)
+    hosting: bool = True
+    """Whether sessions may run here; else there is no bridge for them, and nothing is forwarded."""
 
     @property
     def mac(self) -> str:

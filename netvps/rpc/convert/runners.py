@@ -32,6 +32,7 @@ def runner_to_proto(view: RunnerView) -> pb.Runner:
         revision=runner.revision,
         underlay=underlay_to_proto(runner.underlay),
         overlay_problems=problems_to_proto(runner.problems),
+        gateway_only=runner.gateway_only,
         gateway_until_time=time_to_proto(runner.gateway_until) if runner.gateway_until else None,
     )
 
@@ -49,6 +50,7 @@ def runner_from_proto(message: pb.Runner) -> RunnerView:
         revision=message.revision,
         underlay=underlay_from_proto(message.underlay) if message.HasField("underlay") else None,
         problems=problems_from_proto(message.overlay_problems),
+        gateway_only=message.gateway_only,
         gateway_until=optional_time_from_proto(message, "gateway_until_time"),
     )
     return RunnerView(runner, lease_from_proto(message.subnet, message.uid), message.session_count)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -30,6 +30,16 @@ class Known:
     netmap: Netmap
     health: Health = field(default_factory=Health)
     """What was found here, and is not looked for anew."""
+
+
+class Memory(Protocol):
+    """Keeps it, or does not."""
+
+    def load(self) -> Known | None:
+        """What was kept."""
+
+    def writer(self, known: Known) -> Callable[[], None]:
+        """Keeps it when it is called, in a thread."""
 
 
 class OverlayMemory:

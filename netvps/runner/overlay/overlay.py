@@ -27,7 +27,7 @@ from netvps.domain.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError
 from netvps.runner.overlay.contest import Contest
 from netvps.runner.overlay.links import Links
-from netvps.runner.overlay.memory import Known, OverlayMemory
+from netvps.runner.overlay.memory import Known, Memory
 from netvps.runner.overlay.ports import Kernel
 from netvps.runner.overlay.reconcile import Outcome, Reconciler
 from netvps.runner.overlay.staging import Staging
@@ -61,15 +61,18 @@ class Overlay:
         runner: str,
         kernel: Kernel,
         reconciler: Reconciler,
-        memory: OverlayMemory,
+        memory: Memory,
         links: Links,
+        *,
+        hosting: bool = True,
     ) -> None:
-        """`runner` is its uid."""
+        """`runner` is its uid; `hosting`: sessions may run here."""
         self._runner = runner
         self._kernel = kernel
         self._reconciler = reconciler
         self._memory = memory
         self._links = links
+        self._hosting = hosting
         links.changed = self._take_health
         self.told: Told = _nobody
         """Called when the control plane should hear of our underlay at once."""
@@ -146,6 +149,12 @@ class Overlay:
             self._current = True
             self._dirty.set()
             self._wake.set()
+
+    def know(self, netmap: Netmap) -> None:
+        """The whole netmap of now, where the control plane is this process: it need not be told in pieces."""
+        self._staging = Staging(netmap)
+        self._current = True
+        self._wake.set()
 
     def look(self) -> None:
         """A container started or ended here: which port of the bridge is whose may have changed."""
@@ -226,7 +235,8 @@ class Overlay:
         if not self._staging.netmap.generation:
             return Outcome(0, ())
         health = self._links.health
-        view = View(self._runner, self._fabric, self._lease, self._underlay, self._staging.netmap, health)
+        netmap = self._staging.netmap
+        view = View(self._runner, self._fabric, self._lease, self._underlay, netmap, health, self._hosting)
         fault = self._not_ours(view)
         outcome = await self._reconciler.make(view, forward=not fault, current=self._current)
         await (self._links.withdrawn() if fault else self._links.programmed(view))

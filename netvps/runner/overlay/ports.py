@@ -76,6 +76,9 @@ class Filter(Protocol):
         a NetvpsError.
         """
 
+    async def add(self, view: View) -> None:
+        """Adds the rules for this view, and takes nothing away: what is there may be newer. Raises as `load` does."""
+
     def look(self) -> None:
         """Which link leads to which session may have changed: the next `load` asks."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from netvps.domain.overlay.change import Change, Tracker
-from netvps.domain.overlay.conflicts import overlapping
+from netvps.domain.overlay.conflicts import in_the_way
 from netvps.domain.overlay.diff import additions, as_wanted, diff, patched
 from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames
 from netvps.domain.overlay.news import EntryChanged, KernelEvent, PortChanged
@@ -95,10 +95,8 @@ class Reconciler:
         actual = self._known or await self._kernel.dump()
         self._refuse_overlaps(view, actual)
         # The rules come before the way: a moment without them would be one without isolation.
-        if looking and not await self._filter.loaded():
-            log.debug("the filter is loaded anew")
         change = self._tracker.follow(view)
-        await self._filter.load(view, change)
+        await self._filtered(view, change, looking=looking, current=current)
         if change and change.since is self._made and not looking and forward:
             desired, operations = self._planned_in_part(change, actual)
         else:
@@ -118,6 +116,15 @@ class Reconciler:
             self._known = replace(desired, foreign=actual.foreign)
             self._made = view if forward else None
         return Outcome(len(operations), tuple(troubles))
+
+    async def _filtered(self, view: View, change: Change | None, *, looking: bool, current: bool) -> None:
+        if not current:
+            # Kept some time ago. What came since is in the kernel, and packets go by that.
+            await self._filter.add(view)
+            return
+        if looking and not await self._filter.loaded():
+            log.debug("the filter is loaded anew")
+        await self._filter.load(view, change)
 
     def _planned_in_part(self, change: Change, actual: KernelState) -> tuple[KernelState, tuple[Operation, ...]]:
         """What shall be, and the way there, by those that changed alone: the same as by all, for whatever number."""
@@ -146,13 +153,8 @@ class Reconciler:
         await self._kernel.attach(frozenset(ports.values()))
 
     def _refuse_overlaps(self, view: View, actual: KernelState) -> None:
-        found = overlapping(view.fabric.pool, actual.foreign)
-        if not found:
+        if not (said := in_the_way(view.fabric.pool, actual.foreign)):
             return
-        said = (
-            f"the overlay's pool {view.fabric.pool} overlaps a route of this machine ({', '.join(found[:_FEW])}): "
-            "remove that, or give the server another pool (overlay_pool)"
-        )
         if actual.device is None:
             raise ConfigError(said)
         log.warning("the overlay goes on, but may take from others, or they from it", error=said)

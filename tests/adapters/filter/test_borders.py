@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from netvps.domain.overlay.fabric import endpoint_address
+from netvps.domain.overlay.fabric import device_mac, endpoint_address
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
+from netvps.domain.runner import Lease
 from tests.adapters.filter.conftest import overlay_filter
-from tests.adapters.filter.lab import FABRIC, MTU, OUT, RUNNERS, SECONDS, Lab, ipv6, netmap, view
+from tests.adapters.filter.lab import FABRIC, MTU, OUT, RUNNERS, SECONDS, Lab, ipv6, netmap, peer, view
 from tests.adapters.filter.traffic import (
     ADDRESS,
     BRIDGE,
@@ -31,6 +34,7 @@ _IP_RECVERR = 11
 FORGERIES = {
     "true": ("two", "two", "ann3", True),
     "from a machine that is no runner": ("out", "two", "ann3", False),
+    "with another runner's mac": ("door", "two", "cyd1", False),
     "with another runner's mac and subnet": ("door", "two", "ann3", False),
     "with a source in another runner's subnet": ("door", "door", "ann3", False),
     "with a source in the receiver's own subnet": ("two", "two", "ann2", False),
@@ -46,6 +50,27 @@ def test_a_tunnel_carries_only_what_is_its_runners_own(
     with ears(lab, "ann1") as (ear,):
         say(lab, sender, UNDERLAY["one"], payload, FABRIC.port)
         assert ear.heard() == ([b"forged"] if passes else [])
+
+
+async def test_two_runners_on_one_address_are_both_heard_there_and_each_for_itself(lab: Lab) -> None:
+    """As after a machine joined anew, until the runner that it was is removed."""
+    anew = replace(peer("two"), runner="anew", lease=Lease("10.128.12.0/22", "anew", 1), mac=device_mac(FABRIC, "anew"))
+    theirs = Endpoint("uid-ann9", "ann9", "ann", "10.128.12.2")
+    one = overlay_filter(lab, "one")
+    await one.load(view("one", netmap().updated(NetmapUpdate(2, (anew,), (theirs,)))))
+    try:
+        with ears(lab, "ann1") as (ear,):
+            for sender, carrier, source, passes in (
+                ("two", "two", ADDRESS["ann3"], True),
+                ("two", "anew", theirs.address, True),
+                ("two", "two", theirs.address, False),
+                ("two", "anew", ADDRESS["ann3"], False),
+                ("door", "anew", theirs.address, False),
+            ):
+                say(lab, sender, UNDERLAY["one"], encapsulated(carrier, source, "ann1"), FABRIC.port)
+                assert ear.heard() == ([b"forged"] if passes else []), (sender, carrier, source)
+    finally:
+        await one.load(view("one"))
 
 
 def test_nothing_goes_from_a_tunnel_to_the_outside(lab: Lab) -> None:
@@ -70,6 +95,26 @@ def test_over_ipv6_too_a_tunnel_is_heard_only_from_runners(lab: Lab) -> None:
         ear.setblocking(False)
         with pytest.raises(BlockingIOError):
             ear.recv(2048)
+
+
+def test_what_comes_out_of_a_tunnel_has_no_mark(lab: Lab) -> None:
+    """Nor has the packet around it, for rules of others; also where the kernel joins many to one (GRO)."""
+    chains = {"prerouting": -290, "input": 10, "forward": 10}
+    lines = (f"chain {c} {{ type filter hook {c} priority {p}; meta mark != 0 drop; }}" for c, p in chains.items())
+    lab.run("one", "nft", "-f", "-", stdin=f"table inet others {{ {'; '.join(lines)}; }}")
+    sent = bytes(4 << 20)
+    try:
+        with connected(lab, "ann3", "ann1") as (client, accepted), ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(client.sendall, sent)
+            left = len(sent)
+            while left:
+                left -= len(accepted.recv(1 << 20))
+            sending.result()
+        with ears(lab, "one") as (ear,):
+            say(lab, "two", UNDERLAY["one"], b"beside the tunnel")
+            assert ear.heard() == [b"beside the tunnel"]
+    finally:
+        lab.run("one", "nft", "delete", "table", "inet", "others")
 
 
 def test_a_session_cannot_send_into_a_tunnel_under_its_runners_address(lab: Lab) -> None:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import random
 import socket
 import threading
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pytest
+import structlog
 
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.nftables import Nftables
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
-from netvps.domain.overlay.nft import Chain, Ruleset, Table
+from netvps.domain.overlay.nft import Chain, Ruleset, Table, mark
+from netvps.domain.runner import Underlay
 from netvps.errors import ConfigError, TimedOut, Unavailable
-from tests.adapters.filter.lab import PORTS, RUNNERS, SESSIONS, Lab, netmap, view
+from tests.adapters.filter.lab import PORTS, RUNNERS, SESSIONS, Lab, netmap, peer, view
+from tests.adapters.filter.own import Own
 from tests.adapters.filter.traffic import connected
 from tests.pings import pinging
 
@@ -75,6 +80,41 @@ async def test_a_load_over_something_else_leaves_nothing_of_that(hosts: Lab, nft
         await nft.remove(TABLES)
         await nft.load(rules)
         assert _sorted(over) == _sorted(_listed(hosts))
+
+
+@pytest.mark.usefixtures("nft")
+async def test_what_is_added_takes_nothing_away(hosts: Lab) -> None:
+    """As after a restart with a netmap of some time ago, when there were fewer of all."""
+    before = _sorted(_listed(hosts))
+    gone = ("uid-ann1", "uid-bob1", "uid-bob2")
+    older = ruleset(view("one", netmap().updated(NetmapUpdate(2, gone_endpoints=gone, gone_peers=("two",)))))
+    restarted = Nftables((*hosts.enter("one"), "nft"))
+    for damage in ("flush chain inet netvps forward", "delete table bridge netvps; delete table inet netvps"):
+        await restarted.add(older)
+        assert not await restarted.loaded()  # who knows
+        assert set(before) <= set(_sorted(_listed(hosts)))
+        hosts.run("one", "nft", damage)
+        await restarted.add(older)
+        rules = [line for line in _listed(hosts).splitlines() if "comment" in line]
+        assert {line.rpartition(" ")[2].strip('"') for line in rules} >= _marks(older)
+    assert "owner-bob" not in _listed(hosts)
+
+
+@pytest.mark.usefixtures("nft")
+async def test_what_cannot_be_added_stays_as_it_is(hosts: Lab) -> None:
+    before = _listed(hosts)
+    moved = NetmapUpdate(2, endpoints=(Endpoint("uid-ann1", "ann1", "bob", "10.128.0.2"),))
+    with structlog.testing.capture_logs() as logs:
+        await Nftables((*hosts.enter("one"), "nft")).add(ruleset(view("one", netmap().updated(moved)), PORTS))
+    assert [entry["event"] for entry in logs] == ["the packet filter stays as it was found, until the netmap is known"]
+    assert _listed(hosts) == before
+    hosts.run("one", "nft", "delete table bridge netvps")
+    await Nftables((*hosts.enter("one"), "nft")).add(ruleset(view("one", netmap().updated(moved)), PORTS))
+    assert "10.128.0.2 : jump owner-bob" in _listed(hosts)
+
+
+def _marks(rules: Ruleset) -> set[str]:
+    return {mark(rule) for table in rules.tables.values() for chain in table.chains.values() for rule in chain.rules}
 
 
 def _sorted(listed: str) -> list[str]:
@@ -144,6 +184,53 @@ async def test_it_looks_only_where_somebody_changed_something(hosts: Lab, monkey
     hosts.run("one", "nft", "flush chain inet netvps forward")
     await made.load(other)  # a change that others' do not stop, and do not hide behind
     assert not await made.loaded()
+    await made.remove(TABLES)
+
+
+LATER = [
+    NetmapUpdate(2, endpoints=(Endpoint("new", "new", "bob", "10.128.0.9"),)),
+    NetmapUpdate(2, gone_endpoints=("uid-ann2", "uid-ann3"), gone_peers=("two",)),
+    NetmapUpdate(2, endpoints=(Endpoint("uid-ann1", "ann1", "bob", "10.128.0.2"),)),
+    NetmapUpdate(2, peers=(replace(peer("two"), underlay=Underlay(("192.0.2.77", "2001:db8::77"), 1450)),)),
+]
+
+
+@pytest.mark.parametrize("update", LATER, ids=["a session comes", "a runner goes", "an address goes over", "one moves"])
+async def test_elements_change_without_nft_and_as_by_it(
+    hosts: Lab, monkeypatch: pytest.MonkeyPatch, update: NetmapUpdate
+) -> None:
+    rules = ruleset(view("one", netmap().updated(update)), PORTS)
+    with closing(Own(hosts, "one")) as own:
+        made = Nftables((*hosts.enter("one"), "nft"), own.generation, own.change)
+        await made.load(RULES)
+        with monkeypatch.context() as patch:
+            patch.setattr(made, "_feed", None)  # nobody asks for it
+            for wanted in (rules, RULES, rules):
+                await made.load(wanted)
+                assert await made.loaded()
+        assert own.refused == [None] * 3
+    ours = _listed(hosts)
+    await Nftables((*hosts.enter("one"), "nft")).load(rules)
+    assert _sorted(ours) == _sorted(_listed(hosts))
+    await made.remove(TABLES)
+
+
+async def test_where_others_changed_something_elements_change_by_nft_until_that_was_looked_at(hosts: Lab) -> None:
+    more, fewer = (ruleset(view("one", netmap().updated(update)), PORTS) for update in LATER[:2])
+    with closing(Own(hosts, "one")) as own:
+        made = Nftables((*hosts.enter("one"), "nft"), own.generation, own.change)
+        await made.load(RULES)
+        hosts.run("one", "nft", "add table inet others; delete table inet others")
+        for rules in (more, fewer, RULES):
+            await made.load(rules)
+        assert [refused and refused.errno for refused in own.refused] == [errno.ERESTART]
+        assert await made.loaded()
+        await made.load(fewer)
+        assert own.refused[1:] == [None]
+        hosts.run("one", "nft", "flush set inet netvps senders")
+        assert not await made.loaded()
+        await made.load(RULES)
+        assert await made.loaded()
     await made.remove(TABLES)
 
 

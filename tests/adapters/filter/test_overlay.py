@@ -12,11 +12,12 @@ from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
 from netvps.domain.runner import Underlay
 from netvps.errors import Unavailable
 from tests.adapters.filter.conftest import overlay_filter
 from tests.adapters.filter.lab import Lab, view
+from tests.adapters.filter.own import Own
 from tests.adapters.filter.traffic import (
     ADDRESS,
 )
@@ -80,7 +81,10 @@ async def test_while_the_engine_is_away_ports_are_as_they_were(hosts: Lab) -> No
     assert '"p-new"' in _state(hosts)
 
 
-async def test_what_changed_alone_is_loaded_as_all_of_it_would_be(hosts: Lab) -> None:
+@pytest.mark.parametrize("by_nft", [True, False], ids=["by nft", "where it can be without nft"])
+async def test_what_changed_alone_is_loaded_as_all_of_it_would_be(
+    hosts: Lab, request: pytest.FixtureRequest, *, by_nft: bool
+) -> None:
     """Peers, sessions and links, one after the other and together."""
     known: dict[str, str] = {}
 
@@ -92,7 +96,11 @@ async def test_what_changed_alone_is_loaded_as_all_of_it_would_be(hosts: Lab) ->
     def made() -> OverlayFilter:
         return OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="none"), ports)
 
-    kept, tracker, seen = made(), Tracker(), view("two")
+    own = Own(hosts, "two")
+    request.addfinalizer(own.close)
+    nftables = Nftables((*enter, "nft"), *(() if by_nft else (own.generation, own.change)))
+    kept = OverlayFilter(nftables, Iptables(prefix=enter), Firewalld(program="none"), ports)
+    tracker, seen = Tracker(), view("two")
     two = seen.netmap.endpoints["uid-ann3"]
     one = next(seen.peers())
     await kept.load(seen, tracker.follow(seen))
@@ -109,16 +117,30 @@ async def test_what_changed_alone_is_loaded_as_all_of_it_would_be(hosts: Lab) ->
         seen = replace(seen, netmap=seen.netmap.updated(update))
         change = tracker.follow(seen)
         assert change
+        assert await kept.loaded() or number % 2  # it has looked, and its own doing is no news
         with structlog.testing.capture_logs() as logs:
             await kept.load(seen, change)
         assert logs == []
         listed = sorted(_state(hosts).replace(",", " ").split())
         await made().load(seen)
         assert sorted(_state(hosts).replace(",", " ").split()) == listed
+    assert own.refused == ([] if by_nft else [None] * 3)  # an owner that comes is a chain
     hosts.run("two", "nft", "delete", "table", "inet", "netvps")
     seen = replace(seen, netmap=seen.netmap.updated(updates[0]))
     await kept.load(seen, tracker.follow(seen))  # what it stands on is gone: all of it is loaded
     assert await kept.loaded()
+
+
+async def test_two_sessions_with_one_address_are_told_of_once(hosts: Lab) -> None:
+    made, seen = overlay_filter(hosts, "two"), view("two")
+    later = Endpoint("uid-later", "bob9", "bob", ADDRESS["ann3"])
+    seen = replace(seen, netmap=seen.netmap.updated(NetmapUpdate(2, endpoints=(later,))))
+    with structlog.testing.capture_logs() as logs:
+        await made.load(seen)
+        await made.load(seen)
+    said = [f"ann3.ann ({later.address}, which bob9.bob has, too)"]
+    assert [line["sessions"] for line in logs if line["log_level"] == "warning"] == [said]
+    assert f"{later.address} : jump owner-bob" in hosts.run("two", "nft", "list", "map", "inet", "netvps", "owners")
 
 
 async def test_accepts_that_others_removed_are_there_again(hosts: Lab) -> None:

@@ -66,6 +66,17 @@ async def test_it_follows_its_address_and_says_when_it_cannot(echo: TcpEcho) -> 
         await other.serve("127.0.0.2", PORT, set)
 
 
+async def test_who_is_cancelled_at_any_step_leaves_nobody_listening(echo: TcpEcho) -> None:
+    for steps in range(8):
+        serving = asyncio.ensure_future(echo.serve(HOME, PORT + 1 + steps, lambda: {HOME}))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        serving.cancel()
+        await asyncio.wait([serving])
+        await echo.close()
+        assert await echo.exchange(HOME, PORT + 1 + steps, 1450) is TcpOutcome.ABSENT
+
+
 async def test_strangers_and_those_who_want_much_are_cut_off(echo: TcpEcho, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_BYTES", 1000)
     assert await echo.exchange(HOME, PORT, 1450) is TcpOutcome.BROKEN

@@ -17,14 +17,15 @@ Packet = dict[str, str]
 
 _SELECTOR = (
     r"(?:iifname|oifname|(?:ether|ip|ip6) [sd]addr|ether type|arp [sd]addr (?:ip|ether)|(?:udp|tcp) dport|icmp type"
-    r"|tcp flags|ct state|ct status|@th,176,48)"
+    r"|tcp flags|ct state|ct status|meta mark)"
 )
 _MATCH = re.compile(
     rf"(?P<keys>{_SELECTOR}(?: \. {_SELECTOR})*) (?P<not>!= )?"
     r"(?:vmap @(?P<vmap>\S+)|@(?P<set>\S+)|\{ (?P<many>[^}]*) \}|& (?P<mask>\S+|\([^)]*\)) == (?P<masked>\S+)"
-    r"|(?P<one>\S+))(?: |$)"
+    r"|(?P<one>(?!set )\S+))(?: |$)"
 )
-_STATEMENTS = ("tcp option maxseg size set rt mtu", "masquerade", "notrack")
+_MARK = re.compile(r"meta mark set (?P<value>\S+)(?: |$)")
+_STATEMENTS = ("", "tcp option maxseg size set rt mtu", "masquerade", "notrack")
 
 
 @dataclass
@@ -125,11 +126,11 @@ def _elements(text: str) -> frozenset[str]:
 
 def passes(table: Table, chain: str, packet: Packet) -> bool:
     """Whether a base chain lets the packet pass."""
-    return _verdict(table, chain, packet) != "drop"
+    return _verdict(table, chain, dict(packet)) != "drop"
 
 
 def _verdict(table: Table, chain: str, packet: Packet) -> str:
-    """ "accept", "drop", or "" at the end of the chain."""
+    """ "accept", "drop", or "" at the end of the chain. A mark is put on the packet itself."""
     for rule in table.chains[chain].rules:
         verdict = _apply(table, rule, packet)
         word, _, target = verdict.partition(" ")
@@ -141,8 +142,11 @@ def _verdict(table: Table, chain: str, packet: Packet) -> str:
 
 
 def _apply(table: Table, rule: str, packet: Packet) -> str:
-    while match := _MATCH.match(rule):
+    while match := _MATCH.match(rule) or _MARK.match(rule):
         rule = rule[match.end() :]
+        if match.re is _MARK:
+            packet["meta mark"] = packet.get(match["value"], match["value"])
+            continue
         values = [packet.get(key) for key in match["keys"].split(" . ")]
         if None in values:
             return ""

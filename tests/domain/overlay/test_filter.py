@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -91,13 +92,17 @@ def _leaves(machine: Machine, packet: Packet) -> bool:
 def _arrives(machine: Machine, sender: Peer, packet: Packet) -> bool:
     """Whether it gets from the tunnel to a session."""
     mac = {"ether saddr": sender.mac}
-    inner = {"udp dport": "14789", "@th,176,48": f"0x{sender.mac.replace(':', '')}", "iifname": "eth0"}
-    outer: list[Packet] = [
-        inner | {"ip6 saddr" if ":" in address else "ip saddr": address} for address in sender.underlay.addresses
-    ]
+    outer = [_tunnelled(sender.mac, address) for address in sender.underlay.addresses]
     return all(passes(machine.inet, "input", packet) for packet in outer) and _routed(
         machine, packet | mac, "nv0", "nvbr0"
     )
+
+
+def _tunnelled(mac: str, address: str, order: Literal["big", "little"] = "big") -> Packet:
+    """The outer packet; bytes are read in an order that is nft's own affair."""
+    end = int.from_bytes(bytes.fromhex(mac.replace(":", ""))[2:], order)
+    kind = "ip6 saddr" if ":" in address else "ip saddr"
+    return {"iifname": "eth0", "udp dport": "14789", "@th,192,32": str(end), "meta mark": "7", kind: address}
 
 
 @settings(max_examples=25)
@@ -215,13 +220,23 @@ def test_a_runner_is_believed_only_what_is_its_own(known: str) -> None:
     assert not passes(HERE.inet, "prerouting", {"iifname": "nv0"} | others | {known: mine[known]})
 
 
+@pytest.mark.parametrize("order", ["big", "little"])
+@pytest.mark.parametrize("version", [0, 1], ids=["ipv4", "ipv6"])
+def test_a_tunnel_is_heard_only_from_the_runner_whose_mac_is_in_it(
+    version: int, order: Literal["big", "little"]
+) -> None:
+    one, two = (_peer(uid) for uid in ("r1", "r2"))
+    for sender, carrier, passed in ((one, one, True), (two, one, False), (_peer("r0"), one, False)):
+        packet = _tunnelled(carrier.mac, sender.underlay.addresses[version], order)
+        assert passes(HERE.inet, "input", packet) == passed
+    assert not passes(HERE.inet, "input", _tunnelled(one.mac, ("192.0.2.99", "2001:db8::99")[version], order))
+
+
 def test_machines_that_had_one_address_after_another_are_both_believed_there() -> None:
     anew = replace(_peer("r1"), underlay=_peer("r2").underlay)
     machine = _machine(NETMAP.updated(NetmapUpdate(2, (anew,))), "r0", {})
-    packet = {"iifname": "eth0", "udp dport": "14789", "ip saddr": "192.0.2.3"}
     for uid, passed in (("r0", False), ("r1", True), ("r2", True)):
-        inner = f"0x{device_mac(FABRIC, uid).replace(':', '')}"
-        assert passes(machine.inet, "input", packet | {"@th,176,48": inner}) == passed
+        assert passes(machine.inet, "input", _tunnelled(device_mac(FABRIC, uid), "192.0.2.3")) == passed
 
 
 @pytest.mark.parametrize(
@@ -250,6 +265,14 @@ def test_what_a_runner_forwards_to_and_from_the_outside(packet: Packet, passed: 
     assert passes(HERE.inet, "forward", {"ct state": "new", "ip daddr": ANN, **PAIR} | packet) == passed
 
 
+def test_of_two_owners_with_one_address_the_one_of_the_newer_session_has_it() -> None:
+    twice = Endpoint("at-10.128.0.2-later", "db", "bob", ANN)
+    machine = _machine(NETMAP.updated(NetmapUpdate(2, endpoints=(twice,))), "r0", {ANN: "veth1"})
+    packet = {"iifname": "nvbr0", "oifname": "nvbr0", **PAIR}
+    for neighbour, passed in ((BOB, True), ("10.128.4.2", False)):
+        assert passes(machine.inet, "forward", packet | {"ip daddr": neighbour, "ct state": "new"}) == passed
+
+
 def test_an_owner_that_nft_would_read_is_refused() -> None:
     netmap = NETMAP.updated(NetmapUpdate(2, endpoints=(_endpoint("10.128.0.4", "x; flush ruleset"),)))
     with pytest.raises(InvalidInput, match="is not a name"):
@@ -262,6 +285,6 @@ def test_a_session_that_comes_is_a_handful_of_elements() -> None:
         ruleset(View("r0", FABRIC, peer.lease, peer.underlay, netmap))
         for netmap in (NETMAP, NETMAP.updated(NetmapUpdate(2, endpoints=(_endpoint("10.128.0.9", "ann"),))))
     )
-    lines = new.changes_from(old).splitlines()
+    lines = new.changes_from(old).text.splitlines()
     assert len(lines) == 6
     assert all(line.startswith("add element") and "10.128.0.9" in line for line in lines), lines

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.nft import Chain, Found, Ruleset, Set, Table
+from netvps.domain.overlay.nft import Chain, Edit, Elements, Found, Ruleset, Set, Table
 from tests.domain.overlay.nft_model import Kernel
 
 OWNERS = st.dictionaries(st.sampled_from(["10.128.0.2", "10.128.0.3", "10.128.0.4"]), st.sampled_from("abc"))
@@ -46,10 +46,21 @@ def test_a_ruleset_is_one_transaction_that_replaces_what_is_there() -> None:
 
 def test_a_change_is_a_few_elements() -> None:
     old, new = _ruleset({"10.128.0.2": "a"}), _ruleset({"10.128.0.2": "a", "10.128.0.3": "a"})
-    assert new.changes_from(old) == (
-        "add element inet t owners { 10.128.0.3 : jump a }\nadd element inet t a { 10.128.0.3 }\n"
-    )
-    assert new.changes_from(new) == ""
+    edit = new.changes_from(old)
+    assert edit.text == ("add element inet t owners { 10.128.0.3 : jump a }\nadd element inet t a { 10.128.0.3 }\n")
+    sets = new.tables["inet t"].sets
+    owners = Elements("inet t", "owners", sets["owners"], come=frozenset({"10.128.0.3 : jump a"}))
+    assert edit.elements == (owners, Elements("inet t", "a", sets["a"], come=frozenset({"10.128.0.3"})))
+    assert new.changes_from(new) == Edit()
+    assert edit + Edit() == edit
+
+
+def test_what_is_more_than_elements_is_for_nft() -> None:
+    one, other = _ruleset({"10.128.0.2": "a"}), _ruleset({"10.128.0.2": "a", "10.128.0.3": "b"})
+    for new, old in ((one, other), (other, one), (_ruleset({"10.128.0.2": "a"}, "accept"), one)):
+        edit = new.changes_from(old)
+        assert edit.elements is None
+        assert (Edit("x", ()) + edit) == Edit(f"x{edit.text}", None)
 
 
 @given(OWNERS, OWNERS, st.sampled_from(["drop", "accept"]))
@@ -57,7 +68,7 @@ def test_changes_lead_from_any_ruleset_to_any_other(old: dict[str, str], new: di
     kernel = Kernel()
     kernel.feed(_ruleset(old).text)
     assert kernel.ruleset == _ruleset(old)
-    kernel.feed(_ruleset(new, rule).changes_from(_ruleset(old)))
+    kernel.feed(_ruleset(new, rule).changes_from(_ruleset(old)).text)
     assert kernel.ruleset == _ruleset(new, rule)
     kernel.feed(_ruleset(old).text)
     assert kernel.ruleset == _ruleset(old)
@@ -79,6 +90,19 @@ def test_it_can_be_put_over_what_is_there(old: dict[str, str], new: dict[str, st
         kernel = Kernel()
 
 
+@given(OWNERS, OWNERS)
+def test_it_can_be_added_to_what_is_there(old: dict[str, str], new: dict[str, str]) -> None:
+    """All that is there already stays, but for rules that are not ours."""
+    kernel = Kernel()
+    kernel.feed(_ruleset(old, "accept").text)
+    known = {address: owner for address, owner in new.items() if old.get(address, owner) == owner}
+    kernel.feed(_ruleset(known).onto(_found(kernel)))
+    assert kernel.ruleset == _ruleset(old | known)
+    kernel = Kernel()
+    kernel.feed(_ruleset(new).onto({}))
+    assert kernel.ruleset == _ruleset(new)
+
+
 def _found(kernel: Kernel) -> dict[str, Found]:
     return {
         name: Found({set_: kept.kind for set_, kept in table.sets.items()}, frozenset(table.chains))
@@ -93,4 +117,4 @@ def test_what_cannot_be_changed_is_replaced() -> None:
         {"inet t": Table(old.tables["inet t"].sets, {"c": Chain((), "type filter hook input priority 1")})}
     )
     for new in (typed, hooked):
-        assert new.changes_from(old) == new.text
+        assert new.changes_from(old) == Edit(new.text, None)

@@ -47,3 +47,10 @@ def test_round_trips_are_told_with_two_digits() -> None:
     assert [rtt_words(seconds) for seconds in (None, 0.000123, 0.0042, 0.0334, 0.0996, 0.25, 2.0)] == [
         "", "0.12 ms", "4.2 ms", "33 ms", "100 ms", "250 ms", "2000 ms",
     ]  # fmt: skip
+
+
+def test_a_gateway_is_measured_and_not_asked() -> None:
+    runners = [runner(1), runner(2), runner(3, gateway_only=True)]
+    ends = {(start.name, end.name) for start, end in pairs(runners)}
+    assert ends == {("box1", "box2"), ("box2", "box1"), ("box1", "box3"), ("box2", "box3")}
+    assert len(list(pairs(runners, runners[2]))) == 2

@@ -85,3 +85,14 @@ def test_withdrawn_leaves_sessions_their_bridge_and_nobody_a_way() -> None:
     assert left.routes == {"10.128.0.0/10": UNREACHABLE}
     assert left.addresses == {Address("nvbr0", "10.128.0.1/22")}
     assert left.bridge == state.bridge
+
+
+def test_who_runs_no_sessions_is_no_router_and_has_no_bridge() -> None:
+    whole, alone = plan(view(peer("b", "10.128.4.0/22", "192.0.2.2"))), view(peer("b", "10.128.4.0/22", "192.0.2.2"))
+    state = plan(replace(alone, hosting=False))
+    assert (state.device, state.neighbours, state.fdb) == (whole.device, whole.neighbours, whole.fdb)
+    assert state.routes == whole.routes
+    assert state.bridge is None
+    assert state.addresses == {Address("nv0", "10.128.0.0/32")}
+    assert not [path for path in state.sysctls if "forward" in path]
+    assert state.sysctls["net/ipv4/conf/nv0/rp_filter"] == "2"

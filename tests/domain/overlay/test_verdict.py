@@ -214,3 +214,8 @@ def test_a_pair_that_is_down_between_two_that_are_there_is_always_a_fault(it: Ca
     }
     told = {frozenset(one.subject.split(" - ")) for one in examine(it) if one.severity is Severity.FAIL}
     assert dead <= told
+
+
+def test_a_gateway_that_is_gone_is_a_servers() -> None:
+    (found,) = faults(case(runner(1), runner(2, gateway_only=True, state=RunnerState.OFFLINE)))
+    assert "netvps server runs there" in found.remedy

@@ -109,6 +109,7 @@ runners = st.builds(
     st.none() | underlays,
     problems,
     st.none() | times,
+    st.booleans(),
     number,
 )
 views = st.builds(

@@ -136,6 +136,7 @@ class FakeFilter:
 
     def __init__(self) -> None:
         self.views: list[View] = []
+        self.added: list[View] = []
         self.looks = 0
         self.there = False
         self.broken: NetvpsError | None = None
@@ -152,6 +153,9 @@ class FakeFilter:
         if not self.there or self.views[-1:] != [view]:
             self.views.append(view)
         self.there = True
+
+    async def add(self, view: View) -> None:
+        self.added.append(view)
 
     async def loaded(self) -> bool:
         return self.there

@@ -127,6 +127,8 @@ async def test_an_old_map_adds_and_takes_nothing_away(site: Site) -> None:
     site.reconciler.doubt()
     outcome = await site.make(peer(2, "192.0.2.99"), peer(3), current=False)
     assert outcome == Outcome(1, ())  # the neighbour that was missing
+    old = view(peer(2, "192.0.2.99"), peer(3))
+    assert (site.filter.views, site.filter.added) == ([view(peer(2), peer(3))], [old])
     await site.make(current=False)
     assert set(site.kernel.state.fdb.values()) == {"192.0.2.2", "192.0.2.3"}
 

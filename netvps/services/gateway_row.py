@@ -1,0 +1,63 @@
+"""A server's own place on the overlay, as the others see it: a runner's row with a subnet, on which nothing is placed.
+
+It has no certificate: nothing can connect as it. Its uid is kept on the server's machine, so that it is the same one,
+with the same subnet, after a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from netvps.domain.runner import Runner, RunnerState, Welcome
+from netvps.services.gateway_place import LIFE
+from netvps.services.joining import free_name
+from netvps.services.leases import is_within, lease, lease_of
+from netvps.services.removal import remove_runner
+
+if TYPE_CHECKING:
+    from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.overlay.health import Problem
+    from netvps.domain.runner import Underlay
+    from netvps.services.ports import Clock, Store
+
+
+class GatewayRow:
+    """That of one server on one machine."""
+
+    def __init__(
+        self, store: Store, clock: Clock, fabric: Fabric, prefix: int, *, uid: str, name: str, version: str
+    ) -> None:
+        """`name` is what it is called if no runner is; it gets a subnet of length `prefix`."""
+        self._store, self._clock, self._fabric, self._prefix = store, clock, fabric, prefix
+        self.uid, self._name, self._version = uid, name, version
+
+    async def join(self, underlay: Underlay) -> Welcome:
+        """Makes it, or takes it up. From now on it is a gateway. Raises Exhausted if no subnet is left."""
+        now = self._clock()
+        async with self._store.write("gateway") as tx:
+            known = await tx.get(Runner, self.uid)
+            if known is None:
+                name = await free_name(tx, self._name)
+                known = Runner(self.uid, name, create_time=now, last_seen=now, gateway_only=True)
+            told = replace(known, version=self._version, underlay=underlay, problems=(), gateway_until=now + LIFE)
+            await tx.put(replace(told, state=RunnerState.ONLINE, last_seen=now))
+            held = await lease_of(tx, self.uid)
+            if held and not is_within(held, self._fabric.pool):  # of another pool, before
+                await tx.delete(held)
+                held = None
+            held = held or await lease(tx, self.uid, self._fabric, self._prefix)
+        return Welcome(known.name, 0.0, held, self._fabric)
+
+    async def tell(self, underlay: Underlay | None, problems: tuple[Problem, ...]) -> None:
+        """Writes what is to be known of it, if that is news."""
+        async with self._store.write("gateway") as tx:
+            known = await tx.get(Runner, self.uid)
+            if known and (known.underlay, known.problems) != (underlay, problems):
+                await tx.put(replace(known, underlay=underlay, problems=problems))
+
+    async def leave(self) -> None:
+        """Removes it; its subnet is free. What is gone is no error."""
+        async with self._store.write("gateway") as tx:
+            if known := await tx.get(Runner, self.uid):
+                await remove_runner(tx, known.name, force=False)
