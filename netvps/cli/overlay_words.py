@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def underlay(view: RunnerView) -> str:
     """A runner's way to the others."""
     way = view.runner.underlay
     return f"{', '.join(way.addresses)} (mtu {way.mtu})" if way else ""
+
+
+def gateway(view: RunnerView, now: datetime | None = None) -> str:
+    """Whether a server's gateway reaches sessions from its machine."""
+    until = view.runner.gateway_until
+    return "yes" if until and until > (now or datetime.now(UTC)) else "no"
 
 
 def problems(view: RunnerView) -> str:

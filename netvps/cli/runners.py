@@ -8,7 +8,7 @@ import click
 
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note
-from netvps.cli.overlay_words import overlay, problems, underlay
+from netvps.cli.overlay_words import gateway, overlay, problems, underlay
 from netvps.cli.parse import size_words
 from netvps.cli.programs import replace_by
 
@@ -121,6 +121,7 @@ def _view() -> View[RunnerView]:
             Column("OVERLAY", overlay),
             Column("SUBNET", lambda view: view.lease.cidr, wide=True),
             Column("UNDERLAY", underlay, wide=True),
+            Column("GATEWAY", gateway, wide=True),
             Column("PROBLEMS", problems, wide=True),
             Column("VERSION", lambda view: view.runner.version, wide=True),
             Column("ENGINE", lambda view: view.runner.capacity.engine_version, wide=True),

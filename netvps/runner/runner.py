@@ -75,6 +75,8 @@ class Runner:
         self._instance_id = secrets.token_hex(8)
         self._capacity = Capacity()
         self._heartbeat = _HEARTBEAT_SECONDS
+        self._failures = 0
+        """Connections that were not welcomed, or broke, since the last welcome."""
 
     @property
     def unsent_reports(self) -> int:
@@ -96,18 +98,16 @@ class Runner:
             group.create_task(self._stay_connected(), name="link")
 
     async def _stay_connected(self) -> None:
-        failures = 0
         while True:
             try:
                 await self._connection()
-                failures = 0
                 log.info("the control plane ended the connection; connecting again")
             except NetvpsError as error:
-                failures += 1
+                self._failures += 1
                 log.warning(
-                    "no connection to the control plane; sessions go on", error=error.message, failures=failures
+                    "no connection to the control plane; sessions go on", error=error.message, failures=self._failures
                 )
-            pause = min(_RECONNECT_MAX, _RECONNECT_MIN * 2.0 ** min(failures, 10))
+            pause = min(_RECONNECT_MAX, _RECONNECT_MIN * 2.0 ** min(self._failures, 10))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 — no secret
 
     async def _connection(self) -> None:
@@ -130,6 +130,7 @@ class Runner:
                     match message:
                         case Welcome():
                             self._heartbeat = message.heartbeat_interval
+                            self._failures = 0
                             if overlay:
                                 overlay.welcome(message)
                             log.info("connected", runner=message.runner)

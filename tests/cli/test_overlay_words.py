@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from netvps.cli.overlay_words import overlay, short
+from netvps.cli.overlay_words import gateway, overlay, short
 from netvps.domain.overlay.health import Problem
-from tests.cli.fake_client import FakeClient
+from tests.cli.fake_client import NOW, FakeClient
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,13 @@ from tests.cli.fake_client import FakeClient
 )
 def test_a_message_begins_with_what_matters(message: str, said: str) -> None:
     assert short(message) == said
+
+
+def test_a_gateway_is_there_until_it_is_said_no_more() -> None:
+    view = FakeClient().get_runner("box1")
+    assert gateway(view) == "no"
+    view = replace(view, runner=replace(view.runner, gateway_until=NOW))
+    assert [gateway(view, NOW + timedelta(seconds=late)) for late in (-1, 0, 1)] == ["yes", "no", "no"]
 
 
 def test_yes_or_no_comes_first() -> None:

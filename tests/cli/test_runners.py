@@ -30,6 +30,7 @@ def test_a_runner_says_whether_it_is_on_the_overlay(run: Run) -> None:
     heading, box = run("runner", "ls", "-o", "wide").out.splitlines()
     assert box[heading.index("OVERLAY") :].split()[0] == "yes"
     assert "192.0.2.1, 2001:db8::1 (mtu 1450)" in box
+    assert box[heading.index("GATEWAY") :].split()[0] == "no"
 
 
 def test_a_runner_says_why_it_has_no_overlay_in_short_and_in_full(run: Run, fake: FakeClient) -> None:

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.programs.agent_program import agent_program
+from netvps.settings import ServerSettings
 from tests.e2e.ground import Ground
+from tests.e2e.standing_lab import StandingLab
 from tests.e2e.system import System, docker, new_system, unique
 from tests.images import busybox_archive, import_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.e2e.overlay_lab import Lab
+
+_DEFAULT_IMAGE = str(ServerSettings.model_fields["default_image"].default)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,33 @@ def busybox() -> Iterator[str]:
     import_image(busybox_archive(), name)
     yield name
     docker("rmi", "-f", name, check=False)
+
+
+@pytest.fixture(scope="session")
+def standing_lab() -> Iterator[StandingLab]:
+    """Nothing, until a module asks for it."""
+    made = StandingLab()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def three(request: pytest.FixtureRequest, standing_lab: StandingLab) -> Iterator[Lab]:
+    """Three hosts with runners that are settled, and no session: see StandingLab."""
+    with standing_lab.lent() as lab:
+        yield lab
+    if not _asked_for_later("three", request):
+        standing_lab.close()  # what follows has the machine for itself
+
+
+def _asked_for_later(fixture: str, request: pytest.FixtureRequest) -> bool:
+    """Whether a test after this module has that fixture."""
+    modules = [item.getparent(pytest.Module) for item in request.session.items if fixture in _fixtures(item)]
+    return modules[-1] is not request.node
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
 
 
 @pytest.fixture(scope="session")
@@ -66,13 +99,21 @@ def ground(
 
 @pytest.fixture(scope="session")
 def debian() -> Iterator[str]:
-    """A Debian made on this machine, by the program that people use for that."""
-    maker, name = new_system(), unique("nve")
+    """A Debian made on this machine, by the program that people use for that: for them (scripts/up does), or for us."""
+    name = f"netvps/{unique('nve')}:latest"
+    if docker("images", "-q", _DEFAULT_IMAGE):
+        docker("tag", _DEFAULT_IMAGE, name)
+    else:
+        _bootstrap(name)
+    yield name
+    docker("rmi", "-f", name, check=False)
+
+
+def _bootstrap(image: str) -> None:
+    maker = new_system()
     try:
-        maker.netvps("env", "bootstrap", name, timeout=900)
-        yield f"netvps/{name}:latest"
+        maker.netvps("env", "bootstrap", image.removeprefix("netvps/").removesuffix(":latest"), timeout=900)
     finally:
-        docker("rmi", "-f", f"netvps/{name}:latest", check=False)
         maker.destroy()
 
 

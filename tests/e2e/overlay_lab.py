@@ -27,9 +27,12 @@ from netvps.domain.overlay.diff import diff
 from netvps.domain.overlay.links import KernelState
 from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Underlay
+from netvps.domain.runner import RunnerState, Underlay
+from netvps.domain.session import Network, SessionSpec
+from netvps.errors import NetvpsError
 from netvps.programs.identity import FOLDER, load_identity
 from netvps.programs.overlay import MEMORY
+from netvps.rpc.client import Client, Endpoint
 from netvps.runner.overlay.memory import OverlayMemory
 from tests.e2e.system import NETVPS
 from tests.images import BUSYBOX, busybox_archive, import_image
@@ -248,9 +251,17 @@ class Lab:
                 pass_fds=[keep],
             )
 
+    def client(self) -> Client:
+        """An administrator's, on the server's own socket: what is asked often is asked without a process each."""
+        return Client(Endpoint(f"unix:{self.folder}/server/r/api.sock"))
+
     def online(self) -> int:
-        """How many runners are."""
-        return self.netvps("runner", "ls", check=False).count("ONLINE")
+        """How many runners are; none if there is no server."""
+        try:
+            with self.client() as client:
+                return sum(view.runner.state is RunnerState.ONLINE for view in client.list_runners())
+        except NetvpsError:
+            return 0
 
     @contextmanager
     def another(self) -> Iterator[Host]:
@@ -265,6 +276,11 @@ class Lab:
             host.stop_runner(signal.SIGKILL)
             self.hosts.remove(host)
 
+    def forget_logs(self) -> None:
+        """What was said so far, by all programs."""
+        for folder in (self.folder / "server", *(host.folder for host in self.hosts)):
+            os.truncate(folder / "log", 0)
+
     def environment(self, folder: Path) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("NETVPS_")}
         own = {"NETVPS_STATE_DIR": f"{folder}/s", "NETVPS_RUNTIME_DIR": f"{folder}/r", "HOME": str(self.folder)}
@@ -276,17 +292,20 @@ class Lab:
 
     def create(self, name: str, host: Host) -> Session:
         """A session on the overlay, on this host."""
-        made: list[str] = []
-        try:
-            for number in range(4 * self.count):  # placement is the server's; what landed elsewhere makes room later
-                attempt = f"{name}-{number}"
-                self.netvps("create", attempt, "--image", IMAGE, "--network", "overlay")
-                if self.show(attempt)["runner"] == f"runners/box{host.number}":
-                    return self.session(attempt)
-                made.append(attempt)
-        finally:
-            for other in made:
-                self.netvps("rm", other, "--yes")
+        spec = SessionSpec(image=IMAGE, network=Network.OVERLAY)
+        others: list[str] = []
+        with self.client() as client:
+            try:
+                for number in range(4 * self.count):  # what landed elsewhere makes room later
+                    attempt = f"{name}-{number}"
+                    if client.create_session(attempt, spec).runner_name == f"box{host.number}":
+                        wait(lambda: client.get_session(attempt).state == "RUNNING", f"{attempt} runs")  # noqa: B023
+                        return self.session(attempt)
+                    others.append(attempt)
+            finally:
+                for other in others:
+                    client.delete_session(other)
+                wait(lambda: not {s.name for s in client.list_sessions()} & set(others), "the others are gone")
         raise AssertionError(f"no session came to host {host.number}")
 
     def session(self, name: str) -> Session:

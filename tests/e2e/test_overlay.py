@@ -28,12 +28,8 @@ SOON = 10.0
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab(3) as made:
-        for host in made.hosts:
-            host.start_runner()
-        made.settle()
-        yield made
+def lab(three: Lab) -> Lab:
+    return three
 
 
 @pytest.fixture(scope="module")
@@ -116,18 +112,29 @@ def test_what_nobody_has_is_unreachable_at_once(lab: Lab) -> None:
     assert host.ip("route", "get", "10.190.0.1", check=False) == ""
 
 
-def test_each_object_that_is_deleted_is_healed(pair: tuple[Session, Session]) -> None:
-    one, two = pair
-    host = one.host
-    desired, _ = host.state()
+def test_each_object_that_is_deleted_is_healed(pair: tuple[Session, Session], third: Session) -> None:
+    """On one host after the other: where things are deleted all the time, a runner takes its time."""
+    sessions = (*pair, third)
+    for number in range(len(deletions(*pair))):
+        one, two = sessions[number % 3], sessions[(number + 1) % 3]
+        host, deletion = one.host, deletions(one, two)[number]
+        host.namespace.run(*deletion)
+        assert diff(*host.state()) != () or host.settled(), deletion
+        wait(host.settled, f"healed after {' '.join(deletion)}: {host.log[-2000:]}", SOON)
+        wait(lambda one=one, two=two: one.reaches(two.address), f"a way after {' '.join(deletion)}", SOON)  # type: ignore[misc]
+        wait(lambda one=one, two=two: two.reaches(one.address), f"a way back after {' '.join(deletion)}", SOON)  # type: ignore[misc]
+
+
+def deletions(one: Session, two: Session) -> list[tuple[str, ...]]:
+    """Commands that take something of the way from one to the other, to be run on the first's host."""
+    desired, _ = one.host.state()
     peer = two.host.state()[0].device
     assert peer is not None
     cidr = str(ip_network(f"{two.address}/22", strict=False))
-    gateway = desired.routes[cidr].gateway
-    deletions: list[tuple[str, ...]] = [
+    return [
         ("ip", "route", "delete", cidr),
         ("ip", "route", "delete", "unreachable", "10.128.0.0/10"),
-        ("ip", "neighbour", "delete", gateway, "dev", "nv0"),
+        ("ip", "neighbour", "delete", desired.routes[cidr].gateway, "dev", "nv0"),
         ("bridge", "fdb", "delete", peer.mac, "dev", "nv0", "self"),
         ("ip", "address", "flush", "dev", "nv0"),
         ("ip", "address", "flush", "dev", "nvbr0"),
@@ -137,12 +144,6 @@ def test_each_object_that_is_deleted_is_healed(pair: tuple[Session, Session]) ->
         ("ip", "link", "delete", "nv0"),
         ("ip", "link", "delete", "nvbr0"),
     ]
-    for deletion in deletions:
-        host.namespace.run(*deletion)
-        assert diff(*host.state()) != () or host.settled(), deletion
-        wait(host.settled, f"healed after {' '.join(deletion)}: {host.log[-2000:]}", SOON)
-        wait(lambda: one.reaches(two.address), f"a way after {' '.join(deletion)}", SOON)
-        wait(lambda: two.reaches(one.address), f"a way back after {' '.join(deletion)}", SOON)
 
 
 def test_a_runner_that_is_killed_loses_no_packet(pair: tuple[Session, Session]) -> None:

@@ -19,16 +19,12 @@ pytestmark = [pytest.mark.docker, pytest.mark.netns, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def lab(three: Lab) -> Lab:
     """With a session `web` on one host, and `db` on another, of the administrator's; `own` is bob's."""
-    with Lab(3) as made:
-        for host in made.hosts:
-            host.start_runner()
-        made.settle()
-        made.netvps("user", "add", "bob")
-        for name, owner in (("web", ()), ("db", ()), ("own", ("--owner", "bob"))):
-            made.netvps("create", name, "--image", IMAGE, "--network", "overlay", *owner)
-        yield made
+    three.netvps("user", "add", "bob")
+    for name, owner in (("web", ()), ("db", ()), ("own", ("--owner", "bob"))):
+        three.netvps("create", name, "--image", IMAGE, "--network", "overlay", *owner)
+    return three
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from docker import APIClient
+from structlog.testing import capture_logs
 
 from netvps.domain.docker_names import container_name
 from netvps.domain.overlay.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
@@ -158,6 +159,17 @@ async def test_messages_that_come_three_times_change_nothing(lab: Lab) -> None:
 async def test_heartbeats_go_on(lab: Lab) -> None:
     async with lab.runner():
         await lab.link.until(lambda: lab.link.heartbeats >= 3)
+
+
+async def test_how_often_connections_broke_before_the_last_welcome_is_forgotten(lab: Lab) -> None:
+    """Else the pause before the next try grows for as long as the runner lives."""
+    with capture_logs() as logged:
+        async with lab.runner():
+            for number in range(1, 4):
+                await lab.link.until(lambda number=number: lab.link.connections == number)  # type: ignore[misc]
+                lab.link.hang_up()
+            await lab.link.until(lambda: lab.link.connections == 4)
+    assert [line["failures"] for line in logged if "failures" in line] == [1, 1, 1]
 
 
 async def test_heartbeats_go_on_while_a_commit_takes_its_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

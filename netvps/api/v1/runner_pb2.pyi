@@ -63,6 +63,7 @@ class Runner(_message.Message):
     UNDERLAY_FIELD_NUMBER: _builtins.int
     OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
     GATEWAY_ONLY_FIELD_NUMBER: _builtins.int
+    GATEWAY_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "runners/NAME"."""
     uid: _builtins.str
@@ -101,6 +102,12 @@ class Runner(_message.Message):
     def overlay_problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___OverlayProblem]:
         """What is wrong with its part of the overlay, by its own account."""
 
+    @_builtins.property
+    def gateway_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Its machine has a server's gateway, which reaches sessions from there, and says so again before then; unset if
+        there never was one.
+        """
+
     def __init__(
         self,
         *,
@@ -117,10 +124,11 @@ class Runner(_message.Message):
         underlay: Global___Underlay | None = ...,
         overlay_problems: _abc.Iterable[Global___OverlayProblem] | None = ...,
         gateway_only: _builtins.bool = ...,
+        gateway_until_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_only", b"gateway_only", "last_seen_time", b"last_seen_time", "name", b"name", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "name", b"name", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,7 +10,7 @@ from netvps.domain.overlay.health import MAX_PROBLEMS, Problem
 from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
-from netvps.rpc.convert.times import time_from_proto, time_to_proto
+from netvps.rpc.convert.times import optional_time_from_proto, time_from_proto, time_to_proto
 
 _MAX_TEXT: Final = 500
 RUNNER_STATE = EnumPair(RunnerState, pb.RunnerState, "RUNNER_STATE_")
@@ -33,6 +33,7 @@ def runner_to_proto(view: RunnerView) -> pb.Runner:
         underlay=underlay_to_proto(runner.underlay),
         overlay_problems=problems_to_proto(runner.problems),
         gateway_only=runner.gateway_only,
+        gateway_until_time=time_to_proto(runner.gateway_until) if runner.gateway_until else None,
     )
 
 
@@ -50,6 +51,7 @@ def runner_from_proto(message: pb.Runner) -> RunnerView:
         underlay=underlay_from_proto(message.underlay) if message.HasField("underlay") else None,
         problems=problems_from_proto(message.overlay_problems),
         gateway_only=message.gateway_only,
+        gateway_until=optional_time_from_proto(message, "gateway_until_time"),
     )
     return RunnerView(runner, lease_from_proto(message.subnet, message.uid), message.session_count)
 

@@ -1,7 +1,9 @@
 """Whether checksums may be left to the network card: tried by real TCP, since no card tells that it gets them wrong.
 
-Without offload nothing is wrong but some speed. So a machine whose test fails goes without, and stays so for a while
-even if that did not help: then it may be the other machine's card, which cannot find out as long as ours is wrong, too.
+Without offload nothing is wrong but some speed. So a machine whose test breaks off goes without, and stays so for a
+while even if that did not help: then it may be the other machine's card, which cannot find out as long as ours is
+wrong, too. No answer at all is mostly not for the checksums: then it stays without only if that helped, or if there is
+none the next time either (two cards that spoil the first packet already).
 """
 
 from __future__ import annotations
@@ -37,9 +39,13 @@ class SelfTest:
             if self._doubtful:
                 await self._put_if_good(exchange)
         elif offload:
+            once_silent = outcome is TcpOutcome.SILENT and self.failures == 0
             await self._put(False)
             outcome = await _tried(exchange)
             self._doubtful = outcome is not TcpOutcome.GOOD
+            if once_silent and self._doubtful:
+                await self._put(True)
+                self._doubtful = False
         self.failures = 0 if outcome is TcpOutcome.GOOD else self.failures + 1
         if self.failures >= PATIENCE:
             await self._put(True)

@@ -108,7 +108,7 @@ runners = st.builds(
     st.just(()),
     st.none() | underlays,
     problems,
-    st.none(),
+    st.none() | times,
     st.booleans(),
     number,
 )

@@ -49,6 +49,25 @@ async def test_one_that_answers_not_yet_says_nothing() -> None:
     assert (await machine.run(), machine.history, machine.test.failures) == (ABSENT, [], 0)
 
 
+async def test_no_answer_changes_nothing_at_first() -> None:
+    machine = Machine(bad=SILENT)
+    machine.other_works = False
+    assert (await machine.run(), machine.history) == (SILENT, [False, True])  # for the trial alone
+    machine.other_works = True
+    assert (await machine.run(), machine.history, machine.test.failures) == (GOOD, [False, True], 0)
+
+
+async def test_if_both_spoil_the_first_packet_both_find_out() -> None:
+    one, two = Machine(wrong=True, bad=SILENT), Machine(wrong=True, bad=SILENT)
+    one.other_works = two.other_works = False
+    assert (await one.run(), await two.run(), one.offload, two.offload) == (SILENT, SILENT, True, True)
+    assert (await one.run(), one.offload) == (SILENT, False)
+    two.other_works = not one.offload
+    assert (await two.run(), two.offload) == (GOOD, False)
+    one.other_works = not two.offload
+    assert (await one.run(), one.offload) == (GOOD, False)
+
+
 async def test_if_both_are_wrong_both_find_out() -> None:
     one, two = Machine(wrong=True), Machine(wrong=True)
     one.other_works = False  # the other's is not off yet
@@ -68,11 +87,12 @@ async def test_if_only_the_other_is_wrong_ours_is_on_in_the_end() -> None:
     assert (await machine.run(), machine.offload) == (GOOD, True)
 
 
-async def test_what_is_not_for_the_checksums_is_not_for_ever_without_offload() -> None:
-    machine = Machine()
+@pytest.mark.parametrize("bad", [BROKEN, SILENT])
+async def test_what_is_not_for_the_checksums_is_not_for_ever_without_offload(bad: TcpOutcome) -> None:
+    machine = Machine(bad=bad)
     machine.other_works = False
     outcomes = [await machine.run() for _ in range(PATIENCE + 1)]
-    assert (outcomes, machine.offload, machine.test.failures) == ([BROKEN] * 4, True, PATIENCE + 1)
+    assert (outcomes, machine.offload, machine.test.failures) == ([bad] * 4, True, PATIENCE + 1)
     machine.other_works = True
     assert (await machine.run(), machine.offload, machine.test.failures) == (GOOD, True, 0)
 
