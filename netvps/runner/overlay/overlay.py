@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Protocol
 
 import structlog
@@ -91,6 +91,8 @@ class Overlay:
         self._troubles: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
+        self._urgent = asyncio.Event()
+        """It was told something, and did not see it in the kernel, where others may go on and on."""
         self._concern = asyncio.Event()
 
     @property
@@ -141,25 +143,25 @@ class Overlay:
         self._fabric = welcome.fabric
         self._take_lease(welcome.lease)
         self._dirty.set()
-        self._wake.set()
+        self._hurry()
 
     def update(self, update: NetmapUpdate) -> None:
         """What changed on the overlay. Raises DataLoss: this connection is of no use."""
         if self._staging.take(update):
             self._current = True
             self._dirty.set()
-            self._wake.set()
+            self._hurry()
 
     def know(self, netmap: Netmap) -> None:
         """The whole netmap of now, where the control plane is this process: it need not be told in pieces."""
         self._staging = Staging(netmap)
         self._current = True
-        self._wake.set()
+        self._hurry()
 
     def look(self) -> None:
         """A container started or ended here: which port of the bridge is whose may have changed."""
         self._reconciler.look()
-        self._wake.set()
+        self._hurry()
 
     async def probe(self, peers: tuple[str, ...]) -> tuple[Link, ...]:
         """How the links to these runners (uids) are now; those that there is none to are left out."""
@@ -198,6 +200,7 @@ class Overlay:
         failures, contest = 0, Contest()
         while True:
             self._wake.clear()
+            self._urgent.clear()
             looking = self._reconciler.must_look
             try:
                 outcome = await self._round()
@@ -209,8 +212,18 @@ class Overlay:
             self._say(outcome.troubles)
             failures = failures + 1 if outcome.troubles else 0
             if looking and outcome.operations:
-                await asyncio.sleep(contest.pause(asyncio.get_running_loop().time()))
+                await self._rest(contest.pause(asyncio.get_running_loop().time()))
             await self._sleep(failures)
+
+    def _hurry(self) -> None:
+        self._urgent.set()
+        self._wake.set()
+
+    async def _rest(self, seconds: float) -> None:
+        """From repairs, and from nothing else."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
 
     async def _sleep(self, failures: int) -> None:
         """Until something happens, or it is time to look anyway: others may change what tells nobody."""

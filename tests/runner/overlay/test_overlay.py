@@ -96,6 +96,19 @@ async def test_nothing_is_made_before_the_map_is_whole(machine: Machine) -> None
         assert (overlay.generation, overlay.digest != "") == (4, True)
 
 
+async def test_who_deletes_on_and_on_keeps_nobody_from_the_news(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contest, "_FIRST", 60.0)
+    monkeypatch.setattr(contest, "_LONGEST", 60.0)
+    async with machine.running() as overlay:
+        machine.welcome()
+        overlay.update(whole(4, peer(1), peer(2)))
+        await until(lambda: machine.kernel.state.fdb)  # after which it rests
+        overlay.update(NetmapUpdate(5, peers=(peer(3),), caught_up=True))
+        await until(lambda: len(machine.kernel.state.fdb) == 2)
+
+
 async def test_what_others_delete_comes_back(machine: Machine) -> None:
     async with machine.running() as overlay:
         machine.welcome()
