@@ -62,6 +62,9 @@ class Snapshots(Protocol):
         None if another is being written, or if it was `given_up`, which any thread may ask.
         """
 
+    async def tidy(self, want: Assignment) -> None:
+        """Removes what snapshots that were broken off left; not while one is being made."""
+
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
         """Removes images of snapshots."""
 

@@ -29,6 +29,7 @@ _BOOT_TOKEN_AGAIN = 5.0
 _SOON = 1.0
 _KILL_AGAIN = 2.0
 _AT_ONCE = 0.0
+_TIDY_AGAIN = 15.0
 _FLATTEN_AGAIN = 5.0
 log = structlog.get_logger()
 
@@ -75,6 +76,9 @@ class Steps:
         self._generation = 0
         self._terminating: tuple[str, float] | None = None
         """Run of the container that was told to end, and when its grace is over (loop time)."""
+        self._tidy_due: float | None = 0.0
+        """When to look next for what a snapshot that was broken off left (loop time); None: there is nothing."""
+        self._tidy_again = True
         self._stays_deep = ""
         """Snapshot that could not be written as one layer."""
 
@@ -244,6 +248,7 @@ class Steps:
         try:
             snapshot = await self._engine.commit(_new_uid(), want, container, flatten=flatten)
         except NetvpsError as error:
+            self._doubt()
             if error.reason == plan.ENGINE_AWAY:
                 raise
             hope = error.reason == _DISK_FULL
@@ -266,23 +271,43 @@ class Steps:
         try:
             flat = await self._engine.flatten(_new_uid(), want, saved, lambda: wake.superseded)
         except NetvpsError as error:
+            self._doubt()
             if error.reason == plan.ENGINE_AWAY:
                 raise
             self._stays_deep = saved.snapshot.uid
             log.warning("the snapshot keeps its layers", image=saved.snapshot.image, error=error.message)
             return pause
         if flat is None:
+            self._doubt()
             return _FLATTEN_AGAIN
         log.info("snapshot written as one layer", image=flat.image, bytes=flat.size_bytes)
         return _AT_ONCE
 
     async def _rest(self, want: Assignment, state: SessionState, address: str) -> float | None:
         self._say(want, state, address=address)
+        pause = await self._tidy(want)
         if state is not SessionState.RUNNING:
             await self._folder.close()
-            return None
+            return pause
         await self._folder.open()
-        return None if await self._boot(want) else _BOOT_TOKEN_AGAIN
+        return pause if await self._boot(want) else _BOOT_TOKEN_AGAIN
+
+    def _doubt(self) -> None:
+        self._tidy_due, self._tidy_again = 0.0, True
+
+    async def _tidy(self, want: Assignment) -> float | None:
+        """Twice, after a start of the runner too: an engine goes on with what a killed runner asked it for."""
+        now = asyncio.get_running_loop().time()
+        if self._tidy_due is None or now < self._tidy_due:
+            return self._tidy_due and self._tidy_due - now
+        again, self._tidy_again = self._tidy_again, False
+        try:
+            await self._engine.tidy(want)
+        except NetvpsError as error:  # it is nobody's business
+            log.info("what a broken-off snapshot may have left is looked for again", error=error.message)
+            again = True
+        self._tidy_due = now + _TIDY_AGAIN if again else None
+        return self._tidy_due and _TIDY_AGAIN
 
     async def _erase(self, want: Assignment) -> None:
         await self._engine.erase(want.session_uid)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from netvps import faults
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull, EngineAway
 from netvps.domain import container as plan
 from netvps.domain.blueprint import Blueprint
-from netvps.domain.docker_names import container_name
+from netvps.domain.docker_names import LABEL_SESSION, LABEL_SNAPSHOT, container_name
 from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, SessionState, Snapshot
+from netvps.runner import steps
 from tests.runner.lab import Lab
 
 pytestmark = pytest.mark.docker
@@ -255,6 +258,39 @@ async def test_a_deep_snapshot_is_written_as_one_layer_once_its_session_is_stopp
         assert set(states[states.index(SessionState.STOPPED) :]) == {SessionState.STOPPED}
         await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
         assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+async def test_what_an_engine_makes_for_a_runner_that_was_killed_is_removed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before the next one is at rest, and after."""
+    monkeypatch.setattr(steps, "_TIDY_AGAIN", 3.0)
+    monkeypatch.setattr(faults, "_FOLDER", tmp_path)
+    want = lab.session()
+    lab.link.want(want)
+    engine = DockerEngine(lab.docker, node=lab.node, node_name="here", overlay=lab.overlay)
+
+    async def break_off() -> None:
+        container = (await engine.look(want)).container
+        assert container
+        (tmp_path / "commit.verified").write_text("raise")
+        with pytest.raises(faults.InjectedFault):
+            await engine.commit("s1", want, container, flatten=False)
+
+    def images() -> list[Any]:
+        labels = [f"{LABEL_SESSION}={want.session_uid}", LABEL_SNAPSHOT]
+        found: list[Any] = lab.docker.api.images(filters={"label": labels})
+        return found
+
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+    await break_off()
+    lab.link.reports.clear()
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.until(lambda: not images())
+        await break_off()
+        await lab.link.until(lambda: not images())
 
 
 async def test_a_start_is_waited_for_by_no_flattening(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,10 @@ class DockerEngine:
         """Removes images of snapshots."""
         await self._snapshots.prune(images)
 
+    async def tidy(self, want: Assignment) -> None:
+        """Removes what snapshots that were broken off left."""
+        await self._snapshots.tidy(want.session_uid, await self._containers.find(want.session_uid), want.snapshot)
+
     async def erase(self, session_uid: str) -> None:
         """Removes all there is of a session, and the network if it was the last on it."""
         for container_id in await self._leftovers.containers(session_uid):

@@ -3,7 +3,7 @@
 The latter mostly of the snapshot of a session that is stopped, and given up when that is wanted for something else.
 
 An image has its name only once it was verified, so whatever has a snapshot's name is whole, and a crash at any point
-leaves at most an image without a name, which goes with the next snapshot, or the session.
+leaves at most an image without a name, which goes once the session is at rest.
 
 What is kept of the image's configuration: all of it. The container's own entrypoint (the agent), user and folder are
 ours, and are put back to the image's. Docker merges the container's environment into what it commits, so variables
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -81,7 +81,7 @@ class Snapshots:
         """Makes an image of a container; returns its id once it is verified. Raises DiskFull before it begins."""
         what = f"snapshot of container {container.id[:12]}"
         below = await self._docker.call(what, lambda api: self._below(api, container.id))
-        await self._remove_unnamed(labels[LABEL_SESSION], below.id)
+        await self._remove_unnamed(labels[LABEL_SESSION], {below.id})
         root = await self._docker.root_dir()
         make = partial(self._flatten, given_up=_never) if flatten else self._commit
         return await self._docker.call_slowly(
@@ -93,7 +93,7 @@ class Snapshots:
 
         None while another is being made, and as soon as it is `given_up`, which is asked in a thread.
         """
-        await self._remove_unnamed(snapshot.session_uid, snapshot.digest)
+        await self._remove_unnamed(snapshot.session_uid, {snapshot.digest})
         root = await self._docker.root_dir()
 
         def make(api: Api) -> str | None:
@@ -108,6 +108,14 @@ class Snapshots:
         """Removes the container that a flattening left which was broken off."""
         name = flatten_name(session_uid)
         await self._docker.call(f"container {name}", lambda api: _remove_container(api, name))
+
+    async def tidy(self, session_uid: str, container: Container | None, snapshot: Snapshot | None) -> None:
+        """Removes what snapshots that were broken off left, but nothing that files stand on. Not while one is made."""
+        kept = {snapshot.digest} if snapshot else set()
+        if container:
+            what = f"container {container.id[:12]}"
+            kept.add((await self._docker.call(what, lambda api: self._below(api, container.id))).id)
+        await self._remove_unnamed(session_uid, kept)
 
     async def name(self, session_uid: str, image_id: str) -> SavedImage:
         """Gives a verified image the snapshot's name, one that is free."""
@@ -131,14 +139,14 @@ class Snapshots:
             for image in images:
                 await self._remove_image(image["Id"])
 
-    async def _remove_unnamed(self, session_uid: str, below: str) -> None:
+    async def _remove_unnamed(self, session_uid: str, kept: Collection[str]) -> None:
         """Removes what snapshots that were broken off left: a session has one at a time, so it is nobody's work.
 
-        Not `below`, the image of the container, even if somebody took its name away: the container's files stand on it.
+        Not those `kept`, such as the image of the container, even if somebody took its name away: files stand on it.
         """
 
         def unnamed(api: Api) -> list[str]:
-            images = [image for image in self._images(api, session_uid) if image["Id"] != below]
+            images = [image for image in self._images(api, session_uid) if image["Id"] not in kept]
             return [str(i["Id"]) for i in images if not any(name != _NO_NAME for name in i.get("RepoTags") or ())]
 
         for image_id in await self._docker.call(f"images of {session_uid}", unnamed):

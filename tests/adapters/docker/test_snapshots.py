@@ -208,6 +208,26 @@ async def test_what_a_broken_off_snapshot_left_goes_with_the_next_one(
 
 
 @pytest.mark.docker
+async def test_what_a_broken_off_snapshot_left_is_tidied_away_and_nothing_else(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    monkeypatch.setattr(faults, "_FOLDER", tmp_path)
+    (tmp_path / "commit.verified").write_text("raise")
+    with pytest.raises(faults.InjectedFault):
+        await bench.engine.commit("s1", bench.want, container, flatten=False)
+    await bench.engine.tidy(bench.want)
+    assert await bench.images() == []
+    snapshot = await bench.engine.commit("s2", bench.want, container, flatten=False)
+    await bench.engine.remove(container)
+    stopped = replace(bench.want, snapshot=snapshot)
+    repository, _, tag = snapshot.image.rpartition(":")
+    await bench.docker.call(snapshot.image, lambda api: api.tag(bench.want.spec.image, repository, tag))
+    await bench.engine.tidy(stopped)  # somebody took its name, and its owner's files are in there
+    assert [image["Id"] for image in await bench.images()] == [snapshot.digest]
+
+
+@pytest.mark.docker
 async def test_the_image_that_a_container_stands_on_stays_without_its_name(bench: Bench) -> None:
     first = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
     snapshot = await bench.engine.commit("s1", bench.want, first, flatten=False)
