@@ -19,7 +19,7 @@ from netvps.domain.overlay.fast_path import fast_path
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Endpoint, Netmap
 from netvps.domain.overlay.view import View
-from netvps.errors import ConfigError, NetvpsError
+from netvps.errors import ConfigError, NetvpsError, Unavailable
 
 _TRIES: Final = 3
 """Links come and go."""
@@ -27,8 +27,11 @@ log = structlog.get_logger()
 
 
 def indexes() -> dict[str, int]:
-    """Of all links in our namespace, by name."""
-    return {name: index for index, name in socket.if_nameindex()}
+    """Of all links in our namespace, by name; none if the kernel does not tell."""
+    try:
+        return {name: index for index, name in socket.if_nameindex()}
+    except OSError:
+        return {}
 
 
 class FastPath:
@@ -53,7 +56,7 @@ class FastPath:
         self._wanted = wanted
         self._bare = False
         """Whether it is known that there is no table."""
-        self._tried = False
+        self._able = False
         self._resting = False
         """Whether it was refused since the last look."""
         self._refusal = ""
@@ -77,14 +80,14 @@ class FastPath:
             if not {self._names.device, self._names.bridge} <= links.keys():
                 break
             try:
-                if await self._able(view):
-                    await self._load(view, {at: link for at, link in ports.items() if link in links}, links, change)
-                    return
-                break
+                await self._require(view)
+                await self._load(view, {at: link for at, link in ports.items() if link in links}, links, change)
             except NetvpsError as error:
                 if await asyncio.to_thread(self._links) == links:
                     self._rest(error.message)
                     break
+            else:
+                return
         await self.remove()
 
     async def look(self) -> None:
@@ -123,17 +126,16 @@ class FastPath:
             await self._nftables.load(await asyncio.to_thread(whole))
         self._view, self._bound, self._used = view, ports, used
 
-    async def _able(self, view: View) -> bool:
-        """Whether kernel and nft have what it takes; asked until they do, and never again where they do not."""
-        if not self._tried:
-            device, address = self._names.device, str(IPv4Network(view.lease.cidr)[2])
-            netmap = Netmap(endpoints={"": Endpoint("", "", "anybody", address)})
-            sample = fast_path(replace(view, netmap=netmap), {address: device}, self._names)
-            if why := await self._nftables.refusal(sample):
-                self._wanted = False
-                self._rest(why)
-            self._tried = True
-        return self._wanted
+    async def _require(self, view: View) -> None:
+        """Raises Unavailable where kernel or nft have not what it takes, before all of it is made for nothing."""
+        if self._able:
+            return
+        device, address = self._names.device, str(IPv4Network(view.lease.cidr)[2])
+        netmap = Netmap(endpoints={"": Endpoint("", "", "anybody", address)})
+        sample = fast_path(replace(view, netmap=netmap), {address: device}, self._names)
+        if why := await self._nftables.refusal(sample):
+            raise Unavailable(f"nftables cannot do what the fast path needs: {why}")
+        self._able = True
 
     def _rest(self, why: str) -> None:
         self._resting = True

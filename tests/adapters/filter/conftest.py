@@ -59,6 +59,8 @@ def _filtered(hosts: Lab, *, fast: bool) -> Lab:
             await overlay_filter(hosts, runner, fast=fast).load(view(runner))
 
     asyncio.run(load())
+    for runner in RUNNERS:
+        assert ("netdev netvps" in hosts.run(runner, "nft", "list", "tables")) == fast
     return hosts
 
 
