@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.errors import EngineUnusable
 from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.filter.fast_path import FastPath
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
@@ -64,7 +65,8 @@ async def purge(kernel: NetlinkKernel, network: OverlayNetwork, names: ObjectNam
     if not kernel.hold():
         raise WrongState("a runner of this machine has the overlay, or the server does: end it first")
     await _leave(network, names, force=force, bridged=(await kernel.dump()).bridge is not None)
-    filter_ = OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names)
+    fast_path = FastPath(Nftables(), names=names)
+    filter_ = OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names, fast_path=fast_path)
     return await erase(kernel, filter_, names)
 
 

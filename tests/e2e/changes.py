@@ -25,8 +25,10 @@ from typing import Any, Final, Self, TypeVar
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.filter.fast_path import indexes
 from netvps.domain.overlay.diff import diff
 from netvps.domain.overlay.fabric import bridge_address
+from netvps.domain.overlay.fast_path import fast_path
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.nft import Ruleset
 from netvps.domain.overlay.plan import plan
@@ -363,8 +365,13 @@ def _wrong_rules(host: Host, view: View) -> list[str]:
             docker.close()
 
     with host.namespace.inside():
-        rules = ruleset(view, asyncio.run(ports()))
+        known = asyncio.run(ports())
+        here = indexes()
+    bound = {address: link for address, link in known.items() if link in here}
+    rules = Ruleset({**ruleset(view, known).tables, **fast_path(view, bound).tables})
     with namespace() as scratch:
+        for link in ("nv0", "nvbr0", *bound.values()):
+            scratch.ip("link", "add", link, "type", "bridge")
         scratch.run("nft", "-f", "-", stdin=rules.text)
         wanted, there = (_rules(place, rules) for place in (scratch, host.namespace))
     found = [f"missing: {line}" for line in sorted(wanted - there)]

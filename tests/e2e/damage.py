@@ -86,12 +86,16 @@ def setting(_host: Host, choices: random.Random, _spared: Collection[str]) -> Co
 def filter_(host: Host, choices: random.Random, spared: Collection[str]) -> Command | None:
     """Rules that drop are gone, or elements that let others' packets pass.
 
-    Never a set that a packet on its way may look into: whoever deletes that loses it, whatever a runner does.
+    Never a set of ours that a packet on its way must be in: whoever deletes that loses it, whatever a runner does. Of
+    the fast path all may go: packets go the long way then.
     """
     commands: list[Command] = [
         ("nft", "flush", "table", "inet", "netvps"),
         ("nft", "flush", "table", "bridge", "netvps"),
         *(("nft", "flush", "chain", "inet", "netvps", chain) for chain in ("prerouting", "input", "from-tunnel")),
+        ("nft", "delete", "table", "netdev", "netvps"),
+        ("nft", "flush", "table", "netdev", "netvps"),
+        ("nft", "flush", "set", "netdev", "netvps", "ways"),
         ("iptables", "-F", "NETVPS-INPUT"),
         ("iptables", "-D", "INPUT", "-j", "NETVPS-INPUT"),
     ]

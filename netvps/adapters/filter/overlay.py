@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import structlog
 
+from netvps.adapters.filter.fast_path import FastPath
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import NEEDS, Nftables
 from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.conflicts import cut_off
+from netvps.domain.overlay.edit import edited
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Netmap
-from netvps.domain.overlay.nft import Edit
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
 from netvps.errors import ConfigError, NetvpsError
@@ -50,12 +50,16 @@ class OverlayFilter:
         firewalld: Firewalld,
         ports: Ports,
         names: ObjectNames = OBJECT_NAMES,
+        *,
+        fast_path: FastPath | None = None,
     ) -> None:
+        """`fast_path` is one in the same namespace; None: it is nobody's business here."""
         self._nftables = nftables
         self._iptables = iptables
         self._firewalld = firewalld
         self._ports = ports
         self._names = names
+        self._fast_path = fast_path
         self._port = Fabric("").port
         self._accepted: int | None = None
         """The port that the accepts were made for; None if it is not known whether they are there."""
@@ -80,13 +84,16 @@ class OverlayFilter:
         """
         ports = await self._asked()
         known, self._view = self._view, None
-        rules = partial(ruleset, view, ports, self._names)
-        edit = self._edit(view, change, ports) if known and change and change.since is known else None
+        rules = partial(ruleset, names=self._names)
+        whole = partial(rules, view, ports)
+        edit = edited(rules, change, view, self._bound, ports) if known and change and change.since is known else None
         self._bound = ports
-        if edit is None or not await self._nftables.change(edit, rules):
+        if edit is None or not await self._nftables.change(edit, whole):
             # Off the loop: a hundred thousand sessions are gone through.
-            await self._nftables.load(await asyncio.to_thread(rules))
+            await self._nftables.load(await asyncio.to_thread(whole))
             self._tell(await asyncio.to_thread(cut_off, view))
+        if self._fast_path:
+            await self._fast_path.load(view, ports, change)
         self._view = view
         self._port = view.fabric.port
         if self._accepted != self._port:
@@ -104,6 +111,8 @@ class OverlayFilter:
 
         Accepts that were missing are there again afterwards.
         """
+        if self._fast_path:
+            await self._fast_path.look()
         if not await self._nftables.loaded():
             self._view = None
             return False
@@ -117,6 +126,8 @@ class OverlayFilter:
     async def remove(self) -> None:
         """Removes all of it; what is gone is no error."""
         self._accepted = None
+        if self._fast_path:  # first: it would go on alone
+            await self._fast_path.remove()
         await self._firewalld.remove(self._port)
         await self._iptables.remove()
         with suppress(ConfigError):  # where no nft is, it loaded nothing
@@ -140,16 +151,6 @@ class OverlayFilter:
         except NetvpsError:
             self._look = True
             return self._bound
-
-    def _edit(self, view: View, change: Change, ports: Mapping[str, str]) -> Edit:
-        """What becomes of a change of the view, and after it, of the links."""
-        old, new = (ruleset(part, self._bound, self._names) for part in (change.old, change.new))
-        edit = new.changes_from(old)
-        if ports != self._bound:
-            here = Netmap(endpoints={end.session: end for end in view.local_endpoints()})
-            old, new = (ruleset(replace(view, netmap=here), bound, self._names) for bound in (self._bound, ports))
-            edit += new.changes_from(old)
-        return edit
 
     def _tell(self, sessions: list[str]) -> None:
         """Of those that are cut off, once."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import pytest
 
+from netvps.adapters.filter.fast_path import FastPath, indexes
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
@@ -21,25 +23,44 @@ def hosts() -> Iterator[Lab]:
         yield made
 
 
-def overlay_filter(hosts: Lab, runner: str) -> OverlayFilter:
-    """The real thing, in a runner's namespace; no firewalld runs there."""
+def overlay_filter(hosts: Lab, runner: str, *, fast: bool = True) -> OverlayFilter:
+    """The real thing, in a runner's namespace; no firewalld runs there. Not `fast`: all goes the long way."""
 
     async def ports() -> Mapping[str, str]:
         return PORTS
 
     enter = hosts.enter(runner)
-    return OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="no-firewalld"), ports)
+    fast_path = FastPath(Nftables((*enter, "nft")), partial(links_of, hosts, runner), wanted=fast)
+    iptables, firewalld = Iptables(prefix=enter), Firewalld(program="no-firewalld")
+    return OverlayFilter(Nftables((*enter, "nft")), iptables, firewalld, ports, fast_path=fast_path)
+
+
+def links_of(hosts: Lab, runner: str) -> dict[str, int]:
+    """Of a runner, with their indexes."""
+    with hosts.inside(runner):
+        return indexes()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["the long way", "the fast path"])
+def filtered(hosts: Lab, request: pytest.FixtureRequest) -> Lab:
+    """The namespaces, filtered."""
+    return _filtered(hosts, fast=request.param)
 
 
 @pytest.fixture(scope="module")
-def filtered(hosts: Lab) -> Lab:
-    """The namespaces, filtered."""
+def long_way(hosts: Lab) -> Lab:
+    """The same, and no packet skips the rules of others."""
+    return _filtered(hosts, fast=False)
 
+
+def _filtered(hosts: Lab, *, fast: bool) -> Lab:
     async def load() -> None:
         for runner in RUNNERS:
-            await overlay_filter(hosts, runner).load(view(runner))
+            await overlay_filter(hosts, runner, fast=fast).load(view(runner))
 
     asyncio.run(load())
+    for runner in RUNNERS:
+        assert ("netdev netvps" in hosts.run(runner, "nft", "list", "tables")) == fast
     return hosts
 
 

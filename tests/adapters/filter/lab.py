@@ -140,16 +140,26 @@ def attach(made: Lab, runner: str, session: str, address: str) -> None:
 
 
 def _overlay(made: Lab, name: str) -> None:
+    gateway = bridge_address(RUNNERS[name][1])
+    lines = [
+        f"link add nvbr0 address {session_mac(gateway)} type bridge no_linklocal_learn 1",
+        f"address add {gateway}/22 dev nvbr0",
+        "link set nvbr0 up",
+        f"route add default via {OUT}",
+    ]
+    made.run(name, "ip", "-b", "-", stdin="\n".join(lines))
+    tunnel(made, name)
+    made.write(name, "ipv4/ip_forward", "1")
+
+
+def tunnel(made: Lab, name: str) -> None:
+    """Makes a runner's VXLAN device, and the ways to the others by it."""
     address, cidr = RUNNERS[name]
     vxlan = f"type vxlan id {FABRIC.vni} dstport {FABRIC.port} local {address} nolearning"
     lines = [
         f"link add nv0 address {device_mac(FABRIC, name)} mtu {MTU} {vxlan}",
         f"address add {endpoint_address(cidr)}/32 dev nv0",
         "link set nv0 up",
-        "link add nvbr0 type bridge no_linklocal_learn 1",
-        f"address add {bridge_address(cidr)}/22 dev nvbr0",
-        "link set nvbr0 up",
-        f"route add default via {OUT}",
     ]
     fdb = []
     for other, (underlay, subnet) in RUNNERS.items():
@@ -162,7 +172,6 @@ def _overlay(made: Lab, name: str) -> None:
             fdb.append(f"fdb add {mac} dev nv0 dst {underlay} self permanent")
     made.run(name, "ip", "-b", "-", stdin="\n".join(lines))
     made.run(name, "bridge", "-b", "-", stdin="\n".join(fdb))
-    made.write(name, "ipv4/ip_forward", "1")
 
 
 @dataclass(frozen=True)

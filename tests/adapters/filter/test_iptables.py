@@ -76,10 +76,10 @@ ALL = ["in", "away", "beside", "outside", "dns"]
 
 
 @pytest.fixture(params=["iptables-nft", "iptables-legacy"])
-def machine(filtered: Lab, request: pytest.FixtureRequest) -> Iterator[Machine]:
-    filtered.write("one", "bridge/bridge-nf-call-iptables", "1")  # the harder way
-    filtered.run("one", "iptables", "-F")  # what the whole filter made
-    made = Machine(filtered, request.param)
+def machine(long_way: Lab, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    long_way.write("one", "bridge/bridge-nf-call-iptables", "1")  # the harder way
+    long_way.run("one", "iptables", "-F")  # what the whole filter made
+    made = Machine(long_way, request.param)
     yield made
     made.restore(OPEN)
 

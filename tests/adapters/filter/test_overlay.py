@@ -31,7 +31,9 @@ def _state(lab: Lab) -> str:
 
 async def test_nothing_is_left_of_it(filtered: Lab) -> None:
     hosts, made = filtered, overlay_filter(filtered, "two")
+    await made.load(view("two"))
     before = _state(hosts)
+    assert "table netdev netvps" in before
     await made.remove()
     bare = _state(hosts)
     assert "netvps" not in bare.lower()

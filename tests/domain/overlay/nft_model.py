@@ -17,15 +17,17 @@ Packet = dict[str, str]
 
 _SELECTOR = (
     r"(?:iifname|oifname|(?:ether|ip|ip6) [sd]addr|ether type|arp [sd]addr (?:ip|ether)|(?:udp|tcp) dport|icmp type"
-    r"|tcp flags|ct state|ct status|meta mark)"
+    r"|tcp flags|ct state|ct status|meta mark|meta l4proto|meta length|ip ttl|ip frag-off|@nh,0,8)(?: & 255[0-9.]+)?"
 )
 _MATCH = re.compile(
     rf"(?P<keys>{_SELECTOR}(?: \. {_SELECTOR})*) (?P<not>!= )?"
-    r"(?:vmap @(?P<vmap>\S+)|@(?P<set>\S+)|\{ (?P<many>[^}]*) \}|& (?P<mask>\S+|\([^)]*\)) == (?P<masked>\S+)"
+    r"(?:> (?P<over>\d+)|<= (?P<upto>\d+)|"
+    r"vmap @(?P<vmap>\S+)|@(?P<set>\S+)|\{ (?P<many>[^}]*) \}|& (?P<mask>\S+|\([^)]*\)) == (?P<masked>\S+)"
     r"|(?P<one>(?!set )\S+))(?: |$)"
 )
 _MARK = re.compile(r"meta mark set (?P<value>\S+)(?: |$)")
-_STATEMENTS = ("", "tcp option maxseg size set rt mtu", "masquerade", "notrack")
+_SOMETIMES = "limit rate 2/minute burst 1 packets accept"
+_STATEMENTS = ("", _SOMETIMES, "tcp option maxseg size set rt mtu", "masquerade", "notrack")
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Kernel:
 
     def _add_chain(self, table: str, name: str, declared: str = "") -> None:
         made = Chain((), declared.removeprefix("{ ").removesuffix("; policy accept; }"))
-        assert self._chains(table).setdefault(name, made).hook == made.hook
+        assert self._chains(table).setdefault(name, made).hook == made.hook or not declared
 
     def _delete_chain(self, table: str, name: str) -> None:
         verdicts = [element for kept in self._sets(table).values() for element in kept.elements]
@@ -90,7 +92,7 @@ class Kernel:
         chain = self._chains(table)[name]
         rule, _, comment = rule.partition(" comment ")
         assert comment == f'"{mark(rule)}"'
-        assert set(re.findall(r"@(?!th,)(\S+)", rule)) <= self._sets(table).keys(), rule
+        assert set(re.findall(r"@(?![nt]h,)(\S+)", rule)) <= self._sets(table).keys(), rule
         assert set(re.findall(r"(?:goto|jump) (\S+)", rule)) <= self._chains(table).keys(), rule
         self._chains(table)[name] = Chain((*chain.rules, rule), chain.hook)
 
@@ -129,6 +131,13 @@ def passes(table: Table, chain: str, packet: Packet) -> bool:
     return _verdict(table, chain, dict(packet)) != "drop"
 
 
+def sent(table: Table, chain: str, packet: Packet) -> tuple[str, str] | None:
+    """The next hop, and the link by which a packet is sent on at once; None: it goes the long way."""
+    word, *where = _verdict(table, chain, dict(packet)).split(" ")
+    assert word in {"", "accept", "sent"}, "the fast path drops nothing"
+    return (where[0], where[1].strip('"')) if word == "sent" else None
+
+
 def _verdict(table: Table, chain: str, packet: Packet) -> str:
     """ "accept", "drop", or "" at the end of the chain. A mark is put on the packet itself."""
     for rule in table.chains[chain].rules:
@@ -147,7 +156,7 @@ def _apply(table: Table, rule: str, packet: Packet) -> str:
         if match.re is _MARK:
             packet["meta mark"] = packet.get(match["value"], match["value"])
             continue
-        values = [packet.get(key) for key in match["keys"].split(" . ")]
+        values = [_value(packet, key) for key in match["keys"].split(" . ")]
         if None in values:
             return ""
         found = [value for value in values if value is not None]
@@ -158,16 +167,28 @@ def _apply(table: Table, rule: str, packet: Packet) -> str:
             return ""
     if rule in _STATEMENTS:
         return ""
+    if sent := re.fullmatch(r"fwd ip to (\S+ \S+(?: & \S+)?) device (\S+)", rule):
+        return f"sent {_value(packet, sent[1])} {sent[2]}"
     assert re.fullmatch(r"accept|drop|(?:goto|jump) \S+", rule), f"unknown: {rule}"
     return rule
+
+
+def _value(packet: Packet, key: str) -> str | None:
+    key, _, mask = key.partition(" & ")
+    value = packet.get(key)
+    return str(ip_network(f"{value}/{mask}", strict=False)[0]) if value and mask else value
 
 
 def _holds(table: Table, match: re.Match[str], found: list[str]) -> bool:
     if match["set"]:
         return any(_equal(element, found) for element in table.sets[match["set"]].elements)
+    if match["over"]:
+        return int(found[0]) > int(match["over"])
+    if match["upto"]:
+        return int(found[0]) <= int(match["upto"])
     if match["mask"]:
         if match["keys"] == "tcp flags":
-            return match["masked"] in found
+            return match["mask"] not in found if match["masked"] == "0" else match["masked"] in found
         mask, masked, value = (int(text.replace(":", ""), 16) for text in (match["mask"], match["masked"], found[0]))
         return value & mask == masked
     choices = match["many"].split(", ") if match["many"] else match["one"].split(",")
@@ -180,6 +201,8 @@ def _equal(element: str, found: list[str]) -> bool:
 
 
 def _matches(part: str, value: str) -> bool:
+    if match := re.fullmatch(r"(\d+)-(\d+)", part):
+        return int(match[1]) <= int(value) <= int(match[2])
     if "/" in part:
         return ip_address(value) in ip_network(part)
     return part.strip('"') == value

@@ -44,7 +44,7 @@ ends = st.builds(
     owner=st.sampled_from(["ann", "bob"]),
     address=st.builds("10.128.{}.{}".format, st.sampled_from([0, 4]), st.integers(2, 6)),
 )
-updates = st.builds(
+UPDATES = st.builds(
     NetmapUpdate,
     generation=st.just(1),
     peers=st.lists(peers, max_size=2, unique_by=lambda peer: peer.runner).map(tuple),
@@ -53,8 +53,8 @@ updates = st.builds(
     gone_endpoints=st.sets(sessions, max_size=1).map(tuple),
     reset=st.integers(0, 9).map(lambda chance: chance == 0),
 )
-ports = st.dictionaries(st.builds("10.128.0.{}".format, st.integers(2, 6)), st.sampled_from(["v1", "v2"]), max_size=2)
-turns = st.builds(
+PORTS = st.dictionaries(st.builds("10.128.0.{}".format, st.integers(2, 6)), st.sampled_from(["v1", "v2"]), max_size=2)
+TURNS = st.builds(
     lambda **of: of,
     lease=st.sampled_from([ME.lease] * 9 + [replace(ME.lease, cidr="10.128.4.0/22")]),
     underlay=st.sampled_from([ME.underlay] * 9 + [Underlay(("192.0.2.9", "2001:db8::9"), 1450)]),
@@ -63,7 +63,7 @@ turns = st.builds(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(updates, turns, ports), max_size=8), ports)
+@given(st.lists(st.tuples(UPDATES, TURNS, PORTS), max_size=8), PORTS)
 def test_a_change_leads_where_the_whole_does(
     history: Sequence[tuple[NetmapUpdate, dict[str, object], dict[str, str]]], bound: dict[str, str]
 ) -> None:

@@ -1,0 +1,43 @@
+"""What a change and new links make of rules is what the whole comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netvps.domain.overlay.change import Tracker
+from netvps.domain.overlay.edit import edited
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.fast_path import fast_path
+from netvps.domain.overlay.filter import ruleset
+from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
+from netvps.domain.overlay.nft import Ruleset
+from netvps.domain.overlay.view import View
+from tests.domain.overlay.nft_model import Kernel
+from tests.domain.overlay.test_change import ME, PORTS, UPDATES
+
+
+def both(view: View, ports: Mapping[str, str]) -> Ruleset:
+    return Ruleset({**ruleset(view, ports).tables, **fast_path(view, ports).tables})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(UPDATES, PORTS), min_size=1, max_size=6), PORTS)
+def test_it_leads_where_all_of_the_new_rules_do(
+    history: Sequence[tuple[NetmapUpdate, dict[str, str]]], bound: dict[str, str]
+) -> None:
+    tracker = Tracker()
+    view = View("r0", Fabric("c"), ME.lease, ME.underlay, Netmap())
+    tracker.follow(view)
+    kernel = Kernel()
+    kernel.feed(both(view, bound).text)
+    for update, ports in history:
+        view = View("r0", Fabric("c"), ME.lease, ME.underlay, view.netmap.updated(update))
+        if change := tracker.follow(view):
+            kernel.feed(edited(both, change, view, bound, ports).text)
+        else:
+            kernel.feed(both(view, ports).text)
+        assert kernel.ruleset == both(view, ports)
+        bound = ports
