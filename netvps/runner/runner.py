@@ -28,6 +28,7 @@ from netvps.errors import Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
 from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.board import Board
+from netvps.runner.files import remove_parts
 from netvps.runner.logs import KeptLogs, log_pieces
 from netvps.runner.memory import Memory
 from netvps.runner.orphans import Orphans
@@ -64,6 +65,7 @@ class Runner:
             overlay.worried = self._board.hurry
         self._memory = Memory(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
+        remove_parts(settings.run_dir)
         self._agent = keep_agent(settings.agent, settings.state_dir)
         self._orphans = Orphans(engine, self._erase_orphan, settings.orphan_grace)
         self._workers: dict[str, Worker] = {}

@@ -6,12 +6,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 
 from netvps.runner.files import write_file
 from netvps.runner.logs import KeptLogs
 from netvps.runner.memory import Memory
+from netvps.runner.ports import Engine, Link
+from netvps.runner.runner import Runner
+from netvps.runner.settings import RunnerSettings
 
 
 def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
@@ -41,8 +45,19 @@ def test_what_a_death_leaves_of_a_file_goes_at_the_next_start(tmp_path: Path) ->
     dead = subprocess.run([sys.executable, "-c", code, kept], check=False, timeout=30)
     assert dead.returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2
-    for starts in (KeptLogs, lambda folder: Memory(folder / "assignments.json")):
+    for starts in (KeptLogs, lambda folder: Memory(folder / "assignments.json"), _runner):
         (tmp_path / ".u.log.x.part").touch()
         starts(tmp_path)
         assert list(tmp_path.iterdir()) == [kept]
     assert kept.read_bytes() == b"whole"
+
+
+def _runner(run_dir: Path) -> Runner:
+    """By the folder of its sessions' sockets, beside which their /etc/resolv.conf are written."""
+    state = run_dir.with_name(f"{run_dir.name}-state")
+    for folder in (state, state / "logs"):
+        folder.mkdir()
+    agent = state / "program"
+    agent.write_bytes(b"agent")
+    settings = RunnerSettings("uid", "box", "1", state, run_dir, agent, "", "")
+    return Runner(create_autospec(Link), create_autospec(Engine), settings)
