@@ -91,7 +91,8 @@ async def bench() -> AsyncIterator[Bench]:
         yield bench
     finally:
         await bench.engine.erase(bench.want.session_uid)
-        await docker.call(image, lambda api: api.remove_image(f"{image}:1", force=True))
+        # By its id: under whatever names it has by now.
+        await docker.call(image, lambda api: api.remove_image(api.inspect_image(f"{image}:1")["Id"], force=True))
         docker.close()
 
 
