@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -69,7 +70,7 @@ class GatewayMember:
                 self._say(error.message)
             except Exception:  # a bug here must not end the server
                 log.exception("bug in the gateway's part of the overlay")
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_LOOK * random.uniform(0.75, 1.25))  # noqa: S311 — no secret
 
     async def _wait_until_free(self) -> None:
         """Returns when there is somebody to reach, and for a while nobody has had the overlay of this machine."""
@@ -159,7 +160,7 @@ class GatewayMember:
             except NetvpsError as error:
                 log.warning("the gateway's row cannot be written", error=error.message)
                 news.set()
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_AGAIN * random.uniform(0.75, 1.25))  # noqa: S311 — no secret
 
     async def _show(self) -> None:
         """Has the gateway see where it is as soon as it is there."""
