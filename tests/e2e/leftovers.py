@@ -24,7 +24,7 @@ def found_at_the_end(
 ) -> End:
     """All that the checker wants to know."""
     filters = {"label": f"{LABEL_NODE}={system.runner_uid()}"}
-    api = docker.APIClient(timeout=60)
+    api = _engine()
     try:
         containers = tuple(str(c["Labels"][LABEL_SESSION]) for c in api.containers(all=True, filters=filters))
         # Not all: what a newer snapshot stands on is part of that, and not listed.
@@ -40,6 +40,12 @@ def found_at_the_end(
         tuple(lost_files),
         (*((str(v["Labels"][LABEL_SESSION]), f"volume {v['Name']}") for v in volumes), *_files(system)),
     )
+
+
+def _engine() -> docker.APIClient:
+    api = docker.APIClient(version="1.40", timeout=60)
+    api.trust_env = False  # it would read our environment, as `INHERITED` must not be
+    return api
 
 
 def _names(tags: list[str] | None) -> list[str]:
@@ -59,7 +65,7 @@ def _files(system: System) -> Iterator[tuple[str, str]]:
 
 def strays() -> list[str]:
     """The network of sessions if nobody is on it, and cables in it that lead to no container, whoever made them."""
-    api = docker.APIClient(timeout=60)
+    api = _engine()
     try:
         network = api.inspect_network(NETWORK)
         on_it = api.containers(all=True, filters={"network": network["Id"]})

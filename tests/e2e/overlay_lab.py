@@ -35,6 +35,7 @@ from netvps.programs.overlay import MEMORY
 from netvps.rpc.client import Client, Endpoint
 from netvps.runner.overlay.memory import OverlayMemory
 from tests.e2e.system import NETVPS
+from tests.environment import INHERITED
 from tests.images import BUSYBOX, busybox_archive, import_image
 from tests.namespaces import Namespace
 
@@ -282,9 +283,8 @@ class Lab:
             os.truncate(folder / "log", 0)
 
     def environment(self, folder: Path) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NETVPS_")}
         own = {"NETVPS_STATE_DIR": f"{folder}/s", "NETVPS_RUNTIME_DIR": f"{folder}/r", "HOME": str(self.folder)}
-        return inherited | own | {"NO_COLOR": "1"}
+        return INHERITED | own | {"NO_COLOR": "1"}
 
     def netvps(self, *arguments: str, check: bool = True) -> str:
         """A command of an administrator's, on the server's own socket."""
@@ -355,7 +355,7 @@ def _await_ready(reader: int, process: subprocess.Popen[bytes], log: Path) -> No
 def _ran(*command: str, check: bool = True, timeout: float = 30, environment: dict[str, str] | None = None) -> str:
     answer = subprocess.run(
         command,
-        env=None if environment is None else os.environ | environment,
+        env=None if environment is None else INHERITED | environment,
         capture_output=True,
         text=True,
         timeout=timeout,

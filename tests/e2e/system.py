@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import socket
@@ -13,6 +12,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from tests.environment import INHERITED
 
 NETVPS: Final = (sys.executable, "-c", "from netvps.cli.app import main; main()")
 PORTS: Final = ("api", "link", "ssh", "http")
@@ -52,8 +53,7 @@ class Account:
 
     def full_environment(self) -> dict[str, str]:
         """The environment of this person's commands."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("NETVPS_")}
-        return inherited | {"HOME": str(self.home), "NO_COLOR": "1"} | self.environment
+        return INHERITED | {"HOME": str(self.home), "NO_COLOR": "1"} | self.environment
 
     def netvps(self, *arguments: str | Path, check: bool = True, **options: object) -> Answer:
         """Runs `netvps`."""

@@ -20,12 +20,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 @contextmanager
 def _running(person: Account, *arguments: str, said: str) -> Iterator[subprocess.Popen[str]]:
     """A program of netvps in the foreground, once it has said in its log that it is there."""
-    import os
-
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NETVPS_")}
     with subprocess.Popen(
         [*NETVPS, *arguments],
-        env=environment | {"HOME": str(person.home)} | person.environment,
+        env=person.full_environment(),
         stderr=subprocess.PIPE,
         text=True,
     ) as process:

@@ -150,15 +150,19 @@ class Docker:
     def _connect(self, timeout: int | None) -> docker.APIClient:
         _probe(self.base_url)
         # The version is asked for with a timeout always: an engine that hangs must not hang us.
-        version = docker.APIClient(self.base_url, version="auto", timeout=CALL_SECONDS)
+        first = self._opened(_MIN_API, CALL_SECONDS)
         try:
-            if docker.utils.version_lt(version.api_version, _MIN_API):
-                raise EngineUnusable(
-                    f"Docker's API {version.api_version} is too old: netvps needs Docker 20.10 or later"
-                )
-            return docker.APIClient(self.base_url, version=version.api_version, timeout=timeout)  # type: ignore[arg-type]
+            version = str(first.version(api_version=False)["ApiVersion"])
         finally:
-            version.close()
+            first.close()
+        if docker.utils.version_lt(version, _MIN_API):
+            raise EngineUnusable(f"Docker's API {version} is too old: netvps needs Docker 20.10 or later")
+        return self._opened(version, timeout)
+
+    def _opened(self, version: str, timeout: int | None) -> docker.APIClient:
+        client = docker.APIClient(self.base_url, version=version, timeout=timeout)  # type: ignore[arg-type]
+        client.trust_env = False  # an engine on this machine has no proxy, and no password in ~/.netrc
+        return client
 
 
 def guarded(subject: str, function: Callable[[], T], otherwise: type[DockerError] = ContainerFailed) -> T:
