@@ -103,7 +103,7 @@ def filter_(host: Host, choices: random.Random, spared: Collection[str]) -> Comm
         way = choices.choice(known)
         commands += [
             ("nft", "delete", "element", "inet", "netvps", "runners", f"{{ {way.gateway} }}"),
-            ("nft", "delete", "element", "inet", "netvps", "sources", f"{{ {way.mac} . {way.cidr} }}"),
+            ("nft", "delete", "element", "inet", "netvps", "subnets", f"{{ {way.mac} . {way.gateway} }}"),
         ]
     return choices.choice(commands)
 

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network
 from typing import Final
 
-from netvps.domain.overlay.fabric import bridge_address, endpoint_address, session_mac
+from netvps.domain.overlay.fabric import bridge_address, session_mac
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
 from netvps.domain.overlay.owners import addresses_by_owner, holders, owner_table
 from netvps.domain.overlay.plan import plan
+from netvps.domain.overlay.subnets import alike, by_mask, mask_of
 from netvps.domain.overlay.view import View
 
 _PLAIN: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*")
@@ -41,7 +41,7 @@ def fast_path(view: View, ports: Mapping[str, str], names: ObjectNames = OBJECT_
     """
     ends = holders(view.netmap.endpoints.values())
     local = sorted(filter(view.holds, ends), key=lambda end: end.address)
-    mask = str(IPv4Network(view.lease.cidr).netmask)
+    mask = mask_of(view)
     owners = owner_table(
         local,
         addresses_by_owner(local, ends),
@@ -49,32 +49,21 @@ def fast_path(view: View, ports: Mapping[str, str], names: ObjectNames = OBJECT_
         ("ip saddr @{name} goto arriving",),
     )
     known = {end.address: ports[end.address] for end in local if end.address in ports}
-    sets = {"ways": Set("ipv4_addr", _ways(view)), "sources": Set("ether_addr . ipv4_addr", _sources(view))}
-    chains = {**owners.chains, **_chains(view, names, mask), **_port_chains(view, known)}
+    sets = {"ways": Set("ipv4_addr", _ways(view)), "subnets": by_mask(view)}
+    chains = {**owners.chains, **_chains(view, names), **_port_chains(view, known)}
     return Ruleset({f"netdev {names.table}": Table({**sets, **owners.sets}, chains)})
-
-
-def _alike(view: View, cidr: str) -> bool:
-    """Whether a subnet's first address is found by the mask of ours, as those of nearly all are."""
-    return cidr.partition("/")[2] == view.lease.cidr.partition("/")[2]
 
 
 def _ways(view: View) -> frozenset[str]:
     """Next hops, the first addresses of their subnets, of routes that take packets as long as our links do."""
     routes = plan(view).routes.items()
-    return frozenset(route.gateway for cidr, route in routes if route.gateway and not route.mtu and _alike(view, cidr))
+    return frozenset(route.gateway for cidr, route in routes if route.gateway and not route.mtu and alike(view, cidr))
 
 
-def _sources(view: View) -> frozenset[str]:
-    """MACs of runners, each with the first address of its subnet."""
-    return frozenset(
-        f"{peer.mac} . {endpoint_address(peer.lease.cidr)}" for peer in view.peers() if _alike(view, peer.lease.cidr)
-    )
-
-
-def _chains(view: View, names: ObjectNames, mask: str) -> dict[str, Chain]:
+def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
+    mask = mask_of(view)
     tunnel = (
-        f"ether daddr {view.mac} ether type ip ether saddr . ip saddr & {mask} @sources ip daddr vmap @receivers",
+        f"ether daddr {view.mac} ether type ip ether saddr . ip saddr & {mask} @subnets ip daddr vmap @receivers",
     )
     return {
         "leaving": _sending(view, f'fwd ip to ip daddr & {mask} device "{names.device}"'),

@@ -26,6 +26,7 @@ from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Endpoint, Peer
 from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
 from netvps.domain.overlay.owners import addresses_by_owner, holders, owner_table
+from netvps.domain.overlay.subnets import by_mask, by_prefix, mask_of
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease
 from netvps.domain.tunnel import SSH_PORT
@@ -62,9 +63,8 @@ def _inet_table(view: View, local: Sequence[Endpoint], ends: Sequence[Endpoint],
     return Table(
         sets={
             "pairs": Set("ether_addr . ipv4_addr", frozenset(f"{session_mac(e.address)} . {e.address}" for e in local)),
-            "sources": Set(
-                "ether_addr . ipv4_addr", frozenset(f"{peer.mac} . {peer.lease.cidr}" for peer in peers), interval=True
-            ),
+            "subnets": by_mask(view),
+            "sources": by_prefix(view),
             "runners": Set("ipv4_addr", frozenset(endpoint_address(peer.lease.cidr) for peer in peers)),
             "gateways": Set("ipv4_addr", frozenset(gateways)),
             "senders": Set("ipv4_addr . mark", _senders(peers, ipv6=False)),
@@ -114,7 +114,13 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             ),
             "type filter hook prerouting priority -300",
         ),
-        "from-tunnel": Chain(("ether saddr . ip saddr @sources goto tracking-in", "drop")),
+        "from-tunnel": Chain(
+            (
+                f"ether saddr . ip saddr & {mask_of(view)} @subnets goto tracking-in",
+                "ether saddr . ip saddr @sources goto tracking-in",
+                "drop",
+            )
+        ),
         "from-session": Chain(("ether saddr . ip saddr @pairs goto tracking-out", "drop")),
         # Only where one side may call and the other may not; the rest is quicker without it, and fills no table.
         "tracking-in": Chain((f"ip daddr {ours} accept", "ip saddr @gateways accept", "notrack")),

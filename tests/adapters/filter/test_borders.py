@@ -73,6 +73,33 @@ async def test_two_runners_on_one_address_are_both_heard_there_and_each_for_itse
         await one.load(view("one"))
 
 
+async def test_a_runner_whose_subnet_is_of_another_size_is_heard_and_for_itself_alone(lab: Lab) -> None:
+    """As others' are, from before the pool's settings were changed; those here are of 1,024 addresses."""
+    here = {"wide": "10.144.0.0/16", "narrow": "10.128.12.0/23"}
+    odd = [
+        replace(peer("two"), runner=name, lease=Lease(cidr, name, 1), mac=device_mac(FABRIC, name))
+        for name, cidr in here.items()
+    ]
+    told = [Endpoint(f"uid-{at}", "ann9", "ann", at) for at in ("10.144.200.2", "10.128.13.2", "10.128.14.2")]
+    one = overlay_filter(lab, "one")
+    await one.load(view("one", netmap().updated(NetmapUpdate(2, tuple(odd), tuple(told)))))
+    try:
+        with ears(lab, "ann1") as (ear,):
+            for carrier, source, passes in (
+                ("wide", "10.144.200.2", True),
+                ("narrow", "10.128.13.2", True),
+                ("two", ADDRESS["ann3"], True),
+                ("narrow", "10.128.14.2", False),
+                ("wide", "10.128.13.2", False),
+                ("wide", ADDRESS["ann3"], False),
+                ("two", "10.144.200.2", False),
+            ):
+                say(lab, "two", UNDERLAY["one"], encapsulated(carrier, source, "ann1"), FABRIC.port)
+                assert ear.heard() == ([b"forged"] if passes else []), (carrier, source)
+    finally:
+        await one.load(view("one"))
+
+
 def test_nothing_goes_from_a_tunnel_to_the_outside(lab: Lab) -> None:
     with ears(lab, "ann1", "out") as (session, outside):
         for receiver in ("out", "ann1"):

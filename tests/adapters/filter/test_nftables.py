@@ -19,8 +19,8 @@ from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.nftables import Nftables
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
-from netvps.domain.overlay.nft import Chain, Ruleset, Table, mark
-from netvps.domain.runner import Underlay
+from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table, mark
+from netvps.domain.runner import Lease, Underlay
 from netvps.errors import ConfigError, TimedOut, Unavailable
 from tests.adapters.filter.lab import PORTS, RUNNERS, SESSIONS, Lab, netmap, peer, view
 from tests.adapters.filter.own import Own
@@ -192,10 +192,12 @@ LATER = [
     NetmapUpdate(2, gone_endpoints=("uid-ann2", "uid-ann3"), gone_peers=("two",)),
     NetmapUpdate(2, endpoints=(Endpoint("uid-ann1", "ann1", "bob", "10.128.0.2"),)),
     NetmapUpdate(2, peers=(replace(peer("two"), underlay=Underlay(("192.0.2.77", "2001:db8::77"), 1450)),)),
+    NetmapUpdate(2, peers=(replace(peer("two"), lease=Lease("10.128.4.0/23", "two", 2)),)),
 ]
+IDS = ["a session comes", "a runner goes", "an address goes over", "one moves", "a subnet is of another size"]
 
 
-@pytest.mark.parametrize("update", LATER, ids=["a session comes", "a runner goes", "an address goes over", "one moves"])
+@pytest.mark.parametrize("update", LATER, ids=IDS)
 async def test_elements_change_without_nft_and_as_by_it(
     hosts: Lab, monkeypatch: pytest.MonkeyPatch, update: NetmapUpdate
 ) -> None:
@@ -297,6 +299,34 @@ async def test_no_packet_is_lost_by_a_load_of_everything(hosts: Lab) -> None:
                 await Nftables((*hosts.enter(runner), "nft")).load(wanted)
     for runner, wanted in rules.items():
         await Nftables((*hosts.enter(runner), "nft")).remove(wanted.tables)
+
+
+def _earlier(runner: str) -> Ruleset:
+    """As it was once: all peers by their prefixes."""
+    rules = ruleset(view(runner), PORTS)
+    inet = rules.tables["inet netvps"]
+    sources = frozenset(f"{peer.mac} . {peer.lease.cidr}" for peer in view(runner).peers())
+    kept = {name: each for name, each in inet.sets.items() if name != "subnets"}
+    kept["sources"] = Set("ether_addr . ipv4_addr", sources, interval=True)
+    believed = Chain(("ether saddr . ip saddr @sources goto tracking-in", "drop"))
+    return Ruleset({**rules.tables, "inet netvps": Table(kept, {**inet.chains, "from-tunnel": believed})})
+
+
+async def test_no_packet_is_lost_where_an_earlier_version_was(hosts: Lab) -> None:
+    """Nor one of a runner that is in the kernel, and not in the netmap that was kept."""
+    older = ruleset(view("one", netmap().updated(NetmapUpdate(2, gone_peers=("two",)))), PORTS)
+    enter = hosts.enter("one")
+    for _ in range(5):
+        await Nftables((*enter, "nft")).load(_earlier("one"))
+        restarted = Nftables((*enter, "nft"))
+        with structlog.testing.capture_logs() as logs, pinging(hosts.enter("ann1"), SESSIONS["ann3"][1], every=0.0002):
+            await restarted.add(older)
+            added = _listed(hosts)
+            await restarted.load(RULES)
+        assert f'comment "{mark(RULES.tables["inet netvps"].chains["from-tunnel"].rules[0])}"' in added
+        assert logs == []
+        assert await restarted.loaded()
+    await Nftables((*enter, "nft")).remove(TABLES)
 
 
 async def test_connections_live_through_reloads(hosts: Lab) -> None:

@@ -22,13 +22,14 @@ from tests.domain.overlay.nft_model import Kernel
 
 ME = Peer("r0", "r0", Lease("10.128.0.0/22", "r0", 1), "02:00:00:00:00:00", Underlay(("192.0.2.1",), 1450))
 FOREIGN = {"10.128.8.0/22": "somebody else's"}
+CIDRS = ("10.128.0.0/22", "10.128.4.0/22", "10.128.8.0/22", "10.128.12.0/23")
 # Few of everything, so that they meet: subnets and addresses of two.
 uids, sessions = st.sampled_from(["r0", "r1", "r2", "r3"]), st.sampled_from(["s1", "s2", "s3", "s4", "s5"])
 peers = st.builds(
     Peer,
     runner=uids,
     name=st.just("box"),
-    lease=st.builds(Lease, st.sampled_from([f"10.128.{4 * n}.0/22" for n in range(4)]), uids, st.integers(1, 3)),
+    lease=st.builds(Lease, st.sampled_from(CIDRS), uids, st.integers(1, 3)),
     mac=st.sampled_from([f"02:00:00:00:00:0{n}" for n in range(5)]),
     underlay=st.builds(
         Underlay,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -174,7 +175,9 @@ def test_a_link_that_no_chain_can_be_named_after_has_none() -> None:
     assert [name for name in machine.fast.chains if name.startswith("port-")] == [f"port-veth2-{BOB}"]
 
 
-ADDRESSES = st.builds("10.128.{}.{}".format, st.sampled_from((0, 4, 8)), st.integers(0, 4))
+ADDRESSES = st.builds("10.128.{}.{}".format, st.sampled_from((0, 4, 6, 8)), st.integers(0, 4))
+SIZES = st.fixed_dictionaries({}, optional={1: st.sampled_from((22, 22, 23)), 2: st.sampled_from((21, 22, 22))})
+"""Lengths of the prefixes of those of the other runners that there are, by their numbers."""
 LINKS = {f"10.128.0.{number}": f"veth{number}" for number in (2, 3, 4)}
 FRAMES = [
     UDP | {"ether saddr": sender, "ether daddr": receiver, "iifname": link}
@@ -187,17 +190,19 @@ FRAMES = [
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(ADDRESSES, st.sampled_from(("ann", "bob")), max_size=9),
-    st.sets(st.sampled_from(PEERS[1:])),
+    SIZES,
     ADDRESSES,
     ADDRESSES,
 )
 def test_it_takes_nothing_that_the_filter_would_not_let_through(
-    owners: dict[str, str], others: set[Peer], source: str, target: str
+    owners: dict[str, str], others: dict[int, int], source: str, target: str
 ) -> None:
-    machine = _machine(_netmap(owners, (PEERS[0], *others)), LINKS)
+    leases = {number: Lease(f"10.128.{4 * number}.0/{size}", f"r{number}", 1) for number, size in others.items()}
+    peers = (_peer(number, lease=lease) for number, lease in leases.items())
+    machine = _machine(_netmap(owners, (PEERS[0], *peers)), LINKS)
     for frame in FRAMES:
         packet = frame | {"ip saddr": source, "ip daddr": target}
         if way := machine.sends(packet):
             assert machine.lets(packet)
-            hop = target if packet["iifname"] == "nv0" else f"{target.rpartition('.')[0]}.0"
+            hop = target if packet["iifname"] == "nv0" else str(ip_network(f"{target}/22", strict=False)[0])
             assert way == (hop, "nvbr0" if packet["iifname"] == "nv0" else "nv0")

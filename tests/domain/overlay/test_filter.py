@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Literal
 
 import pytest
@@ -22,9 +23,9 @@ FABRIC = Fabric("cluster")
 UIDS = ("r0", "r1", "r2")
 
 
-def _peer(uid: str, *, gateway: bool = False) -> Peer:
+def _peer(uid: str, *, gateway: bool = False, size: int = 22) -> Peer:
     number = UIDS.index(uid)
-    lease = Lease(f"10.128.{4 * number}.0/22", uid, 1)
+    lease = Lease(f"10.128.{4 * number}.0/{size}", uid, 1)
     underlay = Underlay((f"192.0.2.{number + 1}", f"2001:db8::{number + 1}"), 1450)
     return Peer(uid, uid, lease, device_mac(FABRIC, uid), underlay, gateway)
 
@@ -60,10 +61,11 @@ def clusters(draw: st.DrawFn) -> tuple[Netmap, dict[str, str]]:
         )
     )
     gateways = draw(st.sets(st.sampled_from(UIDS)))
+    sizes = {uid: draw(st.sampled_from((22, 23, 24))) for uid in UIDS}
     netmap = Netmap().updated(
         NetmapUpdate(
             1,
-            tuple(_peer(uid, gateway=uid in gateways) for uid in UIDS),
+            tuple(_peer(uid, gateway=uid in gateways, size=sizes[uid]) for uid in UIDS),
             tuple(_endpoint(address, owner) for address, owner in owners.items()),
         )
     )
@@ -218,6 +220,25 @@ def test_a_runner_is_believed_only_what_is_its_own(known: str) -> None:
     others = {"ether saddr": device_mac(FABRIC, "r2"), "ip saddr": "10.128.8.2"}
     assert passes(HERE.inet, "prerouting", {"iifname": "nv0"} | mine)
     assert not passes(HERE.inet, "prerouting", {"iifname": "nv0"} | others | {known: mine[known]})
+
+
+@pytest.mark.parametrize(
+    ("size", "last"), [(21, "10.128.15.254"), (22, "10.128.11.254"), (23, "10.128.9.254"), (24, "10.128.8.254")]
+)
+def test_so_is_one_whose_subnet_is_of_another_size_than_ours(size: int, last: str) -> None:
+    machine = _machine(NETMAP.updated(NetmapUpdate(2, (_peer("r2", size=size),))), "r0", {})
+    mac, after = device_mac(FABRIC, "r2"), str(ip_address(last) + 2)
+    for source, passed in (("10.128.8.0", True), (last, True), (after, False), ("10.128.7.255", False)):
+        assert passes(machine.inet, "prerouting", {"iifname": "nv0", "ether saddr": mac, "ip saddr": source}) == passed
+    others = {"ether saddr": device_mac(FABRIC, "r1"), "ip saddr": "10.128.8.2"}
+    assert not passes(machine.inet, "prerouting", {"iifname": "nv0"} | others)
+
+
+def test_a_runner_of_another_size_than_all_others_believes_them() -> None:
+    machine = _machine(NETMAP.updated(NetmapUpdate(2, (_peer("r0", size=23),))), "r0", {})
+    for uid, source, passed in (("r1", "10.128.7.254", True), ("r1", "10.128.8.2", False), ("r2", "10.128.8.2", True)):
+        packet = {"iifname": "nv0", "ether saddr": device_mac(FABRIC, uid), "ip saddr": source}
+        assert passes(machine.inet, "prerouting", packet) == passed
 
 
 @pytest.mark.parametrize("order", ["big", "little"])
