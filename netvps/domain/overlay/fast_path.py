@@ -68,7 +68,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
     return {
         "leaving": _sending(view, f'fwd ip to ip daddr & {mask} device "{names.device}"'),
         "arriving": _sending(view, f'fwd ip to ip daddr device "{names.bridge}"'),
-        "tunnel": Chain(tunnel, _ingress(names.device)),
+        "from-tunnel": Chain(tunnel, _ingress(names.device)),
     }
 
 

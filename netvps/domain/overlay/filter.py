@@ -130,7 +130,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
         # Nor is a tunnel: so nobody here can send into others' under this machine's address, masqueraded.
         "output": Chain((f"{tunnel} notrack",), "type filter hook output priority -300"),
         # By way of the mark, which is for nothing else: nft before 1.0.3 knows no sets of raw bits.
-        "tunnel": Chain(
+        "from-underlay": Chain(
             (
                 f"meta mark set {_INNER_SOURCE_MAC}",
                 "ip saddr . meta mark @senders meta mark set 0 accept",
@@ -140,7 +140,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
         ),
         "input": Chain(
             (
-                f"{tunnel} goto tunnel",
+                f"{tunnel} goto from-underlay",
                 f"iifname != {overlay} accept",
                 "ct state established,related accept",
                 f"ip daddr {ours} icmp type echo-request accept",
