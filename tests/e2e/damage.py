@@ -70,10 +70,11 @@ def planted(_host: Host, choices: random.Random, _spared: Collection[str]) -> Co
 
 
 def setting(_host: Host, choices: random.Random, _spared: Collection[str]) -> Command:
-    """What stops no packet of a ping: the MTU, and what the kernel checks beside the filter."""
+    """What stops no packet of a ping: MTU, what the bridge forgets, and what the kernel checks beside the filter."""
     link = choices.choice(("nv0", "nvbr0"))
     commands: list[Command] = [
         ("ip", "link", "set", link, "mtu", str(choices.randrange(1000, 1400))),
+        ("ip", "link", "set", "nvbr0", "type", "bridge", "ageing_time", choices.choice(("0", "30000"))),
         ("sysctl", "-qw", f"net.ipv4.conf.{link}.rp_filter=1"),
         ("sysctl", "-qw", f"net.ipv4.conf.{link}.accept_redirects=1"),
         ("sysctl", "-qw", f"net.ipv4.conf.{link}.send_redirects=1"),

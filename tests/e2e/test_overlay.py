@@ -141,6 +141,7 @@ def deletions(one: Session, two: Session) -> list[tuple[str, ...]]:
         ("ip", "link", "set", "nv0", "down"),
         ("ip", "link", "set", "nvbr0", "down"),
         ("ip", "link", "set", "nv0", "mtu", "1300"),
+        ("ip", "link", "set", "nvbr0", "type", "bridge", "ageing_time", "30000"),
         ("ip", "link", "delete", "nv0"),
         ("ip", "link", "delete", "nvbr0"),
     ]

@@ -49,6 +49,8 @@ class Bridge:
     mac: str
     """Given: by itself a bridge changes it with its ports, and every session would have to ask for it again."""
     mtu: int
+    ageing_days: int
+    """Until it forgets behind which port a silent address is. Not to the second: kernels tell it less exactly."""
     up: bool = True
 
 

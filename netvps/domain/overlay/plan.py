@@ -14,6 +14,11 @@ from netvps.domain.overlay.netmap import Peer
 from netvps.domain.overlay.view import View
 
 UNREACHABLE = Route()
+AGEING_DAYS = 365
+"""Of the bridge. For ever, in effect: what it learned goes with the port. The kernel takes up to 497; 0 is at once.
+
+A bridge floods what is for an address that it forgot, and it hears of a session by ARP alone where packets go past it.
+"""
 _MAX_PEERS = 1 << 16
 
 
@@ -45,7 +50,7 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
             mtu,
             checksum_offload=view.health.checksum_offload,
         ),
-        bridge=Bridge(session_mac(gateway), mtu),
+        bridge=Bridge(session_mac(gateway), mtu, AGEING_DAYS),
         addresses=frozenset(
             {
                 Address(names.device, f"{endpoint_address(cidr)}/32"),

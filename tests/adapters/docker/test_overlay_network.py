@@ -55,7 +55,7 @@ def image() -> Iterator[str]:
 
 
 def bridge(mtu: int = 1450) -> Bridge:
-    return Bridge("02:42:0a:ff:f0:01", mtu)
+    return Bridge("02:42:0a:ff:f0:01", mtu, 365)
 
 
 async def test_it_is_made_once_and_leaves_the_bridge_as_it_is(network: OverlayNetwork, names: ObjectNames) -> None:

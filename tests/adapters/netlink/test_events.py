@@ -77,6 +77,13 @@ async def test_addresses_of_the_machine_and_ports_of_the_bridge_are(host: Namesp
         assert await anext(events) == PortChanged("port")
 
 
+async def test_that_the_bridge_shall_forget_is_told(host: Namespace) -> None:
+    host.ip("link", "add", "nvbr0", "up", "type", "bridge")
+    async with listening(Own(index(host, "nv0"), 201, bridge=index(host, "nvbr0"))) as events:
+        host.ip("link", "set", "nvbr0", "type", "bridge", "ageing_time", "30000")
+        assert await anext(events) == LinksChanged("link nvbr0 changed")
+
+
 async def test_news_that_were_lost_are_told_as_such(host: Namespace) -> None:
     class Full:
         def recv(self, _size: int) -> bytes:

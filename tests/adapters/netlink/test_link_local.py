@@ -27,5 +27,5 @@ def test_a_bridge_learns_by_no_frames_that_are_not_seen() -> None:
 async def test_the_bridge_of_sessions_is_one_of_those() -> None:
     with namespace() as made, made.inside():
         async with NetlinkKernel() as kernel:
-            assert await kernel.apply([MakeBridge(Bridge("02:00:00:00:00:01", 1450))]) == []
+            assert await kernel.apply([MakeBridge(Bridge("02:00:00:00:00:01", 1450, 365))]) == []
         assert "no_linklocal_learn 1" in made.ip("-d", "link", "show", "nvbr0")

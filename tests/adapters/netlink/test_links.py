@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from netvps.adapters.netlink.links import Links
+from netvps.adapters.netlink.links import Links, whole_days
 from netvps.adapters.netlink.refused import Refused
 from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.links import OBJECT_NAMES, Address, Bridge, Device
@@ -15,7 +16,7 @@ from tests.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 DEVICE = Device(7, 14789, "192.0.2.1", "02:00:00:00:00:01", 1450)
-BRIDGE = Bridge("02:42:0a:80:00:01", 1450)
+BRIDGE = Bridge("02:42:0a:80:00:01", 1450, 365)
 
 
 @pytest.fixture
@@ -79,6 +80,34 @@ def test_ports_are_put_on_the_bridge_and_it_keeps_its_mac_and_mtu(links: Links, 
     assert links.bridge() == BRIDGE
 
 
+def test_a_bridge_that_forgets_is_changed_in_place_and_keeps_what_it_learned(links: Links, host: Namespace) -> None:
+    """As one that somebody changed, or that was made before: by itself a bridge forgets after 300 s."""
+    links.apply(op.MakeBridge(BRIDGE))
+    assert _ageing_time(host) == 365 * 24 * 60 * 60 * 100
+    host.ip("link", "add", "veth-one", "type", "veth", "peer", "name", "end-one")
+    host.ip("link", "set", "end-one", "up")
+    links.attach(frozenset({"veth-one"}))
+    learned = ("02:42:0a:80:00:09", "dev", "veth-one", "master")
+    host.run("bridge", "fdb", "add", *learned, "dynamic")  # which ages like what frames taught it
+    index = links.index("nvbr0")
+    host.ip("link", "set", "nvbr0", "type", "bridge", "ageing_time", "30000")
+    assert links.bridge() == replace(BRIDGE, ageing_days=0)
+    for _ in range(2):
+        links.apply(op.ChangeBridge(BRIDGE))
+        assert (links.bridge(), links.index("nvbr0")) == (BRIDGE, index)
+        assert _ageing_time(host) == 365 * 24 * 60 * 60 * 100
+    assert " ".join(learned[:3]) in host.run("bridge", "fdb", "show", "br", "nvbr0")
+    host.ip("link", "delete", "veth-one")
+    assert learned[0] not in host.run("bridge", "fdb", "show", "br", "nvbr0")
+
+
+def test_an_ageing_time_that_a_kernel_of_300_ticks_a_second_tells_is_what_it_was_told() -> None:
+    """Its jiffies_to_clock_t takes a tick for 3,333,333 ns."""
+    told = 365 * 24 * 60 * 60 * 300 * 3_333_333 // 10_000_000
+    assert told == 3_153_599_684
+    assert [whole_days(ageing_time) for ageing_time in (told, 3_153_600_000, 30_000, 0)] == [365, 365, 0, 0]
+
+
 def test_a_kernel_that_knows_vxlan_is_told_by_its_refusal(links: Links, host: Namespace) -> None:
     before = host.ip("link")
     assert links.understands_vxlan()
@@ -88,3 +117,9 @@ def test_a_kernel_that_knows_vxlan_is_told_by_its_refusal(links: Links, host: Na
 def test_what_the_kernel_refuses_is_refused(links: Links) -> None:
     with pytest.raises(Refused):
         links.apply(op.PutAddress(Address("nvbr0", "10.128.4.1/22")))
+
+
+def _ageing_time(host: Namespace) -> int:
+    """Of the bridge, in hundredths of a second, by another than us."""
+    (link,) = json.loads(host.ip("-d", "-j", "link", "show", "nvbr0"))
+    return int(link["linkinfo"]["info_data"]["ageing_time"])

@@ -15,7 +15,7 @@ from tests.domain.overlay.model import applied, cut_off
 
 POOL = "10.128.0.0/10"
 DEVICE = Device(7, 14789, "192.0.2.1", "02:00:00:00:00:01", 1450)
-BRIDGE = Bridge("02:42:0a:80:00:01", 1450)
+BRIDGE = Bridge("02:42:0a:80:00:01", 1450, 365)
 PEERS = st.integers(0, 5)
 
 
@@ -41,7 +41,7 @@ def wanted(draw: st.DrawFn) -> KernelState:
     )
     return KernelState(
         device=draw(devices),
-        bridge=draw(st.sampled_from([BRIDGE, replace(BRIDGE, mtu=1400)])),
+        bridge=draw(st.sampled_from([BRIDGE, replace(BRIDGE, mtu=1400), replace(BRIDGE, ageing_days=0)])),
         addresses=frozenset({Address("nv0", "10.128.100.0/32"), Address("nvbr0", subnet)}),
         neighbours={gateway(number): f"mac{owner}" for number, (owner, _, _) in holders.items()},
         fdb={f"mac{owner}": f"192.0.2.{remote}" for owner, remote, _ in holders.values()},
@@ -127,6 +127,14 @@ def test_a_peer_that_moves_is_one_operation() -> None:
         device=DEVICE, fdb={"m": "192.0.2.2"}, neighbours={gateway(1): "m"}, routes={destination(1): Route(gateway(1))}
     )
     assert diff(replace(before, fdb={"m": "192.0.2.3"}), before) == (op.PutFdb("m", "192.0.2.3"),)
+
+
+def test_a_bridge_that_forgets_too_soon_is_changed_and_stays() -> None:
+    address = Address("nvbr0", "10.128.100.1/22")
+    desired = KernelState(bridge=BRIDGE, addresses=frozenset({address}))
+    for ageing_days in (0, 1):
+        actual = replace(desired, bridge=replace(BRIDGE, ageing_days=ageing_days))
+        assert diff(desired, actual) == (op.ChangeBridge(BRIDGE),)
 
 
 def test_what_a_kernel_does_not_have_is_not_asked_of_it() -> None:

@@ -6,7 +6,7 @@ from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.health import Health
 from netvps.domain.overlay.links import Address, Bridge, Device, ObjectNames, Route
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
-from netvps.domain.overlay.plan import UNREACHABLE, plan, withdrawn
+from netvps.domain.overlay.plan import AGEING_DAYS, UNREACHABLE, plan, withdrawn
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
 
@@ -25,9 +25,14 @@ def view(*peers: Peer) -> View:
 def test_alone_there_is_a_device_a_bridge_and_nobody_to_reach() -> None:
     state = plan(view())
     assert state.device == Device(7, 14789, "192.0.2.1", device_mac(FABRIC, "me"), 1450)
-    assert state.bridge == Bridge("02:42:0a:80:00:01", 1450)
+    assert state.bridge == Bridge("02:42:0a:80:00:01", 1450, ageing_days=365)
     assert state.addresses == {Address("nv0", "10.128.0.0/32"), Address("nvbr0", "10.128.0.1/22")}
     assert (state.neighbours, state.fdb, state.routes) == ({}, {}, {"10.128.0.0/10": UNREACHABLE})
+
+
+def test_the_bridge_forgets_no_session_and_its_ageing_time_fits_the_kernel() -> None:
+    """It is a u32 there, in hundredths of a second; and 0 is to forget at once."""
+    assert 0 < AGEING_DAYS * 24 * 60 * 60 * 100 < 1 << 32
 
 
 def test_a_peer_is_a_neighbour_an_fdb_entry_and_a_route() -> None:
