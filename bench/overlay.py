@@ -4,12 +4,12 @@ The machines are namespaces on a switch of this kernel, so all of a packet's way
 hides it. The references: a VXLAN made by `ip` with the same MTU and no packet filter or connection tracking at all,
 on two hosts beside; an overlay network of Docker Swarm on the same engines; and the bare underlay.
 
-What sessions have beside the VXLAN by hand is rules, ours and Docker's on each machine. Packets of 64 KB, as TCP has
-them, meet as many as small ones. A round trip without pauses, which keeps the caches warm, takes 21.7 µs by the fast
-path (docs/adr/0017-fast-path-at-ingress.md), 19.1 by hand, and 22.4 with Swarm, whose packets are bridged into the
-tunnel and never routed. Without the fast path it takes 27; with one after the other taken away, 24 (our rules), 22.5
-(Docker's filter) and 19.5 (Docker's NAT on the machines, and with it the hooks of connection tracking, though neither
-is for these packets). Docker's NAT in each container was another 1.2 (docs/adr/0016-no-nat-in-sessions.md).
+What sessions have beside the VXLAN by hand is rules, ours and Docker's on each machine; the fast path
+(docs/adr/0017-fast-path-at-links.md) goes past them. A round trip without pauses, which keeps the caches warm, takes
+18.0 µs by it, 19.2 by hand, and 22.4 with Swarm, whose packets are bridged into the tunnel and never routed. Without
+the fast path it takes 27; with one after the other taken away, 24 (our rules), 22.5 (Docker's filter) and 19.5
+(Docker's NAT on the machines, and with it the hooks of connection tracking, though neither is for these packets).
+Docker's NAT in each container was another 1.2 (docs/adr/0016-no-nat-in-sessions.md).
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class RunnerSettings(Settings):
     )
     overlay_fast_path: Literal["auto", "off"] = Field(
         default="auto",
-        description="auto: packets between sessions skip the machine's own filter rules, where nftables can; or off",
+        description="auto: packets between sessions skip the machine's own filter rules, where the kernel can; or off",
     )
     underlay: str = Field(default="", description="own address or interface towards other runners; by default found")
     agent_dir: Path | None = Field(default=None, description="folder of agent-linux-ARCH; by default the package's")

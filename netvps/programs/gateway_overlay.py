@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
-from netvps.adapters.filter.fast_path import FastPath
+from netvps.adapters.bpf.fast_path import FastPath
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.iptables import Iptables
@@ -36,7 +36,7 @@ class Machine:
     def __init__(self, server: str) -> None:
         self.kernel = NetlinkKernel(server=server)
         self._network = NoNetwork()
-        fast_path = FastPath(Nftables(), wanted=False)  # there are no sessions, but a runner may have been here
+        fast_path = FastPath(wanted=False)  # there are no sessions, but a runner may have been here
         self._filter = OverlayFilter(
             Nftables(generation=generation), Iptables(), Firewalld(), self._network.ports, fast_path=fast_path
         )

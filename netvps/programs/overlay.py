@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from netvps.adapters.bpf.fast_path import FastPath
 from netvps.adapters.dns.server import DnsServer
 from netvps.adapters.docker.overlay_network import OverlayNetwork
 from netvps.adapters.filter.batch import Batch
-from netvps.adapters.filter.fast_path import FastPath
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.iptables import Iptables
@@ -43,9 +43,7 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
         network, names, tcp = OverlayNetwork(docker), DnsServer(), TcpEcho()
         batch = Batch()
         nftables = Nftables(generation=generation, batch=batch.change)
-        fast = Nftables(generation=generation, batch=batch.change)
-        nftables.beside(fast)
-        fast_path = FastPath(fast, wanted=settings.overlay_fast_path == "auto")
+        fast_path = FastPath(wanted=settings.overlay_fast_path == "auto")
         filter_ = OverlayFilter(nftables, Iptables(), Firewalld(), network.ports, fast_path=fast_path)
         memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
         try:

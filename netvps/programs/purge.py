@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from netvps.adapters.bpf.fast_path import FastPath
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.errors import EngineUnusable
 from netvps.adapters.docker.overlay_network import OverlayNetwork
-from netvps.adapters.filter.fast_path import FastPath
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
@@ -65,7 +65,7 @@ async def purge(kernel: NetlinkKernel, network: OverlayNetwork, names: ObjectNam
     if not kernel.hold():
         raise WrongState("a runner of this machine has the overlay, or the server does: end it first")
     await _leave(network, names, force=force, bridged=(await kernel.dump()).bridge is not None)
-    fast_path = FastPath(Nftables(), names=names)
+    fast_path = FastPath(names)
     filter_ = OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names, fast_path=fast_path)
     return await erase(kernel, filter_, names)
 

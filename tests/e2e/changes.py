@@ -25,10 +25,8 @@ from typing import Any, Final, Self, TypeVar
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.overlay_network import OverlayNetwork
-from netvps.adapters.filter.fast_path import indexes
 from netvps.domain.overlay.diff import diff
 from netvps.domain.overlay.fabric import bridge_address
-from netvps.domain.overlay.fast_path import fast_path
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.nft import Ruleset
 from netvps.domain.overlay.plan import plan
@@ -37,6 +35,7 @@ from netvps.domain.session import Network, SessionSpec
 from netvps.errors import NetvpsError
 from netvps.rpc import client as api
 from tests.e2e import damage
+from tests.e2e.at_links import wrong_at_links
 from tests.e2e.overlay_lab import API, IMAGE, Host, Lab, Session, wait
 from tests.history.record import UNCLEAR
 from tests.images import BUSYBOX
@@ -366,15 +365,12 @@ def _wrong_rules(host: Host, view: View) -> list[str]:
 
     with host.namespace.inside():
         known = asyncio.run(ports())
-        here = indexes()
-    bound = {address: link for address, link in known.items() if link in here}
-    rules = Ruleset({**ruleset(view, known).tables, **fast_path(view, bound).tables})
+        found = wrong_at_links(view, known)
+    rules = ruleset(view, known)
     with namespace() as scratch:
-        for link in ("nv0", "nvbr0", *bound.values()):
-            scratch.ip("link", "add", link, "type", "bridge")
         scratch.run("nft", "-f", "-", stdin=rules.text)
         wanted, there = (_rules(place, rules) for place in (scratch, host.namespace))
-    found = [f"missing: {line}" for line in sorted(wanted - there)]
+    found += [f"missing: {line}" for line in sorted(wanted - there)]
     return found + [f"too much: {line}" for line in sorted(there - wanted)]
 
 

@@ -94,9 +94,7 @@ def filter_(host: Host, choices: random.Random, spared: Collection[str]) -> Comm
         ("nft", "flush", "table", "inet", "netvps"),
         ("nft", "flush", "table", "bridge", "netvps"),
         *(("nft", "flush", "chain", "inet", "netvps", chain) for chain in ("prerouting", "input", "from-tunnel")),
-        ("nft", "delete", "table", "netdev", "netvps"),
-        ("nft", "flush", "table", "netdev", "netvps"),
-        ("nft", "flush", "set", "netdev", "netvps", "ways"),
+        ("tc", "filter", "delete", "dev", "nv0", "ingress"),
         ("iptables", "-F", "NETVPS-INPUT"),
         ("iptables", "-D", "INPUT", "-j", "NETVPS-INPUT"),
     ]
@@ -131,6 +129,7 @@ def cut(host: Host, choices: random.Random, _spared: Collection[str]) -> Command
         ("nft", "flush", "set", "inet", "netvps", "pairs"),
         ("nft", "flush", "chain", "inet", "netvps", "from-session"),
         ("nft", "flush", "set", "inet", "netvps", "senders"),
+        ("tc", "qdisc", "delete", "dev", "nv0", "clsact"),
         ("iptables", "-F", "NETVPS-FORWARD"),
         ("iptables", "-F", "DOCKER-USER"),
     ]

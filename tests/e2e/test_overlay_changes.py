@@ -13,6 +13,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from netvps.adapters.bpf.placed import Placed
+from netvps.domain.overlay.links import OBJECT_NAMES
 from tests.e2e.changes import Changes, wrong
 from tests.e2e.damage import ways
 from tests.e2e.overlay_lab import Lab, Session, wait
@@ -85,7 +87,8 @@ def _cut_off(one: Session, two: Session) -> None:
         with host.paused():
             host.namespace.ip("route", "delete", way.cidr)
             host.namespace.run("nft", "flush", "set", "inet", "netvps", "runners")
-            host.namespace.run("nft", "delete", "table", "netdev", "netvps")  # which needs no route
+            with host.namespace.inside():
+                Placed(OBJECT_NAMES).remove()  # it needs no route
             found = " ".join(wrong(host))
             assert f"PutRoute(destination='{way.cidr}'" in found
             assert "missing: set inet netvps runners" in found

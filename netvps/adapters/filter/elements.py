@@ -15,7 +15,7 @@ from netvps.domain.overlay.nft import Elements, Set
 NFTABLES: Final = 10
 """The subsystem, which is the upper byte of a message's type."""
 _NEW, _DELETE = NFTABLES << 8 | 12, NFTABLES << 8 | 14
-_FAMILIES: Final = {"inet": 1, "netdev": 5, "bridge": 7}
+_FAMILIES: Final = {"inet": 1, "bridge": 7}
 _TABLE, _SET, _ELEMENTS = 1, 2, 3
 _ELEMENT = 1
 _KEY, _DATA, _KEY_END = 1, 2, 10

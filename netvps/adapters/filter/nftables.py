@@ -35,24 +35,9 @@ class Nftables:
         self._batch = batch
         self._left: int | None = None
         """The generation that was our doing, or looked at since; None: that is not known."""
-        self._others: list[Nftables] = []
         self._loaded: Callable[[], Ruleset] | None = None
         """Makes what is there; None: that is not known."""
         self._turn = asyncio.Lock()
-
-    def beside(self, other: Nftables) -> None:
-        """Another one keeps other tables in the same namespace: what one does is no news to the other."""
-        self._others.append(other)
-        other._others.append(self)
-
-    def forget(self) -> None:
-        """What was loaded may have gone with its links, of which nftables does not tell: the next load is of all."""
-        self._loaded = None
-
-    def skip(self, now: int) -> None:
-        """What made this generation was a change of other tables alone."""
-        if self._left == now - 1:
-            self._left = now
 
     async def load(self, rules: Ruleset) -> None:
         """Puts these in place of what was loaded before, in one transaction: all of them or none.
@@ -113,10 +98,6 @@ class Nftables:
             self._loaded = None
             self._demand(await self._feed("".join(f"add table {name}\ndelete table {name}\n" for name in names)))
 
-    async def has(self, name: str) -> bool:
-        """Whether there is a table of that family and name, whatever it has."""
-        return (await run(*self._nft, "-t", "list", "table", *name.split())).code == 0
-
     async def refusal(self, rules: Ruleset) -> str:
         """Why these rules could not be loaded here; '' if they could. Nothing is changed."""
         answer = await run(*self._nft, "--check", "-f", "-", stdin=rules.text)
@@ -163,22 +144,16 @@ class Nftables:
             log.debug("packet filter is left to nft", why=str(why))
             self._left = before  # for `_feed` to compare with
             return False
-        self._went_on(before, before + 1)
+        self._left = before + 1
         return True
 
     async def _feed(self, text: str) -> Answer:
         """One transaction: if it was the only one meanwhile, and what was before it was ours, so is all of it now."""
         before, self._left = self._left, None
         answer = await run(*self._nft, "-f", "-", stdin=text)
-        if answer.code == 0 and (now := await asyncio.to_thread(self._generation)) is not None:
-            self._went_on(before, now)
+        if before is not None and answer.code == 0 and await asyncio.to_thread(self._generation) == before + 1:
+            self._left = before + 1
         return answer
-
-    def _went_on(self, before: int | None, now: int) -> None:
-        """We changed something, after that generation: whoever knew the one before this knows this one."""
-        self._left = now if before == now - 1 else None
-        for other in self._others:
-            other.skip(now)
 
     def _demand(self, answer: Answer) -> None:
         if answer.code != 0:

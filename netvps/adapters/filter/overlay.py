@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from netvps.adapters.filter.fast_path import FastPath
+from netvps.adapters.bpf.fast_path import FastPath
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import NEEDS, Nftables

@@ -50,11 +50,6 @@ class Chain:
         """All but the rules. Packets that no rule decides on pass: tables of others have their say, too."""
         return f" {{ {self.hook}; policy accept; }}" if self.hook else ""
 
-    @property
-    def of_link(self) -> bool:
-        """Whether it sees what comes in by one link. Where that goes, kernels before 6.16 take the chain along."""
-        return " device " in self.hook
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -191,9 +186,6 @@ def _declared(table: str, old: Table, new: Table) -> Iterator[str]:
     for name, chain in new.chains.items():
         if name not in old.chains:
             yield f"add chain {table} {name}{chain.declaration}"
-    for name, chain in old.chains.items():
-        if name not in new.chains and chain.of_link:
-            yield f"add chain {table} {name}"  # or it could not be removed
 
 
 def _ruled(table: str, old: Table, new: Table) -> Iterator[str]:

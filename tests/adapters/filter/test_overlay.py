@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -26,14 +27,16 @@ pytestmark = pytest.mark.netns
 
 
 def _state(lab: Lab) -> str:
-    return lab.run("two", "nft", "-s", "list", "ruleset")
+    at_links = (lab.run("two", *f"tc filter show dev {link} ingress".split()) for link in ("nv0", "p-ann5"))
+    return lab.run("two", "nft", "-s", "list", "ruleset") + re.sub(r"id \d+ ", "", "".join(at_links))
 
 
 async def test_nothing_is_left_of_it(filtered: Lab) -> None:
     hosts, made = filtered, overlay_filter(filtered, "two")
     await made.load(view("two"))
     before = _state(hosts)
-    assert "table netdev netvps" in before
+    assert "netvps/arriving" in before
+    assert "netvps/leaving" in before
     await made.remove()
     bare = _state(hosts)
     assert "netvps" not in bare.lower()

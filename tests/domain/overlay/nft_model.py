@@ -17,17 +17,15 @@ Packet = dict[str, str]
 
 _SELECTOR = (
     r"(?:iifname|oifname|(?:ether|ip|ip6) [sd]addr|ether type|arp [sd]addr (?:ip|ether)|(?:udp|tcp) dport|icmp type"
-    r"|tcp flags|ct state|ct status|meta mark|meta l4proto|meta length|ip ttl|ip frag-off|@nh,0,8)(?: & 255[0-9.]+)?"
+    r"|tcp flags|ct state|ct status|meta mark)(?: & 255[0-9.]+)?"
 )
 _MATCH = re.compile(
     rf"(?P<keys>{_SELECTOR}(?: \. {_SELECTOR})*) (?P<not>!= )?"
-    r"(?:> (?P<over>\d+)|<= (?P<upto>\d+)|"
-    r"vmap @(?P<vmap>\S+)|@(?P<set>\S+)|\{ (?P<many>[^}]*) \}|& (?P<mask>\S+|\([^)]*\)) == (?P<masked>\S+)"
+    r"(?:vmap @(?P<vmap>\S+)|@(?P<set>\S+)|\{ (?P<many>[^}]*) \}|& (?P<mask>\S+|\([^)]*\)) == (?P<masked>\S+)"
     r"|(?P<one>(?!set )\S+))(?: |$)"
 )
 _MARK = re.compile(r"meta mark set (?P<value>\S+)(?: |$)")
-_SOMETIMES = "limit rate 2/minute burst 1 packets accept"
-_STATEMENTS = ("", _SOMETIMES, "tcp option maxseg size set rt mtu", "masquerade", "notrack")
+_STATEMENTS = ("", "tcp option maxseg size set rt mtu", "masquerade", "notrack")
 
 
 @dataclass
@@ -78,7 +76,7 @@ class Kernel:
 
     def _add_chain(self, table: str, name: str, declared: str = "") -> None:
         made = Chain((), declared.removeprefix("{ ").removesuffix("; policy accept; }"))
-        assert self._chains(table).setdefault(name, made).hook == made.hook or not declared
+        assert self._chains(table).setdefault(name, made).hook == made.hook
 
     def _delete_chain(self, table: str, name: str) -> None:
         verdicts = [element for kept in self._sets(table).values() for element in kept.elements]
@@ -92,7 +90,7 @@ class Kernel:
         chain = self._chains(table)[name]
         rule, _, comment = rule.partition(" comment ")
         assert comment == f'"{mark(rule)}"'
-        assert set(re.findall(r"@(?![nt]h,)(\S+)", rule)) <= self._sets(table).keys(), rule
+        assert set(re.findall(r"@(?!th,)(\S+)", rule)) <= self._sets(table).keys(), rule
         assert set(re.findall(r"(?:goto|jump) (\S+)", rule)) <= self._chains(table).keys(), rule
         self._chains(table)[name] = Chain((*chain.rules, rule), chain.hook)
 
@@ -131,13 +129,6 @@ def passes(table: Table, chain: str, packet: Packet) -> bool:
     return _verdict(table, chain, dict(packet)) != "drop"
 
 
-def sent(table: Table, chain: str, packet: Packet) -> tuple[str, str] | None:
-    """The next hop, and the link by which a packet is sent on at once; None: it goes the long way."""
-    word, *where = _verdict(table, chain, dict(packet)).split(" ")
-    assert word in {"", "accept", "sent"}, "the fast path drops nothing"
-    return (where[0], where[1].strip('"')) if word == "sent" else None
-
-
 def _verdict(table: Table, chain: str, packet: Packet) -> str:
     """ "accept", "drop", or "" at the end of the chain. A mark is put on the packet itself."""
     for rule in table.chains[chain].rules:
@@ -167,8 +158,6 @@ def _apply(table: Table, rule: str, packet: Packet) -> str:
             return ""
     if rule in _STATEMENTS:
         return ""
-    if sent := re.fullmatch(r"fwd ip to (\S+ \S+(?: & \S+)?) device (\S+)", rule):
-        return f"sent {_value(packet, sent[1])} {sent[2]}"
     assert re.fullmatch(r"accept|drop|(?:goto|jump) \S+", rule), f"unknown: {rule}"
     return rule
 
@@ -182,13 +171,9 @@ def _value(packet: Packet, key: str) -> str | None:
 def _holds(table: Table, match: re.Match[str], found: list[str]) -> bool:
     if match["set"]:
         return any(_equal(element, found) for element in table.sets[match["set"]].elements)
-    if match["over"]:
-        return int(found[0]) > int(match["over"])
-    if match["upto"]:
-        return int(found[0]) <= int(match["upto"])
     if match["mask"]:
         if match["keys"] == "tcp flags":
-            return match["mask"] not in found if match["masked"] == "0" else match["masked"] in found
+            return match["masked"] in found
         mask, masked, value = (int(text.replace(":", ""), 16) for text in (match["mask"], match["masked"], found[0]))
         return value & mask == masked
     choices = match["many"].split(", ") if match["many"] else match["one"].split(",")
@@ -201,8 +186,6 @@ def _equal(element: str, found: list[str]) -> bool:
 
 
 def _matches(part: str, value: str) -> bool:
-    if match := re.fullmatch(r"(\d+)-(\d+)", part):
-        return int(match[1]) <= int(value) <= int(match[2])
     if "/" in part:
         return ip_address(value) in ip_network(part)
     return part.strip('"') == value

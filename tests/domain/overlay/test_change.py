@@ -54,7 +54,10 @@ UPDATES = st.builds(
     gone_endpoints=st.sets(sessions, max_size=1).map(tuple),
     reset=st.integers(0, 9).map(lambda chance: chance == 0),
 )
-PORTS = st.dictionaries(st.builds("10.128.0.{}".format, st.integers(2, 6)), st.sampled_from(["v1", "v2"]), max_size=2)
+PORTS = st.dictionaries(
+    st.builds("10.128.0.{}".format, st.integers(2, 6)), st.sampled_from(["v1", "v2"]), max_size=2
+).filter(lambda ports: len({*ports.values()}) == len(ports))
+"""Each link is one session's."""
 TURNS = st.builds(
     lambda **of: of,
     lease=st.sampled_from([ME.lease] * 9 + [replace(ME.lease, cidr="10.128.4.0/22")]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,17 +10,11 @@ from hypothesis import strategies as st
 from netvps.domain.overlay.change import Tracker
 from netvps.domain.overlay.edit import edited
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.fast_path import fast_path
 from netvps.domain.overlay.filter import ruleset
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
-from netvps.domain.overlay.nft import Ruleset
 from netvps.domain.overlay.view import View
 from tests.domain.overlay.nft_model import Kernel
 from tests.domain.overlay.test_change import ME, PORTS, UPDATES
-
-
-def both(view: View, ports: Mapping[str, str]) -> Ruleset:
-    return Ruleset({**ruleset(view, ports).tables, **fast_path(view, ports).tables})
 
 
 @settings(max_examples=60, deadline=None)
@@ -32,12 +26,12 @@ def test_it_leads_where_all_of_the_new_rules_do(
     view = View("r0", Fabric("c"), ME.lease, ME.underlay, Netmap())
     tracker.follow(view)
     kernel = Kernel()
-    kernel.feed(both(view, bound).text)
+    kernel.feed(ruleset(view, bound).text)
     for update, ports in history:
         view = View("r0", Fabric("c"), ME.lease, ME.underlay, view.netmap.updated(update))
         if change := tracker.follow(view):
-            kernel.feed(edited(both, change, view, bound, ports).text)
+            kernel.feed(edited(ruleset, change, view, bound, ports).text)
         else:
-            kernel.feed(both(view, ports).text)
-        assert kernel.ruleset == both(view, ports)
+            kernel.feed(ruleset(view, ports).text)
+        assert kernel.ruleset == ruleset(view, ports)
         bound = ports

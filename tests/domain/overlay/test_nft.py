@@ -118,12 +118,3 @@ def test_what_cannot_be_changed_is_replaced() -> None:
     )
     for new in (typed, hooked):
         assert new.changes_from(old) == Edit(new.text, None)
-
-
-def test_a_chain_that_went_with_its_link_can_be_removed_all_the_same() -> None:
-    """What `add` makes then is removed with it; else it changes nothing."""
-    chains = {"c": Chain((), 'type filter hook ingress device "veth1" priority 0'), "d": Chain(("drop",))}
-    old, new = Ruleset({"netdev t": Table({}, chains)}), Ruleset({"netdev t": Table()})
-    lines = "add chain netdev t c", "flush chain netdev t c", "flush chain netdev t d"
-    gone = "delete chain netdev t c", "delete chain netdev t d"
-    assert new.changes_from(old).text.splitlines() == [*lines, *gone]

@@ -1,0 +1,1 @@
+"""Programs in the kernel, at links (BPF), without a compiler on the machine."""

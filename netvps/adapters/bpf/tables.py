@@ -1,0 +1,116 @@
+"""What the programs of the fast path look things up in, as maps in the kernel, and what was put there."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import socket
+import struct
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from typing import Final
+
+from netvps.adapters.bpf.programs import DEVICE, Maps
+from netvps.adapters.bpf.syscall import HASH, LINKS, Map
+from netvps.domain.overlay.fast_path import FastPath, Subnet
+
+_MANY: Final = 1 << 17
+"""Sessions of owners who have one here; what does not fit goes the long way."""
+_OWNER_BYTES: Final = 8
+_SUBNET: Final = struct.Struct("=6s?x")
+_INDEX: Final = struct.Struct("=I")
+Entries = Mapping[bytes, bytes]
+
+
+class Table:
+    """One map, whose entries we know."""
+
+    def __init__(self, kind: int, size: int, name: str) -> None:
+        """Raises OSError."""
+        self.map = Map(kind, size, _MANY, name)
+        self._missing = {errno.E2BIG, errno.EINVAL} if kind == LINKS else {errno.E2BIG}
+        """What the kernel says where an entry cannot be there: the map is full, or that link is gone."""
+        self._there: dict[bytes, bytes] = {}
+
+    def be(self, wanted: Entries) -> None:
+        """Has these, and no others. Raises OSError."""
+        self.change(dict.fromkeys(self._there, b""), wanted)
+
+    def change(self, old: Entries, new: Entries) -> None:
+        """Has these in place of those: first goes what does. Raises OSError."""
+        for key in old.keys() - new.keys():
+            self.map.drop(key)
+            self._there.pop(key, None)
+        for key, value in new.items():
+            if self._there.get(key) != value:
+                self._put(key, value)
+
+    def close(self) -> None:
+        """Programs that are attached keep it."""
+        self.map.close()
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        try:
+            self.map.put(key, value)
+        except OSError as error:
+            if error.errno not in self._missing:
+                raise
+            return
+        self._there[key] = value
+
+
+class Tables:
+    """All three. Each is right by itself, so it does not matter which of two changes a packet meets."""
+
+    def __init__(self) -> None:
+        """Raises OSError: this kernel cannot, or we may not."""
+        with ExitStack() as stack:
+            self.owners = stack.enter_context(closing(Table(HASH, _OWNER_BYTES, "netvps_owners")))
+            self.subnets = stack.enter_context(closing(Table(HASH, _SUBNET.size, "netvps_subnets")))
+            self.links = stack.enter_context(closing(Table(LINKS, _INDEX.size, "netvps_links")))
+            self._open = stack.pop_all()
+
+    @property
+    def maps(self) -> Maps:
+        """For programs."""
+        return Maps(*(table.map.descriptor for table in (self.owners, self.subnets, self.links)))
+
+    def be(self, path: FastPath) -> None:
+        """Has what is in there, and no more. Raises OSError."""
+        self.owners.be(_owners(path))
+        self.subnets.be(_subnets(path))
+
+    def change(self, old: FastPath, new: FastPath) -> None:
+        """Has what is new in place of what is old, and the rest as before. Raises OSError."""
+        self.owners.change(_owners(old), _owners(new))
+        self.subnets.change(_subnets(old), _subnets(new))
+
+    def lead(self, device: int, links: Mapping[str, int]) -> None:
+        """To these links, by index: the one of the VXLAN device, and those of sessions by address. Raises OSError."""
+        ports = {_key(address): _INDEX.pack(index) for address, index in links.items()}
+        self.links.be({DEVICE: _INDEX.pack(device), **ports})
+
+    def close(self) -> None:
+        """Programs that are attached keep them."""
+        self._open.close()
+
+
+def _owners(path: FastPath) -> Entries:
+    return {_key(address): _owner(name) for address, name in path.owners.items()}
+
+
+def _subnets(path: FastPath) -> Entries:
+    return {_key(first): _subnet(subnet) for first, subnet in path.subnets.items()}
+
+
+def _subnet(subnet: Subnet) -> bytes:
+    return _SUBNET.pack(bytes.fromhex(subnet.mac.replace(":", "")), subnet.open)
+
+
+def _owner(name: str) -> bytes:
+    """To be somebody else takes a name that gives the same 8 bytes: 2^64 tries for one who may choose his own."""
+    return hashlib.blake2b(name.encode(), digest_size=_OWNER_BYTES).digest()
+
+
+def _key(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET, address)

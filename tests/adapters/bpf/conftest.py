@@ -1,0 +1,25 @@
+"""Runners and sessions as namespaces, for each file; and a namespace without anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.adapters.filter.lab import Lab, made_lab
+from tests.namespaces import Namespace, namespace
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Lab]:
+    """No filter is loaded there."""
+    with made_lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Namespace]:
+    """With two links, one and two."""
+    with namespace() as made:
+        made.ip("link", "add", "one", "type", "veth", "peer", "name", "two")
+        yield made
