@@ -48,8 +48,8 @@ def bootstrap(arguments: tuple[str, ...]) -> None:
 
 
 def command(program: str, arguments: Sequence[str]) -> list[str]:
-    """The command line of a program."""
-    return [sys.executable, "-m", f"netvps.programs.{program}", *arguments]
+    """The command line of a program. Whatever lies in the current folder is no module of its (-P)."""
+    return [sys.executable, "-P", "-m", f"netvps.programs.{program}", *arguments]
 
 
 def replace_by(program: str, arguments: Sequence[str]) -> NoReturn:

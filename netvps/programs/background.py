@@ -27,7 +27,8 @@ def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> 
     """
     put_aside(log_file)
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", f"netvps.programs.{name}", *arguments, "--foreground", "--ready-fd", str(writing)]
+    module = ["-P", "-m", f"netvps.programs.{name}"]  # -P: whatever lies in the current folder is no module of ours
+    command = [sys.executable, *module, *arguments, "--foreground", "--ready-fd", str(writing)]
     output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         process = subprocess.Popen(

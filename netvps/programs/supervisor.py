@@ -98,7 +98,7 @@ class Child:
 
     async def _launch(self, once: Sequence[str]) -> Signs:
         reading, writing = os.pipe()
-        module = ["-m", f"netvps.programs.{self.name}", "--parent", str(os.getpid()), "--ready-fd", str(writing)]
+        module = ["-P", "-m", f"netvps.programs.{self.name}", "--parent", str(os.getpid()), "--ready-fd", str(writing)]
         watched = ["--beat-every", str(self._watchdog.beat_every)]
         try:
             self._process = await asyncio.create_subprocess_exec(

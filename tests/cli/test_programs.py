@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,8 +51,17 @@ def test_it_becomes_the_program_with_all_its_words(
 ) -> None:
     with pytest.raises(Became):
         run(*words)
-    assert became == [["-m", *line]]
+    assert became == [["-P", "-m", *line]]
 
 
 def test_the_program_is_that_of_this_python() -> None:
-    assert programs.command("server", ["-x"]) == [sys.executable, "-m", "netvps.programs.server", "-x"]
+    assert programs.command("server", ["-x"]) == [sys.executable, "-P", "-m", "netvps.programs.server", "-x"]
+
+
+def test_it_reads_no_module_from_the_current_folder(tmp_path: Path) -> None:
+    """Whoever may write there would be whoever starts it."""
+    (tmp_path / "argparse.py").write_text("raise SystemExit('read')")
+    answer = subprocess.run(
+        programs.command("server", ["--help"]), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
