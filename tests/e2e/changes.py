@@ -6,7 +6,6 @@ is done to all. A seed fixes what is chosen; what happens besides depends on the
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import shutil
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,23 +22,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
-from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.overlay_network import OverlayNetwork
-from netvps.domain.overlay.diff import diff
 from netvps.domain.overlay.fabric import bridge_address
-from netvps.domain.overlay.filter import ruleset
-from netvps.domain.overlay.nft import Ruleset
-from netvps.domain.overlay.plan import plan
-from netvps.domain.overlay.view import View
 from netvps.domain.session import Network, SessionSpec
 from netvps.errors import NetvpsError
 from netvps.rpc import client as api
 from tests.e2e import damage
-from tests.e2e.at_links import wrong_at_links
+from tests.e2e.judged import accepts, wrong
 from tests.e2e.overlay_lab import API, IMAGE, Host, Lab, Session, wait
 from tests.history.record import UNCLEAR
 from tests.images import BUSYBOX
-from tests.namespaces import Namespace, namespace
 
 T = TypeVar("T")
 Steps = list[tuple[str, ...]]
@@ -135,9 +126,8 @@ class Changes:
         for host in self.lab.hosts:
             if host.runner:
                 self._nudge(host)
-                with suppress(AssertionError):
-                    wait(partial(self._right, host, members), "as planned")
-                assert not (found := self._wrong(host, members)), f"host {host.number}: {found}"
+                found = self._wrong_at_last(host, members)
+                assert not found, f"host {host.number}: {found}"
             said = [line for line in host.log.splitlines() if "exception" in line or "bug" in line]
             assert not said, said
 
@@ -147,8 +137,17 @@ class Changes:
         logs = [f"host {host.number} said: {line}" for host in self.lab.hosts[:2] for line in host.log.splitlines()]
         return "\n".join([f"began {self._clock}", *self.history, *states, *logs])
 
-    def _right(self, host: Host, members: int) -> bool:
-        return not self._wrong(host, members)
+    def _wrong_at_last(self, host: Host, members: int) -> list[str]:
+        """Once all is right, that is enough: a session whose deletion was asked for may go right afterwards."""
+        found: list[str] = []
+
+        def right() -> bool:
+            found[:] = self._wrong(host, members)
+            return not found
+
+        with suppress(AssertionError):
+            wait(right, "as planned")
+        return found
 
     def _wrong(self, host: Host, members: int) -> list[str]:
         if found := wrong(host, members):
@@ -341,54 +340,3 @@ class Changes:
         """Nobody tells of a sysctl or a rule. The next look finds it: in half a minute, or when an address changes."""
         host.namespace.ip("address", "add", "198.51.100.99/32", "dev", "lo")
         host.namespace.ip("address", "delete", "198.51.100.99/32", "dev", "lo")
-
-
-def wrong(host: Host, members: int | None = None) -> list[str]:
-    """What on a host is not as planned; `members` is how many runners its map shall have."""
-    try:
-        view, actual = host.view_and_kernel()
-        found = [str(operation) for operation in diff(plan(view), actual)]
-        if members not in {None, len(view.netmap.peers)}:
-            found.append(f"{len(view.netmap.peers)} runners are known instead of {members}")
-        return found + _wrong_rules(host, view)
-    except (AssertionError, NetvpsError) as error:
-        return [str(error)]
-
-
-def _wrong_rules(host: Host, view: View) -> list[str]:
-    async def ports() -> Mapping[str, str]:
-        docker = await Docker.open(host.docker_host)
-        try:
-            return await OverlayNetwork(docker).ports()
-        finally:
-            docker.close()
-
-    with host.namespace.inside():
-        known = asyncio.run(ports())
-        found = wrong_at_links(view, known)
-    rules = ruleset(view, known)
-    with namespace() as scratch:
-        scratch.run("nft", "-f", "-", stdin=rules.text)
-        wanted, there = (_rules(place, rules) for place in (scratch, host.namespace))
-    found += [f"missing: {line}" for line in sorted(wanted - there)]
-    return found + [f"too much: {line}" for line in sorted(there - wanted)]
-
-
-def accepts(host: Host) -> list[str]:
-    """Of iptables, which are the same on all hosts."""
-    return sorted(line for line in host.namespace.run("iptables", "-w", "-S").splitlines() if "NETVPS" in line)
-
-
-def _rules(place: Namespace, rules: Ruleset) -> set[str]:
-    """All of our tables there, an item for each rule and element."""
-    found: set[str] = set()
-    for name in rules.tables:
-        listed = json.loads(place.run("nft", "-j", "list", "table", *name.split(), check=False) or '{"nftables": []}')
-        for item in listed["nftables"]:
-            for kind, value in item.items():
-                elements = value.pop("elem", ()) if isinstance(value, dict) else ()
-                where = f"{name} {value.get('chain') or value.get('name')}" if isinstance(value, dict) else name
-                plain = {key: part for key, part in value.items() if key != "handle"}
-                if kind != "metainfo":
-                    found |= {f"{kind} {where}: {json.dumps(part)}" for part in (plain, *elements)}
-    return found

@@ -15,8 +15,9 @@ import pytest
 
 from netvps.adapters.bpf.placed import Placed
 from netvps.domain.overlay.links import OBJECT_NAMES
-from tests.e2e.changes import Changes, wrong
+from tests.e2e.changes import Changes
 from tests.e2e.damage import ways
+from tests.e2e.judged import wrong
 from tests.e2e.overlay_lab import Lab, Session, wait
 from tests.pings import Answers, pinging
 
