@@ -20,7 +20,7 @@ _REGISTER: Final = 0x08
 """The second operand is a register, not a value."""
 _MAP: Final = 0x18
 """Load of 8 bytes, in two instructions; with the pseudo register 1 they are a map's file descriptor."""
-_COMPARED: Final = {"==": 0x10, ">": 0x20, ">=": 0x30, "&": 0x40, "!=": 0x50, "<": 0xA0, "<=": 0xB0}
+_COMPARED: Final = {"==": 0x10, ">": 0x20, "&": 0x40, "!=": 0x50, "<": 0xA0, "<=": 0xB0}
 """Without signs; & is whether any of these bits is set."""
 _INSTRUCTION: Final = struct.Struct("=BBhi")
 
@@ -103,11 +103,6 @@ def jump(to: str, left: Register, comparison: str, right: Register | int, *, wid
     if isinstance(right, Register):
         return Instruction(code | _REGISTER, left, right, target=to)
     return Instruction(code, left, value=right, target=to)
-
-
-def go(to: str) -> Instruction:
-    """To a label."""
-    return Instruction(_JMP, target=to)
 
 
 def call(helper: int) -> Instruction:
