@@ -36,6 +36,10 @@ class Namespace:
         """`ip` in it."""
         return self.run("ip", *arguments, check=check)
 
+    def links(self) -> list[str]:
+        """Their names, with those of other ends: what else there is of them may still be settling."""
+        return [line.split()[0] for line in self.ip("-brief", "link").splitlines()]
+
     @contextmanager
     def inside(self) -> Iterator[None]:
         """This thread, and all that it starts, is in the namespace within the block."""

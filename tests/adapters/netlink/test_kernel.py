@@ -124,9 +124,8 @@ async def test_another_family_of_addresses_needs_another_device(kernel: NetlinkK
 
 async def test_nothing_desired_leaves_nothing(kernel: NetlinkKernel, host: Namespace) -> None:
     def traces() -> str:
-        links = [line.split()[0] for line in host.ip("-brief", "link").splitlines()]
         ipv4 = [host.ip("-4", *what) for what in (("address",), ("route", "show", "table", "all"), ("neighbour",))]
-        return " ".join(links + ipv4)  # of IPv6, others' addresses are still being settled (RFC 4862)
+        return " ".join(host.links() + ipv4)  # of IPv6, others' addresses are still being settled (RFC 4862)
 
     before = traces()
     await make(kernel, plan(view(1, peer(2), peer(3))))
@@ -188,13 +187,13 @@ async def test_a_kernel_without_vxlan_says_so(
     kernel: NetlinkKernel, host: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the refusal of a kind of link that no kernel has, which is the kernel's own."""
-    before = host.ip("link")
+    before = host.links()
     with monkeypatch.context() as patched:
         patched.setattr("netvps.adapters.netlink.links.VXLAN", "nv-none")
         assert await kernel.unable() == "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
         (failure,) = await kernel.apply([op.MakeDevice(plan(view(1)).device or pytest.fail("no device"))])
         assert failure.why.startswith("this kernel has no VXLAN: load its module (modprobe vxlan), or use a kernel")
-    assert host.ip("link") == before
+    assert host.links() == before
     assert await kernel.unable() == ""
 
 
