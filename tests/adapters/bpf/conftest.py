@@ -19,7 +19,7 @@ def hosts() -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Namespace]:
-    """With two links, one and two."""
+    """With two links, one and two, of indexes 11 and 12: kernels make some of their own."""
     with namespace() as made:
-        made.ip("link", "add", "one", "type", "veth", "peer", "name", "two")
+        made.ip(*["link", "add", "one", "index", "11", "type", "veth", "peer", "name", "two", "index", "12"])
         yield made

@@ -14,8 +14,8 @@ from netvps.errors import Unavailable
 from tests.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
-ONE, TWO, NOWHERE = 3, 2, 999_999
-"""Indexes of the links of the namespace `place`: a pair's other end comes first."""
+ONE, TWO, NOWHERE = 11, 12, 999_999
+"""Indexes of links, in the namespace `place`."""
 
 
 @pytest.fixture(autouse=True)

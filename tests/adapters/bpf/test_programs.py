@@ -33,7 +33,7 @@ FABRIC, MTU, SYN, ACK = Fabric("cluster"), 1450, 0x02, 0x10
 ANN, BOB, ANNS, BOBS, NEAR, FAR = "10.128.0.2", "10.128.0.3", "10.128.4.2", "10.128.4.3", "10.128.0.5", "10.128.8.2"
 OWNERS = {ANN: "ann", BOB: "bob", ANNS: "ann", BOBS: "bob", NEAR: "ann", FAR: "ann"}
 UDP, TCP = 17, 6
-LINKS = {ANN: 2, BOB: 3}
+LINKS = {ANN: 11, BOB: 12}
 """Indexes in the namespace `place`, whose loopback is the first; what is at the VXLAN device comes in by that."""
 DEVICE = 1
 
@@ -121,7 +121,7 @@ class Sent:
 
 
 def _leaves(source: str = ANN, target: str = ANNS, **changes: object) -> Sent:
-    sent = Sent(LINKS.get(source, 2), source, target, session_mac(source), BRIDGE)
+    sent = Sent(LINKS.get(source, 11), source, target, session_mac(source), BRIDGE)
     return replace(sent, **changes)  # type: ignore[arg-type]
 
 
@@ -251,7 +251,7 @@ def test_to_where_smaller_packets_alone_get_none_is_sent_and_from_there_all_is_t
 
 
 ADDRESSES = st.builds("10.128.{}.{}".format, st.sampled_from((0, 4, 8)), st.integers(1, 4))
-PORTS = {f"10.128.0.{number}": number for number in (2, 3)}
+PORTS = {f"10.128.0.{number}": 9 + number for number in (2, 3)}
 FRAMES = [
     (link, sender, receiver)
     for link in (DEVICE, *PORTS.values())

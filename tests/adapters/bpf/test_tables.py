@@ -69,8 +69,8 @@ def test_links_are_led_to_as_long_as_they_are_there(place: Namespace, tables: Ta
     place.ip("link", "delete", "passing")
     assert items(tables.maps.links, 4).keys() == {bytes(4)}
     tables.lead(1, {})
-    tables.lead(1, {"10.128.0.2": 2})
-    assert items(tables.maps.links, 4) == {bytes(4): bytes([1, 0, 0, 0]), FIRST: bytes([2, 0, 0, 0])}
+    tables.lead(1, {"10.128.0.2": 11})
+    assert items(tables.maps.links, 4) == {bytes(4): bytes([1, 0, 0, 0]), FIRST: bytes([11, 0, 0, 0])}
 
 
 def test_what_does_not_fit_is_not_there_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
