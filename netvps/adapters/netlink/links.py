@@ -155,6 +155,8 @@ class Links:
             **{local: device.local},
         )
         self._offload_checksums(device.checksum_offload)
+        with suppress(NetlinkError):  # for programs at its ingress; once it is up, that would stop it for a moment
+            self._kernel.tc("add", "clsact", index=self.index(self._names.device))
         try:
             self._kernel.link("set", index=self.index(self._names.device), state=_state(device.up))
         except NetlinkError:  # the port is taken: a device that is down hides that from whoever looks

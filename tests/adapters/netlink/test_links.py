@@ -47,6 +47,11 @@ def test_checksum_offload_changes_on_the_live_device(links: Links) -> None:
     assert links.device() == without
 
 
+def test_programs_can_be_put_at_the_device_without_stopping_it(links: Links, host: Namespace) -> None:
+    links.apply(op.MakeDevice(DEVICE))
+    assert "qdisc clsact" in host.run("tc", "qdisc", "show", "dev", "nv0")
+
+
 def test_what_goes_may_be_gone_and_what_comes_may_be_there(links: Links) -> None:
     links.apply(op.MakeBridge(BRIDGE))
     address = Address("nvbr0", "10.128.4.1/22")
