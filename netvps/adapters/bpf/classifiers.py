@@ -58,7 +58,7 @@ def attach(programs: Mapping[int, tuple[str, Program]]) -> set[int]:
         refused = dict(zip(programs, kernel.request(asked), strict=True))
     for why in refused.values():
         if why and why.errno != errno.ENODEV:
-            raise Unavailable(f"the kernel puts no program at a link: {why}")
+            raise Unavailable(f"the kernel puts no program at a link: {why}; it takes CONFIG_NET_CLS_BPF")
     return {link for link, why in refused.items() if not why}
 
 

@@ -83,7 +83,9 @@ class FastPath:
                 try:
                     work()
                 except OSError as error:
-                    raise Unavailable(f"the kernel refuses BPF: {error.strerror}") from error
+                    raise Unavailable(
+                        f"the kernel refuses BPF: {error.strerror}; it takes Linux 5.10 and CAP_BPF"
+                    ) from error
 
         await asyncio.to_thread(run)
 

@@ -162,6 +162,6 @@ async def test_a_kernel_that_refuses_is_told_of_once_and_asked_again_after_a_loo
             await made.look()
     (line,) = logs
     assert line["log_level"] == "warning"
-    assert line["why"] == "the kernel refuses BPF: Operation not permitted"
+    assert line["why"] == "the kernel refuses BPF: Operation not permitted; it takes Linux 5.10 and CAP_BPF"
     await made.load(view("one"), PORTS)
     assert "netvps/arriving" in _there(hosts, "one")
