@@ -48,13 +48,18 @@ def resolve(name: str | None = None) -> Context:
 
 
 def local() -> Context:
-    """The server of this machine: one's own socket, else the system's."""
-    from netvps.config import paths
+    """The server of this machine: the account's own socket, else the system's.
+
+    Whoever names folders by environment means the server in them, also while it does not run: never another one.
+    """
+    from netvps.config import RUNTIME_VARIABLE, STATE_VARIABLE, paths
 
     if given := os.environ.get("NETVPS_SOCKET"):
         return Context(LOCAL, f"unix:{Path(given).absolute()}")
-    own = paths().runtime / "api.sock"
-    return Context(LOCAL, f"unix:{SYSTEM_SOCKET if not own.exists() and SYSTEM_SOCKET.exists() else own}")
+    own = paths().api_socket
+    named = os.environ.get(STATE_VARIABLE) or os.environ.get(RUNTIME_VARIABLE)
+    fallback = not named and not own.exists() and SYSTEM_SOCKET.exists()
+    return Context(LOCAL, f"unix:{SYSTEM_SOCKET if fallback else own}")
 
 
 def chosen() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,29 @@ def test_which_context_is_in_force(monkeypatch: pytest.MonkeyPatch, home: Path, 
     assert contexts.local().address == f"unix:{home}/x.sock"
 
 
-def test_the_systems_socket_serves_who_has_none(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+def test_the_systems_socket_serves_an_account_without_its_own(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.delenv("NETVPS_STATE_DIR")
+    monkeypatch.delenv("NETVPS_RUNTIME_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(contexts, "SYSTEM_SOCKET", home / "system.sock")
-    assert contexts.local().address == f"unix:{home}/run/api.sock"
+    assert contexts.local().address == f"unix:{home}/netvps/api.sock"
     (home / "system.sock").touch()
     assert contexts.local().address == f"unix:{home}/system.sock"
-    (home / "run").mkdir()
-    (home / "run/api.sock").touch()
-    assert contexts.local().address == f"unix:{home}/run/api.sock"
+    (home / "netvps").mkdir()
+    (home / "netvps/api.sock").touch()
+    assert contexts.local().address == f"unix:{home}/netvps/api.sock"
+
+
+@pytest.mark.parametrize("named", ["NETVPS_STATE_DIR", "NETVPS_RUNTIME_DIR"])
+def test_whoever_names_a_folder_never_gets_the_systems_server(
+    monkeypatch: pytest.MonkeyPatch, home: Path, named: str
+) -> None:
+    """Even as root: `netvps rm` in a shell that means another server must not remove the system's sessions."""
+    for variable in {"NETVPS_STATE_DIR", "NETVPS_RUNTIME_DIR"} - {named}:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(contexts, "SYSTEM_SOCKET", home / "system.sock")
+    (home / "system.sock").touch()
+    assert contexts.local().address != f"unix:{home}/system.sock"

@@ -14,7 +14,7 @@ from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
 from netvps.domain.session import Assignment
-from tests.adapters.docker.overlay import OverlayNetwork
+from tests.adapters.docker.overlay import POOL, OverlayNetwork
 
 _ECHO = """
 import socket
@@ -45,7 +45,7 @@ async def serving(overlay: OverlayNetwork, sessions: Sequence[Assignment]) -> As
     server = DnsServer()
     try:
         await server.serve(
-            View("r", Fabric("c"), Lease(overlay.subnet, "r", 1), Underlay(("192.0.2.1",), 1450), netmap)
+            View("r", Fabric("c", POOL), Lease(overlay.subnet, "r", 1), Underlay(("192.0.2.1",), 1450), netmap)
         )
         yield
     finally:

@@ -1,4 +1,7 @@
-"""The overlay's network in Docker, without the overlay: a bridge of a unique name, and a subnet that nobody has."""
+"""The overlay's network in Docker, without the overlay: a bridge of a unique name, and a free subnet.
+
+The subnet is outside the default pool: a netvps that runs on this machine filters the pool's addresses on every bridge.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from netvps.domain.overlay.fabric import bridge_address, session_addresses
+
+POOL = "10.192.0.0/10"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ def overlay_network() -> Iterator[OverlayNetwork]:
     """Gone afterwards. Tries subnets until one is free."""
     name = f"nvt{secrets.token_hex(4)}"
     for _ in range(20):
-        made = OverlayNetwork(name, f"10.{128 + secrets.randbelow(64)}.{secrets.randbelow(256)}.0/24")
+        made = OverlayNetwork(name, f"10.{192 + secrets.randbelow(64)}.{secrets.randbelow(256)}.0/24")
         refused = made.make()
         if not refused:
             break
