@@ -96,12 +96,13 @@ class Agent:
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
                 return await future
-        except TimeoutError:
-            raise Unavailable(f"the session did not answer within {DIAL_TIMEOUT:.0f} s: try again") from None
-        except asyncio.CancelledError:
+        except (TimeoutError, asyncio.CancelledError) as ended:
+            # The answer may have come in the moment of the timeout or cancellation: without a reader it would stay.
             if not future.cancelled() and future.exception() is None:
-                future.result().abort()  # it came at the same moment, and nobody wants it any more
-            raise
+                future.result().abort()
+            if isinstance(ended, asyncio.CancelledError):
+                raise
+            raise Unavailable(f"the session did not answer within {DIAL_TIMEOUT:.0f} s: try again") from None
         finally:
             del self._dials[request.dial_id]
             if request in self._requests:
