@@ -14,6 +14,7 @@ from asyncssh import SSHClientConnection
 from netvps.domain.exec import Exit, FromCommand, Stderr, Stdin, StdinEof, Stdout, TerminalSize, ToCommand
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import Unavailable, WrongState
+from netvps.gateway.ssh_pacing import Paced
 from netvps.gateway.ssh_visit import closed
 from netvps.services.logins import Grant
 from netvps.tasks import Tasks
@@ -36,6 +37,10 @@ _PIECES = 8
 """Pieces of output that wait for the caller; past that, SSH's windows stop the command."""
 _NO_STATUS = 255
 """As ssh has it for a command whose end was not reported."""
+
+
+class _Connection(Paced, SSHClientConnection):
+    """A login to an agent, which may be a session's own root's: it holds the event loop no longer than others."""
 
 
 class Commands:
@@ -61,7 +66,7 @@ class Commands:
         def dial() -> Awaitable[Stream]:
             return self._ways.open(session.uid, SshTarget(), f"{grant.user}@exec")
 
-        connection = await self._upstream.reach(dial, grant, SSHClientConnection)
+        connection = await self._upstream.reach(dial, grant, _Connection)
         bound = log.bind(session=session.uid, user=grant.user)
         bound.info("exec", program=start.argv[0], unix_user=start.user)
         try:

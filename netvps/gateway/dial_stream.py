@@ -220,7 +220,7 @@ class DialStream(asyncio.Transport):
                 self._take(len(piece))
         finally:
             self._delivering = False
-        if self._in_eof and not self._in and not self._eof_told and not self.is_closing():
+        if self._in_eof and not self._in and self._reading and not self._eof_told and not self.is_closing():
             self._eof_told = True
             self._wake.set()
             if not self._protocol.eof_received():

@@ -12,6 +12,7 @@ pinned exactly, and tests/gateway/test_ssh_pipe.py says what must hold before th
 - `send_packet` defers messages >= 80 in `_deferred_packets` while keys are exchanged, and `send_newkeys` ends in
   `_send_deferred_packets`; it asks for an MSG_IGNORE ahead of each packet, against an attack on CBC, which is not
   offered here: leaving it out makes the pipe a third faster;
+- `_recv_packet` empties `_packet` when it has taken a message, also one whose handling goes on in a task;
 - `_send_kexinit` begins each key exchange, `_cleanup` ends each connection, `_force_close` aborts the transport, and
   with it what was written and not sent: `end` does not use it.
 
@@ -23,33 +24,37 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asyncssh import DisconnectError, SSHClientConnection, SSHServerConnection
 from asyncssh.constants import (
     DISC_BY_APPLICATION,
     DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
     DISC_PROTOCOL_ERROR,
+    MSG_DEBUG,
     MSG_GLOBAL_REQUEST,
     MSG_IGNORE,
+    MSG_UNIMPLEMENTED,
     MSG_USERAUTH_LAST,
 )
 from asyncssh.packet import SSHPacket, String
 
-if TYPE_CHECKING:
-    from asyncssh.connection import SSHConnection
-
-    _Base = SSHConnection
-else:
-    _Base = object
+from netvps.gateway.ssh_pacing import Paced
 
 QUEUE_LIMIT = 256 * 1024
 """Bytes that a leg may send before the other is there."""
+QUEUE_MESSAGES = 4096
+"""Messages, likewise: each costs memory beyond its bytes."""
+LOGIN_BYTES = 64 * 1024
+"""Bytes that a client may send until it is logged in: six keys of 16,384 bits, with certificates, are half of that."""
+LOGIN_PACKETS = 200
 UNPACED_LIMIT = 16 << 20
 """Bytes that a leg may send while it exchanges keys and the other is stuck: more than is in flight anywhere."""
 LINGER = 10.0
 """Seconds that the last packets and the reason have for getting through."""
 MAX_TRIES = 6
+_PADDING = {MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG}
+_TOO_MUCH = "too much data before the login"
 _HOST_KEYS = bytes([MSG_GLOBAL_REQUEST]) + String("hostkeys-00@openssh.com")
 
 
@@ -64,7 +69,7 @@ class _Everyone(dict[int, Any]):
         return self._leg
 
 
-class Leg(_Base):
+class Leg(Paced):
     """One of the two connections; what both have in common."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +81,7 @@ class Leg(_Base):
         self.passed = 0
         """Bytes of messages that came in here for the other leg."""
         self._queue: list[bytes] = []
-        self._held = False
+        self._queued_bytes = 0
         self._write_paused = False
         self._unpaced = 0
         self._ending: tuple[int, str] | None = None
@@ -91,7 +96,7 @@ class Leg(_Base):
 
     def flush(self) -> None:
         """Passes on what came before there was another leg."""
-        queue, self._queue = self._queue, []
+        queue, self._queue, self._queued_bytes = self._queue, [], 0
         for payload in queue:
             self._pass(payload)
 
@@ -116,6 +121,7 @@ class Leg(_Base):
         self._send_disconnect(code, reason, "en")
         # Not close(): with bytes of the peer unread, the kernel would reset the connection, and the reason be lost.
         self._transport.write_eof()
+        self.forget_unread()
         self.balance()
 
     def process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> Any:
@@ -135,7 +141,8 @@ class Leg(_Base):
 
     def _enqueue(self, payload: bytes) -> None:
         self._queue.append(payload)
-        if sum(map(len, self._queue)) > QUEUE_LIMIT:
+        self._queued_bytes += len(payload)
+        if self._queued_bytes > QUEUE_LIMIT or len(self._queue) > QUEUE_MESSAGES:
             raise DisconnectError(DISC_PROTOCOL_ERROR, "too much data before the session was there")
 
     def _pass(self, payload: bytes) -> None:
@@ -155,20 +162,15 @@ class Leg(_Base):
         """Whether what it is given to send piles up."""
         return self._write_paused or bool(self._deferred_packets)
 
-    def balance(self) -> None:
-        """Reads if the other leg can take more, or if this one has keys to exchange, or only waits for the end."""
-        if self._transport is None or self._transport.is_closing():
-            return
+    def must_wait(self) -> bool:
+        """Whether the other leg can take no more; not while this one has keys to exchange, or only waits for the end.
+
+        And whether this turn of the event loop had enough of it, whatever else.
+        """
         stuck = self.other is not None and self.other.is_stuck()
-        hold = stuck and self._kex_complete and not self._said_goodbye
         if not stuck:
             self._unpaced = 0
-        if hold and not self._held:
-            self._held = True
-            self._transport.pause_reading()
-        elif self._held and not hold:
-            self._held = False
-            self._transport.resume_reading()
+        return super().must_wait() or (stuck and self._kex_complete and not self._said_goodbye)
 
     def _balance_both(self) -> None:
         self.balance()
@@ -210,6 +212,7 @@ class Leg(_Base):
     def _cleanup(self, exc: Exception | None) -> None:
         self.lost = exc
         self._queue.clear()
+        self._queued_bytes = 0
         self._deferred_packets.clear()
         if self._linger is not None:
             self._linger.cancel()
@@ -222,17 +225,44 @@ class ClientLeg(Leg, SSHServerConnection):
     """The connection to a person's SSH client."""
 
     _failures = 0
+    _login_bytes = LOGIN_BYTES
+    _login_packets = LOGIN_PACKETS
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
-        """Until the login is over, acknowledges at once.
+        """Until the login is over, counts bytes, and acknowledges at once.
 
         OpenSSH then sends small messages in a row; its kernel holds each back until the one before is acknowledged
         (Nagle), which ours puts off by 40 ms as long as it has no answer to send along.
         """
+        if not self._auth_complete:
+            self._login_bytes -= len(data)
+            if self._login_bytes < 0:
+                self._too_much()
+                return
         super().data_received(data, datatype)
         client = None if self._auth_complete else self.get_extra_info("socket")
         if client is not None and client.family in {socket.AF_INET, socket.AF_INET6}:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _too_much(self) -> None:
+        """Its signature may be being checked in this moment, so what comes is not even parsed."""
+        self.forget_unread()
+        self._send_disconnect(DISC_PROTOCOL_ERROR, _TOO_MUCH, "en")
+        self._force_close(DisconnectError(DISC_PROTOCOL_ERROR, _TOO_MUCH))
+
+    def process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> Any:
+        """Refuses what no client sends before it has keys: as fast as it comes, it would cost a stranger nothing."""
+        if self._recv_encryption is None and pkttype in _PADDING:
+            raise DisconnectError(DISC_PROTOCOL_ERROR, f"message {pkttype} before the first key exchange")
+        return super().process_packet(pkttype, pktid, packet)
+
+    def _recv_packet(self) -> bool:
+        done = super()._recv_packet()
+        if not self._auth_complete and not self._packet:  # it was taken whole, even if what it asks for takes longer
+            self._login_packets -= 1
+            if self._login_packets < 0:
+                raise DisconnectError(DISC_PROTOCOL_ERROR, _TOO_MUCH)
+        return done
 
     async def reload_config(self) -> None:
         """There is no configuration file whose rules could depend on the user."""

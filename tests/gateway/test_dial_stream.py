@@ -204,3 +204,16 @@ async def test_a_protocol_that_comes_too_late_is_told(stream: DialStream) -> Non
     stream.start(seen := Recorder())
     await turn()
     assert seen.seen == [("lost", "the connection broke")]
+
+
+async def test_a_protocol_that_paused_reading_hears_of_the_end_when_it_goes_on(stream: DialStream) -> None:
+    stream.start(seen := Recorder())
+    stream.receive(Data(b"x"))
+    await turn()
+    stream.pause_reading()
+    stream.receive(Eof())
+    await turn()
+    assert seen.seen == [b"x"]
+    stream.resume_reading()
+    await turn()
+    assert seen.seen == [b"x", "eof"]

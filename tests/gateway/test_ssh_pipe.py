@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -16,6 +17,7 @@ import asyncssh
 import pytest
 import uvloop
 from asyncssh.connection import SSHClientConnection, SSHConnection, SSHServerConnection
+from asyncssh.constants import MSG_DEBUG, MSG_IGNORE, MSG_UNIMPLEMENTED
 from asyncssh.packet import Boolean, String, UInt32
 
 from netvps.gateway import overlay_stream, ssh_pipe, ways
@@ -203,3 +205,63 @@ def test_over_the_overlay_it_is_the_same_pipe(sshd: Sshd, tmp_path: Path, monkey
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(all_of_it())
+
+
+async def stranger(world: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that has exchanged versions, and no keys."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.gateway.port)
+    await reader.readline()
+    writer.write(b"SSH-2.0-test\r\n")
+    return reader, writer
+
+
+def plain(payload: bytes) -> bytes:
+    """A packet as before the first key exchange."""
+    padding = 16 - (len(payload) + 5) % 8
+    return (len(payload) + padding + 1).to_bytes(4) + bytes([padding]) + payload + bytes(padding)
+
+
+async def ended_with(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(5):
+        said = bytearray()
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(4096):
+                said += piece
+        return bytes(said)
+
+
+@pytest.mark.parametrize("kind", [MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG])
+async def test_messages_without_meaning_are_refused_before_the_first_keys(world: World, kind: int) -> None:
+    reader, writer = await stranger(world)
+    writer.write(plain(bytes([kind]) + bytes(5)))
+    assert b"before the first key exchange" in await ended_with(reader)
+    writer.close()
+
+
+async def test_a_stranger_may_say_so_many_bytes(world: World) -> None:
+    reader, writer = await stranger(world)
+    writer.write((200_000).to_bytes(4) + b"\4" + bytes(ssh_pipe.LOGIN_BYTES))
+    assert b"too much data before the login" in await ended_with(reader)
+    writer.close()
+
+
+async def test_a_stranger_may_send_so_many_messages(world: World) -> None:
+    class Chatty(Client):
+        def try_next_auth(self, *, next_method: bool = False) -> None:
+            for _ in range(ssh_pipe.LOGIN_PACKETS):
+                self.send_packet(MSG_DEBUG, Boolean(False), String(b""), String(b""))
+
+    client = await knock(world, Chatty, client_keys=None, password="none")
+    with pytest.raises(asyncssh.DisconnectError, match="too much data before the login"):
+        await client._options.waiter  # type: ignore[misc]
+    await client.wait_closed()
+
+
+async def test_what_waits_for_the_session_is_bounded_in_number_too(world: World) -> None:
+    world.agent.mute = True
+    client = await knock(world, Client, client_keys=[str(world.key)])
+    await client._options.waiter  # type: ignore[misc]
+    for _ in range(ssh_pipe.QUEUE_MESSAGES + 1):
+        client.send_packet(80)
+    async with asyncio.timeout(5):
+        await client.wait_closed()
