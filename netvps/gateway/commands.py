@@ -147,5 +147,7 @@ async def _exit(process: SSHClientProcess[bytes]) -> Exit:
         number = signal.Signals.__members__.get(f"SIG{name}")
         return Exit(128 + number if number else _NO_STATUS, name)
     if process.exit_status is None:
-        raise Unavailable("the session went away while the command ran")
+        raise Unavailable(
+            "the session went away while the command ran: the command may go on there; look before you run it again"
+        )
     return Exit(process.exit_status)

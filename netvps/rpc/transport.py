@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +10,7 @@ import grpc
 from netvps.errors import ConfigError, Unavailable
 from netvps.rpc.channel import OPTIONS, TLS_OPTIONS, Endpoint, channel_credentials
 from netvps.rpc.failures import no_server, to_error
+from netvps.rpc.retries import service_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -19,24 +19,6 @@ R = TypeVar("R")
 
 UNARY_TIMEOUT = 30.0
 _PAGE_SIZE = 500
-# gRPC's own retries: up to five tries, each pause random up to a limit that doubles; 1.5 s in all. A request is sent
-# again as it was, with the same request_id. A stream is tried again only until its first message came.
-_SERVICE_CONFIG = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 5,
-                    "initialBackoff": "0.2s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
-)
 
 
 class Transport:
@@ -94,7 +76,7 @@ class Transport:
 
 
 def _open(endpoint: Endpoint) -> grpc.Channel:
-    config = ("grpc.service_config", _SERVICE_CONFIG)
+    config = ("grpc.service_config", service_config())
     if endpoint.local:
         return grpc.insecure_channel(endpoint.address, [*OPTIONS, config])
     if endpoint.ca_certificate is None:
