@@ -1,9 +1,15 @@
-"""Names and labels of what a runner makes in Docker; one module builds and parses all of them."""
+"""Names and labels of what a runner makes in Docker; one module builds and parses all of them.
+
+Labels are hints: Docker copies them from a container to an image that somebody commits, and from there to each
+container of that image. The name is the proof. So a runner acts only on what carries both, and `session_of` and
+`is_named_for` are the one place that compares them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from netvps.domain.uid import UID_PATTERN
@@ -22,6 +28,10 @@ NETWORK: Final = "netvps-net"
 NETWORK_SUBNET: Final = "172.30.0.0/16"
 
 _SNAPSHOT = re.compile(rf"netvps-snapshot/vps-(?P<uid>{UID_PATTERN}):(?P<time>[0-9]+)")
+_UNFINISHED = re.compile(rf"netvps-unfinished/vps-(?P<uid>{UID_PATTERN}):[\w.-]+")
+_CONTAINER = re.compile(rf"netvps-vps-(?P<uid>{UID_PATTERN})(?:-flatten)?")
+_VOLUME = re.compile(rf"netvps-vps-(?P<uid>{UID_PATTERN})-[0-9a-f]{{8}}")
+_NAMES = {"container": (_CONTAINER,), "image": (_SNAPSHOT, _UNFINISHED), "volume": (_VOLUME,)}
 
 
 def container_name(session_uid: str) -> str:
@@ -44,6 +54,39 @@ def snapshot_image(session_uid: str, unix_time: int) -> str:
     return f"netvps-snapshot/vps-{session_uid}:{unix_time}"
 
 
+def unfinished_image(session_uid: str, part: str) -> str:
+    """The image reference of a snapshot that is being made; `part` tells apart what one snapshot needs."""
+    return f"netvps-unfinished/vps-{session_uid}:{part}"
+
+
+def is_unfinished_image(reference: str) -> bool:
+    """Whether a reference is of a snapshot that was being made."""
+    return _UNFINISHED.fullmatch(reference) is not None
+
+
+def is_named_for(session_uid: str, kind: str, name: str) -> bool:
+    """Whether a "container", "image" or "volume" has a name that a runner gives to such of this session."""
+    matches = (pattern.fullmatch(name) for pattern in _NAMES[kind])
+    return any(match is not None and match["uid"] == session_uid for match in matches)
+
+
+def session_of(kind: str, name: str, labels: Mapping[str, str] | None, node: str) -> str | None:
+    """Uid of the session that a "container", "image" or "volume" was made for by the runner `node`.
+
+    None if its labels do not say so, or its name is not one that the runner gives: then somebody else made it.
+    """
+    uid = (labels or {}).get(LABEL_SESSION)
+    if uid is None or (labels or {}).get(LABEL_NODE) != node or not is_named_for(uid, kind, name):
+        return None
+    return uid
+
+
+def is_session_container(name: str, labels: Mapping[str, str] | None) -> bool:
+    """Whether a container is a session's, of whichever runner of this machine."""
+    uid = (labels or {}).get(LABEL_SESSION)
+    return uid is not None and is_named_for(uid, "container", name)
+
+
 def parse_snapshot_image(reference: str) -> tuple[str, int] | None:
     """Session uid and time in seconds of a snapshot's reference; None if it is not one of ours."""
     match = _SNAPSHOT.fullmatch(reference)
@@ -54,6 +97,11 @@ def snapshot_number(reference: str) -> int:
     """Orders the snapshots of a session, the latest highest, whatever clocks did: each is named after all before it."""
     named = parse_snapshot_image(reference)
     return named[1] if named else 0
+
+
+def environment_maker(name: str) -> str:
+    """The container, and the repository of the image, in which an environment is made."""
+    return f"netvps-env-{name}"
 
 
 def environment_image(name: str, tag: str = "latest") -> str:

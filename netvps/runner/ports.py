@@ -68,8 +68,11 @@ class Snapshots(Protocol):
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
         """Removes images of snapshots."""
 
-    async def erase(self, session_uid: str) -> None:
-        """Removes all there is of a session: container, images, volumes. What is gone already is no error."""
+    async def erase(self, session_uid: str, digest: str = "") -> None:
+        """Removes all there is of a session: container, images, volumes. What is gone already is no error.
+
+        `digest` is that of the snapshot that is recorded: its image goes also if somebody took its name away.
+        """
 
 
 class Machine(Protocol):

@@ -310,7 +310,7 @@ class Steps:
         return self._tidy_due and _TIDY_AGAIN
 
     async def _erase(self, want: Assignment) -> None:
-        await self._engine.erase(want.session_uid)
+        await self._engine.erase(want.session_uid, want.snapshot.digest if want.snapshot else "")
         await self._folder.remove()
         self._logs.remove(want.session_uid)
         self._say(want, SessionState.DELETED)

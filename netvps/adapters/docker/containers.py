@@ -28,7 +28,7 @@ from netvps.adapters.docker.network import SessionNetwork
 from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.container import Container, Status
-from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION, container_name
+from netvps.domain.docker_names import container_name, session_of
 from netvps.faults import fault_point
 
 _NO_LIMIT = 0
@@ -111,8 +111,7 @@ class Containers:
             found = api.inspect_container(name)
         except docker.errors.NotFound:
             return None
-        labels = found["Config"].get("Labels") or {}
-        if labels.get(LABEL_SESSION) != session_uid or labels.get(LABEL_NODE) != self._node:
+        if session_of("container", name, found["Config"].get("Labels"), self._node) != session_uid:
             raise ContainerNameTaken(
                 f"container {name} is there and not of this runner: remove or rename it, then start the session again"
             )

@@ -21,12 +21,12 @@ from docker import errors as docker_errors
 from docker.types import LogConfig, Mount
 
 from netvps.adapters.apt_sources import Distribution, own_distribution
-from netvps.adapters.docker.client import Api, Docker
-from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, ImageBuildFailed, ImageNotFound, mapped
+from netvps.adapters.docker.client import Answer, Api, Docker
+from netvps.adapters.docker.errors import LIBRARY_ERRORS, ImageBuildFailed, mapped
 from netvps.adapters.docker.images import Images
 from netvps.adapters.docker.snapshots import imported
 from netvps.adapters.docker.stream import iterate
-from netvps.domain.docker_names import LABEL_MANAGED, LABEL_TYPE, environment_image
+from netvps.domain.docker_names import LABEL_MANAGED, LABEL_TYPE, environment_image, environment_maker
 from netvps.domain.names import check_label
 from netvps.errors import NetvpsError
 
@@ -52,6 +52,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHANGES = ('CMD ["/bin/bash"]', f"ENV PATH={_PATH}", "ENV LANG=C.UTF-8")
 _PROGRAM = Path("/usr/sbin/debootstrap")
 _NAME_MAX = 63
+_LABELS = {LABEL_MANAGED: "true", LABEL_TYPE: "env"}
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 # The image's lists are those of the machine. Nothing of this machine's identity, and nothing that can be got again,
@@ -99,7 +100,7 @@ async def bootstrap(
         raise ImageBuildFailed("debootstrap is not installed: install it (sudo apt-get install debootstrap)")
     if not suite or not mirror:
         raise ImageBuildFailed("this machine's package source is not known: name one (--suite bookworm --mirror URL)")
-    container = f"netvps-env-{name}"
+    container = environment_maker(name)
     try:
         async with asyncio.timeout(_SECONDS):
             await _begin(docker, container, _command(suite, mirror, own))
@@ -145,17 +146,19 @@ def _command(suite: str, mirror: str, own: Distribution) -> str:
 async def _begin(docker: Docker, container: str, command: str) -> None:
     what = f"container {container}"
     root = await asyncio.to_thread(_empty_root)
-    said = await docker.call_slowly(what, lambda api: api.import_image_from_data(root, repository=container, tag="run"))
+    ours = [f"LABEL {key}={value}" for key, value in _LABELS.items()]
+    said = await docker.call_slowly(
+        what, lambda api: api.import_image_from_data(root, repository=container, tag="run", changes=ours)
+    )
     imported(said)
 
     def start(api: Api) -> None:
-        with suppress(docker_errors.NotFound):
-            api.remove_container(container)  # left by a run that was killed; one that runs is refused
+        _remove(api, container, force=False)  # left by a run that was killed; one that runs is refused
         api.create_container(
             f"{container}:run",
             ["/bin/sh", "-c", command],
             name=container,
-            labels={LABEL_MANAGED: "true", LABEL_TYPE: "env"},
+            labels=_LABELS,
             environment=[f"PATH={_PATH}", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", *_proxies()],
             host_config=api.create_host_config(
                 # Not privileged: it needs no more than to mount /proc in the new root.
@@ -209,10 +212,25 @@ def _import(api: Api, container: str, reference: str) -> None:
 
 
 async def _clean(docker: Docker, container: str) -> None:
-    with suppress(ContainerNotFound):
-        await docker.call_slowly(container, lambda api: api.remove_container(container, force=True, v=True))
-    with suppress(ImageNotFound):
-        await docker.call_slowly(container, lambda api: api.remove_image(f"{container}:run", force=True))
+    def clean(api: Api) -> None:
+        _remove(api, container, force=True)
+        with suppress(docker_errors.NotFound):
+            if _is_ours(api.inspect_image(f"{container}:run")):
+                api.remove_image(f"{container}:run", force=True)
+
+    await docker.call_slowly(container, clean)
+
+
+def _remove(api: Api, container: str, *, force: bool) -> None:
+    with suppress(docker_errors.NotFound):
+        found = api.inspect_container(container)
+        if _is_ours(found):
+            api.remove_container(found["Id"], force=force, v=True)
+
+
+def _is_ours(found: Answer) -> bool:
+    """Whether what has a name of ours also carries the labels."""
+    return _LABELS.items() <= (found["Config"].get("Labels") or {}).items()
 
 
 def _empty_root() -> bytes:

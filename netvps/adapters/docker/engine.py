@@ -10,7 +10,7 @@ import structlog
 from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers import Containers
-from netvps.adapters.docker.errors import LIBRARY_ERRORS, mapped
+from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, mapped
 from netvps.adapters.docker.events import Events
 from netvps.adapters.docker.images import Contents, Images
 from netvps.adapters.docker.leftovers import Leftovers, Thing
@@ -20,7 +20,7 @@ from netvps.adapters.docker.stream import Closable, iterate
 from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen, Status, source_of
-from netvps.domain.docker_names import container_name
+from netvps.domain.docker_names import container_name, session_of
 from netvps.domain.overlay.links import OBJECT_NAMES
 from netvps.domain.runner import Capacity
 from netvps.domain.session import Assignment, DesiredState, Snapshot
@@ -38,6 +38,7 @@ class DockerEngine:
 
     def __init__(self, docker: Docker, *, node: str, node_name: str, overlay: str = OBJECT_NAMES.network) -> None:
         self._docker = docker
+        self._node = node
         self._network = SessionNetwork(docker)
         contents = Contents()
         self._attachments = Attachments(docker, self._network, overlay)
@@ -113,15 +114,18 @@ class DockerEngine:
         await self._snapshots.prune(images)
 
     async def tidy(self, want: Assignment) -> None:
-        """Removes what snapshots that were broken off left."""
-        await self._snapshots.tidy(want.session_uid, await self._containers.find(want.session_uid), want.snapshot)
+        """Removes what interrupted snapshots left."""
+        await self._snapshots.tidy(want.session_uid)
 
-    async def erase(self, session_uid: str) -> None:
-        """Removes all there is of a session, and the network if it was the last on it."""
+    async def erase(self, session_uid: str, digest: str = "") -> None:
+        """Removes all there is of a session, and the network if it was the last on it.
+
+        `digest` is the id of the image that is recorded as its snapshot, or "".
+        """
         for container_id in await self._leftovers.containers(session_uid):
             await self._containers.remove(container_id, force=True)
         fault_point("erase.containers")
-        await self._snapshots.erase(session_uid)
+        await self._snapshots.erase(session_uid, digest)
         fault_point("erase.images")
         await self._leftovers.remove_volumes(session_uid)
         await self._network.release()
@@ -153,8 +157,11 @@ class DockerEngine:
 
         def open_stream() -> Closable[bytes]:
             api = self._docker.stream_api
-            api.inspect_container(name)  # raises first: the library's `logs` would leave its connection open
-            stream: Closable[bytes] = api.logs(name, stream=True, follow=follow, tail=tail_lines)
+            # Raises first: the library's `logs` would leave its connection open.
+            found = api.inspect_container(name)
+            if session_of("container", name, found["Config"].get("Labels"), self._node) != session_uid:
+                raise ContainerNotFound(f"logs of container {name}: it is not of this runner")
+            stream: Closable[bytes] = api.logs(found["Id"], stream=True, follow=follow, tail=tail_lines)
             return stream
 
         try:

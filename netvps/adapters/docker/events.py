@@ -14,7 +14,7 @@ import structlog
 from netvps.adapters.docker.client import Answer, Docker
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, DockerError, mapped
 from netvps.adapters.docker.stream import Closable, iterate
-from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION
+from netvps.domain.docker_names import LABEL_NODE, session_of
 
 _AGAIN_MAX = 5.0
 # Of these there are many (health checks, people), and they change nothing.
@@ -27,6 +27,7 @@ class Events:
 
     def __init__(self, docker: Docker, node: str) -> None:
         self._docker = docker
+        self._node = node
         self._filters = {"type": "container", "label": f"{LABEL_NODE}={node}"}
 
     async def watch(self, changed: Callable[[str], None]) -> None:
@@ -60,9 +61,10 @@ class Events:
         connected()
         return stream
 
-    @staticmethod
-    def _tell(event: Answer, changed: Callable[[str], None]) -> None:
-        uid = (event.get("Actor") or {}).get("Attributes", {}).get(LABEL_SESSION)
+    def _tell(self, event: Answer, changed: Callable[[str], None]) -> None:
+        """The attributes of an event are the container's labels, and its name."""
+        attributes = (event.get("Actor") or {}).get("Attributes") or {}
+        uid = session_of("container", str(attributes.get("name")), attributes, self._node)
         if uid and not str(event.get("Action", "")).startswith(_NO_NEWS):
             changed(str(uid))
 

@@ -1,13 +1,14 @@
-"""What carries a runner's label, found by that and nothing else."""
+"""What a runner made in Docker: found by its labels and its names together (domain.docker_names)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from netvps.adapters.docker.client import Answer, Api, Docker
 from netvps.adapters.docker.errors import ContainerNotFound
-from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION
+from netvps.domain.docker_names import LABEL_NODE, session_of
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,15 +25,16 @@ class Leftovers:
 
     def __init__(self, docker: Docker, node: str) -> None:
         self._docker = docker
-        self._node = f"{LABEL_NODE}={node}"
+        self._node = node
+        self._filters = {"label": f"{LABEL_NODE}={node}"}
 
     async def sessions(self) -> frozenset[str]:
         """Uids of all sessions of which there is a container, image or volume."""
-        return await self._docker.call("what is ours", self._sessions)
+        return frozenset(thing.session_uid for thing in await self.things())
 
     async def things(self) -> list[Thing]:
         """All containers, images and volumes, by session."""
-        return await self._docker.call("what is ours", self._things)
+        return await self._docker.call("containers, images and volumes", self._things)
 
     async def mounted(self) -> frozenset[str]:
         """Host paths that any container of the engine mounts, also one that is not ours or does not run."""
@@ -40,36 +42,45 @@ class Leftovers:
         return frozenset(str(mount.get("Source", "")) for one in found for mount in one.get("Mounts") or ())
 
     async def containers(self, session_uid: str) -> list[str]:
-        """Ids of a session's containers: its own, and the helper of a snapshot that was broken off."""
-        filters = {"label": [self._node, f"{LABEL_SESSION}={session_uid}"]}
-        found = await self._docker.call("containers", lambda api: api.containers(all=True, filters=filters))
-        return [str(container["Id"]) for container in found]
+        """Ids of a session's containers: its own, and the helper of a snapshot that was interrupted."""
+        found = await self._docker.call("containers", lambda api: list(self._containers(api)))
+        return [str(one["Id"]) for uid, _, one in found if uid == session_uid]
 
     async def remove_volumes(self, session_uid: str) -> None:
         """Removes a session's volumes."""
-        filters = {"label": [self._node, f"{LABEL_SESSION}={session_uid}"]}
-        found: Answer = await self._docker.call("volumes", lambda api: api.volumes(filters=filters))
-        for volume in found.get("Volumes") or ():
+        for uid, name in await self._docker.call("volumes", lambda api: list(self._volumes(api))):
+            if uid != session_uid:
+                continue
             try:
-                await self._docker.call_slowly(f"volume {volume['Name']}", partial(_remove_volume, volume["Name"]))
+                await self._docker.call_slowly(f"volume {name}", partial(_remove_volume, name))
             except ContainerNotFound:
                 continue
 
-    def _sessions(self, api: Api) -> frozenset[str]:
-        return frozenset(thing.session_uid for thing in self._things(api))
-
     def _things(self, api: Api) -> list[Thing]:
-        filters = {"label": self._node}
-        found: list[tuple[str, str, Answer]] = [
-            *(
-                ("container", str(c["Names"][0]).removeprefix("/"), c)
-                for c in api.containers(all=True, filters=filters)
-            ),
-            *(("image", (i.get("RepoTags") or [i["Id"]])[0], i) for i in api.images(filters=filters)),
-            *(("volume", str(v["Name"]), v) for v in api.volumes(filters=filters).get("Volumes") or ()),
-        ]
-        named = (((thing.get("Labels") or {}).get(LABEL_SESSION), kind, name) for kind, name, thing in found)
-        return sorted(Thing(uid, kind, name) for uid, kind, name in named if uid)
+        return sorted(
+            {
+                *(Thing(uid, "container", name) for uid, name, _ in self._containers(api)),
+                *(Thing(uid, "image", name) for uid, name in self._images(api)),
+                *(Thing(uid, "volume", name) for uid, name in self._volumes(api)),
+            }
+        )
+
+    def _containers(self, api: Api) -> Iterator[tuple[str, str, Answer]]:
+        for one in api.containers(all=True, filters=self._filters):
+            for name in (str(name).removeprefix("/") for name in one.get("Names") or ()):
+                if uid := session_of("container", name, one.get("Labels"), self._node):
+                    yield uid, name, one
+
+    def _images(self, api: Api) -> Iterator[tuple[str, str]]:
+        for image in api.images(filters=self._filters):
+            for name in image.get("RepoTags") or ():
+                if uid := session_of("image", name, image.get("Labels"), self._node):
+                    yield uid, name
+
+    def _volumes(self, api: Api) -> Iterator[tuple[str, str]]:
+        for volume in api.volumes(filters=self._filters).get("Volumes") or ():
+            if uid := session_of("volume", volume["Name"], volume.get("Labels"), self._node):
+                yield uid, volume["Name"]
 
 
 def _remove_volume(name: str, api: Api) -> None:

@@ -15,7 +15,7 @@ from netvps.adapters.docker.client import Answer, Docker
 from netvps.adapters.docker.errors import ContainerNotFound, DockerError, NetworkUnavailable
 from netvps.adapters.docker.resolver import opened, remove_nat
 from netvps.domain.blueprint import RESOLV_CONF_PATH
-from netvps.domain.docker_names import LABEL_MANAGED
+from netvps.domain.docker_names import LABEL_MANAGED, is_session_container
 from netvps.domain.overlay.fabric import bridge_address
 from netvps.domain.overlay.links import OBJECT_NAMES, Bridge, ObjectNames
 
@@ -104,7 +104,8 @@ class OverlayNetwork:
             # In this order: that link shows that what was opened is the container's.
             link = outer_link(pid, mac)
             mounted = {mount.get("Destination") for mount in said.get("Mounts") or ()}
-            if link and namespace is not None and RESOLV_CONF_PATH in mounted:
+            ours = is_session_container(str(said.get("Name", "")).removeprefix("/"), said["Config"].get("Labels"))
+            if link and namespace is not None and ours and RESOLV_CONF_PATH in mounted:
                 await self._disburden(namespace)
         return link
 

@@ -2,8 +2,9 @@
 
 The latter mostly of the snapshot of a session that is stopped, and given up when that is wanted for something else.
 
-An image has its name only once it was verified, so whatever has a snapshot's name is whole, and a crash at any point
-leaves at most an image without a name, which goes once the session is at rest.
+An image has a snapshot's name only once it was verified, so whatever has one is whole. Until then it has the name of
+an unfinished one, given in the same call that makes it: a crash leaves what is known by that name, and is removed once
+the session is at rest. An image without a name is never removed for its labels: `docker commit` copies them.
 
 What is kept of the image's configuration: all of it. The container's own entrypoint (the agent), user and folder are
 ours, and are put back to the image's. Docker merges the container's environment into what it commits, so variables
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -42,9 +43,12 @@ from netvps.domain.docker_names import (
     LABEL_SESSION,
     LABEL_SNAPSHOT,
     flatten_name,
+    is_unfinished_image,
     parse_snapshot_image,
     session_labels,
+    session_of,
     snapshot_image,
+    unfinished_image,
 )
 from netvps.domain.session import Snapshot
 from netvps.faults import fault_point
@@ -81,7 +85,7 @@ class Snapshots:
         """Makes an image of a container; returns its id once it is verified. Raises DiskFull before it begins."""
         what = f"snapshot of container {container.id[:12]}"
         below = await self._docker.call(what, lambda api: self._below(api, container.id))
-        await self._remove_unnamed(labels[LABEL_SESSION], {below.id})
+        await self.tidy(labels[LABEL_SESSION])
         root = await self._docker.root_dir()
         make = partial(self._flatten, given_up=_never) if flatten else self._commit
         return await self._docker.call_slowly(
@@ -93,7 +97,7 @@ class Snapshots:
 
         None while another is being made, and as soon as it is `given_up`, which is asked in a thread.
         """
-        await self._remove_unnamed(snapshot.session_uid, {snapshot.digest})
+        await self.tidy(snapshot.session_uid)
         root = await self._docker.root_dir()
 
         def make(api: Api) -> str | None:
@@ -105,17 +109,16 @@ class Snapshots:
         return await self._docker.call_idly(f"snapshot {snapshot.image}", make, ImageExportFailed)
 
     async def remove_helper(self, session_uid: str) -> None:
-        """Removes the container that a flattening left which was broken off."""
-        name = flatten_name(session_uid)
-        await self._docker.call(f"container {name}", lambda api: _remove_container(api, name))
+        """Removes the container that an interrupted flattening left."""
+        what = f"container {flatten_name(session_uid)}"
+        await self._docker.call(what, lambda api: self._remove_helper(api, session_uid))
 
-    async def tidy(self, session_uid: str, container: Container | None, snapshot: Snapshot | None) -> None:
-        """Removes what snapshots that were broken off left, but nothing that files stand on. Not while one is made."""
-        kept = {snapshot.digest} if snapshot else set()
-        if container:
-            what = f"container {container.id[:12]}"
-            kept.add((await self._docker.call(what, lambda api: self._below(api, container.id))).id)
-        await self._remove_unnamed(session_uid, kept)
+    async def tidy(self, session_uid: str) -> None:
+        """Removes what interrupted snapshots left. Not while one is made: a session has one at a time."""
+        for reference, _ in await self._named(session_uid):
+            if is_unfinished_image(reference):
+                log.info("what an interrupted snapshot left is removed", session=session_uid, image=reference)
+                await self._remove_image(reference)
 
     async def name(self, session_uid: str, image_id: str) -> SavedImage:
         """Gives a verified image the snapshot's name, one that is free."""
@@ -126,32 +129,24 @@ class Snapshots:
         for image in images:
             await self._remove_image(image.snapshot.image)
 
-    async def erase(self, session_uid: str) -> None:
-        """Removes all images of a session, named or not: from the top, since Docker keeps what another stands on.
+    async def erase(self, session_uid: str, digest: str = "") -> None:
+        """Removes all images of a session that have names of ours; whoever made images of them keeps theirs.
 
-        Their times are in seconds, which does not tell the top; so it goes on for as long as that makes them fewer.
+        Also the one that is recorded as its snapshot, by its id (`digest`), if somebody took its name away.
         """
-        before = -1
-        while images := await self._docker.call(f"images of {session_uid}", lambda api: self._images(api, session_uid)):
-            if len(images) == before:
-                return  # what is left is in use by somebody else
-            before = len(images)
-            for image in images:
-                await self._remove_image(image["Id"])
+        for reference, _ in await self._named(session_uid):
+            await self._remove_image(reference)
+        if digest:
+            nameless = await self._docker.call(digest, lambda api: self._nameless(api, session_uid, digest))
+            if nameless:
+                await self._remove_image(digest)
 
-    async def _remove_unnamed(self, session_uid: str, kept: Collection[str]) -> None:
-        """Removes what snapshots that were broken off left: a session has one at a time, so it is nobody's work.
-
-        Not those `kept`, such as the image of the container, even if somebody took its name away: files stand on it.
-        """
-
-        def unnamed(api: Api) -> list[str]:
-            images = [image for image in self._images(api, session_uid) if image["Id"] not in kept]
-            return [str(i["Id"]) for i in images if not any(name != _NO_NAME for name in i.get("RepoTags") or ())]
-
-        for image_id in await self._docker.call(f"images of {session_uid}", unnamed):
-            log.info("what a broken-off snapshot left is removed", session=session_uid, image=image_id)
-            await self._remove_image(image_id)
+    async def _named(self, session_uid: str) -> list[tuple[str, str]]:
+        """Names of ours, and ids, of a session's images, the latest first."""
+        return await self._docker.call(
+            f"images of {session_uid}",
+            lambda api: [(name, str(one["Id"])) for name, one in self._images(api, session_uid)],
+        )
 
     def labels(self, uid: str, session_uid: str, epoch: int, generation: int, run: str) -> dict[str, str]:
         """Labels of a snapshot's image."""
@@ -163,7 +158,7 @@ class Snapshots:
 
     def _commit(self, api: Api, container_id: str, below: Content, labels: dict[str, str], root: str) -> str:
         _need(_sizes(api, container_id).get("SizeRw"), root)
-        made = str(api.commit(container_id, conf=_config(below, labels))["Id"])
+        made = _committed(api, container_id, _config(below, labels), labels)
         fault_point("commit.made")
         layers, kept = self._contents.get(api, made).layers, len(below.layers)
         # One layer more; none if nothing was ever changed.
@@ -177,13 +172,12 @@ class Snapshots:
         self, api: Api, snapshot: Snapshot, labels: dict[str, str], root: str, given_up: Callable[[], bool]
     ) -> str:
         """By a container of it that never runs."""
-        name = flatten_name(snapshot.session_uid)
-        _remove_container(api, name)
+        self._remove_helper(api, snapshot.session_uid)
         try:
-            made = _helper(api, name, snapshot.digest, labels)
+            made = _helper(api, snapshot.session_uid, snapshot.digest, labels)
             return self._flatten(api, made, self._contents.get(api, snapshot.digest), labels, root, given_up=given_up)
         finally:
-            _remove_container(api, name)
+            self._remove_helper(api, snapshot.session_uid)
 
     def _flatten(
         self,
@@ -197,18 +191,21 @@ class Snapshots:
     ) -> str:
         """All files as one layer; the configuration comes back by a commit of a container that never runs."""
         _need(_sizes(api, container_id).get("SizeRootFs"), root)
-        # Labelled from its birth, so that it is found should we die right here.
+        session_uid = labels[LABEL_SESSION]
+        # Labelled and named from its birth, so that it is found should this process die right here.
         ours = [f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in labels.items()]
-        said = api.import_image_from_stream(_whole(api.export(container_id, chunk_size=_CHUNK), given_up), changes=ours)
-        flat = imported(said)
+        files = unfinished_image(session_uid, f"{labels[LABEL_SNAPSHOT]}-files")
+        repository, _, tag = files.rpartition(":")
+        pieces = _whole(api.export(container_id, chunk_size=_CHUNK), given_up)
+        flat = imported(api.import_image_from_stream(pieces, repository=repository, tag=tag, changes=ours))
         fault_point("flatten.imported")
-        name = flatten_name(labels[LABEL_SESSION])
-        _remove_container(api, name)
+        self._remove_helper(api, session_uid)
         try:
-            _helper(api, name, flat, labels)
-            return str(api.commit(name, conf=_config(below, labels))["Id"])
+            made = _committed(api, _helper(api, session_uid, flat, labels), _config(below, labels), labels)
         finally:
-            _remove_container(api, name)
+            self._remove_helper(api, session_uid)
+        _untag(api, files)
+        return made
 
     def _name(self, api: Api, session_uid: str, image_id: str) -> SavedImage:
         taken = [parse_snapshot_image(saved.snapshot.image) for saved in self._find(api, session_uid)]
@@ -216,21 +213,43 @@ class Snapshots:
         reference = snapshot_image(session_uid, moment)
         repository, _, tag = reference.rpartition(":")
         api.tag(image_id, repository, tag)
-        return self._saved(reference, self._contents.get(api, image_id))
+        saved = self._saved(reference, self._contents.get(api, image_id))
+        _untag(api, unfinished_image(session_uid, saved.snapshot.uid))
+        return saved
 
     def _find(self, api: Api, session_uid: str) -> tuple[SavedImage, ...]:
-        saved = []
-        for image in self._images(api, session_uid):
-            for reference in image.get("RepoTags") or ():
-                named = parse_snapshot_image(reference)
-                if named and named[0] == session_uid:
-                    saved.append(self._saved(reference, self._contents.get(api, image["Id"])))
+        saved = [
+            self._saved(reference, self._contents.get(api, image["Id"]))
+            for reference, image in self._images(api, session_uid)
+            if parse_snapshot_image(reference)
+        ]
         return tuple(sorted(saved, key=lambda one: (one.snapshot.create_time, one.snapshot.image)))
 
-    def _images(self, api: Api, session_uid: str) -> list[Answer]:
+    def _images(self, api: Api, session_uid: str) -> list[tuple[str, Answer]]:
+        """A session's images, the latest first, by each of their names that is ours; others have names of theirs."""
+        return [
+            (reference, image)
+            for image in sorted(self._labelled(api, session_uid), key=lambda one: int(one["Created"]), reverse=True)
+            for reference in image.get("RepoTags") or ()
+            if session_of("image", reference, image.get("Labels"), self._node) == session_uid
+        ]
+
+    def _labelled(self, api: Api, session_uid: str) -> list[Answer]:
         filters = {"label": [f"{LABEL_SESSION}={session_uid}", f"{LABEL_NODE}={self._node}", LABEL_SNAPSHOT]}
-        found = api.images(filters=filters)
-        return sorted(found, key=lambda image: int(image["Created"]), reverse=True)
+        return list(api.images(filters=filters))
+
+    def _nameless(self, api: Api, session_uid: str, image_id: str) -> bool:
+        """Whether a session's image has no name, neither of ours nor anybody's."""
+        found = [image for image in self._labelled(api, session_uid) if image["Id"] == image_id]
+        return bool(found) and all(name == _NO_NAME for name in found[0].get("RepoTags") or ())
+
+    def _remove_helper(self, api: Api, session_uid: str) -> None:
+        """Removes the container of a flattening, if it is this runner's."""
+        name = flatten_name(session_uid)
+        with suppress(docker.errors.NotFound):
+            found = api.inspect_container(name)
+            if session_of("container", name, found["Config"].get("Labels"), self._node) == session_uid:
+                api.remove_container(found["Id"], force=True)
 
     def _saved(self, reference: str, image: Content) -> SavedImage:
         labels = image.config["Labels"]
@@ -264,15 +283,28 @@ def _sizes(api: Api, container_id: str) -> Answer:
     return found[0] if found else {}
 
 
-def _helper(api: Api, name: str, image_id: str, labels: dict[str, str]) -> str:
+def _helper(api: Api, session_uid: str, image_id: str, labels: dict[str, str]) -> str:
     """A container that never runs; labelled like the rest of the session: what a crash leaves is found by that."""
+    name = flatten_name(session_uid)
     made = api.create_container(image_id, name=name, entrypoint=["/none"], labels=labels, network_disabled=True)
     return str(made["Id"])
 
 
-def _remove_container(api: Api, name: str) -> None:
+def _committed(api: Api, container_id: str, config: dict[str, Any], labels: dict[str, str]) -> str:
+    """Makes an image of a container, under the name of an unfinished snapshot; returns its id."""
+    unfinished = unfinished_image(labels[LABEL_SESSION], labels[LABEL_SNAPSHOT])
+    repository, _, tag = unfinished.rpartition(":")
+    return str(api.commit(container_id, repository=repository, tag=tag, conf=config)["Id"])
+
+
+def _untag(api: Api, reference: str) -> None:
+    """Takes an unfinished name off an image that another name, or another image, keeps."""
     with suppress(docker.errors.NotFound):
-        api.remove_container(name, force=True)
+        try:
+            api.remove_image(reference, noprune=True)
+        except docker.errors.APIError as error:
+            if "dependent child" not in str(error.explanation):
+                raise
 
 
 def _need(size: object, root: str) -> None:

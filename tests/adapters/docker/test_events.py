@@ -14,19 +14,22 @@ from structlog.testing import capture_logs
 
 from netvps.adapters.docker.events import Events
 
+UID = "0123456789abc"
+OURS = {"netvps.session_id": UID, "netvps.node": "node", "name": f"netvps-vps-{UID}"}
+
 
 @pytest.mark.parametrize(
     ("action", "labels", "woken"),
     [
-        ("die", {"netvps.session_id": "a"}, ["a"]),
-        ("oom", {"netvps.session_id": "a"}, ["a"]),
-        ("exec_start: sh", {"netvps.session_id": "a"}, []),
+        ("die", OURS, [UID]),
+        ("oom", OURS, [UID]),
+        ("exec_start: sh", OURS, []),
         ("die", {}, []),
     ],
 )
 def test_an_event(action: str, labels: dict[str, str], woken: list[str]) -> None:
     heard: list[str] = []
-    Events._tell({"Action": action, "Actor": {"Attributes": labels}}, heard.append)
+    Events(cast("Any", None), "node")._tell({"Action": action, "Actor": {"Attributes": labels}}, heard.append)
     assert heard == woken
 
 

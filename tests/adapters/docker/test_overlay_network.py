@@ -16,6 +16,7 @@ from netvps.domain.overlay.links import Bridge, ObjectNames
 from tests.images import busybox_archive, import_image
 
 pytestmark = [pytest.mark.docker, pytest.mark.netns]
+UID = "0123456789abc"
 SUBNET, OTHER = "10.255.240.0/22", "10.255.244.0/22"
 
 
@@ -106,8 +107,10 @@ async def test_docker_s_resolver_goes_from_those_that_ask_the_runner_and_from_no
     await network.ensure(SUBNET, bridge())
     (tmp_path / "resolv.conf").write_text("nameserver 10.255.240.1\n")
     command = ("docker", "run", "-d", "--network", names.network)
-    ours = run(*command, "-v", f"{tmp_path}/resolv.conf:/etc/resolv.conf", image, "sleep", "600").strip()
-    other = run(*command, image, "sleep", "600").strip()
+    file = ("-v", f"{tmp_path}/resolv.conf:/etc/resolv.conf")
+    session = ("--name", f"netvps-vps-{UID}", "--label", f"netvps.session_id={UID}")
+    ours = run(*command, *file, *session, image, "sleep", "600").strip()
+    other = run(*command, *session[2:], *file, image, "sleep", "600").strip()
     try:
         assert "127.0.0.11" in rules(ours)
         assert len(await network.ports()) == 2

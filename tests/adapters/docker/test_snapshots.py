@@ -9,19 +9,20 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netvps import faults
-from netvps.adapters.docker import snapshots
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
-from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed
-from netvps.adapters.docker.snapshots import _need, _whole, imported
+from netvps.adapters.docker.errors import ContainerNotFound, DiskFull, ImageExportFailed, ImageImportFailed
+from netvps.adapters.docker.snapshots import Snapshots, _need, _whole, imported
 from netvps.domain.blueprint import Bind, blueprint
 from netvps.domain.container import Container, SourceImage, Status
+from netvps.domain.docker_names import container_name, unfinished_image
 from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec
 from netvps.domain.uid import make_uid
 from tests.images import busybox_archive
@@ -181,7 +182,7 @@ async def test_what_a_flattening_left_in_the_middle_goes_before_the_next_start(
     await bench.engine.remove(container)
     (deep,) = (await bench.engine.look(bench.want)).saved
     with monkeypatch.context() as patch:
-        patch.setattr(snapshots, "_remove_container", lambda *_: None)  # as if it had died
+        patch.setattr(Snapshots, "_remove_helper", lambda *_: None)  # as if it had died
         patch.setattr(faults, "_FOLDER", tmp_path)
         (tmp_path / "flatten.imported").write_text("raise")
         with pytest.raises(faults.InjectedFault):
@@ -203,7 +204,8 @@ async def test_what_a_broken_off_snapshot_left_goes_with_the_next_one(
     (tmp_path / point).write_text("raise")
     with pytest.raises(faults.InjectedFault):
         await bench.engine.commit("s1", bench.want, container, flatten=flatten)
-    assert [image["RepoTags"] for image in await bench.images()] == [["<none>:<none>"]]
+    part = "s1-files" if flatten else "s1"
+    assert [image["RepoTags"] for image in await bench.images()] == [[unfinished_image(bench.want.session_uid, part)]]
     snapshot = await bench.engine.commit("s2", bench.want, container, flatten=False)
     assert [image["RepoTags"] for image in await bench.images()] == [[snapshot.image]]
 
@@ -225,7 +227,10 @@ async def test_what_a_broken_off_snapshot_left_is_tidied_away_and_nothing_else(
     repository, _, tag = snapshot.image.rpartition(":")
     await bench.docker.call(snapshot.image, lambda api: api.tag(bench.want.spec.image, repository, tag))
     await bench.engine.tidy(stopped)  # somebody took its name, and its owner's files are in there
+    await bench.engine.erase(bench.want.session_uid)  # and without the record of it, nothing says whose it is
     assert [image["Id"] for image in await bench.images()] == [snapshot.digest]
+    await bench.engine.erase(bench.want.session_uid, snapshot.digest)
+    assert await bench.images() == []
 
 
 @pytest.mark.docker
@@ -238,6 +243,50 @@ async def test_the_image_that_a_container_stands_on_stays_without_its_name(bench
     await bench.docker.call(snapshot.image, lambda api: api.tag(bench.want.spec.image, repository, tag))
     assert [image["RepoTags"] for image in await bench.images()] == [["<none>:<none>"]]
     assert (await bench.engine.commit("s2", bench.want, second, flatten=False)).layers == snapshot.layers + 1
+    await bench.engine.erase(bench.want.session_uid, snapshot.digest)
+
+
+@pytest.mark.docker
+async def test_what_somebody_made_of_a_session_outlives_it(bench: Bench) -> None:
+    """A container of a commit has all labels of the session, and so have the commits, with and without a name."""
+    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    golden, theirs = f"{bench.want.spec.image}-golden", f"{bench.node}-theirs"
+
+    def make(api: Any) -> tuple[str, ...]:
+        named = api.commit(container.id, repository=golden.partition(":")[0], tag=golden.partition(":")[2])["Id"]
+        nameless = api.commit(container.id)["Id"]
+        made = api.create_container(golden, name=theirs, entrypoint=["/bin/sleep"], command=["60"])["Id"]
+        api.start(made)
+        return named, nameless, made
+
+    named, nameless, made = await bench.docker.call("commit", make)
+    try:
+        await bench.engine.commit("s1", bench.want, container, flatten=False)
+        await bench.engine.tidy(bench.want)
+        await bench.engine.erase(bench.want.session_uid)
+        assert await bench.engine.owned() == frozenset()
+        assert {image["Id"] for image in await bench.images()} == {named, nameless}
+        found = await bench.docker.call(theirs, lambda api: api.inspect_container(made))
+        assert found["State"]["Running"]
+    finally:
+        await bench.docker.call(theirs, lambda api: api.remove_container(made, force=True))
+        for image in (named, nameless):
+            await bench.docker.call(image, partial(_remove_image, image))
+
+
+def _remove_image(image: str, api: Any) -> None:
+    api.remove_image(image, force=True)
+
+
+@pytest.mark.docker
+async def test_logs_of_another_container_of_that_name_are_not_given_away(bench: Bench) -> None:
+    name = container_name(bench.want.session_uid)
+    made = await bench.docker.call(name, lambda api: api.create_container(bench.want.spec.image, name=name)["Id"])
+    try:
+        with pytest.raises(ContainerNotFound, match="not of this runner"):
+            [piece async for piece in bench.engine.logs(bench.want.session_uid, 1, follow=False)]
+    finally:
+        await bench.docker.call(name, lambda api: api.remove_container(made))
 
 
 def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
