@@ -68,6 +68,9 @@ class Place:
             "NETVPS_OVERLAY": "false",  # the reference has none
             "NETVPS_GATEWAY_OVERLAY": "off",  # simulated runners are nowhere, and this machine may be somebody's
             "NETVPS_RUNTIME_DIR": str(self.folder / "r"),
+            "NETVPS_CALLS_PER_USER": "8192",  # one user is all of the load
+            "NETVPS_WATCHES_PER_USER": "4096",
+            "NETVPS_COMMANDS_PER_USER": "1024",
         }
         self._server: subprocess.Popen[bytes] | None = None
 

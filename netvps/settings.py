@@ -147,6 +147,10 @@ class ServerSettings(Settings):
         default=30.0, ge=1, le=3600, description="seconds without a runner until it makes its own part of the overlay"
     )
     heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
+    calls_per_user: int = Field(default=1024, ge=16, description="open API calls of one user, all kinds together")
+    watches_per_user: int = Field(default=256, ge=1, description="open watches of one user")
+    log_readers_per_user: int = Field(default=32, ge=1, description="open readers of logs of one user")
+    commands_per_user: int = Field(default=128, ge=1, description="running commands (exec) of one user")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")
 
     @model_validator(mode="after")

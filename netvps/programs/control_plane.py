@@ -33,6 +33,7 @@ from netvps.programs.account import local_users, user_name
 from netvps.programs.gateway_member import GatewayMember, own_uid
 from netvps.programs.measuring import ControlPlaneCounts, MetricsPage
 from netvps.rpc.convert.netmap import encoded
+from netvps.rpc.open_calls import CallLimits
 from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access import Access
 from netvps.services.certificates import Certificates
@@ -187,6 +188,12 @@ class _Parts:
             Certificate(own.certificate, own.key, self.ca.certificate),
             local_users(),
             settings.heartbeat_interval,
+            limits=CallLimits(
+                settings.calls_per_user,
+                settings.watches_per_user,
+                settings.log_readers_per_user,
+                settings.commands_per_user,
+            ),
         )
 
     def _info(self) -> ServerInfo:

@@ -2,95 +2,96 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import secrets
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import structlog
 
-from netvps.errors import InternalError, NetvpsError, Unauthenticated
+from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated
 from netvps.rpc import identity
 from netvps.rpc.status import DETAILS_KEY, to_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from netvps.domain.access import Caller
     from netvps.rpc.authenticators import Authenticator
     from netvps.rpc.context import Context
+    from netvps.rpc.identity import Certified
+    from netvps.rpc.open_calls import OpenCalls
 
     Handler = grpc.RpcMethodHandler[Any, Any]
     Details = grpc.HandlerCallDetails
 
 log = structlog.get_logger()
 
-_SYSTEM = ("/grpc.health.v1.Health/", "/grpc.reflection.")
-"""Served to everybody, by code that is not ours."""
-_OPEN = ("/netvps.api.v1.ServerService/", "/netvps.api.v1.EnrollmentService/")
+FIRST_MESSAGE_TIMEOUT = 10.0
+"""Seconds from the beginning of a call to its first message."""
+_OPEN = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.",
+    "/netvps.api.v1.ServerService/",
+    "/netvps.api.v1.EnrollmentService/",
+)
 """Need no credential: they tell nothing secret, or the request holds a token."""
 
 
 class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Authenticates each call, binds its log context, and turns what it raises into a status."""
+    """Authenticates each call, counts it, binds its log context, and turns what it raises into a status."""
 
-    def __init__(self, authenticate: Authenticator) -> None:
+    def __init__(self, authenticate: Authenticator, calls: OpenCalls) -> None:
         self._authenticate = authenticate
+        self._calls = calls
 
     async def intercept_service(
         self, continuation: Callable[[Details], Awaitable[Handler]], handler_call_details: Details
     ) -> Handler:
         """Wraps the handler of a method; one that does not exist stays gRPC's to answer."""
         handler = await continuation(handler_call_details)
-        method = handler_call_details.method
         unknown = handler is None
-        if unknown or method.startswith(_SYSTEM):
-            return handler
-        return self._wrapped(handler, method)
+        return handler if unknown else self._wrapped(handler, handler_call_details.method)
 
     def _wrapped(self, handler: Handler, method: str) -> Handler:
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": _unless_encoded(handler.response_serializer),
-        }
-        if handler.response_streaming:
-            many = self._streaming(handler.stream_stream or handler.unary_stream, method)
-            if handler.request_streaming:
-                return grpc.stream_stream_rpc_method_handler(many, **codec)
-            return grpc.unary_stream_rpc_method_handler(many, **codec)
-        one = self._unary(handler.stream_unary or handler.unary_unary, method)
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(one, **codec)
-        return grpc.unary_unary_rpc_method_handler(one, **codec)
+        # Every method is served as a stream, which looks the same to the caller: gRPC would read the request of a
+        # unary method before any code of ours could know who sends it, count it, or stop waiting for it.
+        return grpc.stream_stream_rpc_method_handler(
+            self._serve(handler, method), handler.request_deserializer, _unless_encoded(handler.response_serializer)
+        )
 
-    def _unary(self, behaviour: Any, method: str) -> Any:
-        async def call(request: Any, context: Context) -> Any:
-            async with self._around(context, method):
-                return await behaviour(request, context)
+    def _serve(self, handler: Handler, method: str) -> Any:
+        behaviour: Any = handler.stream_stream or handler.unary_stream or handler.stream_unary or handler.unary_unary
 
-        return call
-
-    def _streaming(self, behaviour: Any, method: str) -> Any:
         # Not an async generator itself: gRPC leaves one that is cancelled while it writes to the garbage collector,
         # so what a servicer holds would be let go of at any time. Here it is closed when the call ends.
-        async def call(request: Any, context: Context) -> None:
-            async with self._around(context, method):
-                if not inspect.isasyncgenfunction(behaviour):
+        async def call(requests: AsyncIterator[Any], context: Context) -> None:
+            async with self._around(context, method) as who:
+                with self._calls.unopened(who):
+                    request = await _first(context)
+                if handler.request_streaming:
+                    request = _Messages(request, requests)
+                if inspect.isasyncgenfunction(behaviour):
+                    async with aclosing(behaviour(request, context)) as responses:
+                        async for response in responses:
+                            await context.write(response)
+                elif handler.response_streaming:
                     await behaviour(request, context)
-                    return
-                async with aclosing(behaviour(request, context)) as responses:
-                    async for response in responses:
-                        await context.write(response)
+                else:
+                    await context.write(await behaviour(request, context))
 
         return call
 
     @asynccontextmanager
-    async def _around(self, context: Context, method: str) -> AsyncIterator[None]:
+    async def _around(self, context: Context, method: str) -> AsyncIterator[Caller | Certified | None]:
         request_id = secrets.token_hex(6)
         structlog.contextvars.bind_contextvars(method=method, rpc=request_id)
         try:
-            await self._identify(context, method)
-            yield
+            who = await self._identify(context, method)
+            with self._calls.of_stranger(context.peer()) if who is None else self._calls.of(who, method):
+                yield who
         except NetvpsError as error:
             log.info("call refused", error=str(error), reason=error.reason)
             await _abort(context, error)
@@ -103,9 +104,9 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             sentence = f"netvps failed at this: its log has the details under request {request_id}; please report it"
             await _abort(context, InternalError(sentence))
 
-    async def _identify(self, context: Context, method: str) -> None:
+    async def _identify(self, context: Context, method: str) -> Caller | Certified | None:
         if method.startswith(_OPEN):
-            return
+            return None
         try:
             who = await self._authenticate(context)
         except Unauthenticated:
@@ -113,6 +114,39 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             raise
         identity.current.set(who)
         structlog.contextvars.bind_contextvars(caller=identity.shown_as(who))
+        return who
+
+
+class _Messages:
+    """The messages of a call whose first was read already."""
+
+    def __init__(self, first: Any, rest: AsyncIterator[Any]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._rest)
+
+
+async def _first(context: Context) -> Any:
+    """The first message of a call. Raises TimedOut if it does not come, InvalidInput if there is none."""
+    try:
+        async with asyncio.timeout(FIRST_MESSAGE_TIMEOUT):
+            message = await context.read()
+    except TimeoutError:
+        raise TimedOut(
+            f"no message came within {FIRST_MESSAGE_TIMEOUT:.0f} s of the call's beginning: send the first at once",
+            reason="NO_FIRST_MESSAGE",
+        ) from None
+    if message is grpc.aio.EOF:  # type: ignore[attr-defined]  # the stubs lack it
+        raise InvalidInput.of("request", "the call ended without a message: send one")
+    return message
 
 
 def _unless_encoded(serialize: Any) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netvps.rpc.authenticators import Authenticator
+    from netvps.rpc.open_calls import OpenCalls
 
     Registration = Callable[[grpc.aio.Server], None]
 
@@ -30,17 +31,21 @@ OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 300_000),  # without a call; clients connect again by themselves
 )
 
 
 class Listener:
     """One gRPC server, on one address, with one way to find out who calls."""
 
-    def __init__(self, setting: str, authenticate: Authenticator, services: dict[str, Registration]) -> None:
+    def __init__(
+        self, setting: str, authenticate: Authenticator, services: dict[str, Registration], calls: OpenCalls
+    ) -> None:
         """`setting` is what errors call it; `services` are full names, and what adds the servicer to a server."""
         self._setting = setting
         self._names = list(services)
-        self._server = grpc.aio.server(interceptors=[Guard(authenticate)], options=OPTIONS)
+        self._server = grpc.aio.server(interceptors=[Guard(authenticate, calls)], options=OPTIONS)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         for register in services.values():
             register(self._server)

@@ -33,6 +33,7 @@ from netvps.rpc.link_servicer import LinkServicer
 from netvps.rpc.listeners import Listener, tls
 from netvps.rpc.local_socket import LocalSocket, private_folder
 from netvps.rpc.network_servicer import NetworkServicer
+from netvps.rpc.open_calls import OpenCalls
 from netvps.rpc.probes import StreamedProbes
 from netvps.rpc.runner_streams import RunnerStreams
 from netvps.rpc.runners_servicer import RunnerServicer
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.server import ServerInfo
     from netvps.rpc.listeners import Registration
+    from netvps.rpc.open_calls import CallLimits
     from netvps.rpc.ports import Commands, Tunnels
     from netvps.services.access import Access
     from netvps.services.certificates import Certificates
@@ -110,11 +112,14 @@ class ApiServer:
         certificate: Certificate,
         local_users: Mapping[int, str],
         heartbeat_interval: float = 5.0,
+        *,
+        limits: CallLimits | None = None,
     ) -> None:
         self._services = services
         self._addresses = addresses
         self._certificate = certificate
         self._local_users = local_users
+        self._calls = OpenCalls(limits)
         self._streams = RunnerStreams(services.runners, heartbeat_interval)
         self._logs = StreamedLogs(self._streams)
         self._probes = StreamedProbes(self._streams)
@@ -189,7 +194,7 @@ class ApiServer:
     def _listen(
         self, setting: str, known_by: authenticators.Authenticator, services: dict[str, Registration]
     ) -> Listener:
-        listener = Listener(setting, known_by, services)
+        listener = Listener(setting, known_by, services, self._calls)
         self._listeners.append(listener)
         return listener
 

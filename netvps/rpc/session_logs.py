@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from netvps.domain.runner import LogRequest
-from netvps.errors import NetvpsError, NotFound, Unavailable
+from netvps.errors import Exhausted, NetvpsError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FIRST_ANSWER_TIMEOUT = 10.0
+MAX_PER_USER = 4
+"""Logs that one user reads on one runner, which serves 16 readers in all."""
 _MAX_WAITING = 16
 """Pieces, of at most 64 KiB each, between a runner and a slow reader; the runner waits for the rest."""
 
 
 class _Transfer:
-    def __init__(self, runner_uid: str) -> None:
+    def __init__(self, runner_uid: str, user: str) -> None:
         self.runner_uid = runner_uid
+        self.user = user
         self.answered = asyncio.Event()
         self.delivery: asyncio.Timeout | None = None
         self._room = asyncio.Semaphore(_MAX_WAITING)
@@ -55,10 +58,22 @@ class StreamedLogs:
         self._streams = streams
         self._transfers: dict[str, _Transfer] = {}
 
-    async def read(self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool) -> AsyncIterator[bytes]:
-        """Pieces of at most 64 KiB. Raises Unavailable if the runner is away or breaks off, NotFound if it has none."""
+    async def read(
+        self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool, *, user: str
+    ) -> AsyncIterator[bytes]:
+        """Pieces of at most 64 KiB.
+
+        Raises Unavailable if the runner is away or breaks off, NotFound if it has none, Exhausted if `user` reads
+        MAX_PER_USER logs of this runner already.
+        """
+        reads = sum((each.runner_uid, each.user) == (runner_uid, user) for each in self._transfers.values())
+        if reads >= MAX_PER_USER:
+            raise Exhausted(
+                f"user {user} reads {reads} logs on this runner already, and others shall have room: end one of them",
+                reason="TOO_MANY_CALLS",
+            )
         stream_id = secrets.token_hex(16)
-        transfer = self._transfers[stream_id] = _Transfer(runner_uid)
+        transfer = self._transfers[stream_id] = _Transfer(runner_uid, user)
         try:
             self._streams.push(runner_uid, LogRequest(stream_id, session_uid, tail_lines, follow))
             await _answer(transfer)

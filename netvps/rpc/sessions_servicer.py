@@ -113,10 +113,11 @@ class SessionServicer(SessionServiceServicer):
         self, request: pb.ReadSessionLogsRequest, context: Context
     ) -> AsyncIterator[pb.ReadSessionLogsResponse]:
         wanted = read_logs_from_proto(request)
-        session = await self._sessions.get(identity.caller(), wanted.name)
+        caller = identity.caller()
+        session = await self._sessions.get(caller, wanted.name)
         if not session.runner:
             raise Unavailable(f"session {session.full_name} has no logs yet: no runner has it; wait until it starts")
-        pieces = self._logs.read(session.runner, session.uid, wanted.tail_lines, wanted.follow)
+        pieces = self._logs.read(session.runner, session.uid, wanted.tail_lines, wanted.follow, user=caller.user)
         async with closing(pieces):
             async for piece in pieces:
                 yield pb.ReadSessionLogsResponse(data=piece)

@@ -149,8 +149,13 @@ class CertificateAuthority(Protocol):
 class SessionLogs(Protocol):
     """Reads logs where they are: on the session's runner."""
 
-    def read(self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool) -> AsyncIterator[bytes]:
-        """Pieces of at most 64 KiB. Raises Unavailable if the runner is not connected, NotFound if it has none."""
+    def read(
+        self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool, *, user: str
+    ) -> AsyncIterator[bytes]:
+        """Pieces of at most 64 KiB, for `user`.
+
+        Raises Unavailable if the runner is not connected, NotFound if it has none, Exhausted if `user` reads too many.
+        """
 
 
 class Prober(Protocol):

@@ -13,8 +13,9 @@ from netvps.domain.overlay.health import ProbeReport
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, Runner, RunnerState, Underlay, Welcome
 from netvps.domain.session import Assignment, Session, SessionReport, SessionState
-from netvps.errors import AlreadyExists, NetvpsError, NotFound, Unavailable
+from netvps.errors import AlreadyExists, Exhausted, NetvpsError, NotFound, Unavailable
 from netvps.rpc import link_servicer
+from netvps.rpc.session_logs import MAX_PER_USER
 from tests.rpc.site import ALICE, CAPACITY, HEARTBEAT, ROOT, default_spec, hello, soon
 
 if TYPE_CHECKING:
@@ -281,9 +282,30 @@ async def test_a_reader_that_goes_away_ends_the_delivery(site: Site) -> None:
         assert await piece == b"more"
 
 
+async def test_one_user_does_not_hold_all_of_a_runners_readers(site: Site) -> None:
+    """Room for others is left: the logs of one session are read by its owner and by an admin."""
+    session, machine = await _running(site)
+
+    async def read(user: str) -> bytes:
+        return await anext(aiter(site.server._logs.read(machine.uid, session.uid, 1, True, user=user)))
+
+    async with process(site, machine) as runner:
+        await runner.caught_up()
+        tasks = [asyncio.create_task(read("alice")) for _ in range(MAX_PER_USER)]
+        await soon(lambda: len(site.server._logs._transfers) == MAX_PER_USER)
+        with pytest.raises(Exhausted, match="user alice reads 4 logs on this runner already"):
+            await read("alice")
+        tasks.append(asyncio.create_task(read("root")))
+        await soon(lambda: len(site.server._logs._transfers) == MAX_PER_USER + 1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert not site.server._logs._transfers
+
+
 async def test_a_runner_that_does_not_answer_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.rpc.session_logs.FIRST_ANSWER_TIMEOUT", 0.1)
-    monkeypatch.setattr("netvps.rpc.transport._SERVICE_CONFIG", "{}")
+    monkeypatch.setattr("netvps.rpc.transport.service_config", lambda: "{}")
     _, machine = await _running(site)
     async with process(site, machine) as runner:
         await runner.caught_up()
@@ -292,7 +314,7 @@ async def test_a_runner_that_does_not_answer_is_not_waited_for(site: Site, monke
 
 
 async def test_logs_of_a_runner_that_is_away_are_unavailable(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.rpc.transport._SERVICE_CONFIG", "{}")
+    monkeypatch.setattr("netvps.rpc.transport.service_config", lambda: "{}")
     await _running(site)
     with pytest.raises(Unavailable, match="not connected"):
         await _read(site)

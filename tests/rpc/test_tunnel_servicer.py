@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,3 +97,13 @@ async def test_a_connection_that_breaks_ends_the_gateways_side(site: Site) -> No
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call.read()
+
+
+async def test_silent_streams_are_bounded_and_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over two connections, with certificates of two epochs: it is one session."""
+    monkeypatch.setattr("netvps.rpc.interceptors.FIRST_MESSAGE_TIMEOUT", 1.0)
+    monkeypatch.setattr("netvps.rpc.open_calls.SESSION_UNOPENED", 8)
+    async with agent(site) as one, agent(site, f"netvps://session/{UID}/epoch/3") as other:
+        calls = [stub.DialBack() for stub in (one, other) for _ in range(20)]
+        codes = await asyncio.gather(*(call.code() for call in calls))
+    assert Counter(codes) == {grpc.StatusCode.RESOURCE_EXHAUSTED: 32, grpc.StatusCode.DEADLINE_EXCEEDED: 8}
