@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"netvps/tunnel/activity"
 	"netvps/tunnel/api"
 	"netvps/tunnel/dialback"
+	"netvps/tunnel/environment"
 	"netvps/tunnel/faults"
 	"netvps/tunnel/passwd"
 	"netvps/tunnel/rundir"
@@ -51,6 +53,9 @@ func serve(where places, log *slog.Logger) error {
 		config = &api.AgentConfig{} // nobody logs in
 	}
 	server.Apply(config)
+	if err := environment.KeepPath("/", os.Getenv("PATH")); err != nil {
+		log.Info("login shells may lose the image's PATH", "error", err)
+	}
 	faults.Point("agent.before_listen")
 	if where.listen != "" {
 		listen(server, where.listen, log)
@@ -71,7 +76,7 @@ func newServer(boot rundir.Boot, where places, log *slog.Logger) (*sshd.Server, 
 	}
 	return &sshd.Server{
 		SessionUID: boot.SessionUID, HostKey: hostKey, Users: passwd.Database{Root: "/"},
-		Activity: &activity.Tracker{}, Sftp: []string{"/proc/self/exe", "sftp-server"}, Log: log,
+		Activity: &activity.Tracker{}, Environ: os.Environ(), Sftp: []string{"/proc/self/exe", "sftp-server"}, Log: log,
 	}, nil
 }
 

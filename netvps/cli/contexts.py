@@ -119,6 +119,13 @@ def write_known_hosts(name: str, line: str) -> Path:
     return file
 
 
+def write_agent_key(name: str, line: str) -> Path:
+    """Writes the public half of a key of the ssh-agent, by which ssh can be told to offer that one."""
+    file = config_folder() / f"agent_key_{name}.pub"
+    _write(file, line)
+    return file
+
+
 def _file(name: str) -> Path:
     return config_folder() / "contexts" / f"{name}.json"
 

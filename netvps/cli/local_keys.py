@@ -14,7 +14,7 @@ from netvps.domain.ssh_key import PublicKey
 from netvps.errors import AlreadyExists, ConfigError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from netvps.rpc.client import Client
 
@@ -58,10 +58,34 @@ def candidates() -> Iterator[tuple[str, PublicKey]]:
             continue
 
 
-def identities() -> list[Path]:
-    """Private keys that ssh has to be told of: none, unless there is one of our making.
+def matching_files(fingerprints: Collection[str]) -> list[Path]:
+    """Private keys of this person whose public halves have one of the fingerprints, usual ones first."""
+    found = []
+    for name in (*_USUAL, _OWN):
+        file = _folder() / name
+        try:
+            if file.exists() and read(file.with_suffix(".pub")).fingerprint in fingerprints:
+                found.append(file)
+        except (InvalidInput, ConfigError):
+            continue
+    return found
 
-    A key named on the command line takes the place of the usual ones, so they are named as well.
+
+def matching_agent_key(fingerprints: Collection[str]) -> PublicKey | None:
+    """A key of the ssh-agent that has one of the fingerprints."""
+    for line in _agent_keys():
+        try:
+            if (key := PublicKey.parse(line)).fingerprint in fingerprints:
+                return key
+        except InvalidInput:
+            continue
+    return None
+
+
+def own_files() -> list[Path]:
+    """Private keys to name on ssh's command line: none, unless there is one of our making.
+
+    A key named there takes the place of the usual ones, so they are named as well.
     """
     own = _folder() / _OWN
     if not own.exists():

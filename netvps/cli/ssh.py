@@ -11,16 +11,19 @@ import click
 
 from netvps.cli import connect, gateway
 from netvps.cli.completion_words import complete_session
-from netvps.cli.contexts import write_known_hosts
-from netvps.cli.local_keys import identities
+from netvps.cli.contexts import write_agent_key, write_known_hosts
+from netvps.cli.local_keys import matching_agent_key, matching_files, own_files
 from netvps.cli.parse import DURATION
 from netvps.cli.ssh_arguments import SshArguments
 from netvps.domain.lifecycle import TRANSIENT
 from netvps.domain.names import SshLogin
 from netvps.domain.session import DesiredState, Session, SessionState
+from netvps.domain.ssh_key import PublicKey
 from netvps.errors import ConfigError, Unavailable, WrongState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from netvps.cli.contexts import Context
     from netvps.domain.server import ServerInfo
     from netvps.rpc.client import Client
@@ -57,13 +60,15 @@ def ssh(words: tuple[str, ...], timeout: float) -> None:
     SshLogin.parse(arguments.login)
     where = connect.context()
     with connect.dial(where) as client:
-        _ready(client, arguments.session, timeout)
+        session = _ready(client, arguments.session, timeout)
         info = client.server_info()
-    _replace_by(command(arguments, info, where))
+        accepted = {key.fingerprint for key in client.list_ssh_keys()}
+    accepted |= {PublicKey.parse(line).fingerprint for line in session.spec.authorized_keys}
+    _replace_by(command(arguments, info, where, accepted))
 
 
-def command(arguments: SshArguments, info: ServerInfo, where: Context) -> list[str]:
-    """The ssh command line, and the file with the gateway's host key that it refers to."""
+def command(arguments: SshArguments, info: ServerInfo, where: Context, accepted: Collection[str]) -> list[str]:
+    """The ssh command line, and the files that it refers to; `accepted` are fingerprints of keys that get in."""
     host, port = gateway.address(info, where)
     alias = f"netvps-{where.name}"
     key = " ".join(info.ssh_host_key.split()[:2])
@@ -77,13 +82,24 @@ def command(arguments: SshArguments, info: ServerInfo, where: Context) -> list[s
         "CheckHostIP": "no",
     }
     settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    keys = [word for file in identities() for word in ("-i", str(file))]
-    fixed = ["ssh", "-p", str(port), *settings, *keys, "-l", arguments.login]
+    fixed = ["ssh", "-p", str(port), *settings, *_keys(where, accepted), "-l", arguments.login]
     end = ["--", *arguments.command] if arguments.command else []
     return [*fixed, *arguments.options, host, *end]
 
 
-def _ready(client: Client, name: str, timeout: float) -> None:
+def _keys(where: Context, accepted: Collection[str]) -> list[str]:
+    """Options that name the keys to offer: those that get in, if they are known.
+
+    An ssh-agent may hold more keys than the gateway lets anybody try, and ssh offers those first.
+    """
+    files = matching_files(accepted)
+    if not files and (key := matching_agent_key(accepted)):
+        files = [write_agent_key(where.name, f"{key.text}\n")]
+    only = ["-o", "IdentitiesOnly=yes"] if files else []
+    return [*only, *(word for file in files or own_files() for word in ("-i", str(file)))]
+
+
+def _ready(client: Client, name: str, timeout: float) -> Session:
     """Waits for a session that is on its way up. Raises the error with the remedy for one that is not."""
     session = client.get_session(name)
     if session.desired is DesiredState.RUNNING and session.state in TRANSIENT:
@@ -93,6 +109,7 @@ def _ready(client: Client, name: str, timeout: float) -> None:
         require(session, name)
     if error := refusal(session, name):
         raise error
+    return session
 
 
 def refusal(session: Session, name: str) -> WrongState | Unavailable | None:

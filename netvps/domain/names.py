@@ -13,8 +13,9 @@ USER_NAME_MAX = 32
 RUNNER_NAME_MAX = 63
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-# What useradd and adduser accept, and no more: it ends up in a certificate's principal.
-_UNIX_USER = re.compile(r"[a-z_][-a-z0-9_.]{0,31}")
+# What programs write into /etc/passwd (useradd --badname, cloud images, directories), and no separator of a login or
+# of a certificate's principal.
+_UNIX_USER = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]{0,31}")
 
 
 def check_label(value: str, field: str, limit: int) -> str:

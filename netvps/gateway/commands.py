@@ -37,6 +37,8 @@ _PIECES = 8
 """Pieces of output that wait for the caller; past that, SSH's windows stop the command."""
 _NO_STATUS = 255
 """As ssh has it for a command whose end was not reported."""
+_EXACT = {"NETVPS_EXEC_ARGV": "1"}
+"""Tells the agent that the command is an argv, quoted: it runs that by no shell. Earlier agents do by one."""
 
 
 class _Connection(Paced, SSHClientConnection):
@@ -55,8 +57,8 @@ class Commands:
     ) -> AsyncGenerator[FromCommand, None]:
         """What the command prints, and its Exit last. `user` is on whose behalf, else the owner.
 
-        The login's shell gets the arguments quoted, as ssh would give them. When the caller closes this iterator
-        early the connection is closed, as if their ssh had gone. Raises WrongState unless the session runs,
+        The agent runs the arguments as they are, by no shell. When the caller closes this iterator early the
+        connection is closed, as if their ssh had gone. Raises WrongState unless the session runs,
         NotPermitted if it has no such Unix user, Unavailable if it cannot be reached or goes away.
         """
         grant = Grant(session, start.user, user or session.owner)
@@ -119,7 +121,7 @@ async def _start(connection: SSHClientConnection, start: ExecStart) -> SSHClient
     if size is not None:
         terminal = {"term_type": start.term or "xterm", "term_size": (size.columns, size.rows)}
     try:
-        return await connection.create_process(shlex.join(start.argv), encoding=None, **terminal)
+        return await connection.create_process(shlex.join(start.argv), encoding=None, env=_EXACT, **terminal)
     except (asyncssh.Error, OSError) as error:
         raise Unavailable(f"the session did not start the command: {error}") from error
 

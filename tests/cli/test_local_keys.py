@@ -45,7 +45,8 @@ def test_who_has_none_gets_one_and_only_its_public_half_is_sent(run: Run, fake: 
     assert "PRIVATE" not in str(fake.asked)
     printed = subprocess.run(["ssh-keygen", "-lf", f"{private}.pub"], capture_output=True, text=True, check=True).stdout
     assert printed.split()[1] == fake.keys[0].fingerprint
-    assert local_keys.identities() == [private]
+    assert local_keys.own_files() == [private]
+    assert local_keys.matching_files({printed.split()[1]}) == [private]
 
 
 def test_keys_of_the_agent_count(monkeypatch: pytest.MonkeyPatch) -> None:

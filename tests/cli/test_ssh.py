@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from netvps.cli import exit_codes
-from netvps.domain.session import DesiredState, Session, SessionState
+from netvps.cli import exit_codes, local_keys
+from netvps.domain.access import SshKey
+from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.ssh_key import PublicKey
 from tests.cli.conftest import Run
-from tests.cli.fake_client import INFO, FakeClient, put, session
+from tests.cli.fake_client import INFO, NOW, FakeClient, put, session
+from tests.fakes.keys import ed25519
 
 
 class Became(BaseException):
@@ -55,11 +58,43 @@ def test_a_key_of_our_making_is_named_and_the_usual_ones_with_it(
         (home / ".ssh" / name).write_text("")
     with pytest.raises(Became):
         run("ssh", "dev1")
-    line = became[0]
-    assert [line[i + 1] for i, word in enumerate(line) if word == "-i"] == [
-        f"{home}/.ssh/id_rsa",
-        f"{home}/.ssh/netvps_ed25519",
-    ]
+    assert _named(became[0]) == [f"{home}/.ssh/id_rsa", f"{home}/.ssh/netvps_ed25519"]
+    assert "IdentitiesOnly=yes" not in became[0]
+
+
+def _named(line: list[str]) -> list[str]:
+    return [line[i + 1] for i, word in enumerate(line) if word == "-i"]
+
+
+def test_keys_that_get_in_are_the_only_ones_offered(
+    run: Run, fake: FakeClient, became: list[list[str]], home: Path
+) -> None:
+    registered, given, unknown = (PublicKey.parse(ed25519(n)) for n in (1, 2, 3))
+    fake.sessions = {"dev1": session(spec=SessionSpec(authorized_keys=(given.text,)))}
+    fake.keys = [SshKey("1", "alice", registered.text, registered.fingerprint, "", NOW)]
+    (home / ".ssh").mkdir()
+    for name, key in {"id_ed25519": given, "id_rsa": unknown, "netvps_ed25519": registered}.items():
+        (home / ".ssh" / name).write_text("")
+        (home / ".ssh" / f"{name}.pub").write_text(key.text)
+    with pytest.raises(Became):
+        run("ssh", "dev1")
+    assert _named(became[0]) == [f"{home}/.ssh/id_ed25519", f"{home}/.ssh/netvps_ed25519"]
+    assert "IdentitiesOnly=yes" in became[0]
+
+
+def test_a_key_that_only_the_agent_has_is_named_by_its_public_half(
+    run: Run, fake: FakeClient, became: list[list[str]], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, registered = (PublicKey.parse(ed25519(n)) for n in (1, 2))
+    monkeypatch.setattr(local_keys, "_agent_keys", lambda: ["no key", f"{other.text} a", f"{registered.text} b"])
+    fake.sessions = {"dev1": session()}
+    fake.keys = [SshKey("1", "alice", registered.text, registered.fingerprint, "", NOW)]
+    with pytest.raises(Became):
+        run("ssh", "dev1")
+    (named,) = _named(became[0])
+    assert Path(named) == home / "config/agent_key_local.pub"
+    assert Path(named).read_text() == f"{registered.text}\n"
+    assert "IdentitiesOnly=yes" in became[0]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_a_command_is_run_as_root_without_a_terminal() -> None:
 
 def test_all_that_is_wrong_with_a_command_comes_at_once() -> None:
     with pytest.raises(InvalidInput) as caught:
-        ExecStart("dev1", (), user="Root")
+        ExecStart("dev1", (), user="a+b")
     assert [violation.field for violation in caught.value.violations] == ["argv", "user"]
     with pytest.raises(InvalidInput, match="argv: an argument holds a NUL byte"):
         ExecStart("dev1", ("echo", "a\0b"))

@@ -20,6 +20,9 @@ type Account struct {
 	Groups []uint32 // supplementary, GID not among them
 	Home   string   // absolute; need not exist
 	Shell  string   // as in passwd; may be empty or missing in the image
+
+	// OnlyLogin says that this is root, and that no account of the image has a shell to log in with.
+	OnlyLogin bool
 }
 
 // Database is a root folder with etc/passwd and etc/group in it.
@@ -37,6 +40,12 @@ func (d Database) Lookup(name string) (Account, error) {
 	}
 	if !found {
 		account = Account{Name: "root", Home: d.rootHome()}
+	}
+	if account.UID == 0 && isShut(account.Shell) {
+		account.OnlyLogin, err = d.nobodyLogsIn()
+		if err != nil {
+			return account, err
+		}
 	}
 	account.Groups, err = d.groups(account)
 	return account, err
@@ -60,10 +69,31 @@ func (d Database) find(name string) (account Account, found bool, err error) {
 	return account, found, err
 }
 
+// nobodyLogsIn reports whether no account has a shell that takes logins.
+func (d Database) nobodyLogsIn() (nobody bool, err error) {
+	nobody = true
+	err = d.lines("passwd", func(line string) {
+		if account, ok := parseAccount(line); ok && takesLogins(account.Shell) {
+			nobody = false
+		}
+	})
+	return nobody, err
+}
+
+// GroupID finds a group by name.
+func (d Database) GroupID(name string) (id uint32, found bool) {
+	err := d.lines("group", func(line string) {
+		if group, gid, _, ok := parseGroup(line); ok && !found && group == name {
+			id, found = gid, true
+		}
+	})
+	return id, found && err == nil
+}
+
 // groups are those that name the user as a member.
 func (d Database) groups(account Account) (groups []uint32, err error) {
 	err = d.lines("group", func(line string) {
-		gid, members, ok := parseGroup(line)
+		_, gid, members, ok := parseGroup(line)
 		if ok && gid != account.GID && slices.Contains(members, account.Name) && !slices.Contains(groups, gid) {
 			groups = append(groups, gid)
 		}
@@ -112,19 +142,19 @@ func parseAccount(line string) (Account, bool) {
 }
 
 // parseGroup parses "name:password:gid:member,member".
-func parseGroup(line string) (gid uint32, members []string, ok bool) {
+func parseGroup(line string) (name string, gid uint32, members []string, ok bool) {
 	fields := strings.Split(line, ":")
 	if len(fields) != 4 || !validName(fields[0]) {
-		return 0, nil, false
+		return "", 0, nil, false
 	}
 	gid, err := parseID(fields[2])
 	if err != nil {
-		return 0, nil, false
+		return "", 0, nil, false
 	}
 	for member := range strings.SplitSeq(fields[3], ",") {
 		members = append(members, strings.TrimSpace(member))
 	}
-	return gid, members, true
+	return fields[0], gid, members, true
 }
 
 // validName refuses comments and NIS's "+" and "-" entries.

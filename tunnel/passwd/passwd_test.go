@@ -50,10 +50,10 @@ func TestLookup(t *testing.T) {
 		"wheel2:x:10:alice", "others:x:11:alicea,bob",
 	}, "\n"))
 	for name, want := range map[string]Account{
-		"root":  {"root", 0, 0, []uint32{10}, "/root", "/bin/bash"},
-		"alice": {"alice", 1000, 1000, []uint32{10, 998}, "/home/alice", "/bin/zsh"},
-		"bare":  {"bare", 7, 7, nil, "/", ""},
-		"dos":   {"dos", 8, 8, nil, "/dos", "/bin/sh"},
+		"root":  {"root", 0, 0, []uint32{10}, "/root", "/bin/bash", false},
+		"alice": {"alice", 1000, 1000, []uint32{10, 998}, "/home/alice", "/bin/zsh", false},
+		"bare":  {"bare", 7, 7, nil, "/", "", false},
+		"dos":   {"dos", 8, 8, nil, "/dos", "/bin/sh", false},
 	} {
 		if got, err := d.Lookup(name); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v %v", name, got, err)
@@ -88,26 +88,59 @@ func FuzzParse(f *testing.F) {
 		if account, ok := parseAccount(line); ok && (account.Name == "" || !filepath.IsAbs(account.Home)) {
 			t.Errorf("%q: %+v", line, account)
 		}
-		if _, members, ok := parseGroup(line); ok && len(members) == 0 {
+		if _, _, members, ok := parseGroup(line); ok && len(members) == 0 {
 			t.Errorf("%q: no members slice", line)
 		}
 	})
 }
 
 func TestLoginShell(t *testing.T) {
-	first, _ := (Account{}).LoginShell() // the first usual one of this machine
+	first, _ := (Account{}).LoginShell("") // the first usual one of this machine
 	for shell, want := range map[string]Shell{
 		"/bin/sh":          {"/bin/sh", "sh"},
 		"/no/such/zsh":     first,
 		"/no/such/nologin": {"/no/such/nologin", "nologin"},
 		"/usr/bin/false":   {"/usr/bin/false", "false"},
 	} {
-		if got, err := (Account{Shell: shell}).LoginShell(); err != nil || got != want {
+		if got, err := (Account{Shell: shell}).LoginShell(""); err != nil || got != want {
 			t.Errorf("%s: %+v %v", shell, got, err)
 		}
 	}
 	if applet("/bin/busybox") != "sh" {
 		t.Error("busybox needs the name of an applet")
+	}
+}
+
+func TestRootGetsInWhereItsShellWouldShutOutEverybody(t *testing.T) {
+	shut := "root:x:0:0::/root:/no/such/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\nsync:x:4:4::/bin:/bin/true\n"
+	alone, err := database(t, shut, "").Lookup("root")
+	check(t, err)
+	folder := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(folder, "sh"), nil, 0o755))
+	usualShells = []string{"/no/such/bash", "sh"}
+	t.Cleanup(func() { usualShells = []string{"/bin/bash", "/bin/sh", "/bin/busybox", "bash", "sh", "ash", "busybox"} })
+	if got, err := alone.LoginShell("/no/such:" + folder); err != nil || got.Path != filepath.Join(folder, "sh") {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := alone.LoginShell("/no/such"); !errors.Is(err, ErrNoShell) {
+		t.Errorf("%v", err)
+	}
+	for name, more := range map[string]string{"root": "ann:x:1000:1000::/home/ann:/bin/sh\n", "nobody": ""} {
+		account, err := database(t, shut+more, "").Lookup(name)
+		check(t, err)
+		if got, err := account.LoginShell(folder); err != nil || filepath.Base(got.Path) != "nologin" {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+	}
+}
+
+func TestGroupID(t *testing.T) {
+	d := database(t, "", "root:x:0:\nttys:x:6:\ntty:x:5:ann\ntty:x:7:\n")
+	if id, ok := d.GroupID("tty"); !ok || id != 5 {
+		t.Errorf("%d %v", id, ok)
+	}
+	if _, ok := d.GroupID("no"); ok {
+		t.Error("found")
 	}
 }
 

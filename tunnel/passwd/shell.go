@@ -2,9 +2,12 @@ package passwd
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Shell is a program that takes commands.
@@ -14,21 +17,52 @@ type Shell struct {
 }
 
 // ErrNoShell says that the image has no program that takes commands.
-var ErrNoShell = errors.New("this image has no shell (/bin/bash, /bin/sh or /bin/busybox); sftp and port forwards work")
+var ErrNoShell = errors.New("this image has no shell (/bin/bash, /bin/sh, /bin/busybox, or one on PATH); sftp and port forwards work")
+
+// usualShells are tried where an account names none that exists; names without a slash are looked up on PATH.
+var usualShells = []string{"/bin/bash", "/bin/sh", "/bin/busybox", "bash", "sh", "ash", "busybox"}
 
 // LoginShell is the account's shell, or the first usual one that exists where that is empty or missing from the
-// image. An account shut by nologin or false stays shut.
-func (a Account) LoginShell() (Shell, error) {
-	shut := slices.Contains([]string{"nologin", "false"}, filepath.Base(a.Shell))
-	if isExecutable(a.Shell) || shut {
+// image; path is the PATH of the login. An account shut by nologin or false stays shut, unless it is root in an image
+// in which that would shut out everybody.
+func (a Account) LoginShell(path string) (Shell, error) {
+	shut := isShut(a.Shell)
+	if shut && !a.OnlyLogin || !shut && isExecutable(a.Shell) {
 		return Shell{Path: a.Shell, Name: applet(a.Shell)}, nil
 	}
-	for _, path := range []string{"/bin/bash", "/bin/sh", "/bin/busybox"} {
-		if isExecutable(path) {
-			return Shell{Path: path, Name: applet(path)}, nil
+	for _, usual := range usualShells {
+		if program, err := LookPath(usual, path); err == nil {
+			return Shell{Path: program, Name: applet(program)}, nil
 		}
 	}
 	return Shell{}, ErrNoShell
+}
+
+// LookPath finds a program as execvp(3) does, on a PATH that need not be that of this process.
+func LookPath(program, path string) (string, error) {
+	if strings.Contains(program, "/") {
+		if filepath.IsAbs(program) && !isExecutable(program) {
+			return "", fmt.Errorf("%s: %w", program, fs.ErrNotExist)
+		}
+		return program, nil
+	}
+	for _, folder := range filepath.SplitList(path) {
+		if full := filepath.Join(folder, program); filepath.IsAbs(full) && isExecutable(full) {
+			return full, nil
+		}
+	}
+	return "", fmt.Errorf("%q is on no folder of PATH (%s): %w", program, path, fs.ErrNotExist)
+}
+
+// isShut says that a shell is there to refuse logins.
+func isShut(shell string) bool {
+	return slices.Contains([]string{"nologin", "false"}, filepath.Base(shell))
+}
+
+// takesLogins says that somebody could log in with that shell.
+func takesLogins(shell string) bool {
+	notForPeople := []string{"sync", "shutdown", "halt", "true"} // as in many an /etc/passwd
+	return !isShut(shell) && !slices.Contains(notForPeople, filepath.Base(shell)) && isExecutable(shell)
 }
 
 // applet is the name to run a shell under: busybox does what its name says.

@@ -8,20 +8,20 @@ import (
 	"os"
 
 	"github.com/pkg/sftp"
+
+	"netvps/tunnel/passwd"
 )
 
-type stdio struct {
-	io.Reader
-	io.WriteCloser
-}
+// maxData is the most that one read or write carries, as OpenSSH's sftp-server has it.
+const maxData = 255 << 10
 
-// Serve answers one client until it is gone; relative paths start at the working directory.
-func Serve() error {
-	home, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	server, err := sftp.NewServer(stdio{os.Stdin, os.Stdout}, sftp.WithAllocator(), sftp.WithServerWorkingDirectory(home))
+// Serve answers one client until it is gone. Relative paths start at the working directory: pkg/sftp is not told of it,
+// since it would also rewrite the targets of symbolic links.
+func Serve() error { return serve(os.Stdin, os.Stdout, passwd.Database{Root: "/"}) }
+
+func serve(in io.Reader, out io.WriteCloser, users passwd.Database) error {
+	filter := newFilter(in, out, users)
+	server, err := sftp.NewServer(filter, sftp.WithAllocator(), sftp.WithMaxTxPacket(maxData))
 	if err != nil {
 		return err
 	}

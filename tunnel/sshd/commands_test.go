@@ -53,6 +53,10 @@ func (r *rig) dial() *ssh.Client {
 	r.check(err)
 	signer, err := ssh.ParsePrivateKey(data)
 	r.check(err)
+	return r.dialWith(signer)
+}
+
+func (r *rig) dialWith(signer ssh.Signer) *ssh.Client {
 	client, err := ssh.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port), &ssh.ClientConfig{
 		User: me(r.t), Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
 		HostKeyCallback: ssh.FixedHostKey(r.server.HostKey.PublicKey()),

@@ -11,18 +11,25 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"netvps/tunnel/environment"
 )
 
 const (
-	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	defaultLang = "C.UTF-8"
-	maxSentEnv  = 64
-	maxMotd     = 64 << 10
+	maxSentEnv = 64
+	// exactEnv is how the gateway, which alone logs in by certificate, says that the next command is an argv. An agent
+	// of an earlier version runs the same line by a shell.
+	exactEnv = "NETVPS_EXEC_ARGV"
+	maxMotd  = 64 << 10
 )
 
 // setEnv answers "env": what an administrator would list under AcceptEnv.
 func (s *session) setEnv(payload []byte) bool {
 	var variable struct{ Name, Value string }
+	if ssh.Unmarshal(payload, &variable) == nil && variable.Name == exactEnv && s.login.credential.ca {
+		s.exact = true
+		return true
+	}
 	if ssh.Unmarshal(payload, &variable) != nil || len(s.sent) >= maxSentEnv || !mayBeSent(variable.Name) {
 		return false
 	}
@@ -38,24 +45,19 @@ func mayBeSent(name string) bool {
 		strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "NETVPS_")
 }
 
-// environment is that of a login: the container's own, then the account's, the client's, the connection's.
-func (s *session) environment() []string {
-	variables := map[string]string{"PATH": defaultPath, "LANG": defaultLang}
-	set := func(pairs []string) {
-		for _, pair := range pairs {
-			if name, value, ok := strings.Cut(pair, "="); ok && !strings.Contains(value, "\x00") {
-				variables[name] = value
-			}
-		}
-	}
-	set(os.Environ())
-	shell, _ := s.account.LoginShell() // without one, SHELL is empty
-	maps.Copy(variables, map[string]string{
+// environment is that of a login: the machine's, then the account's, the client's, the connection's.
+func (s *session) environment() environment.Variables {
+	variables := environment.OfMachine(s.server.Environ)
+	shell, _ := s.account.LoginShell(variables["PATH"]) // without one, SHELL is empty
+	maps.Copy(variables, environment.Variables{
 		"HOME": s.account.Home, "USER": s.account.Name, "LOGNAME": s.account.Name, "SHELL": shell.Path,
+		"MAIL": "/var/mail/" + s.account.Name,
 	})
 	delete(variables, "TERM")
-	set(s.sent)
+	variables.Set(s.sent)
 	client, server := hostPort(s.ssh.RemoteAddr()), hostPort(s.ssh.LocalAddr())
+	_, serverPort, _ := strings.Cut(server, " ")
+	variables["SSH_CLIENT"] = client + " " + serverPort // without it, bash leaves ~/.bashrc alone in `ssh NAME COMMAND`
 	variables["SSH_CONNECTION"] = client + " " + server
 	if s.terminal != nil {
 		variables["TERM"] = s.terminal.term
@@ -64,11 +66,7 @@ func (s *session) environment() []string {
 	if s.agent != nil {
 		variables["SSH_AUTH_SOCK"] = s.agent.path
 	}
-	environment := make([]string, 0, len(variables))
-	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		environment = append(environment, name+"="+variables[name])
-	}
-	return environment
+	return variables
 }
 
 // hostPort is "ADDRESS PORT" as in SSH_CONNECTION; OpenSSH writes UNKNOWN where there is no address.

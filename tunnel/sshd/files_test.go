@@ -63,7 +63,7 @@ func TestSftpStartsInTheHomeAndKnowsItsOperations(t *testing.T) {
 	source, data := r.file("source")
 	folder := filepath.Join(r.dir, "folder")
 	batch := strings.Join([]string{
-		"pwd", "mkdir " + folder, "cd " + folder, "put " + source + " a", "rename a b", "ln -s b c", "chmod 600 b", "ls -l",
+		"pwd", "mkdir " + folder, "cd " + folder, "put " + source + " a", "rename a b", "ln -s b c", "get c " + filepath.Join(r.dir, "through"), "chmod 600 b", "ls -l",
 		"df", "get b " + filepath.Join(r.dir, "back"), "rm c", "-rmdir " + folder,
 	}, "\n")
 	cmd := r.client("sftp", append(r.options("id"), "-P", r.portText(), "-b", "-", to(t))...)
@@ -75,5 +75,21 @@ func TestSftpStartsInTheHomeAndKnowsItsOperations(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	r.same(filepath.Join(folder, "b"), data)
+	r.same(filepath.Join(r.dir, "through"), data)
 	r.same(filepath.Join(r.dir, "back"), data)
+}
+
+func TestSftpTakesTildePaths(t *testing.T) {
+	r := newRig(t)
+	source, data := r.file("source")
+	home, err := os.UserHomeDir()
+	r.check(err)
+	fromHome, err := filepath.Rel(home, source)
+	r.check(err)
+	back := filepath.Join(r.dir, "back")
+	from := to(t) + ":~" + me(t) + "/" + fromHome
+	if got := r.run(r.client("scp", append(r.options("id"), "-P", r.portText(), "-s", from, back)...)); got.code != 0 {
+		t.Fatalf("got %+v", got)
+	}
+	r.same(back, data)
 }

@@ -54,7 +54,7 @@ func newRig(t *testing.T) *rig {
 	r.config = &api.AgentConfig{AuthorizedKeys: []string{r.key}}
 	r.server = &sshd.Server{
 		SessionUID: "s1", HostKey: hostKey, Users: passwd.Database{Root: "/"}, Activity: r.activity,
-		Sftp: []string{"/proc/self/exe", "sftp-server"}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Environ: os.Environ(), Sftp: []string{"/proc/self/exe", "sftp-server"}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	r.server.Apply(r.config)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

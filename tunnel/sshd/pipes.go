@@ -15,6 +15,11 @@ func (s *session) runOnPipes(path string, argv []string) exit {
 	if err != nil {
 		return s.notStarted(path, err)
 	}
+	for _, pipe := range theirs { // so that they may be opened as /dev/stdin, /dev/stdout and /dev/stderr
+		if err := pipe.Chown(int(s.account.UID), int(s.account.GID)); err != nil && !s.account.IsSelf() {
+			s.log.Info("pipe not given to its user", "error", err)
+		}
+	}
 	cmd, err := s.launch(path, argv, theirs[0], theirs[1], theirs[2])
 	closeAll(theirs)
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 type program func() (path string, argv []string, err error)
 
 func (s *session) loginShell() (string, []string, error) {
-	shell, err := s.account.LoginShell()
+	shell, err := s.shell()
 	if s.terminal != nil && err == nil {
 		s.greet()
 	}
@@ -30,9 +30,24 @@ func (s *session) loginShell() (string, []string, error) {
 
 func (s *session) shellCommand(line string) program {
 	return func() (string, []string, error) {
-		shell, err := s.account.LoginShell()
+		shell, err := s.shell()
 		return shell.Path, []string{shell.Name, "-c", line}, err
 	}
+}
+
+// direct runs a program by no shell; it need not be there either.
+func (s *session) direct(argv []string) program {
+	return func() (string, []string, error) {
+		path, err := passwd.LookPath(argv[0], s.environment()["PATH"])
+		if err != nil {
+			err = fmt.Errorf("cannot run the command: %w", err)
+		}
+		return path, argv, err
+	}
+}
+
+func (s *session) shell() (passwd.Shell, error) {
+	return s.account.LoginShell(s.environment()["PATH"])
 }
 
 func (s *session) sftpServer() (string, []string, error) {
@@ -78,7 +93,7 @@ func (s *session) launch(path string, argv []string, stdin, stdout, stderr *os.F
 	dir := s.account.WorkingDir()
 	for {
 		cmd := &exec.Cmd{
-			Path: path, Args: argv, Env: s.environment(), Dir: dir,
+			Path: path, Args: argv, Env: s.environment().List(), Dir: dir,
 			Stdin: stdin, Stdout: stdout, Stderr: stderr, SysProcAttr: attributes,
 		}
 		err := cmd.Start()

@@ -38,6 +38,7 @@ type Server struct {
 	HostKey    ssh.Signer
 	Users      passwd.Database
 	Activity   *activity.Tracker
+	Environ    []string // of the container: what its image and its owner set
 	Sftp       []string // argv of the program that serves sftp on its standard input and output
 	Log        *slog.Logger
 

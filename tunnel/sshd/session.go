@@ -12,6 +12,7 @@ type session struct {
 	*connection
 	channel ssh.Channel
 	sent    []string // environment that the client sent, "NAME=value"
+	exact   bool     // the line of "exec" is a quoted argv, to be run by no shell
 
 	terminal *terminal // nil: none
 	agent    *agentSocket
@@ -59,6 +60,9 @@ func (s *session) handle(request *ssh.Request) (ok bool, run program) {
 		var command struct{ Line string }
 		if ssh.Unmarshal(request.Payload, &command) != nil {
 			return false, nil
+		}
+		if argv, ok := splitQuoted(command.Line); ok && s.exact {
+			return s.start(s.direct(argv))
 		}
 		return s.start(s.shellCommand(command.Line))
 	case "subsystem":

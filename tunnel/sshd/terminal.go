@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"errors"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -48,13 +49,22 @@ func (s *session) openTerminal(payload []byte) bool {
 	if err := setModes(slave, []byte(request.Modes)); err != nil {
 		s.log.Info("terminal modes left as they are", "error", err)
 	}
-	if err := slave.Chown(int(s.account.UID), int(s.account.GID)); err != nil {
-		s.log.Warn("terminal not given to its user", "error", err)
-	}
+	s.giveTerminal(slave)
 	s.mu.Lock()
 	s.terminal = t
 	s.mu.Unlock()
 	return true
+}
+
+// giveTerminal makes the terminal the account's, and lets write(1) and wall(1) write to it, whose group is tty.
+func (s *session) giveTerminal(slave *os.File) {
+	group, mode := s.account.GID, os.FileMode(0o600)
+	if tty, found := s.server.Users.GroupID("tty"); found {
+		group, mode = tty, 0o620
+	}
+	if err := errors.Join(slave.Chown(int(s.account.UID), int(group)), slave.Chmod(mode)); err != nil {
+		s.log.Warn("terminal not given to its user", "error", err)
+	}
 }
 
 // pollable opens the file anew in non-blocking mode, so that a read can have a deadline and a close ends it: creack/pty

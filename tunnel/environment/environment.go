@@ -1,0 +1,44 @@
+package environment
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Variables is an environment by name.
+type Variables map[string]string
+
+// Set takes pairs "NAME=value", the later ones count.
+func (v Variables) Set(pairs []string) {
+	for _, pair := range pairs {
+		if name, value, ok := strings.Cut(pair, "="); ok && name != "" && !strings.Contains(value, "\x00") {
+			v[name] = value
+		}
+	}
+}
+
+// List is what execve(2) takes, sorted.
+func (v Variables) List() []string {
+	list := make([]string, 0, len(v))
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		list = append(list, name+"="+v[name])
+	}
+	return list
+}
+
+// OfMachine is what every login has: the container's environment, overridden by the files of /etc. A PATH of the image
+// (ENV in its Dockerfile) is the exception: it stays, and what /etc says comes after it, since images name their tools
+// there and leave the distribution's /etc/environment alone.
+func OfMachine(container []string) Variables {
+	variables := Variables{"PATH": DefaultPath, "LANG": "C.UTF-8"}
+	variables.Set(container)
+	path := variables["PATH"]
+	for _, file := range Files {
+		variables.Set(Read(file))
+	}
+	if !IsUsualPath(path) {
+		variables["PATH"] = JoinPaths(path, variables["PATH"])
+	}
+	return variables
+}

@@ -1,0 +1,73 @@
+package environment
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	profile       = "etc/profile"
+	profileFolder = "etc/profile.d"
+	profileFile   = "00-netvps-path.sh"
+	profileHead   = "# Written by netvps at each start of this VPS; make it an empty file to have it left alone.\n"
+	profileBody   = `# /etc/profile sets PATH to its own value. This puts the image's PATH back, as ` + "`docker exec`" + ` has it.
+_netvps_path=%s
+_netvps_rest=$PATH:
+while [ -n "$_netvps_rest" ]; do
+  _netvps_next=${_netvps_rest%%%%:*}
+  _netvps_rest=${_netvps_rest#*:}
+  case ":$_netvps_path::" in
+    *":$_netvps_next:"*) ;;
+    *) _netvps_path=$_netvps_path:$_netvps_next ;;
+  esac
+done
+export PATH="$_netvps_path"
+unset _netvps_path _netvps_rest _netvps_next
+`
+)
+
+// KeepPath has login shells keep the PATH of the image: root is the container's root folder. Where /etc/profile reads
+// /etc/profile.d it leaves a file there, which is the one place that every Bourne shell reads after /etc/profile has
+// set PATH; that also serves `su -`, tmux, and `bash -l` in `docker exec`. Nothing is written for a usual PATH.
+func KeepPath(root, path string) error {
+	file := filepath.Join(root, profileFolder, profileFile)
+	old, err := os.ReadFile(file)
+	if err == nil && !strings.HasPrefix(string(old), profileHead) {
+		return nil // somebody's own
+	}
+	if IsUsualPath(path) || strings.ContainsAny(path, "\x00\n") {
+		if err == nil {
+			return os.Remove(file) // of an earlier image or environment
+		}
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(root, profile))
+	if err != nil || !strings.Contains(string(text), "/"+profileFolder) {
+		return nil // no such shells here
+	}
+	wanted := profileHead + fmt.Sprintf(profileBody, quoted(path))
+	if string(old) == wanted {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return replace(file, wanted)
+}
+
+// replace never shows a reader half a file.
+func replace(file, text string) error {
+	temporary := file + ".new"
+	if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
+		return err
+	}
+	if err := os.Chmod(temporary, 0o644); err != nil { // past the umask
+		return err
+	}
+	return os.Rename(temporary, file)
+}
+
+// quoted makes one word of a POSIX shell.
+func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }

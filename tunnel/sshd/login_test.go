@@ -1,0 +1,109 @@
+package sshd_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"netvps/tunnel/api"
+	"netvps/tunnel/passwd"
+)
+
+// another is an account of Debian's that no test runs as, with the shell that the tests need.
+func (r *rig) another() string {
+	if os.Geteuid() != 0 {
+		r.t.Skip("only root can become another user")
+	}
+	root := r.t.TempDir()
+	r.check(os.Mkdir(root+"/etc", 0o755))
+	r.check(os.WriteFile(root+"/etc/passwd", []byte("root:x:0:0::/root:/bin/sh\n3Ann:x:4242:4243::/:/bin/sh\n"), 0o644))
+	r.check(os.WriteFile(root+"/etc/group", []byte("tty:x:77:\n"), 0o644))
+	r.server.Users = passwd.Database{Root: root}
+	return "3Ann@127.0.0.1"
+}
+
+func TestSSHClientIsSet(t *testing.T) {
+	r := newRig(t)
+	got := r.run(r.ssh(to(t), `echo "$SSH_CLIENT"; echo "$SSH_CONNECTION"; echo "$MAIL"`))
+	var address, otherAddress, server string
+	var port, otherPort, serverPort, again int
+	if n, err := fmt.Sscan(got.stdout, &address, &port, &serverPort, &otherAddress, &otherPort, &server, &again); n != 7 ||
+		address != "127.0.0.1" || port != otherPort || serverPort != again || server != address || otherAddress != address {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	if !strings.HasSuffix(got.stdout, "/var/mail/"+me(t)+"\n") {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestPipesAreTheUsersOwn(t *testing.T) {
+	r := newRig(t)
+	cmd := r.ssh(r.another(), "cat /dev/stdin >/dev/stdout; echo x >/dev/stderr; echo y >/proc/self/fd/1")
+	cmd.Stdin = strings.NewReader("in\n")
+	if got := r.run(cmd); got.code != 0 || got.stdout != "in\ny\n" || got.stderr != "x\n" {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestTerminalIsTheUsersAndOfGroupTty(t *testing.T) {
+	r := newRig(t)
+	got := r.run(r.ssh("-tt", r.another(), `stat -c "%u %g %a" $(tty)`))
+	if got.code != 0 || got.stdout != "4242 77 620\r\n" {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+// byCertificate logs in as the gateway does.
+func (r *rig) byCertificate() *ssh.Client {
+	ca, key := r.ca(), r.ca()
+	r.apply(func(c *api.AgentConfig) { c.UserCaKeys = []string{line(ca.PublicKey())} })
+	cert := &ssh.Certificate{
+		Key: key.PublicKey(), CertType: ssh.UserCert, ValidPrincipals: []string{"s1/" + me(r.t)},
+		ValidBefore: uint64(time.Now().Add(time.Hour).Unix()),
+	}
+	r.check(cert.SignCert(rand.Reader, ca))
+	signer, err := ssh.NewCertSigner(cert, key)
+	r.check(err)
+	return r.dialWith(signer)
+}
+
+func TestGatewayRunsAnArgvByNoShell(t *testing.T) {
+	r := newRig(t)
+	gateway := r.byCertificate()
+	for line, want := range map[string]result{
+		`printf '%s|' 'a  b' '$HOME' ''`: {0, "a  b|$HOME||", ""},
+		`/bin/echo 'it'"'"'s'`:           {0, "it's\n", ""},
+		"cd /":                           {127, "", `netvps: cannot run the command: "cd" is on no folder of PATH`},
+		"/no/such":                       {127, "", "netvps: cannot run the command: /no/such: file does not exist"},
+		"/etc":                           {127, "", "netvps: cannot run the command: /etc"},
+		"sh -c 'exit 3'":                 {3, "", ""},
+		"exit 4; echo $HOME":             {4, "", ""}, // no argv: the shell has it, as before
+	} {
+		session, err := gateway.NewSession()
+		r.check(err)
+		r.check(session.Setenv("NETVPS_EXEC_ARGV", "1"))
+		var stderr strings.Builder
+		session.Stderr = &stderr
+		out, err := session.Output(line)
+		code := 0
+		if exit, ok := err.(*ssh.ExitError); ok {
+			code = exit.ExitStatus()
+		}
+		if code != want.code || string(out) != want.stdout || !strings.HasPrefix(stderr.String(), want.stderr) {
+			t.Errorf("%s: %d %q %q %v", line, code, out, stderr.String(), err)
+		}
+	}
+}
+
+func TestOthersGetAShellWhateverTheySend(t *testing.T) {
+	r := newRig(t)
+	cmd := r.ssh("-o", "SetEnv=NETVPS_EXEC_ARGV=1", to(t), "cd / && echo $PWD")
+	if got := r.run(cmd); got.stdout != "/\n" {
+		t.Fatalf("got %+v", got)
+	}
+}
