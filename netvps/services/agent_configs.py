@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from netvps.domain.access import SshKey
+from netvps.domain.overlay.dns import ZONE
 from netvps.domain.session import Session
 from netvps.domain.ssh_key import PublicKey
 from netvps.domain.tunnel import AgentConfig
@@ -74,7 +75,7 @@ class AgentConfigs:
             user_ca_keys=(self.ca.ssh_user_ca,),
             host_certificate=self.ca.sign_ssh_host(
                 self.host_key,
-                (session.uid, str(session.full_name), session.name),
+                _principals(session),
                 f"host:{session.uid}",
                 self.clock(),
             ),
@@ -87,6 +88,12 @@ class AgentConfigs:
             if session is None or session.epoch != self.epoch:
                 raise NotFound(f"session {self.session_uid} in epoch {self.epoch} is over: it was removed or moved")
             return session, await reader.find(SshKey, owner=session.owner), reader.revision
+
+
+def _principals(session: Session) -> tuple[str, ...]:
+    """Names of a session that are its own: by NAME alone, sessions of two owners would be one host to a client."""
+    full_name = str(session.full_name)
+    return session.uid, full_name, ".".join((full_name, *ZONE))
 
 
 async def _newer_than(news: Subscription, revision: int) -> None:

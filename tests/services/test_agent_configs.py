@@ -1,23 +1,27 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
-from datetime import timedelta
+from contextlib import AsyncExitStack, aclosing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import asyncssh
 import pytest
 
+from netvps.adapters.ca.opening import open_ca
 from netvps.domain.lifecycle import place
 from netvps.domain.session import SessionSpec, SessionState
 from netvps.errors import NotFound
 from netvps.services.agent_configs import AgentConfigs
 from netvps.services.feed import Feed
+from netvps.services.logins import Logins
 from netvps.tasks import Tasks
 from tests.fakes.keys import ed25519
 from tests.fakes.world import ALICE, BOB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from netvps.domain.tunnel import AgentConfig
     from tests.fakes.world import World
@@ -37,7 +41,58 @@ async def test_keys_of_the_owner_and_of_the_spec_each_once(world: World) -> None
         config = await _next(configs)
     assert config.authorized_keys == (ed25519(1), ed25519(2))
     assert config.user_ca_keys == (world.ca.ssh_user_ca,)
-    assert config.host_certificate == f"host HOSTKEY is {session.uid}, dev1.alice, dev1 (host:{session.uid})"
+    names = f"{session.uid}, dev1.alice, dev1.alice.nv.internal"
+    assert config.host_certificate == f"host HOSTKEY is {names} (host:{session.uid})"
+
+
+async def _accepts(name: str, known_hosts: Path, port: int) -> bool:
+    """Whether OpenSSH takes a server for the host of that name. Nobody is let in, which comes after that."""
+    options = {
+        "BatchMode": "yes",
+        "IdentityFile": "none",
+        "IdentityAgent": "none",
+        "HostKeyAlias": name,
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(known_hosts),
+        "GlobalKnownHostsFile": "none",
+    }
+    arguments = [part for option in options.items() for part in ("-o", "=".join(option))]
+    process = await asyncio.create_subprocess_exec(
+        "ssh", "-F", "none", *arguments, "-p", str(port), "root@127.0.0.1", "true", stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        _, said = await process.communicate()
+    assert b"Permission denied" in said or b"Host key verification failed" in said, said
+    return b"Permission denied" in said
+
+
+async def test_to_a_client_that_trusts_the_ca_sessions_of_two_owners_are_two_hosts(
+    world: World, tmp_path: Path
+) -> None:
+    await world.runner()
+    ca = open_ca(tmp_path / "ca", "cluster", lambda: datetime.now(UTC))
+    logins = Logins(world.store, lambda: datetime.now(UTC), ca, world.feed)
+    known_hosts = tmp_path / "known_hosts"
+    known_hosts.write_text(f"@cert-authority * {ca.ssh_host_ca}\n")
+    ports = []
+    async with AsyncExitStack() as stack:
+        for owner in (ALICE, BOB):
+            session = await world.session("dev1", owner)
+            key = asyncssh.generate_private_key("ssh-ed25519")
+            public_key = key.export_public_key().decode()
+            configs = await stack.enter_async_context(aclosing(logins.configs(session.uid, 1, public_key)))
+            certificate = asyncssh.import_certificate((await _next(configs)).host_certificate)
+            server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=[(key, certificate)])
+            stack.push_async_callback(server.wait_closed)
+            stack.callback(server.close)
+            ports.append(server.get_port())
+        alices, bobs = ports
+        for name, accepted in {
+            "dev1.alice": [True, False],
+            "dev1.bob.nv.internal": [False, True],
+            "dev1": [False, False],
+        }.items():
+            assert [await _accepts(name, known_hosts, port) for port in (alices, bobs)] == accepted, name
 
 
 async def test_each_change_of_keys_comes_with_a_higher_generation(world: World) -> None:
