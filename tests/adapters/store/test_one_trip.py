@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import inspect
 import sqlite3
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any, cast
 
+import aiosqlite
 import pytest
+from aiosqlite import core
 
 from netvps.adapters.store.one_trip import OneTripConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+
+DIGESTS = {
+    "_connection_worker_thread": "17e364bc23e051c3",
+    "Connection.__init__": "3aed416ac99323f1",
+    "Connection.__await__": "d7354f60fe6d37b5",
+    "Connection._connect": "ab38f0f6d707e197",
+    "Connection._conn": "2b88b77116bfb96a",
+    "Connection._execute": "11f83d6bbbe803e3",
+    "Connection.stop": "837804b0d406fc1e",
+    "Connection.close": "8ba49d8e608d032e",
+}
+
+
+def test_the_pin() -> None:
+    assert aiosqlite.__version__ == "0.22.1"
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_the_inside_is_as_it_was_read(name: str) -> None:
+    owner, _, attribute = name.rpartition(".")
+    inside = vars(core.Connection)[attribute] if owner else vars(core)[attribute]
+    source = inspect.getsource(cast("Any", inside.fget if isinstance(inside, property) else inside))
+    found = hashlib.sha256(source.encode()).hexdigest()[:16]
+    assert found == DIGESTS[name], f"{name} changed: read it, then see whether one_trip.py still holds"
 
 
 @pytest.fixture
@@ -75,3 +106,36 @@ async def test_what_is_wrong_is_raised_and_the_connection_goes_on(connection: On
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         await run(connection, "SELECT * FROM missing")
     assert await run(connection, "SELECT 1") == [(1,), -1]
+
+
+async def test_statements_run_in_the_connections_one_thread_and_in_their_order(tmp_path: Path) -> None:
+    ran: list[tuple[str, int]] = []
+
+    def connect() -> sqlite3.Connection:
+        database = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        database.create_function("note", 1, lambda n: ran.append((threading.current_thread().name, n)))
+        return database
+
+    connection = OneTripConnection(connect)
+    await connection
+    await asyncio.gather(*(run(connection, "SELECT note(?)", number) for number in range(9)))
+    assert ran == [(connection._thread.name, number) for number in range(9)]
+    assert connection._thread.daemon
+    await connection.close()
+
+
+async def test_a_closed_connection_refuses_statements_and_its_thread_ends(connection: OneTripConnection) -> None:
+    await connection.close()
+    with pytest.raises(ValueError, match="Connection closed"):
+        await run(connection, "SELECT 1")
+    connection._thread.join(5)
+    assert not connection._thread.is_alive()
+    await connection.close()  # again is fine
+
+
+async def test_a_connection_that_cannot_be_opened_says_why_and_leaves_no_thread(tmp_path: Path) -> None:
+    opened = OneTripConnection(lambda: sqlite3.connect(tmp_path / "missing" / "x.db"))
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        await opened
+    opened._thread.join(5)
+    assert not opened._thread.is_alive()
