@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from netvps.domain.checks import Checks, shown
 from netvps.domain.names import SessionName
-from netvps.domain.ssh_key import PublicKey
+from netvps.domain.ssh_key import PublicKey, fingerprint_of
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL_KEY = re.compile(r"[a-z0-9]([-a-z0-9_./]*[a-z0-9])?")
@@ -200,6 +200,11 @@ class Session:
     def full_name(self) -> SessionName:
         """NAME and OWNER."""
         return SessionName(self.owner, self.name)
+
+    @property
+    def key_fingerprints(self) -> tuple[str, ...]:
+        """Fingerprints of the keys in its spec, sorted, each once."""
+        return tuple(sorted(set(map(fingerprint_of, self.spec.authorized_keys))))
 
     @property
     def cpu_claim(self) -> int:

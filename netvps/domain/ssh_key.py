@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from netvps.domain.checks import shown
 from netvps.errors import InvalidInput
@@ -66,6 +67,12 @@ class PublicKey:
         fingerprint = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
         text = f"{algorithm} {base64.b64encode(blob).decode()}"
         return cls(text, f"SHA256:{fingerprint}", printable_title(comment))
+
+
+@lru_cache(maxsize=4096)
+def fingerprint_of(line: str) -> str:
+    """Returns the fingerprint of a key. Raises InvalidInput as `PublicKey.parse` does."""
+    return PublicKey.parse(line).fingerprint
 
 
 def printable_title(text: str) -> str:

@@ -37,12 +37,12 @@ class Certificates:
         token = Token.parse(boot_token, BOOT)
         if token is None:
             raise Unauthenticated(f"this is not a boot token: {_REMEDY}")
-        public_key = self._ca.csr_key(csr)
         now = self._clock()
+        async with self._store.read() as reader:  # whoever has no token costs a read, not the turn of a writer
+            await _redeemable(reader, token, now)
+        public_key = self._ca.csr_key(csr)
         async with write(self._store, f"boot:{token.kid}", "agent.certificate") as tx:
-            credential = await tx.get(Credential, token.kid)
-            if credential is None or credential.purpose != BOOT or not credential.matches(token.secret, now):
-                raise Unauthenticated(f"this boot token is unknown or has expired: {_REMEDY}")
+            credential = await _redeemable(tx, token, now)
             if credential.used_by not in {"", public_key}:
                 raise Unauthenticated(f"this boot token was used with another key: {_REMEDY}")
             uid, _, epoch = credential.subject.partition("/")
@@ -66,6 +66,14 @@ class Certificates:
         async with self._store.read() as reader:
             await _require_current(reader, identity)
         return self._ca.sign_client(csr, identity.uri, self._clock())
+
+
+async def _redeemable(reader: Reader, token: Token, now: datetime) -> Credential:
+    """The credential of a boot token. Raises Unauthenticated."""
+    credential = await reader.get(Credential, token.kid)
+    if credential is None or credential.purpose != BOOT or not credential.matches(token.secret, now):
+        raise Unauthenticated(f"this boot token is unknown or has expired: {_REMEDY}")
+    return credential
 
 
 async def _require_current(reader: Reader, identity: RunnerIdentity | SessionIdentity) -> None:

@@ -50,10 +50,14 @@ class Joining:
     async def join(self, join_token: str, csr: str, runner_id: str) -> Joined:
         """The identity of a machine. Raises InvalidInput, Unauthenticated, and Exhausted if no subnet is left."""
         token = self._parse(join_token)
-        public_key = self._check(csr, runner_id)
         now = self.clock()
+        async with self.store.read() as reader:  # whoever has no token costs a read, not the turn of a writer
+            await _redeemable(reader, token, now)
+        public_key = self._check(csr, runner_id)
         async with write(self.store, f"join:{token.kid}", "join.runner") as tx:
-            credential = await _redeemable(tx, token, public_key, now)
+            credential = await _redeemable(tx, token, now)
+            if credential.used_by not in {"", public_key}:
+                raise Unauthenticated(f"this join token was used by another machine, each works once: {_REMEDY}")
             runner = await self._runner(tx, credential, public_key, runner_id, now)
             if not credential.used_by:
                 await tx.put(replace(credential, used_by=public_key, used_for=runner.uid))
@@ -86,7 +90,7 @@ class Joining:
             if runner is None:
                 raise Unauthenticated(f"the runner that this join token was used for was removed: {_REMEDY}")
             return runner
-        if known := await _joined_before(tx, credential, public_key):
+        if known := await _joined_before(tx, credential, public_key, now):
             return known
         name = await free_name(tx, runner_id)
         runner = await tx.put(Runner(self.new_uid(), name, create_time=now, last_seen=now))
@@ -94,36 +98,38 @@ class Joining:
         return runner
 
 
-async def _redeemable(reader: Reader, token: Token, public_key: str, now: datetime) -> Credential:
-    """The credential of a token, fresh or used by the same key. Raises Unauthenticated."""
+async def _redeemable(reader: Reader, token: Token, now: datetime) -> Credential:
+    """The credential of a token, used or not. Raises Unauthenticated."""
     credential = await reader.get(Credential, token.kid)
     if credential is None or credential.purpose != JOIN or not credential.holds(token.secret):
         raise Unauthenticated(f"this join token is not known here: {_REMEDY}")
     if credential.expired(now):
         raise Unauthenticated(f"this join token has expired, they last an hour: {_REMEDY}")
-    if credential.used_by not in {"", public_key}:
-        raise Unauthenticated(f"this join token was used by another machine, each works once: {_REMEDY}")
     return credential
 
 
-async def _joined_before(reader: Reader, credential: Credential, public_key: str) -> Runner | None:
-    """The runner that this key became by an earlier token.
+async def _joined_before(tx: Transaction, credential: Credential, public_key: str, now: datetime) -> Runner | None:
+    """The runner that this key became by an earlier token, which is of no use any more once it has expired.
 
     A machine that dies between the join and keeping its identity has its key still, and comes with a fresh token; so
     does one whose certificate ended, for it was off for months.
     """
-    for earlier in await reader.find(Credential, purpose=JOIN):
-        if earlier.used_by == public_key and earlier.kid != credential.kid:
-            runner = await reader.get(Runner, earlier.used_for)
-            if runner is not None:
-                return runner
-    return None
+    known = None
+    for earlier in await tx.find(Credential, purpose=JOIN, used_by=public_key):
+        if earlier.kid == credential.kid:
+            continue
+        known = known or await tx.get(Runner, earlier.used_for)
+        if earlier.expired(now):
+            await tx.delete(earlier)
+    return known
 
 
 async def free_name(reader: Reader, wanted: str) -> str:
     """The name, or if another runner has it, with the lowest number from 2 on that makes it free."""
-    taken = {runner.name for runner in await reader.find(Runner)}
     name, number = wanted, 1
+    if not await reader.find(Runner, name=name):
+        return name
+    taken = await reader.tally(Runner, "name")
     while name in taken:
         number += 1
         suffix = f"-{number}"

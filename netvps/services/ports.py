@@ -29,6 +29,8 @@ class Resource(Protocol):
 
 
 R = TypeVar("R", bound=Resource)
+Wanted = str | tuple[str, ...]
+"""A value of a column, or several of which any will do."""
 Clock = Callable[[], datetime]
 """Tells the time, in UTC, with a time zone."""
 
@@ -38,15 +40,17 @@ class Reader(Protocol):
 
     | kind | natural order, and so `position` | columns of `where` |
     |---|---|---|
-    | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired, overlay_address |
+    | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired, overlay_address, key_fingerprints |
     | runner | name | name, state |
     | user | name | role |
     | ssh_key | fingerprint | fingerprint, owner |
-    | credential | kid | purpose, subject |
+    | credential | kid | purpose, subject, used_by, used_for |
     | lease | cidr | runner |
     | request | request_key | — |
 
-    Columns of numbers: cpu_claim and memory_claim of a session.
+    Columns of numbers: cpu_claim and memory_claim of a session. A condition on key_fingerprints, of which a session has
+    several, holds where the value is one of them; `tally` does not take it. A condition whose value is a tuple holds
+    where the column has any of its values.
 
     Order is that of code points, column by column. Another column in `where` is a bug: ValueError.
     """
@@ -58,16 +62,16 @@ class Reader(Protocol):
     async def get(self, kind: type[R], key: str) -> R | None:
         """One resource by its primary key."""
 
-    async def find(self, kind: type[R], **where: str) -> list[R]:
-        """All resources whose indexed columns equal `where`, ordered by the kind's natural order."""
+    async def find(self, kind: type[R], **where: Wanted) -> list[R]:
+        """All resources whose columns equal `where`, ordered by the kind's natural order."""
 
-    async def page(self, kind: type[R], after: str, limit: int, **where: str) -> list[R]:
+    async def page(self, kind: type[R], after: str, limit: int, **where: Wanted) -> list[R]:
         """At most `limit` resources in natural order, after a position: that of the last one seen, or ''.
 
         What was at that position may be gone by now: the page starts with what follows it.
         """
 
-    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: str) -> dict[str, tuple[int, ...]]:
+    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:
         """For each value of a column: how many resources match `where`, then their sums of columns of numbers.
 
         Far cheaper than finding them.

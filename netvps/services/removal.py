@@ -41,6 +41,8 @@ async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
         await remove_session(tx, session)
     for lease in await tx.find(Lease, runner=runner.uid):
         await tx.delete(lease)
+    for credential in await tx.find(Credential, used_for=runner.uid):  # the join tokens that made it one
+        await tx.delete(credential)
     await tx.delete(runner)
     return runner
 

@@ -23,7 +23,7 @@ from netvps.services.removal import remove_runner, remove_session, runner_named,
 from netvps.services.tokens import BOOT, JOIN, mint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from datetime import datetime
 
     from netvps.domain.access import Caller
@@ -82,7 +82,7 @@ class Runners:
         async with write(self._store, caller.user, "join.token") as tx:
             once = Once(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
-            await _drop_expired(tx, now, purpose=JOIN, spare=await _runners(tx))
+            await _drop_expired(tx, now, purpose=JOIN, used_by="")  # one that was used goes with its runner
             credential, token = mint(JOIN, "", now, TOKEN_LIFE, self._ca.fingerprint)
             await once.record(await tx.put(credential), f"join token {credential.kid}")
         return token, now + TOKEN_LIFE
@@ -220,7 +220,8 @@ class Runners:
     async def get(self, caller: Caller, name: str) -> RunnerView:
         """A runner by name. Raises NotFound."""
         async with self._store.read() as reader:
-            return await _view(reader, await runner_named(reader, name))
+            (view,) = await _views(reader, [await runner_named(reader, name)])
+            return view
 
     async def remove(self, caller: Caller, name: str, *, force: bool = False, request_id: str = "") -> None:
         """Removes a runner, whose subnet is free then; with `force` also the sessions placed on it, for ever.
@@ -240,8 +241,7 @@ class Runners:
         """Runners by name."""
         async with self._store.read() as reader:
             page = await read_page(reader, Runner, page_size, page_token)
-            views = [await _view(reader, runner) for runner in page.items]
-            return Page(views, page.next_page_token, page.revision)
+            return Page(await _views(reader, page.items), page.next_page_token, page.revision)
 
 
 def _actor(runner_uid: str) -> str:
@@ -263,26 +263,29 @@ async def _require(reader: Reader, uid: str) -> Runner:
 
 
 async def _lease(reader: Reader, runner: Runner) -> Lease:
-    found = await lease_of(reader, runner.uid)
-    if found is None:
+    return _leased(runner, await lease_of(reader, runner.uid))
+
+
+def _leased(runner: Runner, lease: Lease | None) -> Lease:
+    if lease is None:
         raise NotFound(f"runner {runner.name} has no subnet: join again, with a token from netvps runner join-token")
-    return found
+    return lease
 
 
-async def _view(reader: Reader, runner: Runner) -> RunnerView:
-    (count,) = (await reader.tally(Session, "runner", runner=runner.uid)).get(runner.uid, (0,))
-    return RunnerView(runner, await _lease(reader, runner), count)
+async def _views(reader: Reader, runners: Sequence[Runner]) -> list[RunnerView]:
+    """In two reads, however many they are. Raises NotFound if one has no subnet."""
+    uids = tuple(runner.uid for runner in runners)
+    leases = {lease.runner: lease for lease in await reader.find(Lease, runner=uids)}
+    counts = await reader.tally(Session, "runner", runner=uids)
+    return [
+        RunnerView(runner, _leased(runner, leases.get(runner.uid)), *counts.get(runner.uid, (0,))) for runner in runners
+    ]
 
 
-async def _drop_expired(tx: Transaction, now: datetime, spare: frozenset[str] = frozenset(), **where: str) -> None:
-    """Not what came to something that is among `spare`: by that its key is known again."""
+async def _drop_expired(tx: Transaction, now: datetime, **where: str) -> None:
     for credential in await tx.find(Credential, **where):
-        if credential.expired(now) and credential.used_for not in spare:
+        if credential.expired(now):
             await tx.delete(credential)
-
-
-async def _runners(reader: Reader) -> frozenset[str]:
-    return frozenset(runner.uid for runner in await reader.find(Runner))
 
 
 def _news(runner: Runner, heartbeat: Heartbeat, now: datetime) -> bool:

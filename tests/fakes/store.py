@@ -16,17 +16,18 @@ from netvps.services.ports import Change
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from netvps.services.ports import Clock, R, Resource
+    from netvps.services.ports import Clock, R, Resource, Wanted
 
 Rows = dict[type[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The columns that a kind is found by, its natural order, and what no two of it share."""
+    """The columns that a kind is found by, its natural order, one with several values, and what no two of it share."""
 
     columns: tuple[str, ...] = ()
     order: tuple[str, ...] = ("key",)
+    listed: str = ""
     unique: tuple[tuple[str, ...], ...] = ()
 
 
@@ -34,13 +35,14 @@ KINDS: dict[type[Any], Kind] = {
     Session: Kind(
         ("name", "owner", "runner", "state", "desired", "overlay_address"),
         ("name", "owner"),
+        "key_fingerprints",
         (("owner", "name"), ("overlay_address",)),
     ),
-    Runner: Kind(("name", "state"), ("name",), (("name",),)),
+    Runner: Kind(("name", "state"), ("name",), unique=(("name",),)),
     Lease: Kind(("runner",), unique=(("runner",),)),
     User: Kind(("role",)),
-    SshKey: Kind(("fingerprint", "owner"), ("fingerprint",), (("fingerprint",),)),
-    Credential: Kind(("purpose", "subject")),
+    SshKey: Kind(("fingerprint", "owner"), ("fingerprint",), unique=(("fingerprint",),)),
+    Credential: Kind(("purpose", "subject", "used_by", "used_for")),
     Request: Kind(),
 }
 
@@ -60,16 +62,16 @@ class MemoryReader:
         await asyncio.sleep(0)
         return cast("R | None", self._rows[kind].get(key))
 
-    async def find(self, kind: type[R], **where: str) -> list[R]:
+    async def find(self, kind: type[R], **where: Wanted) -> list[R]:
         await asyncio.sleep(0)
         return sorted(self._matching(kind, where), key=lambda row: _place(row, KINDS[kind].order))
 
-    async def page(self, kind: type[R], after: str, limit: int, **where: str) -> list[R]:
+    async def page(self, kind: type[R], after: str, limit: int, **where: Wanted) -> list[R]:
         order = KINDS[kind].order
         start = tuple(after.split(".", len(order) - 1))
         return [row for row in await self.find(kind, **where) if _place(row, order) > start][:limit]
 
-    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: str) -> dict[str, tuple[int, ...]]:
+    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:
         await asyncio.sleep(0)
         found = self._matching(cast("type[Any]", kind), where)
         totals: dict[str, list[int]] = {getattr(row, by): [0] * (1 + len(sums)) for row in found}
@@ -78,10 +80,10 @@ class MemoryReader:
                 totals[getattr(row, by)][place] += number
         return {value: tuple(total) for value, total in totals.items()}
 
-    def _matching(self, kind: type[R], where: dict[str, str]) -> list[R]:
-        unknown = where.keys() - set(KINDS[kind].columns)
+    def _matching(self, kind: type[R], where: dict[str, Wanted]) -> list[R]:
+        unknown = where.keys() - {*KINDS[kind].columns, KINDS[kind].listed}
         assert not unknown, f"{kind.__name__} has no column {unknown}"
-        return [row for row in self._rows[kind].values() if all(getattr(row, c) == v for c, v in where.items())]
+        return [row for row in self._rows[kind].values() if all(_has(getattr(row, c), v) for c, v in where.items())]
 
 
 @dataclass
@@ -160,6 +162,11 @@ class MemoryStore:
     async def wait(self, after: int) -> None:
         while self.revision <= after:
             await self._news.wait()
+
+
+def _has(found: str | tuple[str, ...], wanted: Wanted) -> bool:
+    several = found if isinstance(found, tuple) else (found,)
+    return not {wanted}.isdisjoint(several) if isinstance(wanted, str) else not set(wanted).isdisjoint(several)
 
 
 def _place(resource: object, columns: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ import pytest
 from netvps.domain.lifecycle import place
 from netvps.domain.runner import Runner
 from netvps.errors import InvalidInput, Unauthenticated
+from netvps.services.certificates import Certificates
+from tests.fakes.counting import CountingStore
 from tests.fakes.world import ALICE
 
 if TYPE_CHECKING:
@@ -77,3 +79,15 @@ async def test_identities_that_stand_for_nothing_are_not(world: World) -> None:
     await world.sessions.delete(ALICE, "dev1")
     with pytest.raises(Unauthenticated, match="was removed, or is placed elsewhere"):
         await world.certificates.renew(f"netvps://session/{session.uid}/epoch/1", "csr:k2")
+
+
+async def test_a_wrong_boot_token_costs_one_read_and_no_write(world: World) -> None:
+    _, token = await _boot(world)
+    store = CountingStore(world.store)
+    certificates = Certificates(store, world.clock, world.ca)
+    for wrong in (token[:-64] + "0" * 64, "nvb_" + "0" * 12 + token[16:]):
+        with pytest.raises(Unauthenticated):
+            await certificates.boot_agent(wrong, "nonsense")  # which is not read before the token is known
+    assert (store.reads, store.writes) == (2, 0)
+    await certificates.boot_agent(token, "csr:k1")
+    assert store.writes == 1

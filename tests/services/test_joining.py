@@ -10,7 +10,9 @@ from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.runner import Lease, Runner
 from netvps.errors import Exhausted, InvalidInput, Unauthenticated
 from netvps.services.joining import Joining
-from tests.fakes.world import ROOT
+from netvps.services.runners import Runners
+from tests.fakes.counting import CountingStore
+from tests.fakes.world import FABRIC, ROOT
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -129,3 +131,42 @@ async def test_a_pool_that_is_used_up_leaves_nothing_behind(world: World) -> Non
     with pytest.raises(Exhausted, match="no /22 is left in the overlay's pool"):
         await Joining(world.store, world.clock, lambda: "1" * 13, world.ca, tiny, 22).join(token, "csr:k2", "lab2")
     assert await world.revision() == before
+
+
+async def test_a_wrong_join_token_costs_one_read_and_no_write(world: World) -> None:
+    token = await _token(world)
+    store = CountingStore(world.store)
+    joining = Joining(store, world.clock, world.new_uid, world.ca, FABRIC, 22)
+    for wrong in ("nvj_" + "0" * 12 + token[16:], token[:17] + "0" * 64 + token[81:]):
+        with pytest.raises(Unauthenticated):
+            await joining.join(wrong, "nonsense", "Lab 1")  # neither is looked at before the token is known
+    assert (store.reads, store.writes) == (2, 0)
+
+
+@pytest.mark.parametrize("joined", [3, 30])
+async def test_a_join_costs_the_same_however_many_joined_before(world: World, joined: int) -> None:
+    for number in range(joined):
+        await world.runners.join(await _token(world), f"csr:k{number}", f"lab{number}")
+    store = CountingStore(world.store)
+    world.runners = Runners(store, world.clock, world.new_uid, world.ca, feed=world.feed, fabric=FABRIC, prefix=22)
+    world.clock.advance(hours=2)
+    token = await _token(world)
+    assert (store.reads, store.rows) == (1, 0)
+    first = await world.runners.join(token, "csr:new", "new")
+    assert first.runner.name == "new"
+    assert (store.reads - 1, store.rows - joined) == (5, 2)  # but for the subnets, among which a free one is found
+    again = await world.runners.join(await _token(world), "csr:new", "new")
+    assert again.runner.uid == first.runner.uid
+
+
+async def test_of_a_machines_tokens_the_expired_go_when_it_joins_again(world: World) -> None:
+    for _ in range(4):
+        await world.runners.join(await _token(world), "csr:k1", "lab1")
+        world.clock.advance(hours=2)
+    assert len(await world.rows(Credential, purpose="join")) == 1
+
+
+async def test_a_runners_join_tokens_go_with_it(world: World) -> None:
+    await world.runners.join(await _token(world), "csr:k1", "lab1")
+    await world.runners.remove(ROOT, "lab1")
+    assert await world.rows(Credential, purpose="join") == []

@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.domain.access import Caller, Role, User
 from netvps.domain.names import SshLogin
 from netvps.domain.session import SessionSpec, SessionState
 from netvps.domain.ssh_key import PublicKey
 from netvps.errors import NotFound, NotPermitted
+from netvps.services.logins import Logins
+from tests.fakes.counting import CountingStore
 from tests.fakes.keys import ed25519
 from tests.fakes.world import ALICE, BOB, ROOT
 
@@ -96,3 +99,37 @@ async def test_the_grant_tells_the_state(world: World) -> None:
     grant = await world.logins.authorize(SshLogin.parse("dev1"), _print(1))
     assert grant.session.state is SessionState.RUNNING
     assert await world.logins.certify(grant, "KEY") == f"user KEY is {session.uid}/root (alice@dev1.alice)"
+
+
+@pytest.mark.parametrize("owners", [1, 40])
+async def test_an_offered_key_costs_the_same_however_many_sessions_have_the_name(world: World, owners: int) -> None:
+    await world.ssh_keys.create(BOB, public_key=ed25519(1))
+    for number in range(owners):
+        caller = Caller(f"user{number}", Role.USER)
+        async with world.store.write("test") as tx:
+            await tx.put(User(caller.user, caller.role, world.clock()))
+        await world.session("dev1", caller, SessionSpec(authorized_keys=(ed25519(number + 10),)))
+    store = CountingStore(world.store)
+    logins = Logins(store, world.clock, world.ca, world.feed)
+    for offered in (1, 2):
+        with pytest.raises((NotFound, NotPermitted)):
+            await logins.authorize(SshLogin.parse("dev1"), _print(offered))
+    # A registered key: its row, its user, the user's session of that name, and one by the key in its spec.
+    assert (store.reads, store.rows, store.writes) == (4 + 2, 2, 0)
+    grant = await logins.authorize(SshLogin.parse("dev1"), _print(10 + owners - 1))
+    assert grant.session.owner == f"user{owners - 1}"
+    assert (store.reads, store.rows, store.writes) == (6 + 2, 2 + 1, 0)
+
+
+async def test_of_many_sessions_that_a_key_opens_only_some_are_read_and_named(world: World) -> None:
+    for number in range(9):
+        caller = Caller(f"user{number}", Role.USER)
+        async with world.store.write("test") as tx:
+            await tx.put(User(caller.user, caller.role, world.clock()))
+        await world.session("dev1", caller, SessionSpec(authorized_keys=(ed25519(4),)))
+    store = CountingStore(world.store)
+    with pytest.raises(
+        NotFound, match=r"say which, dev1\.user0, dev1\.user1, dev1\.user2, dev1\.user3, dev1\.user4, …$"
+    ):
+        await Logins(store, world.clock, world.ca, world.feed).authorize(SshLogin.parse("dev1"), _print(4))
+    assert store.rows == 6

@@ -10,6 +10,7 @@ from netvps.domain.runner import Capacity, Heartbeat, Runner, RunnerState, Under
 from netvps.domain.session import DesiredState, LastExit, Session, SessionReport, SessionState, Snapshot
 from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unavailable
 from netvps.services.runners import Runners
+from tests.fakes.counting import CountingStore
 from tests.fakes.world import ALICE, FABRIC, HELLO, ROOT
 
 if TYPE_CHECKING:
@@ -238,6 +239,16 @@ async def test_runners_are_listed_by_name_with_their_sessions(world: World) -> N
     assert page.next_page_token == ""
     with pytest.raises(NotFound, match=r"^no runner lab3: see netvps runner ls$"):
         await world.runners.get(ALICE, "lab3")
+
+
+@pytest.mark.parametrize("number", [2, 20])
+async def test_a_page_of_runners_is_three_reads(world: World, number: int) -> None:
+    for name in range(number):
+        await world.runner(f"lab{name}")
+    store = CountingStore(world.store)
+    runners = Runners(store, world.clock, world.new_uid, world.ca, feed=world.feed, fabric=FABRIC, prefix=22)
+    assert len((await runners.list(ALICE)).items) == number
+    assert store.reads == 3
 
 
 async def test_reports_carry_on_after_a_new_wish(world: World) -> None:

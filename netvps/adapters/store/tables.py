@@ -60,6 +60,10 @@ class Kind:
     numbers: tuple[str, ...]
     order: tuple[str, ...]
     unique: tuple[Unique, ...]
+    listed: str = ""
+    """The one attribute that has several values, each of which finds the resource; '' for none."""
+    values: Table | None = None
+    """A row for each of these values, which begins with the value and the columns of the order."""
 
     def position(self, after: str) -> tuple[str, ...]:
         """The values of the order's columns at a position (services.ports.Reader); '' is before all."""
@@ -75,6 +79,7 @@ def _kind(
     order: tuple[str, ...] = ("key",),
     unique: tuple[Unique, ...] = (),
     indexed: tuple[tuple[str, ...], ...] = (),
+    listed: str = "",
 ) -> Kind:
     name = kind.kind
     table = Table(
@@ -82,13 +87,26 @@ def _kind(
         metadata,
         Column("key", Name, primary_key=True),
         *(Column(column, Name, nullable=False, server_default=_later(column)) for column in columns),
+        *(Column(column, Text, nullable=False, server_default="") for column in (listed,) if column),
         *(Column(column, BigInteger, nullable=False, server_default="0") for column in numbers),  # it came later
         Column("revision", Whole, nullable=False),
         Column("data", Text, nullable=False),
         *(_unique_index(name, u) for u in unique),
         *(Index(f"{name}_by_{'_'.join(columns)}", *columns) for columns in indexed),
     )
-    return Kind(kind, table, columns, numbers, order, unique)
+    return Kind(kind, table, columns, numbers, order, unique, listed, _values(name, listed, order) if listed else None)
+
+
+def _values(name: str, listed: str, order: tuple[str, ...]) -> Table:
+    """The values of the attribute that has several; the table of the kind has them in one text, to be compared."""
+    return Table(
+        f"{name}_{listed}",
+        metadata,
+        Column("value", Name, primary_key=True),
+        *(Column(column, Name, primary_key=True) for column in order),
+        Column("key", Name, nullable=False),
+        Index(f"{name}_{listed}_by_key", "key"),
+    )
 
 
 def _unique_index(table: str, unique: Unique) -> Index:
@@ -101,7 +119,7 @@ def _unique_index(table: str, unique: Unique) -> Index:
 
 def _later(column: str) -> str | None:
     """The default of a column that the first schema did not have: rows from before have it."""
-    return "" if column == "overlay_address" else None
+    return "" if column in {"overlay_address", "used_by", "used_for"} else None
 
 
 _KINDS = (
@@ -123,6 +141,7 @@ _KINDS = (
             ("state",),
             ("desired", "runner", "cpu_claim", "memory_claim"),  # all that placing needs, so that no row is read
         ),
+        listed="key_fingerprints",
     ),
     _kind(
         Runner,
@@ -151,7 +170,11 @@ _KINDS = (
         ),
         indexed=(("owner",),),
     ),
-    _kind(Credential, ("purpose", "subject"), indexed=(("subject",),)),
+    _kind(
+        Credential,
+        ("purpose", "subject", "used_by", "used_for"),
+        indexed=(("subject",), ("purpose", "used_by"), ("used_for",)),
+    ),
     _kind(Request),
 )
 KINDS = {kind.type.kind: kind for kind in _KINDS}

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Select, Table
 
     from netvps.adapters.store.connection import Connection
-    from netvps.services.ports import R, Resource
+    from netvps.services.ports import R, Resource, Wanted
 
 
 class SqlReader:
@@ -44,18 +44,18 @@ class SqlReader:
         found = await self._decoded(kind, select(table.c.data).where(table.c.key == key))
         return found[0] if found else None
 
-    async def find(self, kind: type[R], **where: str) -> list[R]:
+    async def find(self, kind: type[R], **where: Wanted) -> list[R]:
         """All resources whose columns equal `where`, in natural order."""
         return await self._decoded(kind, _ordered(_kind(kind), where))
 
-    async def page(self, kind: type[R], after: str, limit: int, **where: str) -> list[R]:
+    async def page(self, kind: type[R], after: str, limit: int, **where: Wanted) -> list[R]:
         """At most `limit` resources in natural order, after a position."""
         stored = _kind(kind)
         columns = tuple_(*(stored.table.c[name] for name in stored.order))
         statement = _ordered(stored, where).where(columns > tuple_(*stored.position(after))).limit(limit)
         return await self._decoded(kind, statement)
 
-    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: str) -> dict[str, tuple[int, ...]]:
+    async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:
         """For each value of a column: how many there are, then sums of columns of numbers."""
         stored = _kind(kind)
         totals = [func.sum(stored.table.c[name]) for name in sums]
@@ -95,9 +95,10 @@ class SqlTransaction(SqlReader):
         data = encode(stored)
         row = {column: getattr(stored, column) for column in (*kind.columns, *kind.numbers)}
         row |= {"key": stored.key, "revision": self._revision, "data": data}
-        table = kind.table
-        if (await self._connection.run(update(table).where(table.c.key == stored.key).values(row))).rowcount == 0:
-            await self._connection.run(insert(table).values(row))
+        if kind.values is None:
+            await self._write(kind, row)
+        else:
+            await self._write_listed(kind, kind.values, row, getattr(stored, kind.listed))
         await self._append(kind, stored.key, data, deleted=False)
         return stored
 
@@ -110,6 +111,8 @@ class SqlTransaction(SqlReader):
             return
         self._revision += 1
         await self._connection.run(delete(kind.table).where(this))
+        if kind.values is not None:
+            await self._connection.run(delete(kind.values).where(kind.values.c.key == resource.key))
         await self._append(kind, resource.key, data, deleted=True)
 
     async def finish(self) -> None:
@@ -117,6 +120,25 @@ class SqlTransaction(SqlReader):
         if self._revision != self._began:
             await self._connection.run(update(clock).values(revision=self._revision))
         await self._connection.commit()
+
+    async def _write(self, kind: Kind, row: dict[str, Any]) -> None:
+        table = kind.table
+        if (await self._connection.run(update(table).where(table.c.key == row["key"]).values(row))).rowcount == 0:
+            await self._connection.run(insert(table).values(row))
+
+    async def _write_listed(self, kind: Kind, values: Table, row: dict[str, Any], listed: tuple[str, ...]) -> None:
+        """Most changes are of something else than the values: those cost no statement more."""
+        table, key = kind.table, row["key"]
+        row |= {kind.listed: " ".join(listed)}
+        same = [table.c[column] == row[column] for column in ("key", *kind.order, kind.listed)]
+        if (await self._connection.run(update(table).where(*same).values(row))).rowcount:
+            return
+        if (await self._connection.run(delete(table).where(table.c.key == key))).rowcount:
+            await self._connection.run(delete(values).where(values.c.key == key))
+        await self._connection.run(insert(table).values(row))
+        if listed:
+            place = {column: row[column] for column in ("key", *kind.order)}
+            await self._connection.run(insert(values).values([{"value": value} | place for value in listed]))
 
     async def _append(self, kind: Kind, key: str, data: str, *, deleted: bool) -> None:
         row = {
@@ -147,17 +169,27 @@ def _kind(kind: type[Any]) -> Kind:
     return KINDS[kind.kind]
 
 
-def _ordered(kind: Kind, where: dict[str, str]) -> Select[Any]:
+def _ordered(kind: Kind, where: dict[str, Wanted]) -> Select[Any]:
+    statement = select(kind.table.c.data).order_by(*(kind.table.c[name] for name in kind.order))
+    if kind.values is None or kind.listed not in where:
+        return statement.where(*_matching(kind, where))
+    # The index of the values decides, with as much of the order as is named: how many resources there are is nothing.
+    values = kind.values
+    named = {"value": where[kind.listed]} | {name: where[name] for name in kind.order if name in where}
+    rest = {name: value for name, value in where.items() if name != kind.listed}
     return (
-        select(kind.table.c.data).where(*_matching(kind, where)).order_by(*(kind.table.c[name] for name in kind.order))
+        statement.join(values, values.c.key == kind.table.c.key)
+        .where(*(_equals(values.c[name], value) for name, value in named.items()))
+        .where(*_matching(kind, rest))
     )
 
 
-def _matching(kind: Kind, where: dict[str, str]) -> list[ColumnElement[bool]]:
-    return [_equals(kind, column, value) for column, value in where.items()]
+def _matching(kind: Kind, where: dict[str, Wanted]) -> list[ColumnElement[bool]]:
+    if unknown := where.keys() - set(kind.columns):
+        has = ", ".join(kind.columns) or "none"
+        raise ValueError(f"{kind.table.name} has no column {', '.join(sorted(unknown))}: it has {has}")
+    return [_equals(kind.table.c[name], value) for name, value in where.items()]
 
 
-def _equals(kind: Kind, column: str, value: str) -> ColumnElement[bool]:
-    if column not in kind.columns:
-        raise ValueError(f"{kind.table.name} has no column {column}: it has {', '.join(kind.columns) or 'none'}")
-    return kind.table.c[column] == value
+def _equals(column: ColumnElement[str], value: Wanted) -> ColumnElement[bool]:
+    return column == value if isinstance(value, str) else column.in_(value)

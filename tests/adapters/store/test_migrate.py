@@ -18,9 +18,12 @@ from netvps.adapters.store.codec import encode
 from netvps.adapters.store.migrate import migrations
 from netvps.adapters.store.tables import metadata
 from netvps.adapters.store.url import dialect_of
-from netvps.domain.runner import Lease
+from netvps.domain.access import Credential
+from netvps.domain.runner import Lease, Runner
 from netvps.domain.session import DesiredState, Session, SessionSpec
+from netvps.domain.ssh_key import fingerprint_of
 from netvps.errors import AlreadyExists, ConfigError
+from tests.fakes.keys import ed25519
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,10 +60,10 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
     async with open_store(url, clock) as store, store.write("me") as transaction:
         lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
     await run(url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(ConfigError, match="newer than this program: it has schema 9999, known is 0003; nothing was"):
+    with pytest.raises(ConfigError, match="newer than this program: it has schema 9999, known is 0004; nothing was"):
         async with open_store(url, clock):
             pass
-    await run(url, "UPDATE alembic_version SET version_num = '0003'")
+    await run(url, "UPDATE alembic_version SET version_num = '0004'")
     async with open_store(url, clock) as store, store.read() as view:
         assert await view.find(Lease) == [lease]
 
@@ -121,6 +124,41 @@ async def test_addresses_that_docker_gave_are_nobodys_on_the_overlay(url: str, c
             await run(url, "UPDATE session SET overlay_address = '10.128.0.2'")
 
 
+async def test_what_is_found_by_an_index_is_so_from_before_it(url: str, clock: Clock) -> None:
+    """Keys of sessions, and tokens by who used them for what; tokens of runners that are gone go, too."""
+    dialect = dialect_of(url)
+    dialect.prepare()
+    engine = dialect.writer()
+    async with engine.begin() as connection:
+        await connection.run_sync(_upgrade_to, "0003")
+        for number in range(401):
+            spec = SessionSpec(authorized_keys=(f"{ed25519(number)} me@here", ed25519(0)))
+            session = Session(f"s{number}", f"n{number}", "alice", spec, DesiredState.RUNNING, 1, NOW, NOW)
+            values = {"uid": session.uid, "name": session.name, "data": encode(session)}
+            await connection.execute(text(INSERT_FIRST), values)
+        runner = Runner("r1", "lab1", NOW, NOW)
+        await connection.execute(text(INSERT_RUNNER), {"data": encode(runner)})
+        for kid, purpose, by, what in (("a", "join", "k1", "r1"), ("b", "join", "", ""), ("c", "join", "k2", "r2")):
+            credential = Credential(kid, purpose, "", "0" * 64, NOW, NOW, used_by=by, used_for=what)
+            await connection.execute(text(INSERT_CREDENTIAL), {"kid": kid, "data": encode(credential)})
+    await engine.dispose()
+    async with open_store(url, clock) as store, store.read() as view:
+        found = await view.find(Session, key_fingerprints=fingerprint_of(ed25519(400)), name="n400")
+        assert [session.uid for session in found] == ["s400"]
+        assert len(await view.find(Session, key_fingerprints=fingerprint_of(ed25519(0)))) == 401
+        assert [c.kid for c in await view.find(Credential, purpose="join", used_by="k1")] == ["a"]
+        assert [c.kid for c in await view.find(Credential, purpose="join", used_by="")] == ["b"]
+        assert [c.kid for c in await view.find(Credential)] == ["a", "b"]
+        changed = replace(found[0], name="other")
+    async with open_store(url, clock) as store, store.write("me") as tx:  # its values go along
+        await tx.put(changed)
+        assert await tx.find(Session, key_fingerprints=fingerprint_of(ed25519(400)), name="n400") == []
+
+
+INSERT_RUNNER = "INSERT INTO runner (key, name, state, revision, data) VALUES ('r1', 'lab1', 'ONLINE', 1, :data)"
+INSERT_CREDENTIAL = """
+INSERT INTO credential (key, purpose, subject, revision, data) VALUES (:kid, 'join', '', 1, :data)
+"""
 INSERT_FIRST = """
 INSERT INTO session (key, name, owner, runner, state, desired, revision, data)
 VALUES (:uid, :name, 'alice', 'r1', 'PENDING', 'RUNNING', 1, :data)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
+from netvps.adapters.store import open_store
+from netvps.adapters.store.tables import KINDS
+from netvps.adapters.store.views import _ordered
 from netvps.domain.access import Credential, Request, Role, SshKey, User
 from netvps.domain.runner import Lease, Runner, RunnerState
 from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.ssh_key import fingerprint_of
 from netvps.errors import AlreadyExists
+from tests.fakes.keys import ed25519
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from netvps.adapters.store import SqlStore
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -197,3 +207,55 @@ async def test_a_tally_sums_what_matches(store: SqlStore) -> None:
         assert await tx.tally(Session, "runner", desired="RUNNING") == {"r1": (2,)}  # as of now, changes included
         with pytest.raises(ValueError, match="session has no column colour"):
             await tx.tally(Session, "runner", colour="red")
+
+
+def _with_keys(uid: str, name: str, *numbers: int, owner: str = "alice") -> Session:
+    spec = SessionSpec(authorized_keys=tuple(map(ed25519, numbers)))
+    return replace(session(uid, name, owner), spec=spec)
+
+
+def _print(number: int) -> str:
+    return fingerprint_of(ed25519(number))
+
+
+async def test_a_session_is_found_by_each_key_of_its_spec(store: SqlStore) -> None:
+    async with store.write("me") as tx:
+        one = await tx.put(_with_keys("s1", "dev", 1, 2))
+        await tx.put(_with_keys("s2", "dev", 2, owner="bob"))
+        await tx.put(_with_keys("s3", "web", 2))
+    async with store.read() as view:
+
+        async def found(number: int, **where: str) -> str:
+            return " ".join(s.uid for s in await view.find(Session, key_fingerprints=_print(number), **where))
+
+        assert [await found(1), await found(2), await found(3)] == ["s1", "s1 s2 s3", ""]
+        assert [await found(2, name="dev"), await found(2, name="dev", owner="bob")] == ["s1 s2", "s2"]
+        assert await found(2, runner="r1") == ""
+        assert [s.uid for s in await view.page(Session, "dev.alice", 1, key_fingerprints=_print(2))] == ["s2"]
+    async with store.write("me") as tx:  # other keys, another name, and none of it any more
+        await tx.put(replace(one, name="new", spec=SessionSpec(authorized_keys=(ed25519(1), ed25519(3)))))
+        await tx.delete(_with_keys("s3", "web", 2))
+    async with store.read() as view:
+        assert [await found(1, name="dev"), await found(1, name="new"), await found(3)] == ["", "s1", "s1"]
+        assert await found(2) == "s2"
+
+
+async def test_a_session_is_found_by_its_keys_without_reading_others(tmp_path: Path) -> None:
+    async with open_store(f"sqlite:///{tmp_path}/store.db", lambda: NOW):
+        pass
+    statement = _ordered(KINDS["session"], {"key_fingerprints": "SHA256:x", "name": "dev"})
+    text = str(statement.compile(dialect=sqlite_dialect(), compile_kwargs={"literal_binds": True}))
+    with closing(sqlite3.connect(tmp_path / "store.db")) as database:
+        plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {text}")]
+    assert plan[0].startswith("SEARCH session_key_fingerprints USING INDEX sqlite_autoindex")
+    assert "(value=? AND name=?)" in plan[0]
+    assert plan[1].startswith("SEARCH session USING INDEX sqlite_autoindex_session_1 (key=?)")
+
+
+async def test_find_takes_several_values(store: SqlStore) -> None:
+    async with store.write("me") as tx:
+        for number in range(3):
+            await tx.put(Lease(f"10.0.{number}.0/22", f"r{number}", 1))
+    async with store.read() as view:
+        assert [lease.runner for lease in await view.find(Lease, runner=("r2", "r0", "r9"))] == ["r0", "r2"]
+        assert await view.find(Lease, runner=()) == []
