@@ -133,6 +133,8 @@ class ServerSettings(Settings):
     api_port: Port = Field(default=7443, description="gRPC API, TLS and API keys")
     link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
     ssh_port: Port = Field(default=2222, description="SSH gateway")
+    ssh_connections_per_user: int = Field(default=1000, ge=1, description="SSH connections that one user may have")
+    ssh_connections_per_session: int = Field(default=500, ge=1, description="SSH connections that one session may have")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that name none")
     overlay_pool: str = Field(default="10.128.0.0/10", description="subnets of all runners come out of this")

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from typing import TYPE_CHECKING, Self, cast
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import asyncssh
 import structlog
 from asyncssh import SSHServerConnectionOptions
 from asyncssh.constants import DISC_BY_APPLICATION, DISC_CONNECTION_LOST
 
+from netvps.domain.admission import Admission, Outcome
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import ConfigError, NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh_algorithms import encryption_algorithms, kex_algorithms
+from netvps.gateway.ssh_listener import Listener
 from netvps.gateway.ssh_pipe import AgentLeg, ClientLeg
-from netvps.gateway.ssh_visit import Visit, shown_name
+from netvps.gateway.ssh_visit import LOGIN_TIMEOUT, Visit, shown_name
 from netvps.tasks import Tasks
 from netvps.timing import took
 
@@ -30,13 +34,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOGIN_TIMEOUT = 30.0
-MAX_UNAUTHENTICATED = 200
-MAX_PER_USER = 50
 REVIEW_EVERY = 30.0
 """Seconds in which keys that were removed end a visit that no agent was told of."""
-_BACKLOG = 512
 _REVOKED = "your access to this session ended"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Of connections that are logged in."""
+
+    per_user: int = 1000
+    per_session: int = 500
 
 
 class SshGateway:
@@ -51,6 +59,8 @@ class SshGateway:
         host: str,
         port: int,
         host_key: str,
+        limits: ConnectionLimits | None = None,
+        admission: Admission | None = None,
         rekey_bytes: int = 1 << 30,
     ) -> None:
         self.doorman = doorman
@@ -59,9 +69,13 @@ class SshGateway:
         self._host, self._port = host, port
         self._host_key = asyncssh.import_private_key(host_key)
         self._rekey_bytes = rekey_bytes
+        self._limits = limits or ConnectionLimits()
+        self._listener = Listener(self._new_leg, admission)
         self._tasks = Tasks()
         self._knocking: set[Visit] = set()
         self._visits: set[Visit] = set()
+        self._per_user: Counter[str] = Counter()
+        self._per_session: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
         self._stopping = False
@@ -70,8 +84,7 @@ class SshGateway:
     @property
     def port(self) -> int:
         """The port it listens on."""
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._listener.port
 
     @property
     def connections(self) -> int:
@@ -81,11 +94,10 @@ class SshGateway:
     @property
     def knocking(self) -> int:
         """How many are connected, and not in yet."""
-        return len(self._knocking)
+        return len(self._knocking) + self._listener.waiting
 
     async def __aenter__(self) -> Self:
         """Listens. Raises ConfigError naming the address if that cannot be had."""
-        loop = asyncio.get_running_loop()
         self._options = await SSHServerConnectionOptions.construct(
             server_factory=self._new_visit,
             config=None,
@@ -104,11 +116,12 @@ class SshGateway:
             rekey_bytes=self._rekey_bytes,
         )
         try:
-            self._server = await loop.create_server(self._protocol, self._host, self._port, backlog=_BACKLOG)
+            await self._listener.listen((self._host, self._port))
         except OSError as error:
             raise ConfigError(_cannot_listen(self._host, self._port, error)) from error
         await self._tasks.__aenter__()
         self._tasks.start(self._keep_reviewing(), name="reviews")
+        self._tasks.start(self._listener.log_summaries(), name="summaries of refusals")
         log.info("ssh gateway listens", address=self._host, port=self.port)
         return self
 
@@ -118,7 +131,7 @@ class SshGateway:
     async def stop(self, grace: float) -> None:
         """Accepts nobody any more, waits at most `grace` seconds for those who are in, then ends them with a reason."""
         self._stopping = True
-        self._server.close()
+        self._listener.close()
         await self._wait_empty(grace)
         for visit in [*self._visits, *self._knocking]:
             self._end(visit, "the gateway is restarting: connect again in a moment")
@@ -133,31 +146,53 @@ class SshGateway:
         """Why a visit is not welcome now; '' if it is."""
         if self._stopping:
             return "the gateway is restarting: connect again in a moment"
-        user = _granted(visit).user
-        if sum(_granted(other).user == user for other in self._visits) >= MAX_PER_USER:
-            return f"{user} has {MAX_PER_USER} connections already: close some"
+        grant, limits = _granted(visit), self._limits
+        if self._per_user[grant.user] >= limits.per_user:
+            return f"{grant.user} has {limits.per_user} connections already: close some"
+        if self._per_session[grant.session.uid] >= limits.per_session:
+            name = shown_name(grant.session, grant.user)
+            return f"session {name} has {limits.per_session} connections already: close some"
         return ""
 
     def begin(self, visit: Visit) -> None:
         """Joins a visitor who was let in with the session's agent."""
         self._knocking.discard(visit)
         self._visits.add(visit)
+        self._count(_granted(visit), 1)
+        self._settle(visit, Outcome.LOGGED_IN)
         visit.serving = self._tasks.start(self._serve(visit), name=f"ssh from {visit.origin}")
 
     def gone(self, visit: Visit) -> None:
         """A visitor's connection has ended."""
         self._knocking.discard(visit)
-        self._visits.discard(visit)
+        if visit in self._visits:
+            self._visits.discard(visit)
+            self._count(_granted(visit), -1)
         if visit.serving is not None and visit.agent_leg is None:
             visit.serving.cancel()  # what it was to reach is of no use any more
         if not self._visits and not self._knocking:
             self._empty.set()
 
+    def refused(self, visit: Visit, outcome: Outcome, reason: str) -> None:
+        """A connection ended before it was in."""
+        if reason:
+            login = {"login": visit.user_name, "key": visit.fingerprint} if visit.user_name else {}
+            self._listener.note_refusal(visit.address, reason, origin=visit.origin, **login)
+        self._settle(visit, outcome)
+
     # Its own business
 
-    def _protocol(self) -> asyncio.Protocol:
-        if self._stopping or len(self._knocking) >= MAX_UNAUTHENTICATED:
-            return _Full()
+    def _settle(self, visit: Visit, outcome: Outcome) -> None:
+        if visit.leg.ticket is not None:
+            self._listener.settle(visit.leg.ticket, outcome)
+
+    def _count(self, grant: Grant, change: int) -> None:
+        for counter, key in ((self._per_user, grant.user), (self._per_session, grant.session.uid)):
+            counter[key] += change
+            if not counter[key]:
+                del counter[key]
+
+    def _new_leg(self) -> ClientLeg:
         return ClientLeg(asyncio.get_running_loop(), self._options)
 
     def _new_visit(self) -> Visit:
@@ -246,16 +281,6 @@ class SshGateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
-
-
-class _Full(asyncio.Protocol):
-    """What those get who come when too many are knocking; sshd says it in the same words."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        log.warning("ssh refused", reason="too many unauthenticated connections")
-        client = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
-        client.write(b"Exceeded MaxStartups\r\n")
-        client.close()
 
 
 def _granted(visit: Visit) -> Grant:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asyncssh import DisconnectError, SSHClientConnection, SSHServerConnection
 from asyncssh.constants import (
@@ -40,6 +40,9 @@ from asyncssh.constants import (
 from asyncssh.packet import SSHPacket, String
 
 from netvps.gateway.ssh_pacing import Paced
+
+if TYPE_CHECKING:
+    from netvps.domain.admission import Ticket
 
 QUEUE_LIMIT = 256 * 1024
 """Bytes that a leg may send before the other is there."""
@@ -120,7 +123,11 @@ class Leg(Paced):
         code, reason = self._ending
         self._send_disconnect(code, reason, "en")
         # Not close(): with bytes of the peer unread, the kernel would reset the connection, and the reason be lost.
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the peer has reset it, which the transport has not noticed yet
+            self.abort()
+            return
         self.forget_unread()
         self.balance()
 
@@ -224,6 +231,8 @@ class Leg(Paced):
 class ClientLeg(Leg, SSHServerConnection):
     """The connection to a person's SSH client."""
 
+    ticket: Ticket | None = None
+    """By which the listener knows it until it is logged in."""
     _failures = 0
     _login_bytes = LOGIN_BYTES
     _login_packets = LOGIN_PACKETS
@@ -263,6 +272,10 @@ class ClientLeg(Leg, SSHServerConnection):
             if self._login_packets < 0:
                 raise DisconnectError(DISC_PROTOCOL_ERROR, _TOO_MUCH)
         return done
+
+    def spoke(self) -> bool:
+        """Whether the client sent any message at all."""
+        return self._login_packets < LOGIN_PACKETS
 
     async def reload_config(self) -> None:
         """There is no configuration file whose rules could depend on the user."""

@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
-from asyncssh import SSHServer
-from asyncssh.constants import DISC_SERVICE_NOT_AVAILABLE
+from asyncssh import DisconnectError, ProtocolError, SSHServer
+from asyncssh.constants import DISC_PROTOCOL_ERROR, DISC_SERVICE_NOT_AVAILABLE
 
+from netvps.domain.admission import Outcome
 from netvps.domain.names import SshLogin
 from netvps.domain.session import SessionState
 from netvps.errors import InvalidInput, NetvpsError, NotFound, NotPermitted
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+LOGIN_TIMEOUT = 30.0
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client that vanished is found out within two minutes."""
 _HINTS = {
@@ -53,12 +55,16 @@ class Host(Protocol):
     def gone(self, visit: Visit) -> None:
         """The visitor left."""
 
+    def refused(self, visit: Visit, outcome: Outcome, reason: str) -> None:
+        """The connection ended before its user was known, or let in. `reason` is empty if it is nothing to report."""
+
 
 class Visit(SSHServer):
     """asyncssh asks it about keys, and tells it what happens to the client's connection."""
 
     def __init__(self, host: Host) -> None:
         self.origin = ""
+        self.address = ""
         self.grant: Grant | None = None
         self.login: SshLogin | None = None
         self.fingerprint = ""
@@ -73,6 +79,11 @@ class Visit(SSHServer):
         self._refused = ""
 
     @property
+    def user_name(self) -> str:
+        """What the client logs in as; '' until it said so."""
+        return self._user_name
+
+    @property
     def age(self) -> float:
         """Seconds since somebody knocked."""
         return time.monotonic() - self._began
@@ -83,6 +94,7 @@ class Visit(SSHServer):
         """Somebody knocks."""
         self.leg: ClientLeg = conn  # type: ignore[assignment] # the listener makes no others
         address = conn.get_extra_info("peername") or ("unknown", 0)
+        self.address = str(address[0])
         self.origin = f"{address[0]}:{address[1]}"
         if (sock := conn.get_extra_info("socket")) is not None:
             for option, value in _KEEPALIVE:
@@ -138,11 +150,26 @@ class Visit(SSHServer):
                 sent_bytes=sent,
                 seconds=round(self.age, 1),
             )
-        elif self._user_name:
-            took("gateway_login", "refused", self.age)
-            reason = self._refused or self.ending or "no key that opens it"
-            self._log("ssh refused", login=self._user_name, reason=reason)
+        else:
+            self._report_refusal(exc)
         self._host.gone(self)
+
+    def _report_refusal(self, exc: Exception | None) -> None:
+        if self._refused or self.ending:
+            outcome, reason = Outcome.LOGGED_IN, self._refused or self.ending
+        elif isinstance(exc, ProtocolError) or (isinstance(exc, DisconnectError) and exc.code == DISC_PROTOCOL_ERROR):
+            outcome, reason = Outcome.ABUSED, str(exc)
+        elif self._user_name:
+            outcome, reason = Outcome.FAILED, "no key that opens it"
+        elif self.leg.spoke():
+            outcome, reason = Outcome.FAILED, f"no login: {exc or 'the client left'}"
+        elif self.age >= LOGIN_TIMEOUT:
+            outcome, reason = Outcome.FAILED, "it said nothing"
+        else:
+            outcome, reason = Outcome.SAID_NOTHING, ""
+        if self._user_name:
+            took("gateway_login", "refused", self.age)
+        self._host.refused(self, outcome, reason)
 
     def _log(self, event: str, **more: object) -> None:
         who = {} if self.grant is None else {"session": self.grant.session.uid, "user": self.grant.user}

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import faulthandler
 import os
+import resource
 import signal
 import sys
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> None:
 def _launch(program: Program, arguments: argparse.Namespace, argv: Sequence[str], readiness: Readiness) -> int:
     _die_with(arguments.parent)
     log.set_up(program.name, verbose=arguments.verbose)
+    allow_many_files()
     if arguments.config is not None:
         os.environ["NETVPS_CONFIG"] = str(arguments.config.absolute())  # for the processes we start, too
     settings = [load(kind, _flags(kind, program, arguments)) for kind in program.settings]
@@ -172,6 +174,12 @@ def parser_of(program: Program) -> argparse.ArgumentParser:
 def _flags(settings: type[Settings], program: Program, arguments: argparse.Namespace) -> dict[str, Any]:
     known = program.fields().keys() & settings.model_fields.keys()
     return {name: value for name in known if (value := getattr(arguments, name)) is not None}
+
+
+def allow_many_files() -> None:
+    """Takes as many open files as this account may have: a connection needs one or two, and the usual 1,024 are few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _die_with(parent: int | None) -> None:

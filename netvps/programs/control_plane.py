@@ -24,7 +24,7 @@ from netvps.domain.server import ServerInfo
 from netvps.errors import ConfigError, NetvpsError
 from netvps.gateway.commands import Commands
 from netvps.gateway.http import HttpGateway
-from netvps.gateway.ssh import SshGateway
+from netvps.gateway.ssh import ConnectionLimits, SshGateway
 from netvps.gateway.ssh_upstream import Upstream
 from netvps.gateway.tunnels import Tunnels
 from netvps.gateway.ways import Ways
@@ -135,7 +135,13 @@ class _Parts:
         ways = await stack.enter_async_context(Ways(tunnels, self.place))
         upstream = Upstream(logins, self.ca.ssh_host_ca)
         ssh = SshGateway(
-            logins, ways, upstream, host=settings.listen, port=settings.ssh_port, host_key=self.ca.ssh_host_key
+            logins,
+            ways,
+            upstream,
+            host=settings.listen,
+            port=settings.ssh_port,
+            host_key=self.ca.ssh_host_key,
+            limits=ConnectionLimits(settings.ssh_connections_per_user, settings.ssh_connections_per_session),
         )
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(ways, upstream))

@@ -14,12 +14,13 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from netvps.domain.admission import Admission
 from netvps.domain.names import SshLogin
 from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound
 from netvps.gateway.ports import Doorman
-from netvps.gateway.ssh import SshGateway
+from netvps.gateway.ssh import ConnectionLimits, SshGateway
 from netvps.gateway.ssh_upstream import Upstream
 from netvps.gateway.tunnels import Tunnels
 from netvps.gateway.ways import Ways
@@ -225,8 +226,18 @@ async def world(sshd: Sshd, tmp_path: Path) -> AsyncIterator[World]:
 class a_world:
     """The fixture, for tests that want to set something (rekey_bytes)."""
 
-    def __init__(self, sshd: Sshd, folder: Path, *, rekey_bytes: int = 1 << 30, place: FakePlace | None = None) -> None:
+    def __init__(
+        self,
+        sshd: Sshd,
+        folder: Path,
+        *,
+        rekey_bytes: int = 1 << 30,
+        place: FakePlace | None = None,
+        limits: ConnectionLimits | None = None,
+        admission: Admission | None = None,
+    ) -> None:
         self.sshd, self.folder, self.rekey_bytes, self.place = sshd, folder, rekey_bytes, place
+        self.limits, self.admission = limits, admission
 
     async def __aenter__(self) -> World:
         key = new_key(self.folder / "id")
@@ -248,6 +259,8 @@ class a_world:
             port=0,
             host_key=host_key.export_private_key().decode(),
             rekey_bytes=self.rekey_bytes,
+            limits=self.limits,
+            admission=self.admission,
         )
         await self.gateway.__aenter__()
         known = f"[127.0.0.1]:{self.gateway.port} {host_key.export_public_key().decode()}"

@@ -16,8 +16,7 @@ import uvloop
 
 from netvps.domain.session import SessionState
 from netvps.errors import ConfigError
-from netvps.gateway import ssh as gateway_ssh
-from netvps.gateway.ssh import SshGateway
+from netvps.gateway.ssh import ConnectionLimits, SshGateway
 from tests.gateway.conftest import Ran, Sshd, World, a_world, free_port, new_key, run
 
 MIB = 1 << 20
@@ -318,25 +317,25 @@ async def test_many_connections_at_once(world: World) -> None:
     assert [(one.code, one.out) for one in ran] == [(n, f"{n}\n".encode()) for n in range(20)]
 
 
-async def test_a_user_has_a_limit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_ssh, "MAX_PER_USER", 1)
-    process = await asyncio.create_subprocess_exec(*world.ssh("-N"))
-    await world.agent.until(lambda: bool(world.agent.connections))
-    ran = await run(world.ssh("true"))
-    assert b"alice has 1 connections already: close some" in ran.err
-    process.terminate()
-    await process.wait()
-
-
-async def test_too_many_who_did_not_log_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_ssh, "MAX_UNAUTHENTICATED", 1)
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.gateway.port)
-    await reader.readline()
-    second, other = await asyncio.open_connection("127.0.0.1", world.gateway.port)
-    assert await second.read() == b"Exceeded MaxStartups\r\n"
-    for one in (writer, other):
-        one.close()
-        await one.wait_closed()
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (ConnectionLimits(per_user=1), b"alice has 1 connections already: close some"),
+        (ConnectionLimits(per_session=1), b"session dev1 has 1 connections already: close some"),
+    ],
+)
+async def test_users_and_sessions_have_limits(
+    sshd: Sshd, tmp_path: Path, limits: ConnectionLimits, reason: bytes
+) -> None:
+    async with a_world(sshd, tmp_path, limits=limits) as world:
+        process = await asyncio.create_subprocess_exec(*world.ssh("-N"))
+        await world.agent.until(lambda: bool(world.agent.connections))
+        ran = await run(world.ssh("true"))
+        assert reason in ran.err
+        process.terminate()
+        await process.wait()
+        await world.agent.until(lambda: not world.gateway.connections)
+        assert (await run(world.ssh("true"))).code == 0
 
 
 async def test_a_removed_key_ends_its_connections_and_no_others(world: World) -> None:
@@ -390,9 +389,8 @@ def test_on_uvloop_as_the_programs_run(sshd: Sshd, tmp_path: Path) -> None:
 
     async def up_and_down() -> Ran:
         async with a_world(sshd, tmp_path, rekey_bytes=4 * MIB) as world:
-            await test_too_many_who_did_not_log_in(world, monkeypatch)
             return await run(world.ssh("cat; exit 3"), data)
 
-    with pytest.MonkeyPatch.context() as monkeypatch, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         ran = runner.run(up_and_down())
     assert (ran.code, digest(ran.out)) == (3, digest(data))

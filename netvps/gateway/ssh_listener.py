@@ -1,0 +1,186 @@
+"""Accepts SSH connections, and has each wait, served or refused as the limits for its address say.
+
+accepted ──► refused: one line of text, closed
+    ├──────► waits: nothing is sent, and little read, for WAIT_SECONDS at most
+    └──────► served: becomes a ClientLeg, until that logs in or ends
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Final, cast
+
+import structlog
+
+from netvps.domain.admission import Admission, Outcome, Ticket, source_of
+from netvps.domain.refusal_log import INTERVAL, RefusalLog
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from netvps.domain.admission import Decision
+    from netvps.gateway.ssh_pipe import ClientLeg
+
+log = structlog.get_logger()
+
+WAIT_SECONDS: Final = 20.0
+"""Seconds that a connection waits for a place; most clients give up later than this."""
+BACKLOG: Final = 512
+
+
+class Listener:
+    """Hands the connections that are served to `new_leg`; `log_summaries` is to be run as a task."""
+
+    def __init__(self, new_leg: Callable[[], ClientLeg], admission: Admission | None = None) -> None:
+        self._new_leg = new_leg
+        self._admission = admission or Admission()
+        self._refusals = RefusalLog()
+        self._holders: dict[Ticket, _Arrival] = {}
+        self._server: asyncio.Server | None = None
+        self._closed = False
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        assert self._server is not None  # noqa: S101 — it listens
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def waiting(self) -> int:
+        """How many connections wait for a place."""
+        return self._admission.waiting
+
+    async def listen(self, at: tuple[str, int] | socket.socket) -> None:
+        """Listens at an address, or on a socket that has one. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if isinstance(at, tuple):
+            self._server = await loop.create_server(self._protocol, *at, backlog=BACKLOG)
+        else:
+            self._server = await loop.create_server(self._protocol, sock=at, backlog=BACKLOG)
+
+    def close(self) -> None:
+        """Accepts no more, and ends those who wait. Fine to call twice."""
+        self._closed = True
+        if self._server is not None:
+            self._server.close()
+        for arrival in [each for each in self._holders.values() if each.leg is None]:
+            arrival.refuse("the gateway is restarting")
+
+    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
+        """A connection logged in or ended; others may have its place."""
+        self._holders.pop(ticket, None)
+        self._follow(self._admission.leave(ticket, outcome, time.monotonic()))
+
+    def note_refusal(self, address: str, reason: str, **more: object) -> None:
+        """Writes a line about a refusal into the log, or counts it, if there were others of this source."""
+        if self._refusals.note(source_of(address)):
+            log.info("ssh refused", address=address, reason=reason, **more)
+
+    async def log_summaries(self) -> None:
+        """Writes what was counted, once an interval, until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            for line in self._refusals.summary():
+                where = {"address": line.source} if line.source else {"sources": line.sources}
+                log.info("ssh refused more", **where, count=line.count, seconds=INTERVAL)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _Arrival(self)
+
+    # For arrivals
+
+    def arrive(self, arrival: _Arrival) -> None:
+        """Decides on a connection that was just accepted."""
+        if self._closed:
+            arrival.refuse("the gateway is restarting: connect again in a moment")
+            return
+        dice = random.random()  # noqa: S311 — no secret
+        decision = self._admission.arrive(arrival.address, time.monotonic(), dice)
+        if decision.ticket is None:
+            self.note_refusal(arrival.address, decision.reason)
+            arrival.refuse(decision.reason)
+        else:
+            self._holders[decision.ticket] = arrival
+            arrival.ticket = decision.ticket
+            if decision.ticket.served:
+                arrival.serve(self._new_leg())
+        self._follow(decision)
+
+    def _follow(self, decision: Decision) -> None:
+        for ticket in decision.dropped:
+            if (arrival := self._holders.pop(ticket, None)) is not None:
+                self.note_refusal(arrival.address, decision.reason)
+                arrival.refuse(decision.reason)
+        for ticket in decision.admitted:
+            if (arrival := self._holders.get(ticket)) is not None:
+                arrival.serve(self._new_leg())
+
+
+class _Arrival(asyncio.Protocol):
+    """A connection until it is served."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.address = ""
+        self.leg: ClientLeg | None = None
+        self.ticket: Ticket | None = None
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._said = b""
+        self._gives_up: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asks the listener what to do with it."""
+        self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
+        self.address = (transport.get_extra_info("peername") or ("unknown",))[0]
+        self._listener.arrive(self)
+        if self.leg is None and not self._transport.is_closing():
+            self._gives_up = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._give_up)
+
+    def serve(self, leg: ClientLeg) -> None:
+        """Becomes a connection of the gateway."""
+        if self._gives_up is not None:
+            self._gives_up.cancel()
+        assert self._transport is not None and self.ticket is not None  # noqa: S101, PT018 — it arrived
+        self.leg = leg
+        leg.ticket = self.ticket
+        if self._transport.is_closing():
+            self._listener.settle(self.ticket, Outcome.SAID_NOTHING)
+            return
+        self._transport.set_protocol(leg)
+        leg.connection_made(self._transport)
+        if self._said:
+            self._transport.resume_reading()
+            leg.data_received(self._said)
+
+    def data_received(self, data: bytes) -> None:
+        """The client's version, as a rule; the rest stays in the kernel until it is served.
+
+        Reading is not paused before: uvloop starts it after `connection_made` in any case.
+        """
+        assert self._transport is not None  # noqa: S101 — it arrived
+        self._said += data
+        self._transport.pause_reading()
+
+    def refuse(self, reason: str) -> None:
+        """Closes it with a reason; sshd begins this line with the same words."""
+        if self.leg is not None:
+            self.leg.abort()
+        elif self._transport is not None:
+            self._transport.write(f"Exceeded MaxStartups: {reason}\r\n".encode())
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It left, or was refused, before it was served."""
+        if self._gives_up is not None:
+            self._gives_up.cancel()
+        if self.ticket is not None:
+            self._listener.settle(self.ticket, Outcome.SAID_NOTHING)
+
+    def _give_up(self) -> None:
+        reason = "too many unauthenticated connections of this address"
+        self._listener.note_refusal(self.address, reason)
+        self.refuse(reason)
