@@ -18,7 +18,9 @@ class Net(StrEnum):
 
     NONE = "none"
     ISOLATED = "isolated"
-    """Of sessions without the overlay."""
+    """Of one owner's sessions on one machine without the overlay."""
+    SHARED = "shared"
+    """Of all owners' sessions without the overlay, from before each owner had one: nobody stays on it."""
     OVERLAY = "overlay"
     OTHER = "other"
     """None of ours: somebody's hand put it there."""
@@ -31,13 +33,33 @@ class Attachment:
     net: Net
     address: str = ""
     """On the overlay: there it is ours to choose."""
+    owner: str = ""
+    """On an isolated network: whose it is."""
 
 
 def attachment_of(want: Assignment) -> Attachment:
     """Where a session's container shall be, from its next start on."""
     if want.address:
         return Attachment(Net.OVERLAY, want.address)
-    return Attachment(Net.NONE if want.spec.network is Network.NONE else Net.ISOLATED)
+    return Attachment(Net.NONE) if want.spec.network is Network.NONE else isolated(want)
+
+
+def isolated(want: Assignment) -> Attachment:
+    """The network of a session's owner on its machine."""
+    return Attachment(Net.ISOLATED, owner=want.owner_id)
+
+
+def attachment_at_once(want: Assignment, now: Attachment | None) -> Attachment | None:
+    """Where a container that runs has to be put without waiting for its next start; None if it stays where it is.
+
+    That is off the network that all owners shared, and back on its owner's if it lost that.
+    """
+    wanted = attachment_of(want)
+    if now is not None and now.net is Net.SHARED:
+        return isolated(want) if wanted.net is Net.OVERLAY else wanted
+    if now is not None and now.net is Net.NONE and wanted.net is Net.ISOLATED:
+        return wanted
+    return None
 
 
 def resolv_conf(want: Assignment, bridge: str) -> str:

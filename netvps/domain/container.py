@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from netvps.domain.attachment import Attachment, attachment_of
+from netvps.domain.attachment import Attachment, attachment_at_once, attachment_of
 from netvps.domain.docker_names import snapshot_number
 from netvps.domain.session import Assignment, DesiredState, LastExit, SessionState, Snapshot
 
@@ -123,7 +123,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Put the container, which does not run, on another network or address."""
+    """Put the container on another network or address; one that runs goes on without its old address."""
 
     container: Container
     to: Attachment
@@ -237,9 +237,11 @@ def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a tabl
         case Status.PAUSED:
             return Unpause(container)
         case Status.RUNNING:
-            if want.desired is DesiredState.RUNNING:
-                return Rest(SessionState.RUNNING, container.address)
-            return Terminate(container)
+            if want.desired is not DesiredState.RUNNING:
+                return Terminate(container)
+            if to := attachment_at_once(want, container.attachment):
+                return Move(container, to)
+            return Rest(SessionState.RUNNING, container.address)
         case Status.DEAD:
             return _bury(want, seen, container)
         case _:

@@ -24,8 +24,13 @@ LABEL_SNAPSHOT: Final = "netvps.snapshot_id"
 LABEL_RUN: Final = "netvps.run"
 """On a snapshot's image: which run of which container it holds (domain.container.Container.run)."""
 
-NETWORK: Final = "netvps-net"
+SHARED_NETWORK: Final = "netvps-net"
+"""Of sessions of all owners without the overlay, as earlier versions made it: it is left, and removed."""
 NETWORK_SUBNET: Final = "172.30.0.0/16"
+"""Out of which each owner's network without the overlay has a subnet."""
+ISOLATED_BRIDGES: Final = "nvi"
+"""What names of the bridges of those networks begin with, and of no other interface."""
+_ISOLATED = re.compile(r"netvps-net-(?P<digest>[0-9a-f]{12})")
 
 _SNAPSHOT = re.compile(rf"netvps-snapshot/vps-(?P<uid>{UID_PATTERN}):(?P<time>[0-9]+)")
 _UNFINISHED = re.compile(rf"netvps-unfinished/vps-(?P<uid>{UID_PATTERN}):[\w.-]+")
@@ -97,6 +102,21 @@ def snapshot_number(reference: str) -> int:
     """Orders the snapshots of a session, the latest highest, whatever clocks did: each is named after all before it."""
     named = parse_snapshot_image(reference)
     return named[1] if named else 0
+
+
+def isolated_network(node: str, owner: str) -> str:
+    """The network of one owner's sessions without the overlay, on the runner `node`."""
+    return f"{SHARED_NETWORK}-{hashlib.sha256(f'{node}/{owner}'.encode()).hexdigest()[:12]}"
+
+
+def isolated_bridge(network: str) -> str:
+    """The interface of an isolated network on its machine; the kernel takes 15 characters."""
+    return ISOLATED_BRIDGES + network.removeprefix(f"{SHARED_NETWORK}-")
+
+
+def is_isolated_network(name: str) -> bool:
+    """Whether a network has a name that a runner gives to one of an owner's."""
+    return _ISOLATED.fullmatch(name) is not None
 
 
 def environment_maker(name: str) -> str:

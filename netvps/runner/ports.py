@@ -33,7 +33,7 @@ class Containers(Protocol):
         """The address of the overlay's bridge for a container with this one. Raises Unavailable: none yet."""
 
     async def move(self, container: Container, to: Attachment) -> None:
-        """Puts a container that does not run on another network, or address. Again is fine."""
+        """Puts a container on another network, or address. Again is fine."""
 
     async def start(self, container: Container) -> None:
         """Starts it. One that runs already is no error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.domain.attachment import Attachment, Net, attachment_of, resolv_conf
+from netvps.domain.attachment import Attachment, Net, attachment_at_once, attachment_of, resolv_conf
 from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec
 
 
@@ -16,7 +16,7 @@ def want(network: Network = Network.DEFAULT, address: str = "") -> Assignment:
 @pytest.mark.parametrize(
     ("wanted", "attachment"),
     [
-        (want(), Attachment(Net.ISOLATED)),
+        (want(), Attachment(Net.ISOLATED, owner="ann")),
         (want(Network.NONE), Attachment(Net.NONE)),
         (want(address="10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
         (want(Network.OVERLAY, "10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
@@ -32,3 +32,27 @@ def test_on_the_overlay_the_bridge_is_asked_and_short_names_are_the_owners() -> 
 
 def test_one_that_left_the_overlay_asks_docker() -> None:
     assert resolv_conf(want(), "") == "nameserver 127.0.0.11\noptions ndots:0\n"
+
+
+OWN = Attachment(Net.ISOLATED, owner="ann")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "now", "to"),
+    [
+        (want(), OWN, None),
+        (want(), None, None),
+        (want(), Attachment(Net.OTHER), None),
+        (want(), Attachment(Net.NONE), OWN),
+        (want(), Attachment(Net.SHARED), OWN),
+        (want(Network.NONE), Attachment(Net.SHARED), Attachment(Net.NONE)),
+        (want(Network.NONE), Attachment(Net.NONE), None),
+        # The overlay comes with the next start; the network that all owners shared goes now.
+        (want(address="10.128.4.2"), Attachment(Net.SHARED), OWN),
+        (want(address="10.128.4.2"), OWN, None),
+    ],
+)
+def test_one_that_runs_leaves_the_network_that_all_shared_at_once(
+    wanted: Assignment, now: Attachment | None, to: Attachment | None
+) -> None:
+    assert attachment_at_once(wanted, now) == to

@@ -44,7 +44,7 @@ def test_a_plain_session() -> None:
         cpus=1.5,
         memory_bytes=1 << 30,
         pids=4096,
-        attachment=Attachment(Net.ISOLATED),
+        attachment=Attachment(Net.ISOLATED, owner="ann"),
     )
 
 

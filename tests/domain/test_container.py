@@ -43,7 +43,11 @@ def saved(container: Container, generation: int = 1, number: int = 1) -> SavedIm
     return SavedImage(snapshot, container.run)
 
 
-HERE, ISOLATED, NOWHERE = Attachment(Net.OVERLAY, "10.128.4.2"), Attachment(Net.ISOLATED), Attachment(Net.NONE)
+HERE, ISOLATED, NOWHERE = (
+    Attachment(Net.OVERLAY, "10.128.4.2"),
+    Attachment(Net.ISOLATED, owner="ann"),
+    Attachment(Net.NONE),
+)
 EXITED = box(Status.EXITED)
 HELD = saved(EXITED)
 SOURCE = SourceImage("debian:12")
@@ -61,6 +65,11 @@ SOURCE = SourceImage("debian:12")
         # What runs stays where it is; what does not is moved before it starts.
         (want(RUNNING, address=HERE.address), Seen(on(HERE)), plan.Start(on(HERE))),
         (want(RUNNING, address=HERE.address), Seen(on(ISOLATED)), plan.Move(on(ISOLATED), HERE)),
+        (
+            want(RUNNING),
+            Seen(on(Attachment(Net.SHARED), Status.RUNNING)),
+            plan.Move(on(Attachment(Net.SHARED), Status.RUNNING), ISOLATED),
+        ),
         (want(RUNNING, address="10.128.8.3"), Seen(on(HERE)), plan.Move(on(HERE), replace(HERE, address="10.128.8.3"))),
         (want(RUNNING, address=HERE.address), Seen(on(NOWHERE)), plan.Move(on(NOWHERE), HERE)),
         (want(RUNNING), Seen(on(HERE)), plan.Move(on(HERE), ISOLATED)),

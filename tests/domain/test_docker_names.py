@@ -5,9 +5,12 @@ import pytest
 from netvps.domain.docker_names import (
     container_name,
     environment_image,
+    is_isolated_network,
     is_named_for,
     is_session_container,
     is_unfinished_image,
+    isolated_bridge,
+    isolated_network,
     parse_snapshot_image,
     session_labels,
     session_of,
@@ -80,3 +83,12 @@ def test_labels_tell_whose_placement_it_is() -> None:
         "netvps.epoch": "2",
         "netvps.generation": "7",
     }
+
+
+def test_an_owner_has_a_network_of_its_own_on_each_runner() -> None:
+    names = {isolated_network(node, owner) for node in ("runner1", "runner2") for owner in ("ann", "bob")}
+    assert len(names) == 4
+    assert all(map(is_isolated_network, names))
+    assert not is_isolated_network("netvps-net")
+    assert {len(isolated_bridge(name)) for name in names} == {15}
+    assert len({isolated_bridge(name) for name in names}) == 4

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import docker
 
-from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION, NETWORK
+from netvps.domain.docker_names import LABEL_MANAGED, LABEL_NODE, LABEL_SESSION, is_isolated_network, isolated_bridge
 from tests.history.record import End, Found
 
 if TYPE_CHECKING:
@@ -64,18 +64,25 @@ def _files(system: System) -> Iterator[tuple[str, str]]:
 
 
 def strays() -> list[str]:
-    """The network of sessions if nobody is on it, and cables in it that lead to no container, whoever made them."""
+    """Networks of owners that nobody is on, and cables in them that lead to no container, whoever made them."""
     api = _engine()
     try:
-        network = api.inspect_network(NETWORK)
+        managed = api.networks(filters={"label": LABEL_MANAGED})
+        names = [one["Name"] for one in managed if is_isolated_network(one["Name"])]
+        return [stray for name in names for stray in _strays(api, name)]
+    finally:
+        api.close()
+
+
+def _strays(api: docker.APIClient, name: str) -> list[str]:
+    try:
+        network = api.inspect_network(name)
         on_it = api.containers(all=True, filters={"network": network["Id"]})
     except docker.errors.NotFound:
         return []
-    finally:
-        api.close()
-    bridge = f"br-{network['Id'][:12]}"
+    bridge = isolated_bridge(name)
     shown = subprocess.run(
         ["ip", "-o", "link", "show", "master", bridge], capture_output=True, text=True, check=False, timeout=20
     )
     links = [line.split(": ")[1] for line in shown.stdout.splitlines()]
-    return [*([] if on_it else [NETWORK]), *links[len(network["Containers"]) :]]
+    return [*([] if on_it else [name]), *links[len(network["Containers"]) :]]

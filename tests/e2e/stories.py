@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access import Role
-from netvps.domain.docker_names import NETWORK, container_name
+from netvps.domain.docker_names import container_name, isolated_network
 from netvps.domain.runner import RunnerState
 from netvps.domain.session import SessionSpec
 from netvps.errors import AlreadyExists, NetvpsError
@@ -162,16 +162,17 @@ class Stories:
     def move(self, point: str, mode: str) -> None:
         """A container that was taken off its network and ended is put back on it."""
         name = self._running()
-        container = container_name(self._require(name).uid)
+        session = self._require(name)
+        container, network = container_name(session.uid), isolated_network(self.system.runner_uid(), session.owner)
         with self.system.struck(point, mode):
-            docker("network", "disconnect", "-f", NETWORK, container)
+            docker("network", "disconnect", "-f", network, container)
             docker("kill", container)
         networks = (
             "inspect",
             "-f",
             "{{.State.Running}} {{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}",
         )
-        until("it runs on its network", lambda: docker(*networks, container) == f"true {NETWORK}\n")
+        until("it runs on its network", lambda: docker(*networks, container) == f"true {network}\n")
         self.system.require_file(name, "kept")
 
     def vanish(self, point: str, mode: str) -> None:

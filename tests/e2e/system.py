@@ -110,8 +110,9 @@ class System(Account):
         node = self.runner_uid()
         containers = docker("ps", "-aq", "--filter", f"label=netvps.node={node}").split()
         images = docker("images", "-aq", "--filter", f"label=netvps.node={node}").split()
+        networks = docker("network", "ls", "-q", "--filter", f"label=netvps.node={node}").split()
         mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.state.parent) in line]
-        return containers + images + mounts + self.processes()
+        return containers + images + networks + mounts + self.processes()
 
     def processes(self) -> list[str]:
         """Command lines of the programs that run on our folders."""
@@ -141,6 +142,8 @@ class System(Account):
             docker("rm", "-f", container)
         for image in docker("images", "-aq", "--filter", f"label=netvps.node={node}").split() if node else []:
             docker("rmi", "-f", image)
+        for network in docker("network", "ls", "-q", "--filter", f"label=netvps.node={node}").split() if node else []:
+            docker("network", "rm", network, check=False)
         shutil.rmtree(self.state.parent, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Containers on networks: made on one, seen there, moved to another while they do not run."""
+"""Containers on networks: made on one, seen there, moved to another."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from docker.utils import version_lt
 
 from netvps.adapters.docker.client import Answer, Api, Docker
 from netvps.adapters.docker.errors import DockerError, OverlayAway
-from netvps.adapters.docker.network import SessionNetwork, subnets
+from netvps.adapters.docker.network import SessionNetworks, subnets
 from netvps.domain.attachment import Attachment, Net
-from netvps.domain.docker_names import NETWORK
+from netvps.domain.docker_names import SHARED_NETWORK
 from netvps.domain.overlay.fabric import bridge_address, session_mac
 
 _NONE: Final = "none"
@@ -21,13 +21,12 @@ _MAC_OF_ENDPOINT: Final = "1.44"
 
 
 class Attachments:
-    """`overlay` is the name of the overlay's network; it is made elsewhere, `isolated` here when it is needed."""
+    """`overlay` is the name of the overlay's network; it is made elsewhere, `isolated` ones here when needed."""
 
-    def __init__(self, docker: Docker, isolated: SessionNetwork, overlay: str) -> None:
+    def __init__(self, docker: Docker, isolated: SessionNetworks, overlay: str) -> None:
         self._docker = docker
         self._isolated = isolated
         self._overlay = overlay
-        self._names = {Net.NONE: _NONE, Net.ISOLATED: NETWORK, Net.OVERLAY: overlay}
 
     async def bridge(self, address: str) -> str:
         """The overlay's bridge here, for a container with this address. Raises OverlayAway if there is none for it."""
@@ -43,17 +42,18 @@ class Attachments:
             f"the overlay has {', '.join(subnets(found)) or 'no subnet'} on this runner, and {address} is not in it"
         )
 
-    async def move(self, container_id: str, to: Attachment) -> None:
-        """Takes a container that does not run off all networks of ours, and puts it on this one.
+    async def move(self, container_id: str, to: Attachment, seen: Attachment | None = None) -> None:
+        """Takes a container off all networks of ours, `seen` being where it was, and puts it on this one.
 
         It may be where it shall be already, on a network of that name that is gone (docker network prune).
         """
         async with self._isolated.lock:
             if to.net is Net.ISOLATED:
-                await self._isolated.ensure()
+                await self._isolated.ensure(to.owner)
             elif to.net is Net.OVERLAY:
                 await self.bridge(to.address)
-            for name in self._names.values():
+            owners = {one.owner for one in (to, seen) if one and one.net is Net.ISOLATED}
+            for name in (_NONE, SHARED_NETWORK, self._overlay, *map(self._isolated.name, sorted(owners))):
                 await self._disconnect(container_id, name)
             if to.net is not Net.NONE:
                 await self._connect(container_id, to)
@@ -67,16 +67,18 @@ class Attachments:
 
     def mode(self, to: Attachment) -> str:
         """Docker's network mode."""
-        return self._names[to.net]
+        return {Net.NONE: _NONE, Net.ISOLATED: self._isolated.name(to.owner), Net.OVERLAY: self._overlay}[to.net]
 
-    def seen(self, networks: Answer) -> Attachment:
-        """Where a container is, by what the engine says of its networks."""
+    def seen(self, networks: Answer, owner: str) -> Attachment:
+        """Where a container of this owner is, by what the engine says of its networks."""
         if self._overlay in networks:
             endpoint = networks[self._overlay]
             given = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
             return Attachment(Net.OVERLAY, str(given or endpoint.get("IPAddress") or ""))
-        if NETWORK in networks:
-            return Attachment(Net.ISOLATED)
+        if SHARED_NETWORK in networks:
+            return Attachment(Net.SHARED)
+        if self._isolated.name(owner) in networks:
+            return Attachment(Net.ISOLATED, owner=owner)
         return Attachment(Net.OTHER if networks.keys() - {_NONE} else Net.NONE)
 
     def address(self, networks: Answer) -> str:
@@ -91,7 +93,7 @@ class Attachments:
             )
 
     async def _connect(self, container_id: str, to: Attachment) -> None:
-        name = self._names[to.net]
+        name = self.mode(to)
         await self._docker.call(
             f"network {name}", lambda api: api.connect_container_to_network(container_id, name, **_endpoint(api, to))
         )

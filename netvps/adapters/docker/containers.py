@@ -24,7 +24,7 @@ from netvps.adapters.docker.errors import (
     ContainerNotFound,
 )
 from netvps.adapters.docker.images import Contents
-from netvps.adapters.docker.network import SessionNetwork
+from netvps.adapters.docker.network import SessionNetworks
 from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.container import Container, Status
@@ -45,7 +45,7 @@ class Containers:
     """Containers of the runner `node`."""
 
     def __init__(
-        self, docker: Docker, network: SessionNetwork, attachments: Attachments, contents: Contents, node: str
+        self, docker: Docker, network: SessionNetworks, attachments: Attachments, contents: Contents, node: str
     ) -> None:
         self._docker = docker
         self._network = network
@@ -53,10 +53,10 @@ class Containers:
         self._contents = contents
         self._node = node
 
-    async def find(self, session_uid: str) -> Container | None:
-        """A session's container, if there is one. Raises ContainerNameTaken if another's has its name."""
+    async def find(self, session_uid: str, owner: str) -> Container | None:
+        """An owner's session's container, if there is one. Raises ContainerNameTaken if another's has its name."""
         name = container_name(session_uid)
-        return await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, name))
+        return await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, owner, name))
 
     async def create(self, plan: Blueprint) -> None:
         """Makes the container, and the network for it."""
@@ -64,13 +64,13 @@ class Containers:
             await self._create(plan)
             return
         async with self._network.lock:
-            await self._network.ensure()
+            await self._network.ensure(plan.attachment.owner)
             fault_point("network.made")
             await self._create(plan)
 
     async def move(self, container: Container, to: Attachment) -> None:
-        """Puts one that does not run on another network, or address."""
-        await self._attachments.move(container.id, to)
+        """Puts one on another network, or address."""
+        await self._attachments.move(container.id, to, container.attachment)
 
     async def start(self, container: Container) -> None:
         """Starts it; on a network made anew where that it was made with is gone."""
@@ -79,7 +79,9 @@ class Containers:
         except (ContainerNotFound, ContainerFailed) as error:
             if "network" not in error.message or "not found" not in error.message:
                 raise
-            await self._attachments.move(container.id, container.attachment or Attachment(Net.ISOLATED))
+            if container.attachment is None or container.attachment.net not in {Net.ISOLATED, Net.OVERLAY}:
+                raise
+            await self._attachments.move(container.id, container.attachment)
             await self._start(container)
 
     async def signal(self, container: Container, signal: str) -> None:
@@ -106,7 +108,7 @@ class Containers:
                 f"container {container_id[:12]}", lambda api: api.remove_container(container_id, v=True, force=force)
             )
 
-    def _find(self, api: Api, session_uid: str, name: str) -> Container | None:
+    def _find(self, api: Api, session_uid: str, owner: str, name: str) -> Container | None:
         try:
             found = api.inspect_container(name)
         except docker.errors.NotFound:
@@ -115,7 +117,7 @@ class Containers:
             raise ContainerNameTaken(
                 f"container {name} is there and not of this runner: remove or rename it, then start the session again"
             )
-        return self._container(found, self._depth(api, found["Image"]))
+        return self._container(found, owner, self._depth(api, found["Image"]))
 
     def _depth(self, api: Api, image_id: str) -> int:
         try:
@@ -123,7 +125,7 @@ class Containers:
         except docker.errors.ImageNotFound:  # removed by force: the container has its layers all the same
             return 0
 
-    def _container(self, found: Answer, image_layers: int) -> Container:
+    def _container(self, found: Answer, owner: str, image_layers: int) -> Container:
         state = found["State"]
         networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
         status = Status(state["Status"] if state["Status"] != "restarting" else "exited")
@@ -138,7 +140,7 @@ class Containers:
             oom_killed=bool(state.get("OOMKilled")),
             oom_kills=oom_kills(pid) if pid and Path("/proc", str(pid)).exists() else None,
             address=self._attachments.address(networks),
-            attachment=self._attachments.seen(networks),
+            attachment=self._attachments.seen(networks, owner),
         )
 
     async def _create(self, plan: Blueprint) -> None:

@@ -14,10 +14,10 @@ from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, map
 from netvps.adapters.docker.events import Events
 from netvps.adapters.docker.images import Contents, Images
 from netvps.adapters.docker.leftovers import Leftovers, Thing
-from netvps.adapters.docker.network import SessionNetwork
+from netvps.adapters.docker.network import SessionNetworks
 from netvps.adapters.docker.snapshots import Snapshots
 from netvps.adapters.docker.stream import Closable, iterate
-from netvps.domain.attachment import Attachment, Net
+from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen, Status, source_of
 from netvps.domain.docker_names import container_name, session_of
@@ -39,7 +39,7 @@ class DockerEngine:
     def __init__(self, docker: Docker, *, node: str, node_name: str, overlay: str = OBJECT_NAMES.network) -> None:
         self._docker = docker
         self._node = node
-        self._network = SessionNetwork(docker)
+        self._network = SessionNetworks(docker, node)
         contents = Contents()
         self._attachments = Attachments(docker, self._network, overlay)
         self._containers = Containers(docker, self._network, self._attachments, contents, node)
@@ -50,7 +50,7 @@ class DockerEngine:
 
     async def look(self, want: Assignment) -> Seen:
         """All there is of a session, as far as it matters for what is wanted."""
-        container = await self._containers.find(want.session_uid)
+        container = await self._containers.find(want.session_uid, want.owner_id)
         wanted = want.desired is DesiredState.RUNNING
         if container and (container.status is Status.RUNNING or (wanted and container.status is not Status.DEAD)):
             return Seen(container)  # whatever is to be done with it now, snapshots have no part in it
@@ -73,10 +73,9 @@ class DockerEngine:
         return await self._attachments.bridge(address)
 
     async def move(self, container: Container, to: Attachment) -> None:
-        """Puts it on another network, or address; the network of those without the overlay goes with its last one."""
+        """Puts it on another network, or address; a network without the overlay goes with its last container."""
         await self._containers.move(container, to)
-        if to.net is not Net.ISOLATED:
-            await self._network.release()
+        await self._network.release()
 
     async def start(self, container: Container) -> None:
         """Starts it."""

@@ -15,7 +15,7 @@
     ├── ImageImportFailed       (WrongState)
     ├── ImageBuildFailed        (WrongState)
     ├── DiskFull                (Exhausted)
-    ├── NetworkUnavailable      (Exhausted)      no subnet for netvps-net
+    ├── NetworkUnavailable      (Exhausted)      no subnet for an owner's network
     └── OverlayAway             (Unavailable)    its network is not there yet, or not with the subnet of an address
 
 Each has one class of netvps.errors as its other parent, and so one gRPC code.

@@ -1,81 +1,177 @@
-"""The bridge of sessions without an overlay: made when the first container needs it, removed after the last."""
+"""Networks of sessions without the overlay: one for each owner, made when it is needed, removed after its last session.
+
+Docker keeps its bridges apart, and its resolver in a container names only what is on the same network. So sessions of
+two owners neither reach nor name each other, also where the runner may not write rules of its own (docs/adr/0021).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from ipaddress import IPv4Network, ip_network
+from itertools import islice
 
+import structlog
 from docker.types import IPAMConfig, IPAMPool
 
 from netvps.adapters.docker.client import Answer, Docker
 from netvps.adapters.docker.errors import ContainerFailed, ContainerNotFound, NetworkUnavailable
-from netvps.domain.docker_names import LABEL_MANAGED, NETWORK, NETWORK_SUBNET
+from netvps.domain.docker_names import (
+    LABEL_MANAGED,
+    LABEL_NODE,
+    NETWORK_SUBNET,
+    SHARED_NETWORK,
+    is_isolated_network,
+    isolated_bridge,
+    isolated_network,
+    session_of,
+)
+from netvps.domain.isolated_subnets import free_subnets
 
-_WHAT = f"network {NETWORK}"
 _PAUSES = (0.1, 0.2, 0.4, 0.8)
-"""Seconds between tries to make it."""
+"""Seconds between tries to make one."""
+_SUBNETS = 16
+"""That are tried at a time: another runner of the machine may take some meanwhile."""
+log = structlog.get_logger()
 
 
-class SessionNetwork:
-    """Tasks that make containers and tasks that remove the network take turns (`lock`)."""
+class SessionNetworks:
+    """Those of the runner `node`. Tasks that make containers and tasks that remove networks take turns (`lock`)."""
 
-    def __init__(self, docker: Docker) -> None:
+    def __init__(self, docker: Docker, node: str) -> None:
         self._docker = docker
+        self._node = node
         self.lock = asyncio.Lock()
 
-    async def ensure(self) -> None:
-        """Makes it unless it is there. Raises NetworkUnavailable if its subnet is taken, or it is another's."""
+    def name(self, owner: str) -> str:
+        """What an owner's network is called in Docker."""
+        return isolated_network(self._node, owner)
+
+    async def ensure(self, owner: str) -> None:
+        """Makes an owner's unless it is there. Raises NetworkUnavailable if no subnet is left, or it is not ours."""
         for pause in _PAUSES:
             try:
-                await self._ensure()
+                await self._ensure(self.name(owner))
             except (NetworkUnavailable, ContainerFailed):
-                # Another runner of this machine may be making or removing it in this very moment.
+                # Another runner of this machine may be taking the same subnet in this very moment.
                 await asyncio.sleep(pause)
             else:
                 return
-        await self._ensure()
-
-    async def _ensure(self) -> None:
-        found = await self._find()
-        if found is None:
-            ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=NETWORK_SUBNET)])
-            labels = {LABEL_MANAGED: "true"}
-            try:
-                await self._docker.call(
-                    _WHAT,
-                    lambda api: api.create_network(NETWORK, "bridge", ipam=ipam, labels=labels, check_duplicate=True),
-                )
-            except NetworkUnavailable as error:
-                raise NetworkUnavailable(
-                    f"{error.message}; {NETWORK} needs {NETWORK_SUBNET}: "
-                    "find what has it (docker network ls, ip route) and remove that"
-                ) from None
-        elif NETWORK_SUBNET not in (given := subnets(found)):
-            raise NetworkUnavailable(
-                f"{_WHAT} is there with {', '.join(given) or 'no subnet'} instead of {NETWORK_SUBNET}: "
-                f"remove it (docker network rm {NETWORK}) and it is made anew"
-            )
+        await self._ensure(self.name(owner))
 
     async def release(self) -> None:
-        """Removes it if it is ours and no container, running or not, is on it."""
+        """Removes those of this runner that no container, running or not, is on; and the shared one, likewise."""
         async with self.lock:
-            found = await self._find()
-            if found is None or (found.get("Labels") or {}).get(LABEL_MANAGED) != "true":
+            found = [one for one in await self._networks() if self._is_ours(one) or _is_shared(one)]
+            if not found:
                 return
-            network_id = found["Id"]
-            on_it = {"network": network_id}
-            if await self._docker.call(_WHAT, lambda api: api.containers(all=True, filters=on_it)):
-                return
-            with suppress(ContainerFailed, ContainerNotFound):  # another runner of this machine was quicker
-                await self._docker.call(_WHAT, lambda api: api.remove_network(network_id))
+            on_them = {"network": [str(one["Id"]) for one in found]}
+            containers = await self._docker.call("networks", lambda api: api.containers(all=True, filters=on_them))
+            used = {name for one in containers for name in (one.get("NetworkSettings") or {}).get("Networks") or ()}
+            for one in found:
+                if one["Name"] not in used:
+                    await self._remove(one)
 
-    async def _find(self) -> Answer | None:
-        try:
-            return await self._docker.call(_WHAT, lambda api: api.inspect_network(NETWORK))
-        except ContainerNotFound:
-            return None
+    async def _ensure(self, name: str) -> None:
+        networks = await self._networks()
+        found = next((one for one in networks if one["Name"] == name), None)
+        if found is not None:
+            if not self._is_ours(found):
+                raise NetworkUnavailable(
+                    f"network {name} is there and not of this runner: remove it (docker network rm {name}), and it is "
+                    "made anew"
+                )
+            return
+        if shared := next((one for one in networks if _is_shared(one)), None):
+            await self._retire(shared)
+            networks.remove(shared)
+        await self._create(name, networks)
+
+    async def _create(self, name: str, networks: list[Answer]) -> None:
+        taken = [cidr for one in networks for cidr in subnets(one)]
+        refused: NetworkUnavailable | None = None
+        for subnet in islice(free_subnets(taken), _SUBNETS):
+            try:
+                await self._make(name, subnet)
+            except NetworkUnavailable as error:
+                refused = error  # something that is no network of Docker's has it
+            else:
+                return
+        others = sorted(one["Name"] for one in networks if _is_in_the_way(one) and not self._is_ours(one))
+        cause = refused.message if refused else f"no subnet of {NETWORK_SUBNET} is left"
+        raise NetworkUnavailable(
+            f"network {name}, of a session's owner on this machine, cannot be made: {cause}; remove what else has "
+            f"addresses of {NETWORK_SUBNET} (docker network ls, ip route{': ' if others else ''}{', '.join(others)}),"
+            " or sessions of other owners"
+        )
+
+    async def _make(self, name: str, subnet: str) -> None:
+        options = {
+            "com.docker.network.bridge.name": isolated_bridge(name),
+            "com.docker.network.bridge.enable_icc": "true",  # its owner's sessions reach each other
+        }
+        ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
+        labels = {LABEL_MANAGED: "true", LABEL_NODE: self._node}
+        await self._docker.call(
+            f"network {name}",
+            lambda api: api.create_network(
+                name, "bridge", options=options, ipam=ipam, labels=labels, check_duplicate=True
+            ),
+        )
+
+    async def _retire(self, shared: Answer) -> None:
+        """Takes the sessions of this runner off the network that all owners shared, and removes it.
+
+        It has all addresses that the owners' own networks need. Raises NetworkUnavailable if others are on it.
+        """
+        on_it = {"network": shared["Id"]}
+        found = await self._docker.call(SHARED_NETWORK, lambda api: api.containers(all=True, filters=on_it))
+        others = [_name(one) for one in found if not session_of("container", _name(one), one["Labels"], self._node)]
+        if others:
+            raise NetworkUnavailable(
+                f"network {SHARED_NETWORK}, which an earlier version made for all owners, has the addresses that their"
+                f" own networks need, and containers that are not of this runner are on it: {', '.join(others)}; remove"
+                f" them, or take them off it (docker network disconnect {SHARED_NETWORK} NAME)"
+            )
+        log.warning("sessions leave the network that all owners shared: each gets a new address", sessions=len(found))
+        for one in found:
+            await self._disconnect(str(one["Id"]))
+        await self._remove(shared)
+
+    async def _disconnect(self, container_id: str) -> None:
+        with suppress(ContainerNotFound, ContainerFailed):  # it has left already
+            await self._docker.call(
+                f"network {SHARED_NETWORK}",
+                lambda api: api.disconnect_container_from_network(container_id, SHARED_NETWORK, force=True),
+            )
+
+    async def _remove(self, network: Answer) -> None:
+        with suppress(ContainerFailed, ContainerNotFound):  # another runner of this machine was quicker
+            await self._docker.call(f"network {network['Name']}", lambda api: api.remove_network(network["Id"]))
+
+    async def _networks(self) -> list[Answer]:
+        """All of the engine's: not inspected, which lists every container, too."""
+        return list(await self._docker.call("networks", lambda api: api.networks()))
+
+    def _is_ours(self, network: Answer) -> bool:
+        labels = network.get("Labels") or {}
+        return is_isolated_network(network["Name"]) and labels.get(LABEL_NODE) == self._node
 
 
 def subnets(found: Answer) -> list[str]:
     """Subnets (CIDR) of a network, by what the engine says of it."""
-    return [str(pool.get("Subnet")) for pool in (found.get("IPAM") or {}).get("Config") or ()]
+    return [str(pool.get("Subnet")) for pool in (found.get("IPAM") or {}).get("Config") or () if pool.get("Subnet")]
+
+
+def _is_shared(network: Answer) -> bool:
+    return network["Name"] == SHARED_NETWORK and (network.get("Labels") or {}).get(LABEL_MANAGED) == "true"
+
+
+def _is_in_the_way(network: Answer) -> bool:
+    """Whether it has addresses that owners' networks get."""
+    given = (ip_network(cidr, strict=False) for cidr in subnets(network))
+    return any(isinstance(cidr, IPv4Network) and cidr.overlaps(IPv4Network(NETWORK_SUBNET)) for cidr in given)
+
+
+def _name(container: Answer) -> str:
+    return str((container.get("Names") or [container["Id"]])[0]).removeprefix("/")

@@ -15,13 +15,16 @@ from docker.types import EndpointConfig, NetworkingConfig
 from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.errors import OverlayAway
-from netvps.adapters.docker.network import SessionNetwork
+from netvps.adapters.docker.network import SessionNetworks
 from netvps.domain.attachment import Attachment, Net
+from netvps.domain.docker_names import isolated_network
 from netvps.domain.overlay.fabric import bridge_address, session_addresses, session_mac
 from tests.adapters.docker.overlay import OverlayNetwork, overlay_network
 from tests.images import busybox_archive, import_image
 
 HERE = Attachment(Net.OVERLAY, "10.128.4.2")
+ANNS = Attachment(Net.ISOLATED, owner="ann")
+ANNS_NETWORK = isolated_network("test-node", "ann")
 
 
 class Spoken:
@@ -39,7 +42,7 @@ class Spoken:
 
 def attachments(overlay: str = "nv-test") -> Attachments:
     engine = Docker("unix:///nowhere")
-    return Attachments(engine, SessionNetwork(engine), overlay)
+    return Attachments(engine, SessionNetworks(engine, "test-node"), overlay)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +62,9 @@ def test_an_engine_is_told_the_mac_unless_it_makes_the_same_of_the_address(
 
 
 def test_elsewhere_the_engine_chooses() -> None:
-    assert attachments().creation(Spoken("1.51"), Attachment(Net.ISOLATED)) == {}
-    modes = [attachments().mode(Attachment(net)) for net in (Net.NONE, Net.ISOLATED, Net.OVERLAY)]
-    assert modes == ["none", "netvps-net", "nv-test"]
+    assert attachments().creation(Spoken("1.51"), ANNS) == {}
+    modes = [attachments().mode(to) for to in (Attachment(Net.NONE), ANNS, HERE)]
+    assert modes == ["none", ANNS_NETWORK, "nv-test"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +72,9 @@ def test_elsewhere_the_engine_chooses() -> None:
     [
         ({}, Attachment(Net.NONE), ""),
         ({"none": {"IPAddress": ""}}, Attachment(Net.NONE), ""),
-        ({"netvps-net": {"IPAddress": "172.30.0.2"}}, Attachment(Net.ISOLATED), "172.30.0.2"),
+        ({ANNS_NETWORK: {"IPAddress": "172.30.0.2"}}, ANNS, "172.30.0.2"),
+        ({"netvps-net": {"IPAddress": "172.30.0.2"}}, Attachment(Net.SHARED), "172.30.0.2"),
+        ({isolated_network("test-node", "bob"): {"IPAddress": "172.30.4.2"}}, Attachment(Net.OTHER), "172.30.4.2"),
         ({"nv-test": {"IPAMConfig": {"IPv4Address": "10.128.4.2"}, "IPAddress": ""}}, HERE, ""),
         ({"nv-test": {"IPAMConfig": None, "IPAddress": "10.128.4.2"}}, HERE, "10.128.4.2"),
         ({"else": {"IPAddress": "192.0.2.9"}}, Attachment(Net.OTHER), "192.0.2.9"),
@@ -81,7 +86,7 @@ def test_elsewhere_the_engine_chooses() -> None:
     ],
 )  # fmt: skip
 def test_where_a_container_is(networks: dict[str, Any], attachment: Attachment, address: str) -> None:
-    assert attachments().seen(networks) == attachment
+    assert attachments().seen(networks, "ann") == attachment
     assert attachments().address(networks) == address
 
 
@@ -112,7 +117,7 @@ async def site(image: str) -> AsyncIterator[Site]:
     engine = await Docker.open()
     try:
         with overlay_network() as overlay:
-            own = Attachments(engine, SessionNetwork(engine), overlay.name)
+            own = Attachments(engine, SessionNetworks(engine, "test-node"), overlay.name)
             first = Attachment(Net.OVERLAY, overlay.address(0))
 
             def make() -> str:
@@ -126,6 +131,7 @@ async def site(image: str) -> AsyncIterator[Site]:
                 yield Site(engine, overlay, own, container)
             finally:
                 await asyncio.to_thread(lambda: engine.api.remove_container(container, force=True))
+                await SessionNetworks(engine, "test-node").release()
     finally:
         engine.close()
 
@@ -133,30 +139,36 @@ async def site(image: str) -> AsyncIterator[Site]:
 @pytest.mark.docker
 async def test_a_container_has_its_address_from_before_its_first_start_and_the_mac_with_it(site: Site) -> None:
     first = Attachment(Net.OVERLAY, site.overlay.address(0))
-    assert site.attachments.seen(await site.networks()) == first
+    assert site.attachments.seen(await site.networks(), "ann") == first
     await asyncio.to_thread(lambda: site.docker.api.start(site.container))
     networks = await site.networks()
-    assert site.attachments.seen(networks) == first
+    assert site.attachments.seen(networks, "ann") == first
     assert site.attachments.address(networks) == first.address
     assert networks[site.overlay.name]["MacAddress"] == session_mac(first.address)
 
 
 @pytest.mark.docker
-async def test_it_moves_while_it_does_not_run(site: Site) -> None:
+async def test_it_moves_whether_it_runs_or_not(site: Site) -> None:
+    seen: Attachment | None = None
     for to in (
         Attachment(Net.OVERLAY, site.overlay.address(1)),
         Attachment(Net.OVERLAY, site.overlay.address(1)),
         Attachment(Net.NONE),
-        Attachment(Net.ISOLATED),
+        ANNS,
         Attachment(Net.OVERLAY, site.overlay.address(2)),
     ):
-        await site.attachments.move(site.container, to)
-        assert site.attachments.seen(await site.networks()) == to
+        await site.attachments.move(site.container, to, seen)
+        seen = site.attachments.seen(await site.networks(), "ann")
+        assert seen == to
     await asyncio.to_thread(lambda: site.docker.api.start(site.container))
     networks = await site.networks()
     assert list(networks) == [site.overlay.name]
     assert site.attachments.address(networks) == site.overlay.address(2)
     assert networks[site.overlay.name]["MacAddress"] == session_mac(site.overlay.address(2))
+    await site.attachments.move(site.container, ANNS, seen)
+    networks = await site.networks()
+    assert site.attachments.seen(networks, "ann") == ANNS
+    assert site.attachments.address(networks).startswith("172.30.")
 
 
 @pytest.mark.docker
@@ -164,7 +176,7 @@ async def test_an_overlay_that_is_not_there_or_has_another_subnet_is_waited_for(
     assert await site.attachments.bridge(site.overlay.address(0)) == bridge_address(site.overlay.subnet)
     with pytest.raises(OverlayAway, match="is not in it"):
         await site.attachments.bridge("203.0.113.7")
-    missing = Attachments(site.docker, SessionNetwork(site.docker), site.overlay.name[:-1])
+    missing = Attachments(site.docker, SessionNetworks(site.docker, "test-node"), site.overlay.name[:-1])
     with pytest.raises(OverlayAway, match="not up"):
         await missing.bridge(site.overlay.address(0))
 

@@ -20,10 +20,11 @@ from netvps.domain.docker_names import (
     LABEL_MANAGED,
     LABEL_RUN,
     LABEL_SNAPSHOT,
-    NETWORK,
+    SHARED_NETWORK,
     container_name,
     environment_maker,
     flatten_name,
+    isolated_network,
     session_labels,
     snapshot_image,
     unfinished_image,
@@ -77,11 +78,9 @@ class Engine:
             "Config": {"Labels": self.labels},
         }  # fmt: skip
 
-    def inspect_network(self, name: str) -> dict[str, Any]:
-        return {"Id": name, "Name": name, "Labels": self.network_labels}
-
     def networks(self, **_: object) -> list[dict[str, Any]]:
-        return [self.inspect_network(NETWORK)]
+        names = (SHARED_NETWORK, isolated_network(NODE, "ann"), "theirs")
+        return [{"Id": name, "Name": name, "Labels": self.network_labels} for name in names]
 
     def remove_container(self, container: str, **_: object) -> None:
         self.removed.append(container)
@@ -200,11 +199,21 @@ def test_events_of_somebody_elses_container_wake_nobody(name: str, woken: list[s
     assert heard == woken
 
 
-async def test_a_network_of_that_name_that_somebody_made_stays() -> None:
+@pytest.mark.parametrize(
+    ("labels", "removed"),
+    [
+        ({}, []),
+        ({LABEL_MANAGED: "true", "netvps.node": "another"}, [SHARED_NETWORK]),
+        ({LABEL_MANAGED: "true", "netvps.node": NODE}, [SHARED_NETWORK, isolated_network(NODE, "ann")]),
+    ],
+)
+async def test_a_network_is_removed_for_its_labels_and_its_name_together(
+    labels: dict[str, str], removed: list[str]
+) -> None:
     engine = Engine()
+    engine.network_labels = labels
     await DockerEngine(engine.as_docker, node=NODE, node_name="here").erase(UID)
-    assert engine.removed == []
-    engine.network_labels = {LABEL_MANAGED: "true"}
+    assert engine.removed == removed
 
 
 @pytest.mark.docker
