@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from netvps.log_bounds import VolumeLimit, bound_event
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import TextIO
@@ -42,10 +44,15 @@ def set_up(program: str, *, verbose: bool = False, stream: TextIO | None = None)
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
     ]
     renderer = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
-    # Exceptions become text before the redaction, not in the renderer after it.
-    last: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, redact_event, renderer]
+    # Exceptions become text before they are cut and redacted, not in the renderer after it.
+    last: list[structlog.typing.Processor] = [
+        structlog.processors.format_exc_info,
+        bound_event,
+        redact_event,
+        renderer,
+    ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, VolumeLimit(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,

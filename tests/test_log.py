@@ -75,3 +75,14 @@ def test_the_standard_library_comes_along_and_debug_does_not(output: io.StringIO
     logging.getLogger("asyncssh").info("chatter")
     structlog.get_logger().debug("details")
     assert [line["event"] for line in _lines(output)] == ["hello"]
+
+
+def test_no_line_is_long_and_no_session_floods_the_log(output: io.StringIO) -> None:
+    for _ in range(2000):
+        structlog.get_logger().info("dial failed", session="s1", reason="x" * 3_000_000)
+    logging.getLogger("library").warning("y" * 3_000_000)
+    structlog.get_logger().info("ssh login", session="s1", user="alice")
+    lines = _lines(output)
+    assert lines[-1]["event"] == "ssh login"
+    assert max(map(len, output.getvalue().splitlines())) < 3000
+    assert len(output.getvalue()) < 200_000

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netvps.domain.checks import Checks
+from netvps.domain.checks import Checks, shown
 from netvps.domain.names import check_unix_user
 
 _MAX_SIZE = 10_000
+_MAX_ARGV = 120 * 1024  # one line for the login's shell, which Linux limits to 128 KiB
+_MAX_TERM = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,13 @@ class ExecStart:
         checks = Checks()
         checks.require(bool(self.argv), "argv", "nothing to run: give a program and its arguments")
         checks.require(all("\0" not in part for part in self.argv), "argv", "an argument holds a NUL byte")
+        size = sum(len(part.encode(errors="surrogateescape")) + 1 for part in self.argv)
+        checks.require(size <= _MAX_ARGV, "argv", f"{size} bytes are more than {_MAX_ARGV}: send large data by stdin")
+        checks.require(
+            len(self.term) <= _MAX_TERM and self.term.isprintable(),
+            "term",
+            f"{shown(self.term)} is not up to {_MAX_TERM} printable characters",
+        )
         with checks.nested():
             check_unix_user(self.user)
         checks.done()

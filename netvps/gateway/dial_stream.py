@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CREDIT_BATCH = INITIAL_CREDIT // 4
 HIGH_WATER, LOW_WATER = MAX_DATA, MAX_DATA // 4
+_SMALL: Final = 1024
 LINGER = 10.0
 """Seconds that the agent has for ending its direction after ours was closed."""
 
@@ -201,7 +202,10 @@ class DialStream(asyncio.Transport):
         elif self._over or self._closing:
             self._take(len(payload))
         elif payload:
-            self._in.append(payload)
+            if self._in and len(self._in[-1]) + len(payload) <= _SMALL:  # credit bounds bytes, and this their pieces
+                self._in[-1] += payload
+            else:
+                self._in.append(payload)
             self._deliver()
 
     def _take(self, size: int) -> None:

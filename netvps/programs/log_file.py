@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT: Final = 16 << 20
-"""Bytes; a longer log is put aside, in place of the one that was put aside before."""
+"""Bytes; a longer log is rotated."""
+OLDER: Final = 4
+"""Rotated logs that are kept: FILE.1 is the latest."""
 _LOOK_EVERY: Final = 10.0
 log = structlog.get_logger()
 
@@ -22,6 +24,7 @@ log = structlog.get_logger()
 def put_aside(file: Path, limit: int = LIMIT) -> None:
     """Renames a log that is too long, before anybody writes to it."""
     if file.exists() and file.stat().st_size > limit:
+        _shift(file)
         file.replace(_older(file))
 
 
@@ -46,14 +49,22 @@ def _copy_and_empty(file: Path) -> None:
     try:
         shutil.copyfile(file, part)
         part.chmod(0o600)
+        _shift(file)
         part.replace(_older(file))
     finally:
         part.unlink(missing_ok=True)
     os.truncate(file, 0)
 
 
-def _older(file: Path) -> Path:
-    return file.with_suffix(".log.1")
+def _shift(file: Path) -> None:
+    """Renames the rotated logs, so that there is room for another latest one; the oldest goes."""
+    for number in range(OLDER - 1, 0, -1):
+        if _older(file, number).exists():
+            _older(file, number).replace(_older(file, number + 1))
+
+
+def _older(file: Path, number: int = 1) -> Path:
+    return file.with_suffix(f".log.{number}")
 
 
 def _size_if_ours(file: Path) -> int | None:

@@ -16,6 +16,7 @@ from netvps.domain.session import SessionReport
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc import identity
 from netvps.rpc.convert.link import from_runner_from_proto, hello_from_proto, to_runner_to_proto
+from netvps.rpc.convert.texts import sentence
 from netvps.rpc.convert.times import time_to_proto
 from netvps.rpc.streams import closing
 
@@ -175,7 +176,7 @@ async def _pieces(first: pb.SendLogsRequest, rest: AsyncIterator[pb.SendLogsRequ
     message: pb.SendLogsRequest | None = first
     while message is not None:
         if message.error:
-            raise NotFound(f"there are no logs to read: {message.error}")
+            raise NotFound(f"there are no logs to read: {sentence(message.error)}")
         if len(message.data) > MAX_PIECE:
             raise InvalidInput.of("data", f"{len(message.data)} bytes in one message are more than {MAX_PIECE}")
         if message.data:

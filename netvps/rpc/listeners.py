@@ -25,7 +25,6 @@ MAX_STREAMS = 2048
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a race
     ("grpc.max_concurrent_streams", MAX_STREAMS),
-    ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -40,12 +39,24 @@ class Listener:
     """One gRPC server, on one address, with one way to find out who calls."""
 
     def __init__(
-        self, setting: str, authenticate: Authenticator, services: dict[str, Registration], calls: OpenCalls
+        self,
+        setting: str,
+        authenticate: Authenticator,
+        services: dict[str, Registration],
+        calls: OpenCalls,
+        *,
+        max_message: int,
     ) -> None:
-        """`setting` is what errors call it; `services` are full names, and what adds the servicer to a server."""
+        """`setting` is what errors call it; `services` are full names, and what adds the servicer to a server.
+
+        `max_message` is in bytes, of one message from a client.
+        """
         self._setting = setting
         self._names = list(services)
-        self._server = grpc.aio.server(interceptors=[Guard(authenticate, calls)], options=OPTIONS)
+        self._server = grpc.aio.server(
+            interceptors=[Guard(authenticate, calls)],
+            options=(*OPTIONS, ("grpc.max_receive_message_length", max_message)),
+        )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         for register in services.values():
             register(self._server)

@@ -62,6 +62,10 @@ if TYPE_CHECKING:
     from netvps.services.watch import Watch
 
 _PACKAGE = "netvps.api.v1"
+_API_MESSAGE = 4 << 20
+"""Bytes: a session with more environment than is allowed is refused with words, not by the transport."""
+_LINK_MESSAGE = 512 * 1024
+"""Bytes: twice a connection's largest piece; a report of 256 links has less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +191,18 @@ class ApiServer:
             listener = self._listen("API", keys, self._for_people())
             self.api_port = listener.bind(addresses.api, tls(certificate.certificate, certificate.key))
         if addresses.link is not None:
-            listener = self._listen("runner link", authenticators.Certificates(), self._for_machines())
+            listener = self._listen("runner link", authenticators.Certificates(), self._for_machines(), _LINK_MESSAGE)
             credentials = tls(certificate.certificate, certificate.key, client_ca=certificate.ca)
             self.link_port = listener.bind(addresses.link, credentials)
 
     def _listen(
-        self, setting: str, known_by: authenticators.Authenticator, services: dict[str, Registration]
+        self,
+        setting: str,
+        known_by: authenticators.Authenticator,
+        services: dict[str, Registration],
+        max_message: int = _API_MESSAGE,
     ) -> Listener:
-        listener = Listener(setting, known_by, services, self._calls)
+        listener = Listener(setting, known_by, services, self._calls, max_message=max_message)
         self._listeners.append(listener)
         return listener
 

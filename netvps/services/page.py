@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DEFAULT_SIZE, MAX_SIZE = 100, 1000
+_MAX_TOKEN = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,11 @@ def encode_token(after: str, scope: str) -> str:
 
 def decode_token(token: str, scope: str) -> str:
     """The position in a token. Raises InvalidInput if it is malformed, or of another list."""
-    try:
-        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-        found, newline, after = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition("\n")
-    except (binascii.Error, UnicodeError):
-        found = newline = after = ""
+    found = newline = after = ""
+    if len(token) <= _MAX_TOKEN:
+        with suppress(binascii.Error, UnicodeError):
+            padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+            found, newline, after = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition("\n")
     if newline and found == scope:
         return after
     raise InvalidInput.of("page_token", f"{shown(token)} is not next_page_token of this list: start without one")

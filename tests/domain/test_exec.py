@@ -24,3 +24,11 @@ def test_all_that_is_wrong_with_a_command_comes_at_once() -> None:
     assert [violation.field for violation in caught.value.violations] == ["argv", "user"]
     with pytest.raises(InvalidInput, match="argv: an argument holds a NUL byte"):
         ExecStart("dev1", ("echo", "a\0b"))
+
+
+def test_a_command_is_as_long_as_a_shell_takes() -> None:
+    ExecStart("dev1", ("echo", "x" * 100_000))
+    with pytest.raises(InvalidInput, match=r"argv: 200005 bytes are more than 122880: send large data by stdin"):
+        ExecStart("dev1", ("echo", "x" * 199_999))
+    with pytest.raises(InvalidInput, match="term: "):
+        ExecStart("dev1", ("echo",), term="x" * 65)

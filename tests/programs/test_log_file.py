@@ -25,6 +25,14 @@ def own_log(file: Path) -> Iterator[TextIO]:
         yield stream
 
 
+def read(file: Path) -> str:
+    """Its content; '' while it is not there."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
+
+
 def test_only_a_long_log_is_put_aside(tmp_path: Path) -> None:
     file = tmp_path / "up.log"
     put_aside(file, 10)  # there is none
@@ -37,6 +45,15 @@ def test_only_a_long_log_is_put_aside(tmp_path: Path) -> None:
     assert (tmp_path / "up.log.1").read_text() == "rather long"
 
 
+def test_four_rotated_logs_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "up.log"
+    for number in range(6):
+        file.write_text(f"the {number}. log")
+        put_aside(file, 5)
+    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert kept == {f"up.log.{age}": f"the {6 - age}. log" for age in range(1, 5)}
+
+
 async def test_a_log_that_is_written_to_begins_anew(tmp_path: Path) -> None:
     file, older = tmp_path / "up.log", tmp_path / "up.log.1"
     async with asyncio.timeout(10), Tasks() as tasks:
@@ -44,12 +61,12 @@ async def test_a_log_that_is_written_to_begins_anew(tmp_path: Path) -> None:
             tasks.start(keep_bounded(file, limit=100, every=0.01), name="bound")
             for number in range(3):
                 stream.write(f"line {number} {'x' * 200}\n")
-                while not (older.exists() and f"line {number}" in older.read_text() and file.stat().st_size < 100):
+                while not (f"line {number}" in read(older) and file.stat().st_size < 100):
                     await asyncio.sleep(0.01)
             stream.write("last\n")
             await tasks.cancel()
     assert file.read_text() == "last\n"  # at its new beginning, with no hole before it
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["up.log", "up.log.1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["up.log", "up.log.1", "up.log.2", "up.log.3"]
 
 
 async def test_a_disk_that_is_full_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,11 @@ def test_any_other_text_is_refused_whatever_it_is(token: str) -> None:
         decode_token(token, "a list of mine")
 
 
+def test_a_token_is_short() -> None:
+    with pytest.raises(InvalidInput, match="page_token: "):
+        decode_token(encode_token("x" * 100_000, "session"), "session")
+
+
 def test_a_token_of_another_list_is_refused() -> None:
     with pytest.raises(InvalidInput, match="start without one"):
         decode_token(encode_token("dev1.alice", "session&owner=alice"), "session")

@@ -41,7 +41,10 @@ from netvps.rpc.convert.sessions import (
     spec_from_proto,
     spec_to_proto,
 )
+from netvps.rpc.convert.texts import sentence, word, words
 from netvps.rpc.convert.times import duration_from_proto, duration_to_proto
+
+_MAX_CAPABILITIES: Final = 64
 
 FromRunner = Heartbeat | SessionReport | ProbeReport
 ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest
@@ -69,10 +72,10 @@ def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
     if message.WhichOneof("message") != "hello" or not hello.instance_id:
         raise InvalidInput.of("hello", "the first message must be hello, with an instance_id")
     return RunnerHello(
-        instance_id=hello.instance_id,
-        version=hello.version,
+        instance_id=word(hello.instance_id, "hello.instance_id"),
+        version=word(hello.version, "hello.version"),
         capacity=capacity_from_proto(hello.capacity),
-        capabilities=tuple(hello.capabilities),
+        capabilities=words(hello.capabilities, "hello.capabilities", _MAX_CAPABILITIES),
         resume_revision=hello.resume_revision,
         underlay=_underlay_from_proto(hello, "hello"),
         netmap_generation=hello.netmap_generation,
@@ -141,7 +144,7 @@ def _heartbeat_from_proto(message: pb.Heartbeat) -> Heartbeat:
         capacity=capacity_from_proto(message.capacity),
         underlay=_underlay_from_proto(message, "heartbeat"),
         netmap_generation=message.netmap_generation,
-        netmap_digest=message.netmap_digest,
+        netmap_digest=word(message.netmap_digest, "heartbeat.netmap_digest"),
         problems=problems_from_proto(message.overlay_problems),
     )
 
@@ -172,13 +175,13 @@ def _report_to_proto(report: SessionReport) -> pb.SessionReport:
 
 def _report_from_proto(message: pb.SessionReport) -> SessionReport:
     return SessionReport(
-        session_uid=message.session_uid,
+        session_uid=word(message.session_uid, "report.session_uid"),
         epoch=message.epoch,
         generation=message.generation,
         state=SESSION_STATE.from_proto(message.state, "report.state"),
-        reason=message.reason,
-        message=message.message,
-        address=message.address,
+        reason=word(message.reason, "report.reason"),
+        message=sentence(message.message),
+        address=word(message.address, "report.address"),
         snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
         last_exit=last_exit_from_proto(message.last_exit) if message.HasField("last_exit") else None,
     )

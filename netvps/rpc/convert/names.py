@@ -5,6 +5,7 @@ from __future__ import annotations
 from netvps.domain.checks import shown
 from netvps.domain.names import RUNNER_NAME_MAX, SESSION_NAME_MAX, USER_NAME_MAX, check_label
 from netvps.errors import InvalidInput
+from netvps.rpc.convert.texts import word
 
 ME = "me"
 ALL = "-"
@@ -102,4 +103,4 @@ def _parse_child(text: str, collection: str, field: str, form: str) -> tuple[str
     user, found, child = text.partition(collection)
     if not found or not child:
         raise InvalidInput.of(field, f"{shown(text)} is not of the form {form}")
-    return check_label(_strip(user, _USER, field, form), field, USER_NAME_MAX), child
+    return check_label(_strip(user, _USER, field, form), field, USER_NAME_MAX), word(child, field)

@@ -9,6 +9,7 @@ from netvps.api.v1 import link_pb2 as pb
 from netvps.domain.overlay.health import MAX_PROBED, Link, LinkState, ProbeReport, ProbeRequest
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.texts import sentence, word
 
 _MAX_TEXT: Final = 500
 """Of what a runner says, that people get to read."""
@@ -36,7 +37,7 @@ def probe_report_from_proto(message: pb.ProbeReport) -> ProbeReport:
     """Raises InvalidInput."""
     if len(message.links) > MAX_PROBED:
         raise InvalidInput.of("links", f"{len(message.links)} are more than {MAX_PROBED}")
-    return ProbeReport(message.probe_id, tuple(_link_from_proto(link) for link in message.links))
+    return ProbeReport(word(message.probe_id, "probe_id"), tuple(_link_from_proto(link) for link in message.links))
 
 
 def _link_to_proto(link: Link) -> pb.LinkReport:
@@ -50,9 +51,9 @@ def _link_to_proto(link: Link) -> pb.LinkReport:
 
 def _link_from_proto(message: pb.LinkReport) -> Link:
     return Link(
-        peer=message.peer_uid,
+        peer=word(message.peer_uid, "peer_uid"),
         state=LINK_STATE.from_proto(message.state, "state"),
         rtt=message.rtt.ToTimedelta().total_seconds() if message.HasField("rtt") else None,
         mtu=message.mtu,
-        message=message.message[:_MAX_TEXT],
+        message=sentence(message.message, _MAX_TEXT),
     )

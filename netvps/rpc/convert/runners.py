@@ -10,6 +10,7 @@ from netvps.domain.overlay.health import MAX_PROBLEMS, Problem
 from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.texts import sentence, word
 from netvps.rpc.convert.times import optional_time_from_proto, time_from_proto, time_to_proto
 
 _MAX_TEXT: Final = 500
@@ -63,7 +64,10 @@ def problems_to_proto(problems: Iterable[Problem]) -> list[pb.OverlayProblem]:
 
 def problems_from_proto(messages: Sequence[pb.OverlayProblem]) -> tuple[Problem, ...]:
     """The first MAX_PROBLEMS of them, each cut to a length that one can read."""
-    return tuple(Problem(one.message[:_MAX_TEXT], one.peer_uid) for one in messages[:MAX_PROBLEMS])
+    return tuple(
+        Problem(sentence(one.message, _MAX_TEXT), word(one.peer_uid, "overlay_problems.peer_uid"))
+        for one in messages[:MAX_PROBLEMS]
+    )
 
 
 def capacity_to_proto(capacity: Capacity) -> pb.Capacity:
@@ -78,7 +82,8 @@ def capacity_to_proto(capacity: Capacity) -> pb.Capacity:
 
 def capacity_from_proto(message: pb.Capacity) -> Capacity:
     """All fields."""
-    return Capacity(message.cpus, message.memory_bytes, message.disk_free_bytes, message.engine_version)
+    engine = word(message.engine_version, "capacity.engine_version")
+    return Capacity(message.cpus, message.memory_bytes, message.disk_free_bytes, engine)
 
 
 def lease_to_proto(lease: Lease) -> pb.Subnet:

@@ -18,6 +18,7 @@ from netvps.domain.session import (
 )
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.texts import word
 from netvps.rpc.convert.times import duration_from_proto, duration_to_proto, time_from_proto, time_to_proto
 
 SESSION_STATE = EnumPair(SessionState, pb.SessionState, "SESSION_STATE_")
@@ -131,10 +132,10 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
 def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
     """Raises InvalidInput."""
     return Snapshot(
-        uid=message.uid,
-        session_uid=message.session_uid,
-        image=message.image,
-        digest=message.digest,
+        uid=word(message.uid, "uid"),
+        session_uid=word(message.session_uid, "session_uid"),
+        image=word(message.image, "image"),
+        digest=word(message.digest, "digest"),
         size_bytes=message.size_bytes,
         layers=message.layers,
         runner=names.parse_runner_name(message.runner, "runner") if message.runner else "",
@@ -150,4 +151,4 @@ def last_exit_to_proto(last: LastExit) -> pb.LastExit:
 
 def last_exit_from_proto(message: pb.LastExit) -> LastExit:
     """Raises InvalidInput."""
-    return LastExit(message.exit_code, message.cause, time_from_proto(message, "end_time"))
+    return LastExit(message.exit_code, word(message.cause, "cause"), time_from_proto(message, "end_time"))

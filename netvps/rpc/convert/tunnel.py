@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from netvps.api.v1 import tunnel_pb2 as pb
 from netvps.domain.tunnel import (
+    MAX_DATA,
     Activity,
     AgentConfig,
     AgentHello,
@@ -24,7 +27,11 @@ from netvps.domain.tunnel import (
     UnixTarget,
 )
 from netvps.errors import InvalidInput
+from netvps.rpc.convert.texts import sentence, word
 from netvps.rpc.convert.times import optional_time_from_proto
+
+_HOST_KEY_MAX: Final = 16 * 1024
+_REASON_MAX: Final = 500
 
 
 def hello_from_proto(message: pb.ControlRequest) -> AgentHello:
@@ -32,14 +39,20 @@ def hello_from_proto(message: pb.ControlRequest) -> AgentHello:
     if message.WhichOneof("message") != "hello":
         raise InvalidInput.of("hello", "the first message must be hello")
     hello = message.hello
-    return AgentHello(hello.session_uid, hello.epoch, hello.version, hello.host_key)
+    return AgentHello(
+        word(hello.session_uid, "hello.session_uid"),
+        hello.epoch,
+        word(hello.version, "hello.version"),
+        word(hello.host_key, "hello.host_key", _HOST_KEY_MAX),
+    )
 
 
 def from_agent_from_proto(message: pb.ControlRequest) -> FromAgent:
     """Any message of an agent but the first. Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "dial_failure":
-            return DialFailure(message.dial_failure.dial_id, message.dial_failure.reason)
+            failure = message.dial_failure
+            return DialFailure(word(failure.dial_id, "dial_failure.dial_id"), sentence(failure.reason, _REASON_MAX))
         case "activity":
             seen = message.activity
             return Activity(seen.channels, seen.terminals, optional_time_from_proto(seen, "last_byte_time"))
@@ -72,20 +85,22 @@ def open_from_proto(message: pb.DialBackRequest) -> str:
     """The dial id of a connection's first message. Raises InvalidInput if it is any other."""
     if message.WhichOneof("frame") != "open" or not message.open:
         raise InvalidInput.of("open", "the first message must be open, with the dial_id of the request")
-    return message.open
+    return word(message.open, "open")
 
 
 def frame_from_proto(message: pb.DialBackRequest) -> Frame:
     """Any frame but the first. Raises InvalidInput."""
     match message.WhichOneof("frame"):
         case "data":
+            if len(message.data) > MAX_DATA:
+                raise InvalidInput.of("data", f"{len(message.data)} bytes in one message are more than {MAX_DATA}")
             return Data(message.data)
         case "credit":
             return Credit(message.credit)
         case "eof":
             return Eof()
         case "reset":
-            return Reset(message.reset)
+            return Reset(sentence(message.reset, _REASON_MAX))
     raise InvalidInput.of("frame", "only data, credit, eof and reset may follow open")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from netvps.api.v1 import tunnel_pb2 as pb
 from netvps.domain.tunnel import (
+    MAX_DATA,
     Activity,
     AgentConfig,
     AgentHello,
@@ -38,7 +39,7 @@ from netvps.rpc.convert.tunnel import (
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("frame", [Data(b"x" * 300_000), Data(b""), Credit(1 << 40), Eof(), Reset("gone")])
+@pytest.mark.parametrize("frame", [Data(b"x" * MAX_DATA), Data(b""), Credit(1 << 40), Eof(), Reset("gone")])
 def test_frames_come_back_as_they_were(frame: Frame) -> None:
     wire = frame_to_proto(frame).SerializeToString()
     assert frame_from_proto(pb.DialBackRequest.FromString(wire)) == frame  # the numbers of both directions are the same
@@ -102,3 +103,37 @@ def test_hello_and_open_come_first_and_once() -> None:
         from_agent_from_proto(pb.ControlRequest(hello=hello))
     with pytest.raises(InvalidInput):
         frame_from_proto(pb.DialBackRequest(open="d"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pb.ControlRequest(hello=pb.AgentHello(session_uid="x" * 256)),
+        pb.ControlRequest(hello=pb.AgentHello(version="1\n2")),
+        pb.ControlRequest(hello=pb.AgentHello(host_key="x" * 20_000)),
+    ],
+)
+def test_a_hello_is_short(message: pb.ControlRequest) -> None:
+    with pytest.raises(InvalidInput, match=r"hello\.\w+: .* is not up to"):
+        hello_from_proto(message)
+
+
+def test_what_an_agent_gives_as_a_reason_is_cut_and_steers_no_terminal() -> None:
+    reason = "no\x1b[2J" + "x" * 300_000
+    failure = from_agent_from_proto(pb.ControlRequest(dial_failure=pb.DialFailure(dial_id="d", reason=reason)))
+    assert isinstance(failure, DialFailure)
+    reset = frame_from_proto(pb.DialBackRequest(reset=reason))
+    assert isinstance(reset, Reset)
+    for text in (failure.reason, reset.reason):
+        assert text.startswith(r"no\x1b[2Jxxx")
+        assert len(text) < 600
+
+
+@pytest.mark.parametrize(
+    "message",
+    [pb.DialBackRequest(data=b"x" * (MAX_DATA + 1)), pb.DialBackRequest(open="x" * 300)],
+    ids=["data", "open"],
+)
+def test_frames_have_a_limit(message: pb.DialBackRequest) -> None:
+    with pytest.raises(InvalidInput):
+        (open_from_proto if message.open else frame_from_proto)(message)

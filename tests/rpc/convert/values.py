@@ -42,7 +42,7 @@ from netvps.domain.session import (
 )
 from tests.fakes.keys import ed25519
 
-text = st.text(max_size=20)
+text = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=20)  # printable
 number = st.integers(0, (1 << 63) - 1)
 small = st.integers(0, (1 << 31) - 1)
 labels = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
@@ -121,7 +121,7 @@ views = st.builds(
 )
 hellos = st.builds(
     RunnerHello,
-    st.text(min_size=1, max_size=9),
+    text.filter(bool),
     text,
     capacities,
     st.lists(text, max_size=2).map(tuple),
@@ -213,5 +213,5 @@ netmap_updates = st.builds(
 log_requests = st.builds(LogRequest, text, text, small, st.booleans())
 caught_up = st.builds(CaughtUp, number)
 users = st.builds(User, labels, st.sampled_from(Role), times, number)
-ssh_keys = st.builds(SshKey, st.text(min_size=1, max_size=9), labels, text, text, text, times, number)
+ssh_keys = st.builds(SshKey, text.filter(bool), labels, text, text, text, times, number)
 infos = st.builds(ServerInfo, text, text, text, text, text, text, text, text)
