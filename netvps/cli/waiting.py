@@ -99,7 +99,9 @@ class _Wait:
         if session.revision < self._latest[session.uid].revision:
             return False  # the list that a watch begins anew with can be older than the answer we had
         gone = event.type == "DELETED"
-        self._latest[session.uid] = replace(session, state=SessionState.DELETED) if gone else session
+        old = self._latest[session.uid].spec
+        spec = replace(session.spec, env=old.env, authorized_keys=old.authorized_keys)  # events leave these out
+        self._latest[session.uid] = replace(session, spec=spec, state=SessionState.DELETED if gone else session.state)
         return True
 
     def tell(self, shown: Progress) -> None:

@@ -22,6 +22,7 @@ _MAX_CPUS, _MIN_CPUS = 1024, 0.01
 _MIN_MEMORY = 6 * _MIB  # Docker's own minimum
 _MIN_PIDS, _MAX_PIDS, DEFAULT_PIDS = 16, 4_194_304, 4096
 _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
+_MAX_ENV_BYTES, _MAX_KEY_BYTES = 256 * 1024, 128 * 1024
 _MAX_KEYS, _MAX_LABELS, _MAX_LABEL_KEY, _MAX_LABEL_VALUE = 50, 32, 63, 255
 _MAX_GRACE, DEFAULT_GRACE = 600.0, 10.0
 # What one without a limit counts for where it is placed, so that such sessions spread too. The store keeps claims.
@@ -107,6 +108,19 @@ class SessionSpec:
         for index, key in enumerate(self.authorized_keys[:_MAX_KEYS]):
             with checks.nested():
                 PublicKey.parse(key, f"authorized_keys[{index}]")
+        checks.done()
+
+    def require_size(self) -> None:
+        """Raises InvalidInput if environment or keys are too large for a new session; older ones may have more."""
+        checks = Checks()
+        env = sum(len(name.encode()) + len(value.encode()) for name, value in self.env.items())
+        checks.require(env <= _MAX_ENV_BYTES, "env", f"{env} bytes in all are more than {_MAX_ENV_BYTES}: use a file")
+        keys = sum(map(len, self.authorized_keys))
+        checks.require(
+            keys <= _MAX_KEY_BYTES,
+            "authorized_keys",
+            f"{keys} bytes in all are more than {_MAX_KEY_BYTES}: leave some out, or use shorter keys",
+        )
         checks.done()
 
     def _check_env(self, checks: Checks) -> None:

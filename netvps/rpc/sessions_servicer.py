@@ -14,7 +14,7 @@ from netvps.rpc.convert import names
 from netvps.rpc.convert.remembered import Remembered
 from netvps.rpc.convert.session_events import event_to_proto
 from netvps.rpc.convert.session_requests import change_from_proto, create_from_proto, read_logs_from_proto
-from netvps.rpc.convert.sessions import session_to_proto
+from netvps.rpc.convert.sessions import listed_to_proto, session_to_proto
 from netvps.rpc.streams import closing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from netvps.services.sessions import Sessions
     from netvps.services.watch import Watch
 
-_session_to_proto = Remembered(session_to_proto, 4096)
+_listed_to_proto = Remembered(listed_to_proto, 4096)
 _event_to_proto = Remembered(event_to_proto, 256)
 
 
@@ -50,10 +50,10 @@ class SessionServicer(SessionServiceServicer):
             request_id=wanted.request_id,
             validate_only=wanted.validate_only,
         )
-        return _session_to_proto(session)
+        return session_to_proto(session)
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.Session:
-        return _session_to_proto(await self._sessions.get(identity.caller(), names.parse_session_name(request.name)))
+        return session_to_proto(await self._sessions.get(identity.caller(), names.parse_session_name(request.name)))
 
     async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         page = await self._sessions.list(
@@ -63,7 +63,7 @@ class SessionServicer(SessionServiceServicer):
             page_token=request.page_token,
         )
         return pb.ListSessionsResponse(
-            sessions=[_session_to_proto(session) for session in page.items],
+            sessions=[_listed_to_proto(session) for session in page.items],
             next_page_token=page.next_page_token,
             revision=page.revision,
         )
@@ -76,7 +76,7 @@ class SessionServicer(SessionServiceServicer):
             request_id=change.request_id,
             expected_revision=change.expected_revision,
         )
-        return _session_to_proto(session)
+        return session_to_proto(session)
 
     async def StartSession(self, request: pb.StartSessionRequest, context: Context) -> pb.Session:
         change = change_from_proto(request)
@@ -86,7 +86,7 @@ class SessionServicer(SessionServiceServicer):
             request_id=change.request_id,
             expected_revision=change.expected_revision,
         )
-        return _session_to_proto(session)
+        return session_to_proto(session)
 
     async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.Session:
         change = change_from_proto(request)
@@ -96,7 +96,7 @@ class SessionServicer(SessionServiceServicer):
             request_id=change.request_id,
             expected_revision=change.expected_revision,
         )
-        return _session_to_proto(session)
+        return session_to_proto(session)
 
     async def WatchSessions(
         self, request: pb.WatchSessionsRequest, context: Context

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEFAULT_SIZE, MAX_SIZE = 100, 1000
 _MAX_TOKEN = 1024
+MAX_BYTES = 1 << 20
+"""Of a page, as a list shows its items: a fourth of what a client takes in one message."""
+_READ = 250
+"""Read at once: of sessions, each with an environment that no list shows."""
+_ITEM_BYTES, _FIELD_BYTES = 1024, 10
+"""More than the numbers, times and names of any resource take, and than a text takes besides its characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,19 @@ async def read_page(reader: Reader, kind: type[R], page_size: int, page_token: s
     with checks.nested():
         after = decode_token(page_token, scope) if page_token else ""
     checks.done()
-    size = page_size or DEFAULT_SIZE
-    items = await reader.page(kind, after, size + 1, **where)  # one more: whether there is a next page
-    token = encode_token(position(items[size - 1]), scope) if len(items) > size else ""
-    return Page(items[:size], token, reader.revision)
+    size, room = page_size or DEFAULT_SIZE, MAX_BYTES
+    items: list[R] = []
+    while True:
+        limit = min(_READ, size + 1 - len(items))  # one more: whether there is a next page
+        found = await reader.page(kind, after, limit, **where)
+        for item in found:
+            room -= listed_bytes(item)
+            if len(items) == size or (items and room < 0):
+                return Page(items, encode_token(position(items[-1]), scope), reader.revision)
+            items.append(item)
+        if len(found) < limit:
+            return Page(items, "", reader.revision)
+        after = position(items[-1])
 
 
 async def read_all(reader: Reader, kind: type[R], **where: str) -> list[R]:
@@ -53,6 +68,25 @@ async def read_all(reader: Reader, kind: type[R], **where: str) -> list[R]:
         found += page
         if len(page) < MAX_SIZE:
             return found
+
+
+def listed_bytes(resource: Resource) -> int:
+    """At least as many bytes as a resource takes in a list, where sessions have no environment and no keys."""
+    texts: tuple[str, ...] = ()
+    match resource:
+        case Session():
+            spec, snapshot, last = resource.spec, resource.snapshot, resource.last_exit
+            texts = (resource.message, resource.reason, resource.address, resource.overlay_address, spec.image)
+            texts += (*spec.labels, *spec.labels.values())
+            if snapshot is not None:
+                texts += (snapshot.uid, snapshot.session_uid, snapshot.image, snapshot.digest)
+            texts += (last.cause,) if last is not None else ()
+        case Runner():
+            texts = (resource.version, resource.capacity.engine_version)
+            texts += tuple(text for problem in resource.problems for text in (problem.message, problem.peer))
+        case SshKey():
+            texts = (resource.public_key, resource.title)
+    return _ITEM_BYTES + sum(_FIELD_BYTES + (len(text) if text.isascii() else 4 * len(text)) for text in texts)
 
 
 def position(resource: Resource) -> str:

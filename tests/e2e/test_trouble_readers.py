@@ -100,9 +100,12 @@ def test_logs_that_nobody_reads(system: System, session: str) -> None:
 
 
 def test_a_watcher_that_never_reads(system: System) -> None:
-    """Its session is too large for any runner, so that each stop and start is done at once; each change is 3 MB."""
+    """Its session is too large for any runner, so that each stop and start is done at once; each change is 240 KB."""
     name = unique("w")
-    spec = SessionSpec(image="busybox", cpus=1024, env={f"A{number}": "x" * 32_000 for number in range(90)})
+    labels = {f"l{number}": "x" * 255 for number in range(32)}
+    spec = SessionSpec(
+        image="busybox", cpus=1024, env={f"A{number}": "x" * 32_000 for number in range(8)}, labels=labels
+    )
     with system.client() as client:
         client.create_session(name, spec)
         with _stopped(system, [*NETVPS, "watch", "--output", "jsonl"], _line) as watch:

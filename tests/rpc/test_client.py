@@ -7,6 +7,7 @@ netvps.rpc.users_servicer, netvps.rpc.ssh_keys_servicer, netvps.rpc.server_info_
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -48,7 +49,7 @@ async def test_a_session_is_created_found_listed_changed_and_deleted(site: Site)
         made = client.create_session("dev1", spec)
         assert (str(made.full_name), made.spec, made.state) == ("dev1.root", spec, SessionState.PENDING)
         assert client.get_session("dev1") == client.get_session("dev1.root") == made
-        assert list(client.list_sessions()) == [made]
+        assert list(client.list_sessions()) == [replace(made, spec=replace(spec, env={}))]
         stopped = client.stop_session("dev1", expected_revision=made.revision)
         assert stopped.desired is DesiredState.STOPPED
         with pytest.raises(Changed):
@@ -70,6 +71,22 @@ async def test_lists_page_by_themselves(site: Site, monkeypatch: pytest.MonkeyPa
 
     assert await site.do(work) == [f"dev{number}" for number in range(5)]
     assert [user.name for user in await site.do(lambda client: list(client.list_users()))] == ["alice", "bob", "root"]
+
+
+async def test_sessions_with_large_environments_are_listed_and_watched(site: Site) -> None:
+    spec = SessionSpec(image="debian:12", env={f"A{number}": "x" * 32_000 for number in range(8)})
+
+    def work(client: Client) -> list[str]:
+        for number in range(20):
+            client.create_session(f"dev{number:02}", spec)
+        assert client.get_session("dev00").spec == spec
+        events = client.watch_sessions()
+        listed = [event.session.name for event in itertools.islice(events, 20) if event.session]
+        events.close()
+        assert listed == [session.name for session in client.list_sessions()]
+        return listed
+
+    assert await site.do(work) == [f"dev{number:02}" for number in range(20)]
 
 
 async def test_somebody_elses_session_is_not_there(site: Site) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from netvps.domain.access import Credential, Role, SshKey, User
 from netvps.domain.runner import Runner
+from netvps.domain.session import SessionSpec
 from netvps.errors import InvalidInput
 from netvps.services.page import decode_token, encode_token, position, read_all, read_page
 from tests.fakes.clock import FakeClock
@@ -79,3 +80,31 @@ async def test_all_are_read_page_by_page(world: World, monkeypatch: pytest.Monke
             await tx.put(User(f"user{number}", Role.USER, NOW))
         assert await read_all(tx, User) == await tx.find(User)
         assert await read_all(tx, User, role=Role.ADMIN) == await tx.find(User, role=Role.ADMIN)
+
+
+async def test_a_page_ends_at_its_bytes_and_the_next_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps.services.page.MAX_BYTES", 100_000)
+    monkeypatch.setattr("netvps.services.page._READ", 7)
+    labels = {f"l{number}": "x" * 255 for number in range(32)}
+    for number in range(30):
+        spec = SessionSpec(image="debian:12", labels=labels, env={"A": "x" * 30_000})
+        await world.sessions.create(ALICE, session_id=f"dev{number:02}", owner="", spec=spec)
+    names, token, pages = [], "", 0
+    while True:
+        page = await world.sessions.list(ALICE, page_size=20, page_token=token)
+        names += [session.name for session in page.items]
+        token, pages = page.next_page_token, pages + 1
+        if not token:
+            break
+        assert len(page.items) == 9
+    assert names == [f"dev{number:02}" for number in range(30)]
+    assert pages == 4
+
+
+async def test_a_page_has_one_item_however_large_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps.services.page.MAX_BYTES", 1)
+    async with world.store.read() as reader:
+        first = await read_page(reader, User, 2, "")
+        assert [user.name for user in first.items] == ["alice"]
+        second = await read_page(reader, User, 2, first.next_page_token)
+        assert [user.name for user in second.items] == ["bob"]

@@ -279,7 +279,7 @@ class ListRunnersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 1000; 0 means 100."""
+    """At most this many, 1 to 1000; 0 means 100. A page also ends at 1 MiB."""
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first."""
     def __init__(

@@ -339,11 +339,15 @@ class SessionSpec(_message.Message):
     """Which network the container gets."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Environment variables: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB."""
+        """Environment variables: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all.
+        Lists and events leave it out: GetSession has it.
+        """
 
     @_builtins.property
     def authorized_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Public keys (authorized_keys lines without options) that may log in besides the owner's own; at most 50."""
+        """Public keys (authorized_keys lines without options) that may log in besides the owner's own; at most 50, 128 KiB
+        in all. Lists and events leave them out: GetSession has them.
+        """
 
     @_builtins.property
     def stop_grace(self) -> _duration_pb2.Duration:
@@ -537,7 +541,7 @@ class ListSessionsRequest(_message.Message):
     parent: _builtins.str
     """"users/USER" for one owner's, "users/-" for all that the caller may see; empty means the caller's own."""
     page_size: _builtins.int
-    """At most this many, 1 to 1000; 0 means 100."""
+    """At most this many, 1 to 1000; 0 means 100. A page also ends at 1 MiB."""
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first."""
     def __init__(

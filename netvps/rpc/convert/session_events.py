@@ -5,16 +5,16 @@ from __future__ import annotations
 from netvps.api.v1 import session_pb2 as pb
 from netvps.domain.event import EventType, SessionEvent
 from netvps.rpc.convert.enums import EnumPair
-from netvps.rpc.convert.sessions import session_from_proto, session_to_proto
+from netvps.rpc.convert.sessions import listed_to_proto, session_from_proto
 
 EVENT_TYPE = EnumPair(EventType, pb.WatchEventType, "WATCH_EVENT_TYPE_")
 
 
 def event_to_proto(event: SessionEvent) -> pb.WatchSessionsResponse:
-    """All fields."""
+    """All fields, but of the session no environment and keys."""
     return pb.WatchSessionsResponse(
         type=EVENT_TYPE.to_proto(event.type),
-        session=session_to_proto(event.session) if event.session else None,
+        session=listed_to_proto(event.session) if event.session else None,
         revision=event.revision,
     )
 

@@ -54,6 +54,7 @@ def create_from_proto(message: pb.CreateSessionRequest) -> CreateSession:
         owner = names.parse_owner(message.owner, "owner")
     with checks.nested("spec"):
         spec = spec_from_proto(message.spec)
+        spec.require_size()
     with checks.nested():
         names.check_request_id(message.request_id)
     checks.done()

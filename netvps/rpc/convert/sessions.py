@@ -28,11 +28,20 @@ NETWORK = EnumPair(Network, pb.SessionNetwork, "SESSION_NETWORK_")
 
 def session_to_proto(session: Session) -> pb.Session:
     """The API knows a runner by its name; its uid stays inside."""
+    return _session_to_proto(session, spec_to_proto(session.spec))
+
+
+def listed_to_proto(session: Session) -> pb.Session:
+    """A session as lists and events have it: without environment and keys, of which a page would hold few."""
+    return _session_to_proto(session, _listed_spec_to_proto(session.spec))
+
+
+def _session_to_proto(session: Session, spec: pb.SessionSpec) -> pb.Session:
     return pb.Session(
         name=names.session_name(str(session.full_name)),
         uid=session.uid,
         owner=names.user_name(session.owner),
-        spec=spec_to_proto(session.spec),
+        spec=spec,
         desired_state=DESIRED_STATE.to_proto(session.desired),
         generation=session.generation,
         state=SESSION_STATE.to_proto(session.state),
@@ -77,13 +86,18 @@ def session_from_proto(message: pb.Session) -> Session:
 
 def spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
     """Every default is written out."""
+    message = _listed_spec_to_proto(spec)
+    message.env.update(spec.env)
+    message.authorized_keys.extend(spec.authorized_keys)
+    return message
+
+
+def _listed_spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
     return pb.SessionSpec(
         image=spec.image,
         cpus=spec.cpus,
         memory_bytes=spec.memory_bytes,
         pids=spec.pids,
-        env=dict(spec.env),
-        authorized_keys=spec.authorized_keys,
         run_entrypoint=spec.run_entrypoint,
         network=NETWORK.to_proto(spec.network),
         stop_grace=duration_to_proto(spec.stop_grace),
