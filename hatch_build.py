@@ -56,7 +56,8 @@ def _build(go: str, source: Path, target: Path, architecture: str, version: str)
     """One static binary, the same bytes wherever it is built with the same toolchain."""
     part = target.with_suffix(".part")
     environment = os.environ | {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture, "GOTOOLCHAIN": "local"}
-    flags = ["-trimpath", "-buildvcs=false", f"-ldflags=-s -w -buildid= -X main.version={version}"]
+    linker = f"-s -w -buildid= -X main.version={version} -E=netvps/tunnel/environ.entry"
+    flags = ["-trimpath", "-buildvcs=false", f"-ldflags={linker}"]
     subprocess.run([go, "build", *flags, "-o", part, "."], cwd=source, env=environment, check=True)
     part.chmod(0o755)
     part.replace(target)
@@ -92,6 +93,6 @@ def _digest(source: Path, version_file: Path) -> str:
     """Of all that decides what comes out, tests left out."""
     total = hashlib.sha256(version_file.read_bytes())
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
-        if file.suffix in {".go", ".mod", ".sum"} and not file.name.endswith("_test.go"):
+        if file.suffix in {".go", ".s", ".mod", ".sum"} and not file.name.endswith("_test.go"):
             total.update(f"{file.relative_to(source)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()

@@ -75,7 +75,7 @@ start_engine() {
 need_python() {
   local lock=requirements${1:+-$1}.lock stamp=$venv/.netvps-${1:-run} wanted python
   wanted=$(cd "$root" && sha256sum "$lock" pyproject.toml hatch_build.py netvps/__init__.py tunnel/go.sum \
-    | cat - <(find tunnel -name '*.go' ! -name '*_test.go' -exec sha256sum {} + | sort) | sha256sum)
+    | cat - <(find tunnel \( -name '*.go' -o -name '*.s' \) ! -name '*_test.go' -exec sha256sum {} + | sort) | sha256sum)
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
   if [ ! -x "$venv/bin/pip" ]; then
     python=$(find_python) || { need_venv_package; python=$(find_python); } || fail "needs Python 3.11 or newer with venv"
