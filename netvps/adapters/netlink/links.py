@@ -84,6 +84,7 @@ class Links:
             mtu=found.get("mtu"),
             ageing_days=whole_days(data.get("IFLA_BR_AGEING_TIME") or 0),
             up=bool(found["flags"] & _UP),
+            snooping=bool(data.get("IFLA_BR_MCAST_SNOOPING")),
         )
 
     def addresses(self) -> frozenset[Address]:
@@ -191,8 +192,8 @@ class Links:
     def _change_bridge(self, bridge: Bridge) -> None:
         """The MTU is set even where it is right: once it was, the bridge does not take that of its ports."""
         index = self.index(self._names.bridge)
-        ageing = bridge.ageing_days * _DAY
-        self._kernel.link("set", index=index, kind="bridge", address=bridge.mac, br_ageing_time=ageing)
+        settings = {"br_ageing_time": bridge.ageing_days * _DAY, "br_mcast_snooping": int(bridge.snooping)}
+        self._kernel.link("set", index=index, kind="bridge", address=bridge.mac, **settings)
         self._kernel.link("set", index=index, mtu=bridge.mtu)
         self._quieten(index)
         self._kernel.link("set", index=index, state=_state(bridge.up))

@@ -5,6 +5,9 @@ bridged packets to the inet family is the machine's own affair. So this table, w
 tells ours by its ports, and by the addresses and MACs of the pool, which no other bridge has. A port that is not
 known yet (its session just started) speaks only for sessions whose port is not known.
 
+Multicast reaches the sessions of the sender's owner, behind ports that are known. It is told by the port, since a group
+is nobody's: the bridge keeps no groups (no snooping) and sends such frames to all ports, one by one, through `forward`.
+
 Frames of link-local protocols (01:80:c2:00:00:0E) come by no hook, and by default a bridge learns from them, too: ours
 is made with `no_linklocal_learn`, or a session could have another's frames by one LLDP frame under its MAC.
 """
@@ -15,24 +18,33 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from netvps.domain.overlay.fabric import session_mac
+from netvps.domain.overlay.fabric import MULTICAST, session_mac
 from netvps.domain.overlay.netmap import Endpoint
 from netvps.domain.overlay.nft import Chain, Set, Table
-from netvps.domain.overlay.owners import addresses_by_owner, owner_table
+from netvps.domain.overlay.owners import addresses_by_owner, owner_name, owner_table
 
-_OWNER_RULES: Final = ("ip daddr @{name} accept", "arp daddr ip @{name} accept")
+_OWNER_RULES: Final = (
+    "ip daddr @{name} accept",
+    "arp daddr ip @{name} accept",
+    f"oifname @ports-{{name}} ip daddr {MULTICAST} accept",
+)
 
 
 def bridge_table(pool: str, local: Sequence[Endpoint], ports: Mapping[str, str]) -> Table:
     """The table of family bridge; `ports` are the links on the bridge, as far as known, by the address behind."""
     known = [end for end in local if end.address in ports]
     bound = {f'"{ports[end.address]}" . {_pair(end)}' for end in known}
-    owners = owner_table(local, addresses_by_owner(local, local), _OWNER_RULES)
+    addresses = addresses_by_owner(local, local)
+    owners = owner_table(local, addresses, _OWNER_RULES)
+    behind = {
+        owner: frozenset(f'"{ports[one]}"' for one in owned if one in ports) for owner, owned in addresses.items()
+    }
     sets = {
         "ports": Set("ifname", frozenset(f'"{ports[end.address]}"' for end in known)),
         "bound": Set("ifname . ether_addr . ipv4_addr", frozenset(bound)),
         "unbound": Set("ether_addr . ipv4_addr", frozenset(_pair(end) for end in local if end.address not in ports)),
     }
+    sets |= {f"ports-{owner_name(owner)}": Set("ifname", links) for owner, links in behind.items()}
     return Table({**sets, **owners.sets}, {**owners.chains, **_chains(pool)})
 
 

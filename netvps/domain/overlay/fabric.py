@@ -14,6 +14,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
+MULTICAST: Final = "224.0.0.0/4"
+"""RFC 5771."""
+
 VXLAN_OVERHEAD_IPV4: Final = 50
 """Bytes that a packet grows by on its way over an IPv4 underlay."""
 VXLAN_OVERHEAD_IPV6: Final = 70

@@ -21,7 +21,7 @@ from typing import Final
 
 from netvps.domain.docker_names import NETWORK_SUBNET
 from netvps.domain.overlay.bridge_filter import bridge_table
-from netvps.domain.overlay.fabric import bridge_address, endpoint_address, session_mac
+from netvps.domain.overlay.fabric import MULTICAST, bridge_address, endpoint_address, session_mac
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Endpoint, Peer
 from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
@@ -191,7 +191,8 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
                 "drop",
             )
         ),
-        "to-session": Chain(("ip saddr vmap @owners", "drop")),
+        # Multicast is here only where br_netfilter shows bridged packets: the bridge's table tells who hears it.
+        "to-session": Chain(("ip saddr vmap @owners", f"ip daddr {MULTICAST} accept", "drop")),
         "outside": Chain(
             (f"ip saddr {view.lease.cidr} ip daddr != {pool} oifname != {overlay} masquerade",),
             "type nat hook postrouting priority 100",

@@ -52,6 +52,9 @@ class Bridge:
     ageing_days: int
     """Until it forgets behind which port a silent address is. Not to the second: kernels tell it less exactly."""
     up: bool = True
+    snooping: bool = False
+    """Whether it keeps multicast groups. Ours does not: its table is for all owners, and one of them could fill it, or
+    by an IGMP query keep the multicast of the others from being sent to whoever did not hear that query."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def owner_table(
     `arriving` are the same for packets that are told by their receiver: map `receivers`, and a chain more for each.
     """
     ends = list(local)
-    names = {_name(owner): owned for owner, owned in addresses.items()}
+    names = {owner_name(owner): owned for owner, owned in addresses.items()}
     maps, chains = {"owners": _jumps(ends, "")}, {name: _chain(rules, name) for name in names}
     if arriving:
         maps["receivers"] = _jumps(ends, _TO)
@@ -59,13 +59,18 @@ def owner_table(
 
 
 def _jumps(ends: Iterable[Endpoint], prefix: str) -> Set:
-    return Set("ipv4_addr : verdict", frozenset(f"{end.address} : jump {prefix}{_name(end.owner)}" for end in ends))
+    return Set(
+        "ipv4_addr : verdict", frozenset(f"{end.address} : jump {prefix}{owner_name(end.owner)}" for end in ends)
+    )
 
 
 def _chain(rules: tuple[str, ...], name: str) -> Chain:
     return Chain(tuple(rule.format(name=name) for rule in rules))
 
 
-def _name(owner: str) -> str:
-    """Of the owner's set and chain. Raises InvalidInput for what is no name of a user: it would be read by nft."""
+def owner_name(owner: str) -> str:
+    """Returns the name of an owner's set and chain.
+
+    Raises InvalidInput for what is no name of a user: nft would read it.
+    """
     return f"owner-{check_label(owner, 'owner', USER_NAME_MAX)}"

@@ -16,6 +16,10 @@ from netvps.domain.session import DesiredState, Network, Session, SessionState
 
 _SCARCE: Final = 10
 """The pool is nearly used up when less than one subnet of so many is left."""
+_MULTICAST: Final = (
+    "it reaches an owner's sessions on the same machine, and is not carried to other machines: programs that find each"
+    " other by it (mDNS, ROS 2) need to be on one machine, or the others' names"
+)
 _ORDER: Final = list(Severity)
 
 
@@ -203,6 +207,8 @@ def _well(case: Case, wrong: Sequence[Finding]) -> Iterator[Finding]:
             place = f"it runs on {runner.name} as {session.overlay_address}"
             yield Finding(Severity.OK, _called(session), place)
     yield from links.well(case.paths)
+    if len([runner for runner in case.involved or case.runners if not runner.gateway_only]) > 1:
+        yield Finding(Severity.OK, "multicast", _MULTICAST)
     if case.unmeasured:
         yield Finding(Severity.OK, "links", case.unmeasured)
     if not wrong:

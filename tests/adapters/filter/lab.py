@@ -142,7 +142,7 @@ def attach(made: Lab, runner: str, session: str, address: str) -> None:
 def _overlay(made: Lab, name: str) -> None:
     gateway = bridge_address(RUNNERS[name][1])
     lines = [
-        f"link add nvbr0 address {session_mac(gateway)} type bridge no_linklocal_learn 1",
+        f"link add nvbr0 address {session_mac(gateway)} type bridge no_linklocal_learn 1 mcast_snooping 0",
         f"address add {gateway}/22 dev nvbr0",
         "link set nvbr0 up",
         f"route add default via {OUT}",

@@ -43,6 +43,19 @@ def test_sessions_hear_those_of_their_owner_and_nobody_else(lab: Lab) -> None:
     assert heard == dict.fromkeys(anns, anns) | dict.fromkeys(bobs, bobs) | {"cyd1": {"cyd1"}}
 
 
+def test_multicast_is_heard_by_the_owners_sessions_on_the_same_machine(lab: Lab) -> None:
+    """Behind ports that are known: on "two" that is ann5's. Who sends hears itself, as it does anywhere."""
+    group = "239.255.0.1"
+    with ears(lab, *SESSIONS) as all_ears:
+        for ear in all_ears:
+            ear.join(group)
+        for sender in SESSIONS:
+            say(lab, sender, group, sender.encode())
+        heard = {name: {text.decode() for text in ear.heard()} for name, ear in zip(SESSIONS, all_ears, strict=True)}
+    expected = {name: {name} for name in SESSIONS}
+    assert heard == expected | {"ann1": {"ann1", "ann2"}, "ann2": {"ann1", "ann2"}, "ann5": {"ann3", "ann4", "ann5"}}
+
+
 def test_knowing_a_neighbours_mac_or_going_by_the_gateway_does_not_help(lab: Lab) -> None:
     with ears(lab, "ann2", "bob1") as (friend, stranger):
         for receiver in ("ann2", "bob1"):

@@ -42,6 +42,11 @@ class Ear:
         said = iter(lambda: self._socket.recvfrom(2048), None)
         return [(text, source[0]) for text, source in itertools.takewhile(lambda pair: pair[0] != END, said)]
 
+    def join(self, group: str) -> None:
+        """Hears what is sent to a group, too."""
+        membership = socket.inet_aton(group) + socket.inet_aton(self.address)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+
     def answer(self, text: bytes, address: tuple[str, int]) -> None:
         """From where it is heard at."""
         self._socket.sendto(text, address)

@@ -35,6 +35,15 @@ def test_what_was_made_is_what_is_seen(links: Links) -> None:
     assert links.device() == changed
 
 
+def test_a_bridge_that_keeps_multicast_groups_is_changed_live(links: Links, host: Namespace) -> None:
+    host.ip("link", "add", "nvbr0", "type", "bridge", "mcast_snooping", "1")
+    seen = links.bridge()
+    assert seen is not None
+    assert seen.snooping
+    links.apply(op.ChangeBridge(BRIDGE))
+    assert links.bridge() == BRIDGE
+
+
 def test_checksum_offload_changes_on_the_live_device(links: Links) -> None:
     links.apply(op.MakeDevice(DEVICE))
     index = links.index("nv0")

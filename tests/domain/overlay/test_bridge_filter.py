@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from netvps.domain.overlay.bridge_filter import bridge_table
@@ -47,6 +49,21 @@ def test_frames_of_other_bridges_are_forwarded(table: Table) -> None:
     assert passes(table, "forward", frame)
     assert not passes(table, "forward", frame | {"oifname": "veth1"})
     assert not passes(table, "forward", frame | {"ip daddr": ANN.address})
+
+
+def test_multicast_reaches_known_ports_of_the_senders_owner_alone() -> None:
+    anns = [Endpoint(f"a{n}", f"web{n}", "ann", f"10.128.0.{n}") for n in (2, 3, 4)]
+    known = {"10.128.0.2": "veth2", "10.128.0.3": "veth3", "10.128.0.9": "veth9"}
+    table = bridge_table(POOL, [*anns, replace(BOB, address="10.128.0.9")], known)
+    frame = {"iifname": "veth2", "ip saddr": "10.128.0.2", "ip daddr": "239.255.0.1"}
+    heard = {
+        port for port in ("veth3", "veth4", "veth9", "veth7") if passes(table, "forward", frame | {"oifname": port})
+    }
+    assert heard == {"veth3"}
+    unknown = frame | {"iifname": "veth4", "ip saddr": "10.128.0.4", "oifname": "veth3"}
+    assert passes(table, "forward", unknown)
+    for address in ("255.255.255.255", "10.128.3.255", "192.0.2.1"):
+        assert not passes(table, "forward", frame | {"oifname": "veth3", "ip daddr": address})
 
 
 def test_an_arp_packet_says_the_same_inside_and_outside(table: Table) -> None:

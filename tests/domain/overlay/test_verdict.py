@@ -37,11 +37,22 @@ def only(it: Case) -> Finding:
 
 def test_no_fault_is_said_with_what_was_looked_at() -> None:
     found = examine(case())
-    assert [finding.severity for finding in found] == [Severity.OK] * 4
+    assert [finding.severity for finding in found] == [Severity.OK] * 5
     assert found[0] == Finding(Severity.OK, "session web.ann", "it runs on box1 as 10.128.4.9")
     assert found[-1].text.startswith("no fault found; looked at 2 sessions, 2 runners, 2 links; a service that")
     whole = examine(case(ONE, TWO, sessions=()))
     assert whole[-1].text == "no fault found; looked at 2 runners, 2 links, the pool"
+
+
+def test_multicast_is_said_to_end_at_the_machine_where_there_are_several() -> None:
+    def said(it: Case) -> list[str]:
+        return [finding.text for finding in examine(it) if finding.subject == "multicast"]
+
+    (text,) = said(case())
+    assert "is not carried to other machines" in text
+    assert said(case(ONE, TWO, sessions=())) == [text]
+    assert said(case(ONE, TWO, sessions=(WEB, replace(WEB, name="api")))) == []
+    assert said(case(ONE, sessions=(), paths=())) == []
 
 
 @pytest.mark.parametrize(
