@@ -58,8 +58,8 @@ STEPS: Final = {
 
 PLACES: Final = {
     "assignment.kept": "the runner has an assignment on disk, and has not acted on it",
-    "boot.before_write": "the runner has a boot token, the agent has not",
-    "boot.after_write": "the agent has its boot token",
+    "boot.before_write": "the runner has a certificate for the agent, the agent has not",
+    "boot.after_write": "the agent has its certificate",
     "commit.made": "Docker made the snapshot's image; it is not verified",
     "commit.verified": "the image is verified, and has no name",
     "erase.containers": "the containers of a session are removed, its images are not",
@@ -75,9 +75,7 @@ PLACES: Final = {
 
 AGENT: Final = {
     "agent.before_start": "a container runs, and in it only process 1",
-    "agent.before_listen": "the agent has its boot token, and hears no SSH",
-    "agent.before_exchange": "the agent has a key, and has not used its boot token",
-    "agent.after_exchange": "the agent's boot token is used, its certificate not kept",
+    "agent.before_listen": "the agent has its boot file, and hears no SSH",
     "agent.before_connect": "the agent has its certificate, and no tunnel",
     "agent.config_applied": "the agent goes by new keys, and has not kept them",
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"netvps/tunnel/api"
+	"netvps/tunnel/environ"
 	"netvps/tunnel/internal/gatewaytest"
 )
 
@@ -85,7 +86,7 @@ func must(t *testing.T, err error) {
 func newBox(t *testing.T, image string, options []string, command ...string) *box {
 	b := &box{t: t, dir: t.TempDir(), name: fmt.Sprintf("netvps-agenttest-%d-%d", os.Getpid(), time.Now().UnixNano())}
 	agent := filepath.Join(b.dir, "agent")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=test", "-o", agent, ".")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=test "+environ.LinkerFlag, "-o", agent, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -94,7 +95,7 @@ func newBox(t *testing.T, image string, options []string, command ...string) *bo
 	must(t, os.Mkdir(run, 0o700))
 	b.gateway = gatewaytest.New(t, run, &api.AgentConfig{Generation: 1, AuthorizedKeys: []string{b.newKey()}})
 	args := append([]string{"run", "-d", "--name", b.name, "--network", "none", "-v", agent + ":/.netvps/agent:ro",
-		"-v", run + ":/.netvps/run"}, options...)
+		"-v", run + ":/.netvps/run:ro", "--tmpfs", "/.netvps/private:size=4m,mode=700"}, options...)
 	args = append(args, image, "/.netvps/agent", "init")
 	if len(command) > 0 {
 		args = append(append(args, "--"), command...)
@@ -275,13 +276,13 @@ func TestImageWithNothingInIt(t *testing.T) {
 
 func TestImagesOwnCommandIsSupervised(t *testing.T) {
 	needDocker(t)
-	b := newBox(t, image(t, "sh", "sleep", "touch", "ps"), nil, "/bin/sh", "-c", `trap "touch /.netvps/run/stopped; exit 3" TERM; while :; do sleep 0.1; done`)
+	b := newBox(t, image(t, "sh", "sleep", "touch", "ps"), nil, "/bin/sh", "-c", `trap "touch /stopped; exit 3" TERM; while :; do sleep 0.1; done`)
 	if _, out, _ := b.ssh("ps"); !strings.Contains(out, "trap") {
 		t.Errorf("not running:\n%s", out)
 	}
 	docker(t, "stop", "-t", "20", b.name)
-	if _, err := os.Stat(filepath.Join(b.dir, "run/stopped")); err != nil {
-		t.Error("was not told to stop")
+	if changed := docker(t, "diff", b.name); !strings.Contains(changed, "A /stopped") {
+		t.Error("was not told to stop:", changed)
 	}
 	if code := docker(t, "inspect", "-f", "{{.State.ExitCode}}", b.name); code != "0" {
 		t.Errorf("exit code %s", code)

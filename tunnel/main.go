@@ -15,14 +15,15 @@ import (
 var version = "dev"
 
 const usage = `usage:
-  agent init [flags] [-- COMMAND ARG…]   process 1 of a session: reap, keep the agent and COMMAND running
+  agent init [flags] [-- COMMAND ARG…]   process 1 of a session: reap, keep the agent running, and COMMAND until it succeeds
   agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
   agent sftp-server                      serve files on standard input and output (serve starts it)
   agent version`
 
 // places are the flags of init and serve.
 type places struct {
-	runDir, stateDir, listen string
+	runDir, privateDir, stateDir, listen string
+	user, workDir                        string
 }
 
 func main() {
@@ -39,7 +40,10 @@ func run(args []string) error {
 	switch args[0] {
 	case "init":
 		where, command := parse(args)
-		first := &pid1.Init{Agent: where.argv("serve"), Command: command, Log: logger()}
+		first := &pid1.Init{
+			Agent: where.argv("serve"), Log: logger(),
+			Command: pid1.Command{Argv: command, User: where.user, Dir: where.workDir},
+		}
 		return first.Run()
 	case "serve":
 		where, _ := parse(args)
@@ -56,15 +60,19 @@ func run(args []string) error {
 
 func parse(args []string) (where places, command []string) {
 	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
-	flags.StringVar(&where.runDir, "run-dir", "/.netvps/run", "runtime `folder`, shared with the runner")
+	flags.StringVar(&where.runDir, "run-dir", "/.netvps/run", "runtime `folder`, which the runner writes")
+	flags.StringVar(&where.privateDir, "private-dir", "/.netvps/private", "`folder` of what the agent keeps while the container runs")
 	flags.StringVar(&where.stateDir, "state-dir", "/.netvps/state", "`folder` of the host key, in the container's own file system")
 	flags.StringVar(&where.listen, "listen", ":22", "`address` of the SSH server; empty for none")
+	flags.StringVar(&where.user, "user", "", "`USER[:GROUP]` of COMMAND, as in a Dockerfile; root by default")
+	flags.StringVar(&where.workDir, "work-dir", "/", "working `folder` of COMMAND")
 	_ = flags.Parse(args[1:]) // ExitOnError
 	return where, flags.Args()
 }
 
 func (p places) argv(command string) []string {
-	return []string{os.Args[0], command, "-run-dir", p.runDir, "-state-dir", p.stateDir, "-listen", p.listen}
+	return []string{os.Args[0], command, "-run-dir", p.runDir, "-private-dir", p.privateDir, "-state-dir", p.stateDir,
+		"-listen", p.listen}
 }
 
 func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stdout, nil)) }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"netvps/tunnel/activity"
 	"netvps/tunnel/api"
 	"netvps/tunnel/dialback"
+	"netvps/tunnel/environ"
 	"netvps/tunnel/environment"
 	"netvps/tunnel/faults"
 	"netvps/tunnel/passwd"
@@ -45,7 +45,8 @@ func serve(where places, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	config, err := dir.Config()
+	private := rundir.Dir(where.privateDir)
+	config, err := private.Config()
 	if err != nil {
 		log.Warn("kept config not read", "error", err)
 	}
@@ -61,7 +62,7 @@ func serve(where places, log *slog.Logger) error {
 		listen(server, where.listen, log)
 	}
 	client := &dialback.Client{
-		Dir: dir, SessionUID: boot.SessionUID, Version: version, HostKey: publicKey(server.HostKey),
+		Dir: dir, Private: private, SessionUID: boot.SessionUID, Version: version, HostKey: publicKey(server.HostKey),
 		ServeSSH: server.ServeConn, Apply: server.Apply, Activity: server.Activity, Log: log,
 		ActivityEvery: activityEvery,
 	}
@@ -70,13 +71,13 @@ func serve(where places, log *slog.Logger) error {
 }
 
 func newServer(boot rundir.Boot, where places, log *slog.Logger) (*sshd.Server, error) {
-	hostKey, err := sshd.HostKey(boot.SessionUID, where.stateDir, where.runDir)
+	hostKey, err := sshd.HostKey(boot.SessionUID, where.stateDir, where.privateDir)
 	if err != nil {
 		return nil, err
 	}
 	return &sshd.Server{
 		SessionUID: boot.SessionUID, HostKey: hostKey, Users: passwd.Database{Root: "/"},
-		Activity: &activity.Tracker{}, Environ: os.Environ(), Sftp: []string{"/proc/self/exe", "sftp-server"}, Log: log,
+		Activity: &activity.Tracker{}, Environ: environ.All(), Sftp: []string{"/proc/self/exe", "sftp-server"}, Log: log,
 	}, nil
 }
 

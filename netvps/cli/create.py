@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 @click.option("--image", default="", help="Docker image; by default the server's default environment.")
 @click.option("--cpus", type=float, default=0.0, metavar="N", help="Limit of CPUs, for example 1.5.")
 @click.option("--memory", type=SIZE, default=0, help="Limit of memory, for example 2G.")
+@click.option("--shm-size", type=SIZE, default=0, help="Size of /dev/shm; by default half of the memory.")
 @click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads.")
 @click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable; may be repeated.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated.")
 @click.option("--network", type=click.Choice(["default", "overlay", "none"]), default="default", show_default=True,
               help="'default' is the overlay where the runner has one.")  # fmt: skip
-@click.option("--entrypoint", is_flag=True, help="Also run the image's own command, supervised.")
+@click.option("--entrypoint", is_flag=True, help="Also run the image's own command, supervised: again after a failure.")
 @click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop.")
 @click.option("--ssh-key", "key_files", multiple=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="A further public key that may log in; may be repeated.")  # fmt: skip
@@ -79,6 +80,7 @@ def _spec(options: dict[str, Any]) -> SessionSpec:
         image=options["image"],
         cpus=options["cpus"],
         memory_bytes=options["memory"],
+        shm_bytes=options["shm_size"],
         env=pairs(options["env"], "--env"),
         labels=pairs(options["labels"], "--label"),
         network=Network(options["network"].upper()),

@@ -96,6 +96,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("address", session.address),
         ("cpus", f"{spec.cpus:g}" if spec.cpus else "no limit"),
         ("memory", size_words(spec.memory_bytes) if spec.memory_bytes else "no limit"),
+        ("shared memory", size_words(spec.shm_bytes) if spec.shm_bytes else "half of the memory"),
         ("processes", f"at most {spec.pids}"),
         ("network", spec.network.lower()),
         ("stop grace", duration_words(spec.stop_grace)),

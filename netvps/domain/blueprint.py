@@ -13,6 +13,7 @@ from netvps.domain.session import Assignment
 
 AGENT_PATH: Final = "/.netvps/agent"
 RUN_PATH: Final = "/.netvps/run"
+PRIVATE_PATH: Final = "/.netvps/private"
 RESOLV_CONF_PATH: Final = "/etc/resolv.conf"
 
 # Of Docker's default set, what nobody needs in a VPS. Kept are those of apt and dpkg (CHOWN, DAC_OVERRIDE, FOWNER,
@@ -29,6 +30,19 @@ class Bind:
     source: str
     target: str
     read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """A file system in memory that is the container's own, lives as long as a run of it, and has an end."""
+
+    target: str
+    size_bytes: int
+    inodes: int
+
+
+AGENT_TMPFS: Final = Tmpfs(PRIVATE_PATH, size_bytes=4 << 20, inodes=64)
+"""For what the agent writes. Nothing that a session can write to is bound from the machine: it would have no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +65,32 @@ class Blueprint:
     env: tuple[str, ...]
     entrypoint: tuple[str, ...]
     binds: tuple[Bind, ...]
+    tmpfs: tuple[Tmpfs, ...]
     volumes: tuple[Volume, ...]
     cpus: float
     memory_bytes: int
+    shm_bytes: int
     pids: int
     attachment: Attachment
 
 
 def blueprint(
-    want: Assignment, source: SourceImage, *, node: str, agent: PurePath, run: PurePath, resolv_conf: PurePath
+    want: Assignment,
+    source: SourceImage,
+    *,
+    node: str,
+    machine_memory: int,
+    agent: PurePath,
+    run: PurePath,
+    resolv_conf: PurePath,
 ) -> Blueprint:
     """The container of an assignment.
 
-    `node` is the runner's uid. On the machine are: `agent`, the file of the agent; `run`, the session's runtime folder;
-    `resolv_conf`, a file with what domain.attachment says of that.
+    `node` is the runner's uid; `machine_memory` is in bytes. On the machine are: `agent`, the file of the agent; `run`,
+    the session's runtime folder; `resolv_conf`, a file with what domain.attachment says of that.
     """
     spec = want.spec
-    command = (*source.entrypoint, *source.command) if spec.run_entrypoint else ()
-    names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=False),) if want.address else ()
+    names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=True),) if want.address else ()
     return Blueprint(
         session_uid=want.session_uid,
         name=container_name(want.session_uid),
@@ -76,11 +98,24 @@ def blueprint(
         hostname=want.session_id,
         labels=session_labels(want.session_uid, node, want.epoch, want.generation),
         env=tuple(f"{name}={value}" for name, value in sorted(spec.env.items())),
-        entrypoint=(AGENT_PATH, "init", *(("--", *command) if command else ())),
-        binds=(Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=False), *names),
+        entrypoint=(AGENT_PATH, "init", *(_command(source) if spec.run_entrypoint else ())),
+        binds=(Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=True), *names),
+        tmpfs=(AGENT_TMPFS,),
         volumes=tuple(Volume(volume_name(want.session_uid, path), path) for path in sorted(source.volumes)),
         cpus=spec.cpus,
         memory_bytes=spec.memory_bytes,
+        # What a tmpfs of Linux has by default; Docker's 64 MB are too few for databases, browsers and data loaders.
+        shm_bytes=spec.shm_bytes or (spec.memory_bytes or machine_memory) // 2,
         pids=spec.pids,
         attachment=attachment_of(want),
     )
+
+
+def _command(source: SourceImage) -> tuple[str, ...]:
+    """Arguments of `agent init` that have it run the image's command, as its USER and in its WORKDIR."""
+    command = (*source.entrypoint, *source.command)
+    if not command:
+        return ()
+    user = ("-user", source.user) if source.user else ()
+    folder = ("-work-dir", source.working_dir) if source.working_dir else ()
+    return (*user, *folder, "--", *command)

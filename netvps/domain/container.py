@@ -90,6 +90,10 @@ class SourceImage:
     command: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     """Paths for which the image declares volumes."""
+    user: str = ""
+    """"USER[:GROUP]" that its command runs as; '' is root."""
+    working_dir: str = ""
+    """That its command runs in; '' is the root folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from netvps.domain.checks import shown
 from netvps.domain.uid import UID_PATTERN
@@ -42,6 +43,17 @@ class SessionIdentity:
 
     def __str__(self) -> str:
         return f"session {self.uid} epoch {self.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCredential:
+    """What the agent of a session proves itself with; all PEM."""
+
+    key: str
+    certificate: str
+    ca_certificate: str
+    renew_time: datetime
+    """When a third of the certificate's life is left."""
 
 
 def parse_identity(uri: str) -> RunnerIdentity | SessionIdentity:

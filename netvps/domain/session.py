@@ -20,6 +20,7 @@ _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._\-/:@]{0,254}")
 _MIB = 1 << 20
 _MAX_CPUS, _MIN_CPUS = 1024, 0.01
 _MIN_MEMORY = 6 * _MIB  # Docker's own minimum
+_MIN_SHM, _MAX_SHM = 64 << 10, 1 << 50
 _MIN_PIDS, _MAX_PIDS, DEFAULT_PIDS = 16, 4_194_304, 4096
 _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
 _MAX_ENV_BYTES, _MAX_KEY_BYTES = 256 * 1024, 128 * 1024
@@ -77,6 +78,8 @@ class SessionSpec:
     stop_grace: float = DEFAULT_GRACE
     """Seconds between SIGTERM and SIGKILL."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    shm_bytes: int = 0
+    """Size of /dev/shm; 0 is half of the memory limit, or of the machine's memory where there is none."""
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -95,6 +98,11 @@ class SessionSpec:
             self.memory_bytes == 0 or self.memory_bytes >= _MIN_MEMORY,
             "memory_bytes",
             f"{self.memory_bytes} is less than {_MIN_MEMORY} (6 MiB); 0 means no limit",
+        )
+        need(
+            self.shm_bytes == 0 or _MIN_SHM <= self.shm_bytes <= _MAX_SHM,
+            "shm_bytes",
+            f"{self.shm_bytes} is not between {_MIN_SHM} (64 KiB) and {_MAX_SHM} (1 PiB); 0 means half of the memory",
         )
         need(_MIN_PIDS <= self.pids <= _MAX_PIDS, "pids", f"{self.pids} is not between {_MIN_PIDS} and {_MAX_PIDS}")
         need(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
-from netvps.adapters.ca.client_key import signing_request, validity
+from netvps.adapters.ca.client_key import new_key, signing_request, validity
+from netvps.domain.identity import AgentCredential
 from netvps.domain.runner import Welcome
 from netvps.errors import ConfigError, NetvpsError, NotFound, Unauthenticated, Unavailable
 from netvps.programs.identity import Identity, save_identity
-from netvps.rpc.link_client import RunnerLink
+from netvps.rpc.link_client import RunnerLink, boot_agent
 from netvps.rpc.streams import closing
 
 if TYPE_CHECKING:
@@ -87,9 +88,13 @@ class RenewingLink:
         self._dropped.add(old)
         await old.__aexit__()
 
-    async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
-        """As the port says."""
-        return await self._link.boot_token(session_uid, epoch)
+    async def agent_credential(self, session_uid: str, epoch: int) -> AgentCredential:
+        """As the port says: made here, so that a session needs no way to the API (ADR 0020)."""
+        token, ca_certificate = await self._link.boot_token(session_uid, epoch)
+        key = new_key()
+        certificate = await boot_agent(self._identity.server, ca_certificate, token, signing_request(key))
+        begin, end = validity(certificate)
+        return AgentCredential(key, certificate, ca_certificate, renew_time=end - (end - begin) / 3)
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """As the port says."""

@@ -63,7 +63,6 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             state_dir=state / FOLDER,
             run_dir=settings.paths.runtime / "sessions",
             agent=program,
-            boot_address=identity.server,
             tunnel_address=identity.link,
         )
         if hidden := await docker.hidden(place.state_dir, place.run_dir):

@@ -67,6 +67,18 @@ async def join(address: str, token: str, csr: str, runner_id: str) -> Joined:
     return Joined(name, answer.certificate, info.ca_certificate, link_address)
 
 
+async def boot_agent(address: str, ca_certificate: str, token: str, csr: str) -> str:
+    """Exchanges a boot token at the control plane's API ("HOST:PORT") for the certificate (PEM) of an agent.
+
+    Raises Unauthenticated if the token is unknown, used or expired.
+    """
+    channel = grpc.aio.secure_channel(address, channel_credentials(ca_certificate), TLS_OPTIONS)
+    request = enrollment_pb2.BootAgentRequest(boot_token=token, csr=csr)
+    async with channel, _errors(Endpoint(address, ca_certificate)):
+        answer = await EnrollmentServiceStub(channel).BootAgent(request, timeout=UNARY_TIMEOUT)
+    return answer.certificate
+
+
 class RunnerLink:
     """A connection with a runner's certificate to the control plane's link address. An async context manager.
 

@@ -46,10 +46,12 @@ class Listener:
         calls: OpenCalls,
         *,
         max_message: int,
+        system: bool = True,
     ) -> None:
         """`setting` is what errors call it; `services` are full names, and what adds the servicer to a server.
 
-        `max_message` is in bytes, of one message from a client.
+        `max_message` is in bytes, of one message from a client; `system`: with health and reflection, which need no
+        credential.
         """
         self._setting = setting
         self._names = list(services)
@@ -60,9 +62,10 @@ class Listener:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         for register in services.values():
             register(self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        system = (health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection((*self._names, *system), self._server)
+        if system:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+            described = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(described, self._server)
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Takes an address, "HOST:PORT" or "unix:PATH", and returns the port. Raises ConfigError if it is taken."""

@@ -6,7 +6,8 @@
 | :7443 TLS | people and programs, API key | those of people; enrollment, by the token in the request |
 | :7444 mTLS | runners and agents, certificate | link, tunnel, certificates |
 
-Health and reflection are on each, and need no credential (on :7444 TLS itself asks for a certificate of our CA).
+Health and reflection are on the first two, and need no credential. The third is what the sockets in sessions lead to:
+TLS itself asks for a certificate of the cluster's CA, and there is nothing but what runners and agents need.
 """
 
 from __future__ import annotations
@@ -191,7 +192,9 @@ class ApiServer:
             listener = self._listen("API", keys, self._for_people())
             self.api_port = listener.bind(addresses.api, tls(certificate.certificate, certificate.key))
         if addresses.link is not None:
-            listener = self._listen("runner link", authenticators.Certificates(), self._for_machines(), _LINK_MESSAGE)
+            listener = self._listen(
+                "runner link", authenticators.Certificates(), self._for_machines(), _LINK_MESSAGE, system=False
+            )
             credentials = tls(certificate.certificate, certificate.key, client_ca=certificate.ca)
             self.link_port = listener.bind(addresses.link, credentials)
 
@@ -201,8 +204,10 @@ class ApiServer:
         known_by: authenticators.Authenticator,
         services: dict[str, Registration],
         max_message: int = _API_MESSAGE,
+        *,
+        system: bool = True,
     ) -> Listener:
-        listener = Listener(setting, known_by, services, self._calls, max_message=max_message)
+        listener = Listener(setting, known_by, services, self._calls, max_message=max_message, system=system)
         self._listeners.append(listener)
         return listener
 

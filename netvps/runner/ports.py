@@ -8,6 +8,7 @@ from typing import Protocol
 from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen
+from netvps.domain.identity import AgentCredential
 from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
@@ -114,8 +115,8 @@ class Link(Protocol):
     async def reopen(self) -> None:
         """Drops the connection for a new one: packets of the old come from an address that this machine has no more."""
 
-    async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
-        """A boot token for the session's agent, and the CA certificate (PEM)."""
+    async def agent_credential(self, session_uid: str, epoch: int) -> AgentCredential:
+        """A new key and certificate for the session's agent."""
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """Sends the pieces; a NetvpsError that `pieces` raises is sent as the reason why there are no more."""

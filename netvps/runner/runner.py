@@ -38,6 +38,7 @@ from netvps.runner.reporter import Reporter
 from netvps.runner.runtime import RuntimeFolder
 from netvps.runner.settings import RunnerSettings
 from netvps.runner.steps import Steps
+from netvps.runner.trash import Trash
 from netvps.runner.worker import Worker
 from netvps.tasks import Tasks
 
@@ -66,6 +67,7 @@ class Runner:
         self._memory = Memory(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
         remove_parts(settings.run_dir)
+        self._trash = Trash(settings.run_dir)
         self._agent = keep_agent(settings.agent, settings.state_dir)
         self._orphans = Orphans(engine, self._erase_orphan, settings.orphan_grace)
         self._workers: dict[str, Worker] = {}
@@ -95,6 +97,7 @@ class Runner:
                 await self._overlay.prepare()
                 group.create_task(self._overlay.run(), name="overlay")
             group.create_task(self._engine.watch(self._changed), name="engine events")
+            group.create_task(self._trash.run(), name="trash")
             group.create_task(self._keep_measuring(), name="capacity")
             group.create_task(self._keep_agents_few(), name="agents")
             group.create_task(self._stay_connected(), name="link")
@@ -240,7 +243,7 @@ class Runner:
     def _folder(self, session_uid: str) -> RuntimeFolder:
         settings = self._settings
         path = settings.run_dir / session_uid
-        return RuntimeFolder(path, session_uid, settings.boot_address, settings.tunnel_address)
+        return RuntimeFolder(path, session_uid, settings.tunnel_address, self._trash)
 
     async def _erase_orphan(self, session_uid: str) -> None:
         await self._engine.erase(session_uid)

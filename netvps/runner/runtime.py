@@ -1,112 +1,158 @@
-"""A session's runtime folder, RUN/UID: the boot file, the two sockets, and what the agent keeps there.
+"""A session's runtime folder, RUN/UID: what its agent reads (boot file, key and certificate), and its socket.
 
-It outlives the container's restarts, and the runner's; not the machine's, being on tmpfs. The session's root may put
-anything in there, links and pipes too: so nothing here follows a link, or waits. The agent's files are root's, and the
-runner is perhaps not: they are looked at (lstat), never read.
+The runner writes it, and the container has it read-only; what the agent keeps is in a tmpfs of the container
+(domain.blueprint). It outlives the container's restarts, and the runner's; not the machine's, being on tmpfs.
+
+Containers that an earlier netvps made have it read-write, until they are made again. Their root may put anything in
+there, at any time: so nothing here follows a link, waits, trusts a content, or walks through a folder.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import structlog
+
+from netvps.domain.identity import AgentCredential
 from netvps.runner.files import write_file
 from netvps.runner.sockets import Relay
+from netvps.runner.trash import Trash
 
 SERVER_NAME = "control.netvps.internal"
 _RESOLV_CONF = ".resolv.conf"
 _BOOT_FILE = "boot.json"
 _IDENTITY_FILE = "identity.pem"
-# Until the token is exchanged, the agent's identity.pem holds a key alone (some 240 bytes); a certificate has far more.
+_SOCKET = "tunnel.sock"
+_EXPECTED = {_BOOT_FILE: stat.S_ISREG, _IDENTITY_FILE: stat.S_ISREG, _SOCKET: stat.S_ISSOCK}
+# A key alone has some 240 bytes; agents of before kept theirs before they had a certificate.
 _KEY_ALONE = 450
-# A boot token is good for an hour; one that was not used by then is replaced in time.
-_TOKEN_SECONDS = 40 * 60
+# Agents of before renewed their certificate by themselves when it was this old.
+_OWN_RENEWAL_SECONDS = 60 * 24 * 3600.0
 _MAX_BOOT = 64 * 1024
+log = structlog.get_logger()
 
 
 class RuntimeFolder:
-    """The folder of one session; `open` it before the container starts, `remove` it with the session."""
+    """The folder of one session: `prepare` it before the container starts, `remove` it with the session."""
 
-    def __init__(self, path: Path, session_uid: str, boot_address: str, tunnel_address: str) -> None:
+    def __init__(self, path: Path, session_uid: str, tunnel_address: str, trash: Trash) -> None:
         self.path = path
         self._session_uid = session_uid
-        self._relays = (("boot.sock", boot_address), ("tunnel.sock", tunnel_address))
+        self._tunnel_address = tunnel_address
+        self._trash = trash
         self._stack: AsyncExitStack | None = None
 
+    async def prepare(self) -> None:
+        """Opens it for a container that does not run now; one in which a session wrote something is made again."""
+        if self._is_foreign():
+            log.info("the runtime folder is made again: there is something of the session's in it")
+            await self.close()
+            self._trash.put(self.path)
+        await self.open()
+
     async def open(self) -> None:
-        """Makes the folder and serves its sockets. Once open, it changes nothing, unless the folder was removed."""
-        if self._stack is not None and all((self.path / name).exists() for name, _ in self._relays):
+        """Makes the folder and serves its socket. Once open, it changes nothing, unless the socket was removed."""
+        socket = self.path / _SOCKET
+        if self._stack is not None and _is(socket, stat.S_ISSOCK):
             return
         await self.close()
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._clear(_SOCKET)
         async with AsyncExitStack() as stack:
-            for name, address in self._relays:
-                await stack.enter_async_context(Relay(self.path / name, address))
+            await stack.enter_async_context(Relay(socket, self._tunnel_address))
             self._stack = stack.pop_all()
 
     async def close(self) -> None:
-        """Closes the sockets; all else stays."""
+        """Closes the socket; all else stays."""
         stack, self._stack = self._stack, None
         if stack:
             await stack.aclose()
 
     async def remove(self) -> None:
-        """Closes the sockets and removes the folder. One that is gone is no error."""
+        """Closes the socket and removes the folder. One that is gone already changes nothing."""
         await self.close()
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._trash.put(self.path)
         self.resolv_conf.unlink(missing_ok=True)
 
     @property
     def resolv_conf(self) -> Path:
-        """A file for the container's /etc/resolv.conf; beside the folder, for in that its root could make it a link."""
+        """A file for the container's /etc/resolv.conf; beside the folder, which earlier containers may write to."""
         return self.path.with_name(self.path.name + _RESOLV_CONF)
 
     def write_resolv_conf(self, content: str) -> None:
         """Writes that file, readable by everybody."""
         write_file(self.resolv_conf, content.encode(), 0o644)
 
-    def needs_token(self, epoch: int) -> bool:
-        """Whether the agent cannot get, or has not got, its certificate for this epoch with what is there."""
-        boot = self.path / _BOOT_FILE
+    def needs_credential(self, epoch: int) -> bool:
+        """Whether the agent has no certificate for this epoch, or one that is due to be renewed."""
         try:
-            content, written = _read(boot)
-            if json.loads(content)["epoch"] != epoch:
+            boot, written = _read(self.path / _BOOT_FILE)
+            kept = (self.path / _IDENTITY_FILE).lstat()
+            if boot["epoch"] != epoch or not stat.S_ISREG(kept.st_mode) or kept.st_size <= _KEY_ALONE:
                 return True
-        except (OSError, ValueError, KeyError, TypeError):
+            renew = float(boot.get("renew_time", kept.st_mtime + _OWN_RENEWAL_SECONDS))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return True
-        # A token from the future was written before the clock was set back: nobody knows how old it is.
-        return not 0 <= time.time() - written <= _TOKEN_SECONDS and not self._has_identity()
+        # One from the future was written before the clock was set back: its age is not known.
+        return not written <= time.time() < renew
 
-    def write_boot(self, epoch: int, token: str, ca_certificate: str) -> None:
-        """Writes boot.json, readable by its owner only."""
+    def write_credential(self, epoch: int, credential: AgentCredential) -> None:
+        """Writes identity.pem, then boot.json, which the agent waits for; both readable by their owner only."""
         boot = {
             "session_uid": self._session_uid,
             "epoch": epoch,
-            "ca_certificate": ca_certificate,
+            "ca_certificate": credential.ca_certificate,
             "server_name": SERVER_NAME,
-            "boot_token": token,
+            "renew_time": credential.renew_time.timestamp(),
         }
-        write_file(self.path / _BOOT_FILE, json.dumps(boot).encode())
+        self._write(_IDENTITY_FILE, credential.key + credential.certificate)
+        self._write(_BOOT_FILE, json.dumps(boot))
 
-    def _has_identity(self) -> bool:
+    def _write(self, name: str, content: str) -> None:
+        self._clear(name)
+        write_file(self.path / name, content.encode())
+
+    def _clear(self, name: str) -> None:
+        """Moves what cannot be replaced by a file or socket of ours out of the way: a folder."""
+        if not _is(self.path / name, _EXPECTED[name]):
+            self._trash.put(self.path / name)
+
+    def _is_foreign(self) -> bool:
+        """Whether there is anything in the folder that this runner does not put there. Looks at a few entries only."""
         try:
-            return (self.path / _IDENTITY_FILE).lstat().st_size > _KEY_ALONE
-        except OSError:
+            with os.scandir(self.path) as entries:
+                return any(not self._is_ours(entry) for entry in entries)
+        except FileNotFoundError:
             return False
+        except OSError:
+            return True
+
+    def _is_ours(self, entry: os.DirEntry[str]) -> bool:
+        status = entry.stat(follow_symlinks=False)
+        expected = _EXPECTED.get(entry.name)
+        return expected is not None and expected(status.st_mode) and status.st_uid == os.geteuid()
 
 
-def _read(path: Path) -> tuple[bytes, float]:
-    """A plain file's content and time of change. Raises OSError for anything else."""
+def _is(path: Path, kind: Any) -> bool:
+    try:
+        return bool(kind(path.lstat().st_mode))
+    except OSError:
+        return False
+
+
+def _read(path: Path) -> tuple[Any, float]:
+    """A plain file's content as JSON, and its time of change. Raises OSError for anything else, or ValueError."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(path)
-        return os.read(handle, _MAX_BOOT), status.st_mtime
+        return json.loads(os.read(handle, _MAX_BOOT)), status.st_mtime
     finally:
         os.close(handle)

@@ -21,13 +21,11 @@ class RunnerSettings:
     state_dir: Path
     """Kept over reboots: assignments, agents, logs."""
     run_dir: Path
-    """On tmpfs: boot tokens, sockets."""
+    """On tmpfs: what the agents of sessions read, and their sockets."""
     agent: Path
     """The agent's program, to be copied into the state folder."""
-    boot_address: str
-    """HOST:PORT of the control plane's :7443, as this machine reaches it."""
     tunnel_address: str
-    """HOST:PORT of its :7444."""
+    """HOST:PORT of the control plane's :7444, as this machine reaches it."""
     look_every: float = 30.0
     """Seconds between two looks at a session about which nothing is heard."""
     orphan_grace: float = 60.0

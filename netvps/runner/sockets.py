@@ -1,6 +1,7 @@
-"""A session's two Unix sockets: its agent connects there, and the runner copies bytes to the control plane and back.
+"""A session's Unix socket: its agent connects there, and the runner copies bytes to the control plane's link and back.
 
-The runner reads nothing of it: TLS is end to end. So a session needs no route to the control plane, and no network.
+The runner reads nothing of it: TLS is end to end. So a session needs no route to the control plane, and no network. The
+link serves whoever has a certificate: what people and programs use is behind another port, to which no socket leads.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Relay:
         if server:
             server.close()
         await self._tasks.__aexit__()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the root of a session of before may have put a folder in its place
+            self._path.unlink()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._server is None:  # accepted while it was being closed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from datetime import UTC, datetime
@@ -24,8 +25,8 @@ from netvps.runner.reporter import Reporter
 from netvps.runner.runtime import RuntimeFolder
 from netvps.runner.wake import Wake
 
-_BOOT_TOKEN_SECONDS = 10.0
-_BOOT_TOKEN_AGAIN = 5.0
+_BOOT_SECONDS = 10.0
+_BOOT_AGAIN = 5.0
 _SOON = 1.0
 _KILL_AGAIN = 2.0
 _AT_ONCE = 0.0
@@ -169,19 +170,20 @@ class Steps:
 
     async def _create(self, want: Assignment, source: plan.SourceImage) -> float:
         self._say(want, SessionState.STARTING, message=f"making its container from {source.reference}")
-        await self._folder.open()
+        await self._folder.prepare()
         await self._write_resolv_conf(want)
         made = blueprint(
             want,
             source,
             node=self._node,
+            machine_memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
             agent=self._agent,
             run=self._folder.path,
             resolv_conf=self._folder.resolv_conf,
         )
         failure: NetvpsError | None = None
         async with asyncio.TaskGroup() as group:  # one waits for the control plane, the other for the engine
-            boot = group.create_task(self._boot(want), name="boot token")
+            boot = group.create_task(self._boot(want), name="agent's certificate")
             try:
                 await self._engine.create(made)
             except NetvpsError as error:
@@ -197,7 +199,7 @@ class Steps:
             self._say(want, SessionState.STARTING, message=f"{ended} and starts again after a pause")
             return pause
         self._say(want, SessionState.STARTING, message="starting its container")
-        await self._folder.open()
+        await self._folder.prepare()
         await self._write_resolv_conf(want)
         await self._boot(want)
         try:
@@ -213,20 +215,20 @@ class Steps:
         self._folder.write_resolv_conf(resolv_conf(want, bridge))
 
     async def _boot(self, want: Assignment) -> bool:
-        """Sees to the agent's boot file; False if there is none yet, the control plane being away.
+        """Writes what the agent proves itself with, where that is due; False if the control plane is unavailable.
 
         The container starts all the same: what its owner runs in it need not wait, and the agent waits for the file.
         """
-        if not self._folder.needs_token(want.epoch):
+        if not self._folder.needs_credential(want.epoch):
             return True
         try:
-            async with asyncio.timeout(_BOOT_TOKEN_SECONDS):
-                token, ca_certificate = await self._link.boot_token(want.session_uid, want.epoch)
+            async with asyncio.timeout(_BOOT_SECONDS):
+                credential = await self._link.agent_credential(want.session_uid, want.epoch)
         except (NetvpsError, TimeoutError) as error:
-            log.info("no boot token yet", error=str(error))
+            log.info("no certificate for the agent yet", error=str(error))
             return False
         fault_point("boot.before_write")
-        self._folder.write_boot(want.epoch, token, ca_certificate)
+        self._folder.write_credential(want.epoch, credential)
         fault_point("boot.after_write")
         return True
 
@@ -290,7 +292,7 @@ class Steps:
             await self._folder.close()
             return pause
         await self._folder.open()
-        return pause if await self._boot(want) else _BOOT_TOKEN_AGAIN
+        return pause if await self._boot(want) else _BOOT_AGAIN
 
     def _doubt(self) -> None:
         self._tidy_due, self._tidy_again = 0.0, True

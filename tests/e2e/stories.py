@@ -82,7 +82,8 @@ class Stories:
         if point in AGENT:
             system.ask("create", name, spec)
             session = self._require(name)
-            until(f"the agent passes {point}", (system.runtime / "sessions" / session.uid / f"{point}.hit").exists)
+            container, hit = f"netvps-vps-{session.uid}", f"A /.netvps/state/{point}.hit"
+            until(f"the agent passes {point}", lambda: hit in docker("diff", container, check=False))
         else:
             with system.struck(point, mode):
                 system.ask("create", name, spec)

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import pytest
 
-from netvps.adapters.ca.client_key import new_key, signing_request, validity
+from netvps.adapters.ca.client_key import new_key, signing_request, uri_of, validity
 from netvps.adapters.store import open_store
 from netvps.api.v1 import session_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
@@ -24,8 +24,8 @@ from netvps.domain.event import EventType
 from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, Lease, RunnerHello, Underlay, Welcome
-from netvps.domain.session import SessionReport, SessionSpec
-from netvps.errors import ConfigError, Exhausted, TooOld, Unavailable
+from netvps.domain.session import Assignment, SessionReport, SessionSpec
+from netvps.errors import ConfigError, Exhausted, NotFound, TooOld, Unavailable
 from netvps.programs import clock, control_plane
 from netvps.programs.control_plane import build
 from netvps.programs.identity import Identity, load_identity, save_identity
@@ -73,6 +73,31 @@ async def test_a_runner_joins_and_is_welcome(server: ServerSettings, tmp_path: P
         assert connected.is_set()
         assert {type(await anext(stream)) for _ in range(2)} == {CaughtUp, NetmapUpdate}
         await stream.aclose()
+
+
+async def test_a_runner_gets_the_certificate_of_an_agent(server: ServerSettings, tmp_path: Path) -> None:
+    identity = await _join(server, "box1")
+    address = f"unix:{server.paths.api_socket}"
+
+    def create() -> str:
+        with Client(Endpoint(address)) as client:
+            return client.create_session("dev1", SessionSpec(image="debian:12")).uid
+
+    async with RenewingLink(identity, tmp_path, lambda: None) as link:
+        stream = link.connect(HELLO, _nothing())
+        uid = await asyncio.to_thread(create)
+        async for message in stream:
+            if isinstance(message, Assignment):
+                break
+        credential = await link.agent_credential(uid, 1)
+        with pytest.raises(NotFound):
+            await link.agent_credential(uid, 99)
+        await stream.aclose()
+    assert uri_of(credential.certificate) == f"netvps://session/{uid}/epoch/1"
+    assert signing_request(credential.key)
+    assert credential.ca_certificate == identity.ca_certificate
+    begin, end = validity(credential.certificate)
+    assert (end - credential.renew_time) * 3 == end - begin
 
 
 @pytest.mark.parametrize("choice", ["auto", "off"])

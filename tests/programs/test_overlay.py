@@ -15,7 +15,7 @@ from tests.namespaces import namespace
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place("r1", "box1", "1", tmp_path, tmp_path, tmp_path, "server:7443", "192.0.2.9:7444")
+    return Place("r1", "box1", "1", tmp_path, tmp_path, tmp_path, "192.0.2.9:7444")
 
 
 async def test_it_is_built_only_where_it_shall_be(place: Place) -> None:

@@ -10,12 +10,14 @@ import asyncio
 import itertools
 import socket
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -133,18 +135,47 @@ async def test_a_join_token_of_another_server_is_told_in_words(site: Site) -> No
         await join(site.api_address, f"nvj_kid_secret_{'0' * 64}", "csr", "lab1")
 
 
-async def test_health_is_told_to_everybody_on_every_port(site: Site) -> None:
-    machine = await site.join()
+async def test_health_is_told_to_everybody_where_people_and_programs_call(site: Site) -> None:
     channels: list[tuple[Callable[[], grpc.aio.Channel], str]] = [
         (lambda: local(site), "netvps.api.v1.SessionService"),
         (lambda: remote(site), "netvps.api.v1.UserService"),
-        (lambda: link(site, machine), "netvps.api.v1.TunnelService"),
     ]
     for open_channel, service in channels:
         async with open_channel() as channel:
             for name in ("", service):
                 answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_the_link_serves_a_session_what_its_agent_needs_and_nothing_else(site: Site) -> None:
+    """That is where the socket in a session leads, whose root has the agent's certificate."""
+    certificate, key = site.certificate_for("netvps://session/0123456789abc/epoch/1")
+    credentials = channel_credentials(site.ca.certificate, certificate, key)
+    files = ("enrollment", "link", "network", "runner", "server", "session", "ssh_key", "tunnel", "user")
+    methods = [
+        f"/netvps.api.v1.{service}/{method}"
+        for file in files
+        for service, described in import_module(f"netvps.api.v1.{file}_pb2").DESCRIPTOR.services_by_name.items()
+        for method in described.methods_by_name
+    ]
+    methods += ["/grpc.health.v1.Health/Check", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"]
+    codes: dict[str, StatusCode] = {}
+    async with grpc.aio.secure_channel(site.link_address, credentials, TLS_OPTIONS) as channel:
+        for method in methods:
+            call: Any = channel.stream_stream(method, None, None)(iter([b""]))
+            codes[method], _ = await refusal(call.read())
+    served = {
+        method.removeprefix("/netvps.api.v1.") for method, code in codes.items() if code is not StatusCode.UNIMPLEMENTED
+    }
+    refused = {
+        method.removeprefix("/netvps.api.v1.") for method, code in codes.items() if code is StatusCode.PERMISSION_DENIED
+    }
+    assert served - refused == {
+        "CertificateService/RenewCertificate",
+        "TunnelService/Control",
+        "TunnelService/DialBack",
+    }
+    assert {method.partition("/")[0] for method in refused} == {"RunnerLinkService"}
 
 
 async def test_a_client_that_knows_only_reflection_creates_a_session(site: Site) -> None:
@@ -185,8 +216,7 @@ async def _reflect(stub: Any, symbol: str) -> list[Any]:
 
 
 async def test_reflection_lists_what_is_served(site: Site) -> None:
-    machine = await site.join()
-    async with link(site, machine) as channel:
+    async with remote(site) as channel:
         call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
             iter([reflection_pb2.ServerReflectionRequest(list_services="")])
         )
@@ -194,9 +224,10 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
     assert sorted(names) == [
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
-        "netvps.api.v1.CertificateService",
-        "netvps.api.v1.RunnerLinkService",
-        "netvps.api.v1.TunnelService",
+        *(
+            f"netvps.api.v1.{name}Service"
+            for name in ("Enrollment", "Network", "Runner", "Server", "Session", "SshKey", "User")
+        ),
     ]
 
 

@@ -8,11 +8,13 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from netvps.adapters.docker.client import Api, Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.docker_names import LABEL_NODE, container_name
+from netvps.domain.identity import AgentCredential
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
@@ -25,6 +27,11 @@ from netvps.runner.settings import RunnerSettings
 from netvps.tasks import Tasks
 
 WAIT_SECONDS = 40.0
+
+
+def credential(key: str = "key", days: float = 60.0) -> AgentCredential:
+    """As long as a real one, and due to be renewed in so many days."""
+    return AgentCredential(f"{key}\n", "c" * 800, "-----BEGIN CERTIFICATE-----\n", datetime.now(UTC) + timedelta(days))
 
 
 class ScriptedLink:
@@ -71,10 +78,10 @@ class ScriptedLink:
         for queue in self._queues:
             queue.put_nowait(None)
 
-    async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
+    async def agent_credential(self, session_uid: str, epoch: int) -> AgentCredential:
         if self.away:
             raise Unavailable("the control plane is away")
-        return f"nvb_{session_uid}_{epoch}", "-----BEGIN CERTIFICATE-----\n"
+        return credential(f"{session_uid} {epoch}")
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         self.logs[stream_id] = b""
@@ -168,7 +175,6 @@ class Lab:
             state_dir=folder / "state",
             run_dir=folder / "run",
             agent=agent,
-            boot_address="127.0.0.1:9",
             tunnel_address="127.0.0.1:9",
             look_every=1.0,
             orphan_grace=0.5,

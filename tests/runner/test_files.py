@@ -59,5 +59,5 @@ def _runner(run_dir: Path) -> Runner:
         folder.mkdir()
     agent = state / "program"
     agent.write_bytes(b"agent")
-    settings = RunnerSettings("uid", "box", "1", state, run_dir, agent, "", "")
+    settings = RunnerSettings("uid", "box", "1", state, run_dir, agent, "")
     return Runner(create_autospec(Link), create_autospec(Engine), settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -250,22 +249,6 @@ async def test_logs_of_a_running_and_of_a_stopped_session(lab: Lab) -> None:
         lab.link.request(LogRequest("none", "0000000000000", 100, follow=False))
         await lab.link.until(lambda: "none" in lab.link.log_errors)
         assert "no logs" in lab.link.log_errors["none"]
-
-
-async def test_the_boot_file_is_there_before_the_agent(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
-    async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        path = lab.settings.run_dir / want.session_uid / "boot.json"
-        assert path.stat().st_mode & 0o777 == 0o600
-        assert json.loads(path.read_text()) == {
-            "session_uid": want.session_uid,
-            "epoch": 1,
-            "ca_certificate": "-----BEGIN CERTIFICATE-----\n",
-            "server_name": "control.netvps.internal",
-            "boot_token": f"nvb_{want.session_uid}_1",
-        }
 
 
 async def test_sessions_of_an_owner_find_each_other_by_name(networked: tuple[Lab, OverlayNetwork]) -> None:

@@ -15,6 +15,7 @@ from netvps.adapters.docker.errors import DiskFull, EngineAway
 from netvps.domain import container as plan
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.docker_names import LABEL_SESSION, LABEL_SNAPSHOT, container_name
+from netvps.domain.identity import AgentCredential
 from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, SessionState, Snapshot
 from netvps.runner import steps
 from tests.runner.lab import Lab
@@ -49,7 +50,7 @@ async def lived(lab: Lab, want: Assignment) -> None:
         await lab.link.reported(lab.next(want, DesiredState.STOPPED), SessionState.STOPPED)
 
 
-async def test_the_boot_token_is_asked_for_while_the_container_is_made(
+async def test_the_agents_certificate_is_asked_for_while_the_container_is_made(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Waiting(DockerEngine):
@@ -57,12 +58,12 @@ async def test_the_boot_token_is_asked_for_while_the_container_is_made(
             await asked.wait()  # for ever, if it came afterwards
             await super().create(plan)
 
-    async def boot_token(session_uid: str, epoch: int) -> tuple[str, str]:
+    async def agent_credential(session_uid: str, epoch: int) -> AgentCredential:
         asked.set()
         return await real(session_uid, epoch)
 
-    asked, real = asyncio.Event(), lab.link.boot_token
-    monkeypatch.setattr(lab.link, "boot_token", boot_token)
+    asked, real = asyncio.Event(), lab.link.agent_credential
+    monkeypatch.setattr(lab.link, "agent_credential", agent_credential)
     want = lab.session()
     lab.link.want(want)
     async with lab.runner(Waiting(lab.docker, node=lab.node, node_name="here")):

@@ -42,7 +42,8 @@ var ErrOtherSession = errors.New("boot.json names another session")
 
 // Client keeps the agent connected.
 type Client struct {
-	Dir        rundir.Dir
+	Dir        rundir.Dir // which the runner writes
+	Private    rundir.Dir // of the agent
 	SessionUID string
 	Version    string
 	HostKey    string                 // public, OpenSSH form
@@ -99,7 +100,7 @@ func reasonDown(err error) string {
 	case err == nil:
 		return "drained"
 	case errors.Is(err, fs.ErrNotExist):
-		return "no boot.json yet"
+		return "the runner has not written boot.json and identity.pem yet"
 	default:
 		return err.Error()
 	}
@@ -114,7 +115,7 @@ func (c *Client) connect(ctx context.Context) error {
 	if boot.SessionUID != c.SessionUID {
 		return fmt.Errorf("%w: %s", ErrOtherSession, boot.SessionUID)
 	}
-	own, err := identity.Obtain(ctx, c.Dir, boot)
+	own, err := identity.Load(c.Dir, boot)
 	if err != nil {
 		return err
 	}
@@ -124,12 +125,12 @@ func (c *Client) connect(ctx context.Context) error {
 		return err
 	}
 	link := &link{client: c, conn: conn, boot: boot, out: make(chan *api.ControlRequest, maxDials)}
-	err = link.run(ctx, own.RenewAt())
+	err = link.run(ctx)
 	go link.retire()
 	return err
 }
 
-func (c *Client) dial(boot rundir.Boot, own *identity.Identity) (*grpc.ClientConn, error) {
+func (c *Client) dial(boot rundir.Boot, own tls.Certificate) (*grpc.ClientConn, error) {
 	roots, err := identity.Roots(boot)
 	if err != nil {
 		return nil, err
@@ -137,7 +138,7 @@ func (c *Client) dial(boot rundir.Boot, own *identity.Identity) (*grpc.ClientCon
 	return grpc.NewClient("passthrough:///"+boot.ServerName,
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
 			RootCAs: roots, ServerName: boot.ServerName, MinVersion: tls.VersionTLS12,
-			Certificates: []tls.Certificate{own.Certificate},
+			Certificates: []tls.Certificate{own},
 		})),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return c.Dir.Dial(ctx, rundir.TunnelSocket)

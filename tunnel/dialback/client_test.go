@@ -25,6 +25,7 @@ import (
 // agent is a client that runs against a gateway in this process; its SSH server echoes.
 type agent struct {
 	*gatewaytest.Gateway
+	private  string
 	applied  atomic.Uint64
 	activity activity.Tracker
 	origin   atomic.Value
@@ -32,10 +33,10 @@ type agent struct {
 
 func start(t *testing.T) *agent {
 	dir := t.TempDir()
-	a := &agent{Gateway: gatewaytest.New(t, dir, &api.AgentConfig{Generation: 7})}
+	a := &agent{Gateway: gatewaytest.New(t, dir, &api.AgentConfig{Generation: 7}), private: t.TempDir()}
 	ctx, cancel := context.WithCancel(t.Context())
 	client := &dialback.Client{
-		Dir: rundir.Dir(dir), SessionUID: gatewaytest.SessionUID, Version: "test", HostKey: "ssh-ed25519 AAAA",
+		Dir: rundir.Dir(dir), Private: rundir.Dir(a.private), SessionUID: gatewaytest.SessionUID, Version: "test", HostKey: "ssh-ed25519 AAAA",
 		ServeSSH: a.echo,
 		Apply:    func(config *api.AgentConfig) { a.applied.Store(config.GetGeneration()) },
 		Activity: &a.activity, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
@@ -85,7 +86,7 @@ func TestAgentBootsSaysHelloAndKeepsItsConfig(t *testing.T) {
 		t.Fatalf("hello: %v", hello)
 	}
 	a.applies(7)
-	kept := must[*api.AgentConfig](t)(rundir.Dir(a.Dir).Config())
+	kept := must[*api.AgentConfig](t)(rundir.Dir(a.private).Config())
 	if a.applied.Load() != 7 || kept.GetGeneration() != 7 {
 		t.Fatalf("applied %d, kept %d", a.applied.Load(), kept.GetGeneration())
 	}

@@ -10,11 +10,8 @@ import (
 
 	"netvps/tunnel/api"
 	"netvps/tunnel/faults"
-	"netvps/tunnel/identity"
 	"netvps/tunnel/rundir"
 )
-
-const renewRetry = 10 * time.Minute
 
 // link is one connection to a gateway.
 type link struct {
@@ -26,7 +23,7 @@ type link struct {
 }
 
 // run serves Control until it ends (the error says why) or the gateway drains (nil).
-func (l *link) run(ctx context.Context, renewAt time.Time) error {
+func (l *link) run(ctx context.Context) error {
 	control, cancel := context.WithCancel(ctx)
 	stream, err := api.NewTunnelServiceClient(l.conn).Control(control)
 	if err != nil {
@@ -37,7 +34,6 @@ func (l *link) run(ctx context.Context, renewAt time.Time) error {
 	defer tasks.Wait()
 	defer cancel()
 	tasks.Go(func() { l.speak(control, stream.Send) })
-	tasks.Go(func() { l.renew(control, renewAt) })
 	for {
 		message, err := stream.Recv()
 		if err != nil {
@@ -98,30 +94,9 @@ func (l *link) say(ctx context.Context, message *api.ControlRequest) {
 func (l *link) configure(ctx context.Context, config *api.AgentConfig) {
 	l.client.Apply(config)
 	faults.Point("agent.config_applied")
-	if err := l.client.Dir.SaveConfig(config); err != nil {
+	if err := l.client.Private.SaveConfig(config); err != nil {
 		l.client.Log.Warn("config not kept", "error", err)
 	}
 	l.client.Log.Info("config applied", "generation", config.GetGeneration(), "keys", len(config.GetAuthorizedKeys()))
 	l.say(ctx, &api.ControlRequest{Message: &api.ControlRequest_ConfigApplied{ConfigApplied: config.GetGeneration()}})
-}
-
-// renew gets the next certificate in time; the next connection uses it.
-func (l *link) renew(ctx context.Context, at time.Time) {
-	for {
-		timer := time.NewTimer(time.Until(at))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
-		renewed, err := identity.Renew(ctx, l.client.Dir, l.boot, l.conn)
-		if err != nil {
-			l.client.Log.Warn("certificate not renewed", "error", err)
-			at = time.Now().Add(renewRetry)
-			continue
-		}
-		l.client.Log.Info("certificate renewed", "until", renewed.Leaf.NotAfter)
-		at = renewed.RenewAt()
-	}
 }

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"netvps/tunnel/environ"
 )
 
 const (
 	// armed holds "POINT=MODE"; a test sets it in a session's spec.
 	armed = "NETVPS_FAULT"
-	// folder is the session's runtime folder; POINT.hit in there tells that it struck.
-	folder = "/.netvps/run/"
+	// folder is in the container's own file system; POINT.hit in there tells that it struck.
+	folder = "/.netvps/state/"
 	hang   = time.Second
 )
 
@@ -23,10 +25,11 @@ const Enabled = true
 // Point passes a named point: here the process dies, panics or hangs for a second, if that is what is armed; once in a
 // session's life.
 func Point(name string) {
-	point, mode, _ := strings.Cut(os.Getenv(armed), "=")
+	point, mode, _ := strings.Cut(environ.Get(armed), "=")
 	if point != name {
 		return
 	}
+	_ = os.Mkdir(folder, 0o700)
 	hit, err := os.OpenFile(folder+name+".hit", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return // it struck before

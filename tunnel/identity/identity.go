@@ -1,14 +1,10 @@
-// Package identity keeps the agent's client certificate: got once for the boot token, kept in the runtime folder,
-// renewed before it ends.
+// Package identity loads the agent's client certificate. The runner gets it, renews it, and leaves it in the runtime
+// folder; the agent only reads it.
 package identity
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -18,15 +14,18 @@ import (
 	"netvps/tunnel/rundir"
 )
 
-// Identity is a key with a certificate that is valid for one session and epoch.
-type Identity struct {
-	Certificate tls.Certificate
-	Leaf        *x509.Certificate
-}
-
-// RenewAt is when a third of the certificate's life is left.
-func (i *Identity) RenewAt() time.Time {
-	return i.Leaf.NotAfter.Add(-i.Leaf.NotAfter.Sub(i.Leaf.NotBefore) / 3)
+// Load returns the key and certificate in the folder's identity.pem, checked against the boot file: one session and
+// epoch, its CA, valid now. The error is fs.ErrNotExist until the runner has written it.
+func Load(dir rundir.Dir, boot rundir.Boot) (tls.Certificate, error) {
+	data, err := os.ReadFile(dir.Path(rundir.IdentityFile))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := Parse(data, boot, time.Now())
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s: %w", rundir.IdentityFile, err)
+	}
+	return pair, nil
 }
 
 // URI is the name that the certificate of a session's agent carries.
@@ -43,53 +42,29 @@ func Roots(boot rundir.Boot) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// parse checks that key and certificate belong together, to this session and epoch, under this CA, now.
-func parse(keyPEM, certPEM []byte, boot rundir.Boot, now time.Time) (*Identity, error) {
+// Parse checks key and certificate (PEM) against the boot file, at a time.
+func Parse(data []byte, boot rundir.Boot, now time.Time) (tls.Certificate, error) {
+	keyPEM, certPEM := split(data)
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return nil, err
+		return pair, err
 	}
 	roots, err := Roots(boot)
 	if err != nil {
-		return nil, err
+		return pair, err
 	}
 	options := x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	if _, err := pair.Leaf.Verify(options); err != nil {
-		return nil, err
+		return pair, err
 	}
 	if len(pair.Leaf.URIs) != 1 || pair.Leaf.URIs[0].String() != URI(boot) {
-		return nil, fmt.Errorf("certificate is for %v, not for %s", pair.Leaf.URIs, URI(boot))
+		return pair, fmt.Errorf("certificate is for %v, not for %s", pair.Leaf.URIs, URI(boot))
 	}
-	return &Identity{Certificate: pair, Leaf: pair.Leaf}, nil
+	return pair, nil
 }
 
-func newKey() (*ecdsa.PrivateKey, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	return key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
-
-func request(key *ecdsa.PrivateKey, boot rundir.Boot) (string, error) {
-	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: boot.SessionUID}}
-	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
-	if err != nil {
-		return "", err
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), nil
-}
-
-// read splits identity.pem into its key and its certificates; either may be missing.
-func read(path string) (keyPEM, certPEM []byte) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil
-	}
+// split returns the key and the certificates of identity.pem; either may be missing.
+func split(data []byte) (keyPEM, certPEM []byte) {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "PRIVATE KEY" {
 			keyPEM = pem.EncodeToMemory(block)
@@ -98,20 +73,4 @@ func read(path string) (keyPEM, certPEM []byte) {
 		}
 	}
 	return keyPEM, certPEM
-}
-
-func parseKey(keyPEM []byte) (*ecdsa.PrivateKey, error) {
-	block, _ := pem.Decode(keyPEM)
-	if block == nil {
-		return nil, errors.New("no key")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	ecdsaKey, ok := key.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("key is a %T", key)
-	}
-	return ecdsaKey, nil
 }

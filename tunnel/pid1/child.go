@@ -2,7 +2,6 @@ package pid1
 
 import (
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 )
@@ -15,13 +14,15 @@ type child struct {
 
 func (c *child) alive() bool { return c.pid != 0 }
 
-func (c *child) start(path string, argv []string) error {
+// start adds the standard files and a session of its own to the attributes.
+func (c *child) start(path string, argv []string, attributes *syscall.ProcAttr) error {
 	c.started = time.Now()
-	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
+	attributes.Files = []uintptr{0, 1, 2}
+	if attributes.Sys == nil {
+		attributes.Sys = &syscall.SysProcAttr{}
+	}
+	attributes.Sys.Setsid = true
+	pid, err := syscall.ForkExec(path, argv, attributes)
 	if err != nil {
 		return err
 	}

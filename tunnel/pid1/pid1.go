@@ -1,6 +1,8 @@
 // Package pid1 is the session's first process. It reaps, passes signals on, keeps the agent running, and ends the
 // container in order.
 //
+// It runs the image's command, too, where the owner wants that, and runs it again when it fails.
+//
 // It does nothing else, and that is the design: the SSH server and the tunnel are a child of it. So there is one
 // process that waits for any child, and another that waits for its own by os/exec, and neither can steal a status from
 // the other; and whatever may befall the child (a bug, the OOM killer, a user's "kill -9 -1"), the session lives on and
@@ -11,11 +13,11 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"netvps/tunnel/environ"
 	"netvps/tunnel/faults"
 )
 
@@ -34,15 +36,15 @@ var ErrNotFirst = errors.New("init must be process 1 of a container")
 // Init is what the first process looks after.
 type Init struct {
 	Agent   []string // argv of the agent proper, started again whenever it ends
-	Command []string // argv of the image's own command; may be empty
+	Command Command
 	Log     *slog.Logger
 
-	agent, command child
-	delay          time.Duration
-	restart        <-chan time.Time
-	stopping       bool
-	told           bool // all processes were told to end
-	hurry          <-chan time.Time
+	agent    child
+	delay    time.Duration
+	restart  <-chan time.Time
+	stopping bool
+	told     bool // all processes were told to end
+	hurry    <-chan time.Time
 }
 
 // Run returns when the container is to end: after a stop, with no process left.
@@ -55,7 +57,7 @@ func (i *Init) Run() error {
 	signal.Notify(signals, forwarded...)
 	ended := make(chan os.Signal, 1) // one is enough: each time, all that ended are reaped
 	signal.Notify(ended, syscall.SIGCHLD)
-	i.startCommand()
+	i.Command.start(i.Log)
 	i.startAgent()
 	ticker := time.NewTicker(poll)
 	ticker.Stop()
@@ -66,12 +68,14 @@ func (i *Init) Run() error {
 		case <-ended:
 		case <-i.restart:
 			i.startAgent()
+		case <-i.Command.restart:
+			i.startCommand()
 		case <-i.hurry:
 			i.tellAll()
 		case <-ticker.C:
 		}
 		i.reap()
-		if i.stopping && !i.command.alive() && !i.told {
+		if i.stopping && !i.Command.alive() && !i.told {
 			i.tellAll()
 		}
 		if i.told {
@@ -86,10 +90,10 @@ func (i *Init) Run() error {
 // receive handles a signal sent to the container: it is for the image's command if there is one.
 func (i *Init) receive(received syscall.Signal) {
 	i.Log.Info("signal received", "signal", received.String())
-	if i.command.alive() {
-		_ = syscall.Kill(i.command.pid, received)
+	if i.Command.alive() {
+		_ = syscall.Kill(i.Command.pid, received)
 	}
-	stop := received == syscall.SIGTERM || !i.command.alive() && endsAnIdleContainer(received)
+	stop := received == syscall.SIGTERM || !i.Command.alive() && endsAnIdleContainer(received)
 	if stop && !i.stopping {
 		i.stopping = true
 		i.hurry = time.After(commandGrace)
@@ -97,15 +101,9 @@ func (i *Init) receive(received syscall.Signal) {
 }
 
 func (i *Init) startCommand() {
-	if len(i.Command) == 0 {
-		return
-	}
-	path, err := exec.LookPath(i.Command[0])
-	if err == nil {
-		err = i.command.start(path, i.Command)
-	}
-	if err != nil { // the VPS is of use without it
-		i.Log.Error("the image's command cannot be run", "command", i.Command[0], "error", err)
+	i.Command.restart = nil
+	if !i.stopping {
+		i.Command.start(i.Log)
 	}
 }
 
@@ -115,7 +113,7 @@ func (i *Init) startAgent() {
 		return
 	}
 	faults.Point("agent.before_start")
-	if err := i.agent.start("/proc/self/exe", i.Agent); err != nil {
+	if err := i.agent.start("/proc/self/exe", i.Agent, &syscall.ProcAttr{Env: environ.All()}); err != nil {
 		i.Log.Error("the agent cannot be run", "error", err)
 		i.agentEnded()
 	}
@@ -146,9 +144,8 @@ func (i *Init) reap() {
 				i.Log.Error("the agent ended", "status", describe(status))
 				i.agentEnded()
 			}
-		case pid == i.command.pid:
-			i.command.pid = 0
-			i.Log.Info("the image's command ended", "status", describe(status))
+		case pid == i.Command.pid:
+			i.Command.ended(status, i.stopping, i.Log)
 		}
 	}
 }

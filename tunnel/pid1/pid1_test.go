@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		agentCrash()
 	case "agent-idle":
 		fmt.Println("idle")
-		select {}
+		time.Sleep(time.Hour)
 	default:
 		os.Exit(m.Run())
 	}
@@ -44,7 +44,8 @@ func first(args []string) {
 			panic(err)
 		}
 	}
-	i := &Init{Agent: []string{"agent", args[0]}, Command: args[1:], Log: slog.New(slog.NewTextHandler(os.Stdout, nil))}
+	i := &Init{Agent: []string{"agent", args[0]}, Log: slog.New(slog.NewTextHandler(os.Stdout, nil))}
+	i.Command = Command{Argv: args[1:], User: os.Getenv("COMMAND_USER"), Dir: max(os.Getenv("COMMAND_DIR"), "/")}
 	if err := i.Run(); err != nil {
 		panic(err)
 	}
@@ -177,7 +178,7 @@ func TestSignalsGoToTheImagesCommand(t *testing.T) {
 }
 
 func TestSessionOutlivesTheImagesCommand(t *testing.T) {
-	out, _ := run(t, `command ended" status="exit 9"`, []syscall.Signal{syscall.SIGTERM}, "agent-idle", "/bin/sh", "-c", "sleep 0.3; exit 9")
+	out, _ := run(t, `command ended" status="exit 0"`, []syscall.Signal{syscall.SIGTERM}, "agent-idle", "/bin/sh", "-c", "sleep 0.3")
 	if !strings.Contains(out, "idle") || !strings.Contains(out, "first is done") {
 		t.Fatal(out)
 	}

@@ -1,4 +1,5 @@
-// Package rundir is the session's runtime folder: what the runner leaves there, and what the agent keeps there.
+// Package rundir is the session's runtime folder, which the runner writes and the agent reads, and the agent's own
+// folder, which is a small tmpfs of the container.
 package rundir
 
 import (
@@ -6,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,22 +21,25 @@ import (
 // Names within the folder.
 const (
 	BootFile     = "boot.json"
-	BootSocket   = "boot.sock"
-	TunnelSocket = "tunnel.sock"
 	IdentityFile = "identity.pem"
-	ConfigFile   = "config.pb"
+	TunnelSocket = "tunnel.sock"
 )
 
-// Dir is the path of a runtime folder.
+// configFile is the name of the last config in the agent's own folder.
+const configFile = "config.pb"
+
+// maxBoot bounds what is read of boot.json, in bytes.
+const maxBoot = 64 << 10
+
+// Dir is the path of a runtime folder, or of the agent's own folder.
 type Dir string
 
-// Boot is what the runner tells the agent: who it is, and how to prove it once.
+// Boot is what the runner tells the agent: who it is, and whom to trust.
 type Boot struct {
 	SessionUID    string `json:"session_uid"`
 	Epoch         int64  `json:"epoch"`
 	CACertificate string `json:"ca_certificate"`
 	ServerName    string `json:"server_name"`
-	BootToken     string `json:"boot_token"`
 }
 
 // sessionUID keeps a uid usable as part of a file name and of a certificate's principal.
@@ -45,19 +50,31 @@ func (d Dir) Path(name string) string { return filepath.Join(string(d), name) }
 
 // Boot reads boot.json. The error is fs.ErrNotExist until the runner has written it.
 func (d Dir) Boot() (Boot, error) {
-	var boot Boot
-	data, err := os.ReadFile(d.Path(BootFile))
+	file, err := os.Open(d.Path(BootFile))
 	if err != nil {
+		return Boot{}, err
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.LimitReader(file, maxBoot))
+	if err != nil {
+		return Boot{}, err
+	}
+	boot, err := parseBoot(data)
+	if err != nil {
+		return Boot{}, fmt.Errorf("%s: %w", d.Path(BootFile), err)
+	}
+	return boot, nil
+}
+
+func parseBoot(data []byte) (boot Boot, err error) {
+	if err := json.Unmarshal(data, &boot); err != nil {
 		return boot, err
 	}
-	if err := json.Unmarshal(data, &boot); err != nil {
-		return boot, fmt.Errorf("%s: %w", d.Path(BootFile), err)
-	}
 	if !sessionUID.MatchString(boot.SessionUID) {
-		return boot, fmt.Errorf("%s: bad session_uid %q", d.Path(BootFile), boot.SessionUID)
+		return boot, fmt.Errorf("bad session_uid %q", boot.SessionUID)
 	}
 	if boot.CACertificate == "" || boot.ServerName == "" {
-		return boot, fmt.Errorf("%s: ca_certificate and server_name must be set", d.Path(BootFile))
+		return boot, errors.New("ca_certificate and server_name must be set")
 	}
 	return boot, nil
 }
@@ -69,7 +86,7 @@ func (d Dir) Dial(ctx context.Context, socket string) (net.Conn, error) {
 
 // Config reads the last config saved; nil if there is none.
 func (d Dir) Config() (*api.AgentConfig, error) {
-	data, err := os.ReadFile(d.Path(ConfigFile))
+	data, err := os.ReadFile(d.Path(configFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -78,7 +95,7 @@ func (d Dir) Config() (*api.AgentConfig, error) {
 	}
 	config := &api.AgentConfig{}
 	if err := proto.Unmarshal(data, config); err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Path(ConfigFile), err)
+		return nil, fmt.Errorf("%s: %w", d.Path(configFile), err)
 	}
 	return config, nil
 }
@@ -89,7 +106,7 @@ func (d Dir) SaveConfig(config *api.AgentConfig) error {
 	if err != nil {
 		return err
 	}
-	return WriteFile(d.Path(ConfigFile), data)
+	return WriteFile(d.Path(configFile), data)
 }
 
 // WriteFile replaces a file as a whole, readable by the owner only: a reader sees the old content or the new.

@@ -12,7 +12,7 @@ import (
 	"netvps/tunnel/api"
 )
 
-const good = `{"session_uid": "s1", "epoch": 3, "ca_certificate": "PEM", "server_name": "x", "boot_token": "t", "new": 1}`
+const good = `{"session_uid": "s1", "epoch": 3, "ca_certificate": "PEM", "server_name": "x", "new": 1}`
 
 func TestBoot(t *testing.T) {
 	dir := Dir(t.TempDir())
@@ -34,7 +34,7 @@ func TestBoot(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("%s: %v", text, err)
 		}
-		if want := (Boot{"s1", 3, "PEM", "x", "t"}); ok && boot != want {
+		if want := (Boot{"s1", 3, "PEM", "x"}); ok && boot != want {
 			t.Errorf("%+v", boot)
 		}
 	}
@@ -52,7 +52,7 @@ func TestConfigIsKept(t *testing.T) {
 	if got, err := dir.Config(); err != nil || !proto.Equal(got, want) {
 		t.Fatalf("%v %v", got, err)
 	}
-	if err := os.WriteFile(dir.Path(ConfigFile), []byte("damaged"), 0o600); err != nil {
+	if err := os.WriteFile(dir.Path(configFile), []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := dir.Config(); err == nil {
@@ -83,4 +83,16 @@ func TestWriteFileIsForTheOwnerAndLeavesNothingBehind(t *testing.T) {
 	if info, err := entries[0].Info(); err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("%v %v", info.Mode(), err)
 	}
+}
+
+func FuzzBoot(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte(strings.Repeat("[", 20_000)))
+	f.Add([]byte(`{"session_uid": "a/../b", "ca_certificate": "x", "server_name": "y"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		boot, err := parseBoot(data)
+		if err == nil && (boot.CACertificate == "" || boot.ServerName == "" || strings.ContainsAny(boot.SessionUID, "/.\x00")) {
+			t.Fatalf("%q: %+v", data, boot)
+		}
+	})
 }

@@ -187,6 +187,8 @@ def _host_config(plan: Blueprint) -> dict[str, Any]:
             *(Mount(bind.target, bind.source, type="bind", read_only=bind.read_only) for bind in plan.binds),
             *(Mount(v.target, v.name, type="volume", labels=plan.labels) for v in plan.volumes),
         ],
+        "tmpfs": {t.target: f"size={t.size_bytes},nr_inodes={t.inodes},mode=0700" for t in plan.tmpfs},
+        "shm_size": plan.shm_bytes,
         "cap_drop": list(DROPPED_CAPABILITIES),
         "pids_limit": plan.pids,
         "init": False,  # the agent is process 1

@@ -166,4 +166,6 @@ def source_image(reference: str, found: Answer) -> SourceImage:
         entrypoint=tuple(config.get("Entrypoint") or ()),
         command=tuple(config.get("Cmd") or ()),
         volumes=tuple(config.get("Volumes") or ()),
+        user=config.get("User") or "",
+        working_dir=config.get("WorkingDir") or "",
     )

@@ -325,6 +325,7 @@ class SessionSpec(_message.Message):
     NETWORK_FIELD_NUMBER: _builtins.int
     STOP_GRACE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    SHM_BYTES_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -334,9 +335,13 @@ class SessionSpec(_message.Message):
     pids: _builtins.int
     """Limit of processes and threads, 16 to 4194304; 0 means the default of 4096."""
     run_entrypoint: _builtins.bool
-    """Whether the image's own entrypoint and command run as a supervised child of the agent."""
+    """Whether the image's own entrypoint and command run, as its USER, in its WORKDIR, and again after a failure."""
     network: Global___SessionNetwork.ValueType
     """Which network the container gets."""
+    shm_bytes: _builtins.int
+    """Size of /dev/shm in bytes, at least 64 KiB; 0 means half of the memory limit, or of the machine's memory if there
+    is no limit. What is in it counts as memory.
+    """
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment variables: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all.
@@ -370,10 +375,11 @@ class SessionSpec(_message.Message):
         network: Global___SessionNetwork.ValueType = ...,
         stop_grace: _duration_pb2.Duration | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        shm_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "env", b"env", "image", b"image", "labels", b"labels", "memory_bytes", b"memory_bytes", "network", b"network", "pids", b"pids", "run_entrypoint", b"run_entrypoint", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "env", b"env", "image", b"image", "labels", b"labels", "memory_bytes", b"memory_bytes", "network", b"network", "pids", b"pids", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "stop_grace", b"stop_grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -102,6 +102,7 @@ def _listed_spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
         network=NETWORK.to_proto(spec.network),
         stop_grace=duration_to_proto(spec.stop_grace),
         labels=dict(spec.labels),
+        shm_bytes=spec.shm_bytes,
     )
 
 
@@ -123,6 +124,7 @@ def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
             network=network,
             stop_grace=duration_from_proto(message.stop_grace) if message.HasField("stop_grace") else DEFAULT_GRACE,
             labels=dict(message.labels),
+            shm_bytes=message.shm_bytes,
         )
     checks.done()
     return spec

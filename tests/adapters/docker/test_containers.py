@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 
 from netvps.adapters.docker.containers import _host_config, parse_time
 from netvps.domain.attachment import Attachment, Net
-from netvps.domain.blueprint import Bind, Blueprint, Volume
+from netvps.domain.blueprint import Bind, Blueprint, Tmpfs, Volume
 
 PLAN = Blueprint(
     session_uid="u", name="n", image="i", hostname="h", labels={"a": "b"}, env=(),
     entrypoint=("/.netvps/agent", "init"),
-    binds=(Bind("/s/agent", "/.netvps/agent", read_only=True),), volumes=(Volume("v", "/data"),), cpus=0.5,
-    memory_bytes=64 << 20, pids=100, attachment=Attachment(Net.NONE),
+    binds=(Bind("/s/agent", "/.netvps/agent", read_only=True),), tmpfs=(Tmpfs("/own", 4096, 8),),
+    volumes=(Volume("v", "/data"),), cpus=0.5, memory_bytes=64 << 20, shm_bytes=32 << 20, pids=100,
+    attachment=Attachment(Net.NONE),
 )  # fmt: skip
 
 
@@ -23,6 +24,12 @@ def test_limits_are_set_only_where_asked_for() -> None:
     assert config["mem_limit"] == config["memswap_limit"] == 64 << 20
     free = _host_config(replace(PLAN, cpus=0.0, memory_bytes=0))
     assert not {"nano_cpus", "mem_limit", "memswap_limit"} & free.keys()
+
+
+def test_file_systems_in_memory_have_an_end() -> None:
+    config = _host_config(PLAN)
+    assert config["tmpfs"] == {"/own": "size=4096,nr_inodes=8,mode=0700"}
+    assert config["shm_size"] == 32 << 20
 
 
 def test_docker_neither_restarts_it_nor_is_its_first_process() -> None:

@@ -24,7 +24,8 @@ def test_layers_add_up() -> None:
 
 def test_an_images_configuration() -> None:
     found: dict[str, Any] = {"Config": {"Entrypoint": None, "Cmd": ["sh"], "Volumes": {"/data": {}}}}
-    assert source_image("x", found) == SourceImage("x", (), ("sh",), ("/data",))
+    found["Config"] |= {"User": "app", "WorkingDir": "/srv"}
+    assert source_image("x", found) == SourceImage("x", (), ("sh",), ("/data",), "app", "/srv")
 
 
 class FakeApi:

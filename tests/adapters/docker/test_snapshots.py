@@ -50,6 +50,7 @@ class Bench:
             self.want,
             SourceImage(image),
             node=self.node,
+            machine_memory=1 << 30,
             agent=Path("/bin/sh"),
             run=Path("/tmp"),
             resolv_conf=Path("/tmp/x"),

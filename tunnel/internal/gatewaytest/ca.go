@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"math/big"
 	"net/url"
 	"sync/atomic"
@@ -47,24 +46,19 @@ func (ca *CA) SetLife(life time.Duration) { ca.life.Store(int64(life)) }
 // PEM is the CA's certificate.
 func (ca *CA) PEM() string { return encode("CERTIFICATE", ca.cert.Raw) }
 
-// Sign issues a client certificate for the key of a CSR.
-func (ca *CA) Sign(csrPEM, uri string) (string, error) {
-	block, _ := pem.Decode([]byte(csrPEM))
-	if block == nil {
-		return "", errors.New("csr is not PEM")
-	}
-	csr, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return "", err
-	}
+// identity makes a key and a client certificate for it, PEM.
+func (ca *CA) identity(t testing.TB, uri string) []byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	check(t, err)
 	name, err := url.Parse(uri)
-	if err != nil {
-		return "", err
-	}
+	check(t, err)
 	template := certificate("agent", time.Duration(ca.life.Load()))
 	template.URIs, template.ExtKeyUsage = []*url.URL{name}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, csr.PublicKey, ca.key)
-	return encode("CERTIFICATE", der), err
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+	check(t, err)
+	return []byte(encode("PRIVATE KEY", private) + encode("CERTIFICATE", der))
 }
 
 func (ca *CA) server(t testing.TB, clients tls.ClientAuthType) *tls.Config {

@@ -3,11 +3,10 @@
 package gatewaytest
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,25 +15,17 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/status"
 
 	"netvps/tunnel/api"
 )
-
-// BootToken is the one that the gateway takes.
-const BootToken = "boot-token"
 
 // SessionUID is the session of all tests.
 const SessionUID = "s1"
 
 // Gateway serves one session. Its exported channels and fields are for tests to look at.
 type Gateway struct {
-	api.UnimplementedEnrollmentServiceServer
-	api.UnimplementedCertificateServiceServer
 	api.UnimplementedTunnelServiceServer
 
 	CA     *CA
@@ -42,14 +33,12 @@ type Gateway struct {
 	Hellos chan *api.AgentHello
 	Others chan *api.ControlRequest // what agents say on Control but Hello and DialFailure
 
-	t        testing.TB
-	mu       sync.Mutex
-	servers  []*grpc.Server
-	config   *api.AgentConfig
-	control  *control            // the newest
-	waiting  map[string]chan any // *Stream or *api.DialFailure
-	boots    int                 // certificates given for tokens
-	renewals int
+	t       testing.TB
+	mu      sync.Mutex
+	servers []*grpc.Server
+	config  *api.AgentConfig
+	control *control            // the newest
+	waiting map[string]chan any // *Stream or *api.DialFailure
 }
 
 type control struct {
@@ -69,24 +58,26 @@ func New(t testing.TB, dir string, config *api.AgentConfig) *Gateway {
 	return g
 }
 
-// WriteBoot writes boot.json for an epoch.
+// WriteBoot writes identity.pem and boot.json for an epoch, as a runner does.
 func (g *Gateway) WriteBoot(epoch int64) {
+	g.WriteIdentity(epoch)
 	data, err := json.Marshal(map[string]any{
-		"session_uid": SessionUID, "epoch": epoch, "ca_certificate": g.CA.PEM(),
-		"server_name": ServerName, "boot_token": BootToken,
+		"session_uid": SessionUID, "epoch": epoch, "ca_certificate": g.CA.PEM(), "server_name": ServerName,
 	})
 	check(g.t, err)
 	check(g.t, os.WriteFile(filepath.Join(g.Dir, "boot.json"), data, 0o600))
 }
 
-// Start listens on both sockets, made anew. Servers that run already go on: a gateway that drains.
+// WriteIdentity writes identity.pem alone.
+func (g *Gateway) WriteIdentity(epoch int64) {
+	identity := g.CA.identity(g.t, fmt.Sprintf("netvps://session/%s/epoch/%d", SessionUID, epoch))
+	check(g.t, os.WriteFile(filepath.Join(g.Dir, "identity.pem"), identity, 0o600))
+}
+
+// Start listens on the socket, made anew. Servers that run already go on: a gateway that drains.
 func (g *Gateway) Start() {
-	boot := g.listen("boot.sock", tls.NoClientCert)
-	api.RegisterEnrollmentServiceServer(boot.server, g)
 	tunnel := g.listen("tunnel.sock", tls.RequireAndVerifyClientCert)
 	api.RegisterTunnelServiceServer(tunnel.server, g)
-	api.RegisterCertificateServiceServer(tunnel.server, g)
-	go func() { _ = boot.server.Serve(boot.listener) }()
 	go func() { _ = tunnel.server.Serve(tunnel.listener) }()
 }
 
@@ -120,43 +111,6 @@ func (g *Gateway) Stop() {
 	for _, server := range servers {
 		server.Stop()
 	}
-}
-
-// BootAgent implements EnrollmentService.
-func (g *Gateway) BootAgent(_ context.Context, request *api.BootAgentRequest) (*api.BootAgentResponse, error) {
-	if request.GetBootToken() != BootToken {
-		return nil, status.Error(codes.Unauthenticated, "unknown token")
-	}
-	g.mu.Lock()
-	g.boots++
-	g.mu.Unlock()
-	cert, err := g.CA.Sign(request.GetCsr(), "netvps://session/"+SessionUID+"/epoch/"+g.epoch())
-	return &api.BootAgentResponse{Certificate: cert}, err
-}
-
-func (g *Gateway) epoch() string {
-	var boot struct{ Epoch json.Number }
-	data, err := os.ReadFile(filepath.Join(g.Dir, "boot.json"))
-	check(g.t, errors.Join(err, json.Unmarshal(data, &boot)))
-	return boot.Epoch.String()
-}
-
-// RenewCertificate implements CertificateService.
-func (g *Gateway) RenewCertificate(ctx context.Context, request *api.RenewCertificateRequest) (*api.RenewCertificateResponse, error) {
-	caller, _ := peer.FromContext(ctx)
-	uri := caller.AuthInfo.(credentials.TLSInfo).State.PeerCertificates[0].URIs[0]
-	g.mu.Lock()
-	g.renewals++
-	g.mu.Unlock()
-	cert, err := g.CA.Sign(request.GetCsr(), uri.String())
-	return &api.RenewCertificateResponse{Certificate: cert}, err
-}
-
-// Counts returns how many certificates were given for tokens and for renewal.
-func (g *Gateway) Counts() (boots, renewals int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.boots, g.renewals
 }
 
 // NextHello waits for an agent.
