@@ -54,7 +54,7 @@ func serve(where places, log *slog.Logger) error {
 		config = &api.AgentConfig{} // nobody logs in
 	}
 	server.Apply(config)
-	if err := environment.KeepPath("/", os.Getenv("PATH")); err != nil {
+	if err := environment.KeepPath("/", environ.Get("PATH")); err != nil {
 		log.Info("login shells may lose the image's PATH", "error", err)
 	}
 	faults.Point("agent.before_listen")

@@ -1,9 +1,11 @@
 package environ_test
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +58,23 @@ func sameVariables(got, want []string) bool {
 	slices.Sort(got)
 	slices.Sort(want)
 	return slices.Equal(got, want)
+}
+
+func TestNothingElseAsksTheRuntimeForTheEnvironment(t *testing.T) {
+	asks := regexp.MustCompile(`os\.(Getenv|LookupEnv|Environ|ExpandEnv)\(|exec\.LookPath\(|os\.UserHomeDir\(`)
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "../environ/") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if found := asks.Find(text); found != nil {
+			t.Errorf("%s: %s is empty in the agent: use package environ", path, found)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAProgramWithAnOrdinaryEntryPointHasItsEnvironment(t *testing.T) {

@@ -46,8 +46,7 @@ func (d Database) resolveGroup(group string) (uint32, error) {
 	}
 	found := false
 	err = d.lines("group", func(line string) {
-		name, _, _ := strings.Cut(line, ":")
-		if parsed, _, ok := parseGroup(line); ok && !found && name == group {
+		if name, parsed, _, ok := parseGroup(line); ok && !found && name == group {
 			gid, found = parsed, true
 		}
 	})

@@ -1,12 +1,8 @@
 package pid1
 
 import (
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -64,7 +60,7 @@ func (c *Command) launch() error {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return err
 	}
-	path, err := lookPath(c.Argv[0], c.Dir, environ.Value(attributes.Env, "PATH"))
+	path, err := passwd.LookPath(c.Argv[0], environ.Value(attributes.Env, "PATH"))
 	if err != nil {
 		return err
 	}
@@ -103,23 +99,6 @@ func withHome(env []string, database passwd.Database, account passwd.Account) []
 		return env
 	}
 	return append(env, "HOME="+account.Home)
-}
-
-// lookPath finds a program as execvp(3) does, in the image's PATH. A name with a slash is relative to dir.
-func lookPath(name, dir, path string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	for _, folder := range filepath.SplitList(path) {
-		if !filepath.IsAbs(folder) {
-			folder = filepath.Join(dir, folder)
-		}
-		file := filepath.Join(folder, name)
-		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return file, nil
-		}
-	}
-	return "", fmt.Errorf("%s: %w in PATH (%s)", name, fs.ErrNotExist, path)
 }
 
 // own gives the container's standard files to the account, as engines do: programs open /dev/stdout again.

@@ -93,22 +93,3 @@ func TestHomeIsTheAccountsUnlessTheImageSetsIt(t *testing.T) {
 		}
 	}
 }
-
-func TestLookPathSearchesTheImagesPath(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	tool := filepath.Join(dir, "bin", "tool")
-	if err := os.WriteFile(tool, nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, path := range map[string]string{"tool": "/none:bin", "./tool": ""} {
-		if got, err := lookPath(name, dir, path); err != nil || got != tool && got != name {
-			t.Errorf("%s: %s %v", name, got, err)
-		}
-	}
-	if got, err := lookPath("tool", dir, "/none"); err == nil {
-		t.Error(got)
-	}
-}

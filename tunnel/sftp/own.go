@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
+	"netvps/tunnel/environ"
 	"netvps/tunnel/passwd"
 )
 
@@ -116,7 +117,7 @@ func (e expandPath) expanded(users passwd.Database) string {
 
 // homeOf is the home of a user, or of the one who logged in.
 func homeOf(user string, users passwd.Database) (string, bool) {
-	if home := os.Getenv("HOME"); user == "" && home != "" {
+	if home := environ.Get("HOME"); user == "" && home != "" {
 		return home, true
 	}
 	account, err := users.Lookup(user)
