@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"netvps/tunnel/pid1"
 	"netvps/tunnel/sftp"
@@ -24,7 +25,11 @@ const usage = `usage:
 type places struct {
 	runDir, privateDir, stateDir, listen string
 	user, workDir                        string
+	headStart                            time.Duration
 }
+
+// commandHeadStart is how long the image's command has port 22 to itself, should it want it.
+const commandHeadStart = 15 * time.Second
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -40,6 +45,9 @@ func run(args []string) error {
 	switch args[0] {
 	case "init":
 		where, command := parse(args)
+		if len(command) > 0 {
+			where.headStart = commandHeadStart
+		}
 		first := &pid1.Init{
 			Agent: where.argv("serve"), Log: logger(),
 			Command: pid1.Command{Argv: command, User: where.user, Dir: where.workDir},
@@ -66,13 +74,14 @@ func parse(args []string) (where places, command []string) {
 	flags.StringVar(&where.listen, "listen", ":22", "`address` of the SSH server; empty for none")
 	flags.StringVar(&where.user, "user", "", "`USER[:GROUP]` of COMMAND, as in a Dockerfile; root by default")
 	flags.StringVar(&where.workDir, "work-dir", "/", "working `folder` of COMMAND")
+	flags.DurationVar(&where.headStart, "head-start", 0, "`time` for another server to take the port of -listen first")
 	_ = flags.Parse(args[1:]) // ExitOnError
 	return where, flags.Args()
 }
 
 func (p places) argv(command string) []string {
 	return []string{os.Args[0], command, "-run-dir", p.runDir, "-private-dir", p.privateDir, "-state-dir", p.stateDir,
-		"-listen", p.listen}
+		"-listen", p.listen, "-head-start", p.headStart.String()}
 }
 
 func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stdout, nil)) }

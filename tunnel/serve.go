@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -20,6 +19,7 @@ import (
 	"netvps/tunnel/environ"
 	"netvps/tunnel/environment"
 	"netvps/tunnel/faults"
+	"netvps/tunnel/listen"
 	"netvps/tunnel/passwd"
 	"netvps/tunnel/rundir"
 	"netvps/tunnel/sshd"
@@ -59,7 +59,8 @@ func serve(where places, log *slog.Logger) error {
 	}
 	faults.Point("agent.before_listen")
 	if where.listen != "" {
-		listen(server, where.listen, log)
+		own := &listen.Yielding{Address: where.listen, HeadStart: where.headStart, Serve: server.Serve, Log: log}
+		go own.Run(ctx)
 	}
 	client := &dialback.Client{
 		Dir: dir, Private: private, SessionUID: boot.SessionUID, Version: version, HostKey: publicKey(server.HostKey),
@@ -108,15 +109,4 @@ func awaitBoot(ctx context.Context, dir rundir.Dir, log *slog.Logger) (rundir.Bo
 		case <-ticker.C:
 		}
 	}
-}
-
-// listen serves SSH on the session's own address too; where that is taken, by the image's own server perhaps, the
-// tunnel is enough.
-func listen(server *sshd.Server, address string, log *slog.Logger) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		log.Warn("no SSH on the session's own address", "error", err)
-		return
-	}
-	go func() { log.Warn("no SSH on the session's own address any more", "error", server.Serve(listener)) }()
 }

@@ -17,7 +17,7 @@ type agentSocket struct {
 
 // forwardAgent answers "auth-agent-req@openssh.com" (OpenSSH's PROTOCOL.agent).
 func (s *session) forwardAgent() bool {
-	if s.agent != nil || s.started {
+	if s.agent != nil || s.started || s.login.limits.NoAgent {
 		return false
 	}
 	agent, err := newAgentSocket(s.account)

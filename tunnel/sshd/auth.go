@@ -3,8 +3,13 @@ package sshd
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"netvps/tunnel/authkeys"
 )
 
 // sourceAddress is the one critical option understood; x/crypto/ssh enforces it.
@@ -16,32 +21,52 @@ var errNotAuthorized = errors.New("key is not authorized")
 type login struct {
 	credential credential
 	by         string // for logs
+	limits     authkeys.Limits
 }
 
 // loginKey is the key of a login in ssh.Permissions.ExtraData.
 type loginKey struct{}
 
-// authenticate is the PublicKeyCallback. It is asked about keys that the client may not have: it only reads.
-func (s *Server) authenticate(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-	if _, err := s.Users.Lookup(meta.User()); err != nil {
-		return nil, err
-	}
-	permissions := &ssh.Permissions{}
-	found := login{}
-	if cert, ok := key.(*ssh.Certificate); ok {
-		if err := s.checkCertificate(meta.User(), cert); err != nil {
-			return nil, fmt.Errorf("certificate %q: %w", cert.KeyId, err)
+// authenticate makes the PublicKeyCallback. It is asked about keys that the client may not have: it only reads.
+//
+// direct says that the connection came to the session's own address, and so from its owner's network: there the
+// account's authorized_keys count as well, as with any sshd. Through the tunnel they do not: the gateway decides there.
+func (s *Server) authenticate(direct bool) func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+	return func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		account, err := s.Users.Lookup(meta.User())
+		if err != nil {
+			return nil, err
 		}
-		found = login{credential{string(cert.SignatureKey.Marshal()), true}, fmt.Sprintf("certificate %q", cert.KeyId)}
-		permissions.CriticalOptions = cert.CriticalOptions
-	} else {
-		found = login{credential{string(key.Marshal()), false}, ssh.FingerprintSHA256(key)}
+		permissions := &ssh.Permissions{}
+		var found login
+		if cert, ok := key.(*ssh.Certificate); ok {
+			if err := s.checkCertificate(meta.User(), cert); err != nil {
+				return nil, fmt.Errorf("certificate %q: %w", cert.KeyId, err)
+			}
+			issuer := credential{key: string(cert.SignatureKey.Marshal()), ca: true}
+			found = login{credential: issuer, by: fmt.Sprintf("certificate %q", cert.KeyId)}
+			permissions.CriticalOptions = cert.CriticalOptions
+		} else {
+			found = login{credential: credential{key: string(key.Marshal())}, by: ssh.FingerprintSHA256(key)}
+			if direct && !s.policy.Load().holds(found.credential) {
+				found.limits, err = authkeys.Find(account, key, addressOf(meta.RemoteAddr()), time.Now())
+				found.credential.own = err == nil
+			}
+		}
+		if !s.policy.Load().holds(found.credential) {
+			return nil, errors.Join(errNotAuthorized, err)
+		}
+		permissions.ExtraData = map[any]any{loginKey{}: found}
+		return permissions, nil
 	}
-	if !s.policy.Load().holds(found.credential) {
-		return nil, errNotAuthorized
+}
+
+// addressOf is the zero Addr for what has none.
+func addressOf(address net.Addr) netip.Addr {
+	if tcp, ok := address.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
 	}
-	permissions.ExtraData = map[any]any{loginKey{}: found}
-	return permissions, nil
+	return netip.Addr{}
 }
 
 // checkCertificate leaves the question whether the CA is ours to the policy.

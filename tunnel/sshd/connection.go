@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"log/slog"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -45,12 +46,15 @@ func (c *connection) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.
 }
 
 func (c *connection) open(request ssh.NewChannel) {
-	switch request.ChannelType() {
-	case "session":
+	forwards := strings.HasPrefix(request.ChannelType(), "direct-")
+	switch kind := request.ChannelType(); {
+	case kind == "session":
 		c.session(request)
-	case "direct-tcpip":
+	case forwards && c.login.limits.NoForwarding:
+		_ = request.Reject(ssh.Prohibited, "this key may not forward ports")
+	case kind == "direct-tcpip":
 		c.forwards.DirectTCPIP(request)
-	case "direct-streamlocal@openssh.com":
+	case kind == "direct-streamlocal@openssh.com":
 		c.forwards.DirectStreamLocal(request)
 	default:
 		_ = request.Reject(ssh.UnknownChannelType, "unknown channel type")
@@ -60,7 +64,10 @@ func (c *connection) open(request ssh.NewChannel) {
 // answer takes the connection's global requests.
 func (c *connection) answer(requests <-chan *ssh.Request) {
 	for request := range requests {
-		if !c.forwards.Request(request) && request.WantReply {
+		if !c.login.limits.NoForwarding && c.forwards.Request(request) {
+			continue
+		}
+		if request.WantReply {
 			_ = request.Reply(request.Type == "keepalive@openssh.com", nil)
 		}
 	}

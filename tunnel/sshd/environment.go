@@ -66,6 +66,15 @@ func (s *session) environment() environment.Variables {
 	if s.agent != nil {
 		variables["SSH_AUTH_SOCK"] = s.agent.path
 	}
+	if s.display != nil {
+		variables["DISPLAY"] = s.display.name
+		if s.display.authority != "" {
+			variables["XAUTHORITY"] = s.display.authority
+		}
+	}
+	if s.original != nil {
+		variables["SSH_ORIGINAL_COMMAND"] = *s.original
+	}
 	return variables
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,14 +15,20 @@ import (
 	"netvps/tunnel/passwd"
 )
 
-// another is an account of Debian's that no test runs as, with the shell that the tests need.
+// another is an account that no test runs as; its home is root's folder "home", and empty.
 func (r *rig) another() string {
 	if os.Geteuid() != 0 {
 		r.t.Skip("only root can become another user")
 	}
-	root := r.t.TempDir()
-	r.check(os.Mkdir(root+"/etc", 0o755))
-	r.check(os.WriteFile(root+"/etc/passwd", []byte("root:x:0:0::/root:/bin/sh\n3Ann:x:4242:4243::/:/bin/sh\n"), 0o644))
+	root := r.dir
+	r.home = root + "/home"
+	r.check(os.MkdirAll(root+"/etc", 0o755))
+	r.check(os.Mkdir(r.home, 0o755))
+	r.check(os.Chown(r.home, 4242, 4243))
+	for folder := root; folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
+		r.check(os.Chmod(folder, 0o755))
+	}
+	r.check(os.WriteFile(root+"/etc/passwd", []byte("root:x:0:0::/root:/bin/sh\n3Ann:x:4242:4243::"+r.home+":/bin/sh\n"), 0o644))
 	r.check(os.WriteFile(root+"/etc/group", []byte("tty:x:77:\n"), 0o644))
 	r.server.Users = passwd.Database{Root: root}
 	return "3Ann@127.0.0.1"

@@ -44,6 +44,7 @@ type rig struct {
 	key      string // authorized, OpenSSH form
 	config   *api.AgentConfig
 	activity *activity.Tracker
+	home     string // of another()
 }
 
 func newRig(t *testing.T) *rig {

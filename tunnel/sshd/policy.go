@@ -66,9 +66,13 @@ func parseHostCertificate(text string) (*ssh.Certificate, error) {
 type credential struct {
 	key string // wire form of the authorized key, or of the CA that signed the certificate
 	ca  bool
+	own bool // of the account's authorized_keys: like sshd, that is asked at the login only
 }
 
 func (p *policy) holds(c credential) bool {
+	if c.own {
+		return true
+	}
 	if c.ca {
 		return p.cas[c.key]
 	}

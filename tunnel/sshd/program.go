@@ -17,6 +17,9 @@ const (
 	exitNotFound  = 127
 )
 
+// internalSftp is what sshd_config(5) calls the server that needs no program of the image.
+const internalSftp = "internal-sftp"
+
 // program finds what to run: path and argv.
 type program func() (path string, argv []string, err error)
 

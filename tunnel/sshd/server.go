@@ -75,18 +75,18 @@ func (s *Server) Serve(listener net.Listener) error {
 			time.Sleep(acceptPause)
 			continue
 		}
-		go s.serve(conn, func() { <-logins })
+		go s.serve(conn, true, func() { <-logins })
 	}
 }
 
-// ServeConn serves one connection to its end.
-func (s *Server) ServeConn(conn net.Conn) { s.serve(conn, func() {}) }
+// ServeConn serves one connection of the gateway's tunnel to its end.
+func (s *Server) ServeConn(conn net.Conn) { s.serve(conn, false, func() {}) }
 
 // serve calls loggedIn once the connection is past authentication, or has failed to get there.
-func (s *Server) serve(raw net.Conn, loggedIn func()) {
+func (s *Server) serve(raw net.Conn, direct bool, loggedIn func()) {
 	log := s.Log.With("from", raw.RemoteAddr().String())
 	timer := time.AfterFunc(loginTime, func() { _ = raw.Close() })
-	conn, channels, requests, err := ssh.NewServerConn(raw, s.config(log))
+	conn, channels, requests, err := ssh.NewServerConn(raw, s.config(direct, log))
 	timer.Stop()
 	loggedIn()
 	if err != nil {
@@ -105,11 +105,11 @@ func (s *Server) serve(raw net.Conn, loggedIn func()) {
 }
 
 // config is made anew for each connection: the host certificate comes and goes.
-func (s *Server) config(log *slog.Logger) *ssh.ServerConfig {
+func (s *Server) config(direct bool, log *slog.Logger) *ssh.ServerConfig {
 	config := &ssh.ServerConfig{
 		Config:            ssh.Config{Ciphers: ciphers},
 		MaxAuthTries:      maxAuthTries,
-		PublicKeyCallback: s.authenticate,
+		PublicKeyCallback: s.authenticate(direct),
 		ServerVersion:     serverVersion,
 	}
 	config.AddHostKey(s.HostKey)

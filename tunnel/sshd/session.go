@@ -10,12 +10,14 @@ import (
 // session is one channel of type "session" (RFC 4254, 6): at most one terminal and one program.
 type session struct {
 	*connection
-	channel ssh.Channel
-	sent    []string // environment that the client sent, "NAME=value"
-	exact   bool     // the line of "exec" is a quoted argv, to be run by no shell
+	channel  ssh.Channel
+	sent     []string // environment that the client sent, "NAME=value"
+	original *string  // what the client asked for, where the key has a command of its own
+	exact    bool     // the line of "exec" is a quoted argv, to be run by no shell
 
 	terminal *terminal // nil: none
 	agent    *agentSocket
+	display  *display
 	started  bool
 
 	mu      sync.Mutex
@@ -54,23 +56,25 @@ func (s *session) handle(request *ssh.Request) (ok bool, run program) {
 		return s.setEnv(request.Payload), nil
 	case "auth-agent-req@openssh.com":
 		return s.forwardAgent(), nil
+	case "x11-req":
+		return s.forwardX11(request.Payload), nil
 	case "shell":
-		return s.start(s.loginShell)
+		return s.start(s.loginShell, "")
 	case "exec":
 		var command struct{ Line string }
 		if ssh.Unmarshal(request.Payload, &command) != nil {
 			return false, nil
 		}
 		if argv, ok := splitQuoted(command.Line); ok && s.exact {
-			return s.start(s.direct(argv))
+			return s.start(s.direct(argv), command.Line)
 		}
-		return s.start(s.shellCommand(command.Line))
+		return s.start(s.shellCommand(command.Line), command.Line)
 	case "subsystem":
 		var subsystem struct{ Name string }
 		if ssh.Unmarshal(request.Payload, &subsystem) != nil || subsystem.Name != "sftp" {
 			return false, nil
 		}
-		return s.start(s.sftpServer)
+		return s.start(s.sftpServer, internalSftp)
 	case "signal":
 		return s.signal(request.Payload), nil
 	case "break":
@@ -80,11 +84,24 @@ func (s *session) handle(request *ssh.Request) (ok bool, run program) {
 	}
 }
 
-func (s *session) start(run program) (bool, program) {
+// start takes up what to run; asked is how the client put it, for a command of the key's that runs in its place.
+func (s *session) start(run program, asked string) (bool, program) {
 	if s.started {
 		return false, nil
 	}
 	s.started = true
+	limits := s.login.limits
+	switch {
+	case !limits.Forced:
+		return true, run
+	case limits.Command == internalSftp:
+		run = s.sftpServer
+	default:
+		run = s.shellCommand(limits.Command)
+	}
+	if asked != "" {
+		s.original = &asked
+	}
 	return true, run
 }
 
@@ -121,6 +138,9 @@ func (s *session) close() {
 	}
 	if s.agent != nil {
 		s.agent.close()
+	}
+	if s.display != nil {
+		s.display.close(s.account.Do)
 	}
 	_ = s.channel.Close()
 }

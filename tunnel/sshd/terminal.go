@@ -36,7 +36,7 @@ func (s *session) openTerminal(payload []byte) bool {
 		Columns, Rows, Width, Height uint32
 		Modes                        string
 	}
-	if s.terminal != nil || s.started || ssh.Unmarshal(payload, &request) != nil {
+	if s.terminal != nil || s.started || s.login.limits.NoTerminal || ssh.Unmarshal(payload, &request) != nil {
 		return false
 	}
 	master, slave, err := pty.Open()
