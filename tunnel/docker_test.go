@@ -57,6 +57,7 @@ func needDocker(t *testing.T) {
 func image(t *testing.T, applets ...string) string {
 	root := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(root, "bin"), 0o755))
+	must(t, os.MkdirAll(filepath.Join(root, "usr/sbin"), 0o755))
 	if len(applets) > 0 {
 		busybox, err := exec.LookPath("busybox")
 		must(t, err)
@@ -322,5 +323,35 @@ func TestLoginAsAnotherUser(t *testing.T) {
 	}
 	if code, out, stderr := b.client("ssh", "-p", nil, "-tt", "alice@127.0.0.1", "echo x >/dev/tty && id -u"); code != 0 {
 		t.Errorf("terminal: %d %q %q", code, out, stderr)
+	}
+}
+
+func TestPort22IsTheImagesServersOnceItStarts(t *testing.T) {
+	needDocker(t)
+	b := newBox(t, image(t, "sh", "sleep", "nc", "cp", "head"), nil)
+	first := "nc 127.0.0.1 22 </dev/null | head -c 14"
+	if _, out, stderr := b.ssh("sleep 1; " + first); out != "SSH-2.0-netvps" {
+		t.Fatalf("%q %q", out, stderr)
+	}
+	// Busybox called sshd says that it has no such applet; executed it was.
+	b.ssh("cp /bin/busybox /usr/sbin/sshd; sleep 8; /usr/sbin/sshd; (echo another | nc -l -p 22 >/dev/null 2>&1 &); sleep 0.2")
+	if _, out, stderr := b.ssh(first); out != "another\n" {
+		t.Errorf("%q %q", out, stderr)
+	}
+	if _, out, stderr := b.ssh("sleep 8; " + first); out != "SSH-2.0-netvps" {
+		t.Errorf("once it has ended: %q %q", out, stderr)
+	}
+}
+
+func TestLoginShellAndExecInAnImageThatShutsEverybodyOut(t *testing.T) {
+	needDocker(t)
+	passwd := filepath.Join(t.TempDir(), "passwd")
+	must(t, os.WriteFile(passwd, []byte("root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534::/:/sbin/nologin\n"), 0o644))
+	b := newBox(t, image(t, "sh"), []string{"-v", passwd + ":/etc/passwd:ro"})
+	if code, out, stderr := b.ssh("echo in"); code != 0 || out != "in\n" {
+		t.Errorf("root: %d %q %q", code, out, stderr)
+	}
+	if code, _, _ := b.client("ssh", "-p", nil, "nobody@127.0.0.1", "echo in"); code != 127 {
+		t.Errorf("nobody: %d", code)
 	}
 }

@@ -51,7 +51,6 @@ func (s *session) environment() environment.Variables {
 	shell, _ := s.account.LoginShell(variables["PATH"]) // without one, SHELL is empty
 	maps.Copy(variables, environment.Variables{
 		"HOME": s.account.Home, "USER": s.account.Name, "LOGNAME": s.account.Name, "SHELL": shell.Path,
-		"MAIL": "/var/mail/" + s.account.Name,
 	})
 	delete(variables, "TERM")
 	variables.Set(s.sent)

@@ -36,15 +36,12 @@ func (r *rig) another() string {
 
 func TestSSHClientIsSet(t *testing.T) {
 	r := newRig(t)
-	got := r.run(r.ssh(to(t), `echo "$SSH_CLIENT"; echo "$SSH_CONNECTION"; echo "$MAIL"`))
+	got := r.run(r.ssh(to(t), `echo "$SSH_CLIENT"; echo "$SSH_CONNECTION"`))
 	var address, otherAddress, server string
 	var port, otherPort, serverPort, again int
 	if n, err := fmt.Sscan(got.stdout, &address, &port, &serverPort, &otherAddress, &otherPort, &server, &again); n != 7 ||
 		address != "127.0.0.1" || port != otherPort || serverPort != again || server != address || otherAddress != address {
 		t.Fatalf("%v: %+v", err, got)
-	}
-	if !strings.HasSuffix(got.stdout, "/var/mail/"+me(t)+"\n") {
-		t.Fatalf("got %+v", got)
 	}
 }
 
