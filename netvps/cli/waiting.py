@@ -41,7 +41,7 @@ def until_settled(client: Client, sessions: Sequence[Session], timeout: float) -
     parent = sessions[0].owner if len({session.owner for session in sessions}) == 1 else "-"
     start = min(session.revision for session in sessions)
     try:
-        with progress() as shown, pumped(client, parent, start) as pump:
+        with progress() as shown, pumped(client, parent, start, sessions) as pump:
             wait.tell(shown)
             while wait.open:
                 left = deadline - time.monotonic()

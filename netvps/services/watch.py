@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.event import EventType, SessionEvent
@@ -13,7 +13,7 @@ from netvps.services.page import read_all
 from netvps.services.scope import owner_filter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from netvps.domain.access import Caller
     from netvps.services.feed import Feed
@@ -23,6 +23,13 @@ __all__ = ["EventType", "SessionEvent", "Watch"]
 
 _CHUNK = 500
 _REMEMBERED = 32  # events: few, for each may hold the megabytes of an environment
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The end of the log."""
+
+    revision: int
 
 
 class Watch:
@@ -48,22 +55,48 @@ class Watch:
         def concerns(change: Change) -> bool:
             return isinstance(change.resource, Session) and owner in {None, change.resource.owner}
 
-        # Subscribed before the list is read: what is committed between the two comes twice, and once is skipped.
-        async with self._feed.subscribe(concerns) as news, self._counted():
+        async with self._counted():
+            told = from_revision
+            if not from_revision:
+                async with self._store.read() as reader:
+                    told = reader.revision
+                    listed = await read_all(reader, Session, **where)
+                for session in listed:
+                    yield SessionEvent(EventType.PUT, session, session.revision)
+                yield SessionEvent(EventType.CAUGHT_UP, None, told)
+            async with aclosing(self._changes(told, concerns)) as changes:
+                async for change in changes:
+                    if isinstance(change, _Head):
+                        if from_revision:
+                            yield SessionEvent(EventType.CAUGHT_UP, None, change.revision)
+                    else:
+                        yield self._event(change)
+
+    async def _changes(self, told: int, concerns: Callable[[Change], bool]) -> AsyncGenerator[Change | _Head, None]:
+        """Changes after a revision, for ever; and once _Head, where the log ended when it was read."""
+        async with self._store.read() as reader:
+            if told > reader.revision:
+                raise TooOld(
+                    f"revision {told} is not reached yet (it is {reader.revision}): it is of another log; list"
+                )
+        # A list, or what was missed, may take longer to send than a subscription's queue can hold changes: that comes
+        # from the log, and only who has come to its end subscribes.
+        while changes := await self._store.changes(told, _CHUNK):
+            for change in filter(concerns, changes):
+                yield change
+            told = changes[-1].revision
+        # Subscribed before the log is read once more: what is in both comes once.
+        async with self._feed.subscribe(concerns) as news:
             async with self._store.read() as reader:
-                revision = reader.revision
-                listed = [] if from_revision else await read_all(reader, Session, **where)
-            for session in listed:
-                yield SessionEvent(EventType.PUT, session, session.revision)
-            if from_revision:
-                async with aclosing(self._missed(from_revision, revision)) as missed:
-                    async for change in missed:
-                        if concerns(change):
-                            yield self._event(change)
-            yield SessionEvent(EventType.CAUGHT_UP, None, revision)
+                head = reader.revision
+            async with aclosing(self._missed(told, head)) as missed:
+                async for change in missed:
+                    if concerns(change):
+                        yield change
+            yield _Head(head)
             async for change in news:
-                if change.revision > revision:
-                    yield self._event(change)
+                if change.revision > head:
+                    yield change
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
@@ -83,8 +116,6 @@ class Watch:
         return event
 
     async def _missed(self, after: int, until: int) -> AsyncGenerator[Change, None]:
-        if after > until:
-            raise TooOld(f"revision {after} is not reached yet (it is {until}), so it is of another log: list again")
         while after < until:
             changes = await self._store.changes(after, _CHUNK)
             for change in changes:

@@ -160,3 +160,21 @@ async def test_no_change_is_missed_or_doubled_while_others_write(world: World, r
     assert sorted(seen) == sorted(session.name for session in listed.items)
     assert len(seen) == len(set(seen)) >= 6
     assert {session.state for session in listed.items} == {SessionState.PENDING}
+
+
+async def test_a_list_may_take_longer_than_the_queue_of_the_feed(world: World) -> None:
+    """Its reader is slow, while more changes come than wait for anybody."""
+    for name in ("a", "b", "c"):
+        await world.session(name)
+    feed = world.feed
+    watch = Watch(world.store, feed)
+    async with aclosing(watch.sessions(ALICE, "", 0)) as events:
+        assert await _take(events, 1) == ["PUT a.alice PENDING"]
+        feed._queue_length = 2
+        for _ in range(20):
+            await world.sessions.stop(ALICE, "b")
+            await world.sessions.start(ALICE, "b")
+        assert await _take(events, 3) == ["PUT b.alice PENDING", "PUT c.alice PENDING", "CAUGHT_UP"]
+        assert await _take(events, 40) == ["PUT b.alice STOPPED", "PUT b.alice PENDING"] * 20
+        await world.sessions.stop(ALICE, "c")
+        assert await _take(events, 1) == ["PUT c.alice STOPPED"]
