@@ -157,8 +157,9 @@ async def test_no_change_is_missed_or_doubled_while_others_write(world: World, r
             if seen and seen[-1] == "last":
                 break
     listed = await world.sessions.list(ALICE, page_size=1000)
-    assert sorted(seen) == sorted(session.name for session in listed.items)
-    assert len(seen) == len(set(seen)) >= 6
+    (last,) = [session.revision for session in listed.items if session.name == "last"]
+    assert sorted(seen) == sorted(session.name for session in listed.items if session.revision <= last)
+    assert len(seen) == len(set(seen)) >= 4
     assert {session.state for session in listed.items} == {SessionState.PENDING}
 
 
