@@ -154,6 +154,7 @@ PidFile none
 MaxStartups 100:30:200
 MaxSessions 100
 StreamLocalBindUnlink yes
+AcceptEnv NETVPS_EXEC_ARGV
 Subsystem sftp internal-sftp
 """
     )

@@ -48,6 +48,10 @@ async def test_arguments_arrive_as_they_are(world: World) -> None:
     assert await ran(world, "printf", "%s|", "a b", "$HOME", "'", "", "*") == [Stdout(b"a b|$HOME|'||*|"), Exit(0)]
 
 
+async def test_the_agent_is_asked_to_use_no_shell(world: World) -> None:
+    assert await ran(world, "printenv", "NETVPS_EXEC_ARGV") == [Stdout(b"1\n"), Exit(0)]
+
+
 async def test_input_and_its_end(world: World) -> None:
     assert await ran(world, "cat", stdin=b"hello") == [Stdout(b"hello"), Exit(0)]
 

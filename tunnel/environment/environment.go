@@ -27,13 +27,16 @@ func (v Variables) List() []string {
 	return list
 }
 
-// OfMachine is what every login has: the container's environment, overridden by the files of /etc. A PATH of the image
-// (ENV in its Dockerfile) is the exception: it stays, and what /etc says comes after it, since images name their tools
-// there and leave the distribution's /etc/environment alone.
-func OfMachine(container []string) Variables {
+// OfMachine is what every login has: the container's environment, overridden by what the client sent, and both by the
+// files of /etc, as with Debian's sshd and PAM. A PATH of the image (ENV in its Dockerfile) is the exception: it stays,
+// and what /etc says comes after it, since images name their tools there and leave the distribution's /etc/environment
+// alone. TERM is the client's only.
+func OfMachine(container, sent []string) Variables {
 	variables := Variables{"PATH": DefaultPath, "LANG": "C.UTF-8"}
 	variables.Set(container)
+	delete(variables, "TERM")
 	path := variables["PATH"]
+	variables.Set(sent)
 	for _, file := range Files {
 		variables.Set(Read(file))
 	}

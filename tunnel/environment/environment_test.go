@@ -60,8 +60,8 @@ func TestFilesOverrideTheContainerButItsPathComesFirst(t *testing.T) {
 		"/opt/tool/bin:/usr/bin": "/opt/tool/bin:/usr/bin:/opt/etc", // the image's own
 		DefaultPath:              "/usr/bin:/opt/etc",
 	} {
-		got := OfMachine([]string{"A=image", "B=image", "PATH=" + path, "=x", "C=\x00"})
-		if !reflect.DeepEqual(got.List(), []string{"A=file", "B=image", "LANG=de_DE.UTF-8", "PATH=" + want}) {
+		got := OfMachine([]string{"A=image", "B=image", "PATH=" + path, "=x", "C=\x00", "TERM=dumb"}, []string{"LANG=C", "LC_TIME=C"})
+		if !reflect.DeepEqual(got.List(), []string{"A=file", "B=image", "LANG=de_DE.UTF-8", "LC_TIME=C", "PATH=" + want}) {
 			t.Errorf("got %q", got.List())
 		}
 	}

@@ -45,15 +45,13 @@ func mayBeSent(name string) bool {
 		strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "NETVPS_")
 }
 
-// environment is that of a login: the machine's, then the account's, the client's, the connection's.
+// environment is that of a login: the machine's and the client's, then the account's, the connection's.
 func (s *session) environment() environment.Variables {
-	variables := environment.OfMachine(s.server.Environ)
+	variables := environment.OfMachine(s.server.Environ, s.sent)
 	shell, _ := s.account.LoginShell(variables["PATH"]) // without one, SHELL is empty
 	maps.Copy(variables, environment.Variables{
 		"HOME": s.account.Home, "USER": s.account.Name, "LOGNAME": s.account.Name, "SHELL": shell.Path,
 	})
-	delete(variables, "TERM")
-	variables.Set(s.sent)
 	client, server := hostPort(s.ssh.RemoteAddr()), hostPort(s.ssh.LocalAddr())
 	_, serverPort, _ := strings.Cut(server, " ")
 	variables["SSH_CLIENT"] = client + " " + serverPort // without it, bash leaves ~/.bashrc alone in `ssh NAME COMMAND`

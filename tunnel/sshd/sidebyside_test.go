@@ -25,7 +25,6 @@ const inNamespace = "NETVPS_TEST_IN_NAMESPACE"
 // differs are the variables that are meant to differ, and why.
 var differs = map[string]string{
 	"PATH":            "the image's, for every user; sshd has one for root and one for others",
-	"LANG":            "C.UTF-8 where nothing sets it",
 	"SSH_CLIENT":      "another port",
 	"SSH_CONNECTION":  "another port",
 	"SSH_TTY":         "another terminal",
@@ -123,6 +122,10 @@ func machine(r *rig) {
 	for folder := r.dir; folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
 		r.check(os.Chmod(folder, 0o755))
 	}
+	locales := filepath.Join(r.dir, "default")
+	r.check(os.Mkdir(locales, 0o755))
+	r.check(os.WriteFile(filepath.Join(locales, "locale"), []byte("LANG=en_US.UTF-8\nLC_PAPER=C\n"), 0o644))
+	r.check(unix.Mount(locales, "/etc/default", "", unix.MS_BIND, ""))
 	append := func(path, text string) {
 		old, err := os.ReadFile(path)
 		if err != nil && !os.IsNotExist(err) {
@@ -156,9 +159,9 @@ func (r *rig) sshd() (port string) {
 func (r *rig) both(port string, args ...string) (ours, theirs result) {
 	r.t.Helper()
 	run := func(port string) result {
-		options := []string{"-p", port, "-o", "StrictHostKeyChecking=no", "-o", "SendEnv=LC_TIME"}
+		options := []string{"-p", port, "-o", "StrictHostKeyChecking=no", "-o", "SendEnv=LC_TIME LC_PAPER LANG"}
 		cmd := r.client("ssh", append(append(options, without(r.options("id"), "UserKnownHostsFile")...), args...)...)
-		cmd.Env = append(os.Environ(), "LC_TIME=de_DE.UTF-8", "TERM=vt220")
+		cmd.Env = append(os.Environ(), "LC_TIME=de_DE.UTF-8", "LC_PAPER=POSIX", "LANG=C", "TERM=vt220")
 		if args[0] == "-T" { // a terminal echoes it, at any time
 			cmd.Stdin = strings.NewReader("input\n")
 		}
