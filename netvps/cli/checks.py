@@ -13,12 +13,18 @@ from netvps.cli.finding import Finding, Verdict
 from netvps.errors import NetvpsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netvps.cli.contexts import Context
+    from netvps.domain.runner import Runner
 
 _SKEW: Final = timedelta(minutes=1)
 _HEARD: Final = timedelta(minutes=2)
 """How long ago an online runner may have been noted as heard."""
 _SET_CLOCK: Final = "set the clock: timedatectl set-ntp true"
+_KEEP_APART: Final = (
+    "give the runner CAP_NET_ADMIN and nft, or have services of its machine listen on 127.0.0.1 or behind a firewall"
+)
 _SEE_LOG: Final = "look at the server's log"
 _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 
@@ -31,12 +37,28 @@ def server(context: Context) -> list[Finding]:
         with dial(context) as client:
             info = client.server_info()
             me = client.get_user("me")
-            runners = [view.runner for view in client.list_runners()]
+            known = [view.runner for view in client.list_runners()]
     except NetvpsError as error:
         return [Finding("server", Verdict.FAIL, f"{context.name}: {error}")]
     answered = f"{context.name} ({context.address}) runs netvps {info.version}; you are {me.name}, {me.role.lower()}"
-    heard = max((runner.last_seen for runner in runners if runner.state == "ONLINE"), default=None)
-    return [Finding("server", Verdict.OK, answered), authority(info.ca_certificate), clock(heard=heard)]
+    heard = max((runner.last_seen for runner in known if runner.state == "ONLINE"), default=None)
+    found = [Finding("server", Verdict.OK, answered), authority(info.ca_certificate), clock(heard=heard)]
+    return [*found, *runners(known)]
+
+
+def runners(known: Iterable[Runner]) -> list[Finding]:
+    """What runners that are online say is wrong with their machines, beside the overlay."""
+    online = [runner for runner in known if runner.state == "ONLINE"]
+    found = [
+        Finding(f"runner {runner.name}", Verdict.FAIL, f"no session can start there: {runner.engine_problem}")
+        for runner in online
+        if runner.engine_problem
+    ]
+    return found + [
+        Finding(f"runner {runner.name}", Verdict.WARN, runner.isolation_problem, _KEEP_APART)
+        for runner in online
+        if runner.isolation_problem
+    ]
 
 
 def authority(certificate: str, now: float | None = None) -> Finding:

@@ -50,22 +50,47 @@ def settings_in_force(state: Path) -> ServerSettings:
     """
     from netvps.settings import ServerSettings, load
 
-    words = _command_line(state / "server.lock")
+    process = _process(state / "server.lock", "netvps.programs.server")
+    words = _words(process, "cmdline") if process else []
     flags = {word[2:].replace("-", "_"): value for word, value in pairwise(words) if word[:2] == "--"}
     return load(ServerSettings, {name: flags[name] for name in flags.keys() & ServerSettings.model_fields.keys()})
 
 
-def _command_line(lock: Path) -> list[str]:
+def _process(lock: Path, program: str) -> Path | None:
+    """Below /proc, the program that holds a lock; None if none does: its number may be another's by now."""
     try:
-        words = Path(f"/proc/{int(lock.read_text())}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        process = Path(f"/proc/{int(lock.read_text())}")
     except (OSError, ValueError):
+        return None
+    return process if program in _words(process, "cmdline") else None
+
+
+def _words(process: Path, file: str) -> list[str]:
+    try:
+        return (process / file).read_bytes().decode(errors="replace").split("\0")
+    except OSError:
         return []
-    return words if "netvps.programs.server" in words else []
 
 
-def engine() -> Finding:
-    """Whether Docker answers, and is new enough."""
-    host = _docker_host()
+def docker_host(state: Path) -> str:
+    """Docker's socket as the runner that runs on `state` uses it; if none does, as one would that is started from here.
+
+    Raises ConfigError if the settings are wrong.
+    """
+    from netvps.settings import RunnerSettings, load
+
+    process = _process(state / "runner/lock", "netvps.programs.runner")
+    flags = dict(pairwise(_words(process, "cmdline"))) if process else {}
+    environment = dict(word.split("=", 1) for word in _words(process, "environ") if "=" in word) if process else {}
+    surroundings = environment or dict(os.environ)
+    named = flags.get("--docker-host") or surroundings.get("NETVPS_DOCKER_HOST")
+    if not named and (file := flags.get("--config") or surroundings.get("NETVPS_CONFIG")):
+        named = load(RunnerSettings, {}, Path(file)).docker_host
+    return named or surroundings.get("DOCKER_HOST") or f"unix://{_DOCKER_SOCKET}"
+
+
+def engine(host: str) -> Finding:
+    """Whether Docker answers there, and is new enough."""
     if not host.startswith("unix://"):
         return Finding("engine", Verdict.WARN, f"Docker is at {host}, which is not checked from here")
     path = host.removeprefix("unix://")
@@ -93,11 +118,6 @@ def _fitting(path: str, version: str) -> Finding:
     return Finding("engine", Verdict.OK, f"Docker at {path} answers, API {version}")
 
 
-def _docker_host() -> str:
-    named = os.environ.get("NETVPS_DOCKER_HOST") or os.environ.get("DOCKER_HOST")
-    return named or f"unix://{_DOCKER_SOCKET}"
-
-
 def _docker(path: str, resource: str) -> tuple[int, str, bytes]:
     """Status, version of its API, and what it answers."""
     connection = http.client.HTTPConnection("localhost", timeout=_SECONDS)
@@ -110,10 +130,10 @@ def _docker(path: str, resource: str) -> tuple[int, str, bytes]:
         return answer.status, answer.getheader("Api-Version", "unknown"), answer.read()
 
 
-def docker_root() -> Path:
+def docker_root(host: str) -> Path:
     """Where Docker keeps images and containers; where it does by default, if it does not say."""
     try:
-        said = json.loads(_docker(_docker_host().removeprefix("unix://"), "/info")[2])
+        said = json.loads(_docker(host.removeprefix("unix://"), "/info")[2])
         return Path(said["DockerRootDir"])
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return Path(_DOCKER_ROOT)

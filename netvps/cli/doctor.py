@@ -38,12 +38,12 @@ def examine(context: Context) -> list[Finding]:
 def _of_this_machine(*, serving: bool) -> list[Finding]:
     state = paths().state
     try:
-        settings = machine.settings_in_force(state)
+        settings, docker = machine.settings_in_force(state), machine.docker_host(state)
     except ConfigError as error:
-        return [Finding("settings", Verdict.FAIL, str(error)), machine.engine(), machine.agent()]
+        return [Finding("settings", Verdict.FAIL, str(error)), machine.agent()]
     return [
-        machine.engine(),
-        *machine.disk(state, machine.docker_root()),
+        machine.engine(docker),
+        *machine.disk(state, machine.docker_root(docker)),
         *machine.ports(settings, serving=serving),
         machine.database(settings, serving=serving),
         *machine.runner_certificate(state),

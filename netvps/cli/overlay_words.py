@@ -37,7 +37,9 @@ def gateway(view: RunnerView, now: datetime | None = None) -> str:
 
 def problems(view: RunnerView) -> str:
     """All that is wrong, in full."""
-    return "; ".join(problem.message for problem in view.runner.problems)
+    runner = view.runner
+    told = (runner.engine_problem, runner.isolation_problem, *(problem.message for problem in runner.problems))
+    return "; ".join(message for message in told if message)
 
 
 def short(message: str) -> str:

@@ -8,7 +8,7 @@ import click
 
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note
-from netvps.cli.overlay_words import gateway, overlay, problems, underlay
+from netvps.cli.overlay_words import gateway, overlay, problems, short, underlay
 from netvps.cli.parse import size_words
 from netvps.cli.programs import replace_by
 
@@ -119,6 +119,7 @@ def _view() -> View[RunnerView]:
             Column("DISK FREE", lambda view: size_words(view.runner.capacity.disk_free_bytes)),
             Column("SEEN", lambda view: f"{age(view.runner.last_seen)} ago"),
             Column("OVERLAY", overlay),
+            Column("ENGINE PROBLEM", lambda view: short(view.runner.engine_problem)),
             Column("SUBNET", lambda view: view.lease.cidr, wide=True),
             Column("UNDERLAY", underlay, wide=True),
             Column("GATEWAY", gateway, wide=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netvps.domain.runner import RunnerState
 from netvps.domain.session import Network
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from netvps.domain.runner import Runner
     from netvps.domain.session import Session, SessionSpec
+
+
+_NAMED: Final = 3
+"""Runners that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,13 @@ def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use])
         use = uses.get(runner.uid, Use()).with_session(session)
         return _load(runner, use), use.sessions, runner.name
 
-    fitting = (runner for runner in runners if runner.state is RunnerState.ONLINE and fits(session.spec, runner))
+    fitting = (runner for runner in runners if is_able(runner) and fits(session.spec, runner))
     return min(fitting, key=rank, default=None)
+
+
+def is_able(runner: Runner) -> bool:
+    """Whether a session can start there now."""
+    return runner.state is RunnerState.ONLINE and not runner.engine_problem
 
 
 def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
@@ -66,6 +75,11 @@ def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
     online = [runner for runner in runners if runner.state is RunnerState.ONLINE]
     if not online:
         return "no runner is online; see netvps runner ls"
+    able = [runner for runner in online if is_able(runner)]
+    if not able:
+        problems = "; ".join(f"{runner.name}: {runner.engine_problem}" for runner in online[:_NAMED])
+        return f"no runner that is online can start sessions now ({problems}); it starts when one can"
+    online = able
     if spec.network is Network.OVERLAY and not any(runner.underlay for runner in online):
         return "no runner that is online is on the overlay; see netvps runner ls, or use another network"
     asked = [f"{spec.cpus:g} CPUs"] if spec.cpus else []

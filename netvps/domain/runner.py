@@ -96,6 +96,10 @@ class Runner:
     gateway_only: bool = False
     """A server's own part of the overlay: no program connects as it, and no session is placed there."""
     revision: int = 0
+    engine_problem: str = ""
+    """Why no session can start there now; "" if the container engine answers."""
+    isolation_problem: str = ""
+    """Why sessions without the overlay are not kept from services of the machine; "" if they are."""
 
     @property
     def key(self) -> str:
@@ -127,6 +131,10 @@ class RunnerHello:
     """Of the netmap that it knows; 0 for none."""
     problems: tuple[Problem, ...] = ()
     """Of its part of the overlay."""
+    engine_problem: str = ""
+    """Why no session can start there now; "" if the container engine answers."""
+    isolation_problem: str = ""
+    """Why sessions without the overlay are not kept from services of the machine; "" if they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,10 @@ class Heartbeat:
     """`Netmap.digest`; '' while it knows none."""
     problems: tuple[Problem, ...] = ()
     """Of its part of the overlay."""
+    engine_problem: str = ""
+    """Why no session can start there now; "" if the container engine answers."""
+    isolation_problem: str = ""
+    """Why sessions without the overlay are not kept from services of the machine; "" if they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ from netvps import __version__
 from netvps.adapters.ca.client_key import signing_request
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
+from netvps.adapters.filter.generation import generation
+from netvps.adapters.filter.host import HostFilter
+from netvps.adapters.filter.nftables import Nftables
 from netvps.errors import ConfigError, Unauthenticated
 from netvps.faults import fault_point
 from netvps.programs import clock
@@ -72,7 +75,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             overlay(settings, place, docker) as network,  # its sockets are open before gRPC has threads
             RenewingLink(identity, state, readiness.ready) as link,
         ):
-            runner = Runner(link, engine, place, network)
+            runner = Runner(link, engine, place, network, HostFilter(Nftables(generation=generation)))
             async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")
                 group.create_task(_run(runner, identity, state), name="runner")

@@ -102,6 +102,13 @@ class Engine(Containers, Snapshots, Machine, Protocol):
     """A container engine."""
 
 
+class HostFilter(Protocol):
+    """Rules of the packet filter that keep sessions without the overlay from services of their machine."""
+
+    async def keep(self) -> str:
+        """Sees to it that they are loaded; returns why they are not, or ""."""
+
+
 FromRunner = SessionReport | Heartbeat | ProbeReport
 ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest
 

@@ -15,14 +15,14 @@ import random
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 import structlog
 
-from netvps.domain.container import ENGINE_AWAY
 from netvps.domain.overlay.health import Link as Way
 from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
-from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
+from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
@@ -30,10 +30,11 @@ from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.board import Board
 from netvps.runner.files import remove_parts
 from netvps.runner.logs import KeptLogs, log_pieces
+from netvps.runner.machine_watch import MachineWatch
 from netvps.runner.memory import Memory
 from netvps.runner.orphans import Orphans
 from netvps.runner.overlay.overlay import Overlay
-from netvps.runner.ports import Engine, Link
+from netvps.runner.ports import Engine, HostFilter, Link
 from netvps.runner.reporter import Reporter
 from netvps.runner.runtime import RuntimeFolder
 from netvps.runner.settings import RunnerSettings
@@ -43,7 +44,6 @@ from netvps.runner.worker import Worker
 from netvps.tasks import Tasks
 
 _RECONNECT_MIN, _RECONNECT_MAX = 0.2, 1.0 if ENABLED else 10.0  # nobody waits for a test's server but the test
-_CAPACITY_SECONDS = 20.0
 _HEARTBEAT_SECONDS = 5.0
 _AGENTS_SECONDS = 3600.0
 _MAX_LOG_STREAMS = 16
@@ -54,8 +54,15 @@ log = structlog.get_logger()
 class Runner:
     """`run` it; to cancel that leaves all containers as they are."""
 
-    def __init__(self, link: Link, engine: Engine, settings: RunnerSettings, overlay: Overlay | None = None) -> None:
-        """`overlay` None: it has none, and says so."""
+    def __init__(
+        self,
+        link: Link,
+        engine: Engine,
+        settings: RunnerSettings,
+        overlay: Overlay | None = None,
+        host_filter: HostFilter | None = None,
+    ) -> None:
+        """`overlay` None: it has none, and says so. `host_filter` None: nobody asks for one."""
         self._link = link
         self._overlay = overlay
         self._engine = engine
@@ -77,7 +84,7 @@ class Runner:
         """How many read logs of sessions here."""
         self._probes = 0
         self._instance_id = secrets.token_hex(8)
-        self._capacity = Capacity()
+        self._machine = MachineWatch(engine, host_filter, self._board.hurry)
         self._heartbeat = _HEARTBEAT_SECONDS
         self._failures = 0
         """Connections that were not welcomed, or broke, since the last welcome."""
@@ -92,13 +99,13 @@ class Runner:
         async with self._tasks, asyncio.TaskGroup() as group:
             for want in self._memory.assignments.values():
                 self._employ(want)
-            await self._measure()
+            await self._machine.look()
             if self._overlay:
                 await self._overlay.prepare()
                 group.create_task(self._overlay.run(), name="overlay")
             group.create_task(self._engine.watch(self._changed), name="engine events")
             group.create_task(self._trash.run(), name="trash")
-            group.create_task(self._keep_measuring(), name="capacity")
+            group.create_task(self._machine.run(), name="machine")
             group.create_task(self._keep_agents_few(), name="agents")
             group.create_task(self._stay_connected(), name="link")
 
@@ -121,10 +128,12 @@ class Runner:
         hello = RunnerHello(
             self._instance_id,
             self._settings.version,
-            self._capacity,
+            self._machine.capacity,
             underlay=overlay.underlay if overlay else None,
             netmap_generation=overlay.generation if overlay else 0,
             problems=overlay.problems if overlay else (),
+            engine_problem=self._machine.engine_problem,
+            isolation_problem=self._machine.isolation_problem,
         )
         outgoing = self._board.outgoing(self._beat, lambda: self._heartbeat)
         named: set[str] = set()
@@ -164,9 +173,19 @@ class Runner:
 
     def _beat(self) -> Heartbeat:
         overlay = self._overlay
+        machine = self._machine
+        beat = Heartbeat(
+            machine.capacity, engine_problem=machine.engine_problem, isolation_problem=machine.isolation_problem
+        )
         if overlay is None:
-            return Heartbeat(self._capacity)
-        return Heartbeat(self._capacity, overlay.underlay, overlay.generation, overlay.digest, overlay.problems)
+            return beat
+        return replace(
+            beat,
+            underlay=overlay.underlay,
+            netmap_generation=overlay.generation,
+            netmap_digest=overlay.digest,
+            problems=overlay.problems,
+        )
 
     async def _probe(self, request: ProbeRequest) -> None:
         """Answers in any case, so that nobody waits: too many at once, and it is without links."""
@@ -233,6 +252,8 @@ class Runner:
         return frozenset(self._workers)
 
     def _changed(self, session_uid: str) -> None:
+        if not session_uid:  # the engine went away, or came back
+            self._machine.hurry()
         if self._overlay:
             self._overlay.look()
         workers = [self._workers.get(session_uid)] if session_uid else list(self._workers.values())
@@ -268,11 +289,6 @@ class Runner:
         finally:
             self.log_streams -= 1
 
-    async def _keep_measuring(self) -> None:
-        while True:
-            await asyncio.sleep(_CAPACITY_SECONDS)
-            await self._measure()
-
     async def _keep_agents_few(self) -> None:
         """Containers that mount an agent of before an upgrade are replaced one by one, as they are stopped and started.
 
@@ -285,11 +301,3 @@ class Runner:
             except (NetvpsError, OSError) as error:
                 log.info("old agents not looked for", error=str(error))
             await asyncio.sleep(_AGENTS_SECONDS)
-
-    async def _measure(self) -> None:
-        """Apart from the heartbeats, which must not wait for a busy engine."""
-        try:
-            self._capacity = await self._engine.capacity()
-        except NetvpsError as error:
-            say = log.debug if error.reason == ENGINE_AWAY else log.warning  # that is said where its events are read
-            say("what the machine has is not known", error=error.message)

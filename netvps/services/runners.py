@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.access import Credential
 from netvps.domain.checks import Checks, shown
-from netvps.domain.lifecycle import lose, observe
+from netvps.domain.lifecycle import lose, observe, wait
 from netvps.domain.runner import CaughtUp, Lease, Runner, RunnerState, RunnerView, Welcome
 from netvps.domain.session import DesiredState, Session, SessionState
 from netvps.errors import NotFound, Unavailable
@@ -109,6 +109,8 @@ class Runners:
                     capabilities=hello.capabilities,
                     underlay=hello.underlay,
                     problems=hello.problems,
+                    engine_problem=hello.engine_problem,
+                    isolation_problem=hello.isolation_problem,
                 )
             )
             await place_waiting(tx, now)
@@ -134,10 +136,18 @@ class Runners:
         async with self._store.write(_actor(runner_uid)) as tx:
             runner = await _require(tx, runner_uid)
             told = replace(
-                runner, capacity=heartbeat.capacity, underlay=heartbeat.underlay, problems=heartbeat.problems
+                runner,
+                capacity=heartbeat.capacity,
+                underlay=heartbeat.underlay,
+                problems=heartbeat.problems,
+                engine_problem=heartbeat.engine_problem,
+                isolation_problem=heartbeat.isolation_problem,
             )
             await tx.put(replace(told, last_seen=now))
-            if heartbeat.underlay and not runner.underlay:  # there may be one who waits for the overlay
+            if heartbeat.engine_problem and not runner.engine_problem:
+                await _tell_waiting(tx, told, now)
+            # There may be one who waits for the overlay, or for the engine.
+            if (heartbeat.underlay and not runner.underlay) or (runner.engine_problem and not heartbeat.engine_problem):
                 await place_waiting(tx, now)
 
     async def offline(self, runner_uid: str) -> None:
@@ -288,10 +298,23 @@ async def _drop_expired(tx: Transaction, now: datetime, **where: str) -> None:
             await tx.delete(credential)
 
 
+def _told(by: Runner | Heartbeat) -> tuple[object, ...]:
+    return by.underlay, by.problems, by.engine_problem, by.isolation_problem
+
+
+async def _tell_waiting(tx: Transaction, runner: Runner, now: datetime) -> None:
+    """Says to those that were just placed on a runner why it does not start them."""
+    for session in await tx.find(Session, runner=runner.uid, state=SessionState.PENDING):
+        message = f"its runner {runner.name} cannot start it now: {runner.engine_problem}; it starts when it can"
+        told = wait(session, session.reason, message, now)
+        if told is not session:
+            await tx.put(told)
+
+
 def _news(runner: Runner, heartbeat: Heartbeat, now: datetime) -> bool:
     """Whether a heartbeat is worth a write: much time, another machine, underlay or problem, a tenth of the disk."""
     old, capacity = runner.capacity, heartbeat.capacity
     same = replace(old, disk_free_bytes=0) == replace(capacity, disk_free_bytes=0)
-    same = same and (runner.underlay, runner.problems) == (heartbeat.underlay, heartbeat.problems)
+    same = same and _told(runner) == _told(heartbeat)
     disk = abs(old.disk_free_bytes - capacity.disk_free_bytes) > _DISK_CHANGE * old.disk_free_bytes
     return now - runner.last_seen >= _SEEN_EVERY or not same or disk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli import checks
 from netvps.cli.finding import Verdict
+from netvps.domain.runner import Runner, RunnerState
 
 
 @pytest.fixture
@@ -52,3 +54,15 @@ def test_programs_are_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [finding.verdict for finding in checks.programs()] == [Verdict.OK, Verdict.OK]
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert [finding.verdict for finding in checks.programs()] == [Verdict.FAIL, Verdict.FAIL]
+
+
+def test_what_is_wrong_with_runners_that_are_online_is_told() -> None:
+    now = datetime.now(UTC)
+    well = Runner("u1", "box1", now, now, RunnerState.ONLINE)
+    away = replace(well, name="box2", engine_problem="Docker does not answer")
+    open_ = replace(well, name="box3", isolation_problem="no nft")
+    silent = replace(away, state=RunnerState.OFFLINE)
+    assert [(found.check, found.verdict) for found in checks.runners([well, away, open_, silent])] == [
+        ("runner box2", Verdict.FAIL),
+        ("runner box3", Verdict.WARN),
+    ]

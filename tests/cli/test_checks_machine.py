@@ -44,10 +44,8 @@ def answering(listener: socket.socket, answer: bytes) -> Iterator[None]:
 
 
 @pytest.fixture
-def docker_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "docker.sock"
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    return path
+def docker_socket(tmp_path: Path) -> Path:
+    return tmp_path / "docker.sock"
 
 
 def _ping(version: str, status: str = "200 OK") -> bytes:
@@ -65,12 +63,12 @@ def _ping(version: str, status: str = "200 OK") -> bytes:
     ],
 )
 def test_the_engine_is_pinged(answer: bytes, verdict: Verdict, docker_socket: Path) -> None:
-    assert machine.engine().verdict is FAIL  # there is none yet
+    assert machine.engine(f"unix://{docker_socket}").verdict is FAIL  # there is none yet
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(docker_socket))
         listener.listen()
         with answering(listener, answer):
-            found = machine.engine()
+            found = machine.engine(f"unix://{docker_socket}")
     assert found.verdict is verdict
     assert (found.remedy == "") == (verdict is OK)
 
@@ -80,8 +78,8 @@ def test_an_engine_that_never_answers_is_given_up(docker_socket: Path, monkeypat
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(docker_socket))
         listener.listen()
-        assert "does not answer" in machine.engine().text
-        assert machine.docker_root() == Path("/var/lib/docker")
+        assert "does not answer" in machine.engine(f"unix://{docker_socket}").text
+        assert machine.docker_root(f"unix://{docker_socket}") == Path("/var/lib/docker")
 
 
 def test_docker_says_where_it_keeps_things(docker_socket: Path) -> None:
@@ -90,7 +88,7 @@ def test_docker_says_where_it_keeps_things(docker_socket: Path) -> None:
         listener.bind(str(docker_socket))
         listener.listen()
         with answering(listener, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)):
-            assert machine.docker_root() == Path("/data/docker")
+            assert machine.docker_root(f"unix://{docker_socket}") == Path("/data/docker")
 
 
 def _space(free: int, files: int) -> os.statvfs_result:
@@ -134,6 +132,37 @@ def test_settings_are_those_of_the_server_that_runs(tmp_path: Path) -> None:
         process.communicate()
     (tmp_path / "server.lock").write_text(f"{os.getpid()}\n")  # somebody else has its number now
     assert machine.settings_in_force(tmp_path).ssh_port == 2222
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "host"),
+    [
+        ([], {}, "unix:///var/run/docker.sock"),
+        ([], {"DOCKER_HOST": "unix:///a"}, "unix:///a"),
+        ([], {"DOCKER_HOST": "unix:///a", "NETVPS_DOCKER_HOST": "unix:///b"}, "unix:///b"),
+        (["--docker-host", "unix:///c"], {"NETVPS_DOCKER_HOST": "unix:///b"}, "unix:///c"),
+        (["--config", "{}/netvps.toml"], {"DOCKER_HOST": "unix:///a"}, "unix:///d"),
+        ([], {"DOCKER_HOST": "unix:///a", "NETVPS_CONFIG": "{}/netvps.toml"}, "unix:///d"),
+    ],
+)
+def test_docker_is_asked_where_the_runner_that_runs_asks_it(
+    flags: list[str], environment: dict[str, str], host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+
+    (tmp_path / "netvps.toml").write_text('[runner]\ndocker_host = "unix:///d"\n')
+    monkeypatch.setenv("DOCKER_HOST", "unix:///ours")
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "netvps.programs.runner"]
+    given = {name: value.format(tmp_path) for name, value in environment.items()}
+    command += [word.format(tmp_path) for word in flags]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"A": "1"} | given) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (tmp_path / "runner").mkdir()
+        (tmp_path / "runner/lock").write_text(f"{process.pid:<10}\n")
+        assert machine.docker_host(tmp_path) == host
+        process.communicate()
+    assert machine.docker_host(tmp_path) == "unix:///ours"  # it runs no more
 
 
 def test_wrong_settings_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from tests.cli.fake_client import INFO, FakeClient
 def _quiet(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
     """Checks of this machine that come out the same everywhere."""
     for module, name in ((checks_machine, "engine"), (checks, "clock"), (checks_machine, "agent")):
-        monkeypatch.setattr(module, name, lambda name=name, **_: Finding(name, verdict, "as expected", ""))
+        monkeypatch.setattr(module, name, lambda *_, name=name, **__: Finding(name, verdict, "as expected", ""))
     for module, name in ((checks_machine, "disk"), (checks, "programs"), (checks_machine, "runner_certificate")):
         monkeypatch.setattr(module, name, lambda *_: [])
     for name in ("ports", "database"):

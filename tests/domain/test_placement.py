@@ -118,3 +118,13 @@ def test_the_chosen_machine_is_online_and_large_enough(runners: list[Runner], cp
     chosen = choose(session, runners, {})
     assert chosen in fitting if fitting else chosen is None
     assert choose(session, reversed(runners), {}) == chosen
+
+
+def test_a_machine_whose_engine_does_not_answer_gets_no_session_and_says_why() -> None:
+    broken, other = replace(machine("a", 64, 64), engine_problem="Docker does not answer"), machine("b")
+    assert choose(wanted(), [broken, other], {}) == other
+    assert choose(wanted(), [broken], {}) is None
+    assert why_none(SessionSpec(), [broken]) == (
+        "no runner that is online can start sessions now (a: Docker does not answer); it starts when one can"
+    )
+    assert "64" in why_none(SessionSpec(cpus=64), [broken, other])

@@ -260,3 +260,24 @@ async def test_reports_carry_on_after_a_new_wish(world: World) -> None:
     seen = await world.sessions.get(ALICE, "dev1")
     assert (seen.state, seen.observed_generation, seen.generation) == (SessionState.RUNNING, 1, 2)
     assert seen.desired is DesiredState.STOPPED
+
+
+async def test_a_runner_whose_engine_is_away_gets_no_sessions_until_it_is_back(world: World) -> None:
+    runner = await world.runner()
+    placed = await world.session("dev1")
+    away = Heartbeat(HELLO.capacity, engine_problem="Docker does not answer", isolation_problem="no nft")
+    await world.runners.heartbeat(runner.uid, away)
+    shown = (await world.runners.get(ALICE, "lab1")).runner
+    assert (shown.state, shown.engine_problem, shown.isolation_problem) == (
+        RunnerState.ONLINE, "Docker does not answer", "no nft",
+    )  # fmt: skip
+    told = await world.sessions.get(ALICE, "dev1")
+    assert told.message == "its runner lab1 cannot start it now: Docker does not answer; it starts when it can"
+    assert told.epoch == placed.epoch
+    waiting = await world.session("dev2")
+    assert (waiting.runner, waiting.message) == (
+        "", "no runner that is online can start sessions now (lab1: Docker does not answer); it starts when one can",
+    )  # fmt: skip
+    await world.runners.heartbeat(runner.uid, Heartbeat(HELLO.capacity))
+    assert (await world.runners.get(ALICE, "lab1")).runner.engine_problem == ""
+    assert (await world.sessions.get(ALICE, "dev2")).runner == runner.uid

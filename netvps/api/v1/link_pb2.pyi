@@ -109,6 +109,8 @@ class RunnerHello(_message.Message):
     UNDERLAY_FIELD_NUMBER: _builtins.int
     NETMAP_GENERATION_FIELD_NUMBER: _builtins.int
     OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
+    ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
+    ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Random, made at each start of the process."""
     version: _builtins.str
@@ -117,6 +119,10 @@ class RunnerHello(_message.Message):
     """The last CaughtUp or Assignment revision it knows; 0 for none."""
     netmap_generation: _builtins.int
     """Generation of the netmap that it knows; 0 for none."""
+    engine_problem: _builtins.str
+    """As in Runner."""
+    isolation_problem: _builtins.str
+    """As in Runner."""
     @_builtins.property
     def capacity(self) -> _runner_pb2.Capacity:
         """What the machine has."""
@@ -144,10 +150,12 @@ class RunnerHello(_message.Message):
         underlay: _runner_pb2.Underlay | None = ...,
         netmap_generation: _builtins.int = ...,
         overlay_problems: _abc.Iterable[_runner_pb2.OverlayProblem] | None = ...,
+        engine_problem: _builtins.str = ...,
+        isolation_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "instance_id", b"instance_id", "netmap_generation", b"netmap_generation", "overlay_problems", b"overlay_problems", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "engine_problem", b"engine_problem", "instance_id", b"instance_id", "isolation_problem", b"isolation_problem", "netmap_generation", b"netmap_generation", "overlay_problems", b"overlay_problems", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -164,10 +172,16 @@ class Heartbeat(_message.Message):
     NETMAP_GENERATION_FIELD_NUMBER: _builtins.int
     UNDERLAY_FIELD_NUMBER: _builtins.int
     OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
+    ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
+    ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
     netmap_digest: _builtins.str
     """Digest of the netmap it knows; empty while it has none. Where it is wrong, the whole map is sent again."""
     netmap_generation: _builtins.int
     """Generation of that netmap."""
+    engine_problem: _builtins.str
+    """As in Runner."""
+    isolation_problem: _builtins.str
+    """As in Runner."""
     @_builtins.property
     def capacity(self) -> _runner_pb2.Capacity:
         """What the machine has now."""
@@ -188,10 +202,12 @@ class Heartbeat(_message.Message):
         netmap_generation: _builtins.int = ...,
         underlay: _runner_pb2.Underlay | None = ...,
         overlay_problems: _abc.Iterable[_runner_pb2.OverlayProblem] | None = ...,
+        engine_problem: _builtins.str = ...,
+        isolation_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "netmap_digest", b"netmap_digest", "netmap_generation", b"netmap_generation", "overlay_problems", b"overlay_problems", "underlay", b"underlay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "engine_problem", b"engine_problem", "isolation_problem", b"isolation_problem", "netmap_digest", b"netmap_digest", "netmap_generation", b"netmap_generation", "overlay_problems", b"overlay_problems", "underlay", b"underlay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,6 +64,8 @@ class Runner(_message.Message):
     OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
     GATEWAY_ONLY_FIELD_NUMBER: _builtins.int
     GATEWAY_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
+    ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "runners/NAME"."""
     uid: _builtins.str
@@ -78,6 +80,10 @@ class Runner(_message.Message):
     """Global revision of its last change."""
     gateway_only: _builtins.bool
     """Whether it is a server's own part of the overlay: no session is placed there."""
+    engine_problem: _builtins.str
+    """Why no session can start on it now: its container engine does not answer; empty if it does."""
+    isolation_problem: _builtins.str
+    """Why sessions without the overlay are not kept from services of its machine; empty if they are."""
     @_builtins.property
     def capacity(self) -> Global___Capacity:
         """What it has."""
@@ -125,10 +131,12 @@ class Runner(_message.Message):
         overlay_problems: _abc.Iterable[Global___OverlayProblem] | None = ...,
         gateway_only: _builtins.bool = ...,
         gateway_until_time: _timestamp_pb2.Timestamp | None = ...,
+        engine_problem: _builtins.str = ...,
+        isolation_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "name", b"name", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "isolation_problem", b"isolation_problem", "last_seen_time", b"last_seen_time", "name", b"name", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,6 +26,7 @@ from netvps.rpc.convert.runners import (
     capacity_to_proto,
     lease_from_proto,
     lease_to_proto,
+    problem_text,
     problems_from_proto,
     problems_to_proto,
     underlay_from_proto,
@@ -62,6 +63,8 @@ def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
             underlay=underlay_to_proto(hello.underlay),
             netmap_generation=hello.netmap_generation,
             overlay_problems=problems_to_proto(hello.problems),
+            engine_problem=hello.engine_problem,
+            isolation_problem=hello.isolation_problem,
         )
     )
 
@@ -80,6 +83,8 @@ def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
         underlay=_underlay_from_proto(hello, "hello"),
         netmap_generation=hello.netmap_generation,
         problems=problems_from_proto(hello.overlay_problems),
+        engine_problem=problem_text(hello.engine_problem),
+        isolation_problem=problem_text(hello.isolation_problem),
     )
 
 
@@ -136,6 +141,8 @@ def _heartbeat_to_proto(heartbeat: Heartbeat) -> pb.Heartbeat:
         netmap_generation=heartbeat.netmap_generation,
         netmap_digest=heartbeat.netmap_digest,
         overlay_problems=problems_to_proto(heartbeat.problems),
+        engine_problem=heartbeat.engine_problem,
+        isolation_problem=heartbeat.isolation_problem,
     )
 
 
@@ -146,6 +153,8 @@ def _heartbeat_from_proto(message: pb.Heartbeat) -> Heartbeat:
         netmap_generation=message.netmap_generation,
         netmap_digest=word(message.netmap_digest, "heartbeat.netmap_digest"),
         problems=problems_from_proto(message.overlay_problems),
+        engine_problem=problem_text(message.engine_problem),
+        isolation_problem=problem_text(message.isolation_problem),
     )
 
 

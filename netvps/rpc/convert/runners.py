@@ -35,6 +35,8 @@ def runner_to_proto(view: RunnerView) -> pb.Runner:
         overlay_problems=problems_to_proto(runner.problems),
         gateway_only=runner.gateway_only,
         gateway_until_time=time_to_proto(runner.gateway_until) if runner.gateway_until else None,
+        engine_problem=runner.engine_problem,
+        isolation_problem=runner.isolation_problem,
     )
 
 
@@ -53,8 +55,15 @@ def runner_from_proto(message: pb.Runner) -> RunnerView:
         problems=problems_from_proto(message.overlay_problems),
         gateway_only=message.gateway_only,
         gateway_until=optional_time_from_proto(message, "gateway_until_time"),
+        engine_problem=problem_text(message.engine_problem),
+        isolation_problem=problem_text(message.isolation_problem),
     )
     return RunnerView(runner, lease_from_proto(message.subnet, message.uid), message.session_count)
+
+
+def problem_text(message: str) -> str:
+    """What a runner says is wrong, cut to a length that one can read."""
+    return message[:_MAX_TEXT]
 
 
 def problems_to_proto(problems: Iterable[Problem]) -> list[pb.OverlayProblem]:

@@ -112,6 +112,8 @@ runners = st.builds(
     st.none() | times,
     st.booleans(),
     number,
+    text,
+    text,
 )
 views = st.builds(
     lambda runner, cidr, epoch, count: RunnerView(runner, Lease(cidr, runner.uid, epoch), count),
@@ -130,8 +132,10 @@ hellos = st.builds(
     st.none() | underlays,
     number,
     problems,
+    text,
+    text,
 )
-heartbeats = st.builds(Heartbeat, capacities, st.none() | underlays, number, text, problems)
+heartbeats = st.builds(Heartbeat, capacities, st.none() | underlays, number, text, problems, text, text)
 links = st.builds(
     Link, text, st.sampled_from(LinkState), st.none() | st.integers(0, 10**7).map(lambda us: us / 1e6), small, text
 )

@@ -1,0 +1,76 @@
+"""What is wrong with the machine is told when it comes and when it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from netvps.domain.container import ENGINE_AWAY
+from netvps.domain.runner import Capacity
+from netvps.errors import NetvpsError, Unavailable
+from netvps.runner import machine_watch
+from netvps.runner.machine_watch import MachineWatch
+
+
+class Engine:
+    """Answers, refuses, or hangs."""
+
+    def __init__(self) -> None:
+        self.error: NetvpsError | None = None
+        self.hangs = False
+
+    async def capacity(self) -> Capacity:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error:
+            raise self.error
+        return Capacity(2)
+
+
+class HostFilter:
+    """Refuses with `why`."""
+
+    why = ""
+
+    async def keep(self) -> str:
+        return self.why
+
+
+async def test_an_engine_that_does_not_answer_is_told_at_once_and_so_is_its_return(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, changes = Engine(), asyncio.Queue[None]()
+    watch = MachineWatch(cast("Any", engine), None, lambda: changes.put_nowait(None))
+    monkeypatch.setattr(machine_watch, "_ENGINE_SECONDS", 0.1)
+    await watch.look()
+    assert (watch.capacity, watch.engine_problem, changes.empty()) == (Capacity(2), "", True)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = group.create_task(watch.run())
+        for error, hangs, told in (
+            (Unavailable("Docker does not answer", reason=ENGINE_AWAY), False, "Docker does not answer"),
+            (None, False, ""),
+            (None, True, "Docker has not answered for 0.1 s; see whether it hangs (systemctl status docker)"),
+            (None, False, ""),
+        ):
+            engine.error, engine.hangs = error, hangs
+            watch.hurry()
+            await changes.get()
+            assert watch.engine_problem == told
+        running.cancel()
+    assert watch.capacity == Capacity(2)
+
+
+async def test_what_keeps_sessions_from_the_machine_is_looked_after_and_told_once() -> None:
+    host_filter, changes = HostFilter(), asyncio.Queue[None]()
+    watch = MachineWatch(cast("Any", Engine()), host_filter, lambda: changes.put_nowait(None))
+    for host_filter.why in ("no nft", ""):
+        with capture_logs() as logged:
+            await watch.look()
+            await watch.look()
+        assert watch.isolation_problem == host_filter.why
+        assert [line["log_level"] for line in logged] == ["warning" if host_filter.why else "info"]
+        changes.get_nowait()
+    assert changes.empty()
