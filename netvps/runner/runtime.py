@@ -13,7 +13,7 @@ import json
 import os
 import stat
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,13 @@ class RuntimeFolder:
     async def remove(self) -> None:
         """Closes the socket and removes the folder. One that is gone already changes nothing."""
         await self.close()
-        self._trash.put(self.path)
+        if self._is_foreign():
+            self._trash.put(self.path)
+        else:
+            for name in _EXPECTED:
+                (self.path / name).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                self.path.rmdir()
         self.resolv_conf.unlink(missing_ok=True)
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hatch_build import ENTRY_POINT
 from netvps.programs.agent_program import agent_program
 from netvps.settings import ServerSettings
 from tests.e2e.ground import Ground
@@ -78,7 +79,17 @@ def faulty_agents(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     folder = tmp_path_factory.mktemp("agents")
     go = shutil.which("go") or "/usr/local/go/bin/go"
     subprocess.run(
-        [go, "build", "-tags", "faults", "-trimpath", "-o", folder / agent_program().name, "."],
+        [
+            go,
+            "build",
+            "-tags",
+            "faults",
+            "-trimpath",
+            f"-ldflags={ENTRY_POINT}",
+            "-o",
+            folder / agent_program().name,
+            ".",
+        ],
         cwd=root / "tunnel",
         check=True,
         timeout=600,

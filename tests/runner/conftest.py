@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hatch_build import ENTRY_POINT
 from netvps.adapters.docker.client import Docker
 from tests.adapters.docker.overlay import OverlayNetwork, overlay_network
 from tests.images import busybox_archive, import_image
@@ -26,7 +27,8 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     go = shutil.which("go") or "/usr/local/go/bin/go"
     program = tmp_path_factory.mktemp("agent") / "agent"
     subprocess.run(
-        [go, "build", "-trimpath", "-o", program, "."], cwd=ROOT / "tunnel", check=True, timeout=600,
+        [go, "build", "-trimpath", f"-ldflags={ENTRY_POINT}", "-o", program, "."],
+        cwd=ROOT / "tunnel", check=True, timeout=600,
         env={"CGO_ENABLED": "0", "HOME": str(Path.home()), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     return program

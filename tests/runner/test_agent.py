@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from netvps.domain.session import Network, SessionSpec, SessionState
 from netvps.errors import ConfigError
 from netvps.runner.agent import drop_unused_agents, keep_agent
+from tests.images import busybox_archive, import_image
+from tests.runner.lab import Lab, Until
 
 
 def test_an_upgrade_leaves_the_old_one_where_it_is(tmp_path: Path) -> None:
@@ -49,3 +56,33 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_missing_program_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         keep_agent(tmp_path / "none", tmp_path)
+
+
+@pytest.fixture
+def with_command() -> Iterator[str]:
+    """An image whose command fails twice, and whose variables would end a Go program."""
+    reference = f"netvps-test-{secrets.token_hex(4)}:latest"
+    script = 'echo "$(id -un) $(pwd) $HOME" >>/tmp/runs; [ $(wc -l </tmp/runs) = 3 ] || exit 1'
+    lines = (
+        f"CMD {json.dumps(['sh', '-c', script])}",
+        "USER nobody",
+        "WORKDIR /srv",
+        "ENV GOMEMLIMIT=much GODEBUG=x=y",
+    )
+    import_image(busybox_archive(), reference, changes=lines)
+    yield reference
+    subprocess.run(["docker", "rmi", "-f", reference], stdout=subprocess.DEVNULL, check=False, timeout=60)
+
+
+@pytest.mark.docker
+async def test_the_images_command_runs_as_the_image_says(lab: Lab, with_command: str, eventually: Until) -> None:
+    want = lab.session(SessionSpec(image=with_command, run_entrypoint=True, network=Network.NONE, shm_bytes=3 << 20))
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+
+        async def ran() -> bool:
+            return await lab.run_in(want, "cat", "/tmp/runs") == "nobody /srv /tmp\n" * 3
+
+        await eventually(ran)
+        assert "3072" in await lab.run_in(want, "df", "-k", "/dev/shm")
