@@ -79,14 +79,14 @@ Global___JoinRunnerResponse: _TypeAlias = JoinRunnerResponse  # noqa: Y015
 
 @_typing.final
 class BootAgentRequest(_message.Message):
-    """BootAgentRequest boots an agent."""
+    """BootAgentRequest gets the certificate of an agent; its runner sends it, agents of earlier versions did themselves."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BOOT_TOKEN_FIELD_NUMBER: _builtins.int
     CSR_FIELD_NUMBER: _builtins.int
     boot_token: _builtins.str
-    """From the boot file in the session's runtime folder."""
+    """From RunnerLinkService.CreateBootToken."""
     csr: _builtins.str
     """PKCS#10, PEM; only its public key is used."""
     def __init__(
