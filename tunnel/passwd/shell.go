@@ -31,7 +31,7 @@ func (a Account) LoginShell(path string) (Shell, error) {
 		return Shell{Path: a.Shell, Name: applet(a.Shell)}, nil
 	}
 	for _, usual := range usualShells {
-		if program, err := LookPath(usual, path); err == nil {
+		if program, err := LookPath(usual, path); err == nil && isExecutable(program) {
 			return Shell{Path: program, Name: applet(program)}, nil
 		}
 	}
@@ -41,10 +41,7 @@ func (a Account) LoginShell(path string) (Shell, error) {
 // LookPath finds a program as execvp(3) does, on a PATH that need not be that of this process.
 func LookPath(program, path string) (string, error) {
 	if strings.Contains(program, "/") {
-		if filepath.IsAbs(program) && !isExecutable(program) {
-			return "", fmt.Errorf("%s: %w", program, fs.ErrNotExist)
-		}
-		return program, nil
+		return program, nil // whether it is there, execve(2) says
 	}
 	for _, folder := range filepath.SplitList(path) {
 		if full := filepath.Join(folder, program); filepath.IsAbs(full) && isExecutable(full) {

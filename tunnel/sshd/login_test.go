@@ -83,8 +83,9 @@ func TestGatewayRunsAnArgvByNoShell(t *testing.T) {
 		`printf '%s|' 'a  b' '$HOME' ''`: {0, "a  b|$HOME||", ""},
 		`/bin/echo 'it'"'"'s'`:           {0, "it's\n", ""},
 		"cd /":                           {127, "", `netvps: cannot run the command: "cd" is on no folder of PATH`},
-		"/no/such":                       {127, "", "netvps: cannot run the command: /no/such: file does not exist"},
-		"/etc":                           {127, "", "netvps: cannot run the command: /etc"},
+		"/no/such":                       {127, "", "netvps: cannot run /no/such: "},
+		"/etc":                           {126, "", "netvps: cannot run /etc: "},
+		"printf '\xff\xc3'":              {0, "\xff\xc3", ""},
 		"sh -c 'exit 3'":                 {3, "", ""},
 		"exit 4; echo $HOME":             {4, "", ""}, // no argv: the shell has it, as before
 	} {

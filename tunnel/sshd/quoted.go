@@ -8,15 +8,15 @@ const unquotedCharacters = "@%+=:,./-_"
 // splitQuoted takes apart what Python's shlex.join put together; false for anything that a shell might expand.
 func splitQuoted(line string) (argv []string, ok bool) {
 	var word strings.Builder
-	var quote rune // 0 outside of quotes
-	for _, c := range line {
+	var quote byte // 0 outside of quotes
+	for _, c := range []byte(line) {
 		switch {
 		case quote != 0 && c == quote:
 			quote = 0
 		case quote == '"' && c != '\'': // shlex.join puts nothing else between double quotes
 			return nil, false
 		case quote != 0, isUnquoted(c):
-			word.WriteRune(c)
+			word.WriteByte(c)
 		case c == '\'' || c == '"':
 			quote = c
 		case c == ' ':
@@ -30,6 +30,6 @@ func splitQuoted(line string) (argv []string, ok bool) {
 	return argv, quote == 0 && argv[0] != "" && !strings.Contains(line, "\x00")
 }
 
-func isUnquoted(c rune) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(unquotedCharacters, c)
+func isUnquoted(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(unquotedCharacters, c) >= 0
 }
