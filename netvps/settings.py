@@ -53,6 +53,7 @@ _FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this mod
         "NETVPS_REQUIRE",
         "NETVPS_FULL",
         "NETVPS_LAB",
+        "NETVPS_FUZZ_SECONDS",
     }
 )
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 LONGEST = 400
 # Tests of the whole, which mirror no one file.
 WHOLE = {"test_layers", "test_mirror", "test_docs", "test_packaging", "test_scripts", "test_lab", "test_bench"}
-WHOLE |= {"test_isolation", "test_borders"}  # of the overlay, by its packet filter
+WHOLE |= {"test_isolation", "test_borders", "test_fuzz"}  # of the overlay, by its packet filter
 
 
 def _sources() -> list[Path]:

@@ -122,7 +122,7 @@ def _manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
         manifest = Manifest(**told, entries=entries) if form == _FORMAT else None
         names = [entry.name for entry in entries]
         sound = len(set(names)) == len(names) and all(_NAME.fullmatch(name) for name in names)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(source, "its manifest cannot be read") from None
     if manifest is None:
         raise ConfigError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
 from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated
 from netvps.rpc import identity
@@ -59,7 +60,9 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         # Every method is served as a stream, which looks the same to the caller: gRPC would read the request of a
         # unary method before any code of ours could know who sends it, count it, or stop waiting for it.
         return grpc.stream_stream_rpc_method_handler(
-            self._serve(handler, method), handler.request_deserializer, _unless_encoded(handler.response_serializer)
+            self._serve(handler, method),
+            _or_refused(handler.request_deserializer),
+            _unless_encoded(handler.response_serializer),
         )
 
     def _serve(self, handler: Handler, method: str) -> Any:
@@ -147,6 +150,18 @@ async def _first(context: Context) -> Any:
     if message is grpc.aio.EOF:  # type: ignore[attr-defined]  # the stubs lack it
         raise InvalidInput.of("request", "the call ended without a message: send one")
     return message
+
+
+def _or_refused(deserialize: Any) -> Any:
+    """Bytes that are no message are the caller's fault, wherever in a call they come."""
+
+    def deserialized(wire: bytes) -> Any:
+        try:
+            return deserialize(wire)
+        except DecodeError:
+            raise InvalidInput.of("request", "these bytes are not a message of this method") from None
+
+    return deserialized
 
 
 def _unless_encoded(serialize: Any) -> Any:
