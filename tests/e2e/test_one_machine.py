@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,26 @@ def test_death_by_signal_arrives(system: System, session: str) -> None:
     assert b"rtype exit-signal" in answer.stderr
     killed = system.netvps("exec", session, "--", "sh", "-c", "kill -KILL $$", check=False)
     assert killed.returncode == 128 + signal.SIGKILL
+
+
+def test_a_command_that_lost_its_agent_is_begun_once_and_says_so(system: System, plain: str) -> None:
+    """Killed as by the kernel that is out of memory, three times, for as long as a client would try again."""
+    container = f"netvps-vps-{_uid(system, plain)}"
+    agents = "grep -l '^/.netvps/agent.serve' /proc/[0-9]*/cmdline | cut -d / -f 3"
+    kill = f"kill -9 $({agents})"
+    words = ("exec", "--no-stdin", plain, "--", "sh", "-c", "echo begun >> /tmp/begun; sleep 60")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(system.netvps, *words, check=False)
+        while not docker("exec", container, "cat", "/tmp/begun", check=False):
+            assert not running.done(), running.result().stderr
+            time.sleep(0.1)
+        for _ in range(3):
+            docker("exec", container, "sh", "-c", kill, check=False)
+            time.sleep(1)
+        ended = running.result(timeout=60)
+    assert ended.returncode == 255, ended
+    assert b"the session went away while the command ran" in ended.stderr
+    assert system.ssh(plain, "cat /tmp/begun").stdout == b"begun\n"
 
 
 def test_stdout_and_stderr_stay_apart(system: System, session: str) -> None:
