@@ -8,6 +8,8 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,17 +49,26 @@ class EngineInfo:
     disk_free_bytes: int
 
 
-class Docker:
-    """A Docker engine. Safe for use by many tasks.
+class Work(Enum):
+    """A kind of slow call, and how many of it run at once: one kind never waits for another."""
 
-    Calls are bounded: at once 8 short ones, 2 slow ones (commits), and 1 that nobody waits for.
-    """
+    COMMIT = 2
+    """Snapshots: mostly the disk's time."""
+    TRANSFER = 3
+    """Exports, imports, copies of files."""
+    REMOVAL = 4
+    """Of containers, images and volumes: short, but behind the engine's locks."""
+    IDLE = 1
+    """What nobody waits for."""
+
+
+class Docker:
+    """A Docker engine. Safe for use by many tasks. At once run 8 short calls, and of slow ones what `Work` says."""
 
     def __init__(self, base_url: str | None = None) -> None:
         self.base_url = base_url or os.environ.get("DOCKER_HOST") or DEFAULT_SOCKET
         self._short = Pool("docker", 8)
-        self._slow = Pool("docker slow", 2)
-        self._idle = Pool("docker idle", 1)
+        self._slow = {work: Pool(f"docker {work.name.lower()}", work.value) for work in Work}
         self._lock = threading.Lock()
         self._root_dir = ""
         self._clients: dict[int | None, docker.APIClient] = {}
@@ -87,18 +98,24 @@ class Docker:
         return await self._short.run(lambda: guarded(subject, lambda: function(self.api), otherwise), CALL_SECONDS + 5)
 
     async def call_slowly(
-        self, subject: str, function: Callable[[Api], T], otherwise: type[DockerError] = ContainerFailed
+        self,
+        subject: str,
+        function: Callable[[Api], T],
+        otherwise: type[DockerError] = ContainerFailed,
+        *,
+        work: Work = Work.TRANSFER,
     ) -> T:
-        """One that may take many minutes; it waits for its turn, and no short one waits for it."""
-        return await self._slow.run(lambda: guarded(subject, lambda: function(self.slow_api), otherwise), SLOW_SECONDS)
+        """One that may take many minutes; it waits for its turn, and none of another kind waits for it."""
+        call = partial(guarded, subject, lambda: function(self.slow_api), otherwise)
+        return await self._slow[work].run(call, SLOW_SECONDS)
 
     async def call_idly(
         self, subject: str, function: Callable[[Api], T], otherwise: type[DockerError] = ContainerFailed
     ) -> T | None:
         """A slow one that nobody waits for; None at once while there is another of these."""
-        if self._idle.full:
+        if self._slow[Work.IDLE].full:
             return None
-        return await self._idle.run(lambda: guarded(subject, lambda: function(self.slow_api), otherwise), SLOW_SECONDS)
+        return await self.call_slowly(subject, function, otherwise, work=Work.IDLE)
 
     async def hidden(self, *folders: Path) -> str:
         """Why the engine cannot mount these folders under the paths they have here; '' if it can, as far as known.

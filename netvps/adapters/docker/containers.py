@@ -15,8 +15,8 @@ from docker.types import LogConfig, Mount
 
 from netvps.adapters.cgroup import oom_kills
 from netvps.adapters.docker.attachments import Attachments
-from netvps.adapters.docker.client import Answer, Api, Docker
-from netvps.adapters.docker.cut_off import PAUSES, make_way, was_cut_off
+from netvps.adapters.docker.client import Answer, Api, Docker, Work
+from netvps.adapters.docker.cut_off import PAUSES, make_way, task_folders, was_cut_off
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,
     ContainerFailed,
@@ -105,7 +105,9 @@ class Containers:
         with suppress(ContainerNotFound):
             # v: anonymous volumes go too. Ours have names, and stay.
             await self._docker.call_slowly(
-                f"container {container_id[:12]}", lambda api: api.remove_container(container_id, v=True, force=force)
+                f"container {container_id[:12]}",
+                lambda api: api.remove_container(container_id, v=True, force=force),
+                work=Work.REMOVAL,
             )
 
     def _find(self, api: Api, session_uid: str, owner: str, name: str) -> Container | None:
@@ -171,10 +173,21 @@ class Containers:
             except ContainerFailed as error:
                 if not was_cut_off(error) or not pause:
                     raise
-                await asyncio.to_thread(make_way, container.id, error)
+                await self._make_way(container.id, error)
                 await asyncio.sleep(pause)
             else:
                 return
+
+    async def _make_way(self, container_id: str, error: ContainerFailed) -> None:
+        """Removes what keeps a session's container from starting; raises the error itself if it is not a session's."""
+        found = await self._docker.call(
+            f"container {container_id[:12]}", lambda api: api.inspect_container(container_id)
+        )
+        name = str(found["Name"]).removeprefix("/")
+        if found["Id"] != container_id or not session_of("container", name, found["Config"].get("Labels"), self._node):
+            raise error
+        folders = await asyncio.to_thread(task_folders, self._docker.base_url)
+        await asyncio.to_thread(make_way, container_id, error, folders=folders)
 
     async def _call(self, container: Container, function: Callable[[Api], object]) -> None:
         await self._docker.call(f"container {container.id[:12]}", function)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from netvps.adapters.docker.client import Answer, Api, Docker
+from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.errors import ContainerNotFound
 from netvps.domain.docker_names import LABEL_NODE, session_of
 
@@ -52,7 +52,7 @@ class Leftovers:
             if uid != session_uid:
                 continue
             try:
-                await self._docker.call_slowly(f"volume {name}", partial(_remove_volume, name))
+                await self._docker.call_slowly(f"volume {name}", partial(_remove_volume, name), work=Work.REMOVAL)
             except ContainerNotFound:
                 continue
 

@@ -31,10 +31,14 @@ class Pool:
         return self._places.locked()
 
     async def run(self, call: Callable[[], T], seconds: float) -> T:
-        """The result of `call`. Raises EngineSlow after `seconds`, the wait for a place included."""
+        """The result of `call`. Raises EngineSlow `seconds` after it began.
+
+        How long it waits for a place says nothing about this call, and is not counted: each call before it ends in
+        bounded time, for the library's own timeouts end its thread.
+        """
+        await self._places.acquire()
         try:
             async with asyncio.timeout(seconds):
-                await self._places.acquire()
                 return await self._in_thread(call)
         except TimeoutError:
             raise EngineSlow(

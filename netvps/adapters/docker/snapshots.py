@@ -24,7 +24,7 @@ from typing import Any, Final
 import docker.errors
 import structlog
 
-from netvps.adapters.docker.client import Answer, Api, Docker, disk_free
+from netvps.adapters.docker.client import Answer, Api, Docker, Work, disk_free
 from netvps.adapters.docker.containers import parse_time
 from netvps.adapters.docker.errors import (
     ContainerFailed,
@@ -89,7 +89,7 @@ class Snapshots:
         root = await self._docker.root_dir()
         make = partial(self._flatten, given_up=_never) if flatten else self._commit
         return await self._docker.call_slowly(
-            what, lambda api: make(api, container.id, below, labels, root), ImageExportFailed
+            what, lambda api: make(api, container.id, below, labels, root), ImageExportFailed, work=Work.COMMIT
         )
 
     async def flatten(self, snapshot: Snapshot, labels: dict[str, str], given_up: Callable[[], bool]) -> str | None:
@@ -268,7 +268,9 @@ class Snapshots:
 
     async def _remove_image(self, reference: str) -> None:
         try:
-            await self._docker.call_slowly(f"image {reference}", lambda api: api.remove_image(reference, force=True))
+            await self._docker.call_slowly(
+                f"image {reference}", lambda api: api.remove_image(reference, force=True), work=Work.REMOVAL
+            )
         except (ImageNotFound, ContainerNotFound):
             pass
         except ContainerFailed as error:

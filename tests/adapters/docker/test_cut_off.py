@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from netvps.adapters.docker.cut_off import end_processes, make_way, was_cut_off
+from netvps.adapters.docker.cut_off import end_processes, make_way, task_folders, was_cut_off
 from netvps.adapters.docker.errors import ContainerFailed
 
 ID, OTHER = "05" * 32, "06" * 32
@@ -81,8 +82,8 @@ def test_the_folder_that_is_in_the_way_goes_if_it_is_the_containers(tmp_path: Pa
         (tmp_path / name / "rootfs").mkdir(parents=True)
         (tmp_path / name / "address").touch()
         (tmp_path / name / "work").symlink_to(tmp_path)
-        make_way(ID, in_the_way(tmp_path / name), tmp_path)
-    make_way(ID, in_the_way(tmp_path / ID), tmp_path)  # gone
+        make_way(ID, in_the_way(tmp_path / name), tmp_path, folders={tmp_path})
+    make_way(ID, in_the_way(tmp_path / ID), tmp_path, folders={tmp_path})  # gone
     assert [path.name for path in tmp_path.iterdir()] == [OTHER]
 
 
@@ -93,7 +94,7 @@ def test_the_folder_of_what_runs_is_left_to_containerd(tmp_path: Path) -> None:
             path.mkdir(parents=True)
         (tmp_path / "proc" / str(process.pid) / "cgroup").write_text(f"9:memory:/docker/{ID}\n")
         (tmp_path / "proc" / str(process.pid) / "cmdline").write_text("sleep\0")
-        make_way(ID, in_the_way(folder), tmp_path)
+        make_way(ID, in_the_way(folder), tmp_path, folders={tmp_path})
         assert process.wait(5) == -9
         assert folder.exists()
     finally:
@@ -106,5 +107,34 @@ def test_files_that_are_mounted_in_it_stay(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.touch()
     with pytest.raises(ContainerFailed, match="is left of it"):
-        make_way(ID, in_the_way(tmp_path / ID), tmp_path)
+        make_way(ID, in_the_way(tmp_path / ID), tmp_path, folders={tmp_path})
     assert file.exists()
+
+
+def test_a_folder_elsewhere_stays_and_the_error_says_what_to_remove(tmp_path: Path) -> None:
+    """Whatever an error says: only where this engine keeps containers, and never by way of a link."""
+    kept, elsewhere = tmp_path / "kept", tmp_path / "elsewhere"
+    (elsewhere / ID / "rootfs").mkdir(parents=True)
+    kept.mkdir()
+    with pytest.raises(ContainerFailed, match=f"{elsewhere / ID} is left of it.*remove it as root"):
+        make_way(ID, in_the_way(elsewhere / ID), tmp_path, folders={kept})
+    (kept / ID).symlink_to(elsewhere / ID)
+    with pytest.raises(ContainerFailed, match="is left of it"):
+        make_way(ID, in_the_way(kept / ID), tmp_path, folders={kept})
+    with pytest.raises(ContainerFailed, match="is left of it"):
+        make_way(ID, in_the_way(kept / ".." / "elsewhere" / ID), tmp_path, folders={kept})
+    assert (elsewhere / ID / "rootfs").exists()
+
+
+def test_where_an_engine_keeps_containers_is_told_by_its_command_line(tmp_path: Path) -> None:
+    sock, tasks = tmp_path / "docker.sock", "io.containerd.runtime.v2.task"
+    defaults = {Path("/run/containerd", tasks, "moby"), Path("/var/run/docker/containerd/daemon", tasks, "moby")}
+    assert task_folders(f"unix://{sock}") == {path.resolve() for path in defaults}
+    command = tmp_path / "proc" / str(os.getpid()) / "cmdline"
+    command.parent.mkdir(parents=True)
+    command.write_text("dockerd\0--exec-root=/x/exec\0--containerd-namespace\0mine\0")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(sock))
+        listener.listen()
+        found = task_folders(f"unix://{sock}", tmp_path)
+    assert found == {Path("/run/containerd", tasks, "mine"), Path("/x/exec/containerd/daemon", tasks, "mine")}

@@ -50,7 +50,7 @@ class Engine:
         self.removed: list[str] = []
         self.stream_api = self
 
-    async def call(self, _: str, function: Callable[[Any], Any], *__: object) -> Any:
+    async def call(self, _: str, function: Callable[[Any], Any], *__: object, **___: object) -> Any:
         return function(self)
 
     call_slowly = call

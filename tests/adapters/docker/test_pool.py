@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from functools import partial
 
 import pytest
 
@@ -22,10 +24,35 @@ async def test_a_call_that_hangs_times_out_and_still_holds_its_place() -> None:
     pool, gate = Pool("test", 1), threading.Event()
     with pytest.raises(EngineSlow):
         await pool.run(gate.wait, 0.05)
-    with pytest.raises(EngineSlow):
-        await pool.run(lambda: 1, 0.05)
+    waiting = asyncio.create_task(pool.run(lambda: 1, 5))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
     gate.set()
+    assert await waiting == 1
+
+
+async def test_the_wait_for_a_place_is_no_part_of_a_call_s_time() -> None:
+    """A mass stop: each of 120 calls takes much less than it may, and the last waits for much longer than that."""
+    pool, seconds = Pool("test", 2), 1.0
+    began = time.monotonic()
+    assert await asyncio.gather(*(pool.run(partial(_slow, number), seconds) for number in range(120))) == [*range(120)]
+    assert time.monotonic() - began > 2 * seconds
+
+
+async def test_who_gives_up_waiting_for_a_place_takes_none() -> None:
+    pool, gate = Pool("test", 1), threading.Event()
+    first = asyncio.create_task(pool.run(gate.wait, 5))
+    second = asyncio.create_task(pool.run(lambda: None, 5))
+    await asyncio.sleep(0)
+    second.cancel()
+    gate.set()
+    assert await first
     assert await pool.run(lambda: 1, 5) == 1
+
+
+def _slow(number: int) -> int:
+    time.sleep(0.04)
+    return number
 
 
 async def test_no_more_than_its_size_at_once() -> None:
