@@ -155,7 +155,10 @@ def disk(*folders: Path) -> list[Finding]:
 def _room(wanted: Path, space: os.statvfs_result) -> Finding:
     from netvps.cli.parse import size_words
 
-    remedy = "make room: `netvps rm` sessions, `docker image prune`"
+    remedy = (
+        "make room: `netvps rm` sessions; not by `docker system prune` or `docker volume prune`, which remove what"
+        " stopped sessions are made of"
+    )
     free = space.f_bavail * space.f_frsize
     if space.f_files and space.f_favail < _FILES_FAIL:
         return Finding("disk", Verdict.FAIL, f"only {space.f_favail} more files fit at {wanted}", remedy)

@@ -104,6 +104,11 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("environment", ", ".join(spec.env)),
         ("labels", ", ".join(f"{key}={value}" for key, value in spec.labels.items())),
     ]
+    if session.state == "STOPPED" and session.runner_name:
+        kept = (
+            f"with Docker on {session.runner_name}: `docker system prune` and `docker volume prune` there remove such"
+        )
+        facts.append(("files", kept))
     if snapshot is not None:
         taken = moment_words(snapshot.create_time)
         facts.append(("snapshot", f"{taken}, {size_words(snapshot.size_bytes)}, {snapshot.image}"))

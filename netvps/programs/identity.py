@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "runner"
 """Of the runner, in the state folder."""
+VOLUMES: Final = "volumes"
+"""In that folder: which volumes each session had."""
 IDENTITY: Final = f"{FOLDER}/identity"
 _KEY: Final = f"{FOLDER}/key"
 

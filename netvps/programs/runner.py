@@ -22,7 +22,7 @@ from netvps.faults import fault_point
 from netvps.programs import clock
 from netvps.programs.agent_program import agent_program
 from netvps.programs.command_line import Program, launch
-from netvps.programs.identity import FOLDER, Identity, load_identity, own_key, save_identity
+from netvps.programs.identity import FOLDER, VOLUMES, Identity, load_identity, own_key, save_identity
 from netvps.programs.locks import hold
 from netvps.programs.overlay import overlay
 from netvps.programs.renewing_link import IdentityRefused, RenewingLink, not_good_now
@@ -70,7 +70,8 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
         )
         if hidden := await docker.hidden(place.state_dir, place.run_dir):
             raise ConfigError(hidden)
-        engine = DockerEngine(docker, node=identity.uid, node_name=identity.name)
+        volumes = place.state_dir / VOLUMES
+        engine = DockerEngine(docker, node=identity.uid, node_name=identity.name, volumes=volumes)
         async with (
             overlay(settings, place, docker) as network,  # its sockets are open before gRPC has threads
             RenewingLink(identity, state, readiness.ready) as link,

@@ -26,7 +26,7 @@ from netvps.domain.access import Role
 from netvps.domain.uid import UID_PATTERN
 from netvps.errors import ConfigError, NotPermitted
 from netvps.programs.command_line import guarded, run_to_end
-from netvps.programs.identity import FOLDER, Identity, load_identity
+from netvps.programs.identity import FOLDER, VOLUMES, Identity, load_identity
 from netvps.runner.memory import read_assignments
 from netvps.settings import RunnerSettings, load
 
@@ -88,7 +88,8 @@ async def _sweep(
 ) -> None:
     docker = await Docker.open(settings.docker_host)
     try:
-        engine = DockerEngine(docker, node=identity.uid, node_name=identity.name)
+        volumes = settings.paths.state / FOLDER / VOLUMES
+        engine = DockerEngine(docker, node=identity.uid, node_name=identity.name, volumes=volumes)
         there = [*await engine.things(), *await asyncio.to_thread(folders.things)]
         left = nobodys(there, await asyncio.to_thread(known))  # asked after: see the top
         for uid in sorted({thing.session_uid for thing in left}) if not dry_run else ():

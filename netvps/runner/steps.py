@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 _DISK_FULL = "DISK_FULL"
 # What a session's `reason` says where the error knows better than the step.
-_REASONS = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image"}
+_REASONS = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image", "VOLUME": "volume"}
 
 
 class GaveUp(NetvpsError):

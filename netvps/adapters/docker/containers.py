@@ -25,6 +25,7 @@ from netvps.adapters.docker.errors import (
 )
 from netvps.adapters.docker.images import Contents
 from netvps.adapters.docker.network import SessionNetworks
+from netvps.adapters.docker.volumes import SessionVolumes
 from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.container import Container, Status
@@ -45,13 +46,21 @@ class Containers:
     """Containers of the runner `node`."""
 
     def __init__(
-        self, docker: Docker, network: SessionNetworks, attachments: Attachments, contents: Contents, node: str
+        self,
+        docker: Docker,
+        network: SessionNetworks,
+        attachments: Attachments,
+        contents: Contents,
+        node: str,
+        *,
+        volumes: SessionVolumes,
     ) -> None:
         self._docker = docker
         self._network = network
         self._attachments = attachments
         self._contents = contents
         self._node = node
+        self._volumes = volumes
 
     async def find(self, session_uid: str, owner: str) -> Container | None:
         """An owner's session's container, if there is one. Raises ContainerNameTaken if another's has its name."""
@@ -119,6 +128,7 @@ class Containers:
             raise ContainerNameTaken(
                 f"container {name} is there and not of this runner: remove or rename it, then start the session again"
             )
+        self._volumes.note_mounted(session_uid, found)
         return self._container(found, owner, self._depth(api, found["Image"]))
 
     def _depth(self, api: Api, image_id: str) -> int:
@@ -146,6 +156,9 @@ class Containers:
         )
 
     async def _create(self, plan: Blueprint) -> None:
+        """Raises VolumeMissing where Docker would make an empty volume in place of one that the session had."""
+        if plan.volumes:
+            await self._docker.call("volumes", lambda api: self._volumes.require(api, plan))
         await self._docker.call(
             f"container {plan.name}",
             lambda api: api.create_container(
@@ -165,6 +178,8 @@ class Containers:
             ),
             ContainerCreationFailed,
         )
+        if plan.volumes:
+            await asyncio.to_thread(self._volumes.note, plan.session_uid, [volume.name for volume in plan.volumes])
 
     async def _start(self, container: Container) -> None:
         for pause in (*PAUSES, 0.0):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from pathlib import Path
 
 import structlog
 
@@ -17,6 +19,7 @@ from netvps.adapters.docker.leftovers import Leftovers, Thing
 from netvps.adapters.docker.network import SessionNetworks
 from netvps.adapters.docker.snapshots import Snapshots
 from netvps.adapters.docker.stream import Closable, iterate
+from netvps.adapters.docker.volumes import SessionVolumes
 from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.container import Container, SavedImage, Seen, Status, source_of
@@ -36,13 +39,23 @@ class DockerEngine:
     `node` is the runner's uid, `node_name` its name; `overlay` is what the overlay's network is called in Docker.
     """
 
-    def __init__(self, docker: Docker, *, node: str, node_name: str, overlay: str = OBJECT_NAMES.network) -> None:
+    def __init__(
+        self,
+        docker: Docker,
+        *,
+        node: str,
+        node_name: str,
+        overlay: str = OBJECT_NAMES.network,
+        volumes: Path | None = None,
+    ) -> None:
+        """`volumes` is the folder that says which volumes each session had."""
         self._docker = docker
         self._node = node
         self._network = SessionNetworks(docker, node)
         contents = Contents()
         self._attachments = Attachments(docker, self._network, overlay)
-        self._containers = Containers(docker, self._network, self._attachments, contents, node)
+        self._volumes = SessionVolumes(volumes)
+        self._containers = Containers(docker, self._network, self._attachments, contents, node, volumes=self._volumes)
         self._images = Images(docker)
         self._snapshots = Snapshots(docker, contents, node, node_name)
         self._leftovers = Leftovers(docker, node)
@@ -127,6 +140,7 @@ class DockerEngine:
         await self._snapshots.erase(session_uid, digest)
         fault_point("erase.images")
         await self._leftovers.remove_volumes(session_uid)
+        await asyncio.to_thread(self._volumes.forget, session_uid)
         await self._network.release()
 
     async def capacity(self) -> Capacity:

@@ -8,6 +8,7 @@
     ├── ContainerNameTaken      (AlreadyExists)  by something that is not ours
     ├── ContainerCreationFailed (WrongState)
     ├── ContainerFailed         (WrongState)     start, signal, removal
+    ├── VolumeMissing           (WrongState)     one that a session had is gone
     ├── ImageNotFound           (NotFound)       there is none of this name, here or in its registry
     ├── ImageForbidden          (NotPermitted)   its registry wants a login
     ├── RegistryAway            (Unavailable)    its registry cannot be reached
@@ -51,6 +52,12 @@ class EngineSlow(DockerError, errors.TimedOut):
     """No answer in time."""
 
     default_reason = "ENGINE_SLOW"
+
+
+class VolumeMissing(DockerError, errors.WrongState):
+    """A volume that a session had is gone: its files are not replaced by an empty one."""
+
+    default_reason = "VOLUME"
 
 
 class ContainerNotFound(DockerError, errors.NotFound):
