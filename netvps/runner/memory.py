@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,41 +23,90 @@ log = structlog.get_logger()
 class Memory:
     """Assignments by session; each change is on disk before it is acted on. 0600: env may be secret.
 
+    A runner that acted on an assignment and forgot it would, started again while the control plane is away, undo that
+    by an older one: make a session that was deleted anew, empty. So who changes an assignment says what comes `then`,
+    which is called once the change is on disk. All changes that come while one is being written are one write, in a
+    thread: a thousand at a reconnect are some writes, not a thousand.
+
     Where the disk is full they are acted on all the same, and kept with the next change: a runner that dies meanwhile
-    hears them again from the control plane.
+    hears them again from the control plane. `run` is a task of the runner.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         remove_parts(path.parent)
         self._known = _load(path)
-        self._unsaved = False
+        self._encoded = {uid: _encoded(want) for uid, want in self._known.items()}
+        self._changed = asyncio.Event()
+        self._then: list[Callable[[], None]] = []
+        self._changes = self._on_disk = 0
+        """Changes that were told, and how many of them the file has."""
 
     @property
     def assignments(self) -> dict[str, Assignment]:
-        """A copy of all, by session uid."""
+        """A copy of all, by session uid, the latest that were told."""
         return dict(self._known)
 
-    def keep(self, want: Assignment) -> None:
-        """Adds or replaces one. The same again is not written again."""
-        if self._unsaved or self._known.get(want.session_uid) != want:
+    @property
+    def sessions(self) -> frozenset[str]:
+        """Uids of all."""
+        return frozenset(self._known)
+
+    def get(self, session_uid: str) -> Assignment | None:
+        """The latest that was told of a session."""
+        return self._known.get(session_uid)
+
+    def keep(self, want: Assignment, then: Callable[[], None] = lambda: None) -> None:
+        """Adds or replaces one, and calls `then` when all that was told until now is on disk; now, if it is already.
+
+        The same again is not written again: what differs in the revision alone asks for nothing else.
+        """
+        if not same_content(self._known.get(want.session_uid), want):
             self._known[want.session_uid] = want
-            self._save()
+            self._encoded[want.session_uid] = _encoded(want)
+            self._changes += 1
+        if self._on_disk == self._changes:
+            then()
+            return
+        self._then.append(then)
+        self._changed.set()
 
     def forget(self, session_uid: str) -> None:
         """Drops one. One that is gone is no error."""
         if self._known.pop(session_uid, None) is not None:
-            self._save()
+            del self._encoded[session_uid]
+            self._changes += 1
+            self._changed.set()
 
-    def _save(self) -> None:
-        known = [asdict(want) for want in self._known.values()]
-        text = json.dumps({"version": _VERSION, "assignments": known}, default=_encode)
+    async def run(self) -> None:
+        """Writes until it is cancelled. What is not written then was not acted on."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            changes, acts, self._then = self._changes, self._then, []
+            if await asyncio.to_thread(self._write, list(self._encoded.values())):
+                self._on_disk = changes
+            for act in acts:
+                act()
+
+    def _write(self, encoded: list[str]) -> bool:
+        """Whether it is on disk."""
+        text = f'{{"version": {_VERSION}, "assignments": [{",".join(encoded)}]}}'
         try:
             write_file(self._path, text.encode())
-            self._unsaved = False
         except OSError as error:
-            self._unsaved = True
             log.warning("assignments are not on disk: make room", file=str(self._path), error=error.strerror)
+            return False
+        return True
+
+
+def same_content(one: Assignment | None, other: Assignment) -> bool:
+    """Whether two assignments ask for the same; the revision says only when that was so."""
+    return one is not None and (one == other or replace(one, revision=other.revision) == other)
+
+
+def _encoded(want: Assignment) -> str:
+    return json.dumps(asdict(want), default=_encode)
 
 
 def _encode(value: object) -> str:

@@ -16,6 +16,7 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -103,6 +104,7 @@ class Runner:
             if self._overlay:
                 await self._overlay.prepare()
                 group.create_task(self._overlay.run(), name="overlay")
+            group.create_task(self._memory.run(), name="assignments")
             group.create_task(self._engine.watch(self._changed), name="engine events")
             group.create_task(self._trash.run(), name="trash")
             group.create_task(self._machine.run(), name="machine")
@@ -199,11 +201,14 @@ class Runner:
         self._board.answer(ProbeReport(request.probe_id, links))
 
     def _assign(self, want: Assignment) -> None:
-        known = self._memory.assignments.get(want.session_uid)
+        known = self._memory.get(want.session_uid)
         if known and (want.epoch, want.generation) < (known.epoch, known.generation):
             log.warning("older assignment refused", session=want.session_uid, epoch=want.epoch, known=known.epoch)
             return
-        self._memory.keep(want)
+        self._memory.keep(want, partial(self._act, want))
+
+    def _act(self, want: Assignment) -> None:
+        """On an assignment that is on disk."""
         fault_point("assignment.kept")
         worker = self._workers.get(want.session_uid)
         if worker is None:
@@ -249,7 +254,7 @@ class Runner:
             )
 
     def _known(self) -> frozenset[str]:
-        return frozenset(self._workers)
+        return self._memory.sessions.union(self._workers)  # an assignment that is being written has no worker yet
 
     def _changed(self, session_uid: str) -> None:
         if not session_uid:  # the engine went away, or came back

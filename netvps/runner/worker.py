@@ -16,6 +16,7 @@ from netvps.domain.container import ENGINE_AWAY, Erase, Rest, next_step
 from netvps.domain.session import Assignment
 from netvps.errors import InternalError, NetvpsError, Unavailable
 from netvps.faults import fault_point
+from netvps.runner.memory import same_content
 from netvps.runner.reporter import Reporter
 from netvps.runner.steps import GaveUp, Steps
 from netvps.runner.wake import Wake
@@ -45,7 +46,7 @@ class Worker:
 
     def assign(self, want: Assignment) -> None:
         """Takes a new assignment."""
-        if want != self._want:
+        if not same_content(self._want, want):
             self._want = want
             self._wake.assigned()
 

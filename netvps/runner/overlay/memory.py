@@ -74,16 +74,23 @@ class OverlayMemory:
                 "lease": asdict(known.lease),
                 "health": asdict(known.health),
                 "generation": known.netmap.generation,
-                "peers": [asdict(peer) for peer in known.netmap.peers.values()],
-                "endpoints": [asdict(endpoint) for endpoint in known.netmap.endpoints.values()],
             }
-            write_file(self._path, json.dumps(content, separators=(",", ":")).encode())
+            fields = [f'"{name}":{_json(value)}' for name, value in content.items()]
+            fields.append(f'"peers":[{",".join(_json(asdict(peer)) for peer in known.netmap.peers.values())}]')
+            ends = ",".join(_json(asdict(endpoint)) for endpoint in known.netmap.endpoints.values())
+            fields.append(f'"endpoints":[{ends}]')
+            write_file(self._path, f"{{{','.join(fields)}}}".encode())
 
         return write
 
     def forget(self) -> None:
         """Removes the file."""
         self._path.unlink(missing_ok=True)
+
+
+def _json(value: object) -> str:
+    """Of one entry at a time: json holds the interpreter, and so the event loop, for as long as a call takes."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _known(kept: dict[str, Any]) -> Known:
