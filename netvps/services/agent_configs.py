@@ -14,6 +14,7 @@ from netvps.domain.session import Session
 from netvps.domain.ssh_key import PublicKey
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound, TooOld
+from netvps.services.feed import Topic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -51,16 +52,10 @@ class AgentConfigs:
         owner = (await self._session())[0].owner
 
         def concerns(change: Change) -> bool:
-            match change.resource:
-                case SshKey():
-                    return change.resource.owner == owner
-                case Session():
-                    return change.resource.uid == self.session_uid and (
-                        change.deleted or change.resource.epoch != self.epoch
-                    )
-            return False
+            return not isinstance(change.resource, Session) or change.deleted or change.resource.epoch != self.epoch
 
-        async with self.feed.subscribe(concerns) as news:
+        keys, session = Topic(SshKey.kind, "owner", owner), Topic(Session.kind, "key", self.session_uid)
+        async with self.feed.subscribe(keys, session, match=concerns) as news:
             while True:
                 config = await self._config()
                 yield config

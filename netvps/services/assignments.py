@@ -16,6 +16,7 @@ from netvps.domain.lifecycle import assignment
 from netvps.domain.runner import CaughtUp, Runner
 from netvps.domain.session import Assignment, Session
 from netvps.errors import TooOld
+from netvps.services.feed import Topic
 from netvps.services.removal import was_removed
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ async def _list_then_changes(store: Store, feed: Feed, runner_uid: str) -> Async
     told: dict[str, Assignment] = {}
 
     def concerns(change: Change) -> bool:
-        resource = change.resource
-        if isinstance(resource, Runner):
-            return change.deleted and resource.uid == runner_uid
-        return isinstance(resource, Session) and (resource.runner == runner_uid or resource.uid in told)
+        return change.deleted or not isinstance(change.resource, Runner)
 
-    async with feed.subscribe(concerns) as news:
+    runner, here = Topic(Runner.kind, "key", runner_uid), Topic(Session.kind, "runner", runner_uid)
+    async with feed.subscribe(runner, here, match=concerns) as news:
         sessions, revision = await _assigned(store, runner_uid)
-        told.update((session.uid, _content(session)) for session in sessions)
+        for session in sessions:
+            told[session.uid] = _content(session)
+            news.follow(_only(session))  # wherever it goes
         for session in sessions:
             yield assignment(session)
         yield CaughtUp(revision)
@@ -66,10 +67,12 @@ async def _list_then_changes(store: Store, feed: Feed, runner_uid: str) -> Async
                 continue
             if change.deleted:
                 told.pop(resource.uid, None)
+                news.unfollow(_only(resource))
             elif resource.runner != runner_uid:
                 return
             elif told.get(resource.uid) != _content(resource):  # else it is but the echo of the runner's own report
                 told[resource.uid] = _content(resource)
+                news.follow(_only(resource))
                 yield assignment(resource)
 
 
@@ -79,6 +82,10 @@ async def _assigned(store: Store, runner_uid: str) -> tuple[list[Session], int]:
         if await reader.get(Runner, runner_uid) is None:
             raise was_removed()
         return await reader.find(Session, runner=runner_uid), reader.revision
+
+
+def _only(session: Session) -> Topic:
+    return Topic(Session.kind, "key", session.uid)
 
 
 def _content(session: Session) -> Assignment:

@@ -1,6 +1,7 @@
 """One reader of the log for all who wait for news in this process: each subscriber takes from a bounded queue.
 
-A thousand agents and runners would otherwise each read every change from the store.
+A thousand agents and runners would otherwise each read every change from the store. And a change costs as much as those
+whom it concerns are many, however many others there are: they are found by what it is about, not asked one by one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import structlog
 
@@ -18,9 +19,9 @@ from netvps.domain.session import Session
 from netvps.errors import NetvpsError, TooOld, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
-    from netvps.services.ports import Change, Store
+    from netvps.services.ports import Change, Resource, Store
 
 log = structlog.get_logger()
 
@@ -29,12 +30,50 @@ QUEUE_TEXT = 16 << 20
 """Characters of users that wait in one queue: a session's environment may have three millions of them."""
 _CHUNK = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_BY = {"session": ("key", "owner", "runner"), "runner": ("key",), "ssh_key": ("owner",)}
+"""Attributes by which a kind's changes may be asked for."""
+
+
+class Topic(NamedTuple):
+    """What changes are about: a kind; of that kind, those in which an attribute has a value; or, by default, all."""
+
+    kind: str = ""
+    by: str = ""
+    value: str = ""
+
+
+def topics_of(resource: Resource) -> list[Topic]:
+    """All topics that a change of a resource is about."""
+    kind = resource.kind
+    return [Topic(), Topic(kind), *(Topic(kind, by, getattr(resource, by)) for by in _BY.get(kind, ()))]
+
+
+class _Index:
+    """Subscriptions by topic."""
+
+    def __init__(self) -> None:
+        self._by_topic: dict[Topic, set[Subscription]] = {}
+
+    def add(self, topic: Topic, subscription: Subscription) -> None:
+        self._by_topic.setdefault(topic, set()).add(subscription)
+
+    def remove(self, topic: Topic, subscription: Subscription) -> None:
+        subscriptions = self._by_topic.get(topic, set())
+        subscriptions.discard(subscription)
+        if not subscriptions:
+            self._by_topic.pop(topic, None)
+
+    def concerned(self, topics: Iterable[Topic]) -> set[Subscription]:
+        """Each once, whatever number of its topics a change is about."""
+        return set().union(*(self._by_topic.get(topic, ()) for topic in topics))
 
 
 class Subscription:
     """The changes that one subscriber asked for, in order. Taking the next one may be cancelled without loss."""
 
-    def __init__(self, match: Callable[[Change], bool], length: int, text: int) -> None:
+    def __init__(self, index: _Index, match: Callable[[Change], bool], length: int, text: int) -> None:
+        self._index = index
+        self._topics: set[Topic] = set()
         self._match = match
         self._length = length
         self._room = text
@@ -59,6 +98,22 @@ class Subscription:
     def __len__(self) -> int:
         """How many changes it has not taken yet."""
         return len(self._queue)
+
+    def follow(self, topic: Topic) -> None:
+        """Asks for the changes of a topic, too."""
+        self._topics.add(topic)
+        self._index.add(topic, self)
+
+    def unfollow(self, topic: Topic) -> None:
+        """Asks for them no longer; unless they are about another topic of its."""
+        self._topics.discard(topic)
+        self._index.remove(topic, self)
+
+    def close(self) -> None:
+        """Asks for nothing any more."""
+        for topic in self._topics:
+            self._index.remove(topic, self)
+        self._topics.clear()
 
     def offer(self, change: Change, text: int) -> None:
         """Queues a change that matches, of so many characters; one too many makes the subscriber start anew."""
@@ -86,6 +141,7 @@ class Feed:
         self._queue_length = queue_length
         self._queue_text = queue_text
         self._subscriptions: set[Subscription] = set()
+        self._index = _Index()
         self._started = asyncio.Event()
         self._revision = 0
 
@@ -95,17 +151,22 @@ class Feed:
         return max(map(len, self._subscriptions), default=0)
 
     @asynccontextmanager
-    async def subscribe(self, match: Callable[[Change], bool]) -> AsyncIterator[Subscription]:
-        """Every change that `match` wants and that is committed from now on: read the store after this, not before.
+    async def subscribe(
+        self, *topics: Topic, match: Callable[[Change], bool] = lambda _: True
+    ) -> AsyncIterator[Subscription]:
+        """Every change about one of the topics that `match` wants, and that is committed from now on.
 
-        Waits for the feed to run.
+        Read the store after this, not before. Waits for the feed to run.
         """
         await self._started.wait()
-        subscription = Subscription(match, self._queue_length, self._queue_text)
+        subscription = Subscription(self._index, match, self._queue_length, self._queue_text)
         self._subscriptions.add(subscription)
+        for topic in topics:
+            subscription.follow(topic)
         try:
             yield subscription
         finally:
+            subscription.close()
             self._subscriptions.discard(subscription)
 
     async def run(self) -> None:
@@ -138,7 +199,7 @@ class Feed:
         for change in changes:
             self._revision = change.revision
             text = _text(change)
-            for subscription in self._subscriptions:
+            for subscription in self._index.concerned(topics_of(change.resource)):
                 subscription.offer(change, text)
 
     async def _skip(self) -> None:

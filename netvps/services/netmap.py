@@ -23,6 +23,7 @@ from netvps.domain.overlay.roster import Roster, mentioned
 from netvps.domain.runner import Lease, Runner
 from netvps.domain.session import Session
 from netvps.errors import TooOld, Unavailable
+from netvps.services.feed import Topic
 from netvps.services.netmap_ring import Letter, Ring
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_KINDS: Final = (Runner.kind, Lease.kind, Session.kind)
 WINDOW: Final = 0.05
 """Seconds over which changes are gathered."""
 PART: Final = 1500
@@ -91,7 +93,7 @@ class NetmapHub:
         """Reads until it is cancelled; where it fell behind, or the store is away, it begins anew."""
         while True:
             try:
-                async with self._feed.subscribe(_concerns) as news:
+                async with self._feed.subscribe(*map(Topic, _KINDS)) as news:
                     await self._load()
                     while True:
                         await self._tell(await self._gather(news))
@@ -246,7 +248,3 @@ async def _take_sessions(reader: Reader, roster: Roster) -> None:
         for session in sessions:
             roster.take(session)
         position = str(sessions[-1].full_name)
-
-
-def _concerns(change: Change) -> bool:
-    return isinstance(change.resource, Runner | Lease | Session)

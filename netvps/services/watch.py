@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.session import Session, SessionState
 from netvps.errors import TooOld
+from netvps.services.feed import Topic
 from netvps.services.page import read_all
 from netvps.services.scope import owner_filter
 
@@ -55,6 +56,7 @@ class Watch:
         def concerns(change: Change) -> bool:
             return isinstance(change.resource, Session) and owner in {None, change.resource.owner}
 
+        topics = [Topic(Session.kind, "owner", owner) if owner else Topic(Session.kind)]
         async with self._counted():
             told = from_revision
             if not from_revision:
@@ -64,7 +66,7 @@ class Watch:
                 for session in listed:
                     yield SessionEvent(EventType.PUT, session, session.revision)
                 yield SessionEvent(EventType.CAUGHT_UP, None, told)
-            async with aclosing(self._changes(told, concerns)) as changes:
+            async with aclosing(self._changes(told, topics, concerns)) as changes:
                 async for change in changes:
                     if isinstance(change, _Head):
                         if from_revision:
@@ -72,7 +74,9 @@ class Watch:
                     else:
                         yield self._event(change)
 
-    async def _changes(self, told: int, concerns: Callable[[Change], bool]) -> AsyncGenerator[Change | _Head, None]:
+    async def _changes(
+        self, told: int, topics: list[Topic], concerns: Callable[[Change], bool]
+    ) -> AsyncGenerator[Change | _Head, None]:
         """Changes after a revision, for ever; and once _Head, where the log ended when it was read."""
         async with self._store.read() as reader:
             if told > reader.revision:
@@ -86,7 +90,7 @@ class Watch:
                 yield change
             told = changes[-1].revision
         # Subscribed before the log is read once more: what is in both comes once.
-        async with self._feed.subscribe(concerns) as news:
+        async with self._feed.subscribe(*topics) as news:
             async with self._store.read() as reader:
                 head = reader.revision
             async with aclosing(self._missed(told, head)) as missed:

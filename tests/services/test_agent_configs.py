@@ -13,7 +13,7 @@ from netvps.domain.lifecycle import place
 from netvps.domain.session import SessionSpec, SessionState
 from netvps.errors import NotFound
 from netvps.services.agent_configs import AgentConfigs
-from netvps.services.feed import Feed
+from netvps.services.feed import Feed, Topic
 from netvps.services.logins import Logins
 from netvps.tasks import Tasks
 from tests.fakes.keys import ed25519
@@ -164,7 +164,7 @@ async def test_an_agent_that_falls_behind_gets_what_holds_now(world: World) -> N
     async with Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
         slow = AgentConfigs(world.store, world.clock, world.ca, feed, session.uid, 1, "HOSTKEY").follow()
-        async with aclosing(slow) as configs, world.feed.subscribe(lambda _: True) as every:
+        async with aclosing(slow) as configs, world.feed.subscribe(Topic()) as every:
             await _next(configs)
             for number in range(3):
                 await world.ssh_keys.create(ALICE, public_key=ed25519(number))

@@ -9,7 +9,7 @@ from netvps.domain.lifecycle import place
 from netvps.domain.runner import CaughtUp
 from netvps.domain.session import SessionState, Snapshot
 from netvps.services.assignments import follow
-from netvps.services.feed import Feed
+from netvps.services.feed import Feed, Topic
 from netvps.tasks import Tasks
 from tests.fakes.world import ALICE
 
@@ -83,7 +83,7 @@ async def test_a_runner_that_falls_behind_gets_its_list_again(world: World) -> N
     feed = Feed(world.store, queue_length=2)
     async with Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
-        async with aclosing(follow(world.store, feed, runner.uid)) as items, feed.subscribe(lambda _: True) as all_news:
+        async with aclosing(follow(world.store, feed, runner.uid)) as items, feed.subscribe(Topic()) as all_news:
             assert await _take(items, 1) == ["CAUGHT_UP"]
             for number in range(4):
                 await world.session(f"dev{number}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,12 +9,14 @@ import pytest
 from netvps.domain.access import Role, User
 from netvps.domain.session import SessionSpec
 from netvps.errors import Exhausted, InternalError, TooOld, Unavailable
-from netvps.services.feed import Feed
+from netvps.services.feed import Feed, Topic, topics_of
 from netvps.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netvps.services.feed import Subscription
     from netvps.services.ports import Change, Clock, Store
     from tests.fakes.world import World
@@ -25,8 +28,7 @@ async def _add(store: Store, *names: str) -> None:
             await tx.put(User(name, Role.USER, FakeClock()()))
 
 
-def _any(_change: Change) -> bool:
-    return True
+ANY = Topic()
 
 
 async def _names(news: Subscription, count: int) -> list[str]:
@@ -35,7 +37,10 @@ async def _names(news: Subscription, count: int) -> list[str]:
 
 
 async def test_each_subscriber_gets_what_it_asked_for_in_order(world: World) -> None:
-    async with world.feed.subscribe(_any) as all_news, world.feed.subscribe(lambda c: c.resource.key > "m") as late:
+    async with (
+        world.feed.subscribe(ANY) as all_news,
+        world.feed.subscribe(ANY, match=lambda c: c.resource.key > "m") as late,
+    ):
         await _add(world.store, "carol", "zoe")
         await _add(world.store, "dave", "yan")
         assert await _names(all_news, 4) == ["carol", "zoe", "dave", "yan"]
@@ -43,10 +48,10 @@ async def test_each_subscriber_gets_what_it_asked_for_in_order(world: World) -> 
 
 
 async def test_nothing_from_before_the_subscription_comes(world: World) -> None:
-    async with world.feed.subscribe(_any) as news:
+    async with world.feed.subscribe(ANY) as news:
         await _add(world.store, "carol")
         await _names(news, 1)
-    async with world.feed.subscribe(_any) as news:
+    async with world.feed.subscribe(ANY) as news:
         await _add(world.store, "dave")
         assert await _names(news, 1) == ["dave"]
 
@@ -56,7 +61,7 @@ async def test_a_queue_is_bounded_by_what_users_wrote_too(world: World) -> None:
     spec = SessionSpec(env={"A": "x" * 400})
     async with Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
-        async with feed.subscribe(_any) as slow, feed.subscribe(_any) as quick:
+        async with feed.subscribe(ANY) as slow, feed.subscribe(ANY) as quick:
             for name in ("one", "two"):
                 await world.session(name, spec=spec)
             await _names(slow, 2)  # what was taken makes room
@@ -72,7 +77,7 @@ async def test_a_subscriber_that_falls_behind_hears_it_and_others_do_not(world: 
     feed = Feed(world.store, queue_length=3)
     async with Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
-        async with feed.subscribe(_any) as slow, feed.subscribe(lambda c: c.resource.key == "u4") as other:
+        async with feed.subscribe(ANY) as slow, feed.subscribe(ANY, match=lambda c: c.resource.key == "u4") as other:
             await _add(world.store, *(f"u{number}" for number in range(5)))
             assert await _names(other, 1) == ["u4"]
             with pytest.raises(TooOld, match="the reader fell 3 changes behind: list again"):
@@ -80,7 +85,7 @@ async def test_a_subscriber_that_falls_behind_hears_it_and_others_do_not(world: 
 
 
 async def test_waiting_may_be_cancelled_without_loss(world: World) -> None:
-    async with world.feed.subscribe(_any) as news:
+    async with world.feed.subscribe(ANY) as news:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await anext(news)
@@ -92,7 +97,7 @@ async def test_a_subscriber_waits_for_a_feed_that_does_not_run_yet(world: World)
     feed = Feed(world.store)
 
     async def first() -> list[str]:
-        async with feed.subscribe(_any) as news:
+        async with feed.subscribe(ANY) as news:
             ready.set()
             return await _names(news, 1)
 
@@ -111,7 +116,7 @@ async def test_subscribers_hear_that_the_feed_ends(world: World) -> None:
     feed = Feed(world.store)
     async with Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
-        async with feed.subscribe(_any) as news:
+        async with feed.subscribe(ANY) as news:
             await tasks.cancel()
             with pytest.raises(Unavailable, match="the server is stopping"):
                 await anext(news)
@@ -136,7 +141,7 @@ async def test_a_store_that_fails_is_asked_again(monkeypatch: pytest.MonkeyPatch
     feed = Feed(store)
     async with Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
-        async with feed.subscribe(_any) as news:
+        async with feed.subscribe(ANY) as news:
             await _add(store, "carol")
             assert await _names(news, 1) == ["carol"]
     assert store.failures == []
@@ -159,10 +164,57 @@ async def test_a_log_that_was_compacted_under_the_feed_ends_subscriptions_and_no
     feed = Feed(store)
     async with Tasks() as tasks:
         tasks.start(feed.run(), name="feed")
-        async with feed.subscribe(_any) as news:
+        async with feed.subscribe(ANY) as news:
             await _add(store, "carol")
             with pytest.raises(TooOld):
                 await anext(news)
-        async with feed.subscribe(_any) as news:
+        async with feed.subscribe(ANY) as news:
             await _add(store, "dave")
             assert await _names(news, 1) == ["dave"]
+
+
+async def test_a_change_is_offered_to_those_whom_it_concerns_and_asks_nobody_else(world: World) -> None:
+    asked: list[str] = []
+
+    def note(name: str) -> Callable[[Change], bool]:
+        return lambda _: not asked.append(name)  # type: ignore[func-returns-value]
+
+    async with AsyncExitStack() as stack:
+        for number in range(50):
+            topic = Topic("session", "owner", f"user{number}")
+            await stack.enter_async_context(world.feed.subscribe(topic, match=note(topic.value)))
+        twice = (Topic("session"), Topic("session", "owner", "alice"))
+        news = await stack.enter_async_context(world.feed.subscribe(*twice, match=note("all")))
+        session = await world.session("dev1")
+        assert await _names(news, 1) == [session.uid]
+        assert asked == ["all"]
+    async with world.feed.subscribe(ANY) as last:
+        await world.session("dev2")
+        await _names(last, 1)
+    assert asked == ["all"]  # who left is not asked any more
+
+
+async def test_topics_are_followed_and_left_as_one_goes(world: World) -> None:
+    async with world.feed.subscribe(ANY) as all_news, world.feed.subscribe() as news:
+        await world.session("dev1")
+        await _names(all_news, 1)
+        news.follow(Topic("session", "owner", "alice"))
+        second = await world.session("dev2")
+        assert await _names(news, 1) == [second.uid]
+        news.unfollow(Topic("session", "owner", "alice"))
+        await world.session("dev3")
+        await _names(all_news, 2)
+        assert len(news) == 0
+
+
+async def test_what_a_change_is_about(world: World) -> None:
+    runner = await world.runner()
+    session = await world.session("dev1")
+    assert topics_of(session) == [
+        Topic(),
+        Topic("session"),
+        Topic("session", "key", session.uid),
+        Topic("session", "owner", "alice"),
+        Topic("session", "runner", runner.uid),
+    ]
+    assert topics_of(runner) == [Topic(), Topic("runner"), Topic("runner", "key", runner.uid)]
