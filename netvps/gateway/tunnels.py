@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+MESSAGES_AT_ONCE, MESSAGES_A_SECOND = 512, 50
+"""That are taken from one agent's control stream; it has an answer to each of 256 dials, and news every 10 s."""
 CONNECT_TIMEOUT = 15.0
 """Seconds that `open` waits for an agent: a session that just started is RUNNING before its agent is connected."""
 
@@ -182,8 +184,13 @@ class Tunnels:
             agent.end(Unavailable("there is no more news for this session: connect again"))
 
     async def _listen(self, agent: Agent, incoming: AsyncIterator[FromAgent]) -> None:
+        loop = asyncio.get_running_loop()
+        left, at = float(MESSAGES_AT_ONCE), loop.time()
         try:
             async for message in incoming:
+                left, at = min(MESSAGES_AT_ONCE, left + (loop.time() - at) * MESSAGES_A_SECOND) - 1, loop.time()
+                if left < 0:  # the agent's own stream stalls, and nothing else
+                    await asyncio.sleep(-left / MESSAGES_A_SECOND)
                 match message:
                     case DialFailure():
                         agent.fail(message)
@@ -191,6 +198,8 @@ class Tunnels:
                         log.debug("config applied", session=agent.hello.session_uid, generation=generation)
                     case Activity():
                         log.debug("activity", session=agent.hello.session_uid, channels=message.channels)
+        except NetvpsError as error:  # a message that is none
+            agent.end(error)
         finally:
             agent.end()
 
@@ -199,5 +208,7 @@ async def _receive(stream: DialStream, incoming: AsyncIterator[Frame]) -> None:
     try:
         async for frame in incoming:
             stream.receive(frame)
+    except NetvpsError as error:  # a frame that is none
+        stream.reset(error.message)
     finally:
         stream.broke("the connection to the session broke")

@@ -9,9 +9,10 @@ from contextlib import aclosing
 
 import asyncssh
 import pytest
+import structlog
 
-from netvps.domain.tunnel import AgentHello, Data, Frame, Reset, SshTarget, TcpTarget
-from netvps.errors import Exhausted, NotFound, Unavailable, WrongState
+from netvps.domain.tunnel import AgentHello, ConfigApplied, Data, Frame, FromAgent, Reset, SshTarget, TcpTarget, ToAgent
+from netvps.errors import Exhausted, InvalidInput, NotFound, Unavailable, WrongState
 from netvps.gateway.tunnels import Tunnels
 from tests.gateway.conftest import UID, FakeDoorman
 from tests.gateway.fake_agent import FakeAgent, until_none
@@ -264,3 +265,56 @@ async def test_a_tunnel_that_breaks_breaks_its_connection(gateway: Tunnels, echo
     with pytest.raises(ConnectionError, match="broke"):
         await reader.read()
     writer.close()
+
+
+def agent_messages(messages: list[FromAgent], taken: list[FromAgent]) -> AsyncIterator[FromAgent]:
+    """Gives messages as fast as they are taken; then the converter refuses one."""
+
+    async def given() -> AsyncIterator[FromAgent]:
+        for message in messages:
+            taken.append(message)
+            yield message
+        raise InvalidInput.of("message", "it is none")
+
+    return given()
+
+
+async def test_a_message_that_is_none_ends_the_control_stream_with_its_error(gateway: Tunnels) -> None:
+    async def told() -> list[ToAgent]:
+        async with aclosing(
+            gateway.control(AgentHello(UID, 1, "1", "ssh-ed25519 AAAA"), agent_messages([], []))
+        ) as all_:
+            return [message async for message in all_]
+
+    with structlog.testing.capture_logs() as logs, pytest.raises(InvalidInput, match="message: it is none"):
+        await told()
+    assert not [entry for entry in logs if entry["log_level"] == "error"]
+
+
+async def test_a_flood_of_control_messages_stalls_only_its_own_stream(
+    gateway: Tunnels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.gateway.tunnels.MESSAGES_AT_ONCE", 20)
+    taken: list[FromAgent] = []
+    flood = agent_messages([ConfigApplied(number) for number in range(1000)], taken)
+    async with aclosing(gateway.control(AgentHello(UID, 1, "1", "ssh-ed25519 AAAA"), flood)) as messages:
+        await anext(messages)
+        await asyncio.sleep(0.5)
+    assert 20 <= len(taken) <= 60
+
+
+async def test_a_frame_that_is_none_resets_its_connection(gateway: Tunnels, echo: int) -> None:
+    async def damaged() -> AsyncGenerator[Frame, None]:
+        yield Data(b"")
+        raise InvalidInput.of("data", "too much")
+
+    async with FakeAgent(gateway, UID, echo):
+        agent = gateway._agents[UID]
+        dial = asyncio.create_task(agent.dial(SshTarget(), "alice@test"))
+        await asyncio.sleep(0)
+        (dial_id,) = agent._dials
+        with structlog.testing.capture_logs() as logs:
+            async with aclosing(gateway.dial_back(UID, dial_id, damaged())) as frames:
+                assert [frame async for frame in frames] == [Reset("data: too much")]
+        (await dial).abort()
+    assert not [entry for entry in logs if entry["log_level"] == "error"]
