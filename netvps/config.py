@@ -31,6 +31,11 @@ class Paths:
         """The Unix socket of the API, for users of this machine."""
         return self.runtime / "api.sock"
 
+    @property
+    def gateway_socket(self) -> Path:
+        """The Unix socket at which the server answers its gateway process, in a folder for us alone."""
+        return self.runtime / ".gateway" / "control.sock"
+
     def prepare(self) -> None:
         """Makes both folders: `state` for us alone, `runtime` to be passed through on the way to the socket.
 

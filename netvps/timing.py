@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Final, Literal, get_args
 
 Step = Literal["store", "runner_step", "gateway_login", "gateway_dial"]
+STEPS: Final[dict[str, Step]] = {step: step for step in get_args(Step)}
+"""Steps by what they are called."""
 Observer = Callable[[Step, str, float], None]
 """Takes the kind of step, which of them it was (one of few: it becomes a label), and its duration in seconds."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from netvps.domain.tunnel import SSH_PORT
 from netvps.errors import Unavailable
+from netvps.gateway.socket_stream import SocketStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,66 +28,26 @@ _OPTIONS: Final = (
 )
 
 
-class OverlayStream(asyncio.Protocol):
-    """Open once the other end has spoken, as SSH's does at once: what accepts and is silent is no way in.
-
-    `start` it with a protocol, as a DialStream; from then on that has the TCP connection itself, with its pace.
-    """
+class OverlayStream(SocketStream):
+    """Open once the other end has spoken, as SSH's does at once: what accepts and is silent is no way in."""
 
     way: Final = "overlay"
 
     def __init__(self, no_good: Callable[[], None]) -> None:
         """`no_good` is told if the login came to nothing."""
+        super().__init__()
         self._no_good = no_good
-        self._transport: asyncio.Transport | None = None
-        self._said = bytearray()
-        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def start(self, protocol: asyncio.Protocol) -> None:
-        """Joins the connection with its protocol, once. Raises OSError if it broke."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the connection broke")
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        transport.resume_reading()
-        protocol.data_received(bytes(self._said))
-
-    def is_closing(self) -> bool:
-        """Whether it is closed, or lost."""
-        return self._transport is None or self._transport.is_closing()
-
-    def abort(self) -> None:
-        """Ends at once. Twice is fine."""
-        self.greeted.cancel()
-        if self._transport is not None:
-            self._transport.abort()
 
     def other_way(self) -> bool:
         """Its login came to nothing: the tunnel leads to nobody else."""
         self._no_good()
         return True
 
-    # For the transport, until there is another protocol
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accepted, which says little."""
-        self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
+        super().connection_made(transport)
         for level, option, value in _OPTIONS:
             transport.get_extra_info("socket").setsockopt(level, option, value)
-
-    def data_received(self, data: bytes) -> None:
-        """The greeting; the rest stays in the kernel."""
-        self._said += data
-        if self._transport is not None:
-            self._transport.pause_reading()
-        if not self.greeted.done():
-            self.greeted.set_result(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Before anybody had it."""
-        if not self.greeted.done():
-            self.greeted.set_exception(exc or ConnectionResetError("it closed the connection"))
 
 
 async def connect(way: Way, no_good: Callable[[], None], port: int = SSH_PORT) -> OverlayStream:
@@ -98,7 +59,7 @@ async def connect(way: Way, no_good: Callable[[], None], port: int = SSH_PORT) -
             await asyncio.get_running_loop().create_connection(
                 lambda: stream, way.address, port, local_addr=(way.source, 0)
             )
-            await stream.greeted
+            await stream.ready
         done = True
     except TimeoutError:
         raise Unavailable(f"nobody spoke at {way.address} within {CONNECT_TIMEOUT:.0f} s") from None

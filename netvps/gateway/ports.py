@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
 
     from netvps.domain.names import SshLogin
-    from netvps.domain.tunnel import AgentConfig
+    from netvps.domain.tunnel import AgentConfig, DialTarget
     from netvps.services.gateway_place import Way
     from netvps.services.logins import Grant
 
@@ -35,11 +35,21 @@ class Stream(Protocol):
 Dial = Callable[[], Awaitable[Stream]]
 
 
-class Place(Protocol):
-    """Where the gateway is on the overlay; services/gateway_place.py fulfils it."""
+Locate = Callable[[str], Awaitable["Way | None"]]
+"""To a session's own address on the overlay, by its uid; None if the overlay does not lead from here to there."""
 
-    def way(self, session_uid: str) -> Way | None:
-        """To a session's own address; None if the overlay does not lead from here to there."""
+
+class SessionDialer(Protocol):
+    """Connections into sessions through their tunnels, and news of their agents: Tunnels, or what asks them."""
+
+    async def open(self, session_uid: str, target: DialTarget, origin: str) -> Stream:
+        """A connection into a session, not started yet; `origin` says who is behind it, for the agent's log."""
+
+    def on_config(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with the uid of a session whenever its agent is told a new config."""
+
+    async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
+        """Those whose agents are not connected, so that `on_config` says nothing of them."""
 
 
 class Configs(Protocol):

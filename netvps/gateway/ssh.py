@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -16,7 +15,7 @@ from asyncssh.constants import DISC_BY_APPLICATION, DISC_CONNECTION_LOST
 
 from netvps.domain.admission import Admission, Outcome
 from netvps.domain.tunnel import SshTarget
-from netvps.errors import ConfigError, NetvpsError, NotFound, NotPermitted
+from netvps.errors import NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh_algorithms import encryption_algorithms, kex_algorithms
 from netvps.gateway.ssh_listener import Listener
 from netvps.gateway.ssh_pipe import AgentLeg, ClientLeg
@@ -25,6 +24,7 @@ from netvps.tasks import Tasks
 from netvps.timing import took
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable
 
     from netvps.gateway.ports import Doorman, Stream
@@ -48,7 +48,7 @@ class ConnectionLimits:
 
 
 class SshGateway:
-    """An async context manager that listens while it lasts; `host_key` is an OpenSSH private key, PEM."""
+    """An async context manager that accepts on a listening socket while it lasts; `host_key` is a private key, PEM."""
 
     def __init__(
         self,
@@ -56,8 +56,7 @@ class SshGateway:
         ways: Ways,
         upstream: Upstream,
         *,
-        host: str,
-        port: int,
+        sock: socket.socket,
         host_key: str,
         limits: ConnectionLimits | None = None,
         admission: Admission | None = None,
@@ -66,13 +65,13 @@ class SshGateway:
         self.doorman = doorman
         self._ways = ways
         self._upstream = upstream
-        self._host, self._port = host, port
+        self._sock = sock
         self._host_key = asyncssh.import_private_key(host_key)
         self._rekey_bytes = rekey_bytes
         self._limits = limits or ConnectionLimits()
         self._listener = Listener(self._new_leg, admission)
         self._tasks = Tasks()
-        self._knocking: set[Visit] = set()
+        self._unauthenticated: set[Visit] = set()
         self._visits: set[Visit] = set()
         self._per_user: Counter[str] = Counter()
         self._per_session: Counter[str] = Counter()
@@ -92,12 +91,12 @@ class SshGateway:
         return len(self._visits)
 
     @property
-    def knocking(self) -> int:
+    def unauthenticated(self) -> int:
         """How many are connected, and not in yet."""
-        return len(self._knocking) + self._listener.waiting
+        return len(self._unauthenticated) + self._listener.waiting
 
     async def __aenter__(self) -> Self:
-        """Listens. Raises ConfigError naming the address if that cannot be had."""
+        """Accepts connections."""
         self._options = await SSHServerConnectionOptions.construct(
             server_factory=self._new_visit,
             config=None,
@@ -115,14 +114,11 @@ class SshGateway:
             keepalive_interval=0,  # TCP's own is enough, and its replies are not in the client's way
             rekey_bytes=self._rekey_bytes,
         )
-        try:
-            await self._listener.listen((self._host, self._port))
-        except OSError as error:
-            raise ConfigError(_cannot_listen(self._host, self._port, error)) from error
+        await self._listener.listen(self._sock)
         await self._tasks.__aenter__()
         self._tasks.start(self._keep_reviewing(), name="reviews")
         self._tasks.start(self._listener.log_summaries(), name="summaries of refusals")
-        log.info("ssh gateway listens", address=self._host, port=self.port)
+        log.info("ssh gateway listens", address=self._sock.getsockname()[0], port=self.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,10 +129,10 @@ class SshGateway:
         self._stopping = True
         self._listener.close()
         await self._wait_empty(grace)
-        for visit in [*self._visits, *self._knocking]:
+        for visit in [*self._visits, *self._unauthenticated]:
             self._end(visit, "the gateway is restarting: connect again in a moment")
-        await self._wait_empty(2.0 if self._visits or self._knocking else 0)
-        for visit in [*self._visits, *self._knocking]:
+        await self._wait_empty(2.0 if self._visits or self._unauthenticated else 0)
+        for visit in [*self._visits, *self._unauthenticated]:
             visit.leg.abort()
         await self._tasks.__aexit__()
 
@@ -156,7 +152,7 @@ class SshGateway:
 
     def begin(self, visit: Visit) -> None:
         """Joins a visitor who was let in with the session's agent."""
-        self._knocking.discard(visit)
+        self._unauthenticated.discard(visit)
         self._visits.add(visit)
         self._count(_granted(visit), 1)
         self._settle(visit, Outcome.LOGGED_IN)
@@ -164,13 +160,13 @@ class SshGateway:
 
     def gone(self, visit: Visit) -> None:
         """A visitor's connection has ended."""
-        self._knocking.discard(visit)
+        self._unauthenticated.discard(visit)
         if visit in self._visits:
             self._visits.discard(visit)
             self._count(_granted(visit), -1)
         if visit.serving is not None and visit.agent_leg is None:
             visit.serving.cancel()  # what it was to reach is of no use any more
-        if not self._visits and not self._knocking:
+        if not self._visits and not self._unauthenticated:
             self._empty.set()
 
     def refused(self, visit: Visit, outcome: Outcome, reason: str) -> None:
@@ -197,7 +193,7 @@ class SshGateway:
 
     def _new_visit(self) -> Visit:
         visit = Visit(self)
-        self._knocking.add(visit)
+        self._unauthenticated.add(visit)
         self._empty.clear()
         return visit
 
@@ -258,8 +254,14 @@ class SshGateway:
         """Those over the overlay whose agent is not connected: no config of its tells that keys changed."""
         while True:
             await asyncio.sleep(REVIEW_EVERY)
-            for visit in list(self._visits):
-                if not self._ways.tunnels.connected(_granted(visit).session.uid):
+            visits = list(self._visits)
+            try:
+                unwatched = await self._ways.tunnels.unwatched({_granted(visit).session.uid for visit in visits})
+            except NetvpsError as error:
+                log.warning("access cannot be reviewed", error=str(error))
+                continue
+            for visit in visits:
+                if _granted(visit).session.uid in unwatched:
                     await self._review_one(visit)
 
     async def _review_one(self, visit: Visit) -> None:
@@ -287,10 +289,3 @@ def _granted(visit: Visit) -> Grant:
     if visit.grant is None:
         raise RuntimeError("a visitor is in without having been let in")
     return visit.grant
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    what = f"the SSH gateway cannot listen on {host}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{what}: the port is taken; stop what uses it (ss -ltnp), or choose another port"
-    return f"{what}: {error.strerror or error}"

@@ -8,7 +8,10 @@ accepted ──► refused: one line of text, closed
 from __future__ import annotations
 
 import asyncio
+import errno
+import ipaddress
 import random
+import socket
 import time
 from typing import TYPE_CHECKING, Final, cast
 
@@ -16,9 +19,9 @@ import structlog
 
 from netvps.domain.admission import Admission, Outcome, Ticket, source_of
 from netvps.domain.refusal_log import INTERVAL, RefusalLog
+from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from netvps.domain.admission import Decision
@@ -54,13 +57,10 @@ class Listener:
         """How many connections wait for a place."""
         return self._admission.waiting
 
-    async def listen(self, at: tuple[str, int] | socket.socket) -> None:
-        """Listens at an address, or on a socket that has one. Raises OSError."""
+    async def listen(self, sock: socket.socket) -> None:
+        """Accepts on a socket that listens, and closes it at the end."""
         loop = asyncio.get_running_loop()
-        if isinstance(at, tuple):
-            self._server = await loop.create_server(self._protocol, *at, backlog=BACKLOG)
-        else:
-            self._server = await loop.create_server(self._protocol, sock=at, backlog=BACKLOG)
+        self._server = await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG)
 
     def close(self) -> None:
         """Accepts no more, and ends those who wait. Fine to call twice."""
@@ -184,3 +184,27 @@ class _Arrival(asyncio.Protocol):
         reason = "too many unauthenticated connections of this address"
         self._listener.note_refusal(self.address, reason)
         self.refuse(reason)
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """A socket that listens at an IP address. Raises ConfigError naming the address if it cannot be had."""
+    v6 = ipaddress.ip_address(host).version == 6  # noqa: PLR2004 — IPv6
+    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(_cannot_listen(host, port, error)) from error
+    return sock
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    what = f"the SSH gateway cannot listen on {host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{what}: the port is taken; stop what uses it (ss -ltnp), or choose another port"
+    return f"{what}: {error.strerror or error}"

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
     from asyncssh import SSHKey, SSHServerConnection
 
-    from netvps.domain.session import Session
     from netvps.gateway.ports import Doorman
     from netvps.gateway.ssh_pipe import AgentLeg, ClientLeg
-    from netvps.services.logins import Grant
+    from netvps.services.logins import Grant, Reachable
 
 log = structlog.get_logger()
 
@@ -176,7 +175,7 @@ class Visit(SSHServer):
         log.info(event, origin=self.origin, key=self.fingerprint, **who, **more)
 
 
-def shown_name(session: Session, user: str) -> str:
+def shown_name(session: Reachable, user: str) -> str:
     """How that user calls the session."""
     return session.name if session.owner == user else str(session.full_name)
 

@@ -15,7 +15,7 @@ from netvps.gateway.dial_stream import DialStream
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
     from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, ToAgent
     from netvps.gateway.ports import Configs
@@ -64,9 +64,9 @@ class Tunnels:
         """How many connections into sessions are open."""
         return sum(len(agent.streams) for agent in self._agents.values())
 
-    def connected(self, session_uid: str) -> bool:
-        """Whether the session's agent is."""
-        return session_uid in self._agents
+    async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
+        """Those whose agents are not connected, so that `on_config` says nothing of them."""
+        return {uid for uid in session_uids if uid not in self._agents}
 
     def on_config(self, listener: Callable[[str], None]) -> None:
         """Calls `listener` with the uid of a session whenever its agent is told a new config."""

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from netvps.domain.tunnel import DialTarget
-    from netvps.gateway.ports import Dial, Place, Stream
-    from netvps.gateway.tunnels import Tunnels
+    from netvps.gateway.ports import Dial, Locate, SessionDialer, Stream
     from netvps.services.gateway_place import Way
 
 log = structlog.get_logger()
@@ -43,11 +42,11 @@ REMEMBERED: Final = 10_000
 
 
 class Ways:
-    """An async context manager, within that of its tunnels; without a place there is no overlay."""
+    """An async context manager, within that of its tunnels; without `locate` there is no overlay."""
 
-    def __init__(self, tunnels: Tunnels, place: Place | None = None) -> None:
+    def __init__(self, tunnels: SessionDialer, locate: Locate | None = None) -> None:
         self.tunnels = tunnels
-        self._place = place
+        self._locate = locate
         self._tasks = Tasks()
         self._avoided: dict[str, float] = {}
         """Until when, by session, in the order of that time."""
@@ -73,15 +72,15 @@ class Ways:
                 self._avoided.pop(session_uid, None)  # it is no better
                 raise
 
-        way = self._overlay(session_uid) if isinstance(target, SshTarget) else None
+        way = await self._overlay(session_uid) if isinstance(target, SshTarget) else None
         stream = await (tunnel() if way is None else self._race(session_uid, way, tunnel))
         took("gateway_dial", stream.way, time.monotonic() - began)
         return stream
 
-    def _overlay(self, session_uid: str) -> Way | None:
-        if self._place is None or self._avoided.get(session_uid, 0.0) > time.monotonic():
+    async def _overlay(self, session_uid: str) -> Way | None:
+        if self._locate is None or self._avoided.get(session_uid, 0.0) > time.monotonic():
             return None
-        return self._place.way(session_uid)
+        return await self._locate(session_uid)
 
     async def _race(self, session_uid: str, way: Way, tunnel: Dial) -> Stream:
         def overlay() -> Awaitable[Stream]:

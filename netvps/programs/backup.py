@@ -15,7 +15,7 @@ from netvps.adapters.ca import files as ca_files
 from netvps.adapters.store.backup import check_database, cluster_of, copy_database, database_file
 from netvps.errors import ConfigError
 from netvps.programs import clock
-from netvps.programs.command_line import guarded
+from netvps.programs.process import guarded
 from netvps.programs.restore import CA, DATABASE, refuse_unfinished, server_parser, server_settings
 
 if TYPE_CHECKING:

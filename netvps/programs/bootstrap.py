@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.debootstrap import bootstrap, ensure_environment
-from netvps.programs.command_line import guarded, run_to_end
+from netvps.programs.process import guarded, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

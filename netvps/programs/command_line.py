@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import ctypes
-import errno
-import faulthandler
 import os
-import resource
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-import uvloop
-
 from netvps import __version__, log
 from netvps.cli import exit_codes
-from netvps.errors import Exhausted, InternalError, NetvpsError, Unavailable
 from netvps.programs.background import start_in_background
+from netvps.programs.process import allow_many_files, beating, die_with, fail, guarded, run_to_end
 from netvps.programs.readiness import Readiness
 from netvps.settings import Settings, load, secrets_of
-from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
-
-_PR_SET_PDEATHSIG = 1
-_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +56,8 @@ def launch(program: Program, argv: Sequence[str] | None = None) -> int:
     return guarded(program.name, lambda: _launch(program, arguments, argv, readiness), readiness.failed)
 
 
-def guarded(name: str, work: Callable[[], int], failed: Callable[[str, int], None] = lambda _error, _code: None) -> int:
-    """Does the work and returns its exit code; one for an error, which is one line on stderr and told to `failed`."""
-    try:
-        return work()
-    except NetvpsError as error:
-        failed(str(error), exit_codes.of(error))
-        return _fail(name, str(error), exit_codes.of(error))
-    except KeyboardInterrupt:
-        return _fail(name, "cancelled", exit_codes.CANCELLED)
-
-
-def run_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Runs a program's coroutine. Raises NetvpsError only, and lets Ctrl-C pass: whatever else it is, is a bug."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_unwrapped(work))
-
-
 def _launch(program: Program, arguments: argparse.Namespace, argv: Sequence[str], readiness: Readiness) -> int:
-    _die_with(arguments.parent)
+    die_with(arguments.parent)
     log.set_up(program.name, verbose=arguments.verbose)
     allow_many_files()
     if arguments.config is not None:
@@ -95,7 +65,7 @@ def _launch(program: Program, arguments: argparse.Namespace, argv: Sequence[str]
     settings = [load(kind, _flags(kind, program, arguments)) for kind in program.settings]
     if program.in_background and not arguments.foreground:
         return _start(program, settings, argv)
-    run_to_end(_beating(program.run(*settings, readiness), readiness))
+    run_to_end(beating(program.run(*settings, readiness), readiness))
     return exit_codes.OK
 
 
@@ -106,48 +76,9 @@ def _start(program: Program, settings: Sequence[Settings], argv: Sequence[str]) 
     log_file = folders.state / f"{program.name}.log"
     outcome = start_in_background(program.name, argv, log_file)
     if outcome.error:
-        return _fail(program.name, outcome.error, outcome.code)
+        return fail(program.name, outcome.error, outcome.code)
     print(f"netvps runs; its log is {log_file}", file=sys.stderr)  # noqa: T201 — progress
     return 0
-
-
-def _fail(name: str, sentence: str, code: int) -> int:
-    print(f"netvps {name}: {sentence}", file=sys.stderr)  # noqa: T201 — the one line
-    return code
-
-
-async def _beating(program: Coroutine[Any, Any, None], readiness: Readiness) -> None:
-    """The program, showing signs of life for as long as it runs."""
-    async with Tasks() as tasks:
-        tasks.start(readiness.beat(), name="signs of life")
-        await program
-
-
-async def _unwrapped(program: Coroutine[Any, Any, None]) -> None:
-    try:
-        await program
-    except BaseExceptionGroup as group:
-        raise _first(group) from group
-    except (NetvpsError, asyncio.CancelledError):
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
-            raise Exhausted(
-                f"{error.strerror}: {error.filename or 'a file'}; see to the disk, then start again"
-            ) from error
-        structlog.get_logger().exception("the program failed")
-        raise InternalError(f"a bug of netvps ended this program ({type(error).__name__}); see its log") from error
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a user should hear of several errors at once: the first one made for users, else that it is a bug."""
-    ours, rest = group.split(NetvpsError)
-    if rest is not None:
-        structlog.get_logger().error("the program failed", exc_info=rest)
-    found: BaseException | None = ours
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found or InternalError("a bug of netvps ended this program; see its log")
 
 
 def parser_of(program: Program) -> argparse.ArgumentParser:
@@ -174,20 +105,3 @@ def parser_of(program: Program) -> argparse.ArgumentParser:
 def _flags(settings: type[Settings], program: Program, arguments: argparse.Namespace) -> dict[str, Any]:
     known = program.fields().keys() & settings.model_fields.keys()
     return {name: value for name in known if (value := getattr(arguments, name)) is not None}
-
-
-def allow_many_files() -> None:
-    """Takes as many open files as this account may have: a connection needs one or two, and the usual 1,024 are few."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _die_with(parent: int | None) -> None:
-    """Asks the kernel for SIGTERM when the parent dies, however it dies; its Ctrl-C is the parent's to pass on."""
-    if parent is None:
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.register(signal.SIGUSR1, 2)  # standard error: the parent asks where we hang, before it kills us
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before we asked
-        raise Unavailable("the program that started this one is gone")

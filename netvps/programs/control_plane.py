@@ -24,13 +24,15 @@ from netvps.domain.server import ServerInfo
 from netvps.errors import ConfigError, NetvpsError
 from netvps.gateway.commands import Commands
 from netvps.gateway.http import HttpGateway
-from netvps.gateway.ssh import ConnectionLimits, SshGateway
 from netvps.gateway.ssh_upstream import Upstream
 from netvps.gateway.tunnels import Tunnels
 from netvps.gateway.ways import Ways
+from netvps.gateway.worker_socket import WorkerSocket
+from netvps.gateway.worker_wire import Welcome
 from netvps.programs import clock
 from netvps.programs.account import local_users, user_name
 from netvps.programs.gateway_member import GatewayMember, own_uid
+from netvps.programs.gateway_process import GatewayProcess
 from netvps.programs.measuring import ControlPlaneCounts, MetricsPage
 from netvps.rpc.convert.netmap import encoded
 from netvps.rpc.open_calls import CallLimits
@@ -38,7 +40,7 @@ from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access import Access
 from netvps.services.certificates import Certificates
 from netvps.services.feed import Feed
-from netvps.services.gateway_place import GatewayPlace
+from netvps.services.gateway_place import GatewayPlace, Way
 from netvps.services.gateway_row import GatewayRow
 from netvps.services.leases import require_in_pool
 from netvps.services.logins import Logins
@@ -70,14 +72,14 @@ class ControlPlane:
 
     store: SqlStore
     api: ApiServer
-    ssh: SshGateway
+    ssh: GatewayProcess
     http: HttpGateway
     tunnels: Tunnels
 
-    async def stop(self, drain: float) -> None:
-        """Takes nothing new, gives SSH connections `drain` seconds to end, then ends what is left with a reason."""
+    async def stop(self) -> None:
+        """Takes nothing new, gives SSH connections their time to end, then ends what is left with a reason."""
         self.tunnels.drain()
-        await self.ssh.stop(drain)
+        await self.ssh.stop()
         await self.api.stop(_CALLS_GRACE)
 
 
@@ -132,26 +134,30 @@ class _Parts:
         settings = self.settings
         logins = Logins(self.store, clock.now, self.ca, self.feed)
         tunnels = await stack.enter_async_context(Tunnels(logins))
-        ways = await stack.enter_async_context(Ways(tunnels, self.place))
+        locate = self._locate if self.place else None
+        ways = await stack.enter_async_context(Ways(tunnels, locate))
         upstream = Upstream(logins, self.ca.ssh_host_ca)
-        ssh = SshGateway(
-            logins,
-            ways,
-            upstream,
-            host=settings.listen,
-            port=settings.ssh_port,
-            host_key=self.ca.ssh_host_key,
-            limits=ConnectionLimits(settings.ssh_connections_per_user, settings.ssh_connections_per_session),
+        welcome = Welcome(
+            self.ca.ssh_host_key,
+            self.ca.ssh_host_ca,
+            settings.ssh_connections_per_user,
+            settings.ssh_connections_per_session,
         )
+        control = settings.paths.gateway_socket
+        worker = await stack.enter_async_context(WorkerSocket(control, logins, tunnels, locate, welcome))
+        ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(ways, upstream))
         api = await stack.enter_async_context(self._api(services))
-        page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, ssh, api).read)
+        page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
         stack.enter_context(told_to(page.metrics.took))
         checks = {"database": self._database_answers}
         http = HttpGateway(checks, host=settings.listen, port=settings.http_port, metrics=page)
         await stack.enter_async_context(http)
         return ControlPlane(self.store, api, ssh, http, tunnels)
+
+    async def _locate(self, session_uid: str) -> Way | None:
+        return self.place.way(session_uid) if self.place else None
 
     async def _services(self, tunnels: Tunnels, commands: Commands) -> Services:
         settings, store, ca = self.settings, self.store, self.ca

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from netvps.adapters.store.store import SqlStore
-    from netvps.gateway.ssh import SshGateway
     from netvps.gateway.tunnels import Tunnels
+    from netvps.gateway.worker_socket import WorkerSocket
     from netvps.rpc.server import ApiServer
     from netvps.runner.runner import Runner as RunnerProcess
     from netvps.services.feed import Feed
@@ -56,7 +56,7 @@ class ControlPlaneCounts:
     feed: Feed
     watch: Watch
     tunnels: Tunnels
-    ssh: SshGateway
+    ssh: WorkerSocket
     api: ApiServer
 
     async def read(self, metrics: Metrics) -> None:
@@ -81,7 +81,7 @@ class ControlPlaneCounts:
             {
                 "store_writers": self.store.writers_waiting,
                 "feed_slowest_reader": self.feed.longest_queue,
-                "ssh_logins": self.ssh.knocking,
+                "ssh_logins": self.ssh.unauthenticated,
             },
         )
 

@@ -22,8 +22,8 @@ from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.netlink.privilege import unprivileged
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.errors import NetvpsError, NotPermitted, WrongState
-from netvps.programs.command_line import guarded, run_to_end
 from netvps.programs.erasing import erase
+from netvps.programs.process import guarded, run_to_end
 from netvps.settings import RunnerSettings, load
 
 if TYPE_CHECKING:

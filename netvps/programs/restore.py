@@ -19,8 +19,8 @@ from netvps.adapters.ca import files as ca_files
 from netvps.adapters.store.backup import check_database, database_file
 from netvps.errors import AlreadyExists, ConfigError, DataLoss
 from netvps.programs import clock
-from netvps.programs.command_line import guarded
 from netvps.programs.locks import hold
+from netvps.programs.process import guarded
 from netvps.settings import ServerSettings, load
 
 if TYPE_CHECKING:

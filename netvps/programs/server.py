@@ -30,7 +30,7 @@ async def run(settings: ServerSettings, readiness: Readiness) -> None:
             readiness.ready()
             log.info("control plane serves", listen=settings.listen, api=settings.api_port, ssh=settings.ssh_port)
             await stop.asked.wait()
-            await stop.drain(plane.stop(settings.drain), settings.drain + 10)
+            await stop.drain(plane.stop(), settings.drain + 10)
         log.info("control plane ended")
 
 

@@ -65,8 +65,14 @@ class Child:
         environ: Mapping[str, str],
         stop_seconds: float,
         watchdog: Watchdog | None = None,
+        *,
+        pass_fds: Sequence[int] = (),
+        pauses: Sequence[float] = _PAUSES,
     ) -> None:
-        """`name` is that of a module in netvps.programs; `stop_seconds` is what a graceful stop may take."""
+        """`name` is that of a module in netvps.programs; `stop_seconds` is what a graceful stop may take.
+
+        `pass_fds` are inherited; `pauses` are the seconds before each restart in a row, the last one for all others.
+        """
         self.name = name
         self.serving = asyncio.Event()
         """Set while it is ready, as far as is known."""
@@ -76,6 +82,8 @@ class Child:
         self._environ = dict(environ)
         self._stop_seconds = stop_seconds
         self._watchdog = watchdog or Watchdog()
+        self._pass_fds = (*pass_fds,)
+        self._pauses = pauses
         self._process: asyncio.subprocess.Process | None = None
         self._signs: Signs | None = None
         self._hangs = False
@@ -102,7 +110,13 @@ class Child:
         watched = ["--beat-every", str(self._watchdog.beat_every)]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *module, *watched, *self._arguments, *once, pass_fds=(writing,), env=self._environ
+                sys.executable,
+                *module,
+                *watched,
+                *self._arguments,
+                *once,
+                pass_fds=(writing, *self._pass_fds),
+                env=self._environ,
             )
         except BaseException:
             os.close(reading)
@@ -131,7 +145,7 @@ class Child:
             self.serving.clear()
             self.deaths += 1
             failures = 0 if asyncio.get_running_loop().time() - began > _LONG_RUN else failures
-            pause = _PAUSES[min(failures, len(_PAUSES) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
+            pause = self._pauses[min(failures, len(self._pauses) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
             log.error("a program ended by itself", child=self.name, code=code, restart_in=round(pause, 1))
             await asyncio.sleep(pause)
             failures += 1
@@ -191,6 +205,15 @@ class Child:
                     await process.wait()
         if self._signs is not None:
             self._signs.close()
+
+    async def end_within(self, seconds: float) -> None:
+        """Waits for an end that is on its way, then forces it. Fine to call after `stop`."""
+        if self._process is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._process.wait()
+        self._hangs = True
+        await self.stop()
 
     def hurry(self) -> None:
         """Passes on that the end shall come at once."""

@@ -25,8 +25,8 @@ from netvps.cli.contexts import resolve
 from netvps.domain.access import Role
 from netvps.domain.uid import UID_PATTERN
 from netvps.errors import ConfigError, NotPermitted
-from netvps.programs.command_line import guarded, run_to_end
 from netvps.programs.identity import FOLDER, VOLUMES, Identity, load_identity
+from netvps.programs.process import guarded, run_to_end
 from netvps.runner.memory import read_assignments
 from netvps.settings import RunnerSettings, load
 

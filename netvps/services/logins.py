@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from netvps.domain.access import Caller, SshKey, User
 from netvps.domain.names import SessionName
-from netvps.domain.session import Session
+from netvps.domain.session import Session, SessionState
 from netvps.errors import NotFound, NotPermitted
 from netvps.services.agent_configs import AgentConfigs
 from netvps.services.sessions import find_session, no_session
@@ -24,11 +24,50 @@ _NAMED = 5
 """Sessions that a message names; no more of them are read."""
 
 
+class Reachable(Protocol):
+    """What a gateway needs to know of a session; a Session, or a SessionRef."""
+
+    @property
+    def uid(self) -> str:
+        """Its id."""
+
+    @property
+    def name(self) -> str:
+        """Its short name."""
+
+    @property
+    def owner(self) -> str:
+        """Whose it is."""
+
+    @property
+    def state(self) -> SessionState:
+        """Its observed state."""
+
+    @property
+    def full_name(self) -> SessionName:
+        """NAME.OWNER."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """What a gateway needs to know of a session, and nothing else."""
+
+    uid: str
+    name: str
+    owner: str
+    state: SessionState
+
+    @property
+    def full_name(self) -> SessionName:
+        """NAME.OWNER."""
+        return SessionName(self.owner, self.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """A login that is allowed; what the session's state means for it is the gateway's to say."""
 
-    session: Session
+    session: Reachable
     unix_user: str
     user: str
     """Whose key it is; the fingerprint of a key that is only in the session's spec."""

@@ -7,9 +7,11 @@ import os
 import socket
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncssh
 import pytest
@@ -19,11 +21,15 @@ from netvps.domain.names import SshLogin
 from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound
-from netvps.gateway.ports import Doorman
+from netvps.gateway.ports import Doorman, Locate, SessionDialer
 from netvps.gateway.ssh import ConnectionLimits, SshGateway
+from netvps.gateway.ssh_listener import listen_at
 from netvps.gateway.ssh_upstream import Upstream
 from netvps.gateway.tunnels import Tunnels
 from netvps.gateway.ways import Ways
+from netvps.gateway.worker_client import ControlPlane
+from netvps.gateway.worker_socket import WorkerSocket
+from netvps.gateway.worker_wire import Welcome
 from netvps.services.gateway_place import Way
 from netvps.services.logins import Grant
 from tests.gateway.fake_agent import FakeAgent
@@ -113,7 +119,7 @@ class FakePlace:
 
     address: str | None = "127.0.0.1"
 
-    def way(self, _session_uid: str) -> Way | None:
+    async def locate(self, _session_uid: str) -> Way | None:
         return Way("127.0.0.1", self.address) if self.address else None
 
 
@@ -188,6 +194,7 @@ class World:
     agent: FakeAgent
     folder: Path
     key: Path
+    worker: WorkerSocket | None = None
 
     def ssh_options(self, key: Path | None = None) -> list[str]:
         values = {
@@ -236,8 +243,12 @@ class a_world:
         place: FakePlace | None = None,
         limits: ConnectionLimits | None = None,
         admission: Admission | None = None,
+        apart: bool = False,
     ) -> None:
+        """`apart`: the gateway reaches the rest by the private socket, as in a process of its own."""
         self.sshd, self.folder, self.rekey_bytes, self.place = sshd, folder, rekey_bytes, place
+        self.apart = apart
+        self.stack = AsyncExitStack()
         self.limits, self.admission = limits, admission
 
     async def __aenter__(self) -> World:
@@ -247,17 +258,26 @@ class a_world:
         self.tunnels = Tunnels(doorman)
         await self.tunnels.__aenter__()
         host_ca = self.sshd.host_ca.export_public_key().decode()
-        upstream = Upstream(doorman, host_ca, rekey_bytes=self.rekey_bytes)
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         fits: Doorman = doorman
-        self.ways = Ways(self.tunnels, self.place)
+        dialer: SessionDialer = self.tunnels
+        locate: Locate | None = self.place.locate if self.place else None
+        worker: WorkerSocket | None = None
+        if self.apart:
+            welcome = Welcome(host_key.export_private_key().decode(), host_ca, 1000, 500)
+            path = Path(self.stack.enter_context(TemporaryDirectory(prefix="nv-"))) / "gateway" / "control.sock"
+            worker = await self.stack.enter_async_context(WorkerSocket(path, doorman, self.tunnels, locate, welcome))
+            plane = await self.stack.enter_async_context(ControlPlane(path))
+            assert plane.welcome == welcome
+            fits, dialer, locate = plane, plane, plane.locate
+        upstream = Upstream(fits, host_ca, rekey_bytes=self.rekey_bytes)
+        self.ways = Ways(dialer, locate)
         await self.ways.__aenter__()
         self.gateway = SshGateway(
             fits,
             self.ways,
             upstream,
-            host="127.0.0.1",
-            port=0,
+            sock=listen_at("127.0.0.1", 0),
             host_key=host_key.export_private_key().decode(),
             rekey_bytes=self.rekey_bytes,
             limits=self.limits,
@@ -268,11 +288,12 @@ class a_world:
         (self.folder / "known_hosts").write_text(known)
         self.agent = FakeAgent(self.tunnels, UID, self.sshd.port)
         await self.agent.__aenter__()
-        return World(self.gateway, self.ways, self.tunnels, doorman, upstream, self.agent, self.folder, key)
+        return World(self.gateway, self.ways, self.tunnels, doorman, upstream, self.agent, self.folder, key, worker)
 
     async def __aexit__(self, *_: object) -> None:
         await self.gateway.__aexit__()
         await self.ways.__aexit__()
+        await self.stack.aclose()
         await self.agent.__aexit__()
         await self.tunnels.__aexit__()
 

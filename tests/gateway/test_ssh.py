@@ -16,7 +16,8 @@ import uvloop
 
 from netvps.domain.session import SessionState
 from netvps.errors import ConfigError
-from netvps.gateway.ssh import ConnectionLimits, SshGateway
+from netvps.gateway.ssh import ConnectionLimits
+from netvps.gateway.ssh_listener import listen_at
 from tests.gateway.conftest import Ran, Sshd, World, a_world, free_port, new_key, run
 
 MIB = 1 << 20
@@ -372,16 +373,8 @@ async def test_stop_waits_and_then_ends_with_a_reason(world: World) -> None:
 
 
 async def test_a_taken_port_is_named(world: World) -> None:
-    second = SshGateway(
-        world.doorman,
-        world.ways,
-        world.upstream,
-        host="127.0.0.1",
-        port=world.gateway.port,
-        host_key=asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode(),
-    )
     with pytest.raises(ConfigError, match=f"127.0.0.1:{world.gateway.port}: the port is taken"):
-        await second.__aenter__()
+        listen_at("127.0.0.1", world.gateway.port)
 
 
 def test_on_uvloop_as_the_programs_run(sshd: Sshd, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ async def test_too_many_of_an_address_wait_and_then_get_in(sshd: Sshd, tmp_path:
         await first[0].readline()
         login = asyncio.get_running_loop().create_task(run(world.ssh("echo in")))
         await world.agent.until(lambda: world.gateway._listener.waiting == 1)
-        assert world.gateway.knocking == 2
+        assert world.gateway.unauthenticated == 2
         await close(first)
         assert (await login).out == b"in\n"
 

@@ -10,9 +10,10 @@ import pytest
 from netvps.domain.session import SessionState
 from netvps.gateway import ssh as gateway_ssh
 from netvps.gateway.ssh import SshGateway
+from netvps.gateway.ssh_listener import listen_at
 from netvps.gateway.ssh_visit import closed
 from netvps.services.logins import Grant
-from tests.gateway.conftest import UID, World, a_session
+from tests.gateway.conftest import World, a_session
 
 EXPECTED = {
     SessionState.PENDING: "session dev1 is PENDING: try again in a moment",
@@ -50,8 +51,7 @@ async def test_a_key_that_was_removed_ends_a_visit_of_which_no_agent_is_told(
             world.doorman,
             world.ways,
             world.upstream,
-            host="127.0.0.1",
-            port=0,
+            sock=listen_at("127.0.0.1", 0),
             host_key=asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode(),
         ) as gateway,
         asyncssh.connect(
@@ -60,7 +60,7 @@ async def test_a_key_that_was_removed_ends_a_visit_of_which_no_agent_is_told(
     ):
         assert (await client.run("echo in")).stdout == "in\n"
         world.agent.control.cancel()
-        await world.agent.until(lambda: not world.tunnels.connected(UID))
+        await world.agent.until(lambda: not world.tunnels.controls)
         assert (await client.run("echo still in")).stdout == "still in\n"
         world.doorman.keys.clear()
         await asyncio.wait_for(client.wait_closed(), 10)

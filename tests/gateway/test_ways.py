@@ -60,7 +60,7 @@ class FakeTunnels:
 
 
 def over(tunnels: FakeTunnels, place: FakePlace | None) -> Ways:
-    return Ways(cast("Tunnels", tunnels), place)
+    return Ways(cast("Tunnels", tunnels), place.locate if place else None)
 
 
 @pytest.fixture

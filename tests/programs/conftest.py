@@ -60,5 +60,5 @@ async def made(server_flags: dict[str, str]) -> Path:
     settings = load(ServerSettings, server_flags)
     settings.paths.prepare()
     async with build(settings) as plane:
-        await plane.stop(0)
+        await plane.stop()
     return settings.paths.state

@@ -32,7 +32,7 @@ async def test_a_server_comes_back_as_it_was_backed_up(
         assert await asyncio.to_thread(backup.main, words) == 0
         cluster, key = await plane.store.cluster_id(), (state / "ca/ca.key").read_bytes()
         await asyncio.to_thread(_add_user, settings, "bob")
-        await plane.stop(1)
+        await plane.stop()
     assert cluster in capsys.readouterr().out
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [file]
@@ -50,7 +50,7 @@ async def test_a_server_comes_back_as_it_was_backed_up(
         with pytest.raises(AlreadyExists):
             await asyncio.to_thread(_add_user, settings, "ann")
         await asyncio.to_thread(_add_user, settings, "bob")
-        await plane.stop(1)
+        await plane.stop()
 
 
 def test_a_server_that_never_was_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ async def server(server_flags: dict[str, str]) -> AsyncIterator[ServerSettings]:
     settings.paths.prepare()
     async with build(settings) as plane:
         yield settings
-        await plane.stop(1)
+        await plane.stop()
 
 
 async def _join(server: ServerSettings, name: str) -> Identity:
@@ -122,7 +122,7 @@ async def test_the_server_knows_a_runners_machine_by_the_device_that_is_there(
                             break
             await stream.aclose()
         assert gateway == (choice == "auto")
-        await plane.stop(1)
+        await plane.stop()
 
 
 async def test_a_connection_that_is_dropped_is_said_so_and_the_next_one_works(
@@ -216,7 +216,7 @@ async def test_a_watch_from_before_a_compaction_is_told_to_begin_anew(server_fla
             await asyncio.to_thread(watch, 1)
         assert (await asyncio.to_thread(watch, revision - 4))[-1] is EventType.CAUGHT_UP
         assert await asyncio.to_thread(watch, 0) == [EventType.PUT] * 5 + [EventType.CAUGHT_UP]
-        await plane.stop(1)
+        await plane.stop()
 
 
 async def test_calls_that_are_given_up_at_any_moment_lock_nothing(server: ServerSettings) -> None:
@@ -286,7 +286,7 @@ async def test_a_full_disk_is_told_and_the_server_lives_on(server_flags: dict[st
             ballast.unlink()
             assert await asyncio.to_thread(create_many, ["later"]) == ["later"]
             assert await asyncio.to_thread(listed) == [*there, "later"]
-            await plane.stop(1)
+            await plane.stop()
 
 
 @contextmanager
@@ -312,7 +312,7 @@ async def test_a_pool_that_leaves_out_the_subnet_of_a_runner_is_refused(server_f
                 await build(settings).__aenter__()
         else:
             async with build(settings) as plane:
-                await plane.stop(0)
+                await plane.stop()
 
 
 async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_flags: dict[str, str]) -> None:
@@ -320,7 +320,7 @@ async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_fla
     settings.paths.prepare()
     async with build(settings) as plane:
         await _join(settings, "box1")
-        await plane.stop(1)
+        await plane.stop()
     (settings.paths.state / "ca").rename(settings.paths.state / "ca-gone")
     with pytest.raises(ConfigError, match="is gone, and the runners in the database trust its keys"):
         async with build(settings):

@@ -34,7 +34,7 @@ async def test_a_control_plane_tells_of_its_sessions(server_flags: dict[str, str
     async with build(settings) as plane:
         await asyncio.to_thread(_create, str(settings.paths.api_socket), "waiting")
         found = await asyncio.to_thread(_scrape, settings.http_port)
-        await plane.stop(1)
+        await plane.stop()
     assert found["netvps_sessions", "PENDING"] == 1
     assert found["netvps_sessions", "RUNNING"] == 0
     assert found["netvps_runners", "ONLINE"] == 0

@@ -33,7 +33,7 @@ async def server(server_flags: dict[str, str]) -> AsyncIterator[ServerSettings]:
     settings.paths.prepare()
     async with build(settings) as plane:
         yield settings
-        await plane.stop(1)
+        await plane.stop()
 
 
 @pytest.fixture

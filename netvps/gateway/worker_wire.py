@@ -1,0 +1,268 @@
+"""What a gateway process and the control plane say to each other over their private socket, as values and as bytes.
+
+A connection begins with Control or Dial. Control is for questions, which have ids, their answers, and notifications of
+both sides. Dial gets one answer, Opened or Failed; all bytes after Opened are the session's.
+
+A message is a big-endian length of four bytes, then a JSON object: "type", and the fields of that class. Both ends are
+of the same installation, so what is not exactly so is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeVar
+
+from netvps.errors import (
+    ConfigError,
+    Exhausted,
+    InternalError,
+    NetvpsError,
+    NotFound,
+    NotPermitted,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+    WrongState,
+)
+
+LIMIT: Final = 64 * 1024
+"""Bytes of the largest message."""
+_LENGTH: Final = struct.Struct("!I")
+_ERRORS: Final[dict[str, type[NetvpsError]]] = {
+    kind.__name__: kind
+    for kind in (ConfigError, Exhausted, NotFound, NotPermitted, TimedOut, Unauthenticated, Unavailable, WrongState)
+}
+
+
+class WireError(NetvpsError):
+    """The other end says what it should not: a bug, or something else at the socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The first message of a gateway process."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Its answer: keys in OpenSSH form (the host key's private part in PEM), and limits of connections."""
+
+    host_key: str
+    host_ca: str
+    connections_per_user: int
+    connections_per_session: int
+
+
+@dataclass(frozen=True, slots=True)
+class Authorize:
+    """Asks whether a key opens a session; `owner` is empty if the login names none."""
+
+    id: int
+    session: str
+    owner: str
+    unix_user: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """It does."""
+
+    id: int
+    uid: str
+    name: str
+    owner: str
+    state: str
+    unix_user: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certify:
+    """Asks for a certificate for a key of the gateway, of whom it lets in."""
+
+    id: int
+    uid: str
+    name: str
+    owner: str
+    state: str
+    unix_user: str
+    user: str
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """The certificate, OpenSSH form."""
+
+    id: int
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Locate:
+    """Asks for a session's address on the overlay."""
+
+    id: int
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The address, and from which one to connect to it; both are empty if the overlay does not lead there."""
+
+    id: int
+    source: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """Asks, or answers, which of some sessions have no agent connected, so that AgentConfigured is not said of them."""
+
+    id: int
+    uids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error instead of an answer."""
+
+    id: int
+    error: str
+    message: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfigured:
+    """A session's agent is told a new config: its keys may have changed."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many connections a gateway process has."""
+
+    connections: int
+    unauthenticated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A step of netvps.timing took so long."""
+
+    step: str
+    which: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Asks for a connection to a session's SSH server; `origin` is for the agent's log."""
+
+    uid: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """From here on the bytes are the session's."""
+
+
+Message = (
+    Control
+    | Welcome
+    | Authorize
+    | Granted
+    | Certify
+    | Certified
+    | Locate
+    | Located
+    | Unwatched
+    | Failed
+    | AgentConfigured
+    | Counts
+    | Duration
+    | Dial
+    | Opened
+)
+TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
+_FIELDS: Final = {name: {field.name: str(field.type) for field in fields(kind)} for name, kind in TYPES.items()}
+M = TypeVar("M")
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of a message. Raises WireError if it is too long."""
+    name = type(message).__name__
+    content = {"type": name} | {field: getattr(message, field) for field in _FIELDS[name]}
+    text = json.dumps(content, separators=(",", ":")).encode()
+    if len(text) > LIMIT:
+        raise WireError(f"a message {name} of {len(text)} bytes is too long for the gateway's socket")
+    return _LENGTH.pack(len(text)) + text
+
+
+def decode(text: bytes) -> Message:
+    """The message of the bytes after the length. Raises WireError."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise WireError("not JSON") from None
+    if not isinstance(content, dict) or not isinstance(name := content.pop("type", None), str) or name not in TYPES:
+        raise WireError("no message of a known type")
+    expected = _FIELDS[name]
+    if content.keys() != expected.keys():
+        raise WireError(f"fields of {name}: {', '.join(sorted(expected))} are expected")
+    return TYPES[name](**{field: _checked(name, field, kind, content[field]) for field, kind in expected.items()})
+
+
+def _checked(name: str, field: str, kind: str, value: Any) -> Any:
+    match kind:
+        case "str" if isinstance(value, str):
+            return value
+        case "int" if type(value) is int:
+            return value
+        case "float" if type(value) in {int, float}:
+            return float(value)
+        case "tuple[str, ...]" if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    raise WireError(f"{name}.{field} is no {kind}")
+
+
+class Decoder:
+    """Takes bytes as they come, and gives messages one by one; what follows the last one stays in `rest`."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Takes bytes."""
+        self.rest += data
+
+    def next(self) -> Message | None:
+        """The next message, if it is there. Raises WireError."""
+        if len(self.rest) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self.rest)
+        if length > LIMIT:
+            raise WireError(f"a message of {length} bytes is announced, {LIMIT} is the limit")
+        end = _LENGTH.size + length
+        if len(self.rest) < end:
+            return None
+        text, self.rest = self.rest[_LENGTH.size : end], self.rest[end:]
+        return decode(text)
+
+
+def failure(number: int, error: NetvpsError) -> Failed:
+    """An error as a message."""
+    return Failed(number, type(error).__name__, error.message[: LIMIT // 16], error.reason)
+
+
+def error_of(failed: Failed) -> NetvpsError:
+    """The error that a message stands for; a class that is not of the table is a bug's."""
+    return _ERRORS.get(failed.error, InternalError)(failed.message, reason=failed.reason)

@@ -1,0 +1,88 @@
+"""The SSH gateway's own process: it holds SSH connections, and asks the server that started it for the rest.
+
+It ends when the server does, however that ends: the kernel kills it with its parent, and without the server's socket
+it has nothing to do. It reads no settings and imports neither gRPC nor the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from netvps import log as logging
+from netvps.gateway.ssh import ConnectionLimits, SshGateway
+from netvps.gateway.ssh_upstream import Upstream
+from netvps.gateway.ways import Ways
+from netvps.gateway.worker_client import ControlPlane
+from netvps.programs.process import allow_many_files, beating, die_with, guarded, run_to_end
+from netvps.programs.readiness import Readiness
+from netvps.programs.stopping import Stop
+from netvps.tasks import Tasks
+from netvps.timing import told_to
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = structlog.get_logger()
+
+NAME: Final = "gateway"
+
+
+async def run(control: Path, listening: socket.socket, drain: float, readiness: Readiness) -> None:
+    """Serves until a signal, then drains; ends at a second one, or when the server is gone. Raises NetvpsError."""
+    async with ControlPlane(control) as plane, Ways(plane, plane.locate) as ways:
+        welcome = plane.welcome
+        gateway = SshGateway(
+            plane,
+            ways,
+            Upstream(plane, welcome.host_ca),
+            sock=listening,
+            host_key=welcome.host_key,
+            limits=ConnectionLimits(welcome.connections_per_user, welcome.connections_per_session),
+        )
+        async with gateway, Tasks() as tasks:
+            with told_to(plane.took), Stop() as stop:
+                tasks.start(plane.report(lambda: (gateway.connections, gateway.unauthenticated)), name="counts")
+                lost = tasks.start(plane.lost.wait(), name="server")
+                asked = tasks.start(stop.asked.wait(), name="signal")
+                readiness.ready()
+                await asyncio.wait((lost, asked), return_when=asyncio.FIRST_COMPLETED)
+                if asked.done():
+                    draining = tasks.start(stop.drain(gateway.stop(drain), drain + 5), name="drain")
+                    await asyncio.wait((lost, draining), return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    log.warning("the server is gone: the gateway ends")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs it; returns its exit code."""
+    parser = argparse.ArgumentParser(prog=f"netvps {NAME}", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--control", type=Path, required=True, help="the server's socket for gateway processes")
+    parser.add_argument("--listen-fd", type=int, required=True, help="a socket that listens, inherited")
+    parser.add_argument("--drain", type=float, required=True, help="seconds that connections get to end by themselves")
+    parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--parent", type=int)
+    parser.add_argument("--beat-every", type=float)
+    given = parser.parse_args(argv)
+    readiness = Readiness(given.ready_fd, given.beat_every)
+
+    def work() -> int:
+        die_with(given.parent, signal.SIGKILL)
+        logging.set_up(NAME)
+        allow_many_files()
+        listening = socket.socket(fileno=given.listen_fd)
+        run_to_end(beating(run(given.control, listening, given.drain, readiness), readiness))
+        return 0
+
+    return guarded(NAME, work, readiness.failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
