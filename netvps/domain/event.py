@@ -14,6 +14,8 @@ class EventType(StrEnum):
     PUT = "PUT"
     DELETED = "DELETED"
     CAUGHT_UP = "CAUGHT_UP"
+    PROGRESS = "PROGRESS"
+    """What goes on, as its message; the session has not changed, and whoever resumes does not hear it again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,8 @@ class SessionReport:
     snapshot: Snapshot | None = None
     """Complete and verified: to be recorded."""
     last_exit: LastExit | None = None
+    progress: str = ""
+    """How far it is with what it does, for people; never recorded."""
 
 
 @dataclass(frozen=True, slots=True)

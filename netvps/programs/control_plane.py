@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -46,6 +46,7 @@ from netvps.services.leases import require_in_pool
 from netvps.services.logins import Logins
 from netvps.services.netmap import NetmapHub
 from netvps.services.network import Network
+from netvps.services.progress import Progress
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.ssh_keys import SshKeys
@@ -62,7 +63,9 @@ if TYPE_CHECKING:
 _CALLS_GRACE: Final = 5.0
 """Seconds that calls get to end by themselves; a runner's and a watcher's are told to come again."""
 _KEPT_REVISIONS: Final = 100_000
-_COMPACT_EVERY: Final = 3600.0
+_KEPT_BYTES: Final = 256 << 20
+"""Of the log, so that the database does not grow by what sessions with megabytes of environment do."""
+_COMPACT_EVERY, _COMPACT_PAUSE = 3600.0, 10.0
 log = structlog.get_logger()
 
 
@@ -98,10 +101,12 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now, trusted=bool(joined))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         feed, fabric = Feed(store), _fabric(settings, cluster_id)
+        progress = Progress(store, feed)
         netmap = NetmapHub(store, feed, fabric, encoded)
         background = [
             tasks.create_task(feed.run(), name="feed"),
             tasks.create_task(netmap.run(), name="netmap"),
+            tasks.create_task(progress.run(), name="progress"),
             tasks.create_task(_compact(store), name="compaction"),
         ]
         place = None
@@ -114,7 +119,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
             background.append(tasks.create_task(member.run(), name="gateway's own overlay"))
         for task in background:
             stack.callback(task.cancel)
-        yield await _Parts(settings, store, ca, feed, netmap, fabric, place).listen(stack)
+        yield await _Parts(settings, store, ca, feed, progress, netmap, fabric, place).listen(stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ class _Parts:
     store: SqlStore
     ca: Authority
     feed: Feed
+    progress: Progress
     netmap: NetmapHub
     fabric: Fabric
     place: GatewayPlace | None
@@ -164,7 +170,7 @@ class _Parts:
         access = Access(store, clock.now, clock.new_uid)
         await access.ensure_admin(user_name())
         return Services(
-            sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image),
+            sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image, self.progress.shown),
             watch=Watch(store, self.feed),
             runners=Runners(
                 store,
@@ -176,6 +182,7 @@ class _Parts:
                 prefix=settings.overlay_prefix,
                 heartbeat_interval=settings.heartbeat_interval,
                 rows=self.netmap.runner,
+                progress=self.progress,
             ),
             netmap=self.netmap,
             network=Network(store, self.netmap, self.fabric, settings.overlay_prefix),
@@ -230,11 +237,14 @@ async def _compact(store: SqlStore) -> None:
     """Keeps the log from growing for ever."""
     while True:
         try:
-            if removed := await store.compact(_KEPT_REVISIONS):
+            if removed := await store.compact(_KEPT_REVISIONS, _KEPT_BYTES):
                 log.info("log compacted", removed=removed)
         except NetvpsError as error:
             log.warning("the log cannot be compacted", error=error.message)
-        await asyncio.sleep(_COMPACT_EVERY)
+        await asyncio.sleep(_COMPACT_PAUSE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COMPACT_EVERY):
+                await store.grown(_KEPT_BYTES // 4)
 
 
 async def _gateway_row(settings: ServerSettings, store: SqlStore, fabric: Fabric) -> GatewayRow:

@@ -129,8 +129,8 @@ class Client:
         return session_from_proto(self._transport.call(self._sessions.DeleteSession, request))
 
     def watch_sessions(self, parent: str = "", from_revision: int = 0) -> Generator[SessionEvent, None, None]:
-        """The list (or what changed since a revision), CAUGHT_UP, then news until it is closed."""
-        request = session_pb2.WatchSessionsRequest(parent=_parent(parent), from_revision=from_revision)
+        """The list (or what changed since a revision), CAUGHT_UP, then news and progress until it is closed."""
+        request = session_pb2.WatchSessionsRequest(parent=_parent(parent), from_revision=from_revision, progress=True)
         return self._transport.stream(self._sessions.WatchSessions, request, event_from_proto)
 
     def read_logs(self, name: str, tail_lines: int = 0, follow: bool = False) -> Generator[bytes, None, None]:

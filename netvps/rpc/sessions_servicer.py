@@ -104,7 +104,7 @@ class SessionServicer(SessionServiceServicer):
         parent = names.parse_parent(request.parent)
         if request.from_revision < 0:
             raise InvalidInput.of("from_revision", f"{request.from_revision} is not a revision")
-        events = self._watch.sessions(identity.caller(), parent, request.from_revision)
+        events = self._watch.sessions(identity.caller(), parent, request.from_revision, progress=request.progress)
         async with closing(events):
             async for event in events:
                 yield _event_to_proto(event)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from netvps.domain.session import Assignment, LastExit, SessionReport, SessionState, Snapshot
+
+PROGRESS_SECONDS = 1.0
 
 
 class Reporter:
@@ -14,6 +17,7 @@ class Reporter:
     def __init__(self, post: Callable[[SessionReport], None]) -> None:
         self._post = post
         self._said: SessionReport | None = None
+        self._progress_after = 0.0
         self.last_exit: LastExit | None = None
 
     def say(
@@ -31,6 +35,13 @@ class Reporter:
             want.session_uid, want.epoch, want.generation, state, reason, message, address, snapshot, self.last_exit
         )
         self._post(self._said)
+
+    def progress(self, text: str) -> None:
+        """Repeats what was said last with how far it is; once in PROGRESS_SECONDS, and what comes between is lost."""
+        now = time.monotonic()
+        if self._said and now >= self._progress_after:
+            self._progress_after = now + PROGRESS_SECONDS
+            self._post(replace(self._said, progress=text))
 
     def remark(self, message: str) -> None:
         """Repeats what was said last, with another message; nothing if nothing was said."""

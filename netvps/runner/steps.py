@@ -149,16 +149,12 @@ class Steps:
 
     async def _fetch(self, want: Assignment, reference: str, wake: Wake) -> float:
         self._say(want, SessionState.PREPARING, message=f"pulling {reference}")
-
-        def progress(line: str) -> None:
-            self._say(want, SessionState.PREPARING, message=line)
-
         failure: NetvpsError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 superseded = group.create_task(_raise_when_assigned(wake), name="new assignment")
                 try:
-                    await self._engine.pull(reference, progress)
+                    await self._engine.pull(reference, self._reporter.progress)
                 except NetvpsError as error:
                     failure = error
                 superseded.cancel()

@@ -17,11 +17,12 @@ import structlog
 
 from netvps.domain.session import Session
 from netvps.errors import NetvpsError, TooOld, Unavailable
+from netvps.services.ports import Change
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from netvps.services.ports import Change, Resource, Store
+    from netvps.services.ports import Resource, Store
 
 log = structlog.get_logger()
 
@@ -32,6 +33,10 @@ _CHUNK = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _BY = {"session": ("key", "owner", "runner"), "runner": ("key",), "ssh_key": ("owner",)}
 """Attributes by which a kind's changes may be asked for."""
+
+
+PROGRESS = "progress"
+"""The kind of topic of what is shown beside the log."""
 
 
 class Topic(NamedTuple):
@@ -116,10 +121,15 @@ class Subscription:
         self._topics.clear()
 
     def offer(self, change: Change, text: int) -> None:
-        """Queues a change that matches, of so many characters; one too many makes the subscriber start anew."""
+        """Queues a change that matches, of so many characters; one too many makes the subscriber start anew.
+
+        One too many that is ephemeral is left out.
+        """
         if self._error is not None or not self._match(change):
             return
         if len(self._queue) >= self._length or text > self._room:
+            if change.ephemeral:
+                return
             self.end(TooOld(f"the reader fell {len(self._queue)} changes behind: list again, then watch"))
             return
         self._room -= text
@@ -168,6 +178,18 @@ class Feed:
         finally:
             subscription.close()
             self._subscriptions.discard(subscription)
+
+    def show(self, session: Session, revision: int) -> bool:
+        """Offers a session with its progress, as it was at a revision, to those who follow PROGRESS or an owner's.
+
+        False if that would come before a change that it contains, or after one that it lacks: try again.
+        """
+        if not session.revision <= self._revision <= revision:
+            return False
+        change = Change(self._revision, session, deleted=False, actor="", time=session.update_time, ephemeral=True)
+        for subscription in self._index.concerned((Topic(PROGRESS), Topic(PROGRESS, "owner", session.owner))):
+            subscription.offer(change, _text(change))
+        return True
 
     async def run(self) -> None:
         """Reads until it is cancelled; a store that fails, however it does, is asked again, less and less often."""

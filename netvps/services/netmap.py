@@ -147,12 +147,14 @@ class NetmapHub:
     async def _recent(self, revision: int) -> tuple[int, Touched]:
         """Who may have changed since some revision before this one."""
         since, touched = max(revision - _REMEMBERED, 0), Touched()
-        for after in range(since, revision, _PAGE):
+        after = since
+        while after < revision:
             try:
                 changes = await self._store.changes(after, _PAGE)
             except TooOld:
                 return revision, Touched()
             touched.add(mentioned(change.resource for change in changes))
+            after = changes[-1].revision if changes else revision
         return since, touched
 
     async def _gather(self, news: Subscription) -> Touched:

@@ -97,6 +97,8 @@ class Change:
     deleted: bool
     actor: str
     time: datetime
+    ephemeral: bool = False
+    """Not of the log: what is shown of a resource meanwhile, at the revision that the log was read up to."""
 
 
 class Store(Protocol):
@@ -109,7 +111,10 @@ class Store(Protocol):
         """One transaction; `actor` goes into the log. It is committed when the block ends."""
 
     async def changes(self, after: int, limit: int) -> list[Change]:
-        """The log after a revision, in order. Raises TooOld if part of that was compacted."""
+        """The log after a revision, in order: at most `limit` entries, and fewer where they are large.
+
+        Raises TooOld if part of that was compacted.
+        """
 
     async def wait(self, after: int) -> None:
         """Returns once the global revision is greater than `after`."""

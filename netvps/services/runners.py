@@ -19,6 +19,7 @@ from netvps.services.leases import lease_of
 from netvps.services.once import Once, check_request_id
 from netvps.services.page import Page, read_page
 from netvps.services.placer import place_waiting
+from netvps.services.progress import Progress
 from netvps.services.removal import remove_runner, remove_session, runner_named, was_removed
 from netvps.services.tokens import BOOT, JOIN, mint
 
@@ -55,6 +56,7 @@ class Runners:
         prefix: int,
         heartbeat_interval: float = 5.0,
         rows: Callable[[str], Runner | None] = lambda _uid: None,
+        progress: Progress | None = None,
     ) -> None:
         """Each runner gets a subnet of length `prefix` of the fabric's pool; the interval in seconds.
 
@@ -67,6 +69,7 @@ class Runners:
         self._fabric = fabric
         self._heartbeat_interval = heartbeat_interval
         self._rows = rows
+        self._progress = progress or Progress(store, feed)
         self._joining = Joining(store, clock, new_uid, ca, fabric, prefix)
         self._heard: dict[str, datetime] = {}
         """Who has come to this server, and the latest time at which it wrote so."""
@@ -97,6 +100,7 @@ class Runners:
     async def online(self, runner_uid: str, hello: RunnerHello) -> Welcome:
         """A runner is there: it gets the sessions that wait. Raises NotFound if it was removed."""
         now = self._heard[runner_uid] = self._clock()
+        self._progress.end(runner_uid)
         async with write(self._store, _actor(runner_uid), "runner.online") as tx:
             runner = await _require(tx, runner_uid)
             await tx.put(
@@ -190,7 +194,15 @@ class Runners:
         self._asked.clear()
 
     async def report(self, runner_uid: str, report: SessionReport) -> None:
-        """Records what a runner sees of a session of its own; what is old, foreign or no news changes nothing."""
+        """Records what a runner sees of a session of its own; what is old, foreign or no news changes nothing.
+
+        Its progress is shown, and not recorded.
+        """
+        if not self._progress.is_recorded(runner_uid, report):
+            await self._record(runner_uid, report)
+        self._progress.take(runner_uid, report)
+
+    async def _record(self, runner_uid: str, report: SessionReport) -> None:
         now = self._clock()
         async with self._store.read() as reader:  # most reports after a reconnect are no news: they need no lock
             before = await reader.get(Session, report.session_uid)

@@ -36,8 +36,19 @@ _TRIES = 20
 class Sessions:
     """Creates, finds, stops, starts and deletes sessions."""
 
-    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str], default_image: str) -> None:
-        """`default_image` is for those who name none; '' if there is no such image."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_uid: Callable[[], str],
+        default_image: str,
+        shown: Callable[[Session], Session] = lambda session: session,
+    ) -> None:
+        """`default_image` is for those who name none; '' if there is no such image.
+
+        `shown` gives a session as people see it, with its progress.
+        """
+        self._shown = shown
         self._store = store
         self._clock = clock
         self._new_uid = new_uid
@@ -77,7 +88,7 @@ class Sessions:
         """The session NAME (the caller's) or NAME.OWNER. Raises NotFound, also if it is not the caller's to see."""
         full_name = SessionName.parse(name, caller.user)
         async with self._store.read() as reader:
-            return await find_session(reader, caller, full_name)
+            return self._shown(await find_session(reader, caller, full_name))
 
     async def list(
         self, caller: Caller, *, parent: str = "", page_size: int = 0, page_token: str = ""
@@ -85,7 +96,8 @@ class Sessions:
         """Sessions by name: the caller's own (parent ''), all they may see ('-'), or USER's."""
         async with self._store.read() as reader:
             where = await owner_filter(reader, caller, parent)
-            return await read_page(reader, Session, page_size, page_token, **where)
+            page = await read_page(reader, Session, page_size, page_token, **where)
+            return replace(page, items=list(map(self._shown, page.items)))
 
     async def stop(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
         """Asks for a stop with a snapshot. Raises NotFound, Changed, WrongState."""

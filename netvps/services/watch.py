@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.session import Session, SessionState
 from netvps.errors import TooOld
-from netvps.services.feed import Topic
+from netvps.services.feed import PROGRESS, Topic
 from netvps.services.page import read_all
 from netvps.services.scope import owner_filter
 
@@ -43,11 +43,14 @@ class Watch:
         """How many follow now."""
         self._events: dict[int, SessionEvent] = {}
 
-    async def sessions(self, caller: Caller, parent: str, from_revision: int) -> AsyncGenerator[SessionEvent, None]:
+    async def sessions(
+        self, caller: Caller, parent: str, from_revision: int, *, progress: bool = False
+    ) -> AsyncGenerator[SessionEvent, None]:
         """The list (or what changed after `from_revision`, if that is not 0), CAUGHT_UP, then changes for ever.
 
-        `parent` as in Sessions.list. Raises NotFound, TooOld if the log does not reach back so far or the reader is
-        too slow (list again, then watch), Unavailable when the server stops.
+        With `progress`, what goes on in sessions comes in between. `parent` as in Sessions.list. Raises NotFound,
+        TooOld if the log does not reach back so far or the reader is too slow (list again, then watch), Unavailable
+        when the server stops.
         """
         async with self._store.read() as reader:
             where = await owner_filter(reader, caller, parent)
@@ -56,7 +59,8 @@ class Watch:
         def concerns(change: Change) -> bool:
             return isinstance(change.resource, Session) and owner in {None, change.resource.owner}
 
-        topics = [Topic(Session.kind, "owner", owner) if owner else Topic(Session.kind)]
+        kinds = (Session.kind, PROGRESS) if progress else (Session.kind,)
+        topics = [Topic(kind, "owner", owner) if owner else Topic(kind) for kind in kinds]
         async with self._counted():
             told = from_revision
             if not from_revision:
@@ -99,7 +103,7 @@ class Watch:
                         yield change
             yield _Head(head)
             async for change in news:
-                if change.revision > head:
+                if change.revision > head or (change.ephemeral and change.revision == head):
                     yield change
 
     @asynccontextmanager
@@ -112,6 +116,8 @@ class Watch:
 
     def _event(self, change: Change) -> SessionEvent:
         """The same object for all who watch, so that it is turned into a message once."""
+        if change.ephemeral:
+            return SessionEvent(EventType.PROGRESS, _session(change), change.revision)
         event = self._events.get(change.revision)
         if event is None:
             event = self._events[change.revision] = _event(change)
@@ -131,9 +137,13 @@ class Watch:
             after = changes[-1].revision
 
 
+def _session(change: Change) -> Session:
+    assert isinstance(change.resource, Session)  # noqa: S101 — of such topics
+    return change.resource
+
+
 def _event(change: Change) -> SessionEvent:
-    session = change.resource
-    assert isinstance(session, Session)  # noqa: S101 — matched
+    session = _session(change)
     if change.deleted:
         gone = replace(session, state=SessionState.DELETED, revision=change.revision)
         return SessionEvent(EventType.DELETED, gone, change.revision)

@@ -15,6 +15,7 @@ from netvps.services.access import Access
 from netvps.services.certificates import Certificates
 from netvps.services.feed import Feed
 from netvps.services.logins import Logins
+from netvps.services.progress import Progress
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
 from netvps.services.ssh_keys import SshKeys
@@ -46,8 +47,11 @@ class World:
 
         self.store, self.clock, self.ca, self.new_uid = store, clock, FakeCa(), new_uid
         self.feed = Feed(store)
-        self.sessions = Sessions(store, clock, new_uid, IMAGE)
-        self.runners = Runners(store, clock, new_uid, self.ca, feed=self.feed, fabric=FABRIC, prefix=22)
+        progress = Progress(store, self.feed)
+        self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown)
+        self.runners = Runners(
+            store, clock, new_uid, self.ca, feed=self.feed, fabric=FABRIC, prefix=22, progress=progress
+        )
         self.certificates = Certificates(store, clock, self.ca)
         self.access = Access(store, clock, new_uid)
         self.ssh_keys = SshKeys(store, clock, new_uid)

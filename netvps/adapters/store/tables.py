@@ -21,8 +21,14 @@ metadata = MetaData()
 Name = Text().with_variant(Text(collation="C"), "postgresql")
 Whole = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER can be SQLite's row id
 
-clock = Table("clock", metadata, Column("id", Integer, primary_key=True), Column("revision", Whole, nullable=False))
-"""One row: the global revision. Whoever writes locks it first."""
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", Whole, nullable=False),
+    Column("log_bytes", BigInteger, nullable=False, server_default="0"),
+)
+"""One row: the global revision, and how many bytes were ever logged. Whoever writes locks it first."""
 
 meta = Table("meta", metadata, Column("key", Name, primary_key=True), Column("value", Text, nullable=False))
 """The cluster's id, and the compaction horizon: the last revision that the log no longer has."""
@@ -37,6 +43,8 @@ log = Table(
     Column("actor", Text, nullable=False),
     Column("time", BigInteger, nullable=False, comment="microseconds since 1970"),
     Column("data", Text, nullable=False),
+    Column("end_bytes", BigInteger, nullable=False, server_default="0"),  # ever logged, this entry included
+    Index("log_by_end_bytes", "end_bytes"),
 )
 
 

@@ -70,16 +70,28 @@ class SqlReader:
 class SqlTransaction(SqlReader):
     """A view that may be changed. Only one exists at a time: whoever began it holds the clock's row."""
 
-    def __init__(self, connection: Connection, revision: int) -> None:
+    def __init__(self, connection: Connection, revision: int, log_bytes: int) -> None:
         super().__init__(connection, revision)
-        self._began = revision
+        self._began, self._log_began = revision, log_bytes
+        self._log_bytes = log_bytes
         self._actor = ""
         self._time = 0
 
     @classmethod
     async def begin(cls, connection: Connection) -> Self:
         """Locks the clock's row."""
-        return cls(connection, (await connection.run(select(clock.c.revision).with_for_update())).scalar_one())
+        now = (await connection.run(select(clock.c.revision, clock.c.log_bytes).with_for_update())).one()
+        return cls(connection, now.revision, now.log_bytes)
+
+    @property
+    def appended(self) -> int:
+        """Bytes that it has logged."""
+        return self._log_bytes - self._log_began
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes that were ever logged, its own included."""
+        return self._log_bytes
 
     def sign(self, actor: str, now: datetime) -> None:
         """Says what the log shall say of who changes things, and when."""
@@ -118,7 +130,7 @@ class SqlTransaction(SqlReader):
     async def finish(self) -> None:
         """Sets the clock and commits."""
         if self._revision != self._began:
-            await self._connection.run(update(clock).values(revision=self._revision))
+            await self._connection.run(update(clock).values(revision=self._revision, log_bytes=self._log_bytes))
         await self._connection.commit()
 
     async def _write(self, kind: Kind, row: dict[str, Any]) -> None:
@@ -141,6 +153,7 @@ class SqlTransaction(SqlReader):
             await self._connection.run(insert(values).values([{"value": value} | place for value in listed]))
 
     async def _append(self, kind: Kind, key: str, data: str, *, deleted: bool) -> None:
+        self._log_bytes += len(data.encode())
         row = {
             "revision": self._revision,
             "kind": kind.table.name,
@@ -149,6 +162,7 @@ class SqlTransaction(SqlReader):
             "actor": self._actor,
             "time": self._time,
             "data": data,
+            "end_bytes": self._log_bytes,
         }
         await self._connection.run(insert(log).values(row))
 

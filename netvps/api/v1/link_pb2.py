@@ -28,7 +28,7 @@ from netvps.api.v1 import runner_pb2 as netvps_dot_api_dot_v1_dot_runner__pb2
 from netvps.api.v1 import session_pb2 as netvps_dot_api_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/link.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1anetvps/api/v1/runner.proto\x1a\x1bnetvps/api/v1/session.proto\"\xdb\x01\n\x0e\x43onnectRequest\x12+\n\x05hello\x18\x01 \x01(\x0b\x32\x1a.netvps.api.v1.RunnerHelloH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.netvps.api.v1.HeartbeatH\x00\x12.\n\x06report\x18\x03 \x01(\x0b\x32\x1c.netvps.api.v1.SessionReportH\x00\x12\x32\n\x0cprobe_report\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.ProbeReportH\x00\x42\t\n\x07message\"\xbf\x02\n\x0bRunnerHello\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x17\n\x0fresume_revision\x18\x05 \x01(\x03\x12)\n\x08underlay\x18\x06 \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x19\n\x11netmap_generation\x18\x07 \x01(\x03\x12\x37\n\x10overlay_problems\x18\x08 \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x16\n\x0e\x65ngine_problem\x18\t \x01(\t\x12\x19\n\x11isolation_problem\x18\n \x01(\t\"\xff\x01\n\tHeartbeat\x12)\n\x08\x63\x61pacity\x18\x01 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12\x15\n\rnetmap_digest\x18\x02 \x01(\t\x12\x19\n\x11netmap_generation\x18\x03 \x01(\x03\x12)\n\x08underlay\x18\x04 \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x37\n\x10overlay_problems\x18\x05 \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x16\n\x0e\x65ngine_problem\x18\x06 \x01(\t\x12\x19\n\x11isolation_problem\x18\x07 \x01(\t\"\xfc\x01\n\rSessionReport\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.netvps.api.v1.SessionState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12)\n\x08snapshot\x18\x08 \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12*\n\tlast_exit\x18\t \x01(\x0b\x32\x17.netvps.api.v1.LastExit\"\xde\x02\n\x0f\x43onnectResponse\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.WelcomeH\x00\x12/\n\nassignment\x18\x02 \x01(\x0b\x32\x19.netvps.api.v1.AssignmentH\x00\x12,\n\tcaught_up\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.CaughtUpH\x00\x12\'\n\x06netmap\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.NetmapH\x00\x12\x30\n\x0blog_request\x18\x05 \x01(\x0b\x32\x19.netvps.api.v1.LogRequestH\x00\x12%\n\x05\x64rain\x18\x06 \x01(\x0b\x32\x14.netvps.api.v1.DrainH\x00\x12\x34\n\rprobe_request\x18\x07 \x01(\x0b\x32\x1b.netvps.api.v1.ProbeRequestH\x00\x42\t\n\x07message\"\xb2\x01\n\x07Welcome\x12\x0e\n\x06runner\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06subnet\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12%\n\x06\x66\x61\x62ric\x18\x05 \x01(\x0b\x32\x15.netvps.api.v1.Fabric\"1\n\x06\x46\x61\x62ric\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0b\n\x03vni\x18\x02 \x01(\x05\x12\x0c\n\x04port\x18\x03 \x01(\x05\"\x96\x02\n\nAssignment\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12\x32\n\rdesired_state\x18\x06 \x01(\x0e\x32\x1b.netvps.api.v1.DesiredState\x12(\n\x04spec\x18\x07 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12)\n\x08snapshot\x18\x08 \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12\x10\n\x08revision\x18\t \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\"\x1c\n\x08\x43\x61ughtUp\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\xd3\x01\n\x06Netmap\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\"\n\x05peers\x18\x02 \x03(\x0b\x32\x13.netvps.api.v1.Peer\x12*\n\tendpoints\x18\x03 \x03(\x0b\x32\x17.netvps.api.v1.Endpoint\x12\x18\n\x10gone_runner_uids\x18\x04 \x03(\t\x12\x19\n\x11gone_session_uids\x18\x05 \x03(\t\x12\r\n\x05reset\x18\x06 \x01(\x08\x12\x11\n\tcaught_up\x18\x07 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\"\x98\x01\n\x04Peer\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12%\n\x06subnet\x18\x02 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12\x0b\n\x03mac\x18\x03 \x01(\t\x12\x1a\n\x12underlay_addresses\x18\x04 \x03(\t\x12\x0b\n\x03mtu\x18\x05 \x01(\x05\x12\x0e\n\x06runner\x18\x06 \x01(\t\x12\x0f\n\x07gateway\x18\x07 \x01(\x08\"V\n\x08\x45ndpoint\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\"X\n\nLogRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\x12\n\ntail_lines\x18\x03 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\"3\n\x0cProbeRequest\x12\x10\n\x08probe_id\x18\x01 \x01(\t\x12\x11\n\tpeer_uids\x18\x02 \x03(\t\"I\n\x0bProbeReport\x12\x10\n\x08probe_id\x18\x01 \x01(\t\x12(\n\x05links\x18\x02 \x03(\x0b\x32\x19.netvps.api.v1.LinkReport\"\x8d\x01\n\nLinkReport\x12\x10\n\x08peer_uid\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.netvps.api.v1.LinkState\x12&\n\x03rtt\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03mtu\x18\x04 \x01(\x05\x12\x0f\n\x07message\x18\x05 \x01(\t\"5\n\x05\x44rain\x12,\n\x08\x64\x65\x61\x64line\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x16\x43reateBootTokenRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"E\n\x17\x43reateBootTokenResponse\x12\x12\n\nboot_token\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61_certificate\x18\x02 \x01(\t\"A\n\x0fSendLogsRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\x12\n\x10SendLogsResponse*g\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x11\n\rLINK_STATE_UP\x10\x01\x12\x16\n\x12LINK_STATE_REDUCED\x10\x02\x12\x13\n\x0fLINK_STATE_DOWN\x10\x03\x32\x92\x02\n\x11RunnerLinkService\x12L\n\x07\x43onnect\x12\x1d.netvps.api.v1.ConnectRequest\x1a\x1e.netvps.api.v1.ConnectResponse(\x01\x30\x01\x12`\n\x0f\x43reateBootToken\x12%.netvps.api.v1.CreateBootTokenRequest\x1a&.netvps.api.v1.CreateBootTokenResponse\x12M\n\x08SendLogs\x12\x1e.netvps.api.v1.SendLogsRequest\x1a\x1f.netvps.api.v1.SendLogsResponse(\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18netvps/api/v1/link.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1anetvps/api/v1/runner.proto\x1a\x1bnetvps/api/v1/session.proto\"\xdb\x01\n\x0e\x43onnectRequest\x12+\n\x05hello\x18\x01 \x01(\x0b\x32\x1a.netvps.api.v1.RunnerHelloH\x00\x12-\n\theartbeat\x18\x02 \x01(\x0b\x32\x18.netvps.api.v1.HeartbeatH\x00\x12.\n\x06report\x18\x03 \x01(\x0b\x32\x1c.netvps.api.v1.SessionReportH\x00\x12\x32\n\x0cprobe_report\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.ProbeReportH\x00\x42\t\n\x07message\"\xbf\x02\n\x0bRunnerHello\x12\x13\n\x0binstance_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x08\x63\x61pacity\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x17\n\x0fresume_revision\x18\x05 \x01(\x03\x12)\n\x08underlay\x18\x06 \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x19\n\x11netmap_generation\x18\x07 \x01(\x03\x12\x37\n\x10overlay_problems\x18\x08 \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x16\n\x0e\x65ngine_problem\x18\t \x01(\t\x12\x19\n\x11isolation_problem\x18\n \x01(\t\"\xff\x01\n\tHeartbeat\x12)\n\x08\x63\x61pacity\x18\x01 \x01(\x0b\x32\x17.netvps.api.v1.Capacity\x12\x15\n\rnetmap_digest\x18\x02 \x01(\t\x12\x19\n\x11netmap_generation\x18\x03 \x01(\x03\x12)\n\x08underlay\x18\x04 \x01(\x0b\x32\x17.netvps.api.v1.Underlay\x12\x37\n\x10overlay_problems\x18\x05 \x03(\x0b\x32\x1d.netvps.api.v1.OverlayProblem\x12\x16\n\x0e\x65ngine_problem\x18\x06 \x01(\t\x12\x19\n\x11isolation_problem\x18\x07 \x01(\t\"\x8e\x02\n\rSessionReport\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.netvps.api.v1.SessionState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\x12)\n\x08snapshot\x18\x08 \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12*\n\tlast_exit\x18\t \x01(\x0b\x32\x17.netvps.api.v1.LastExit\x12\x10\n\x08progress\x18\n \x01(\t\"\xde\x02\n\x0f\x43onnectResponse\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.WelcomeH\x00\x12/\n\nassignment\x18\x02 \x01(\x0b\x32\x19.netvps.api.v1.AssignmentH\x00\x12,\n\tcaught_up\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.CaughtUpH\x00\x12\'\n\x06netmap\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.NetmapH\x00\x12\x30\n\x0blog_request\x18\x05 \x01(\x0b\x32\x19.netvps.api.v1.LogRequestH\x00\x12%\n\x05\x64rain\x18\x06 \x01(\x0b\x32\x14.netvps.api.v1.DrainH\x00\x12\x34\n\rprobe_request\x18\x07 \x01(\x0b\x32\x1b.netvps.api.v1.ProbeRequestH\x00\x42\t\n\x07message\"\xb2\x01\n\x07Welcome\x12\x0e\n\x06runner\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06subnet\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12%\n\x06\x66\x61\x62ric\x18\x05 \x01(\x0b\x32\x15.netvps.api.v1.Fabric\"1\n\x06\x46\x61\x62ric\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x0b\n\x03vni\x18\x02 \x01(\x05\x12\x0c\n\x04port\x18\x03 \x01(\x05\"\x96\x02\n\nAssignment\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12\x32\n\rdesired_state\x18\x06 \x01(\x0e\x32\x1b.netvps.api.v1.DesiredState\x12(\n\x04spec\x18\x07 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12)\n\x08snapshot\x18\x08 \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12\x10\n\x08revision\x18\t \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\n \x01(\t\"\x1c\n\x08\x43\x61ughtUp\x12\x10\n\x08revision\x18\x01 \x01(\x03\"\xd3\x01\n\x06Netmap\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12\"\n\x05peers\x18\x02 \x03(\x0b\x32\x13.netvps.api.v1.Peer\x12*\n\tendpoints\x18\x03 \x03(\x0b\x32\x17.netvps.api.v1.Endpoint\x12\x18\n\x10gone_runner_uids\x18\x04 \x03(\t\x12\x19\n\x11gone_session_uids\x18\x05 \x03(\t\x12\r\n\x05reset\x18\x06 \x01(\x08\x12\x11\n\tcaught_up\x18\x07 \x01(\x08\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\"\x98\x01\n\x04Peer\x12\x12\n\nrunner_uid\x18\x01 \x01(\t\x12%\n\x06subnet\x18\x02 \x01(\x0b\x32\x15.netvps.api.v1.Subnet\x12\x0b\n\x03mac\x18\x03 \x01(\t\x12\x1a\n\x12underlay_addresses\x18\x04 \x03(\t\x12\x0b\n\x03mtu\x18\x05 \x01(\x05\x12\x0e\n\x06runner\x18\x06 \x01(\t\x12\x0f\n\x07gateway\x18\x07 \x01(\x08\"V\n\x08\x45ndpoint\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x10\n\x08owner_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\"X\n\nLogRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\x12\n\ntail_lines\x18\x03 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\"3\n\x0cProbeRequest\x12\x10\n\x08probe_id\x18\x01 \x01(\t\x12\x11\n\tpeer_uids\x18\x02 \x03(\t\"I\n\x0bProbeReport\x12\x10\n\x08probe_id\x18\x01 \x01(\t\x12(\n\x05links\x18\x02 \x03(\x0b\x32\x19.netvps.api.v1.LinkReport\"\x8d\x01\n\nLinkReport\x12\x10\n\x08peer_uid\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.netvps.api.v1.LinkState\x12&\n\x03rtt\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03mtu\x18\x04 \x01(\x05\x12\x0f\n\x07message\x18\x05 \x01(\t\"5\n\x05\x44rain\x12,\n\x08\x64\x65\x61\x64line\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x16\x43reateBootTokenRequest\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"E\n\x17\x43reateBootTokenResponse\x12\x12\n\nboot_token\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61_certificate\x18\x02 \x01(\t\"A\n\x0fSendLogsRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"\x12\n\x10SendLogsResponse*g\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x11\n\rLINK_STATE_UP\x10\x01\x12\x16\n\x12LINK_STATE_REDUCED\x10\x02\x12\x13\n\x0fLINK_STATE_DOWN\x10\x03\x32\x92\x02\n\x11RunnerLinkService\x12L\n\x07\x43onnect\x12\x1d.netvps.api.v1.ConnectRequest\x1a\x1e.netvps.api.v1.ConnectResponse(\x01\x30\x01\x12`\n\x0f\x43reateBootToken\x12%.netvps.api.v1.CreateBootTokenRequest\x1a&.netvps.api.v1.CreateBootTokenResponse\x12M\n\x08SendLogs\x12\x1e.netvps.api.v1.SendLogsRequest\x1a\x1f.netvps.api.v1.SendLogsResponse(\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,8 +36,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.link_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_LINKSTATE']._serialized_start=3212
-  _globals['_LINKSTATE']._serialized_end=3315
+  _globals['_LINKSTATE']._serialized_start=3230
+  _globals['_LINKSTATE']._serialized_end=3333
   _globals['_CONNECTREQUEST']._serialized_start=166
   _globals['_CONNECTREQUEST']._serialized_end=385
   _globals['_RUNNERHELLO']._serialized_start=388
@@ -45,41 +45,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEARTBEAT']._serialized_start=710
   _globals['_HEARTBEAT']._serialized_end=965
   _globals['_SESSIONREPORT']._serialized_start=968
-  _globals['_SESSIONREPORT']._serialized_end=1220
-  _globals['_CONNECTRESPONSE']._serialized_start=1223
-  _globals['_CONNECTRESPONSE']._serialized_end=1573
-  _globals['_WELCOME']._serialized_start=1576
-  _globals['_WELCOME']._serialized_end=1754
-  _globals['_FABRIC']._serialized_start=1756
-  _globals['_FABRIC']._serialized_end=1805
-  _globals['_ASSIGNMENT']._serialized_start=1808
-  _globals['_ASSIGNMENT']._serialized_end=2086
-  _globals['_CAUGHTUP']._serialized_start=2088
-  _globals['_CAUGHTUP']._serialized_end=2116
-  _globals['_NETMAP']._serialized_start=2119
-  _globals['_NETMAP']._serialized_end=2330
-  _globals['_PEER']._serialized_start=2333
-  _globals['_PEER']._serialized_end=2485
-  _globals['_ENDPOINT']._serialized_start=2487
-  _globals['_ENDPOINT']._serialized_end=2573
-  _globals['_LOGREQUEST']._serialized_start=2575
-  _globals['_LOGREQUEST']._serialized_end=2663
-  _globals['_PROBEREQUEST']._serialized_start=2665
-  _globals['_PROBEREQUEST']._serialized_end=2716
-  _globals['_PROBEREPORT']._serialized_start=2718
-  _globals['_PROBEREPORT']._serialized_end=2791
-  _globals['_LINKREPORT']._serialized_start=2794
-  _globals['_LINKREPORT']._serialized_end=2935
-  _globals['_DRAIN']._serialized_start=2937
-  _globals['_DRAIN']._serialized_end=2990
-  _globals['_CREATEBOOTTOKENREQUEST']._serialized_start=2992
-  _globals['_CREATEBOOTTOKENREQUEST']._serialized_end=3052
-  _globals['_CREATEBOOTTOKENRESPONSE']._serialized_start=3054
-  _globals['_CREATEBOOTTOKENRESPONSE']._serialized_end=3123
-  _globals['_SENDLOGSREQUEST']._serialized_start=3125
-  _globals['_SENDLOGSREQUEST']._serialized_end=3190
-  _globals['_SENDLOGSRESPONSE']._serialized_start=3192
-  _globals['_SENDLOGSRESPONSE']._serialized_end=3210
-  _globals['_RUNNERLINKSERVICE']._serialized_start=3318
-  _globals['_RUNNERLINKSERVICE']._serialized_end=3592
+  _globals['_SESSIONREPORT']._serialized_end=1238
+  _globals['_CONNECTRESPONSE']._serialized_start=1241
+  _globals['_CONNECTRESPONSE']._serialized_end=1591
+  _globals['_WELCOME']._serialized_start=1594
+  _globals['_WELCOME']._serialized_end=1772
+  _globals['_FABRIC']._serialized_start=1774
+  _globals['_FABRIC']._serialized_end=1823
+  _globals['_ASSIGNMENT']._serialized_start=1826
+  _globals['_ASSIGNMENT']._serialized_end=2104
+  _globals['_CAUGHTUP']._serialized_start=2106
+  _globals['_CAUGHTUP']._serialized_end=2134
+  _globals['_NETMAP']._serialized_start=2137
+  _globals['_NETMAP']._serialized_end=2348
+  _globals['_PEER']._serialized_start=2351
+  _globals['_PEER']._serialized_end=2503
+  _globals['_ENDPOINT']._serialized_start=2505
+  _globals['_ENDPOINT']._serialized_end=2591
+  _globals['_LOGREQUEST']._serialized_start=2593
+  _globals['_LOGREQUEST']._serialized_end=2681
+  _globals['_PROBEREQUEST']._serialized_start=2683
+  _globals['_PROBEREQUEST']._serialized_end=2734
+  _globals['_PROBEREPORT']._serialized_start=2736
+  _globals['_PROBEREPORT']._serialized_end=2809
+  _globals['_LINKREPORT']._serialized_start=2812
+  _globals['_LINKREPORT']._serialized_end=2953
+  _globals['_DRAIN']._serialized_start=2955
+  _globals['_DRAIN']._serialized_end=3008
+  _globals['_CREATEBOOTTOKENREQUEST']._serialized_start=3010
+  _globals['_CREATEBOOTTOKENREQUEST']._serialized_end=3070
+  _globals['_CREATEBOOTTOKENRESPONSE']._serialized_start=3072
+  _globals['_CREATEBOOTTOKENRESPONSE']._serialized_end=3141
+  _globals['_SENDLOGSREQUEST']._serialized_start=3143
+  _globals['_SENDLOGSREQUEST']._serialized_end=3208
+  _globals['_SENDLOGSRESPONSE']._serialized_start=3210
+  _globals['_SENDLOGSRESPONSE']._serialized_end=3228
+  _globals['_RUNNERLINKSERVICE']._serialized_start=3336
+  _globals['_RUNNERLINKSERVICE']._serialized_end=3610
 # @@protoc_insertion_point(module_scope)

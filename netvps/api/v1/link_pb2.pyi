@@ -228,6 +228,7 @@ class SessionReport(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     LAST_EXIT_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Which session."""
     epoch: _builtins.int
@@ -242,6 +243,10 @@ class SessionReport(_message.Message):
     """As in Session.message."""
     address: _builtins.str
     """As in Session.address."""
+    progress: _builtins.str
+    """How far it is with what it does, for people, at most once a second; empty if there is nothing to tell. The control
+    plane shows it in place of message, and records all but this.
+    """
     @_builtins.property
     def snapshot(self) -> _session_pb2.Snapshot:
         """A snapshot, complete and verified, that the control plane shall record."""
@@ -262,10 +267,11 @@ class SessionReport(_message.Message):
         address: _builtins.str = ...,
         snapshot: _session_pb2.Snapshot | None = ...,
         last_exit: _session_pb2.LastExit | None = ...,
+        progress: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_exit", b"last_exit", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "reason", b"reason", "session_uid", b"session_uid", "snapshot", b"snapshot", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "progress", b"progress", "reason", b"reason", "session_uid", b"session_uid", "snapshot", b"snapshot", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

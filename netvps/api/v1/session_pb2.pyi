@@ -151,6 +151,10 @@ class _WatchEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchE
     """A session that is gone."""
     WATCH_EVENT_TYPE_CAUGHT_UP: _WatchEventType.ValueType  # 3
     """All that was known at the start has been sent; what follows is news."""
+    WATCH_EVENT_TYPE_PROGRESS: _WatchEventType.ValueType  # 4
+    """A session that has not changed, with what goes on as its message, at most once a second. It is not kept: whoever
+    resumes does not hear it again. Only sent if the request asks for it.
+    """
 
 class WatchEventType(_WatchEventType, metaclass=_WatchEventTypeEnumTypeWrapper):
     """WatchEventType tells a watcher what an event means."""
@@ -163,6 +167,10 @@ WATCH_EVENT_TYPE_DELETED: WatchEventType.ValueType  # 2
 """A session that is gone."""
 WATCH_EVENT_TYPE_CAUGHT_UP: WatchEventType.ValueType  # 3
 """All that was known at the start has been sent; what follows is news."""
+WATCH_EVENT_TYPE_PROGRESS: WatchEventType.ValueType  # 4
+"""A session that has not changed, with what goes on as its message, at most once a second. It is not kept: whoever
+resumes does not hear it again. Only sent if the request asks for it.
+"""
 Global___WatchEventType: _TypeAlias = WatchEventType  # noqa: Y015
 
 @_typing.final
@@ -695,19 +703,23 @@ class WatchSessionsRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     FROM_REVISION_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Which sessions, as in ListSessionsRequest."""
     from_revision: _builtins.int
     """Send what changed after this revision; 0 means: the current list first."""
+    progress: _builtins.bool
+    """Send WATCH_EVENT_TYPE_PROGRESS, too."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         from_revision: _builtins.int = ...,
+        progress: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_revision", b"from_revision", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_revision", b"from_revision", "parent", b"parent", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -179,6 +179,7 @@ def _report_to_proto(report: SessionReport) -> pb.SessionReport:
         address=report.address,
         snapshot=snapshot_to_proto(report.snapshot) if report.snapshot else None,
         last_exit=last_exit_to_proto(report.last_exit) if report.last_exit else None,
+        progress=report.progress,
     )
 
 
@@ -193,6 +194,7 @@ def _report_from_proto(message: pb.SessionReport) -> SessionReport:
         address=word(message.address, "report.address"),
         snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
         last_exit=last_exit_from_proto(message.last_exit) if message.HasField("last_exit") else None,
+        progress=message.progress,
     )
 
 

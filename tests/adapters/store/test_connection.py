@@ -83,7 +83,13 @@ def _no_garbage_collection() -> Iterator[None]:
 @pytest.mark.usefixtures("_no_garbage_collection")
 @pytest.mark.parametrize(
     "operation",
-    [read_all, put_pair, lambda store: store.changes(0, 10), lambda store: store.compact(2), lambda s: s.cluster_id()],
+    [
+        read_all,
+        put_pair,
+        lambda store: store.changes(0, 10),
+        lambda store: store.compact(2, 1 << 40),
+        lambda s: s.cluster_id(),
+    ],
     ids=["read", "write", "changes", "compact", "cluster_id"],
 )
 async def test_cancelled_at_any_await_it_harms_nobody(store: SqlStore, other: SqlStore, operation: Operation) -> None:

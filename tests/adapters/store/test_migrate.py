@@ -18,7 +18,7 @@ from netvps.adapters.store.codec import encode
 from netvps.adapters.store.migrate import migrations
 from netvps.adapters.store.tables import metadata
 from netvps.adapters.store.url import dialect_of
-from netvps.domain.access import Credential
+from netvps.domain.access import Credential, Role, User
 from netvps.domain.runner import Lease, Runner
 from netvps.domain.session import DesiredState, Session, SessionSpec
 from netvps.domain.ssh_key import fingerprint_of
@@ -60,10 +60,10 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
     async with open_store(url, clock) as store, store.write("me") as transaction:
         lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
     await run(url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(ConfigError, match="newer than this program: it has schema 9999, known is 0004; nothing was"):
+    with pytest.raises(ConfigError, match="newer than this program: it has schema 9999, known is 0005; nothing was"):
         async with open_store(url, clock):
             pass
-    await run(url, "UPDATE alembic_version SET version_num = '0004'")
+    await run(url, "UPDATE alembic_version SET version_num = '0005'")
     async with open_store(url, clock) as store, store.read() as view:
         assert await view.find(Lease) == [lease]
 
@@ -155,6 +155,29 @@ async def test_what_is_found_by_an_index_is_so_from_before_it(url: str, clock: C
         assert await tx.find(Session, key_fingerprints=fingerprint_of(ed25519(400)), name="n400") == []
 
 
+async def test_the_log_of_before_is_measured(url: str, clock: Clock) -> None:
+    dialect = dialect_of(url)
+    dialect.prepare()
+    engine = dialect.writer()
+    async with engine.begin() as connection:
+        await connection.run_sync(_upgrade_to, "0004")
+        entries = [encode(User(f"u{number}", Role.USER, NOW, number)) for number in range(1, 4)]
+        for number, data in enumerate(entries, start=1):
+            await connection.execute(text(INSERT_LOG), {"revision": number, "data": data})
+        await connection.execute(text("UPDATE clock SET revision = 3"))
+    await engine.dispose()
+    size = len(entries[0].encode())
+    async with open_store(url, clock) as store:
+        async with store.write("me") as tx:
+            await tx.put(User("u4", Role.USER, NOW))
+            assert (tx.log_bytes, tx.appended) == (4 * size, size)
+        assert await store.compact(1000, 2 * size) == 2
+        assert [change.revision for change in await store.changes(2, 9)] == [3, 4]
+
+
+INSERT_LOG = """
+INSERT INTO log (revision, kind, key, deleted, actor, time, data) VALUES (:revision, 'user', 'u', false, 'me', 0, :data)
+"""
 INSERT_RUNNER = "INSERT INTO runner (key, name, state, revision, data) VALUES ('r1', 'lab1', 'ONLINE', 1, :data)"
 INSERT_CREDENTIAL = """
 INSERT INTO credential (key, purpose, subject, revision, data) VALUES (:kid, 'join', '', 1, :data)

@@ -15,6 +15,7 @@ from netvps.adapters.store import SqlStore, connection, open_store
 from netvps.adapters.store import store as module
 from netvps.domain.access import Role, User
 from netvps.domain.runner import Lease
+from netvps.domain.session import DesiredState, Session, SessionSpec
 from netvps.errors import TooOld, Unavailable
 
 if TYPE_CHECKING:
@@ -187,14 +188,14 @@ async def test_compaction_keeps_the_last_entries_and_all_resources(
     monkeypatch.setattr(module, "_COMPACT_AT_ONCE", 3)
     for number in range(10):
         await put_lease(store, number)
-    assert await store.compact(4) == 6
-    assert await store.compact(4) == 0
+    assert await store.compact(4, 1 << 40) == 6
+    assert await store.compact(4, 1 << 40) == 0
     assert [change.revision for change in await store.changes(6, 100)] == [7, 8, 9, 10]
     with pytest.raises(TooOld, match="after revision 5 is not in the log any more: list again, then watch"):
         await store.changes(5, 100)
     async with store.read() as view:
         assert (view.revision, len(await view.find(Lease))) == (10, 10)
-    assert await store.compact(0) == 4
+    assert await store.compact(0, 1 << 40) == 4
     assert await store.changes(10, 100) == []
     assert await put_lease(store, 11) == 11
 
@@ -260,3 +261,39 @@ async def test_a_put_that_changes_nothing_is_logged_too(store: SqlStore) -> None
     async with store.write("me") as transaction:
         assert await transaction.put(lease) == replace(lease, revision=2)
     assert len(await store.changes(0, 10)) == 2
+
+
+def _large(name: str, kilobytes: int = 100) -> Session:
+    spec = SessionSpec(env={f"A{number}": "x" * 20_000 for number in range(kilobytes // 20)})
+    return Session(name, name, "alice", spec, DesiredState.RUNNING, 1, NOW, NOW)
+
+
+async def test_the_log_is_kept_short_by_bytes_too(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_COMPACT_BYTES", 250_000)  # some steps, none of which writers wait for long
+    grown = asyncio.ensure_future(store.grown(900_000))
+    for _ in range(10):
+        async with store.write("me") as transaction:
+            await transaction.put(_large("s1"))
+    async with asyncio.timeout(5):
+        await grown
+    assert await store.compact(1000, 350_000) == 6
+    assert [change.revision for change in await store.changes(6, 100)] == [7, 8, 9, 10]
+    with pytest.raises(TooOld):
+        await store.changes(5, 100)
+    assert await store.compact(1000, 350_000) == 0
+    assert await store.compact(2, 350_000) == 2
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await store.grown(1)  # all was looked at
+
+
+async def test_the_log_is_read_in_parts_of_some_size(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_READ_BYTES", 250_000)
+    async with store.write("me") as transaction:
+        for number in range(6):
+            await transaction.put(_large("s1", kilobytes=400 if number == 4 else 100))
+    parts, after = list[int](), 0
+    while changes := await store.changes(after, 100):
+        parts.append(len(changes))
+        after = changes[-1].revision
+    assert parts == [3, 1, 2]
