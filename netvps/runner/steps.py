@@ -247,8 +247,8 @@ class Steps:
             snapshot = await self._engine.commit(_new_uid(), want, container, flatten=flatten)
         except NetvpsError as error:
             self._doubt()
-            if error.reason == plan.ENGINE_AWAY:
-                raise
+            if error.reason == plan.ENGINE_AWAY or isinstance(error, TimedOut):
+                raise  # it says nothing about the session: again, ever less often
             hope = error.reason == _DISK_FULL
             then = "It is tried again by itself then" if hope else "Then stop it again to retry"
             raise GaveUp(

@@ -11,7 +11,7 @@ import pytest
 
 from netvps import faults
 from netvps.adapters.docker.engine import DockerEngine
-from netvps.adapters.docker.errors import DiskFull, EngineAway
+from netvps.adapters.docker.errors import DiskFull, EngineAway, EngineSlow
 from netvps.domain import container as plan
 from netvps.domain.blueprint import Blueprint
 from netvps.domain.docker_names import LABEL_SESSION, LABEL_SNAPSHOT, container_name
@@ -84,6 +84,17 @@ async def test_a_failed_snapshot_keeps_the_container_and_a_start_goes_on_from_it
         start = lab.next(want, DesiredState.RUNNING)
         await lab.link.reported(start, SessionState.RUNNING)
         assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+async def test_a_snapshot_that_took_too_long_is_tried_again_by_itself(lab: Lab) -> None:
+    """A busy engine: the stop goes on, and is not given up with snapshot_failed."""
+    want = lab.session()
+    lab.link.want(want)
+    engine = FaultyEngine(lab, "commit", EngineSlow("Docker did not answer in 1800 s"))
+    async with lab.runner(engine):
+        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(lab.next(want, DesiredState.STOPPED), SessionState.STOPPED)
+    assert "snapshot_failed" not in {report.reason for report in lab.link.reports}
 
 
 async def test_a_repeated_stop_takes_the_snapshot_that_failed(lab: Lab) -> None:
