@@ -19,6 +19,7 @@ import (
 	"netvps/tunnel/environ"
 	"netvps/tunnel/environment"
 	"netvps/tunnel/faults"
+	"netvps/tunnel/hosts"
 	"netvps/tunnel/listen"
 	"netvps/tunnel/passwd"
 	"netvps/tunnel/rundir"
@@ -36,6 +37,12 @@ const (
 func serve(where places, log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	hostsKept := make(chan struct{})
+	go func() {
+		defer close(hostsKept)
+		(&hosts.Keeper{File: "/etc/hosts", StateDir: where.stateDir, Log: log}).Run(ctx)
+	}()
+	defer func() { stop(); <-hostsKept }()
 	dir := rundir.Dir(where.runDir)
 	boot, err := awaitBoot(ctx, dir, log)
 	if err != nil {

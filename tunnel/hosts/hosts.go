@@ -1,0 +1,158 @@
+// Package hosts keeps what people write into /etc/hosts. Docker makes that file anew at every start, and it is in no
+// image; so the changes to it are kept in the session's own file system, and made again at the next start.
+package hosts
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+const (
+	keptFile = "hosts.json"
+	maxSize  = 1 << 20
+)
+
+// changes are the lines that differ from those that Docker wrote at the last start.
+type changes struct {
+	Added   []string `json:"added"`
+	Removed []string `json:"removed"`
+}
+
+// Keeper keeps the changes to one file in a folder. Both are the session's own: what is wrong with them is logged.
+type Keeper struct {
+	File, StateDir string
+	Log            *slog.Logger
+
+	generated []string
+}
+
+// Restore makes the kept changes again. It may be called again in the same run of the container.
+func (k *Keeper) Restore() error {
+	now, err := lines(k.File)
+	if err != nil {
+		return err
+	}
+	kept := k.load()
+	k.generated = without(now, kept.Added)
+	k.generated = append(k.generated, without(kept.Removed, k.generated)...) // gone already, in the same run
+	wanted := append(without(k.generated, kept.Removed), kept.Added...)
+	if slices.Equal(now, wanted) {
+		return nil
+	}
+	// In place: the file is mounted, and cannot be replaced.
+	return os.WriteFile(k.File, []byte(strings.Join(wanted, "\n")+"\n"), 0o644)
+}
+
+// Save keeps the changes there are now.
+func (k *Keeper) Save() error {
+	now, err := lines(k.File)
+	if err != nil {
+		return err
+	}
+	made := changes{Added: without(now, k.generated), Removed: without(k.generated, now)}
+	if kept := k.load(); slices.Equal(kept.Added, made.Added) && slices.Equal(kept.Removed, made.Removed) {
+		return nil
+	}
+	content, err := json.Marshal(made)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(k.StateDir, 0o700); err != nil {
+		return err
+	}
+	part := k.path() + ".part"
+	if err := os.WriteFile(part, content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(part, k.path())
+}
+
+// Run restores, and then follows, until the context ends.
+func (k *Keeper) Run(ctx context.Context) {
+	if err := k.Restore(); err != nil {
+		k.Log.Info("changes to the hosts file not restored", "error", err)
+		return
+	}
+	k.follow(ctx)
+}
+
+// follow saves whenever the file is written.
+func (k *Keeper) follow(ctx context.Context) {
+	written, err := watch(ctx, k.File)
+	if err != nil {
+		k.Log.Info("changes to the hosts file are not kept", "error", err)
+		return
+	}
+	for range written {
+		if err := k.Save(); err != nil {
+			k.Log.Info("changes to the hosts file not kept", "error", err)
+		}
+	}
+}
+
+// watch tells of each time that the file was written, by inotify(7); once at the beginning, once at the end.
+func watch(ctx context.Context, file string) (<-chan struct{}, error) {
+	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
+	if err != nil {
+		return nil, os.NewSyscallError("inotify_init1", err)
+	}
+	events := os.NewFile(uintptr(fd), "inotify") // with the runtime's poller: Close ends a Read
+	if _, err := syscall.InotifyAddWatch(fd, file, syscall.IN_MODIFY|syscall.IN_CLOSE_WRITE); err != nil {
+		_ = events.Close()
+		return nil, os.NewSyscallError("inotify_add_watch", err)
+	}
+	written := make(chan struct{}, 1)
+	stop := context.AfterFunc(ctx, func() { _ = events.Close() })
+	go func() {
+		defer close(written)
+		defer stop()
+		buffer := make([]byte, 4096)
+		for {
+			written <- struct{}{}
+			if _, err := events.Read(buffer); err != nil {
+				written <- struct{}{}
+				return
+			}
+		}
+	}()
+	return written, nil
+}
+
+func (k *Keeper) path() string { return filepath.Join(k.StateDir, keptFile) }
+
+// load is empty if nothing was kept, or nothing that can be read.
+func (k *Keeper) load() (kept changes) {
+	content, err := os.ReadFile(k.path())
+	if err == nil && json.Unmarshal(content, &kept) != nil {
+		kept = changes{}
+	}
+	return kept
+}
+
+// lines of a file, without those that are empty.
+func lines(file string) ([]string, error) {
+	status, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if status.Size() > maxSize {
+		return nil, &os.PathError{Op: "read", Path: file, Err: syscall.EFBIG}
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	all := strings.Split(string(content), "\n")
+	return slices.DeleteFunc(all, func(line string) bool { return strings.TrimSpace(line) == "" }), nil
+}
+
+// without is what of the lines is not among the others.
+func without(all, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(line string) bool { return slices.Contains(others, line) })
+}
