@@ -39,6 +39,7 @@ COMMITS: Final = {
 
 STEPS: Final = {
     "commit": "a snapshot is taken",
+    "copy": "the files of a stopped session are copied",
     "create": "a container is made",
     "erase": "all of a session is removed",
     "fetch": "an image is pulled",
@@ -47,7 +48,8 @@ STEPS: Final = {
     "prune": "older snapshots are removed",
     "record": "a snapshot is reported, to be recorded",
     "refuse": "a session is given up",
-    "remove": "a container is removed whose snapshot is recorded",
+    "remove": "a container that cannot be started any more is removed",
+    "restore": "a container is made again from the copy of its files",
     "rest": "a session is as wanted",
     "start": "a container is started",
     "terminate": "a container's processes are told to end",
@@ -62,6 +64,7 @@ PLACES: Final = {
     "boot.after_write": "the agent has its certificate",
     "commit.made": "Docker made the snapshot's image; it is not verified",
     "commit.verified": "the image is verified, and has no name",
+    "copy.written": "the files of a stopped session are in an archive, which nothing names yet",
     "erase.containers": "the containers of a session are removed, its images are not",
     "erase.images": "the images are removed, its volumes are not",
     "flatten.imported": "all files of a container are an image, which is no snapshot yet",
@@ -70,6 +73,8 @@ PLACES: Final = {
     "identity.key_kept": "the runner has a key, and has not joined",
     "join.signed": "a machine is a runner, and has not been answered",
     "network.made": "the network is there, the container is not",
+    "restore.made": "a container is made for files that are to be restored; it has another name",
+    "restore.unpacked": "it has its files, and not its name",
 }
 """All other points of the control plane and the runner."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,7 +13,7 @@ from netvps.cli.completion_words import complete_session
 from netvps.cli.connect import client
 from netvps.cli.output import emit, note
 from netvps.cli.parse import DURATION
-from netvps.errors import NetvpsError
+from netvps.errors import NetvpsError, TimedOut, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from netvps.rpc.client import Client
 
 _names = click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_session)
+_MOMENT: Final = 1.0
+"""Seconds that `stop` waits for a snapshot that nobody asked to wait for."""
 _wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done (the default).")
 _timeout = click.option("--timeout", type=DURATION, default=600.0, show_default="10m", help="How long to wait.")
 
@@ -27,14 +31,20 @@ _timeout = click.option("--timeout", type=DURATION, default=600.0, show_default=
 @click.command("stop")
 @_names
 @_wait
+@click.option("--wait-snapshot", is_flag=True, help="Wait for the snapshot, too, and fail if there is none.")
 @_timeout
-def stop(names: tuple[str, ...], wait: bool, timeout: float) -> None:
-    """Stop sessions; a snapshot keeps their files.
+def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, timeout: float) -> None:
+    """Stop sessions; their files are kept.
+
+    A session is stopped when its processes have ended. A snapshot of it is taken after that, in the background.
 
     Example: netvps stop dev1
     """
+    if wait_snapshot and not wait:
+        raise click.UsageError("--wait-snapshot and --no-wait exclude each other")
     connection = client()
-    _all(connection, names, connection.stop_session, wait=wait, timeout=timeout, done="stopped; its files are kept")
+    settle = partial(_until_stopped, connection, timeout, wait_snapshot=wait_snapshot)
+    _all(connection.stop_session, names, wait=wait, settle=settle, done=partial(_stopped, wait_snapshot=wait_snapshot))
 
 
 @click.command("start")
@@ -47,7 +57,8 @@ def start(names: tuple[str, ...], wait: bool, timeout: float) -> None:
     Example: netvps start dev1
     """
     connection = client()
-    _all(connection, names, connection.start_session, wait=wait, timeout=timeout, done="runs")
+    settle = partial(_until_settled, connection, timeout)
+    _all(connection.start_session, names, wait=wait, settle=settle, done=lambda *_: "runs")
 
 
 @click.command("rm")
@@ -65,7 +76,8 @@ def rm(names: tuple[str, ...], yes: bool, wait: bool, timeout: float) -> None:
     if not yes:
         confirm(names, "session", "removes its files and snapshots for ever")
     connection = client()
-    _all(connection, names, connection.delete_session, wait=wait, timeout=timeout, done="is gone")
+    settle = partial(_until_settled, connection, timeout)
+    _all(connection.delete_session, names, wait=wait, settle=settle, done=lambda *_: "is gone")
 
 
 def confirm(names: Sequence[str], noun: str, consequence: str) -> None:
@@ -82,7 +94,12 @@ def confirm(names: Sequence[str], noun: str, consequence: str) -> None:
 
 
 def _all(
-    connection: Client, names: Sequence[str], ask: Callable[[str], Session], *, wait: bool, timeout: float, done: str
+    ask: Callable[[str], Session],
+    names: Sequence[str],
+    *,
+    wait: bool,
+    settle: Callable[[list[Session]], list[Session]],
+    done: Callable[[Session, str], str],
 ) -> None:
     """Asks it of every session, whatever becomes of the others, then waits. The last error decides the exit code."""
     asked: dict[str, Session] = {}
@@ -93,7 +110,7 @@ def _all(
         except NetvpsError as error:
             errors.append(error)
     if wait and asked:
-        errors += _await(connection, asked, timeout, done)
+        errors += _await(asked, settle, done)
     for name in () if wait else asked:
         emit(name)
         note(f"session {name}: asked for; `netvps watch` shows how it gets on")
@@ -103,16 +120,54 @@ def _all(
         raise errors[-1]
 
 
-def _await(connection: Client, asked: dict[str, Session], timeout: float, done: str) -> list[NetvpsError]:
-    from netvps.cli.waiting import require, until_settled
+def _await(
+    asked: dict[str, Session], settle: Callable[[list[Session]], list[Session]], done: Callable[[Session, str], str]
+) -> list[NetvpsError]:
+    from netvps.cli.waiting import require
 
     errors: list[NetvpsError] = []
-    for name, session in zip(asked, until_settled(connection, list(asked.values()), timeout), strict=True):
+    for name, session in zip(asked, settle(list(asked.values())), strict=True):
         try:
             require(session, name)
+            words = done(session, name)
         except NetvpsError as error:
             errors.append(error)
         else:
             emit(name)
-            note(f"session {name} {done}")
+            note(f"session {name} {words}")
     return errors
+
+
+def _until_settled(connection: Client, timeout: float, sessions: list[Session]) -> list[Session]:
+    from netvps.cli.waiting import until_settled
+
+    return until_settled(connection, sessions, timeout)
+
+
+def _until_stopped(
+    connection: Client, timeout: float, sessions: list[Session], *, wait_snapshot: bool
+) -> list[Session]:
+    """Most sessions are copied within a moment; then it is not said that they are not."""
+    from netvps.cli.waiting import copied, until_settled
+
+    stopped = until_settled(connection, sessions, timeout)
+    if all(copied(session) for session in stopped):
+        return stopped
+    if wait_snapshot:
+        return until_settled(connection, stopped, timeout, copied)
+    with suppress(TimedOut):
+        return until_settled(connection, stopped, _MOMENT, copied)
+    return stopped
+
+
+def _stopped(session: Session, called: str, *, wait_snapshot: bool) -> str:
+    """What to say of a session that is stopped. Raises WrongState if a snapshot is waited for, and failed."""
+    from netvps.cli.waiting import copied, require_snapshot
+
+    try:
+        require_snapshot(session, called)
+    except WrongState as error:
+        if wait_snapshot:
+            raise
+        return f"stopped; its files are kept in its container. {error}"
+    return "stopped; its files are kept" if copied(session) else "stopped; its files are kept, and are being copied"

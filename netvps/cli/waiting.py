@@ -10,12 +10,12 @@ from netvps.cli.exit_codes import Cancelled
 from netvps.cli.follow import pumped
 from netvps.cli.parse import duration_words
 from netvps.cli.progress import TICK, progress
-from netvps.domain.lifecycle import RUNNER_LOST, SNAPSHOT_FAILED, settled
+from netvps.domain.lifecycle import RUNNER_LOST, SNAPSHOT_FAILED, SNAPSHOT_PENDING, settled
 from netvps.domain.session import DesiredState, Session, SessionState
 from netvps.errors import Exhausted, NetvpsError, NotFound, TimedOut, Unavailable, WrongState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from netvps.cli.progress import Progress
     from netvps.domain.event import SessionEvent
@@ -29,12 +29,15 @@ _ERRORS: Final[dict[str, type[NetvpsError]]] = {
 }
 
 
-def until_settled(client: Client, sessions: Sequence[Session], timeout: float) -> list[Session]:
+def until_settled(
+    client: Client, sessions: Sequence[Session], timeout: float, at_rest: Callable[[Session], bool] | None = None
+) -> list[Session]:
     """The sessions as they came to rest, in their order; one that is gone is in state DELETED.
 
-    `timeout` is in seconds. Raises TimedOut, Cancelled, or what ended the events.
+    `timeout` is in seconds; `at_rest` says what is waited for, if not that all is as its owner asked.
+    Raises TimedOut, Cancelled, or what ended the events.
     """
-    wait = _Wait(sessions)
+    wait = _Wait(sessions, at_rest or _at_rest)
     if not wait.open:
         return wait.result()
     deadline = time.monotonic() + timeout
@@ -62,13 +65,22 @@ def until_settled(client: Client, sessions: Sequence[Session], timeout: float) -
     return wait.result()
 
 
-def require(session: Session, called: str) -> None:
-    """Raises the error that fits a session which did not get where its owner wanted it; `called` is its name."""
+def copied(session: Session) -> bool:
+    """Whether nothing more is copied of a session that is stopped: it is done, or failed."""
+    return session.state is not SessionState.STOPPED or session.reason != SNAPSHOT_PENDING
+
+
+def require_snapshot(session: Session, called: str) -> None:
+    """Raises WrongState if a session is stopped and has no snapshot of that."""
     if session.desired is DesiredState.STOPPED and session.reason == SNAPSHOT_FAILED:
         raise WrongState(
-            f"session {called} stopped, but its snapshot failed: {session.message}; nothing is lost, its container is"
-            f" kept: `netvps stop {called}` tries again"
+            f"session {called} is stopped, but its snapshot failed: {session.message}; nothing is lost, its container"
+            f" is kept: `netvps stop {called}` tries again"
         )
+
+
+def require(session: Session, called: str) -> None:
+    """Raises the error that fits a session which did not get where its owner wanted it; `called` is its name."""
     if session.state is SessionState.FAILED:
         kind = _ERRORS.get(session.reason, WrongState)
         cause = session.message or session.reason or "its runner gave no reason"
@@ -80,13 +92,14 @@ def require(session: Session, called: str) -> None:
 class _Wait:
     """What is still to come."""
 
-    def __init__(self, sessions: Sequence[Session]) -> None:
+    def __init__(self, sessions: Sequence[Session], at_rest: Callable[[Session], bool]) -> None:
         self._latest = {session.uid: session for session in sessions}
+        self._at_rest = at_rest
 
     @property
     def open(self) -> list[Session]:
         """Those not at rest."""
-        return [session for session in self._latest.values() if not _at_rest(session)]
+        return [session for session in self._latest.values() if not self._at_rest(session)]
 
     def result(self) -> list[Session]:
         return list(self._latest.values())

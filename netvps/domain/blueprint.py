@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
 from netvps.domain.attachment import Attachment, attachment_of
 from netvps.domain.container import SourceImage
-from netvps.domain.docker_names import container_name, session_labels, volume_name
+from netvps.domain.docker_names import LABEL_LAYOUT, container_name, session_labels, volume_name
 from netvps.domain.session import Assignment
 
 AGENT_PATH: Final = "/.netvps/agent"
@@ -91,21 +92,24 @@ def blueprint(
     """
     spec = want.spec
     names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=True),) if want.address else ()
+    binds = (Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=True), *names)
+    # What a tmpfs of Linux has by default; Docker's 64 MB are too few for databases, browsers and data loaders.
+    shm_bytes = spec.shm_bytes or (spec.memory_bytes or machine_memory) // 2
+    layout = _layout(binds, AGENT_TMPFS, shm_bytes, spec.cpus, spec.memory_bytes, spec.pids)
     return Blueprint(
         session_uid=want.session_uid,
         name=container_name(want.session_uid),
         image=source.reference,
         hostname=want.session_id,
-        labels=session_labels(want.session_uid, node, want.epoch, want.generation),
+        labels=session_labels(want.session_uid, node, want.epoch, want.generation) | {LABEL_LAYOUT: layout},
         env=tuple(f"{name}={value}" for name, value in sorted(spec.env.items())),
         entrypoint=(AGENT_PATH, "init", *(_command(source) if spec.run_entrypoint else ())),
-        binds=(Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=True), *names),
+        binds=binds,
         tmpfs=(AGENT_TMPFS,),
         volumes=tuple(Volume(volume_name(want.session_uid, path), path) for path in sorted(source.volumes)),
         cpus=spec.cpus,
         memory_bytes=spec.memory_bytes,
-        # What a tmpfs of Linux has by default; Docker's 64 MB are too few for databases, browsers and data loaders.
-        shm_bytes=spec.shm_bytes or (spec.memory_bytes or machine_memory) // 2,
+        shm_bytes=shm_bytes,
         pids=spec.pids,
         attachment=attachment_of(want),
     )
@@ -119,3 +123,7 @@ def _command(source: SourceImage) -> tuple[str, ...]:
     user = ("-user", source.user) if source.user else ()
     folder = ("-work-dir", source.working_dir) if source.working_dir else ()
     return (*user, *folder, "--", *command)
+
+
+def _layout(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -1,13 +1,15 @@
 """The container of a session: what is wanted and what is there go in, the next step comes out.
 
     wanted RUNNING   fetch → create → start → rest          exited: (move →) start again     paused: unpause
-    wanted STOPPED   terminate → commit → record → remove → prune → (flatten → record → prune →) rest
+                     no container: restore (from the runner's copy), or create (from the snapshot)
+    wanted STOPPED   terminate → (copy → commit → record → prune →) rest; the container is kept
+                     no container: record → prune → (flatten → record → prune →) rest
     wanted DELETED   erase
 
 `next_step` looks at nothing but its arguments, so a crash between any two steps costs nothing: the same comparison
-finds the same next step. One rule stands above the others: a container is removed only if what it holds is in a
-snapshot that is on this machine *and* recorded by the control plane. What a snapshot holds is known exactly, not by
-clocks: its image carries the id of the container and the times of the run after which it was taken (`Container.run`).
+finds the same next step. The container of a stopped session is the session: it is started again. A copy of its files
+in the runner's own folder and a snapshot (an image) follow in the background, and nothing depends on them while it
+exists. What they hold is known exactly, not by clocks: they carry its id and the times of its last run (`run`).
 """
 
 from __future__ import annotations
@@ -19,20 +21,18 @@ from typing import Final
 
 from netvps.domain.attachment import Attachment, attachment_at_once, attachment_of
 from netvps.domain.docker_names import snapshot_number
-from netvps.domain.session import Assignment, DesiredState, LastExit, SessionState, Snapshot
+from netvps.domain.kept import LastRun, SavedFiles
+from netvps.domain.session import Assignment, DesiredState, SessionState, Snapshot
 
 FLATTEN_FROM: Final = 25
 """Layers from which on a snapshot is replaced by one of one layer, once its session is stopped and for as long as it
-is; Docker refuses 125, and is slow long before."""
+is and has no container. Docker refuses 125, and is slow long before."""
 FLATTEN_NOW: Final = 100
-"""Layers from which on the stop itself writes one layer: it never was stopped for long enough."""
+"""Layers of a container from which on its snapshot is written as one layer at once."""
 ENGINE_AWAY: Final = "ENGINE_AWAY"
 """Reason of errors that say nothing about the session, only that the engine cannot be asked now."""
 OVERLAY_AWAY: Final = "OVERLAY_AWAY"
 """Reason of errors that say as little: the overlay is not there yet on this machine, or not as the address wants it."""
-_SIGKILL_EXIT: Final = 137
-_SIGNAL_EXIT: Final = 128
-_LAST_SIGNAL: Final = 64
 
 
 class Status(StrEnum):
@@ -66,6 +66,12 @@ class Container:
     """While it runs."""
     attachment: Attachment | None = None
     """Also while it does not run; None if that is not known."""
+    image: str = ""
+    """Id of that image."""
+    files: str = ""
+    """Folder of this machine with what it wrote over that; '' if it cannot be read from here."""
+    layout: str = ""
+    """Digest of how it was made."""
 
     @property
     def run(self) -> str:
@@ -104,6 +110,10 @@ class Seen:
     saved: tuple[SavedImage, ...] = ()
     source: SourceImage | None = None
     """The image that `source_of` names, if it is here."""
+    files: SavedFiles | None = None
+    last_run: LastRun | None = None
+    layout: str = ""
+    """How a container would be made now; '' where that does not matter."""
 
     @property
     def newest(self) -> SavedImage | None:
@@ -123,6 +133,15 @@ class Create:
     """Make the container."""
 
     source: SourceImage
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Make the container again, with all files of the runner's copy."""
+
+    files: SavedFiles
+    replaced: Container | None = None
+    """That is there, holds the same, and was made for another netvps: it mounts an older agent, perhaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +174,15 @@ class Terminate:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """The session is stopped: copy what its container wrote to the runner's own folder, then the image under that."""
+
+    container: Container
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
-    """Take a snapshot; as one layer if `flatten`."""
+    """The session is stopped: take a snapshot of its container; as one layer if `flatten`."""
 
     container: Container
     flatten: bool
@@ -164,18 +190,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Report the snapshot, and wait until the assignment comes back with it.
-
-    `at_rest`: it takes the place of one that is recorded, and holds the same; the session is stopped meanwhile.
-    """
+    """The session is stopped: report its snapshot, and wait until the assignment comes back with it."""
 
     snapshot: Snapshot
-    at_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove the container; all it holds is in this snapshot."""
+    """Remove the container, which cannot be started any more; all it holds is in this snapshot."""
 
     container: Container
     saved: SavedImage
@@ -222,8 +244,8 @@ class Erase:
 
 
 Step = (
-    Fetch | Create | Move | Start | Unpause
-    | Terminate | Commit | Record | Remove | Prune | Flatten
+    Fetch | Create | Restore | Move | Start | Unpause
+    | Terminate | Copy | Commit | Record | Remove | Prune | Flatten
     | Rest | Wait | Refuse | Erase
 )  # fmt: skip
 
@@ -249,7 +271,9 @@ def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a tabl
         case Status.DEAD:
             return _bury(want, seen, container)
         case _:
-            return _start(want, container) if want.desired is DesiredState.RUNNING else _put_away(want, seen, container)
+            return (
+                _start(want, seen, container) if want.desired is DesiredState.RUNNING else _keep(want, seen, container)
+            )
 
 
 def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
@@ -261,8 +285,13 @@ def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
 
 
 def _without_container(want: Assignment, seen: Seen) -> Step:
+    last = seen.last_run if seen.last_run and seen.last_run.is_latest(want.snapshot) else None
+    if last and not _is_held(seen, last.run):
+        return _refuse_older(want, seen)
     if want.desired is DesiredState.STOPPED:
         return _tidy(want, seen)
+    if last and seen.files and seen.files.run == last.run:
+        return Restore(seen.files)
     if seen.source:
         return Create(seen.source)
     reference = source_of(want, seen.saved)
@@ -276,18 +305,46 @@ def _without_container(want: Assignment, seen: Seen) -> Step:
     return Fetch(reference)
 
 
-def _start(want: Assignment, container: Container) -> Step:
+def _is_held(seen: Seen, run: str) -> bool:
+    return bool(seen.files and seen.files.run == run) or any(image.run == run for image in seen.saved)
+
+
+def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
+    """Never from an older state, and never from the plain image: the owner decides about that."""
+    older = seen.newest
+    back = (
+        f"to go back to its snapshot of {older.snapshot.create_time:%Y-%m-%d %H:%M:%S} UTC, remove last_runs/"
+        f"{want.session_uid}.json from the runner's state folder and start it"
+        if older
+        else "delete the session"
+    )
+    return Refuse(
+        "container",
+        "its container is gone from Docker (docker container prune?), and there is no whole copy of what it wrote in "
+        f"its last run: {back}",
+    )
+
+
+def _start(want: Assignment, seen: Seen, container: Container) -> Step:
+    if seen.layout not in {"", container.layout} and seen.files and seen.files.run == container.run:
+        return Restore(seen.files, container)
     wanted = attachment_of(want)
     return Start(container) if container.attachment in {wanted, None} else Move(container, wanted)
 
 
-def _put_away(want: Assignment, seen: Seen, container: Container) -> Step:
+def _keep(want: Assignment, seen: Seen, container: Container) -> Step:
+    if container.started is None:
+        return Rest(SessionState.STOPPED)  # it never ran: it holds what its image holds
+    if container.files and not (seen.files and seen.files.run == container.run and seen.files.image_saved):
+        return Copy(container)
     held = _holding(seen, container)
     if held is None:
         return Commit(container, flatten=container.layers >= FLATTEN_NOW)
-    if _recorded(want, held):
-        return Remove(container, held)
-    return Record(replace(held.snapshot, generation=want.generation))
+    if not _is_recorded(want, held):
+        return Record(held.snapshot)
+    # The image under the container stays, too: the next snapshot is that image and one layer.
+    older = tuple(image for image in _older(seen, held.snapshot) if image.snapshot.digest != container.image)
+    return Prune(older) if older else Rest(SessionState.STOPPED)
 
 
 def _bury(want: Assignment, seen: Seen, container: Container) -> Step:
@@ -307,9 +364,8 @@ def _tidy(want: Assignment, seen: Seen) -> Step:
         return Rest(SessionState.STOPPED)
     if want.snapshot is None or _order(newest.snapshot) > _order(want.snapshot):
         # It is flat now; or its container was removed behind our back, and the snapshot is good all the same.
-        flat = any(image.run == newest.run and _is_recorded(want, image) for image in seen.saved)
-        return Record(replace(newest.snapshot, generation=want.generation), at_rest=flat)
-    older = tuple(image for image in seen.saved if _order(image.snapshot) < _order(want.snapshot))
+        return Record(replace(newest.snapshot, generation=want.generation))
+    older = _older(seen, want.snapshot)
     if older and len(older) < len(seen.saved):
         return Prune(older)
     if newest.snapshot.layers >= FLATTEN_FROM and _is_recorded(want, newest):
@@ -321,41 +377,12 @@ def _holding(seen: Seen, container: Container) -> SavedImage | None:
     return next((image for image in reversed(seen.saved) if image.run == container.run), None)
 
 
-def _recorded(want: Assignment, held: SavedImage) -> bool:
-    """Whether the control plane knows this very image, as the snapshot of the stop that is asked for."""
-    return _is_recorded(want, held) and want.snapshot is not None and want.snapshot.generation == want.generation
+def _older(seen: Seen, snapshot: Snapshot) -> tuple[SavedImage, ...]:
+    return tuple(image for image in seen.saved if _order(image.snapshot) < _order(snapshot))
 
 
 def _is_recorded(want: Assignment, held: SavedImage) -> bool:
     return want.snapshot is not None and want.snapshot.digest == held.snapshot.digest
-
-
-def last_exit(container: Container, *, asked: bool, survived_oom: bool) -> LastExit | None:
-    """How a container ended; None if it never ran.
-
-    `asked`: we told it to stop. `survived_oom`: an OOM kill was seen while it ran on, and none after. Exit code 137
-    alone is no proof of OOM: any SIGKILL looks like that.
-    """
-    if container.ended is None or container.status is not Status.EXITED:
-        return None
-    code = container.exit_code
-    if asked:
-        cause = "stopped"
-    elif code == _SIGKILL_EXIT and container.oom_killed and not survived_oom:
-        cause = "oom"
-    elif _SIGNAL_EXIT < code <= _SIGNAL_EXIT + _LAST_SIGNAL:
-        cause = "killed"
-    else:
-        cause = "exit"
-    return LastExit(exit_code=code, cause=cause, end_time=container.ended)
-
-
-def restart_delay(failures: int, jitter: float) -> float:
-    """Seconds before start number `failures` + 1 of a container that keeps ending: 1 to 60; `jitter` in [0, 1)."""
-    if failures <= 0:
-        return 0.0
-    longest = min(60.0, 2.0 ** min(failures, 10))
-    return max(1.0, longest * (0.5 + jitter / 2))
 
 
 def _order(snapshot: Snapshot) -> tuple[int, datetime]:

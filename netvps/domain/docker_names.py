@@ -23,6 +23,8 @@ LABEL_GENERATION: Final = "netvps.generation"
 LABEL_SNAPSHOT: Final = "netvps.snapshot_id"
 LABEL_RUN: Final = "netvps.run"
 """On a snapshot's image: which run of which container it holds (domain.container.Container.run)."""
+LABEL_LAYOUT: Final = "netvps.layout"
+"""On a container: a digest of what cannot be changed once it is made (domain.blueprint)."""
 
 SHARED_NETWORK: Final = "netvps-net"
 """Of sessions of all owners without the overlay, as earlier versions made it: it is left, and removed."""
@@ -34,7 +36,7 @@ _ISOLATED = re.compile(r"netvps-net-(?P<digest>[0-9a-f]{12})")
 
 _SNAPSHOT = re.compile(rf"netvps-snapshot/vps-(?P<uid>{UID_PATTERN}):(?P<time>[0-9]+)")
 _UNFINISHED = re.compile(rf"netvps-unfinished/vps-(?P<uid>{UID_PATTERN}):[\w.-]+")
-_CONTAINER = re.compile(rf"netvps-vps-(?P<uid>{UID_PATTERN})(?:-flatten)?")
+_CONTAINER = re.compile(rf"netvps-vps-(?P<uid>{UID_PATTERN})(?:-flatten|-restore)?")
 _VOLUME = re.compile(rf"netvps-vps-(?P<uid>{UID_PATTERN})-[0-9a-f]{{8}}")
 _NAMES = {"container": (_CONTAINER,), "image": (_SNAPSHOT, _UNFINISHED), "volume": (_VOLUME,)}
 
@@ -47,6 +49,11 @@ def container_name(session_uid: str) -> str:
 def flatten_name(session_uid: str) -> str:
     """The short-lived container through which a flattened snapshot gets its image's configuration."""
     return f"{container_name(session_uid)}-flatten"
+
+
+def restore_name(session_uid: str) -> str:
+    """A session's container while its files are put into it; then it gets its own name."""
+    return f"{container_name(session_uid)}-restore"
 
 
 def volume_name(session_uid: str, path: str) -> str:

@@ -1,8 +1,11 @@
 """The state machine of a session: pure functions from a session and what happened to the session after it.
 
     PENDING → PREPARING → STARTING → RUNNING ⇄ PAUSED
-    RUNNING → STOPPING → SNAPSHOTTING → STOPPED → PREPARING …
+    RUNNING → STOPPING → STOPPED → PREPARING …
     any → FAILED, UNREACHABLE; DELETED is the end
+
+A session is STOPPED as soon as its container is; while its files are copied after that, its reason is
+`snapshot_pending`. Runners of before that report SNAPSHOTTING between STOPPING and STOPPED.
 
 The owner moves `desired` and `generation` (want); the runner moves the rest (observe). Neither is a command: a runner
 that hears the same desire twice, and a control plane that hears the same report twice, change nothing. While a session
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from netvps.domain.session import Snapshot
 
 SNAPSHOT_FAILED = "snapshot_failed"
+SNAPSHOT_PENDING = "snapshot_pending"
 RUNNER_LOST = "runner_lost"
 ADDRESSES_EXHAUSTED = "addresses_exhausted"
 TRANSIENT = frozenset(

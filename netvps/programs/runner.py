@@ -70,8 +70,13 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
         )
         if hidden := await docker.hidden(place.state_dir, place.run_dir):
             raise ConfigError(hidden)
-        volumes = place.state_dir / VOLUMES
-        engine = DockerEngine(docker, node=identity.uid, node_name=identity.name, volumes=volumes)
+        engine = DockerEngine(
+            docker,
+            node=identity.uid,
+            node_name=identity.name,
+            copies=place.state_dir / "copies",
+            volumes=place.state_dir / VOLUMES,
+        )
         async with (
             overlay(settings, place, docker) as network,  # its sockets are open before gRPC has threads
             RenewingLink(identity, state, readiness.ready) as link,

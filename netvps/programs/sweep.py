@@ -41,15 +41,18 @@ _UID: Final = re.compile(UID_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where a runner keeps things of sessions: RUN/UID, and STATE/logs/UID.log."""
+    """Where a runner keeps things of sessions: RUN/UID, and in STATE logs/UID.log, {last_runs,copies}/UID.json."""
 
     run: Path
     logs: Path
+    last_runs: Path
+    copies: Path
 
     def things(self) -> list[Thing]:
         """All folders and logs that have a session's name."""
         found = [Thing(path.name, "folder", str(path)) for path in _listed(self.run)]
         found += [Thing(path.stem, "log", str(path)) for path in _listed(self.logs) if path.suffix == ".log"]
+        found += [Thing(path.stem, "copy", str(path)) for path in _listed(self.copies) if path.suffix == ".json"]
         return sorted(thing for thing in found if _UID.fullmatch(thing.session_uid))
 
     def remove(self, session_uid: str) -> None:
@@ -57,6 +60,7 @@ class Folders:
         shutil.rmtree(self.run / session_uid, ignore_errors=True)
         (self.run / f"{session_uid}.resolv.conf").unlink(missing_ok=True)
         (self.logs / f"{session_uid}.log").unlink(missing_ok=True)
+        (self.last_runs / f"{session_uid}.json").unlink(missing_ok=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,8 +76,9 @@ def _main(arguments: argparse.Namespace) -> int:
     identity = load_identity(state)
     if identity is None:
         raise ConfigError(f"no runner has joined with the state folder {state}: name another with --state-dir")
-    folders = Folders(settings.paths.runtime / "sessions", state / FOLDER / "logs")
-    kept = state / FOLDER / "assignments.json"
+    own = state / FOLDER
+    folders = Folders(settings.paths.runtime / "sessions", own / "logs", own / "last_runs", own / "copies")
+    kept = own / "assignments.json"
 
     def known() -> set[str]:
         assigned = set(read_assignments(kept))
@@ -89,7 +94,9 @@ async def _sweep(
     docker = await Docker.open(settings.docker_host)
     try:
         volumes = settings.paths.state / FOLDER / VOLUMES
-        engine = DockerEngine(docker, node=identity.uid, node_name=identity.name, volumes=volumes)
+        engine = DockerEngine(
+            docker, node=identity.uid, node_name=identity.name, copies=folders.copies, volumes=volumes
+        )
         there = [*await engine.things(), *await asyncio.to_thread(folders.things)]
         left = nobodys(there, await asyncio.to_thread(known))  # asked after: see the top
         for uid in sorted({thing.session_uid for thing in left}) if not dry_run else ():

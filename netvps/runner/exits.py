@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from datetime import datetime, timedelta
 
-from netvps.domain.container import Container, Status, last_exit, restart_delay
+from netvps.domain.container import Container, Status
+from netvps.domain.exits import last_exit, restart_delay
 from netvps.domain.session import LastExit
 
 _STEADY = timedelta(seconds=60)

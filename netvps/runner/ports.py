@@ -7,8 +7,9 @@ from typing import Protocol
 
 from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
-from netvps.domain.container import Container, SavedImage, Seen
+from netvps.domain.container import Container, SavedImage, Seen, SourceImage
 from netvps.domain.identity import AgentCredential
+from netvps.domain.kept import SavedFiles
 from netvps.domain.overlay.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
@@ -50,10 +51,30 @@ class Containers(Protocol):
 
 
 class Snapshots(Protocol):
-    """Snapshots as images of this machine."""
+    """What is kept of stopped sessions beside their containers: copies of their files, and snapshots, which are images.
 
-    async def commit(self, uid: str, want: Assignment, container: Container, *, flatten: bool) -> Snapshot:
-        """Takes snapshot `uid` and verifies it; it has its name only once it is good. Raises Exhausted: no space."""
+    Each is given up when the container is started, or when `given_up`, which any thread may ask, says so.
+    """
+
+    async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
+        """Copies what a stopped container wrote to the runner's own folder; whether that was done."""
+
+    async def provide(self, session_uid: str, files: SavedFiles, progress: Progress) -> SourceImage:
+        """The image on which the copied files of a session stand; loads or pulls it unless the engine has it."""
+
+    async def restore(self, plan: Blueprint, replaced: Container | None) -> None:
+        """Makes the container with the copied files of its session; one that is not whole never has its name.
+
+        `replaced` is a stopped container that holds the same: it is removed when the other is whole.
+        """
+
+    async def commit(
+        self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
+    ) -> Snapshot | None:
+        """Takes snapshot `uid` and verifies it; it has its name only once it is good; None if it was given up.
+
+        Raises Exhausted: no space.
+        """
 
     async def flatten(
         self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
@@ -70,7 +91,7 @@ class Snapshots(Protocol):
         """Removes images of snapshots."""
 
     async def erase(self, session_uid: str, digest: str = "") -> None:
-        """Removes all there is of a session: container, images, volumes. What is gone already is no error.
+        """Removes all there is of a session: container, images, volumes, copy. What is gone already is no error.
 
         `digest` is that of the snapshot that is recorded: its image goes also if somebody took its name away.
         """
@@ -83,7 +104,7 @@ class Machine(Protocol):
         """What the machine has, and how much disk is free."""
 
     async def owned(self) -> frozenset[str]:
-        """Uids of all sessions of which there is a container, an image or a volume of this runner."""
+        """Uids of all sessions of which there is a container, an image, a volume or a copy of this runner."""
 
     async def mounted(self) -> frozenset[str]:
         """Host paths that any container mounts, whosever it is, running or not."""

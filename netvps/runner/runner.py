@@ -30,6 +30,7 @@ from netvps.faults import ENABLED, fault_point
 from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.board import Board
 from netvps.runner.files import remove_parts
+from netvps.runner.last_runs import LastRuns
 from netvps.runner.logs import KeptLogs, log_pieces
 from netvps.runner.machine_watch import MachineWatch
 from netvps.runner.memory import Memory
@@ -74,6 +75,7 @@ class Runner:
             overlay.worried = self._board.hurry
         self._memory = Memory(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
+        self._last_runs = LastRuns(settings.state_dir / "last_runs")
         remove_parts(settings.run_dir)
         self._trash = Trash(settings.run_dir)
         self._agent = keep_agent(settings.agent, settings.state_dir)
@@ -224,6 +226,7 @@ class Runner:
             self._folder(want.session_uid),
             self._logs,
             reporter,
+            last_runs=self._last_runs,
             node=self._settings.uid,
             agent=self._agent,
         )
@@ -275,6 +278,7 @@ class Runner:
         await self._engine.erase(session_uid)
         await self._folder(session_uid).remove()
         self._logs.remove(session_uid)
+        self._last_runs.remove(session_uid)
 
     async def _send_logs(self, request: LogRequest) -> None:
         try:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
-import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +12,16 @@ import structlog
 
 from netvps.domain import container as plan
 from netvps.domain.attachment import resolv_conf
-from netvps.domain.blueprint import blueprint
+from netvps.domain.blueprint import Blueprint, blueprint
+from netvps.domain.docker_names import LABEL_LAYOUT
+from netvps.domain.kept import SavedFiles
+from netvps.domain.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session import Assignment, DesiredState, SessionState
-from netvps.domain.uid import make_uid
 from netvps.errors import AlreadyExists, NetvpsError, TimedOut
 from netvps.faults import fault_point
 from netvps.runner.exits import Exits
+from netvps.runner.kept import GaveUp, Kept, new_uid
+from netvps.runner.last_runs import LastRuns
 from netvps.runner.logs import KeptLogs
 from netvps.runner.ports import Engine, Link
 from netvps.runner.reporter import Reporter
@@ -39,18 +42,6 @@ _DISK_FULL = "DISK_FULL"
 _REASONS = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image", "VOLUME": "volume"}
 
 
-class GaveUp(NetvpsError):
-    """Nothing more to try for this generation: the session is left in `state`, and all it holds is kept.
-
-    `hope`: it may come right by itself, and is tried again after a while.
-    """
-
-    def __init__(self, state: SessionState, reason: str, message: str, *, hope: bool = False) -> None:
-        super().__init__(message, reason=reason)
-        self.state = state
-        self.hope = hope
-
-
 class Steps:
     """The steps of one session. Pauses are in seconds; None stands for the slow timer."""
 
@@ -62,6 +53,7 @@ class Steps:
         logs: KeptLogs,
         reporter: Reporter,
         *,
+        last_runs: LastRuns,
         node: str,
         agent: Path,
     ) -> None:
@@ -82,9 +74,11 @@ class Steps:
         self._tidy_again = True
         self._stays_deep = ""
         """Snapshot that could not be written as one layer."""
+        self._kept = Kept(engine, last_runs, reporter)
 
     async def close(self) -> None:
         """Closes the session's sockets."""
+        await self._kept.close()
         await self._folder.close()
 
     async def look(self, want: Assignment) -> plan.Seen:
@@ -98,7 +92,9 @@ class Steps:
             self._exits.forgive()
         self._exits.see(seen.container, asked=want.desired is not DesiredState.RUNNING, now=_now())
         self._reporter.last_exit = self._exits.last
-        return seen
+        if seen.container and want.desired is DesiredState.RUNNING and seen.container.status is plan.Status.EXITED:
+            seen = replace(seen, layout=self._blueprint(want, plan.SourceImage("")).labels[LABEL_LAYOUT])
+        return await self._kept.look(want, seen)
 
     async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — a table
         """Takes a step. Raises GaveUp; other errors are worth another try."""
@@ -107,6 +103,8 @@ class Steps:
                 return await self._fetch(want, reference, wake)
             case plan.Create(source):
                 return await self._create(want, source)
+            case plan.Restore(files, replaced):
+                return await self._restore(want, files, replaced)
             case plan.Move(container, to):
                 log.info("container moved to another network or address", network=to.net, address=to.address)
                 await self._engine.move(container, to)
@@ -119,13 +117,13 @@ class Steps:
                 return _AT_ONCE
             case plan.Terminate(container):
                 return await self._terminate(want, container)
+            case plan.Copy(container):
+                return await self._kept.copy(want, container, wake)
             case plan.Commit(container, flatten):
-                return await self._commit(want, container, flatten=flatten)
-            case plan.Record(snapshot, at_rest):
-                if at_rest:
-                    self._say(want, SessionState.STOPPED, snapshot=snapshot)
-                else:
-                    self._say(want, SessionState.SNAPSHOTTING, message="recording the snapshot", snapshot=snapshot)
+                return await self._commit(want, container, wake, flatten=flatten)
+            case plan.Record(snapshot):
+                message = "recording its snapshot"
+                self._say(want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message, snapshot=snapshot)
                 return None
             case plan.Remove(container, saved):
                 await self._logs.keep(want.session_uid, self._engine.logs)
@@ -142,7 +140,7 @@ class Steps:
             case plan.Wait():
                 return _SOON
             case plan.Refuse(reason, message):
-                raise GaveUp(SessionState.FAILED, reason, message)
+                raise GaveUp(SessionState.FAILED, reason, message + self._kept.why_not_restored)
             case plan.Erase():
                 await self._erase(want)
                 return None
@@ -166,17 +164,8 @@ class Steps:
 
     async def _create(self, want: Assignment, source: plan.SourceImage) -> float:
         self._say(want, SessionState.STARTING, message=f"making its container from {source.reference}")
-        await self._folder.prepare()
-        await self._write_resolv_conf(want)
-        made = blueprint(
-            want,
-            source,
-            node=self._node,
-            machine_memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-            agent=self._agent,
-            run=self._folder.path,
-            resolv_conf=self._folder.resolv_conf,
-        )
+        await self._prepare(want)
+        made = self._blueprint(want, source)
         failure: NetvpsError | None = None
         async with asyncio.TaskGroup() as group:  # one waits for the control plane, the other for the engine
             boot = group.create_task(self._boot(want), name="agent's certificate")
@@ -189,14 +178,47 @@ class Steps:
             raise _failed(failure, "container")
         return _AT_ONCE
 
+    async def _restore(self, want: Assignment, files: SavedFiles, replaced: plan.Container | None) -> float:
+        taken = f"{files.create_time:%Y-%m-%d %H:%M:%S} UTC"
+        why = "its container was made by another version of netvps" if replaced else "its container is gone"
+        self._say(want, SessionState.PREPARING, message=f"{why}: making it again with its files as of {taken}")
+        log.warning("the container is made again from the copy of its files", copied=taken, why=why)
+
+        try:
+            source = await self._engine.provide(want.session_uid, files, self._reporter.progress)
+            await self._prepare(want)
+            await self._engine.restore(self._blueprint(want, source), replaced)
+        except NetvpsError as error:
+            failure = _failed(error, "container")
+            if not isinstance(failure, GaveUp) or failure.hope:
+                raise failure from None
+            self._kept.not_restored(files, error)
+        return _AT_ONCE
+
+    async def _prepare(self, want: Assignment) -> None:
+        """What a container mounts."""
+        await self._folder.prepare()
+        await self._write_resolv_conf(want)
+
+    def _blueprint(self, want: Assignment, source: plan.SourceImage) -> Blueprint:
+        return blueprint(
+            want,
+            source,
+            node=self._node,
+            machine_memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            agent=self._agent,
+            run=self._folder.path,
+            resolv_conf=self._folder.resolv_conf,
+        )
+
     async def _start(self, want: Assignment, container: plan.Container) -> float:
         if (pause := self._exits.wait(_now())) > 0:
             ended = f"it ended by itself (exit code {container.exit_code})"
             self._say(want, SessionState.STARTING, message=f"{ended} and starts again after a pause")
             return pause
+        self._kept.give_up()
         self._say(want, SessionState.STARTING, message="starting its container")
-        await self._folder.prepare()
-        await self._write_resolv_conf(want)
+        await self._prepare(want)
         await self._boot(want)
         try:
             await self._engine.start(container)
@@ -241,25 +263,14 @@ class Steps:
         await self._engine.signal(container, "KILL")
         return _KILL_AGAIN
 
-    async def _commit(self, want: Assignment, container: plan.Container, *, flatten: bool) -> float:
-        self._say(want, SessionState.SNAPSHOTTING, message="taking a snapshot")
+    async def _commit(
+        self, want: Assignment, container: plan.Container, wake: Wake, *, flatten: bool
+    ) -> float | None:  # fmt: skip
         try:
-            snapshot = await self._engine.commit(_new_uid(), want, container, flatten=flatten)
-        except NetvpsError as error:
+            return await self._kept.commit(want, container, wake, flatten=flatten)
+        except NetvpsError:
             self._doubt()
-            if error.reason == plan.ENGINE_AWAY or isinstance(error, TimedOut):
-                raise  # it says nothing about the session: again, ever less often
-            hope = error.reason == _DISK_FULL
-            then = "It is tried again by itself then" if hope else "Then stop it again to retry"
-            raise GaveUp(
-                SessionState.STOPPED,
-                "snapshot_failed",
-                f"no snapshot was taken, and nothing is lost: the container is kept. {error.message}. "
-                f"{then}, or start it to go on",
-                hope=hope,
-            ) from None
-        log.info("snapshot taken", image=snapshot.image, bytes=snapshot.size_bytes, layers=snapshot.layers)
-        return _AT_ONCE
+            raise
 
     async def _flatten(self, want: Assignment, saved: plan.SavedImage, wake: Wake) -> float | None:
         """A failure is nobody's business: the snapshot is as good as before."""
@@ -267,7 +278,7 @@ class Steps:
         if self._stays_deep == saved.snapshot.uid:
             return pause
         try:
-            flat = await self._engine.flatten(_new_uid(), want, saved, lambda: wake.superseded)
+            flat = await self._engine.flatten(new_uid(), want, saved, lambda: wake.superseded)
         except NetvpsError as error:
             self._doubt()
             if error.reason == plan.ENGINE_AWAY:
@@ -282,7 +293,10 @@ class Steps:
         return _AT_ONCE
 
     async def _rest(self, want: Assignment, state: SessionState, address: str) -> float | None:
-        self._say(want, state, address=address)
+        if state is SessionState.STOPPED and (why := self._kept.why_not_copied):
+            self._say(want, state, reason=SNAPSHOT_FAILED, message=why)
+        else:
+            self._say(want, state, address=address)
         pause = await self._tidy(want)
         if state is not SessionState.RUNNING:
             await self._folder.close()
@@ -296,6 +310,8 @@ class Steps:
     async def _tidy(self, want: Assignment) -> float | None:
         """Twice, after a start of the runner too: an engine goes on with what a killed runner asked it for."""
         now = asyncio.get_running_loop().time()
+        if self._kept.busy:
+            return _TIDY_AGAIN
         if self._tidy_due is None or now < self._tidy_due:
             return self._tidy_due and self._tidy_due - now
         again, self._tidy_again = self._tidy_again, False
@@ -308,6 +324,7 @@ class Steps:
         return self._tidy_due and _TIDY_AGAIN
 
     async def _erase(self, want: Assignment) -> None:
+        await self._kept.end(want.session_uid)
         await self._engine.erase(want.session_uid, want.snapshot.digest if want.snapshot else "")
         await self._folder.remove()
         self._logs.remove(want.session_uid)
@@ -330,10 +347,6 @@ def _failed(error: NetvpsError, reason: str) -> NetvpsError:
     hope = error.reason == _DISK_FULL
     message = f"{error.message}; it goes on by itself then" if hope else error.message
     return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), message, hope=hope)
-
-
-def _new_uid() -> str:
-    return make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
 
 
 def _now() -> datetime:

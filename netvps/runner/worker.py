@@ -16,9 +16,10 @@ from netvps.domain.container import ENGINE_AWAY, Erase, Rest, next_step
 from netvps.domain.session import Assignment
 from netvps.errors import InternalError, NetvpsError, Unavailable
 from netvps.faults import fault_point
+from netvps.runner.kept import GaveUp
 from netvps.runner.memory import same_content
 from netvps.runner.reporter import Reporter
-from netvps.runner.steps import GaveUp, Steps
+from netvps.runner.steps import Steps
 from netvps.runner.wake import Wake
 from netvps.timing import timed
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from netvps.cli import exit_codes
+from netvps.cli import exit_codes, lifecycle
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.session import DesiredState, SessionState
 from tests.cli.conftest import Run
@@ -69,11 +69,34 @@ def test_several_at_once_with_one_that_is_not_there(run: Run, fake: FakeClient) 
     assert ran.err.splitlines()[-1] == "netvps: there is no session none"
 
 
-def test_a_failed_snapshot_is_an_error_that_says_nothing_is_lost(run: Run, fake: FakeClient) -> None:
+def test_a_failed_snapshot_is_told_and_is_an_error_only_for_who_waits_for_it(run: Run, fake: FakeClient) -> None:
     fake.script = [stopped("dev1", reason="snapshot_failed", message="no space left")]
     ran = run("stop", "dev1")
+    assert (ran.code, ran.out) == (0, "dev1\n")
+    assert "its snapshot failed: no space left; nothing is lost" in ran.err
+    ran = run("stop", "dev1", "--wait-snapshot")
     assert ran.code == exit_codes.CONFLICT
     assert "its snapshot failed: no space left; nothing is lost" in ran.err
+
+
+def test_stop_waits_a_moment_for_the_snapshot_and_longer_if_asked(
+    run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "_MOMENT", 0.3)
+    pending, last = stopped("dev1", reason="snapshot_pending"), replace(stopped("dev1"), revision=8)
+    fake.script = [pending]
+    assert run("stop", "dev1").err.splitlines()[-1] == "session dev1 stopped; its files are kept, and are being copied"
+    monkeypatch.setattr(lifecycle, "_MOMENT", 60.0)
+    fake.script = [pending, last]
+    assert run("stop", "dev1").err.splitlines()[-1] == "session dev1 stopped; its files are kept"
+    assert run("stop", "dev1", "--wait-snapshot").err.splitlines()[-1] == "session dev1 stopped; its files are kept"
+    fake.script = [pending]
+    assert run("stop", "dev1", "--wait-snapshot", "--timeout", "300ms").code == exit_codes.TIMEOUT
+
+
+def test_wait_snapshot_needs_the_wait(run: Run, fake: FakeClient) -> None:
+    assert run("stop", "dev1", "--wait-snapshot", "--no-wait").code == exit_codes.USAGE
+    assert fake.asked == []
 
 
 def test_start_and_no_wait(run: Run, fake: FakeClient) -> None:

@@ -21,7 +21,8 @@ def made(spec: SessionSpec, source: SourceImage, address: str = "") -> Blueprint
 
 def test_a_plain_session() -> None:
     spec = SessionSpec(image="debian:12", cpus=1.5, memory_bytes=1 << 30, env={"B": "2", "A": "1"})
-    assert made(spec, SourceImage("debian:12", ("/entry",), ("cmd",))) == Blueprint(
+    plan = made(spec, SourceImage("debian:12", ("/entry",), ("cmd",)))
+    assert plan == Blueprint(
         session_uid=UID,
         name=f"netvps-vps-{UID}",
         image="debian:12",
@@ -33,6 +34,7 @@ def test_a_plain_session() -> None:
             "netvps.node": "r1",
             "netvps.epoch": "3",
             "netvps.generation": "7",
+            "netvps.layout": plan.labels["netvps.layout"],
         },
         env=("A=1", "B=2"),
         entrypoint=("/.netvps/agent", "init"),
@@ -48,6 +50,25 @@ def test_a_plain_session() -> None:
         pids=4096,
         attachment=Attachment(Net.ISOLATED, owner="ann"),
     )
+
+
+def test_the_layout_tells_containers_of_another_agent_and_not_of_another_image() -> None:
+    def layout(agent: str, image: str, pids: int = 100) -> str:
+        want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, SessionSpec(pids=pids), None, 1)
+        place = PurePosixPath("/r/x")
+        plan = blueprint(
+            want,
+            SourceImage(image),
+            node="r1",
+            machine_memory=1 << 30,
+            agent=PurePosixPath(agent),
+            run=place,
+            resolv_conf=place,
+        )
+        return plan.labels["netvps.layout"]
+
+    assert layout("/a", "one") == layout("/a", "two")
+    assert len({layout("/a", "one"), layout("/b", "one"), layout("/a", "one", 200)}) == 3
 
 
 def test_the_images_own_command_runs_under_the_agent() -> None:

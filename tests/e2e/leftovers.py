@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -26,18 +27,19 @@ def found_at_the_end(
     filters = {"label": f"{LABEL_NODE}={system.runner_uid()}"}
     api = _engine()
     try:
-        containers = tuple(str(c["Labels"][LABEL_SESSION]) for c in api.containers(all=True, filters=filters))
+        found = api.containers(all=True, filters=filters)
         # Not all: what a newer snapshot stands on is part of that, and not listed.
         images = [image for image in api.images(filters=filters) if LABEL_SESSION in (image["Labels"] or {})]
         volumes = api.volumes(filters=filters)["Volumes"] or []
     finally:
         api.close()
     return End(
-        tuple(Found(s.uid, str(s.full_name), str(s.desired), str(s.state), s.address) for s in sessions),
-        containers,
+        tuple(Found(s.uid, str(s.full_name), str(s.desired), str(s.state), s.address, s.reason) for s in sessions),
+        tuple(str(c["Labels"][LABEL_SESSION]) for c in found),
         tuple((str(i["Labels"][LABEL_SESSION]), name) for i in images for name in _names(i["RepoTags"])),
         tuple(runner.lease.cidr for runner in runners),
         tuple(lost_files),
+        tuple(str(c["Labels"][LABEL_SESSION]) for c in found if c["State"] == "running"),
         (*((str(v["Labels"][LABEL_SESSION]), f"volume {v['Name']}") for v in volumes), *_files(system)),
     )
 
@@ -57,6 +59,9 @@ def _files(system: System) -> Iterator[tuple[str, str]]:
     for folder in (system.runtime / "sessions", system.state / "runner/logs"):
         for path in folder.glob("*"):
             yield path.name.partition(".")[0], str(path)
+    for folder in (system.state / "runner/copies", system.state / "runner/last_runs"):
+        for path in folder.glob("*.*"):
+            yield re.split(r"[.-]", path.name)[0], str(path)
     kept = system.state / "runner/assignments.json"
     if kept.exists():
         for assignment in json.loads(kept.read_text())["assignments"]:

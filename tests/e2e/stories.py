@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access import Role
 from netvps.domain.docker_names import container_name, isolated_network
+from netvps.domain.lifecycle import SNAPSHOT_PENDING
 from netvps.domain.runner import RunnerState
 from netvps.domain.session import SessionSpec
 from netvps.errors import AlreadyExists, NetvpsError
@@ -40,11 +41,12 @@ PASSES: Final = {
     ],
     "fetch": _both("step.fetch"),
     "stop": [
-        *_both("session.want", "step.terminate", "step.commit", "step.record", "runner.snapshot"),
-        *_both("step.remove", "step.prune"),
-        *("commit.made", "commit.verified"),
+        *_both("session.want", "step.terminate", "step.copy", "step.commit", "step.record", "runner.snapshot"),
+        *_both("step.prune"),
+        *("copy.written", "commit.made", "commit.verified"),
     ],
-    "start": _both("session.want", "step.create", "step.start", "step.rest"),
+    "start": _both("session.want", "step.start", "step.rest"),
+    "restore": [*_both("step.restore"), "restore.made", "restore.unpacked"],
     "delete": [*_both("session.want", "step.erase", "runner.removed"), "erase.containers", "erase.images"],
     "flatten": [*_both("step.flatten"), "flatten.imported"],
     "refuse": _both("step.refuse"),
@@ -100,9 +102,11 @@ class Stories:
         image, name = self.registry.image("deep", unique("t")), unique("s")
         try:
             self._made(name, image)
+            self.system.ask("stop", name)
+            session = self._copied(name)
             with self.system.struck(point, mode):
-                self.system.ask("stop", name)
-                self.system.settled(name)
+                docker("rm", container_name(session.uid))  # while there is one, nothing starts from the snapshot
+                until("its snapshot has one layer", lambda: self._depth(name) == 1)
             until("its snapshot has one layer", lambda: self._depth(name) == 1)
             self.system.ask("start", name)
             self.system.require_file(name, "kept")
@@ -118,8 +122,20 @@ class Stories:
             self.system.settled(name)
         self._stopped = True
 
+    def restore(self, point: str, mode: str) -> None:
+        """A start of a session whose container and images somebody removed; the file is there again."""
+        name = self._running()
+        self.system.ask("stop", name)
+        session = self._copied(name)
+        docker("rm", container_name(session.uid))
+        docker("rmi", "-f", session.snapshot.image if session.snapshot else "")
+        with self.system.struck(point, mode):
+            self.system.ask("start", name)
+            self.system.settled(name)
+        self.system.require_file(name, "kept")
+
     def start(self, point: str, mode: str) -> None:
-        """A start from a snapshot; the file is there again."""
+        """A start of the container that was kept; the file is there again."""
         name = self._running()
         if not self._stopped:
             self.system.ask("stop", name)
@@ -139,16 +155,19 @@ class Stories:
             self._delete(name)
 
     def refuse(self, point: str, mode: str) -> None:
-        """A start of a session whose snapshot somebody removed: it says so, and can be deleted."""
+        """A start of a session of which somebody removed everything: it says so, and can be deleted."""
         name = self._made(unique("s"))
         self.system.ask("stop", name)
-        session = self._require(name)
+        session = self._copied(name)
+        for copy in (self.system.state / "runner/copies").glob(f"{session.uid}*"):
+            copy.unlink()
+        docker("rm", container_name(session.uid))
         docker("rmi", "-f", session.snapshot.image if session.snapshot else "")
         with self.system.struck(point, mode):
             self.system.ask("start", name)
             refused = self.system.settled(name, fails=True)
         assert refused is not None
-        assert refused.reason == "snapshot"
+        assert refused.reason == "container"
         self._delete(name)
 
     def pause(self, point: str, mode: str) -> None:
@@ -250,13 +269,19 @@ class Stories:
         if not self._standing:
             self._standing = self._made(unique("s"))
             self.system.ask("stop", self._standing)
-            self.system.settled(self._standing)
+            self._copied(self._standing)
             self._stopped = True
         if self._stopped:
             self.system.ask("start", self._standing)
             self.system.settled(self._standing)
             self._stopped = False
         return self._standing
+
+    def _copied(self, name: str) -> Session:
+        """The session once it is stopped, and copied."""
+        self._require(name)
+        until(f"session {name} is copied", lambda: self._require(name).reason != SNAPSHOT_PENDING)
+        return self._require(name)
 
     def _depth(self, name: str) -> int:
         snapshot = self._require(name).snapshot

@@ -142,8 +142,8 @@ def test_a_terminal_is_a_terminal(system: System, session: str) -> None:
 
 def test_a_file_survives_stop_and_start(system: System, session: str) -> None:
     system.ssh(session, "echo kept > /root/proof")
-    system.netvps("stop", session)
-    assert docker("ps", "-aq", "--filter", f"name=netvps-vps-{_uid(system, session)}") == ""
+    system.netvps("stop", session, "--wait-snapshot")
+    assert docker("ps", "-q", "--filter", f"name=netvps-vps-{_uid(system, session)}") == ""
     refused = system.ssh(session, "true", check=False)
     assert refused.returncode == 255
     assert b"netvps start" in refused.stderr or b"STOPPED" in refused.stderr, refused.stderr.decode()

@@ -35,7 +35,7 @@ NAMES = ("a", "b", "c")
 STOPPED = DesiredState.STOPPED
 _STATES = {
     DesiredState.RUNNING: (SessionState.PREPARING, SessionState.STARTING, SessionState.RUNNING),
-    DesiredState.STOPPED: (SessionState.STOPPING, SessionState.SNAPSHOTTING, SessionState.STOPPED),
+    DesiredState.STOPPED: (SessionState.STOPPING, SessionState.STOPPED),
     DesiredState.DELETED: (SessionState.DELETED,),
 }
 
@@ -61,9 +61,9 @@ class ModelRunner:
         return reports
 
     def _report(self, want: Assignment, state: SessionState) -> SessionReport:
-        """A snapshot is told with SNAPSHOTTING, once; each has the number of its stop."""
+        """A snapshot is told with STOPPED; each has the number of its stop."""
         report = SessionReport(want.session_uid, want.epoch, want.generation, state, address="")
-        if state is not SessionState.SNAPSHOTTING:
+        if state is not SessionState.STOPPED:
             return report
         image = f"netvps-snapshot/vps-{want.session_uid}:{want.generation}"
         taken = Snapshot(

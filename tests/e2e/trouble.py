@@ -90,9 +90,9 @@ class Troubled(System, Generic[E]):
             sessions = list(client.list_sessions("-"))
         wanted = sorted(session.uid for session in sessions if session.desired is DesiredState.RUNNING)
         form = f'{{{{.Label "{LABEL_SESSION}"}}}}'
-        containers = sorted(self.engine.docker("ps", "-a", "--filter", self._mine(), "--format", form).split())
+        containers = sorted(self.engine.docker("ps", "--filter", self._mine(), "--format", form).split())
         return [
-            *([] if containers == wanted else [f"containers of {containers}, wanted of {wanted}"]),
+            *([] if containers == wanted else [f"containers of {containers} run, wanted are {wanted}"]),
             *self.wrong_images(),
         ]
 

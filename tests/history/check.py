@@ -127,6 +127,8 @@ def _not_as_wanted(end: End) -> Iterable[str]:
     for found in end.sessions:
         if GOAL.get(found.desired) != found.state:
             yield f"P7: session {found.session} is {found.state}, and wanted {found.desired}"
+        elif found.reason == "snapshot_pending":
+            yield f"P7: session {found.session} is stopped, and has no snapshot yet"
 
 
 def _orphans(end: End) -> Iterable[str]:
@@ -134,8 +136,8 @@ def _orphans(end: End) -> Iterable[str]:
     for uid, number in Counter(end.containers).items():
         if uid not in of:
             yield f"P8: a container of session {uid}, which is gone"
-        elif of[uid].state == "STOPPED":
-            yield f"P8: session {of[uid].session} is stopped, and has a container"
+        elif of[uid].state == "STOPPED" and uid in end.running:
+            yield f"P8: session {of[uid].session} is stopped, and its container runs"
         elif number > 1:
             yield f"P3: session {of[uid].session} has {number} containers"
     with_container = set(end.containers)

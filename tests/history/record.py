@@ -71,6 +71,7 @@ class Found:
     desired: str
     state: str
     address: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,5 +86,7 @@ class End:
     subnets: tuple[str, ...] = ()
     lost_files: tuple[str, ...] = field(default=())
     """Sessions in which a file that its owner wrote is gone."""
+    running: tuple[str, ...] = ()
+    """The session uid of each container that runs."""
     others: tuple[tuple[str, str], ...] = ()
     """Session uid and description of all else that is there of a session: volumes, folders, notes."""

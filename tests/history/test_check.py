@@ -105,12 +105,16 @@ def test_planted_orphans() -> None:
     assert "P8: session dev1.alice has an image without" in found(created, End((RUNS,), (UID,), ((UID, ""),)))
     assert "P3: session dev1.alice has 2 containers" in found(created, End((RUNS,), (UID, UID)))
     assert "P1: session dev1.alice is said to run" in found(created, End((RUNS,)))
-    assert "is stopped, and has a container" in found(note(created, "stop"), End((STOPPED,), (UID,)))
+    stopped = note(created, "stop")
+    assert violations(stopped, End((STOPPED,), (UID,))) == []
+    assert "is stopped, and its container runs" in found(stopped, End((STOPPED,), (UID,), running=(UID,)))
 
 
 def test_planted_a_session_does_not_converge() -> None:
     stuck = replace(STOPPED, state="SNAPSHOTTING")
     assert "P7" in found(note(History(), "create", "stop"), End((stuck,), (UID,)))
+    pending = replace(STOPPED, reason="snapshot_pending")
+    assert "P7" in found(note(History(), "create", "stop"), End((pending,), (UID,)))
 
 
 def test_planted_a_subnet_is_given_twice() -> None:

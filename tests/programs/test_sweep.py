@@ -65,7 +65,9 @@ async def test_what_the_server_knows_is_kept_and_the_rest_removed(
     for uid in (kept, gone):
         (run / uid).mkdir(parents=True)
     docker = await Docker.open()
-    engine = DockerEngine(docker, node=identity.uid, node_name=identity.name)
+    engine = DockerEngine(
+        docker, node=identity.uid, node_name=identity.name, copies=server.paths.state / "runner/copies"
+    )
     try:
         for uid in (kept, gone):
             labels, name = session_labels(uid, identity.uid, 1, 1), volume_name(uid, secrets.token_hex(4))
@@ -130,15 +132,22 @@ def test_a_machine_without_a_runner_is_told(tmp_path: Path, capsys: pytest.Captu
 
 def test_only_what_has_a_sessions_name(tmp_path: Path) -> None:
     uid, other = clock.new_uid(), clock.new_uid()
-    for name in (f"run/{uid}", "run/lost+found", "logs"):
+    for name in (f"run/{uid}", "run/lost+found", "logs", "last_runs", "copies"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / f"logs/{other}.log").touch()
     (tmp_path / "logs/notes.log").touch()
-    folders = Folders(tmp_path / "run", tmp_path / "logs")
+    (tmp_path / f"last_runs/{other}.json").touch()
+    (copy := tmp_path / f"copies/{other}.json").touch()
+    folders = Folders(tmp_path / "run", tmp_path / "logs", tmp_path / "last_runs", tmp_path / "copies")
     there = folders.things()
     assert {thing.session_uid for thing in there} == {uid, other}
-    assert nobodys(there, {uid}) == [Thing(other, "log", str(tmp_path / f"logs/{other}.log"))]
+    assert nobodys(there, {uid}) == [
+        Thing(other, "copy", str(copy)),
+        Thing(other, "log", str(tmp_path / f"logs/{other}.log")),
+    ]
     folders.remove(other)
     folders.remove(other)
+    assert not list((tmp_path / "last_runs").iterdir())
+    copy.unlink()  # the engine's, which erases it
     assert [thing.session_uid for thing in folders.things()] == [uid]
     assert (tmp_path / "logs/notes.log").exists()

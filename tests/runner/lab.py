@@ -167,7 +167,8 @@ class Lab:
         self.image = image
         self.link = ScriptedLink()
         self.overlay = overlay
-        self.engine = DockerEngine(docker, node=self.node, node_name="here", overlay=overlay)
+        self.copies = folder / "state/copies"
+        self.engine = DockerEngine(docker, node=self.node, node_name="here", copies=self.copies, overlay=overlay)
         self.settings = RunnerSettings(
             uid=self.node,
             name="here",

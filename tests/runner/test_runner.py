@@ -36,7 +36,9 @@ async def test_a_session_starts_stops_and_comes_back_with_its_files(lab: Lab) ->
         stopped = await lab.link.reported(stop, SessionState.STOPPED)
         assert stopped.last_exit is not None
         assert (stopped.last_exit.cause, stopped.last_exit.exit_code) == ("stopped", 0)
-        assert await lab.container(want) is None
+        kept = await lab.container(want)
+        assert kept is not None
+        assert kept["State"] == "exited"
         snapshot = lab.link.wanted[want.session_uid].snapshot
         assert snapshot is not None
         assert (snapshot.generation, snapshot.runner) == (stop.generation, "here")
@@ -190,7 +192,7 @@ async def test_heartbeats_go_on_while_a_commit_takes_its_time(lab: Lab, monkeypa
             await asyncio.wait_for(began.wait(), 60)
             before = lab.link.heartbeats
             await lab.link.until(lambda: lab.link.heartbeats >= before + 5)
-            await lab.link.reported(stop, SessionState.SNAPSHOTTING)
+            await lab.link.reported(stop, SessionState.STOPPED, "snapshot_pending")
         finally:
             may_go_on.set()
         await lab.link.reported(stop, SessionState.STOPPED)

@@ -25,8 +25,8 @@ from netvps.domain.container import (
 )
 from netvps.domain.session import Assignment, DesiredState, SessionReport, SessionSpec, SessionState
 from netvps.errors import NetvpsError, Unavailable
+from netvps.runner.kept import GaveUp
 from netvps.runner.reporter import Reporter
-from netvps.runner.steps import GaveUp
 from netvps.runner.wake import Wake
 from netvps.runner.worker import Worker
 from netvps.tasks import Tasks

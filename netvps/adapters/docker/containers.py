@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +30,7 @@ from netvps.adapters.docker.volumes import SessionVolumes
 from netvps.domain.attachment import Attachment, Net
 from netvps.domain.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.container import Container, Status
-from netvps.domain.docker_names import container_name, session_of
+from netvps.domain.docker_names import LABEL_LAYOUT, container_name, restore_name, session_of
 from netvps.faults import fault_point
 
 _NO_LIMIT = 0
@@ -109,6 +110,17 @@ class Containers:
             if "is not paused" not in error.message:
                 raise
 
+    async def remove_restored(self, session_uid: str) -> None:
+        """Removes the container that an interrupted restore left. Raises ContainerNameTaken if it is another's."""
+        name = restore_name(session_uid)
+        found = await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, "", name))
+        if found:
+            await self.remove(found.id, force=True)
+
+    async def rename(self, name: str, to: str) -> None:
+        """Gives a container another name."""
+        await self._docker.call(f"container {name}", lambda api: api.rename(name, to), ContainerCreationFailed)
+
     async def remove(self, container_id: str, *, force: bool) -> None:
         """Removes it; only `force` removes one that runs."""
         with suppress(ContainerNotFound):
@@ -153,6 +165,9 @@ class Containers:
             oom_kills=oom_kills(pid) if pid and Path("/proc", str(pid)).exists() else None,
             address=self._attachments.address(networks),
             attachment=self._attachments.seen(networks, owner),
+            image=str(found["Image"]),
+            files=files_folder(found),
+            layout=str((found["Config"].get("Labels") or {}).get(LABEL_LAYOUT, "")),
         )
 
     async def _create(self, plan: Blueprint) -> None:
@@ -239,3 +254,19 @@ def parse_time(text: str | None) -> datetime | None:
     seconds, fraction, zone = match.groups()
     time = datetime.fromisoformat(f"{seconds}.{(fraction or '0').ljust(6, '0')}{zone.replace('Z', '+00:00')}")
     return time.astimezone(UTC) if time.year > _NEVER else None
+
+
+def files_folder(found: Answer) -> str:
+    """The folder with what a container wrote, from what the engine says of it; '' if it cannot be seen from here."""
+    driver = found.get("GraphDriver") or {}
+    upper = str((driver.get("Data") or {}).get("UpperDir") or "") if driver.get("Name") == "overlay2" else ""
+    return upper if upper and os.access(upper, os.R_OK | os.W_OK | os.X_OK) and os.geteuid() == 0 else ""
+
+
+def unchanged(api: Api, container: Container) -> bool:
+    """Whether a container is there and has not been started since it was looked at."""
+    try:
+        state = api.inspect_container(container.id)["State"]
+    except docker.errors.NotFound:
+        return False
+    return not state["Running"] and parse_time(state.get("StartedAt")) == container.started

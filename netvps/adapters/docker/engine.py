@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -12,7 +13,8 @@ import structlog
 from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers import Containers
-from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, mapped
+from netvps.adapters.docker.copies import Copies
+from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, ImageNotFound, mapped
 from netvps.adapters.docker.events import Events
 from netvps.adapters.docker.images import Contents, Images
 from netvps.adapters.docker.leftovers import Leftovers, Thing
@@ -22,8 +24,9 @@ from netvps.adapters.docker.stream import Closable, iterate
 from netvps.adapters.docker.volumes import SessionVolumes
 from netvps.domain.attachment import Attachment
 from netvps.domain.blueprint import Blueprint
-from netvps.domain.container import Container, SavedImage, Seen, Status, source_of
-from netvps.domain.docker_names import container_name, session_of
+from netvps.domain.container import Container, SavedImage, Seen, SourceImage, Status, source_of
+from netvps.domain.docker_names import container_name, restore_name, session_of
+from netvps.domain.kept import SavedFiles
 from netvps.domain.overlay.links import OBJECT_NAMES
 from netvps.domain.runner import Capacity
 from netvps.domain.session import Assignment, DesiredState, Snapshot
@@ -36,7 +39,8 @@ log = structlog.get_logger()
 class DockerEngine:
     """The sessions of one runner on one Docker engine.
 
-    `node` is the runner's uid, `node_name` its name; `overlay` is what the overlay's network is called in Docker.
+    `node` is the runner's uid, `node_name` its name; `overlay` is what the overlay's network is called in Docker;
+    `copies` is the folder for what containers of stopped sessions wrote.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class DockerEngine:
         *,
         node: str,
         node_name: str,
+        copies: Path,
         overlay: str = OBJECT_NAMES.network,
         volumes: Path | None = None,
     ) -> None:
@@ -58,6 +63,7 @@ class DockerEngine:
         self._containers = Containers(docker, self._network, self._attachments, contents, node, volumes=self._volumes)
         self._images = Images(docker)
         self._snapshots = Snapshots(docker, contents, node, node_name)
+        self._copies = Copies(docker, copies)
         self._leftovers = Leftovers(docker, node)
         self._events = Events(docker, node)
 
@@ -65,12 +71,13 @@ class DockerEngine:
         """All there is of a session, as far as it matters for what is wanted."""
         container = await self._containers.find(want.session_uid, want.owner_id)
         wanted = want.desired is DesiredState.RUNNING
+        files = await asyncio.to_thread(self._copies.find, want.session_uid)
         if container and (container.status is Status.RUNNING or (wanted and container.status is not Status.DEAD)):
-            return Seen(container)  # whatever is to be done with it now, snapshots have no part in it
+            return Seen(container, files=files)  # whatever is to be done with it now, snapshots have no part in it
         saved = await self._snapshots.find(want.session_uid)
         if container or not wanted:
-            return Seen(container, saved)
-        return Seen(None, saved, await self._images.find(source_of(want, saved)))
+            return Seen(container, saved, files=files)
+        return Seen(None, saved, await self._images.find(source_of(want, saved)), files)
 
     async def pull(self, reference: str, progress: Callable[[str], None]) -> None:
         """Gets an image from its registry."""
@@ -80,6 +87,32 @@ class DockerEngine:
         """Makes a container."""
         await self._snapshots.remove_helper(plan.session_uid)
         await self._containers.create(plan)
+
+    async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
+        """Copies what a stopped container wrote."""
+        return await self._copies.write(want.session_uid, container, given_up)
+
+    async def provide(self, session_uid: str, files: SavedFiles, progress: Callable[[str], None]) -> SourceImage:
+        """Has the image under a copy here, wherever it comes from."""
+        if reference := await self._copies.image(session_uid):
+            await self._images.pull(reference, progress)
+        found = await self._images.find(files.image)
+        if found is None:
+            raise ImageNotFound(f"image {files.image}, on which its files stand, is not what was loaded for it")
+        return found
+
+    async def restore(self, plan: Blueprint, replaced: Container | None) -> None:
+        """Makes a container with the files of a copy: it has its name only once it is whole."""
+        name = restore_name(plan.session_uid)
+        await self._snapshots.remove_helper(plan.session_uid)
+        await self._containers.remove_restored(plan.session_uid)
+        await self._containers.create(replace(plan, name=name))
+        fault_point("restore.made")
+        await self._copies.unpack(plan.session_uid, name)
+        fault_point("restore.unpacked")
+        if replaced:
+            await self._containers.remove(replaced.id, force=False)
+        await self._containers.rename(name, plan.name)
 
     async def bridge(self, address: str) -> str:
         """The overlay's bridge for a container with this address."""
@@ -106,10 +139,14 @@ class DockerEngine:
         """Removes it; refuses one that runs."""
         await self._containers.remove(container.id, force=False)
 
-    async def commit(self, uid: str, want: Assignment, container: Container, *, flatten: bool) -> Snapshot:
+    async def commit(
+        self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
+    ) -> Snapshot | None:
         """Takes a snapshot: make, verify, name."""
         labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, container.run)
-        image_id = await self._snapshots.commit(container, labels, flatten=flatten)
+        image_id = await self._snapshots.commit(container, labels, flatten=flatten, given_up=given_up)
+        if image_id is None:
+            return None
         fault_point("commit.verified")
         return (await self._snapshots.name(want.session_uid, image_id)).snapshot
 
@@ -139,6 +176,7 @@ class DockerEngine:
         fault_point("erase.containers")
         await self._snapshots.erase(session_uid, digest)
         fault_point("erase.images")
+        await asyncio.to_thread(self._copies.erase, session_uid)
         await self._leftovers.remove_volumes(session_uid)
         await asyncio.to_thread(self._volumes.forget, session_uid)
         await self._network.release()
@@ -150,7 +188,7 @@ class DockerEngine:
 
     async def owned(self) -> frozenset[str]:
         """Sessions of which there is something."""
-        return await self._leftovers.sessions()
+        return await self._leftovers.sessions() | await asyncio.to_thread(self._copies.sessions)
 
     async def mounted(self) -> frozenset[str]:
         """What all containers mount."""

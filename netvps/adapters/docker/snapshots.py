@@ -19,22 +19,22 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import docker.errors
 import structlog
 
-from netvps.adapters.docker.client import Answer, Api, Docker, Work, disk_free
-from netvps.adapters.docker.containers import parse_time
+from netvps.adapters.docker.client import Answer, Api, Docker, Work
+from netvps.adapters.docker.containers import parse_time, unchanged
 from netvps.adapters.docker.errors import (
     ContainerFailed,
     ContainerNotFound,
-    DiskFull,
     ImageExportFailed,
     ImageImportFailed,
     ImageNotFound,
 )
 from netvps.adapters.docker.images import Content, Contents
+from netvps.adapters.docker.written import need, require_holdable, sizes
 from netvps.domain.container import Container, SavedImage
 from netvps.domain.docker_names import (
     LABEL_GENERATION,
@@ -55,10 +55,7 @@ from netvps.faults import fault_point
 
 log = structlog.get_logger()
 
-_SPARE_BYTES: Final = 64 << 20
-"""Room for what a commit needs besides the files, and for others to go on."""
 _CHUNK = 1 << 20
-_MIB = 1 << 20
 _NO_NAME = "<none>:<none>"
 # A tar archive ends with two blocks of zeros (POSIX ustar); an export that broke off has none.
 _TAR_END = 1024
@@ -81,16 +78,35 @@ class Snapshots:
         """All snapshots of a session, the oldest first."""
         return await self._docker.call(f"snapshots of {session_uid}", lambda api: self._find(api, session_uid))
 
-    async def commit(self, container: Container, labels: dict[str, str], *, flatten: bool) -> str:
-        """Makes an image of a container; returns its id once it is verified. Raises DiskFull before it begins."""
+    async def commit(
+        self, container: Container, labels: dict[str, str], *, flatten: bool, given_up: Callable[[], bool]
+    ) -> str | None:
+        """Makes an image of a container that does not run; returns its id once it is verified.
+
+        None if it was `given_up` before Docker was asked, or if the container was started meanwhile: then the image, of
+        files that changed while it was made, is removed. Raises DiskFull before it begins, ImageExportFailed.
+        """
         what = f"snapshot of container {container.id[:12]}"
         below = await self._docker.call(what, lambda api: self._below(api, container.id))
         await self.tidy(labels[LABEL_SESSION])
         root = await self._docker.root_dir()
-        make = partial(self._flatten, given_up=_never) if flatten else self._commit
-        return await self._docker.call_slowly(
-            what, lambda api: make(api, container.id, below, labels, root), ImageExportFailed, work=Work.COMMIT
-        )
+        make = partial(self._flatten, given_up=given_up) if flatten else self._commit
+
+        def work(api: Api) -> str | None:
+            # Asked last: Docker would pause a container that runs for as long as the commit takes.
+            if given_up() or not unchanged(api, container):
+                return None
+            require_holdable(api, container, root, flatten=flatten)
+            try:
+                made = make(api, container.id, below, labels, root)
+            except _GivenUp:
+                return None
+            return made if unchanged(api, container) else None
+
+        made = await self._docker.call_slowly(what, work, ImageExportFailed, work=Work.COMMIT)
+        if made is None:
+            await self.tidy(labels[LABEL_SESSION])
+        return made
 
     async def flatten(self, snapshot: Snapshot, labels: dict[str, str], given_up: Callable[[], bool]) -> str | None:
         """Makes an image of one layer of what a snapshot holds; its id once it is verified. Raises DiskFull.
@@ -157,7 +173,6 @@ class Snapshots:
         return self._contents.get(api, str(api.inspect_container(container_id)["Image"]))
 
     def _commit(self, api: Api, container_id: str, below: Content, labels: dict[str, str], root: str) -> str:
-        _need(_sizes(api, container_id).get("SizeRw"), root)
         made = _committed(api, container_id, _config(below, labels), labels)
         fault_point("commit.made")
         layers, kept = self._contents.get(api, made).layers, len(below.layers)
@@ -190,7 +205,7 @@ class Snapshots:
         given_up: Callable[[], bool],
     ) -> str:
         """All files as one layer; the configuration comes back by a commit of a container that never runs."""
-        _need(_sizes(api, container_id).get("SizeRootFs"), root)
+        need(sizes(api, container_id).get("SizeRootFs"), root)
         session_uid = labels[LABEL_SESSION]
         # Labelled and named from its birth, so that it is found should this process die right here.
         ours = [f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in labels.items()]
@@ -279,12 +294,6 @@ class Snapshots:
                 raise
 
 
-def _sizes(api: Api, container_id: str) -> Answer:
-    """SizeRw (what was written) and SizeRootFs (all), in bytes; the engine walks the files for it."""
-    found: list[Answer] = api.containers(all=True, size=True, filters={"id": container_id})
-    return found[0] if found else {}
-
-
 def _helper(api: Api, session_uid: str, image_id: str, labels: dict[str, str]) -> str:
     """A container that never runs; labelled like the rest of the session: what a crash leaves is found by that."""
     name = flatten_name(session_uid)
@@ -307,17 +316,6 @@ def _untag(api: Api, reference: str) -> None:
         except docker.errors.APIError as error:
             if "dependent child" not in str(error.explanation):
                 raise
-
-
-def _need(size: object, root: str) -> None:
-    """Raises DiskFull if the disk cannot hold `size` more bytes. Unknown sizes are let pass: the engine will say."""
-    needed = int(str(size or 0)) + _SPARE_BYTES
-    free = disk_free(root)
-    if free is not None and needed > free:
-        raise DiskFull(
-            f"the snapshot needs up to {needed // _MIB} MiB and {free // _MIB} MiB are free in {root}: "
-            "free some space (docker system df)"
-        )
 
 
 def _config(image: Content, labels: dict[str, str]) -> dict[str, Any]:

@@ -42,9 +42,11 @@ class _SessionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionS
     SESSION_STATE_STOPPING: _SessionState.ValueType  # 6
     """Its processes are being asked to end."""
     SESSION_STATE_SNAPSHOTTING: _SessionState.ValueType  # 7
-    """Its file system is being committed; the container still exists."""
+    """Reported by older runners only: its file system is being committed; the container still exists."""
     SESSION_STATE_STOPPED: _SessionState.ValueType  # 8
-    """It does not run; what it held is in a snapshot, or in a kept container (reason snapshot_failed)."""
+    """It does not run; its container is kept. The reason is snapshot_pending until there is a snapshot of it, too, and
+    snapshot_failed if there is none.
+    """
     SESSION_STATE_FAILED: _SessionState.ValueType  # 9
     """It could not be brought up; reason and message say why. StartSession tries again."""
     SESSION_STATE_UNREACHABLE: _SessionState.ValueType  # 10
@@ -70,9 +72,11 @@ SESSION_STATE_PAUSED: SessionState.ValueType  # 5
 SESSION_STATE_STOPPING: SessionState.ValueType  # 6
 """Its processes are being asked to end."""
 SESSION_STATE_SNAPSHOTTING: SessionState.ValueType  # 7
-"""Its file system is being committed; the container still exists."""
+"""Reported by older runners only: its file system is being committed; the container still exists."""
 SESSION_STATE_STOPPED: SessionState.ValueType  # 8
-"""It does not run; what it held is in a snapshot, or in a kept container (reason snapshot_failed)."""
+"""It does not run; its container is kept. The reason is snapshot_pending until there is a snapshot of it, too, and
+snapshot_failed if there is none.
+"""
 SESSION_STATE_FAILED: SessionState.ValueType  # 9
 """It could not be brought up; reason and message say why. StartSession tries again."""
 SESSION_STATE_UNREACHABLE: SessionState.ValueType  # 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import docker.errors
@@ -149,7 +150,7 @@ async def test_what_somebody_made_of_a_session_is_neither_seen_nor_touched(
     act: Callable[[DockerEngine], Awaitable[None]],
 ) -> None:
     engine = somebodys()
-    await act(DockerEngine(engine.as_docker, node=NODE, node_name="here"))
+    await act(DockerEngine(engine.as_docker, node=NODE, node_name="here", copies=Path("/nonexistent")))
     assert engine.removed == []
 
 
@@ -161,7 +162,7 @@ async def test_a_name_alone_is_not_enough_either(labels: dict[str, str]) -> None
     )
     fake.named_volumes = [volume_name(UID, "/data")]
     fake.labels = labels
-    engine = DockerEngine(fake.as_docker, node=NODE, node_name="here")
+    engine = DockerEngine(fake.as_docker, node=NODE, node_name="here", copies=Path("/nonexistent"))
     with pytest.raises(ContainerNameTaken):
         await engine.look(WANT)
     await _logs(engine)
@@ -181,7 +182,7 @@ async def test_names_with_labels_are_removed_and_nothing_beside_them() -> None:
         "sha256:a": ["<none>:<none>"],
     }
     engine.named_volumes.append(volume_name(UID, "/data"))
-    ours = DockerEngine(engine.as_docker, node=NODE, node_name="here")
+    ours = DockerEngine(engine.as_docker, node=NODE, node_name="here", copies=Path("/nonexistent"))
     assert await ours.owned() == {UID}
     await ours.erase(UID, "sha256:a")
     names = [snapshot_image(UID, 7), unfinished_image(UID, "s2"), "sha256:a", volume_name(UID, "/data")]
@@ -212,7 +213,7 @@ async def test_a_network_is_removed_for_its_labels_and_its_name_together(
 ) -> None:
     engine = Engine()
     engine.network_labels = labels
-    await DockerEngine(engine.as_docker, node=NODE, node_name="here").erase(UID)
+    await DockerEngine(engine.as_docker, node=NODE, node_name="here", copies=Path("/nonexistent")).erase(UID)
     assert engine.removed == removed
 
 

@@ -19,11 +19,12 @@ from netvps import faults
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import ContainerNotFound, DiskFull, ImageExportFailed, ImageImportFailed
-from netvps.adapters.docker.snapshots import Snapshots, _need, _whole, imported
+from netvps.adapters.docker.snapshots import Snapshots, _whole, imported
+from netvps.adapters.docker.written import need
 from netvps.domain.blueprint import Bind, blueprint
 from netvps.domain.container import Container, SourceImage, Status
 from netvps.domain.docker_names import container_name, unfinished_image
-from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec
+from netvps.domain.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
 from netvps.domain.uid import make_uid
 from tests.images import busybox_archive
 
@@ -36,11 +37,11 @@ CHANGES = [
 class Bench:
     """One session's containers, made and ended by hand."""
 
-    def __init__(self, docker: Docker, image: str) -> None:
+    def __init__(self, docker: Docker, image: str, copies: Path) -> None:
         uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
         self.docker = docker
         self.node = f"test{secrets.token_hex(6)}"
-        self.engine = DockerEngine(docker, node=self.node, node_name="here")
+        self.engine = DockerEngine(docker, node=self.node, node_name="here", copies=copies)
         spec = SessionSpec(image=image, network=Network.NONE)
         self.want = Assignment(uid, "dev1", "ann", 1, 1, DesiredState.STOPPED, spec, None, 1)
 
@@ -67,6 +68,11 @@ class Bench:
                 await asyncio.sleep(0.02)
         return found
 
+    async def commit(self, uid: str, container: Container, *, flatten: bool) -> Snapshot:
+        taken = await self.engine.commit(uid, self.want, container, flatten=flatten, given_up=lambda: False)
+        assert taken is not None
+        return taken
+
     async def config(self, reference: str) -> dict[str, Any]:
         found: dict[str, Any] = await self.docker.call(reference, lambda api: api.inspect_image(reference))
         return dict(found["Config"])
@@ -82,13 +88,13 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     docker = await Docker.open()
     image = f"netvps-test-{secrets.token_hex(4)}"
     await docker.call(
         image, lambda api: api.import_image_from_data(busybox_archive(), repository=image, tag="1", changes=CHANGES)
     )
-    bench = Bench(docker, f"{image}:1")
+    bench = Bench(docker, f"{image}:1", tmp_path / "copies")
     try:
         yield bench
     finally:
@@ -102,7 +108,7 @@ async def bench() -> AsyncIterator[Bench]:
 @pytest.mark.parametrize("flatten", [False, True])
 async def test_the_images_configuration_is_kept(bench: Bench, flatten: bool) -> None:
     container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
-    snapshot = await bench.engine.commit("s1", bench.want, container, flatten=flatten)
+    snapshot = await bench.commit("s1", container, flatten=flatten)
     config = await bench.config(snapshot.image)
     assert config["Entrypoint"] == ["/bin/sh", "-c"]
     assert config["Cmd"] == ["echo hello"]
@@ -120,7 +126,7 @@ async def test_thirty_cycles_are_bounded_in_depth_and_lose_nothing(bench: Bench)
     image, deepest = bench.want.spec.image, 0
     for number in range(30):
         container = await bench.lived(image, f"echo {number} >> /root/file")
-        snapshot = await bench.engine.commit(f"s{number}", bench.want, container, flatten=container.layers >= 25)
+        snapshot = await bench.commit(f"s{number}", container, flatten=container.layers >= 25)
         deepest = max(deepest, snapshot.layers)
         image = snapshot.image
         await bench.engine.remove(container)
@@ -135,7 +141,7 @@ async def test_thirty_cycles_are_bounded_in_depth_and_lose_nothing(bench: Bench)
 @pytest.mark.docker
 async def test_a_snapshot_is_replaced_by_one_of_one_layer(bench: Bench) -> None:
     container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
-    await bench.engine.commit("s1", bench.want, container, flatten=False)
+    await bench.commit("s1", container, flatten=False)
     await bench.engine.remove(container)
     (deep,) = (await bench.engine.look(bench.want)).saved
     flat = await bench.engine.flatten("s2", bench.want, deep, lambda: False)
@@ -155,7 +161,7 @@ async def test_a_snapshot_is_replaced_by_one_of_one_layer(bench: Bench) -> None:
 async def test_a_flattening_that_is_given_up_leaves_nothing_and_keeps_out_others_till_then(bench: Bench) -> None:
     """Enough bytes that it is in the middle of them."""
     container = await bench.lived(bench.want.spec.image, "head -c 64000000 /dev/urandom > /root/file")
-    await bench.engine.commit("s1", bench.want, container, flatten=False)
+    await bench.commit("s1", container, flatten=False)
     await bench.engine.remove(container)
     (deep,) = (await bench.engine.look(bench.want)).saved
     reached, go_on = threading.Event(), threading.Event()
@@ -179,7 +185,7 @@ async def test_what_a_flattening_left_in_the_middle_goes_before_the_next_start(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
-    await bench.engine.commit("s1", bench.want, container, flatten=False)
+    await bench.commit("s1", container, flatten=False)
     await bench.engine.remove(container)
     (deep,) = (await bench.engine.look(bench.want)).saved
     with monkeypatch.context() as patch:
@@ -204,10 +210,10 @@ async def test_what_a_broken_off_snapshot_left_goes_with_the_next_one(
     monkeypatch.setattr(faults, "_FOLDER", tmp_path)
     (tmp_path / point).write_text("raise")
     with pytest.raises(faults.InjectedFault):
-        await bench.engine.commit("s1", bench.want, container, flatten=flatten)
+        await bench.commit("s1", container, flatten=flatten)
     part = "s1-files" if flatten else "s1"
     assert [image["RepoTags"] for image in await bench.images()] == [[unfinished_image(bench.want.session_uid, part)]]
-    snapshot = await bench.engine.commit("s2", bench.want, container, flatten=False)
+    snapshot = await bench.commit("s2", container, flatten=False)
     assert [image["RepoTags"] for image in await bench.images()] == [[snapshot.image]]
 
 
@@ -219,10 +225,10 @@ async def test_what_a_broken_off_snapshot_left_is_tidied_away_and_nothing_else(
     monkeypatch.setattr(faults, "_FOLDER", tmp_path)
     (tmp_path / "commit.verified").write_text("raise")
     with pytest.raises(faults.InjectedFault):
-        await bench.engine.commit("s1", bench.want, container, flatten=False)
+        await bench.commit("s1", container, flatten=False)
     await bench.engine.tidy(bench.want)
     assert await bench.images() == []
-    snapshot = await bench.engine.commit("s2", bench.want, container, flatten=False)
+    snapshot = await bench.commit("s2", container, flatten=False)
     await bench.engine.remove(container)
     stopped = replace(bench.want, snapshot=snapshot)
     repository, _, tag = snapshot.image.rpartition(":")
@@ -237,13 +243,13 @@ async def test_what_a_broken_off_snapshot_left_is_tidied_away_and_nothing_else(
 @pytest.mark.docker
 async def test_the_image_that_a_container_stands_on_stays_without_its_name(bench: Bench) -> None:
     first = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
-    snapshot = await bench.engine.commit("s1", bench.want, first, flatten=False)
+    snapshot = await bench.commit("s1", first, flatten=False)
     await bench.engine.remove(first)
     second = await bench.lived(snapshot.image, "echo more > /root/more")
     repository, _, tag = snapshot.image.rpartition(":")
     await bench.docker.call(snapshot.image, lambda api: api.tag(bench.want.spec.image, repository, tag))
     assert [image["RepoTags"] for image in await bench.images()] == [["<none>:<none>"]]
-    assert (await bench.engine.commit("s2", bench.want, second, flatten=False)).layers == snapshot.layers + 1
+    assert (await bench.commit("s2", second, flatten=False)).layers == snapshot.layers + 1
     await bench.engine.erase(bench.want.session_uid, snapshot.digest)
 
 
@@ -262,7 +268,7 @@ async def test_what_somebody_made_of_a_session_outlives_it(bench: Bench) -> None
 
     named, nameless, made = await bench.docker.call("commit", make)
     try:
-        await bench.engine.commit("s1", bench.want, container, flatten=False)
+        await bench.commit("s1", container, flatten=False)
         await bench.engine.tidy(bench.want)
         await bench.engine.erase(bench.want.session_uid)
         assert await bench.engine.owned() == frozenset()
@@ -292,7 +298,7 @@ async def test_logs_of_another_container_of_that_name_are_not_given_away(bench: 
 
 def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
     with pytest.raises(DiskFull, match=r"needs up to .* MiB and .* MiB are free"):
-        _need(1 << 60, "/")
+        need(1 << 60, "/")
 
 
 def test_an_export_that_broke_off_is_not_imported() -> None:

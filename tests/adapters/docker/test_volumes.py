@@ -89,7 +89,7 @@ def image() -> Iterator[str]:
 @pytest.mark.docker
 async def test_docker_is_not_let_make_an_empty_one(image: str, tmp_path: Path) -> None:
     engine, node = await Docker.open(), f"test{secrets.token_hex(6)}"
-    ours = DockerEngine(engine, node=node, node_name="here", volumes=tmp_path)
+    ours = DockerEngine(engine, node=node, node_name="here", copies=tmp_path / "none", volumes=tmp_path)
     plan = replace(PLAN, image=image, labels=session_labels(UID, node, 1, 1), entrypoint=("/bin/sleep", "60"))
     try:
         await ours.create(plan)

@@ -1,0 +1,160 @@
+"""Docker and the control plane, in a few lines, for tests of the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from netvps.domain import container as plan
+from netvps.domain.container import Container, SavedImage, Seen, SourceImage, Status
+from netvps.domain.kept import LastRun, SavedFiles
+from netvps.domain.session import Assignment, DesiredState, SessionSpec, Snapshot
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+UID = "0123456789abc"
+RUNNING = DesiredState.RUNNING
+
+
+def want(
+    desired: DesiredState, generation: int = 1, snapshot: Snapshot | None = None, *, address: str = ""
+) -> Assignment:
+    spec = SessionSpec(image="debian:12")
+    return Assignment(UID, "dev1", "ann", 1, generation, desired, spec, snapshot, 1, address)
+
+
+@dataclass
+class World:
+    """Docker and the control plane, in a few lines. Every run of the container writes one more file."""
+
+    container: Container | None = None
+    files: int = 0
+    images: dict[str, tuple[SavedImage, int]] = field(default_factory=dict)
+    clock: int = 0
+    """Counts what happens; the clock on the wall may be set back meanwhile."""
+    behind: timedelta = timedelta()
+    wanted: Assignment = field(default_factory=lambda: want(RUNNING))
+    image_here: bool = False
+    deleted: bool = False
+    copy: tuple[SavedFiles, int] | None = None
+    last: LastRun | None = None
+    lost: bool = False
+    """What the last run wrote was removed before it was copied."""
+
+    def seen(self) -> Seen:
+        images = tuple(image for image, _ in self.images.values())
+        reference = plan.source_of(self.wanted, images)
+        here = reference in self.images or (reference == "debian:12" and self.image_here)
+        source = SourceImage(reference) if here and self.container is None else None
+        return Seen(self.container, images, source, self.copy and self.copy[0], self.last)
+
+    def tick(self) -> datetime:
+        self.clock += 1
+        return NOW + timedelta(seconds=self.clock) - self.behind
+
+    def own(self, desired: DesiredState) -> None:
+        """The owner wants something."""
+        self.wanted = replace(self.wanted, desired=desired, generation=self.wanted.generation + 1)
+
+    def end(self) -> None:
+        """The container ends, by itself or because the machine went down."""
+        if self.container and self.container.status in {Status.RUNNING, Status.PAUSED}:
+            self.container = replace(self.container, status=Status.EXITED, ended=self.tick())
+
+    def prune(self, *, containers: bool, images: bool) -> None:
+        """As docker does: what does not run goes, and images without a container."""
+        if containers and self.container and self.container.status not in {Status.RUNNING, Status.PAUSED}:
+            run, ran = self.container.run, self.container.started is not None
+            stopped = self.last is not None and self.last.run == run
+            held = [image.run for image, _ in self.images.values()] + ([self.copy[0].run] if self.copy else [])
+            if ran and not stopped:
+                return  # nobody was told that it is stopped: one that ends by itself starts from its last stop
+            self.lost = ran and run not in held
+            self.container = None
+        if images:
+            kept = self.container.image if self.container else ""
+            self.images = {name: held for name, held in self.images.items() if held[0].snapshot.digest == kept}
+            self.image_here = False
+            if self.last and (self.copy is None or self.copy[0].run != self.last.run) and self.container is None:
+                self.lost = True
+
+    def pause(self) -> None:
+        if self.container and self.container.status is Status.RUNNING:
+            self.container = replace(self.container, status=Status.PAUSED)
+
+    def take(self, step: plan.Step) -> None:  # noqa: PLR0912, PLR0915 — a table
+        match step:
+            case plan.Fetch("debian:12"):
+                self.image_here = True
+            case plan.Create(source):
+                kept = self.images.get(source.reference)
+                self.files = kept[1] if kept else 0
+                layers = kept[0].snapshot.layers if kept else 1
+                image = kept[0].snapshot.digest if kept else "sha256:base"
+                self.container = Container(f"c{self.clock}", Status.CREATED, layers, image=image, files="/upper")
+                self.tick()
+            case plan.Restore(files):
+                assert self.copy is not None
+                assert self.copy[0] == files
+                self.files = self.copy[1]
+                self.container = Container(f"c{self.clock}", Status.CREATED, 1, image=files.image, files="/upper")
+                self.tick()
+            case plan.Copy(container):
+                self.last = LastRun(container.run, self.wanted.generation)
+                self.copy = (SavedFiles(container.run, container.image, self.tick()), self.files)
+            case plan.Start(container):
+                assert self.container == container
+                self.container = replace(container, status=Status.RUNNING, started=self.tick())
+                self.files += 1
+            case plan.Unpause(container):
+                self.container = replace(container, status=Status.RUNNING)
+            case plan.Terminate():
+                self.end()
+            case plan.Commit(container, flatten):
+                now = self.tick()
+                self.last = LastRun(container.run, self.wanted.generation)
+                layers = 1 if flatten else container.layers + 1
+                reference = f"netvps-snapshot/vps-{UID}:{self.clock}"
+                snapshot = Snapshot(
+                    f"s{self.clock}", UID, reference, f"sha256:{self.clock}", 1, layers, "here",
+                    self.wanted.generation, now,
+                )  # fmt: skip
+                self.images[reference] = (SavedImage(snapshot, container.run), self.files)
+            case plan.Flatten(saved):
+                self.tick()
+                reference = f"netvps-snapshot/vps-{UID}:{self.clock}"
+                flat = replace(saved.snapshot, image=reference, digest=f"sha256:{self.clock}", layers=1)
+                self.images[reference] = (replace(saved, snapshot=flat), self.images[saved.snapshot.image][1])
+            case plan.Record(snapshot):
+                self.wanted = replace(self.wanted, snapshot=snapshot)
+            case plan.Remove(container, image):
+                # The one rule: what goes is in an image that is here, and recorded.
+                assert self.container == container
+                recorded = self.wanted.snapshot
+                assert recorded is not None
+                assert recorded.image in self.images
+                assert self.images[recorded.image][1] == self.files
+                assert image.snapshot.digest == recorded.digest
+                self.container = None
+            case plan.Prune(images):
+                for older in images:
+                    del self.images[older.snapshot.image]
+                assert self.wanted.snapshot is not None
+                assert self.wanted.snapshot.image in self.images
+            case plan.Erase():
+                self.container, self.images, self.deleted = None, {}, True
+
+    def holds(self) -> int:
+        """Files that are somewhere."""
+        if self.container:
+            return self.files
+        return max([n for _, n in self.images.values()] + ([self.copy[1]] if self.copy else []), default=0)
+
+    def converge(self) -> None:
+        """Until it is as wanted."""
+        for _ in range(20):
+            step = plan.next_step(self.wanted, self.seen())
+            self.take(step)
+            if isinstance(step, plan.Rest | plan.Erase | plan.Refuse):
+                assert isinstance(step, plan.Refuse) is (self.lost and not isinstance(step, plan.Erase)), step
+                return
+        raise AssertionError("it does not come to rest")
