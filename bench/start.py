@@ -1,6 +1,6 @@
-"""`start`: from the image that a stop kept to a finished `ssh true`; through netvps, and by hand.
+"""`start`: of a session that was stopped, to a finished `ssh true`; through netvps, and by hand.
 
-The steps are those of `create`, with a snapshot for the image.
+netvps starts the container that it kept; by hand one is made from the image.
 """
 
 from __future__ import annotations

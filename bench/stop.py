@@ -1,8 +1,7 @@
-"""`stop`: 200 MB were changed, and are kept in an image; through netvps, and by hand.
+"""`stop`: 200 MB were changed. Through netvps until the session is stopped, by hand until the files are in an image.
 
-Of 1,450 ms, `docker commit` has 1,100 on either side. The rest of ours: 110 until the command, a Python program, has
-asked (Docker's three take 40); 110 for the container to end, 55 to remove it; 75 to look, to verify, to name and to
-record the snapshot, and to hear of it. Nothing is polled. Where all CPUs are taken, a Python's start grows first.
+netvps keeps the container, and the command waits up to a second for the copies that follow. By hand, most of the time
+is that of `docker commit`.
 """
 
 from __future__ import annotations
