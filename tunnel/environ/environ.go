@@ -22,6 +22,8 @@ const LinkerFlag = "-E=netvps/tunnel/environ.entry"
 var hidden **byte
 
 // entry is where the process starts (assembly); it jumps on to the runtime's own entry point.
+//
+//lint:ignore U1000 the linker's -E names it
 func entry()
 
 // All returns the container's environment as "NAME=VALUE".

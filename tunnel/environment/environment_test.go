@@ -7,6 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func check(t *testing.T, err error) {
@@ -118,5 +121,20 @@ func TestProfileIsWrittenWhereItHelpsAndSomebodysOwnIsLeft(t *testing.T) {
 	check(t, KeepPath(bare, "/opt/bin"))
 	if _, err := os.Stat(filepath.Join(bare, "etc")); err == nil {
 		t.Error("written into an image without /etc/profile")
+	}
+}
+
+func TestAFIFOInPlaceOfAFileKeepsNobodyWaiting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "environment")
+	check(t, unix.Mkfifo(path, 0o644))
+	read := make(chan []string, 1)
+	go func() { read <- Read(path) }()
+	select {
+	case variables := <-read:
+		if variables != nil {
+			t.Errorf("variables of a FIFO: %q", variables)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("reading waits for a writer")
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Files are read at each login, the later ones count: those of pam_env in Debian's /etc/pam.d/sshd.
@@ -16,12 +18,12 @@ const maxFile = 256 << 10
 
 // Read returns the variables of a file, "NAME=value"; a file that cannot be read has none.
 func Read(path string) []string {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // else a FIFO would keep the login waiting
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = file.Close() }()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() { // a FIFO would keep the login waiting
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxFile))
