@@ -91,7 +91,7 @@ def test_stop_waits_a_moment_for_the_snapshot_and_longer_if_asked(
     assert run("stop", "dev1").err.splitlines()[-1] == "session dev1 stopped; its files are kept"
     assert run("stop", "dev1", "--wait-snapshot").err.splitlines()[-1] == "session dev1 stopped; its files are kept"
     fake.script = [pending]
-    assert run("stop", "dev1", "--wait-snapshot", "--timeout", "300ms").code == exit_codes.TIMEOUT
+    assert run("stop", "dev1", "--wait-snapshot", "--timeout", "1s").code == exit_codes.TIMEOUT
 
 
 def test_wait_snapshot_needs_the_wait(run: Run, fake: FakeClient) -> None:
