@@ -157,8 +157,11 @@ class Leg(Paced):
             return
         self.passed += len(payload)
         self.other.send_packet(payload[0], payload[1:])
+        if not self.other.is_stuck():
+            self._unpaced = 0
+            return
         self.balance()
-        if self.other.is_stuck() and not self._held:
+        if not self._held:
             self._unpaced += len(payload)
             if self._unpaced > UNPACED_LIMIT:
                 raise DisconnectError(DISC_PROTOCOL_ERROR, "too much data during a key exchange")
@@ -174,10 +177,10 @@ class Leg(Paced):
 
         And whether this turn of the event loop had enough of it, whatever else.
         """
+        if super().must_wait():
+            return True
         stuck = self.other is not None and self.other.is_stuck()
-        if not stuck:
-            self._unpaced = 0
-        return super().must_wait() or (stuck and self._kex_complete and not self._said_goodbye)
+        return stuck and self._kex_complete and not self._said_goodbye
 
     def _balance_both(self) -> None:
         self.balance()

@@ -130,11 +130,15 @@ class _Messages:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
+    def __anext__(self) -> Awaitable[Any]:
+        # No coroutine of its own: a tunnel has a message for each piece of data.
         if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return await anext(self._rest)
+            return self._take_first()
+        return anext(self._rest)
+
+    async def _take_first(self) -> Any:
+        first, self._first = self._first, None
+        return first
 
 
 async def _first(context: Context) -> Any:

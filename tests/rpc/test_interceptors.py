@@ -58,8 +58,8 @@ async def test_a_stream_that_fails_midway_ends_with_its_error(site: Site, monkey
     await site.do(lambda client: client.create_session("dev1", default_spec()))
     events = site.services.watch.sessions
 
-    async def short(*args: object) -> object:
-        async for event in events(*args):  # type: ignore[arg-type]
+    async def short(*args: object, **options: object) -> object:
+        async for event in events(*args, **options):  # type: ignore[arg-type]
             yield event
             raise NotFound("the parent is gone")
 
