@@ -32,7 +32,7 @@ import docker.errors
 import requests.exceptions
 import structlog
 
-from netvps.adapters.docker.client import Answer, Api, Docker, disk_free
+from netvps.adapters.docker.client import SLOW_SECONDS, Answer, Api, Docker, disk_free
 from netvps.adapters.docker.containers import files_folder, unchanged
 from netvps.adapters.docker.errors import DiskFull, DockerError, ImageExportFailed, ImageImportFailed, ImageNotFound
 from netvps.adapters.docker.written import survey
@@ -191,7 +191,19 @@ class Copies:
             raise ImageImportFailed("Docker's folder of the container cannot be seen from here")
         command = [*_TAR, "--same-owner", "--preserve-permissions", f"--directory={target}", "--extract"]
         command.append(f"--file={archive}")
-        done = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, env=_environment())
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                env=_environment(),
+                timeout=SLOW_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise ImageImportFailed(
+                f"the copy {archive} was not unpacked within {SLOW_SECONDS} s: look whether the disk is slow or fails"
+            ) from None
         if done.returncode:
             raise ImageImportFailed(f"the copy {archive} could not be unpacked: {_last_line(done.stderr)}")
 
