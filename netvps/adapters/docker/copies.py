@@ -16,6 +16,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -90,8 +91,8 @@ class Copies:
         return SavedFiles(note.run, note.image, datetime.fromisoformat(note.create_time), saved)
 
     def sessions(self) -> frozenset[str]:
-        """Uids of all sessions that have a copy."""
-        return frozenset(path.stem for path in self._folder.glob("*.json"))
+        """Uids of all sessions that have a copy, or what a killed runner left of one."""
+        return frozenset(re.split(r"[.-]", path.name)[0] for path in self._folder.glob("*") if path.is_file())
 
     async def write(self, session_uid: str, container: Container, given_up: Callable[[], bool]) -> bool:
         """Copies what a container that does not run wrote, in place of an older copy of the session.
@@ -120,9 +121,13 @@ class Copies:
 
     def erase(self, session_uid: str) -> None:
         """Removes the copy of a session, and images that no other copy stands on. Blocks."""
-        for path in (self._json(session_uid), *self._folder.glob(f"{session_uid}-*.tar*")):
+        for path in self._files(session_uid):
             path.unlink(missing_ok=True)
         self._drop_images()
+
+    def _files(self, session_uid: str) -> list[Path]:
+        """All that is of a session, also what was half-written when a runner was killed."""
+        return [*self._folder.glob(f"{session_uid}.json*"), *self._folder.glob(f"{session_uid}-*.tar*")]
 
     def _write(self, api: Api, session_uid: str, container: Container, given_up: Callable[[], bool]) -> bool:
         note = self._note(session_uid)
@@ -150,8 +155,8 @@ class Copies:
         note = _Note(container.run, container.image, registry, archive.name, sha256, datetime.now(UTC).isoformat())
         content = json.dumps({name: getattr(note, name) for name in _Note.__slots__}).encode()
         self._store([content], self._json(session_uid), given_up)
-        for older in self._folder.glob(f"{session_uid}-*.tar*"):
-            if older != archive:
+        for older in self._files(session_uid):
+            if older not in {archive, self._json(session_uid)}:
                 older.unlink(missing_ok=True)
         return note
 

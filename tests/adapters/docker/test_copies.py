@@ -249,3 +249,16 @@ async def test_images_that_no_copy_stands_on_go_after_a_while(box: Box) -> None:
     os.utime(image, (0, 0))
     await box.engine.erase(box.want.session_uid)
     assert not image.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["{uid}.json.77.part", "{uid}-0123456789abcdef.tar.77.part", "{uid}-0123456789abcdef.tar"]
+)
+def test_what_a_killed_runner_left_of_a_copy_is_found_and_erased(box: Box, tmp_path: Path, name: str) -> None:
+    kept, gone = copies.Copies(box.docker, tmp_path), box.want.session_uid
+    other = make_uid(1, 1)
+    for uid in (gone, other):
+        (tmp_path / name.format(uid=uid)).touch()
+    assert kept.sessions() == {gone, other}
+    kept.erase(gone)
+    assert [path.name for path in tmp_path.iterdir()] == [name.format(uid=other)]
