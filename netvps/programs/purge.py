@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from socket import if_nameindex
 from typing import TYPE_CHECKING, Final
 
 from netvps.adapters.bpf.fast_path import FastPath
@@ -15,11 +16,13 @@ from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.errors import EngineUnusable
 from netvps.adapters.docker.overlay_network import OverlayNetwork
 from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.netlink.privilege import unprivileged
+from netvps.domain.docker_names import ISOLATED_BRIDGES
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.errors import NetvpsError, NotPermitted, WrongState
 from netvps.programs.erasing import erase
@@ -67,7 +70,11 @@ async def purge(kernel: NetlinkKernel, network: OverlayNetwork, names: ObjectNam
     await _leave(network, names, force=force, bridged=(await kernel.dump()).bridge is not None)
     fast_path = FastPath(names)
     filter_ = OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names, fast_path=fast_path)
-    return await erase(kernel, filter_, names)
+    removed = await erase(kernel, filter_, names)
+    # Runners load it with the overlay, too. Sessions without the overlay still need it.
+    if not any(name.startswith(ISOLATED_BRIDGES) for _, name in if_nameindex()):
+        await HostFilter(Nftables()).remove()
+    return removed
 
 
 async def _leave(network: OverlayNetwork, names: ObjectNames, *, force: bool, bridged: bool) -> None:

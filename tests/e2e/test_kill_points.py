@@ -11,7 +11,7 @@ from tests.e2e.faulty import Faulty, own_request_ids
 from tests.e2e.ground import POSTGRESQL
 from tests.e2e.registry import running_registry
 from tests.e2e.stories import PASSES, Stories
-from tests.e2e.walk import CASES, Case, Walk
+from tests.e2e.walk import CASES, TODAY, Case, Walk, chosen
 from tests.runner import test_kept, test_worker
 
 if TYPE_CHECKING:
@@ -39,12 +39,19 @@ def test_every_point_is_walked_somewhere() -> None:
     assert all(callable(getattr(Stories, operation)) for operation in PASSES)
 
 
+def test_the_days_walk_all_cases_between_them_and_each_every_point() -> None:
+    days = [chosen(f"2026-01-{day:02}") for day in range(1, 32)]
+    points = {(case.operation, case.point) for case in CASES}
+    assert all({(case.operation, case.point) for case in cases} == points for cases in days)
+    assert len({case for cases in days for case in cases}) > 0.98 * len(CASES)
+
+
 @pytest.fixture(scope="module")
 def walk(request: pytest.FixtureRequest, ground: Ground) -> Iterator[Walk]:
     """All cases that were selected, on their way."""
-    chosen = {item.nodeid.rpartition("[")[2] for item in request.session.items}
+    selected = {item.nodeid.rpartition("[")[2] for item in request.session.items}
     with own_request_ids(), running_registry() as registry:
-        made = Walk([case for case in CASES if f"{case}]" in chosen], ground, registry)
+        made = Walk([case for case in TODAY if f"{case}]" in selected], ground, registry)
         made.start()
         try:
             yield made
@@ -54,7 +61,7 @@ def walk(request: pytest.FixtureRequest, ground: Ground) -> Iterator[Walk]:
 
 PARAMETERS = [
     pytest.param(case, id=str(case), marks=[pytest.mark.postgres] if case.database == POSTGRESQL else [])
-    for case in CASES
+    for case in TODAY
 ]
 
 

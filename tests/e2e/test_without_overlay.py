@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.docker_names import NETWORK_SUBNET, SHARED_NETWORK, container_name, isolated_network
+from netvps.domain.docker_names import SHARED_NETWORK, container_name, isolated_network
 from tests.e2e.faulty import until
 from tests.e2e.system import NETVPS, System, docker, new_system, unique
 
@@ -106,7 +106,7 @@ def test_sessions_leave_the_network_that_all_owners_shared(system: System, busyb
         for container in json.loads(docker("network", "inspect", network))[0]["Containers"]:
             docker("network", "disconnect", "-f", network, container)
         docker("network", "rm", network)
-    docker("network", "create", "--subnet", NETWORK_SUBNET, "--label", "netvps.managed=true", SHARED_NETWORK)
+    docker("network", "create", "--label", "netvps.managed=true", SHARED_NETWORK)
     for _, container, _ in made:
         docker("network", "connect", SHARED_NETWORK, container)
     system.up()

@@ -13,6 +13,7 @@ import pytest
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.overlay_network import OverlayNetwork
 from netvps.adapters.filter.firewalld import Firewalld
+from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
@@ -66,6 +67,19 @@ async def test_nothing_is_left(host: Namespace, network: OverlayNetwork) -> None
     assert "NETVPS" not in host.run("iptables", "-S")
     assert not {"nv0", "nvbr0", "netvps"} & set(traces(host).replace(":", " ").split())
     assert (host.links(), host.ip("-4", "-o", "address")) == before
+
+
+async def test_what_keeps_sessions_from_the_machine_goes_when_no_owner_has_a_network(
+    host: Namespace, network: OverlayNetwork
+) -> None:
+    assert await HostFilter(Nftables()).keep() == ""
+    host.ip("link", "add", "nvi0", "type", "bridge")
+    async with NetlinkKernel() as kernel:
+        await purge(kernel, network, NAMES, force=False)
+        assert "netvps-isolated" in traces(host)
+        host.ip("link", "del", "nvi0")
+        await purge(kernel, network, NAMES, force=False)
+    assert "netvps-isolated" not in traces(host)
 
 
 @pytest.mark.usefixtures("host")
