@@ -290,6 +290,29 @@ func TestImagesOwnCommandIsSupervised(t *testing.T) {
 	}
 }
 
+func TestServicesStartAgainWithTheContainer(t *testing.T) {
+	needDocker(t)
+	b := newBox(t, image(t, "sh", "sleep", "mkdir", "chmod", "cat"), nil)
+	code, _, stderr := b.ssh("mkdir -p /etc/netvps/start.d && cd /etc/netvps/start.d &&" +
+		` printf '#!/bin/sh\necho "$PWD $PATH" >>/started; sleep 1000 &\n' >web && chmod +x web`)
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	for start := 1; start <= 2; start++ {
+		docker(t, "restart", "-t", "5", b.name)
+		b.gateway.NextHello()
+		b.gateway.Next(func(m *api.ControlRequest) bool { return m.GetConfigApplied() == 1 })
+		want := strings.Repeat("/ /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n", start)
+		out := ""
+		for deadline := time.Now().Add(20 * time.Second); out != want && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+			_, out, _ = b.ssh("cat /started")
+		}
+		if out != want {
+			t.Errorf("start %d: %q", start, out)
+		}
+	}
+}
+
 func TestContainerWithoutCapabilitiesOnAReadOnlyDisk(t *testing.T) {
 	needDocker(t)
 	passwd := filepath.Join(t.TempDir(), "passwd")

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
+	"netvps/tunnel/boot"
 	"netvps/tunnel/pid1"
 	"netvps/tunnel/sftp"
 )
@@ -17,6 +19,7 @@ var version = "dev"
 
 const usage = `usage:
   agent init [flags] [-- COMMAND ARG…]   process 1 of a session: reap, keep the agent running, and COMMAND until it succeeds
+  agent boot [-no-init-scripts]          start what is enabled to start with the session (init does so)
   agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
   agent sftp-server                      serve files on standard input and output (serve starts it)
   agent version`
@@ -27,6 +30,8 @@ type places struct {
 	user, workDir                        string
 	headStart                            time.Duration
 }
+
+const noInitScripts = "-no-init-scripts"
 
 // commandHeadStart is how long the image's command has port 22 to itself, should it want it.
 const commandHeadStart = 15 * time.Second
@@ -49,10 +54,16 @@ func run(args []string) error {
 			where.headStart = commandHeadStart
 		}
 		first := &pid1.Init{
-			Agent: where.argv("serve"), Log: logger(),
+			Agent: where.argv("serve"), Boot: []string{os.Args[0], "boot"}, Log: logger(),
 			Command: pid1.Command{Argv: command, User: where.user, Dir: where.workDir},
 		}
+		if len(command) > 0 {
+			first.Boot = append(first.Boot, noInitScripts)
+		}
 		return first.Run()
+	case "boot":
+		boot.New(!slices.Contains(args, noInitScripts), logger()).Run()
+		return nil
 	case "serve":
 		where, _ := parse(args)
 		return serve(where, logger())

@@ -1,7 +1,8 @@
 // Package pid1 is the session's first process. It reaps, passes signals on, keeps the agent running, and ends the
 // container in order.
 //
-// It runs the image's command, too, where the owner wants that, and runs it again when it fails.
+// It runs the image's command, too, where the owner wants that, and runs it again when it fails; and it runs a child that
+// starts the session's services (package boot).
 //
 // It does nothing else, and that is the design: the SSH server and the tunnel are a child of it. So there is one
 // process that waits for any child, and another that waits for its own by os/exec, and neither can steal a status from
@@ -36,10 +37,12 @@ var ErrNotFirst = errors.New("init must be process 1 of a container")
 // Init is what the first process looks after.
 type Init struct {
 	Agent   []string // argv of the agent proper, started again whenever it ends
+	Boot    []string // argv of what starts the session's services, run once; may be empty
 	Command Command
 	Log     *slog.Logger
 
 	agent    child
+	boot     child
 	delay    time.Duration
 	restart  <-chan time.Time
 	stopping bool
@@ -59,6 +62,7 @@ func (i *Init) Run() error {
 	signal.Notify(ended, syscall.SIGCHLD)
 	i.Command.start(i.Log)
 	i.startAgent()
+	i.startServices()
 	ticker := time.NewTicker(poll)
 	ticker.Stop()
 	for {
@@ -119,6 +123,15 @@ func (i *Init) startAgent() {
 	}
 }
 
+func (i *Init) startServices() {
+	if len(i.Boot) == 0 {
+		return
+	}
+	if err := i.boot.start("/proc/self/exe", i.Boot, &syscall.ProcAttr{Env: environ.All()}); err != nil {
+		i.Log.Error("services cannot be started", "error", err)
+	}
+}
+
 // agentEnded has the agent started again, after longer and longer if it keeps ending at once.
 func (i *Init) agentEnded() {
 	if time.Since(i.agent.started) > restartMax {
@@ -143,6 +156,11 @@ func (i *Init) reap() {
 			if !i.stopping {
 				i.Log.Error("the agent ended", "status", describe(status))
 				i.agentEnded()
+			}
+		case pid == i.boot.pid:
+			i.boot.pid = 0
+			if !i.stopping && status != 0 {
+				i.Log.Error("not all services were started", "status", describe(status))
 			}
 		case pid == i.Command.pid:
 			i.Command.ended(status, i.stopping, i.Log)
