@@ -36,26 +36,25 @@ if TYPE_CHECKING:
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 PREFIX = "NETVPS_"
 _COMMON = ("state_dir", "runtime_dir")
-_FOREIGN = frozenset(  # our prefix, other readers: the CLI, the tests, this module
-    {
-        "NETVPS_CONFIG",
-        "NETVPS_ENV",
-        "NETVPS_ADDRESS",
-        "NETVPS_API_KEY",
-        "NETVPS_API_KEY_FILE",
-        "NETVPS_CONTEXT",
-        "NETVPS_DEBUG",
-        "NETVPS_FAULTS",
-        "NETVPS_SOCKET",
-        "NETVPS_COMPLETE",
-        "NETVPS_CONFIG_DIR",
-        "NETVPS_ACCESSIBLE",
-        "NETVPS_REQUIRE",
-        "NETVPS_FULL",
-        "NETVPS_LAB",
-        "NETVPS_FUZZ_SECONDS",
-    }
-)
+OTHER_VARIABLES = {
+    "NETVPS_CONFIG": "TOML file with settings; `--config` of the programs overrules it",
+    "NETVPS_CONTEXT": "name of the context that commands talk to; `--context` overrules it",
+    "NETVPS_SOCKET": "path of the API socket that the context `local` stands for",
+    "NETVPS_CONFIG_DIR": "folder of contexts and known hosts; by default `~/.config/netvps`",
+    "NETVPS_DEBUG": "any value: print the traceback of an internal error",
+    "NETVPS_ACCESSIBLE": "any value: no colour, and no line that is drawn again (`NO_COLOR` turns off colour alone)",
+    "NETVPS_ADDRESS": "",
+    "NETVPS_API_KEY": "",
+    "NETVPS_API_KEY_FILE": "",
+    "NETVPS_COMPLETE": "",
+    "NETVPS_ENV": "",
+    "NETVPS_FAULTS": "",
+    "NETVPS_REQUIRE": "",
+    "NETVPS_FULL": "",
+    "NETVPS_LAB": "",
+    "NETVPS_FUZZ_SECONDS": "",
+}
+"""Variables of our prefix that are no setting, and what each is for; '' where only tests and scripts read it."""
 
 
 def _address(value: str) -> str:
@@ -257,7 +256,7 @@ def _read(file: Path | None, settings: type[Settings]) -> dict[str, Any]:
 
 def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
     """Raises ConfigError that names one of our prefix that nobody reads: most likely a slip of the pen."""
-    known = _FOREIGN | {PREFIX + name.upper() for program in PROGRAMS for name in program.model_fields}
+    known = OTHER_VARIABLES.keys() | {PREFIX + name.upper() for program in PROGRAMS for name in program.model_fields}
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:
             raise ConfigError(f"environment: unknown variable {variable}{_suggestion(variable, known)}; unset it")
