@@ -19,7 +19,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
@@ -66,7 +66,10 @@ def _address(value: str) -> str:
 
 
 def _ip(value: str) -> str:
-    ipaddress.ip_address(value)
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError("give an IP address of this machine, or 0.0.0.0 for all") from None
     return value
 
 
@@ -130,7 +133,7 @@ class ServerSettings(Settings):
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL; by default SQLite in the state")
     database_url_file: Path | None = Field(default=None, description="file that holds the database's URL")
     listen: Annotated[str, AfterValidator(_ip)] = Field(default="127.0.0.1", description="IP address to listen on")
-    api_port: Port = Field(default=7443, description="gRPC API, TLS and API keys")
+    api_port: Port = Field(default=7443, description="API (gRPC, with TLS and API keys)")
     link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
     ssh_port: Port = Field(default=2222, description="SSH gateway")
     ssh_connections_per_user: int = Field(default=1000, ge=1, description="SSH connections that one user may have")
@@ -143,7 +146,7 @@ class ServerSettings(Settings):
     overlay_port: Port = Field(default=14789, description="UDP port of VXLAN between runners")
     gateway_overlay: Literal["auto", "off"] = Field(
         default="auto",
-        description="auto: reach sessions over the overlay too, by a runner of this machine or (root) without; or off",
+        description="reach sessions over the overlay: auto (by this machine's runner, or as root without one) or off",
     )
     gateway_overlay_after: float = Field(
         default=30.0, ge=1, le=3600, description="seconds without a runner until it makes its own part of the overlay"
@@ -197,10 +200,20 @@ class RunnerSettings(Settings):
     )
     overlay_fast_path: Literal["auto", "off"] = Field(
         default="auto",
-        description="auto: packets between sessions skip the machine's own filter rules, where the kernel can; or off",
+        description="packets between sessions skip the machine's own filter rules: auto (where the kernel can) or off",
     )
     underlay: str = Field(default="", description="own address or interface towards other runners; by default found")
     agent_dir: Path | None = Field(default=None, description="folder of agent-linux-ARCH; by default the package's")
+
+
+def check_value(settings: type[Settings], name: str, value: object) -> None:
+    """Raises ValueError, with the rule, where this cannot be the value of a setting."""
+    field = settings.model_fields[name]
+    try:
+        rules: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+        TypeAdapter(rules).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(_rule(dict(error.errors(include_url=False)[0]))) from None
 
 
 def secrets_of(settings: type[Settings]) -> list[str]:
@@ -210,6 +223,7 @@ def secrets_of(settings: type[Settings]) -> list[str]:
 
 PROGRAMS: tuple[type[Settings], ...] = (ServerSettings, RunnerSettings)
 S = TypeVar("S", bound=Settings)
+_RULES = {"int_parsing": "give a whole number", "float_parsing": "give a number", "bool_parsing": "give true or false"}
 
 
 def load(settings: type[S], flags: Mapping[str, Any], file: Path | None = None) -> S:
@@ -266,7 +280,7 @@ def _sentence(error: ValidationError, settings: type[Settings]) -> str:
     parts = []
     for item in error.errors(include_url=False):
         name = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
+        message = _rule(dict(item))
         if item["type"] == "extra_forbidden":
             parts.append(f"unknown setting {name!r}{_suggestion(name, list(settings.model_fields))}")
         elif not name:
@@ -276,6 +290,17 @@ def _sentence(error: ValidationError, settings: type[Settings]) -> str:
         else:
             parts.append(f"{name}: {item['input']!r} is wrong: {message}")
     return "; ".join(parts)
+
+
+def _rule(item: Mapping[str, Any]) -> str:
+    """What pydantic says of a value, as what to give instead."""
+    if rule := _RULES.get(item["type"]):
+        return rule
+    message = str(item["msg"]).removeprefix("Value error, ")
+    expected = message.removeprefix("Input should be ")
+    if expected == message:
+        return message[:1].lower() + message[1:]
+    return f"give a value {expected}" if expected.startswith(("less", "greater")) else f"give {expected}"
 
 
 def _suggestion(word: str, known: Any) -> str:

@@ -11,17 +11,12 @@ from pathlib import Path
 import pytest
 
 from netvps.cli.app import COMMANDS
-from netvps.programs.command_line import parser_of
-from netvps.programs.runner import RUNNER
-from netvps.programs.server import SERVER
-from netvps.programs.up import UP
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _VARIABLE = re.compile(r"[A-Z_]+=\S*")
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-_PROGRAMS = {"up": UP, "server": SERVER, "runner": RUNNER}
 
 
 def _commands() -> list[tuple[str, str]]:
@@ -57,8 +52,8 @@ def test_a_command_exists_with_its_flags(document: str, line: str) -> None:
     words = words[: words.index("--")] if "--" in words else words
     assert words[0] in COMMANDS, f"{document}: {line}"
     flags = [word for word in words if word.startswith("--")]
-    if words[0] in _PROGRAMS and (len(words) == 1 or words[1].startswith("-")):
-        told = parser_of(_PROGRAMS[words[0]]).format_help()
+    if words[0] == "runner" and (len(words) == 1 or words[1].startswith("-")):
+        told = _help("runner", "run")
     else:
         nested = [word for word in words[:2] if re.fullmatch(r"[a-z-]+", word)]
         told = _help(*nested) if words[0] in {"user", "key", "runner", "env", "context", "network"} else _help(words[0])

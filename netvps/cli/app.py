@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 
 import click
 
-from netvps.cli import exit_codes
+from netvps.cli import exit_codes, usage
 from netvps.cli.lazy import Entry, LazyGroup
 from netvps.cli.terminal import clean
 from netvps.errors import NetvpsError
@@ -117,17 +117,9 @@ def _told(error: BaseException) -> tuple[str, int]:
             return str(error), exit_codes.CANCELLED
         case KeyboardInterrupt() | click.Abort():
             return "cancelled", exit_codes.CANCELLED
-        case click.UsageError():
-            where = error.ctx.command_path if error.ctx is not None else "netvps"
-            return f"{_inner(error.format_message())}; see `{where} --help`", exit_codes.USAGE
         case click.ClickException():
-            return error.format_message(), exit_codes.UNKNOWN
+            return usage.sentence(error), error.exit_code
         case _:
             from netvps.cli.bugs import report
 
             return report(error), exit_codes.UNKNOWN
-
-
-def _inner(message: str) -> str:
-    """Click's sentence inside of ours: no capital, no full stop."""
-    return message[:1].lower() + message[1:].rstrip(".")

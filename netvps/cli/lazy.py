@@ -40,18 +40,6 @@ class LazyGroup(click.Group):
             raise TypeError(f"{entry.target} is not a command")
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As ever, with the nearest names for a mistyped one."""
-        if args and args[0] not in self.table and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.table, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"there is no command {args[0]!r}{hint}")
-        return super().resolve_command(ctx, args)
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table by its headings."""
         for section in dict.fromkeys(entry.section for entry in self.table.values()):

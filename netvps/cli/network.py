@@ -12,7 +12,7 @@ from netvps.cli.finding import Finding, Verdict, conclude
 from netvps.cli.network_peers import peers
 from netvps.cli.output import Column, View, emit, format_option, print_fields
 from netvps.cli.overlay_words import overlay, problems, underlay
-from netvps.cli.programs import replace_by
+from netvps.cli.programs import purge
 from netvps.cli.sessions import to_json
 
 if TYPE_CHECKING:
@@ -61,13 +61,7 @@ def check(sessions: tuple[str, ...], form: str) -> None:
     conclude([Finding(one.subject, Verdict[one.severity], one.text, one.remedy) for one in found], form)
 
 
-@network.command(
-    "purge", add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def purge(arguments: tuple[str, ...]) -> None:
-    """Remove all of the overlay from this machine: links, routes, rules, Docker's network."""
-    replace_by("purge", arguments)
+network.add_command(purge)
 
 
 def _facts(seen: Overview) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note
 from netvps.cli.overlay_words import gateway, overlay, problems, short, underlay
 from netvps.cli.parse import size_words
-from netvps.cli.programs import replace_by
+from netvps.cli.programs import runner_run, sweep
 
 if TYPE_CHECKING:
     from netvps.domain.runner import RunnerView
@@ -34,21 +34,8 @@ def runner() -> None:
     """  # noqa: D301 — Click means the character
 
 
-@runner.command("run", add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(arguments: tuple[str, ...]) -> None:
-    """Run a runner here, in the foreground."""
-    replace_by("runner", arguments)
-
-
-@runner.command("sweep", add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@click.pass_context
-def sweep(ctx: click.Context, arguments: tuple[str, ...]) -> None:
-    """Remove what this machine's runner left behind of sessions that are gone."""
-    if chosen := ctx.find_root().obj:
-        arguments = ("--context", chosen, *arguments)
-    replace_by("sweep", arguments)
+runner.add_command(runner_run)
+runner.add_command(sweep)
 
 
 @runner.command("ls")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from netvps.cli.output import note
-from netvps.cli.programs import command, replace_by
+from netvps.cli.program_command import ProgramCommand, command, replace_by
 from netvps.cli.progress import TICK, progress
 from netvps.cli.terminal import clean
 
@@ -21,18 +21,9 @@ _NEWS: Final = 5.0
 """Seconds between two lines of progress."""
 
 
-@click.command(
-    "up",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def up(arguments: tuple[str, ...]) -> None:
-    """Start control plane, gateway and a runner on this machine.
-
-    The program itself goes into the background, and says how its start went.
-    """
-    if {"--foreground", "--help", "-h", "--version"} & set(arguments):
+def _run(arguments: Sequence[str]) -> None:
+    """Starts the program in the background, and says how its start went."""
+    if click.get_current_context().params["foreground"]:
         replace_by("up", arguments)
     code, said = _start(arguments)
     if code:
@@ -73,3 +64,19 @@ def _start(arguments: Sequence[str]) -> tuple[int, str]:
             shown.tick()
         reader.join(1.0)
     return process.returncode, "\n".join(clean(line) for line in said if line.strip())
+
+
+up: Final = ProgramCommand(
+    "up",
+    module="up",
+    settings=("ServerSettings", "RunnerSettings"),
+    without=("server", "link", "join_token_file"),
+    in_background=True,
+    start=_run,
+    summary="""Start control plane, gateway and a runner on this machine.
+
+    They go into the background, and `netvps down` ends them.
+
+    Example: netvps up --listen 0.0.0.0
+    """,
+)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from netvps import __version__
 from netvps.adapters import archive
 from netvps.adapters.ca import files as ca_files
 from netvps.adapters.store.backup import check_database, cluster_of, copy_database, database_file
+from netvps.cli import programs
+from netvps.cli.program_command import parse
 from netvps.errors import ConfigError
 from netvps.programs import clock
 from netvps.programs.process import guarded
-from netvps.programs.restore import CA, DATABASE, refuse_unfinished, server_parser, server_settings
+from netvps.programs.restore import CA, DATABASE, refuse_unfinished, server_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _NAME: Final = "backup"
 _MIB: Final = 1 << 20
@@ -27,14 +28,12 @@ _MIB: Final = 1 << 20
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = server_parser(_NAME, "Copies the server's database and CA into one file, while the server runs.")
-    parser.add_argument("file", metavar="FILE", type=Path, help="the backup; it must not exist")
-    arguments = parser.parse_args(argv)
-    return guarded(_NAME, lambda: _main(arguments))
+    given = parse(programs.backup, sys.argv[1:] if argv is None else argv)
+    return guarded(_NAME, lambda: _main(given))
 
 
-def _main(arguments: argparse.Namespace) -> int:
-    settings, target = server_settings(arguments), arguments.file.absolute()
+def _main(given: Mapping[str, Any]) -> int:
+    settings, target = server_settings(given), given["file"].absolute()
     database, ca = database_file(settings.database), settings.paths.state / CA
     refuse_unfinished(settings.paths.state)
     if not ca_files.exists(ca):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.debootstrap import bootstrap, ensure_environment
+from netvps.cli import programs
+from netvps.cli.program_command import parse
+from netvps.errors import InvalidInput
 from netvps.programs.process import guarded, run_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import TextIO
 
 _NAME: Final = "env bootstrap"
@@ -46,48 +48,29 @@ class ProgressLine:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    arguments = _parser().parse_args(argv)
-    return guarded(_NAME, lambda: _main(arguments))
+    given = parse(programs.bootstrap, sys.argv[1:] if argv is None else argv)
+    return guarded(_NAME, lambda: _main(given))
 
 
-def _main(arguments: argparse.Namespace) -> int:
-    run_to_end(_run(arguments))
+def _main(given: Mapping[str, Any]) -> int:
+    if given["suite"] and given["or_pull"]:
+        raise InvalidInput.of("--or-pull", "excludes --suite: give one of the two")
+    run_to_end(_run(given))
     return 0
 
 
-async def _run(arguments: argparse.Namespace) -> None:
-    docker = await Docker.open(arguments.docker_host)
+async def _run(given: Mapping[str, Any]) -> None:
+    docker = await Docker.open(given["docker_host"])
     line = ProgressLine(sys.stderr)
     try:
-        if arguments.or_pull:
-            reference = await ensure_environment(docker, arguments.name, arguments.or_pull, line.say)
+        if given["or_pull"]:
+            reference = await ensure_environment(docker, given["name"], given["or_pull"], line.say)
         else:
-            reference = await bootstrap(
-                docker, arguments.name, line.say, suite=arguments.suite, mirror=arguments.mirror
-            )
+            reference = await bootstrap(docker, given["name"], line.say, suite=given["suite"], mirror=given["mirror"])
     finally:
         line.end()
         docker.close()
     print(reference)  # noqa: T201 — stdout is data
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"netvps {_NAME}",
-        description="Makes environment NAME (image netvps/NAME:latest): a small Debian, made from a package mirror.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("name", metavar="NAME", help="its name; 'debian' is what sessions use by default")
-    source = parser.add_argument_group("where from").add_mutually_exclusive_group()
-    source.add_argument("--suite", default="", help="Debian release (by default this machine's own)")
-    source.add_argument(
-        "--or-pull",
-        metavar="IMAGE",
-        help="do nothing if the environment is there; else take IMAGE from its registry, if that answers",
-    )
-    parser.add_argument("--mirror", default="", metavar="URL", help="package mirror (by default this machine's own)")
-    parser.add_argument("--docker-host", metavar="HOST", help="Docker's socket; by default DOCKER_HOST or its own")
-    return parser
 
 
 if __name__ == "__main__":

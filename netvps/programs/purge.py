@@ -5,11 +5,9 @@ Runners leave it as it is when they end, so that sessions stay connected; and a 
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 from socket import if_nameindex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from netvps.adapters.bpf.fast_path import FastPath
 from netvps.adapters.docker.client import Docker
@@ -22,6 +20,8 @@ from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.netlink.privilege import unprivileged
+from netvps.cli import programs
+from netvps.cli.program_command import parse
 from netvps.domain.docker_names import ISOLATED_BRIDGES
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.errors import NetvpsError, NotPermitted, WrongState
@@ -30,20 +30,20 @@ from netvps.programs.process import guarded, run_to_end
 from netvps.settings import RunnerSettings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _NAME: Final = "network purge"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    arguments = _parser().parse_args(argv)
-    return guarded(_NAME, lambda: _main(arguments))
+    given = parse(programs.purge, sys.argv[1:] if argv is None else argv)
+    return guarded(_NAME, lambda: _main(given))
 
 
-def _main(arguments: argparse.Namespace) -> int:
-    settings = load(RunnerSettings, {"docker_host": arguments.docker_host}, arguments.config)
-    run_to_end(_purge(settings.docker_host, force=arguments.force))
+def _main(given: Mapping[str, Any]) -> int:
+    settings = load(RunnerSettings, {"docker_host": given["docker_host"]}, given["config"])
+    run_to_end(_purge(settings.docker_host, force=given["force"]))
     return 0
 
 
@@ -95,19 +95,6 @@ async def _leave(network: OverlayNetwork, names: ObjectNames, *, force: bool, br
         f"{len(ports)} containers run on network {names.network} ({', '.join(sorted(ports)[:8])}): stop their sessions,"
         " or use --force, and they are without a network"
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"netvps {_NAME}",
-        description="Removes all of the overlay from this machine: the links nv0 and nvbr0, routes, packet filter,"
-        " Docker's network. Not while containers run on it, or a runner runs.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--force", action="store_true", help="also while containers run on it: they lose their network")
-    parser.add_argument("--docker-host", metavar="HOST", help="Docker's socket; by default DOCKER_HOST or its own")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the runner's TOML file (NETVPS_CONFIG)")
-    return parser
 
 
 if __name__ == "__main__":

@@ -6,17 +6,18 @@ starts over it: broken off anywhere, a restore is done again, and nothing is los
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from netvps.adapters import archive
 from netvps.adapters.ca import files as ca_files
 from netvps.adapters.store.backup import check_database, database_file
+from netvps.cli import programs
+from netvps.cli.program_command import parse
 from netvps.errors import AlreadyExists, ConfigError, DataLoss
 from netvps.programs import clock
 from netvps.programs.locks import hold
@@ -24,7 +25,7 @@ from netvps.programs.process import guarded
 from netvps.settings import ServerSettings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 DATABASE: Final = "netvps.db"
 CA: Final = "ca"
@@ -36,26 +37,13 @@ _WAL: Final = ("", "-wal", "-shm")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = server_parser(
-        _NAME, "Puts a backup in the place of the server's database and CA. The server must be down."
-    )
-    parser.add_argument("file", metavar="FILE", type=Path, help="what `netvps backup` made")
-    parser.add_argument("--yes", action="store_true", help="replace what is there; it is moved aside")
-    arguments = parser.parse_args(argv)
-    return guarded(_NAME, lambda: _main(arguments))
+    given = parse(programs.restore, sys.argv[1:] if argv is None else argv)
+    return guarded(_NAME, lambda: _main(given))
 
 
-def server_parser(name: str, summary: str) -> argparse.ArgumentParser:
-    """The command line of a command on a server's state folder."""
-    parser = argparse.ArgumentParser(prog=f"netvps {name}", description=summary, allow_abbrev=False)
-    parser.add_argument("--state-dir", metavar="DIR", help="the server's state folder (NETVPS_STATE_DIR)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the server's TOML file (NETVPS_CONFIG)")
-    return parser
-
-
-def server_settings(arguments: argparse.Namespace) -> ServerSettings:
-    """The server's settings, from the flags of `server_parser`, the environment and the file. Raises ConfigError."""
-    return load(ServerSettings, {"state_dir": arguments.state_dir}, arguments.config)
+def server_settings(given: Mapping[str, Any]) -> ServerSettings:
+    """The server's settings, from the flags, the environment and the file. Raises ConfigError."""
+    return load(ServerSettings, {"state_dir": given["state_dir"]}, given["config"])
 
 
 def refuse_unfinished(state: Path) -> None:
@@ -68,8 +56,8 @@ def refuse_unfinished(state: Path) -> None:
         )
 
 
-def _main(arguments: argparse.Namespace) -> int:
-    settings = server_settings(arguments)
+def _main(given: Mapping[str, Any]) -> int:
+    settings = server_settings(given)
     database, state = database_file(settings.database), settings.paths.state
     settings.paths.prepare()
     with (
@@ -77,8 +65,8 @@ def _main(arguments: argparse.Namespace) -> int:
         hold(state / "server.lock", "netvps server"),
         tempfile.TemporaryDirectory(prefix=".restore-", dir=state) as name,
     ):
-        manifest = _checked(arguments.file.absolute(), Path(name))
-        aside = _replace(Path(name), database, state, yes=arguments.yes)
+        manifest = _checked(given["file"].absolute(), Path(name))
+        aside = _replace(Path(name), database, state, yes=given["yes"])
     print(f"restored cluster {manifest.cluster_id} as of {manifest.created} (netvps {manifest.version}) into {state}")  # noqa: T201 — stdout is data
     if aside:
         print(f"what was there before is in {aside}: remove it when all is well")  # noqa: T201

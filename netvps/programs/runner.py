@@ -17,6 +17,7 @@ from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.nftables import Nftables
+from netvps.cli.programs import runner_run
 from netvps.errors import ConfigError, Unauthenticated
 from netvps.faults import fault_point
 from netvps.programs import clock
@@ -152,12 +153,7 @@ async def _join(settings: RunnerSettings, state: Path) -> Identity:
     return identity
 
 
-RUNNER = Program(
-    name="runner",
-    summary="Runs a runner: the containers of sessions on this machine.",
-    settings=(RunnerSettings,),
-    run=run,
-)
+RUNNER = Program(runner_run, run)
 
 if __name__ == "__main__":
     sys.exit(launch(RUNNER))

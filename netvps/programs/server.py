@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from netvps.cli.programs import server
 from netvps.programs.command_line import Program, launch
 from netvps.programs.control_plane import build
 from netvps.programs.locks import hold
@@ -34,12 +35,7 @@ async def run(settings: ServerSettings, readiness: Readiness) -> None:
         log.info("control plane ended")
 
 
-SERVER = Program(
-    name="server",
-    summary="Runs the control plane and the gateway.",
-    settings=(ServerSettings,),
-    run=run,
-)
+SERVER = Program(server, run)
 
 if __name__ == "__main__":
     sys.exit(launch(SERVER))

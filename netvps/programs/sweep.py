@@ -8,20 +8,21 @@ too, for what is there is listed first, and the server is asked after: a session
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import re
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.leftovers import Thing
+from netvps.cli import programs
 from netvps.cli.connect import dial
 from netvps.cli.contexts import resolve
+from netvps.cli.program_command import parse
 from netvps.domain.access import Role
 from netvps.domain.uid import UID_PATTERN
 from netvps.errors import ConfigError, NotPermitted
@@ -31,7 +32,7 @@ from netvps.runner.memory import read_assignments
 from netvps.settings import RunnerSettings, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from netvps.cli.contexts import Context
 
@@ -65,13 +66,13 @@ class Folders:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    arguments = _parser().parse_args(argv)
-    return guarded(_NAME, lambda: _main(arguments))
+    given = parse(programs.sweep, sys.argv[1:] if argv is None else argv)
+    return guarded(_NAME, lambda: _main(given))
 
 
-def _main(arguments: argparse.Namespace) -> int:
-    flags = {name: getattr(arguments, name) for name in ("state_dir", "runtime_dir", "docker_host")}
-    settings = load(RunnerSettings, flags, arguments.config)
+def _main(given: Mapping[str, Any]) -> int:
+    flags = {name: given[name] for name in ("state_dir", "runtime_dir", "docker_host")}
+    settings = load(RunnerSettings, flags, given["config"])
     state = settings.paths.state
     identity = load_identity(state)
     if identity is None:
@@ -82,9 +83,9 @@ def _main(arguments: argparse.Namespace) -> int:
 
     def known() -> set[str]:
         assigned = set(read_assignments(kept))
-        return assigned if arguments.dry_run else assigned | known_to_server(identity, resolve(arguments.context))
+        return assigned if given["dry_run"] else assigned | known_to_server(identity, resolve(given["context"]))
 
-    run_to_end(_sweep(settings, identity, folders, known, dry_run=arguments.dry_run))
+    run_to_end(_sweep(settings, identity, folders, known, dry_run=given["dry_run"]))
     return 0
 
 
@@ -138,22 +139,6 @@ def _listed(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except FileNotFoundError:
         return []
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"netvps {_NAME}",
-        description="Removes what this machine's runner left behind (containers, snapshots, volumes, folders) of"
-        " sessions that the server does not know. Needs a context with an admin's key, except with --dry-run.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only list what no assignment of this runner knows")
-    parser.add_argument("--context", metavar="NAME", help="the server to ask (see netvps context)")
-    parser.add_argument("--state-dir", metavar="DIR", help="the runner's state folder (NETVPS_STATE_DIR)")
-    parser.add_argument("--runtime-dir", metavar="DIR", help="the runner's folder for sockets (NETVPS_RUNTIME_DIR)")
-    parser.add_argument("--docker-host", metavar="HOST", help="Docker's socket; by default DOCKER_HOST or its own")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the runner's TOML file (NETVPS_CONFIG)")
-    return parser
 
 
 if __name__ == "__main__":

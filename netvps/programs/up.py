@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from netvps.cli.up import up
 from netvps.errors import AlreadyExists, Unavailable
 from netvps.programs import clock
 from netvps.programs.command_line import Program, launch
@@ -144,14 +145,7 @@ def _to(server: ServerSettings) -> list[str]:
     return ["--server", f"{host}:{server.api_port}", "--link", f"{host}:{server.link_port}"]
 
 
-UP = Program(
-    name="up",
-    summary="Runs everything on this machine: control plane, SSH gateway and a runner. `netvps down` ends it.",
-    settings=(ServerSettings, RunnerSettings),
-    run=run,
-    without=frozenset({"server", "link", "join_token_file"}),
-    in_background=True,
-)
+UP = Program(up, run)
 
 if __name__ == "__main__":
     sys.exit(launch(UP))

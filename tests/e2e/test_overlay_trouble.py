@@ -141,7 +141,7 @@ def test_a_pool_that_is_given_out_refuses_the_next_machine_and_nobody_else(
 @pytest.mark.parametrize(
     ("flags", "remedy"),
     [
-        (("--overlay-prefix", "30"), "overlay_prefix: '30' is wrong: Input should be less than or equal to 29"),
+        (("--overlay-prefix", "30"), "--overlay-prefix: '30' is wrong: give a value less than or equal to 29"),
         (("--overlay-pool", "10.150.0.0/24", "--overlay-prefix", "22"), "10.150.0.0/24 is smaller than one /22"),
     ],
 )

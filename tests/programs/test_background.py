@@ -13,9 +13,9 @@ from netvps.programs.log_file import put_aside
 
 def test_an_error_is_the_programs_own_and_in_its_log(tmp_path: Path) -> None:
     log = tmp_path / "up.log"
-    outcome = start_in_background("up", ["--ssh-port", "x"], log)
+    outcome = start_in_background("up", ["--overlay-pool", "8.8.0.0/16"], log)
     assert outcome.code == 10
-    assert "ssh_port: 'x'" in outcome.error
+    assert "overlay_pool 8.8.0.0/16 is not private" in outcome.error
     assert outcome.error in log.read_text()
 
 
@@ -28,6 +28,6 @@ def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(background, "put_aside", partial(put_aside, limit=10))
     log = tmp_path / "up.log"
     log.write_text("old " * 10)
-    start_in_background("up", ["--ssh-port", "x"], log)
+    start_in_background("up", ["--overlay-pool", "8.8.0.0/16"], log)
     assert (tmp_path / "up.log.1").read_text().startswith("old ")
     assert "old " not in log.read_text()

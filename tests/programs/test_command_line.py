@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from netvps.cli.program_command import ProgramCommand
 from netvps.errors import ConfigError, TimedOut, Unavailable
-from netvps.programs.command_line import Program, launch, parser_of
+from netvps.programs.command_line import Program, launch
 from netvps.programs.readiness import Outcome, Readiness, await_outcome
 from netvps.settings import RunnerSettings, ServerSettings
 
 
 def _program(run: Callable[..., Coroutine[Any, Any, None]], *settings: Any) -> Program:
-    return Program("test", "Tests.", settings or (ServerSettings,), run)
+    names = [kind.__name__ for kind in settings or (ServerSettings,)]
+    return Program(ProgramCommand("test", module="test", summary="Tests.", settings=names), run)
 
 
 def _raising(error: BaseException) -> Program:
@@ -64,17 +66,19 @@ def test_settings_come_from_flags() -> None:
     assert seen == [(22, 30.0, "box1", "/s")]
 
 
-def test_a_wrong_flag_is_a_configuration_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert launch(_raising(AssertionError()), ["--ssh-port", "x"]) == 10
+def test_a_wrong_flag_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        launch(_raising(AssertionError()), ["--ssh-port", "x"])
+    assert ended.value.code == 2
+    assert "--ssh-port: 'x'" in capsys.readouterr().err
+
+
+def test_a_wrong_variable_is_a_configuration_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NETVPS_SSH_PORT", "x")
+    assert launch(_raising(AssertionError()), []) == 10
     assert "ssh_port: 'x'" in capsys.readouterr().err
-
-
-def test_no_secret_has_a_flag() -> None:
-    told = parser_of(_program(_raising(AssertionError()).run, ServerSettings, RunnerSettings)).format_help()
-    assert "--database-url-file" in told
-    assert "--database-url " not in told
-    assert "--join-token " not in told
-    assert "--ready-fd" not in told
 
 
 def test_the_outcome_is_told_to_whoever_started_it() -> None:

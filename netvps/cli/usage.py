@@ -1,0 +1,74 @@
+"""A mistake on the command line as one line: which word, why, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+
+def sentence(error: click.ClickException) -> str:
+    """The one line for what Click found wrong."""
+    if not isinstance(error, click.UsageError):
+        return error.format_message()
+    problem = _problem(error)
+    return problem if error.ctx is None else f"{problem}; see `{error.ctx.command_path} --help`"
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """A hint with the nearest of the known words, or nothing where none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _problem(error: click.UsageError) -> str:
+    match error:
+        case click.NoSuchOption():
+            known = _options(error.ctx)
+            return f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
+        case click.NoSuchCommand():
+            known = _commands(error.ctx)
+            return f"there is no command {error.command_name!r}{did_you_mean(error.command_name, known)}"
+        case click.MissingParameter():
+            return f"{_name(error)} is missing"
+        case click.BadParameter():
+            return f"{_name(error)}: {error.message}" if _name(error) else error.message
+        case click.BadOptionUsage():
+            takes_none = "not take" in error.message
+            return f"{error.option_name} " + (
+                "takes no value: give it alone" if takes_none else "needs a value after it"
+            )
+        case _:
+            return _inner(error.format_message())
+
+
+def _options(ctx: click.Context | None) -> list[str]:
+    shown = (
+        [] if ctx is None else [param for param in ctx.command.get_params(ctx) if not getattr(param, "hidden", False)]
+    )
+    return [word for param in shown for word in (*param.opts, *param.secondary_opts) if word.startswith("--")]
+
+
+def _commands(ctx: click.Context | None) -> list[str]:
+    return ctx.command.list_commands(ctx) if ctx is not None and isinstance(ctx.command, click.Group) else []
+
+
+def _name(error: click.BadParameter) -> str:
+    """The option or argument at fault, as it is typed."""
+    if error.param_hint is not None:
+        return error.param_hint if isinstance(error.param_hint, str) else " / ".join(error.param_hint)
+    if isinstance(error.param, click.Option):
+        return max(error.param.opts, key=len)
+    if error.param is None:
+        return ""
+    word = re.search(r"[A-Z][A-Z_]*", error.param.metavar or (error.param.name or "").upper())
+    return word.group() if word else error.param.human_readable_name
+
+
+def _inner(message: str) -> str:
+    """Click's sentence inside a longer one: no capital, no full stop."""
+    if extra := re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", message):
+        return f"more arguments than this command takes: {extra[1]}"
+    return message[:1].lower() + message[1:].rstrip(".")
