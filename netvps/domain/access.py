@@ -95,6 +95,8 @@ class Credential:
     """SHA-256 of the public key that used it up, for those that work once."""
     used_for: str = ""
     """What came of that use: the uid of the runner."""
+    title: str = ""
+    """A name for people."""
     revision: int = 0
 
     @property
@@ -113,6 +115,18 @@ class Credential:
     def expired(self, now: datetime) -> bool:
         """Whether its time is over."""
         return self.expire_time is not None and now >= self.expire_time
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is shown of a Credential for the API, and when it was used last since the server started."""
+
+    kid: str
+    user: str
+    title: str
+    create_time: datetime
+    expire_time: datetime | None = None
+    last_use_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

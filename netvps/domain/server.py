@@ -20,3 +20,5 @@ class ServerInfo:
     ssh_host_ca: str
     link_address: str
     default_image: str
+    names: tuple[str, ...] = ()
+    """Names and addresses in the TLS certificate of the API."""

@@ -12,9 +12,13 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from netvps.domain.checks import shown
 from netvps.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from netvps.domain.checks import Checks
 
 _MAX_LINE = 16 * 1024
 _RSA_MIN_BITS, _RSA_MAX_BITS, _RSA_MAX_EXPONENT_BITS = 2048, 16384, 31
@@ -73,6 +77,15 @@ class PublicKey:
 def fingerprint_of(line: str) -> str:
     """Returns the fingerprint of a key. Raises InvalidInput as `PublicKey.parse` does."""
     return PublicKey.parse(line).fingerprint
+
+
+def check_title(checks: Checks, title: str) -> None:
+    """Notes a violation unless the title is of up to TITLE_MAX printable characters."""
+    checks.require(
+        len(title) <= TITLE_MAX and title.isprintable(),
+        "title",
+        f"{shown(title)} is not up to {TITLE_MAX} printable characters",
+    )
 
 
 def printable_title(text: str) -> str:

@@ -71,3 +71,6 @@ class Doorman(Certifier, Protocol):
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
         """Whom a key lets in, and where. Raises NotFound or NotPermitted, which look the same from outside."""
+
+    async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
+        """Where a user gets in who proved who they are by a certificate. Raises NotFound, NotPermitted."""

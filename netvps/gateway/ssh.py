@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 REVIEW_EVERY = 30.0
 """Seconds in which keys that were removed end a visit that no agent was told of."""
+_COMPANIONS = 4096
+"""Keys that are remembered as refused before another one logged in."""
 _REVOKED = "your access to this session ended"
 
 
@@ -48,7 +50,10 @@ class ConnectionLimits:
 
 
 class SshGateway:
-    """An async context manager that accepts on a listening socket while it lasts; `host_key` is a private key, PEM."""
+    """An async context manager that accepts on a listening socket while it lasts.
+
+    `host_key` is a private key (PEM), `user_ca` the public key of the CA for people's certificates (OpenSSH form).
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class SshGateway:
         *,
         sock: socket.socket,
         host_key: str,
+        user_ca: str,
         limits: ConnectionLimits | None = None,
         admission: Admission | None = None,
         rekey_bytes: int = 1 << 30,
@@ -67,6 +73,7 @@ class SshGateway:
         self._upstream = upstream
         self._sock = sock
         self._host_key = asyncssh.import_private_key(host_key)
+        self.user_ca = asyncssh.import_public_key(user_ca).public_data
         self._rekey_bytes = rekey_bytes
         self._limits = limits or ConnectionLimits()
         self._listener = Listener(self._new_leg, admission)
@@ -75,6 +82,7 @@ class SshGateway:
         self._visits: set[Visit] = set()
         self._per_user: Counter[str] = Counter()
         self._per_session: Counter[str] = Counter()
+        self._companions: OrderedDict[str, None] = OrderedDict()
         self._empty = asyncio.Event()
         self._empty.set()
         self._stopping = False
@@ -138,6 +146,10 @@ class SshGateway:
 
     # What visits ask for
 
+    def explains(self, fingerprint: str) -> bool:
+        """Whether a client hears that this key was refused; not of one that came before the right one another time."""
+        return fingerprint not in self._companions
+
     def admit(self, visit: Visit) -> str:
         """Why a visit is not welcome now; '' if it is."""
         if self._stopping:
@@ -156,6 +168,11 @@ class SshGateway:
         self._visits.add(visit)
         self._count(_granted(visit), 1)
         self._settle(visit, Outcome.LOGGED_IN)
+        for fingerprint in visit.refused_keys:
+            self._companions[fingerprint] = None
+            self._companions.move_to_end(fingerprint)
+        while len(self._companions) > _COMPANIONS:
+            self._companions.popitem(last=False)
         visit.serving = self._tasks.start(self._serve(visit), name=f"ssh from {visit.origin}")
 
     def gone(self, visit: Visit) -> None:
@@ -275,7 +292,7 @@ class SshGateway:
     async def _recheck(self, visit: Visit) -> None:
         if visit.login is None:
             raise NotPermitted(_REVOKED)
-        grant = await self.doorman.authorize(visit.login, visit.fingerprint)
+        grant = await visit.authorization(visit.login)
         if grant.session.uid != _granted(visit).session.uid or grant.user != _granted(visit).user:
             raise NotPermitted(_REVOKED)
 

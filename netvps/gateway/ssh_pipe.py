@@ -13,6 +13,7 @@ pinned exactly, and tests/gateway/test_ssh_pipe.py says what must hold before th
   `_send_deferred_packets`; it asks for an MSG_IGNORE ahead of each packet, against an attack on CBC, which is not
   offered here: leaving it out makes the pipe a third faster;
 - `_recv_packet` empties `_packet` when it has taken a message, also one whose handling goes on in a task;
+- a certificate is given to `_validate_openssh_certificate` once its signature by the CA that it names is verified;
 - `_send_kexinit` begins each key exchange, `_cleanup` ends each connection, `_force_close` aborts the transport, and
   with it what was written and not sent: `end` does not use it.
 
@@ -42,6 +43,9 @@ from asyncssh.packet import SSHPacket, String
 from netvps.gateway.ssh_pacing import Paced
 
 if TYPE_CHECKING:
+    from asyncssh import SSHKey
+    from asyncssh.public_key import SSHOpenSSHCertificate
+
     from netvps.domain.admission import Ticket
 
 QUEUE_LIMIT = 256 * 1024
@@ -57,6 +61,10 @@ LINGER = 10.0
 """Seconds that the last packets and the reason have for getting through."""
 MAX_TRIES = 6
 _PADDING = {MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG}
+_TOO_MANY = (
+    f"Too many authentication failures: {MAX_TRIES} keys were refused; offer one, with ssh -o IdentitiesOnly=yes"
+    " -i FILE, or let `netvps config-ssh` choose it"
+)
 _TOO_MUCH = "too much data before the login"
 _HOST_KEYS = bytes([MSG_GLOBAL_REQUEST]) + String("hostkeys-00@openssh.com")
 
@@ -280,6 +288,10 @@ class ClientLeg(Leg, SSHServerConnection):
         """Whether the client sent any message at all."""
         return self._login_packets < LOGIN_PACKETS
 
+    async def _validate_openssh_certificate(self, username: str, cert: SSHOpenSSHCertificate) -> SSHKey | None:
+        """Asks the owner, where asyncssh would ask for a principal that equals the login."""
+        return cert.key if await self._owner.validate_certificate(username, cert) else None  # type: ignore[attr-defined] # a Visit
+
     async def reload_config(self) -> None:
         """There is no configuration file whose rules could depend on the user."""
 
@@ -287,7 +299,7 @@ class ClientLeg(Leg, SSHServerConnection):
         """Counts tries, as sshd does; the first is `none`, with which clients ask for the methods."""
         self._failures += 1
         if self._failures > MAX_TRIES + 1:
-            raise DisconnectError(DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "Too many authentication failures")
+            raise DisconnectError(DISC_NO_MORE_AUTH_METHODS_AVAILABLE, _TOO_MANY)
         super().send_userauth_failure(partial_success)
 
     async def send_userauth_success(self) -> None:

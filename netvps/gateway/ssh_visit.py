@@ -11,15 +11,18 @@ from asyncssh import DisconnectError, ProtocolError, SSHServer
 from asyncssh.constants import DISC_PROTOCOL_ERROR, DISC_SERVICE_NOT_AVAILABLE
 
 from netvps.domain.admission import Outcome
+from netvps.domain.checks import shown
 from netvps.domain.names import SshLogin
 from netvps.domain.session import SessionState
 from netvps.errors import InvalidInput, NetvpsError, NotFound, NotPermitted
+from netvps.gateway.ssh_user_certificate import certified_user
 from netvps.timing import took
 
 if TYPE_CHECKING:
     import asyncio
 
     from asyncssh import SSHKey, SSHServerConnection
+    from asyncssh.public_key import SSHOpenSSHCertificate
 
     from netvps.gateway.ports import Doorman
     from netvps.gateway.ssh_pipe import AgentLeg, ClientLeg
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 LOGIN_TIMEOUT = 30.0
+_EXPLAINED = 3
+"""Refused keys of one connection that its user hears of."""
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client that vanished is found out within two minutes."""
 _HINTS = {
@@ -44,6 +49,11 @@ class Host(Protocol):
     """What a visit needs of the gateway that it comes to."""
 
     doorman: Doorman
+    user_ca: bytes
+    """Public key, in SSH's binary form, of the CA that signs the certificates of people."""
+
+    def explains(self, fingerprint: str) -> bool:
+        """Whether a client hears that this key was refused: not where it always comes with one that logs in."""
 
     def admit(self, visit: Visit) -> str:
         """Why this visit is not welcome now, although its user is known; '' if it is."""
@@ -67,6 +77,10 @@ class Visit(SSHServer):
         self.grant: Grant | None = None
         self.login: SshLogin | None = None
         self.fingerprint = ""
+        self.user = ""
+        """Who the client is by its certificate; '' if it comes with a plain key."""
+        self.refused_keys: list[str] = []
+        """Fingerprints of the keys that did not get it in."""
         self.welcome = False
         self.ending = ""
         """Why it ends, where the gateway has a reason."""
@@ -110,11 +124,39 @@ class Visit(SSHServer):
 
     async def validate_public_key(self, username: str, key: SSHKey) -> bool:
         """Whether the key opens that session; asked when it is offered, and again when it signed."""
-        self.grant, self.login, self.fingerprint = None, None, key.get_fingerprint()
+        return await self._check(username, key, "")
+
+    async def validate_certificate(self, username: str, certificate: SSHOpenSSHCertificate) -> bool:
+        """Whether a certificate opens that session; asked like the above, for one whose CA may be anybody."""
+        try:
+            user = certified_user(certificate, self._host.user_ca, time.time())
+        except NotPermitted as error:
+            self.fingerprint = certificate.key.get_fingerprint()
+            self._explain(error.message)
+            return False
+        return await self._check(username, certificate.key, user)
+
+    async def authorization(self, login: SshLogin) -> Grant:
+        """What the client's key or certificate opens now. Raises what the Doorman does."""
+        if self.user:
+            return await self._host.doorman.authorize_user(login, self.user)
+        return await self._host.doorman.authorize(login, self.fingerprint)
+
+    async def _check(self, username: str, key: SSHKey, user: str) -> bool:
+        self.grant, self.login, self.fingerprint, self.user = None, None, key.get_fingerprint(), user
         try:
             login = SshLogin.parse(username)
-            self.grant = await self._host.doorman.authorize(login, self.fingerprint)
-        except (NotFound, NotPermitted, InvalidInput):
+        except InvalidInput:
+            self._explain(f"{shown(username)} is no session: log in as NAME or NAME.OWNER; `netvps ls` lists yours")
+            return False
+        try:
+            self.grant = await self.authorization(login)
+        except (NotFound, NotPermitted):
+            # The same words for a key of nobody and for one of a user without that session: no signature came yet.
+            self._explain(
+                f"session {login.session} is not open to {'user' if user else 'key'} {user or self.fingerprint}: "
+                + ("`netvps ls` lists yours" if user else "`netvps key add` registers a key, `netvps ls` lists yours")
+            )
             return False
         except NetvpsError as error:
             log.warning("logins cannot be checked", error=str(error))
@@ -123,6 +165,13 @@ class Visit(SSHServer):
             return False
         self.login = login
         return True
+
+    def _explain(self, reason: str) -> None:
+        """Says why a key did not get in; a client shows its user no more than 'Permission denied' by itself."""
+        first = self.fingerprint not in self.refused_keys and len(self.refused_keys) < _EXPLAINED
+        self.refused_keys.append(self.fingerprint)
+        if first and self._host.explains(self.fingerprint):
+            self.leg.send_auth_banner(f"netvps: {reason}\r\n")
 
     def refusal(self) -> str:
         """Asked between a good signature and the welcome; '' welcomes."""

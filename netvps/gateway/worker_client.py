@@ -81,9 +81,13 @@ class ControlPlane(asyncio.Protocol):
         """Whom a key lets in, and where. Raises what the control plane does."""
         number = next(self._ids)
         question = wire.Authorize(number, login.session, login.owner or "", login.unix_user, fingerprint)
-        found = await self._ask(question, wire.Granted)
-        ref = SessionRef(found.uid, found.name, found.owner, SessionState(found.state))
-        return Grant(ref, found.unix_user, found.user)
+        return _grant(await self._ask(question, wire.Granted))
+
+    async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
+        """Where a user with a certificate gets in. Raises what the control plane does."""
+        number = next(self._ids)
+        question = wire.AuthorizeUser(number, login.session, login.owner or "", login.unix_user, user_name)
+        return _grant(await self._ask(question, wire.Granted))
 
     async def certify(self, grant: Grant, public_key: str) -> str:
         """A user certificate for the grant."""
@@ -246,3 +250,8 @@ class DialledStream(SocketStream):
     def other_way(self) -> bool:
         """There is none."""
         return False
+
+
+def _grant(found: wire.Granted) -> Grant:
+    ref = SessionRef(found.uid, found.name, found.owner, SessionState(found.state))
+    return Grant(ref, found.unix_user, found.user)

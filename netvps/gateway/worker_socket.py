@@ -108,10 +108,12 @@ class WorkerSocket:
     async def _answer(self, question: Message) -> Message:
         match question:
             case wire.Authorize(number, session, owner, unix_user, fingerprint):
-                grant = await self._doorman.authorize(SshLogin(session, owner or None, unix_user), fingerprint)
-                found = grant.session
-                return wire.Granted(
-                    number, found.uid, found.name, found.owner, found.state, grant.unix_user, grant.user
+                return _granted(
+                    number, await self._doorman.authorize(SshLogin(session, owner or None, unix_user), fingerprint)
+                )
+            case wire.AuthorizeUser(number, session, owner, unix_user, user):
+                return _granted(
+                    number, await self._doorman.authorize_user(SshLogin(session, owner or None, unix_user), user)
                 )
             case wire.Certify(number, uid, name, owner, state, unix_user, user, public_key):
                 ref = SessionRef(uid, name, owner, SessionState(state))
@@ -213,7 +215,9 @@ class _Connection(asyncio.Protocol):
                 self.counts = message
             case wire.Duration(step, which, seconds) if self.is_control and step in STEPS:
                 took(STEPS[step], which, seconds)
-            case wire.Authorize() | wire.Certify() | wire.Locate() | wire.Unwatched() if self.is_control:
+            case wire.Authorize() | wire.AuthorizeUser() | wire.Certify() | wire.Locate() | wire.Unwatched() if (
+                self.is_control
+            ):
                 self._ask(message)
             case _:
                 raise wire.WireError(f"{type(message).__name__} is not expected here")
@@ -249,6 +253,11 @@ class _Connection(asyncio.Protocol):
         self.send(wire.Opened())
         self._owner.left(self)
         join(transport, stream)
+
+
+def _granted(number: int, grant: Grant) -> wire.Granted:
+    found = grant.session
+    return wire.Granted(number, found.uid, found.name, found.owner, found.state, grant.unix_user, grant.user)
 
 
 def _make_private(path: Path) -> None:

@@ -53,6 +53,7 @@ class Welcome:
 
     host_key: str
     host_ca: str
+    user_ca: str
     connections_per_user: int
     connections_per_session: int
 
@@ -69,8 +70,19 @@ class Authorize:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizeUser:
+    """Asks whether a user who came with a certificate may log in to a session."""
+
+    id: int
+    session: str
+    owner: str
+    unix_user: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
-    """It does."""
+    """The answer to both: yes."""
 
     id: int
     uid: str
@@ -179,6 +191,7 @@ Message = (
     Control
     | Welcome
     | Authorize
+    | AuthorizeUser
     | Granted
     | Certify
     | Certified
@@ -192,6 +205,8 @@ Message = (
     | Dial
     | Opened
 )
+QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Unwatched)
+"""What a gateway process asks."""
 TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
 _FIELDS: Final = {name: {field.name: str(field.type) for field in fields(kind)} for name, kind in TYPES.items()}
 M = TypeVar("M")

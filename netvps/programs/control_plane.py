@@ -49,6 +49,7 @@ from netvps.services.network import Network
 from netvps.services.progress import Progress
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
+from netvps.services.ssh_certificates import SshCertificates
 from netvps.services.ssh_keys import SshKeys
 from netvps.services.watch import Watch
 from netvps.timing import told_to
@@ -146,6 +147,7 @@ class _Parts:
         welcome = Welcome(
             self.ca.ssh_host_key,
             self.ca.ssh_host_ca,
+            self.ca.ssh_user_ca,
             settings.ssh_connections_per_user,
             settings.ssh_connections_per_session,
         )
@@ -189,6 +191,7 @@ class _Parts:
             certificates=Certificates(store, clock.now, ca),
             access=access,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),
+            ssh_certificates=SshCertificates(clock.now, ca),
             tunnels=tunnels,
             commands=commands,
             info=self._info,

@@ -45,6 +45,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
             Upstream(plane, welcome.host_ca),
             sock=listening,
             host_key=welcome.host_key,
+            user_ca=welcome.user_ca,
             limits=ConnectionLimits(welcome.connections_per_user, welcome.connections_per_session),
         )
         async with gateway, Tasks() as tasks:

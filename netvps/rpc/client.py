@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
     from datetime import datetime
 
-    from netvps.domain.access import Role, SshKey, User
+    from netvps.domain.access import ApiKey, Role, SshKey, User
     from netvps.domain.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.overlay.finding import Finding
     from netvps.domain.overlay.overview import Overview
@@ -222,9 +222,19 @@ class Client:
         request = user_pb2.DeleteUserRequest(name=names.user_name(name), request_id=_request_id())
         return user_from_proto(self._transport.call(self._users.DeleteUser, request))
 
-    def create_api_key(self, user: str = names.ME) -> str:
-        """A new API key; the server does not keep it."""
-        request = user_pb2.CreateApiKeyRequest(parent=names.user_name(user), request_id=_request_id())
+    def list_api_keys(self, user: str = names.ME) -> Iterator[ApiKey]:
+        """A user's API keys by kid, without their secrets."""
+        from netvps.rpc.convert.users import api_key_from_proto
+
+        request = user_pb2.ListApiKeysRequest(parent=names.user_name(user))
+        for page in self._transport.pages(self._users.ListApiKeys, request):
+            yield from map(api_key_from_proto, page.api_keys)
+
+    def create_api_key(self, user: str = names.ME, *, title: str = "", ttl: float | None = None) -> str:
+        """A new API key, which works for `ttl` seconds or for ever; the server does not keep it."""
+        request = user_pb2.CreateApiKeyRequest(parent=names.user_name(user), title=title, request_id=_request_id())
+        if ttl is not None:
+            request.ttl.FromSeconds(round(ttl))
         return self._transport.call(self._users.CreateApiKey, request).secret
 
     def delete_api_key(self, name: str) -> None:
@@ -251,6 +261,11 @@ class Client:
             parent=names.user_name(user or names.ME), public_key=public_key, title=title, request_id=_request_id()
         )
         return ssh_key_from_proto(self._transport.call(self._ssh_keys.CreateSshKey, request))
+
+    def issue_ssh_certificate(self, public_key: str) -> str:
+        """A user certificate (OpenSSH form) that logs in to the gateway as the caller for five minutes."""
+        request = ssh_key_pb2.IssueSshCertificateRequest(public_key=public_key)
+        return self._transport.call(self._ssh_keys.IssueSshCertificate, request).certificate
 
     def delete_ssh_key(self, uid_or_fingerprint: str, user: str = "") -> SshKey:
         """Revokes a key."""

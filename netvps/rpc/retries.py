@@ -12,7 +12,7 @@ READS: Final = {
     "SessionService": ("GetSession", "ListSessions", "WatchSessions", "ReadSessionLogs"),
     "RunnerService": ("GetRunner", "ListRunners"),
     "NetworkService": ("GetNetwork", "CheckNetwork", "ProbeLinks"),
-    "UserService": ("GetUser", "ListUsers"),
+    "UserService": ("GetUser", "ListUsers", "ListApiKeys"),
     "SshKeyService": ("ListSshKeys",),
 }
 """Methods by service that change nothing."""
@@ -25,6 +25,7 @@ IDEMPOTENT: Final = {
 """Methods whose request carries a request_id: the server carries out the same id once."""
 NEVER: Final = {
     "SessionService": ("ExecSession",),
+    "SshKeyService": ("IssueSshCertificate",),
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),
     "RunnerLinkService": ("Connect", "CreateBootToken", "SendLogs"),

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from netvps.services.network import Network
     from netvps.services.runners import Runners
     from netvps.services.sessions import Sessions
+    from netvps.services.ssh_certificates import SshCertificates
     from netvps.services.ssh_keys import SshKeys
     from netvps.services.watch import Watch
 
@@ -81,6 +82,7 @@ class Services:
     certificates: Certificates
     access: Access
     ssh_keys: SshKeys
+    ssh_certificates: SshCertificates
     tunnels: Tunnels
     commands: Commands
     info: Callable[[], ServerInfo]
@@ -225,7 +227,7 @@ class ApiServer:
             ),
             f"{_PACKAGE}.UserService": partial(user.add_UserServiceServicer_to_server, UserServicer(given.access)),
             f"{_PACKAGE}.SshKeyService": partial(
-                ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys)
+                ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys, given.ssh_certificates)
             ),
             f"{_PACKAGE}.ServerService": partial(
                 server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)

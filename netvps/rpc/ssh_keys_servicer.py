@@ -9,17 +9,20 @@ from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceServicer
 from netvps.rpc import identity
 from netvps.rpc.convert import names
 from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
+from netvps.rpc.convert.times import time_to_proto
 
 if TYPE_CHECKING:
     from netvps.rpc.context import Context
+    from netvps.services.ssh_certificates import SshCertificates
     from netvps.services.ssh_keys import SshKeys
 
 
 class SshKeyServicer(SshKeyServiceServicer):
     """Errors are those of the service."""
 
-    def __init__(self, keys: SshKeys) -> None:
+    def __init__(self, keys: SshKeys, certificates: SshCertificates) -> None:
         self._keys = keys
+        self._certificates = certificates
 
     async def ListSshKeys(self, request: pb.ListSshKeysRequest, context: Context) -> pb.ListSshKeysResponse:
         page = await self._keys.list(
@@ -46,3 +49,9 @@ class SshKeyServicer(SshKeyServiceServicer):
         user, key = names.parse_ssh_key_name(request.name)
         owner = "" if user == names.ME else user
         return ssh_key_to_proto(await self._keys.delete(identity.caller(), owner, key, request_id=request.request_id))
+
+    async def IssueSshCertificate(
+        self, request: pb.IssueSshCertificateRequest, context: Context
+    ) -> pb.IssueSshCertificateResponse:
+        certificate, expires = self._certificates.issue(identity.caller(), request.public_key)
+        return pb.IssueSshCertificateResponse(certificate=certificate, expire_time=time_to_proto(expires))

@@ -8,7 +8,7 @@ from netvps.api.v1 import user_pb2 as pb
 from netvps.api.v1.user_pb2_grpc import UserServiceServicer
 from netvps.rpc import identity
 from netvps.rpc.convert import names
-from netvps.rpc.convert.users import api_key_to_proto, create_from_proto, user_to_proto
+from netvps.rpc.convert.users import api_key_to_proto, create_from_proto, ttl_from_proto, user_to_proto
 
 if TYPE_CHECKING:
     from netvps.rpc.context import Context
@@ -43,8 +43,22 @@ class UserServicer(UserServiceServicer):
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
         parent = names.parse_user_name(request.parent, "parent")
-        credential, secret = await self._access.create_api_key(identity.caller(), parent, request.request_id)
+        credential, secret = await self._access.create_api_key(
+            identity.caller(), parent, request.request_id, title=request.title, ttl=ttl_from_proto(request)
+        )
         return pb.CreateApiKeyResponse(api_key=api_key_to_proto(credential), secret=secret)
+
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
+        page = await self._access.list_api_keys(
+            identity.caller(),
+            names.parse_user_name(request.parent, "parent"),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListApiKeysResponse(
+            api_keys=[api_key_to_proto(key, self._access.last_use(key.kid)) for key in page.items],
+            next_page_token=page.next_page_token,
+        )
 
     async def DeleteApiKey(self, request: pb.DeleteApiKeyRequest, context: Context) -> pb.ApiKey:
         user, kid = names.parse_api_key_name(request.name)

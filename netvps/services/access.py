@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access import Caller, Credential, Role, SshKey, User
 from netvps.domain.checks import Checks, shown
 from netvps.domain.names import USER_NAME_MAX, check_label
 from netvps.domain.session import Session
+from netvps.domain.ssh_key import check_title
 from netvps.errors import AlreadyExists, NotFound, Unauthenticated, WrongState
 from netvps.services.commit import write
 from netvps.services.once import Once, check_request_id, recall
@@ -18,16 +21,22 @@ from netvps.services.tokens import API, Token, mint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from netvps.services.ports import Clock, Reader, Store
 
+MIN_TTL, MAX_TTL = timedelta(minutes=1), timedelta(days=3653)
+_USED: Final = 10_000
+"""API keys whose last use is remembered."""
+
 
 class Access:
-    """Knows users, and who a credential belongs to. All but looking at oneself is for admins."""
+    """Knows users, and who a credential belongs to. All but looking at oneself and revoking own keys is for admins."""
 
     def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str]) -> None:
         self._store = store
         self._clock = clock
+        self._last_use: OrderedDict[str, datetime] = OrderedDict()
 
     async def ensure_admin(self, name: str) -> User:
         """The admin of that name, made, or made an admin, if need be: the account that started the server."""
@@ -45,6 +54,7 @@ class Access:
             if token and credential and credential.purpose == API and credential.matches(token.secret, now):
                 user = await reader.get(User, credential.subject)
                 if user is not None:
+                    self._note_use(token.kid, now)
                     return Caller(user.name, user.role)
         raise Unauthenticated(
             "this API key is unknown, expired or revoked: ask an admin for a new one, then netvps login",
@@ -114,28 +124,50 @@ class Access:
                 return user
         return (await recall(self._store, User, request))[0]
 
-    async def create_api_key(self, caller: Caller, parent: str, request_id: str = "") -> tuple[Credential, str]:
-        """A new API key of a user, and its "nv_KID_SECRET", which nobody can show again.
+    async def list_api_keys(
+        self, caller: Caller, parent: str, *, page_size: int = 0, page_token: str = ""
+    ) -> Page[Credential]:
+        """A user's API keys by kid. Raises NotFound, also if the caller may not see that user, InvalidInput."""
+        async with self._store.read() as reader:
+            user = await user_in_sight(reader, caller, parent)
+            return await read_page(reader, Credential, page_size, page_token, purpose=API, subject=user.name)
 
-        Raises NotPermitted, NotFound, AlreadyExists if this request made one already.
+    def last_use(self, kid: str) -> datetime | None:
+        """When an API key was used last, since this server started: a write for each call would be too much."""
+        return self._last_use.get(kid)
+
+    async def create_api_key(
+        self, caller: Caller, parent: str, request_id: str = "", *, title: str = "", ttl: timedelta | None = None
+    ) -> tuple[Credential, str]:
+        """A new API key of a user, and its "nv_KID_SECRET", which nobody can show again; without `ttl` it never ends.
+
+        Raises NotPermitted, NotFound, InvalidInput, AlreadyExists if this request made one already.
         """
         caller.require_admin("make API keys")
-        _check(request_id)
+        checks = Checks()
+        check_request_id(checks, request_id)
+        check_title(checks, title)
+        checks.require(
+            ttl is None or MIN_TTL <= ttl <= MAX_TTL, "ttl", f"{ttl} is not between one minute and ten years"
+        )
+        checks.done()
         now = self._clock()
         async with self._store.write(caller.user) as tx:
-            once = Once(tx, caller, request_id, now, "CreateApiKey", caller.user if parent in {"", ME} else parent)
+            owner = caller.user if parent in {"", ME} else parent
+            once = Once(tx, caller, request_id, now, "CreateApiKey", owner, title, str(ttl))
             await once.earlier_secret()
             user = await user_in_sight(tx, caller, parent)
-            credential, secret = mint(API, user.name, now)
+            credential, secret = mint(API, user.name, now, ttl, title=title)
             credential = await tx.put(credential)
             await once.record(credential, f"API key {credential.kid}")
         return credential, secret
 
     async def delete_api_key(self, caller: Caller, parent: str, kid: str, request_id: str = "") -> Credential:
-        """Revokes an API key. Raises NotPermitted, NotFound."""
-        caller.require_admin("revoke API keys")
+        """Revokes an API key: one's own, or as an admin anybody's. Raises NotPermitted, NotFound."""
         _check(request_id)
         owner = caller.user if parent in {"", ME} else parent
+        if owner != caller.user:
+            caller.require_admin("revoke API keys of other users")
         async with self._store.write(caller.user) as tx:
             once = Once(tx, caller, request_id, self._clock(), "DeleteApiKey", owner, kid)
             request = await once.earlier()
@@ -147,6 +179,12 @@ class Access:
                 await once.record(credential, f"API key {kid}")
                 return credential
         return (await recall(self._store, Credential, request))[0]
+
+    def _note_use(self, kid: str, now: datetime) -> None:
+        self._last_use[kid] = now
+        self._last_use.move_to_end(kid)
+        if len(self._last_use) > _USED:
+            self._last_use.popitem(last=False)
 
 
 def _check(request_id: str) -> None:

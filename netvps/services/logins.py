@@ -111,6 +111,16 @@ class Logins:
                 raise no_session(name)
             return Grant(session, login.unix_user, caller.user)
 
+    async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
+        """What a certificate of that user opens. Raises NotFound, NotPermitted if the user was removed meanwhile."""
+        async with self._store.read() as reader:
+            user = await reader.get(User, user_name)
+            if user is None:
+                raise NotPermitted(f"user {user_name} was removed: ask an admin to add you again", reason="KEY_UNKNOWN")
+            caller = Caller(user.name, user.role)
+            session = await find_session(reader, caller, SessionName(login.owner or caller.user, login.session))
+            return Grant(session, login.unix_user, caller.user)
+
     async def certify(self, grant: Grant, public_key: str) -> str:
         """A user certificate (OpenSSH form, three minutes) that logs in where the grant says."""
         principal = f"{grant.session.uid}/{grant.unix_user}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -151,8 +151,10 @@ class CertificateAuthority(Protocol):
     def sign_ssh_host(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
         """An SSH host certificate, OpenSSH form, valid 90 days. Raises InvalidInput if the key is malformed."""
 
-    def sign_ssh_user(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
-        """An SSH user certificate, OpenSSH form, valid from a minute ago for three minutes in all."""
+    def sign_ssh_user(
+        self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime, life: timedelta | None = None
+    ) -> str:
+        """An SSH user certificate, OpenSSH form, valid from a minute ago for `life`, by default two minutes."""
 
 
 class SessionLogs(Protocol):

@@ -86,7 +86,7 @@ class Runners:
             once = Once(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
             await _drop_expired(tx, now, purpose=JOIN, used_by="")  # one that was used goes with its runner
-            credential, token = mint(JOIN, "", now, TOKEN_LIFE, self._ca.fingerprint)
+            credential, token = mint(JOIN, "", now, TOKEN_LIFE, fingerprint=self._ca.fingerprint)
             await once.record(await tx.put(credential), f"join token {credential.kid}")
         return token, now + TOKEN_LIFE
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.access import SshKey
 from netvps.domain.checks import Checks, shown
-from netvps.domain.ssh_key import TITLE_MAX, PublicKey
+from netvps.domain.ssh_key import PublicKey, check_title
 from netvps.errors import AlreadyExists, Exhausted, NotFound
 from netvps.services.commit import write
 from netvps.services.once import Once, check_request_id, recall
@@ -80,11 +80,7 @@ def _check_new(public_key: str, title: str, request_id: str) -> PublicKey:
     checks, key = Checks(), None
     with checks.nested():
         key = PublicKey.parse(public_key)
-    checks.require(
-        len(title) <= TITLE_MAX and title.isprintable(),
-        "title",
-        f"{shown(title)} is not up to {TITLE_MAX} printable characters",
-    )
+    check_title(checks, title)
     check_request_id(checks, request_id)
     checks.done()
     assert key is not None  # noqa: S101 — `done` raised otherwise

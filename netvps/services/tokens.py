@@ -46,7 +46,7 @@ class Token:
 
 
 def mint(
-    purpose: str, subject: str, now: datetime, life: timedelta | None = None, fingerprint: str = ""
+    purpose: str, subject: str, now: datetime, life: timedelta | None = None, *, fingerprint: str = "", title: str = ""
 ) -> tuple[Credential, str]:
     """A new credential and the token to show, of 256 random bits; without `life` it does not expire."""
     token = Token(purpose, secrets.token_hex(_KID_BYTES), secrets.token_hex(_SECRET_BYTES), fingerprint)
@@ -57,5 +57,6 @@ def mint(
         secret_sha256=digest(token.secret),
         create_time=now,
         expire_time=None if life is None else now + life,
+        title=title,
     )
     return credential, str(token)

@@ -26,5 +26,8 @@ class FakeCa:
     def sign_ssh_host(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
         return f"host {public_key} is {', '.join(principals)} ({key_id})"
 
-    def sign_ssh_user(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
-        return f"user {public_key} is {', '.join(principals)} ({key_id})"
+    def sign_ssh_user(
+        self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime, life: timedelta | None = None
+    ) -> str:
+        until = f" until {now + life:%H:%M}" if life else ""
+        return f"user {public_key} is {', '.join(principals)} ({key_id}){until}"

@@ -61,6 +61,8 @@ class FakeDoorman:
     user_ca: asyncssh.SSHKey
     keys: dict[str, str] = field(default_factory=dict)
     """Fingerprint to user."""
+    users: set[str] = field(default_factory=lambda: {"alice"})
+    """Who gets in with a certificate."""
     session: Session = field(default_factory=a_session)
     asked: list[tuple[SshLogin, str]] = field(default_factory=list)
     changes: list[asyncio.Queue[None]] = field(default_factory=list)
@@ -77,6 +79,11 @@ class FakeDoorman:
         if user is None or login.session != self.session.name or (login.owner or user) != self.session.owner:
             raise NotFound(f"there is no session {login.session} of yours")
         return Grant(self.session, login.unix_user, user)
+
+    async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
+        if user_name not in self.users or login.session != self.session.name:
+            raise NotFound(f"there is no session {login.session} of yours")
+        return Grant(self.session, login.unix_user, user_name)
 
     async def certify(self, grant: Grant, public_key: str) -> str:
         certificate = self.user_ca.generate_user_certificate(
@@ -259,12 +266,13 @@ class a_world:
         await self.tunnels.__aenter__()
         host_ca = self.sshd.host_ca.export_public_key().decode()
         host_key = asyncssh.generate_private_key("ssh-ed25519")
+        user_ca = self.sshd.user_ca.export_public_key().decode()
         fits: Doorman = doorman
         dialer: SessionDialer = self.tunnels
         locate: Locate | None = self.place.locate if self.place else None
         worker: WorkerSocket | None = None
         if self.apart:
-            welcome = Welcome(host_key.export_private_key().decode(), host_ca, 1000, 500)
+            welcome = Welcome(host_key.export_private_key().decode(), host_ca, user_ca, 1000, 500)
             path = Path(self.stack.enter_context(TemporaryDirectory(prefix="nv-"))) / "gateway" / "control.sock"
             worker = await self.stack.enter_async_context(WorkerSocket(path, doorman, self.tunnels, locate, welcome))
             plane = await self.stack.enter_async_context(ControlPlane(path))
@@ -279,6 +287,7 @@ class a_world:
             upstream,
             sock=listen_at("127.0.0.1", 0),
             host_key=host_key.export_private_key().decode(),
+            user_ca=user_ca,
             rekey_bytes=self.rekey_bytes,
             limits=self.limits,
             admission=self.admission,

@@ -42,6 +42,9 @@ DIGESTS = {
     "SSHConnection._finish_userauth": "bd2146536318273d",
     "SSHServerConnection.validate_public_key": "eb5e224339282892",
     "SSHServerConnection._validate_client_public_key": "6a630986a3798084",
+    "SSHServerConnection._validate_client_certificate": "a49c71b2c2c1f917",
+    "SSHServerConnection._validate_openssh_certificate": "056062c844e4c716",
+    "SSHServerConnection.send_auth_banner": "b923266645f45fde",
     "SSHServerConnection.reload_config": "d78b0be8399d5491",
     "SSHClientConnection._connection_made": "f777615b02719315",
 }

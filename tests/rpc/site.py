@@ -36,6 +36,7 @@ from netvps.services.netmap import NetmapHub
 from netvps.services.network import Network
 from netvps.services.runners import Runners
 from netvps.services.sessions import Sessions
+from netvps.services.ssh_certificates import SshCertificates
 from netvps.services.ssh_keys import SshKeys
 from netvps.services.watch import Watch
 from netvps.tasks import Tasks
@@ -250,6 +251,7 @@ async def open_site(
             certificates=Certificates(store, now, ca),
             access=Access(store, now, new_uid),
             ssh_keys=SshKeys(store, now, new_uid),
+            ssh_certificates=SshCertificates(now, ca),
             tunnels=tunnels,
             commands=commands,
             info=lambda: ServerInfo(

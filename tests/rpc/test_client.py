@@ -11,8 +11,9 @@ import itertools
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import asyncssh
 import pytest
 
 from netvps.domain.access import Role
@@ -37,6 +38,8 @@ from tests.rpc.site import default_spec, hello, soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from asyncssh.public_key import SSHOpenSSHCertificate
 
     from netvps.domain.exec import ToCommand
     from tests.rpc.site import Site
@@ -139,6 +142,29 @@ async def test_users_and_keys(site: Site) -> None:
     with pytest.raises(Unauthenticated):
         await site.do(lambda client: client.get_user(), endpoint)
     await site.do(lambda client: client.delete_user("carol"))
+
+
+async def test_api_keys_and_certificates(site: Site) -> None:
+    def work(client: Client) -> str:
+        secret = client.create_api_key("alice", title="ci", ttl=3600)
+        (key,) = client.list_api_keys("alice")
+        assert (key.user, key.title, key.last_use_time) == ("alice", "ci", None)
+        assert key.expire_time is not None
+        assert (key.expire_time - key.create_time).total_seconds() == 3600
+        return secret
+
+    secret = await site.do(work)
+    endpoint = replace(await site.remote(), api_key=secret)
+    revision = site.store.revision
+    certificate = await site.do(lambda client: client.issue_ssh_certificate(ed25519(1)), endpoint)
+    found = cast("SSHOpenSSHCertificate", asyncssh.import_certificate(certificate))
+    assert found.principals == ["users/alice"]
+    assert found.signing_key == asyncssh.import_public_key(site.ca.ssh_user_ca)
+    assert site.store.revision == revision
+    with pytest.raises(InvalidInput, match="public_key"):
+        await site.do(lambda client: client.issue_ssh_certificate("nonsense"), endpoint)
+    (key,) = await site.do(lambda client: list(client.list_api_keys()), endpoint)
+    assert key.last_use_time is not None
 
 
 async def test_runners_and_join_tokens(site: Site) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,37 @@ async def test_an_api_key_is_revoked_under_its_own_user_only(world: World) -> No
             await world.access.delete_api_key(ROOT, parent, kid)
 
 
+async def test_api_keys_are_listed_with_their_names_ends_and_last_use(world: World) -> None:
+    first, secret = await world.access.create_api_key(ROOT, "alice", title="laptop", ttl=timedelta(days=1))
+    second, _ = await world.access.create_api_key(ROOT, "alice")
+    await world.access.create_api_key(ROOT, "bob")
+    assert (await world.access.list_api_keys(ALICE, "me")).items == sorted([first, second], key=lambda key: key.kid)
+    assert (first.title, first.expire_time) == ("laptop", world.clock() + timedelta(days=1))
+    assert world.access.last_use(first.kid) is None
+    await world.access.authenticate(secret)
+    assert (world.access.last_use(first.kid), world.access.last_use(second.kid)) == (world.clock(), None)
+    world.clock.now += timedelta(days=1)
+    with pytest.raises(Unauthenticated):
+        await world.access.authenticate(secret)
+    with pytest.raises(NotFound):
+        await world.access.list_api_keys(ALICE, "bob")
+
+
+@pytest.mark.parametrize(
+    ("title", "ttl", "field"), [("\x1b", None, "title"), ("x" * 101, None, "title"), ("", timedelta(seconds=59), "ttl")]
+)
+async def test_what_no_api_key_can_be(title: str, ttl: timedelta | None, field: str, world: World) -> None:
+    with pytest.raises(InvalidInput, match=f"^{field}: "):
+        await world.access.create_api_key(ROOT, "alice", title=title, ttl=ttl)
+
+
+async def test_people_revoke_their_own_api_keys(world: World) -> None:
+    credential, secret = await world.access.create_api_key(ROOT, "alice")
+    await world.access.delete_api_key(ALICE, "me", credential.kid)
+    with pytest.raises(Unauthenticated):
+        await world.access.authenticate(secret)
+
+
 async def test_a_local_account_is_a_user_or_told_how_to_become_one(world: World) -> None:
     assert await world.access.caller_of("root") == ROOT
     with pytest.raises(Unauthenticated, match=r"^eve is no user here: ask an admin to add you"):
@@ -75,7 +107,7 @@ async def test_all_but_looking_at_oneself_needs_an_admin(world: World) -> None:
         world.access.create_user(ALICE, "carol", Role.ADMIN),
         world.access.delete_user(ALICE, "bob"),
         world.access.create_api_key(ALICE, "me"),
-        world.access.delete_api_key(ALICE, "alice", "x"),
+        world.access.delete_api_key(ALICE, "bob", "x"),
     ):
         with pytest.raises(NotPermitted, match=r"user alice may not .*: it needs role admin"):
             await call

@@ -15,7 +15,7 @@ NOW = FakeClock()()
 @pytest.mark.parametrize(("purpose", "prefix"), [(API, "nv"), (JOIN, "nvj"), (BOOT, "nvb")])
 def test_a_minted_token_reads_back_and_opens_its_credential(purpose: str, prefix: str) -> None:
     fingerprint = "fa" * 32 if purpose == JOIN else ""
-    credential, text = mint(purpose, "alice", NOW, timedelta(hours=1), fingerprint)
+    credential, text = mint(purpose, "alice", NOW, timedelta(hours=1), fingerprint=fingerprint)
     token = Token.parse(f" {text}\n", purpose)
     assert token is not None
     assert (text.split("_")[0], token.kid, token.fingerprint) == (prefix, credential.kid, fingerprint)
@@ -25,9 +25,8 @@ def test_a_minted_token_reads_back_and_opens_its_credential(purpose: str, prefix
 
 
 def test_no_token_is_read_for_another_purpose() -> None:
-    tokens = {
-        purpose: mint(purpose, "", NOW, None, "fa" * 32 if purpose == JOIN else "")[1] for purpose in (API, JOIN, BOOT)
-    }
+    fingerprints = {API: "", JOIN: "fa" * 32, BOOT: ""}
+    tokens = {purpose: mint(purpose, "", NOW, fingerprint=given)[1] for purpose, given in fingerprints.items()}
     for purpose in tokens:
         assert {other for other, text in tokens.items() if Token.parse(text, purpose)} == {purpose}
 

@@ -15,7 +15,7 @@ from netvps.adapters.ca.x509 import Issuer, requested_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from netvps.services.ports import Clock
 
@@ -97,6 +97,9 @@ class Authority:
         """An SSH host certificate, OpenSSH form, valid 90 days. Raises InvalidInput if the key is malformed."""
         return ssh.host_certificate(self._keys.ssh_host_ca, public_key, principals, key_id, now)
 
-    def sign_ssh_user(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
-        """An SSH user certificate, OpenSSH form, valid from a minute ago for three minutes in all."""
-        return ssh.user_certificate(self._keys.ssh_user_ca, public_key, principals, key_id, now)
+    def sign_ssh_user(
+        self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime, life: timedelta | None = None
+    ) -> str:
+        """An SSH user certificate, OpenSSH form, valid from a minute ago for `life`, by default two minutes."""
+        validity = now, now + (life or ssh.USER_LIFE)
+        return ssh.user_certificate(self._keys.ssh_user_ca, public_key, principals, key_id, validity)

@@ -29,10 +29,15 @@ SshPublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPub
 
 
 def user_certificate(
-    ca: ed25519.Ed25519PrivateKey, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime
+    ca: ed25519.Ed25519PrivateKey,
+    public_key: str,
+    principals: tuple[str, ...],
+    key_id: str,
+    validity: tuple[datetime, datetime],
 ) -> str:
-    """A certificate to log in with, from a minute ago to two minutes from now. Raises InvalidInput."""
-    builder = _builder(public_key, principals, key_id, now - USER_BACKDATE, now + USER_LIFE)
+    """A certificate to log in with, from a minute before its time. Raises InvalidInput."""
+    start, end = validity
+    builder = _builder(public_key, principals, key_id, start - USER_BACKDATE, end)
     for permission in _USER_MAY:
         builder = builder.add_extension(permission, b"")
     return _signed(builder.type(SSHCertificateType.USER), ca)

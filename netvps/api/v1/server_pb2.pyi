@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -47,6 +49,7 @@ class ServerInfo(_message.Message):
     SSH_HOST_CA_FIELD_NUMBER: _builtins.int
     LINK_ADDRESS_FIELD_NUMBER: _builtins.int
     DEFAULT_IMAGE_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the program."""
     cluster_id: _builtins.str
@@ -63,6 +66,10 @@ class ServerInfo(_message.Message):
     """Where runners and agents connect with certificates: "HOST:PORT", like ssh_address."""
     default_image: _builtins.str
     """Image of sessions that name none; empty until there is one."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names and addresses in the TLS certificate of the API, those of --public-name first."""
+
     def __init__(
         self,
         *,
@@ -74,10 +81,11 @@ class ServerInfo(_message.Message):
         ssh_host_ca: _builtins.str = ...,
         link_address: _builtins.str = ...,
         default_image: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "cluster_id", b"cluster_id", "default_image", b"default_image", "link_address", b"link_address", "ssh_address", b"ssh_address", "ssh_host_ca", b"ssh_host_ca", "ssh_host_key", b"ssh_host_key", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "cluster_id", b"cluster_id", "default_image", b"default_image", "link_address", b"link_address", "names", b"names", "ssh_address", b"ssh_address", "ssh_host_ca", b"ssh_host_ca", "ssh_host_key", b"ssh_host_key", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -180,3 +180,53 @@ class DeleteSshKeyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteSshKeyRequest: _TypeAlias = DeleteSshKeyRequest  # noqa: Y015
+
+@_typing.final
+class IssueSshCertificateRequest(_message.Message):
+    """IssueSshCertificateRequest asks for a user certificate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.str
+    """OpenSSH form: Ed25519, ECDSA, or RSA of 2048 bits or more."""
+    def __init__(
+        self,
+        *,
+        public_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueSshCertificateRequest: _TypeAlias = IssueSshCertificateRequest  # noqa: Y015
+
+@_typing.final
+class IssueSshCertificateResponse(_message.Message):
+    """IssueSshCertificateResponse holds a user certificate that the SSH gateway accepts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    certificate: _builtins.str
+    """One line in OpenSSH form, for a file KEY-cert.pub; its principal is "users/NAME"."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """It logs in until then; connections that are open stay open."""
+
+    def __init__(
+        self,
+        *,
+        certificate: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueSshCertificateResponse: _TypeAlias = IssueSshCertificateResponse  # noqa: Y015

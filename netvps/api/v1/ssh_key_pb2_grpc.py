@@ -50,6 +50,11 @@ class SshKeyServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.DeleteSshKeyRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.SshKey.FromString,
                 _registered_method=True)
+        self.IssueSshCertificate = channel.unary_unary(
+                '/netvps.api.v1.SshKeyService/IssueSshCertificate',
+                request_serializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateResponse.FromString,
+                _registered_method=True)
 
 
 class SshKeyServiceServicer:
@@ -77,6 +82,14 @@ class SshKeyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueSshCertificate(self, request, context):
+        """IssueSshCertificate signs a key for five minutes of logins as the caller; nothing is registered or recorded.
+        Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SshKeyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_SshKeyServiceServicer_to_server(servicer, server):
                     servicer.DeleteSshKey,
                     request_deserializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.DeleteSshKeyRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.SshKey.SerializeToString,
+            ),
+            'IssueSshCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueSshCertificate,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class SshKeyService:
             '/netvps.api.v1.SshKeyService/DeleteSshKey',
             netvps_dot_api_dot_v1_dot_ssh__key__pb2.DeleteSshKeyRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_ssh__key__pb2.SshKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueSshCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SshKeyService/IssueSshCertificate',
+            netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_ssh__key__pb2.IssueSshCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

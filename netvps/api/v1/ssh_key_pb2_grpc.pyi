@@ -39,6 +39,10 @@ class SshKeyServiceStub:
     """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also if it is somebody else's), INVALID_ARGUMENT."""
     DeleteSshKey: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.DeleteSshKeyRequest, _ssh_key_pb2.SshKey]
     """DeleteSshKey revokes a key; it stops working in running sessions too."""
+    IssueSshCertificate: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshCertificateRequest, _ssh_key_pb2.IssueSshCertificateResponse]
+    """IssueSshCertificate signs a key for five minutes of logins as the caller; nothing is registered or recorded.
+    Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
+    """
 
 @_typing.type_check_only
 class SshKeyServiceAsyncStub(SshKeyServiceStub):
@@ -51,6 +55,10 @@ class SshKeyServiceAsyncStub(SshKeyServiceStub):
     """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also if it is somebody else's), INVALID_ARGUMENT."""
     DeleteSshKey: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.DeleteSshKeyRequest, _ssh_key_pb2.SshKey]  # type: ignore[assignment]
     """DeleteSshKey revokes a key; it stops working in running sessions too."""
+    IssueSshCertificate: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshCertificateRequest, _ssh_key_pb2.IssueSshCertificateResponse]  # type: ignore[assignment]
+    """IssueSshCertificate signs a key for five minutes of logins as the caller; nothing is registered or recorded.
+    Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
+    """
 
 class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
     """SshKeyService manages the SSH public keys of people. A change reaches running sessions at once."""
@@ -78,5 +86,15 @@ class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ssh_key_pb2.SshKey, _abc.Awaitable[_ssh_key_pb2.SshKey]]:
         """DeleteSshKey revokes a key; it stops working in running sessions too."""
+
+    @_abc_1.abstractmethod
+    def IssueSshCertificate(
+        self,
+        request: _ssh_key_pb2.IssueSshCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ssh_key_pb2.IssueSshCertificateResponse, _abc.Awaitable[_ssh_key_pb2.IssueSshCertificateResponse]]:
+        """IssueSshCertificate signs a key for five minutes of logins as the caller; nothing is registered or recorded.
+        Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
+        """
 
 def add_SshKeyServiceServicer_to_server(servicer: SshKeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

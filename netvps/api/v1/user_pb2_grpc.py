@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class UserServiceStub:
-    """UserService manages people and their API keys. All but GetUser of oneself needs role admin.
+    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of oneself.
     """
 
     def __init__(self, channel):
@@ -60,6 +61,11 @@ class UserServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.CreateApiKeyRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.CreateApiKeyResponse.FromString,
                 _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/netvps.api.v1.UserService/ListApiKeys',
+                request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
         self.DeleteApiKey = channel.unary_unary(
                 '/netvps.api.v1.UserService/DeleteApiKey',
                 request_serializer=netvps_dot_api_dot_v1_dot_user__pb2.DeleteApiKeyRequest.SerializeToString,
@@ -68,7 +74,8 @@ class UserServiceStub:
 
 
 class UserServiceServicer:
-    """UserService manages people and their API keys. All but GetUser of oneself needs role admin.
+    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of oneself.
     """
 
     def GetUser(self, request, context):
@@ -101,6 +108,13 @@ class UserServiceServicer:
 
     def CreateApiKey(self, request, context):
         """CreateApiKey makes an API key, which is shown in this answer and never again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """ListApiKeys returns a user's API keys ordered by KID, without their secrets.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +155,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.CreateApiKeyRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_user__pb2.CreateApiKeyResponse.SerializeToString,
             ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysResponse.SerializeToString,
+            ),
             'DeleteApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteApiKey,
                     request_deserializer=netvps_dot_api_dot_v1_dot_user__pb2.DeleteApiKeyRequest.FromString,
@@ -155,7 +174,8 @@ def add_UserServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UserService:
-    """UserService manages people and their API keys. All but GetUser of oneself needs role admin.
+    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of oneself.
     """
 
     @staticmethod
@@ -283,6 +303,33 @@ class UserService:
             '/netvps.api.v1.UserService/CreateApiKey',
             netvps_dot_api_dot_v1_dot_user__pb2.CreateApiKeyRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_user__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.UserService/ListApiKeys',
+            netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_user__pb2.ListApiKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

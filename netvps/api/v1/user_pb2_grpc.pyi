@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class UserServiceStub:
-    """UserService manages people and their API keys. All but GetUser of oneself needs role admin."""
+    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of oneself.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -43,12 +45,16 @@ class UserServiceStub:
     """DeleteUser removes a person with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_user_pb2.CreateApiKeyRequest, _user_pb2.CreateApiKeyResponse]
     """CreateApiKey makes an API key, which is shown in this answer and never again."""
+    ListApiKeys: _grpc.UnaryUnaryMultiCallable[_user_pb2.ListApiKeysRequest, _user_pb2.ListApiKeysResponse]
+    """ListApiKeys returns a user's API keys ordered by KID, without their secrets."""
     DeleteApiKey: _grpc.UnaryUnaryMultiCallable[_user_pb2.DeleteApiKeyRequest, _user_pb2.ApiKey]
     """DeleteApiKey revokes an API key."""
 
 @_typing.type_check_only
 class UserServiceAsyncStub(UserServiceStub):
-    """UserService manages people and their API keys. All but GetUser of oneself needs role admin."""
+    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of oneself.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetUser: _aio.UnaryUnaryMultiCallable[_user_pb2.GetUserRequest, _user_pb2.User]  # type: ignore[assignment]
@@ -61,11 +67,15 @@ class UserServiceAsyncStub(UserServiceStub):
     """DeleteUser removes a person with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_user_pb2.CreateApiKeyRequest, _user_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """CreateApiKey makes an API key, which is shown in this answer and never again."""
+    ListApiKeys: _aio.UnaryUnaryMultiCallable[_user_pb2.ListApiKeysRequest, _user_pb2.ListApiKeysResponse]  # type: ignore[assignment]
+    """ListApiKeys returns a user's API keys ordered by KID, without their secrets."""
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_user_pb2.DeleteApiKeyRequest, _user_pb2.ApiKey]  # type: ignore[assignment]
     """DeleteApiKey revokes an API key."""
 
 class UserServiceServicer(metaclass=_abc_1.ABCMeta):
-    """UserService manages people and their API keys. All but GetUser of oneself needs role admin."""
+    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of oneself.
+    """
 
     @_abc_1.abstractmethod
     def GetUser(
@@ -106,6 +116,14 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.CreateApiKeyResponse, _abc.Awaitable[_user_pb2.CreateApiKeyResponse]]:
         """CreateApiKey makes an API key, which is shown in this answer and never again."""
+
+    @_abc_1.abstractmethod
+    def ListApiKeys(
+        self,
+        request: _user_pb2.ListApiKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_pb2.ListApiKeysResponse, _abc.Awaitable[_user_pb2.ListApiKeysResponse]]:
+        """ListApiKeys returns a user's API keys ordered by KID, without their secrets."""
 
     @_abc_1.abstractmethod
     def DeleteApiKey(

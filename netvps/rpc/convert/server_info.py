@@ -24,4 +24,5 @@ def server_info_from_proto(message: pb.ServerInfo) -> ServerInfo:
         ssh_host_ca=message.ssh_host_ca,
         link_address=message.link_address,
         default_image=message.default_image,
+        names=tuple(message.names),
     )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from netvps.api.v1 import user_pb2 as pb
-from netvps.domain.access import Role, User
+from netvps.domain.access import ApiKey, Role, User
 from netvps.domain.checks import Checks
 from netvps.domain.names import USER_NAME_MAX, check_label
+from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
-from netvps.rpc.convert.times import time_from_proto, time_to_proto
+from netvps.rpc.convert.times import duration_from_proto, optional_time_from_proto, time_from_proto, time_to_proto
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from netvps.domain.access import Credential
 
 ROLE = EnumPair(Role, pb.Role, "ROLE_")
@@ -62,10 +66,35 @@ def create_from_proto(message: pb.CreateUserRequest) -> CreateUser:
     return CreateUser(message.user_id, role, message.request_id)
 
 
-def api_key_to_proto(credential: Credential) -> pb.ApiKey:
+def api_key_to_proto(credential: Credential, last_use: datetime | None = None) -> pb.ApiKey:
     """The public side of an API key: nothing of its secret, nor of the hash."""
     return pb.ApiKey(
         name=names.api_key_name(credential.subject, credential.kid),
         create_time=time_to_proto(credential.create_time),
         expire_time=time_to_proto(credential.expire_time) if credential.expire_time else None,
+        title=credential.title,
+        last_use_time=time_to_proto(last_use) if last_use else None,
     )
+
+
+def api_key_from_proto(message: pb.ApiKey) -> ApiKey:
+    """Raises InvalidInput."""
+    user, kid = names.parse_api_key_name(message.name)
+    return ApiKey(
+        kid=kid,
+        user=user,
+        title=message.title,
+        create_time=time_from_proto(message, "create_time"),
+        expire_time=optional_time_from_proto(message, "expire_time"),
+        last_use_time=optional_time_from_proto(message, "last_use_time"),
+    )
+
+
+def ttl_from_proto(message: pb.CreateApiKeyRequest) -> timedelta | None:
+    """How long a new key works; None if that has no end. Raises InvalidInput."""
+    if not message.HasField("ttl"):
+        return None
+    try:
+        return timedelta(seconds=duration_from_proto(message.ttl))
+    except OverflowError:
+        raise InvalidInput.of("ttl", f"{message.ttl.seconds} s is not between one minute and ten years") from None

@@ -1,0 +1,43 @@
+"""What is asked of a certificate with which a person logs in to the gateway (OpenSSH's PROTOCOL.certkeys)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from asyncssh.public_key import CERT_TYPE_USER
+
+from netvps.domain.names import USER_NAME_MAX, check_label
+from netvps.errors import InvalidInput, NotPermitted
+from netvps.services.ssh_certificates import user_of
+
+if TYPE_CHECKING:
+    from asyncssh.public_key import SSHOpenSSHCertificate
+
+_RESTRICTIONS: Final = {"force-command", "source-address"}
+"""Critical options that asyncssh reads; certificates of this CA have none, and no other option gets past it."""
+
+
+def certified_user(certificate: SSHOpenSSHCertificate, user_ca: bytes, now: float) -> str:
+    """Returns the user whom a certificate names; asyncssh has verified its signature by the key that it carries.
+
+    Raises NotPermitted unless that key is `user_ca` and the certificate is a person's and good at `now` (Unix time).
+    """
+    if certificate.signing_key.public_data != user_ca:
+        raise NotPermitted("the certificate is of another CA: `netvps ssh NAME` gets one of this server")
+    name = user_of(tuple(certificate.principals))
+    try:
+        user = check_label(name or "", "principal", USER_NAME_MAX)
+        certificate.validate(CERT_TYPE_USER, None)
+    except InvalidInput:
+        raise NotPermitted("the certificate names no user of netvps: `netvps ssh NAME` gets one that does") from None
+    except ValueError as error:
+        raise NotPermitted(_bad_time(str(error), now)) from None
+    if _RESTRICTIONS & certificate.options.keys():
+        raise NotPermitted("the certificate has restrictions that the gateway does not keep")
+    return user
+
+
+def _bad_time(why: str, now: float) -> str:
+    clock = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{why.lower()} by the gateway's clock ({clock}): run `netvps ssh NAME` again, which gets a new one"
