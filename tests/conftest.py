@@ -65,7 +65,8 @@ settings.load_profile("netvps")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("netvps")
-    group.addoption("--kills", type=int, default=200, help="how often test_random_kills kills (default: 200)")
+    kills = 200 if os.environ.get("NETVPS_FULL") else 60
+    group.addoption("--kills", type=int, default=kills, help=f"how often test_random_kills kills (default: {kills})")
     group.addoption("--changes", type=int, default=300, help="of test_overlay_changes (default: 300)")
     group.addoption("--seed", default="", help="what these two did, again; by default something new")
 

@@ -133,6 +133,9 @@ class Stories:
             self.system.ask("start", name)
             self.system.settled(name)
         self.system.require_file(name, "kept")
+        self.system.ask("stop", name)
+        self._copied(name)  # it has a snapshot again
+        self._stopped = True
 
     def start(self, point: str, mode: str) -> None:
         """A start of the container that was kept; the file is there again."""
