@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import Final, NoReturn
 
 import click
 
-from netvps.cli import exit_codes, usage
+from netvps.cli import exit_codes, streams, usage
 from netvps.cli.lazy import Entry, LazyGroup
 from netvps.cli.terminal import clean
 from netvps.errors import NetvpsError
@@ -80,10 +81,14 @@ def main() -> NoReturn:
     It ends without Python's own tidying: that of grpc takes 15 ms, and nothing here waits for it.
     """
     gc.set_threshold(_GARBAGE)
+    streams.prepare()
     code = run(sys.argv[1:])
-    with suppress(OSError, ValueError):  # nobody reads any more
+    with suppress(OSError, ValueError):  # the reader is gone
         sys.stdout.flush()
         sys.stderr.flush()
+    if code == exit_codes.INTERRUPTED:  # ended by the signal itself, so that a loop of a shell ends, too
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     os._exit(code)
 
 
@@ -112,14 +117,18 @@ def _told(error: BaseException) -> tuple[str, int]:
     """An error as one sentence for a person, and as an exit code."""
     match error:
         case NetvpsError():
-            return str(error), exit_codes.of(error)
-        case exit_codes.Cancelled():
-            return str(error), exit_codes.CANCELLED
-        case KeyboardInterrupt() | click.Abort():
-            return "cancelled", exit_codes.CANCELLED
+            told = str(error), exit_codes.of(error)
+        case exit_codes.Cancelled() | KeyboardInterrupt():
+            told = str(error) or "interrupted", exit_codes.INTERRUPTED
+        case click.Abort():  # how a question ends: by an answer, or by Ctrl-C
+            interrupted = isinstance(error.__context__, KeyboardInterrupt)
+            told = ("interrupted", exit_codes.INTERRUPTED) if interrupted else ("cancelled", exit_codes.CANCELLED)
         case click.ClickException():
-            return usage.sentence(error), error.exit_code
+            told = usage.sentence(error), error.exit_code
+        case OSError() if problem := streams.output_problem(error):
+            told = problem, exit_codes.UNKNOWN
         case _:
             from netvps.cli.bugs import report
 
-            return report(error), exit_codes.UNKNOWN
+            told = report(error), exit_codes.UNKNOWN
+    return told

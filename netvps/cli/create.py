@@ -2,101 +2,124 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from netvps.cli.arguments import SESSION, USER
 from netvps.cli.connect import client
 from netvps.cli.output import emit, format_option, note
-from netvps.cli.parse import DURATION, SIZE, pairs
+from netvps.cli.parse import DURATION, size_words
 from netvps.cli.sessions import called, view
+from netvps.cli.spec_options import options_named, spec_of, spec_options
+from netvps.errors import NotFound
 
 if TYPE_CHECKING:
-    from netvps.domain.session import Session, SessionSpec
+    from netvps.domain.session import Session
+    from netvps.rpc.client import Client
 
 
 @click.command("create")
-@click.argument("name", default="")
-@click.option("--image", default="", help="Docker image; by default the server's default environment.")
-@click.option("--cpus", type=float, default=0.0, metavar="N", help="Limit of CPUs, for example 1.5.")
-@click.option("--memory", type=SIZE, default=0, help="Limit of memory, for example 2G.")
-@click.option("--shm-size", type=SIZE, default=0, help="Size of /dev/shm; by default half of the memory.")
-@click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads.")
-@click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable; may be repeated.")
-@click.option("--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated.")
-@click.option("--network", type=click.Choice(["default", "overlay", "none"]), default="default", show_default=True,
-              help="'default' is the overlay where the runner has one.")  # fmt: skip
-@click.option("--entrypoint", is_flag=True, help="Also run the image's own command, supervised: again after a failure.")
-@click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop.")
-@click.option("--ssh-key", "key_files", multiple=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-              help="A further public key that may log in; may be repeated.")  # fmt: skip
-@click.option("--owner", default="", metavar="USER", help="Make it for somebody else (admins only).")
-@click.option("--dry-run", is_flag=True, help="Check everything, and make nothing.")
+@click.argument("name", type=SESSION, default="", metavar="[NAME]")
+@spec_options
+@click.option("--owner", type=USER, default="", metavar="USER", help="Make it for another user (admins only).")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be made and where, and make nothing.")
+@click.option("--ssh", "log_in", is_flag=True, help="Log in as soon as it runs.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it runs (the default).")
 @click.option("--timeout", type=DURATION, default=600.0, show_default="10m", help="How long to wait.")
 @format_option
-def create(*, name: str, owner: str, dry_run: bool, wait: bool, timeout: float, form: str, **options: Any) -> None:
+@click.pass_context
+def create(
+    ctx: click.Context,
+    /,
+    *,
+    name: str,
+    owner: str,
+    dry_run: bool,
+    log_in: bool,
+    wait: bool,
+    timeout: float,
+    form: str,
+    **options: Any,
+) -> None:
     """Make a session (a VPS) and wait until it runs.
 
     Without NAME the server picks one. Your SSH key is registered, if you have none there yet.
 
-    Example: netvps create dev1 --memory 2G --cpus 1.5
-    """
-    spec = _spec(options)
+    \b
+    Examples: netvps create dev1 --memory 2G --cpus 1.5
+              netvps create --ssh
+    """  # noqa: D301 — Click means the character
+    if log_in and (dry_run or not wait):
+        raise click.UsageError("--ssh excludes --dry-run and --no-wait: it logs in once the session runs")
+    spec, (name, owner) = spec_of(options), _names(name, owner)
     connection = client()
-    if dry_run:
-        _print(connection.create_session(name, spec, owner=owner, validate_only=True), form, own=not owner)
-        return
-    if not owner:
-        from netvps.cli.local_keys import any_registered, register
+    with options_named():
+        if dry_run:
+            _print_plan(connection.create_session(name, spec, owner=owner, validate_only=True), form, own=not owner)
+            return
+        if not owner:
+            from netvps.cli.local_keys import any_registered, register
 
-        if not any_registered(connection):
-            # Asked before anything is changed: a refused create leaves no key behind.
-            connection.create_session(name, spec, validate_only=True)
-            register(connection)
-    session = connection.create_session(name, spec, owner=owner)
+            if not any_registered(connection):
+                # Asked before anything is changed: a refused create leaves no key behind.
+                connection.create_session(name, spec, validate_only=True)
+                register(connection)
+        session = connection.create_session(name, spec, owner=owner)
+    known = called(session, own=not owner)
     if wait:
-        from netvps.cli.waiting import require, until_settled
-
-        (session,) = until_settled(connection, [session], timeout)
-        require(session, called(session, own=not owner))
+        session = _wait(connection, session, known, timeout)
     _print(session, form, own=not owner)
-    done = f"runs on {session.runner_name}" if wait else "is being made; `netvps watch` shows how"
-    note(f"session {called(session, own=not owner)} {done}")
-    note(f"next: netvps ssh {called(session, own=not owner)}")
-
-
-def _spec(options: dict[str, Any]) -> SessionSpec:
-    """The spec of the options; the rules are the spec's own. Raises InvalidInput with all violations."""
-    from netvps.domain.session import Network, SessionSpec
-
-    given: dict[str, Any] = {}
-    if options["pids"] is not None:
-        given["pids"] = options["pids"]
-    if options["stop_grace"] is not None:
-        given["stop_grace"] = options["stop_grace"]
-    return SessionSpec(
-        image=options["image"],
-        cpus=options["cpus"],
-        memory_bytes=options["memory"],
-        shm_bytes=options["shm_size"],
-        env=pairs(options["env"], "--env"),
-        labels=pairs(options["labels"], "--label"),
-        network=Network(options["network"].upper()),
-        run_entrypoint=options["entrypoint"],
-        authorized_keys=tuple(_key(file) for file in options["key_files"]),
-        **given,
+    note(
+        f"session {known} " + (f"runs on {session.runner_name}" if wait else "is being made; `netvps watch` shows how")
     )
+    if log_in:
+        from netvps.cli.ssh import ssh
+
+        ctx.invoke(ssh, words=(known,), timeout=timeout)
+    note(f"next: netvps ssh {known}")
 
 
-def _key(file: str) -> str:
-    from netvps.domain.ssh_key import PublicKey
+def _names(name: str, owner: str) -> tuple[str, str]:
+    """NAME and USER, of which NAME.USER may be typed as one. Raises a usage error if USER is given twice."""
+    short, dot, full_owner = name.partition(".")
+    if dot and owner and owner != full_owner:
+        raise click.UsageError(f"NAME says owner {full_owner}, and --owner says {owner}: give one of them")
+    return short, full_owner or owner
 
+
+def _wait(connection: Client, session: Session, known: str, timeout: float) -> Session:
+    """The session once it runs. Raises what it failed with."""
+    from netvps.cli.waiting import require, until_settled
+
+    (settled,) = until_settled(connection, [session], timeout)
     try:
-        return PublicKey.parse(Path(file).read_text(encoding="utf-8"), f"--ssh-key {file}").text
-    except (OSError, UnicodeDecodeError):
-        raise click.BadParameter(f"{file} cannot be read as text", param_hint="--ssh-key") from None
+        require(settled, known)
+    except NotFound as error:
+        raise NotFound(f"{error.message}{_images_like(connection, settled)}") from None
+    return settled
+
+
+def _images_like(connection: Client, session: Session) -> str:
+    """A hint with the nearest images that sessions of this server are made from."""
+    from netvps.cli.usage import did_you_mean
+
+    images = {other.spec.image for other in connection.list_sessions("") if other.uid != session.uid}
+    return did_you_mean(session.spec.image, sorted({*images, connection.server_info().default_image} - {""}))
+
+
+def _print_plan(session: Session, form: str, *, own: bool) -> None:
+    """What would be made, and where, in words; or the session as it would be."""
+    if form not in {"table", "wide"}:
+        view(own=own).print_one(session, form)
+        return
+    spec = session.spec
+    limits = [f"{spec.cpus:g} CPUs"] if spec.cpus else []
+    limits += [f"{size_words(spec.memory_bytes)} of memory"] if spec.memory_bytes else []
+    where = f"on runner {session.runner_name}" if session.runner_name else f"once a runner takes it: {session.message}"
+    what = f"session {called(session, own=own)} from {spec.image} ({', '.join(limits) or 'no limits'})"
+    emit(f"would create {what} {where}")
+    note("dry run: nothing was created")
 
 
 def _print(session: Session, form: str, *, own: bool) -> None:

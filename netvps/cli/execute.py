@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netvps.cli import exit_codes
-from netvps.cli.completion_words import complete_session
+from netvps.cli.arguments import SESSION
 from netvps.cli.connect import client
 from netvps.cli.output import note
 from netvps.domain.exec import ExecStart, Exit, Stderr, Stdout
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("-u", "--user", default="root", show_default=True, help="Unix user to run it as.")
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Give it a terminal.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Give it no input.")
-@click.argument("name", shell_complete=complete_session)
+@click.argument("name", type=SESSION)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 def execute(name: str, command: tuple[str, ...], user: str, terminal: bool, no_stdin: bool) -> None:
     """Run a command in a running session, as it is, by no shell.

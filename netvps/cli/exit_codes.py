@@ -17,6 +17,7 @@ UNAVAILABLE: Final = 7
 TIMEOUT: Final = 8
 CANCELLED: Final = 9
 CONFIGURATION: Final = 10
+INTERRUPTED: Final = 130
 LOST_TRANSPORT: Final = 255
 
 MEANINGS: Final = {
@@ -29,8 +30,9 @@ MEANINGS: Final = {
     CAPACITY: "no capacity, address, disk space or quota is left",
     UNAVAILABLE: "the server, a runner or Docker cannot be reached now; try again",
     TIMEOUT: "it took longer than `--timeout`; the server goes on",
-    CANCELLED: "cancelled by Ctrl-C or by the answer to a question",
+    CANCELLED: "cancelled by the answer to a question; nothing was changed",
     CONFIGURATION: "a setting, or a file of this machine that it names, is wrong",
+    INTERRUPTED: "interrupted by Ctrl-C (128 and the number of SIGINT); what was asked for goes on in the server",
     LOST_TRANSPORT: "of `ssh` and `exec`: the connection was lost; the command may have run",
 }
 """For people, in the order of the codes; `ssh` and `exec` pass on every other code of the command."""

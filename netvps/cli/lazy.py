@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from netvps.cli.arguments import refuse_empty
+from netvps.errors import NotFound
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,7 +41,16 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry.target} is not a command")
-        return command
+        return refuse_empty(command)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; a name that the server does not know comes back with the nearest that it does."""
+        try:
+            return super().invoke(ctx)
+        except NotFound as error:
+            from netvps.cli.nearest import with_nearest
+
+            raise with_nearest(error, ctx.obj) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table by its headings."""

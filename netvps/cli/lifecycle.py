@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from netvps.cli.completion_words import complete_session
+from netvps.cli.arguments import SESSION
 from netvps.cli.connect import client
 from netvps.cli.output import emit, note
 from netvps.cli.parse import DURATION
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from netvps.domain.session import Session
     from netvps.rpc.client import Client
 
-_names = click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_session)
+_names = click.argument("names", nargs=-1, required=True, metavar="NAME...", type=SESSION)
 _MOMENT: Final = 1.0
 """Seconds that `stop` waits for a snapshot that nobody asked to wait for."""
 _wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done (the default).")

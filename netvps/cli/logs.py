@@ -6,13 +6,13 @@ import sys
 
 import click
 
-from netvps.cli.completion_words import complete_session
+from netvps.cli.arguments import SESSION
 from netvps.cli.connect import client
 from netvps.cli.terminal import LogFilter
 
 
 @click.command("logs")
-@click.argument("name", shell_complete=complete_session)
+@click.argument("name", type=SESSION)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
 @click.option(
     "--tail", type=click.IntRange(1, 100_000), default=1000, show_default=True, metavar="N", help="Last lines."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netvps.cli.completion_words import complete_session
+from netvps.cli.arguments import SESSION
 from netvps.cli.connect import client
 from netvps.cli.finding import Finding, Verdict, conclude
 from netvps.cli.network_peers import peers
@@ -45,7 +45,7 @@ network.add_command(peers)
 
 
 @network.command("check")
-@click.argument("sessions", nargs=-1, metavar="[SESSION [SESSION]]", shell_complete=complete_session)
+@click.argument("sessions", nargs=-1, metavar="[SESSION [SESSION]]", type=SESSION)
 @click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def check(sessions: tuple[str, ...], form: str) -> None:
     """Find out why two sessions do not reach each other, and say what to mend.

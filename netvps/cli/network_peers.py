@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from netvps.cli.arguments import RUNNER
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, emit, format_option, note
 from netvps.cli.sessions import to_json
@@ -20,7 +21,7 @@ _MATRIX: Final = 8
 
 
 @click.command("peers")
-@click.argument("runners", nargs=-1, metavar="[RUNNER...]")
+@click.argument("runners", nargs=-1, type=RUNNER, metavar="[RUNNER...]")
 @format_option
 def peers(runners: tuple[str, ...], form: str) -> None:
     """Measure the links between runners, and print how they are.

@@ -15,6 +15,7 @@ from netvps.cli.terminal import clean, paint, state_colour
 
 T = TypeVar("T")
 FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name")
+_UNPRINTABLE = re.compile(r"[^ -~\n]")
 _PLAIN_YAML = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _YAML_WORDS: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
@@ -47,7 +48,7 @@ class View(Generic[T]):
                 emit(clean(self.name(thing)))
         elif form == "jsonl":
             for thing in things:
-                emit(json.dumps(self.json(thing)))
+                emit(json_text(self.json(thing)))
         elif form in {"json", "yaml"}:
             _print_value([self.json(thing) for thing in things], form)
         else:
@@ -120,17 +121,27 @@ def _yaml_item(head: str, item: Any, indent: int) -> list[str]:
 def _yaml_scalar(value: Any) -> str:
     if isinstance(value, str) and _PLAIN_YAML.fullmatch(value) and value.lower() not in _YAML_WORDS:
         return value
-    return json.dumps(value)
+    return json_text(value)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON with letters as they are; what is no printable character is escaped, so that none steers a terminal."""
+    return _UNPRINTABLE.sub(_escaped, json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def _print_value(value: Any, form: str) -> None:
-    emit(json.dumps(value, indent=2) if form == "json" else "\n".join(yaml_lines(value)))
+    emit(json_text(value, 2) if form == "json" else "\n".join(yaml_lines(value)))
 
 
 def _print_table(columns: Sequence[Column[T]], things: Sequence[T], *, wide: bool) -> None:
     shown = [column for column in columns if wide or not column.wide]
     rows = [[clean(column.cell(thing)) for column in shown] for thing in things]
-    widths = [max(len(column.title), *(len(row[i]) for row in rows), 0) for i, column in enumerate(shown)]
+    widths = [max(len(column.title), *(_width(row[i]) for row in rows), 0) for i, column in enumerate(shown)]
     if not rows:
         return
     heading = "  ".join(column.title.ljust(width) for column, width in zip(shown, widths, strict=True))
@@ -142,4 +153,13 @@ def _print_table(columns: Sequence[Column[T]], things: Sequence[T], *, wide: boo
 
 def _coloured(title: str, text: str, width: int = 0) -> str:
     colour = state_colour(text) if title == "STATE" else ""
-    return paint(text.ljust(width), colour, sys.stdout)
+    return paint(text + " " * (width - _width(text)), colour, sys.stdout)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

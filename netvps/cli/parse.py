@@ -10,15 +10,20 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(?:ib?|b)?|b)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.IGNORECASE)
 
 
 class Size(click.ParamType[int]):
-    """A number of bytes: 512M, 2G, 1.5g; the units are powers of 1024."""
+    """A number of bytes: 512M, 2G, 2Gi, 1.5GiB; the units are powers of 1024."""
 
     name = "SIZE"
+
+    def __init__(self, least: int = 0, zero: str = "") -> None:
+        """`least` is in bytes; `zero` says what 0 means, where it is taken although it is less."""
+        self._least = least
+        self._zero = zero
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Bytes of what was typed."""
@@ -27,7 +32,12 @@ class Size(click.ParamType[int]):
         match = _SIZE.fullmatch(str(value).strip())
         if match is None:
             self.fail(f"{value!r} is not a size: give a number and K, M, G or T, for example 2G", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].lower()])
+        size = int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+        if size < self._least and (size or not self._zero):
+            less = f"is {size} bytes, less than {size_words(self._least)}"
+            zero = f"; 0 means {self._zero}" if self._zero else ""
+            self.fail(f"{value!r} {less}: give a number with a unit, for example 2G{zero}", param, ctx)
+        return size
 
 
 class Duration(click.ParamType[float]):
@@ -47,7 +57,25 @@ class Duration(click.ParamType[float]):
 
 
 SIZE = Size()
+MEMORY = Size(6 << 20, "no limit")  # Docker's own minimum
+SHM_SIZE = Size(64 << 10, "half of the memory")
 DURATION = Duration()
+
+
+class Number(click.ParamType[float]):
+    """A number, with an example in the error."""
+
+    name = "N"
+
+    def __init__(self, example: str) -> None:
+        self._example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that was typed."""
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number: give for example {self._example}", param, ctx)
 
 
 def pairs(words: Iterable[str], option: str) -> dict[str, str]:
@@ -56,7 +84,9 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise click.BadParameter(f"{word!r} is not KEY=VALUE", param_hint=option)
+            raise click.BadParameter(
+                f"{word!r} is not KEY=VALUE: give for example {option} NAME=value", param_hint=option
+            )
         if key in found:
             raise click.BadParameter(f"{key!r} is given twice", param_hint=option)
         found[key] = value
@@ -64,7 +94,7 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
 
 
 def duration_words(seconds: float) -> str:
-    """Seconds as somebody would type them: 90 → 1m30s."""
+    """Seconds as people type them: 90 → 1m30s."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, rest = divmod(rest, 60)
     parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest}s" if rest else ""]

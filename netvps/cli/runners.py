@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netvps.cli.arguments import RUNNER
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note
 from netvps.cli.overlay_words import gateway, overlay, problems, short, underlay
@@ -49,7 +50,7 @@ def ls(form: str) -> None:
 
 
 @runner.command("show")
-@click.argument("name")
+@click.argument("name", type=RUNNER)
 @format_option
 def show(name: str, form: str) -> None:
     """Tell all about a runner."""
@@ -57,7 +58,7 @@ def show(name: str, form: str) -> None:
 
 
 @runner.command("rm")
-@click.argument("name")
+@click.argument("name", type=RUNNER)
 @click.option("--force", is_flag=True, help="Remove the sessions that are placed on it, too, for ever.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def rm(name: str, force: bool, yes: bool) -> None:

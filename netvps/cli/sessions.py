@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netvps.cli.completion_words import complete_session
+from netvps.cli.arguments import SESSION, USER
 from netvps.cli.connect import client, context
 from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note, print_fields
 from netvps.cli.parse import duration_words, size_words
@@ -48,7 +48,7 @@ def to_json(value: Any) -> dict[str, Any]:
 
 @click.command("ls")
 @click.option("-a", "--all", "everybody", is_flag=True, help="All sessions you may see, not only your own.")
-@click.option("--owner", default="", metavar="USER", help="The sessions of this user.")
+@click.option("--owner", type=USER, default="", metavar="USER", help="The sessions of this user.")
 @format_option
 def ls(everybody: bool, owner: str, form: str) -> None:
     """List sessions.
@@ -64,7 +64,7 @@ def ls(everybody: bool, owner: str, form: str) -> None:
 
 
 @click.command("show")
-@click.argument("name", shell_complete=complete_session)
+@click.argument("name", type=SESSION)
 @format_option
 def show(name: str, form: str) -> None:
     """Tell all about a session, and how to reach it.

@@ -34,7 +34,7 @@ def _problem(error: click.UsageError) -> str:
         case click.MissingParameter():
             return f"{_name(error)} is missing"
         case click.BadParameter():
-            return f"{_name(error)}: {error.message}" if _name(error) else error.message
+            return f"{_name(error)}: {_inner(error.message)}" if _name(error) else _inner(error.message)
         case click.BadOptionUsage():
             takes_none = "not take" in error.message
             return f"{error.option_name} " + (
@@ -71,4 +71,5 @@ def _inner(message: str) -> str:
     """Click's sentence inside a longer one: no capital, no full stop."""
     if extra := re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", message):
         return f"more arguments than this command takes: {extra[1]}"
-    return message[:1].lower() + message[1:].rstrip(".")
+    first = message[:1] if message[1:2].isupper() else message[:1].lower()
+    return first + message[1:].rstrip(".")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netvps.cli.arguments import USER
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, note
 
@@ -33,7 +34,7 @@ def user() -> None:
 
 
 @user.command("add")
-@click.argument("name")
+@click.argument("name", type=USER)
 @click.option("--admin", is_flag=True, help="They may do everything.")
 @format_option
 def add(name: str, admin: bool, form: str) -> None:
@@ -59,7 +60,7 @@ def ls(form: str) -> None:
 
 
 @user.command("rm")
-@click.argument("name")
+@click.argument("name", type=USER)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def rm(name: str, yes: bool) -> None:
     """Remove a person with their keys; not while they own sessions."""
@@ -72,7 +73,7 @@ def rm(name: str, yes: bool) -> None:
 
 
 @user.command("api-key")
-@click.argument("name", default="me")
+@click.argument("name", type=USER, default="me")
 @click.option("--revoke", metavar="KID", default="", help="Revoke that key (the part after nv_) and make none.")
 def api_key(name: str, revoke: str) -> None:
     """Make an API key for a person (by default yourself). It is shown once, here.

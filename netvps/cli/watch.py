@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netvps.cli.connect import client
-from netvps.cli.output import emit
+from netvps.cli.output import emit, json_text
 from netvps.cli.terminal import clean, paint, state_colour
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def watch(everybody: bool, from_revision: int, form: str) -> None:
             event = pump.next(1.0)
             if event is None:
                 continue
-            line = json.dumps(_json(event)) if form == "jsonl" else _line(event, own=not everybody)
+            line = json_text(_json(event)) if form == "jsonl" else _line(event, own=not everybody)
             if line:
                 emit(line)
                 sys.stdout.flush()
@@ -53,4 +52,12 @@ def _line(event: SessionEvent, *, own: bool) -> str:
     state = "DELETED" if event.type == "DELETED" else str(session.state)
     name = session.name if own else str(session.full_name)
     shown = paint(state.ljust(12), state_colour(state), sys.stdout)
-    return f"{datetime.now().astimezone():%H:%M:%S}  {clean(name):<20}  {shown}  {clean(session.message)}".rstrip()
+    return f"{_time_words(event)}  {clean(name):<20}  {shown}  {clean(session.message)}".rstrip()
+
+
+def _time_words(event: SessionEvent, now: datetime | None = None) -> str:
+    """When it happened: of a change, when the server recorded it, with the date unless that is today."""
+    now = now or datetime.now().astimezone()
+    recorded = event.session is not None and event.type != "PROGRESS"
+    moment = event.session.update_time.astimezone() if recorded and event.session else now
+    return f"{moment:%H:%M:%S}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -83,9 +83,15 @@ def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
     if spec.network is Network.OVERLAY and not any(runner.underlay for runner in online):
         return "no runner that is online is on the overlay; see netvps runner ls, or use another network"
     asked = [f"{spec.cpus:g} CPUs"] if spec.cpus else []
-    asked += [f"{spec.memory_bytes / (1 << 30):.3g} GiB of memory"] if spec.memory_bytes else []
+    asked += [f"{_gib_words(spec.memory_bytes)} of memory"] if spec.memory_bytes else []
     overlay = " and is on the overlay" if spec.network is Network.OVERLAY else ""
     return f"no runner that is online has {' and '.join(asked)}{overlay}; see netvps runner ls, or ask for less"
+
+
+def _gib_words(size: int) -> str:
+    """Bytes in GiB, with as many digits as people read: 0.5 GiB, 1.25 GiB, 104,857 GiB."""
+    gib = size / (1 << 30)
+    return f"{gib:,.0f} GiB" if gib >= 100 else f"{gib:.3g} GiB"  # noqa: PLR2004 — three digits
 
 
 def _load(runner: Runner, use: Use) -> float:

@@ -36,7 +36,7 @@ def guarded(name: str, work: Callable[[], int], failed: Callable[[str, int], Non
         failed(str(error), exit_codes.of(error))
         return fail(name, str(error), exit_codes.of(error))
     except KeyboardInterrupt:
-        return fail(name, "cancelled", exit_codes.CANCELLED)
+        return fail(name, "interrupted", exit_codes.INTERRUPTED)
 
 
 def run_to_end(work: Coroutine[Any, Any, None]) -> None:

@@ -73,8 +73,8 @@ def test_every_network_can_be_asked_for(run: Run, fake: FakeClient, network: Net
     ("words", "said"),
     [
         (["--memory", "lots"], "'lots' is not a size"),
-        (["--cpus", "many"], "'many' is not a valid float"),
-        (["--cpus", "-1"], "cpus: -1.0 is not between"),
+        (["--cpus", "many"], "--cpus: 'many' is not a number: give for example 1.5"),
+        (["--cpus", "-1"], "--cpus: -1.0 is not between"),
         (["--env", "A"], "'A' is not KEY=VALUE"),
         (["--env", "A=1", "--env", "A=2"], "'A' is given twice"),
         (["--stop-grace", "soon"], "'soon' is not a time"),
@@ -105,6 +105,40 @@ def test_a_dry_run_makes_nothing(run: Run, fake: FakeClient) -> None:
     ran = run("create", "dev1", "--dry-run", "-o", "json")
     assert json.loads(ran.out)["name"] == "sessions/dev1.alice"
     assert [asked[-1] for asked in fake.asked if asked[0] == "create_session"] == [True]
+
+
+@pytest.mark.usefixtures("key")
+def test_a_dry_run_says_what_it_would_make_and_where(
+    run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = run("create", "dev1", "--image", "debian:12", "--memory", "2G", "--dry-run")
+    assert ran.out == "would create session dev1 from debian:12 (2G of memory) on runner box1\n"
+    assert ran.err == "dry run: nothing was created\n"
+    waiting = session("dev1", SessionState.PENDING, runner_name="", message="no runner is online")
+    monkeypatch.setattr(fake, "create_session", lambda *_, **__: waiting)
+    assert run("create", "dev1", "--dry-run").out == (
+        "would create session dev1 from debian:12 (no limits) once a runner takes it: no runner is online\n"
+    )
+
+
+@pytest.mark.usefixtures("key")
+def test_an_image_that_is_not_found_is_compared_with_those_of_other_sessions(run: Run, fake: FakeClient) -> None:
+    fake.sessions = {"web": session("web", spec=SessionSpec(image="debian:12"))}
+    failed = session("dev1", SessionState.FAILED, reason="image", message="there is no image debain:12",
+                     spec=SessionSpec(image="debain:12"))  # fmt: skip
+    fake.script = [put(failed, 2)]
+    ran = run("create", "dev1", "--image", "debain:12")
+    assert ran.code == exit_codes.NOT_FOUND
+    assert ran.err.endswith("; did you mean debian:12?\n")
+
+
+@pytest.mark.usefixtures("key")
+def test_the_owner_may_be_part_of_the_name(run: Run, fake: FakeClient) -> None:
+    assert run("create", "sessions/dev1.bob", "--no-wait").out == "dev1.alice\n"
+    assert fake.asked[-1][1::2] == ("dev1", "bob")
+    refused = run("create", "dev1.bob", "--owner", "eve")
+    assert refused.code == exit_codes.USAGE
+    assert "NAME says owner bob, and --owner says eve" in refused.err
 
 
 @pytest.mark.usefixtures("key")

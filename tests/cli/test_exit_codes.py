@@ -24,7 +24,7 @@ from tests.cli.fake_client import FakeClient
         (errors.Exhausted("no room"), 6),
         (errors.Unavailable("try again"), 7),
         (errors.TimedOut("too slow"), 8),
-        (exit_codes.Cancelled("stopped waiting"), 9),
+        (exit_codes.Cancelled("stopped waiting"), 130),
         (errors.ConfigError("mend it"), 10),
         (errors.InternalError("a bug"), 1),
     ],
@@ -40,7 +40,7 @@ def test_each_error_is_one_line_and_its_code(error: BaseException, code: int, ru
 def test_ctrl_c_is_told_below_the_line_it_was_typed_in(run: Run, fake: FakeClient) -> None:
     fake.errors["list_sessions"] = KeyboardInterrupt()
     ran = run("ls")
-    assert (ran.code, ran.err) == (exit_codes.CANCELLED, "\nnetvps: cancelled\n")
+    assert (ran.code, ran.err) == (exit_codes.INTERRUPTED, "\nnetvps: interrupted\n")
 
 
 def test_an_error_without_a_row_has_the_code_of_its_nearest_kin() -> None:

@@ -37,7 +37,7 @@ def test_ctrl_c_while_waiting_says_what_goes_on(run: Run, fake: FakeClient, monk
     fake.silent = True
     ran = run("create", "dev1")
     fake.closed.set()
-    assert ran.code == exit_codes.CANCELLED
+    assert ran.code == exit_codes.INTERRUPTED
     assert "stopped waiting; session dev1 is PENDING: waiting for a runner, and it goes on" in ran.err
 
 

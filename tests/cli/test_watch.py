@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -28,9 +29,18 @@ def test_a_line_for_each_event(run: Run, fake: FakeClient) -> None:
         SessionEvent(EventType.DELETED, session("db"), 3),
     ]
     ran = run("watch")
-    lines = [line.split()[1:] for line in ran.out.splitlines()]
+    lines = [line.split()[2:] for line in ran.out.splitlines()]
     assert lines[:2] == [["dev1", "PREPARING", "pulling\ufffd[2J"], ["db", "DELETED"]]
     assert ran.code == exit_codes.UNAVAILABLE
+
+
+def test_a_change_is_shown_with_the_time_of_the_change(run: Run, fake: FakeClient) -> None:
+    fake.script = [put(session("dev1"), 2)]
+    then = session("dev1").update_time.astimezone()
+    assert run("watch").out.startswith(f"{then:%Y-%m-%d %H:%M:%S}  dev1")
+    now = datetime.now(UTC)
+    fake.script = [put(session("dev1", update_time=now), 2)]
+    assert run("watch").out.startswith(f"{now.astimezone():%H:%M:%S}  dev1")
 
 
 def test_jsonl_is_that_of_the_proto(run: Run, fake: FakeClient) -> None:
