@@ -3,9 +3,11 @@ NETVPS_REQUIRE names the group; then that is a failure."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from netvps.adapters.store import open_store
 from tests.postgres import running_cluster
+from tests.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from tests.postgres import Cluster
 
 ROOT = Path(__file__).parent.parent
+pytest_plugins = ["pytester"]
 
 
 def _lacks_docker() -> str:
@@ -58,8 +63,13 @@ def _required() -> set[str]:
     return {name.strip() for name in os.environ.get("NETVPS_REQUIRE", "").split(",") if name.strip()}
 
 
-# No test is a timed test: the machine may be busy.
-settings.register_profile("netvps", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FULL = bool(os.environ.get("NETVPS_FULL"))
+"""Whether properties are tried with many examples, and tests that sample their cases run all of them."""
+
+# No deadline: the machine may be busy.
+settings.register_profile(
+    "netvps", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000 if FULL else 50
+)
 settings.load_profile("netvps")
 
 
@@ -68,10 +78,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     kills = 200 if os.environ.get("NETVPS_FULL") else 60
     group.addoption("--kills", type=int, default=kills, help=f"how often test_random_kills kills (default: {kills})")
     group.addoption("--changes", type=int, default=300, help="of test_overlay_changes (default: 300)")
+    group.addoption("--progress", action="store_true", help="say every 30 s how far the run is and what it still takes")
     group.addoption("--seed", default="", help="what these two did, again; by default something new")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("progress"):
+        config.pluginmanager.register(Progress(config))
     if unknown := _required() - GROUPS.keys():
         raise pytest.UsageError(f"NETVPS_REQUIRE: unknown {sorted(unknown)}; known are {sorted(GROUPS)}")
 
@@ -116,3 +129,16 @@ def cluster() -> Iterator[Cluster]:
     """A PostgreSQL server for all tests that want databases."""
     with running_cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with the present schema and no rows, to copy: the migrations take longer than most tests."""
+    database = tmp_path_factory.mktemp("migrated") / "store.db"
+
+    async def make() -> None:
+        async with open_store(f"sqlite:///{database}", lambda: datetime.now(UTC)):
+            pass
+
+    asyncio.run(make())
+    return database

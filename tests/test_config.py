@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,18 +37,25 @@ def test_the_socket_is_in_the_runtime_folder() -> None:
     assert paths("/s", "/r").api_socket == Path("/r/api.sock")
 
 
-def test_prepare_makes_a_private_state_and_a_passable_runtime(tmp_path: Path) -> None:
-    made = Paths(tmp_path / "deep/state", tmp_path / "run")
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a short name: a socket's path has to fit in 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="nv-") as made:
+        yield Path(made)
+
+
+def test_prepare_makes_a_private_state_and_a_passable_runtime(folder: Path) -> None:
+    made = Paths(folder / "deep/state", folder / "run")
     made.prepare()
     made.prepare()
     assert stat.S_IMODE(made.state.stat().st_mode) == 0o700
     assert stat.S_IMODE(made.runtime.stat().st_mode) == 0o755
 
 
-def test_a_file_in_the_way_is_told_with_the_remedy(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+def test_a_file_in_the_way_is_told_with_the_remedy(folder: Path) -> None:
+    (folder / "file").touch()
     with pytest.raises(ConfigError, match=r"cannot make folder .*/file/state.*NETVPS_STATE_DIR"):
-        Paths(tmp_path / "file/state", tmp_path / "run").prepare()
+        Paths(folder / "file/state", folder / "run").prepare()
 
 
 def test_a_path_too_long_for_a_socket_is_told_before_anything_is_made(tmp_path: Path) -> None:

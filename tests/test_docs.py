@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from netvps.cli.app import COMMANDS
+from netvps.cli.app import COMMANDS, root
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -29,10 +29,10 @@ def _commands() -> list[tuple[str, str]]:
     return found
 
 
+@cache
 def _help(*words: str) -> str:
-    program = (sys.executable, "-c", "from netvps.cli.app import main; main()")
-    answer = subprocess.run([*program, *words, "--help"], capture_output=True, text=True, check=False, timeout=60)
-    assert answer.returncode == 0, answer.stderr
+    answer = CliRunner().invoke(root, [*words, "--help"])
+    assert answer.exit_code == 0, answer.output
     return answer.stdout
 
 

@@ -18,6 +18,8 @@ from netvps.programs.control_plane import build
 from netvps.programs.supervisor import Child
 from netvps.settings import ServerSettings, load
 
+pytestmark = pytest.mark.slow
+
 
 def gateway_of(server: int) -> int:
     """The process that the server started."""

@@ -20,6 +20,8 @@ from netvps.config import Paths
 from netvps.programs.readiness import Outcome, await_outcome
 from netvps.rpc.client import Client, Endpoint
 
+pytestmark = pytest.mark.slow
+
 
 class _Server:
     """A server in a process of its own; `outcome` is how its start went."""

@@ -14,6 +14,8 @@ from structlog.testing import capture_logs
 from netvps.errors import ConfigError
 from netvps.programs.supervisor import Child, ChildDied, Watchdog
 
+pytestmark = pytest.mark.slow
+
 QUICK = Watchdog(beat_every=0.1, silent=2.0, grace=1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,10 +26,13 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(
+    request: pytest.FixtureRequest, clock: FakeClock, migrated: Path, tmp_path: Path
+) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore(clock)
         return
+    shutil.copyfile(migrated, tmp_path / "store.db")
     async with open_store(f"sqlite:///{tmp_path}/store.db", clock) as opened:
         yield opened
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(url: str, clock: Callable[[], datetime]) -> AsyncIterator[SqlStore]:
+async def store(url: str, clock: Callable[[], datetime], migrated: Path) -> AsyncIterator[SqlStore]:
+    if url.startswith("sqlite:"):
+        database = Path(url.removeprefix("sqlite:///"))
+        database.parent.mkdir(mode=0o700)
+        shutil.copyfile(migrated, database)
     async with open_store(url, clock) as opened:
         yield opened
