@@ -26,17 +26,21 @@ COMMANDS: Final = {
     "ssh": Entry("netvps.cli.ssh:ssh", "log in to a session, or run a command there", _SESSIONS),
     "exec": Entry("netvps.cli.execute:execute", "run a command in a session without ssh", _SESSIONS),
     "logs": Entry("netvps.cli.logs:logs", "print what a session's container wrote", _SESSIONS),
+    "events": Entry("netvps.cli.commands.events:events", "print what happened to a session", _SESSIONS),
     "stop": Entry("netvps.cli.lifecycle:stop", "stop sessions; their files are kept", _SESSIONS),
     "start": Entry("netvps.cli.lifecycle:start", "start stopped or failed sessions", _SESSIONS),
-    "rm": Entry("netvps.cli.lifecycle:rm", "remove sessions and their files, for ever", _SESSIONS),
+    "restart": Entry("netvps.cli.commands.restart:restart", "stop sessions, then start them again", _SESSIONS),
+    "rm": Entry("netvps.cli.lifecycle:rm", "remove sessions and their files, without a way back", _SESSIONS),
     "watch": Entry("netvps.cli.watch:watch", "print every change of sessions as it happens", _SESSIONS),
     "login": Entry("netvps.cli.login:login", "remember a server and your API key as a context", _ACCESS),
     "logout": Entry("netvps.cli.login:logout", "forget a context", _ACCESS),
     "context": Entry("netvps.cli.contexts_command:context", "list contexts, or choose one", _ACCESS),
+    "whoami": Entry("netvps.cli.commands.whoami:whoami", "print who you are to the server, and which it is", _ACCESS),
     "key": Entry("netvps.cli.keys:key", "your SSH keys (add, ls, rm)", _ACCESS),
     "user": Entry("netvps.cli.users:user", "people (add, ls, rm, api-key)", _ACCESS),
     "up": Entry("netvps.cli.up:up", "start everything on this machine", _MACHINES),
     "down": Entry("netvps.cli.down:down", "end what `up` started", _MACHINES),
+    "status": Entry("netvps.cli.commands.status:status", "print server, runners and sessions at a glance", _MACHINES),
     "server": Entry("netvps.cli.programs:server", "run a control plane with its gateway", _MACHINES),
     "runner": Entry(
         "netvps.cli.runners:runner", "run a runner, or see to them (ls, show, sweep, join-token)", _MACHINES
@@ -46,9 +50,23 @@ COMMANDS: Final = {
     "restore": Entry("netvps.cli.programs:restore", "put a backup in their place", _MACHINES),
     "env": Entry("netvps.cli.programs:env", "environments, the images of sessions (bootstrap)", _MACHINES),
     "doctor": Entry("netvps.cli.doctor:doctor", "check this machine and say what to mend", _MACHINES),
+    "help": Entry("netvps.cli.commands.help:show_help", "print the help of a command, or the exit codes", _MISC),
     "completion": Entry("netvps.cli.completion:completion", "print a completion script for your shell", _MISC),
     "version": Entry("netvps.cli.version:version", "print versions of this program and of the server", _MISC),
+    "man-pages": Entry("netvps.cli.commands.man:man_pages", "write manual pages into a folder", _MISC),
 }
+ALIASES: Final = {
+    "list": "ls",
+    "ps": "ls",
+    "delete": "rm",
+    "remove": "rm",
+    "shell": "ssh",
+    "info": "show",
+    "get": "show",
+    "new": "create",
+    "log": "logs",
+}
+"""What people type who come from other programs; in groups of commands, too."""
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
@@ -59,7 +77,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, table=COMMANDS, aliases=ALIASES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--context", "context_name", metavar="NAME", help="Talk to this context's server (see `netvps context`).")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.pass_context

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.option("-u", "--user", default="root", show_default=True, help="Unix user to run it as.")
+@click.option("-i", "--interactive", is_flag=True, expose_value=False, help="Give it input; always so, unless -n.")
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Give it a terminal.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Give it no input.")
 @click.argument("name", type=SESSION)
@@ -35,7 +36,7 @@ def execute(name: str, command: tuple[str, ...], user: str, terminal: bool, no_s
 
     \b
     Examples: netvps exec dev1 -- ls -l /
-              netvps exec -t dev1 bash
+              netvps exec -it dev1 bash
     """  # noqa: D301 — Click means the character
     from netvps.cli.terminal_input import Input, raw, size
 

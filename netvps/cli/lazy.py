@@ -25,9 +25,13 @@ class Entry(NamedTuple):
 class LazyGroup(click.Group):
     """A group whose commands are known by a table, and imported only to run; help needs the table alone."""
 
-    def __init__(self, *args: Any, table: Mapping[str, Entry], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, table: Mapping[str, Entry], aliases: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        """`aliases` are further names of commands, here and in the groups of the table."""
         super().__init__(*args, **kwargs)
         self.table = table
+        self.aliases = aliases or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table."""
@@ -42,6 +46,17 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry.target} is not a command")
         return refuse_empty(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command, by an alias too; the words after it may begin with an alias in its group."""
+        words = [self.aliases.get(args[0], args[0]), *args[1:]]
+        group = self.get_command(ctx, words[0]) if len(words) > 1 and words[1] in self.aliases else None
+        if isinstance(group, click.Group) and words[1] not in group.commands:
+            meant = self.aliases[words[1]]
+            words[1] = meant if meant in group.commands else words[1]
+        return super().resolve_command(ctx, words)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; a name that the server does not know comes back with the nearest that it does."""

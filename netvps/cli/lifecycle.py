@@ -44,7 +44,9 @@ def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, timeout: float
         raise click.UsageError("--wait-snapshot and --no-wait exclude each other")
     connection = client()
     settle = partial(_until_stopped, connection, timeout, wait_snapshot=wait_snapshot)
-    _all(connection.stop_session, names, wait=wait, settle=settle, done=partial(_stopped, wait_snapshot=wait_snapshot))
+    ask_each(
+        connection.stop_session, names, wait=wait, settle=settle, done=partial(_stopped, wait_snapshot=wait_snapshot)
+    )
 
 
 @click.command("start")
@@ -58,7 +60,7 @@ def start(names: tuple[str, ...], wait: bool, timeout: float) -> None:
     """
     connection = client()
     settle = partial(_until_settled, connection, timeout)
-    _all(connection.start_session, names, wait=wait, settle=settle, done=lambda *_: "runs")
+    ask_each(connection.start_session, names, wait=wait, settle=settle, done=lambda *_: "runs")
 
 
 @click.command("rm")
@@ -77,23 +79,25 @@ def rm(names: tuple[str, ...], yes: bool, wait: bool, timeout: float) -> None:
         confirm(names, "session", "removes its files and snapshots for ever")
     connection = client()
     settle = partial(_until_settled, connection, timeout)
-    _all(connection.delete_session, names, wait=wait, settle=settle, done=lambda *_: "is gone")
+    ask_each(connection.delete_session, names, wait=wait, settle=settle, done=lambda *_: "is gone")
 
 
 def confirm(names: Sequence[str], noun: str, consequence: str) -> None:
-    """Asks to type each name. Raises a usage error where nobody can answer, and Abort for a wrong answer."""
+    """Asks for the name, or the number of several. Raises a usage error off a terminal, Abort for a wrong answer."""
     if not sys.stdin.isatty():
-        raise click.UsageError(f"this {consequence}: confirm with --yes where nobody can be asked")
-    for name in names:
-        typed = click.prompt(
-            f"This {consequence}. Type the name of the {noun} ({name})", default="", show_default=False, err=True
-        )
-        if typed != name:
-            note(f"that is not {name!r}; nothing was removed")
-            raise click.Abort
+        raise click.UsageError(f"this {consequence}: confirm with --yes where there is no terminal to ask on")
+    several = [*dict.fromkeys(names)]
+    expected = several[0] if len(several) == 1 else str(len(several))
+    if len(several) > 1:
+        note(f"{noun}s: {', '.join(several)}")
+    what = f"the name of the {noun}" if len(several) == 1 else f"the number of {noun}s"
+    typed = click.prompt(f"This {consequence}. Type {what} ({expected})", default="", show_default=False, err=True)
+    if typed != expected:
+        note(f"that is not {expected!r}; nothing was removed")
+        raise click.Abort
 
 
-def _all(
+def ask_each(
     ask: Callable[[str], Session],
     names: Sequence[str],
     *,

@@ -40,12 +40,12 @@ def commands_page() -> str:
         lines += [f"| [`{name}`](#{name}) | {cell(summary)} |" for name, summary in rows]
         lines.append("")
     lines += ["## netvps", "", *_body(root, click.Context(root, info_name="netvps"))]
-    for path, command, ctx in _tree(root, click.Context(root, info_name="netvps")):
+    for path, command, ctx in tree(root, click.Context(root, info_name="netvps")):
         lines += ["", f"{'#' * min(len(path) + 1, 4)} {' '.join(path)}", "", *_body(command, ctx)]
     return "\n".join(lines) + "\n"
 
 
-def _tree(group: click.Group, ctx: click.Context) -> Iterator[tuple[tuple[str, ...], click.Command, click.Context]]:
+def tree(group: click.Group, ctx: click.Context) -> Iterator[tuple[tuple[str, ...], click.Command, click.Context]]:
     """Each command below a group with the words that name it, in the order of the help; hidden ones are left out."""
     for name in group.list_commands(ctx):
         command = group.get_command(ctx, name)
@@ -55,7 +55,7 @@ def _tree(group: click.Group, ctx: click.Context) -> Iterator[tuple[tuple[str, .
         path = (*inner.command_path.split()[1:],)
         yield path, command, inner
         if isinstance(command, click.Group):
-            yield from _tree(command, inner)
+            yield from tree(command, inner)
 
 
 def _body(command: click.Command, ctx: click.Context) -> list[str]:

@@ -93,6 +93,14 @@ def _view() -> View[RunnerView]:
     def memory(view: RunnerView) -> str:
         return size_words(view.runner.capacity.memory_bytes)
 
+    def seen(view: RunnerView) -> str:
+        """The server records when it last heard of a runner only once it does not any more."""
+        return "now" if view.runner.state == "ONLINE" else f"{age(view.runner.last_seen)} ago"
+
+    def engine(view: RunnerView) -> str:
+        problem = view.runner.engine_problem
+        return f"down: {short(problem)}" if problem else view.runner.capacity.engine_version or "unknown"
+
     def json(view: Any) -> dict[str, Any]:
         return to_json(view)
 
@@ -105,15 +113,14 @@ def _view() -> View[RunnerView]:
             Column("CPUS", lambda view: str(view.runner.capacity.cpus)),
             Column("MEMORY", memory),
             Column("DISK FREE", lambda view: size_words(view.runner.capacity.disk_free_bytes)),
-            Column("SEEN", lambda view: f"{age(view.runner.last_seen)} ago"),
+            Column("SEEN", seen),
+            Column("ENGINE", engine),
             Column("OVERLAY", overlay),
-            Column("ENGINE PROBLEM", lambda view: short(view.runner.engine_problem)),
             Column("SUBNET", lambda view: view.lease.cidr, wide=True),
             Column("UNDERLAY", underlay, wide=True),
             Column("GATEWAY", gateway, wide=True),
             Column("PROBLEMS", problems, wide=True),
             Column("VERSION", lambda view: view.runner.version, wide=True),
-            Column("ENGINE", lambda view: view.runner.capacity.engine_version, wide=True),
             Column("UID", lambda view: view.runner.uid, wide=True),
         ),
         json=json,

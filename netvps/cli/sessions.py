@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netvps.cli.arguments import SESSION, USER
+from netvps.cli.commands.session_filters import ORDERS, STATES, matches, wanted_labels
 from netvps.cli.connect import client, context
 from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note, print_fields
 from netvps.cli.parse import duration_words, size_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netvps.domain.session import Session
 
 
@@ -49,18 +52,65 @@ def to_json(value: Any) -> dict[str, Any]:
 @click.command("ls")
 @click.option("-a", "--all", "everybody", is_flag=True, help="All sessions you may see, not only your own.")
 @click.option("--owner", type=USER, default="", metavar="USER", help="The sessions of this user.")
+@click.option("-l", "--label", "labels", multiple=True, metavar="K[=V]", help="Those with this label; may be repeated.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES, case_sensitive=False),
+    metavar="STATE",
+    help="Those in this state; may be repeated.",
+)
+@click.option("--sort", type=click.Choice([*ORDERS]), default="name", show_default=True, help="In this order.")
+@click.option("-q", "--quiet", is_flag=True, help="Names only; the same as -o name.")
+@click.option("-w", "--watch", "live", is_flag=True, help="Print the list anew at each change, until Ctrl-C.")
 @format_option
-def ls(everybody: bool, owner: str, form: str) -> None:
+def ls(
+    *,
+    everybody: bool,
+    owner: str,
+    labels: tuple[str, ...],
+    states: tuple[str, ...],
+    sort: str,
+    quiet: bool,
+    live: bool,
+    form: str,
+) -> None:
     """List sessions.
 
-    Example: netvps ls -o wide
-    """
+    \b
+    Examples: netvps ls -o wide
+              netvps ls --state running -l team=x
+    """  # noqa: D301 — Click means the character
     if everybody and owner:
         raise click.UsageError("--all and --owner exclude each other")
-    found = list(client().list_sessions("-" if everybody else owner))
-    if not found and form in {"table", "wide"}:
-        note("no sessions yet; `netvps create` makes one" if not (everybody or owner) else "no sessions")
-    view(own=not (everybody or owner)).print_all(found, form)
+    form = "name" if quiet else form
+    if live and form not in {"table", "wide", "name"}:
+        raise click.UsageError("--watch prints tables; `netvps watch -o jsonl` streams changes for programs")
+    parent, labelled = "-" if everybody else owner, wanted_labels(labels)
+    shown = view(own=not (everybody or owner))
+
+    def show_all(sessions: Iterable[Session]) -> None:
+        wanted: Iterable[Session] = (session for session in sessions if matches(session, labelled, states))
+        if live or sort != "name":  # the server lists by name: what comes is printed while the rest arrives
+            wanted = sorted(wanted, key=ORDERS[sort])
+        if form not in {"table", "wide"}:
+            shown.print_all(wanted, form)
+            return
+        found = [*wanted]
+        if not found:
+            none = "no sessions yet; `netvps create` makes one"
+            note(none if not (everybody or owner or labels or states) else "no sessions like that")
+        shown.print_all(found, form)
+
+    if not live:
+        show_all(client().list_sessions(parent))
+        return
+    from netvps.cli.commands.live_list import LiveList
+    from netvps.cli.follow import pumped
+
+    with pumped(client(), parent, 0) as pump:
+        LiveList(show_all).follow(pump)
 
 
 @click.command("show")

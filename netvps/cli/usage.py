@@ -52,7 +52,9 @@ def _options(ctx: click.Context | None) -> list[str]:
 
 
 def _commands(ctx: click.Context | None) -> list[str]:
-    return ctx.command.list_commands(ctx) if ctx is not None and isinstance(ctx.command, click.Group) else []
+    if ctx is None or not isinstance(ctx.command, click.Group):
+        return []
+    return [*ctx.command.list_commands(ctx), *getattr(ctx.command, "aliases", ())]
 
 
 def _name(error: click.BadParameter) -> str:

@@ -6,6 +6,7 @@ import click
 
 from netvps import __version__
 from netvps.cli.connect import client
+from netvps.cli.skew import skew_hint
 from netvps.cli.terminal import clean
 from netvps.errors import NetvpsError
 
@@ -20,3 +21,5 @@ def version() -> None:
         click.echo(f"server: {clean(str(error))}", err=True)
     else:
         click.echo(f"server {clean(info.version)}")
+        if hint := skew_hint(info.version):
+            click.echo(clean(hint), err=True)

@@ -32,20 +32,21 @@ def watch(everybody: bool, from_revision: int, form: str) -> None:
             event = pump.next(1.0)
             if event is None:
                 continue
-            line = json_text(_json(event)) if form == "jsonl" else _line(event, own=not everybody)
+            line = json_text(event_json(event)) if form == "jsonl" else event_line(event, own=not everybody)
             if line:
                 emit(line)
                 sys.stdout.flush()
 
 
-def _json(event: SessionEvent) -> dict[str, Any]:
+def event_json(event: SessionEvent) -> dict[str, Any]:
     """The JSON form of WatchSessionsResponse."""
     from netvps.cli.sessions import to_json
 
     return to_json(event)
 
 
-def _line(event: SessionEvent, *, own: bool) -> str:
+def event_line(event: SessionEvent, *, own: bool) -> str:
+    """One line for people; '' for an event without a session."""
     session = event.session
     if session is None:
         return ""

@@ -68,6 +68,9 @@ class FakeClient:
     problems: tuple[Problem, ...] = ()
     """Of the runner's overlay."""
     overlay: bool = True
+    engine_problem: str = ""
+    state: RunnerState = RunnerState.ONLINE
+    """Of the runner."""
     paths: list[Path] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     fed: list[ToCommand] = field(default_factory=list)
@@ -146,8 +149,9 @@ class FakeClient:
         self._ask("get_runner", name)
         capacity = Capacity(4, 8 << 30, 50 << 30, "20.10")
         underlay = Underlay(("192.0.2.1", "2001:db8::1"), 1450) if self.overlay else None
+        known = Runner("runner-uid", name, NOW, NOW, self.state, "0.1.0", capacity, (), underlay, self.problems)
         return RunnerView(
-            Runner("runner-uid", name, NOW, NOW, RunnerState.ONLINE, "0.1.0", capacity, (), underlay, self.problems),
+            replace(known, engine_problem=self.engine_problem),
             Lease("10.128.0.0/22", "runner-uid", 1),
             3,
         )

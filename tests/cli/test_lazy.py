@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.cli.conftest import Run
+
 HEAVY = {
     "pydantic",
     "structlog",
@@ -46,3 +50,17 @@ def test_ls_loads_what_it_needs_and_nothing_heavy(tmp_path: Path) -> None:
     loaded = _loaded(["ls"], {"NETVPS_SOCKET": str(tmp_path / "none.sock")})
     assert "netvps.rpc.client" in loaded
     assert not loaded & {*HEAVY, "netvps.cli.create", "netvps.cli.ssh"}
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("words", "canonical"),
+    [(["list"], ["ls"]), (["ps", "-q"], ["ls", "-q"]), (["runner", "list"], ["runner", "ls"]),
+     (["user", "remove", "--help"], ["user", "rm", "--help"]), (["shell", "--help"], ["ssh", "--help"])],
+)  # fmt: skip
+def test_other_names_of_commands_are_taken(words: list[str], canonical: list[str], run: Run) -> None:
+    assert run(*words) == run(*canonical)
+
+
+def test_other_names_are_suggested_too(run: Run) -> None:
+    assert "did you mean delete" in run("delet").err

@@ -131,6 +131,16 @@ def test_rm_with_the_name_typed(run: Run, fake: FakeClient, monkeypatch: pytest.
     assert ran.err.splitlines()[-1] == "session dev1 is gone"
 
 
+def test_rm_of_several_asks_once_for_their_number(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("dev1\n"))
+    refused = run("rm", "dev1", "db")
+    assert (refused.code, fake.asked) == (exit_codes.CANCELLED, [])
+    assert "sessions: dev1, db" in refused.err
+    monkeypatch.setattr(sys, "stdin", Terminal("2\n"))
+    fake.script = [gone("dev1"), gone("db")]
+    assert run("rm", "dev1", "db", "dev1").out == "dev1\ndb\n"
+
+
 def test_rm_yes_of_two_waits_for_both(run: Run, fake: FakeClient) -> None:
     fake.script = [gone("db"), gone("dev1")]
     ran = run("rm", "--yes", "dev1", "db")

@@ -11,6 +11,7 @@ import pytest
 from netvps.cli import exit_codes
 from netvps.cli.runners import runner
 from netvps.domain.overlay.health import Problem
+from netvps.domain.runner import RunnerState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient
 
@@ -43,6 +44,18 @@ def test_a_runner_says_why_it_has_no_overlay_in_short_and_in_full(run: Run, fake
     assert told["overlayProblems"] == [{"message": why}]
     fake.overlay, fake.problems = True, (Problem("box2 does not answer, see to it", "uid2"),)
     assert "yes, but: box2 does not answer, see to it\n" in run("runner", "ls").out
+
+
+def test_a_healthy_runner_is_seen_now_and_one_without_its_engine_says_so(run: Run, fake: FakeClient) -> None:
+    heading, box = run("runner", "ls").out.splitlines()
+    assert box[heading.index("SEEN") :].split()[:2] == ["now", "20.10"]
+    fake.engine_problem = "the Docker engine does not answer: start it (systemctl start docker)"
+    heading, box = run("runner", "ls").out.splitlines()
+    assert box[heading.index("ENGINE") :].startswith("down: the Docker engine does not answer")
+    assert "systemctl start docker" in run("runner", "show", "box1").out
+    fake.state = RunnerState.OFFLINE
+    heading, box = run("runner", "ls").out.splitlines()
+    assert box[heading.index("SEEN") :].split()[1] == "ago"
 
 
 def test_a_runner_is_removed_by_who_types_its_name(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

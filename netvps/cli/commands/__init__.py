@@ -1,0 +1,1 @@
+"""Commands of `netvps`, one module for each, imported when it runs."""
