@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "logout": Entry("netvps.cli.login:logout", "forget a context", _ACCESS),
     "context": Entry("netvps.cli.contexts_command:context", "list contexts, or choose one", _ACCESS),
     "whoami": Entry("netvps.cli.commands.whoami:whoami", "print who you are to the server, and which it is", _ACCESS),
+    "config-ssh": Entry("netvps.cli.config_ssh:config_ssh", "set up plain ssh to your sessions", _ACCESS),
     "key": Entry("netvps.cli.keys:key", "your SSH keys (add, ls, rm)", _ACCESS),
     "user": Entry("netvps.cli.users:user", "people (add, ls, rm, api-key)", _ACCESS),
     "up": Entry("netvps.cli.up:up", "start everything on this machine", _MACHINES),

@@ -81,7 +81,7 @@ def use(name: str) -> None:
     """Makes a context the default. Raises NotFound."""
     if name not in names():
         raise _unknown(name)
-    _write(config_folder() / "current", f"{name}\n")
+    write_private(config_folder() / "current", f"{name}\n")
 
 
 def save(context: Context) -> None:
@@ -89,7 +89,7 @@ def save(context: Context) -> None:
     if context.name == LOCAL:
         raise ConfigError(f"context {LOCAL!r} is always this machine: choose another --name")
     check_label(context.name, "--name", _NAME_MAX)
-    _write(_file(context.name), json.dumps(asdict(context), indent=2) + "\n")
+    write_private(_file(context.name), json.dumps(asdict(context), indent=2) + "\n")
 
 
 def forget(name: str) -> None:
@@ -100,8 +100,8 @@ def forget(name: str) -> None:
         )
     if name not in names():
         raise _unknown(name)
-    _file(name).unlink(missing_ok=True)
-    known_hosts(name).unlink(missing_ok=True)
+    for file in (_file(name), known_hosts(name), agent_key_file(name), certificate_file(name)):
+        file.unlink(missing_ok=True)
     if chosen() == name:
         (config_folder() / "current").unlink(missing_ok=True)
 
@@ -111,18 +111,28 @@ def known_hosts(name: str) -> Path:
     return config_folder() / f"known_hosts_{name}"
 
 
+def agent_key_file(name: str) -> Path:
+    """The file with the public half of a key of the ssh-agent that a context's server knows."""
+    return config_folder() / f"agent_key_{name}.pub"
+
+
+def certificate_file(name: str) -> Path:
+    """The file with the SSH certificate that a context's server issued last."""
+    return config_folder() / f"certificate_{name}-cert.pub"
+
+
 def write_known_hosts(name: str, line: str) -> Path:
     """Writes that file, if it does not say so already."""
     file = known_hosts(name)
     if not file.exists() or file.read_text(encoding="utf-8") != line:
-        _write(file, line)
+        write_private(file, line)
     return file
 
 
 def write_agent_key(name: str, line: str) -> Path:
     """Writes the public half of a key of the ssh-agent, by which ssh can be told to offer that one."""
-    file = config_folder() / f"agent_key_{name}.pub"
-    _write(file, line)
+    file = agent_key_file(name)
+    write_private(file, line)
     return file
 
 
@@ -143,7 +153,7 @@ def _unknown(name: str) -> NotFound:
     return NotFound(f"there is no context {name!r}: there are {', '.join(names())}; `netvps login HOST` adds one")
 
 
-def _write(file: Path, text: str) -> None:
+def write_private(file: Path, text: str) -> None:
     """Replaces a file as a whole; folder 0700, file 0600."""
     import tempfile  # only to write: it takes as long to import as the rest of this module
 

@@ -8,6 +8,7 @@ import click
 
 from netvps.cli import contexts
 from netvps.cli.output import Column, View, emit, format_option, note
+from netvps.cli.ssh_files import SshFiles
 
 
 @click.group("context")
@@ -45,5 +46,6 @@ def use(name: str) -> None:
     Example: netvps context use local
     """
     contexts.use(name)
+    SshFiles().reorder()
     emit(name)
     note(f"commands talk to {contexts.resolve(name).address} from now on")

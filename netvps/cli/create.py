@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netvps.cli import config_ssh, connect
 from netvps.cli.arguments import SESSION, USER
 from netvps.cli.connect import client
 from netvps.cli.output import emit, format_option, note
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--ssh", "log_in", is_flag=True, help="Log in as soon as it runs.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it runs (the default).")
 @click.option("--timeout", type=DURATION, default=600.0, show_default="10m", help="How long to wait.")
+@config_ssh.option
 @format_option
 @click.pass_context
 def create(
@@ -40,11 +42,13 @@ def create(
     wait: bool,
     timeout: float,
     form: str,
+    config: bool,
     **options: Any,
 ) -> None:
     """Make a session (a VPS) and wait until it runs.
 
-    Without NAME the server picks one. Your SSH key is registered, if you have none there yet.
+    Without NAME the server picks one. A key of yours is registered, if the server knows none of this machine, and plain
+    ssh is set up (`netvps config-ssh`).
 
     \b
     Examples: netvps create dev1 --memory 2G --cpus 1.5
@@ -58,14 +62,9 @@ def create(
         if dry_run:
             _print_plan(connection.create_session(name, spec, owner=owner, validate_only=True), form, own=not owner)
             return
-        if not owner:
-            from netvps.cli.local_keys import any_registered, register
-
-            if not any_registered(connection):
-                # Asked before anything is changed: a refused create leaves no key behind.
-                connection.create_session(name, spec, validate_only=True)
-                register(connection)
         session = connection.create_session(name, spec, owner=owner)
+    if not owner:  # only now: a refused create leaves no key behind
+        config_ssh.set_up(connection, connect.context(), session.name, config=config)
     known = called(session, own=not owner)
     if wait:
         session = _wait(connection, session, known, timeout)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import getpass
 import shutil
 import socket
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,13 +17,77 @@ from netvps.domain.ssh_key import PublicKey
 from netvps.errors import AlreadyExists, ConfigError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from netvps.rpc.client import Client
 
 _USUAL: Final = ("id_ed25519", "id_ecdsa", "id_rsa")
 _OWN: Final = "netvps_ed25519"
 _SECONDS: Final = 10.0
+_UNENCRYPTED: Final = b"openssh-key-v1\0\0\0\0\x04none"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKey:
+    """A key that this person can use here: in a file, whose private half `file` is, or in the ssh-agent alone."""
+
+    public: PublicKey
+    file: Path | None
+    prompts: bool
+    """ssh asks for its passphrase, or for a touch, at each login."""
+
+    @property
+    def origin(self) -> str:
+        """Where it is, for people."""
+        return str(self.file) if self.file else "in your ssh-agent"
+
+
+def usable_key(client: Client) -> LocalKey:
+    """A key that the server knows, and that ssh can use here without asking: found, registered, or made.
+
+    Registered keys go before others, files before the ssh-agent, which may be gone tomorrow. Raises ConfigError.
+    """
+    registered = {key.fingerprint for key in client.list_ssh_keys()}
+    found = [key for key in local_keys() if not key.prompts]
+    for key in found:
+        if key.public.fingerprint in registered:
+            return key
+    for key in found:
+        if _registered(client, key.public, key.origin):
+            return key
+    file = generate()
+    public = read(file)
+    client.create_ssh_key(f"{public.text} {public.comment}".strip())
+    private = file.with_suffix("")
+    note(f"made an SSH key for you, {private}, and registered its public half ({public.fingerprint})")
+    return LocalKey(public, private, prompts=False)
+
+
+def local_keys() -> list[LocalKey]:
+    """Keys in files, usual ones first, then those that only the ssh-agent has."""
+    agent = {key.fingerprint: key for key in _parsed(_agent_keys())}
+    found: list[LocalKey] = []
+    for name in _names():
+        file = _folder() / name
+        try:
+            public = read(file.with_suffix(".pub"))
+            encrypted = is_encrypted(file.read_bytes())
+        except (InvalidInput, ConfigError, OSError):
+            continue
+        in_agent = agent.pop(public.fingerprint, None) is not None
+        found.append(LocalKey(public, file, prompts=_touched(public) or (encrypted and not in_agent)))
+    return found + [LocalKey(key, None, prompts=_touched(key)) for key in agent.values()]
+
+
+def is_encrypted(private_key: bytes) -> bool:
+    """Whether a private key needs a passphrase: OpenSSH's form (PROTOCOL.key) names its cipher, PEM has a header."""
+    header, _, rest = private_key.partition(b"\n")
+    if b"OPENSSH PRIVATE KEY" not in header:
+        return b"ENCRYPTED" in private_key
+    try:
+        return not base64.b64decode(rest[:64]).startswith(_UNENCRYPTED)
+    except binascii.Error:
+        return True
 
 
 def any_registered(client: Client) -> bool:
@@ -31,37 +98,39 @@ def any_registered(client: Client) -> bool:
 def register(client: Client) -> None:
     """Registers a key of this person: a usual one, one of the agent, or a new one."""
     for origin, key in candidates():
-        try:
-            client.create_ssh_key(f"{key.text} {key.comment}".strip())
-        except AlreadyExists:
-            continue  # on a shared account it can be the key of somebody else
-        note(f"registered your SSH key {key.fingerprint} ({origin})")
-        return
+        if _registered(client, key, origin):
+            return
     file = generate()
     key = read(file)
     client.create_ssh_key(f"{key.text} {key.comment}".strip())
     note(f"made an SSH key for you, {file.with_suffix('')}, and registered its public half ({key.fingerprint})")
 
 
+def _registered(client: Client, key: PublicKey, origin: str) -> bool:
+    try:
+        client.create_ssh_key(f"{key.text} {key.comment}".strip())
+    except AlreadyExists:
+        return False  # on a shared account it can be the key of another user
+    note(f"registered your SSH key {key.fingerprint} ({origin})")
+    return True
+
+
 def candidates() -> Iterator[tuple[str, PublicKey]]:
     """Where each key is, and its public half; unreadable ones are passed over."""
-    for name in (*_USUAL, _OWN):
+    for name in _names():
         file = _folder() / f"{name}.pub"
         try:
             yield str(file), read(file)
         except (InvalidInput, ConfigError):
             continue
-    for line in _agent_keys():
-        try:
-            yield "in your ssh-agent", PublicKey.parse(line)
-        except InvalidInput:
-            continue
+    for key in _parsed(_agent_keys()):
+        yield "in your ssh-agent", key
 
 
 def matching_files(fingerprints: Collection[str]) -> list[Path]:
     """Private keys of this person whose public halves have one of the fingerprints, usual ones first."""
     found = []
-    for name in (*_USUAL, _OWN):
+    for name in _names():
         file = _folder() / name
         try:
             if file.exists() and read(file.with_suffix(".pub")).fingerprint in fingerprints:
@@ -101,15 +170,19 @@ def read(file: Path) -> PublicKey:
         raise ConfigError(f"SSH key {file} cannot be read: {error}") from None
 
 
-def generate() -> Path:
-    """Makes a key pair and returns the public half's file. Raises ConfigError."""
-    file = _folder() / _OWN
+def generate(file: Path | None = None) -> Path:
+    """Makes a key pair, by default in ~/.ssh, and returns the public half's file. Raises ConfigError."""
+    if file is None:
+        numbers = ("", *(f"_{number}" for number in range(2, 100)))  # one that exists is of another user of that server
+        file = next(file for number in numbers if not (file := _folder() / f"{_OWN}{number}").exists())
+    else:
+        file.unlink(missing_ok=True)  # half of a pair
     program = shutil.which("ssh-keygen")
     if program is None:
         raise ConfigError("you have no SSH key, and there is no ssh-keygen to make one: install openssh-client")
     comment = f"netvps {getpass.getuser()}@{socket.gethostname()}"
     try:
-        _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         subprocess.run(
             [program, "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(file)],
             check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_SECONDS,
@@ -130,6 +203,23 @@ def _agent_keys() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []  # no agent, or no keys in it
     return found.stdout.splitlines()
+
+
+def _names() -> list[str]:
+    """Names of private keys, usual ones first."""
+    return [*_USUAL, *sorted(file.stem for file in _folder().glob(f"{_OWN}*.pub"))]
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[PublicKey]:
+    for line in lines:
+        try:
+            yield PublicKey.parse(line)
+        except InvalidInput:
+            continue
+
+
+def _touched(key: PublicKey) -> bool:
+    return key.text.startswith("sk-")
 
 
 def _folder() -> Path:

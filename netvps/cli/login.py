@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netvps.cli import connect, contexts
+from netvps.cli import config_ssh, connect, contexts
 from netvps.cli.output import emit, note
+from netvps.cli.ssh_files import SshFiles
 from netvps.domain.names import label_from
 from netvps.errors import Unauthenticated
 
@@ -34,7 +35,8 @@ _PORT = "7443"
     help="The CA's fingerprint, if you have it; nothing is asked then.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Trust the server as it answers now, without asking.")
-def login(host: str, name: str, key_file: str | None, ca_fingerprint: str, yes: bool) -> None:
+@config_ssh.option
+def login(*, host: str, name: str, key_file: str | None, ca_fingerprint: str, yes: bool, config: bool) -> None:
     """Remember a server and your API key, and talk to it from now on.
 
     The key comes from a prompt, from stdin, or from --key-file, never from the command line.
@@ -48,9 +50,10 @@ def login(host: str, name: str, key_file: str | None, ca_fingerprint: str, yes: 
     context = contexts.Context(name, address, info.ca_certificate, _api_key(key_file))
     with connect.dial(context) as client:
         me = client.get_user("me")
-    contexts.save(context)
-    contexts.use(name)
-    emit(name)
+        contexts.save(context)
+        contexts.use(name)
+        emit(name)
+        config_ssh.set_up(client, context, config=config)
     note(f"you are {me.name} ({me.role.lower()}) at {address}; next: netvps create")
 
 
@@ -63,6 +66,7 @@ def logout(name: str) -> None:
     """
     name = name or contexts.resolve(click.get_current_context().find_root().obj).name
     contexts.forget(name)
+    SshFiles().drop(name)
     emit(name)
     note(f"forgot {name}; commands talk to {contexts.chosen()} now")
 

@@ -15,14 +15,15 @@ from netvps.cli.contexts import write_agent_key, write_known_hosts
 from netvps.cli.local_keys import matching_agent_key, matching_files, own_files
 from netvps.cli.parse import DURATION
 from netvps.cli.ssh_arguments import SshArguments
+from netvps.cli.ssh_certificate import certificate_options
 from netvps.domain.lifecycle import TRANSIENT
 from netvps.domain.names import SshLogin
 from netvps.domain.session import DesiredState, Session, SessionState
 from netvps.domain.ssh_key import PublicKey
-from netvps.errors import ConfigError, Unavailable, WrongState
+from netvps.errors import ConfigError, Exhausted, Unavailable, WrongState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from netvps.cli.contexts import Context
     from netvps.domain.server import ServerInfo
@@ -62,13 +63,12 @@ def ssh(words: tuple[str, ...], timeout: float) -> None:
     with connect.dial(where) as client:
         session = _ready(client, arguments.session, timeout)
         info = client.server_info()
-        accepted = {key.fingerprint for key in client.list_ssh_keys()}
-    accepted |= {PublicKey.parse(line).fingerprint for line in session.spec.authorized_keys}
-    _replace_by(command(arguments, info, where, accepted))
+        identity = _identity(client, where, session)
+    _replace_by(command(arguments, info, where, identity))
 
 
-def command(arguments: SshArguments, info: ServerInfo, where: Context, accepted: Collection[str]) -> list[str]:
-    """The ssh command line, and the files that it refers to; `accepted` are fingerprints of keys that get in."""
+def command(arguments: SshArguments, info: ServerInfo, where: Context, identity: Sequence[str]) -> list[str]:
+    """The ssh command line, and the file of host keys that it refers to; `identity` are options that name keys."""
     host, port = gateway.address(info, where)
     alias = f"netvps-{where.name}"
     key = " ".join(info.ssh_host_key.split()[:2])
@@ -82,9 +82,22 @@ def command(arguments: SshArguments, info: ServerInfo, where: Context, accepted:
         "CheckHostIP": "no",
     }
     settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    fixed = ["ssh", "-p", str(port), *settings, *_keys(where, accepted), "-l", arguments.login]
+    fixed = ["ssh", "-p", str(port), *settings, *identity, "-l", arguments.login]
     end = ["--", *arguments.command] if arguments.command else []
     return [*fixed, *arguments.options, host, *end]
+
+
+def _identity(client: Client, where: Context, session: Session) -> list[str]:
+    """Options that name what to log in with: a certificate that the server just signed, which needs no registered key.
+
+    Where that cannot be had (an older server, no ssh-keygen, a limit), the keys that the server accepts.
+    """
+    try:
+        return certificate_options(client, where)
+    except (WrongState, Exhausted, ConfigError):
+        accepted = {key.fingerprint for key in client.list_ssh_keys()}
+        accepted |= {PublicKey.parse(line).fingerprint for line in session.spec.authorized_keys}
+        return _keys(where, accepted)
 
 
 def _keys(where: Context, accepted: Collection[str]) -> list[str]:

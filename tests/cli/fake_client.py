@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from netvps.domain.access import Role, SshKey, User
+from netvps.domain.access import ApiKey, Role, SshKey, User
 from netvps.domain.event import EventType, SessionEvent
 from netvps.domain.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
 from netvps.domain.overlay.fabric import Fabric
@@ -56,6 +56,7 @@ class FakeClient:
     """Method → what it raises."""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     keys: list[SshKey] = field(default_factory=list)
+    api_keys: list[ApiKey] = field(default_factory=list)
     taken: frozenset[str] = frozenset()
     """Fingerprints that belong to somebody else."""
     output: Iterable[FromCommand] = (Stdout(b"out\n"), Exit(0))
@@ -191,12 +192,20 @@ class FakeClient:
         self._ask("delete_user", name)
         return User(name, Role.USER, NOW)
 
-    def create_api_key(self, user: str = "me") -> str:
-        self._ask("create_api_key", user)
+    def list_api_keys(self, user: str = "me") -> Iterator[ApiKey]:
+        self._ask("list_api_keys", user)
+        yield from self.api_keys
+
+    def create_api_key(self, user: str = "me", *, title: str = "", ttl: float | None = None) -> str:
+        self._ask("create_api_key", user, title, ttl)
         return "nv_kid_secret"
 
     def delete_api_key(self, name: str) -> None:
         self._ask("delete_api_key", name)
+
+    def issue_ssh_certificate(self, public_key: str) -> str:
+        self._ask("issue_ssh_certificate", public_key)
+        return f"{public_key.split(maxsplit=1)[0]}-cert-v01@openssh.com AAAA"
 
     def list_ssh_keys(self, user: str = "") -> Iterator[SshKey]:
         self._ask("list_ssh_keys", user)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from netvps.cli import exit_codes
+from netvps.cli.ssh_files import SshFiles
 from netvps.domain.session import Network, SessionSpec, SessionState
 from netvps.errors import AlreadyExists
 from tests.cli.conftest import Run
@@ -18,6 +19,8 @@ from tests.fakes.keys import ed25519
 
 @pytest.fixture
 def key(fake: FakeClient) -> None:
+    """A key of this person is registered, and their ssh is left alone."""
+    SshFiles().remove()
     fake.create_ssh_key(ed25519(1))
     fake.asked.clear()
 
@@ -40,7 +43,7 @@ def test_without_arguments_it_waits_and_ends_with_what_to_type(run: Run, fake: F
 def test_a_refused_create_registers_no_key(run: Run, fake: FakeClient) -> None:
     fake.errors["create_session"] = AlreadyExists("session dev1 exists already")
     assert run("create", "dev1").code == exit_codes.CONFLICT
-    assert [call for call, *_ in fake.asked] == ["list_ssh_keys", "create_session"]
+    assert [call for call, *_ in fake.asked] == ["create_session"]
 
 
 @pytest.mark.usefixtures("key")
@@ -58,14 +61,14 @@ def test_options_become_the_spec(run: Run, fake: FakeClient, tmp_path: Path) -> 
         env={"A": "b=c", "E": ""}, labels={"team": "x"},
         network=Network.NONE, run_entrypoint=True, stop_grace=60.0, authorized_keys=(ed25519(2),),
     )  # fmt: skip
-    assert fake.asked[-1] == ("create_session", "dev1", asked, "", False)
+    assert fake.asked[0] == ("create_session", "dev1", asked, "", False)
 
 
 @pytest.mark.usefixtures("key")
 @pytest.mark.parametrize("network", Network)
 def test_every_network_can_be_asked_for(run: Run, fake: FakeClient, network: Network) -> None:
     assert run("create", "dev1", "--network", network.lower(), "--no-wait").code == 0
-    assert fake.asked[-1][2].network is network
+    assert fake.asked[0][2].network is network
 
 
 @pytest.mark.usefixtures("fake")

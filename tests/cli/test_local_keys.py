@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from pathlib import Path
 
@@ -23,18 +24,78 @@ def ssh(home: Path) -> Path:
     return home / ".ssh"
 
 
+def _make(file: Path, *options: str) -> PublicKey:
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file), *options]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    return local_keys.read(file.with_suffix(".pub"))
+
+
 def test_create_registers_a_usual_key_once(run: Run, fake: FakeClient, ssh: Path) -> None:
-    (ssh / "id_ed25519.pub").write_text(f"{ed25519(1)} me\n")
-    assert f"registered your SSH key {ONE.fingerprint} ({ssh}/id_ed25519.pub)" in run("create", "--no-wait").err
+    made = _make(ssh / "id_ed25519")
+    assert f"registered your SSH key {made.fingerprint} ({ssh}/id_ed25519)" in run("create", "--no-wait").err
     assert "registered" not in run("create", "--no-wait").err
-    assert [key.fingerprint for key in fake.keys] == [ONE.fingerprint]
+    assert [key.fingerprint for key in fake.keys] == [made.fingerprint]
+    assert f'IdentityFile "{ssh}/id_ed25519"' in (ssh / "netvps/config").read_text()
 
 
-def test_a_key_of_somebody_else_is_passed_over(run: Run, fake: FakeClient, ssh: Path) -> None:
-    (ssh / "id_ed25519.pub").write_text(ed25519(1))
-    (ssh / "id_rsa.pub").write_text(ed25519(2))
-    fake.taken = frozenset({ONE.fingerprint})
-    assert TWO.fingerprint in run("create", "--no-wait").err
+def test_a_key_of_another_user_is_passed_over(run: Run, fake: FakeClient, ssh: Path) -> None:
+    taken, free = _make(ssh / "id_ed25519"), _make(ssh / "id_ecdsa", "-t", "ecdsa")
+    fake.taken = frozenset({taken.fingerprint})
+    assert free.fingerprint in run("create", "--no-wait").err
+
+
+def test_a_key_of_netvps_that_another_user_registered_gets_a_brother(run: Run, fake: FakeClient, ssh: Path) -> None:
+    fake.taken = frozenset({_make(ssh / "netvps_ed25519").fingerprint})
+    assert f"made an SSH key for you, {ssh}/netvps_ed25519_2" in run("create", "--no-wait").err
+    assert "made an SSH key" not in run("create", "--no-wait").err
+
+
+def test_on_a_second_machine_the_key_of_the_first_does_not_count(run: Run, fake: FakeClient, ssh: Path) -> None:
+    fake.create_ssh_key(ed25519(1))
+    second = _make(ssh / "id_ed25519")
+    run("create", "--no-wait")
+    assert [key.fingerprint for key in fake.keys] == [ONE.fingerprint, second.fingerprint]
+
+
+@pytest.mark.parametrize("form", [(), ("-m", "PEM", "-t", "rsa"), ("-m", "PKCS8", "-t", "ecdsa")])
+def test_a_key_with_a_passphrase_is_known_as_such(ssh: Path, form: tuple[str, ...]) -> None:
+    _make(ssh / "id_rsa", *form)
+    _make(ssh / "id_ecdsa", *form, "-N", "passphrase")
+    assert [(key.file, key.prompts) for key in local_keys.local_keys()] == [
+        (ssh / "id_ecdsa", True),
+        (ssh / "id_rsa", False),
+    ]
+
+
+def test_a_key_that_asks_at_each_login_is_passed_over(run: Run, fake: FakeClient, ssh: Path) -> None:
+    asks = _make(ssh / "id_ed25519", "-N", "passphrase")
+    fake.create_ssh_key(asks.text)
+    run("create", "--no-wait")
+    assert f'IdentityFile "{ssh}/netvps_ed25519"' in (ssh / "netvps/config").read_text()
+
+
+def test_files_go_before_an_agent_with_many_keys_and_what_it_holds_does_not_ask(
+    run: Run, fake: FakeClient, ssh: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = _make(ssh / "id_rsa", "-N", "passphrase")
+    monkeypatch.setattr(local_keys, "_agent_keys", lambda: [*map(ed25519, range(1, 12)), asks.text])
+    fake.create_ssh_key(ed25519(7))
+    run("create", "--no-wait")
+    assert f'IdentityFile "{home}/config/agent_key_local.pub"' in (ssh / "netvps/config").read_text()
+    assert (home / "config/agent_key_local.pub").read_text() == f"{ed25519(7)}\n"
+    fake.create_ssh_key(asks.text)
+    run("create", "--no-wait")
+    assert f'IdentityFile "{ssh}/id_rsa"' in (ssh / "netvps/config").read_text()
+
+
+def test_keys_that_need_a_touch_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    blob = _blob(b"sk-ssh-ed25519@openssh.com", bytes(32), b"ssh:")
+    monkeypatch.setattr(local_keys, "_agent_keys", lambda: [f"sk-ssh-ed25519@openssh.com {blob}"])
+    assert [key.prompts for key in local_keys.local_keys()] == [True]
+
+
+def _blob(*parts: bytes) -> str:
+    return base64.b64encode(b"".join(len(part).to_bytes(4) + part for part in parts)).decode()
 
 
 def test_who_has_none_gets_one_and_only_its_public_half_is_sent(run: Run, fake: FakeClient, home: Path) -> None:

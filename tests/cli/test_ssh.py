@@ -11,6 +11,7 @@ from netvps.cli import exit_codes, local_keys
 from netvps.domain.access import SshKey
 from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.domain.ssh_key import PublicKey
+from netvps.errors import WrongState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import INFO, NOW, FakeClient, put, session
 from tests.fakes.keys import ed25519
@@ -38,17 +39,45 @@ def test_it_becomes_ssh_that_knows_the_host_key(
     fake.sessions = {"dev1": session()}
     with pytest.raises(Became):
         run("ssh", "-t", "dev1", "-L", "8080:localhost:80", "-l", "bob", "--", "ls", "-l")
-    known = home / "config/known_hosts_local"
+    known, certificate = home / "config/known_hosts_local", home / "config/certificate_local-cert.pub"
     assert became == [
         ["ssh", "ssh", "-p", "2222", "-o", "HostKeyAlias=netvps-local", "-o", f'UserKnownHostsFile="{known}"',
          "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "UpdateHostKeys=no",
-         "-o", "CheckHostIP=no", "-l", "dev1+bob", "-t", "-L", "8080:localhost:80", "127.0.0.1", "--", "ls", "-l"]
+         "-o", "CheckHostIP=no", "-o", "IdentitiesOnly=yes", "-o", f'CertificateFile="{certificate}"',
+         "-i", f"{home}/config/cli_ed25519", "-l", "dev1+bob", "-t", "-L", "8080:localhost:80",
+         "127.0.0.1", "--", "ls", "-l"]
     ]  # fmt: skip
     algorithm, key, _ = INFO.ssh_host_key.split()
     assert known.read_text() == f"netvps-local {algorithm} {key}\n"
     assert known.stat().st_mode & 0o777 == 0o600
+    assert certificate.read_text() == "ssh-ed25519-cert-v01@openssh.com AAAA\n"
+    assert (home / "config/cli_ed25519").stat().st_mode & 0o777 == 0o600
+    assert fake.keys == []
+    assert not (home / ".ssh").exists()
 
 
+def test_the_key_of_the_program_is_made_once_and_only_its_public_half_is_sent(
+    run: Run, fake: FakeClient, became: list[list[str]], home: Path
+) -> None:
+    fake.sessions = {"dev1": session()}
+    for _ in range(2):
+        with pytest.raises(Became):
+            run("ssh", "dev1")
+    public = " ".join((home / "config/cli_ed25519.pub").read_text().split()[:2])
+    assert [asked[1:] for asked in fake.asked if asked[0] == "issue_ssh_certificate"] == [(public,)] * 2
+    assert became[0] == became[1]
+
+
+# Servers of other versions, and machines without ssh-keygen
+
+
+@pytest.fixture
+def older(fake: FakeClient) -> FakeClient:
+    fake.errors["issue_ssh_certificate"] = WrongState("the server does not know this call")
+    return fake
+
+
+@pytest.mark.usefixtures("older")
 def test_a_key_of_our_making_is_named_and_the_usual_ones_with_it(
     run: Run, fake: FakeClient, became: list[list[str]], home: Path
 ) -> None:
@@ -66,6 +95,7 @@ def _named(line: list[str]) -> list[str]:
     return [line[i + 1] for i, word in enumerate(line) if word == "-i"]
 
 
+@pytest.mark.usefixtures("older")
 def test_keys_that_get_in_are_the_only_ones_offered(
     run: Run, fake: FakeClient, became: list[list[str]], home: Path
 ) -> None:
@@ -82,6 +112,7 @@ def test_keys_that_get_in_are_the_only_ones_offered(
     assert "IdentitiesOnly=yes" in became[0]
 
 
+@pytest.mark.usefixtures("older")
 def test_a_key_that_only_the_agent_has_is_named_by_its_public_half(
     run: Run, fake: FakeClient, became: list[list[str]], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,4 +27,4 @@ def test_an_api_key_is_data_and_can_be_revoked(run: Run, fake: FakeClient) -> No
     assert ran.out == "nv_kid_secret\n"
     assert "secret" not in ran.err
     assert run("user", "api-key", "bob", "--revoke", "nv_kid_secret").out == "kid\n"
-    assert fake.asked == [("create_api_key", "bob"), ("delete_api_key", "bob/kid")]
+    assert fake.asked == [("create_api_key", "bob", "", None), ("delete_api_key", "bob/kid")]
