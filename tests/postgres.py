@@ -22,30 +22,30 @@ class Cluster:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
-        self._folder = folder
-        self._user = "postgres" if os.geteuid() == 0 else None
+        self.folder = folder
+        self.user = "postgres" if os.geteuid() == 0 else None
 
     def start(self) -> None:
-        if self._user:
-            shutil.chown(self._folder, self._user, self._user)
-        data = str(self._folder / "data")
+        if self.user:
+            shutil.chown(self.folder, self.user, self.user)
+        data = str(self.folder / "data")
         self._run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--locale=C.UTF-8")
-        options = f"-k {self._folder} -c listen_addresses= -c fsync=off -c max_connections=200"
-        self._run("pg_ctl", "-D", data, "-o", options, "-l", str(self._folder / "server.log"), "-w", "start")
+        options = f"-k {self.folder} -c listen_addresses= -c fsync=off -c max_connections=200"
+        self._run("pg_ctl", "-D", data, "-o", options, "-l", str(self.folder / "server.log"), "-w", "start")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
 
     def create_database(self) -> str:
         name = f"netvps_{uuid4().hex[:12]}"
-        self._run("createdb", "-h", str(self._folder), "-U", "postgres", name)
-        return f"postgresql://postgres@/{name}?host={self._folder}"
+        self._run("createdb", "-h", str(self.folder), "-U", "postgres", name)
+        return f"postgresql://postgres@/{name}?host={self.folder}"
 
     def _run(self, program: str, *args: str) -> None:
         done = subprocess.run(
             [str(self._programs / program), *args],
-            user=self._user,
-            cwd=self._folder,
+            user=self.user,
+            cwd=self.folder,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # not a pipe: the server would keep it open
@@ -53,7 +53,7 @@ class Cluster:
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, f"{program} {args} failed; see {self._folder}/server.log"
+        assert done.returncode == 0, f"{program} {args} failed; see {self.folder}/server.log"
 
 
 @contextmanager

@@ -11,11 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from netvps.cli.app import COMMANDS, root
+from tests.doc_pages import DOCUMENTS, ROOT, all_lines
 
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _VARIABLE = re.compile(r"[A-Z_]+=\S*")
+_OTHER_PROGRAMS = {"ssh", "scp", "sftp", "rsync", "sudo", "install", "tar"}
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
@@ -23,9 +22,8 @@ def _commands() -> list[tuple[str, str]]:
     """(document, line) of each command line in a block of shell, comments cut off."""
     found = []
     for document in DOCUMENTS:
-        for block in _BLOCK.findall(document.read_text(encoding="utf-8")):
-            lines = [shlex.join(shlex.split(line, comments=True)) for line in block.splitlines()]
-            found += [(str(document.relative_to(ROOT)), line) for line in lines if line]
+        name = str(document.relative_to(ROOT))
+        found += [(name, shlex.join(shlex.split(line, comments=True))) for line in all_lines(name)]
     return found
 
 
@@ -47,7 +45,7 @@ def test_a_command_exists_with_its_flags(document: str, line: str) -> None:
         assert (ROOT / first).stat().st_mode & 0o111, f"{document}: {first} cannot be run"
         return
     if first != "netvps":
-        assert first in {"ssh", "scp", "sftp", "rsync"}, f"{document}: what is {first}?"
+        assert first in _OTHER_PROGRAMS, f"{document}: what is {first}?"
         return
     words = words[: words.index("--")] if "--" in words else words
     assert words[0] in COMMANDS, f"{document}: {line}"

@@ -9,7 +9,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LONGEST = 400
 # Tests of the whole, which mirror no one file.
-WHOLE = {"test_layers", "test_mirror", "test_docs", "test_packaging", "test_scripts", "test_lab", "test_bench"}
+WHOLE = {
+    "test_layers",
+    "test_mirror",
+    "test_docs",
+    "test_doc_pages",
+    "test_packaging",
+    "test_scripts",
+    "test_lab",
+    "test_bench",
+}
 WHOLE |= {"test_isolation", "test_borders", "test_fuzz"}  # of the overlay, by its packet filter
 
 

@@ -61,7 +61,7 @@ def page() -> str:
         "",
         "Of `netvps runner`; in the file, under `[runner]`. `netvps up` takes them, too,",
     ]
-    lines += ["but for `server`, `link` and `join_token`.", "", *_settings(RunnerSettings)]
+    lines += ["except `server`, `link` and `join_token`.", "", *_settings(RunnerSettings)]
     lines += ["", "## Environment variables of the commands", "", "| variable | |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in sorted(OTHER_VARIABLES.items()) if text]
     lines += ["", "## Exit codes", "", "| code | |", "|---|---|"]

@@ -1,0 +1,67 @@
+"""Commands of the documents, typed as printed by the people that they are for."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+from tests.e2e.system import NETVPS, Account, Answer, System
+
+# A person answers these questions at a terminal.
+_ANSWERED = {"rm": ["--yes"], "login": ["--yes"]}
+
+
+def words_of(line: str, system: System, image: str) -> list[str]:
+    """The command with what is different here: ports, the image, and the host that the guide cannot know."""
+    here = {"2222": str(system.ports["ssh"]), "debian:12": image}
+    host = f"127.0.0.1:{system.ports['api']}"
+    words = [here.get(word, word) for word in shlex.split(line, comments=True)]
+    if words[0] != "netvps":
+        return [word.replace("HOST", "127.0.0.1") for word in words]
+    return [word.replace("HOST:7443", host).replace("HOST", host) for word in words]
+
+
+def run_printed(person: Account, words: list[str], **options: object) -> Answer:
+    """Runs a command to its end; what it asks is answered with yes."""
+    folder = person.home
+    if words[0] == "netvps":
+        answers = [] if "--ca-fingerprint" in words else _ANSWERED.get(words[1], [])
+        return person.run(*NETVPS, *words[1:], *answers, cwd=folder, **options)  # type: ignore[arg-type]
+    trust = ["-F", "none", "-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={folder}/known_hosts"]
+    made_by_create = folder / ".ssh/netvps_ed25519"
+    return person.run(words[0], *trust, "-i", made_by_create, *words[1:], cwd=folder, stdin=subprocess.DEVNULL)
+
+
+def run_until(person: Account, words: list[str], said: bytes) -> None:
+    """Runs what ends only when it is asked to, until it has said something."""
+    with subprocess.Popen(
+        [*NETVPS, *words[1:]],
+        cwd=person.home,
+        env=person.full_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert any(said in line for line in process.stdout), f"{words} never said {said!r}"
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def people(system: System, folder: Path) -> list[Account]:
+    """The person who started the system, one with a key to it, and another machine."""
+    environments = {
+        "owner": system.environment,
+        "alice": {"NETVPS_SOCKET": str(folder / "none.sock")},
+        "machine": {
+            "NETVPS_STATE_DIR": f"{folder}/s",
+            "NETVPS_RUNTIME_DIR": f"{folder}/r",
+            "NETVPS_OVERLAY": "false",
+        },
+    }
+    found = [Account(folder / name, environment) for name, environment in environments.items()]
+    for person in found:
+        person.home.mkdir()
+    return found
