@@ -10,6 +10,7 @@ from tests.e2e.system import NETVPS, Account, Answer, System
 
 # A person answers these questions at a terminal.
 _ANSWERED = {"rm": ["--yes"], "login": ["--yes"]}
+_FIRST_TIME = ["-o", "StrictHostKeyChecking=accept-new"]
 
 
 def words_of(line: str, system: System, image: str) -> list[str]:
@@ -28,9 +29,15 @@ def run_printed(person: Account, words: list[str], **options: object) -> Answer:
     if words[0] == "netvps":
         answers = [] if "--ca-fingerprint" in words else _ANSWERED.get(words[1], [])
         return person.run(*NETVPS, *words[1:], *answers, cwd=folder, **options)  # type: ignore[arg-type]
-    trust = ["-F", "none", "-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={folder}/known_hosts"]
-    made_by_create = folder / ".ssh/netvps_ed25519"
-    return person.run(words[0], *trust, "-i", made_by_create, *words[1:], cwd=folder, stdin=subprocess.DEVNULL)
+    # ssh finds its files by the account, which has one home for all people of a test: this names the person's own.
+    config = folder / ".ssh/config"
+    own: list[str | Path] = ["-F", config] if config.exists() else ["-F", "none", *_FIRST_TIME, *_own_key(folder)]
+    return person.run(words[0], *own, *words[1:], cwd=folder, input=b"")
+
+
+def _own_key(folder: Path) -> list[str]:
+    """As ssh takes it by itself, from the home of its account."""
+    return ["-o", f"IdentityFile={folder}/.ssh/id_ed25519", "-o", f"UserKnownHostsFile={folder}/known_hosts"]
 
 
 def run_until(person: Account, words: list[str], said: bytes) -> None:
