@@ -21,7 +21,8 @@ from typing import Final
 from netvps.domain.overlay.fabric import MULTICAST, session_mac
 from netvps.domain.overlay.netmap import Endpoint
 from netvps.domain.overlay.nft import Chain, Set, Table
-from netvps.domain.overlay.owners import addresses_by_owner, owner_name, owner_table
+from netvps.domain.overlay.owner_rules import owner_name, owner_table
+from netvps.domain.overlay.owners import addresses_by_owner
 
 _OWNER_RULES: Final = (
     "ip daddr @{name} accept",

@@ -25,8 +25,10 @@ from netvps.domain.overlay.fabric import MULTICAST, bridge_address, endpoint_add
 from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Endpoint, Peer
 from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table
-from netvps.domain.overlay.owners import addresses_by_owner, holders, owner_table
-from netvps.domain.overlay.subnets import by_mask, by_prefix, mask_of
+from netvps.domain.overlay.owner_rules import owner_table
+from netvps.domain.overlay.owners import addresses_by_owner, holders
+from netvps.domain.overlay.subnet_sets import by_mask, by_prefix
+from netvps.domain.overlay.subnets import mask_of
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease
 from netvps.domain.tunnel import SSH_PORT

@@ -1,23 +1,11 @@
-"""Owners as sets of addresses, and a chain for each that only packets between two of its own pass.
-
-owners     ip → jump owner-ann    the sessions of this machine
-receivers  ip → jump to-owner-ann the same, for packets that come here
-owner-ann  ip                     all that their owner has, wherever
-
-An address that led to an owner's chain is that owner's: the chain looks at the other one alone.
-"""
+"""Which addresses an owner's sessions have."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
-from netvps.domain.names import USER_NAME_MAX, check_label
 from netvps.domain.overlay.netmap import Endpoint
-from netvps.domain.overlay.nft import Chain, Set, Table
-
-_TO: Final = "to-"
 
 
 def holders(ends: Iterable[Endpoint]) -> list[Endpoint]:
@@ -37,40 +25,3 @@ def addresses_by_owner(local: Iterable[Endpoint], everywhere: Iterable[Endpoint]
         if end.owner in owners:
             found[end.owner].add(end.address)
     return {owner: frozenset(addresses) for owner, addresses in found.items()}
-
-
-def owner_table(
-    local: Iterable[Endpoint],
-    addresses: Mapping[str, frozenset[str]],
-    rules: tuple[str, ...],
-    arriving: tuple[str, ...] = (),
-) -> Table:
-    """Sets and chains of owners with these `addresses`; in `rules`, {name} is the owner's set.
-
-    `arriving` are the same for packets that are told by their receiver: map `receivers`, and a chain more for each.
-    """
-    ends = list(local)
-    names = {owner_name(owner): owned for owner, owned in addresses.items()}
-    maps, chains = {"owners": _jumps(ends, "")}, {name: _chain(rules, name) for name in names}
-    if arriving:
-        maps["receivers"] = _jumps(ends, _TO)
-        chains |= {f"{_TO}{name}": _chain(arriving, name) for name in names}
-    return Table(sets=maps | {name: Set("ipv4_addr", owned) for name, owned in names.items()}, chains=chains)
-
-
-def _jumps(ends: Iterable[Endpoint], prefix: str) -> Set:
-    return Set(
-        "ipv4_addr : verdict", frozenset(f"{end.address} : jump {prefix}{owner_name(end.owner)}" for end in ends)
-    )
-
-
-def _chain(rules: tuple[str, ...], name: str) -> Chain:
-    return Chain(tuple(rule.format(name=name) for rule in rules))
-
-
-def owner_name(owner: str) -> str:
-    """Returns the name of an owner's set and chain.
-
-    Raises InvalidInput for what is no name of a user: nft would read it.
-    """
-    return f"owner-{check_label(owner, 'owner', USER_NAME_MAX)}"

@@ -1,38 +1,9 @@
 from __future__ import annotations
 
-from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
-from netvps.domain.overlay.subnets import alike, by_mask, by_prefix, mask_of
-from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
-
-CIDRS = ("10.128.0.0/22", "10.128.4.0/22", "10.128.8.0/23", "10.144.0.0/16")
-
-
-def _view(here: int) -> View:
-    peers = [
-        Peer(f"r{n}", f"box{n}", Lease(cidr, f"r{n}", 1), f"02:00:00:00:00:0{n}", Underlay((f"192.0.2.{n}",), 1450))
-        for n, cidr in enumerate(CIDRS)
-    ]
-    netmap = Netmap().updated(NetmapUpdate(1, tuple(peers)))
-    return View(f"r{here}", Fabric("cluster"), peers[here].lease, peers[here].underlay, netmap)
-
-
-def test_each_peer_is_in_one_of_the_two() -> None:
-    assert by_mask(_view(0)).elements == {"02:00:00:00:00:01 . 10.128.4.0"}
-    assert by_prefix(_view(0)).elements == {"02:00:00:00:00:02 . 10.128.8.0/23", "02:00:00:00:00:03 . 10.144.0.0/16"}
-
-
-def test_whoever_is_of_a_size_of_its_own_has_all_others_as_prefixes() -> None:
-    assert by_mask(_view(3)).elements == set()
-    assert by_prefix(_view(3)).elements == {f"02:00:00:00:00:0{n} . {CIDRS[n]}" for n in range(3)}
+from netvps.domain.overlay.subnets import alike, mask_of
+from tests.domain.overlay.test_subnet_sets import CIDRS, subnet_view
 
 
 def test_the_mask_is_that_of_ones_own_subnet() -> None:
-    assert [mask_of(_view(n)) for n in (0, 2, 3)] == ["255.255.252.0", "255.255.254.0", "255.255.0.0"]
-    assert [alike(_view(0), cidr) for cidr in CIDRS] == [True, True, False, False]
-
-
-def test_what_an_earlier_version_left_there_can_be_added_to() -> None:
-    """nft refuses a set of another kind under one name."""
-    assert by_prefix(_view(0)).declaration == "{ type ether_addr . ipv4_addr; flags interval; }"
+    assert [mask_of(subnet_view(n)) for n in (0, 2, 3)] == ["255.255.252.0", "255.255.254.0", "255.255.0.0"]
+    assert [alike(subnet_view(0), cidr) for cidr in CIDRS] == [True, True, False, False]
