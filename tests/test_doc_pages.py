@@ -16,8 +16,8 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`[^`]+`")
 _PAGES = [page for page in DOCUMENTS if page.parent == ROOT / "docs" or page.parent == ROOT]
-_USER_PAGES = [page for page in _PAGES if page.name not in {"CHANGELOG.md", "cli.md"}]
-# Of shared words: what plain technical English does not need. The generated page of commands has the words of the code.
+_USER_PAGES = [page for page in _PAGES if page.name != "CHANGELOG.md"]
+# What plain technical English does not need.
 _NOT_USED = (
     r"shall|anew|nobody|somebody|for ever|but for|so many seconds|the like|comes right|mend\w*|trouble\w*|as it is"
     r"|what is there|made way|told|knock\w*|is no error"

@@ -50,7 +50,7 @@ COMMANDS: Final = {
     "backup": Entry("netvps.cli.programs:backup", "copy the server's database and CA into one file", _MACHINES),
     "restore": Entry("netvps.cli.programs:restore", "put a backup in their place", _MACHINES),
     "env": Entry("netvps.cli.programs:env", "environments, the images of sessions (bootstrap)", _MACHINES),
-    "doctor": Entry("netvps.cli.doctor:doctor", "check this machine and say what to mend", _MACHINES),
+    "doctor": Entry("netvps.cli.doctor:doctor", "check this machine and say what to do", _MACHINES),
     "help": Entry("netvps.cli.commands.help:show_help", "print the help of a command, or the exit codes", _MISC),
     "completion": Entry("netvps.cli.completion:completion", "print a completion script for your shell", _MISC),
     "version": Entry("netvps.cli.version:version", "print versions of this program and of the server", _MISC),
@@ -83,7 +83,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.pass_context
 def root(ctx: click.Context, context_name: str | None) -> None:
-    """A VPS for everybody, on your own machines.
+    """VPS-like sessions on your own machines.
 
     \b
     On a machine with Docker:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("doctor")
 @click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def doctor(form: str) -> None:
-    """Check this machine and its server, and say what to mend.
+    """Check this machine and its server, and say what to do.
 
     Exit code 1 if a check fails.
     """

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.argument("name", type=SESSION)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 def execute(name: str, command: tuple[str, ...], user: str, terminal: bool, no_stdin: bool) -> None:
-    """Run a command in a running session, as it is, by no shell.
+    """Run a command in a running session, without a shell.
 
     The exit code is the command's, or 255 if the connection was lost.
 

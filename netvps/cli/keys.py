@@ -14,7 +14,7 @@ from netvps.cli.output import Column, View, age, emit, format_option, note
 if TYPE_CHECKING:
     from netvps.domain.access import SshKey
 
-_user = click.option("--user", default="", metavar="USER", help="Those of somebody else (admins only).")
+_user = click.option("--user", default="", metavar="USER", help="Those of another user (admins only).")
 
 
 def _view() -> View[SshKey]:

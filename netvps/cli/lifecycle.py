@@ -69,14 +69,14 @@ def start(names: tuple[str, ...], wait: bool, timeout: float) -> None:
 @_wait
 @_timeout
 def rm(names: tuple[str, ...], yes: bool, wait: bool, timeout: float) -> None:
-    """Remove sessions with their files and snapshots, for ever.
+    """Remove sessions with their files and snapshots, without a way back.
 
     Asks for the name, unless --yes is given.
 
     Example: netvps rm dev1
     """
     if not yes:
-        confirm(names, "session", "removes its files and snapshots for ever")
+        confirm(names, "session", "removes its files and snapshots, without a way back")
     connection = client()
     settle = partial(_until_settled, connection, timeout)
     ask_each(connection.delete_session, names, wait=wait, settle=settle, done=lambda *_: "is gone")

@@ -48,7 +48,7 @@ network.add_command(peers)
 @click.argument("sessions", nargs=-1, metavar="[SESSION [SESSION]]", type=SESSION)
 @click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def check(sessions: tuple[str, ...], form: str) -> None:
-    """Find out why two sessions do not reach each other, and say what to mend.
+    """Find out why two sessions do not reach each other, and say what to do.
 
     With one session: why it may not reach others. Without: what is wrong with the overlay.
     Exit code 1 if something is in the way.

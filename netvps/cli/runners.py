@@ -59,10 +59,10 @@ def show(name: str, form: str) -> None:
 
 @runner.command("rm")
 @click.argument("name", type=RUNNER)
-@click.option("--force", is_flag=True, help="Remove the sessions that are placed on it, too, for ever.")
+@click.option("--force", is_flag=True, help="Remove the sessions that are placed on it, too, without a way back.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def rm(name: str, force: bool, yes: bool) -> None:
-    """Remove a runner, whose machine is gone or shall be none any more; its subnet is free then.
+    """Remove a runner whose machine is gone or retired; its subnet is free then.
 
     Not while it has sessions: their files are on that machine alone. With --force they are removed from netvps, and
     what the machine still holds of them stays there.
@@ -70,7 +70,9 @@ def rm(name: str, force: bool, yes: bool) -> None:
     if not yes:
         from netvps.cli.lifecycle import confirm
 
-        confirm([name], "runner", "removes that runner" + (" and all its sessions for ever" if force else ""))
+        confirm(
+            [name], "runner", "removes that runner" + (" and all its sessions, without a way back" if force else "")
+        )
     client().delete_runner(name, force=force)
     emit(name)
 

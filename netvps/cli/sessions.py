@@ -63,7 +63,7 @@ def to_json(value: Any) -> dict[str, Any]:
 )
 @click.option("--sort", type=click.Choice([*ORDERS]), default="name", show_default=True, help="In this order.")
 @click.option("-q", "--quiet", is_flag=True, help="Names only; the same as -o name.")
-@click.option("-w", "--watch", "live", is_flag=True, help="Print the list anew at each change, until Ctrl-C.")
+@click.option("-w", "--watch", "live", is_flag=True, help="Print the list again at each change, until Ctrl-C.")
 @format_option
 def ls(
     *,

@@ -30,7 +30,7 @@ def _view() -> View[User]:
 
 @click.group("user")
 def user() -> None:
-    """People (admins only, but for one's own API keys)."""
+    """People (admins only, except one's own API keys)."""
 
 
 @user.command("add")

@@ -62,7 +62,7 @@ def test_a_runner_is_removed_by_who_types_its_name(run: Run, fake: FakeClient, m
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     refused = run("runner", "rm", "box1", "--force")
     assert (refused.code, fake.asked) == (exit_codes.USAGE, [])
-    assert "removes that runner and all its sessions for ever" in refused.err
+    assert "removes that runner and all its sessions, without a way back" in refused.err
     assert run("runner", "rm", "box1", "--yes").out == "box1\n"
     assert run("runner", "rm", "box1", "--force", "-y").out == "box1\n"
     assert fake.asked == [("delete_runner", "box1", False), ("delete_runner", "box1", True)]
