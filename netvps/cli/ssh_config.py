@@ -87,8 +87,8 @@ def config_text(gateways: Sequence[Gateway], files: Files, refresh: str) -> str:
         parts.append(f'Match originalhost *.{DOMAIN}{known} exec "{refresh} config-ssh --quiet"\n')
     parts.append(f"Host *.{DOMAIN}\n  Include {quoted(files.sessions)}\n")
     for gateway in gateways:
-        parts.append(f'Match originalhost {",".join(gateway.names)} exec "test %p = {gateway.port}"\n')
-        parts.append(_settings(gateway, files))
+        match = f'Match originalhost {",".join(gateway.names)} exec "test %p = {gateway.port}"\n'
+        parts.append(match + _settings(gateway, files))
     return "\n".join(parts)
 
 

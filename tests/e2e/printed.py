@@ -10,7 +10,6 @@ from tests.e2e.system import NETVPS, Account, Answer, System
 
 # A person answers these questions at a terminal.
 _ANSWERED = {"rm": ["--yes"], "login": ["--yes"]}
-_FIRST_TIME = ["-o", "StrictHostKeyChecking=accept-new"]
 
 
 def words_of(line: str, system: System, image: str) -> list[str]:
@@ -29,15 +28,19 @@ def run_printed(person: Account, words: list[str], **options: object) -> Answer:
     if words[0] == "netvps":
         answers = [] if "--ca-fingerprint" in words else _ANSWERED.get(words[1], [])
         return person.run(*NETVPS, *words[1:], *answers, cwd=folder, **options)  # type: ignore[arg-type]
-    # ssh finds its files by the account, which has one home for all people of a test: this names the person's own.
-    config = folder / ".ssh/config"
-    own: list[str | Path] = ["-F", config] if config.exists() else ["-F", "none", *_FIRST_TIME, *_own_key(folder)]
-    return person.run(words[0], *own, *words[1:], cwd=folder, input=b"")
+    return person.run(words[0], *plain_ssh(person), *words[1:], cwd=folder, stdin=subprocess.DEVNULL)
 
 
-def _own_key(folder: Path) -> list[str]:
-    """As ssh takes it by itself, from the home of its account."""
-    return ["-o", f"IdentityFile={folder}/.ssh/id_ed25519", "-o", f"UserKnownHostsFile={folder}/known_hosts"]
+def plain_ssh(person: Account) -> list[str]:
+    """What OpenSSH reads in a person's home by itself; here it must be named, as it goes by /etc/passwd, not by HOME.
+
+    Nothing may be asked. Who has no configuration accepts a new host, and has the usual key.
+    """
+    folder = person.home / ".ssh"
+    if (folder / "config").exists():
+        return ["-F", str(folder / "config"), "-o", "BatchMode=yes"]
+    own = ["-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={folder}/known_hosts"]
+    return ["-F", "none", "-o", "BatchMode=yes", *own, "-i", f"{folder}/id_ed25519"]
 
 
 def run_until(person: Account, words: list[str], said: bytes) -> None:
