@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from netvps.cli import exit_codes
 from netvps.cli.app import COMMANDS
 from netvps.cli.reference import PAGES, cell, commands_page, write
 from netvps.cli.reference_settings import page
-from netvps.settings import OTHER_VARIABLES, PREFIX, PROGRAMS
+from netvps.settings import OTHER_VARIABLES, PREFIX, PROGRAMS, RunnerSettings, ServerSettings, load
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -41,6 +42,20 @@ def test_every_setting_variable_and_exit_code_is_listed() -> None:
 def test_a_secret_has_no_flag() -> None:
     assert "--database-url`" not in page()
     assert "| none | `NETVPS_DATABASE_URL` |" in page()
+
+
+def test_the_example_of_a_configuration_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "netvps.toml"
+    file.write_text(page().partition("```toml\n")[2].partition("```")[0])
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    server, runner = (load(program, {}, file) for program in (ServerSettings, RunnerSettings))
+    assert (server.listen, server.ssh_port, str(server.state_dir), runner.name) == (
+        "0.0.0.0",
+        22,
+        "/srv/netvps",
+        "box1",
+    )
 
 
 def test_only_pages_that_differ_are_written(tmp_path: Path) -> None:
