@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 STATE_VARIABLE = "NETVPS_STATE_DIR"
 RUNTIME_VARIABLE = "NETVPS_RUNTIME_DIR"
+REMEMBERED = "up.json"
+"""The file in the state folder that keeps the flags of `netvps up`."""
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less its NUL
 _LONGEST_SOCKET = "agents/0123456789abc/gateway.sock"  # the longest that a program makes below the runtime folder
 
@@ -59,13 +61,35 @@ def paths(
 ) -> Paths:
     """The folders in force: as given, else of the environment, else those of the system (root) or of the user.
 
-    Raises ConfigError if the fallback under /tmp belongs to somebody else.
+    The runtime folder may also be the one that the last `netvps up --runtime-dir` on this state folder had.
+    Raises ConfigError if the fallback under /tmp belongs to another account.
     """
     environ = os.environ if environ is None else environ
     uid = os.geteuid() if uid is None else uid
-    state = state or environ.get(STATE_VARIABLE) or _default_state(environ, uid)
-    runtime = runtime or environ.get(RUNTIME_VARIABLE) or _default_runtime(environ, uid)
-    return Paths(Path(state).absolute(), Path(runtime).absolute())
+    state = Path(state or environ.get(STATE_VARIABLE) or _default_state(environ, uid)).absolute()
+    runtime = runtime or environ.get(RUNTIME_VARIABLE) or _remembered_runtime(state) or _default_runtime(uid)
+    return Paths(state, Path(runtime).absolute())
+
+
+def remembered_flags(state: Path) -> dict[str, str]:
+    """The flags that earlier starts of `netvps up` on this state folder had; none if their file cannot be read."""
+    try:
+        text = (state / REMEMBERED).read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    import json  # only where there is such a file: each command of the CLI comes by here
+
+    try:
+        flags = json.loads(text)["flags"]
+        return {str(name): str(value) for name, value in flags.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(
+            f"{state / REMEMBERED} is damaged: `netvps up --reset-flags` removes it, then give your flags again"
+        ) from None
+
+
+def _remembered_runtime(state: Path) -> str | None:
+    return remembered_flags(state).get("runtime_dir")
 
 
 def _default_state(environ: Mapping[str, str], uid: int) -> Path:
@@ -75,11 +99,13 @@ def _default_state(environ: Mapping[str, str], uid: int) -> Path:
     return (Path(base) if base else Path.home() / ".local/state") / "netvps"
 
 
-def _default_runtime(environ: Mapping[str, str], uid: int) -> Path:
+def _default_runtime(uid: int) -> Path:
+    """One place for an account: not XDG_RUNTIME_DIR, which cron and `su` do not set, and which ends with a login."""
     if uid == 0:
         return Path("/run/netvps")
-    if base := environ.get("XDG_RUNTIME_DIR"):
-        return Path(base) / "netvps"
+    own = Path.home() / ".local/state/netvps/run"
+    if len(os.fsencode(own / _LONGEST_SOCKET)) <= _SOCKET_PATH_MAX:
+        return own
     fallback = Path(f"/tmp/netvps-{uid}")  # noqa: S108 — its owner is checked
     _require_own(fallback, uid)
     return fallback

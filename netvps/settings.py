@@ -28,7 +28,7 @@ from netvps.domain.names import label_from
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from pydantic_settings import PydanticBaseSettingsSource
 
@@ -226,22 +226,39 @@ S = TypeVar("S", bound=Settings)
 _RULES = {"int_parsing": "give a whole number", "float_parsing": "give a number", "bool_parsing": "give true or false"}
 
 
-def load(settings: type[S], flags: Mapping[str, Any], file: Path | None = None) -> S:
-    """The settings in force. Raises ConfigError that names each wrong setting, its value, and what to do."""
+def load(
+    settings: type[S],
+    flags: Mapping[str, Any],
+    file: Path | None = None,
+    *,
+    remembered: Mapping[str, Any] | None = None,
+) -> S:
+    """The settings in force: of `flags`, else environment, else `remembered` (earlier flags), else file.
+
+    Raises ConfigError that names each wrong setting, its value, and what to do.
+    """
     refuse_unknown_variables(os.environ)
-    from_file = _read(file or _config_file(), settings)
+    earlier = {name: value for name, value in (remembered or {}).items() if name in settings.model_fields}
     given = {name: value for name, value in flags.items() if value is not None}
     in_environment = {name for name in settings.model_fields if PREFIX + name.upper() in os.environ}
-    # One source overrules another for a secret and its file together, or two sources would make "both set".
-    for name in secrets_of(settings):
-        pair = {name, f"{name}_file"}
-        if pair & (given.keys() | in_environment):
-            from_file = {key: value for key, value in from_file.items() if key not in pair}
-    rest = {key: value for key, value in from_file.items() if key not in in_environment and key not in given}
+    rest = _below(_read(file or _config_file(), settings), earlier.keys(), settings) | earlier
+    rest = _below(rest, given.keys() | in_environment, settings)
     try:
         return settings(**rest, **given)
     except ValidationError as error:
         raise ConfigError(_sentence(error, settings)) from None
+
+
+def _below(values: dict[str, Any], stronger: Collection[str], settings: type[Settings]) -> dict[str, Any]:
+    """What is left of one source's values under a source that sets the names `stronger`.
+
+    A secret and its file count as one setting; else two sources together would be refused as both set.
+    """
+    gone = set(stronger)
+    for name in secrets_of(settings):
+        if {name, f"{name}_file"} & gone:
+            gone |= {name, f"{name}_file"}
+    return {name: value for name, value in values.items() if name not in gone}
 
 
 def _config_file() -> Path | None:

@@ -18,8 +18,28 @@ def test_root_uses_the_folders_of_the_system() -> None:
 def test_others_use_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/eve")
     own = Path("/home/eve/.local/state/netvps")
-    assert paths(environ={"XDG_RUNTIME_DIR": "/run/user/7"}, uid=7) == Paths(own, Path("/run/user/7/netvps"))
-    assert paths(environ={"XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": "/r"}, uid=7).state == Path("/s/netvps")
+    assert paths(environ={}, uid=7) == Paths(own, own / "run")
+    assert paths(environ={"XDG_STATE_HOME": "/s"}, uid=7).state == Path("/s/netvps")
+
+
+def test_a_login_shell_cron_and_su_find_the_same_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a login shell has XDG_RUNTIME_DIR."""
+    monkeypatch.setenv("HOME", "/home/eve")
+    assert paths(environ={"XDG_RUNTIME_DIR": "/run/user/7"}, uid=7) == paths(environ={}, uid=7)
+
+
+def test_a_home_too_deep_for_sockets_has_them_in_tmp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/" + "x" * 60)
+    assert paths(environ={}, uid=4242).runtime == Path("/tmp/netvps-4242")
+
+
+def test_the_runtime_folder_of_the_last_up_is_found_again(tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_text('{"flags": {"runtime_dir": "/r", "listen": "0.0.0.0"}}')
+    assert paths(tmp_path, environ={}, uid=0).runtime == Path("/r")
+    assert paths(tmp_path, environ={"NETVPS_RUNTIME_DIR": "/mine"}, uid=0).runtime == Path("/mine")
+    (tmp_path / "up.json").write_text("{")
+    with pytest.raises(ConfigError, match="`netvps up --reset-flags`"):
+        paths(tmp_path, environ={}, uid=0)
 
 
 def test_arguments_come_before_the_environment() -> None:

@@ -143,3 +143,17 @@ def test_settings_are_frozen() -> None:
     settings = load(ServerSettings, {})
     with pytest.raises(ValueError, match="frozen"):
         settings.drain = 3
+
+
+def test_remembered_flags_come_after_the_environment_and_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[server]\nlisten = "127.0.0.9"\nssh_port = 9\ndatabase_url = "sqlite:///f"\n')
+    (tmp_path / "url").write_text("sqlite:///remembered")
+    remembered = {"listen": "127.0.0.2", "api_port": "22", "database_url_file": str(tmp_path / "url"), "gone": "1"}
+    monkeypatch.setenv("NETVPS_API_PORT", "33")
+    settings = load(ServerSettings, {}, file, remembered=remembered)
+    assert (settings.listen, settings.api_port, settings.ssh_port) == ("127.0.0.2", 33, 9)
+    assert settings.database == "sqlite:///remembered"
+    assert load(ServerSettings, {"listen": "::1"}, file, remembered=remembered).listen == "::1"

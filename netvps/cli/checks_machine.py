@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from netvps.cli.finding import Finding, Verdict
+from netvps.config import remembered_flags
 
 if TYPE_CHECKING:
     from netvps.settings import ServerSettings
@@ -44,7 +45,7 @@ _RENEWED_BY: Final = 4
 
 
 def settings_in_force(state: Path) -> ServerSettings:
-    """Those of the server that runs on `state`, if one does, by its own command line; else those of our surroundings.
+    """Those of the server that runs on `state`, if one does, by its own command line; else those of the next start.
 
     Raises ConfigError if they are wrong.
     """
@@ -53,7 +54,8 @@ def settings_in_force(state: Path) -> ServerSettings:
     process = _process(state / "server.lock", "netvps.programs.server")
     words = _words(process, "cmdline") if process else []
     flags = {word[2:].replace("-", "_"): value for word, value in pairwise(words) if word[:2] == "--"}
-    return load(ServerSettings, {name: flags[name] for name in flags.keys() & ServerSettings.model_fields.keys()})
+    known = {name: flags[name] for name in flags.keys() & ServerSettings.model_fields.keys()}
+    return load(ServerSettings, known, remembered={} if process else remembered_flags(state))
 
 
 def _process(lock: Path, program: str) -> Path | None:
@@ -84,6 +86,8 @@ def docker_host(state: Path) -> str:
     environment = dict(word.split("=", 1) for word in _words(process, "environ") if "=" in word) if process else {}
     surroundings = environment or dict(os.environ)
     named = flags.get("--docker-host") or surroundings.get("NETVPS_DOCKER_HOST")
+    if not named and not process:
+        named = remembered_flags(state).get("docker_host")
     if not named and (file := flags.get("--config") or surroundings.get("NETVPS_CONFIG")):
         named = load(RunnerSettings, {}, Path(file)).docker_host
     return named or surroundings.get("DOCKER_HOST") or f"unix://{_DOCKER_SOCKET}"

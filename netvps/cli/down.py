@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from netvps.cli import service
 from netvps.cli.exit_codes import Cancelled
 from netvps.cli.output import note
 from netvps.cli.parse import DURATION, duration_words
@@ -23,14 +24,17 @@ from netvps.errors import ConfigError, NotPermitted, TimedOut
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SECONDS: Final = 90.0
+"""How long an end may take."""
 INTERFACES = Path("/sys/class/net")
 _START_TIME: Final = 21
 """Field of /proc/PID/stat (proc(5) counts from 1), the first after the name being 2."""
 
 
 @click.command("down")
-@click.option("--timeout", type=DURATION, default=90.0, show_default="1m30s", help="How long to wait for the end.")
-def down(timeout: float) -> None:
+@click.option("--uninstall", is_flag=True, help="Remove what `up --install` made: it starts at boot no more.")
+@click.option("--timeout", type=DURATION, default=SECONDS, show_default="1m30s", help="How long to wait for the end.")
+def down(timeout: float, uninstall: bool) -> None:
     """End what `netvps up` started on this machine.
 
     Sessions go on running, and their data stays; `netvps up` finds them again.
@@ -38,16 +42,30 @@ def down(timeout: float) -> None:
     from netvps.config import paths
     from netvps.domain.overlay.links import OBJECT_NAMES
 
+    if uninstall:
+        service.uninstall()
     state = paths().state
-    if not held(state / "up.lock"):
+    if not end(state, timeout):
         note(f"nothing to end: `netvps up` does not run on {state}")
         return
-    with _process(state / "up.pid") as (pid, process):
-        _end(pid, process, timeout)
+    if service.installed():
+        note("systemd starts it again at the next boot; `netvps down --uninstall` ends that")
     note("netvps is down; session containers go on running, `netvps up` finds them again")
     note(f"data stays in {state}; to be rid of a session's container, `netvps up`, then `netvps rm NAME`")
     if (INTERFACES / OBJECT_NAMES.device).exists():
         note("the sessions' network stays, too; `netvps network purge` removes it from this machine")
+
+
+def end(state_dir: str | Path | None, timeout: float = SECONDS) -> bool:
+    """Ends the `netvps up` on this state folder; False if none runs."""
+    from netvps.config import paths
+
+    state = paths(state_dir).state
+    if not held(state / "up.lock"):
+        return False
+    with _process(state / "up.pid") as (pid, process):
+        _end(pid, process, timeout)
+    return True
 
 
 def held(lock: Path) -> bool:

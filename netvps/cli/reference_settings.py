@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _DEFAULTS: Final = {
     "state_dir": "`/var/lib/netvps` (root), `~/.local/state/netvps`",
-    "runtime_dir": "`/run/netvps` (root), `$XDG_RUNTIME_DIR/netvps`",
+    "runtime_dir": "`/run/netvps` (root), `~/.local/state/netvps/run`",
     "name": "the host name",
 }
 """Those that the machine or the account decides."""

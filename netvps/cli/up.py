@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 import time
@@ -9,13 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from netvps.cli import service
+from netvps.cli.down import end
 from netvps.cli.output import note
 from netvps.cli.program_command import ProgramCommand, command, replace_by
 from netvps.cli.progress import TICK, progress
 from netvps.cli.terminal import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from netvps.cli.progress import Progress
 
 _NEWS: Final = 5.0
 """Seconds between two lines of progress."""
@@ -23,7 +28,12 @@ _NEWS: Final = 5.0
 
 def _run(arguments: Sequence[str]) -> None:
     """Starts the program in the background, and says how its start went."""
-    if click.get_current_context().params["foreground"]:
+    params = click.get_current_context().params
+    unit = service.check(params["state_dir"]) if params["install"] else ""
+    if params["restart"]:
+        _check(params)
+        end(params["state_dir"])
+    if params["foreground"]:
         replace_by("up", arguments)
     code, said = _start(arguments)
     if code:
@@ -31,12 +41,28 @@ def _run(arguments: Sequence[str]) -> None:
             said or "netvps: `up` did not start, and said nothing; `netvps doctor` checks this machine", err=True
         )
         click.get_current_context().exit(code)
-    note(said or "netvps runs")
+    for line in (said or "netvps runs").splitlines():
+        note(line)
+    if unit:
+        service.write(unit)
+    if service.installed() and not service.active():
+        end(params["state_dir"])  # it started with its flags, which are kept: systemd can take over
+        service.start()
     note("next: netvps create")
 
 
+def _check(params: Mapping[str, object]) -> None:
+    """Raises ConfigError for settings with which it would not start, before the running one is ended."""
+    from netvps.settings import load
+
+    command_ = click.get_current_context().command
+    assert isinstance(command_, ProgramCommand)  # noqa: S101 — the only command that comes here
+    for kind in command_.settings():
+        load(kind, {name: params.get(name) for name in kind.model_fields})
+
+
 def _start(arguments: Sequence[str]) -> tuple[int, str]:
-    """Exit code of the start, and what the program said: one line."""
+    """Exit code of the start, and what the program said."""
     began = time.monotonic()
     with (
         subprocess.Popen(
@@ -52,18 +78,29 @@ def _start(arguments: Sequence[str]) -> tuple[int, str]:
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.extend(process.stdout or ()), daemon=True)
         reader.start()
-        shown.say("starting control plane, gateway and runner")
-        told = 0.0
-        while process.poll() is None:
-            reader.join(TICK)
-            if process.poll() is None and not reader.is_alive():
-                time.sleep(TICK)
-            if time.monotonic() - began - told >= _NEWS:
-                told = time.monotonic() - began
-                shown.say(f"starting control plane, gateway and runner ({told:.0f} s)")
-            shown.tick()
+        try:
+            _wait(process, reader, shown, began)
+        except KeyboardInterrupt:
+            shown.say("ending what was started")
+            process.send_signal(signal.SIGINT)  # the terminal sent one too; `kill -INT` did not
+            _wait(process, reader, shown, began)
         reader.join(1.0)
     return process.returncode, "\n".join(clean(line) for line in said if line.strip())
+
+
+def _wait(process: subprocess.Popen[str], reader: threading.Thread, shown: Progress, began: float) -> None:
+    """Waits for the end of the process, with progress."""
+    said = began
+    shown.say("starting control plane, gateway and runner")
+    while process.poll() is None:
+        reader.join(TICK)
+        if process.poll() is None and not reader.is_alive():
+            time.sleep(TICK)
+        now = time.monotonic()
+        if now - said >= _NEWS:
+            said = now
+            shown.say(f"starting control plane, gateway and runner ({now - began:.0f} s)")
+        shown.tick()
 
 
 up: Final = ProgramCommand(
@@ -73,9 +110,15 @@ up: Final = ProgramCommand(
     without=("server", "link", "join_token_file"),
     in_background=True,
     start=_run,
+    params=[
+        click.Option(["--restart"], is_flag=True, help="End the one that runs first; sessions keep running."),
+        click.Option(["--reset-flags"], is_flag=True, help="Forget the flags of earlier starts."),
+        click.Option(["--install"], is_flag=True, help="Let systemd start it now, and at each boot."),
+    ],
     summary="""Start control plane, gateway and a runner on this machine.
 
-    They go into the background, and `netvps down` ends them.
+    They go into the background, and `netvps down` ends them. The flags are kept for the next start; a variable or a new
+    value of a flag comes before a kept one.
 
     Example: netvps up --listen 0.0.0.0
     """,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
+from netvps.cli.exit_codes import Cancelled
 from netvps.errors import InternalError, TimedOut
 from netvps.programs.log_file import put_aside
 from netvps.programs.readiness import Outcome, await_outcome
@@ -21,7 +23,7 @@ _END_SECONDS: Final = 30.0
 
 
 def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> Outcome:
-    """Starts module netvps.programs.NAME with its output in `log_file`; returns how that went.
+    """Starts module netvps.programs.NAME with its output in `log_file`; returns how that went. Ctrl-C ends it.
 
     Raises TimedOut, or InternalError if it died without a word.
     """
@@ -44,6 +46,11 @@ def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> 
         os.close(output)
     try:
         outcome = asyncio.run(_wait(reading))
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was started ends first
+        process.terminate()
+        process.wait(_END_SECONDS)
+        raise Cancelled("interrupted; what it had started is ended") from None
     except TimeoutError:
         process.terminate()
         raise TimedOut(f"netvps {name} was not ready after {_SECONDS:.0f} s: {log_file} says why") from None

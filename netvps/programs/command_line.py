@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netvps import log
@@ -13,6 +15,8 @@ from netvps.cli.program_command import ProgramCommand, parse
 from netvps.programs.background import start_in_background
 from netvps.programs.process import allow_many_files, beating, die_with, fail, guarded, run_to_end
 from netvps.programs.readiness import Readiness
+from netvps.programs.remembered import CONFIG, forget, recall, remember, words
+from netvps.programs.running import find, plain, where
 from netvps.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -47,24 +51,60 @@ def _launch(program: Program, given: Mapping[str, Any], argv: Sequence[str], rea
     die_with(given["parent"])
     log.set_up(program.name, verbose=given["verbose"])
     allow_many_files()
-    if (config := given["config"]) is not None:
-        os.environ["NETVPS_CONFIG"] = str(config.absolute())  # for the processes we start, too
+    earlier = _earlier(program, given)
+    if (config := given["config"] or earlier.pop(CONFIG, None)) is not None:
+        os.environ["NETVPS_CONFIG"] = str(Path(config).absolute())  # for the processes we start, too
     settings = [
-        load(kind, {name: given.get(name) for name in kind.model_fields}) for kind in program.command.settings()
+        load(kind, {name: given.get(name) for name in kind.model_fields}, remembered=earlier)
+        for kind in program.command.settings()
     ]
-    if program.command.in_background and not given["foreground"]:
-        return _start(program, settings, argv)
+    if program.command.in_background:
+        flags = earlier | _flags(given, settings)
+        if not given["foreground"]:
+            return _start(program, settings, flags, given, argv)
+        kept = flags | ({CONFIG: os.environ["NETVPS_CONFIG"]} if config is not None else {})
+        readiness.when_ready = partial(remember, settings[0].paths.state, kept)
     run_to_end(beating(program.run(*settings, readiness), readiness))
     return exit_codes.OK
 
 
-def _start(program: Program, settings: Sequence[Settings], argv: Sequence[str]) -> int:
-    """Starts the program in the background; returns once it serves, or failed to."""
+def _earlier(program: Program, given: Mapping[str, Any]) -> dict[str, str]:
+    """The flags of earlier starts, for a program that keeps them."""
+    if not program.command.in_background:
+        return {}
+    if given.get("reset_flags"):
+        forget(given["state_dir"])
+    return recall(given["state_dir"])
+
+
+def _flags(given: Mapping[str, Any], settings: Sequence[Settings]) -> dict[str, str]:
+    """The settings that are flags of this start, with their values in full."""
+    return {name: value for name, value in plain(settings).items() if given.get(name) is not None}
+
+
+def _start(
+    program: Program,
+    settings: Sequence[Settings],
+    flags: Mapping[str, str],
+    given: Mapping[str, Any],
+    argv: Sequence[str],
+) -> int:
+    """Starts the program in the background, unless it runs; returns once it serves, or failed to."""
     folders = settings[0].paths
     folders.prepare()
     log_file = folders.state / f"{program.name}.log"
+    if (running := find(folders.state)) is not None:
+        running.refuse_other(_flags(given, settings), settings)
+        _say(f"netvps already runs, {running.describe()}; its log is {log_file}")
+        return exit_codes.OK
     outcome = start_in_background(program.name, argv, log_file)
     if outcome.error:
         return fail(program.name, outcome.error, outcome.code)
-    print(f"netvps runs; its log is {log_file}", file=sys.stderr)  # noqa: T201 — progress
-    return 0
+    _say(f"netvps runs: {where(plain(settings))}; its log is {log_file}")
+    if kept := words(flags):
+        _say(f"kept for the next start: {kept}; `netvps up --reset-flags` forgets them")
+    return exit_codes.OK
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201 — progress

@@ -9,20 +9,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _START_TIME: Final = 21
 """Field of /proc/PID/stat (proc(5) counts from 1, and two come before the last parenthesis)."""
 
 
+class PidFile:
+    """The file while it is kept: JSON with "pid", "started" (in clock ticks since the boot), and facts."""
+
+    def __init__(self, file: Path, facts: Mapping[str, object]) -> None:
+        self._file = file
+        self._content = {"pid": os.getpid(), "started": start_time(os.getpid()), **facts}
+
+    def update(self, **facts: object) -> None:
+        """Replaces the file, with these facts added."""
+        self._content |= facts
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(self._content) + "\n")
+        part.replace(self._file)
+
+
 @contextmanager
-def pid_file(file: Path) -> Iterator[None]:
-    """Keeps `file` for the block: JSON with our "pid", and "started", its start in clock ticks since the boot."""
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps({"pid": os.getpid(), "started": start_time(os.getpid())}) + "\n")
-    part.replace(file)
+def pid_file(file: Path, facts: Mapping[str, object] | None = None) -> Iterator[PidFile]:
+    """Keeps `file` for the block."""
+    kept = PidFile(file, facts or {})
+    kept.update()
     try:
-        yield
+        yield kept
     finally:
         file.unlink(missing_ok=True)
 

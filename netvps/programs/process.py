@@ -35,6 +35,8 @@ def guarded(name: str, work: Callable[[], int], failed: Callable[[str, int], Non
     except NetvpsError as error:
         failed(str(error), exit_codes.of(error))
         return fail(name, str(error), exit_codes.of(error))
+    except exit_codes.Cancelled as error:
+        return fail(name, str(error), exit_codes.INTERRUPTED)
     except KeyboardInterrupt:
         return fail(name, "interrupted", exit_codes.INTERRUPTED)
 

@@ -27,7 +27,8 @@ from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
 from netvps.errors import NetvpsError, NotPermitted, WrongState
 from netvps.programs.erasing import erase
 from netvps.programs.process import guarded, run_to_end
-from netvps.settings import RunnerSettings, load
+from netvps.programs.remembered import load_remembered
+from netvps.settings import RunnerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(given: Mapping[str, Any]) -> int:
-    settings = load(RunnerSettings, {"docker_host": given["docker_host"]}, given["config"])
+    settings = load_remembered(RunnerSettings, {"docker_host": given["docker_host"]}, given["config"])
     run_to_end(_purge(settings.docker_host, force=given["force"]))
     return 0
 

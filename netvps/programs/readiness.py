@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BEAT = b"."
 
@@ -32,9 +36,14 @@ class Readiness:
         self._descriptor = descriptor
         self._beat_every = beat_every
         self._said = False
+        self.when_ready: Callable[[], None] = lambda: None
+        """Called before the program that waits hears of it."""
 
     def ready(self) -> None:
-        """Says that the program serves."""
+        """Says that the program serves; where no program of netvps waits for that, to systemd."""
+        self.when_ready()
+        if self._descriptor is None and not self._said:
+            _notify_systemd()
         self._tell(Outcome())
 
     def failed(self, error: str, code: int) -> None:
@@ -70,6 +79,14 @@ class Readiness:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _notify_systemd() -> None:
+    """Tells systemd that a unit of Type=notify is ready (sd_notify(3)); for the unit's main process only."""
+    if address := os.environ.pop("NOTIFY_SOCKET", ""):
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
+            notify.connect("\0" + address[1:] if address.startswith("@") else address)
+            notify.send(b"READY=1")
 
 
 class Signs:

@@ -22,7 +22,8 @@ from netvps.errors import AlreadyExists, ConfigError, DataLoss
 from netvps.programs import clock
 from netvps.programs.locks import hold
 from netvps.programs.process import guarded
-from netvps.settings import ServerSettings, load
+from netvps.programs.remembered import load_remembered
+from netvps.settings import ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def server_settings(given: Mapping[str, Any]) -> ServerSettings:
     """The server's settings, from the flags, the environment and the file. Raises ConfigError."""
-    return load(ServerSettings, {"state_dir": given["state_dir"]}, given["config"])
+    return load_remembered(ServerSettings, {"state_dir": given["state_dir"]}, given["config"])
 
 
 def refuse_unfinished(state: Path) -> None:

@@ -28,8 +28,9 @@ from netvps.domain.uid import UID_PATTERN
 from netvps.errors import ConfigError, NotPermitted
 from netvps.programs.identity import FOLDER, VOLUMES, Identity, load_identity
 from netvps.programs.process import guarded, run_to_end
+from netvps.programs.remembered import load_remembered
 from netvps.runner.memory import read_assignments
-from netvps.settings import RunnerSettings, load
+from netvps.settings import RunnerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(given: Mapping[str, Any]) -> int:
     flags = {name: given[name] for name in ("state_dir", "runtime_dir", "docker_host")}
-    settings = load(RunnerSettings, flags, given["config"])
+    settings = load_remembered(RunnerSettings, flags, given["config"])
     state = settings.paths.state
     identity = load_identity(state)
     if identity is None:

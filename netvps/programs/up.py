@@ -19,6 +19,7 @@ from netvps.programs.identity import load_identity
 from netvps.programs.locks import hold
 from netvps.programs.log_file import keep_bounded
 from netvps.programs.pid_file import pid_file
+from netvps.programs.running import facts
 from netvps.programs.stopping import Stop
 from netvps.programs.supervisor import START_SECONDS, Child, ChildDied
 from netvps.rpc.client import Client, Endpoint
@@ -46,16 +47,23 @@ async def run(server: ServerSettings, runner: RunnerSettings, readiness: Readine
     folders = server.paths
     folders.prepare()
     control = Child("server", _arguments(server), os.environ, server.drain + _SERVER_MARGIN)
-    with hold(folders.state / "up.lock", "netvps up"), pid_file(folders.state / "up.pid"), Stop() as stop:
+    said = facts([server, runner])
+    with hold(folders.state / "up.lock", "netvps up"), pid_file(folders.state / "up.pid", said) as kept, Stop() as stop:
+
+        def ready() -> None:
+            kept.update(serving=True)
+            readiness.ready()
+
         try:
-            await stop.run(_serve(control, server, runner, readiness))
+            await stop.run(_serve(control, server, runner, ready))
         finally:
+            kept.update(serving=False)
             async with Tasks() as tasks:
                 tasks.start(_hurry(stop, control), name="second signal")
                 await control.stop()
 
 
-async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings, readiness: Readiness) -> None:
+async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings, ready: Callable[[], None]) -> None:
     """Both programs for as long as it is not cancelled; ends the runner, whose last reports the server still hears."""
     machine = Child("runner", [*_arguments(runner), *_to(server)], os.environ, _RUNNER_STOP)
 
@@ -69,7 +77,7 @@ async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings,
         log_kept = group.create_task(keep_bounded(server.paths.state / f"{UP.name}.log"), name="log file")
         try:
             await _insist(join, control)
-            readiness.ready()
+            ready()
             log.info("netvps runs", ssh=f"{server.listen}:{server.ssh_port}", state=str(server.paths.state))
             await machine.keep(join)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -36,18 +37,20 @@ def test_which_context_is_in_force(monkeypatch: pytest.MonkeyPatch, home: Path, 
     assert contexts.local().address == f"unix:{home}/x.sock"
 
 
-def test_the_systems_socket_serves_an_account_without_its_own(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+def test_the_systems_socket_serves_an_account_without_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NETVPS_STATE_DIR")
     monkeypatch.delenv("NETVPS_RUNTIME_DIR")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(contexts, "SYSTEM_SOCKET", home / "system.sock")
-    assert contexts.local().address == f"unix:{home}/netvps/api.sock"
-    (home / "system.sock").touch()
-    assert contexts.local().address == f"unix:{home}/system.sock"
-    (home / "netvps").mkdir()
-    (home / "netvps/api.sock").touch()
-    assert contexts.local().address == f"unix:{home}/netvps/api.sock"
+    with TemporaryDirectory(prefix="nv-") as home:  # a short name: a socket's path has to fit in 107 bytes
+        system, own = Path(home, "system.sock"), Path(home, ".local/state/netvps/run/api.sock")
+        monkeypatch.setenv("HOME", home)
+        monkeypatch.setattr(contexts, "SYSTEM_SOCKET", system)
+        assert contexts.local().address == f"unix:{own}"
+        system.touch()
+        assert contexts.local().address == f"unix:{system}"
+        own.parent.mkdir(parents=True)
+        own.touch()
+        assert contexts.local().address == f"unix:{own}"
 
 
 @pytest.mark.parametrize("named", ["NETVPS_STATE_DIR", "NETVPS_RUNTIME_DIR"])
@@ -57,7 +60,6 @@ def test_whoever_names_a_folder_never_gets_the_systems_server(
     """Even as root: `netvps rm` in a shell that means another server must not remove the system's sessions."""
     for variable in {"NETVPS_STATE_DIR", "NETVPS_RUNTIME_DIR"} - {named}:
         monkeypatch.delenv(variable)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(contexts, "SYSTEM_SOCKET", home / "system.sock")
     (home / "system.sock").touch()

@@ -243,11 +243,19 @@ def _uid(system: System, name: str) -> str:
     return str(json.loads(system.netvps("show", name, "-o", "json").stdout)["uid"])
 
 
-def test_a_second_up_on_the_same_state_is_refused(system: System) -> None:
-    again = system.up(check=False)
-    assert again.returncode == 10
-    (line,) = [line for line in again.stderr.decode().splitlines() if line.startswith("netvps")]
-    assert f"process {system.pid()}" in line
+def test_a_second_up_says_what_runs_and_refuses_other_flags(system: System) -> None:
+    again = system.up()
+    assert f"process {system.pid()}: ssh 127.0.0.1:{system.ports['ssh']}" in again.stderr.decode()
+    other = system.up("--listen", "127.0.0.2", check=False)
+    assert other.returncode == 10
+    assert "--restart` starts it with the new flags" in other.stderr.decode()
+
+
+def test_flags_are_kept_for_the_next_start(system: System) -> None:
+    first = system.pid()
+    answer = system.netvps("up", "--restart")
+    assert system.pid() != first
+    assert f"ssh 127.0.0.1:{system.ports['ssh']}" in answer.stderr.decode()
 
 
 def test_sessions_outlive_a_kill_of_everything(system: System, plain: str) -> None:

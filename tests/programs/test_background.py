@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+import signal
+import subprocess
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from netvps.cli.exit_codes import Cancelled
 from netvps.errors import InternalError
 from netvps.programs import background
 from netvps.programs.background import start_in_background
@@ -31,3 +37,26 @@ def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     start_in_background("up", ["--overlay-pool", "8.8.0.0/16"], log)
     assert (tmp_path / "up.log.1").read_text().startswith("old ")
     assert "old " not in log.read_text()
+
+
+def test_ctrl_c_ends_what_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def noted(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*args, **kwargs))
+        return started[-1]
+
+    def interrupted(wait: Coroutine[Any, Any, object]) -> None:
+        wait.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    monkeypatch.setattr(asyncio, "run", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(Cancelled, match="is ended"):
+            start_in_background("up", ["--state-dir", str(tmp_path)], tmp_path / "up.log")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [process.returncode is not None for process in started] == [True]

@@ -4,11 +4,13 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netvps.cli.program_command import ProgramCommand
+from netvps.cli.up import up
 from netvps.errors import ConfigError, TimedOut, Unavailable
 from netvps.programs.command_line import Program, launch
 from netvps.programs.readiness import Outcome, Readiness, await_outcome
@@ -90,3 +92,34 @@ def test_the_outcome_is_told_to_whoever_started_it() -> None:
 def test_a_program_does_not_outlive_its_parent(capsys: pytest.CaptureFixture[str]) -> None:
     assert launch(_raising(AssertionError()), ["--parent", "1"]) == 7
     assert "is gone" in capsys.readouterr().err
+
+
+def test_flags_are_kept_once_it_serves_and_used_by_the_next_start(tmp_path: Path) -> None:
+    seen: list[ServerSettings] = []
+
+    async def run(settings: ServerSettings, readiness: Readiness) -> None:
+        seen.append(settings)
+        readiness.ready()
+
+    command = ProgramCommand(
+        "test", module="test", summary="Tests.", settings=["ServerSettings"], in_background=True, params=up.params
+    )
+    start = ["--foreground", "--state-dir", str(tmp_path)]
+    for flags in (["--listen", "::1", "--ssh-port", "22"], ["--ssh-port", "23"], ["--reset-flags"]):
+        assert launch(Program(command, run), [*start, *flags]) == 0
+    assert [(settings.listen, settings.ssh_port) for settings in seen] == [
+        ("::1", 22),
+        ("::1", 23),
+        ("127.0.0.1", 2222),
+    ]
+
+
+def test_flags_of_a_start_that_failed_are_not_kept(tmp_path: Path) -> None:
+    async def run(_settings: ServerSettings, _readiness: Readiness) -> None:
+        raise ConfigError("port 22 is taken: choose another")
+
+    command = ProgramCommand(
+        "test", module="test", summary="Tests.", settings=["ServerSettings"], in_background=True, params=up.params
+    )
+    assert launch(Program(command, run), ["--foreground", "--state-dir", str(tmp_path), "--ssh-port", "22"]) == 10
+    assert not (tmp_path / "up.json").exists()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import socket
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -67,3 +69,13 @@ async def test_one_who_watches_and_never_reads_holds_nobody_up() -> None:
         assert not beating.done()
     os.close(reading)
     os.close(writing)
+
+
+def test_systemd_hears_of_it_where_nobody_else_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with TemporaryDirectory(prefix="nv-") as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"{folder}/notify")
+        systemd.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
+        Readiness(None).ready()
+        assert systemd.recv(64) == b"READY=1"
+        assert "NOTIFY_SOCKET" not in os.environ  # the programs that it starts are not the unit's main process
