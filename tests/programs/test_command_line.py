@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from netvps.cli.program_command import ProgramCommand
-from netvps.cli.up import up
 from netvps.errors import ConfigError, TimedOut, Unavailable
 from netvps.programs.command_line import Program, launch
 from netvps.programs.readiness import Outcome, Readiness, await_outcome
@@ -94,6 +94,15 @@ def test_a_program_does_not_outlive_its_parent(capsys: pytest.CaptureFixture[str
     assert "is gone" in capsys.readouterr().err
 
 
+def _keeping(run: Callable[..., Coroutine[Any, Any, None]]) -> Program:
+    params = [click.Option(["--reset-flags"], is_flag=True)]
+    settings = ["ServerSettings"]
+    command = ProgramCommand(
+        "test", module="test", summary="Tests.", settings=settings, in_background=True, params=params
+    )
+    return Program(command, run)
+
+
 def test_flags_are_kept_once_it_serves_and_used_by_the_next_start(tmp_path: Path) -> None:
     seen: list[ServerSettings] = []
 
@@ -101,12 +110,9 @@ def test_flags_are_kept_once_it_serves_and_used_by_the_next_start(tmp_path: Path
         seen.append(settings)
         readiness.ready()
 
-    command = ProgramCommand(
-        "test", module="test", summary="Tests.", settings=["ServerSettings"], in_background=True, params=up.params
-    )
     start = ["--foreground", "--state-dir", str(tmp_path)]
     for flags in (["--listen", "::1", "--ssh-port", "22"], ["--ssh-port", "23"], ["--reset-flags"]):
-        assert launch(Program(command, run), [*start, *flags]) == 0
+        assert launch(_keeping(run), [*start, *flags]) == 0
     assert [(settings.listen, settings.ssh_port) for settings in seen] == [
         ("::1", 22),
         ("::1", 23),
@@ -118,8 +124,5 @@ def test_flags_of_a_start_that_failed_are_not_kept(tmp_path: Path) -> None:
     async def run(_settings: ServerSettings, _readiness: Readiness) -> None:
         raise ConfigError("port 22 is taken: choose another")
 
-    command = ProgramCommand(
-        "test", module="test", summary="Tests.", settings=["ServerSettings"], in_background=True, params=up.params
-    )
-    assert launch(Program(command, run), ["--foreground", "--state-dir", str(tmp_path), "--ssh-port", "22"]) == 10
+    assert launch(_keeping(run), ["--foreground", "--state-dir", str(tmp_path), "--ssh-port", "22"]) == 10
     assert not (tmp_path / "up.json").exists()
