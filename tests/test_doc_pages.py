@@ -16,7 +16,6 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`[^`]+`")
 _PAGES = [page for page in DOCUMENTS if page.parent == ROOT / "docs" or page.parent == ROOT]
-_USER_PAGES = [page for page in _PAGES if page.name != "CHANGELOG.md"]
 # What plain technical English does not need.
 _NOT_USED = (
     r"shall|anew|nobody|somebody|for ever|but for|so many seconds|the like|comes right|mend\w*|trouble\w*|as it is"
@@ -45,7 +44,7 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(text)}
 
 
-@pytest.mark.parametrize("document", _USER_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", _PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_words_are_plain(document: Path) -> None:
     text = _CODE.sub("", _BLOCK.sub("", document.read_text(encoding="utf-8")))
     found = [match[0] for match in re.finditer(rf"\b({_NOT_USED})\b", text, re.IGNORECASE)]
