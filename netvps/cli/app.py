@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import click
 
 from netvps.cli import exit_codes, streams, usage
+from netvps.cli.arguments import refuse_empty
 from netvps.cli.lazy import Entry, LazyGroup
 from netvps.cli.terminal import clean
 from netvps.errors import NetvpsError
@@ -24,6 +25,8 @@ COMMANDS: Final = {
     "ls": Entry("netvps.cli.sessions:ls", "list sessions", _SESSIONS),
     "show": Entry("netvps.cli.sessions:show", "tell all about a session", _SESSIONS),
     "ssh": Entry("netvps.cli.ssh:ssh", "log in to a session, or run a command there", _SESSIONS),
+    "cp": Entry("netvps.cli.commands.cp:cp", "copy files to and from sessions", _SESSIONS),
+    "forward": Entry("netvps.cli.commands.forward:forward", "make ports of a session reachable here", _SESSIONS),
     "exec": Entry("netvps.cli.execute:execute", "run a command in a session without ssh", _SESSIONS),
     "logs": Entry("netvps.cli.logs:logs", "print what a session's container wrote", _SESSIONS),
     "events": Entry("netvps.cli.commands.events:events", "print what happened to a session", _SESSIONS),
@@ -92,6 +95,9 @@ def root(ctx: click.Context, context_name: str | None) -> None:
       netvps ssh NAME        be in it
     """  # noqa: D301 — Click means the character
     ctx.obj = context_name
+
+
+refuse_empty(root)
 
 
 def main() -> NoReturn:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from netvps.cli import completion_words as words
-from netvps.domain.names import RUNNER_NAME_MAX, USER_NAME_MAX, SessionName, check_label
+from netvps.domain.names import RUNNER_NAME_MAX, USER_NAME_MAX, SessionName, check_label, check_unix_user
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class ResourceName(click.ParamType[str]):
 SESSION: Final = ResourceName("sessions/", lambda name: SessionName.parse(name, "me"), words.complete_session)
 USER: Final = ResourceName("users/", lambda name: check_label(name, "name", USER_NAME_MAX), words.complete_user)
 RUNNER: Final = ResourceName("runners/", lambda name: check_label(name, "name", RUNNER_NAME_MAX), words.complete_runner)
+UNIX_USER: Final = ResourceName("unix-users/", check_unix_user, lambda *_: [])
 
 
 def refuse_empty(command: click.Command) -> click.Command:
@@ -74,7 +75,9 @@ def _refuse_empty_value(param: click.Parameter) -> None:
         value, source = consume(ctx, opts)
         values = value if isinstance(value, (tuple, list)) else (value,)
         if source is click.core.ParameterSource.COMMANDLINE and "" in values:
-            raise click.BadParameter("the value is empty; is a variable of your shell unset?", ctx=ctx, param=param)
+            remedy = "give one" if param.required else "give one, or leave it out"
+            empty = f"the value is empty: {remedy} (is a variable of your shell unset?)"
+            raise click.BadParameter(empty, ctx=ctx, param=param)
         return value, source
 
     vars(param)[_CHECKED] = consume_value

@@ -10,6 +10,7 @@ from netvps.cli import checks
 from netvps.cli import checks_machine as machine
 from netvps.cli.connect import context
 from netvps.cli.finding import Finding, Verdict, conclude
+from netvps.cli.output import format_option
 from netvps.config import paths
 from netvps.errors import ConfigError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor")
-@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option
 def doctor(form: str) -> None:
     """Check this machine and its server, and say what to do.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netvps.cli import exit_codes
-from netvps.cli.arguments import SESSION
+from netvps.cli.arguments import SESSION, UNIX_USER
 from netvps.cli.connect import client
 from netvps.cli.output import note
 from netvps.domain.exec import ExecStart, Exit, Stderr, Stdout
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
-@click.option("-u", "--user", default="root", show_default=True, help="Unix user to run it as.")
+@click.option(
+    "-u", "--user", type=UNIX_USER, default="root", metavar="USER", show_default=True, help="Unix user to run it as."
+)
 @click.option("-i", "--interactive", is_flag=True, expose_value=False, help="Give it input; always so, unless -n.")
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Give it a terminal.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Give it no input.")
@@ -43,7 +45,7 @@ def execute(name: str, command: tuple[str, ...], user: str, terminal: bool, no_s
     if command[0] == "--":
         command = command[1:]
     if terminal and not sys.stdin.isatty():
-        raise click.UsageError("-t needs a terminal, and stdin is none")
+        raise click.UsageError("-t needs a terminal, and standard input is none: leave -t out")
     start = ExecStart(name, command, user, size() if terminal else None, os.environ.get("TERM", "") if terminal else "")
     code: int | None = None
     lost = "the connection was lost before the command ended; it may go on"

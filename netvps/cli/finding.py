@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Final
 import click
 
 from netvps.cli import exit_codes
-from netvps.cli.output import emit
+from netvps.cli.output import View, emit
 from netvps.cli.terminal import clean, paint
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -38,9 +37,9 @@ class Finding:
 
 
 def conclude(found: Sequence[Finding], form: str) -> None:
-    """Prints what was found, as a table or as JSON, and ends the command: with UNKNOWN if something fails."""
-    if form == "json":
-        emit(json.dumps([asdict(finding) for finding in found], indent=2))
+    """Prints what was found and ends the command: with UNKNOWN if something fails."""
+    if form not in {"table", "wide"}:
+        View[Finding](name=lambda finding: finding.check, columns=(), json=asdict).print_all(found, form)
     else:
         width = max([_NARROW, *(len(clean(finding.check)) for finding in found)])
         for finding in found:

@@ -41,7 +41,7 @@ def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, timeout: float
     Example: netvps stop dev1
     """
     if wait_snapshot and not wait:
-        raise click.UsageError("--wait-snapshot and --no-wait exclude each other")
+        raise click.UsageError("--wait-snapshot and --no-wait exclude each other: give one of them")
     connection = client()
     settle = partial(_until_stopped, connection, timeout, wait_snapshot=wait_snapshot)
     ask_each(

@@ -46,7 +46,7 @@ network.add_command(peers)
 
 @network.command("check")
 @click.argument("sessions", nargs=-1, metavar="[SESSION [SESSION]]", type=SESSION)
-@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option
 def check(sessions: tuple[str, ...], form: str) -> None:
     """Find out why two sessions do not reach each other, and say what to do.
 

@@ -34,7 +34,7 @@ class Size(click.ParamType[int]):
             self.fail(f"{value!r} is not a size: give a number and K, M, G or T, for example 2G", param, ctx)
         size = int(float(match[1]) * _UNITS[(match[2] or "").lower()])
         if size < self._least and (size or not self._zero):
-            less = f"is {size} bytes, less than {size_words(self._least)}"
+            less = f"is {size} byte{'' if size == 1 else 's'}, less than {size_words(self._least)}"
             zero = f"; 0 means {self._zero}" if self._zero else ""
             self.fail(f"{value!r} {less}: give a number with a unit, for example 2G{zero}", param, ctx)
         return size

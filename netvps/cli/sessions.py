@@ -83,7 +83,7 @@ def ls(
               netvps ls --state running -l team=x
     """  # noqa: D301 — Click means the character
     if everybody and owner:
-        raise click.UsageError("--all and --owner exclude each other")
+        raise click.UsageError("--all and --owner exclude each other: give one of them")
     form = "name" if quiet else form
     if live and form not in {"table", "wide", "name"}:
         raise click.UsageError("--watch prints tables; `netvps watch -o jsonl` streams changes for programs")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from netvps.cli import connect, gateway
+from netvps.cli.commands.session_choice import pick
 from netvps.cli.completion_words import complete_session
 from netvps.cli.contexts import write_agent_key, write_known_hosts
 from netvps.cli.local_keys import matching_agent_key, matching_files, own_files
@@ -20,7 +21,7 @@ from netvps.domain.lifecycle import TRANSIENT
 from netvps.domain.names import SshLogin
 from netvps.domain.session import DesiredState, Session, SessionState
 from netvps.domain.ssh_key import PublicKey
-from netvps.errors import ConfigError, Exhausted, Unavailable, WrongState
+from netvps.errors import ConfigError, Exhausted, InvalidInput, Unavailable, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _HELP = """Log in to a session, or run a command in it.
 
 Any option of ssh can be given (-L, -R, -N, -t, …), before or after NAME.
+Without NAME it is your only session, or the one that you pick from a list.
 You are root there, unless you say who: -l USER or USER@NAME.
 The exit code is that of the command, or 255 if the connection was lost.
 
@@ -54,22 +56,40 @@ Examples: netvps ssh dev1
     },
 )
 @click.option("--timeout", type=DURATION, default=120.0, show_default="2m", help="How long to wait for a start.")
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="NAME [COMMAND]...", shell_complete=complete_session)
+@click.argument(
+    "words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME] [COMMAND]...", shell_complete=complete_session
+)
 def ssh(words: tuple[str, ...], timeout: float) -> None:
     """Replaces this process by ssh."""
-    arguments = SshArguments.parse(words)
-    SshLogin.parse(arguments.login)
+    arguments = SshArguments.parse(words, pick)
+    info, where, identity = prepare([arguments], timeout)
+    replace_by(command(arguments, info, where, identity))
+
+
+def prepare(logins: Sequence[SshArguments], timeout: float) -> tuple[ServerInfo, Context, list[str]]:
+    """Waits until each session takes logins; returns the server, its context, and options that name keys."""
+    for login in logins:
+        try:
+            SshLogin.parse(login.login)
+        except InvalidInput as error:
+            raise click.BadParameter(error.violations[0].description, param_hint="NAME") from None
     where = connect.context()
     with connect.dial(where) as client:
-        session = _ready(client, arguments.session, timeout)
+        sessions = [_ready(client, login.session, timeout) for login in logins]
         info = client.server_info()
-        identity = _identity(client, where, session)
-    _replace_by(command(arguments, info, where, identity))
+        return info, where, _identity(client, where, sessions)
 
 
 def command(arguments: SshArguments, info: ServerInfo, where: Context, identity: Sequence[str]) -> list[str]:
     """The ssh command line, and the file of host keys that it refers to; `identity` are options that name keys."""
     host, port = gateway.address(info, where)
+    fixed = ["ssh", "-p", str(port), *host_options(info, where), *identity, "-l", arguments.login]
+    end = ["--", *arguments.command] if arguments.command else []
+    return [*fixed, *arguments.options, host, *end]
+
+
+def host_options(info: ServerInfo, where: Context) -> list[str]:
+    """Options by which ssh and scp expect the gateway's own host key, and the file that they refer to."""
     alias = f"netvps-{where.name}"
     key = " ".join(info.ssh_host_key.split()[:2])
     known = write_known_hosts(where.name, f"{alias} {key}\n")
@@ -81,13 +101,10 @@ def command(arguments: SshArguments, info: ServerInfo, where: Context, identity:
         "UpdateHostKeys": "no",
         "CheckHostIP": "no",
     }
-    settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    fixed = ["ssh", "-p", str(port), *settings, *identity, "-l", arguments.login]
-    end = ["--", *arguments.command] if arguments.command else []
-    return [*fixed, *arguments.options, host, *end]
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
-def _identity(client: Client, where: Context, session: Session) -> list[str]:
+def _identity(client: Client, where: Context, sessions: Sequence[Session]) -> list[str]:
     """Options that name what to log in with: a certificate that the server just signed, which needs no registered key.
 
     Where that cannot be had (an older server, no ssh-keygen, a limit), the keys that the server accepts.
@@ -96,7 +113,8 @@ def _identity(client: Client, where: Context, session: Session) -> list[str]:
         return certificate_options(client, where)
     except (WrongState, Exhausted, ConfigError):
         accepted = {key.fingerprint for key in client.list_ssh_keys()}
-        accepted |= {PublicKey.parse(line).fingerprint for line in session.spec.authorized_keys}
+        lines = (line for session in sessions for line in session.spec.authorized_keys)
+        accepted |= {PublicKey.parse(line).fingerprint for line in lines}
         return _keys(where, accepted)
 
 
@@ -143,10 +161,11 @@ def refusal(session: Session, name: str) -> WrongState | Unavailable | None:
     return WrongState(f"session {name} is {session.state}; `netvps start {name}` brings it up")
 
 
-def _replace_by(line: list[str]) -> NoReturn:
+def replace_by(line: list[str]) -> NoReturn:
+    """Becomes ssh, or scp."""
     program = shutil.which(line[0])
     if program is None:
-        raise ConfigError("there is no ssh on this machine: install it (Debian: apt install openssh-client)")
+        raise ConfigError(f"there is no {line[0]} on this machine: install it (Debian: apt install openssh-client)")
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(program, line)  # noqa: S606 — no shell is what we want

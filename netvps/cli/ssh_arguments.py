@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # ssh(1), "SYNOPSIS".
 _FLAGS: Final = frozenset("46AaCfGgKkMNnqsTtVvXxYy")
@@ -31,16 +31,22 @@ class SshArguments:
         return f"{self.session}+{self.unix_user}" if self.unix_user else self.session
 
     @classmethod
-    def parse(cls, words: Sequence[str]) -> SshArguments:
-        """Reads [OPTIONS] NAME [OPTIONS] [--] [COMMAND…]. Raises a usage error."""
+    def parse(cls, words: Sequence[str], pick: Callable[[], str] | None = None) -> SshArguments:
+        """Reads [OPTIONS] [NAME [OPTIONS] [--] [COMMAND…]]; `pick` gives the name where none is typed.
+
+        Raises a usage error.
+        """
         reader = _Reader(list(words))
         reader.take_options()
-        if not reader.rest:
+        if not reader.rest and pick is None:
             raise click.UsageError("name a session: `netvps ssh NAME`; `netvps ls` lists yours")
-        session = reader.rest.pop(0)
+        session = pick() if not reader.rest and pick else reader.rest.pop(0)
+        if not session:
+            raise click.UsageError("NAME: the value is empty: give one (is a variable of your shell unset?)")
         user, at, name = session.rpartition("@")
         if at:
             reader.unix_user, session = user, name
+        session = session.removeprefix("sessions/")
         reader.take_options()
         return cls(session, reader.unix_user, tuple(reader.options), tuple(reader.rest))
 

@@ -6,6 +6,9 @@ import re
 
 import click
 
+_OUT_OF_RANGE = re.compile(r"(?P<value>\S+) is not in the range (?P<least>\d+)<=x<=(?P<most>\d+)\.?")
+_NO_NUMBER = re.compile(r"(?P<value>.*) is not a valid integer( range)?\.?")
+
 
 def sentence(error: click.ClickException) -> str:
     """The one line for what Click found wrong."""
@@ -34,7 +37,8 @@ def _problem(error: click.UsageError) -> str:
         case click.MissingParameter():
             return f"{_name(error)} is missing"
         case click.BadParameter():
-            return f"{_name(error)}: {_inner(error.message)}" if _name(error) else _inner(error.message)
+            wrong = _wrong_value(error)
+            return f"{_name(error)}: {wrong}" if _name(error) else wrong
         case click.BadOptionUsage():
             takes_none = "not take" in error.message
             return f"{error.option_name} " + (
@@ -67,6 +71,19 @@ def _name(error: click.BadParameter) -> str:
         return ""
     word = re.search(r"[A-Z][A-Z_]*", error.param.metavar or (error.param.name or "").upper())
     return word.group() if word else error.param.human_readable_name
+
+
+def _wrong_value(error: click.BadParameter) -> str:
+    """What Click says of a value, in the words of our own types."""
+    if found := _OUT_OF_RANGE.fullmatch(error.message):
+        return f"{found['value']} is not between {found['least']} and {found['most']}"
+    if found := _NO_NUMBER.fullmatch(error.message):
+        return f"{found['value']} is not a whole number: give for example 100"
+    hint = ""
+    if error.param is not None and isinstance(error.param.type, click.Choice):
+        typed = error.message.partition("'")[2].partition("'")[0]
+        hint = did_you_mean(typed, [str(choice) for choice in error.param.type.choices])
+    return _inner(error.message) + hint
 
 
 def _inner(message: str) -> str:

@@ -6,20 +6,30 @@ import click
 
 from netvps import __version__
 from netvps.cli.connect import client
+from netvps.cli.output import Column, View, emit, format_option, note
 from netvps.cli.skew import skew_hint
-from netvps.cli.terminal import clean
 from netvps.errors import NetvpsError
 
 
 @click.command("version")
-def version() -> None:
+@format_option
+def version(form: str) -> None:
     """Print versions of this program and of the server it talks to."""
-    click.echo(f"netvps {__version__}")
+    if form in {"table", "wide"}:
+        emit(f"netvps {__version__}")  # also where the server does not answer, after a while
     try:
-        info = client().server_info()
+        server = client().server_info().version
     except NetvpsError as error:
-        click.echo(f"server: {clean(str(error))}", err=True)
-    else:
-        click.echo(f"server {clean(info.version)}")
-        if hint := skew_hint(info.version):
-            click.echo(clean(hint), err=True)
+        note(f"server: {error}")
+        server = ""
+    if form not in {"table", "wide"}:
+        shown: View[str] = View(
+            name=lambda _: __version__,
+            columns=(Column("CLIENT", lambda _: __version__), Column("SERVER", str)),
+            json=lambda other: {"client": __version__, "server": other},
+        )
+        shown.print_one(server, form)
+    elif server:
+        emit(f"server {server}")
+    if hint := skew_hint(server):
+        note(hint)

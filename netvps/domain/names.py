@@ -33,7 +33,7 @@ def check_unix_user(value: str, field: str = "user") -> str:
     """Returns `value` if it can be the name of a Unix user, else raises InvalidInput."""
     if _UNIX_USER.fullmatch(value):
         return value
-    raise InvalidInput.of(field, f"{shown(value)} is not the name of a Unix user")
+    raise InvalidInput.of(field, f"{shown(value)} is not the name of a Unix user: give for example root")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,7 +20,7 @@ def _cut(name: str, much: int) -> None:
     [
         ([], "NAME is missing; see `cut --help`"),
         (["a", "b"], "more arguments than this command takes: b; see `cut --help`"),
-        (["a", "--much", "x"], "--much: 'x' is not a valid integer; see `cut --help`"),
+        (["a", "--much", "x"], "--much: 'x' is not a whole number: give for example 100; see `cut --help`"),
         (["a", "--mucho"], "there is no option --mucho; did you mean --much?; see `cut --help`"),
         (["a", "-q"], "there is no option -q; see `cut --help`"),
         (["a", "--much"], "--much needs a value after it"),
