@@ -14,12 +14,13 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import socket
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 # RFC 1918, and RFC 6598 (carriers' own).
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*")
+_HOST_NAME_MAX = 253
 PREFIX = "NETVPS_"
 _COMMON = ("state_dir", "runtime_dir")
 OTHER_VARIABLES = {
@@ -43,9 +46,10 @@ OTHER_VARIABLES = {
     "NETVPS_CONFIG_DIR": "folder of contexts and known hosts; by default `~/.config/netvps`",
     "NETVPS_DEBUG": "any value: print the traceback of an internal error",
     "NETVPS_ACCESSIBLE": "any value: no colour, and no line that is drawn again (`NO_COLOR` turns off colour alone)",
-    "NETVPS_ADDRESS": "",
-    "NETVPS_API_KEY": "",
-    "NETVPS_API_KEY_FILE": "",
+    "NETVPS_ADDRESS": "`HOST:PORT` of the server that commands talk to, without a context",
+    "NETVPS_API_KEY": "API key for `NETVPS_ADDRESS`",
+    "NETVPS_API_KEY_FILE": "file with the API key for `NETVPS_ADDRESS`",
+    "NETVPS_CA": "file with the CA certificate (PEM) for `NETVPS_ADDRESS`",
     "NETVPS_COMPLETE": "",
     "NETVPS_ENV": "",
     "NETVPS_FAULTS": "",
@@ -73,9 +77,36 @@ def _ip(value: str) -> str:
     return value
 
 
+def is_host_name(text: str) -> bool:
+    """Whether a text is a host name (RFC 1123): labels of letters, digits and hyphens."""
+    return len(text) <= _HOST_NAME_MAX and _HOST_NAME.fullmatch(text) is not None
+
+
+def _joined(value: object) -> object:
+    """A list, as the file may have it, as one text."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def _public_names(value: str) -> str:
+    """Host names and IP addresses, with commas between them."""
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    for name in names:
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            if not is_host_name(name) or name.rpartition(".")[2].isdigit():
+                why = f"{name!r} is no host name and no IP address: give for example vps.example.org"
+                raise ValueError(why) from None
+    return ",".join(dict.fromkeys(names))
+
+
 def _own_name() -> str:
     """The host name as a DNS label."""
     return label_from(socket.gethostname().split(".")[0], "runner")
+
+
+class Repeatable:
+    """Marks a setting whose flag may be repeated: what is given is joined with commas."""
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -133,6 +164,10 @@ class ServerSettings(Settings):
     database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL; by default SQLite in the state")
     database_url_file: Path | None = Field(default=None, description="file that holds the database's URL")
     listen: Annotated[str, AfterValidator(_ip)] = Field(default="127.0.0.1", description="IP address to listen on")
+    public_name: Annotated[str, BeforeValidator(_joined), AfterValidator(_public_names), Repeatable()] = Field(
+        default="",
+        description="host name or address by which clients reach it, for its TLS certificate; several with commas",
+    )
     api_port: Port = Field(default=7443, description="API (gRPC, with TLS and API keys)")
     link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
     ssh_port: Port = Field(default=2222, description="SSH gateway")
@@ -174,6 +209,11 @@ class ServerSettings(Settings):
         if pool.overlaps(ipaddress.IPv4Network(NETWORK_SUBNET)):
             raise ValueError(f"overlay_pool {pool} holds {NETWORK_SUBNET}, the bridge of sessions that are not on it")
         return self
+
+    @property
+    def public_names(self) -> tuple[str, ...]:
+        """Names and addresses that the operator gave."""
+        return tuple(self.public_name.split(",")) if self.public_name else ()
 
     @property
     def database(self) -> str:

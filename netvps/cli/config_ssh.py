@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netvps.cli import connect, gateway
+from netvps.cli.environment_context import NAME as ENVIRONMENT
 from netvps.cli.output import note
 from netvps.cli.ssh_config import DOMAIN, Gateway
 from netvps.cli.ssh_files import SshFiles
@@ -88,6 +89,8 @@ def set_up(client: Client, where: Context, session: str = "", *, config: bool = 
     """
     from netvps.cli.local_keys import any_registered, register
 
+    if where.name == ENVIRONMENT:  # of a job that leaves nothing behind
+        return
     files = SshFiles()
     new = where.name not in files.known()
     try:

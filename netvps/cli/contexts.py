@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from netvps.cli.environment_context import NAME as ENVIRONMENT
+from netvps.cli.environment_context import from_environment
 from netvps.domain.names import check_label
 from netvps.errors import ConfigError, NotFound
 
@@ -42,8 +44,11 @@ def config_folder() -> Path:
 
 
 def resolve(name: str | None = None) -> Context:
-    """The context in force: as given, else NETVPS_CONTEXT, else the chosen one. Raises NotFound, ConfigError."""
-    name = name or os.environ.get("NETVPS_CONTEXT") or chosen()
+    """The context in force: given, of NETVPS_CONTEXT or NETVPS_ADDRESS, or chosen. Raises NotFound, ConfigError."""
+    name = name or os.environ.get("NETVPS_CONTEXT")
+    if not name and (named := from_environment(_load(stored) for stored in names() if stored != LOCAL)):
+        return named
+    name = name or chosen()
     return local() if name == LOCAL else _load(name)
 
 
@@ -86,8 +91,9 @@ def use(name: str) -> None:
 
 def save(context: Context) -> None:
     """Writes a context down, for its owner's eyes only; an older one of that name is replaced. Raises ConfigError."""
-    if context.name == LOCAL:
-        raise ConfigError(f"context {LOCAL!r} is always this machine: choose another --name")
+    if context.name in {LOCAL, ENVIRONMENT}:
+        what = "this machine" if context.name == LOCAL else "what NETVPS_ADDRESS names"
+        raise ConfigError(f"context {context.name!r} is always {what}: choose another --name")
     check_label(context.name, "--name", _NAME_MAX)
     write_private(_file(context.name), json.dumps(asdict(context), indent=2) + "\n")
 

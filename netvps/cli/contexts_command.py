@@ -6,9 +6,12 @@ from typing import Any
 
 import click
 
-from netvps.cli import contexts
+from netvps.cli import connect, contexts
+from netvps.cli.environment_context import NAME as ENVIRONMENT
+from netvps.cli.login import fingerprint
 from netvps.cli.output import Column, View, emit, format_option, note
 from netvps.cli.ssh_files import SshFiles
+from netvps.rpc.target_name import SERVER_NAME
 
 
 @click.group("context")
@@ -22,6 +25,8 @@ def ls(form: str) -> None:
     """List contexts; the one in force has a star."""
     in_force = contexts.resolve(click.get_current_context().find_root().obj).name
     found = [contexts.resolve(name) for name in contexts.names()]
+    if in_force == ENVIRONMENT:
+        found.append(contexts.resolve())
 
     def json(one: contexts.Context) -> dict[str, Any]:
         return {"name": one.name, "address": one.address, "current": one.name == in_force}
@@ -49,3 +54,39 @@ def use(name: str) -> None:
     SshFiles().reorder()
     emit(name)
     note(f"commands talk to {contexts.resolve(name).address} from now on")
+
+
+@context.command("show")
+@click.argument("name", default="")
+@click.option("--ca", is_flag=True, help="Print the certificate of the server's CA (PEM), and nothing else.")
+@click.option("-o", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def show(name: str, ca: bool, form: str) -> None:
+    """Print a context (by default the one in force), without its API key.
+
+    Example: netvps context show --ca > ca.pem
+    """
+    found = contexts.resolve(name or click.get_current_context().find_root().obj)
+    certificate = found.ca_certificate or _ca_of(found)
+    if ca:
+        emit(certificate.strip())
+        return
+    facts = {
+        "name": found.name,
+        "address": found.address,
+        "caFingerprint": fingerprint(certificate),
+        "targetName": SERVER_NAME,
+        "apiKey": "known" if found.api_key else "none",
+    }
+    if form == "json":
+        import json
+
+        emit(json.dumps(facts, indent=2))
+        return
+    for title, value in zip(("name", "address", "CA, SHA-256", "target name", "API key"), facts.values(), strict=True):
+        emit(f"{title:<12} {value}")
+
+
+def _ca_of(found: contexts.Context) -> str:
+    """The server of this machine is asked: the kernel vouches for it."""
+    with connect.dial(found) as client:
+        return client.server_info().ca_certificate

@@ -31,7 +31,7 @@ def _own_address(info: ServerInfo, context: Context) -> str:
     addresses = [name for name in info.names if _is_address(name)]
     if not context.address.startswith("unix:") or not addresses or context.host in addresses:
         return context.host
-    return addresses[0]
+    return addresses[-1]  # those that the operator gave come first, and may be of a router
 
 
 def _is_address(name: str) -> bool:

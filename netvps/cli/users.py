@@ -8,10 +8,11 @@ import click
 
 from netvps.cli.arguments import USER
 from netvps.cli.connect import client
-from netvps.cli.output import Column, View, age, emit, format_option, note
+from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note
+from netvps.cli.parse import DURATION
 
 if TYPE_CHECKING:
-    from netvps.domain.access import User
+    from netvps.domain.access import ApiKey, User
 
 
 def _view() -> View[User]:
@@ -72,18 +73,76 @@ def rm(name: str, yes: bool) -> None:
     emit(name)
 
 
-@user.command("api-key")
+class _CreateByDefault(click.Group):
+    """A group whose first word may be left out: it means `create`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As Click's own, with the word put in."""
+        if not args or (args[0] not in self.commands and args[0] not in {"-h", "--help"}):
+            args = ["create", *args]
+        return super().parse_args(ctx, args)
+
+
+@user.group("api-key", cls=_CreateByDefault)
+def api_key() -> None:
+    """API keys: for `netvps login`, for CI and for programs.
+
+    `netvps user api-key NAME` is short for `netvps user api-key create NAME`.
+    """
+
+
+@api_key.command("create")
 @click.argument("name", type=USER, default="me")
-@click.option("--revoke", metavar="KID", default="", help="Revoke that key (the part after nv_) and make none.")
-def api_key(name: str, revoke: str) -> None:
+@click.option("--title", default="", help="A name for it, for the list.")
+@click.option("--expires", type=DURATION, default=None, metavar="TIME", help="How long it works, for example 90d.")
+@click.option("--revoke", metavar="KID", default="", hidden=True)
+def create_api_key(name: str, title: str, expires: float | None, revoke: str) -> None:
     """Make an API key for a person (by default yourself). It is shown once, here.
 
-    Example: netvps user api-key alice
+    Example: netvps user api-key alice --title laptop --expires 90d
     """
     if revoke:
-        kid = revoke.removeprefix("nv_").partition("_")[0]
-        client().delete_api_key(f"{name}/{kid}")
-        emit(kid)
+        _revoke(name, revoke)
         return
-    emit(client().create_api_key(name))
+    emit(client().create_api_key(name, title=title, ttl=expires))
     note("keep it: it is shown once; `netvps login HOST` asks for it")
+
+
+@api_key.command("ls")
+@click.argument("name", type=USER, default="me")
+@format_option
+def list_api_keys(name: str, form: str) -> None:
+    """List API keys of a person (by default your own), without their secrets."""
+    from netvps.cli.sessions import to_json
+
+    view: View[ApiKey] = View(
+        name=lambda key: key.kid,
+        columns=(
+            Column("KID", lambda key: key.kid),
+            Column("TITLE", lambda key: key.title),
+            Column("AGE", lambda key: age(key.create_time)),
+            Column("EXPIRES", lambda key: moment_words(key.expire_time) if key.expire_time else "never"),
+            Column("LAST USE", lambda key: age(key.last_use_time) + " ago" if key.last_use_time else "-"),
+        ),
+        json=to_json,
+    )
+    view.print_all(client().list_api_keys(name), form)
+    if form in {"table", "wide"}:
+        note("last use is counted since the server started")
+
+
+@api_key.command("revoke")
+@click.argument("kid", metavar="KID")
+@click.option("--user", "name", type=USER, default="me", metavar="USER", help="Whose it is (admins only).")
+def revoke_api_key(kid: str, name: str) -> None:
+    """Revoke an API key; it stops working at once.
+
+    Example: netvps user api-key revoke 0123456789ab
+    """
+    _revoke(name, kid)
+
+
+def _revoke(name: str, kid: str) -> None:
+    kid = kid.removeprefix("nv_").partition("_")[0]
+    client().delete_api_key(f"{name}/{kid}")
+    emit(kid)

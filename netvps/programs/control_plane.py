@@ -34,6 +34,7 @@ from netvps.programs.account import local_users, user_name
 from netvps.programs.gateway_member import GatewayMember, own_uid
 from netvps.programs.gateway_process import GatewayProcess
 from netvps.programs.measuring import ControlPlaneCounts, MetricsPage
+from netvps.programs.served_names import served_names
 from netvps.rpc.convert.netmap import encoded
 from netvps.rpc.open_calls import CallLimits
 from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
@@ -99,6 +100,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         async with store.read() as reader:
             joined = await reader.page(Runner, "", 1)
             await require_in_pool(reader, settings.overlay_pool)
+        names = await asyncio.to_thread(served_names, settings.public_names, settings.listen)
         ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now, trusted=bool(joined))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         feed, fabric = Feed(store), _fabric(settings, cluster_id)
@@ -120,7 +122,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
             background.append(tasks.create_task(member.run(), name="gateway's own overlay"))
         for task in background:
             stack.callback(task.cancel)
-        yield await _Parts(settings, store, ca, feed, progress, netmap, fabric, place).listen(stack)
+        yield await _Parts(settings, store, ca, feed, progress, netmap, fabric, place, names).listen(stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class _Parts:
     netmap: NetmapHub
     fabric: Fabric
     place: GatewayPlace | None
+    names: tuple[str, ...]
 
     async def listen(self, stack: AsyncExitStack) -> ControlPlane:
         """Opens the gateway, then the API behind which there is one, then says that it is ready."""
@@ -199,7 +202,7 @@ class _Parts:
 
     def _api(self, services: Services) -> ApiServer:
         settings = self.settings
-        own = self.ca.server_certificate(())
+        own = self.ca.server_certificate(self.names)
         return ApiServer(
             services,
             Addresses(
@@ -229,6 +232,7 @@ class _Parts:
             ssh_host_ca=self.ca.ssh_host_ca,
             link_address=f":{self.settings.link_port}",
             default_image=self.settings.default_image,
+            names=self.names,
         )
 
     async def _database_answers(self) -> bool:

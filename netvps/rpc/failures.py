@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from netvps.rpc.channel import Endpoint
+
+CLOCK: Final = "CLOCK"
+"""Reason of an error of wrong clocks."""
+_WRONG_TIME: Final = ("certificate is not yet valid", "certificate has expired")
+"""What gRPC's TLS library says of it."""
 
 
 def to_error(failure: grpc.RpcError, endpoint: Endpoint) -> NetvpsError:
@@ -54,8 +59,17 @@ def _foreign(code: grpc.StatusCode, message: str, endpoint: Endpoint) -> NetvpsE
             return InternalError(f"the call to {at} failed ({code.name}): {message or 'no details'}; please report it")
 
 
+def is_about_time(message: str) -> bool:
+    """Whether a TLS handshake ended because of a certificate's dates."""
+    return any(words in message for words in _WRONG_TIME)
+
+
 def _unreachable(message: str, endpoint: Endpoint) -> NetvpsError:
     at = endpoint.address
+    if is_about_time(message):
+        from netvps.rpc.clocks import wrong_clock  # it brings ssl
+
+        return wrong_clock(endpoint)
     if "CERTIFICATE_VERIFY_FAILED" in message or "certificate verify failed" in message:
         return Unauthenticated(
             f"the server at {at} shows a certificate of another CA than the one that was pinned: if it was set up "

@@ -8,7 +8,7 @@ from typing import Any, Final
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from netvps.domain.access import SshKey, User
+from netvps.domain.access import ApiKey, SshKey, User
 from netvps.domain.event import SessionEvent
 from netvps.domain.overlay.overview import Overview
 from netvps.domain.overlay.path import Path
@@ -21,9 +21,9 @@ from netvps.rpc.convert.server_info import server_info_to_proto
 from netvps.rpc.convert.session_events import event_to_proto
 from netvps.rpc.convert.sessions import session_to_proto
 from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
-from netvps.rpc.convert.users import user_to_proto
+from netvps.rpc.convert.users import listed_api_key_to_proto, user_to_proto
 
-Printable = Session | SessionEvent | User | SshKey | ServerInfo | RunnerView | Overview | Path
+Printable = Session | SessionEvent | User | ApiKey | SshKey | ServerInfo | RunnerView | Overview | Path
 
 
 def to_json(value: Printable) -> dict[str, Any]:
@@ -36,6 +36,7 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     Session: session_to_proto,
     SessionEvent: event_to_proto,
     User: user_to_proto,
+    ApiKey: listed_api_key_to_proto,
     SshKey: ssh_key_to_proto,
     ServerInfo: server_info_to_proto,
     RunnerView: runner_to_proto,

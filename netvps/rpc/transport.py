@@ -9,11 +9,13 @@ import grpc
 
 from netvps.errors import ConfigError, Unavailable
 from netvps.rpc.channel import OPTIONS, TLS_OPTIONS, Endpoint, channel_credentials
-from netvps.rpc.failures import no_server, to_error
+from netvps.rpc.failures import CLOCK, no_server, to_error
 from netvps.rpc.retries import service_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+    from netvps.errors import NetvpsError
 
 R = TypeVar("R")
 
@@ -39,7 +41,7 @@ class Transport:
         try:
             return method(request, timeout=UNARY_TIMEOUT, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise to_error(error, self._endpoint) from None
+            raise self._error(error) from None
 
     def pages(self, method: grpc.UnaryUnaryMultiCallable[Any, R], request: Any) -> Iterator[R]:
         """All pages of a list, each fetched when it is needed."""
@@ -59,9 +61,18 @@ class Transport:
             for message in call:
                 yield read(message)
         except grpc.RpcError as error:
-            raise to_error(error, self._endpoint) from None
+            raise self._error(error) from None
         finally:
             call.cancel()
+
+    def _error(self, failure: grpc.RpcError) -> NetvpsError:
+        """As `to_error`; where the dates of a certificate are wrong, the server is asked for them once more."""
+        error = to_error(failure, self._endpoint)
+        if error.reason != CLOCK:
+            return error
+        from netvps.rpc.clocks import served_validity, wrong_clock
+
+        return wrong_clock(self._endpoint, served_validity(self._endpoint))
 
     def _require_socket(self) -> None:
         # A socket that is not there will not come by trying again: say so at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,9 +14,10 @@ import pytest
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli import contexts, exit_codes
 from netvps.cli.contexts_command import context
+from netvps.cli.login import fingerprint
 from netvps.rpc import client as rpc_client
 from tests.cli.conftest import Run
-from tests.cli.fake_client import INFO
+from tests.cli.fake_client import INFO, FakeClient
 
 KEY = "nv_kid_secret"
 
@@ -54,3 +56,24 @@ def test_without_a_command_it_says_which_there_are(run: Run) -> None:
     ran = run("context")
     assert ran.code == exit_codes.USAGE
     assert all(name in ran.out + ran.err for name in context.commands)
+
+
+@pytest.mark.usefixtures("piped_key", "fake")
+def test_a_context_is_shown_with_its_ca_and_without_its_key(run: Run, ca: str) -> None:
+    run("login", "vps.example", "--yes", "--name", "lab", "--no-config-ssh")
+    assert run("context", "show", "--ca").out == ca
+    shown = run("context", "show", "lab").out
+    assert [line.split() for line in shown.splitlines()] == [
+        ["name", "lab"],
+        ["address", "vps.example:7443"],
+        ["CA,", "SHA-256", fingerprint(ca)],
+        ["target", "name", "control.netvps.internal"],
+        ["API", "key", "known"],
+    ]
+    assert json.loads(run("context", "show", "-o", "json").out)["caFingerprint"] == fingerprint(ca)
+    assert KEY not in shown
+
+
+def test_the_server_of_this_machine_is_asked_for_its_ca(run: Run, fake: FakeClient, ca: str) -> None:
+    fake.info = replace(INFO, ca_certificate=ca)
+    assert run("context", "show", "local", "--ca").out == ca

@@ -28,13 +28,14 @@ def test_no_sizes(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("90", 90), ("10m", 600), ("1h30m", 5400), ("0.5", 0.5), ("1m5s", 65)]
+    ("text", "seconds"),
+    [("30s", 30), ("90", 90), ("10m", 600), ("1h30m", 5400), ("0.5", 0.5), ("1m5s", 65), ("90d", 7_776_000)],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert DURATION.convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "-1", "1d", "10 m"])
+@pytest.mark.parametrize("text", ["", "m", "-1", "1w", "10 m"])
 def test_no_durations(text: str) -> None:
     with pytest.raises(click.BadParameter):
         DURATION.convert(text, None, None)

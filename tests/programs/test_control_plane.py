@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sqlite3
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -325,3 +327,24 @@ async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_fla
     with pytest.raises(ConfigError, match="is gone, and the runners in the database trust its keys"):
         async with build(settings):
             pass
+
+
+async def test_the_certificate_has_the_names_by_which_clients_reach_it(server_flags: dict[str, str]) -> None:
+    settings = load(ServerSettings, server_flags | {"public_name": "localhost,vps.example.org"})
+    settings.paths.prepare()
+
+    def names(ca: str, host: str) -> list[str]:
+        context = ssl.create_default_context(cadata=ca)
+        connection = socket.create_connection(("127.0.0.1", settings.api_port), 5)
+        with context.wrap_socket(connection, server_hostname=host) as secure:
+            certificate: dict[str, Any] = dict(secure.getpeercert() or {})
+            return [str(name) for _, name in certificate["subjectAltName"]]
+
+    async with build(settings) as plane:
+        with Client(Endpoint(f"unix:{settings.paths.api_socket}")) as client:
+            info = await asyncio.to_thread(client.server_info)
+        assert info.names == ("localhost", "vps.example.org", "127.0.0.1")
+        for host in ("localhost", "127.0.0.1", "vps.example.org", "control.netvps.internal"):
+            found = await asyncio.to_thread(names, info.ca_certificate, host)
+            assert found == ["control.netvps.internal", "localhost", "vps.example.org", "127.0.0.1"]
+        await plane.stop()

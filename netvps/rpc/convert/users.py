@@ -77,6 +77,17 @@ def api_key_to_proto(credential: Credential, last_use: datetime | None = None) -
     )
 
 
+def listed_api_key_to_proto(key: ApiKey) -> pb.ApiKey:
+    """All fields of what a list shows."""
+    return pb.ApiKey(
+        name=names.api_key_name(key.user, key.kid),
+        create_time=time_to_proto(key.create_time),
+        expire_time=time_to_proto(key.expire_time) if key.expire_time else None,
+        title=key.title,
+        last_use_time=time_to_proto(key.last_use_time) if key.last_use_time else None,
+    )
+
+
 def api_key_from_proto(message: pb.ApiKey) -> ApiKey:
     """Raises InvalidInput."""
     user, kid = names.parse_api_key_name(message.name)

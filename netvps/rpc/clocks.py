@@ -1,0 +1,73 @@
+"""Tells a wrong clock from a wrong server: both end a TLS handshake, and only one of them is an attack."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from netvps.errors import InvalidInput, Unavailable
+from netvps.rpc.channel import split_address
+from netvps.rpc.failures import CLOCK
+from netvps.rpc.target_name import SERVER_NAME
+
+if TYPE_CHECKING:
+    from netvps.rpc.channel import Endpoint
+
+_SECONDS: Final = 5.0
+_NO_CHECK_TIME: Final = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python's ssl has no name for."""
+_STAMP: Final = "%Y-%m-%d %H:%M"
+
+Validity = tuple[datetime, datetime]
+
+
+def wrong_clock(endpoint: Endpoint, validity: Validity | None = None) -> Unavailable:
+    """The error of a certificate that is not good by this machine's clock.
+
+    `validity` is that of a certificate which was verified but for the time; without it, the dates of the CA are named.
+    """
+    found = validity or _of_ca(endpoint)
+    now = f"{datetime.now(UTC):{_STAMP}} UTC"
+    dates = f"good from {found[0]:{_STAMP}} to {found[1]:{_STAMP}} UTC" if found else "not good now"
+    return Unavailable(
+        f"the certificate of the server at {endpoint.address} is {dates}, and this machine's clock says {now}: set the"
+        " clock that is wrong, here or there (timedatectl set-ntp true)"
+        + ("; it is the right server" if validity else ""),
+        reason=CLOCK,
+    )
+
+
+def served_validity(endpoint: Endpoint) -> Validity | None:
+    """From when to when the server's certificate is good, verified against the CA without regard to the time.
+
+    None if that fails: then it may be another server. Blocking, for some seconds at most.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= _NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN
+    with suppress(OSError, ValueError, InvalidInput):  # ssl.SSLError is an OSError
+        context.load_verify_locations(cadata=endpoint.ca_certificate)
+        connection = socket.create_connection(split_address(endpoint.address), _SECONDS)
+        with closing(connection), context.wrap_socket(connection, server_hostname=SERVER_NAME) as secure:
+            return _dates(dict(secure.getpeercert() or {}))
+    return None
+
+
+def _of_ca(endpoint: Endpoint) -> Validity | None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with suppress(ssl.SSLError, ValueError):
+        context.load_verify_locations(cadata=endpoint.ca_certificate)
+        for found in context.get_ca_certs():
+            return _dates(dict(found))
+    return None
+
+
+def _dates(certificate: dict[str, object]) -> Validity:
+    """Raises ValueError for one without dates."""
+    begin, end = (
+        datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate.get(name, ""))), UTC)
+        for name in ("notBefore", "notAfter")
+    )
+    return begin, end
