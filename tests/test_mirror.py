@@ -20,6 +20,7 @@ WHOLE = {
     "test_bench",
 }
 WHOLE |= {"test_isolation", "test_borders", "test_fuzz"}  # of the overlay, by its packet filter
+WHOLE |= {"test_mistakes"}  # of the command line
 
 
 def _sources() -> list[Path]:

@@ -88,7 +88,7 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
                 f"{word!r} is not KEY=VALUE: give for example {option} NAME=value", param_hint=option
             )
         if key in found:
-            raise click.BadParameter(f"{key!r} is given twice", param_hint=option)
+            raise click.BadParameter(f"{key!r} is given twice: give it once", param_hint=option)
         found[key] = value
     return found
 
