@@ -39,6 +39,7 @@ def _lines(document: str) -> list[str]:
 def test_the_readme(system: System, debian: str, folder: Path) -> None:
     person, lines = Account(folder, system.environment), _lines("README.md")
     assert len(lines) >= 5
+    (folder / "README.md").write_text("what lies in the folder of the person")
     for line in lines:
         run_printed(person, words_of(line, system, debian), input=b"")
     assert system.traces() == []
@@ -53,6 +54,8 @@ def test_the_quick_start(system: System, debian: str, folder: Path) -> None:
         match words[1:]:
             case ["watch"]:
                 run_until(owner, words, b"web")
+            case ["forward", *_]:
+                run_until(owner, words, b"leads to port")
             case ["up", *flags]:
                 system.netvps("down")
                 system.up("--default-image", debian, *flags)
