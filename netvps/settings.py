@@ -256,6 +256,11 @@ def check_value(settings: type[Settings], name: str, value: object) -> None:
         raise ValueError(_rule(dict(error.errors(include_url=False)[0]))) from None
 
 
+def is_repeatable(settings: type[Settings], name: str) -> bool:
+    """Whether the flag of a setting may be given several times."""
+    return any(isinstance(mark, Repeatable) for mark in settings.model_fields[name].metadata)
+
+
 def secrets_of(settings: type[Settings]) -> list[str]:
     """Names of the settings that hold a secret."""
     return [name for name in settings.model_fields if f"{name}_file" in settings.model_fields]

@@ -11,7 +11,6 @@ from netvps.cli.environment_context import NAME as ENVIRONMENT
 from netvps.cli.login import fingerprint
 from netvps.cli.output import Column, View, emit, format_option, note
 from netvps.cli.ssh_files import SshFiles
-from netvps.rpc.target_name import SERVER_NAME
 
 
 @click.group("context")
@@ -65,6 +64,8 @@ def show(name: str, ca: bool, form: str) -> None:
 
     Example: netvps context show --ca > ca.pem
     """
+    from netvps.rpc.client import SERVER_NAME
+
     found = contexts.resolve(name or click.get_current_context().find_root().obj)
     certificate = found.ca_certificate or _ca_of(found)
     if ca:

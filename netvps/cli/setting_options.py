@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from netvps.settings import Repeatable, check_value, secrets_of
+from netvps.settings import check_value, is_repeatable, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-
-    from pydantic.fields import FieldInfo
 
     from netvps.settings import Settings
 
@@ -91,14 +89,10 @@ def setting_options(kinds: Sequence[type[Settings]], without: Collection[str]) -
                 type=kind,
                 metavar=kind.metavar,
                 help=text,
-                multiple=_is_repeatable(field),
-                callback=_join if _is_repeatable(field) else None,
+                multiple=is_repeatable(settings, name),
+                callback=_join if is_repeatable(settings, name) else None,
             )
     return [*found.values()]
-
-
-def _is_repeatable(field: FieldInfo) -> bool:
-    return any(isinstance(mark, Repeatable) for mark in field.metadata)
 
 
 def _join(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> str | None:

@@ -8,8 +8,9 @@ import grpc
 
 from netvps.domain.checks import shown
 from netvps.errors import InvalidInput
-from netvps.rpc.target_name import SERVER_NAME
 
+SERVER_NAME = "control.netvps.internal"
+"""The name in every server certificate: clients pin the CA, and care for no other name."""
 _UNIX = "unix:"
 
 OPTIONS: tuple[tuple[str, int | str], ...] = (

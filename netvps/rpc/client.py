@@ -18,7 +18,7 @@ from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceStub
 from netvps.api.v1.user_pb2_grpc import UserServiceStub
 from netvps.domain.event import EventType, SessionEvent
 from netvps.errors import InvalidInput
-from netvps.rpc.channel import Endpoint
+from netvps.rpc.channel import SERVER_NAME, Endpoint
 from netvps.rpc.convert import names
 from netvps.rpc.convert.server_info import server_info_from_proto
 from netvps.rpc.convert.session_events import event_from_proto
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from netvps.domain.server import ServerInfo
     from netvps.domain.session import Session, SessionSpec
 
-__all__ = ["Client", "Endpoint", "EventType", "SessionEvent", "fetch_server_info"]
+__all__ = ["SERVER_NAME", "Client", "Endpoint", "EventType", "SessionEvent", "fetch_server_info"]
 
 
 def fetch_server_info(address: str) -> ServerInfo:

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from netvps.errors import InvalidInput, Unavailable
-from netvps.rpc.channel import split_address
+from netvps.rpc.channel import SERVER_NAME, split_address
 from netvps.rpc.failures import CLOCK
-from netvps.rpc.target_name import SERVER_NAME
 
 if TYPE_CHECKING:
     from netvps.rpc.channel import Endpoint
