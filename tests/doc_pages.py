@@ -16,6 +16,7 @@ DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUN: Final = {
     "README.md": "test_guides.py",
     "docs/quickstart.md": "test_guides.py",
+    "docs/api.md": "test_pages.py",
     "docs/keys.md": "test_pages.py",
     "docs/ports.md": "test_pages.py",
     "docs/problems.md": "test_pages.py",
@@ -24,6 +25,7 @@ RUN: Final = {
     "docs/postgresql.md": "test_pages.py",
     "docs/operations.md": "test_pages.py",
 }
+_PYTHON: Final = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _BLOCK: Final = re.compile(r"^```sh( unrun)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -35,6 +37,11 @@ def run_lines(document: str) -> list[str]:
 def all_lines(document: str) -> list[str]:
     """Lines of all blocks of commands, in order."""
     return [line for _, block in _blocks(document) for line in block.splitlines() if line]
+
+
+def python_blocks(document: str) -> list[str]:
+    """Python programs, in order."""
+    return _PYTHON.findall((ROOT / document).read_text(encoding="utf-8"))
 
 
 def _blocks(document: str) -> list[tuple[str, str]]:

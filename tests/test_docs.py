@@ -14,7 +14,7 @@ from netvps.cli.app import COMMANDS, root
 from tests.doc_pages import DOCUMENTS, ROOT, all_lines
 
 _VARIABLE = re.compile(r"[A-Z_]+=\S*")
-_OTHER_PROGRAMS = {"ssh", "scp", "sftp", "rsync", "sudo", "install", "tar"}
+_OTHER_PROGRAMS = {"ssh", "scp", "sftp", "rsync", "sudo", "install", "tar", "python3"}
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
@@ -53,7 +53,8 @@ def test_a_command_exists_with_its_flags(document: str, line: str) -> None:
     if words[0] == "runner" and (len(words) == 1 or words[1].startswith("-")):
         told = _help("runner", "run")
     else:
-        nested = [word for word in words[:2] if re.fullmatch(r"[a-z-]+", word)]
+        depth = 3 if words[1:2] == ["api-key"] else 2
+        nested = [word for word in words[:depth] if re.fullmatch(r"[a-z-]+", word)]
         told = _help(*nested) if words[0] in {"user", "key", "runner", "env", "context", "network"} else _help(words[0])
     for flag in flags:
         assert flag in told, f"{document}: {line}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.doc_pages import run_lines
+from tests.doc_pages import python_blocks, run_lines
 from tests.e2e.printed import people, run_printed, words_of
 from tests.e2e.system import Account, System, new_system
 
@@ -77,6 +78,21 @@ def test_the_page_of_keys(system: System, busybox: str, folder: Path) -> None:
                 typist = without_netvps["colleague"]
     assert revoked not in system.netvps("key", "ls").stdout.decode()
     system.netvps("rm", "--yes", "web", "shared")
+
+
+def test_the_page_of_the_api(system: System, busybox: str, folder: Path) -> None:
+    for line in run_lines("docs/api.md"):
+        command, _, file = line.partition(" > ")
+        (folder / file).write_bytes(run_printed(system, words_of(command, system, busybox)).stdout)
+    (program,) = python_blocks("docs/api.md")
+    (folder / "example.py").write_text(program)
+    address = f"127.0.0.1:{system.ports['api']}"
+    job = Account(folder, {"NETVPS_ADDRESS": address, "NETVPS_API_KEY_FILE": "ci.key", "NETVPS_CA": "ca.pem"})
+    assert job.run(sys.executable, "example.py", cwd=folder).stdout == b"Linux\nexit code 0\n"
+    job.netvps("create", "build", cwd=folder)
+    assert job.netvps("ssh", "build", "--", "uname", cwd=folder).stdout == b"Linux\n"
+    job.netvps("rm", "--yes", "build", cwd=folder)
+    assert not (folder / ".ssh").exists()
 
 
 def test_the_page_of_remote_use(system: System, busybox: str, folder: Path) -> None:
