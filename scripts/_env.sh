@@ -4,6 +4,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${NETVPS_VENV:-$root/.venv}
 unset NETVPS_VENV # a name of the scripts' own: the programs refuse variables that they do not know
+person_path=$PATH
 export PATH="$venv/bin:$PATH"
 
 say() { printf '\033[1m·\033[0m %s\n' "$*" >&2; }
@@ -98,10 +99,17 @@ need_venv_package() {
   as_root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get install -qy python3 python3-venv >/dev/null
 }
 
+# find_python [shared]: an interpreter with venv; with "shared", one that other accounts can run as well.
 find_python() {
   local candidate
   for candidate in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
-    if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if "$candidate" - "${1:-}" 2>/dev/null <<'PYTHON'; then
+import os, sys, ensurepip, venv
+def passable(path):
+    return path == "/" or (os.stat(path).st_mode & 0o001 and passable(os.path.dirname(path)))
+usable = sys.argv[1] != "shared" or os.geteuid() != 0 or passable(os.path.realpath(sys.executable))
+sys.exit(sys.version_info < (3, 11) or not usable)
+PYTHON
       echo "$candidate"
       return
     fi
