@@ -13,6 +13,7 @@ import click
 
 from netvps.cli import exit_codes, streams, usage
 from netvps.cli.arguments import refuse_empty
+from netvps.cli.completion_words import complete_context
 from netvps.cli.lazy import Entry, LazyGroup
 from netvps.cli.terminal import clean
 from netvps.errors import NetvpsError
@@ -82,7 +83,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
 
 
 @click.group(cls=LazyGroup, table=COMMANDS, aliases=ALIASES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--context", "context_name", metavar="NAME", help="Talk to this context's server (see `netvps context`).")
+@click.option("--context", "context_name", metavar="NAME", shell_complete=complete_context,
+              help="Talk to this context's server (see `netvps context`).")  # fmt: skip
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.pass_context
 def root(ctx: click.Context, context_name: str | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from netvps.cli import connect, contexts
+from netvps.cli.completion_words import complete_context
 from netvps.cli.environment_context import NAME as ENVIRONMENT
 from netvps.cli.login import fingerprint
 from netvps.cli.output import Column, View, emit, format_option, note
@@ -43,7 +44,7 @@ def ls(form: str) -> None:
 
 
 @context.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_context)
 def use(name: str) -> None:
     """Choose the context of commands that name none.
 
@@ -56,7 +57,7 @@ def use(name: str) -> None:
 
 
 @context.command("show")
-@click.argument("name", default="")
+@click.argument("name", default="", shell_complete=complete_context)
 @click.option("--ca", is_flag=True, help="Print the certificate of the server's CA (PEM), and nothing else.")
 @click.option("-o", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def show(name: str, ca: bool, form: str) -> None:

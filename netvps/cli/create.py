@@ -104,7 +104,9 @@ def _images_like(connection: Client, session: Session) -> str:
     from netvps.cli.usage import did_you_mean
 
     images = {other.spec.image for other in connection.list_sessions("") if other.uid != session.uid}
-    return did_you_mean(session.spec.image, sorted({*images, connection.server_info().default_image} - {""}))
+    return did_you_mean(
+        session.spec.image, sorted({*images, connection.server_info().default_image} - {"", session.spec.image})
+    )
 
 
 def _print_plan(session: Session, form: str, *, own: bool) -> None:

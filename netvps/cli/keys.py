@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from netvps.cli.arguments import USER
+from netvps.cli.completion_words import complete_key
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, note
 
 if TYPE_CHECKING:
     from netvps.domain.access import SshKey
 
-_user = click.option("--user", default="", metavar="USER", help="Those of another user (admins only).")
+_user = click.option("--user", type=USER, default="", metavar="USER", help="Those of another user (admins only).")
 
 
 def _view() -> View[SshKey]:
@@ -72,7 +74,7 @@ def ls(user: str, form: str) -> None:
 
 
 @key.command("rm")
-@click.argument("keys", nargs=-1, required=True, metavar="FINGERPRINT|UID...")
+@click.argument("keys", nargs=-1, required=True, metavar="FINGERPRINT|UID...", shell_complete=complete_key)
 @_user
 def rm(keys: tuple[str, ...], user: str) -> None:
     """Revoke keys; they stop working in running sessions too.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netvps.cli import config_ssh, connect, contexts
+from netvps.cli.completion_words import complete_context
 from netvps.cli.output import emit, note
 from netvps.cli.ssh_files import SshFiles
 from netvps.domain.names import label_from
@@ -58,7 +59,7 @@ def login(*, host: str, name: str, key_file: str | None, ca_fingerprint: str, ye
 
 
 @click.command("logout")
-@click.argument("name", default="")
+@click.argument("name", default="", shell_complete=complete_context)
 def logout(name: str) -> None:
     """Forget a context (by default the one in force) and its API key.
 

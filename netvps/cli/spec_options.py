@@ -26,7 +26,7 @@ _OPTIONS: Final = (
     click.option("--shm-size", type=SHM_SIZE, default=0, help="Size of /dev/shm; by default half of the memory."),
     click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads."),
     click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable; may be repeated."),
-    click.option("--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated."),
+    click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated."),
     click.option("--network", type=click.Choice(["default", "overlay", "none"]), default="default", show_default=True,
                  help="'default' is the overlay where the runner has one."),
     click.option("--entrypoint", is_flag=True,

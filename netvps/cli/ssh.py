@@ -62,7 +62,7 @@ Examples: netvps ssh dev1
 def ssh(words: tuple[str, ...], timeout: float) -> None:
     """Replaces this process by ssh."""
     arguments = SshArguments.parse(words, pick)
-    info, where, identity = prepare([arguments], timeout)
+    info, where, identity = prepare([arguments], timeout if arguments.timeout is None else arguments.timeout)
     replace_by(command(arguments, info, where, identity))
 
 

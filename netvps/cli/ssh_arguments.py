@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from netvps.cli.parse import DURATION
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -24,6 +26,8 @@ class SshArguments:
     unix_user: str = ""
     options: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    timeout: float | None = None
+    """Seconds to wait for a start; None: as it was before NAME, or the default."""
 
     @property
     def login(self) -> str:
@@ -48,7 +52,7 @@ class SshArguments:
             reader.unix_user, session = user, name
         session = session.removeprefix("sessions/")
         reader.take_options()
-        return cls(session, reader.unix_user, tuple(reader.options), tuple(reader.rest))
+        return cls(session, reader.unix_user, tuple(reader.options), tuple(reader.rest), reader.timeout)
 
 
 class _Reader:
@@ -58,6 +62,7 @@ class _Reader:
         self.rest = words
         self.options: list[str] = []
         self.unix_user = ""
+        self.timeout: float | None = None
 
     def take_options(self) -> None:
         while self.rest and self.rest[0].startswith("-") and self.rest[0] != "-":
@@ -66,6 +71,8 @@ class _Reader:
                 return
             if word == "--user" or word.startswith("--user="):
                 self.unix_user = word.partition("=")[2] or self._value(word)
+            elif word == "--timeout" or word.startswith("--timeout="):
+                self.timeout = DURATION.convert(word.partition("=")[2] or self._value(word), None, None)
             elif word.startswith("--"):
                 raise click.UsageError(f"no such option: {word}; a command that begins with '-' goes after '--'")
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,9 @@ def test_a_reader_who_has_enough_is_no_error() -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ended.stderr == ""
+
+
+def test_ctrl_c_ends_the_program_by_its_signal_so_that_a_loop_of_a_shell_ends() -> None:
+    program = "from netvps.cli import app, exit_codes; app.run = lambda _: exit_codes.INTERRUPTED; app.main()"
+    ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert ended.returncode == -signal.SIGINT

@@ -49,3 +49,14 @@ def test_what_makes_no_sense_is_a_usage_error(line: str, said: str) -> None:
 def test_the_login_is_what_the_gateway_takes() -> None:
     assert SshArguments("dev1.alice", "bob").login == "dev1.alice+bob"
     assert SshArguments("dev1").login == "dev1"
+
+
+def test_the_time_to_wait_may_be_given_behind_the_name() -> None:
+    assert SshArguments.parse(["dev1", "--timeout", "5s", "ls", "--timeout"]).timeout == 5.0
+    assert SshArguments.parse(["--timeout=1m", "dev1"]).timeout == 60.0
+    assert SshArguments.parse(["dev1"]).timeout is None
+
+
+def test_without_a_name_it_is_asked_for() -> None:
+    assert SshArguments.parse(["-t"], lambda: "picked") == SshArguments("picked", options=("-t",))
+    assert SshArguments.parse(["bob@sessions/dev1.root"]).login == "dev1.root+bob"

@@ -32,9 +32,9 @@ def pick() -> str:
     if len(found) == 1:
         return found[0].name
     if len(found) > _MOST or not sys.stdin.isatty():
-        names = ", ".join(session.name for session in found[:3])
+        names = ", ".join([*(session.name for session in found[:3]), *("…" for _ in found[3:4])])
         raise click.UsageError(
-            f"you have several sessions ({names}, …): name one, for example `netvps ssh {found[0].name}`"
+            f"you have several sessions ({names}): name one, for example `netvps ssh {found[0].name}`"
         )
     return _ask(found)
 

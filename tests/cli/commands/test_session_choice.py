@@ -58,7 +58,7 @@ def test_without_a_terminal_a_name_is_asked_for(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     ran = run("ssh")
     assert ran.code == exit_codes.USAGE
-    assert "you have several sessions (dev1, web, …): name one, for example `netvps ssh dev1`" in ran.err
+    assert "you have several sessions (dev1, web): name one, for example `netvps ssh dev1`" in ran.err
 
 
 @pytest.mark.usefixtures("fake")
