@@ -7,6 +7,7 @@ import shlex
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -53,11 +54,19 @@ def test_a_command_exists_with_its_flags(document: str, line: str) -> None:
     if words[0] == "runner" and (len(words) == 1 or words[1].startswith("-")):
         told = _help("runner", "run")
     else:
-        depth = 3 if words[1:2] == ["api-key"] else 2
-        nested = [word for word in words[:depth] if re.fullmatch(r"[a-z-]+", word)]
-        told = _help(*nested) if words[0] in {"user", "key", "runner", "env", "context", "network"} else _help(words[0])
+        told = _help(*_path(words))
     for flag in flags:
         assert flag in told, f"{document}: {line}"
+
+
+def _path(words: list[str]) -> list[str]:
+    """The words that name a command of groups."""
+    command: click.Command | None = root
+    path: list[str] = []
+    while isinstance(command, click.Group) and len(path) < len(words):
+        command = command.get_command(click.Context(command), words[len(path)])
+        path += words[len(path) : len(path) + (command is not None)]
+    return path
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 
 from tests.e2e.system import NETVPS, Account, Answer, System
 
 # A person answers these questions at a terminal.
+_VARIABLE = re.compile(r"[A-Z_]+=\S*")
 _ANSWERED = {"rm": ["--yes"], "login": ["--yes"]}
 
 
@@ -17,14 +20,22 @@ def words_of(line: str, system: System, image: str) -> list[str]:
     here = {"2222": str(system.ports["ssh"]), "debian:12": image}
     host = f"127.0.0.1:{system.ports['api']}"
     words = [here.get(word, word) for word in shlex.split(line, comments=True)]
-    if words[0] != "netvps":
+    if "netvps" not in words:
         return [word.replace("HOST", "127.0.0.1") for word in words]
     return [word.replace("HOST:7443", host).replace("HOST", host) for word in words]
 
 
 def run_printed(person: Account, words: list[str], **options: object) -> Answer:
-    """Runs a command to its end; what it asks is answered with yes."""
+    """Runs a command to its end, with variables before it and a file after '>'; what it asks is answered with yes."""
     folder = person.home
+    variables = dict(word.split("=", 1) for word in takewhile(_VARIABLE.fullmatch, words))
+    words = words[len(variables) :]
+    if variables:
+        person = Account(folder, person.environment | variables)
+    if ">" in words:
+        answer = run_printed(person, words[: words.index(">")], **options)
+        (folder / words[-1]).write_bytes(answer.stdout)
+        return answer
     if words[0] == "netvps":
         answers = [] if "--ca-fingerprint" in words else _ANSWERED.get(words[1], [])
         return person.run(*NETVPS, *words[1:], *answers, cwd=folder, **options)  # type: ignore[arg-type]
