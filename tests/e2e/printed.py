@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from itertools import takewhile
 from pathlib import Path
 
@@ -20,9 +21,8 @@ def words_of(line: str, system: System, image: str) -> list[str]:
     here = {"2222": str(system.ports["ssh"]), "debian:12": image}
     host = f"127.0.0.1:{system.ports['api']}"
     words = [here.get(word, word) for word in shlex.split(line, comments=True)]
-    if "netvps" not in words:
-        return [word.replace("HOST", "127.0.0.1") for word in words]
-    return [word.replace("HOST:7443", host).replace("HOST", host) for word in words]
+    alone = host if words[0] == "netvps" else "127.0.0.1"
+    return [word.replace("HOST:7443", host).replace("HOST", alone) for word in words]
 
 
 def run_printed(person: Account, words: list[str], **options: object) -> Answer:
@@ -39,6 +39,8 @@ def run_printed(person: Account, words: list[str], **options: object) -> Answer:
     if words[0] == "netvps":
         answers = [] if "--ca-fingerprint" in words else _ANSWERED.get(words[1], [])
         return person.run(*NETVPS, *words[1:], *answers, cwd=folder, **options)  # type: ignore[arg-type]
+    if words[0] == "python3":
+        return person.run(sys.executable, *words[1:], cwd=folder)  # where netvps is installed
     return person.run(words[0], *plain_ssh(person), *words[1:], cwd=folder, stdin=subprocess.DEVNULL)
 
 

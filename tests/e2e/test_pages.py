@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,18 +81,20 @@ def test_the_page_of_keys(system: System, busybox: str, folder: Path) -> None:
 
 
 def test_the_page_of_the_api(system: System, busybox: str, folder: Path) -> None:
-    for line in run_lines("docs/api.md"):
-        command, _, file = line.partition(" > ")
-        (folder / file).write_bytes(run_printed(system, words_of(command, system, busybox)).stdout)
+    job, printed = Account(folder), b""
     (program,) = python_blocks("docs/api.md")
-    (folder / "example.py").write_text(program)
-    address = f"127.0.0.1:{system.ports['api']}"
-    job = Account(folder, {"NETVPS_ADDRESS": address, "NETVPS_API_KEY_FILE": "ci.key", "NETVPS_CA": "ca.pem"})
-    assert job.run(sys.executable, "example.py", cwd=folder).stdout == b"Linux\nexit code 0\n"
-    job.netvps("create", "build", cwd=folder)
-    assert job.netvps("ssh", "build", "--", "uname", cwd=folder).stdout == b"Linux\n"
-    job.netvps("rm", "--yes", "build", cwd=folder)
-    assert not (folder / ".ssh").exists()
+    (job.home / "example.py").write_text(program)
+    for line in run_lines("docs/api.md"):
+        words = words_of(line, system, busybox)
+        if words[0] == "netvps":
+            run_printed(system, words)
+            shutil.copy(system.home / words[-1], job.home)
+        else:
+            printed = run_printed(job, words).stdout
+    assert printed == b"Linux\nexit code 0\n"
+    assert system.netvps("ssh", "build", "--", "uname").stdout == b"Linux\n"
+    system.netvps("rm", "--yes", "build")
+    assert not (job.home / ".ssh").exists()
 
 
 def test_the_page_of_remote_use(system: System, busybox: str, folder: Path) -> None:
@@ -105,8 +107,6 @@ def test_the_page_of_remote_use(system: System, busybox: str, folder: Path) -> N
         if words[:2] == ["netvps", "up"]:
             system.netvps("down")
             system.up("--default-image", busybox, *words[2:])
-        elif {"context", "user", "NETVPS_CA=ca.pem"} & set(words):
-            run_printed(system, words)
         else:
             run_printed(laptop, words, input=key if words[1] == "login" else b"")
     assert laptop.netvps("ssh", "dev", "--", "cat", "/root/file").stdout == b"a file"
