@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,8 +18,9 @@ from netvps.cli.ssh_files import SshFiles
 from netvps.errors import NetvpsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netvps.cli.contexts import Context
-    from netvps.cli.local_keys import LocalKey
     from netvps.rpc.client import Client
 
 option = click.option(
@@ -29,8 +33,9 @@ option = click.option(
 
 @click.command("config-ssh")
 @click.option("--remove", is_flag=True, help="Remove all of it, and let no other command set it up.")
+@click.option("--unless-removed", is_flag=True, help="Do nothing if it was removed.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-def config_ssh(remove: bool, quiet: bool) -> None:
+def config_ssh(remove: bool, unless_removed: bool, quiet: bool) -> None:
     """Set up plain ssh to your sessions: `ssh NAME.netvps`, and `ssh NAME@HOST -p PORT` without options.
 
     One line at the top of ~/.ssh/config includes ~/.ssh/netvps/config, which names the gateway, its host key and your
@@ -45,6 +50,8 @@ def config_ssh(remove: bool, quiet: bool) -> None:
         found = files.remove()
         note("removed ~/.ssh/netvps and its line in ~/.ssh/config" if found else "there was nothing to remove")
         return
+    if unless_removed and files.switched_off():
+        return
     where = connect.context()
     with connect.dial(where) as client:
         put = configure(client, where, files)
@@ -57,12 +64,8 @@ def configure(client: Client, where: Context, files: SshFiles, session: str = ""
 
     Raises NetvpsError: what the server does, and for files that cannot be written.
     """
-    from netvps.cli.local_keys import usable_key
-
     info = client.server_info()
     host, port = gateway.address(info, where)
-    with files.locked():
-        key = usable_key(client)
     before = files.known().get(where.name)
     added = (session,) if session else ()
     if added and before is not None:
@@ -75,7 +78,7 @@ def configure(client: Client, where: Context, files: SshFiles, session: str = ""
         port=port,
         names=_names(host, info.names, where),
         host_key=" ".join(info.ssh_host_key.split()[:2]),
-        identity=_identity(key, where),
+        identity=_identity(client, where, files, before.identity if before and session else ""),
         sessions=tuple(dict.fromkeys(sessions)),
     )
     files.put(put)
@@ -106,6 +109,25 @@ def set_up(client: Client, where: Context, session: str = "", *, config: bool = 
         note(f"{files.own} includes {files.files.config} now (netvps config-ssh --remove undoes it): {_works(put)}")
 
 
+def refresh(where: Context) -> None:
+    """Follows a server that listens elsewhere now, or has another host key, where it was set up. Says nothing."""
+    files = SshFiles()
+    with suppress(NetvpsError):
+        if files.switched_off() or where.name not in files.known():
+            return
+        with connect.dial(where) as client:
+            configure(client, where, files)
+
+
+def forget(where: Context, sessions: Sequence[str]) -> None:
+    """Removes sessions that are gone from the files."""
+    files = SshFiles()
+    with suppress(NetvpsError):
+        if (known := files.known().get(where.name)) and set(known.sessions) & set(sessions):
+            left = tuple(name for name in known.sessions if name not in sessions)
+            files.put(replace(known, sessions=left))
+
+
 def _works(put: Gateway) -> str:
     name = put.sessions[-1] if put.sessions else "NAME"
     return f"ssh {name}.{DOMAIN}, or ssh {name}@{put.host} -p {put.port}"
@@ -118,7 +140,16 @@ def _names(host: str, served: tuple[str, ...], where: Context) -> tuple[str, ...
     return tuple(name for name in names if name and all(c.isalnum() or c in ".-:" for c in name))
 
 
-def _identity(key: LocalKey, where: Context) -> str:
+def _identity(client: Client, where: Context, files: SshFiles, before: str) -> str:
+    """The file that names the key to offer; the one `before`, if the server knows it still."""
     from netvps.cli.contexts import write_agent_key
+    from netvps.cli.local_keys import read, usable_key
 
+    registered = {key.fingerprint for key in client.list_ssh_keys()}
+    if before:
+        with suppress(NetvpsError):
+            if read(Path(before).with_suffix(".pub")).fingerprint in registered:
+                return before
+    with files.locked():
+        key = usable_key(client, registered)
     return str(key.file or write_agent_key(where.name, f"{key.public.text}\n"))

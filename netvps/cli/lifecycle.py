@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from netvps.cli.arguments import SESSION
-from netvps.cli.connect import client
+from netvps.cli.connect import client, context
 from netvps.cli.output import emit, note
 from netvps.cli.parse import DURATION
 from netvps.errors import NetvpsError, TimedOut, WrongState
@@ -80,6 +80,9 @@ def rm(names: tuple[str, ...], yes: bool, wait: bool, timeout: float) -> None:
     connection = client()
     settle = partial(_until_settled, connection, timeout)
     ask_each(connection.delete_session, names, wait=wait, settle=settle, done=lambda *_: "is gone")
+    from netvps.cli import config_ssh
+
+    config_ssh.forget(context(), names)
 
 
 def confirm(names: Sequence[str], noun: str, consequence: str) -> None:

@@ -42,12 +42,12 @@ class LocalKey:
         return str(self.file) if self.file else "in your ssh-agent"
 
 
-def usable_key(client: Client) -> LocalKey:
+def usable_key(client: Client, registered: Collection[str]) -> LocalKey:
     """A key that the server knows, and that ssh can use here without asking: found, registered, or made.
 
-    Registered keys go before others, files before the ssh-agent, which may be gone tomorrow. Raises ConfigError.
+    `registered` are fingerprints. Those keys go before others, files before the ssh-agent, which may be gone tomorrow.
+    Raises ConfigError.
     """
-    registered = {key.fingerprint for key in client.list_ssh_keys()}
     found = [key for key in local_keys() if not key.prompts]
     for key in found:
         if key.public.fingerprint in registered:

@@ -63,7 +63,7 @@ def login(*, host: str, name: str, key_file: str | None, ca_fingerprint: str, ye
 def logout(name: str) -> None:
     """Forget a context (by default the one in force) and its API key.
 
-    The key itself goes on working until it is revoked: `netvps user api-key --revoke KID`.
+    The key itself goes on working until it is revoked: `netvps user api-key revoke KID`.
     """
     name = name or contexts.resolve(click.get_current_context().find_root().obj).name
     contexts.forget(name)

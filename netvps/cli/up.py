@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from netvps.cli import service
+from netvps.cli import config_ssh, service
+from netvps.cli.contexts import local
 from netvps.cli.down import end
 from netvps.cli.output import note
 from netvps.cli.program_command import ProgramCommand, command, replace_by
@@ -48,6 +49,7 @@ def _run(arguments: Sequence[str]) -> None:
     if service.installed() and not service.active():
         end(params["state_dir"])  # it started with its flags, which are kept: systemd can take over
         service.start()
+    config_ssh.refresh(local())
     note("next: netvps create")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from netvps.cli import contexts
+from netvps.cli.config_ssh import refresh
 from netvps.cli.ssh_files import SshFiles
 from netvps.domain.ssh_key import PublicKey
 from netvps.errors import Unavailable
@@ -114,3 +115,45 @@ def test_contexts_that_are_chosen_and_forgotten(run: Run, fake: FakeClient, home
     run("logout", "lab")
     assert _means(home, "dev1.netvps")["hostname"] == "127.0.0.1"
     assert list(SshFiles().known()) == ["local"]
+
+
+def test_a_session_that_is_removed_is_forgotten(run: Run, fake: FakeClient) -> None:
+    fake.sessions = {"dev1": session(), "web": session("web")}
+    run("config-ssh")
+    run("rm", "dev1", "--yes", "--no-wait")
+    assert SshFiles().known()["local"].sessions == ("web",)
+
+
+def test_a_server_that_moved_is_followed(run: Run, fake: FakeClient, home: Path) -> None:
+    refresh(contexts.local())
+    assert not (home / ".ssh").exists()
+    fake.sessions = {"dev1": session()}
+    run("config-ssh")
+    fake.info = replace(INFO, ssh_address=":22")
+    refresh(contexts.local())
+    assert _means(home, "dev1.netvps")["port"] == "22"
+    fake.errors["server_info"] = Unavailable("later")
+    refresh(contexts.local())
+
+
+@pytest.mark.usefixtures("fake")
+def test_what_was_removed_is_not_set_up_by_a_script(run: Run, home: Path) -> None:
+    run("config-ssh", "--unless-removed")
+    assert (home / ".ssh/config").exists()
+    run("config-ssh", "--remove")
+    run("config-ssh", "--unless-removed")
+    assert not (home / ".ssh/config").exists()
+
+
+def test_create_keeps_the_key_as_long_as_the_server_knows_it(run: Run, fake: FakeClient, home: Path) -> None:
+    run("create", "dev1", "--no-wait")
+    (home / ".ssh/netvps_ed25519").rename(home / ".ssh/id_ed25519")
+    (home / ".ssh/netvps_ed25519.pub").rename(home / ".ssh/id_ed25519.pub")
+    run("create", "dev2", "--no-wait")
+    assert _means(home, "dev2.netvps")["identityfile"] == f"{home}/.ssh/id_ed25519"
+    before = len(fake.keys)
+    run("create", "dev3", "--no-wait")
+    assert len(fake.keys) == before
+    fake.keys.clear()
+    run("create", "dev4", "--no-wait")
+    assert len(fake.keys) == 1

@@ -84,7 +84,7 @@ def test_files_go_before_an_agent_with_many_keys_and_what_it_holds_does_not_ask(
     assert f'IdentityFile "{home}/config/agent_key_local.pub"' in (ssh / "netvps/config").read_text()
     assert (home / "config/agent_key_local.pub").read_text() == f"{ed25519(7)}\n"
     fake.create_ssh_key(asks.text)
-    run("create", "--no-wait")
+    run("config-ssh")
     assert f'IdentityFile "{ssh}/id_rsa"' in (ssh / "netvps/config").read_text()
 
 
