@@ -67,6 +67,7 @@ def test_the_quick_start(system: System, debian: str, folder: Path) -> None:
                 (machine.home / "token").write_bytes(run_printed(owner, words).stdout)
             case ["runner", "--server", *_]:
                 run_until(machine, [*words, "--name", "second"], b'"connected"')
+                run_until(machine, ["netvps", "runner"], b'"connected"')  # docs/install.md: it joined once
             case _:
                 key = run_printed(person, words).stdout
     assert b"second" in owner.netvps("runner", "ls").stdout
