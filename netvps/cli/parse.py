@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,10 +57,29 @@ class Duration(click.ParamType[float]):
         return days * 86_400 + hours * 3600 + minutes * 60 + seconds
 
 
+class Since(click.ParamType[datetime]):
+    """A moment in the past: how long ago (10m, 2h, 3d), or a date and time of this machine's clock."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The moment, with its zone."""
+        if isinstance(value, datetime):
+            return value
+        text = str(value).strip()
+        try:
+            if text and _DURATION.fullmatch(text):
+                return datetime.now(UTC) - timedelta(seconds=DURATION.convert(text, param, ctx))
+            return datetime.fromisoformat(text).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a time: give for example 10m, 2h, 3d or 2026-01-31T12:00", param, ctx)
+
+
 SIZE = Size()
 MEMORY = Size(6 << 20, "no limit")  # Docker's own minimum
 SHM_SIZE = Size(64 << 10, "half of the memory")
 DURATION = Duration()
+SINCE = Since()
 
 
 class Number(click.ParamType[float]):

@@ -182,6 +182,8 @@ class LogRequest:
     session_uid: str
     tail_lines: int
     follow: bool
+    since: datetime | None = None
+    """Only what was written after this."""
 
 
 def _is_host(text: str) -> bool:

@@ -23,7 +23,7 @@ from netvps.rpc.convert import names
 from netvps.rpc.convert.server_info import server_info_from_proto
 from netvps.rpc.convert.session_events import event_from_proto
 from netvps.rpc.convert.sessions import session_from_proto, spec_to_proto
-from netvps.rpc.convert.times import time_from_proto
+from netvps.rpc.convert.times import time_from_proto, time_to_proto
 from netvps.rpc.transport import Transport
 
 if TYPE_CHECKING:
@@ -133,10 +133,15 @@ class Client:
         request = session_pb2.WatchSessionsRequest(parent=_parent(parent), from_revision=from_revision, progress=True)
         return self._transport.stream(self._sessions.WatchSessions, request, event_from_proto)
 
-    def read_logs(self, name: str, tail_lines: int = 0, follow: bool = False) -> Generator[bytes, None, None]:
-        """What the container wrote, from so many lines before the end; 0 is the server's default."""
+    def read_logs(
+        self, name: str, tail_lines: int = 0, follow: bool = False, *, since: datetime | None = None
+    ) -> Generator[bytes, None, None]:
+        """What the container wrote, from so many lines before the end (0: the server's default), after `since`."""
         request = session_pb2.ReadSessionLogsRequest(
-            name=names.session_name(name), tail_lines=tail_lines, follow=follow
+            name=names.session_name(name),
+            tail_lines=tail_lines,
+            follow=follow,
+            since_time=time_to_proto(since) if since else None,
         )
         return self._transport.stream(self._sessions.ReadSessionLogs, request, lambda piece: bytes(piece.data))
 

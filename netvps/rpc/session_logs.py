@@ -13,6 +13,7 @@ from netvps.errors import Exhausted, NetvpsError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
 
     from netvps.rpc.runner_streams import RunnerStreams
 
@@ -59,7 +60,14 @@ class StreamedLogs:
         self._transfers: dict[str, _Transfer] = {}
 
     async def read(
-        self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool, *, user: str
+        self,
+        runner_uid: str,
+        session_uid: str,
+        tail_lines: int,
+        follow: bool,
+        *,
+        user: str,
+        since: datetime | None = None,
     ) -> AsyncIterator[bytes]:
         """Pieces of at most 64 KiB.
 
@@ -75,7 +83,7 @@ class StreamedLogs:
         stream_id = secrets.token_hex(16)
         transfer = self._transfers[stream_id] = _Transfer(runner_uid, user)
         try:
-            self._streams.push(runner_uid, LogRequest(stream_id, session_uid, tail_lines, follow))
+            self._streams.push(runner_uid, LogRequest(stream_id, session_uid, tail_lines, follow, since))
             await _answer(transfer)
             while (piece := await transfer.get()) is not None:
                 yield piece

@@ -117,7 +117,9 @@ class SessionServicer(SessionServiceServicer):
         session = await self._sessions.get(caller, wanted.name)
         if not session.runner:
             raise Unavailable(f"session {session.full_name} has no logs yet: no runner has it; wait until it starts")
-        pieces = self._logs.read(session.runner, session.uid, wanted.tail_lines, wanted.follow, user=caller.user)
+        pieces = self._logs.read(
+            session.runner, session.uid, wanted.tail_lines, wanted.follow, user=caller.user, since=wanted.since
+        )
         async with closing(pieces):
             async for piece in pieces:
                 yield pb.ReadSessionLogsResponse(data=piece)

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +26,9 @@ log = structlog.get_logger()
 class _Reader(Protocol):
     """Engine.logs."""
 
-    def __call__(self, session_uid: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    def __call__(
+        self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Pieces of the container's log."""
 
 
@@ -52,10 +55,13 @@ class KeptLogs:
         except (NetvpsError, OSError, TimeoutError) as error:
             log.warning("logs not kept", error=str(error))
 
-    def read(self, session_uid: str, tail_lines: int) -> bytes:
-        """The last lines of what was kept. Raises NotFound."""
+    def read(self, session_uid: str, tail_lines: int, since: datetime | None = None) -> bytes:
+        """The last lines of what was kept; none if that ended before `since`. Raises NotFound."""
+        path = self._path(session_uid)
         try:
-            lines = self._path(session_uid).read_bytes().splitlines(keepends=True)
+            if since is not None and path.stat().st_mtime < since.timestamp():
+                return b""
+            lines = path.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             raise NotFound("the session has no logs yet: it never ran on this runner") from None
         return b"".join(lines[-tail_lines:]) if tail_lines > 0 else b""
@@ -71,10 +77,11 @@ class KeptLogs:
 async def log_pieces(request: LogRequest, kept: KeptLogs, read: _Reader) -> AsyncGenerator[bytes, None]:
     """Answers a request, from the container or from what was kept of it. Raises NotFound if there is neither."""
     try:
-        async with aclosing(read(request.session_uid, request.tail_lines, follow=request.follow)) as pieces:
+        found = read(request.session_uid, request.tail_lines, follow=request.follow, since=request.since)
+        async with aclosing(found) as pieces:
             async for piece in pieces:
                 yield piece
     except NotFound:
-        content = await asyncio.to_thread(kept.read, request.session_uid, request.tail_lines)
+        content = await asyncio.to_thread(kept.read, request.session_uid, request.tail_lines, request.since)
         for start in range(0, len(content), PIECE):
             yield content[start : start + PIECE]

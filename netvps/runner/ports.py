@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import datetime
 from typing import Protocol
 
 from netvps.domain.attachment import Attachment
@@ -115,8 +116,10 @@ class Machine(Protocol):
         After every connection it calls `changed("")`, since anything may have happened; and when the engine goes away.
         """
 
-    def logs(self, session_uid: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes, None]:
-        """What the container wrote, in pieces of at most 64 KiB. Raises NotFound if there is none."""
+    def logs(
+        self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """What the container wrote after `since`, in pieces of at most 64 KiB. Raises NotFound if there is none."""
 
 
 class Engine(Containers, Snapshots, Machine, Protocol):

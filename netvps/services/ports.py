@@ -161,9 +161,16 @@ class SessionLogs(Protocol):
     """Reads logs where they are: on the session's runner."""
 
     def read(
-        self, runner_uid: str, session_uid: str, tail_lines: int, follow: bool, *, user: str
+        self,
+        runner_uid: str,
+        session_uid: str,
+        tail_lines: int,
+        follow: bool,
+        *,
+        user: str,
+        since: datetime | None = None,
     ) -> AsyncIterator[bytes]:
-        """Pieces of at most 64 KiB, for `user`.
+        """Pieces of at most 64 KiB, for `user`; only what was written after `since`.
 
         Raises Unavailable if the runner is not connected, NotFound if it has none, Exhausted if `user` reads too many.
         """

@@ -130,8 +130,10 @@ class FakeClient:
         if self.silent:
             self.closed.wait(30)
 
-    def read_logs(self, name: str, tail_lines: int = 0, follow: bool = False) -> Iterator[bytes]:
-        self._ask("read_logs", name, tail_lines, follow)
+    def read_logs(
+        self, name: str, tail_lines: int = 0, follow: bool = False, *, since: datetime | None = None
+    ) -> Iterator[bytes]:
+        self._ask("read_logs", name, tail_lines, follow, since)
         yield from self.log
 
     def exec(self, start: ExecStart, incoming: Iterator[ToCommand]) -> Iterator[FromCommand]:

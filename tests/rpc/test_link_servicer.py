@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -238,7 +239,7 @@ async def test_logs_come_from_the_runner(site: Site) -> None:
         await runner.caught_up()
         pieces = asyncio.create_task(_read(site))
         request = await _log_request(runner)
-        assert (request.session_uid, request.tail_lines, request.follow) == (session.uid, 7, True)
+        assert (request.session_uid, request.tail_lines, request.follow, request.since) == (session.uid, 7, True, SINCE)
         await runner.link.send_logs(request.stream_id, _pieces(b"one\n", b"x" * 200_000, b"two\n"))
         assert await pieces == b"one\n" + b"x" * 200_000 + b"two\n"
         with pytest.raises(NotFound, match="nobody waits for these logs"):
@@ -327,8 +328,11 @@ async def _running(site: Site) -> tuple[Session, Machine]:
     return session, machine
 
 
+SINCE = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+
+
 async def _read(site: Site) -> bytes:
-    return await site.do(lambda client: b"".join(client.read_logs("dev1.alice", 7, follow=True)))
+    return await site.do(lambda client: b"".join(client.read_logs("dev1.alice", 7, follow=True, since=SINCE)))
 
 
 async def _log_request(runner: Process) -> LogRequest:

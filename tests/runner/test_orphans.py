@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from datetime import datetime
 
 from netvps.domain.runner import Capacity
 from netvps.errors import Unavailable
@@ -39,7 +40,9 @@ class UnreliableMachine:
     async def watch(self, changed: Callable[[str], None]) -> None:
         return
 
-    async def logs(self, session_uid: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    async def logs(
+        self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None
+    ) -> AsyncGenerator[bytes, None]:
         yield b""
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -202,8 +203,10 @@ class DockerEngine:
         """Tells of containers' changes, for ever."""
         await self._events.watch(changed)
 
-    async def logs(self, session_uid: str, tail_lines: int, *, follow: bool) -> AsyncGenerator[bytes, None]:
-        """What the container wrote, stdout and stderr together."""
+    async def logs(
+        self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """What the container wrote after `since`, stdout and stderr together."""
         name = container_name(session_uid)
 
         def open_stream() -> Closable[bytes]:
@@ -212,7 +215,8 @@ class DockerEngine:
             found = api.inspect_container(name)
             if session_of("container", name, found["Config"].get("Labels"), self._node) != session_uid:
                 raise ContainerNotFound(f"logs of container {name}: it is not of this runner")
-            stream: Closable[bytes] = api.logs(found["Id"], stream=True, follow=follow, tail=tail_lines)
+            after = since.timestamp() if since else None
+            stream: Closable[bytes] = api.logs(found["Id"], stream=True, follow=follow, tail=tail_lines, since=after)
             return stream
 
         try:

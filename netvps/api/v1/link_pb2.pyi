@@ -651,6 +651,7 @@ class LogRequest(_message.Message):
     SESSION_UID_FIELD_NUMBER: _builtins.int
     TAIL_LINES_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """Random, used once; the first SendLogs message repeats it."""
     session_uid: _builtins.str
@@ -659,6 +660,10 @@ class LogRequest(_message.Message):
     """As in ReadSessionLogsRequest; always set."""
     follow: _builtins.bool
     """As in ReadSessionLogsRequest."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """As in ReadSessionLogsRequest."""
+
     def __init__(
         self,
         *,
@@ -666,10 +671,11 @@ class LogRequest(_message.Message):
         session_uid: _builtins.str = ...,
         tail_lines: _builtins.int = ...,
         follow: _builtins.bool = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "session_uid", b"session_uid", "stream_id", b"stream_id", "tail_lines", b"tail_lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "session_uid", b"session_uid", "since_time", b"since_time", "stream_id", b"stream_id", "tail_lines", b"tail_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -770,22 +770,30 @@ class ReadSessionLogsRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TAIL_LINES_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The session, as in GetSessionRequest."""
     tail_lines: _builtins.int
     """Only the last so many lines, 1 to 100000; 0 means 1000."""
     follow: _builtins.bool
     """Keep sending until the container ends."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what was written after this; unset means all. Of a container that was removed the lines have no times: all that
+        is kept of it is sent, unless it ended before.
+        """
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         tail_lines: _builtins.int = ...,
         follow: _builtins.bool = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "name", b"name", "tail_lines", b"tail_lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "name", b"name", "since_time", b"since_time", "tail_lines", b"tail_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

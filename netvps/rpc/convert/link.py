@@ -43,7 +43,12 @@ from netvps.rpc.convert.sessions import (
     spec_to_proto,
 )
 from netvps.rpc.convert.texts import sentence, word, words
-from netvps.rpc.convert.times import duration_from_proto, duration_to_proto
+from netvps.rpc.convert.times import (
+    duration_from_proto,
+    duration_to_proto,
+    optional_time_from_proto,
+    time_to_proto,
+)
 
 _MAX_CAPABILITIES: Final = 64
 
@@ -256,11 +261,13 @@ def _log_request_to_proto(request: LogRequest) -> pb.LogRequest:
         session_uid=request.session_uid,
         tail_lines=request.tail_lines,
         follow=request.follow,
+        since_time=time_to_proto(request.since) if request.since else None,
     )
 
 
 def _log_request_from_proto(message: pb.LogRequest) -> LogRequest:
-    return LogRequest(message.stream_id, message.session_uid, message.tail_lines, message.follow)
+    since = optional_time_from_proto(message, "since_time")
+    return LogRequest(message.stream_id, message.session_uid, message.tail_lines, message.follow, since)
 
 
 _TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner]]] = {

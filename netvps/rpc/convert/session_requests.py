@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from netvps.api.v1 import session_pb2 as pb
 from netvps.domain.checks import Checks
@@ -10,6 +11,7 @@ from netvps.domain.names import SESSION_NAME_MAX, check_label
 from netvps.domain.session import SessionSpec
 from netvps.rpc.convert import names
 from netvps.rpc.convert.sessions import spec_from_proto
+from netvps.rpc.convert.times import optional_time_from_proto
 
 _DEFAULT_TAIL, _MAX_TAIL = 1000, 100_000
 
@@ -36,11 +38,12 @@ class ChangeSession:
 
 @dataclass(frozen=True, slots=True)
 class ReadLogs:
-    """Whose logs, from how many lines before the end."""
+    """Whose logs, from how many lines before the end, and from when on."""
 
     name: str
     tail_lines: int
     follow: bool
+    since: datetime | None
 
 
 def create_from_proto(message: pb.CreateSessionRequest) -> CreateSession:
@@ -89,5 +92,8 @@ def read_logs_from_proto(message: pb.ReadSessionLogsRequest) -> ReadLogs:
         "tail_lines",
         f"{message.tail_lines} is not between 1 and {_MAX_TAIL}; 0 means {_DEFAULT_TAIL}",
     )
+    since = None
+    with checks.nested():
+        since = optional_time_from_proto(message, "since_time")
     checks.done()
-    return ReadLogs(name, message.tail_lines or _DEFAULT_TAIL, message.follow)
+    return ReadLogs(name, message.tail_lines or _DEFAULT_TAIL, message.follow, since)

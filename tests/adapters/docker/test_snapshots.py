@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,8 @@ async def test_a_snapshot_is_replaced_by_one_of_one_layer(bench: Bench) -> None:
     await bench.engine.prune((deep,))
     container = await bench.lived(flat.image, "cat /root/file")
     assert b"kept" in b"".join([piece async for piece in bench.engine.logs(bench.want.session_uid, 9, follow=False)])
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert [piece async for piece in bench.engine.logs(bench.want.session_uid, 9, follow=False, since=later)] == []
 
 
 @pytest.mark.docker
