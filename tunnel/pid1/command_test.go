@@ -14,7 +14,7 @@ import (
 
 func TestAFailedCommandIsRunAgain(t *testing.T) {
 	starts := filepath.Join(t.TempDir(), "starts")
-	script := `echo x >>` + starts + `; (sleep 1000 &); [ $(wc -l <` + starts + `) -lt 3 ] && exit 7; pgrep -c sleep; exit 0`
+	script := `echo x >>` + starts + `; (sleep 1000 &); [ $(wc -l <` + starts + `) -lt 3 ] && exit 7; until pgrep -x sleep >/dev/null; do :; done; pgrep -c sleep; exit 0`
 	out, _ := run(t, `command ended" status="exit 0"`, []syscall.Signal{syscall.SIGTERM}, "agent-idle", "/bin/sh", "-c", script)
 	if strings.Count(out, `failed" status="exit 7"`) != 2 || !strings.Contains(out, "again_in=200ms") {
 		t.Fatal(out)
