@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _names = click.argument("names", nargs=-1, required=True, metavar="NAME...", type=SESSION)
 _MOMENT: Final = 1.0
-"""Seconds that `stop` waits for a snapshot that nobody asked to wait for."""
+"""Seconds that `stop` waits for a snapshot where --wait-snapshot is not given."""
 _wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done (the default).")
 _timeout = click.option("--timeout", type=DURATION, default=600.0, show_default="10m", help="How long to wait.")
 

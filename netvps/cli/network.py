@@ -56,7 +56,7 @@ def check(sessions: tuple[str, ...], form: str) -> None:
     Example: netvps network check web db
     """
     if len(sessions) > 2:  # noqa: PLR2004 — a pair
-        raise click.UsageError("name two sessions that shall reach each other, one, or none")
+        raise click.UsageError("name two sessions that should reach each other, one, or none")
     found = client().check_network(sessions)
     conclude([Finding(one.subject, Verdict[one.severity], one.text, one.remedy) for one in found], form)
 

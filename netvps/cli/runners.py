@@ -78,12 +78,19 @@ def rm(name: str, force: bool, yes: bool) -> None:
 
 
 @runner.command("join-token")
-def join_token() -> None:
+@format_option
+def join_token(form: str) -> None:
     """Make a token that lets one machine join, once, within the hour.
 
     Example: netvps runner join-token > token
     """
     token, expires = client().create_join_token()
+    if form not in {"table", "wide"}:
+        shown: View[str] = View(
+            name=str, columns=(), json=lambda word: {"joinToken": word, "expireTime": expires.isoformat()}
+        )
+        shown.print_one(token, form)
+        return
     emit(token)
     note(f"good for one machine until {moment_words(expires)}; there, with the token in a file that only you can read:")
     note("  netvps runner --server THIS_HOST:7443 --join-token-file FILE")

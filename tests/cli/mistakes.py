@@ -104,7 +104,7 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
     ("ls --watch -o json", USAGE, "--watch prints tables; `netvps watch -o jsonl` streams changes for programs"),
     ("stop dev1 --no-wait --wait-snapshot", USAGE, "--wait-snapshot and --no-wait exclude each other: give"),
     ("create --ssh --no-wait", USAGE, "--ssh excludes --dry-run and --no-wait: it logs in once the session runs"),
-    ("network check a b c", USAGE, "name two sessions that shall reach each other, one, or none"),
+    ("network check a b c", USAGE, "name two sessions that should reach each other, one, or none"),
     ("exec -t dev1 sh", USAGE, "-t needs a terminal, and standard input is none: leave -t out"),
     ("ssh -p 22 dev1", USAGE, "option -p is not for you to give: the port comes from the server"),
     ("rm dev1", USAGE, "this removes its files and snapshots, without a way back: confirm with --yes where"),

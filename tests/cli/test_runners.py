@@ -73,3 +73,5 @@ def test_a_join_token_is_data(run: Run) -> None:
     ran = run("runner", "join-token")
     assert ran.out == "nvj_k_s_f\n"
     assert "--join-token-file" in ran.err
+    told = json.loads(run("runner", "join-token", "-o", "json").out)
+    assert told == {"joinToken": "nvj_k_s_f", "expireTime": "2026-01-02T04:04:05+00:00"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.system import Account, System, docker, unique
+from tests.e2e.system import NETVPS, Account, System, docker, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +79,41 @@ def test_ssh_scp_and_sftp_carry_bytes_both_ways(
     assert {name: (there(name), _hash(tmp_path / name)) for name in ("cat", "scp", "sftp")} == dict.fromkeys(
         ("cat", "scp", "sftp"), (expected, expected)
     )
+
+
+def test_files_ports_and_a_restart_by_the_names_that_are_printed(system: System, plain: str, tmp_path: Path) -> None:
+    """`cp`, `forward`, `restart` and `events` of the CLI, with no option of ssh."""
+    name = f"sessions/{plain}.root"
+    (tmp_path / "sent").write_text("sent by name\n")
+    system.netvps("cp", tmp_path / "sent", f"{name}:/root/a b")
+    system.netvps("restart", name)
+    system.netvps("cp", f"{plain}:/root/a b", tmp_path / "back")
+    assert (tmp_path / "back").read_text() == "sent by name\n"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [*NETVPS, "forward", plain, f"{port}:22"]
+    with subprocess.Popen(command, env=system.full_environment(), stderr=subprocess.PIPE) as forwarding:
+        try:
+            assert _banner(port).startswith(b"SSH-2.0-")
+        finally:
+            forwarding.terminate()
+    states = [line.split()[2] for line in system.netvps("events", plain).stdout.decode().splitlines()]
+    assert states[0] == "PENDING"
+    assert states[-1] == "RUNNING"
+    assert "STOPPED" in states
+
+
+def _banner(port: int) -> bytes:
+    """What the server behind a port says first, once it can be reached."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                return connection.recv(64)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def test_rsync_carries_bytes_both_ways(

@@ -1,4 +1,4 @@
-"""`netvps ls --watch`: the list, printed anew at each change."""
+"""`netvps ls --watch`: the list, printed again at each change."""
 
 from __future__ import annotations
 

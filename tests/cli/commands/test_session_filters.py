@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from netvps.cli import exit_codes
-from netvps.cli.commands.session_filters import matches, wanted_labels
+from netvps.cli.commands.session_filters import STATES, matches, wanted_labels
 from netvps.domain.session import SessionSpec, SessionState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import NOW, FakeClient, session
@@ -47,6 +47,10 @@ def test_what_is_wrong_is_told(run: Run) -> None:
     ran = run("ls", "--state", "runing")
     assert (ran.code, "--state: 'runing' is not one of" in ran.err) == (exit_codes.USAGE, True)
     assert "'=x' is not KEY or KEY=VALUE" in run("ls", "-l", "=x").err
+
+
+def test_every_state_can_be_asked_for() -> None:
+    assert [*STATES] == [state.lower() for state in SessionState if state is not SessionState.DELETED]
 
 
 def test_a_label_without_a_value_is_any() -> None:
