@@ -19,7 +19,7 @@ WHOLE = {
     "test_lab",
     "test_bench",
 }
-WHOLE |= {"test_isolation", "test_borders", "test_fuzz"}  # of the overlay, by its packet filter
+WHOLE |= {"test_remedies", "test_isolation", "test_borders", "test_fuzz"}  # of the overlay, by its packet filter
 WHOLE |= {"test_mistakes"}  # of the command line
 
 

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import click
 
-from netvps.cli import exit_codes, streams, usage
+from netvps.cli import exit_codes, runner_only, streams, usage
 from netvps.cli.arguments import refuse_empty
 from netvps.cli.completion_words import complete_context
 from netvps.cli.lazy import Entry, LazyGroup
@@ -144,7 +144,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     """An error as one sentence for a person, and as an exit code."""
     match error:
         case NetvpsError():
-            told = str(error), exit_codes.of(error)
+            told = runner_only.sentence(error), exit_codes.of(error)
         case exit_codes.Cancelled() | KeyboardInterrupt():
             told = str(error) or "interrupted", exit_codes.INTERRUPTED
         case click.Abort():  # how a question ends: by an answer, or by Ctrl-C

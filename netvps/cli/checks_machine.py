@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from netvps.settings import ServerSettings
 
 _SECONDS: Final = 2.0
+_SYSTEMD: Final = Path("/run/systemd/system")
+_PRIMARY: Final = 0xFF  # an extended result code of SQLite has the primary one in its low byte
+_UNREADABLE: Final = {
+    sqlite3.SQLITE_BUSY: "end the program that has locked it",
+    sqlite3.SQLITE_LOCKED: "end the program that has locked it",
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR_SHMSIZE: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "see the kernel's log (dmesg) for what is wrong with the disk",
+}
+_UNSURE: Final = "see to the permissions of its folder and to free space on its disk; the file itself may be whole"
 _DOCKER_SOCKET: Final = "/var/run/docker.sock"
 _DOCKER_ROOT: Final = "/var/lib/docker"
 _OLDEST_API: Final = (1, 40)
@@ -101,16 +111,16 @@ def engine(host: str) -> Finding:
     try:
         status, version, _ = _docker(path, "/_ping")
     except FileNotFoundError:
-        remedy = "install and start it: apt install docker.io"
+        remedy = "install and start it (Debian: sudo apt install docker.io)"
         return Finding("engine", Verdict.FAIL, f"there is no Docker at {path}", remedy)
     except PermissionError:
-        remedy = "`sudo usermod -aG docker $USER`, and log in anew"
+        remedy = "`sudo usermod -aG docker $USER`, and log in again"
         return Finding("engine", Verdict.FAIL, f"you may not use Docker at {path}", remedy)
     except (OSError, http.client.HTTPException) as error:
-        remedy = "start it: systemctl start docker"
+        remedy = f"start it: {'systemctl start docker' if _SYSTEMD.exists() else 'dockerd'}, as root"
         return Finding("engine", Verdict.FAIL, f"Docker at {path} does not answer: {error}", remedy)
     if status != http.client.OK:
-        remedy = "look at its log: journalctl -u docker"
+        remedy = "look at its log (journalctl -u docker)"
         return Finding("engine", Verdict.FAIL, f"Docker at {path} answers {status}", remedy)
     return _fitting(path, version)
 
@@ -160,8 +170,8 @@ def _room(wanted: Path, space: os.statvfs_result) -> Finding:
     from netvps.cli.parse import size_words
 
     remedy = (
-        "make room: `netvps rm` sessions; not by `docker system prune` or `docker volume prune`, which remove what"
-        " stopped sessions are made of"
+        "make room: remove files that are no part of netvps, or sessions that their owners gave up (`netvps rm NAME`);"
+        " not by `docker system prune` or `docker volume prune`, which remove what stopped sessions are made of"
     )
     free = space.f_bavail * space.f_frsize
     if space.f_files and space.f_favail < _FILES_FAIL:
@@ -204,7 +214,7 @@ def database(settings: ServerSettings, *, serving: bool) -> Finding:
         return _ready(_reached(settings.listen), settings.http_port)
     prefix, _, path = settings.database.partition("sqlite:///")
     if prefix or not path:
-        return Finding("database", Verdict.WARN, "only a server that runs can ask it", "start it: netvps server")
+        return Finding("database", Verdict.WARN, "only a server that runs can ask it", "start the server")
     return _sqlite(Path(path))
 
 
@@ -225,16 +235,19 @@ def _ready(host: str, port: int) -> Finding:
 
 
 def _sqlite(file: Path) -> Finding:
-    remedy = "restore a backup: netvps restore FILE"
+    damaged = "restore a backup: `netvps restore FILE --yes`; it moves the present files aside"
     if not file.exists():
         return Finding("database", Verdict.OK, f"{file} is made at the first start")
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_SECONDS)) as opened:
             said = str(opened.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        whole = code & _PRIMARY not in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+        remedy = _UNREADABLE.get(code, _UNREADABLE.get(code & _PRIMARY, _UNSURE)) if whole else damaged
         return Finding("database", Verdict.FAIL, f"{file} cannot be read: {error}", remedy)
     if said != "ok":
-        return Finding("database", Verdict.FAIL, f"{file} is damaged: {said}", remedy)
+        return Finding("database", Verdict.FAIL, f"{file} is damaged: {said}", damaged)
     if not os.access(file, os.W_OK):
         return Finding("database", Verdict.FAIL, f"{file} is not yours to write", "mend its owner, or run as that user")
     return Finding("database", Verdict.OK, f"{file} is whole")
@@ -251,7 +264,10 @@ def runner_certificate(state: Path, now: datetime | None = None) -> list[Finding
     except PermissionError:
         return [Finding("certificates", Verdict.WARN, "the runner's is not yours to read", "run doctor as its user")]
     except (OSError, ValueError, KeyError, TypeError):
-        remedy = f"remove {state / 'runner/identity'}, and join this machine again"
+        remedy = (
+            f"put {state / 'runner/identity'} back from a backup of this machine; without one, move it elsewhere and"
+            " join again (`netvps runner join-token`), as a new runner without the sessions of this one"
+        )
         return [Finding("certificates", Verdict.FAIL, "the runner's cannot be read", remedy)]
     dates = f"the runner's is good from {begin:%Y-%m-%d} to {end:%Y-%m-%d}"
     if not begin <= now < end:

@@ -152,7 +152,9 @@ def _load(name: str) -> Context:
     try:
         return Context(**json.loads(_file(name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"context {name!r} ({_file(name)}) cannot be read: {error}; `netvps login` again") from None
+        raise ConfigError(
+            f"context {name!r} ({_file(name)}) cannot be read: {error}; `netvps login HOST` writes it again"
+        ) from None
 
 
 def _unknown(name: str) -> NotFound:

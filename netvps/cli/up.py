@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -19,7 +20,7 @@ from netvps.cli.progress import TICK, progress
 from netvps.cli.terminal import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from netvps.cli.progress import Progress
 
@@ -64,9 +65,10 @@ def _check(params: Mapping[str, object]) -> None:
 
 
 def _start(arguments: Sequence[str]) -> tuple[int, str]:
-    """Exit code of the start, and what the program said."""
-    began = time.monotonic()
+    """Exit code of the start, and what the program said. Ctrl-C is passed on, and what was started ends."""
+    said: list[str] = []
     with (
+        _ctrl_c() as pressed,
         subprocess.Popen(
             command("up", arguments),
             stdin=subprocess.DEVNULL,
@@ -77,31 +79,42 @@ def _start(arguments: Sequence[str]) -> tuple[int, str]:
         ) as process,
         progress() as shown,
     ):
-        said: list[str] = []
         reader = threading.Thread(target=lambda: said.extend(process.stdout or ()), daemon=True)
         reader.start()
-        try:
-            _wait(process, reader, shown, began)
-        except KeyboardInterrupt:
-            shown.say("ending what was started")
-            process.send_signal(signal.SIGINT)  # the terminal sent one too; `kill -INT` did not
-            _wait(process, reader, shown, began)
+        _wait(process, reader, shown, pressed)
         reader.join(1.0)
     return process.returncode, "\n".join(clean(line) for line in said if line.strip())
 
 
-def _wait(process: subprocess.Popen[str], reader: threading.Thread, shown: Progress, began: float) -> None:
+@contextmanager
+def _ctrl_c() -> Iterator[list[int]]:
+    """Notes Ctrl-C instead of being interrupted by it, at whatever place that would be."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _wait(process: subprocess.Popen[str], reader: threading.Thread, shown: Progress, pressed: list[int]) -> None:
     """Waits for the end of the process, with progress."""
-    said = began
-    shown.say("starting control plane, gateway and runner")
+    began = said = time.monotonic()
+    doing, passed_on = "starting control plane, gateway and runner", 0
+    shown.say(doing)
     while process.poll() is None:
         reader.join(TICK)
         if process.poll() is None and not reader.is_alive():
             time.sleep(TICK)
         now = time.monotonic()
+        if len(pressed) > passed_on:
+            passed_on = len(pressed)
+            doing, said = "ending what was started", now
+            shown.say(doing)
+            process.send_signal(signal.SIGINT)  # the terminal sent one as well; `kill -INT` did not
         if now - said >= _NEWS:
             said = now
-            shown.say(f"starting control plane, gateway and runner ({now - began:.0f} s)")
+            shown.say(f"{doing} ({now - began:.0f} s)")
         shown.tick()
 
 

@@ -48,7 +48,7 @@ def add(name: str, admin: bool, form: str) -> None:
     made = client().create_user(name, Role.ADMIN if admin else Role.USER)
     if form in {"table", "wide"}:
         emit(made.name)
-        note(f"next: `netvps user api-key {made.name}` makes the key for their `netvps login`")
+        note(f"next: `netvps user api-key {made.name}` makes the key for their `netvps login HOST`")
     else:
         _view().print_one(made, form)
 

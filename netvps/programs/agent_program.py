@@ -21,7 +21,7 @@ def agent_program(folder: Path | None = None, machine: str | None = None) -> Pat
     program = folder / f"agent-linux-{architecture}"
     if not program.is_file():
         raise ConfigError(
-            f"the agent's program {program} is missing: install netvps anew (pip install, or scripts/up in its source"
+            f"the agent's program {program} is missing: install netvps again (`scripts/up` in its source"
             " tree), which builds it"
         )
     return program

@@ -112,7 +112,8 @@ async def _run(runner: Runner, identity: Identity, state: Path) -> None:
     except* IdentityRefused as group:
         raise ConfigError(
             f"the server at {identity.link} refuses runner {identity.name}: {group.exceptions[0]}; to join as a new"
-            f" one, remove {state / FOLDER} and use a new token (netvps runner join-token)"
+            f" one, move {state / FOLDER} elsewhere and use a new token (`netvps runner join-token`); containers and"
+            " files of its sessions stay in Docker, but no server knows them then"
         ) from group
 
 

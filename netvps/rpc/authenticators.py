@@ -39,7 +39,7 @@ class PeerCredentials:
         user = self._users.get(uid)
         if user is None:
             raise Unauthenticated(
-                f"your account (uid {uid}) is not known here: ask an admin for an API key, then: netvps login",
+                f"your account (uid {uid}) is not known here: ask an admin for an API key, then: netvps login HOST",
                 reason="UNKNOWN_ACCOUNT",
             )
         return await self._access.caller_of(user)
@@ -56,7 +56,7 @@ class ApiKeys:
         values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
         if len(values) != 1 or not str(values[0]).startswith(_BEARER):
             raise Unauthenticated(
-                "this call has no API key: ask an admin for one, then: netvps login", reason="NO_CREDENTIAL"
+                "this call has no API key: ask an admin for one, then: netvps login HOST", reason="NO_CREDENTIAL"
             )
         return await self._access.authenticate(str(values[0]).removeprefix(_BEARER))
 

@@ -91,5 +91,7 @@ def _open(endpoint: Endpoint) -> grpc.Channel:
     if endpoint.local:
         return grpc.insecure_channel(endpoint.address, [*OPTIONS, config])
     if endpoint.ca_certificate is None:
-        raise ConfigError(f"the CA of {endpoint.address} is not known: log in first with: netvps login")
+        raise ConfigError(
+            f"the CA of {endpoint.address} is not known: log in first with: netvps login {endpoint.address}"
+        )
     return grpc.secure_channel(endpoint.address, channel_credentials(endpoint.ca_certificate), [*TLS_OPTIONS, config])

@@ -57,7 +57,7 @@ class Access:
                     self._note_use(token.kid, now)
                     return Caller(user.name, user.role)
         raise Unauthenticated(
-            "this API key is unknown, expired or revoked: ask an admin for a new one, then netvps login",
+            "this API key is unknown, expired or revoked: ask an admin for a new one, then netvps login HOST",
             reason="BAD_API_KEY",
         )
 
@@ -66,8 +66,9 @@ class Access:
         async with self._store.read() as reader:
             user = await reader.get(User, user_name)
         if user is None:
+            name = shown(user_name)[1:-1]
             raise Unauthenticated(
-                f"{shown(user_name)[1:-1]} is no user here: ask an admin to add you, with netvps user add",
+                f"{name} is no user here: ask an admin to add you, with netvps user add {name}",
                 reason="UNKNOWN_USER",
             )
         return Caller(user.name, user.role)

@@ -47,6 +47,6 @@ async def require_in_pool(reader: Reader, pool: str) -> None:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
         raise ConfigError(
             f"overlay_pool {pool} leaves out subnets that runners have ({outside[0]}{more}): set a pool that holds"
-            " them, or remove those runners first (netvps runner rm) under the pool of before",
+            " them, or remove those runners first (`netvps runner rm NAME`) under the pool of before",
             reason="LEASE_OUTSIDE_POOL",
         )

@@ -94,7 +94,9 @@ async def _require_new(reader: Reader, owner: str, fingerprint: str) -> None:
     if found:  # whose it is, is nobody's business
         raise AlreadyExists(f"key {fingerprint} is registered already: use another key")
     if len(await reader.find(SshKey, owner=owner)) >= MAX_KEYS:
-        raise Exhausted(f"user {owner} has {MAX_KEYS} keys, which is the limit: remove one first, with netvps key rm")
+        raise Exhausted(
+            f"user {owner} has {MAX_KEYS} keys, which is the limit: remove one first, with netvps key rm KEY"
+        )
 
 
 async def _find(reader: Reader, owner: str, key: str) -> SshKey:

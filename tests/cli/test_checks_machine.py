@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import socket
+import sqlite3
 import ssl
 import sys
 import threading
@@ -201,7 +202,35 @@ async def test_a_database_at_rest_is_whole_or_damaged(tmp_path: Path) -> None:
     assert machine.database(settings, serving=False).verdict is FAIL
     file.write_bytes(b"rubbish" * 1000)
     found = machine.database(settings, serving=False)
-    assert (found.verdict, found.remedy) == (FAIL, "restore a backup: netvps restore FILE")
+    assert (found.verdict, found.remedy[:44]) == (FAIL, "restore a backup: `netvps restore FILE --yes")
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (sqlite3.SQLITE_FULL, "make room"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "make room"),
+        (sqlite3.SQLITE_CANTOPEN, "the file itself may be whole"),
+        (sqlite3.SQLITE_BUSY, "end the program"),
+        (sqlite3.SQLITE_IOERR_READ, "kernel's log"),
+    ],
+)
+def test_a_database_that_only_cannot_be_opened_is_not_to_be_replaced(
+    code: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, or a folder of another account: a backup in its place would lose what is whole."""
+    (tmp_path / "netvps.db").touch()
+    error = sqlite3.OperationalError("no")
+    error.sqlite_errorcode = code
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", fail)
+    found = machine.database(load(ServerSettings, {"state_dir": str(tmp_path)}), serving=False)
+    assert found.verdict is FAIL
+    assert "restore" not in found.remedy
+    assert remedy in found.remedy
 
 
 def test_a_database_elsewhere_is_not_guessed_about() -> None:

@@ -92,7 +92,7 @@ def test_what_is_no_key_is_said_so(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_damaged_context_says_where_it_is(home: Path) -> None:
     contexts.save(contexts.Context("one", "one:1", "pem", KEY))
     (home / "config/contexts/one.json").write_text("{")
-    with pytest.raises(ConfigError, match="`netvps login` again"):
+    with pytest.raises(ConfigError, match="`netvps login HOST` writes it again"):
         contexts.resolve("one")
     with pytest.raises(NotFound):
         contexts.forget("two")

@@ -54,7 +54,7 @@ async def test_another_account_is_told_what_to_do(site: Site) -> None:
     answer = await asyncio.to_thread(ask_as, site, NOBODY)
     assert answer == (
         f"Unauthenticated your account (uid {NOBODY}) is not known here: "
-        "ask an admin for an API key, then: netvps login"
+        "ask an admin for an API key, then: netvps login HOST"
     )
 
 

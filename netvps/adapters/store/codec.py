@@ -41,7 +41,7 @@ def _decode(kind: type[T], data: str) -> T:
         what = error.errors(include_url=False, include_input=False) if isinstance(error, ValidationError) else error
         raise DataLoss(
             f"the database holds a {kind.__name__} that this program cannot read ({what}); "
-            "restore a backup, or run the version that wrote it"
+            "run the version of netvps that wrote it, or restore a backup"
         ) from error
     return value
 

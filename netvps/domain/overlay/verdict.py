@@ -158,7 +158,7 @@ def _clones(case: Case) -> Iterator[Finding]:
             Severity.FAIL if len(live) > 1 else Severity.WARN,
             f"runner {names[0]}",
             f"{' and '.join(names)} say that they are at the same address, {address}",
-            "remove the one that is gone (netvps runner rm); a machine that was cloned needs an address of its own",
+            "remove the one that is gone (`netvps runner rm NAME`); a cloned machine needs an address of its own",
         )
 
 
@@ -196,7 +196,9 @@ def _pool(case: Case) -> Iterator[Finding]:
     if case.sessions or free * _SCARCE >= used + free:
         return
     text = f"{used} of {used + free} subnets are taken" if free else f"all {used} subnets are taken: nobody can join"
-    yield Finding(Severity.WARN, "pool", text, "remove runners that are gone (netvps runner rm), or set a larger pool")
+    yield Finding(
+        Severity.WARN, "pool", text, "remove runners that are gone (`netvps runner rm NAME`), or set a larger pool"
+    )
 
 
 def _well(case: Case, wrong: Sequence[Finding]) -> Iterator[Finding]:
