@@ -51,6 +51,12 @@ RUNNER: Final = ResourceName("runners/", lambda name: check_label(name, "name", 
 UNIX_USER: Final = ResourceName("unix-users/", check_unix_user, lambda *_: [])
 
 
+def child_of_user(text: str, collection: str) -> tuple[str, str]:
+    """USER and ID of "users/USER/COLLECTION/ID", which `-o json` prints; '' and the text for an ID alone."""
+    owner, found, child = text.removeprefix("users/").partition(f"/{collection}/")
+    return (owner, child) if found and text.startswith("users/") else ("", text)
+
+
 def refuse_empty(command: click.Command) -> click.Command:
     """The command, which refuses an argument or value that is the empty string: mostly an unset variable of a shell.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netvps.cli.arguments import USER
+from netvps.cli.arguments import USER, child_of_user
 from netvps.cli.completion_words import complete_key
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, note
@@ -83,7 +83,8 @@ def rm(keys: tuple[str, ...], user: str) -> None:
     """
     connection = client()
     for given in keys:
-        emit(connection.delete_ssh_key(given, user=user).fingerprint)
+        owner, uid = child_of_user(given, "sshKeys")
+        emit(connection.delete_ssh_key(uid, user=owner or user).fingerprint)
 
 
 def _text(file: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_ASCII_FRAMES: Final = "|/-\\"
+_BYTES: Final = re.compile(r"(?P<done>\d+) [KMGT]?B of (?P<total>[1-9]\d*) [KMGT]?B")
+"""How a runner tells how far a transfer is."""
+_BAR: Final = 20
 _COLUMNS: Final = 80
 """Where the terminal does not say."""
 TICK: Final = 0.1
@@ -43,16 +48,26 @@ def _columns() -> int:
         return _COLUMNS
 
 
+def with_bar(text: str) -> str:
+    """The text; behind it, how much of a transfer is done, if it says so: "34 MB of 120 MB"."""
+    found = _BYTES.search(text)
+    if found is None:
+        return text
+    part = min(1.0, int(found["done"]) / int(found["total"]))
+    return f"{text} [{('#' * round(part * _BAR)).ljust(_BAR, '.')}] {part:.0%}"
+
+
 class Spinner:
     """One line, redrawn in place."""
 
     def __init__(self) -> None:
-        self._frames = itertools.cycle(_FRAMES)
+        utf = "utf" in (sys.stderr.encoding or "").lower()
+        self._frames = itertools.cycle(_FRAMES if utf else _ASCII_FRAMES)
         self._text = ""
 
     def say(self, text: str) -> None:
-        """Shows `text` in place of the one before."""
-        self._text = clean(text)
+        """Shows `text` in place of the one before, with a bar if it counts bytes."""
+        self._text = with_bar(clean(text))
         self.tick()
 
     def tick(self) -> None:

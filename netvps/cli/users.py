@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netvps.cli.arguments import USER
+from netvps.cli.arguments import USER, child_of_user
 from netvps.cli.connect import client
 from netvps.cli.output import Column, View, age, emit, format_option, moment_words, note
 from netvps.cli.parse import DURATION
@@ -96,7 +96,8 @@ def api_key() -> None:
 @click.option("--title", default="", help="A name for it, for the list.")
 @click.option("--expires", type=DURATION, default=None, metavar="TIME", help="How long it works, for example 90d.")
 @click.option("--revoke", metavar="KID", default="", hidden=True)
-def create_api_key(name: str, title: str, expires: float | None, revoke: str) -> None:
+@format_option
+def create_api_key(*, name: str, title: str, expires: float | None, revoke: str, form: str) -> None:
     """Make an API key for a person (by default yourself). It is shown once, here.
 
     Example: netvps user api-key alice --title laptop --expires 90d
@@ -104,7 +105,12 @@ def create_api_key(name: str, title: str, expires: float | None, revoke: str) ->
     if revoke:
         _revoke(name, revoke)
         return
-    emit(client().create_api_key(name, title=title, ttl=expires))
+    secret = client().create_api_key(name, title=title, ttl=expires)
+    if form not in {"table", "wide"}:
+        shown: View[str] = View(name=str, columns=(), json=lambda made: {"secret": made})
+        shown.print_one(secret, form)
+        return
+    emit(secret)
     note("keep it: it is shown once; `netvps login HOST` asks for it")
 
 
@@ -143,6 +149,7 @@ def revoke_api_key(kid: str, name: str) -> None:
 
 
 def _revoke(name: str, kid: str) -> None:
+    owner, kid = child_of_user(kid, "apiKeys")
     kid = kid.removeprefix("nv_").partition("_")[0]
-    client().delete_api_key(f"{name}/{kid}")
+    client().delete_api_key(f"{owner or name}/{kid}")
     emit(kid)

@@ -38,6 +38,12 @@ def test_names_of_the_json_are_taken_by_commands(run: Run, fake: FakeClient) -> 
     assert run("user", "rm", "users/bob", "--yes").out == "bob\n"
 
 
+def test_names_of_keys_are_taken_with_their_user(run: Run, fake: FakeClient) -> None:
+    assert run("key", "rm", "users/bob/sshKeys/key-uid").code == 0
+    assert run("user", "api-key", "revoke", "users/bob/apiKeys/0123").out == "0123\n"
+    assert fake.asked == [("delete_ssh_key", "key-uid", "bob"), ("delete_api_key", "bob/0123")]
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from netvps.cli.progress import progress
+from netvps.cli.progress import progress, with_bar
 
 
 def test_progress_moves_on_terminals_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,3 +28,17 @@ def test_progress_moves_on_terminals_alone(monkeypatch: pytest.MonkeyPatch, caps
     with progress() as shown:
         shown.say("plain")
     assert capsys.readouterr().err == "plain\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "bar"),
+    [
+        ("pulling debian:12: 30 MB of 120 MB", " [#####...............] 25%"),
+        ("copying: 7 GB of 7 GB", " [####################] 100%"),
+        ("pulling debian:12: 9 MB of 8 MB", " [####################] 100%"),
+        ("pulling debian:12", ""),
+        ("0 MB of 0 MB", ""),
+    ],
+)
+def test_a_transfer_that_counts_bytes_has_a_bar(text: str, bar: str) -> None:
+    assert with_bar(text) == text + bar
