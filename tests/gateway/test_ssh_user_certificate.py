@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,18 @@ def test_a_host_certificate_is_no_users() -> None:
     certificate = ca.generate_host_certificate(key, "test", principals=["users/alice"])
     with pytest.raises(NotPermitted):
         certified_user(certificate, ca.public_data, 0.0)
+
+
+async def test_a_user_who_is_removed_loses_open_connections(world: World) -> None:
+    key = new_key(world.folder / "ephemeral")
+    _sign(world.doorman.user_ca, key, ["users/alice"])
+    pair = (asyncssh.read_private_key(str(key)), asyncssh.read_certificate(f"{key}-cert.pub"))
+    async with asyncssh.connect(
+        "127.0.0.1", world.gateway.port, username="dev1", client_keys=[pair], known_hosts=None, config=None
+    ) as client:
+        assert (await client.run("echo in")).stdout == "in\n"
+        world.doorman.change()
+        assert (await client.run("echo still in")).stdout == "still in\n"
+        world.doorman.users.clear()
+        world.doorman.change()
+        await asyncio.wait_for(client.wait_closed(), 10)
