@@ -178,5 +178,5 @@ def write_private(file: Path, text: str) -> None:
             raise
     except OSError as error:
         raise ConfigError(
-            f"{file} cannot be written: {error.strerror}; mend its folder or set NETVPS_CONFIG_DIR"
+            f"{file} cannot be written: {error.strerror}; make its folder writable, or set NETVPS_CONFIG_DIR"
         ) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import cast
 
@@ -52,3 +54,12 @@ def test_a_folder_whose_name_ssh_would_read_as_a_token_is_escaped(
         "-i",
         f"{home}/a%%h/cli_ed25519",
     ]
+
+
+def test_where_too_many_were_issued_the_last_one_serves(fake: FakeClient, home: Path) -> None:
+    expected = _options(fake)
+    fake.errors["issue_ssh_certificate"] = Exhausted("later")
+    assert _options(fake) == expected
+    os.utime(home / "config/certificate_local-cert.pub", (0, time.time() - 241))
+    with pytest.raises(Exhausted):
+        _options(fake)
