@@ -1,4 +1,4 @@
-"""People and programs, their credentials, and who may see what. Secrets are kept as SHA-256 only."""
+"""Users, credentials, and who may see what. Secrets are stored as SHA-256 hashes only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netvps.errors import NotPermitted
 
 
 class Role(StrEnum):
-    """What a person may do."""
+    """The role of a user."""
 
     USER = "USER"
     ADMIN = "ADMIN"
@@ -22,13 +22,13 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request."""
+    """The authenticated user behind a request."""
 
     user: str
     role: Role
 
     def sees(self, owner: str) -> bool:
-        """Whether things of `owner` are there for the caller at all."""
+        """Whether the caller may know that resources of `owner` exist."""
         return self.role is Role.ADMIN or owner == self.user
 
     def require_admin(self, action: str) -> None:
@@ -39,7 +39,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person or a program."""
+    """A person or a program that uses the API."""
 
     kind: ClassVar[str] = "user"
 
@@ -79,7 +79,7 @@ class SshKey:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A secret that somebody holds: an API key, a join token of a runner, a boot token of an agent."""
+    """The stored hash of a secret: an API key, a runner's join token, or an agent's boot token."""
 
     kind: ClassVar[str] = "credential"
 
@@ -92,11 +92,11 @@ class Credential:
     create_time: datetime
     expire_time: datetime | None
     used_by: str = ""
-    """SHA-256 of the public key that used it up, for those that work once."""
+    """SHA-256 of the public key that consumed a single-use credential."""
     used_for: str = ""
-    """What came of that use: the uid of the runner."""
+    """The result of that use: the uid of the runner."""
     title: str = ""
-    """A name for people."""
+    """A label for people."""
     revision: int = 0
 
     @property
@@ -105,21 +105,21 @@ class Credential:
         return self.kid
 
     def matches(self, secret: str, now: datetime) -> bool:
-        """Whether `secret` is the one, and still good; takes the same time wherever it differs."""
+        """Whether `secret` is correct and not expired. The comparison takes constant time."""
         return self.holds(secret) and not self.expired(now)
 
     def holds(self, secret: str) -> bool:
-        """Whether `secret` is the one, good or not."""
+        """Whether `secret` is correct, expired or not."""
         return hmac.compare_digest(self.secret_sha256, digest(secret))
 
     def expired(self, now: datetime) -> bool:
-        """Whether its time is over."""
+        """Whether its expiry time has passed."""
         return self.expire_time is not None and now >= self.expire_time
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is shown of a Credential for the API, and when it was used last since the server started."""
+    """The public part of an API credential, and its last use since the server started."""
 
     kid: str
     user: str
@@ -131,7 +131,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A mutation that was carried out under a request id, so that it is not carried out again."""
+    """An idempotency record: a mutation that was carried out under a request id, so that a retry does not repeat it."""
 
     kind: ClassVar[str] = "request"
 
@@ -152,5 +152,5 @@ class Request:
 
 
 def digest(secret: str) -> str:
-    """SHA-256 in hex. Our secrets are random 256 bits: nothing slower is needed."""
+    """SHA-256 in hex. Secrets have 256 random bits, so a slow password hash is not needed."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,14 +1,13 @@
-"""Decides which connections that have not logged in are served, wait or are refused, by the address they come from.
+"""Admission control of unauthenticated connections: serves, queues or refuses each by its source address.
 
 A source is one IPv4 address or one IPv6 /64. Each has a budget of handshakes, which refills with time. A connection
-takes one, and a login that succeeds gives it back, so that only failures use the budget up: a machine may log in a
-hundred times in a row. A source whose budget is empty is banned for a short time, which doubles while it goes on.
+takes one, and a successful login gives it back, so only failures use up the budget: a machine may log in a hundred
+times in a row. A source whose budget is empty is banned for a short time, which doubles while the failures continue.
+No source takes the slots of another: beyond its own limit its connections queue, and when all slots of the gateway
+are in use, the oldest connection of the source with the most is dropped. The table of sources is bounded; the least
+recently seen source is evicted first.
 
-No source takes the places of another: beyond its own places its connections wait, and where all places of the gateway
-are taken, the oldest connection of the source with the most makes room. The table of sources is bounded, and forgets
-the one that was heard of least recently.
-
-The clock and the dice are the caller's: seconds of a monotonic clock, and numbers from 0 up to 1.
+The caller supplies the clock and the randomness: seconds of a monotonic clock, and numbers in [0, 1).
 """
 
 from __future__ import annotations
@@ -25,41 +24,42 @@ _FULL: Final = "too many unauthenticated connections"
 
 
 class Outcome(Enum):
-    """How a connection ended, or ceased to be unauthenticated; the value is what it costs, in handshakes."""
+    """How a connection left the unauthenticated state. The value is its cost in handshakes."""
 
     LOGGED_IN = 0.0
-    """Or was refused for another reason than its key, such as a session that is stopped."""
+    """Also refused after a valid key, for example because the session is stopped."""
     SAID_NOTHING = 0.1
-    """It ended before the key exchange, as a probe of a monitor does."""
+    """It closed before the key exchange, as a monitoring probe does."""
     FAILED = 1.0
     ABUSED = 5.0
-    """It broke the protocol, or sent more than anybody needs for a login."""
+    """It broke the protocol, or sent more data than a login needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of unauthenticated connections; as in sshd's MaxStartups and PerSourcePenalties."""
+    """Limits of unauthenticated connections, as in sshd's MaxStartups and PerSourcePenalties."""
 
     served_per_source: int = 10
     waiting_per_source: int = 100
     handshakes: float = 20.0
-    """Budget of a source, refilled within `window` seconds."""
+    """Budget of a source. It refills completely within `window` seconds."""
     window: float = 60.0
     early: int = 100
-    """From so many connections on, further ones of a source that has one are refused with some probability."""
+    """From this many connections on, further ones of a source that already has one are refused with some probability.
+    """
     early_probability: float = 0.3
-    """There; it grows to 1 at `full`."""
+    """The probability at `early`; it grows linearly to 1 at `full`."""
     full: int = 400
     waiting: int = 1000
     shortest_ban: float = 15.0
     longest_ban: float = 120.0
     forgiven_after: float = 600.0
-    """Seconds without a ban after which the next one is the shortest again."""
+    """Seconds without a ban after which the next ban is the shortest again."""
     sources: int = 10_000
 
 
 class Ticket:
-    """One connection, from its arrival until `leave`; equal to itself only."""
+    """One connection, from its arrival until `leave`. Compared by identity."""
 
     __slots__ = ("number", "served", "source")
 
@@ -71,16 +71,16 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from an arrival or a departure."""
+    """The result of an arrival or a departure."""
 
     ticket: Ticket | None = None
-    """Of an arrival that is served (`ticket.served`), or waits; None if it is refused."""
+    """The arrival's ticket: served if `ticket.served`, else queued. None if it is refused."""
     reason: str = ""
-    """Why the arrival or those in `dropped` are refused."""
+    """Why the arrival, or the connections in `dropped`, are refused."""
     admitted: tuple[Ticket, ...] = ()
-    """Those who waited and are served now."""
+    """Queued connections that are served from now on."""
     dropped: tuple[Ticket, ...] = ()
-    """Those who lose their place, or wait in vain: they have left."""
+    """Connections to close. They count as left already."""
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class _Source:
 
 
 class Admission:
-    """The state of all sources. Each call takes the time, and costs a constant, but for a full gateway."""
+    """The state of all sources. Each call takes the time; the cost is constant unless the gateway is full."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
@@ -108,21 +108,21 @@ class Admission:
 
     @property
     def served(self) -> int:
-        """How many unauthenticated connections are served."""
+        """Number of unauthenticated connections that are served."""
         return self._served
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """Number of queued connections."""
         return self._waiting
 
     @property
     def sources(self) -> int:
-        """How many sources are remembered."""
+        """Number of sources in the table."""
         return len(self._sources)
 
     def arrive(self, address: str, now: float, dice: float) -> Decision:
-        """A connection from an address."""
+        """Decides about a new connection from an address."""
         name, limits = source_of(address), self._limits
         source = self._source(name, now)
         if reason := self._banned(source, now):
@@ -142,7 +142,10 @@ class Admission:
         return self._serve_in_place_of_another(source, ticket)
 
     def _serve_in_place_of_another(self, source: _Source, ticket: Ticket) -> Decision:
-        """Serves it; of a full gateway, at the cost of the source with the most, unless that is its own."""
+        """Serves the connection.
+
+        On a full gateway, drops one of the source with the most, unless that is its own source.
+        """
         dropped: tuple[Ticket, ...] = ()
         if self._served >= self._limits.full:
             victim = self._oldest_of_the_largest()
@@ -154,7 +157,7 @@ class Admission:
         return Decision(ticket, _FULL if dropped else "", dropped=dropped)
 
     def leave(self, ticket: Ticket, outcome: Outcome, now: float) -> Decision:
-        """A connection has logged in or ended; nothing follows if it had left already."""
+        """Records that a connection logged in or ended. Does nothing if it left before."""
         source = self._sources.get(ticket.source)
         if source is None or (ticket not in source.served and ticket not in source.waiting):
             return Decision()
@@ -165,7 +168,10 @@ class Admission:
         return self._fill(source, now)
 
     def _fill(self, source: _Source, now: float) -> Decision:
-        """Serves those of a source who wait, as far as there are places and budget; without budget, none."""
+        """Serves queued connections of a source while it has slots and budget.
+
+        Without budget, drops all of them and bans it.
+        """
         admitted: list[Ticket] = []
         while source.waiting and len(source.served) < self._limits.served_per_source:
             if source.budget < 1:
@@ -174,7 +180,7 @@ class Admission:
                 source.waiting.clear()
                 return Decision(reason=self._start_ban(source, now), admitted=tuple(admitted), dropped=dropped)
             if self._served >= self._limits.full:
-                break  # they have waited, and go on; the next one of this source to leave looks again
+                break  # they stay queued until the next connection of this source leaves
             ticket = source.waiting.popleft()
             self._waiting -= 1
             self._serve(source, ticket)
@@ -197,12 +203,15 @@ class Admission:
             self._waiting -= 1
 
     def _source(self, name: str, now: float) -> _Source:
-        """The state of a source, most recent of all from now on; another is forgotten if there are too many."""
+        """The state of a source, moved to the end of the LRU order.
+
+        Evicts the least recent idle source if the table is full.
+        """
         found = self._sources.pop(name, None)
         if found is None:
             found = _Source(self._limits.handshakes, now)
             if len(self._sources) >= self._limits.sources:
-                # Those with connections stay: there are at most `full` and `waiting` of them.
+                # Sources with connections are not evicted; there are at most `full` + `waiting` of them.
                 oldest = next((name for name, source in self._sources.items() if source.idle()), None)
                 if oldest is not None:
                     del self._sources[oldest]
@@ -225,7 +234,7 @@ class Admission:
         recent = now - source.banned_until < limits.forgiven_after
         source.ban = min(limits.longest_ban, source.ban * 2) if recent and source.ban else limits.shortest_ban
         source.banned_until = now + source.ban
-        source.budget = max(source.budget, 0.0)  # debts would make it longer than it says
+        source.budget = max(source.budget, 0.0)  # a negative budget would extend the ban beyond the time in the message
         return _ban_text(source.ban)
 
     def _early_probability(self) -> float:
@@ -242,7 +251,7 @@ class Admission:
 
 
 def source_of(address: str) -> str:
-    """What an address is counted as: itself, or its /64; all that is no IP address is one source."""
+    """The source that an address counts for: itself, or its /64. Everything that is no IP address is one source."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where a session's container is on the machine's networks, and where it asks for names."""
+"""The network attachment of a session's container, and its DNS resolver."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from netvps.domain.overlay.dns import ZONE
 from netvps.domain.session import Assignment, Network
 
 _ENGINES_RESOLVER: Final = "127.0.0.11"
-"""Docker's own, in every container that is on a network other than Docker's first."""
+"""Docker's embedded DNS resolver, present in every container on a user-defined network."""
 
 
 class Net(StrEnum):
-    """The networks that a container may be on."""
+    """The kind of network that a container is attached to."""
 
     NONE = "none"
     ISOLATED = "isolated"
-    """Of one owner's sessions on one machine without the overlay."""
+    """One owner's sessions on one machine, without the overlay."""
     SHARED = "shared"
-    """Of all owners' sessions without the overlay, from before each owner had one: nobody stays on it."""
+    """The network that sessions of all owners shared in earlier versions. Containers are moved off it."""
     OVERLAY = "overlay"
     OTHER = "other"
-    """None of ours: somebody's hand put it there."""
+    """A network that netvps did not make; the container was attached by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Attachment:
 
     net: Net
     address: str = ""
-    """On the overlay: there it is ours to choose."""
+    """Set on the overlay only, where netvps assigns the address."""
     owner: str = ""
-    """On an isolated network: whose it is."""
+    """Set on an isolated network only: the owner it belongs to."""
 
 
 def attachment_of(want: Assignment) -> Attachment:
-    """Where a session's container shall be, from its next start on."""
+    """The attachment that a session's container gets at its next start."""
     if want.address:
         return Attachment(Net.OVERLAY, want.address)
     return Attachment(Net.NONE) if want.spec.network is Network.NONE else isolated(want)
@@ -50,9 +50,9 @@ def isolated(want: Assignment) -> Attachment:
 
 
 def attachment_at_once(want: Assignment, now: Attachment | None) -> Attachment | None:
-    """Where a container that runs has to be put without waiting for its next start; None if it stays where it is.
+    """The attachment that a running container needs now, before its next start; None if it stays where it is.
 
-    That is off the network that all owners shared, and back on its owner's if it lost that.
+    It leaves the network that all owners shared, and is attached to its owner's network again if it lost that.
     """
     wanted = attachment_of(want)
     if now is not None and now.net is Net.SHARED:
@@ -63,11 +63,13 @@ def attachment_at_once(want: Assignment, now: Attachment | None) -> Attachment |
 
 
 def resolv_conf(want: Assignment, bridge: str) -> str:
-    """What resolv.conf says in a container that has it from us; `bridge` is the overlay's bridge, if it is on that.
+    """The resolv.conf of a session's container.
 
-    Docker's resolver is passed by on the overlay. It tells each container the hostnames of all others on the network,
-    whoever's they are, so that `ssh dev1` would lead to the dev1 of somebody else; it is away while Docker is; and
-    where it forwards to cannot be changed any more.
+    `bridge` is the address of the overlay's bridge, if the session is on it.
+
+    On the overlay, Docker's resolver is bypassed, because it answers with the hostnames of all containers on the
+    network regardless of owner (`ssh dev1` could reach another owner's dev1), does not work while Docker is down, and
+    its upstream servers cannot be changed after the container was created.
     """
     if not want.address:
         return f"nameserver {_ENGINES_RESOLVER}\noptions ndots:0\n"

@@ -1,4 +1,4 @@
-"""What the container of a session is made like; pure, so that a test can compare it whole."""
+"""The full definition of a session's container, as a value that tests can compare."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ RUN_PATH: Final = "/.netvps/run"
 PRIVATE_PATH: Final = "/.netvps/private"
 RESOLV_CONF_PATH: Final = "/etc/resolv.conf"
 
-# Of Docker's default set, what nobody needs in a VPS. Kept are those of apt and dpkg (CHOWN, DAC_OVERRIDE, FOWNER,
-# FSETID, SETUID, SETGID), of ping and its installation (NET_RAW, SETFCAP), of sudo and sshd (AUDIT_WRITE, SYS_CHROOT,
-# KILL), and low ports (NET_BIND_SERVICE). Gone are device nodes, and handing capabilities to others. Mounting was
-# never in the set.
+# Capabilities of Docker's default set that a VPS does not need: creating device nodes (MKNOD) and passing
+# capabilities on (SETPCAP). Kept are those for apt and dpkg (CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETUID, SETGID), for
+# ping and its installation (NET_RAW, SETFCAP), for sudo and sshd (AUDIT_WRITE, SYS_CHROOT, KILL), and for low ports
+# (NET_BIND_SERVICE). Mounting was never in the default set.
 DROPPED_CAPABILITIES: Final = ("MKNOD", "SETPCAP")
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A path of the machine, mounted into the container."""
+    """A bind mount: a path of the machine inside the container."""
 
     source: str
     target: str
@@ -35,7 +35,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
-    """A file system in memory that is the container's own, lives as long as a run of it, and has an end."""
+    """A tmpfs private to the container: it lives for one run, and its size is limited."""
 
     target: str
     size_bytes: int
@@ -43,12 +43,13 @@ class Tmpfs:
 
 
 AGENT_TMPFS: Final = Tmpfs(PRIVATE_PATH, size_bytes=4 << 20, inodes=64)
-"""For what the agent writes. Nothing that a session can write to is bound from the machine: it would have no limit."""
+"""Where the agent writes. A session gets no writable bind mount of the machine, because that would have no size limit.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A named volume in place of an anonymous one that the image declares: it outlives the container."""
+    """A named volume in place of an anonymous one that the image declares. It outlives the container."""
 
     name: str
     target: str
@@ -56,7 +57,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """All that Docker needs to know to make the container; 0 stands for no limit."""
+    """All parameters of the container for Docker; 0 means no limit."""
 
     session_uid: str
     name: str
@@ -87,13 +88,13 @@ def blueprint(
 ) -> Blueprint:
     """The container of an assignment.
 
-    `node` is the runner's uid; `machine_memory` is in bytes. On the machine are: `agent`, the file of the agent; `run`,
-    the session's runtime folder; `resolv_conf`, a file with what domain.attachment says of that.
+    `node` is the runner's uid; `machine_memory` is in bytes. Paths on the machine: `agent`, the agent's binary; `run`,
+    the session's runtime folder; `resolv_conf`, a file with the content that domain.attachment defines.
     """
     spec = want.spec
     names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=True),) if want.address else ()
     binds = (Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=True), *names)
-    # What a tmpfs of Linux has by default; Docker's 64 MB are too few for databases, browsers and data loaders.
+    # The default size of a tmpfs on Linux. Docker's 64 MB are too few for databases, browsers and data loaders.
     shm_bytes = spec.shm_bytes or (spec.memory_bytes or machine_memory) // 2
     layout = _layout(binds, AGENT_TMPFS, shm_bytes, spec.cpus, spec.memory_bytes, spec.pids)
     return Blueprint(
@@ -116,7 +117,7 @@ def blueprint(
 
 
 def _command(source: SourceImage) -> tuple[str, ...]:
-    """Arguments of `agent init` that have it run the image's command, as its USER and in its WORKDIR."""
+    """Arguments with which `agent init` runs the image's command, as the image's USER and in its WORKDIR."""
     command = (*source.entrypoint, *source.command)
     if not command:
         return ()

@@ -1,4 +1,4 @@
-"""Collects all violations of an input, so that a user mends everything at once."""
+"""Collects all violations of an input, so that a user can fix them in one go."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class Checks:
-    """Rules of one input. `require` each of them, then `done` raises InvalidInput with all that do not hold."""
+    """Validates one input: call `require` for each rule, then `done`, which raises InvalidInput with all violations."""
 
     def __init__(self) -> None:
         self._violations: list[Violation] = []
 
     def require(self, holds: bool, field: str, description: str) -> None:
-        """Notes a violation unless the rule holds; `description` gives the value and the rule."""
+        """Records a violation unless the rule holds; `description` gives the value and the rule."""
         if not holds:
             self._violations.append(Violation(field, description))
 
     @contextmanager
     def nested(self, field: str = "") -> Iterator[None]:
-        """Takes over the violations of an InvalidInput raised inside, their fields prefixed with `field`."""
+        """Adds the violations of an InvalidInput raised inside, with their fields prefixed by `field`."""
         try:
             yield
         except InvalidInput as error:
@@ -39,6 +39,6 @@ class Checks:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """A value as an error may show it: escaped, so that no terminal sequence passes, and cut."""
+    """A value for an error message: escaped, so that it carries no terminal sequences, and truncated."""
     text = ascii(value)
     return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,15 +1,16 @@
-"""The container of a session: what is wanted and what is there go in, the next step comes out.
+"""Decides the next action for a session's container from the desired state and the inspected state.
 
-    wanted RUNNING   fetch → create → start → rest          exited: (move →) start again     paused: unpause
+    desired RUNNING  fetch → create → start → rest          exited: (move →) start again     paused: unpause
                      no container: restore (from the runner's copy), or create (from the snapshot)
-    wanted STOPPED   terminate → (copy → commit → record → prune →) rest; the container is kept
+    desired STOPPED  terminate → (copy → commit → record → prune →) rest; the container is kept
                      no container: record → prune → (flatten → record → prune →) rest
-    wanted DELETED   erase
+    desired DELETED  erase
 
-`next_step` looks at nothing but its arguments, so a crash between any two steps costs nothing: the same comparison
-finds the same next step. The container of a stopped session is the session: it is started again. A copy of its files
-in the runner's own folder and a snapshot (an image) follow in the background, and nothing depends on them while it
-exists. What they hold is known exactly, not by clocks: they carry its id and the times of its last run (`run`).
+`next_step` depends on its arguments only, so a crash between two steps loses nothing: the next comparison yields the
+same step. While the container of a stopped session exists, it holds the session's files and is started again; the
+copy of its files in the runner's folder and the snapshot (an image) are written in the background, and nothing
+depends on them. Each records the container's id and the times of its last run (`run`), so whether a copy is current
+is decided by comparison of these and not by clocks.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ from netvps.domain.kept import LastRun, SavedFiles
 from netvps.domain.session import Assignment, DesiredState, SessionState, Snapshot
 
 FLATTEN_FROM: Final = 25
-"""Layers from which on a snapshot is replaced by one of one layer, once its session is stopped and for as long as it
-is and has no container. Docker refuses 125, and is slow long before."""
+"""Number of layers from which a snapshot is flattened to one layer, while its session is stopped and has no container.
+Docker refuses more than 125 layers, and is slow long before that.
+"""
 FLATTEN_NOW: Final = 100
-"""Layers of a container from which on its snapshot is written as one layer at once."""
+"""Number of layers of a container from which its snapshot is written as one layer at once."""
 ENGINE_AWAY: Final = "ENGINE_AWAY"
-"""Reason of errors that say nothing about the session, only that the engine cannot be asked now."""
+"""Reason of errors that mean only that the container engine is unavailable, not that the session has a problem."""
 OVERLAY_AWAY: Final = "OVERLAY_AWAY"
-"""Reason of errors that say as little: the overlay is not there yet on this machine, or not as the address wants it."""
+"""Reason of errors that mean only that the overlay is not ready on this machine, or does not match the address yet."""
 
 
 class Status(StrEnum):
-    """What Docker says of a container."""
+    """The status of a container as Docker reports it."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -44,44 +46,44 @@ class Status(StrEnum):
     EXITED = "exited"
     REMOVING = "removing"
     DEAD = "dead"
-    """A removal failed half-way; it cannot be started any more."""
+    """A removal failed half-way; the container cannot be started any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container of a session as it was found. One of an earlier epoch is taken over: its files are the owner's."""
+    """A session's container as inspected. One of an earlier epoch is adopted, because it holds the owner's files."""
 
     id: str
     status: Status
     layers: int
-    """Of the image it was made from."""
+    """Number of layers of the image it was made from."""
     started: datetime | None = None
     ended: datetime | None = None
     exit_code: int = 0
     oom_killed: bool = False
-    """The OOM killer ended something in it during this run."""
+    """The OOM killer ended a process in it during this run."""
     oom_kills: int | None = None
-    """The same from the cgroup's counter; None if it cannot be read (any more)."""
+    """Number of OOM kills by the cgroup's counter; None if it cannot be read (any more)."""
     address: str = ""
-    """While it runs."""
+    """Set while it runs."""
     attachment: Attachment | None = None
-    """Also while it does not run; None if that is not known."""
+    """Also known while it does not run; None if unknown."""
     image: str = ""
-    """Id of that image."""
+    """Id of the image it was made from."""
     files: str = ""
-    """Folder of this machine with what it wrote over that; '' if it cannot be read from here."""
+    """Folder on this machine with its writable layer; '' if it is not readable from here."""
     layout: str = ""
-    """Digest of how it was made."""
+    """Digest of the parameters it was made with."""
 
     @property
     def run(self) -> str:
-        """Names this container and its last run: what it holds cannot change without this changing."""
+        """Identifies this container and its last run. It changes whenever the content may have changed."""
         return " ".join((self.id, _time(self.started), _time(self.ended)))
 
 
 @dataclass(frozen=True, slots=True)
 class SavedImage:
-    """A snapshot's image on this machine, complete and verified, and the run of the container that it holds."""
+    """A complete and verified snapshot image on this machine, and the run of the container that it captures."""
 
     snapshot: Snapshot
     run: str
@@ -89,7 +91,7 @@ class SavedImage:
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """An image on this machine to make a container from."""
+    """A local image to make a container from."""
 
     reference: str
     entrypoint: tuple[str, ...] = ()
@@ -99,21 +101,21 @@ class SourceImage:
     user: str = ""
     """"USER[:GROUP]" that its command runs as; '' is root."""
     working_dir: str = ""
-    """That its command runs in; '' is the root folder."""
+    """Working directory of its command; '' is /."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that is on this machine of one session."""
+    """Everything on this machine that belongs to one session."""
 
     container: Container | None = None
     saved: tuple[SavedImage, ...] = ()
     source: SourceImage | None = None
-    """The image that `source_of` names, if it is here."""
+    """The image that `source_of` names, if it is on this machine."""
     files: SavedFiles | None = None
     last_run: LastRun | None = None
     layout: str = ""
-    """How a container would be made now; '' where that does not matter."""
+    """Digest of the parameters that a container would be made with now; '' where it does not matter."""
 
     @property
     def newest(self) -> SavedImage | None:
@@ -130,7 +132,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make the container."""
+    """Make the container from this image."""
 
     source: SourceImage
 
@@ -141,12 +143,12 @@ class Restore:
 
     files: SavedFiles
     replaced: Container | None = None
-    """That is there, holds the same, and was made for another netvps: it mounts an older agent, perhaps."""
+    """An existing container with the same files, made with other parameters, for example with an older agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Put the container on another network or address; one that runs goes on without its old address."""
+    """Attach the container to another network or address. A running one stays up and loses its old address."""
 
     container: Container
     to: Attachment
@@ -154,35 +156,35 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start the container, be it new, kept, or ended by itself."""
+    """Start the container, whether new, stopped or exited."""
 
     container: Container
 
 
 @dataclass(frozen=True, slots=True)
 class Unpause:
-    """Lift a pause that nobody owns: one left by a commit whose engine died."""
+    """Unpause the container. Only a commit pauses it; the pause remained because the engine died during that commit."""
 
     container: Container
 
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """Ask the processes to end; kill them after the grace."""
+    """Stop the container: SIGTERM, then SIGKILL after the grace period."""
 
     container: Container
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """The session is stopped: copy what its container wrote to the runner's own folder, then the image under that."""
+    """Copy the stopped container's writable layer to the runner's folder, then the image below it."""
 
     container: Container
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The session is stopped: take a snapshot of its container; as one layer if `flatten`."""
+    """Take a snapshot of the stopped container; as a single layer if `flatten`."""
 
     container: Container
     flatten: bool
@@ -190,14 +192,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The session is stopped: report its snapshot, and wait until the assignment comes back with it."""
+    """Report the snapshot of the stopped session, and wait for an assignment that contains it."""
 
     snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove the container, which cannot be started any more; all it holds is in this snapshot."""
+    """Remove a container that cannot be started any more. `saved` holds all of its content."""
 
     container: Container
     saved: SavedImage
@@ -205,21 +207,21 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """Remove images of older snapshots."""
+    """Remove the images of older snapshots."""
 
     images: tuple[SavedImage, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Flatten:
-    """The session is stopped; as long as nothing else is wanted, write its recorded snapshot as one layer."""
+    """Rewrite the recorded snapshot of the stopped session as one layer. Interrupted when the desired state changes."""
 
     saved: SavedImage
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """All is as wanted."""
+    """Nothing to do: the state is as desired."""
 
     state: SessionState
     address: str = ""
@@ -227,12 +229,12 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Docker is busy with the container: look again soon."""
+    """Docker is busy with the container: inspect it again soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """It cannot be done, and nothing is touched; the words are for the owner."""
+    """The desired state cannot be reached, and nothing was changed; the message is for the owner."""
 
     reason: str
     message: str
@@ -240,7 +242,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Erase:
-    """Remove all there is of the session: its owner asked for that."""
+    """Remove everything of the session, because its owner deleted it."""
 
 
 Step = (
@@ -251,7 +253,7 @@ Step = (
 
 
 def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a table
-    """What to do next so that what is seen becomes what is wanted."""
+    """The next action towards the desired state."""
     if want.desired is DesiredState.DELETED:
         return Erase()
     container = seen.container
@@ -277,7 +279,7 @@ def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a tabl
 
 
 def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
-    """The image to make the container from: the latest snapshot if there is one, else what the spec says."""
+    """Reference of the image to make the container from: the latest snapshot if there is one, else the spec's image."""
     newest = Seen(saved=saved).newest
     if newest and (want.snapshot is None or _order(newest.snapshot) >= _order(want.snapshot)):
         return newest.snapshot.image
@@ -296,7 +298,7 @@ def _without_container(want: Assignment, seen: Seen) -> Step:
         return Create(seen.source)
     reference = source_of(want, seen.saved)
     if want.snapshot and reference == want.snapshot.image:
-        # Never from the plain image instead: the owner's files would seem lost, and a later stop would make it so.
+        # Never fall back to the plain image: the owner would see no files, and the next stop would commit that state.
         return Refuse(
             "snapshot",
             f"the snapshot {reference} is not on this machine any more; "
@@ -310,7 +312,7 @@ def _is_held(seen: Seen, run: str) -> bool:
 
 
 def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
-    """Never from an older state, and never from the plain image: the owner decides about that."""
+    """Never start from an older state or from the plain image without the owner's decision."""
     older = seen.newest
     back = (
         f"to go back to its snapshot of {older.snapshot.create_time:%Y-%m-%d %H:%M:%S} UTC, remove last_runs/"
@@ -320,7 +322,7 @@ def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
     )
     return Refuse(
         "container",
-        "its container is gone from Docker (docker container prune?), and there is no whole copy of what it wrote in "
+        "its container is gone from Docker (docker container prune?), and there is no complete copy of the files of "
         f"its last run: {back}",
     )
 
@@ -334,7 +336,7 @@ def _start(want: Assignment, seen: Seen, container: Container) -> Step:
 
 def _keep(want: Assignment, seen: Seen, container: Container) -> Step:
     if container.started is None:
-        return Rest(SessionState.STOPPED)  # it never ran: it holds what its image holds
+        return Rest(SessionState.STOPPED)  # it never ran, so its content is that of its image
     if container.files and not (seen.files and seen.files.run == container.run and seen.files.image_saved):
         return Copy(container)
     held = _holding(seen, container)
@@ -342,7 +344,7 @@ def _keep(want: Assignment, seen: Seen, container: Container) -> Step:
         return Commit(container, flatten=container.layers >= FLATTEN_NOW)
     if not _is_recorded(want, held):
         return Record(held.snapshot)
-    # The image under the container stays, too: the next snapshot is that image and one layer.
+    # The image below the container is kept, too: the next snapshot is that image plus one layer.
     older = tuple(image for image in _older(seen, held.snapshot) if image.snapshot.digest != container.image)
     return Prune(older) if older else Rest(SessionState.STOPPED)
 
@@ -353,7 +355,7 @@ def _bury(want: Assignment, seen: Seen, container: Container) -> Step:
         return Remove(container, held)
     return Refuse(
         "container",
-        f"Docker gave up removing container {container.id[:12]} half-way, and it holds what no snapshot holds; "
+        f"Docker gave up removing container {container.id[:12]} half-way, and its files are in no snapshot; "
         "restart Docker, save what you need from it, and delete the session",
     )
 
@@ -363,7 +365,7 @@ def _tidy(want: Assignment, seen: Seen) -> Step:
     if newest is None:
         return Rest(SessionState.STOPPED)
     if want.snapshot is None or _order(newest.snapshot) > _order(want.snapshot):
-        # It is flat now; or its container was removed behind our back, and the snapshot is good all the same.
+        # The snapshot was flattened, or its container was removed outside netvps; the snapshot is valid in both cases.
         return Record(replace(newest.snapshot, generation=want.generation))
     older = _older(seen, want.snapshot)
     if older and len(older) < len(seen.saved):
@@ -386,7 +388,7 @@ def _is_recorded(want: Assignment, held: SavedImage) -> bool:
 
 
 def _order(snapshot: Snapshot) -> tuple[int, datetime]:
-    """By number: the clock may have been set back between two snapshots."""
+    """Sorts by the snapshot's number first, because the clock may have been set back between two snapshots."""
     return snapshot_number(snapshot.image), snapshot.create_time
 
 

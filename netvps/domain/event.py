@@ -1,4 +1,4 @@
-"""What a watcher of sessions is told."""
+"""Events for watchers of sessions."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from netvps.domain.session import Session
 
 
 class EventType(StrEnum):
-    """What an event means."""
+    """The type of an event."""
 
     PUT = "PUT"
     DELETED = "DELETED"
     CAUGHT_UP = "CAUGHT_UP"
     PROGRESS = "PROGRESS"
-    """What goes on, as its message; the session has not changed, and whoever resumes does not hear it again."""
+    """Progress as a message. The session has not changed, and a resumed watch does not repeat the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
-    """One event; resume from its revision after a break. CAUGHT_UP has no session."""
+    """One event. A watcher resumes from its revision. CAUGHT_UP has no session."""
 
     type: EventType
     session: Session | None

@@ -1,4 +1,4 @@
-"""A command in a running session, and what passes between it and whoever runs it, as values."""
+"""Messages between a command in a running session and its caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from netvps.domain.checks import Checks, shown
 from netvps.domain.names import check_unix_user
 
 _MAX_SIZE = 10_000
-_MAX_ARGV = 120 * 1024  # one line for the login's shell, which Linux limits to 128 KiB
+_MAX_ARGV = 120 * 1024  # passed as one argument to the login shell; Linux limits that to 128 KiB
 _MAX_TERM = 64
 
 
@@ -28,7 +28,7 @@ class TerminalSize:
 
 @dataclass(frozen=True, slots=True)
 class ExecStart:
-    """What to run, and as whom; without a terminal where that is None."""
+    """The command, its user and its terminal (None: no terminal)."""
 
     name: str
     argv: tuple[str, ...]
@@ -61,7 +61,7 @@ class Stdin:
 
 @dataclass(frozen=True, slots=True)
 class StdinEof:
-    """The standard input ends."""
+    """End of the standard input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Stderr:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the command ended: 128+N for death by signal N, whose name (without SIG) is given."""
+    """How the command ended: 128+N for death by signal N, with the signal's name (without SIG)."""
 
     code: int
     signal: str = ""

@@ -1,4 +1,4 @@
-"""How a container ended, and how long to wait before it starts again."""
+"""How a container ended, and the backoff before it is started again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _LAST_SIGNAL: Final = 64
 def last_exit(container: Container, *, asked: bool, survived_oom: bool) -> LastExit | None:
     """How a container ended; None if it never ran.
 
-    `asked`: we told it to stop. `survived_oom`: an OOM kill was seen while it ran on, and none after. Exit code 137
-    alone is no proof of OOM: any SIGKILL looks like that.
+    `asked`: the runner stopped it. `survived_oom`: an OOM kill was seen while it kept running, and none since. Exit
+    code 137 alone does not prove an OOM kill, because any SIGKILL has it.
     """
     if container.ended is None or container.status is not Status.EXITED:
         return None
@@ -33,7 +33,7 @@ def last_exit(container: Container, *, asked: bool, survived_oom: bool) -> LastE
 
 
 def restart_delay(failures: int, jitter: float) -> float:
-    """Seconds before start number `failures` + 1 of a container that keeps ending: 1 to 60; `jitter` in [0, 1)."""
+    """Seconds before start number `failures` + 1 of a container that keeps exiting: 1 to 60; `jitter` in [0, 1)."""
     if failures <= 0:
         return 0.0
     longest = min(60.0, 2.0 ** min(failures, 10))

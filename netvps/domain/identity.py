@@ -1,4 +1,4 @@
-"""The identities that certificates carry, as URIs; one module builds and parses them."""
+"""Identities in certificates, as URIs. Only this module builds and parses them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SESSION = re.compile(rf"netvps://session/({UID_PATTERN})/epoch/([1-9][0-9]{{0,1
 
 @dataclass(frozen=True, slots=True)
 class RunnerIdentity:
-    """A runner."""
+    """The identity of a runner."""
 
     uid: str
 
     @property
     def uri(self) -> str:
-        """As a certificate has it."""
+        """The URI in the certificate."""
         return f"netvps://runner/{self.uid}"
 
     def __str__(self) -> str:
@@ -31,14 +31,14 @@ class RunnerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class SessionIdentity:
-    """The agent of a session, in one placement."""
+    """The identity of a session's agent, in one placement."""
 
     uid: str
     epoch: int
 
     @property
     def uri(self) -> str:
-        """As a certificate has it."""
+        """The URI in the certificate."""
         return f"netvps://session/{self.uid}/epoch/{self.epoch}"
 
     def __str__(self) -> str:
@@ -47,17 +47,17 @@ class SessionIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AgentCredential:
-    """What the agent of a session proves itself with; all PEM."""
+    """The certificate and key of a session's agent; all PEM."""
 
     key: str
     certificate: str
     ca_certificate: str
     renew_time: datetime
-    """When a third of the certificate's life is left."""
+    """When a third of the certificate's lifetime is left."""
 
 
 def parse_identity(uri: str) -> RunnerIdentity | SessionIdentity:
-    """Reads "netvps://runner/UID" or "netvps://session/UID/epoch/N". Raises InvalidInput."""
+    """Parses "netvps://runner/UID" or "netvps://session/UID/epoch/N". Raises InvalidInput."""
     if match := _RUNNER.fullmatch(uri):
         return RunnerIdentity(match[1])
     if match := _SESSION.fullmatch(uri):

@@ -26,6 +26,6 @@ def allocate(pool: str, prefix: int, taken: Iterable[str]) -> str:
 
 
 def room(pool: str, prefix: int, taken: Iterable[str]) -> int:
-    """How many subnets of length `prefix` are left in `pool` that overlap none of `taken`."""
+    """Number of subnets of length `prefix` in `pool` that overlap none of `taken`."""
     free = IPSet(IPNetwork(pool)) - IPSet(IPNetwork(cidr) for cidr in taken)
     return sum(1 << (prefix - block.prefixlen) for block in free.iter_cidrs() if block.prefixlen <= prefix)

@@ -1,4 +1,4 @@
-"""What a runner keeps of a stopped session for the case that Docker loses its container."""
+"""What a runner stores about a stopped session in case Docker loses its container."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SavedFiles:
-    """The runner's own copy of what a container wrote over its image. Docker knows nothing of it, so prunes nothing."""
+    """The runner's own copy of a container's writable layer. Docker does not know it, so `docker prune` keeps it."""
 
     run: str
     """Container.run"""
     image: str
-    """Id of the image under the files."""
+    """Id of the image below the files."""
     create_time: datetime
     image_saved: bool = True
-    """That image is saved, too, or in a registry."""
+    """Whether that image is saved as well, or available from a registry."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """The run after which the session was last stopped here, and the generation of the latest stop since."""
+    """The run after which the session was last stopped on this runner, and the generation of the latest stop since."""
 
     run: str
     """Container.run"""
     generation: int
 
     def is_latest(self, snapshot: Snapshot | None) -> bool:
-        """False if a snapshot is of a later stop: then a netvps that kept no containers has run here meanwhile."""
+        """False if a snapshot is of a later stop: then a version of netvps that keeps no containers has run since."""
         return snapshot is None or snapshot.generation <= self.generation

@@ -1,15 +1,15 @@
-"""The state machine of a session: pure functions from a session and what happened to the session after it.
+"""The state machine of a session, as pure functions from a session and an event to the next session.
 
     PENDING → PREPARING → STARTING → RUNNING ⇄ PAUSED
     RUNNING → STOPPING → STOPPED → PREPARING …
-    any → FAILED, UNREACHABLE; DELETED is the end
+    any → FAILED, UNREACHABLE; DELETED is final
 
-A session is STOPPED as soon as its container is; while its files are copied after that, its reason is
-`snapshot_pending`. Runners of before that report SNAPSHOTTING between STOPPING and STOPPED.
+A session is STOPPED as soon as its container is; while its files are copied afterwards, its reason is
+`snapshot_pending`. Older runners report SNAPSHOTTING between STOPPING and STOPPED.
 
-The owner moves `desired` and `generation` (want); the runner moves the rest (observe). Neither is a command: a runner
-that hears the same desire twice, and a control plane that hears the same report twice, change nothing. While a session
-has no runner there is nobody to compare and converge, so what its owner wants is so at once.
+The owner changes `desired` and `generation` (`want`); the runner changes the rest (`observe`). Both are level-based:
+a runner that receives the same desired state twice, and a control plane that receives the same report twice, change
+nothing. A session without a runner has nothing to converge, so its desired state takes effect immediately.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _DONE_TO_IT = {
 
 
 def new_session(uid: str, name: SessionName, spec: SessionSpec, now: datetime) -> Session:
-    """A session that shall run, not placed yet."""
+    """A session with the desired state RUNNING, not placed yet."""
     return Session(
         uid=uid,
         name=name.name,
@@ -71,13 +71,13 @@ def new_session(uid: str, name: SessionName, spec: SessionSpec, now: datetime) -
 
 
 def want(session: Session, desired: DesiredState, now: datetime) -> Session:
-    """The session after its owner asked for `desired`; the same session if that changes nothing.
+    """The session with a new desired state; the same object if nothing changes.
 
-    Asking again for what FAILED, or for a stop whose snapshot failed, is a retry: a new generation.
-    Raises WrongState for a session that is being deleted, unless it shall be deleted.
+    A repeated request is a retry, with a new generation, if the session FAILED or the snapshot of its stop failed.
+    Raises WrongState for a session that is being deleted, unless `desired` is DELETED.
     """
     if session.desired is DesiredState.DELETED and desired is not DesiredState.DELETED:
-        raise WrongState(f"session {session.full_name} is being deleted: create it anew when it is gone")
+        raise WrongState(f"session {session.full_name} is being deleted: wait until it is gone, then create it again")
     if session.desired is desired and not _failed(session):
         return session
     wanted = replace(session, desired=desired, generation=session.generation + 1, update_time=now)
@@ -85,7 +85,7 @@ def want(session: Session, desired: DesiredState, now: datetime) -> Session:
 
 
 def defer(session: Session, now: datetime) -> Session:
-    """The session, saying that what is wanted will come about when its silent runner returns."""
+    """The session with a message that the change happens when its offline runner returns."""
     message = (
         f"its runner {session.runner_name} is offline: it will be {_DONE_TO_IT[session.desired]} when that returns"
     )
@@ -93,7 +93,7 @@ def defer(session: Session, now: datetime) -> Session:
 
 
 def place(session: Session, runner: Runner, now: datetime, overlay_address: str = "") -> Session:
-    """The session on a runner, in a new epoch: what was seen in the one before counts no more."""
+    """The session placed on a runner, in a new epoch. Reports of earlier epochs are ignored from now on."""
     return replace(
         session,
         runner=runner.uid,
@@ -110,14 +110,14 @@ def place(session: Session, runner: Runner, now: datetime, overlay_address: str 
 
 
 def wait(session: Session, reason: str, message: str, now: datetime) -> Session:
-    """The session, saying why no runner has it yet; the same session if it says so already."""
+    """The session with the reason why no runner has it yet; the same object if that is already set."""
     if (session.reason, session.message) == (reason, message):
         return session
     return replace(session, reason=reason, message=message, update_time=now)
 
 
 def observe(session: Session, report: SessionReport, now: datetime) -> Session:
-    """The session after a report; the same session if the report is old, foreign, no news, or cannot be true."""
+    """The session after a report; the same object if the report is stale, foreign, unchanged, or impossible."""
     if not _credible(session, report):
         return session
     seen = replace(
@@ -134,7 +134,7 @@ def observe(session: Session, report: SessionReport, now: datetime) -> Session:
 
 
 def lose(session: Session, now: datetime) -> Session:
-    """The session after its runner fell silent. One that was at rest stays what it was."""
+    """The session after its runner was marked offline. A session at rest does not change."""
     if session.state in _AT_REST:
         return session
     silent = f"its runner {session.runner_name} is silent"
@@ -151,14 +151,14 @@ def lose(session: Session, now: datetime) -> Session:
 
 
 def settled(session: Session) -> bool:
-    """Whether the session is as its owner wants it, or failed to get there: nothing more will come by itself."""
+    """Whether the session reached its desired state, or failed to: it will not change any further by itself."""
     if session.observed_generation != session.generation:
         return False
     return session.state is _GOAL[session.desired] or _failed(session)
 
 
 def assignment(session: Session) -> Assignment:
-    """What the session's runner needs to know."""
+    """The session as its runner needs it."""
     return Assignment(
         session_uid=session.uid,
         session_id=session.name,
@@ -174,7 +174,7 @@ def assignment(session: Session) -> Assignment:
 
 
 def _failed(session: Session) -> bool:
-    """Whether the runner gave up on what is wanted now."""
+    """Whether the runner gave up on the current generation."""
     stop_failed = session.desired is DesiredState.STOPPED and session.reason == SNAPSHOT_FAILED
     return session.observed_generation == session.generation and (session.state is SessionState.FAILED or stop_failed)
 
@@ -192,18 +192,18 @@ def _settle_unplaced(session: Session) -> Session:
 
 
 def _credible(session: Session, report: SessionReport) -> bool:
-    """Whether a report is about this session, in this placement, of a generation not yet passed, and possible."""
+    """Whether a report is about this placement of the session, not older than the last one, and possible."""
     if (report.session_uid, report.epoch) != (session.uid, session.epoch):
         return False
     if not session.observed_generation <= report.generation <= session.generation:
         return False
-    if report.state is SessionState.DELETED:  # only its owner ends a session, and nothing is wanted after that
+    if report.state is SessionState.DELETED:  # only the owner deletes a session, and that is the last generation
         return session.desired is DesiredState.DELETED and report.generation == session.generation
-    return report.state is not SessionState.UNREACHABLE  # who reports is heard
+    return report.state is not SessionState.UNREACHABLE  # a runner that reports is reachable
 
 
 def _newer(session: Session, report: SessionReport) -> Snapshot | None:
-    """The snapshot to start from, by generation, then number: the clock of a runner may be set back between two."""
+    """The snapshot to start from: highest generation, then highest number, since a runner's clock may be set back."""
     old, new = session.snapshot, report.snapshot
     if new is None or new.session_uid != session.uid:
         return old

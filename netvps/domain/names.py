@@ -1,4 +1,4 @@
-"""Names that people type: sessions, users, SSH logins; one module builds and parses all of them."""
+"""Names that people type: sessions, users, SSH logins. Only this module builds and parses them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ USER_NAME_MAX = 32
 RUNNER_NAME_MAX = 63
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-# What programs write into /etc/passwd (useradd --badname, cloud images, directories), and no separator of a login or
-# of a certificate's principal.
+# Names that programs write into /etc/passwd (useradd --badname, cloud images, directory services), without the
+# separators of an SSH login or of a certificate's principal.
 _UNIX_USER = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]{0,31}")
 
 
@@ -38,7 +38,7 @@ def check_unix_user(value: str, field: str = "user") -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SessionName:
-    """The name of a session: NAME among those of one owner."""
+    """The name of a session, unique per owner."""
 
     owner: str
     name: str
@@ -61,7 +61,7 @@ class SessionName:
 
 @dataclass(frozen=True, slots=True)
 class SshLogin:
-    """What a person gives ssh as user: NAME[.OWNER][+UNIXUSER] (no colon, scp splits there)."""
+    """The user name in an SSH login: NAME[.OWNER][+UNIXUSER]. It has no colon, because scp splits there."""
 
     session: str
     owner: str | None
@@ -81,6 +81,6 @@ class SshLogin:
 
 
 def label_from(text: str, fallback: str, limit: int = RUNNER_NAME_MAX) -> str:
-    """The nearest valid label to any text (a machine's hostname, an account's name)."""
+    """The valid label closest to any text (a machine's hostname, an account's name)."""
     label = re.sub(r"[^a-z0-9]+", "-", text.lower())[:limit].strip("-")
     return label or fallback

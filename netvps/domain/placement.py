@@ -1,4 +1,4 @@
-"""Where a session goes: a pure choice among the runners that are online."""
+"""The scheduler: chooses a runner for a session."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 
 _NAMED: Final = 3
-"""Runners that a message names."""
+"""Maximum number of runners named in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What of a runner is spoken for: by how many sessions that shall run, and the sums of their claims."""
+    """Resources of a runner that are in use: the number of sessions to be RUNNING, and the sums of their claims."""
 
     sessions: int = 0
     cpu_claims: int = 0
-    """Thousandths of a CPU."""
+    """In millicores."""
     memory_claims: int = 0
     """Bytes."""
 
     def with_session(self, session: Session) -> Use:
-        """And one more."""
+        """The use including one more session."""
         return Use(self.sessions + 1, self.cpu_claims + session.cpu_claim, self.memory_claims + session.memory_claim)
 
 
 def joins_overlay(spec: SessionSpec, runner: Runner) -> bool:
-    """Whether a session there has an address on the overlay."""
+    """Whether a session on this runner gets an overlay address."""
     return spec.network is not Network.NONE and runner.underlay is not None
 
 
 def fits(spec: SessionSpec, runner: Runner) -> bool:
-    """Whether the machine as a whole is large enough (Docker refuses more CPUs than there are; 0 is not known).
+    """Whether the whole machine is large enough (Docker refuses more CPUs than the machine has; 0 is unknown).
 
-    And whether it is on the overlay, where that is asked for.
+    Also checks that the runner is on the overlay if the spec requires it.
     """
     has = runner.capacity
     if spec.network is Network.OVERLAY and runner.underlay is None:
@@ -51,10 +51,10 @@ def fits(spec: SessionSpec, runner: Runner) -> bool:
 
 
 def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use]) -> Runner | None:
-    """The online runner on which the session leaves most room, or None if it fits none.
+    """The online runner with the most room left after placing the session; None if no runner fits.
 
-    Room is by CPU or memory, whichever is scarcer. Limits may add up to more than a machine has: people's sessions
-    idle most of the time. `uses` are by the runner's uid; where there is none, the runner is empty.
+    Room is measured in CPU or memory, whichever is scarcer. The sum of all limits may exceed the machine, because
+    sessions are idle most of the time. `uses` is keyed by the runner's uid; a missing entry means an empty runner.
     """
 
     def rank(runner: Runner) -> tuple[float, int, str]:
@@ -66,7 +66,7 @@ def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use])
 
 
 def is_able(runner: Runner) -> bool:
-    """Whether a session can start there now."""
+    """Whether a session can start on this runner now."""
     return runner.state is RunnerState.ONLINE and not runner.engine_problem
 
 
@@ -89,15 +89,15 @@ def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
 
 
 def _gib_words(size: int) -> str:
-    """Bytes in GiB, with as many digits as people read: 0.5 GiB, 1.25 GiB, 104,857 GiB."""
+    """Bytes in GiB for people: 0.5 GiB, 1.25 GiB, 104,857 GiB."""
     gib = size / (1 << 30)
     return f"{gib:,.0f} GiB" if gib >= 100 else f"{gib:.3g} GiB"  # noqa: PLR2004 — three digits
 
 
 def _load(runner: Runner, use: Use) -> float:
-    """The part of the machine that is spoken for, from 0, past 1 where limits add up to more than there is.
+    """The claimed fraction of the machine; above 1 where the sum of the limits exceeds it.
 
-    A machine of unknown size counts for one CPU and 1 GiB.
+    A machine of unknown size counts as one CPU and 1 GiB.
     """
     has = runner.capacity
     return max(use.cpu_claims / (1000 * (has.cpus or 1)), use.memory_claims / (has.memory_bytes or 1 << 30))

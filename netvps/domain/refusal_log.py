@@ -1,7 +1,7 @@
-"""Bounds what refusals write into a log: for each source one line at once, then one with their number a minute.
+"""Rate-limits log lines about refusals: per source one line at once, then one line a minute with their number.
 
-However many sources there are, an interval has a bounded number of lines: the sources with the most refusals are
-named, the others are counted in one line.
+The number of lines per interval is bounded for any number of sources: the sources with the most refusals are named,
+all others are summed up in one line.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 INTERVAL: Final = 60.0
 """Seconds."""
 LINES: Final = 50
-"""Lines an interval that are written at once, and again as many that sum up."""
+"""Lines per interval that are written at once, and the same number of summary lines."""
 SOURCES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """What an interval had beyond what was written at once. `source` is empty in the line about all others."""
+    """The refusals of an interval that were not logged at once. `source` is empty in the line about all others."""
 
     source: str
     count: int
@@ -27,16 +27,16 @@ class Refusals:
 
 
 class RefusalLog:
-    """Counts refusals; the caller writes the lines, and calls `summary` once an interval."""
+    """Counts refusals. The caller writes the log lines, and calls `summary` once per interval."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._beyond = 0
-        """Refusals of sources that the table had no room for."""
+        """Refusals of sources for which the table had no room."""
 
     def note(self, source: str) -> bool:
-        """Whether this refusal is to be written now; it is counted otherwise."""
+        """Returns whether to log this refusal now; otherwise counts it."""
         if source not in self._seen and len(self._seen) < LINES:
             self._seen.add(source)
             return True
@@ -47,7 +47,7 @@ class RefusalLog:
         return False
 
     def summary(self) -> list[Refusals]:
-        """What is to be written at the end of an interval; the next one begins."""
+        """Returns the summary lines of the interval and starts the next one."""
         named = self._counts.most_common(LINES)
         lines = [Refusals(source, count) for source, count in named]
         rest = self._counts.total() - sum(count for _, count in named) + self._beyond

@@ -1,4 +1,4 @@
-"""A runner: a machine that sessions run on, its lease on a subnet, and what it says of itself."""
+"""A runner: a machine that runs sessions, its subnet lease, and its own reports."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.health import Problem
 
 MAX_ADDRESSES: Final = 8
-"""Of a runner on its underlay."""
+"""Maximum number of underlay addresses of a runner."""
 MIN_MTU, MAX_MTU = 576, 65_535
 
 
 class RunnerState(StrEnum):
-    """Whether a runner is heard of."""
+    """Whether heartbeats of a runner arrive."""
 
     ONLINE = "ONLINE"
     OFFLINE = "OFFLINE"
@@ -26,7 +26,7 @@ class RunnerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a machine has; bytes, and logical CPUs."""
+    """Resources of a machine: logical CPUs and bytes."""
 
     cpus: int = 0
     memory_bytes: int = 0
@@ -36,11 +36,11 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Underlay:
-    """What a runner says of its way to the others; its addresses on the underlay, best first."""
+    """A runner's underlay as it reports it. Addresses are in order of preference."""
 
     addresses: tuple[str, ...]
     mtu: int
-    """The largest packet of the overlay that it can send and receive, in bytes."""
+    """Largest overlay packet that it can send and receive, in bytes."""
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -54,7 +54,7 @@ class Underlay:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A subnet of the overlay's pool that a runner owns; never tied to an IP of the machine."""
+    """A subnet of the overlay's pool, leased to a runner. Independent of the machine's IP address."""
 
     kind: ClassVar[str] = "lease"
 
@@ -62,10 +62,11 @@ class Lease:
     runner: str
     """Uid of the runner."""
     epoch: int
-    """Higher than that of every lease before it."""
+    """Higher than the epoch of every earlier lease."""
     revision: int = 0
     last_address: str = ""
-    """That a session got last: the next one is looked for behind it, for others remember whose the old ones were."""
+    """The last address given to a session. Allocation continues after it, because peers may still cache the old ones.
+    """
 
     @property
     def key(self) -> str:
@@ -75,7 +76,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A runner as the store holds it."""
+    """A runner as stored."""
 
     kind: ClassVar[str] = "runner"
 
@@ -88,18 +89,18 @@ class Runner:
     capacity: Capacity = Capacity()
     capabilities: tuple[str, ...] = ()
     underlay: Underlay | None = None
-    """None: it has no overlay."""
+    """None if it has no overlay."""
     problems: tuple[Problem, ...] = ()
-    """Of its part of the overlay, by its own account."""
+    """Problems of its part of the overlay, as it reports them."""
     gateway_until: datetime | None = None
-    """A server saw that it is on this machine, and says so again before then; never what the runner says of itself."""
+    """Until when a server has confirmed that it runs on this machine. Never taken from the runner's own report."""
     gateway_only: bool = False
-    """A server's own part of the overlay: no program connects as it, and no session is placed there."""
+    """The server's own member of the overlay: no runner process connects as it, and no session is placed on it."""
     revision: int = 0
     engine_problem: str = ""
-    """Why no session can start there now; "" if the container engine answers."""
+    """Why no session can start on it now; "" if the container engine is available."""
     isolation_problem: str = ""
-    """Why sessions without the overlay are not kept from services of the machine; "" if they are."""
+    """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
 
     @property
     def key(self) -> str:
@@ -109,7 +110,7 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class RunnerView:
-    """A runner as people see it: with the subnet it owns, and the number of sessions placed on it."""
+    """A runner as people see it: with its subnet, and the number of sessions placed on it."""
 
     runner: Runner
     lease: Lease
@@ -118,7 +119,7 @@ class RunnerView:
 
 @dataclass(frozen=True, slots=True)
 class RunnerHello:
-    """How a runner process introduces itself; `instance_id` is random at each start."""
+    """The first message of a runner process; `instance_id` is random at each start."""
 
     instance_id: str
     version: str
@@ -126,45 +127,45 @@ class RunnerHello:
     capabilities: tuple[str, ...] = ()
     resume_revision: int = 0
     underlay: Underlay | None = None
-    """None: it has no overlay."""
+    """None if it has no overlay."""
     netmap_generation: int = 0
-    """Of the netmap that it knows; 0 for none."""
+    """Generation of its current netmap; 0 for none."""
     problems: tuple[Problem, ...] = ()
-    """Of its part of the overlay."""
+    """Problems of its part of the overlay."""
     engine_problem: str = ""
-    """Why no session can start there now; "" if the container engine answers."""
+    """Why no session can start on it now; "" if the container engine is available."""
     isolation_problem: str = ""
-    """Why sessions without the overlay are not kept from services of the machine; "" if they are."""
+    """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a runner says of itself in between; of its netmap, as it knows it at that generation."""
+    """The periodic report of a runner about itself and its current netmap."""
 
     capacity: Capacity
     underlay: Underlay | None = None
-    """None: it has no overlay."""
+    """None if it has no overlay."""
     netmap_generation: int = 0
     netmap_digest: str = ""
-    """`Netmap.digest`; '' while it knows none."""
+    """`Netmap.digest` of its netmap; '' while it has none."""
     problems: tuple[Problem, ...] = ()
-    """Of its part of the overlay."""
+    """Problems of its part of the overlay."""
     engine_problem: str = ""
-    """Why no session can start there now; "" if the container engine answers."""
+    """Why no session can start on it now; "" if the container engine is available."""
     isolation_problem: str = ""
-    """Why sessions without the overlay are not kept from services of the machine; "" if they are."""
+    """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What a runner learns first; the interval is in seconds."""
+    """The server's answer to a runner's hello; the interval is in seconds."""
 
     runner: str
     """NAME of the runner."""
     heartbeat_interval: float
     lease: Lease
     fabric: Fabric
-    """With the id of the cluster."""
+    """Includes the cluster id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +177,18 @@ class CaughtUp:
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
-    """Somebody wants the logs of a session; answer on the stream of this id."""
+    """A request for a session's logs, to be answered on the stream with this id."""
 
     stream_id: str
     session_uid: str
     tail_lines: int
     follow: bool
     since: datetime | None = None
-    """Only what was written after this."""
+    """Only lines written after this time."""
 
 
 def _is_host(text: str) -> bool:
-    """Whether packets can be sent to one machine there."""
+    """Whether the text is a unicast IP address in canonical form."""
     try:
         address = ip_address(text)
     except ValueError:

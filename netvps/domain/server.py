@@ -1,4 +1,4 @@
-"""What a server says of itself to anybody who asks."""
+"""Public information about a server."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a client needs to trust the server and to reach its gateway; nothing of it is secret.
+    """What a client needs to trust the server and to reach its gateway. Contains no secrets.
 
-    Addresses are "HOST:PORT"; an empty HOST stands for the host that the client asked.
+    Addresses are "HOST:PORT"; an empty HOST means the host that the client connected to.
     """
 
     version: str

@@ -1,4 +1,4 @@
-"""A session (a VPS): what was asked for, what is wanted now, and what its runner saw last."""
+"""A session (a VPS): its spec, its desired state, and the state its runner last reported."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _LABEL_KEY = re.compile(r"[a-z0-9]([-a-z0-9_./]*[a-z0-9])?")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._\-/:@]{0,254}")
 _MIB = 1 << 20
 _MAX_CPUS, _MIN_CPUS = 1024, 0.01
-_MIN_MEMORY = 6 * _MIB  # Docker's own minimum
+_MIN_MEMORY = 6 * _MIB  # Docker's minimum
 _MIN_SHM, _MAX_SHM = 64 << 10, 1 << 50
 _MIN_PIDS, _MAX_PIDS, DEFAULT_PIDS = 16, 4_194_304, 4096
 _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
 _MAX_ENV_BYTES, _MAX_KEY_BYTES = 256 * 1024, 128 * 1024
 _MAX_KEYS, _MAX_LABELS, _MAX_LABEL_KEY, _MAX_LABEL_VALUE = 50, 32, 63, 255
 _MAX_GRACE, DEFAULT_GRACE = 600.0, 10.0
-# What one without a limit counts for where it is placed, so that such sessions spread too. The store keeps claims.
+# Claims of a session without limits, so that the scheduler spreads such sessions, too. The store persists claims.
 _UNLIMITED_CPU_CLAIM, _UNLIMITED_MEMORY_CLAIM = 1000, 1 << 30
 
 
 class SessionState(StrEnum):
-    """What is observed; the words are those of the API."""
+    """The observed state; the values are those of the API."""
 
     PENDING = "PENDING"
     PREPARING = "PREPARING"
@@ -47,7 +47,7 @@ class SessionState(StrEnum):
 
 
 class DesiredState(StrEnum):
-    """What the owner wants."""
+    """The state that the owner wants."""
 
     RUNNING = "RUNNING"
     STOPPED = "STOPPED"
@@ -58,14 +58,14 @@ class Network(StrEnum):
     """The network of a session's container."""
 
     DEFAULT = "DEFAULT"
-    """The overlay, if its runner has one, else a bridge of that runner alone."""
+    """The overlay if the runner has one, else an isolated bridge on that runner."""
     OVERLAY = "OVERLAY"
     NONE = "NONE"
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
-    """What a session is made from; the constructor raises InvalidInput with every rule that is broken."""
+    """The parameters of a session. The constructor raises InvalidInput with all violations."""
 
     image: str = ""
     cpus: float = 0.0
@@ -79,7 +79,7 @@ class SessionSpec:
     """Seconds between SIGTERM and SIGKILL."""
     labels: Mapping[str, str] = field(default_factory=dict)
     shm_bytes: int = 0
-    """Size of /dev/shm; 0 is half of the memory limit, or of the machine's memory where there is none."""
+    """Size of /dev/shm; 0 means half of the memory limit, or half of the machine's memory if there is no limit."""
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -119,7 +119,10 @@ class SessionSpec:
         checks.done()
 
     def require_size(self) -> None:
-        """Raises InvalidInput if environment or keys are too large for a new session; older ones may have more."""
+        """Raises InvalidInput if environment or keys are too large for a new session.
+
+        Existing sessions may exceed the limit.
+        """
         checks = Checks()
         env = sum(len(name.encode()) + len(value.encode()) for name, value in self.env.items())
         checks.require(env <= _MAX_ENV_BYTES, "env", f"{env} bytes in all are more than {_MAX_ENV_BYTES}: use a file")
@@ -185,7 +188,7 @@ class LastExit:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as the store holds it."""
+    """A session as stored."""
 
     kind: ClassVar[str] = "session"
 
@@ -202,15 +205,15 @@ class Session:
     reason: str = ""
     message: str = ""
     runner: str = ""
-    """Uid of the runner it is placed on, or ''."""
+    """Uid of the runner that it is placed on, or ''."""
     runner_name: str = ""
     epoch: int = 0
     snapshot: Snapshot | None = None
     last_exit: LastExit | None = None
     address: str = ""
-    """As its runner sees it."""
+    """The address that its runner reports."""
     overlay_address: str = ""
-    """That no other session has; '' if it is not on the overlay."""
+    """Its unique overlay address; '' if it is not on the overlay."""
     revision: int = 0
 
     @property
@@ -225,23 +228,23 @@ class Session:
 
     @property
     def key_fingerprints(self) -> tuple[str, ...]:
-        """Fingerprints of the keys in its spec, sorted, each once."""
+        """Fingerprints of the keys in its spec, sorted and without duplicates."""
         return tuple(sorted(set(map(fingerprint_of, self.spec.authorized_keys))))
 
     @property
     def cpu_claim(self) -> int:
-        """Thousandths of a CPU that it is counted for where it is placed; one CPU if it has no limit."""
+        """Millicores that it counts for in scheduling; 1000 if it has no limit."""
         return round(self.spec.cpus * 1000) or _UNLIMITED_CPU_CLAIM
 
     @property
     def memory_claim(self) -> int:
-        """Bytes that it is counted for where it is placed; 1 GiB if it has no limit."""
+        """Bytes that it counts for in scheduling; 1 GiB if it has no limit."""
         return self.spec.memory_bytes or _UNLIMITED_MEMORY_CLAIM
 
 
 @dataclass(frozen=True, slots=True)
 class SessionReport:
-    """What a runner sees of one session, for the placement and the generation it names."""
+    """A runner's report about one session, for the epoch and the generation that it names."""
 
     session_uid: str
     epoch: int
@@ -251,15 +254,15 @@ class SessionReport:
     message: str = ""
     address: str = ""
     snapshot: Snapshot | None = None
-    """Complete and verified: to be recorded."""
+    """A complete and verified snapshot to be recorded."""
     last_exit: LastExit | None = None
     progress: str = ""
-    """How far it is with what it does, for people; never recorded."""
+    """Progress of the current action, for people; never stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The desired state of one session on its runner."""
+    """The desired state of one session, for its runner."""
 
     session_uid: str
     session_id: str
@@ -271,4 +274,4 @@ class Assignment:
     snapshot: Snapshot | None
     revision: int
     address: str = ""
-    """On the overlay; '' if it is not on it."""
+    """Address on the overlay; '' if it is not on it."""

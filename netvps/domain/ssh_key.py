@@ -1,7 +1,7 @@
-"""SSH public keys in OpenSSH form, read without any library: a key is data here, never used.
+"""SSH public keys in OpenSSH form, parsed without a library; netvps stores keys and never uses them.
 
-It is read as strictly as the agent's SSH library reads it: a key that only looks like one would be refused there,
-long after the person who could mend it has left.
+The parser is as strict as the agent's SSH library. Otherwise a malformed key would be accepted here and rejected only
+by the agent, when the user who registered it does not see the error.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _POINT_BYTES = {b"nistp256": 65, b"nistp384": 97, b"nistp521": 133}
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A public key: OpenSSH text without comment, and the SHA256 fingerprint that ssh-keygen -l prints."""
+    """A public key: OpenSSH text without comment, and the SHA256 fingerprint as ssh-keygen -l prints it."""
 
     text: str
     fingerprint: str
@@ -46,14 +46,14 @@ class PublicKey:
 
     @classmethod
     def parse(cls, line: str, field: str = "public_key") -> PublicKey:
-        """Reads one authorized_keys line without options (RFC 4253, 6.6). Raises InvalidInput."""
+        """Parses one authorized_keys line without options (RFC 4253, 6.6). Raises InvalidInput."""
 
         def refuse(why: str) -> InvalidInput:
             return InvalidInput.of(field, f"{why}: give one line of a .pub file, like 'ssh-ed25519 AAAA… you@host'")
 
         line = line.strip()
         if "PRIVATE KEY" in line:
-            raise refuse("this is a private key, which nobody but you should see")
+            raise refuse("this is a private key, which must not leave your machine")
         if len(line) > _MAX_LINE or len(line.splitlines()) > 1:
             raise refuse(f"a key is one line of at most {_MAX_LINE} characters")
         algorithm, encoded, comment = (*line.split(maxsplit=2), "", "", "")[:3]
@@ -80,7 +80,7 @@ def fingerprint_of(line: str) -> str:
 
 
 def check_title(checks: Checks, title: str) -> None:
-    """Notes a violation unless the title is of up to TITLE_MAX printable characters."""
+    """Records a violation unless the title has at most TITLE_MAX printable characters."""
     checks.require(
         len(title) <= TITLE_MAX and title.isprintable(),
         "title",
@@ -89,12 +89,12 @@ def check_title(checks: Checks, title: str) -> None:
 
 
 def printable_title(text: str) -> str:
-    """Any text as the title of a key: printable, and cut."""
+    """Makes a valid key title of any text: drops unprintable characters and truncates."""
     return "".join(c for c in text.strip() if c.isprintable())[:TITLE_MAX]
 
 
 def _strings(blob: bytes) -> list[bytes]:
-    """The length-prefixed strings of a key blob (RFC 4251, 5). Raises ValueError, struct.error unless they fill it."""
+    """Splits a key blob into its length-prefixed strings (RFC 4251, 5). Raises ValueError or struct.error."""
     fields, offset = [], 0
     while offset < len(blob):
         (length,) = struct.unpack_from(">I", blob, offset)
@@ -107,13 +107,13 @@ def _strings(blob: bytes) -> list[bytes]:
 
 
 def _fault(algorithm: str, parts: list[bytes]) -> str:
-    """What is wrong with a key's parts (RFC 4253, RFC 5656, RFC 8709, OpenSSH's PROTOCOL.u2f); '' if nothing."""
+    """Why a key's fields are invalid (RFC 4253, RFC 5656, RFC 8709, OpenSSH's PROTOCOL.u2f); '' if they are valid."""
     if algorithm == "ssh-rsa":
         return _rsa_fault(parts)
     if algorithm.startswith("sk-"):
         if not parts or not parts[-1]:
             return "the key is damaged"
-        parts = parts[:-1]  # the application, "ssh:"
+        parts = parts[:-1]  # without the last field, the application ("ssh:")
     is_key = _is_ed25519 if "ed25519" in algorithm else _is_point
     return "" if is_key(algorithm, parts) else "the key is damaged"
 
@@ -134,7 +134,10 @@ def _is_ed25519(_algorithm: str, parts: list[bytes]) -> bool:
 
 
 def _is_point(algorithm: str, parts: list[bytes]) -> bool:
-    """Whether the parts are the algorithm's curve and an uncompressed point (its form, not that it is on the curve)."""
+    """Whether the fields are the algorithm's curve and an uncompressed point.
+
+    Checks the form, not that it is on the curve.
+    """
     if len(parts) != 2:  # noqa: PLR2004 — the curve's name and the point
         return False
     curve, point = parts

@@ -1,4 +1,4 @@
-"""What passes between an agent and the gateway, as values."""
+"""Messages between an agent and the gateway."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 INITIAL_CREDIT = 1 << 20
-"""Bytes that each side may send before the first credit."""
+"""Bytes that each side may send before it receives the first credit."""
 SSH_PORT = 22
-"""Of the agent's SSH server, on the session's own address."""
+"""Port of the agent's SSH server on the session's address."""
 MAX_DATA = 256 * 1024
-"""Bytes of the largest data frame."""
+"""Maximum size of a data frame in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentHello:
-    """How an agent introduces itself; `host_key` in OpenSSH form."""
+    """The first message of an agent; `host_key` is in OpenSSH form."""
 
     session_uid: str
     epoch: int
@@ -25,7 +25,7 @@ class AgentHello:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """What an agent goes by; keys and certificate in OpenSSH form."""
+    """The configuration of an agent; keys and certificate are in OpenSSH form."""
 
     generation: int
     authorized_keys: tuple[str, ...]
@@ -35,19 +35,19 @@ class AgentConfig:
 
 @dataclass(frozen=True, slots=True)
 class SshTarget:
-    """The agent's own SSH server."""
+    """The agent's SSH server."""
 
 
 @dataclass(frozen=True, slots=True)
 class TcpTarget:
-    """A TCP port seen from inside the session: "HOST:PORT"."""
+    """A TCP port as seen from inside the session: "HOST:PORT"."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class UnixTarget:
-    """A Unix socket inside the session, an absolute path."""
+    """The absolute path of a Unix socket inside the session."""
 
     path: str
 
@@ -57,7 +57,7 @@ DialTarget = SshTarget | TcpTarget | UnixTarget
 
 @dataclass(frozen=True, slots=True)
 class DialRequest:
-    """Asks an agent for a connection."""
+    """Asks an agent to open a connection."""
 
     dial_id: str
     target: DialTarget
@@ -74,7 +74,7 @@ class DialFailure:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What goes on in a session."""
+    """SSH activity in a session."""
 
     channels: int
     terminals: int
@@ -83,14 +83,14 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class ConfigApplied:
-    """The config of this generation is in force."""
+    """The agent applied the config of this generation."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The gateway ends soon."""
+    """The gateway is about to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """The receiver's next hop took so many more bytes."""
+    """The receiver forwarded this many bytes; the sender may send as many more."""
 
     size: int
 
@@ -114,7 +114,7 @@ class Eof:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The connection broke."""
+    """The connection was aborted."""
 
     reason: str
 

@@ -1,15 +1,16 @@
-"""What passes between sessions on one bridge, and what sessions may say there at all.
+"""The nftables table of family bridge: traffic between sessions on one bridge, and anti-spoofing.
 
-Kernels may be without `meta ibrname` and without connection tracking for bridges, and whether br_netfilter shows
-bridged packets to the inet family is the machine's own affair. So this table, which sees the frames of all bridges,
-tells ours by its ports, and by the addresses and MACs of the pool, which no other bridge has. A port that is not
-known yet (its session just started) speaks only for sessions whose port is not known.
+Kernels may lack `meta ibrname` and connection tracking for bridges, and whether br_netfilter shows bridged packets to
+the inet family is a setting of the machine. So this table, which sees the frames of all bridges, recognises the
+overlay's frames by their ports, and by the addresses and MACs of the pool, which no other bridge uses. A port that is
+not known yet (its session has just started) may send only as a session whose port is not known either.
 
-Multicast reaches the sessions of the sender's owner, behind ports that are known. It is told by the port, since a group
-is nobody's: the bridge keeps no groups (no snooping) and sends such frames to all ports, one by one, through `forward`.
+Multicast reaches the sessions of the sender's owner behind known ports. It is matched by output port, because a group
+has no owner: the bridge does no IGMP snooping and sends such frames to every port, each through `forward`.
 
-Frames of link-local protocols (01:80:c2:00:00:0E) come by no hook, and by default a bridge learns from them, too: ours
-is made with `no_linklocal_learn`, or a session could have another's frames by one LLDP frame under its MAC.
+No hook sees frames of link-local protocols (01:80:c2:00:00:0E), yet a bridge learns from them by default. The overlay's
+bridge is made with `no_linklocal_learn`; otherwise a session could take over another session's frames by sending one
+LLDP frame with that session's MAC.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _OWNER_RULES: Final = (
 
 
 def bridge_table(pool: str, local: Sequence[Endpoint], ports: Mapping[str, str]) -> Table:
-    """The table of family bridge; `ports` are the links on the bridge, as far as known, by the address behind."""
+    """The table of family bridge. `ports` maps session addresses to bridge ports, as far as known."""
     known = [end for end in local if end.address in ports]
     bound = {f'"{ports[end.address]}" . {_pair(end)}' for end in known}
     addresses = addresses_by_owner(local, local)
@@ -59,10 +60,10 @@ def _chains(pool: str) -> dict[str, Chain]:
         "known-port": Chain(_speaks_for(bound)),
         "unknown-port": Chain(_speaks_for("{mac} . {ip} @unbound")),
         "between": Chain(("ip saddr vmap @owners", "arp saddr ip vmap @owners", "drop")),
-        # Before the bridge learns the sender's MAC.
+        # Runs before the bridge learns the sender's MAC.
         "prerouting": Chain(
             (
-                _says_ip(bound),  # nearly all there is, and all else is slower
+                _says_ip(bound),  # first, because nearly all frames match it
                 "iifname @ports goto known-port",
                 f"{mac} goto unknown-port",
                 f"ip saddr {pool} goto unknown-port",
@@ -84,7 +85,7 @@ def _chains(pool: str) -> dict[str, Chain]:
 
 
 def _speaks_for(match: str) -> tuple[str, ...]:
-    """IPv4 and ARP of a session, and nothing else: no IPv6, no VLANs."""
+    """Accepts IPv4 and ARP from a session's own addresses and drops all else: no IPv6, no VLANs."""
     arp = (match.format(mac=mac, ip="arp saddr ip") for mac in ("ether saddr", "arp saddr ether"))
     return _says_ip(match), f"ether type arp {' '.join(arp)} accept", "drop"
 
@@ -94,7 +95,7 @@ def _says_ip(match: str) -> str:
 
 
 def _macs(pool: str) -> str:
-    """Matches the MACs that `session_mac` makes of the addresses of the pool."""
+    """Matches the MACs that `session_mac` derives from the addresses of the pool."""
     network = IPv4Network(pool)
     mask = (0xFFFF << 32 | int(network.netmask)).to_bytes(6).hex(":")
     return f"& {mask} == {session_mac(str(network.network_address))}"

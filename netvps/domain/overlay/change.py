@@ -1,10 +1,11 @@
-"""How two views of one runner differ, as two small views that differ in just the same way.
+"""The difference of two views of one runner, as two small views that differ in the same way.
 
-What a runner makes of a view is a sum: each peer and each session adds its own routes, neighbours and elements of sets.
-So to go from one whole to another it is enough to plan the few that changed, before and after, whatever their number
-is. Two things are no sum: what several claim at once (a subnet, an address), where the whole is looked at; and
-the sets of an owner, which are there while one of his sessions is on this runner. So one such that did not change comes
-along, or, where there is none, all that the owner has.
+The kernel state of a view is a sum: each peer and each session contributes its own routes, neighbours and set
+elements. So an incremental update plans only the changed entries, before and after, at a cost independent of the
+total. Two parts are not sums. First, resources with several claimants (a subnet, an address): which claimant wins
+depends on all of them, so `follow` returns None and the caller plans the full view. Second, the sets of an owner,
+which exist while one of its sessions is on this runner: to keep them, one unchanged local session of that owner is
+included in both views, or, if there is none, all sessions of that owner.
 """
 
 from __future__ import annotations
@@ -23,34 +24,35 @@ V = TypeVar("V", Peer, Endpoint)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """From one view to the next."""
+    """A change from one view to the next."""
 
     since: View
-    """The one before, whole."""
+    """The full previous view."""
     old: View
-    """Of that, those that matter."""
+    """The affected part of the previous view."""
     new: View
-    """The same of the next."""
+    """The affected part of the next view."""
 
 
 class Tracker:
-    """Follows the views of one runner, one after the other. A change costs as much as it is large."""
+    """Compares consecutive views of one runner. The cost depends on the size of the change only."""
 
     def __init__(self) -> None:
         self._view: View | None = None
         self._claims: Counter[str] = Counter()
-        """How many peers and sessions claim something that is for one alone."""
+        """Number of peers and sessions that claim each exclusive resource."""
         self._owned: defaultdict[str, set[str]] = defaultdict(set)
         """Uids of sessions by owner."""
 
     def follow(self, view: View) -> Change | None:
-        """How this view differs from the one of the last call; None: look at all of it."""
+        """The difference from the view of the last call; None if the caller has to compare the full views."""
         since, self._view = self._view, view
         touched = view.netmap.since(since.netmap) if since and replace(since, netmap=view.netmap) == view else None
         if since is None or touched is None:
             self._begin(view.netmap)
             return None
         old, new = _part(since.netmap, touched), _part(view.netmap, touched)
+        # Entries may be planned alone only if they shared no resource before the change, and share none after it.
         apart = self._apart(old)
         self._forget(old)
         others = self._others(view, old, new)
@@ -80,11 +82,11 @@ class Tracker:
                 del self._owned[end.owner]
 
     def _apart(self, part: Netmap) -> bool:
-        """Whether each has for itself what it claims."""
+        """Whether every claim of this part has exactly one claimant."""
         return all(self._claims[claim] == 1 for claim in _claims(part))
 
     def _others(self, view: View, old: Netmap, new: Netmap) -> dict[str, Endpoint]:
-        """Sessions that did not change, but that decide on what becomes of those that did."""
+        """Unchanged sessions on which the result for the changed ones depends: see the module's docstring."""
         others: dict[str, Endpoint] = {}
         changed = [*old.endpoints.values(), *new.endpoints.values()]
         endpoints = view.netmap.endpoints
@@ -110,6 +112,6 @@ def _with(view: View, part: Netmap, others: Mapping[str, Endpoint]) -> View:
 
 
 def _claims(netmap: Netmap) -> Iterable[str]:
-    """What is for one alone: a subnet's first address, a MAC, an address."""
+    """The exclusive resources: each subnet's first address, each peer's MAC, each session's address."""
     peers = ((peer.lease.cidr.partition("/")[0], peer.mac) for peer in netmap.peers.values())
     return chain(chain.from_iterable(peers), (end.address for end in netmap.endpoints.values()))

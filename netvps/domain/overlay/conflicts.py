@@ -1,4 +1,4 @@
-"""What is in the way of the overlay, on a machine or in a netmap."""
+"""Conflicts of the overlay with routes on a machine, and within a netmap."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from netvps.domain.runner import Lease
 
 _FEW = 8
 _DEFAULT_ROUTES = 1
-"""Prefix lengths up to this make a default route, or the two halves of one that VPNs put before it."""
+"""Prefixes up to this length are default routes, or halves of one as VPNs install them."""
 
 
 def overlapping(pool: str, foreign: Mapping[str, str]) -> list[str]:
-    """Descriptions of routes of others that overlap the pool: the overlay would take from them, or they from it."""
+    """Descriptions of foreign routes that overlap the pool; one of the two would take the other's traffic."""
     network = IPv4Network(pool)
     found = ((IPv4Network(destination), text) for destination, text in foreign.items())
     return sorted(text for route, text in found if route.prefixlen > _DEFAULT_ROUTES and route.overlaps(network))
 
 
 def cut_off(view: View) -> list[str]:
-    """Descriptions of sessions here that the filter knows nothing of: each has the address of a newer one."""
+    """Descriptions of local sessions that the filter ignores, because a newer session has the same address."""
     local = list(view.local_endpoints())
     kept = {end.address: end for end in holders(local)}
     return sorted(
@@ -34,7 +34,7 @@ def cut_off(view: View) -> list[str]:
 
 
 def in_the_way(pool: str, foreign: Mapping[str, str]) -> str:
-    """What is to be said of such routes; '' if there is none."""
+    """An error message about routes that overlap the pool; '' if none does."""
     if not (found := overlapping(pool, foreign)):
         return ""
     return (
@@ -43,8 +43,8 @@ def in_the_way(pool: str, foreign: Mapping[str, str]) -> str:
     )
 
 
-def usurper(netmap: Netmap, runner: str, lease: Lease) -> str:
-    """Name of the runner that holds our subnet by a later lease than ours; '' if there is none."""
+def conflicting_lease_holder(netmap: Netmap, runner: str, lease: Lease) -> str:
+    """Name of the runner that has a lease on the same subnet with a higher epoch; '' if there is none."""
     for peer in netmap.peers.values():
         if peer.runner != runner and peer.lease.cidr == lease.cidr and peer.lease.epoch > lease.epoch:
             return peer.name

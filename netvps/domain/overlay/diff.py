@@ -1,8 +1,9 @@
-"""From the kernel as it is to the kernel as it shall be, in an order that is safe to be cut off anywhere.
+"""Computes the operations from the actual kernel state to the desired one, in an order that is safe to interrupt.
 
-A route is there only while its neighbour and that one's FDB entry are: packets never wait for an answer to ARP, which
-nobody gives on the overlay. So entries are put FDB first, then neighbour, then route, and removed the other way round;
-what replaces something is put before what it replaces is removed, so that a subnet that moves is never without a way.
+Invariant: a route exists only while its neighbour exists, and a neighbour only while its FDB entry exists. Without a
+neighbour, the kernel would queue packets and send ARP requests, which no host on the overlay answers. So entries are
+added in the order FDB, neighbour, route, and removed in the reverse order. Replacements are put before the entries
+they replace are removed, so that a subnet that moves between runners always has a route.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ V = TypeVar("V", str, Route)
 
 
 def diff(desired: KernelState, actual: KernelState, names: ObjectNames = OBJECT_NAMES) -> tuple[Operation, ...]:
-    """Operations that make `actual` like `desired`; none if it is. It never touches what is `foreign`."""
+    """The operations that turn `actual` into `desired`; none if they are equal. Never changes a `foreign` route."""
     links = tuple(_links(desired, actual))
     left = _after(links, actual, names)
     made = {names.device for o in links if isinstance(o, op.MakeDevice)}
@@ -47,16 +48,17 @@ def _links(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
 
 
 def _needs_new(desired: Device, actual: Device) -> bool:
-    """Of a live device, the kernel changes MTU, state, offload, and the local address within its family.
+    """Whether the device has to be replaced.
 
-    A new MAC would be taken too, but with the loss of all neighbours; and it changes with the identity only.
+    On a live device, the kernel can change MTU, state, offload, and the local address within its family. It can also
+    change the MAC, but drops all neighbours then; the MAC changes only with the runner's identity.
     """
     fixed = (desired.vni, desired.port, desired.mac, desired.learning, desired.remote, ":" in desired.local)
     return fixed != (actual.vni, actual.port, actual.mac, actual.learning, actual.remote, ":" in actual.local)
 
 
 def _after(links: tuple[Operation, ...], actual: KernelState, names: ObjectNames) -> KernelState:
-    """What is left when links were removed: their addresses, routes and entries go with them."""
+    """The state after links are removed: the kernel removes their addresses, routes and entries with them."""
     for operation in links:
         match operation:
             case op.RemoveDevice():
@@ -70,27 +72,28 @@ def _after(links: tuple[Operation, ...], actual: KernelState, names: ObjectNames
 
 
 def _unreachable(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
-    """First of all, and before a device goes: nothing of the overlay leaves by the default route."""
+    """Puts the unreachable routes before a device is removed, so that no overlay packet takes the default route."""
     for destination, route in desired.routes.items():
         if not route.gateway and actual.routes.get(destination) != route and destination not in actual.foreign:
             yield op.PutRoute(destination, route)
 
 
 def _sysctls(desired: KernelState, actual: KernelState, made: set[str]) -> Iterator[Operation]:
-    """A link that is made now has none of ours yet; and what this kernel does not have is not asked of it."""
+    """Sets values that differ. A new link has none set yet; values that this kernel does not have are skipped."""
     for path, value in desired.sysctls.items():
         if made & set(path.split("/")) or actual.sysctls.get(path, value) != value:
             yield op.SetSysctl(path, value)
 
 
 def _addresses(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
-    """Put before dropped: a link that loses its last address loses its routes."""
+    """Puts addresses before it drops others: a link that loses its last address loses its routes."""
     wanted, there = desired.addresses, actual.addresses
     yield from (op.PutAddress(address) for address in sorted(wanted - there, key=str))
     yield from (op.DropAddress(address) for address in sorted(there - wanted, key=str))
 
 
 def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
+    # Order matters, see the module's docstring: FDB, neighbour, route; and the reverse for removals.
     for mac, remote in desired.fdb.items():
         if actual.fdb.get(mac) != remote:
             yield op.PutFdb(mac, remote)
@@ -99,6 +102,7 @@ def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
             yield op.PutNeighbour(address, mac)
     for destination, route in desired.routes.items():
         known = actual.routes.get(destination)
+        # Identity first: routes are cached objects, and comparing thousands of equal ones by value is slow.
         if known is not route and known != route and route.gateway and destination not in actual.foreign:
             yield op.PutRoute(destination, route)
     yield from (op.DropRoute(cidr) for cidr in actual.routes if cidr not in desired.routes)
@@ -107,7 +111,7 @@ def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
 
 
 def patched(state: KernelState, old: KernelState, new: KernelState) -> KernelState:
-    """A state whose part `old` became `new`; of a state that follows from all, and parts that follow from a few."""
+    """The state with its part `old` replaced by `new`; the rest of the state stays as it is."""
     return replace(
         state,
         neighbours=_patched(state.neighbours, old.neighbours, new.neighbours),
@@ -127,7 +131,7 @@ def _patched(entries: Mapping[str, V], old: Mapping[str, V], new: Mapping[str, V
 
 
 def additions(operations: tuple[Operation, ...], actual: KernelState) -> tuple[Operation, ...]:
-    """Those that take away or overwrite no entry: all that a map may lead to that could be out of date."""
+    """The operations that neither remove nor overwrite an entry: safe to apply from an outdated netmap."""
     return tuple(operation for operation in operations if not _replaces(operation, actual))
 
 
@@ -145,7 +149,7 @@ def _replaces(operation: Operation, actual: KernelState) -> bool:
 
 
 def as_wanted(done: EntryOperation, desired: KernelState) -> bool:
-    """Whether what somebody did to an entry is how we want it: mostly it was us."""
+    """Whether a change of an entry matches the desired state. It usually does, because this runner made the change."""
     match done:
         case op.PutNeighbour(address, mac):
             return desired.neighbours.get(address) == mac

@@ -1,12 +1,13 @@
-"""Names of the overlay: what a DNS server on a bridge answers, to whom; pure.
+"""The DNS zone of the overlay: what a runner's DNS server answers to which client.
 
 NAME.OWNER.nv.internal       a session
-NAME.nv.internal             a session of the asker's own owner
+NAME.nv.internal             a session of the client's owner
 nv.internal                  the bridge that was asked
 d.c.b.a.in-addr.arpa         the session with an address of the pool
 
-The answer depends on who asks. A session learns of its owner's sessions alone: all others could not be reached either,
-and are not there for it. The machine itself learns of all, and an address that is nobody's of nothing.
+The answer depends on the client. A session resolves the sessions of its owner only; it could not reach the others
+anyway, so to it they do not exist. The machine resolves all sessions. A client whose address belongs to neither is
+refused.
 """
 
 from __future__ import annotations
@@ -24,34 +25,34 @@ from netvps.domain.overlay.netmap import Endpoint, Netmap
 
 ZONE: Final = ("nv", "internal")
 TTL: Final = 5
-"""Seconds; also for names that are not there."""
+"""Seconds; also the TTL of negative answers."""
 _REVERSE: Final = ("in-addr", "arpa")
 _OCTETS: Final = 4
 _ADDRESS = frozenset({"A", "ANY"})
 _POINTER = frozenset({"PTR", "ANY"})
 
 Labels = tuple[str, ...]
-"""A name, absolute, in lower case: ("dev1", "ann", "nv", "internal")."""
+"""An absolute name in lower case: ("dev1", "ann", "nv", "internal")."""
 
 
 K = TypeVar("K")
 _Table = dict[K, tuple[Endpoint, ...]]
-"""More than one for a key only while one session takes over from another; the last is the one."""
-_NOBODY: Final = (None,)
+"""A key has more than one entry only while one session replaces another; the last entry wins."""
+_NO_ENDPOINT: Final = (None,)
 
 
 class Outcome(StrEnum):
-    """How a question of ours ends; the words are those of the protocol."""
+    """Result of a query in the zone; the values are those of the protocol."""
 
     FOUND = "NOERROR"
-    """No record: the name has none of this type (NODATA)."""
+    """Also for a name without records of the requested type (NODATA)."""
     UNKNOWN = "NXDOMAIN"
     REFUSED = "REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as in a zone file; `name` is that of the question, or of the zone."""
+    """A record as in a zone file; `name` is the query's name or the zone."""
 
     name: Labels
     type: str
@@ -60,7 +61,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to say; `authority` is the zone's SOA where there is no record: for how long that may be remembered."""
+    """The response to a query. `authority` is the SOA of a negative answer, which limits how long it is cached."""
 
     outcome: Outcome
     records: tuple[Record, ...] = ()
@@ -68,17 +69,17 @@ class Answer:
 
 
 class Directory:
-    """Sessions by name and by address. Changes cost as much as there are; a question costs the same for any number."""
+    """Index of sessions by name and by address. An update costs as much as its changes, a lookup is constant."""
 
     def __init__(self) -> None:
         self._netmap = Netmap()
         self._by_name: _Table[tuple[str, str]] = {}
         self._by_address: _Table[str] = {}
         self._sessions: Counter[str] = Counter()
-        """How many an owner has."""
+        """Number of sessions of each owner."""
 
     def follow(self, netmap: Netmap) -> None:
-        """Becomes the directory of its sessions."""
+        """Updates the index to a netmap."""
         touched = netmap.since(self._netmap)
         known, endpoints = self._netmap.endpoints, netmap.endpoints
         self._netmap = netmap
@@ -95,12 +96,12 @@ class Directory:
         self._sessions = +self._sessions
 
     def named(self, owner: str, name: str) -> Endpoint | None:
-        """An owner's session."""
-        return self._by_name.get((owner, name), _NOBODY)[-1]
+        """The session of this owner with this name."""
+        return self._by_name.get((owner, name), _NO_ENDPOINT)[-1]
 
     def at(self, address: str) -> Endpoint | None:
         """The session with this address."""
-        return self._by_address.get(address, _NOBODY)[-1]
+        return self._by_address.get(address, _NO_ENDPOINT)[-1]
 
     def knows(self, owner: str) -> bool:
         """Whether an owner has sessions."""
@@ -109,22 +110,22 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The zone as one runner sees it."""
+    """The zone as seen from one runner."""
 
     directory: Directory
     pool: IPv4Network
     bridge: str
-    """Address of the bridge; who asks from it is the machine itself."""
+    """Address of the bridge. Queries from this address come from the machine itself."""
     generation: int
 
     def answer(self, asker: str, name: Labels, kind: str) -> Answer | None:
-        """What `asker`, an address, gets to know of `name`; None if the name is none of ours: others know it."""
+        """The answer to a query from the address `asker`; None if the name is in none of the overlay's zones."""
         zone = self._zone(name)
         if zone is None:
             return None
         viewer = self.directory.at(asker)
         if viewer is None and asker != self.bridge:
-            # Perhaps a session that is so new that the netmap has it not yet: "no such name" might be remembered.
+            # Possibly a new session that is not in the netmap yet. REFUSED, because NXDOMAIN would be cached.
             return Answer(Outcome.REFUSED)
         owner = viewer.owner if viewer else None
         if name == zone:
@@ -140,7 +141,7 @@ class Names:
         return Answer(Outcome.FOUND if found or exists else Outcome.UNKNOWN, authority=(self._soa(zone),))
 
     def _zone(self, name: Labels) -> Labels | None:
-        """The zone of ours that a name is in, by its own name."""
+        """The overlay's zone that contains a name: nv.internal, or the reverse zone of the pool."""
         if name[-len(ZONE) :] == ZONE:
             return ZONE
         if name[-len(_REVERSE) :] != _REVERSE:
@@ -162,7 +163,7 @@ class Names:
         return Answer(Outcome.FOUND, asked, () if asked else (self._soa(zone),))
 
     def _forward(self, name: Labels, owner: str | None) -> tuple[Endpoint | None, bool]:
-        """The session of a name, and whether the name is there even so: an owner's is, for names below it."""
+        """The session with a name, and whether the name exists without a record, as that of an owner does."""
         match name:
             case (one,):
                 mine = self.directory.named(owner, one) if owner else None
@@ -172,7 +173,7 @@ class Names:
         return None, False
 
     def _reverse(self, name: Labels, owner: str | None) -> tuple[Endpoint | None, bool]:
-        """The same for an address; networks are there, for addresses in them."""
+        """The session with an address, and whether the name exists without a record, as that of a network does."""
         octets = name[: -len(_REVERSE)][::-1]
         network = _network(octets)
         if network is None or len(octets) < _OCTETS:
@@ -181,13 +182,13 @@ class Names:
         return (found if found and owner in {found.owner, None} else None), False
 
     def _soa(self, zone: Labels) -> Record:
-        """RFC 2308: its last field is for how long it may be remembered that a name is not there."""
+        """The SOA record; its last field limits how long a negative answer is cached (RFC 2308)."""
         serial = self.generation % (1 << 32)
         return Record(zone, "SOA", f"{_fqdn(ZONE)} {_fqdn(('hostmaster', *ZONE))} {serial} 60 60 3600 {TTL}")
 
 
 def _network(octets: Labels) -> IPv4Network | None:
-    """The network of one to four octets, as text; None if they are not written as DNS has them ("08", "x", "256")."""
+    """The network of one to four octets; None unless they are written as in DNS (not "08", "x" or "256")."""
     if not 0 < len(octets) <= _OCTETS:
         return None
     try:
@@ -198,7 +199,7 @@ def _network(octets: Labels) -> IPv4Network | None:
 
 
 def _only(these: Mapping[str, Endpoint], those: Mapping[str, Endpoint]) -> list[Endpoint]:
-    """What is in these and not, as the same object, in those; without a line of Python for each of 100,000."""
+    """The values of `these` that are not the same object in `those`. Runs in C, for up to 100,000 entries."""
     return list(compress(these.values(), map(is_not, these.values(), map(those.get, these))))
 
 

@@ -1,4 +1,4 @@
-"""What becomes of the rules that follow from a view and from the links of sessions, where both changed."""
+"""Incremental changes of rulesets that depend on a view and on bridge ports, where both changed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from netvps.domain.overlay.nft import Edit, Ruleset
 from netvps.domain.overlay.view import View
 
 Links = Mapping[str, str]
-"""Of the bridge, by the address of the session behind each."""
+"""Bridge ports by the address of the session behind each."""
 
 
 def edited(rules: Callable[[View, Links], Ruleset], change: Change, view: View, before: Links, after: Links) -> Edit:
-    """First what a change of the view makes, and after it, for this whole `view`, one of the links.
+    """The edit for a change of the view, followed by the edit for a change of the ports, on the full `view`.
 
-    It costs as much as the change is large; that of links as much as there are sessions here.
+    The first part costs as much as the change, the second as much as the number of local sessions.
     """
     edit = rules(change.new, before).changes_from(rules(change.old, before))
     if before != after:

@@ -1,7 +1,7 @@
-"""What all runners of a cluster have in common on the overlay, and the addresses that follow from a subnet.
+"""Settings that all runners of a cluster share on the overlay, and the addresses derived from a subnet.
 
 SUBNET.0   the tunnel endpoint: address of the VXLAN device, next hop of the routes to this subnet
-SUBNET.1   the bridge: gateway and DNS server of the sessions there
+SUBNET.1   the bridge: gateway and DNS server of the local sessions
 the last   broadcast
 the rest   sessions
 """
@@ -18,48 +18,51 @@ MULTICAST: Final = "224.0.0.0/4"
 """RFC 5771."""
 
 VXLAN_OVERHEAD_IPV4: Final = 50
-"""Bytes that a packet grows by on its way over an IPv4 underlay."""
+"""Bytes that encapsulation adds to a packet on an IPv4 underlay."""
 VXLAN_OVERHEAD_IPV6: Final = 70
 _MANY: Final = 1 << 16
-"""What is remembered: to read addresses as numbers takes longer than all else that is done with them."""
+"""Size of the caches of address computations: parsing addresses takes longer than everything else done with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """Settings of the overlay that every runner must share; a VXLAN device made with others hears nobody."""
+    """Overlay settings that all runners of a cluster must share: devices with different ones cannot communicate."""
 
     cluster_id: str
     pool: str = "10.128.0.0/10"
-    """CIDR that all subnets come out of."""
+    """CIDR from which all subnets are allocated."""
     vni: int = 7
     port: int = 14789
-    """UDP; below the ephemeral range, and neither of those that other overlays take (4789, 8472)."""
+    """UDP port; below the ephemeral range, and different from those of other overlays (4789, 8472)."""
 
 
 def device_mac(fabric: Fabric, runner: str) -> str:
-    """MAC of a runner's VXLAN device: the same after a reboot; `runner` is its uid. Locally administered, unicast."""
+    """MAC of a runner's VXLAN device, stable across reboots; `runner` is its uid. Locally administered, unicast."""
     digest = hashlib.sha256(f"netvps overlay {fabric.cluster_id} {runner}".encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (digest[0] & 0xFC | 0x02, *digest[1:6]))
 
 
 @lru_cache(_MANY)
 def endpoint_address(cidr: str) -> str:
-    """Address of the tunnel endpoint of a subnet."""
+    """Address of a subnet's tunnel endpoint."""
     return str(IPv4Network(cidr)[0])
 
 
 @lru_cache(_MANY)
 def bridge_address(cidr: str) -> str:
-    """Address of the bridge of a subnet."""
+    """Address of a subnet's bridge."""
     return str(IPv4Network(cidr)[1])
 
 
 def session_addresses(cidr: str) -> range:
-    """The addresses that sessions of a subnet may have, as integers."""
+    """The addresses available to sessions of a subnet, as integers."""
     network = IPv4Network(cidr)
     return range(int(network[2]), int(network[-1]))
 
 
 def session_mac(address: str) -> str:
-    """MAC of a session with this address: the two are filtered as a pair, and Docker's own choice changed with 28."""
+    """MAC of the session with this address.
+
+    Set explicitly: the filter matches both, and Docker 28 changed its own choice.
+    """
     return ":".join(f"{byte:02x}" for byte in (0x02, 0x42, *IPv4Address(address).packed))

@@ -1,15 +1,16 @@
-"""A short way for packets between an owner's sessions on two runners: straight from link to link, where one comes in.
+"""The fast path for packets between sessions of one owner on two runners: BPF programs that redirect from link to link.
 
-A packet that is forwarded meets the rules of all tables, of bridges, of Docker's filter and NAT, and the hooks of
-connection tracking, to be let through in the end. Programs at the links see it first, and send on what they know all of
-that about beforehand: it has the link, MACs and addresses that `filter` and `bridge_filter` ask for, and the same owner
-at both ends. All else goes the long way, which decides by itself:
+On the regular path, a forwarded packet traverses the rules of all tables, of bridges, of Docker's filter and NAT, and
+the hooks of connection tracking. The programs run before that at the links, and redirect a packet only if they know in
+advance that the regular path would accept it: it has the port, MACs and addresses that `filter` and `bridge_filter`
+require, and the same owner at both ends. Every other packet takes the regular path, which decides on its own:
 
-- what begins a TCP connection, whose segments are told there how long they may be;
-- what is longer than all links to the other end, is a part of a packet, has options, or has been forwarded too often;
-- what goes to or comes from gateways, runners and the outside, and to runners that smaller packets alone get to.
+- packets that open a TCP connection, because the regular path clamps their MSS;
+- packets longer than the MTU of all links to the other end, fragments, packets with options or an expired TTL;
+- packets to and from gateways, runners and the outside, and to runners that only smaller packets reach.
 
-It may be missing at any time. Like the views that it follows from, it is a sum of its peers and sessions: see `change`.
+The fast path is an optimisation and may be absent at any time. Like the views it is computed from, it is a sum of its
+peers and sessions: see `change`.
 """
 
 from __future__ import annotations
@@ -26,39 +27,39 @@ from netvps.domain.overlay.view import View
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What all packets are held against."""
+    """The constants that every packet is compared with."""
 
     device_mac: str
     bridge_mac: str
     mask: str
-    """Of our subnet; those of other sizes have no part in this."""
+    """Netmask of the local subnet. Subnets of other sizes do not use the fast path."""
     mtu: int
-    """Of all links, and of the way to the runners that packets are sent to."""
+    """MTU of the links, and of the path to the runners that packets are sent to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """A runner's part of the pool."""
+    """A runner's subnet."""
 
     mac: str
-    """Of its VXLAN device."""
+    """MAC of its VXLAN device."""
     open: bool
-    """Whether packets as long as our links take them get there."""
+    """Whether packets as large as the local links' MTU reach it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FastPath:
-    """All that a packet is looked up in."""
+    """The lookup tables of the programs."""
 
     terms: Terms
     owners: Mapping[str, str]
-    """Names by address of a session, wherever it is; of owners who have one here."""
+    """Owner name by session address, on any runner; only owners that have a session on this runner."""
     subnets: Mapping[str, Subnet]
-    """By first address."""
+    """Keyed by first address."""
 
 
 def fast_path(view: View) -> FastPath:
-    """Of a runner."""
+    """The fast path of a runner."""
     ends = holders(view.netmap.endpoints.values())
     owned = addresses_by_owner(filter(view.holds, ends), ends)
     desired = plan(view)

@@ -1,16 +1,16 @@
-"""Who may talk to whom on the overlay, as rules of nftables that follow from a runner's view of it.
+"""Who may communicate with whom on the overlay, as nftables rules computed from a runner's view.
 
-Sessions of one owner may, and sessions of two may not. This is decided anew for each packet by its two addresses, not
-by connection tracking: an address that changed hands takes no connection along. A gateway's machine may ping all
-sessions, and call the agent's SSH server, which asks for a certificate; no other port, for whoever else is on that
-machine has the same address. So it all stands on addresses that are nobody else's, and those are checked where a packet
-comes in:
+Sessions of one owner may communicate, sessions of different owners may not. Each packet is decided by its two addresses
+and not by connection tracking, so that an address given to another session takes no established connection along. The
+machine of a gateway may ping all sessions and connect to the agent's SSH server, which requires a certificate; no other
+port, because every other process on that machine has the same address. All this depends on source addresses that
+cannot be spoofed, so they are checked where a packet arrives:
 
-    underlay ─► input       its sender is a runner of the netmap, and the MAC inside is that runner's
+    underlay ─► input       its sender is a runner of the netmap, and the inner MAC is that runner's
     nv0      ─► prerouting  its source is in the subnet of the runner with this MAC
-    nvbr0    ─► prerouting  its source and MAC are a session's of this machine (`bridge_filter`: and its port)
+    nvbr0    ─► prerouting  its source and MAC are a local session's (`bridge_filter`: and its port)
 
-The tables only drop: what they let pass, another's may still drop (see adapters/iptables.py).
+The tables only drop: a packet that they accept may still be dropped by another table (see adapters/iptables.py).
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ from netvps.domain.runner import Lease
 from netvps.domain.tunnel import SSH_PORT
 
 _LINK_LOCAL: Final = "169.254.0.0/16"
-"""Not to be routed (RFC 3927), and where clouds keep a machine's credentials."""
+"""Never forwarded (RFC 3927): clouds serve a machine's credentials there."""
 _INNER_SOURCE_MAC: Final = "@th,192,32"
-"""Its last 4 bytes in a VXLAN packet: after 8 of UDP, 8 of VXLAN, 6 of the destination's MAC, and 2; RFC 7348."""
+"""The last 4 bytes of the inner source MAC of a VXLAN packet (RFC 7348): after 8 bytes of UDP, 8 of VXLAN, 6 of
+destination MAC, and the first 2 bytes.
+"""
 _ERRORS: Final = "{ destination-unreachable, time-exceeded, parameter-problem }"
 _MANY: Final = 1 << 16
 _OWNER_RULES: Final = ("ip daddr @{name} accept",)
@@ -44,9 +46,9 @@ _RECEIVER_RULES: Final = ("ip saddr @{name} accept",)
 
 
 def ruleset(view: View, ports: Mapping[str, str] | None = None, names: ObjectNames = OBJECT_NAMES) -> Ruleset:
-    """All rules of a runner; `ports` are its bridge's links, as far as known, by the session's address behind each.
+    """All rules of a runner. `ports` maps session addresses to the bridge ports in front of them, as far as known.
 
-    Raises InvalidInput if the netmap has an owner whose name is none.
+    Raises InvalidInput if the netmap has an owner with an invalid name.
     """
     ends = holders(view.netmap.endpoints.values())
     local = sorted(filter(view.holds, ends), key=lambda end: end.address)
@@ -78,12 +80,12 @@ def _inet_table(view: View, local: Sequence[Endpoint], ends: Sequence[Endpoint],
 
 
 def _host_addresses(lease: Lease) -> tuple[str, str]:
-    """Of a runner's machine on the overlay."""
+    """The overlay addresses of a runner's machine."""
     return endpoint_address(lease.cidr), bridge_address(lease.cidr)
 
 
 def _senders(peers: Iterable[Peer], *, ipv6: bool) -> frozenset[str]:
-    """Addresses on the underlay, each with what the MAC inside ends in."""
+    """Underlay addresses, each with the last bytes of the MAC inside."""
     return frozenset(
         f"{address} . {mark}"
         for peer in peers
@@ -95,7 +97,7 @@ def _senders(peers: Iterable[Peer], *, ipv6: bool) -> frozenset[str]:
 
 @lru_cache(_MANY)
 def _marks(mac: str) -> frozenset[int]:
-    """What `meta mark set` makes of a MAC's last bytes: nft before 1.0.8 leaves their order, later ones turn it."""
+    """Marks of the last bytes of a MAC: `meta mark set` keeps their order in nft before 1.0.8, and swaps it later."""
     end = bytes.fromhex(mac.replace(":", ""))[2:]
     return frozenset({int.from_bytes(end, "big"), int.from_bytes(end, "little")})
 
@@ -104,10 +106,10 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
     device, bridge = f'"{names.device}"', f'"{names.bridge}"'
     overlay = f"{{ {device}, {bridge} }}"
     endpoint, gateway = _host_addresses(view.lease)
-    ours = f"{endpoint}/31"  # both: a mask is quicker than a set
+    ours = f"{endpoint}/31"  # both addresses: a mask is faster than a set
     pool, tunnel = view.fabric.pool, f"udp dport {view.fabric.port}"
     return {
-        # Before connection tracking: what is not true leaves no trace.
+        # Before connection tracking, so that spoofed packets create no entry.
         "prerouting": Chain(
             (
                 f"iifname {device} goto from-tunnel",
@@ -124,14 +126,16 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             )
         ),
         "from-session": Chain(("ether saddr . ip saddr @pairs goto tracking-out", "drop")),
-        # Only where one side may call and the other may not; the rest is quicker without it, and fills no table.
+        # Connections are tracked only where one side may open them and the other may not. Untracked traffic is faster
+        # and does not fill the conntrack table.
         "tracking-in": Chain((f"ip daddr {ours} accept", "ip saddr @gateways accept", "notrack")),
         "tracking-out": Chain(
             (f"ip daddr != {pool} accept", f"ip daddr {ours} accept", "ip daddr @gateways accept", "notrack")
         ),
-        # Nor is a tunnel: so nobody here can send into others' under this machine's address, masqueraded.
+        # Untracked packets are not masqueraded, so no container can send to a tunnel with this machine's address.
         "output": Chain((f"{tunnel} notrack",), "type filter hook output priority -300"),
-        # By way of the mark, which is for nothing else: nft before 1.0.3 knows no sets of raw bits.
+        # Matches by way of the packet mark, which is reset afterwards: nft before 1.0.3 has no sets of raw payload
+        # bits.
         "from-underlay": Chain(
             (
                 f"meta mark set {_INNER_SOURCE_MAC}",
@@ -153,7 +157,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             ),
             "type filter hook input priority 0",
         ),
-        # To look at the name of a link is what takes longest here: so links first, and each once or twice.
+        # Matching an interface name is the most expensive test here, so names are matched first and once or twice each.
         "forward": Chain(
             (
                 f"iifname {device} goto arriving",
@@ -178,9 +182,9 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             (
                 f"oifname {device} goto to-tunnel",
                 f"oifname {bridge} goto to-session",
-                # The rest goes from a session to the outside, which its neighbours on another network are not.
+                # The rest leaves the overlay, but may not reach neighbours on other networks of this machine,
                 *(f"ip daddr {cidr} drop" for cidr in (pool, NETWORK_SUBNET, _LINK_LOCAL)),
-                # Nor is this machine: what a container publishes here is a port of it.
+                # nor this machine: a port that a container publishes here is a port of the machine.
                 "ct status dnat drop",
                 f"{tunnel} drop",
             )
@@ -193,7 +197,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
                 "drop",
             )
         ),
-        # Multicast is here only where br_netfilter shows bridged packets: the bridge's table tells who hears it.
+        # Multicast gets here only if br_netfilter shows bridged packets; the bridge table decides who receives it.
         "to-session": Chain(("ip saddr vmap @owners", f"ip daddr {MULTICAST} accept", "drop")),
         "outside": Chain(
             (f"ip saddr {view.lease.cidr} ip daddr != {pool} oifname != {overlay} masquerade",),

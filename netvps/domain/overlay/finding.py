@@ -1,4 +1,4 @@
-"""What a look at the overlay comes to."""
+"""A finding of a diagnosis of the overlay."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """What a finding means for sessions; the worst first."""
+    """Effect of a finding on sessions; the worst first."""
 
     FAIL = "FAIL"
-    """Some do not reach each other."""
+    """Some sessions do not reach each other."""
     WARN = "WARN"
-    """They do, and something is wrong, or could not be looked at."""
+    """Sessions reach each other, but something is wrong or could not be checked."""
     OK = "OK"
-    """It is well."""
+    """No problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `remedy` is '' where there is nothing to do."""
+    """The result of one check; `remedy` is '' if there is nothing to do."""
 
     severity: Severity
     subject: str
-    """A session, a runner, two of them, or the pool, for people."""
+    """What was checked: a session, a runner, a pair, or the pool."""
     text: str
     remedy: str = ""

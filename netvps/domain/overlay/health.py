@@ -1,4 +1,4 @@
-"""How the ways to the other runners are, by what was measured, and what follows from that for the kernel."""
+"""Health of the links to other runners as measured, and its effect on the kernel state."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from enum import StrEnum
 from typing import Final
 
 MAX_PROBLEMS: Final = 16
-"""That a runner tells of at once; of more, the first ones."""
+"""Maximum number of problems in a report; further ones are left out."""
 MAX_PROBED: Final = 256
-"""Links in one request."""
+"""Maximum number of links in one request."""
 
 
 class LinkState(StrEnum):
-    """How a link is from one side."""
+    """State of a link as measured from one side."""
 
     UP = "UP"
-    """Packets of all sizes come back."""
+    """Packets of all sizes are returned."""
     REDUCED = "REDUCED"
-    """Small packets come back, the largest that should fit do not."""
+    """Small packets are returned, the largest expected ones are not."""
     DOWN = "DOWN"
-    """Nothing comes back."""
+    """No packet is returned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a runner measured of its way to another."""
+    """A runner's measurement of its link to another."""
 
     peer: str
-    """Uid of the runner at its other end."""
+    """Uid of the runner at the other end."""
     state: LinkState
     rtt: float | None = None
-    """Seconds; None: nothing came back."""
+    """Seconds; None if no packet was returned."""
     mtu: int = 0
-    """The largest packet of the overlay that came back, in bytes; 0 if none did."""
+    """The largest overlay packet that was returned, in bytes; 0 if none was."""
     message: str = ""
     """What is wrong and what to do, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong with the overlay as one runner sees it."""
+    """A problem of the overlay as one runner sees it."""
 
     message: str
     """What is wrong and what to do, for people."""
     peer: str = ""
-    """Uid of the other runner that it concerns, if there is one."""
+    """Uid of the other runner that it concerns, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What measurements change of what shall be in the kernel."""
+    """How measurements change the desired kernel state."""
 
     mtus: Mapping[str, int] = field(default_factory=dict)
-    """The largest packet that gets through, by uid of the peer, where that is less than it should be; in bytes."""
+    """The largest packet that reaches a peer, in bytes, by uid; only peers where it is less than expected."""
     checksum_offload: bool = True
-    """Whether the machine may leave checksums within the tunnel to its network card."""
+    """Whether the checksums inside the tunnel may be offloaded to the network card."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """Somebody wants to know how links are; answer with a report of this id."""
+    """Asks for a measurement of links, to be answered by a report with this id."""
 
     probe_id: str
     peers: tuple[str, ...]
@@ -70,20 +70,20 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
-    """The answer: a link for each of those asked for that is on the overlay."""
+    """The answer to a ProbeRequest: one link for each requested runner that is on the overlay."""
 
     probe_id: str
     links: tuple[Link, ...]
 
 
 class TcpOutcome(StrEnum):
-    """What came of real TCP to a peer."""
+    """Result of a TCP probe to a peer."""
 
     GOOD = "GOOD"
-    """All came back as it was."""
+    """All data was echoed unchanged."""
     BROKEN = "BROKEN"
-    """It began, and did not come through, or came back as something else."""
+    """The connection opened, but data was lost or changed."""
     SILENT = "SILENT"
-    """No answer at all."""
+    """No answer."""
     ABSENT = "ABSENT"
-    """Nobody listens there (now): it says nothing."""
+    """Connection refused, so the probe has no result."""

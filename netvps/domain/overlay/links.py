@@ -1,4 +1,4 @@
-"""What the kernel of a runner's machine holds of the overlay, as values that can be compared."""
+"""The overlay's objects in the kernel of a runner's machine, as comparable values."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ObjectNames:
-    """Names of all that a runner makes for the overlay: by them it knows its own. One overlay in a namespace."""
+    """Names of all kernel objects of the overlay, by which a runner recognises its own.
+
+    One overlay per network namespace.
+    """
 
     device: str = "nv0"
     bridge: str = "nvbr0"
     network: str = "netvps-overlay"
-    """Of Docker."""
+    """Docker network."""
     table: str = "netvps"
-    """Of nftables, in the families inet and bridge."""
+    """nftables table, in the families inet and bridge."""
     protocol: int = 201
-    """Of routes (`ip route … proto 201`)."""
+    """Protocol of the routes (`ip route … proto 201`)."""
 
 
 OBJECT_NAMES = ObjectNames()
@@ -25,72 +28,73 @@ OBJECT_NAMES = ObjectNames()
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A VXLAN device without a remote or a group: what has no FDB entry is dropped, never flooded."""
+    """A VXLAN device without a default remote or group: frames without an FDB entry are dropped, never flooded."""
 
     vni: int
     port: int
-    """UDP, of the sender and the receiver."""
+    """UDP port of both sender and receiver."""
     local: str
-    """Address on the underlay."""
+    """Underlay address."""
     mac: str
     mtu: int
     up: bool = True
     learning: bool = False
     remote: str = ""
-    """Of a default destination; ours has none."""
+    """Default destination; the overlay's device has none."""
     checksum_offload: bool = True
-    """Whether checksums of what leaves by it may be left to the network card."""
+    """Whether the checksums of outgoing packets may be offloaded to the network card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """The bridge that the sessions of this runner are on."""
+    """The bridge of the sessions on this runner."""
 
     mac: str
-    """Given: by itself a bridge changes it with its ports, and every session would have to ask for it again."""
+    """Set explicitly: by default a bridge changes its MAC with its ports, and every session would need ARP again."""
     mtu: int
     ageing_days: int
-    """Until it forgets behind which port a silent address is. Not to the second: kernels tell it less exactly."""
+    """Ageing time of the FDB. In days, because kernels report it with limited precision."""
     up: bool = True
     snooping: bool = False
-    """Whether it keeps multicast groups. Ours does not: its table is for all owners, and one of them could fill it, or
-    by an IGMP query keep the multicast of the others from being sent to whoever did not hear that query."""
+    """IGMP snooping. Off: the group table is shared by all owners, so one of them could fill it, or by an IGMP query
+    stop the multicast of others from reaching hosts that did not hear that query.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address of one of our links."""
+    """An address of one of the overlay's links."""
 
     link: str
-    """Its name."""
+    """Name of the link."""
     cidr: str
-    """With the length of the prefix: "10.128.4.1/22"."""
+    """With prefix length: "10.128.4.1/22"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of ours; its destination is its key."""
+    """A route of the overlay; keyed by its destination."""
 
     gateway: str = ""
-    """Through the device, on link; empty: the destination is unreachable."""
+    """Next hop on the device (onlink); empty: the destination is unreachable."""
     mtu: int = 0
     """0: that of the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelState:
-    """All of the overlay that is, or shall be, in the kernel."""
+    """All kernel objects of the overlay, actual or desired."""
 
     device: Device | None = None
     bridge: Bridge | None = None
     addresses: frozenset[Address] = frozenset()
     neighbours: Mapping[str, str] = field(default_factory=dict)
-    """On the device: MAC by IP address; permanent ones only."""
+    """MAC by IP address on the device; permanent entries only."""
     fdb: Mapping[str, str] = field(default_factory=dict)
-    """Of the device: address on the underlay by MAC."""
+    """Underlay address by MAC on the device."""
     routes: Mapping[str, Route] = field(default_factory=dict)
-    """Of our protocol, by destination (CIDR)."""
+    """Routes with the overlay's protocol, by destination (CIDR)."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
-    """Value by path below /proc/sys, of those that matter and that this kernel has."""
+    """Value by path below /proc/sys; the relevant ones that this kernel has."""
     foreign: Mapping[str, str] = field(default_factory=dict)
-    """Routes that are not ours: a description by destination. Only seen, never wanted."""
+    """Descriptions of other routes by destination. Only inspected, never desired."""

@@ -1,9 +1,11 @@
-"""The netmap: which runners are on the overlay and which sessions are where, as the control plane tells every runner.
+"""The netmap: which runners are on the overlay and which sessions are where.
 
-It travels as updates. The first of a connection are either those since the generation that the runner knows, or begin
-with a `reset`; the map is whole when `caught_up` comes, and only then is it acted upon, so that half a map removes
-nothing. A digest of the whole comes with it and goes back with every heartbeat: where the two differ, the map is sent
-anew.
+The control plane sends it to every runner.
+
+It is sent as updates. The first ones of a connection either continue from the generation that the runner has, or begin
+with a `reset`. The map is complete when `caught_up` arrives, and is applied only then; applying half a map would
+remove the other half. A digest of the whole map comes with it and is returned in every heartbeat; if the two differ,
+the full map is sent again.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from netvps.domain.runner import Lease, Underlay
 _DIGEST_BYTES: Final = 16
 _DIGEST_RANGE: Final = 1 << (8 * _DIGEST_BYTES)
 _STEPS: Final = 64
-"""Updates that are remembered; who is further behind looks at all of the map."""
+"""Number of updates that a map remembers; a reader further behind compares the full maps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,15 @@ class Peer:
     name: str
     lease: Lease
     mac: str
-    """Of its VXLAN device."""
+    """MAC of its VXLAN device."""
     underlay: Underlay
     gateway: bool = False
-    """People come in there: it may reach the SSH server of every session."""
+    """Whether it runs a gateway, which may reach the SSH server of every session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A session with an address; the subnet that holds the address says on which runner it is."""
+    """A session with an address; its runner is the one whose subnet contains the address."""
 
     session: str
     """Uid."""
@@ -49,34 +51,34 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class NetmapUpdate:
-    """What changed up to `generation`, a revision of the log."""
+    """The changes up to `generation`, a revision of the change log."""
 
     generation: int
     peers: tuple[Peer, ...] = ()
-    """New, or changed."""
+    """New or changed."""
     endpoints: tuple[Endpoint, ...] = ()
-    """New, or changed."""
+    """New or changed."""
     gone_peers: tuple[str, ...] = ()
-    """Uids of runners that are not on the overlay any more."""
+    """Uids of runners that left the overlay."""
     gone_endpoints: tuple[str, ...] = ()
     """Uids of sessions that have no address any more."""
     reset: bool = False
-    """What was known before counts no more: the whole map follows, from this update to the next that is caught up."""
+    """Discards the earlier map: the full map follows, from this update to the next one with `caught_up`."""
     caught_up: bool = False
-    """With this update the map is whole."""
+    """The map is complete with this update."""
     digest: str = ""
-    """`Netmap.digest` after this update, if it is caught up."""
+    """`Netmap.digest` after this update, if `caught_up` is set."""
 
 
 @dataclass(slots=True)
 class Touched:
-    """Runners and sessions of which there is news, by uid."""
+    """Uids of changed runners and sessions."""
 
     peers: set[str] = field(default_factory=set)
     endpoints: set[str] = field(default_factory=set)
 
     def add(self, other: Touched) -> None:
-        """Those, too."""
+        """Adds those of another."""
         self.peers |= other.peers
         self.endpoints |= other.endpoints
 
@@ -93,11 +95,11 @@ class Netmap:
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     _sum: int = 0
     _steps: tuple[Touched, ...] = field(default=(), compare=False, repr=False)
-    """What each of the last updates touched; by identity: each is that of one map alone."""
+    """What each of the last updates touched. Compared by identity, since each entry belongs to one map's history."""
 
     @property
     def digest(self) -> str:
-        """The same for the same peers and endpoints, in whatever order and by whatever updates they came."""
+        """Equal for the same peers and endpoints, independent of the order and number of updates."""
         return f"{self._sum:0{2 * _DIGEST_BYTES}x}"
 
     def updated(self, update: NetmapUpdate) -> Self:
@@ -117,7 +119,7 @@ class Netmap:
         return replace(self, generation=update.generation, peers=peers, endpoints=endpoints, _sum=total, _steps=steps)
 
     def since(self, known: Netmap) -> Touched | None:
-        """Who may be another than in `known`; None if all may: it is no map of before, or was so long ago."""
+        """What may differ from `known`; None if `known` is too old, or not an earlier version of this map."""
         touched = Touched()
         for step in reversed(self._steps):
             if known._steps and step is known._steps[-1]:
@@ -127,13 +129,13 @@ class Netmap:
 
 
 def whole(netmap: Netmap) -> NetmapUpdate:
-    """The update that brings whoever knows anything, or nothing, to a map."""
+    """The update that turns any map into this one."""
     peers, endpoints = tuple(netmap.peers.values()), tuple(netmap.endpoints.values())
     return NetmapUpdate(netmap.generation, peers, endpoints, reset=True)
 
 
 def in_parts(update: NetmapUpdate, digest: str, size: int) -> list[NetmapUpdate]:
-    """An update as several of at most `size` entries each, to be applied in order; the last is caught up."""
+    """Splits an update into parts of at most `size` entries, to be applied in order; the last part is `caught_up`."""
     entries = [(name, entry) for name in _ENTRIES for entry in getattr(update, name)]
     pieces = [entries[start : start + size] for start in range(0, len(entries), size)] or [[]]
     parts = []
@@ -149,9 +151,9 @@ V = TypeVar("V", Peer, Endpoint)
 
 
 def _changed(known: Mapping[str, V], new: Mapping[str, V], gone: tuple[str, ...]) -> tuple[Mapping[str, V], int]:
-    """What is known then, and by how much the sum of all its digests grew."""
+    """The entries after the change, and the change of the sum of their digests."""
     if not new and not gone:
-        return known, 0  # there may be a hundred thousand
+        return known, 0  # avoids copying up to 100,000 entries
     after = dict(known)
     before = sum(_digest(after.pop(key)) for key in {*gone, *new} if key in after)
     after.update(new)
@@ -159,7 +161,7 @@ def _changed(known: Mapping[str, V], new: Mapping[str, V], gone: tuple[str, ...]
 
 
 def _digest(entry: Peer | Endpoint) -> int:
-    """Of what others need to know of it; the revision of a lease's row is not among that."""
+    """Digest of the fields that other runners use; not of the revision of the lease's row."""
     fields: tuple[object, ...]
     if isinstance(entry, Peer):
         lease, underlay = entry.lease, entry.underlay

@@ -1,4 +1,4 @@
-"""What the kernel answers and tells of the overlay's objects."""
+"""Errors and notifications of the kernel about the overlay's objects."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class EntryChanged:
-    """Somebody, maybe we, changed a neighbour, an FDB entry or a route of ours: what was done, as an operation."""
+    """A neighbour, FDB entry or route of the overlay was changed, by this runner or another program."""
 
     done: EntryOperation
 
 
 @dataclass(frozen=True, slots=True)
 class LinksChanged:
-    """A link or an address of this machine changed, or news were lost (`why`): look at all of it."""
+    """A link or address of this machine changed, or notifications were lost (`why`): inspect the full state."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class PortChanged:
-    """A port of the bridge came, went or changed: a container's end of it. Nothing else is in doubt for that."""
+    """A port of the bridge (a container's veth) came, went or changed. No other object is affected."""
 
     link: str
-    """Its name."""
+    """Name of the link."""
 
 
 KernelEvent = EntryChanged | LinksChanged | PortChanged

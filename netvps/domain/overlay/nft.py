@@ -1,8 +1,9 @@
-"""Rules of nftables as values, and the one transaction that leads from some of them to others (nft(8)).
+"""nftables rulesets as values, and the transaction from one ruleset to another (nft(8)).
 
-A session that comes is one element in a few sets. Where nobody knows what there is, all of it is put over that. Either
-way it is one transaction, and a packet meets the old rules or the new ones; but with the old rules it may meet the new
-elements of their sets. So a set that stays is never removed and made anew: packets on their way would find it empty.
+A new session is one element in a few sets. If the current content of a table is unknown, it is replaced completely.
+Both are one transaction, so a packet meets either the old rules or the new ones. But set elements are not versioned:
+a packet that is still processed by the old rules may meet the new elements of their sets. So a set that stays is never
+deleted and created again, because packets in flight would find it empty.
 """
 
 from __future__ import annotations
@@ -17,37 +18,40 @@ _MARKS = 1 << 14
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A named set, or a map from keys to verdicts."""
+    """A named set, or a verdict map."""
 
     type: str
-    """As nft writes it: "ether_addr . ipv4_addr", "ipv4_addr : verdict"."""
+    """In nft syntax: "ether_addr . ipv4_addr", "ipv4_addr : verdict"."""
     elements: frozenset[str] = frozenset()
-    """As nft writes them: "10.128.0.2 : jump owner-ann"."""
+    """In nft syntax: "10.128.0.2 : jump owner-ann"."""
     interval: bool = False
-    """Elements may be prefixes."""
+    """Whether elements may be prefixes."""
 
     @property
     def declaration(self) -> str:
-        """All but the elements."""
+        """The declaration without elements."""
         return f"{{ type {self.type};{' flags interval;' if self.interval else ''} }}"
 
     @property
     def kind(self) -> str:
-        """What nft calls it."""
+        """The nft keyword."""
         return "map" if ":" in self.type else "set"
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain; the ones with a hook see packets by themselves."""
+    """A chain; one with a hook is a base chain."""
 
     rules: tuple[str, ...]
     hook: str = ""
-    """As nft writes it: "type filter hook forward priority 0"."""
+    """In nft syntax: "type filter hook forward priority 0"."""
 
     @property
     def declaration(self) -> str:
-        """All but the rules. Packets that no rule decides on pass: tables of others have their say, too."""
+        """The declaration without rules.
+
+        The policy is accept, so that packets without a match continue to other tables.
+        """
         return f" {{ {self.hook}; policy accept; }}" if self.hook else ""
 
 
@@ -61,7 +65,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a table has, whoever made it: its chains, and its sets with what nft calls them, by name."""
+    """The inspected content of a table: its chains, and its sets with their nft keywords, by name."""
 
     sets: Mapping[str, str] = field(default_factory=dict)
     chains: frozenset[str] = frozenset()
@@ -69,17 +73,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """What goes from a set, and what comes to it; never both at once for one key and value."""
+    """Elements to delete from and to add to a set; never both for the same key and value."""
 
     table: str
-    """With its family: "inet netvps"."""
+    """Family and name: "inet netvps"."""
     name: str
     of: Set
     gone: frozenset[str] = frozenset()
     come: frozenset[str] = frozenset()
 
     def commands(self) -> Iterator[str]:
-        """For nft. First those that go: another of the same key may come."""
+        """The nft commands. Deletions come first, because a new element may have the same key."""
         for verb, elements in (("delete", self.gone), ("add", self.come)):
             if elements:
                 yield f"{verb} element {self.table} {self.name} {{ {', '.join(sorted(elements))} }}"
@@ -87,15 +91,15 @@ class Elements:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """How to get from one ruleset to another, in one transaction."""
+    """The change from one ruleset to another, as one transaction."""
 
     text: str = ""
-    """Input of `nft -f -`; '' if there is nothing to do."""
+    """Input of `nft -f -`; '' if nothing changes."""
     elements: tuple[Elements, ...] | None = ()
-    """The same, where it is about elements of sets alone; else None."""
+    """The same change as set elements, if it consists of those only; else None."""
 
     def __add__(self, later: Edit) -> Edit:
-        """Both, one after the other."""
+        """Both edits in order."""
         elements = None if self.elements is None or later.elements is None else (*self.elements, *later.elements)
         return Edit(self.text + later.text, elements)
 
@@ -108,20 +112,20 @@ class Ruleset:
 
     @property
     def text(self) -> str:
-        """Input of `nft -f -` that puts these tables in place of what has their names, whatever that is."""
+        """Input of `nft -f -` that replaces any tables of these names."""
         lines = [line for name in self.tables for line in (f"add table {name}", f"delete table {name}")]
         return _joined([*lines, *_commands(Ruleset({}), self)])
 
     def over(self, found: Mapping[str, Found], *, emptied: bool) -> str:
-        """Input of `nft -f -` that puts these tables over what was found of them, by name of the table.
+        """Input of `nft -f -` that applies these tables over the inspected ones, by name of the table.
 
-        Sets that are not `emptied` keep what they have besides. nft refuses all of it where something has the name of
-        what it cannot be made of, or where what is kept stands on what is to go.
+        Sets keep their other elements unless `emptied`. nft refuses the transaction if an object exists with the same
+        name and an incompatible type, or if a kept object refers to one that is to be deleted.
         """
         lines: list[str] = []
         for name, table in self.tables.items():
             there = found.get(name, Found())
-            lines += [f"add table {name}", f"flush table {name}"]  # of its rules
+            lines += [f"add table {name}", f"flush table {name}"]  # flushes the rules only
             if emptied:
                 lines += [f"flush {kind} {name} {kept}" for kept, kind in there.sets.items()]
             lines += [f"delete chain {name} {chain}" for chain in sorted(there.chains - table.chains.keys())]
@@ -129,19 +133,19 @@ class Ruleset:
         return _joined([*lines, *_commands(Ruleset({}), self)])
 
     def onto(self, found: Mapping[str, Found]) -> str:
-        """Input of `nft -f -` that adds these tables to what was found of them: whatever else is there stays.
+        """Input of `nft -f -` that adds these tables to the inspected ones and keeps everything else.
 
-        nft refuses all of it where something has the name, or the key, of what is another thing here.
+        nft refuses the transaction if an object has the same name, or an element the same key, but differs.
         """
         flushed = (
-            f"flush chain {name} {chain}"  # or its rules would be there twice
+            f"flush chain {name} {chain}"  # otherwise its rules would be duplicated
             for name, table in self.tables.items()
             for chain in sorted(table.chains.keys() & found.get(name, Found()).chains)
         )
         return _joined([*flushed, *_commands(Ruleset({}), self)])
 
     def changes_from(self, old: Ruleset) -> Edit:
-        """What makes this of `old`; both have the same tables. It is refused, as a whole, if not `old` is there."""
+        """The edit from `old`, which has the same tables. nft refuses all of it if the actual rules are not `old`."""
         pairs = [(name, old.tables[name], table) for name, table in self.tables.items()]
         if any(_redeclared(before, table) for _, before, table in pairs):
             return Edit(self.text, None)
@@ -152,7 +156,7 @@ class Ruleset:
 
 @lru_cache(_MARKS)
 def mark(rule: str) -> str:
-    """A comment that a rule is known by: nft and kernels each write it in their own way, and others replace it."""
+    """A comment that identifies a rule. Its text cannot: nft versions and kernels print it differently."""
     return hashlib.blake2b(rule.encode(), digest_size=4).hexdigest()
 
 
@@ -161,14 +165,14 @@ def _joined(lines: Iterable[str]) -> str:
 
 
 def _redeclared(old: Table, new: Table) -> bool:
-    """Whether something has the name of what it cannot be made of."""
+    """Whether an object of the same name has an incompatible declaration."""
     return any(
         old.sets[name].declaration != new.sets[name].declaration for name in old.sets.keys() & new.sets.keys()
     ) or any(old.chains[name].hook != new.chains[name].hook for name in old.chains.keys() & new.chains.keys())
 
 
 def _commands(old: Ruleset, new: Ruleset) -> Iterator[str]:
-    """What is pointed to comes before what points there, and goes after it."""
+    """Creates referenced objects before the references, and deletes them after the references."""
     for name, table in new.tables.items():
         if name not in old.tables:
             yield f"add table {name}"

@@ -1,4 +1,4 @@
-"""What can be done to the overlay's objects in the kernel. Each may be done twice: the second time changes nothing."""
+"""Operations on the overlay's objects in the kernel. All are idempotent."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from netvps.domain.overlay.links import Address, Bridge, Device, ObjectNames, Ro
 
 @dataclass(frozen=True, slots=True)
 class MakeDevice:
-    """Makes the VXLAN device; its neighbours, FDB, addresses and routes come after it."""
+    """Makes the VXLAN device. Its neighbours, FDB, addresses and routes are put afterwards."""
 
     device: Device
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeDevice:
-    """Changes the live device; nothing on it is lost, but for `up`: see `diff`."""
+    """Changes the live device. Keeps everything on it, except when it is set up or down: see `diff`."""
 
     device: Device
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveDevice:
-    """Removes it, and with it all that is on it."""
+    """Removes the device and everything on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MakeBridge:
-    """Makes the bridge, with the sessions' ends of it where they have lost it."""
+    """Makes the bridge, and attaches the sessions' links that lost theirs."""
 
     bridge: Bridge
 
@@ -42,26 +42,26 @@ class ChangeBridge:
 
 @dataclass(frozen=True, slots=True)
 class RemoveBridge:
-    """Removes it."""
+    """Removes the bridge."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutAddress:
-    """Gives a link an address."""
+    """Adds an address to a link."""
 
     address: Address
 
 
 @dataclass(frozen=True, slots=True)
 class DropAddress:
-    """Takes it away."""
+    """Removes an address from a link."""
 
     address: Address
 
 
 @dataclass(frozen=True, slots=True)
 class PutNeighbour:
-    """Makes or replaces a permanent neighbour on the device."""
+    """Adds or replaces a permanent neighbour on the device."""
 
     address: str
     mac: str
@@ -69,14 +69,14 @@ class PutNeighbour:
 
 @dataclass(frozen=True, slots=True)
 class DropNeighbour:
-    """Removes it."""
+    """Removes a neighbour."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class PutFdb:
-    """Makes or replaces an FDB entry of the device."""
+    """Adds or replaces an FDB entry on the device."""
 
     mac: str
     remote: str
@@ -84,14 +84,14 @@ class PutFdb:
 
 @dataclass(frozen=True, slots=True)
 class DropFdb:
-    """Removes it."""
+    """Removes an FDB entry."""
 
     mac: str
 
 
 @dataclass(frozen=True, slots=True)
 class PutRoute:
-    """Makes or replaces a route of ours."""
+    """Adds or replaces a route of the overlay."""
 
     destination: str
     route: Route
@@ -99,7 +99,7 @@ class PutRoute:
 
 @dataclass(frozen=True, slots=True)
 class DropRoute:
-    """Removes it."""
+    """Removes a route of the overlay."""
 
     destination: str
 
@@ -115,12 +115,12 @@ class SetSysctl:
 LinkOperation = MakeDevice | ChangeDevice | RemoveDevice | MakeBridge | ChangeBridge | RemoveBridge
 AddressOperation = PutAddress | DropAddress
 EntryOperation = PutNeighbour | DropNeighbour | PutFdb | DropFdb | PutRoute | DropRoute
-"""There are thousands of these."""
+"""Operations of which a change may contain thousands."""
 Operation = LinkOperation | AddressOperation | EntryOperation | SetSysctl
 
 
 def needs_device(operation: Operation, names: ObjectNames) -> bool:
-    """Whether it puts something on the VXLAN device."""
+    """Whether the operation needs the VXLAN device to exist."""
     match operation:
         case PutNeighbour() | PutFdb():
             return True

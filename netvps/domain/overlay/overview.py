@@ -1,4 +1,4 @@
-"""The overlay in a few numbers."""
+"""A summary of the overlay."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from netvps.domain.overlay.fabric import Fabric
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the server knows of the overlay as a whole."""
+    """The state of the whole overlay as the server knows it."""
 
     fabric: Fabric
     prefix: int
-    """Length of the prefix of a runner's subnet."""
+    """Prefix length of a runner's subnet."""
     generation: int
-    """Of the netmap."""
+    """Generation of the netmap."""
     runners_on: int
-    """On the overlay, online or not."""
+    """Runners on the overlay, online or not."""
     runners_off: int
-    """Without the overlay."""
+    """Runners without the overlay."""
     subnets_used: int
     subnets_free: int
     sessions: int
-    """With an address on the overlay."""
+    """Sessions with an overlay address."""

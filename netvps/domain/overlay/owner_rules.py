@@ -1,10 +1,10 @@
-"""Owners as sets of addresses, and a chain for each that only packets between two of its own pass.
+"""Owners as sets of addresses, and a chain per owner that accepts only packets between its own sessions.
 
-owners     ip → jump owner-ann    the sessions of this machine
-receivers  ip → jump to-owner-ann the same, for packets that come here
-owner-ann  ip                     all that their owner has, wherever
+owners     ip → jump owner-ann    sessions on this machine
+receivers  ip → jump to-owner-ann the same, for packets that arrive from other machines
+owner-ann  ip                     all addresses of the owner, on any machine
 
-An address that led to an owner's chain is that owner's: the chain looks at the other one alone.
+An address that led to an owner's chain belongs to that owner, so the chain checks only the other address.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def owner_table(
 ) -> Table:
     """Sets and chains of owners with these `addresses`; in `rules`, {name} is the owner's set.
 
-    `arriving` are the same for packets that are told by their receiver: map `receivers`, and a chain more for each.
+    `arriving` are rules for packets matched by their destination: they add the map `receivers` and a chain per owner.
     """
     ends = list(local)
     names = {owner_name(owner): owned for owner, owned in addresses.items()}
@@ -51,6 +51,6 @@ def _chain(rules: tuple[str, ...], name: str) -> Chain:
 def owner_name(owner: str) -> str:
     """Returns the name of an owner's set and chain.
 
-    Raises InvalidInput for what is no name of a user: nft would read it.
+    Raises InvalidInput for an invalid user name, because nft would parse it.
     """
     return f"owner-{check_label(owner, 'owner', USER_NAME_MAX)}"

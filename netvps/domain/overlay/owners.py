@@ -1,4 +1,4 @@
-"""Which addresses an owner's sessions have."""
+"""Addresses of the sessions of each owner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netvps.domain.overlay.netmap import Endpoint
 
 
 def holders(ends: Iterable[Endpoint]) -> list[Endpoint]:
-    """One for each address: they are unique, and where a map says otherwise the newest session counts."""
+    """One session per address. Addresses are unique; if a map has duplicates, the newest session wins."""
     newest: dict[str, Endpoint] = {}
     for end in ends:
         if newest.setdefault(end.address, end).session < end.session:
@@ -18,7 +18,7 @@ def holders(ends: Iterable[Endpoint]) -> list[Endpoint]:
 
 
 def addresses_by_owner(local: Iterable[Endpoint], everywhere: Iterable[Endpoint]) -> dict[str, frozenset[str]]:
-    """What the owners of the `local` sessions have `everywhere`."""
+    """The addresses `everywhere` of all owners that have `local` sessions."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     owners = {end.owner for end in local}
     for end in everywhere:

@@ -1,4 +1,4 @@
-"""The ways between runners as people see them: what was measured, and between which addresses."""
+"""Paths between runners for people: measurements, with the addresses of both ends."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from netvps.domain.runner import Runner, RunnerState
 
 
 class PathState(StrEnum):
-    """How a path is from one side: the words of LinkState, and one more."""
+    """State of a path as measured from one side: the values of LinkState, and UNKNOWN."""
 
     UP = "UP"
     REDUCED = "REDUCED"
     DOWN = "DOWN"
     UNKNOWN = "UNKNOWN"
-    """It was not measured; the message says why."""
+    """Not measured; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The way from one runner to another and back, as the first of them measured it."""
+    """The path from one runner to another and back, as measured by the first."""
 
     start: str
     """NAME of the runner that measured."""
     end: str
-    """NAME of the other."""
+    """NAME of the other runner."""
     state: PathState
     rtt: float | None = None
-    """Seconds; None: nothing came back."""
+    """Seconds; None if no packet was returned."""
     mtu: int = 0
-    """The largest packet of the overlay that came back, in bytes; 0 if none did."""
+    """The largest overlay packet that was returned, in bytes; 0 if none was."""
     expected_mtu: int = 0
-    """The largest that should; 0 if one of the two has no overlay."""
+    """The largest packet that should be returned; 0 if one of the two has no overlay."""
     start_address: str = ""
-    """Of the first towards the other; '' if it has none."""
+    """Underlay address of the first runner towards the other; '' if it has none."""
     end_address: str = ""
-    """Of the other, as the first reaches it; '' if it has none of that kind."""
+    """Underlay address of the other, in the family that the first uses; '' if it has none."""
     message: str = ""
     """What is wrong and what to do, for people."""
 
 
 def measured(start: Runner, end: Runner, link: Link) -> Path:
-    """The path of a link that `start` measured."""
+    """The path for a link that `start` measured."""
     state = PathState(link.state)
     return Path(start.name, end.name, state, link.rtt, link.mtu, *_between(start, end), link.message)
 
@@ -57,27 +57,27 @@ def unknown(start: Runner, end: Runner, why: str) -> Path:
 
 
 def why_unable(runner: Runner) -> str:
-    """Why there is no use in asking a runner; '' if there may be."""
+    """Why a runner cannot measure links; '' if it may be able to."""
     if runner.underlay is None:
         return f"{runner.name} has no overlay: {reason_without(runner)}"
     return f"{runner.name} is offline" if runner.state is RunnerState.OFFLINE else ""
 
 
 def reason_without(runner: Runner) -> str:
-    """Why a runner has no overlay, in its own words."""
-    told = "; ".join(problem.message for problem in runner.problems if not problem.peer)
-    return told or "it tells no reason; look whether it was started with overlay = false, and at its log"
+    """Why a runner has no overlay, as it reports."""
+    reported = "; ".join(problem.message for problem in runner.problems if not problem.peer)
+    return reported or "it reports no reason; check its log, and whether it was started with overlay = false"
 
 
 def pairs(runners: Sequence[Runner], centre: Runner | None = None) -> Iterator[tuple[Runner, Runner]]:
-    """All ordered pairs of runners; with `centre` those that it is one of. A gateway is not asked to measure."""
+    """All ordered pairs of runners; with `centre`, those that include it. A server's own member does not measure."""
     return (
         pair for pair in permutations(runners, 2) if (centre is None or centre in pair) and not pair[0].gateway_only
     )
 
 
 def rtt_words(seconds: float | None) -> str:
-    """A round trip for people, with two digits; '' if nothing came back."""
+    """A round-trip time for people, with two digits; '' if there is none."""
     if seconds is None:
         return ""
     milliseconds = seconds * 1000
@@ -85,7 +85,7 @@ def rtt_words(seconds: float | None) -> str:
 
 
 def _between(start: Runner, end: Runner) -> tuple[int, str, str]:
-    """Expected MTU, and the addresses of both ends: the first one's best, and the other's best of that kind."""
+    """The expected MTU, the preferred address of `start`, and the address of `end` in the same family."""
     here, there = start.underlay, end.underlay
     if here is None or there is None:
         return 0, here.addresses[0] if here else "", there.addresses[0] if there else ""

@@ -1,4 +1,4 @@
-"""What shall be in the kernel, from the view of a runner alone."""
+"""Computes the desired kernel state from a runner's view."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from netvps.domain.overlay.view import View
 
 UNREACHABLE = Route()
 AGEING_DAYS = 365
-"""Of the bridge. For ever, in effect: what it learned goes with the port. The kernel takes up to 497; 0 is at once.
-
-A bridge floods what is for an address that it forgot, and it hears of a session by ARP alone where packets go past it.
+"""Ageing time of the bridge's FDB, effectively infinite: entries go with their port. The kernel allows up to 497 days;
+0 means immediately. A bridge floods frames for an address that it forgot, and where packets bypass the bridge (fast
+path), only ARP refreshes an entry.
 """
 _MAX_PEERS = 1 << 16
 
 
 def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
-    """The kernel as it shall be. A peer without an address of our kind on the underlay is unreachable, as is unknown.
+    """The desired kernel state.
 
-    Routes carry an MTU only where the peer's, or what gets there, is smaller than ours: else the device's holds.
+    A peer without an underlay address of the local family is unreachable, like unknown subnets.
+
+    Routes have an MTU only if the peer's MTU, or the measured one, is smaller than the device's.
     """
     cidr, mtu, local = view.lease.cidr, view.underlay.mtu, view.underlay.addresses[0]
     gateway = bridge_address(cidr)
@@ -66,21 +68,21 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
 
 
 def _endpoint_only(state: KernelState, names: ObjectNames) -> KernelState:
-    """The way to the others, for this machine alone: it is no router because a server runs on it."""
+    """The state of a machine without sessions. It reaches the overlay, but does not forward: a server is no router."""
     on_device = frozenset(address for address in state.addresses if address.link == names.device)
     kept = {path: value for path, value in state.sysctls.items() if "forward" not in path}
     return replace(state, bridge=None, addresses=on_device, sysctls=kept)
 
 
 def withdrawn(state: KernelState, names: ObjectNames = OBJECT_NAMES) -> KernelState:
-    """The kernel without the way to the others, where the lease is not ours any more: what is on the bridge stays."""
+    """The state after the lease was lost: no routes to other runners, while the bridge and its sessions stay."""
     kept = {cidr: route for cidr, route in state.routes.items() if route == UNREACHABLE}
     on_bridge = frozenset(address for address in state.addresses if address.link == names.bridge)
     return KernelState(bridge=state.bridge, addresses=on_bridge, routes=kept)
 
 
 def _holders(peers: Iterable[Peer], own: str) -> Iterable[Peer]:
-    """One peer for each subnet but our own: leases are unique, and where a map says otherwise the last one counts."""
+    """One peer per foreign subnet. Leases are unique; if a map has duplicates, the highest epoch wins."""
     latest: dict[str, Peer] = {}
     for peer in peers:
         cidr = peer.lease.cidr
@@ -91,7 +93,7 @@ def _holders(peers: Iterable[Peer], own: str) -> Iterable[Peer]:
 
 @lru_cache(_MAX_PEERS)
 def _way(cidr: str, mtu: int) -> tuple[str, Route]:
-    """Address of a peer's endpoint, and the route to its subnet."""
+    """Address of a peer's endpoint, and the route to its subnet. Cached, so that `diff` can compare by identity."""
     gateway = endpoint_address(cidr)
     return gateway, Route(gateway, mtu)
 
@@ -103,10 +105,10 @@ def _remote(addresses: tuple[str, ...], version: int) -> str | None:
 
 @lru_cache
 def sysctls(names: ObjectNames) -> MappingProxyType[str, str]:
-    """Forwarding, and nothing that others could use against it.
+    """Sysctls that enable forwarding and harden the overlay's interfaces.
 
-    rp_filter 2: the way back to a session may be another than the way here, and the filter checks sources better.
-    ARP on the bridge is for its own address only, and asks from it: an address of another interface is not known there.
+    rp_filter is 2 (loose): the return path to a session may differ, and the filter checks sources more strictly. ARP on
+    the bridge uses its own address only, because addresses of other interfaces are unknown on the overlay.
     """
     values = {"net/ipv4/ip_forward": "1"}
     for link in (names.device, names.bridge):

@@ -1,7 +1,7 @@
-"""How links are, from one examination to the next: a table that is told the time and what was measured.
+"""State of a runner's links over time: a table that is updated with the time and with measurements.
 
-A link that is well is looked at only when somebody doubts it; one that is not, again and again, less and less often.
-Nothing here takes a route away: a way that seems lost may be one that only probes cannot take.
+A healthy link is measured only when it is in doubt; an unhealthy one again and again with backoff. The table never
+removes a route: a link that seems down may be one on which only probes are lost.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from netvps.domain.overlay.view import View
 
 FIRST_PAUSE: Final = 3.0
 LONGEST_PAUSE: Final = {LinkState.REDUCED: 600.0, LinkState.DOWN: 120.0}
-"""Seconds between two examinations of a link that is not well."""
+"""Maximum seconds between two measurements of an unhealthy link."""
 SILENT_SECONDS: Final = 120.0
-"""For so long, a machine that does not answer at all is taken for one that is just being started again."""
+"""Seconds during which a machine that does not answer at all is assumed to be rebooting."""
 BLOCKED_TIMES: Final = 2
-"""Examinations that find a machine that answers, but not on the overlay: it may not be there yet."""
+"""Consecutive measurements in which the machine answers, but not on the overlay, before that is reported as blocked:
+its overlay may just not be up yet.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +35,36 @@ class Target:
     """Uid of the runner."""
     name: str
     address: str
-    """Of its tunnel endpoint."""
+    """Address of its tunnel endpoint."""
     mtu: int
-    """The largest packet of the overlay that should get there and back, in bytes."""
+    """The largest overlay packet that should pass in both directions, in bytes."""
     here: str
     there: str
-    """Addresses of both on the underlay."""
+    """Underlay addresses of both ends."""
     own: str
-    """Name of the runner at this end."""
+    """Name of the local runner."""
     port: int
-    """The overlay's (UDP)."""
+    """The overlay's UDP port."""
 
     @property
     def overhead(self) -> int:
-        """Bytes that a packet grows by on the underlay."""
+        """Bytes that encapsulation adds to a packet."""
         return VXLAN_OVERHEAD_IPV6 if ":" in self.there else VXLAN_OVERHEAD_IPV4
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an examination found."""
+    """The result of a measurement."""
 
     rtt: float | None
-    """Seconds; None: nothing came back through the tunnel."""
+    """Seconds; None if no packet was returned through the tunnel."""
     mtu: int
-    """The largest packet that came back, in bytes; 0: none."""
+    """The largest packet that was returned, in bytes; 0 if none was."""
     alive: bool = True
-    """Whether the machine answers outside of the tunnel."""
+    """Whether the machine answers outside the tunnel."""
 
     def state(self, target: Target) -> LinkState:
-        """Of the link."""
+        """The state of the link."""
         if self.rtt is None:
             return LinkState.DOWN
         return LinkState.UP if self.mtu >= target.mtu else LinkState.REDUCED
@@ -72,14 +74,14 @@ class Measured:
 class _Track:
     target: Target
     due: float
-    """When to examine it next; inf: when somebody doubts it."""
+    """Time of the next measurement; inf means only when in doubt."""
     found: Measured | None = None
     mtu: int = 0
-    """The largest packet that came back, where that was not of full size, also while nothing does; else 0."""
+    """The largest packet that was returned, if smaller than expected; kept while the link is down. Else 0."""
     since: float = 0.0
-    """When its state began."""
+    """Time of the last change of state."""
     failures: int = 0
-    """Examinations in a row that found it like this, and not well."""
+    """Consecutive measurements with the same unhealthy state."""
 
     @property
     def state(self) -> LinkState | None:
@@ -87,33 +89,33 @@ class _Track:
 
 
 class LinkTable:
-    """Of one runner. Times are seconds of any clock that only goes forward."""
+    """The links of one runner. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._earlier: dict[str, int] = {}
         self._tracks: dict[str, _Track] = {}
 
     def remember(self, mtus: Mapping[str, int]) -> None:
-        """What was measured in an earlier life, by peer; it holds until it is measured again."""
+        """Restores results of an earlier process, by peer; they hold until the next measurement."""
         self._earlier = dict(mtus)
 
     def aim(self, target: Target, due: float) -> None:
-        """A link that there shall be. If it is new, or leads elsewhere now, it is examined when `due`."""
+        """Adds or updates a link. A new link, or one with another target, is measured when `due`."""
         known = self._tracks.get(target.peer)
         if known is None or known.target != target:
             self._tracks[target.peer] = _Track(target, due, mtu=self._earlier.pop(target.peer, 0))
 
     def forget(self, peer: str) -> None:
-        """There is no such link any more."""
+        """Removes a link."""
         self._tracks.pop(peer, None)
 
     def doubt(self, peer: str, now: float) -> None:
-        """It is examined soon, whatever is known of it."""
+        """Schedules a measurement now."""
         if (track := self._tracks.get(peer)) and track.due > now:
             self._tracks[peer] = replace(track, due=now)
 
     def begin(self, now: float, most: int) -> list[Target]:
-        """Those that are due, the longest due first; they are not due any more until `took`."""
+        """Returns the links that are due, the longest overdue first, and unschedules them until `took` is called."""
         due = sorted((track for track in self._tracks.values() if track.due <= now), key=lambda track: track.due)
         for track in due[:most]:
             self._tracks[track.target.peer] = replace(track, due=inf)
@@ -121,13 +123,13 @@ class LinkTable:
 
     @property
     def next_due(self) -> float:
-        """When something is due; inf for nothing."""
+        """The time of the next measurement; inf if there is none."""
         return min((track.due for track in self._tracks.values()), default=inf)
 
     def took(self, target: Target, found: Measured, now: float, jitter: float = 1.0) -> bool:
-        """What an examination found, unless the link leads elsewhere by now. Returns whether its state is another.
+        """Records a measurement, unless the target has changed since. Returns whether the state changed.
 
-        What was never examined was taken for well.
+        A link without a measurement counts as healthy.
         """
         track = self._tracks.get(target.peer)
         if track is None or track.target != target:
@@ -146,33 +148,33 @@ class LinkTable:
         return before is not state
 
     def target(self, peer: str) -> Target | None:
-        """Where its link leads."""
+        """The target of a peer's link."""
         track = self._tracks.get(peer)
         return track.target if track else None
 
     def known(self) -> Iterator[str]:
-        """Peers that are taken for well."""
+        """Peers with healthy links."""
         return (peer for peer, track in self._tracks.items() if track.state is LinkState.UP)
 
     @property
     def mtus(self) -> dict[str, int]:
-        """The largest packets that get through, by peer, where that is less than it should be."""
+        """The largest packets that reach a peer, by peer; only peers where they are smaller than expected."""
         return {peer: track.mtu for peer, track in self._tracks.items() if 0 < track.mtu < track.target.mtu}
 
     def problems(self, now: float) -> list[Problem]:
-        """By the name of the peer; the same for as long as the same is wrong."""
-        wrong = [track for track in self._tracks.values() if track.failures and _worth_telling(track, now)]
+        """Problems sorted by the peer's name. The text is stable while the problem is the same."""
+        wrong = [track for track in self._tracks.values() if track.failures and _worth_reporting(track, now)]
         wrong.sort(key=lambda track: track.target.name)
         return [Problem(why(track.target, track.found), track.target.peer) for track in wrong if track.found]
 
 
 def link(target: Target, found: Measured) -> Link:
-    """An examination's result, for whoever asked for it."""
+    """The result of a measurement for whoever requested it."""
     return Link(target.peer, found.state(target), found.rtt, found.mtu, why(target, found))
 
 
 def why(target: Target, found: Measured) -> str:
-    """What is wrong and what to do; '' if nothing is. The same for as long as the same is wrong."""
+    """What is wrong and what to do; '' if nothing is. The text is stable while the problem is the same."""
     here, there = f"{target.own} ({target.here})", f"{target.name} ({target.there})"
     match found.state(target):
         case LinkState.UP:
@@ -196,7 +198,7 @@ def why(target: Target, found: Measured) -> str:
 
 
 def target_of(view: View, peer: Peer, own: str) -> Target | None:
-    """The link of the runner named `own` to a peer; None: it has no address of our kind on the underlay."""
+    """The link from the runner named `own` to a peer; None if the peer has no underlay address of the local family."""
     here = view.underlay.addresses[0]
     there = next((address for address in peer.underlay.addresses if (":" in address) == (":" in here)), None)
     if there is None:
@@ -213,7 +215,7 @@ def target_of(view: View, peer: Peer, own: str) -> Target | None:
     )
 
 
-def _worth_telling(track: _Track, now: float) -> bool:
+def _worth_reporting(track: _Track, now: float) -> bool:
     if track.state is not LinkState.DOWN:
         return True
     answers = track.found is not None and track.found.alive

@@ -1,4 +1,4 @@
-"""Who is on the overlay: what runners, their leases and sessions say of it, one after the other."""
+"""Membership of the overlay, computed from changes of runners, leases and sessions."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ V = TypeVar("V")
 
 
 def peer_of(fabric: Fabric, runner: Runner | None, lease: Lease | None) -> Peer | None:
-    """A runner as others see it, online or not; None while it has no subnet or no way to the others."""
+    """The runner as a netmap peer, online or not; None without a subnet or an underlay."""
     if runner is None or runner.underlay is None or lease is None:
         return None
-    seen = Lease(lease.cidr, lease.runner, lease.epoch)  # what else is in the row is no news to anybody
+    seen = Lease(lease.cidr, lease.runner, lease.epoch)  # without the fields that other runners do not use
     mac, gateway = device_mac(fabric, runner.uid), runner.gateway_until is not None
     return Peer(runner.uid, runner.name, seen, mac, runner.underlay, gateway)
 
 
 def endpoint_of(session: Session) -> Endpoint | None:
-    """A session as others see it; None while it has no address."""
+    """The session as a netmap endpoint; None without an address."""
     if not session.overlay_address:
         return None
     return Endpoint(session.uid, session.name, session.owner, session.overlay_address)
@@ -35,7 +35,7 @@ def endpoint_of(session: Session) -> Endpoint | None:
 
 @dataclass(slots=True)
 class Roster:
-    """All members now; `take` each change, in order."""
+    """Index of all members; call `take` with each change in order."""
 
     fabric: Fabric
     peers: dict[str, Peer] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Roster:
     _leases: dict[str, Lease] = field(default_factory=dict)
 
     def take(self, resource: Resource, *, deleted: bool = False) -> Touched:
-        """Whom it is news of: nobody, or one. For others most changes of a session or a runner are none."""
+        """Applies a change and returns the members that it touched. Most changes of a session or runner touch none."""
         if isinstance(resource, Session):
             endpoint = None if deleted else endpoint_of(resource)
             return Touched(endpoints=_set(self.endpoints, resource.uid, endpoint))
@@ -58,13 +58,13 @@ class Roster:
         return Touched(peers=_set(self.peers, uid, peer))
 
     def runner(self, uid: str) -> Runner | None:
-        """A runner's row, on the overlay or not."""
+        """The runner with this uid, on the overlay or not."""
         return self._runners.get(uid)
 
     def update(self, touched: Touched, generation: int) -> NetmapUpdate:
-        """What those are now who were touched; it is right for whoever knew the map at any time since the first was.
+        """The current entries of the touched members, valid for any reader that knew the map since the first touch.
 
-        So who came and went in between is told as gone, and not left out.
+        Members that came and went in between are included as gone, because a reader may have seen them.
         """
         return NetmapUpdate(
             generation,
@@ -76,7 +76,7 @@ class Roster:
 
 
 def mentioned(resources: Iterable[object]) -> Touched:
-    """Everybody whom changes may have been news of."""
+    """All members that the changes may have touched."""
     touched = Touched()
     for resource in resources:
         match resource:
@@ -90,7 +90,7 @@ def mentioned(resources: Iterable[object]) -> Touched:
 
 
 def _set(known: dict[str, V], key: str, value: V | None) -> set[str]:
-    """Sets it, or removes it if it is None; returns the key if that changed anything."""
+    """Sets the value, or removes it if it is None. Returns the key if that changed anything."""
     if known.get(key) == value:
         return set()
     if value is None:

@@ -1,10 +1,11 @@
-"""What runners may speak for, as sets of nftables: each one's MAC with its subnet.
+"""Source subnets of runners as nftables sets: the MAC of each runner with its subnet.
 
-subnets    MAC . first address    where the subnet is as large as ours; a source is looked up by its first bits
-sources    MAC . prefix           of the rest, which are there where the pool's settings were once others
+subnets    MAC . first address    subnets as large as the local one; the source is masked for the lookup
+sources    MAC . prefix           all others, which exist if the pool's settings were changed
 
-Not all are prefixes: to remove one of thousands takes the kernel 18 ms. `sources` is called as it was when all were: so
-whom a runner of an earlier version let in is let in while rules are only added (docs/adr/0015-filter-without-nft.md).
+An interval set of prefixes for all is avoided, because the kernel takes 18 ms to remove one element of thousands.
+`sources` keeps the name it had when it held all subnets, so that the entries of an earlier version stay valid while
+rules are only added (docs/adr/0015-filter-without-nft.md).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ _TYPE: Final = "ether_addr . ipv4_addr"
 
 
 def by_mask(view: View) -> Set:
-    """Of the peers whose subnets are as large as ours."""
+    """Peers whose subnets are as large as the local one."""
     peers = (peer for peer in view.peers() if alike(view, peer.lease.cidr))
     return Set(_TYPE, frozenset(f"{peer.mac} . {endpoint_address(peer.lease.cidr)}" for peer in peers))
 
 
 def by_prefix(view: View) -> Set:
-    """Of the others."""
+    """All other peers."""
     peers = (peer for peer in view.peers() if not alike(view, peer.lease.cidr))
     return Set(_TYPE, frozenset(f"{peer.mac} . {peer.lease.cidr}" for peer in peers), interval=True)

@@ -1,4 +1,4 @@
-"""How a runner's subnet compares with others: most are of one size."""
+"""Compares a runner's subnet with others. Most have the same size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from netvps.domain.overlay.view import View
 
 
 def mask_of(view: View) -> str:
-    """What leaves of an address the first one of its subnet, where that is as large as ours: "255.255.252.0"."""
+    """The netmask of the local subnet, and of all subnets of its size: "255.255.252.0"."""
     return str(IPv4Network(view.lease.cidr).netmask)
 
 
 def alike(view: View, cidr: str) -> bool:
-    """Whether a subnet is as large as ours, as nearly all are."""
+    """Whether a subnet is as large as the local one, as nearly all are."""
     return cidr.partition("/")[2] == view.lease.cidr.partition("/")[2]

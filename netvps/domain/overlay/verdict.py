@@ -1,4 +1,4 @@
-"""Why sessions do not reach each other: from what runners say of themselves, what they measured, and the sessions."""
+"""Diagnoses why sessions do not reach each other, from the sessions, runners' reports and measurements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netvps.domain.runner import Runner, RunnerState
 from netvps.domain.session import DesiredState, Network, Session, SessionState
 
 _SCARCE: Final = 10
-"""The pool is nearly used up when less than one subnet of so many is left."""
+"""A warning is due when less than one subnet in this many is free."""
 _MULTICAST: Final = (
     "it reaches an owner's sessions on the same machine, and is not carried to other machines: programs that find each"
     " other by it (mDNS, ROS 2) need to be on one machine, or the others' names"
@@ -25,42 +25,42 @@ _ORDER: Final = list(Severity)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that is looked at."""
+    """The input of a diagnosis."""
 
     port: int
-    """UDP, of the overlay."""
+    """UDP port of the overlay."""
     runners: Sequence[Runner] = ()
     paths: Sequence[Path] = ()
     sessions: Sequence[Session] = ()
-    """Two that shall reach each other, one, or none: then it is about the whole overlay."""
+    """A pair to be checked, a single session, or none to check the whole overlay."""
     subnets: Mapping[str, str] = field(default_factory=dict)
-    """CIDR by uid of the runner: of those at least that have the sessions."""
+    """CIDR by uid of the runner, at least for those that run the sessions."""
     subnets_used: int = 0
     subnets_free: int = 1
     unmeasured: str = ""
-    """Why no links were measured, if that was not for want of any."""
+    """Why no links were measured; '' if there were none to measure."""
 
     @property
     def runner_of(self) -> Mapping[str, Runner]:
-        """By uid."""
+        """Runners by uid."""
         return {runner.uid: runner for runner in self.runners}
 
     @property
     def involved(self) -> list[Runner]:
-        """Those that have the sessions."""
+        """The runners of the sessions."""
         placed = {session.runner for session in self.sessions}
         return [runner for runner in self.runners if runner.uid in placed]
 
     @property
     def looked_at(self) -> list[Runner]:
-        """The involved ones and those at the ends of paths; all, where it is about the whole."""
+        """The involved runners and those at the ends of paths; all runners if the whole overlay is checked."""
         placed = {session.runner for session in self.sessions}
         ends = {path.start for path in self.paths} | {path.end for path in self.paths}
         return [one for one in self.runners if not self.sessions or one.uid in placed or one.name in ends]
 
 
 def examine(case: Case) -> list[Finding]:
-    """What is wrong, the worst first, each with what to do; then what is well. Never empty."""
+    """The findings: problems first, the worst first, each with a remedy; then what is fine. Never empty."""
     away = frozenset(one.name for one in case.runners if one.state is RunnerState.OFFLINE or one.underlay is None)
     wrong = [
         *_sessions(case),
@@ -82,7 +82,7 @@ def _sessions(case: Case) -> Iterator[Finding]:
 
 
 def _fault(session: Session, runner: Runner | None, subnet: str) -> tuple[str, str] | None:
-    """What is wrong with a session, and what to do. What its runner is to blame for is that one's fault."""
+    """What is wrong with a session, and the remedy. Problems of its runner are reported for the runner instead."""
     if session.state is not SessionState.RUNNING:
         silent = runner is not None and runner.state is RunnerState.OFFLINE
         return None if silent and session.state is SessionState.UNREACHABLE else _not_running(session)
@@ -94,7 +94,7 @@ def _fault(session: Session, runner: Runner | None, subnet: str) -> tuple[str, s
 
 
 def _misplaced(session: Session, runner: Runner, subnet: str) -> str:
-    """What is wrong with the address of one that runs; '' if nothing is."""
+    """What is wrong with the address of a running session; '' if nothing is."""
     address = session.overlay_address
     if not address:
         return f"it started before its runner {runner.name} was on the overlay, and has no address there"
@@ -125,7 +125,7 @@ def _owners(case: Case) -> Iterator[Finding]:
 
 
 def _runners(case: Case) -> Iterator[Finding]:
-    """Offline, or without the overlay."""
+    """Runners that are offline or without the overlay."""
     involved = {runner.uid for runner in case.involved}
     answering = {path.end for path in case.paths if path.state in {PathState.UP, PathState.REDUCED}}
     for runner in case.looked_at:
@@ -135,11 +135,11 @@ def _runners(case: Case) -> Iterator[Finding]:
         if runner.state is RunnerState.OFFLINE:
             text = f"it is offline, and was last heard of at {runner.last_seen:%Y-%m-%d %H:%M} UTC"
             if runner.name in answering and not runner.gateway_only:
-                severity, text = Severity.WARN, f"{text}; its sessions are reached all the same, but know no names"
+                severity, text = Severity.WARN, f"{text}; its sessions are still reachable, but cannot resolve names"
             yield Finding(severity, subject, text, f"see that its machine is on, and that netvps {program} runs there")
         if runner.underlay is None:
             text = f"it has no overlay: {reason_without(runner)}"
-            yield Finding(severity, subject, text, "mend that on its machine; it tries again by itself")
+            yield Finding(severity, subject, text, "fix that on its machine; the runner retries by itself")
 
 
 def _clones(case: Case) -> Iterator[Finding]:
@@ -163,27 +163,27 @@ def _clones(case: Case) -> Iterator[Finding]:
 
 
 def _problems(case: Case) -> Iterator[Finding]:
-    """What runners tell of, but for links that are told of already, as they were measured now."""
+    """Problems that runners report, except links that were measured now and have a finding already."""
     names = {runner.uid: runner.name for runner in case.runners}
-    looked_at, told = {runner.uid for runner in case.looked_at}, links.at_fault(case.paths)
+    looked_at, diagnosed = {runner.uid for runner in case.looked_at}, links.at_fault(case.paths)
     for runner in case.looked_at:
         for problem in runner.problems if runner.underlay else ():
             pair = frozenset((runner.name, names.get(problem.peer, "")))
-            if not problem.peer or (problem.peer in looked_at and pair not in told):
+            if not problem.peer or (problem.peer in looked_at and pair not in diagnosed):
                 text = f"it says: {problem.message}"
-                yield Finding(Severity.WARN, f"runner {runner.name}", text, f"see to that on {runner.name}")
+                yield Finding(Severity.WARN, f"runner {runner.name}", text, f"fix that on {runner.name}")
 
 
 def _sizes(case: Case) -> Iterator[Finding]:
-    """One finding for all whose largest packets differ."""
+    """One finding about all runners with different MTUs."""
     by_size: defaultdict[int, list[str]] = defaultdict(list)
     for runner in case.looked_at:
         if runner.underlay:
             by_size[runner.underlay.mtu].append(runner.name)
     if len(by_size) > 1:
-        told = ", ".join(f"{size} bytes on {_some(names)}" for size, names in sorted(by_size.items()))
-        text = f"the largest packets that runners take differ: {told}"
-        remedy = "set one MTU on all interfaces towards each other; till then large UDP packets may not arrive"
+        sizes = ", ".join(f"{size} bytes on {_some(names)}" for size, names in sorted(by_size.items()))
+        text = f"the MTUs of runners differ: {sizes}"
+        remedy = "set one MTU on all interfaces towards each other; until then large UDP packets may not arrive"
         yield Finding(Severity.WARN, "MTU", text, remedy)
 
 
@@ -195,7 +195,7 @@ def _pool(case: Case) -> Iterator[Finding]:
     used, free = case.subnets_used, case.subnets_free
     if case.sessions or free * _SCARCE >= used + free:
         return
-    text = f"{used} of {used + free} subnets are taken" if free else f"all {used} subnets are taken: nobody can join"
+    text = f"{used} of {used + free} subnets are taken" if free else f"all {used} subnets are taken: no runner can join"
     yield Finding(
         Severity.WARN, "pool", text, "remove runners that are gone (`netvps runner rm NAME`), or set a larger pool"
     )
@@ -219,14 +219,14 @@ def _well(case: Case, wrong: Sequence[Finding]) -> Iterator[Finding]:
 
 def _looked_at(case: Case) -> str:
     counts = {"session": len(case.sessions), "runner": len(case.looked_at), "link": len(case.paths)}
-    told = [f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items() if count]
-    return " and ".join([", ".join([*told, *([] if case.sessions else ["the pool"])])])
+    counted = [f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items() if count]
+    return " and ".join([", ".join([*counted, *([] if case.sessions else ["the pool"])])])
 
 
 def _hint(case: Case) -> str:
     if len(case.sessions) < 2:  # noqa: PLR2004 — a pair
         return ""
-    return "; a service that does not answer all the same may listen on 127.0.0.1 alone: let it listen on 0.0.0.0"
+    return "; if a service still does not answer, it may listen on 127.0.0.1 alone: let it listen on 0.0.0.0"
 
 
 def _called(session: Session) -> str:

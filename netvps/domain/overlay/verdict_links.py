@@ -1,4 +1,4 @@
-"""What is wrong with measured paths. Both directions of a pair are judged together: each says what the other cannot."""
+"""Diagnoses measured paths. Both directions of a pair are combined, because each shows what the other cannot."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from netvps.domain.overlay.finding import Finding, Severity
 from netvps.domain.overlay.path import Path, PathState, rtt_words
 
 _LISTED: Final = 6
-"""Paths that are told of one by one; of more, how many they are."""
+"""Maximum number of paths listed one by one; of more, only their number is given."""
 _IPV4: Final = 4
 
 
 def judge(paths: Sequence[Path], port: int, away: frozenset[str]) -> Iterator[Finding]:
-    """Findings of all that is not well; `port` is the overlay's, `away` names runners whose silence is no news."""
+    """Findings about unhealthy paths; `port` is the overlay's, `away` names runners known to be unavailable."""
     by_ends = {(path.start, path.end): path for path in paths}
     for ends in sorted({(min(pair), max(pair)) for pair in by_ends}):
         there, back = by_ends.get(ends), by_ends.get((ends[1], ends[0]))
@@ -26,21 +26,21 @@ def judge(paths: Sequence[Path], port: int, away: frozenset[str]) -> Iterator[Fi
 
 
 def well(paths: Sequence[Path]) -> Iterator[Finding]:
-    """The one finding of all that is well, if anything is."""
+    """One finding about all healthy paths, if there are any."""
     up = sorted((path for path in paths if path.state is PathState.UP), key=lambda path: (path.start, path.end))
     if not up:
         return
-    told = "; ".join(f"{path.start} to {path.end} {rtt_words(path.rtt)}, {path.mtu} bytes" for path in up)
-    yield Finding(Severity.OK, "links", told if len(up) <= _LISTED else f"{len(up)} of {len(paths)} are well")
+    listed = "; ".join(f"{path.start} to {path.end} {rtt_words(path.rtt)}, {path.mtu} bytes" for path in up)
+    yield Finding(Severity.OK, "links", listed if len(up) <= _LISTED else f"{len(up)} of {len(paths)} are up")
 
 
 def at_fault(paths: Sequence[Path]) -> set[frozenset[str]]:
-    """The pairs (of names) that `judge` tells of as measured."""
+    """The pairs (of names) that have a finding of `judge` from a measurement."""
     return {frozenset((path.start, path.end)) for path in paths if path.state in {PathState.DOWN, PathState.REDUCED}}
 
 
 def _of_pair(paths: tuple[Path, ...], port: int, away: frozenset[str]) -> Finding | None:
-    """`paths` are one or both directions of a pair."""
+    """The finding about a pair; `paths` are one or both of its directions."""
     apart = [path for path in paths if path.expected_mtu and not path.end_address]
     if apart:
         return _no_common_address(apart[0])
@@ -62,7 +62,7 @@ def _down(path: Path, paths: tuple[Path, ...], both: bool, port: int) -> Finding
         remedy = f"let UDP port {port} from {path.start_address} in, in the firewall of {path.end} and before it"
     else:
         text, remedy = f"{here} gets no answer from {there}", everywhere
-    return Finding(Severity.FAIL, _subject(path), text, f"{remedy}; see also that neither machine hangs")
+    return Finding(Severity.FAIL, _subject(path), text, f"{remedy}; check also that both machines respond")
 
 
 def _reduced(path: Path, port: int) -> Finding:
@@ -87,9 +87,9 @@ def _no_common_address(path: Path) -> Finding:
 
 
 def _unmeasured(paths: Sequence[Path], away: frozenset[str]) -> Iterator[Finding]:
-    """Once for each reason."""
-    told = {(path.start, path.message): path for path in paths if path.state is PathState.UNKNOWN}
-    for (start, message), path in sorted(told.items()):
+    """One finding per runner and reason."""
+    reasons = {(path.start, path.message): path for path in paths if path.state is PathState.UNKNOWN}
+    for (start, message), path in sorted(reasons.items()):
         if start not in away and path.end_address:
             yield Finding(Severity.WARN, f"runner {start}", f"its links were not measured: {message}", "try again")
 

@@ -1,4 +1,4 @@
-"""The overlay from where one runner stands."""
+"""The overlay from the point of view of one runner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netvps.domain.runner import Lease, Underlay
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that a runner's part of the overlay follows from: kernel objects, filter and names."""
+    """Everything that determines a runner's part of the overlay: kernel objects, filter and DNS."""
 
     runner: str
     """Its uid."""
@@ -25,11 +25,11 @@ class View:
     netmap: Netmap
     health: Health = field(default_factory=Health)
     hosting: bool = True
-    """Whether sessions may run here; else there is no bridge for them, and nothing is forwarded."""
+    """Whether sessions may run here. Otherwise there is no bridge, and nothing is forwarded."""
 
     @property
     def mac(self) -> str:
-        """Of its VXLAN device."""
+        """MAC of its VXLAN device."""
         return device_mac(self.fabric, self.runner)
 
     def peers(self) -> Iterator[Peer]:
@@ -37,7 +37,7 @@ class View:
         return (peer for uid, peer in self.netmap.peers.items() if uid != self.runner)
 
     def local_endpoints(self) -> Iterator[Endpoint]:
-        """The sessions that are in this runner's subnet."""
+        """The sessions in this runner's subnet."""
         return filter(self.holds, self.netmap.endpoints.values())
 
     def holds(self, end: Endpoint) -> bool:
@@ -47,5 +47,5 @@ class View:
 
 @lru_cache(maxsize=4)
 def _addresses(cidr: str) -> frozenset[str]:
-    """All of a subnet: to read a hundred thousand addresses as numbers takes a quarter of a second."""
+    """All addresses of a subnet, as text: parsing 100,000 addresses would take a quarter of a second."""
     return frozenset(map(str, IPv4Network(cidr)))

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import structlog
 
-from netvps.domain.overlay.conflicts import usurper
+from netvps.domain.overlay.conflicts import conflicting_lease_holder
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.health import MAX_PROBLEMS, Link, Problem
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
@@ -262,7 +262,7 @@ class Overlay:
                 f"the server gave this runner the subnet {self._offered.cidr} instead of {view.lease.cidr}, and "
                 "sessions run on that: they are cut off until they are stopped and started again"
             )
-        if other := usurper(view.netmap, self._runner, view.lease):
+        if other := conflicting_lease_holder(view.netmap, self._runner, view.lease):
             return f"the subnet {view.lease.cidr} was given to runner {other}: this one waits for another"
         return ""
 

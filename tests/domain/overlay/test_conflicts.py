@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from netvps.domain.overlay.conflicts import cut_off, in_the_way, overlapping, usurper
+from netvps.domain.overlay.conflicts import conflicting_lease_holder, cut_off, in_the_way, overlapping
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
@@ -22,7 +22,7 @@ def test_a_later_lease_of_our_subnet_is_found() -> None:
     mine, way = Lease("10.128.0.0/22", "me", 2), Underlay(("192.0.2.2",), 1450)
     for epoch, name in ((1, ""), (2, ""), (3, "box")):
         peer = Peer("other", "box", Lease("10.128.0.0/22", "other", epoch), "02:00:00:00:00:02", way)
-        assert usurper(Netmap().updated(NetmapUpdate(1, peers=(peer,))), "me", mine) == name
+        assert conflicting_lease_holder(Netmap().updated(NetmapUpdate(1, peers=(peer,))), "me", mine) == name
 
 
 def test_of_two_sessions_with_one_address_the_older_one_is_cut_off() -> None:

@@ -13,5 +13,7 @@ def test_the_overlay_takes_its_headers_from_the_underlay() -> None:
 
 
 def test_an_underlay_that_is_too_small_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"MTU of the underlay at 192.0.2.1 is 600, and 626 is the least"):
+    with pytest.raises(
+        ConfigError, match=r"MTU of the underlay at 192.0.2.1 is 600, but the overlay needs at least 626"
+    ):
         overlay_mtu(600, "192.0.2.1")

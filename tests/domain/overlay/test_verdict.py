@@ -39,7 +39,7 @@ def test_no_fault_is_said_with_what_was_looked_at() -> None:
     found = examine(case())
     assert [finding.severity for finding in found] == [Severity.OK] * 5
     assert found[0] == Finding(Severity.OK, "session web.ann", "it runs on box1 as 10.128.4.9")
-    assert found[-1].text.startswith("no fault found; looked at 2 sessions, 2 runners, 2 links; a service that")
+    assert found[-1].text.startswith("no fault found; looked at 2 sessions, 2 runners, 2 links; if a service")
     whole = examine(case(ONE, TWO, sessions=()))
     assert whole[-1].text == "no fault found; looked at 2 runners, 2 links, the pool"
 
@@ -105,7 +105,7 @@ def test_a_silent_runner_is_told_once_for_its_session() -> None:
     answers = [mesh([ONE, off])[0], unknown(off, ONE, "box2 is offline")]
     found = only(case(ONE, off, paths=answers, sessions=(WEB, lost)))
     assert found.severity is Severity.WARN
-    assert "reached all the same, but know no names" in found.text
+    assert "still reachable, but cannot resolve names" in found.text
 
 
 def test_a_runner_without_the_overlay_says_why() -> None:
@@ -148,7 +148,7 @@ def test_sizes_that_differ_are_told_once() -> None:
 def test_a_pool_that_is_nearly_used_up_is_told() -> None:
     assert faults(case(sessions=(), subnets_used=9, subnets_free=1)) == []
     assert only(case(sessions=(), subnets_used=10, subnets_free=1)).text == "10 of 11 subnets are taken"
-    assert "nobody can join" in only(case(sessions=(), subnets_used=10, subnets_free=0)).text
+    assert "no runner can join" in only(case(sessions=(), subnets_used=10, subnets_free=0)).text
     assert faults(case(subnets_used=10, subnets_free=0)) == []  # of no concern to two sessions
 
 

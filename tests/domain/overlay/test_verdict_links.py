@@ -25,7 +25,7 @@ def test_paths_that_are_well_are_no_fault_and_told_once() -> None:
     assert list(well(paths)) == [
         Finding(Severity.OK, "links", "box1 to box2 0.4 ms, 1450 bytes; box2 to box1 0.4 ms, 1450 bytes")
     ]
-    assert [one.text for one in well(mesh([runner(number) for number in range(1, 5)]))] == ["12 of 12 are well"]
+    assert [one.text for one in well(mesh([runner(number) for number in range(1, 5)]))] == ["12 of 12 are up"]
     assert list(well([])) == []
 
 

@@ -246,8 +246,8 @@ async def test_a_subnet_given_to_another_is_not_used(machine: Machine) -> None:
         machine.welcome()
         overlay.update(whole(1, peer(1), peer(2)))
         await until(lambda: machine.kernel.state.device)
-        usurper = replace(peer(3), lease=lease(1, "runner3", epoch=2))
-        overlay.update(NetmapUpdate(2, peers=(usurper,), caught_up=True))
+        newer = replace(peer(3), lease=lease(1, "runner3", epoch=2))
+        overlay.update(NetmapUpdate(2, peers=(newer,), caught_up=True))
         await until(lambda: machine.kernel.state.device is None)
         assert "was given to runner runner3" in overlay.troubles[0]
 
