@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from netvps.cli import exit_codes, usage
+from netvps.cli.arguments import refuse_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,7 @@ class ProgramCommand(click.Command):
                 *internal_options(),
             ]
             self.params += self._made
+            refuse_empty(self)  # again: those that are new
         return super().get_params(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -58,3 +58,13 @@ def test_a_start_of_its_own_gets_the_words_as_they_were_typed() -> None:
                              start=lambda words: seen.append(tuple(words)))  # fmt: skip
     program.main(["--much", "3"], standalone_mode=False)
     assert seen == [("--much", "3")]
+
+
+@pytest.mark.parametrize("words", [["--listen", ""], ["--config="], ["--state-dir", ""]])
+def test_an_empty_value_of_a_setting_is_a_mistake_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    program = ProgramCommand("x", module="x", summary="Does x.", settings=("ServerSettings",))
+    with pytest.raises(SystemExit) as ended:
+        parse(program, words)
+    assert ended.value.code == 2
+    option = words[0].rstrip("=")
+    assert capsys.readouterr().err.startswith(f"netvps x: {option}: the value is empty: give one, or leave it out")
