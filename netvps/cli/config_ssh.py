@@ -13,7 +13,7 @@ import click
 from netvps.cli import connect, gateway
 from netvps.cli.environment_context import NAME as ENVIRONMENT
 from netvps.cli.output import note
-from netvps.cli.ssh_config import DOMAIN, Gateway
+from netvps.cli.ssh_config import DOMAIN, MOST_SESSIONS, Gateway
 from netvps.cli.ssh_files import SshFiles
 from netvps.errors import NetvpsError
 
@@ -79,7 +79,7 @@ def configure(client: Client, where: Context, files: SshFiles, session: str = ""
         names=_names(host, info.names, where),
         host_key=" ".join(info.ssh_host_key.split()[:2]),
         identity=_identity(client, where, files, before.identity if before and session else ""),
-        sessions=tuple(dict.fromkeys(sessions)),
+        sessions=tuple(dict.fromkeys(sessions))[-MOST_SESSIONS:],
     )
     files.put(put)
     return put

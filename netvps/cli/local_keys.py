@@ -45,7 +45,7 @@ class LocalKey:
 def usable_key(client: Client, registered: Collection[str]) -> LocalKey:
     """A key that the server knows, and that ssh can use here without asking: found, registered, or made.
 
-    `registered` are fingerprints. Those keys go before others, files before the ssh-agent, which may be gone tomorrow.
+    `registered` are fingerprints. Those keys go first, and files go before the ssh-agent, which may be gone tomorrow.
     Raises ConfigError.
     """
     found = [key for key in local_keys() if not key.prompts]

@@ -152,7 +152,7 @@ class Visit(SSHServer):
         try:
             self.grant = await self.authorization(login)
         except (NotFound, NotPermitted):
-            # The same words for a key of nobody and for one of a user without that session: no signature came yet.
+            # The same words for an unknown key and for one of a user without that session: no signature came yet.
             self._explain(
                 f"session {login.session} is not open to {'user' if user else 'key'} {user or self.fingerprint}: "
                 + ("`netvps ls` lists yours" if user else "`netvps key add` registers a key, `netvps ls` lists yours")

@@ -1,4 +1,4 @@
-"""Under which names and addresses a server is reached: they are in its TLS certificate, and clients are told them."""
+"""Under which names and addresses a server is reached: its TLS certificate has them, and it tells clients."""
 
 from __future__ import annotations
 

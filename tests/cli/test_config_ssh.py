@@ -157,3 +157,12 @@ def test_create_keeps_the_key_as_long_as_the_server_knows_it(run: Run, fake: Fak
     fake.keys.clear()
     run("create", "dev4", "--no-wait")
     assert len(fake.keys) == 1
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_list_of_sessions_is_bounded(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps.cli.config_ssh.MOST_SESSIONS", 3)
+    for name in ("a", "b", "c", "d"):
+        run("create", name, "--no-wait")
+    assert SshFiles().known()["local"].sessions == ("b", "c", "d")
+    assert _means(home, "d.netvps")["user"] == "d"

@@ -102,7 +102,7 @@ class ApiKey(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """It works until then; unset means for ever."""
+        """It works until then; unset: without an end."""
 
     @_builtins.property
     def last_use_time(self) -> _timestamp_pb2.Timestamp:
@@ -275,7 +275,7 @@ class CreateApiKeyRequest(_message.Message):
     """A name for people, up to 100 printable characters."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it works, one minute to ten years; unset means for ever."""
+        """How long it works, one minute to ten years; unset: without an end."""
 
     def __init__(
         self,
