@@ -5,9 +5,12 @@
 #   BASE/current            a link to one of them, replaced as a whole
 #   LINKS/netvps            a link to BASE/current/bin/netvps, on the PATH
 #
-# As root BASE is /opt/netvps and LINKS /usr/local/bin; else they are ~/.local/share/netvps and ~/.local/bin.
+# As root BASE is /opt/netvps and LINKS /usr/local/bin; else they are ~/.local/share/netvps and ~/.local/bin. NETVPS_PREFIX
+# is put before those of root, for packages and tests.
 
-if [ "$(id -u)" = 0 ]; then base=/opt/netvps links=/usr/local/bin
+prefix=${NETVPS_PREFIX:-}
+unset NETVPS_PREFIX # the programs refuse variables that they do not know
+if [ "$(id -u)" = 0 ]; then base=$prefix/opt/netvps links=$prefix/usr/local/bin
 else base=$HOME/.local/share/netvps links=$HOME/.local/bin; fi
 
 # install_program: the copy is that of these sources. Sets `installed` where it was not.
@@ -55,15 +58,22 @@ build_program() {
   touch "$1/complete"
 }
 
-# reuse_packages PYTHON FOLDER: makes it from the packages of the present copy, if those are the locked ones. The files are
-# shared by hard links; pip replaces files, and never writes into one.
+# reuse_packages PYTHON FOLDER: makes it from the packages of a present copy, this account's or root's, if those are the
+# locked ones. Files are shared by hard links where that is allowed; pip replaces files, and never writes into one.
 reuse_packages() {
-  local old=$base/current from
-  cmp -s "$old/requirements.lock" "$root/requirements.lock" || return 1
-  "$1" -m venv --without-pip "$2" || return 1
-  from=$(cd "$2/lib" && echo python3*)
-  rm -rf "$2/lib/$from/site-packages"
-  cp -al "$old/lib/$from/site-packages" "$2/lib/$from/" 2>/dev/null && "$2/bin/python" -m pip --version >/dev/null 2>&1
+  local old from
+  for old in "$base/current" /opt/netvps/current; do
+    cmp -s "$old/requirements.lock" "$root/requirements.lock" || continue
+    rm -rf "$2"
+    "$1" -m venv --without-pip "$2" || return 1
+    from=$(cd "$2/lib" && echo python3*)
+    rm -rf "$2/lib/$from/site-packages"
+    cp -al "$old/lib/$from/site-packages" "$2/lib/$from/" 2>/dev/null \
+      || { rm -rf "$2/lib/$from/site-packages"; cp -a "$old/lib/$from/site-packages" "$2/lib/$from/" 2>/dev/null; } \
+      || continue
+    "$2/bin/python" -m pip --version >/dev/null 2>&1 && return
+  done
+  return 1
 }
 
 # point LINK TARGET: replaces a symbolic link in one step: a program that starts meanwhile finds the old one or the new.
