@@ -82,7 +82,13 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, table=COMMANDS, aliases=ALIASES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    aliases=ALIASES,
+    epilog="Exit codes: netvps help exit-codes.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--context", "context_name", metavar="NAME", shell_complete=complete_context,
               help="Talk to this context's server (see `netvps context`).")  # fmt: skip
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")

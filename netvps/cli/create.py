@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be made and where, and make nothing.")
 @click.option("--ssh", "log_in", is_flag=True, help="Log in as soon as it runs.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it runs (the default).")
-@click.option("--timeout", type=DURATION, default=600.0, show_default="10m", help="How long to wait.")
+@click.option("--timeout", type=DURATION, default="10m", show_default=True, help="How long to wait.")
 @config_ssh.option
 @format_option
 @click.pass_context

@@ -25,7 +25,7 @@ _names = click.argument("names", nargs=-1, required=True, metavar="NAME...", typ
 _MOMENT: Final = 1.0
 """Seconds that `stop` waits for a snapshot where --wait-snapshot is not given."""
 _wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done (the default).")
-_timeout = click.option("--timeout", type=DURATION, default=600.0, show_default="10m", help="How long to wait.")
+_timeout = click.option("--timeout", type=DURATION, default="10m", show_default=True, help="How long to wait.")
 
 
 @click.command("stop")
@@ -76,7 +76,8 @@ def rm(names: tuple[str, ...], yes: bool, wait: bool, timeout: float) -> None:
     Example: netvps rm dev1
     """
     if not yes:
-        confirm(names, "session", "removes its files and snapshots, without a way back")
+        whose = "its" if len(set(names)) == 1 else "their"
+        confirm(names, "session", f"removes {whose} files and snapshots, without a way back")
     connection = client()
     settle = partial(_until_settled, connection, timeout)
     ask_each(connection.delete_session, names, wait=wait, settle=settle, done=lambda *_: "is gone")

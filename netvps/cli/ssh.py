@@ -55,7 +55,7 @@ Examples: netvps ssh dev1
         "help_option_names": ["--help"],
     },
 )
-@click.option("--timeout", type=DURATION, default=120.0, show_default="2m", help="How long to wait for a start.")
+@click.option("--timeout", type=DURATION, default="2m", show_default=True, help="How long to wait for a start.")
 @click.argument(
     "words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME] [COMMAND]...", shell_complete=complete_session
 )

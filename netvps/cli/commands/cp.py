@@ -25,7 +25,7 @@ _REMOTE: Final = re.compile(r"(?:(?P<user>[^@:/]+)@)?(?:sessions/)?(?P<name>[^@:
 @click.option("-r", "--recursive", is_flag=True, help="Copy folders with all that is in them.")
 @click.option("-p", "--preserve", is_flag=True, help="Keep times and modes.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-@click.option("--timeout", type=DURATION, default=120.0, show_default="2m", help="How long to wait for a start.")
+@click.option("--timeout", type=DURATION, default="2m", show_default=True, help="How long to wait for a start.")
 @click.argument("places", nargs=-1, required=True, metavar="SOURCE... TARGET", type=click.Path())
 def cp(*, places: tuple[str, ...], recursive: bool, preserve: bool, quiet: bool, timeout: float) -> None:
     """Copy files to a session, from it, or between two.

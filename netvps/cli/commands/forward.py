@@ -38,7 +38,7 @@ class Ports(click.ParamType[tuple[int, int]]):
 @click.argument("name", type=SESSION)
 @click.argument("ports", nargs=-1, required=True, type=Ports(), metavar="PORT[:PORT]...")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Listen on this address of this machine.")
-@click.option("--timeout", type=DURATION, default=120.0, show_default="2m", help="How long to wait for a start.")
+@click.option("--timeout", type=DURATION, default="2m", show_default=True, help="How long to wait for a start.")
 def forward(name: str, ports: tuple[tuple[int, int], ...], address: str, timeout: float) -> None:
     """Make ports of a session reachable on this machine, until Ctrl-C.
 

@@ -56,7 +56,7 @@ def page(command: click.Command, ctx: click.Context) -> str:
     lines = [f'.TH "{name.upper()}" "1" "" "netvps {__version__}" "netvps manual"']
     lines += [".SH NAME", f"{_text(name)} \\- {_text(summary)}"]
     lines += [".SH SYNOPSIS", f".B {_text(ctx.command_path)}", _text(" ".join(command.collect_usage_pieces(ctx)))]
-    lines += [".SH DESCRIPTION", *_paragraphs(command.help or "")]
+    lines += [".SH DESCRIPTION", *_paragraphs(f"{command.help or ''}\n\n{command.epilog or ''}".rstrip())]
     records = [record for param in command.get_params(ctx) if (record := param.get_help_record(ctx))]
     if records:
         lines.append(".SH OPTIONS")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("restart")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", type=SESSION)
-@click.option("--timeout", type=DURATION, default=600.0, show_default="10m", help="How long to wait for each step.")
+@click.option("--timeout", type=DURATION, default="10m", show_default=True, help="How long to wait for each step.")
 def restart(names: tuple[str, ...], timeout: float) -> None:
     """Stop sessions and start them again; their files are kept.
 

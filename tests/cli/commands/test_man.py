@@ -26,6 +26,7 @@ def test_a_page_has_the_text_the_options_and_the_exit_codes_of_the_command() -> 
     assert "\\-\\-memory SIZE" in text
     assert "netvps create dev1 \\-\\-memory 2G" in text
     assert f".B {exit_codes.INTERRUPTED}\n" in text
+    assert "Each flag can also be a variable (NETVPS_SSH_PORT)" in dict(pages(root))["netvps-server"]
 
 
 def test_no_text_is_taken_for_a_request_of_the_formatter() -> None:
