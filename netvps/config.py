@@ -119,7 +119,7 @@ def _require_own(folder: Path, uid: int) -> None:
         return
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o022:
         raise ConfigError(
-            f"{folder} is not a folder that only you can write to: somebody else made it; set {RUNTIME_VARIABLE} to"
+            f"{folder} is not a folder that only you can write to: another account made it; set {RUNTIME_VARIABLE} to"
             " a folder of yours"
         )
 
@@ -133,4 +133,6 @@ def _make(folder: Path, mode: int, variable: str) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"cannot make folder {folder}: {reason}; set {variable} to one that you can write") from None
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise ConfigError(f"folder {folder} is not writable for you: set {variable} to one that is, or mend its owner")
+        raise ConfigError(
+            f"folder {folder} is not writable for you: set {variable} to one that is, or correct its owner"
+        )

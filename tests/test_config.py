@@ -88,10 +88,10 @@ def test_a_path_too_long_for_a_socket_is_told_before_anything_is_made(tmp_path: 
 def test_the_fallback_in_tmp_must_be_ours(tmp_path: Path) -> None:
     from netvps import config
 
-    with pytest.raises(ConfigError, match="somebody else"):
+    with pytest.raises(ConfigError, match="another account"):
         config._require_own(tmp_path, uid=tmp_path.stat().st_uid + 1)
     tmp_path.chmod(0o777)
-    with pytest.raises(ConfigError, match="somebody else"):
+    with pytest.raises(ConfigError, match="another account"):
         config._require_own(tmp_path, uid=tmp_path.stat().st_uid)
     tmp_path.chmod(0o700)
     config._require_own(tmp_path, uid=tmp_path.stat().st_uid)

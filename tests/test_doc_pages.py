@@ -93,6 +93,16 @@ def _literals() -> list[str]:
     return found
 
 
+def test_messages_are_plain() -> None:
+    """What an error says is read by people, who should not read it twice."""
+    found = []
+    for path in (ROOT / "netvps").rglob("*.py"):
+        raised = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Raise)]
+        texts = {_text(part) for node in raised for part in ast.walk(node) if isinstance(part, ast.Constant)}
+        found += [f"{path.name}: {text}" for text in sorted(texts) if re.search(rf"\b({_NOT_USED})\b", text)]
+    assert found == []
+
+
 def _text(node: ast.expr) -> str:
     match node:
         case ast.Constant(value=str(value)):

@@ -200,10 +200,10 @@ def _port(host: str, port: int, use: str, *, serving: bool) -> Finding:
         case True, True:
             return Finding(name, Verdict.OK, f"{use}: listening")
         case True, False:
-            return Finding(name, Verdict.FAIL, f"{use}: nobody listens at {host}", "look at the server's log")
+            return Finding(name, Verdict.FAIL, f"{use}: no program listens at {host}", "look at the server's log")
         case False, True:
             remedy = f"see who it is (ss -ltnp 'sport = :{port}'), or choose another port"
-            return Finding(name, Verdict.WARN, f"{use}: taken by somebody", remedy)
+            return Finding(name, Verdict.WARN, f"{use}: taken by another program", remedy)
         case _:
             return Finding(name, Verdict.OK, f"{use}: free")
 
@@ -249,7 +249,9 @@ def _sqlite(file: Path) -> Finding:
     if said != "ok":
         return Finding("database", Verdict.FAIL, f"{file} is damaged: {said}", damaged)
     if not os.access(file, os.W_OK):
-        return Finding("database", Verdict.FAIL, f"{file} is not yours to write", "mend its owner, or run as that user")
+        return Finding(
+            "database", Verdict.FAIL, f"{file} is not yours to write", "correct its owner, or run as that user"
+        )
     return Finding("database", Verdict.OK, f"{file} is whole")
 
 
@@ -302,7 +304,7 @@ def agent(folder: Path | None = None) -> Finding:
     name = f"agent-linux-{_ARCHITECTURES.get(machine, machine)}"
     named = os.environ.get("NETVPS_AGENT_DIR")
     file = (folder or (Path(named) if named else Path(netvps.__file__).parent / "agents")) / name
-    again = "install netvps anew, with Go on PATH to build it"
+    again = "install netvps again, with Go on PATH to build it"
     if not file.is_file():
         return Finding("agent", Verdict.FAIL, f"{file} is missing", again)
     if not os.access(file, os.X_OK):

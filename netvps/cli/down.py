@@ -75,7 +75,7 @@ def held(lock: Path) -> bool:
     except FileNotFoundError:
         return False
     except PermissionError:
-        raise NotPermitted(f"{lock} is somebody else's: ask them to end what they started, or become them") from None
+        raise NotPermitted(f"{lock} belongs to another account: end netvps as that account, or as root") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

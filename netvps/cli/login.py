@@ -104,8 +104,8 @@ def _trust(address: str, seen: str, expected: str, *, yes: bool) -> None:
     if expected:
         if expected.replace(":", "").lower().removeprefix("sha256") != seen:
             raise Unauthenticated(
-                f"{address} shows a CA with fingerprint {seen}, not {expected}: this is another server, or somebody"
-                " is in between; nothing was sent to it"
+                f"{address} shows a CA with fingerprint {seen}, not {expected}: this is another server, or another"
+                " machine is in between; nothing was sent to it"
             )
         return
     note(f"{address} shows a CA with SHA-256 fingerprint")
@@ -114,7 +114,7 @@ def _trust(address: str, seen: str, expected: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(
-            "nobody can compare the fingerprint here: give it with --ca-fingerprint, or trust it with --yes"
+            "there is no terminal to compare the fingerprint: give it with --ca-fingerprint, or trust it with --yes"
         )
     note("compare it with what `netvps doctor` prints on the server itself")
     click.confirm("Is it the same?", abort=True, err=True)

@@ -52,7 +52,7 @@ class PublicKey:
             return InvalidInput.of(field, f"{why}: give one line of a .pub file, like 'ssh-ed25519 AAAA… you@host'")
 
         line = line.strip()
-        if "PRIVATE KEY" in line:
+        if "PRIVATE KEY-----" in line:
             raise refuse("this is a private key, which must not leave your machine")
         if len(line) > _MAX_LINE or len(line.splitlines()) > 1:
             raise refuse(f"a key is one line of at most {_MAX_LINE} characters")

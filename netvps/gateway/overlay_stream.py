@@ -62,7 +62,7 @@ async def connect(way: Way, no_good: Callable[[], None], port: int = SSH_PORT) -
             await stream.ready
         done = True
     except TimeoutError:
-        raise Unavailable(f"nobody spoke at {way.address} within {CONNECT_TIMEOUT:.0f} s") from None
+        raise Unavailable(f"no answer from {way.address} within {CONNECT_TIMEOUT:.0f} s") from None
     except OSError as error:
         raise Unavailable(f"no connection to {way.address}: {error.strerror or error}") from error
     finally:

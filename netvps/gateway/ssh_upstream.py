@@ -70,7 +70,7 @@ class Upstream:
             raise Unavailable(f"the session's SSH server did not answer within {seconds:.0f} s") from None
         except asyncssh.PermissionDenied:
             raise NotPermitted(
-                f"it lets nobody in as {grant.unix_user}: see whether its /etc/passwd has such a user, and whether the"
+                f"it lets no one in as {grant.unix_user}: see whether its /etc/passwd has such a user, and whether the"
                 " clocks of its machine and of the gateway agree"
             ) from None
         except (asyncssh.ConnectionLost, OSError) as error:

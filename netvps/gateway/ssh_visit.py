@@ -41,7 +41,7 @@ _HINTS = {
     SessionState.SNAPSHOTTING: "when it is STOPPED, start it with: netvps start {name}",
     SessionState.PAUSED: "ask whoever paused it",
     SessionState.FAILED: "see why with: netvps show {name}",
-    SessionState.DELETED: "create it anew with: netvps create {name}",
+    SessionState.DELETED: "create it again with: netvps create {name}",
 }
 
 

@@ -77,7 +77,7 @@ class RenewingLink:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if link in self._dropped and task and not task.cancelling():  # by gRPC, and not by whoever owns the task
-                raise Unavailable("connecting anew: this machine's address changed") from None
+                raise Unavailable("connecting again: this machine's address changed") from None
             raise
         finally:
             self._dropped.discard(link)

@@ -112,8 +112,8 @@ def _replace(draft: Path, database: Path, state: Path, *, yes: bool) -> Path | N
         _sync(state)
     except OSError as error:
         raise ConfigError(
-            f"the restore into {state} broke off ({error.strerror or error}): mend that and run it again with --yes;"
-            f" what was there before is in {aside or state}"
+            f"the restore into {state} was interrupted ({error.strerror or error}): correct that and run it again with"
+            f" --yes; what was there before is in {aside or state}"
         ) from None
     return aside
 

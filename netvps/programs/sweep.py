@@ -129,7 +129,7 @@ def known_to_server(identity: Identity, context: Context) -> set[str]:
             )
         if (caller := client.get_user("me")).role is not Role.ADMIN:
             raise NotPermitted(
-                f"{caller.name} does not see all sessions of the server, and what one does not see looks like nobody's:"
+                f"{caller.name} does not see all sessions of the server, and takes what it does not see for leftovers:"
                 " log in with an admin's key (`netvps login HOST`), or look with --dry-run"
             )
         return {session.uid for session in client.list_sessions("-")}

@@ -73,7 +73,7 @@ def _unreachable(message: str, endpoint: Endpoint) -> NetvpsError:
     if "CERTIFICATE_VERIFY_FAILED" in message or "certificate verify failed" in message:
         return Unauthenticated(
             f"the server at {at} shows a certificate of another CA than the one that was pinned: if it was set up "
-            f"anew, log in again with: netvps login {at}; if not, somebody may be in between",
+            f"again, log in again with: netvps login {at}; if not, another machine may be in between",
             reason="OTHER_CA",
         )
     lowered = message.lower()

@@ -87,7 +87,7 @@ class RunnerStreams:
             if older.instance_id != instance_id and now - older.heard < self._patience:
                 raise AlreadyExists(
                     f"runner {runner_uid} is connected from another process, heard {now - older.heard:.0f} s ago: "
-                    "stop one of the two; if its machine was cloned, join the clone anew",
+                    "stop one of the two; if its machine was cloned, join the clone again",
                     reason="RUNNER_CONNECTED",
                 )
             older.end("a newer stream of this runner took its place")

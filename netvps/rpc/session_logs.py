@@ -77,7 +77,7 @@ class StreamedLogs:
         reads = sum((each.runner_uid, each.user) == (runner_uid, user) for each in self._transfers.values())
         if reads >= MAX_PER_USER:
             raise Exhausted(
-                f"user {user} reads {reads} logs on this runner already, and others shall have room: end one of them",
+                f"user {user} reads {reads} logs on this runner already, and other users need room: end one of them",
                 reason="TOO_MANY_CALLS",
             )
         stream_id = secrets.token_hex(16)
@@ -100,7 +100,7 @@ class StreamedLogs:
         """
         transfer = self._transfers.get(stream_id)
         if transfer is None or transfer.runner_uid != runner_uid or transfer.answered.is_set():
-            raise NotFound("nobody waits for these logs: the stream id is unknown, late or used", reason="NO_READER")
+            raise NotFound("no reader waits for these logs: the stream id is unknown, late or used", reason="NO_READER")
         transfer.answered.set()
         end: NetvpsError | None = Unavailable("the runner of this session broke off: read the logs again")
         try:

@@ -35,7 +35,7 @@ def keep_agent(program: Path, state_dir: Path) -> Path:
             kept.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
             write_file(kept, content, 0o755)
     except OSError as error:
-        raise ConfigError(f"the agent's program cannot be kept as {kept} ({error.strerror}): mend that") from None
+        raise ConfigError(f"the agent's program cannot be kept as {kept} ({error.strerror}): correct that") from None
     return kept
 
 

@@ -112,5 +112,5 @@ async def test_a_session_that_goes_away_meanwhile(world: World) -> None:
 
 
 async def test_a_user_that_the_session_does_not_know(world: World) -> None:
-    with pytest.raises(NotPermitted, match="lets nobody in as nobody"):
+    with pytest.raises(NotPermitted, match="lets no one in as nobody"):
         await ran(world, "true", user="nobody")

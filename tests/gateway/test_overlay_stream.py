@@ -125,7 +125,7 @@ def test_nothing_is_lost_before_its_start_nor_after_half_a_close(
 @pytest.mark.parametrize(
     ("serve", "why"),
     [
-        (silent, "nobody spoke at 127.0.0.1"),
+        (silent, "no answer from 127.0.0.1"),
         (resetting, "Connection reset by peer"),
         (closing, "it closed the connection"),
     ],

@@ -212,7 +212,7 @@ async def test_plink(world: World) -> None:
 async def test_other_unix_users_are_the_agents_to_judge(world: World) -> None:
     ran = await run(world.ssh("true", login="dev1+nobody"))
     assert ran.code == 255
-    assert b"session dev1 cannot be reached: it lets nobody in as nobody" in ran.err
+    assert b"session dev1 cannot be reached: it lets no one in as nobody" in ran.err
 
 
 @pytest.mark.parametrize("login", ["dev1", "nosuch", "dev1.bob", "BAD name"])

@@ -167,7 +167,7 @@ async def test_a_user_that_the_session_does_not_have_is_not_looked_for_in_the_tu
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with a_world(sshd, tmp_path, place=FakePlace()) as world:
-        with overlay_at(monkeypatch, sshd.port), pytest.raises(NotPermitted, match="it lets nobody in as nobody-here"):
+        with overlay_at(monkeypatch, sshd.port), pytest.raises(NotPermitted, match="it lets no one in as nobody-here"):
             await world.upstream.reach(
                 lambda: world.ways.open(UID, SshTarget(), "test"),
                 Grant(world.doorman.session, "nobody-here", "alice"),

@@ -26,7 +26,7 @@ EXPECTED = {
     SessionState.STOPPED: "session dev1 is STOPPED: start it with: netvps start dev1",
     SessionState.FAILED: "session dev1 is FAILED: see why with: netvps show dev1",
     SessionState.UNREACHABLE: "",
-    SessionState.DELETED: "session dev1 is DELETED: create it anew with: netvps create dev1",
+    SessionState.DELETED: "session dev1 is DELETED: create it again with: netvps create dev1",
 }
 
 

@@ -15,7 +15,7 @@ def test_each_architecture_has_its_own(tmp_path: Path, machine: str, name: str) 
 
 
 def test_a_missing_one_is_told_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"agent-linux-amd64 is missing: install netvps anew"):
+    with pytest.raises(ConfigError, match=r"agent-linux-amd64 is missing: install netvps again"):
         agent_program(tmp_path, "x86_64")
 
 

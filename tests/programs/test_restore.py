@@ -71,7 +71,7 @@ def test_broken_off_anywhere_it_is_refused_by_a_server_and_done_again(
     words = [str(file), "--yes", "--state-dir", str(made)]
     monkeypatch.setattr(shutil, "move", breaking)
     assert restore.main(words) == 10
-    assert "broke off (Input/output error)" in capsys.readouterr().err
+    assert "was interrupted (Input/output error)" in capsys.readouterr().err
     monkeypatch.setattr(shutil, "move", whole)
     with pytest.raises(ConfigError, match="run it again"):
         refuse_unfinished(made)

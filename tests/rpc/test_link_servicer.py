@@ -242,7 +242,7 @@ async def test_logs_come_from_the_runner(site: Site) -> None:
         assert (request.session_uid, request.tail_lines, request.follow, request.since) == (session.uid, 7, True, SINCE)
         await runner.link.send_logs(request.stream_id, _pieces(b"one\n", b"x" * 200_000, b"two\n"))
         assert await pieces == b"one\n" + b"x" * 200_000 + b"two\n"
-        with pytest.raises(NotFound, match="nobody waits for these logs"):
+        with pytest.raises(NotFound, match="no reader waits for these logs"):
             await runner.link.send_logs(request.stream_id, _pieces(b"late"))
 
 

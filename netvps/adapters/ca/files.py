@@ -25,7 +25,7 @@ from netvps.errors import ConfigError
 
 _ROOT, _ROOT_KEY = "ca.pem", "ca.key"
 _SSH_USER_CA, _SSH_HOST_CA, _SSH_HOST_KEY = "ssh_user_ca", "ssh_host_ca", "ssh_host_key"
-_REMEDY = "restore it from a backup; or move the whole directory away for new keys, and join every runner anew"
+_REMEDY = "restore it from a backup; or move the whole directory away for new keys, and join every runner again"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def save(directory: Path, keys: Keys) -> None:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise ConfigError(
-            f"CA directory {directory} cannot be made ({error.strerror}); mend that, or give another directory"
+            f"CA directory {directory} cannot be made ({error.strerror}); correct that, or give another directory"
         ) from error
 
 
@@ -152,7 +152,9 @@ def _ed25519(path: Path) -> ed25519.Ed25519PrivateKey:
 def _read_secret(path: Path) -> bytes:
     content = _read(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise ConfigError(f"CA key {path} may be read by others than its owner: chmod 600 it, if nobody has done so")
+        raise ConfigError(
+            f"CA key {path} may be read by others than its owner: chmod 600 it, if no other account has read it"
+        )
     return content
 
 

@@ -43,7 +43,7 @@ def open_ca(directory: Path, cluster_id: str, clock: Clock, *, trusted: bool = F
     if clock() >= keys.root.not_valid_after_utc:
         raise ConfigError(
             f"the CA in {directory} ended on {keys.root.not_valid_after_utc:%Y-%m-%d}: check this machine's clock; "
-            "or move the directory away for new keys, and join every runner anew"
+            "or move the directory away for new keys, and join every runner again"
         )
     if clock() < keys.root.not_valid_before_utc:
         raise ConfigError(

@@ -79,7 +79,7 @@ class SessionNetworks:
             if not self._is_ours(found):
                 raise NetworkUnavailable(
                     f"network {name} is there and not of this runner: remove it (docker network rm {name}), and it is "
-                    "made anew"
+                    "made again"
                 )
             return
         if shared := next((one for one in networks if _is_shared(one)), None):

@@ -49,7 +49,7 @@ class OverlayNetwork:
         if (found.get("Labels") or {}).get(LABEL_MANAGED) != "true":
             raise NetworkUnavailable(
                 f"{self._what} is there and not of netvps: remove it (docker network rm {self._names.network}), and it "
-                "is made anew"
+                "is made again"
             )
         right = _subnet(found) == subnet
         if right and (found.get("Options") or {}).get(_MTU) == str(bridge.mtu):
@@ -60,7 +60,7 @@ class OverlayNetwork:
         elif not right:
             raise NetworkUnavailable(
                 f"{self._what} has the subnet {_subnet(found)} instead of {subnet}, and containers run on it: stop "
-                f"them (docker network inspect {self._names.network}), and it is made anew"
+                f"them (docker network inspect {self._names.network}), and it is made again"
             )
         # Only the MTU is old: new containers get that of the bridge's routes by path MTU discovery, as old ones do.
 

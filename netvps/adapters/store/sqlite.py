@@ -150,6 +150,6 @@ class Sqlite:
         except OSError as error:
             kind = Exhausted if error.errno == errno.ENOSPC else ConfigError
             why = error.strerror or str(error)
-            raise kind(f"{self.place}: {what} ({why}); mend that, or give another path") from error
+            raise kind(f"{self.place}: {what} ({why}); correct that, or give another path") from error
         except sqlite3.Error as error:
             raise self.mapped(error) from error

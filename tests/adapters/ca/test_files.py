@@ -90,7 +90,7 @@ def test_a_failure_half_way_leaves_nothing(directory: Path, clock: Clock, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "_sync", full)
-    with pytest.raises(ConfigError, match=r"cannot be made \(No space left on device\); mend that"):
+    with pytest.raises(ConfigError, match=r"cannot be made \(No space left on device\); correct that"):
         open_ca(directory, "c1", clock)
     assert list(directory.parent.iterdir()) == []
 

@@ -173,7 +173,7 @@ async def test_a_database_on_a_full_or_closed_file_system_says_so(small_disk: Pa
             await open_and_close(f"sqlite:///{small_disk}/{name}", clock)
     (small_disk / "ballast").unlink()
     await asyncio.to_thread(remount, small_disk, "ro")
-    with pytest.raises(ConfigError, match=f"cannot write in {small_disk} .*; mend that, or give another path"):
+    with pytest.raises(ConfigError, match=f"cannot write in {small_disk} .*; correct that, or give another path"):
         await open_and_close(f"sqlite:///{small_disk}/store.db", clock)
     await asyncio.to_thread(remount, small_disk, "rw")
     async with open_store(f"sqlite:///{small_disk}/store.db", clock) as store, store.read() as view:
@@ -268,5 +268,5 @@ def test_no_space_for_the_directory_is_exhausted(path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(type(path), "mkdir", full)
-    with pytest.raises(Exhausted, match=r"cannot make directory .* \(No space left on device\); mend that"):
+    with pytest.raises(Exhausted, match=r"cannot make directory .* \(No space left on device\); correct that"):
         sqlite.Sqlite(str(path)).prepare()
