@@ -161,7 +161,9 @@ class ServerSettings(Settings):
 
     table: ClassVar[str] = "server"
 
-    database_url: SecretStr | None = Field(default=None, description="SQLAlchemy URL; by default SQLite in the state")
+    database_url: SecretStr | None = Field(
+        default=None, description="postgresql://USER:PASSWORD@HOST/NAME; by default SQLite"
+    )
     database_url_file: Path | None = Field(default=None, description="file that holds the database's URL")
     listen: Annotated[str, AfterValidator(_ip)] = Field(default="127.0.0.1", description="IP address to listen on")
     public_name: Annotated[str, BeforeValidator(_joined), AfterValidator(_public_names), Repeatable()] = Field(

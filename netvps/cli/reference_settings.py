@@ -44,6 +44,9 @@ ssh_port = 22
 name = "box1"
 ```
 
+`netvps up` keeps the flags of a start that succeeded, in `STATE/up.json`. At the next start, a kept flag overrules the
+file; a flag or a variable overrules the kept one. `netvps up --reset-flags` forgets them.
+
 A secret has no flag, because every account of a machine can read the arguments of a process. Give it as a variable, in
 the file, or in a file of its own (`…_file`). A name that no program knows is an error, in the file and in the
 environment."""
