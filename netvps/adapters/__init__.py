@@ -1,1 +1,1 @@
-"""One library each; library errors become ours here and nowhere else."""
+"""Adapters: one library or system interface each; library errors are mapped to netvps.errors here only."""

@@ -1,4 +1,4 @@
-"""Where this machine gets its own packages from: apt's lists, in both of their formats (sources.list(5))."""
+"""Reads apt's sources of this machine, in both formats (sources.list(5))."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ONE_LINE = re.compile(r"deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s*(.*)")
 
 @dataclass(frozen=True, slots=True)
 class AptSource:
-    """One "deb URI SUITE COMPONENT…" line."""
+    """A line "deb URI SUITE COMPONENT…"."""
 
     uri: str
     suite: str
@@ -23,19 +23,19 @@ class AptSource:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The release a machine runs, and the lists that belong to it: the release itself first, then its updates."""
+    """This machine's release and its sources: the release itself first, then its updates."""
 
     suite: str
     sources: tuple[AptSource, ...]
 
     @property
     def mirror(self) -> str:
-        """Where the release itself comes from; '' if no list says."""
+        """The URI of the release itself; '' if unknown."""
         return next((source.uri for source in self.sources if source.suite == self.suite), "")
 
 
 def own_distribution(root: Path = Path("/")) -> Distribution:
-    """What this machine runs. Lists of third parties, whose suites are not the release's, are left out."""
+    """Reads this machine's release; skips sources of third parties, whose suites differ from the release's."""
     suite = _codename(root)
     lists = [root / "etc/apt/sources.list", *sorted((root / "etc/apt/sources.list.d").glob("*"))]
     found = [source for path in lists if path.is_file() for source in parse(path.name, _text(path))]
@@ -46,7 +46,7 @@ def own_distribution(root: Path = Path("/")) -> Distribution:
 
 
 def parse(name: str, text: str) -> list[AptSource]:
-    """The binary sources of one list, by its file's name. What is malformed or disabled is left out, as apt would."""
+    """Parses the binary sources of a file; skips malformed and disabled ones, as apt does."""
     if name.endswith(".sources"):
         return [source for stanza in re.split(r"\n\s*\n", text) for source in _stanza(stanza)]
     if not name.endswith(".list"):
@@ -56,7 +56,7 @@ def parse(name: str, text: str) -> list[AptSource]:
 
 
 def _stanza(text: str) -> list[AptSource]:
-    """Deb822: "Field: value", continued by lines that begin with a blank."""
+    """Parses a deb822 stanza: "Field: value", continued by lines that start with a blank."""
     fields: dict[str, str] = {}
     field = ""
     for line in text.splitlines():

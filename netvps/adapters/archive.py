@@ -1,7 +1,7 @@
-"""A backup in one file: a tar archive, compressed, that begins with a manifest of what is in it, with checksums.
+"""A backup in one file: a compressed tar archive that begins with a manifest of its files and checksums.
 
-Nothing of an archive is believed before it is checked: names, kinds, sizes and digests are those of the manifest, and
-the manifest names nothing outside of the folder that it is unpacked into.
+An archive is not trusted before it is checked: names, types, sizes and digests must match the manifest, and the
+manifest cannot name files outside the folder to unpack into.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an archive says of itself: who made it, when (ISO 8601, UTC), of which cluster, and its files."""
+    """An archive's manifest: version that made it, time (ISO 8601, UTC), cluster, and files."""
 
     version: str
     created: str
@@ -50,9 +50,9 @@ class Manifest:
 
 
 def pack(folder: Path, target: Path, *, version: str, created: str, cluster_id: str) -> Manifest:
-    """Writes all files of a folder to `target` (0600), which is there whole or not at all.
+    """Writes all files of a folder to `target` (0600), atomically.
 
-    Raises AlreadyExists if there is such a file, Exhausted if the disk is full, ConfigError if it cannot be written.
+    Raises AlreadyExists if the file exists, Exhausted if the disk is full, ConfigError if it cannot be written.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     entries = tuple(Entry(str(file.relative_to(folder)), file.stat().st_size, _digest(file)) for file in files)
@@ -65,14 +65,14 @@ def pack(folder: Path, target: Path, *, version: str, created: str, cluster_id: 
                 _write(output, folder, manifest)
                 output.flush()
                 os.fsync(output.fileno())
-            os.link(draft, target)  # unlike a rename, this replaces nothing
+            os.link(draft, target)  # unlike a rename, a link replaces nothing
     finally:
         draft.unlink(missing_ok=True)
     return manifest
 
 
 def unpack(source: Path, folder: Path) -> Manifest:
-    """Unpacks an archive into an empty folder, files 0600. Raises ConfigError if it is none or newer, DataLoss."""
+    """Unpacks an archive into an empty folder, files 0600. Raises ConfigError for a foreign or newer one, DataLoss."""
     try:
         with tarfile.open(source, "r:gz") as archive:
             manifest = _manifest(archive, source)
@@ -83,13 +83,13 @@ def unpack(source: Path, folder: Path) -> Manifest:
                 entry = wanted.pop(member.name, None)
                 content = archive.extractfile(member) if member.isreg() else None
                 if entry is None or content is None or member.size != entry.size:
-                    raise _damaged(source, f"{member.name} is not what its manifest says")
+                    raise _damaged(source, f"{member.name} does not match its manifest")
                 with _written(folder / entry.name):
                     _extract(content, entry, folder / entry.name, source)
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise _damaged(source, str(error) or "it breaks off") from None
+        raise _damaged(source, str(error) or "it is truncated") from None
     except OSError as error:
-        raise ConfigError(f"backup {source} cannot be read ({error.strerror or error}): give another file") from None
+        raise ConfigError(f"cannot read backup {source}: {error.strerror or error}; give another file") from None
     if wanted:
         raise _damaged(source, f"{min(wanted)} is missing")
     return manifest
@@ -114,23 +114,23 @@ def _manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
     first = archive.next()
     content = archive.extractfile(first) if first and first.name == _MANIFEST and first.isreg() else None
     if content is None:
-        raise ConfigError(f"{source} is no backup of netvps: give another file")
+        raise ConfigError(f"{source} is not a netvps backup; give another file")
     try:
-        told: dict[str, Any] = json.loads(content.read(_MANIFEST_MAX))
-        form = told.pop("format")
-        entries = tuple(Entry(**entry) for entry in told.pop("entries")) if form == _FORMAT else ()
-        manifest = Manifest(**told, entries=entries) if form == _FORMAT else None
+        found: dict[str, Any] = json.loads(content.read(_MANIFEST_MAX))
+        form = found.pop("format")
+        entries = tuple(Entry(**entry) for entry in found.pop("entries")) if form == _FORMAT else ()
+        manifest = Manifest(**found, entries=entries) if form == _FORMAT else None
         names = [entry.name for entry in entries]
         sound = len(set(names)) == len(names) and all(_NAME.fullmatch(name) for name in names)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(source, "its manifest cannot be read") from None
     if manifest is None:
         raise ConfigError(
-            f"backup {source} is newer than this program: install the netvps that made it, or a later one",
+            f"backup {source} is newer than this program; install the netvps that made it, or a later one",
             reason="NEWER",
         )
     if not sound:
-        raise _damaged(source, "its manifest names files that no backup has")
+        raise _damaged(source, "its manifest contains invalid file names")
     return manifest
 
 
@@ -145,7 +145,7 @@ def _extract(content: IO[bytes], entry: Entry, target: Path, source: Path) -> No
         output.flush()
         os.fsync(output.fileno())
     if digest.hexdigest() != entry.sha256:
-        raise _damaged(source, f"the checksum of {entry.name} is wrong")
+        raise _damaged(source, f"the checksum of {entry.name} does not match")
 
 
 def _digest(file: Path) -> str:
@@ -154,7 +154,7 @@ def _digest(file: Path) -> str:
 
 
 def _damaged(source: Path, why: str) -> DataLoss:
-    return DataLoss(f"backup {source} is damaged, {why}: use another one; nothing was changed")
+    return DataLoss(f"backup {source} is damaged, {why}; use another one; nothing was changed")
 
 
 @contextmanager
@@ -162,8 +162,8 @@ def _written(target: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise AlreadyExists(f"{target} is there already: give another name, or remove it") from None
+        raise AlreadyExists(f"{target} exists already; give another name, or remove it") from None
     except OSError as error:
         if error.errno == _NO_SPACE:
-            raise Exhausted(f"{target}: the disk is full; free some space and try again") from None
-        raise ConfigError(f"{target} cannot be written ({error.strerror}): give another name") from None
+            raise Exhausted(f"{target}: the disk is full; free space and try again") from None
+        raise ConfigError(f"cannot write {target}: {error.strerror}; give another name") from None

@@ -1,9 +1,9 @@
-"""How often the OOM killer struck in a process's memory cgroup; version 1 and 2 (cgroups(7)).
+"""Counts kills by the OOM killer in a process' memory cgroup, version 1 or 2 (cgroups(7)).
 
     v1  /proc/PID/cgroup: "9:memory:/docker/ID"   /sys/fs/cgroup/memory/docker/ID/memory.oom_control: "oom_kill 3"
     v2  /proc/PID/cgroup: "0::/system.slice/…"    /sys/fs/cgroup/system.slice/…/memory.events:        "oom_kill 3"
 
-On a hybrid machine both lines are there, and memory belongs to the v1 hierarchy.
+On a hybrid machine both lines exist, and memory belongs to the v1 hierarchy.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _KEY = "oom_kill"
 
 
 def oom_kills(pid: int, root: Path = Path("/")) -> int | None:
-    """The counter of the cgroup that process `pid` is in; None if it is gone, or cannot be read.
+    """Returns the counter of the cgroup of process `pid`; None if the process ended or the counter is unreadable.
 
-    A container that runs under its own cgroup namespace shows the same to us: the paths of /proc are in ours.
+    Also works for containers with a cgroup namespace: /proc shows paths relative to the reader's namespace.
     """
     try:
         text = (root / "proc" / str(pid) / "cgroup").read_text()
@@ -27,13 +27,13 @@ def oom_kills(pid: int, root: Path = Path("/")) -> int | None:
 
 
 def _counter(text: str, mount: Path) -> Path | None:
-    """The file that holds the counter, by the lines of /proc/PID/cgroup: "HIERARCHY:CONTROLLERS:PATH"."""
+    """Finds the file with the counter, from the lines "HIERARCHY:CONTROLLERS:PATH" of /proc/PID/cgroup."""
     unified: Path | None = None
     for line in text.splitlines():
         hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         inside = PurePosixPath(path.lstrip("/"))
-        if ".." in inside.parts:  # in a cgroup namespace beside ours: not visible
+        if ".." in inside.parts:  # outside this process' cgroup namespace: not visible
             continue
         if "memory" in controllers.split(","):
             return mount / "memory" / inside / "memory.oom_control"

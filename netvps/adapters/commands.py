@@ -1,4 +1,4 @@
-"""Programs of the system that are run for a moment: bounded in time, off the event loop, and never through a shell."""
+"""Runs short-lived system programs: with a timeout, off the event loop, never through a shell."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from netvps.errors import ConfigError, TimedOut
 
 _SECONDS = 30.0
-"""A hundred thousand addresses take nft one; the rest is for a busy machine."""
+"""nft needs 1 s for a hundred thousand addresses; the rest is reserve for a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a program said; its exit code is 0 if all went well."""
+    """A program's exit code and output."""
 
     code: int
     out: str
@@ -24,12 +24,12 @@ class Answer:
 
     @property
     def why(self) -> str:
-        """The first line of what it complains about."""
+        """The first line of its error output, or the exit code."""
         return next(iter(self.err.strip().splitlines()), f"exit code {self.code}")
 
 
 async def run(*command: str, stdin: str = "", seconds: float = _SECONDS) -> Answer:
-    """Its answer, whatever it is. Raises ConfigError if there is no such program, TimedOut after `seconds`."""
+    """Runs a program, whatever its exit code. Raises ConfigError if it does not exist, TimedOut after `seconds`."""
     try:
         with _file(stdin) as file:
             process = await asyncio.create_subprocess_exec(
@@ -45,7 +45,7 @@ async def run(*command: str, stdin: str = "", seconds: float = _SECONDS) -> Answ
         async with asyncio.timeout(seconds):
             out, err = await process.communicate()
     except TimeoutError:
-        raise TimedOut(f"{command[0]} did not end in {seconds:.0f} s; see whether the machine is overloaded") from None
+        raise TimedOut(f"{command[0]} did not end in {seconds:.0f} s; check the machine's load (uptime)") from None
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
@@ -56,8 +56,8 @@ async def run(*command: str, stdin: str = "", seconds: float = _SECONDS) -> Answ
 
 @contextmanager
 def _file(content: str) -> Iterator[int]:
-    """In memory, and not a pipe: to write into one of a program that ended without reading is an error of uvloop's."""
-    with open(os.memfd_create("stdin"), "r+b") as file:  # noqa: PTH123 — it has no path
+    """Provides stdin as a memfd: with a pipe, uvloop raises if the program ends without reading all of it."""
+    with open(os.memfd_create("stdin"), "r+b") as file:  # noqa: PTH123 — a memfd has no path
         file.write(content.encode())
         file.seek(0)
         yield file.fileno()

@@ -56,10 +56,10 @@ def test_it_comes_back(folder: Path, backup: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_replaced_and_nothing_left(folder: Path, backup: Path, tmp_path: Path) -> None:
     before = backup.read_bytes()
-    with pytest.raises(AlreadyExists, match="is there already"):
+    with pytest.raises(AlreadyExists, match="exists already"):
         pack(folder, backup, **SAID)
     assert backup.read_bytes() == before
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="cannot write"):
         pack(folder, tmp_path / "missing/backup", **SAID)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "made"]
 
@@ -117,9 +117,9 @@ def test_what_is_no_backup_is_told(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("hello")
     with pytest.raises(DataLoss, match="is damaged"):
         unpack(tmp_path / "x", tmp_path)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot read backup"):
         unpack(tmp_path / "missing", tmp_path)
     with tarfile.open(tmp_path / "y", "w:gz"):
         pass
-    with pytest.raises(ConfigError, match="is no backup of netvps"):
+    with pytest.raises(ConfigError, match="is not a netvps backup"):
         unpack(tmp_path / "y", tmp_path)

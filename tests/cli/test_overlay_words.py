@@ -13,7 +13,7 @@ from tests.cli.fake_client import NOW, FakeClient
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ("no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)", "this kernel has no VXLAN"),
+        ("no overlay: this kernel has no VXLAN; load the module (modprobe vxlan)", "this kernel has no VXLAN"),
         ("UDP port 14789 is taken: another program has it", "UDP port 14789 is taken"),
         ("box1 (192.0.2.1) gets no answer (none)", "box1 gets no answer"),
         ("x" * 45, "x" * 43 + "…"),

@@ -35,7 +35,7 @@ def test_a_runner_says_whether_it_is_on_the_overlay(run: Run) -> None:
 
 
 def test_a_runner_says_why_it_has_no_overlay_in_short_and_in_full(run: Run, fake: FakeClient) -> None:
-    why = "no overlay: changing the network needs CAP_NET_ADMIN: be root, or give that capability"
+    why = "no overlay: changing the network needs CAP_NET_ADMIN: run as root, or grant it"
     fake.overlay, fake.problems = False, (Problem(why),)
     heading, box = run("runner", "ls").out.splitlines()
     assert box[heading.index("OVERLAY") :] == "no: changing the network needs CAP_NET_ADMIN"

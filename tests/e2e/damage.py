@@ -88,7 +88,7 @@ def filter_(host: Host, choices: random.Random, spared: Collection[str]) -> Comm
     """Rules that drop are gone, or elements that let others' packets pass.
 
     Never a set of ours that a packet on its way must be in: whoever deletes that loses it, whatever a runner does. Of
-    the fast path all may go: packets go the long way then.
+    the fast path all may go: packets take the slow path then.
     """
     commands: list[Command] = [
         ("nft", "flush", "table", "inet", "netvps"),

@@ -53,7 +53,7 @@ def _settled_before_and_after(lab: Lab) -> Iterator[None]:
         assert not [line for line in host.log.splitlines() if "exception" in line]
 
 
-SERVED = "names of the overlay are served"
+SERVED = "serving overlay names"
 """Said at the end of a runner's first round."""
 
 
@@ -228,7 +228,7 @@ def test_purge_is_refused_while_it_is_used_and_leaves_nothing(third: Session) ->
         assert "netvps-overlay" not in host.docker("network", "ls")
         assert "NETVPS" not in host.namespace.run("iptables", "-S")
         host.start_runner("--underlay", "eth7")
-        wait(lambda: "there is no interface 'eth7' here" in host.log, "what is wrong is said")
+        wait(lambda: "this machine has no interface 'eth7'" in host.log, "what is wrong is said")
         assert "nv0" not in host.namespace.ip("-br", "link")
         host.stop_runner()
     finally:

@@ -75,11 +75,11 @@ def test_each_trouble_of_a_start_is_said_and_the_next_is_met_when_it_is_gone(lab
             taken = stack.enter_context(closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)))
         taken.bind(("0.0.0.0", PORT))
         host.start_runner()
-        said(host, "cannot run nft: No such file or directory; is it installed? The overlay needs nftables: without it")
+        said(host, "cannot run nft: No such file or directory; is it installed? The overlay needs nftables to isolate")
         assert ours(place) == set()
 
         (tmp_path / "nft").symlink_to(str(shutil.which("nft")))
-        said(host, "underlay: there is no interface 'eth7' here; there are: ")
+        said(host, "underlay: this machine has no interface 'eth7'; choose one of: ")
         assert ours(place) == set()
 
         join_switch(lab, place, "eth7", "192.0.2.72/24")
@@ -87,13 +87,13 @@ def test_each_trouble_of_a_start_is_said_and_the_next_is_met_when_it_is_gone(lab
         assert ours(place) == set()
 
         place.ip("route", "delete", OVERLAPPING)
-        said(host, f"another VXLAN device has VNI {VNI} on UDP port {PORT}: remove it (ip -d link show type vxlan)")
-        said(host, "network netvps-overlay is there and not of netvps: remove it (docker network rm netvps-overlay)")
+        said(host, f"another VXLAN device has VNI {VNI} on UDP port {PORT}: delete it (ip -d link show type vxlan)")
+        said(host, "network netvps-overlay exists and is not managed by netvps: remove it (docker network rm")
         assert "nv0" not in ours(place)
         assert place.ip("route", "get", "10.150.0.9", check=False) == ""  # nothing of the overlay leaves elsewhere
 
         place.ip("link", "delete", "other")
-        said(host, f"UDP port {PORT} is taken: find what has it (ss -lunp; ip -d link show type vxlan) and end that")
+        said(host, f"UDP port {PORT} is in use: stop what uses it (ss -lunp; ip -d link show type vxlan)")
         assert "nv0" not in ours(place)
         assert "put fdb" not in host.log  # what cannot be for that is not said, too
 
@@ -190,7 +190,7 @@ def test_an_underlay_that_is_lost_leaves_all_as_it_is(lab: Lab, pair: tuple[Sess
     host = two.host
     _, before = host.view_and_kernel()
     host.namespace.ip("address", "delete", "192.0.2.72/24", "dev", "eth7")
-    said(host, "underlay: interface eth7 has no address: give it one, or choose another interface")
+    said(host, "underlay: interface eth7 has no address; give it one, or choose another interface")
     said(host, "the way to the others is lost; keeping what there is")
     assert "local 192.0.2.72" in host.namespace.ip("-d", "link", "show", "nv0")
     host.namespace.ip("address", "add", "192.0.2.72/24", "dev", "eth7")

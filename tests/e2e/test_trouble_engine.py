@@ -48,17 +48,17 @@ def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled[OwnEng
         client.create_session(name, SPEC)
         system.settled(name)
         system.write_file(name, "kept")
-        said = system.logged("Docker is away")
+        said = system.logged("Docker is unavailable")
         getattr(engine, how)()
         until("its owner is told", lambda: "Docker does not answer" in _message(system, name))
         assert system.doctor()["engine"] == "fail"
-        until("the log tells", lambda: system.logged("Docker is away") == said + 1)
+        until("the log tells", lambda: system.logged("Docker is unavailable") == said + 1)
         engine.start()
         system.require_file(name, "kept")
         until("it has its network", lambda: b"172.30." in system.ssh(name, "ip address", check=False).stdout)
         until("the message is gone", lambda: _message(system, name) == "")
         until("the log tells that, too", lambda: system.logged("Docker is back") == said + 1)
-        assert system.logged("Docker is away") == said + 1
+        assert system.logged("Docker is unavailable") == said + 1
         client.stop_session(name)
         system.settled(name)
         client.start_session(name)

@@ -282,7 +282,7 @@ async def test_a_full_disk_is_told_and_the_server_lives_on(server_flags: dict[st
             *there, error = await asyncio.to_thread(create_many, [f"a{number:04}" for number in range(3000)])
             assert (
                 error
-                == f"database {disk}/netvps.db: the disk is full, nothing was changed; free some space and try again"
+                == f"database {disk}/netvps.db: the disk is full, nothing was changed; free space and try again"
             )
             assert await asyncio.to_thread(listed) == there
             ballast.unlink()
@@ -324,7 +324,7 @@ async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_fla
         await _join(settings, "box1")
         await plane.stop()
     (settings.paths.state / "ca").rename(settings.paths.state / "ca-gone")
-    with pytest.raises(ConfigError, match="is gone, and the runners in the database trust its keys"):
+    with pytest.raises(ConfigError, match="is missing, and the runners in the database trust its keys"):
         async with build(settings):
             pass
 

@@ -1,4 +1,4 @@
-"""Which programs see what comes in by which links of our namespace: tc's classifiers (tc-bpf(8)), by netlink."""
+"""Attaches programs to interfaces of this network namespace, as tc classifiers (tc-bpf(8)), over rtnetlink."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from netvps.errors import Unavailable
 _NEW_QDISC, _GET_QDISC = 36, 38
 _NEW_FILTER, _DELETE_FILTER, _GET_FILTER = 44, 45, 46
 _HEAD: Final = struct.Struct("=BxxxiIII")
-"""struct tcmsg: family, index of the link, handle, parent, and for filters priority and protocol."""
+"""struct tcmsg: family, interface index, handle, parent; filters use the last field for priority and protocol."""
 _CLSACT: Final = (0xFFFF0000, 0xFFFFFFF1, 0)
-"""The queueing discipline that queues nothing: handle, parent."""
+"""The clsact qdisc, which queues nothing: handle, parent."""
 _INGRESS: Final = 0xFFFFFFF2
 _PRIORITY_AND_PROTOCOL: Final = 1 << 16 | socket.htons(0x0003)
-"""The first that is asked, of all packets."""
+"""Priority 1 (evaluated first), ETH_P_ALL."""
 _OURS: Final = (1, _INGRESS, _PRIORITY_AND_PROTOCOL)
 _KIND, _OPTIONS = 1, 2
 _FD, _NAME, _FLAGS, _ID = 6, 7, 8, 11
@@ -32,25 +32,25 @@ _GONE: Final = {errno.ENODEV, errno.ENOENT, errno.EINVAL}
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A program at a link."""
+    """A program attached to an interface."""
 
     link: int
-    """Index."""
+    """Interface index."""
     name: str
     program: int
-    """Id."""
+    """Program id."""
 
 
 def attach(programs: Mapping[int, tuple[str, Program]]) -> set[int]:
-    """Puts named programs at links, by index, in place of what was there of ours; those of links that are there.
+    """Attaches named programs by interface index, replacing our earlier ones; returns the indexes that have one now.
 
-    Raises Unavailable if the kernel refuses another.
+    Interfaces that no longer exist are skipped. Raises Unavailable if the kernel refuses any other.
     """
     if not programs:
         return set()
     with BulkSocket() as kernel:
         made = [_request(_NEW_QDISC, CREATE, link, _CLSACT, _kind("clsact")) for link in programs]
-        kernel.request(made)  # the next says what went wrong, and this one is refused where it is there
+        kernel.request(made)  # fails where clsact exists; other causes make the next request fail, too
         asked = [
             _request(_NEW_FILTER, CREATE, link, _OURS, _kind("bpf") + _options(name, program))
             for link, (name, program) in programs.items()
@@ -58,24 +58,27 @@ def attach(programs: Mapping[int, tuple[str, Program]]) -> set[int]:
         refused = dict(zip(programs, kernel.request(asked), strict=True))
     for why in refused.values():
         if why and why.errno != errno.ENODEV:
-            raise Unavailable(f"the kernel puts no program at a link: {why}; it takes CONFIG_NET_CLS_BPF")
+            raise Unavailable(
+                f"cannot attach a BPF program to an interface: {why}; use a kernel with CONFIG_NET_CLS_BPF, "
+                "or set --overlay-fast-path off"
+            )
     return {link for link, why in refused.items() if not why}
 
 
 def detach(links: Iterable[int]) -> None:
-    """Takes ours from links; what is gone is no error. Raises Unavailable.
+    """Detaches our programs from interfaces; missing ones are skipped. Raises Unavailable.
 
-    The discipline stays, and goes with the link: to take it away stops the link for a moment, and loses packets.
+    The clsact qdisc stays until the interface is deleted: removing it stops the interface briefly and drops packets.
     """
     with BulkSocket() as kernel:
         asked = [_request(_DELETE_FILTER, 0, link, _OURS, _kind("bpf")) for link in links]
         for why in kernel.request(asked):
             if why and why.errno not in _GONE:
-                raise Unavailable(f"the kernel does not take a program from a link: {why}")
+                raise Unavailable(f"cannot detach a BPF program from an interface: {why}; the next attempt repeats it")
 
 
 def attached(prefix: str) -> list[Classifier]:
-    """Those whose names begin so, at whatever link."""
+    """Lists the programs whose names start with `prefix`, on any interface."""
     with BulkSocket() as kernel:
         links = [link for link, kind in _disciplines(kernel) if kind == "clsact"]
         found = [each for link in links for each in _programs(kernel, link)]
@@ -100,8 +103,8 @@ def _request(kind: int, flags: int, link: int, where: tuple[int, int, int], rest
 
 
 def _options(name: str, program: Program) -> bytes:
-    said = attribute(_FD, struct.pack("=I", program.descriptor)) + attribute(_NAME, name.encode() + b"\0")
-    return attribute(_OPTIONS | NESTED, said + attribute(_FLAGS, _DIRECT_ACTION))
+    head = attribute(_FD, struct.pack("=I", program.descriptor)) + attribute(_NAME, name.encode() + b"\0")
+    return attribute(_OPTIONS | NESTED, head + attribute(_FLAGS, _DIRECT_ACTION))
 
 
 def _kind(name: str) -> bytes:

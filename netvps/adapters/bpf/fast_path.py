@@ -1,4 +1,4 @@
-"""Keeps the fast path at the links, where the kernel has what it takes; where not, packets go the long way."""
+"""Keeps the fast path attached where the kernel supports it; elsewhere packets use the slow path."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ Inside = Callable[[], AbstractContextManager[None]]
 
 
 class FastPath:
-    """Goes with the packet filter, which is to be loaded before: it takes no packet that the filter would not."""
+    """The fast path. Load the packet filter first: the fast path accepts nothing that the filter would not."""
 
     def __init__(self, names: ObjectNames = OBJECT_NAMES, *, wanted: bool = True, inside: Inside = nullcontext) -> None:
-        """`inside` makes a thread be in the namespace of the links.
+        """`inside` enters the network namespace of the interfaces, for the calling thread.
 
-        Not `wanted`: what an earlier run may have left is removed, and nothing is loaded.
+        With `wanted` false, programs of an earlier run are removed and none are loaded.
         """
         self._wanted = wanted
         self._inside = inside
         self._placed = Placed(names)
         self._turn = threading.Lock()
-        """A thread goes on after whoever awaits it was cancelled."""
+        """A thread continues after the task that awaits it was cancelled: only one may run at a time."""
         self._resting = False
-        """Whether it was refused since the last look."""
+        """Refused by the kernel since the last `look`."""
         self._refusal = ""
-        """Why there is none, as it was said last."""
+        """The last reason logged."""
         self._view: View | None = None
-        """What is in the kernel follows from it; None: that is not known."""
+        """The view that the kernel's state follows from; None: unknown."""
 
     async def load(self, view: View, ports: Mapping[str, str], change: Change | None = None) -> None:
-        """Has it for this view and these links of sessions, by address; or none, where it cannot be.
+        """Applies `view`; `ports` are sessions' interfaces by address. Removes the fast path if the kernel refuses it.
 
-        With how the view differs from the one loaded last, it costs as much as that is. Raises a NetvpsError only if
-        an older one could not be removed.
+        `change`, the difference to the view loaded last, limits the work to its size. Raises a NetvpsError only if an
+        older fast path could not be removed.
         """
         if not self._wanted or self._resting or not view.hosting:
             await self.remove()
@@ -60,23 +60,20 @@ class FastPath:
         await self.remove()
 
     async def look(self) -> None:
-        """Whether it is at its links still: where not, the next `load` puts it there.
-
-        What was refused is tried again then.
-        """
+        """Checks that the programs are still attached; the next `load` restores them and retries refusals."""
         self._resting = False
         try:
             await self._run(self._placed.look)
         except NetvpsError as error:
-            log.debug("the fast path was not looked at", why=error.message)
+            log.debug("fast path not inspected", why=error.message)
 
     async def remove(self) -> None:
-        """Removes it, whoever left it; what is gone is no error. Raises a NetvpsError."""
+        """Removes the fast path, also one of an earlier process. Raises a NetvpsError."""
         self._view = None
         await self._run(self._placed.remove)
 
     async def _run(self, work: Callable[[], None]) -> None:
-        """The kernel answers at once; what netlink answers has a limit in time of its own."""
+        """Runs `work` in a thread, without a timeout: the kernel answers at once, and netlink has its own timeout."""
 
         def run() -> None:
             with self._turn, self._inside():
@@ -84,7 +81,8 @@ class FastPath:
                     work()
                 except OSError as error:
                     raise Unavailable(
-                        f"the kernel refuses BPF: {error.strerror}; it takes Linux 5.10 and CAP_BPF"
+                        f"the kernel refuses BPF: {error.strerror}; use Linux 5.10 or later with CAP_BPF, "
+                        "or set --overlay-fast-path off"
                     ) from error
 
         await asyncio.to_thread(run)
@@ -92,5 +90,7 @@ class FastPath:
     def _rest(self, why: str) -> None:
         self._resting = True
         if why != self._refusal:
-            log.warning("packets between sessions go the long way, which is slower; all else is as ever", why=why)
+            log.warning(
+                "no fast path; packets between sessions use the slower path through the machine's rules", why=why
+            )
         self._refusal = why

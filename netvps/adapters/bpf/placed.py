@@ -1,4 +1,4 @@
-"""The fast path in the kernel of the namespace we are in: its tables, its programs, and at which links they are."""
+"""Holds the fast path's maps, programs and attachments in the kernel of this network namespace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ARRIVING: Final = "arriving"
 
 
 def indexes() -> dict[str, int]:
-    """Of all links in our namespace, by name: no later link has the same; none if the kernel does not tell."""
+    """Maps names of all interfaces of this namespace to indexes, which are never reused; empty if that fails."""
     try:
         return {name: index for index, name in socket.if_nameindex()}
     except OSError:
@@ -28,10 +28,10 @@ def indexes() -> dict[str, int]:
 
 
 class Placed:
-    """All of it, blocking. Methods raise OSError for maps and programs, and a NetvpsError for what is at links.
+    """The fast path in the kernel. Blocks. Raises OSError for maps and programs, a NetvpsError for attachments.
 
-    What is in the kernel stays there after our end, but no other process goes on with it: its first `load` makes its
-    own, and puts that in place link by link.
+    Programs stay attached after this process ends. A new process cannot adopt their maps: its first `load` creates
+    its own and replaces the programs interface by interface, so that packets are never without one.
     """
 
     def __init__(self, names: ObjectNames) -> None:
@@ -40,14 +40,14 @@ class Placed:
         self._tables: Tables | None = None
         self._programs: dict[str, Program] = {}
         self._terms: Terms | None = None
-        """Of these programs."""
+        """What the loaded programs were assembled for."""
         self._at: dict[int, int] = {}
-        """Which program, by its id, is at which link, by its index."""
+        """Attached programs: interface index to program id."""
         self._bare = False
-        """Whether it is known that there is nothing."""
+        """Known to have nothing attached."""
 
     def load(self, view: View, ports: Mapping[str, str], change: Change | None) -> None:
-        """Has what follows from this view, at the links that are there; with a change, if that is since the last."""
+        """Applies `view` to the interfaces that exist. `change`: the difference to the last view, if known."""
         links = indexes()
         if (device := links.get(self._device)) is None:
             self.remove()
@@ -61,17 +61,17 @@ class Placed:
         if terms != self._terms:
             self._compile(terms, self._tables)
         self._place({**dict.fromkeys(sessions.values(), _LEAVING), device: _ARRIVING})
-        if first:  # what an earlier process left at links that are nobody's now
+        if first:  # left by an earlier process at interfaces that no longer need one
             detach({each.link for each in attached(self._prefix)} - self._at.keys())
 
     def look(self) -> None:
-        """Sees what is there still: the next `load` does the rest."""
+        """Reads which attachments still exist; the next `load` restores missing ones."""
         if not self._bare:
             there = {each.link: each.program for each in attached(self._prefix)}
             self._at = {link: program for link, program in self._at.items() if there.get(link) == program}
 
     def remove(self) -> None:
-        """Removes all of it, whoever left it."""
+        """Removes all attachments, also those of an earlier process."""
         if not self._bare:
             detach({each.link for each in attached(self._prefix)})
         self._replace({})

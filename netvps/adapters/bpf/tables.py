@@ -1,4 +1,4 @@
-"""What the programs of the fast path look things up in, as maps in the kernel, and what was put there."""
+"""The maps of the fast path, and a copy of what they hold so that only differences are written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netvps.adapters.bpf.syscall import HASH, LINKS, Map
 from netvps.domain.overlay.fast_path import FastPath, Subnet
 
 _MANY: Final = 1 << 17
-"""Sessions of owners who have one here; what does not fit goes the long way."""
+"""Entries of a map: sessions of owners who have a session here. Entries that do not fit use the slow path."""
 _OWNER_BYTES: Final = 8
 _SUBNET: Final = struct.Struct("=6s?x")
 _INDEX: Final = struct.Struct("=I")
@@ -23,21 +23,21 @@ Entries = Mapping[bytes, bytes]
 
 
 class Table:
-    """One map, whose entries we know."""
+    """A map and a copy of its entries."""
 
     def __init__(self, kind: int, size: int, name: str) -> None:
-        """Raises OSError."""
+        """Creates the map. Raises OSError."""
         self.map = Map(kind, size, _MANY, name)
         self._missing = {errno.E2BIG, errno.EINVAL} if kind == LINKS else {errno.E2BIG}
-        """What the kernel says where an entry cannot be there: the map is full, or that link is gone."""
+        """Errors that mean an entry cannot exist: the map is full, or the interface is gone."""
         self._there: dict[bytes, bytes] = {}
 
     def be(self, wanted: Entries) -> None:
-        """Has these, and no others. Raises OSError."""
+        """Makes the entries equal `wanted`. Raises OSError."""
         self.change(dict.fromkeys(self._there, b""), wanted)
 
     def change(self, old: Entries, new: Entries) -> None:
-        """Has these in place of those: first goes what does. Raises OSError."""
+        """Replaces the entries `old` by `new`; deletes before it adds, so that a full map has room. Raises OSError."""
         for key in old.keys() - new.keys():
             self.map.drop(key)
             self._there.pop(key, None)
@@ -46,7 +46,7 @@ class Table:
                 self._put(key, value)
 
     def close(self) -> None:
-        """Programs that are attached keep it."""
+        """Closes the map; attached programs keep it."""
         self.map.close()
 
     def _put(self, key: bytes, value: bytes) -> None:
@@ -60,10 +60,10 @@ class Table:
 
 
 class Tables:
-    """All three. Each is right by itself, so it does not matter which of two changes a packet meets."""
+    """The three maps. Each is correct by itself, so a packet may see one changed and another not yet."""
 
     def __init__(self) -> None:
-        """Raises OSError: this kernel cannot, or we may not."""
+        """Creates them. Raises OSError if the kernel lacks them, or this process may not."""
         with ExitStack() as stack:
             self.owners = stack.enter_context(closing(Table(HASH, _OWNER_BYTES, "netvps_owners")))
             self.subnets = stack.enter_context(closing(Table(HASH, _SUBNET.size, "netvps_subnets")))
@@ -72,26 +72,26 @@ class Tables:
 
     @property
     def maps(self) -> Maps:
-        """For programs."""
+        """Returns the descriptors, for programs."""
         return Maps(*(table.map.descriptor for table in (self.owners, self.subnets, self.links)))
 
     def be(self, path: FastPath) -> None:
-        """Has what is in there, and no more. Raises OSError."""
+        """Makes owners and subnets equal `path`. Raises OSError."""
         self.owners.be(_owners(path))
         self.subnets.be(_subnets(path))
 
     def change(self, old: FastPath, new: FastPath) -> None:
-        """Has what is new in place of what is old, and the rest as before. Raises OSError."""
+        """Replaces what follows from `old` by what follows from `new`; keeps the rest. Raises OSError."""
         self.owners.change(_owners(old), _owners(new))
         self.subnets.change(_subnets(old), _subnets(new))
 
     def lead(self, device: int, links: Mapping[str, int]) -> None:
-        """To these links, by index: the one of the VXLAN device, and those of sessions by address. Raises OSError."""
+        """Sets the interfaces, by index: the VXLAN device, and sessions' by address. Raises OSError."""
         ports = {_key(address): _INDEX.pack(index) for address, index in links.items()}
         self.links.be({DEVICE: _INDEX.pack(device), **ports})
 
     def close(self) -> None:
-        """Programs that are attached keep them."""
+        """Closes the maps; attached programs keep them."""
         self._open.close()
 
 
@@ -108,7 +108,7 @@ def _subnet(subnet: Subnet) -> bytes:
 
 
 def _owner(name: str) -> bytes:
-    """To be somebody else takes a name that gives the same 8 bytes: 2^64 tries for one who may choose his own."""
+    """Hashes the owner's name. Posing as another owner takes a name with the same 8 bytes: 2^64 tries."""
     return hashlib.blake2b(name.encode(), digest_size=_OWNER_BYTES).digest()
 
 

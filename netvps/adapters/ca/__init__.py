@@ -1,4 +1,4 @@
-"""The control plane's own certificate authority: X.509 for programs, SSH for people and hosts."""
+"""The control plane's certificate authority: X.509 for programs, SSH for people and hosts."""
 
 from netvps.adapters.ca.authority import Authority, ServerIdentity
 from netvps.adapters.ca.opening import open_ca

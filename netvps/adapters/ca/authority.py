@@ -1,4 +1,4 @@
-"""The authority: services.ports.CertificateAuthority, and what the server needs for its own listeners."""
+"""The certificate authority: implements services.ports.CertificateAuthority, and serves the server's own listeners."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from netvps.services.ports import Clock
 
 CONTROL_NAME = "control.netvps.internal"
-"""The DNS name that every client asks of the server's certificate, whatever address it dials."""
+"""The DNS name that every client expects in the server's certificate, whatever address it dials."""
 
 
 class ServerIdentity(NamedTuple):
-    """A private key and its certificate, PEM both."""
+    """A private key and its certificate, both PEM."""
 
     key: str
     certificate: str
 
 
 class Authority:
-    """Signs. Each call is far below a millisecond, but for RSA, and safe from any thread."""
+    """Signs certificates. Thread-safe; a call takes well under a millisecond, except with RSA."""
 
     def __init__(self, keys: Keys, clock: Clock) -> None:
         self._keys = keys
@@ -40,22 +40,22 @@ class Authority:
 
     @property
     def certificate(self) -> str:
-        """PEM of the X.509 CA."""
+        """The X.509 CA certificate (PEM)."""
         return self._keys.root.public_bytes(Encoding.PEM).decode()
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the CA certificate's DER, in hex."""
+        """The SHA-256 of the CA certificate (DER), in hex."""
         return self._keys.root.fingerprint(SHA256()).hex()
 
     @property
     def ssh_user_ca(self) -> str:
-        """Public key, OpenSSH form, of the CA for logins."""
+        """The public key of the SSH user CA, in OpenSSH form."""
         return ssh.public_line(self._keys.ssh_user_ca)
 
     @property
     def ssh_host_ca(self) -> str:
-        """Public key, OpenSSH form, of the CA for host keys."""
+        """The public key of the SSH host CA, in OpenSSH form."""
         return ssh.public_line(self._keys.ssh_host_ca)
 
     @property
@@ -65,13 +65,13 @@ class Authority:
 
     @property
     def ssh_host_public_key(self) -> str:
-        """The gateway's public host key, OpenSSH form."""
+        """The gateway's public host key, in OpenSSH form."""
         return ssh.public_line(self._keys.ssh_host_key)
 
     def server_certificate(self, names: Iterable[str]) -> ServerIdentity:
-        """A new key and certificate for the listeners: to be kept in memory only, made at each start.
+        """Creates a key and certificate for the listeners, at each start and in memory only.
 
-        It carries CONTROL_NAME, localhost, and `names` (DNS names and IP addresses).
+        The certificate is for CONTROL_NAME, localhost and `names` (DNS names and IP addresses).
         """
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._issuer.server(key.public_key(), (CONTROL_NAME, "localhost", *names), self._clock())
@@ -81,25 +81,25 @@ class Authority:
         )
 
     def sign_client(self, csr: str, uri: str, now: datetime) -> tuple[str, datetime]:
-        """A client certificate (PEM) for the key of a CSR, with the URI as its identity, and when it ends.
+        """Signs a client certificate (PEM) for a CSR's key with a URI as identity; also returns its end.
 
-        Raises InvalidInput if the CSR is malformed, unproven, or of a weak key.
+        Raises InvalidInput if the CSR is malformed, has a wrong signature, or a weak key.
         """
         certificate = self._issuer.client(requested_key(csr), uri, now)
         return certificate.public_bytes(Encoding.PEM).decode(), certificate.not_valid_after_utc
 
     def csr_key(self, csr: str) -> str:
-        """SHA-256 in hex of a CSR's public key (DER, SubjectPublicKeyInfo). Raises InvalidInput."""
+        """Returns the SHA-256 in hex of a CSR's public key (DER, SubjectPublicKeyInfo). Raises InvalidInput."""
         key = requested_key(csr).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return hashlib.sha256(key).hexdigest()
 
     def sign_ssh_host(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
-        """An SSH host certificate, OpenSSH form, valid 90 days. Raises InvalidInput if the key is malformed."""
+        """Signs an SSH host certificate, valid for 90 days. Raises InvalidInput if the key is malformed."""
         return ssh.host_certificate(self._keys.ssh_host_ca, public_key, principals, key_id, now)
 
     def sign_ssh_user(
         self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime, life: timedelta | None = None
     ) -> str:
-        """An SSH user certificate, OpenSSH form, valid from a minute ago for `life`, by default two minutes."""
+        """Signs an SSH user certificate, valid from a minute ago for `life`, two minutes by default."""
         validity = now, now + (life or ssh.USER_LIFE)
         return ssh.user_certificate(self._keys.ssh_user_ca, public_key, principals, key_id, validity)

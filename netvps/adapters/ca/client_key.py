@@ -1,4 +1,4 @@
-"""The other side of the CA: a program's own key, the request for its certificate, and how long that is good."""
+"""The client's side of the CA: its private key, certificate request, and the validity of its certificate."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def new_key() -> str:
-    """A private key (PEM, PKCS#8, unencrypted: a file of mode 0600 is its place)."""
+    """Creates a private key (PEM, PKCS#8, unencrypted: keep it in a file of mode 0600)."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def signing_request(key: str) -> str:
-    """A CSR (PEM) for the key; the subject is empty, for what a certificate says is the CA's to decide.
+    """Creates a CSR (PEM) for the key, with an empty subject: the CA decides the certificate's content.
 
     Raises ConfigError if the key is damaged.
     """
@@ -42,7 +42,7 @@ def signing_request(key: str) -> str:
 
 
 def validity(certificate: str) -> tuple[datetime, datetime]:
-    """From when and until when a certificate (PEM) is good. Raises ConfigError if it is damaged."""
+    """Returns from when and until when a certificate (PEM) is valid. Raises ConfigError if it is damaged."""
     try:
         parsed = x509.load_pem_x509_certificate(certificate.encode())
     except ValueError:
@@ -51,7 +51,7 @@ def validity(certificate: str) -> tuple[datetime, datetime]:
 
 
 def uri_of(certificate: str) -> str:
-    """The identity that a certificate (PEM) carries, "netvps://…". Raises ConfigError if it has none."""
+    """Returns the identity in a certificate (PEM), "netvps://…". Raises ConfigError if it has none."""
     try:
         parsed = x509.load_pem_x509_certificate(certificate.encode())
         names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

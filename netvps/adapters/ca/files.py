@@ -1,4 +1,4 @@
-"""The CA's directory: five files that come into being together or not at all."""
+"""The CA's directory: five files that are created together or not at all."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from netvps.errors import ConfigError
 
 _ROOT, _ROOT_KEY = "ca.pem", "ca.key"
 _SSH_USER_CA, _SSH_HOST_CA, _SSH_HOST_KEY = "ssh_user_ca", "ssh_host_ca", "ssh_host_key"
-_REMEDY = "restore it from a backup; or move the whole directory away for new keys, and join every runner again"
+_REMEDY = "restore it from a backup; or move the whole directory away for new keys, and let every runner join again"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """All that the CA consists of."""
+    """The keys of the CA."""
 
     root: x509.Certificate
     root_key: ec.EllipticCurvePrivateKey
     ssh_user_ca: ed25519.Ed25519PrivateKey
     ssh_host_ca: ed25519.Ed25519PrivateKey
     ssh_host_key: ed25519.Ed25519PrivateKey
-    """The gateway's own."""
+    """The gateway's host key."""
 
 
 def exists(directory: Path) -> bool:
-    """Whether there is a CA, or parts of one. Raises ConfigError."""
+    """Reports whether there is a CA, or a part of one. Raises ConfigError."""
     try:
         return any(directory.iterdir())
     except FileNotFoundError:
         return False
     except OSError as error:
         raise ConfigError(
-            f"CA directory {directory} cannot be read ({error.strerror}); check its permissions"
+            f"CA directory {directory} cannot be read: {error.strerror}; check its permissions"
         ) from error
 
 
 def save(directory: Path, keys: Keys) -> None:
-    """Writes a new CA; leaves the one alone that another process has put there meanwhile. Raises ConfigError."""
+    """Writes a new CA; keeps one that another process wrote meanwhile. Raises ConfigError."""
     try:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))  # mode 0700
@@ -64,12 +64,12 @@ def save(directory: Path, keys: Keys) -> None:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise ConfigError(
-            f"CA directory {directory} cannot be made ({error.strerror}); correct that, or give another directory"
+            f"CA directory {directory} cannot be created: {error.strerror}; fix that, or give another directory"
         ) from error
 
 
 def load(directory: Path) -> Keys:
-    """Reads a CA. Raises ConfigError, with the file and the remedy, if anything about it is not as it was made."""
+    """Reads a CA. Raises ConfigError, with file and remedy, if a file is missing, damaged or readable by others."""
     keys = Keys(
         root=_certificate(directory / _ROOT),
         root_key=_ecdsa(directory / _ROOT_KEY),
@@ -83,7 +83,7 @@ def load(directory: Path) -> Keys:
 
 
 def private_pem(key: ed25519.Ed25519PrivateKey) -> str:
-    """A private key in OpenSSH's own form."""
+    """Returns a private key in OpenSSH's PEM format."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
 
 
@@ -105,7 +105,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _move(draft: Path, directory: Path) -> None:
-    """rename(2) replaces an empty directory, and refuses one that is not."""
+    """Renames the draft: rename(2) replaces an empty directory and refuses a non-empty one."""
     try:
         draft.rename(directory)
     except OSError as error:
@@ -126,16 +126,16 @@ def _certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(_read(path))
     except ValueError:
-        raise _damaged(path, "it is no certificate") from None
+        raise _damaged(path, "it is not a certificate") from None
 
 
 def _ecdsa(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(_read_secret(path), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _damaged(path, "it is no private key") from None
+        raise _damaged(path, "it is not a private key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise _damaged(path, "it is no ECDSA key")
+        raise _damaged(path, "it is not an ECDSA key")
     return key
 
 
@@ -143,9 +143,9 @@ def _ed25519(path: Path) -> ed25519.Ed25519PrivateKey:
     try:
         key = load_ssh_private_key(_read_secret(path), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _damaged(path, "it is no private key") from None
+        raise _damaged(path, "it is not a private key") from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise _damaged(path, "it is no Ed25519 key")
+        raise _damaged(path, "it is not an Ed25519 key")
     return key
 
 
@@ -153,7 +153,7 @@ def _read_secret(path: Path) -> bytes:
     content = _read(path)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ConfigError(
-            f"CA key {path} may be read by others than its owner: chmod 600 it, if no other account has read it"
+            f"CA key {path} is readable by other users: replace it if one of them may have read it, else run chmod 600"
         )
     return content
 
@@ -164,8 +164,8 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise _damaged(path, "it is missing") from None
     except OSError as error:
-        raise ConfigError(f"CA file {path} cannot be read ({error.strerror}); check its permissions") from error
+        raise ConfigError(f"CA file {path} cannot be read: {error.strerror}; check its permissions") from error
 
 
 def _damaged(path: Path, why: str) -> ConfigError:
-    return ConfigError(f"CA file {path} is damaged, {why}: {_REMEDY}")
+    return ConfigError(f"CA file {path} is damaged, {why}; {_REMEDY}")

@@ -1,4 +1,4 @@
-"""Opens the CA: makes it at the first start, and never again."""
+"""Opens the CA, and creates it at the first start only."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def open_ca(directory: Path, cluster_id: str, clock: Clock, *, trusted: bool = False) -> Authority:
-    """The CA in `directory` (0700, keys 0600), made if there is none. Blocking, for some milliseconds.
+    """Opens the CA in `directory` (0700, keys 0600); creates one if there is none. Blocks for some milliseconds.
 
-    `trusted` says that somebody goes by its keys already: then it must be there.
-    Raises ConfigError if it cannot be made or read, is gone or damaged, is not good now, or is another cluster's.
+    `trusted` says that runners trust its keys already: then it must exist. Raises ConfigError if it cannot be created
+    or read, is missing or damaged, is not valid now, or belongs to another cluster.
     """
     name = f"netvps CA {cluster_id}"
     if not exists(directory):
         if trusted:
             raise ConfigError(
-                f"CA directory {directory} is gone, and the runners in the database trust its keys: "
+                f"CA directory {directory} is missing, and the runners in the database trust its keys; "
                 "restore it from the backup of the database"
             )
         save(directory, _new_keys(name, clock()))
@@ -37,17 +37,17 @@ def open_ca(directory: Path, cluster_id: str, clock: Clock, *, trusted: bool = F
     found = keys.root.subject.rfc4514_string()
     if found != f"CN={name}":
         raise ConfigError(
-            f"CA directory {directory} belongs to {found!r}, the database to 'CN={name}': "
-            "restore both from the same backup, or give each server a directory of its own"
+            f"CA directory {directory} belongs to {found!r}, the database to 'CN={name}'; "
+            "restore both from the same backup, or give each server its own directory"
         )
     if clock() >= keys.root.not_valid_after_utc:
         raise ConfigError(
-            f"the CA in {directory} ended on {keys.root.not_valid_after_utc:%Y-%m-%d}: check this machine's clock; "
-            "or move the directory away for new keys, and join every runner again"
+            f"the CA in {directory} expired on {keys.root.not_valid_after_utc:%Y-%m-%d}: check this machine's clock; "
+            "or move the directory away for new keys, and let every runner join again"
         )
     if clock() < keys.root.not_valid_before_utc:
         raise ConfigError(
-            f"the CA in {directory} begins on {keys.root.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, which is in the"
+            f"the CA in {directory} is valid from {keys.root.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, which is in the"
             " future: set this machine's clock (timedatectl set-ntp true)"
         )
     return Authority(keys, clock)

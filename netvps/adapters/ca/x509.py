@@ -1,4 +1,4 @@
-"""X.509 (RFC 5280): the root, certificates of servers and of clients, and what is asked of a CSR."""
+"""X.509 (RFC 5280): the root, server and client certificates, and checks of a CSR."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 LEAF_LIFE = timedelta(days=90)
 ROOT_LIFE = timedelta(days=3653)  # ten years
-_BACKDATE = timedelta(days=1)  # for clocks that are behind ours, or are set back later
+_BACKDATE = timedelta(days=1)  # for clocks that are behind, or are set back later
 _CSR_MAX = 16 * 1024
 _RSA_BITS = range(2048, 8192 + 1)
 
 
 def make_root(key: ec.EllipticCurvePrivateKey, common_name: str, now: datetime) -> x509.Certificate:
-    """A self-signed CA that signs leaves only (path length 0)."""
+    """Creates a self-signed CA that signs leaf certificates only (path length 0)."""
     name = _name(common_name)
     builder = _builder(name, name, key.public_key(), key.public_key(), (now, now + ROOT_LIFE))
     return (
@@ -38,21 +38,21 @@ def make_root(key: ec.EllipticCurvePrivateKey, common_name: str, now: datetime) 
 
 
 class Issuer:
-    """A root with its key."""
+    """Issues certificates with a root and its key."""
 
     def __init__(self, root: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
         self._root = root
         self._key = key
 
     def client(self, key: CertificateIssuerPublicKeyTypes, uri: str, now: datetime) -> x509.Certificate:
-        """A certificate of a program that dials, known by a URI. The subject is for readers only."""
+        """Issues a certificate for a dialing program, identified by a URI; the subject is informational."""
         identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)])
         return self._leaf("netvps client", key, identity, ExtendedKeyUsageOID.CLIENT_AUTH, (now, now + LEAF_LIFE))
 
     def server(self, key: CertificateIssuerPublicKeyTypes, names: Iterable[str], now: datetime) -> x509.Certificate:
-        """A certificate of a listener, for DNS names and IP addresses; good for as long as the root.
+        """Issues a certificate for a listener's DNS names and IP addresses, valid as long as the root.
 
-        Its key is in the memory of one process and goes with it. A shorter life would only end a server that runs long.
+        Its key is in the memory of one process only, so a shorter validity would merely stop long-running servers.
         """
         identity = x509.SubjectAlternativeName([_general_name(name) for name in dict.fromkeys(names)])
         return self._leaf("netvps server", key, identity, ExtendedKeyUsageOID.SERVER_AUTH, (now, now + ROOT_LIFE))
@@ -78,9 +78,9 @@ class Issuer:
 
 
 def requested_key(csr: str) -> CertificateIssuerPublicKeyTypes:
-    """The public key of a CSR (PEM), after proof that its sender has the private one. Raises InvalidInput.
+    """Returns the public key of a CSR (PEM) after verifying the proof of possession. Raises InvalidInput.
 
-    Nothing else of a CSR is read: what a certificate says is ours to decide.
+    Ignores everything else in the CSR: the CA decides the certificate's content.
     """
     if len(csr) > _CSR_MAX:
         raise InvalidInput.of("csr", f"{len(csr)} characters are more than {_CSR_MAX}")
@@ -89,9 +89,9 @@ def requested_key(csr: str) -> CertificateIssuerPublicKeyTypes:
         key = request.public_key()
         proven = request.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise InvalidInput.of("csr", "it is no certificate request in PEM form") from None
+        raise InvalidInput.of("csr", "it is not a certificate request in PEM form") from None
     if not proven:
-        raise InvalidInput.of("csr", "its signature does not fit its key")
+        raise InvalidInput.of("csr", "its signature does not match its key")
     match key:
         case ec.EllipticCurvePublicKey() if isinstance(key.curve, ec.SECP256R1):
             return key
@@ -99,7 +99,7 @@ def requested_key(csr: str) -> CertificateIssuerPublicKeyTypes:
             return key
         case rsa.RSAPublicKey() if key.key_size in _RSA_BITS:
             return key
-    raise InvalidInput.of("csr", "its key is none of ECDSA P-256, Ed25519, and RSA with 2048 to 8192 bits")
+    raise InvalidInput.of("csr", "its key is not ECDSA P-256, Ed25519, or RSA with 2048 to 8192 bits")
 
 
 def _builder(

@@ -1,1 +1,1 @@
-"""DNS on the wire, by dnspython: answers for the sessions of a machine, and the way to its own resolvers."""
+"""DNS messages by dnspython: answers for a machine's sessions, and forwarding to its own resolvers."""

@@ -1,4 +1,4 @@
-"""One question to one server: over UDP from a port of its own, and over TCP where the answer is too long for that."""
+"""Sends one question to one server: UDP from a random port, then TCP if the answer is truncated."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ID_BYTES = 2
 
 
 async def ask(server: str, port: int, question: bytes) -> bytes:
-    """The reply, checked to be one to this question; no other is taken, however many come.
+    """Returns the first reply that belongs to this question; ignores others.
 
-    The id and the port are random: who cannot see the question cannot answer it. Raises OSError. Waits for ever: bound
-    it with a timeout.
+    The id and the port are random, so only who sees the question can forge an answer. Raises OSError. Has no
+    timeout: callers set one.
     """
     question = secrets.token_bytes(_ID_BYTES) + question[_ID_BYTES:]
     reply = await _over_udp(server, port, question)
@@ -26,12 +26,12 @@ async def ask(server: str, port: int, question: bytes) -> bytes:
     try:
         return await _over_tcp(server, port, question)
     except (OSError, EOFError):
-        return reply  # it says itself that it is not all
+        return reply  # the reply is marked as truncated
 
 
 async def _over_udp(server: str, port: int, question: bytes) -> bytes:
     loop = asyncio.get_running_loop()
-    # Connected: the kernel hands us nothing from another address, and tells of a server that is not there.
+    # Connected: the kernel drops packets from other addresses, and reports an unreachable server.
     transport, waiting = await loop.create_datagram_endpoint(lambda: _Waiting(question), remote_addr=(server, port))
     try:
         transport.sendto(question)
@@ -65,5 +65,5 @@ async def _over_tcp(server: str, port: int, question: bytes) -> bytes:
         with suppress(OSError):
             await writer.wait_closed()
     if not answers(question, reply):
-        raise OSError(f"{server} answered another question")
+        raise OSError(f"{server} sent a reply to another question")
     return reply

@@ -1,4 +1,4 @@
-"""Questions about the rest of the world, put to the machine's own resolvers from the machine itself."""
+"""Forwards questions about names outside the overlay to the machine's own resolvers."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from netvps.adapters.dns import exchange
 from netvps.adapters.dns.wire import Query, failed, failure, fitted
 
 SECONDS: Final = 4.5
-"""For all tries together: who asks gives up, or asks again, after 5."""
+"""Limit for all attempts together: clients give up or retry after 5 s."""
 _ROUNDS = 2
 _PORT = 53
 log = structlog.get_logger()
 
 
 class Resolvers(Protocol):
-    """Where to ask."""
+    """Provides the addresses of resolvers."""
 
     async def servers(self, *, without: Collection[str]) -> tuple[str, ...]:
-        """Addresses, the first choice first, but none of those in `without`."""
+        """Returns addresses in order of preference, except those in `without`."""
 
 
 class Forwarder:
-    """Asks one after the other, twice, and begins with the one that answered last."""
+    """Asks the resolvers one after the other, twice; starts with the one that answered last."""
 
     def __init__(self, resolvers: Resolvers, *, port: int = _PORT) -> None:
         self._resolvers = resolvers
@@ -36,7 +36,7 @@ class Forwarder:
         self._silent = False
 
     async def ask(self, query: Query, *, without: Collection[str]) -> bytes:
-        """The answer, within `SECONDS`: that none was to be had, if need be."""
+        """Returns the answer within `SECONDS`; SERVFAIL if there is none."""
         reply: bytes | None = None
         with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS):
@@ -46,7 +46,7 @@ class Forwarder:
         return failure(query) if reply is None else fitted(query, reply)
 
     async def _first_reply(self, query: Query, servers: list[str]) -> bytes | None:
-        """The first that tells something, else one that says it failed; None if nobody said anything."""
+        """Returns the first useful reply, else one that reports a failure; None if no resolver replied."""
         excuse: bytes | None = None
         for server in servers * _ROUNDS:
             try:
@@ -61,7 +61,10 @@ class Forwarder:
         return excuse
 
     def _note(self, *, silent: bool) -> None:
-        """Once for each time that it begins."""
+        """Logs the begin of each outage once."""
         if silent and not self._silent:
-            log.warning("none of this machine's resolvers answers; names outside the overlay cannot be resolved")
+            log.warning(
+                "none of this machine's resolvers answers; sessions cannot resolve names outside the overlay; check "
+                "/etc/resolv.conf"
+            )
         self._silent = silent

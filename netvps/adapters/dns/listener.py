@@ -1,7 +1,7 @@
-"""The sockets of the DNS server: UDP, and TCP for what is too long for that.
+"""The sockets of the DNS server: UDP, and TCP for long answers.
 
-They are bound to an address, not to a link (IP_FREEBIND): they may be there before the bridge is, and outlive one that
-is made anew.
+They are bound to an address, not to an interface (IP_FREEBIND): they can be opened before the bridge exists and survive
+its recreation.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _LENGTH = struct.Struct("!H")
 
 
 class Listener:
-    """Listens on one address; `open` it."""
+    """The DNS sockets on one address; call `open`."""
 
     def __init__(self, responder: Responder, address: str, port: int) -> None:
         self.address = address
         self.port = port
-        """0 for any; known once it is open."""
+        """0 for any port; known once open."""
         self._responder = responder
         self._tasks = Tasks()
         self._shares = Shares(total=_CONNECTIONS, each=_CONNECTIONS_EACH)
@@ -40,7 +40,7 @@ class Listener:
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Raises ConfigError if that is not allowed, Unavailable if another has the port."""
+        """Opens the sockets. Raises ConfigError if not permitted, Unavailable if the port is in use."""
         try:
             await self._open()
         except OSError as error:
@@ -48,7 +48,7 @@ class Listener:
             raise _refused(error, self.address, self.port) from error
 
     async def close(self) -> None:
-        """Listens no more; answers that were waited for are not sent. Twice is fine."""
+        """Closes the sockets and drops pending answers; idempotent."""
         if self._transport:
             self._transport.abort()
         if self._server:
@@ -66,15 +66,15 @@ class Listener:
         self._server = await asyncio.start_server(self._connected, sock=tcp, backlog=_BACKLOG)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asker = str(writer.get_extra_info("peername", ("0.0.0.0",))[0])  # noqa: S104 — nobody's: it hung up
+        asker = str(writer.get_extra_info("peername", ("0.0.0.0",))[0])  # noqa: S104 — it disconnected already
         if self._responder.serves(asker) and self._shares.take(asker):
             self._tasks.start(self._converse(reader, writer, asker), name=f"DNS over TCP for {asker}")
         else:
             writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asker: str) -> None:
-        """One question after the other, until the asker hangs up, is silent, or asks for what gets no answer."""
-        writer.transport.set_write_buffer_limits(0)  # `drain` is over once all is sent
+        """Answers queries in order until the client disconnects, is silent, or asks something that gets no answer."""
+        writer.transport.set_write_buffer_limits(0)  # `drain` returns only once everything is sent
         try:
             with suppress(OSError, EOFError, TimeoutError):
                 while reply := await self._next_reply(reader, asker):
@@ -94,7 +94,7 @@ class Listener:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    """Drops what it cannot send: who asked asks again."""
+    """Drops answers that cannot be sent now: clients ask again."""
 
     def __init__(self, responder: Responder, tasks: Tasks) -> None:
         self._responder = responder
@@ -141,12 +141,12 @@ def _bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
 
 
 def _refused(error: OSError, address: str, port: int) -> NetvpsError:
-    where = f"the overlay's DNS server cannot listen on {address} port {port}"
+    where = f"the overlay's DNS server cannot listen on {address}:{port}"
     if error.errno == errno.EADDRINUSE:
         return Unavailable(
-            f"{where}: another name server of this machine has that port on all addresses; have it listen on its own"
-            f" only (find it with: ss -lnp 'sport = :{port}'; dnsmasq: bind-dynamic and except-interface)"
+            f"{where}: another name server of this machine has that port on all addresses; make it listen on its own"
+            f" addresses only (find it: ss -lnp 'sport = :{port}'; dnsmasq: bind-dynamic and except-interface)"
         )
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return ConfigError(f"{where}: the runner needs to be root, or to have CAP_NET_BIND_SERVICE")
+        return ConfigError(f"{where}: not permitted; run the runner as root or with CAP_NET_BIND_SERVICE")
     return Unavailable(f"{where}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""The machine's own resolvers, as resolv.conf(5) names them."""
+"""Reads the machine's own resolvers from resolv.conf(5)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
-_AT_MOST = 3  # as the C library
+_AT_MOST = 3  # as in the C library
 _NONE_GIVEN = ("127.0.0.1",)
 _LOOK_EVERY = 1.0
 _LARGEST = 64 * 1024
 
 
 class ResolvConf:
-    """Reads the file again once it changed."""
+    """The resolvers of a file; re-reads it when it changes."""
 
     def __init__(self, path: Path = RESOLV_CONF) -> None:
         self._path = path
@@ -26,14 +26,14 @@ class ResolvConf:
         self._next_look = 0.0
 
     async def servers(self, *, without: Collection[str]) -> tuple[str, ...]:
-        """Addresses, the first choice first; `without` are our own: we would be asking ourselves."""
+        """Returns the resolvers' addresses in order; `without` are this server's own, to avoid a loop."""
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_EVERY
             await asyncio.to_thread(self._look)
         return tuple(server for server in self._servers if server not in without)
 
     def _look(self) -> None:
-        """A file that is away, or just being written, changes nothing."""
+        """Re-reads the file; keeps the last content while it is missing or being replaced."""
         try:
             status = self._path.stat()
             now = (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -47,7 +47,7 @@ class ResolvConf:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Addresses of the name servers; that of this machine where none is given."""
+    """Returns the addresses of the name servers; 127.0.0.1 if none is given."""
     words = [line.split() for line in text.splitlines()]
     named = [line[1] for line in words if len(line) > 1 and line[0] == "nameserver" and _is_address(line[1])]
     return tuple(dict.fromkeys(named))[:_AT_MOST] or _NONE_GIVEN

@@ -1,8 +1,8 @@
-"""What to say to whom: names of the overlay on the spot, all else after a while.
+"""Decides what to answer to whom: overlay names at once, other names by asking the resolvers.
 
-Who is neither in the subnet nor the machine itself is not answered at all, whatever it asks: packets with a false
-source find no echo here. The machine is told names of the overlay only: it has resolvers of its own, and they may be
-asking for it, so to ask them in turn might go on for ever.
+Addresses outside the subnet get no answer at all, so packets with a spoofed source are not reflected. The machine
+itself gets overlay names only: it has its own resolvers, which may be asking on its behalf, so forwarding to them could
+loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FORWARDED, _FORWARDED_EACH = 512, 64
 
 @dataclass(slots=True)
 class Responder:
-    """`names` and `subnet` change with the netmap."""
+    """Answers questions; `names` and `subnet` change with the netmap."""
 
     forwarder: Forwarder
     names: Names
@@ -29,11 +29,11 @@ class Responder:
     shares: Shares = field(default_factory=lambda: Shares(total=_FORWARDED, each=_FORWARDED_EACH))
 
     def serves(self, asker: str) -> bool:
-        """Whether an address gets answers."""
+        """Reports whether an address gets answers."""
         return IPv4Address(asker) in self.subnet
 
     def at_once(self, wire: bytes, asker: str, *, stream: bool) -> bytes | Query | None:
-        """The answer; or the question, if others have to be asked (`later`); or None, for silence."""
+        """Returns the answer; or the query, if it must be forwarded (`later`); or None to stay silent."""
         if not self.serves(asker):
             return None
         query = read(wire, stream=stream)
@@ -45,7 +45,7 @@ class Responder:
         return refusal(query) if asker == self.names.bridge else query
 
     async def later(self, query: Query, asker: str) -> bytes | None:
-        """The answer of the machine's resolvers; None, at once, for one who has too many questions open."""
+        """Forwards a query; returns None at once for a client with too many open ones."""
         if not self.shares.take(asker):
             return None
         try:

@@ -1,4 +1,4 @@
-"""The DNS server of a runner: on its bridge's address, for the sessions behind it and for the machine itself."""
+"""The DNS server of a runner, on the bridge's address: for sessions on the bridge and for the machine itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class DnsServer:
-    """Fulfils runner.overlay.ports.Names. `forwarder` and `port` are others in tests only."""
+    """Implements runner.overlay.ports.Names. `forwarder` and `port` are for tests."""
 
     def __init__(self, forwarder: Forwarder | None = None, *, port: int = PORT) -> None:
         self._forwarder = forwarder or Forwarder(ResolvConf())
@@ -31,13 +31,13 @@ class DnsServer:
 
     @property
     def port(self) -> int:
-        """What it listens on; 0 if it does not."""
+        """The port it listens on; 0 if closed."""
         return self._listener.port if self._listener else 0
 
     async def serve(self, view: View) -> None:
-        """Answers by this view from now on; begins to listen if it does not yet, on another address if that changed.
+        """Answers by this view from now on; opens the sockets if needed, again if the address changed.
 
-        Raises ConfigError if it may not listen, Unavailable if another has the port: call again.
+        Raises ConfigError if that is not permitted, Unavailable if the port is in use; call it again later.
         """
         address = bridge_address(view.lease.cidr)
         self._directory.follow(view.netmap)
@@ -52,10 +52,10 @@ class DnsServer:
             listener = Listener(self._responder, address, self._port)
             await listener.open()
             self._listener = listener
-            log.info("names of the overlay are served", address=address, port=listener.port)
+            log.info("serving overlay names", address=address, port=listener.port)
 
     async def close(self) -> None:
-        """Listens no more. Twice is fine."""
+        """Closes the sockets; idempotent."""
         listener, self._listener = self._listener, None
         if listener:
             await listener.close()

@@ -1,4 +1,4 @@
-"""A bound on how many of something there are at once, and on how many of them one address has."""
+"""Bounds the number of concurrent items, in total and per address."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 
 class Shares:
-    """At most `total` at once, and at most `each` for one address."""
+    """A limit of `total` items, and of `each` per address."""
 
     def __init__(self, *, total: int, each: int) -> None:
         self._total = total
@@ -15,7 +15,7 @@ class Shares:
         self._sum = 0
 
     def take(self, address: str) -> bool:
-        """Takes one, if it is to be had; give it back with `give`."""
+        """Takes a slot if one is free; return it with `give`."""
         if self._sum >= self._total or self._held[address] >= self._each:
             return False
         self._held[address] += 1
@@ -23,7 +23,7 @@ class Shares:
         return True
 
     def give(self, address: str) -> None:
-        """Gives one back."""
+        """Returns a slot."""
         self._sum -= 1
         self._held[address] -= 1
         if not self._held[address]:

@@ -1,4 +1,4 @@
-"""DNS messages: questions read, answers written (RFC 1035, 2308, 6891, 7766)."""
+"""Parses DNS queries and builds answers (RFC 1035, 2308, 6891, 7766)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from netvps.domain.overlay.dns import TTL, Answer, Labels, Record
 LARGEST: Final = 65_535
 """Bytes of a message over TCP."""
 PAYLOAD: Final = 1232
-"""Bytes of a UDP answer that fits into one packet anywhere; larger ones are asked for again over TCP."""
+"""Bytes of a UDP answer that fits into one packet on any path; for larger ones clients retry over TCP."""
 _PLAIN: Final = 512
 _HEADER: Final = 12
-# Transfers, and what is no question about a record.
+# Zone transfers, and types that are not questions about records.
 _NOT_SERVED = frozenset(
     {
         dns.rdatatype.NONE,
@@ -38,30 +38,30 @@ _NOT_SERVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question that can be answered."""
+    """A valid question."""
 
     wire: bytes
     message: dns.message.Message
     limit: int
-    """Bytes that the answer may have."""
+    """Maximum bytes of the answer."""
 
     @property
     def name(self) -> Labels:
-        """What is asked about."""
+        """The name in the question."""
         return tuple(label.lower().decode("latin-1") for label in self.message.question[0].name.labels[:-1])
 
     @property
     def kind(self) -> str:
-        """Type of the records that are asked for."""
+        """The record type in the question."""
         return dns.rdatatype.to_text(self.message.question[0].rdtype)
 
 
-def read(wire: bytes, *, stream: bool) -> Query | bytes | None:  # noqa: PLR0911 — a table
-    """A question; or the answer to what is none; or None where nothing at all must be said.
+def read(wire: bytes, *, stream: bool) -> Query | bytes | None:  # noqa: PLR0911 — one return per kind of message
+    """Parses a message: a query; or the error answer to an invalid one; or None if it must not be answered.
 
     `stream`: it came over TCP.
     """
-    if len(wire) < _HEADER or wire[2] & 0x80:  # to answer an answer could go on for ever
+    if len(wire) < _HEADER or wire[2] & 0x80:  # answering a response could loop
         return None
     try:
         message = dns.message.from_wire(wire)
@@ -81,7 +81,7 @@ def read(wire: bytes, *, stream: bool) -> Query | bytes | None:  # noqa: PLR0911
 
 
 def written(query: Query, answer: Answer) -> bytes:
-    """The answer of the zone's own server."""
+    """Builds an authoritative answer."""
     response = _response(query)
     response.flags |= dns.flags.AA
     response.set_rcode(dns.rcode.from_text(answer.outcome))
@@ -91,19 +91,19 @@ def written(query: Query, answer: Answer) -> bytes:
 
 
 def refusal(query: Query) -> bytes:
-    """The answer to who may not ask that."""
+    """Builds the answer REFUSED."""
     return failure(query, dns.rcode.REFUSED)
 
 
 def failure(query: Query, rcode: dns.rcode.Rcode = dns.rcode.SERVFAIL) -> bytes:
-    """An answer without any record."""
+    """Builds an answer without records."""
     response = _response(query)
     response.set_rcode(rcode)
     return response.to_wire(max_size=query.limit)
 
 
 def fitted(query: Query, reply: bytes) -> bytes:
-    """Another server's answer as the one to this question; where it is too long, word that it is."""
+    """Adapts a resolver's answer to this query; truncates one that is too long."""
     if len(reply) <= query.limit:
         return query.wire[:2] + reply[2:]
     response = _response(query)
@@ -112,7 +112,7 @@ def fitted(query: Query, reply: bytes) -> bytes:
 
 
 def answers(question: bytes, reply: bytes) -> bool:
-    """Whether a reply is one to this question: its id, its name, type and class."""
+    """Reports whether a reply belongs to this question: id, name, type and class."""
     try:
         asked = dns.message.from_wire(question, question_only=True)
         return asked.is_response(dns.message.from_wire(reply, question_only=True))
@@ -121,12 +121,12 @@ def answers(question: bytes, reply: bytes) -> bool:
 
 
 def truncated(reply: bytes) -> bool:
-    """Whether all of it is to be had over TCP only."""
+    """Reports whether the reply is truncated: the rest needs TCP."""
     return bool(reply[2] & 0x02)
 
 
 def failed(reply: bytes) -> bool:
-    """Whether another server may know more: this one could not, or would not, find out."""
+    """Reports whether the server failed or refused, so that another one may know the answer."""
     return (reply[3] & 0x0F) in {dns.rcode.FORMERR, dns.rcode.SERVFAIL, dns.rcode.NOTIMP, dns.rcode.REFUSED}
 
 
@@ -135,13 +135,13 @@ def _response(query: Query) -> dns.message.Message:
 
 
 def _rrset(query: Query, record: Record) -> dns.rrset.RRset:
-    """Named as it was asked for, upper case and all, if that is what it is about."""
+    """Builds a record set; keeps the question's capitalisation for its own name."""
     asked = query.message.question[0].name
     name = asked if record.name == query.name else dns.name.from_text(".".join(record.name) + ".")
     return dns.rrset.from_text(name, TTL, "IN", record.type, record.value)
 
 
 def _bare(wire: bytes, rcode: int) -> bytes:
-    """A header alone: what the question was is not clear."""
+    """Builds a bare header for a question that cannot be parsed."""
     flags = bytes((0x80 | wire[2] & 0x79, 0x80 | rcode))
     return wire[:2] + flags + bytes(_HEADER - 4)

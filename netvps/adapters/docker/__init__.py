@@ -1,1 +1,1 @@
-"""Docker, by its SDK: fulfils what the runner asks of an engine."""
+"""Docker, by its SDK: implements the runner's engine port."""

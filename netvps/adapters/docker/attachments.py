@@ -1,4 +1,4 @@
-"""Containers on networks: made on one, seen there, moved to another."""
+"""Connects containers to networks: at creation, as inspected, or moved later."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from netvps.domain.overlay.fabric import bridge_address, session_mac
 
 _NONE: Final = "none"
 _MAC_OF_ENDPOINT: Final = "1.44"
-"""From this API on a MAC is given with an address; before, the engine makes it of the address, just as we do."""
+"""From this API version on, an endpoint takes a MAC; before, Docker derives it from the address as netvps does."""
 
 
 class Attachments:
-    """`overlay` is the name of the overlay's network; it is made elsewhere, `isolated` ones here when needed."""
+    """`overlay` names the overlay's network, created elsewhere; networks of owners are created here when needed."""
 
     def __init__(self, docker: Docker, isolated: SessionNetworks, overlay: str) -> None:
         self._docker = docker
@@ -29,23 +29,24 @@ class Attachments:
         self._overlay = overlay
 
     async def bridge(self, address: str) -> str:
-        """The overlay's bridge here, for a container with this address. Raises OverlayAway if there is none for it."""
-        # Not inspect: that lists every container, too. The filter takes a part of the name for the name.
+        """Returns the address of the overlay's bridge for a container with this address. Raises OverlayAway."""
+        # Not inspect: that lists every container, too. The API's name filter also matches parts of names.
         listed = await self._docker.call("networks", lambda api: api.networks(names=[self._overlay]))
         found = next((network for network in listed if network["Name"] == self._overlay), None)
         if found is None:
-            raise OverlayAway("the overlay is not up on this runner yet")
+            raise OverlayAway("the overlay is not ready on this runner yet; the runner retries")
         for subnet in subnets(found):
             if IPv4Address(address) in IPv4Network(subnet):
                 return bridge_address(subnet)
         raise OverlayAway(
-            f"the overlay has {', '.join(subnets(found)) or 'no subnet'} on this runner, and {address} is not in it"
+            f"the overlay of this runner has {', '.join(subnets(found)) or 'no subnet'}, which does not contain "
+            f"{address}"
         )
 
     async def move(self, container_id: str, to: Attachment, seen: Attachment | None = None) -> None:
-        """Takes a container off all networks of ours, `seen` being where it was, and puts it on this one.
+        """Disconnects a container from all networks of netvps (`seen` is the present one) and connects it to `to`.
 
-        It may be where it shall be already, on a network of that name that is gone (docker network prune).
+        `to` may equal `seen`: Docker's network may have been removed and created again (docker network prune).
         """
         async with self._isolated.lock:
             if to.net is Net.ISOLATED:
@@ -59,18 +60,18 @@ class Attachments:
                 await self._connect(container_id, to)
 
     def creation(self, api: Api, to: Attachment) -> dict[str, Any]:
-        """How the library makes a container there: its `networking_config`."""
+        """Returns the arguments with which the library creates a container on this network."""
         if to.net is not Net.OVERLAY:
             return {}
         endpoint = api.create_endpoint_config(**_endpoint(api, to))
         return {"networking_config": api.create_networking_config({self._overlay: endpoint})}
 
     def mode(self, to: Attachment) -> str:
-        """Docker's network mode."""
+        """Returns Docker's network mode."""
         return {Net.NONE: _NONE, Net.ISOLATED: self._isolated.name(to.owner), Net.OVERLAY: self._overlay}[to.net]
 
     def seen(self, networks: Answer, owner: str) -> Attachment:
-        """Where a container of this owner is, by what the engine says of its networks."""
+        """Converts the inspected networks of an owner's container."""
         if self._overlay in networks:
             endpoint = networks[self._overlay]
             given = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
@@ -82,12 +83,12 @@ class Attachments:
         return Attachment(Net.OTHER if networks.keys() - {_NONE} else Net.NONE)
 
     def address(self, networks: Answer) -> str:
-        """The address of a container that runs: on the overlay, if it is on that."""
+        """Returns a running container's address, the overlay's first."""
         first = sorted(networks, key=lambda name: name != self._overlay)
         return next((str(networks[name]["IPAddress"]) for name in first if networks[name].get("IPAddress")), "")
 
     async def _disconnect(self, container_id: str, name: str) -> None:
-        with suppress(DockerError):  # it is not on it; or that is known under its id only, or not at all
+        with suppress(DockerError):  # not connected; or the network is known by id only, or gone
             await self._docker.call(
                 f"network {name}", lambda api: api.disconnect_container_from_network(container_id, name, force=True)
             )

@@ -1,4 +1,4 @@
-"""Containers of sessions: found, made, started, signalled, removed."""
+"""Finds, creates, starts, signals and removes the containers of sessions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from docker.types import LogConfig, Mount
 from netvps.adapters.cgroup import oom_kills
 from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
-from netvps.adapters.docker.cut_off import PAUSES, make_way, task_folders, was_cut_off
+from netvps.adapters.docker.cut_off import PAUSES, remove_remains, task_folders, was_interrupted
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,
     ContainerFailed,
@@ -35,16 +35,16 @@ from netvps.faults import fault_point
 
 _NO_LIMIT = 0
 _NANO = 1_000_000_000
-# Bounds what a talkative session puts on the machine's disk.
+# Bounds the disk space of a session's log.
 _LOG = {"max-size": "10m", "max-file": "2"}
-# "2026-11-21T07:12:41.123456789Z": nanoseconds are more than datetime takes.
+# "2026-11-21T07:12:41.123456789Z": datetime holds microseconds only.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)")
 _NEVER = 1
 _NOT_RUNNING = ("is not running", "not running", "no such process", "already finished")
 
 
 class Containers:
-    """Containers of the runner `node`."""
+    """The containers of the runner with uid `node`."""
 
     def __init__(
         self,
@@ -64,12 +64,15 @@ class Containers:
         self._volumes = volumes
 
     async def find(self, session_uid: str, owner: str) -> Container | None:
-        """An owner's session's container, if there is one. Raises ContainerNameTaken if another's has its name."""
+        """Inspects a session's container; None if there is none.
+
+        Raises ContainerNameTaken if it is not this runner's.
+        """
         name = container_name(session_uid)
         return await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, owner, name))
 
     async def create(self, plan: Blueprint) -> None:
-        """Makes the container, and the network for it."""
+        """Creates the container, and its owner's network if needed."""
         if plan.attachment.net is not Net.ISOLATED:
             await self._create(plan)
             return
@@ -79,11 +82,11 @@ class Containers:
             await self._create(plan)
 
     async def move(self, container: Container, to: Attachment) -> None:
-        """Puts one on another network, or address."""
+        """Moves a container to another network or address."""
         await self._attachments.move(container.id, to, container.attachment)
 
     async def start(self, container: Container) -> None:
-        """Starts it; on a network made anew where that it was made with is gone."""
+        """Starts a container; first reconnects it if its network was removed."""
         try:
             await self._start(container)
         except (ContainerNotFound, ContainerFailed) as error:
@@ -95,7 +98,7 @@ class Containers:
             await self._start(container)
 
     async def signal(self, container: Container, signal: str) -> None:
-        """Sends a signal to its first process."""
+        """Sends a signal to PID 1; ignores that it does not run."""
         try:
             await self._call(container, lambda api: api.kill(container.id, f"SIG{signal}"))
         except (ContainerFailed, ContainerNotFound) as error:
@@ -103,7 +106,7 @@ class Containers:
                 raise
 
     async def unpause(self, container: Container) -> None:
-        """Lifts a pause."""
+        """Unpauses a container."""
         try:
             await self._call(container, lambda api: api.unpause(container.id))
         except ContainerFailed as error:
@@ -111,20 +114,20 @@ class Containers:
                 raise
 
     async def remove_restored(self, session_uid: str) -> None:
-        """Removes the container that an interrupted restore left. Raises ContainerNameTaken if it is another's."""
+        """Removes the container of an interrupted restore. Raises ContainerNameTaken if it is not this runner's."""
         name = restore_name(session_uid)
         found = await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, "", name))
         if found:
             await self.remove(found.id, force=True)
 
     async def rename(self, name: str, to: str) -> None:
-        """Gives a container another name."""
+        """Renames a container."""
         await self._docker.call(f"container {name}", lambda api: api.rename(name, to), ContainerCreationFailed)
 
     async def remove(self, container_id: str, *, force: bool) -> None:
-        """Removes it; only `force` removes one that runs."""
+        """Removes a container; a running one only with `force`."""
         with suppress(ContainerNotFound):
-            # v: anonymous volumes go too. Ours have names, and stay.
+            # v: anonymous volumes are removed too. Sessions' volumes have names, and stay.
             await self._docker.call_slowly(
                 f"container {container_id[:12]}",
                 lambda api: api.remove_container(container_id, v=True, force=force),
@@ -138,7 +141,7 @@ class Containers:
             return None
         if session_of("container", name, found["Config"].get("Labels"), self._node) != session_uid:
             raise ContainerNameTaken(
-                f"container {name} is there and not of this runner: remove or rename it, then start the session again"
+                f"container {name} exists and is not this runner's: remove or rename it, then start the session again"
             )
         self._volumes.note_mounted(session_uid, found)
         return self._container(found, owner, self._depth(api, found["Image"]))
@@ -146,7 +149,7 @@ class Containers:
     def _depth(self, api: Api, image_id: str) -> int:
         try:
             return len(self._contents.get(api, image_id).layers)
-        except docker.errors.ImageNotFound:  # removed by force: the container has its layers all the same
+        except docker.errors.ImageNotFound:  # removed by force; the container still has its layers
             return 0
 
     def _container(self, found: Answer, owner: str, image_layers: int) -> Container:
@@ -171,7 +174,7 @@ class Containers:
         )
 
     async def _create(self, plan: Blueprint) -> None:
-        """Raises VolumeMissing where Docker would make an empty volume in place of one that the session had."""
+        """Creates the container. Raises VolumeMissing where Docker would silently create an empty volume."""
         if plan.volumes:
             await self._docker.call("volumes", lambda api: self._volumes.require(api, plan))
         await self._docker.call(
@@ -201,15 +204,15 @@ class Containers:
             try:
                 await self._call(container, lambda api: api.start(container.id))
             except ContainerFailed as error:
-                if not was_cut_off(error) or not pause:
+                if not was_interrupted(error) or not pause:
                     raise
-                await self._make_way(container.id, error)
+                await self._remove_remains(container.id, error)
                 await asyncio.sleep(pause)
             else:
                 return
 
-    async def _make_way(self, container_id: str, error: ContainerFailed) -> None:
-        """Removes what keeps a session's container from starting; raises the error itself if it is not a session's."""
+    async def _remove_remains(self, container_id: str, error: ContainerFailed) -> None:
+        """Removes what an interrupted start left of a session's container; raises `error` if it is not a session's."""
         found = await self._docker.call(
             f"container {container_id[:12]}", lambda api: api.inspect_container(container_id)
         )
@@ -217,14 +220,14 @@ class Containers:
         if found["Id"] != container_id or not session_of("container", name, found["Config"].get("Labels"), self._node):
             raise error
         folders = await asyncio.to_thread(task_folders, self._docker.base_url)
-        await asyncio.to_thread(make_way, container_id, error, folders=folders)
+        await asyncio.to_thread(remove_remains, container_id, error, folders=folders)
 
     async def _call(self, container: Container, function: Callable[[Api], object]) -> None:
         await self._docker.call(f"container {container.id[:12]}", function)
 
 
 def _host_config(plan: Blueprint) -> dict[str, Any]:
-    """no-new-privileges is not set: sudo and ping must work in a VPS."""
+    """Builds the host configuration. no-new-privileges is not set: sudo and ping must work in a VPS."""
     config: dict[str, Any] = {
         "mounts": [
             *(Mount(bind.target, bind.source, type="bind", read_only=bind.read_only) for bind in plan.binds),
@@ -234,20 +237,20 @@ def _host_config(plan: Blueprint) -> dict[str, Any]:
         "shm_size": plan.shm_bytes,
         "cap_drop": list(DROPPED_CAPABILITIES),
         "pids_limit": plan.pids,
-        "init": False,  # the agent is process 1
-        "restart_policy": {"Name": "no"},  # the runner restarts: it knows why it ended
+        "init": False,  # the agent is PID 1
+        "restart_policy": {"Name": "no"},  # the runner restarts containers, as it knows why they ended
         "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
     }
     if plan.cpus > _NO_LIMIT:
         config["nano_cpus"] = round(plan.cpus * _NANO)
     if plan.memory_bytes > _NO_LIMIT:
-        # The same for both: no swap on top, so that the limit is one.
+        # Equal limits: no swap in addition to the memory limit.
         config |= {"mem_limit": plan.memory_bytes, "memswap_limit": plan.memory_bytes}
     return config
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """A time of the engine's (RFC 3339), to microseconds; None for its "never", the year 1."""
+    """Parses an RFC 3339 time of the engine to microseconds; None for year 1, its value for "never"."""
     match = _TIME.fullmatch(text or "")
     if match is None:
         return None
@@ -257,14 +260,14 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def files_folder(found: Answer) -> str:
-    """The folder with what a container wrote, from what the engine says of it; '' if it cannot be seen from here."""
+    """Returns the overlay2 upper folder of a container, with what it wrote; '' if not accessible from here."""
     driver = found.get("GraphDriver") or {}
     upper = str((driver.get("Data") or {}).get("UpperDir") or "") if driver.get("Name") == "overlay2" else ""
     return upper if upper and os.access(upper, os.R_OK | os.W_OK | os.X_OK) and os.geteuid() == 0 else ""
 
 
 def unchanged(api: Api, container: Container) -> bool:
-    """Whether a container is there and has not been started since it was looked at."""
+    """Reports whether a container exists and has not been started since it was inspected."""
     try:
         state = api.inspect_container(container.id)["State"]
     except docker.errors.NotFound:

@@ -1,17 +1,17 @@
-"""A start that was cut off: Docker was killed when it had begun to start a container, and had not noted it.
+"""Recovers from an interrupted start: Docker was killed while it started a container, before it recorded that.
 
-Its successor holds the container for one that does not run, and cannot start it. What is in the way is known to nobody
-but containerd, and goes; then the start works:
+The restarted Docker takes the container for a stopped one, but cannot start it because of remains that only containerd
+knows of. They are removed, and the start is repeated. The engine's error says which remains there are:
 
-    task ID: already exists           a shim without a process, or both
-    id already in use                 both, and containerd has noted it
-    mkdir …/ID: file exists           a shim that containerd just starts, for the Docker that was killed; or the folder
-                                      of one that ended before containerd could clean up after it
-    given ID already exists           what runc notes of it; this goes with the try
+    task ID: already exists           a shim without a process, or with one
+    id already in use                 the same, and containerd has recorded the task
+    mkdir …/ID: file exists           a shim that containerd is starting for the killed Docker; or the folder of a task
+                                      that ended before containerd could clean up
+    given ID already exists           runc's state of the container; the failed start removes it
 
-The runner may be root, so nothing goes for what an error says alone: the caller has proved by name and labels that the
-container is a session's, and a folder is removed only where this engine's containerd keeps that container, without
-following a link. Otherwise the error says what to remove.
+The runner may be root, so an error's text alone never decides a removal: the caller has verified by name and labels
+that the container is a session's, and a folder is removed only where this engine's containerd keeps that container,
+without following symbolic links. Otherwise the error says what to remove by hand.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Final
 from netvps.adapters.docker.errors import ContainerFailed
 
 PAUSES: Final = (0.1, 0.3, 1.0, 3.0)
-"""Seconds that the engine gets to hear of the end, from one try to the next."""
+"""Seconds between tries, in which the engine notices that the remains are gone."""
 _SHIM: Final = "containerd-shim"
 _TASKS: Final = "io.containerd.runtime.v2.task"
 _SECONDS: Final = 5.0
@@ -41,15 +41,15 @@ _WORDS: Final = re.compile(
 )
 
 
-def was_cut_off(error: ContainerFailed) -> bool:
-    """Whether a start was refused for this."""
+def was_interrupted(error: ContainerFailed) -> bool:
+    """Reports whether a start was refused because of remains of an interrupted one."""
     return bool(_WORDS.search(error.message) or _FOLDER.search(error.message))
 
 
 def task_folders(base_url: str, root: Path = Path("/")) -> frozenset[Path]:
-    """Folders in which the containerd of the engine at this socket keeps a folder for each container that runs.
+    """Returns the folders in which containerd keeps a folder per running container, for the engine at this socket.
 
-    By the command line of the process that listens there; by Docker's defaults where that is systemd, or not known.
+    Reads the command line of the process that listens there; uses Docker's defaults if that is systemd or unknown.
     """
     flags = _flags(root / "proc" / str(_listener(base_url)) / "cmdline")
     namespace = flags.get("--containerd-namespace", "moby")
@@ -58,13 +58,13 @@ def task_folders(base_url: str, root: Path = Path("/")) -> frozenset[Path]:
     return frozenset((state / _TASKS / namespace).resolve() for state in states)
 
 
-def make_way(
+def remove_remains(
     container_id: str, error: ContainerFailed, root: Path = Path("/"), *, folders: Collection[Path] = ()
 ) -> None:
-    """Ends or removes what is in the way of a start that was refused like this; `container_id` is the whole id.
+    """Kills processes or removes the folder that block this start; `container_id` is the full id.
 
-    The folder only if nothing runs (else containerd cleans up itself, and better), and if it is in one of `folders`.
-    Raises ContainerFailed, with the remedy, where it may not.
+    Removes the folder only if no process runs (else containerd cleans up itself, more thoroughly) and if it is in one
+    of `folders`. Raises ContainerFailed, with the remedy, where that is not allowed.
     """
     if end_processes(container_id, root):
         return
@@ -72,26 +72,27 @@ def make_way(
         if folder.parent.resolve() not in folders:
             raise _forbidden(
                 container_id,
-                f"{folder} is left of it, which is not where the runner knows Docker to keep such: if nothing of the"
-                " container runs, remove it as root",
+                f"{folder} is left of it, outside the folders of this Docker's containerd: if no process of the "
+                "container"
+                " runs, remove it as root",
             )
         _remove(folder, container_id)
 
 
 def _listener(base_url: str) -> int:
-    """Pid of the process that listens on the engine's socket; 0 if that is not known."""
+    """Returns the pid of the process that listens on the engine's socket; 0 if unknown."""
     try:
-        with socket.socket(socket.AF_UNIX) as asked:
-            asked.settimeout(_SECONDS)
-            asked.connect(base_url.removeprefix("unix://"))
-            pid, _, _ = struct.unpack("3i", asked.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_SECONDS)
+            connection.connect(base_url.removeprefix("unix://"))
+            pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     except OSError:
         return 0
     return int(pid)
 
 
 def _flags(command_line: Path) -> dict[str, str]:
-    """Flags with their values, as "--flag value" or "--flag=value"."""
+    """Parses "--flag value" and "--flag=value"."""
     try:
         words = command_line.read_bytes().decode(errors="replace").split("\0")
     except OSError:
@@ -101,24 +102,24 @@ def _flags(command_line: Path) -> dict[str, str]:
 
 
 def end_processes(container_id: str, root: Path = Path("/")) -> bool:
-    """Kills what runs of a container, by its whole id, and its shim; whether there was anything.
+    """Kills a container's processes and its shim, by the full container id; returns whether there were any.
 
-    The shim has to go, too: containerd counts the task as there for as long as that lives. Raises ContainerFailed where
-    it may not.
+    The shim has to end, too: containerd counts the task as existing while it lives. Raises ContainerFailed where the
+    runner is not permitted to.
     """
-    ours: list[str] = []
-    not_ours: list[str] = []
+    killed: list[str] = []
+    forbidden: list[str] = []
     for process in (root / "proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone
+        with suppress(OSError):  # it has ended
             if _is_of(process, container_id):
-                (ours if _killed(process, container_id) else not_ours).append(process.name)
-    if not_ours:
-        raise _forbidden(container_id, f"it runs: end that as root (kill -9 {' '.join(not_ours)})")
-    return bool(ours)
+                (killed if _killed(process, container_id) else forbidden).append(process.name)
+    if forbidden:
+        raise _forbidden(container_id, f"it runs: end its processes as root (kill -9 {' '.join(forbidden)})")
+    return bool(killed)
 
 
 def _is_of(process: Path, container_id: str) -> bool:
-    """A zombie, which has no command line, is nobody's."""
+    """Reports whether a process belongs to the container. A zombie has no command line and does not count."""
     program, *arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
     if program and container_id in (process / "cgroup").read_text():
         return True
@@ -126,10 +127,10 @@ def _is_of(process: Path, container_id: str) -> bool:
 
 
 def _killed(process: Path, container_id: str) -> bool:
-    """False if we may not."""
+    """Kills a process; False if that is not permitted."""
     descriptor = os.pidfd_open(int(process.name))
     try:
-        if _is_of(process, container_id):  # no other process has got its number meanwhile
+        if _is_of(process, container_id):  # the pid was not reused before it was opened
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     except PermissionError:
         return False
@@ -139,7 +140,10 @@ def _killed(process: Path, container_id: str) -> bool:
 
 
 def _remove(folder: Path, container_id: str) -> None:
-    """No tree is removed: should the container's files be mounted in there, they stay. No link is followed."""
+    """Removes a flat folder.
+
+    Not recursive: were the container's files mounted inside, they would survive. No symlinks.
+    """
     try:
         with _opened(folder.parent) as parent, _opened(Path(container_id), parent) as inside:
             for name in os.listdir(inside):  # noqa: PTH208 — of an open folder
@@ -152,7 +156,7 @@ def _remove(folder: Path, container_id: str) -> None:
         pass
     except OSError as error:
         raise _forbidden(
-            container_id, f"{folder} is left of it ({error.strerror}): unmount what is in there, remove it as root"
+            container_id, f"{folder} is left of it ({error.strerror}): unmount what is in it, remove it as root"
         ) from None
 
 
@@ -167,6 +171,7 @@ def _opened(folder: Path, parent: int | None = None) -> Iterator[int]:
 
 def _forbidden(container_id: str, what: str) -> ContainerFailed:
     return ContainerFailed(
-        f"container {container_id[:12]}: Docker was killed while it started this, and does not know that {what}, and"
-        " start the session again"
+        f"container {container_id[:12]}: Docker was killed while it started this container and does not know that "
+        f"{what},"
+        " then start the session again"
     )

@@ -1,8 +1,8 @@
-"""`netvps env bootstrap`: a Debian root made by debootstrap from the machine's own package source; no registry.
+"""Builds an environment's image with debootstrap, from the machine's own package source; needs no registry.
 
-debootstrap needs root. It runs in a container that is made of this machine's own programs (/usr and /etc, read-only)
-and nothing else, so that a member of the docker group can do it as well as root, in the same way; and what it leaves
-is one container, which is removed whatever happens.
+debootstrap needs root. It runs in a container made of this machine's own programs (/usr and /etc, read-only) and
+nothing else, so a member of the docker group can do it like root, in the same way. The container is removed in any
+case.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from netvps.domain.docker_names import LABEL_MANAGED, LABEL_TYPE, environment_im
 from netvps.domain.names import check_label
 from netvps.errors import NetvpsError
 
-# What one misses at once in a VPS: an editor, a pager, the network's tools, rsync (it has to be on both ends), sudo,
-# and something that keeps a shell when the connection breaks. Together 20 MB and a few seconds over bare minbase;
-# all else is one apt-get away.
+# What users of a VPS expect: an editor, a pager, network tools, rsync (needed at both ends), sudo, and tmux, which
+# keeps a shell when the connection breaks. Together 20 MB and a few seconds more than minbase; apt-get installs the
+# rest.
 INCLUDE: Final = (
     "ca-certificates",
     "curl",
@@ -55,8 +55,7 @@ _NAME_MAX = 63
 _LABELS = {LABEL_MANAGED: "true", LABEL_TYPE: "env"}
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
-# The image's lists are those of the machine. Nothing of this machine's identity, and nothing that can be got again,
-# goes into it.
+# apt's sources are the machine's. The image contains nothing of this machine's identity, and no caches.
 _SCRIPT = """
 set -eu
 debootstrap --variant=minbase --include={include} {suite} /target {mirror}
@@ -72,7 +71,7 @@ Progress = Callable[[str], None]
 
 
 async def ensure_environment(docker: Docker, name: str, registry_image: str, progress: Progress) -> str:
-    """Makes environment `name` unless it is there: pulled if a registry can be reached, else by debootstrap.
+    """Provides environment `name`: pulls it if a registry can be reached, else builds it with debootstrap.
 
     Returns its reference, "netvps/NAME:latest". `registry_image` '' skips the registry.
     """
@@ -89,17 +88,17 @@ async def ensure_environment(docker: Docker, name: str, registry_image: str, pro
 async def bootstrap(
     docker: Docker, name: str, progress: Progress, *, suite: str = "", mirror: str = ""
 ) -> str:  # fmt: skip
-    """Makes environment `name` anew from a Debian mirror; `suite` and `mirror` are the machine's own by default.
+    """Builds environment `name` from a Debian mirror; `suite` and `mirror` default to the machine's own.
 
-    Returns its reference. Raises ImageBuildFailed, with the last lines of debootstrap.
+    Replaces an existing one; returns its reference. Raises ImageBuildFailed, with the last lines of debootstrap.
     """
     reference = environment_image(check_label(name, "name", _NAME_MAX))
     own = await asyncio.to_thread(own_distribution)
     suite, mirror = suite or own.suite, mirror or own.mirror
     if not await asyncio.to_thread(_PROGRAM.exists):
-        raise ImageBuildFailed("debootstrap is not installed: install it (sudo apt-get install debootstrap)")
+        raise ImageBuildFailed("debootstrap is not installed; install it (sudo apt-get install debootstrap)")
     if not suite or not mirror:
-        raise ImageBuildFailed("this machine's package source is not known: name one (--suite bookworm --mirror URL)")
+        raise ImageBuildFailed("this machine's package source is unknown; name one (--suite bookworm --mirror URL)")
     container = environment_maker(name)
     try:
         async with asyncio.timeout(_SECONDS):
@@ -108,26 +107,30 @@ async def bootstrap(
             progress("making the image")
             await docker.call_slowly(f"environment {name}", lambda api: _import(api, container, reference))
     except TimeoutError:
-        raise ImageBuildFailed(f"debootstrap took more than {_SECONDS / 60:.0f} minutes: is {mirror} slow?") from None
+        raise ImageBuildFailed(
+            f"debootstrap took more than {_SECONDS / 60:.0f} minutes; check whether {mirror} is slow, or use another "
+            "--mirror"
+        ) from None
     finally:
         await asyncio.shield(_clean(docker, container))
     return reference
 
 
 async def _pulled(images: Images, reference: str, progress: Progress) -> bool:
-    """Whether the image came from its registry; one that does not answer at once is not waited for."""
+    """Pulls the image; returns whether that worked. Gives up early on a registry that does not answer."""
     try:
         async with asyncio.timeout(_FIRST_BYTE_SECONDS) as deadline:
 
             def answered(line: str) -> None:
                 if " of " in line:
-                    deadline.reschedule(None)  # it flows: bounded by the pull's own limit
+                    deadline.reschedule(None)  # data arrives: from here the pull's own timeout applies
                 progress(line)
 
             await images.pull(reference, answered, seconds=_PULL_SECONDS)
     except (NetvpsError, TimeoutError) as error:
         progress(
-            f"{reference} cannot be pulled ({str(error) or 'no answer'}); making one from this machine's package source"
+            f"{reference} cannot be pulled ({str(error) or 'no answer'}); building it from this machine's package "
+            "source"
         )
         return False
     return True
@@ -147,13 +150,13 @@ async def _begin(docker: Docker, container: str, command: str) -> None:
     what = f"container {container}"
     root = await asyncio.to_thread(_empty_root)
     ours = [f"LABEL {key}={value}" for key, value in _LABELS.items()]
-    said = await docker.call_slowly(
+    output = await docker.call_slowly(
         what, lambda api: api.import_image_from_data(root, repository=container, tag="run", changes=ours)
     )
-    imported(said)
+    imported(output)
 
     def start(api: Api) -> None:
-        _remove(api, container, force=False)  # left by a run that was killed; one that runs is refused
+        _remove(api, container, force=False)  # left by a killed run; a running one is refused
         api.create_container(
             f"{container}:run",
             ["/bin/sh", "-c", command],
@@ -161,7 +164,7 @@ async def _begin(docker: Docker, container: str, command: str) -> None:
             labels=_LABELS,
             environment=[f"PATH={_PATH}", "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive", *_proxies()],
             host_config=api.create_host_config(
-                # Not privileged: it needs no more than to mount /proc in the new root.
+                # Not privileged: SYS_ADMIN suffices to mount /proc in the new root.
                 cap_add=["SYS_ADMIN"],
                 security_opt=["apparmor=unconfined", "seccomp=unconfined"],
                 network_mode="host",
@@ -175,7 +178,7 @@ async def _begin(docker: Docker, container: str, command: str) -> None:
 
 
 async def _follow(docker: Docker, container: str, progress: Progress) -> None:
-    """Tells how it gets on, to its end. Raises ImageBuildFailed if that was not a good one."""
+    """Reports debootstrap's progress until it ends. Raises ImageBuildFailed if it fails."""
     counts: dict[str, int] = {}
     last: list[str] = []
     try:
@@ -186,17 +189,17 @@ async def _follow(docker: Docker, container: str, progress: Progress) -> None:
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in (raw.decode(errors="replace").strip() for raw in lines):
                     last = [*last[-4:], line] if line else last
-                    if told := _told(line, counts):
-                        progress(told)
+                    if step := _progress_line(line, counts):
+                        progress(step)
     except LIBRARY_ERRORS as error:
         raise mapped(error, "debootstrap") from error
     ended = await docker.call("debootstrap", lambda api: api.wait(container, timeout=30))
     if ended["StatusCode"] != 0:
-        raise ImageBuildFailed(f"debootstrap failed: {' / '.join(last)}; see whether the mirror can be reached")
+        raise ImageBuildFailed(f"debootstrap failed: {' / '.join(last)}; check whether the mirror can be reached")
 
 
-def _told(line: str, counts: dict[str, int]) -> str:
-    """"I: Retrieving tar 1.34" → "retrieving packages: 57"; '' for what tells nothing."""  # fmt: skip
+def _progress_line(line: str, counts: dict[str, int]) -> str:
+    """"I: Retrieving tar 1.34" → "retrieving packages: 57"; '' for other lines."""  # fmt: skip
     mark, _, rest = line.partition(": ")
     verb, _, thing = rest.partition(" ")
     if mark != "I" or verb not in {"Retrieving", "Unpacking", "Extracting", "Configuring"} or not thing:
@@ -229,12 +232,12 @@ def _remove(api: Api, container: str, *, force: bool) -> None:
 
 
 def _is_ours(found: Answer) -> bool:
-    """Whether what has a name of ours also carries the labels."""
+    """Reports whether an object with a name of netvps also has its labels."""
     return _LABELS.items() <= (found["Config"].get("Labels") or {}).items()
 
 
 def _empty_root() -> bytes:
-    """A root with nothing in it but the folders to mount on, and the links that this machine has there."""
+    """Builds the archive of an empty root: mount points, and the links that this machine has at the top."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in ("usr", "etc", "proc", "sys", "dev", "run", "root", "tmp", "var", "var/tmp", "target"):
@@ -254,7 +257,7 @@ def _entry(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
 
 
 def _top_level() -> list[Path]:
-    """/bin, /lib and the like: links into /usr on all but old machines."""
+    """Returns /bin, /lib etc. of this machine: links into /usr on all but old ones."""
     return [path for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32") if (path := Path("/", name)).exists()]
 
 

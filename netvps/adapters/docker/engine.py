@@ -1,4 +1,4 @@
-"""A runner's engine: fulfils runner.ports.Engine with Docker."""
+"""A runner's engine: implements runner.ports.Engine with Docker."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ log = structlog.get_logger()
 class DockerEngine:
     """The sessions of one runner on one Docker engine.
 
-    `node` is the runner's uid, `node_name` its name; `overlay` is what the overlay's network is called in Docker;
-    `copies` is the folder for what containers of stopped sessions wrote.
+    `node` is the runner's uid, `node_name` its name, `overlay` the name of the overlay's Docker network, `copies` the
+    folder for what containers of stopped sessions wrote.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class DockerEngine:
         overlay: str = OBJECT_NAMES.network,
         volumes: Path | None = None,
     ) -> None:
-        """`volumes` is the folder that says which volumes each session had."""
+        """`volumes` is the folder with the record of each session's volumes."""
         self._docker = docker
         self._node = node
         self._network = SessionNetworks(docker, node)
@@ -69,23 +69,23 @@ class DockerEngine:
         self._events = Events(docker, node)
 
     async def look(self, want: Assignment) -> Seen:
-        """All there is of a session, as far as it matters for what is wanted."""
+        """Inspects a session, as far as its desired state needs it."""
         container = await self._containers.find(want.session_uid, want.owner_id)
         wanted = want.desired is DesiredState.RUNNING
         files = await asyncio.to_thread(self._copies.find, want.session_uid)
         if container and (container.status is Status.RUNNING or (wanted and container.status is not Status.DEAD)):
-            return Seen(container, files=files)  # whatever is to be done with it now, snapshots have no part in it
+            return Seen(container, files=files)  # no action on it needs snapshots
         saved = await self._snapshots.find(want.session_uid)
         if container or not wanted:
             return Seen(container, saved, files=files)
         return Seen(None, saved, await self._images.find(source_of(want, saved)), files)
 
     async def pull(self, reference: str, progress: Callable[[str], None]) -> None:
-        """Gets an image from its registry."""
+        """Pulls an image from its registry."""
         await self._images.pull(reference, progress)
 
     async def create(self, plan: Blueprint) -> None:
-        """Makes a container."""
+        """Creates a container."""
         await self._snapshots.remove_helper(plan.session_uid)
         await self._containers.create(plan)
 
@@ -94,16 +94,19 @@ class DockerEngine:
         return await self._copies.write(want.session_uid, container, given_up)
 
     async def provide(self, session_uid: str, files: SavedFiles, progress: Callable[[str], None]) -> SourceImage:
-        """Has the image under a copy here, wherever it comes from."""
+        """Loads or pulls the image that a copy is based on."""
         if reference := await self._copies.image(session_uid):
             await self._images.pull(reference, progress)
         found = await self._images.find(files.image)
         if found is None:
-            raise ImageNotFound(f"image {files.image}, on which its files stand, is not what was loaded for it")
+            raise ImageNotFound(
+                f"image {files.image}, which the session's copy is based on, is not what was loaded; load it by hand "
+                "(docker load)"
+            )
         return found
 
     async def restore(self, plan: Blueprint, replaced: Container | None) -> None:
-        """Makes a container with the files of a copy: it has its name only once it is whole."""
+        """Creates a container from a copy; it gets its final name only once its files are complete."""
         name = restore_name(plan.session_uid)
         await self._snapshots.remove_helper(plan.session_uid)
         await self._containers.remove_restored(plan.session_uid)
@@ -116,34 +119,34 @@ class DockerEngine:
         await self._containers.rename(name, plan.name)
 
     async def bridge(self, address: str) -> str:
-        """The overlay's bridge for a container with this address."""
+        """Returns the overlay's bridge address for a container with this address."""
         return await self._attachments.bridge(address)
 
     async def move(self, container: Container, to: Attachment) -> None:
-        """Puts it on another network, or address; a network without the overlay goes with its last container."""
+        """Moves a container to another network or address; removes an owner's network that has no container left."""
         await self._containers.move(container, to)
         await self._network.release()
 
     async def start(self, container: Container) -> None:
-        """Starts it."""
+        """Starts a container."""
         await self._containers.start(container)
 
     async def signal(self, container: Container, signal: str) -> None:
-        """Sends it a signal."""
+        """Sends a signal to a container."""
         await self._containers.signal(container, signal)
 
     async def unpause(self, container: Container) -> None:
-        """Lets it run on."""
+        """Unpauses a container."""
         await self._containers.unpause(container)
 
     async def remove(self, container: Container) -> None:
-        """Removes it; refuses one that runs."""
+        """Removes a stopped container; refuses a running one."""
         await self._containers.remove(container.id, force=False)
 
     async def commit(
         self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
     ) -> Snapshot | None:
-        """Takes a snapshot: make, verify, name."""
+        """Takes a snapshot of a container: create, verify, name."""
         labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, container.run)
         image_id = await self._snapshots.commit(container, labels, flatten=flatten, given_up=given_up)
         if image_id is None:
@@ -154,23 +157,23 @@ class DockerEngine:
     async def flatten(
         self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
     ) -> Snapshot | None:
-        """Takes a snapshot of a snapshot: make, verify, name."""
+        """Makes a single-layer snapshot of a snapshot: create, verify, name."""
         labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, saved.run)
         image_id = await self._snapshots.flatten(saved.snapshot, labels, given_up)
         return (await self._snapshots.name(want.session_uid, image_id)).snapshot if image_id else None
 
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
-        """Removes images of snapshots."""
+        """Removes snapshot images."""
         await self._snapshots.prune(images)
 
     async def tidy(self, want: Assignment) -> None:
-        """Removes what interrupted snapshots left."""
+        """Removes the remains of interrupted snapshots."""
         await self._snapshots.tidy(want.session_uid)
 
     async def erase(self, session_uid: str, digest: str = "") -> None:
-        """Removes all there is of a session, and the network if it was the last on it.
+        """Removes everything of a session, and its owner's network if no other session uses it.
 
-        `digest` is the id of the image that is recorded as its snapshot, or "".
+        `digest` is the id of the image recorded as its snapshot, or "".
         """
         for container_id in await self._leftovers.containers(session_uid):
             await self._containers.remove(container_id, force=True)
@@ -183,38 +186,38 @@ class DockerEngine:
         await self._network.release()
 
     async def capacity(self) -> Capacity:
-        """What the machine has."""
+        """Reports the machine's capacity."""
         info = await self._docker.info()
         return Capacity(info.cpus, info.memory_bytes, info.disk_free_bytes, info.version)
 
     async def owned(self) -> frozenset[str]:
-        """Sessions of which there is something."""
+        """Returns the uids of sessions that have any object here."""
         return await self._leftovers.sessions() | await asyncio.to_thread(self._copies.sessions)
 
     async def mounted(self) -> frozenset[str]:
-        """What all containers mount."""
+        """Returns the host paths that any container mounts."""
         return await self._leftovers.mounted()
 
     async def things(self) -> list[Thing]:
-        """What there is of all sessions, one by one."""
+        """Lists the objects of all sessions."""
         return await self._leftovers.things()
 
     async def watch(self, changed: Callable[[str], None]) -> None:
-        """Tells of containers' changes, for ever."""
+        """Reports changes of containers until it is cancelled."""
         await self._events.watch(changed)
 
     async def logs(
         self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """What the container wrote after `since`, stdout and stderr together."""
+        """Yields what the container wrote after `since`, stdout and stderr interleaved."""
         name = container_name(session_uid)
 
         def open_stream() -> Closable[bytes]:
             api = self._docker.stream_api
-            # Raises first: the library's `logs` would leave its connection open.
+            # Inspecting first raises early: the library's `logs` would leak its connection.
             found = api.inspect_container(name)
             if session_of("container", name, found["Config"].get("Labels"), self._node) != session_uid:
-                raise ContainerNotFound(f"logs of container {name}: it is not of this runner")
+                raise ContainerNotFound(f"logs of container {name}: it is not this runner's")
             after = since.timestamp() if since else None
             stream: Closable[bytes] = api.logs(found["Id"], stream=True, follow=follow, tail=tail_lines, since=after)
             return stream

@@ -1,25 +1,25 @@
-"""Errors of the Docker side, and the one place where the library's become ours.
+"""Docker errors, and the one place where the library's errors are mapped to them.
 
     DockerError
     ├── EngineAway              (Unavailable)    the engine does not run, or the connection broke
-    ├── EngineUnusable          (ConfigError)    it is not installed, or its socket is not ours to use
+    ├── EngineUnusable          (ConfigError)    not installed, or no permission to use its socket
     ├── EngineSlow              (TimedOut)       no answer in time
     ├── ContainerNotFound       (NotFound)
-    ├── ContainerNameTaken      (AlreadyExists)  by something that is not ours
+    ├── ContainerNameTaken      (AlreadyExists)  by a container that is not this runner's
     ├── ContainerCreationFailed (WrongState)
     ├── ContainerFailed         (WrongState)     start, signal, removal
-    ├── VolumeMissing           (WrongState)     one that a session had is gone
-    ├── ImageNotFound           (NotFound)       there is none of this name, here or in its registry
-    ├── ImageForbidden          (NotPermitted)   its registry wants a login
-    ├── RegistryAway            (Unavailable)    its registry cannot be reached
+    ├── VolumeMissing           (WrongState)     a volume that a session had is gone
+    ├── ImageNotFound           (NotFound)       neither on the machine nor in its registry
+    ├── ImageForbidden          (NotPermitted)   the registry requires a login
+    ├── RegistryAway            (Unavailable)    the registry cannot be reached
     ├── ImageExportFailed       (WrongState)
     ├── ImageImportFailed       (WrongState)
     ├── ImageBuildFailed        (WrongState)
     ├── DiskFull                (Exhausted)
     ├── NetworkUnavailable      (Exhausted)      no subnet for an owner's network
-    └── OverlayAway             (Unavailable)    its network is not there yet, or not with the subnet of an address
+    └── OverlayAway             (Unavailable)    its network does not exist yet, or lacks the address's subnet
 
-Each has one class of netvps.errors as its other parent, and so one gRPC code.
+Each class also inherits from one class of netvps.errors, which determines its gRPC status code.
 """
 
 from __future__ import annotations
@@ -33,47 +33,47 @@ from netvps.domain.container import ENGINE_AWAY, OVERLAY_AWAY
 
 
 class DockerError(errors.NetvpsError):
-    """Root of what can go wrong with the container engine."""
+    """Base class of errors of the container engine."""
 
 
 class EngineAway(DockerError, errors.Unavailable):
-    """The engine does not run, or the connection to it broke; says nothing about any container."""
+    """The engine does not run, or the connection to it broke; implies nothing about any container."""
 
     default_reason = ENGINE_AWAY
 
 
 class EngineUnusable(DockerError, errors.ConfigError):
-    """It is not installed, or its socket is not ours to use."""
+    """Docker is not installed, or this process may not use its socket."""
 
     default_reason = "ENGINE_UNUSABLE"
 
 
 class EngineSlow(DockerError, errors.TimedOut):
-    """No answer in time."""
+    """The engine did not answer in time."""
 
     default_reason = "ENGINE_SLOW"
 
 
 class VolumeMissing(DockerError, errors.WrongState):
-    """A volume that a session had is gone: its files are not replaced by an empty one."""
+    """A volume that a session had is gone; an empty one must not replace its files."""
 
     default_reason = "VOLUME"
 
 
 class ContainerNotFound(DockerError, errors.NotFound):
-    """There is no such container (or network, or volume)."""
+    """There is no such container, network or volume."""
 
     default_reason = "CONTAINER_NOT_FOUND"
 
 
 class ContainerNameTaken(DockerError, errors.AlreadyExists):
-    """Something that is not ours has the name."""
+    """A container that is not this runner's has the name."""
 
     default_reason = "CONTAINER_NAME_TAKEN"
 
 
 class ContainerCreationFailed(DockerError, errors.WrongState):
-    """The engine did not make the container."""
+    """The engine did not create the container."""
 
     default_reason = "CONTAINER_CREATION"
 
@@ -91,25 +91,25 @@ class ImageNotFound(DockerError, errors.NotFound):
 
 
 class ImageForbidden(DockerError, errors.NotPermitted):
-    """Its registry wants a login."""
+    """The image's registry requires a login."""
 
     default_reason = "IMAGE_FORBIDDEN"
 
 
 class RegistryAway(DockerError, errors.Unavailable):
-    """Its registry cannot be reached."""
+    """The image's registry cannot be reached."""
 
     default_reason = "REGISTRY_AWAY"
 
 
 class ImageExportFailed(DockerError, errors.WrongState):
-    """A container's file system could not be made an image."""
+    """A container's file system could not be exported as an image."""
 
     default_reason = "IMAGE_EXPORT"
 
 
 class ImageImportFailed(DockerError, errors.WrongState):
-    """An archive could not be made an image."""
+    """An archive could not be imported as an image."""
 
     default_reason = "IMAGE_IMPORT"
 
@@ -121,26 +121,26 @@ class ImageBuildFailed(DockerError, errors.WrongState):
 
 
 class DiskFull(DockerError, errors.Exhausted):
-    """The disk of Docker's folder is full, or would be."""
+    """The disk of Docker's data folder is full, or would be."""
 
     default_reason = "DISK_FULL"
 
 
 class NetworkUnavailable(DockerError, errors.Exhausted):
-    """There is no subnet for the network of sessions."""
+    """No subnet is free for a network of sessions."""
 
     default_reason = "NETWORK"
 
 
 class OverlayAway(DockerError, errors.Unavailable):
-    """The overlay's network is not there yet, or not with the subnet of a session's address."""
+    """The overlay's network does not exist yet, or does not have the subnet of a session's address."""
 
     default_reason = OVERLAY_AWAY
 
 
 _LIBRARY = (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError)
 LIBRARY_ERRORS = (*_LIBRARY, ValueError)
-"""What calls of the Docker library raise. ValueError: an answer cut short is not JSON any more."""
+"""Errors that calls of the Docker library raise. ValueError: a truncated answer is invalid JSON."""
 
 _HTTP_CONFLICT = 409
 _UNREACHABLE = (
@@ -166,15 +166,15 @@ _UNKNOWN = ("not found", "manifest unknown", "does not exist", "no such image", 
 
 
 def explanation(error: BaseException) -> str:
-    """What the engine said, on one line."""
-    said = getattr(error, "explanation", None) or str(error)
-    if isinstance(said, bytes):
-        said = said.decode(errors="replace")
-    return " ".join(str(said).split())[:500]
+    """Returns the engine's message, on one line."""
+    message = getattr(error, "explanation", None) or str(error)
+    if isinstance(message, bytes):
+        message = message.decode(errors="replace")
+    return " ".join(str(message).split())[:500]
 
 
 def _cause(error: BaseException) -> str:
-    """What the system said, from within the library's errors, which hold one another as arguments; on one line."""
+    """Returns the system's message, on one line; the library's errors nest the cause as an argument."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
@@ -184,10 +184,10 @@ def _cause(error: BaseException) -> str:
 
 
 def mapped(error: Exception, subject: str, otherwise: type[DockerError] = ContainerFailed) -> DockerError:
-    """Our error for one of the library's; `subject` is what the call was for, `otherwise` the class for the rest."""
+    """Maps one of the library's errors; `subject` names the call's object, `otherwise` is the class for the rest."""
     said = explanation(error)
     if isinstance(error, requests.exceptions.Timeout | TimeoutError | urllib3.exceptions.TimeoutError):
-        return EngineSlow(f"{subject}: Docker did not answer in time; see whether the machine is overloaded")
+        return EngineSlow(f"{subject}: Docker did not answer in time; check the machine's load (uptime)")
     if isinstance(error, docker.errors.APIError):
         return _answered(error, said, subject, otherwise)
     if "permission denied" in said.lower():
@@ -196,43 +196,45 @@ def mapped(error: Exception, subject: str, otherwise: type[DockerError] = Contai
             "(sudo usermod -aG docker $USER, then log in again), or run as root"
         )
     return EngineAway(
-        f"{subject}: Docker does not answer ({_cause(error)}); see whether it runs (systemctl status docker)"
+        f"{subject}: Docker does not answer ({_cause(error)}); check whether it runs (systemctl status docker)"
     )
 
 
-def _answered(  # noqa: PLR0911 — a table
+def _answered(  # noqa: PLR0911 — one return per kind of error
     error: docker.errors.APIError, said: str, subject: str, otherwise: type[DockerError]
 ) -> DockerError:  # fmt: skip
     low = said.lower()
     if "no space left" in low or "disk quota exceeded" in low:
-        return DiskFull(f"{subject}: the disk of Docker's folder is full; free some space (docker system df)")
+        return DiskFull(f"{subject}: the disk of Docker's folder is full; free space (docker system df)")
     if "overlaps" in low or "non-overlapping" in low:
-        return NetworkUnavailable(f"{subject}: another network of this machine has these addresses ({said})")
+        return NetworkUnavailable(f"{subject}: another network of this machine uses these addresses ({said})")
     if error.status_code == _HTTP_CONFLICT and "is already in use" in low:
-        return ContainerNameTaken(f"{subject}: the name is taken by another container; remove that one ({said})")
+        return ContainerNameTaken(f"{subject}: another container has the name; remove that one ({said})")
     if isinstance(error, docker.errors.ImageNotFound):
         return ImageNotFound(f"{subject}: there is no such image on this machine ({said})")
     if isinstance(error, docker.errors.NotFound):
         return ContainerNotFound(f"{subject}: not found ({said})")
     if "is shutting down" in low or ("containerd" in low and "connection" in low):
-        return EngineAway(f"{subject}: Docker is just ending ({said})")
+        return EngineAway(f"{subject}: Docker is shutting down ({said})")
     return otherwise(f"{subject}: Docker refused: {said}")
 
 
 def pull_failure(reference: str, said: str) -> DockerError:
-    """Why a pull failed, by what the engine said: its classes are in words only."""
+    """Explains why a pull failed, from the engine's message: it has no error codes for that."""
     low = said.lower()
     if "no space left" in low:
         return DiskFull(
-            f"image {reference} does not fit: the disk of Docker's folder is full; free some space (docker system df)"
+            f"image {reference} does not fit: the disk of Docker's folder is full; free space (docker system df)"
         )
     if any(word in low for word in _FORBIDDEN):
-        return ImageForbidden(f"image {reference}: its registry wants a login; run docker login on the runner ({said})")
+        return ImageForbidden(
+            f"image {reference}: its registry requires a login; run docker login on the runner ({said})"
+        )
     if any(word in low for word in _UNREACHABLE):
         return RegistryAway(f"image {reference}: its registry cannot be reached from the runner; retry later ({said})")
     if any(word in low for word in _UNKNOWN):
         return ImageNotFound(
-            f"image {reference} is neither on this machine nor in its registry, or that needs a login; "
-            "check the name, or make it (`netvps env bootstrap NAME`)"
+            f"image {reference} is neither on this machine nor in its registry, or the registry requires a login; "
+            "check the name, or build it (netvps env bootstrap)"
         )
     return RegistryAway(f"image {reference} could not be pulled: {said}")

@@ -1,4 +1,4 @@
-"""Images: what is known of them, and pulls with progress."""
+"""Inspects images, and pulls them with progress."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_KNOWN = 1024
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an image is, whatever its names are; its id is a digest of all this, so it never changes."""
+    """An image, whatever its names are; the id is a digest of its content, so it never changes."""
 
     id: str
     layers: tuple[str, ...]
@@ -43,17 +43,17 @@ class Content:
     size_bytes: int
     created: str
     config: Answer
-    """What a container of it starts with; its labels are among that."""
+    """The defaults of its containers, including labels."""
 
 
 class Contents:
-    """Contents by id, each asked for once. For use in threads."""
+    """A cache of contents by image id. For use in threads."""
 
     def __init__(self) -> None:
         self._known: dict[str, Content] = {}
 
     def get(self, api: Api, image_id: str) -> Content:
-        """Of one image. Raises as the library does if it is neither known nor here."""
+        """Returns the content of an image. Raises the library's error if the image is neither cached nor present."""
         known = self._known.get(image_id)
         if known is None:
             if len(self._known) >= _MAX_KNOWN:
@@ -67,14 +67,14 @@ class Contents:
 
 
 class Images:
-    """Images of this engine."""
+    """The images of this engine."""
 
     def __init__(self, docker: Docker) -> None:
         self._docker = docker
         self._pulls = asyncio.Semaphore(_PULLS)
 
     async def find(self, reference: str) -> SourceImage | None:
-        """An image, if it is here."""
+        """Inspects an image; None if it is not present."""
         try:
             found = await self._docker.call(reference, lambda api: api.inspect_image(reference))
         except ImageNotFound:
@@ -84,7 +84,7 @@ class Images:
     async def pull(
         self, reference: str, progress: Callable[[str], None], *, seconds: float = _PULL_SECONDS
     ) -> None:  # fmt: skip
-        """Gets an image; `progress` gets lines like "pulling debian:12: 34 MB of 120 MB".
+        """Pulls an image; `progress` receives lines such as "pulling debian:12: 34 MB of 120 MB".
 
         Raises ImageNotFound, ImageForbidden, RegistryAway (also after `seconds`), DiskFull, EngineAway.
         """
@@ -94,24 +94,24 @@ class Images:
         except TimeoutError:
             raise RegistryAway(f"image {reference} was not pulled within {seconds:.0f} s; retry later") from None
         if await self.find(reference) is None:
-            raise RegistryAway(f"image {reference}: the connection broke while it was pulled; retry")
+            raise RegistryAway(f"image {reference}: the connection broke during the pull; retry")
 
     async def tag(self, reference: str, name: str) -> None:
-        """Gives an image another name, "REPOSITORY:TAG"."""
+        """Gives an image an additional name, "REPOSITORY:TAG"."""
         repository, tag = docker.utils.parse_repository_tag(name)
         await self._docker.call(reference, lambda api: api.tag(reference, repository, tag or "latest", force=True))
 
     async def _pull(self, reference: str, progress: Callable[[str], None]) -> None:
         counted = _Layers()
-        said = ""
+        last = ""
         try:
             async with aclosing(iterate(lambda: self._open(reference), f"pull {reference}")) as items:
                 async for item in items:
                     if "error" in item:
                         raise pull_failure(reference, str(item["error"]))
                     counted.add(item)
-                    if (line := counted.line(reference)) != said:
-                        said = line
+                    if (line := counted.line(reference)) != last:
+                        last = line
                         progress(line)
         except LIBRARY_ERRORS as error:
             known = mapped(error, f"image {reference}")
@@ -120,7 +120,7 @@ class Images:
             raise pull_failure(reference, explanation(error)) from error
 
     def _open(self, reference: str) -> CancellableStream[Answer]:
-        """The library's own `pull` gives no way to end it before its time."""
+        """Opens a pull by the library's private API: its public `pull` cannot be cancelled."""
         api: Any = guarded("the engine", lambda: self._docker.api)
         repository, tag = docker.utils.parse_repository_tag(reference)
         registry, _ = docker.auth.resolve_repository_name(repository)
@@ -138,7 +138,7 @@ class Images:
 
 
 class _Layers:
-    """Adds up the progress of layers, each of which reports its own."""
+    """Adds up the progress that each layer reports."""
 
     def __init__(self) -> None:
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -159,7 +159,7 @@ class _Layers:
 
 
 def source_image(reference: str, found: Answer) -> SourceImage:
-    """What `inspect` says of an image."""
+    """Converts an inspected image."""
     config = found.get("Config") or {}
     return SourceImage(
         reference=reference,

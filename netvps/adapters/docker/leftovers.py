@@ -1,4 +1,4 @@
-"""What a runner made in Docker: found by its labels and its names together (domain.docker_names)."""
+"""Finds everything that a runner created in Docker, by labels and names together (domain.docker_names)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netvps.domain.docker_names import LABEL_NODE, session_of
 
 @dataclass(frozen=True, slots=True, order=True)
 class Thing:
-    """Something of a session: "container", "image" or "volume", and what Docker calls it."""
+    """An object of a session: its kind ("container", "image" or "volume") and its Docker name."""
 
     session_uid: str
     kind: str
@@ -21,7 +21,7 @@ class Thing:
 
 
 class Leftovers:
-    """Things of the runner `node`."""
+    """The objects of the runner with uid `node`."""
 
     def __init__(self, docker: Docker, node: str) -> None:
         self._docker = docker
@@ -29,20 +29,20 @@ class Leftovers:
         self._filters = {"label": f"{LABEL_NODE}={node}"}
 
     async def sessions(self) -> frozenset[str]:
-        """Uids of all sessions of which there is a container, image or volume."""
+        """Returns the uids of sessions that have a container, image or volume."""
         return frozenset(thing.session_uid for thing in await self.things())
 
     async def things(self) -> list[Thing]:
-        """All containers, images and volumes, by session."""
+        """Lists all containers, images and volumes, by session."""
         return await self._docker.call("containers, images and volumes", self._things)
 
     async def mounted(self) -> frozenset[str]:
-        """Host paths that any container of the engine mounts, also one that is not ours or does not run."""
+        """Returns the host paths that any container mounts, including foreign and stopped ones."""
         found = await self._docker.call("containers", lambda api: api.containers(all=True))
         return frozenset(str(mount.get("Source", "")) for one in found for mount in one.get("Mounts") or ())
 
     async def containers(self, session_uid: str) -> list[str]:
-        """Ids of a session's containers: its own, and the helper of a snapshot that was interrupted."""
+        """Returns the ids of a session's containers: its own, and the helper of an interrupted snapshot."""
         found = await self._docker.call("containers", lambda api: list(self._containers(api)))
         return [str(one["Id"]) for uid, _, one in found if uid == session_uid]
 

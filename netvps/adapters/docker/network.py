@@ -1,7 +1,7 @@
-"""Networks of sessions without the overlay: one for each owner, made when it is needed, removed after its last session.
+"""Manages the networks of sessions without the overlay: one per owner, removed after its last session.
 
-Docker keeps its bridges apart, and its resolver in a container names only what is on the same network. So sessions of
-two owners neither reach nor name each other, also where the runner may not write rules of its own (docs/adr/0021).
+Docker isolates its bridges from each other, and its resolver names only containers on the same network. So sessions of
+two owners can neither reach nor resolve each other, even where the runner may not write rules of its own (ADR 0021).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from netvps.domain.docker_names import (
 from netvps.domain.isolated_subnets import free_subnets
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8)
-"""Seconds between tries to make one."""
+"""Seconds between attempts to create one."""
 _SUBNETS = 16
-"""That are tried at a time: another runner of the machine may take some meanwhile."""
+"""Subnets tried per attempt: another runner of the machine may take some meanwhile."""
 log = structlog.get_logger()
 
 
 class SessionNetworks:
-    """Those of the runner `node`. Tasks that make containers and tasks that remove networks take turns (`lock`)."""
+    """The networks of the runner with uid `node`. `lock` serialises creating containers with removing networks."""
 
     def __init__(self, docker: Docker, node: str) -> None:
         self._docker = docker
@@ -44,23 +44,23 @@ class SessionNetworks:
         self.lock = asyncio.Lock()
 
     def name(self, owner: str) -> str:
-        """What an owner's network is called in Docker."""
+        """Returns the Docker name of an owner's network."""
         return isolated_network(self._node, owner)
 
     async def ensure(self, owner: str) -> None:
-        """Makes an owner's unless it is there. Raises NetworkUnavailable if no subnet is left, or it is not ours."""
+        """Creates an owner's network unless it exists. Raises NetworkUnavailable: no subnet, or a foreign network."""
         for pause in _PAUSES:
             try:
                 await self._ensure(self.name(owner))
             except (NetworkUnavailable, ContainerFailed):
-                # Another runner of this machine may be taking the same subnet in this very moment.
+                # Another runner of this machine may be taking the same subnet.
                 await asyncio.sleep(pause)
             else:
                 return
         await self._ensure(self.name(owner))
 
     async def release(self) -> None:
-        """Removes those of this runner that no container, running or not, is on; and the shared one, likewise."""
+        """Removes this runner's networks, and the old shared one, that no container is connected to, running or not."""
         async with self.lock:
             found = [one for one in await self._networks() if self._is_ours(one) or _is_shared(one)]
             if not found:
@@ -78,8 +78,9 @@ class SessionNetworks:
         if found is not None:
             if not self._is_ours(found):
                 raise NetworkUnavailable(
-                    f"network {name} is there and not of this runner: remove it (docker network rm {name}), and it is "
-                    "made again"
+                    f"network {name} exists and is not this runner's: remove it (docker network rm {name}); netvps "
+                    "then "
+                    "creates its own"
                 )
             return
         if shared := next((one for one in networks if _is_shared(one)), None):
@@ -94,21 +95,21 @@ class SessionNetworks:
             try:
                 await self._make(name, subnet)
             except NetworkUnavailable as error:
-                refused = error  # something that is no network of Docker's has it
+                refused = error  # used by something other than a Docker network
             else:
                 return
-        others = sorted(one["Name"] for one in networks if _is_in_the_way(one) and not self._is_ours(one))
-        cause = refused.message if refused else f"no subnet of {NETWORK_SUBNET} is left"
+        others = sorted(one["Name"] for one in networks if _conflicts(one) and not self._is_ours(one))
+        cause = refused.message if refused else f"no subnet of {NETWORK_SUBNET} is free"
         raise NetworkUnavailable(
-            f"network {name}, of a session's owner on this machine, cannot be made: {cause}; remove what else has "
-            f"addresses of {NETWORK_SUBNET} (docker network ls, ip route{': ' if others else ''}{', '.join(others)}),"
+            f"cannot create network {name} for a session's owner: {cause}; remove what else uses addresses of "
+            f"{NETWORK_SUBNET} (docker network ls, ip route{': ' if others else ''}{', '.join(others)}),"
             " or sessions of other owners"
         )
 
     async def _make(self, name: str, subnet: str) -> None:
         options = {
             "com.docker.network.bridge.name": isolated_bridge(name),
-            "com.docker.network.bridge.enable_icc": "true",  # its owner's sessions reach each other
+            "com.docker.network.bridge.enable_icc": "true",  # the owner's sessions reach each other
         }
         ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
         labels = {LABEL_MANAGED: "true", LABEL_NODE: self._node}
@@ -120,37 +121,39 @@ class SessionNetworks:
         )
 
     async def _retire(self, shared: Answer) -> None:
-        """Takes the sessions of this runner off the network that all owners shared, and removes it.
+        """Moves this runner's sessions off the network that all owners shared in an earlier version, and removes it.
 
-        It has all addresses that the owners' own networks need. Raises NetworkUnavailable if others are on it.
+        It occupies the addresses of the owners' networks. Raises NetworkUnavailable if foreign containers are on it.
         """
         on_it = {"network": shared["Id"]}
         found = await self._docker.call(SHARED_NETWORK, lambda api: api.containers(all=True, filters=on_it))
         others = [_name(one) for one in found if not session_of("container", _name(one), one["Labels"], self._node)]
         if others:
             raise NetworkUnavailable(
-                f"network {SHARED_NETWORK}, which an earlier version made for all owners, has the addresses that their"
-                f" own networks need, and containers that are not of this runner are on it: {', '.join(others)}; remove"
-                f" them, or take them off it (docker network disconnect {SHARED_NETWORK} NAME)"
+                f"network {SHARED_NETWORK} of an earlier version occupies the addresses of the owners' own networks, "
+                "and"
+                f" containers of other runners are connected to it: {', '.join(others)}; remove them, or disconnect "
+                "them"
+                f" (docker network disconnect {SHARED_NETWORK} NAME)"
             )
-        log.warning("sessions leave the network that all owners shared: each gets a new address", sessions=len(found))
+        log.warning("sessions leave the network shared by all owners; each gets a new address", sessions=len(found))
         for one in found:
             await self._disconnect(str(one["Id"]))
         await self._remove(shared)
 
     async def _disconnect(self, container_id: str) -> None:
-        with suppress(ContainerNotFound, ContainerFailed):  # it has left already
+        with suppress(ContainerNotFound, ContainerFailed):  # disconnected already
             await self._docker.call(
                 f"network {SHARED_NETWORK}",
                 lambda api: api.disconnect_container_from_network(container_id, SHARED_NETWORK, force=True),
             )
 
     async def _remove(self, network: Answer) -> None:
-        with suppress(ContainerFailed, ContainerNotFound):  # another runner of this machine was quicker
+        with suppress(ContainerFailed, ContainerNotFound):  # in use again, or removed by another runner
             await self._docker.call(f"network {network['Name']}", lambda api: api.remove_network(network["Id"]))
 
     async def _networks(self) -> list[Answer]:
-        """All of the engine's: not inspected, which lists every container, too."""
+        """Lists the engine's networks; does not inspect them, which would list every container."""
         return list(await self._docker.call("networks", lambda api: api.networks()))
 
     def _is_ours(self, network: Answer) -> bool:
@@ -159,7 +162,7 @@ class SessionNetworks:
 
 
 def subnets(found: Answer) -> list[str]:
-    """Subnets (CIDR) of a network, by what the engine says of it."""
+    """Returns the subnets (CIDR) of a network."""
     return [str(pool.get("Subnet")) for pool in (found.get("IPAM") or {}).get("Config") or () if pool.get("Subnet")]
 
 
@@ -167,8 +170,8 @@ def _is_shared(network: Answer) -> bool:
     return network["Name"] == SHARED_NETWORK and (network.get("Labels") or {}).get(LABEL_MANAGED) == "true"
 
 
-def _is_in_the_way(network: Answer) -> bool:
-    """Whether it has addresses that owners' networks get."""
+def _conflicts(network: Answer) -> bool:
+    """Reports whether a network uses addresses that owners' networks get."""
     given = (ip_network(cidr, strict=False) for cidr in subnets(network))
     return any(isinstance(cidr, IPv4Network) and cidr.overlaps(IPv4Network(NETWORK_SUBNET)) for cidr in given)
 

@@ -1,4 +1,4 @@
-"""The container engine's network on the overlay's bridge: the engine plugs containers in, and all else is ours."""
+"""Manages Docker's network on the overlay's bridge: Docker attaches containers, netvps does everything else."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ log = structlog.get_logger()
 
 
 class OverlayNetwork:
-    """Fulfils runner.overlay.ports.ContainerNetwork."""
+    """Implements runner.overlay.ports.ContainerNetwork."""
 
     def __init__(self, docker: Docker, names: ObjectNames = OBJECT_NAMES) -> None:
         self._docker = docker
         self._names = names
         self._what = f"network {names.network}"
         self._links: dict[str, str] = {}
-        """Name of a container's link, on this machine, by the id of its end."""
+        """Interface name of a container on the machine, by endpoint id."""
         self._refusal = ""
-        """Why Docker's NAT stays in sessions, as it was said last."""
+        """The last reason logged for which Docker's NAT stays in sessions."""
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
-        """Makes it unless it is there; our own with another subnet or MTU is made anew where nothing runs on it.
+        """Creates the network unless it exists; recreates ours with another subnet or MTU if no container runs on it.
 
-        The bridge must be there already: one that the engine makes would end with the network. Raises
-        NetworkUnavailable if the name is another's, or something runs on an old subnet.
+        The bridge must exist already: one that Docker creates would be deleted with the network. Raises
+        NetworkUnavailable if the name is taken by another network, or containers run on an old subnet.
         """
         found = await self._find()
         if found is None:
@@ -48,8 +48,9 @@ class OverlayNetwork:
             return
         if (found.get("Labels") or {}).get(LABEL_MANAGED) != "true":
             raise NetworkUnavailable(
-                f"{self._what} is there and not of netvps: remove it (docker network rm {self._names.network}), and it "
-                "is made again"
+                f"{self._what} exists and is not managed by netvps: remove it (docker network rm "
+                f"{self._names.network}); "
+                "netvps then creates its own"
             )
         right = _subnet(found) == subnet
         if right and (found.get("Options") or {}).get(_MTU) == str(bridge.mtu):
@@ -60,24 +61,24 @@ class OverlayNetwork:
         elif not right:
             raise NetworkUnavailable(
                 f"{self._what} has the subnet {_subnet(found)} instead of {subnet}, and containers run on it: stop "
-                f"them (docker network inspect {self._names.network}), and it is made again"
+                f"them (docker network inspect {self._names.network}); netvps then recreates it"
             )
-        # Only the MTU is old: new containers get that of the bridge's routes by path MTU discovery, as old ones do.
+        # Only the MTU differs: containers learn the new one by path MTU discovery.
 
     async def ports(self) -> Mapping[str, str]:
-        """Names of the links, on this machine, of the containers that run on it, by the containers' addresses.
+        """Returns the interface names on this machine of the network's running containers, by container address.
 
-        From those that it had not seen yet, and that ask the runner for names, Docker's resolver is taken away.
+        Also removes Docker's resolver from containers seen for the first time that use the runner's name server.
         """
         try:
             found = await self._find() or {}
         except DockerError:
-            self._links = {}  # an engine that comes back to running containers puts its resolver into them again
+            self._links = {}  # a restarted engine adds its resolver to running containers again
             raise
         links: dict[str, str] = {}
         ports = {}
         for container_id, endpoint in (found.get("Containers") or {}).items():
-            end = str(endpoint.get("EndpointID"))  # another at each start, and it keeps its link: it is looked for once
+            end = str(endpoint.get("EndpointID"))  # new at each start, and keeps its interface: looked up once
             if link := self._links.get(end) or await self._outer_link(container_id, str(endpoint.get("MacAddress"))):
                 links[end] = link
                 ports[str(endpoint.get("IPv4Address", "")).partition("/")[0]] = link
@@ -85,7 +86,7 @@ class OverlayNetwork:
         return ports
 
     async def remove(self, *, force: bool = False) -> None:
-        """Removes it, if it is ours. Raises ContainerFailed if containers run on it; `force` takes them off it."""
+        """Removes our network. Raises ContainerFailed if containers run on it, unless `force` disconnects them."""
         found = await self._find()
         if not found or (found.get("Labels") or {}).get(LABEL_MANAGED) != "true":
             return
@@ -96,24 +97,24 @@ class OverlayNetwork:
     async def _outer_link(self, container_id: str, mac: str) -> str:
         what = f"container {container_id[:12]}"
         try:
-            said = await self._docker.call(what, lambda api: api.inspect_container(container_id))
+            found = await self._docker.call(what, lambda api: api.inspect_container(container_id))
         except ContainerNotFound:
             return ""
-        pid = int(said["State"].get("Pid") or 0)
+        pid = int(found["State"].get("Pid") or 0)
         with opened(pid) as namespace:
-            # In this order: that link shows that what was opened is the container's.
+            # In this order: an interface found afterwards proves that the opened namespace is the container's.
             link = outer_link(pid, mac)
-            mounted = {mount.get("Destination") for mount in said.get("Mounts") or ()}
-            ours = is_session_container(str(said.get("Name", "")).removeprefix("/"), said["Config"].get("Labels"))
+            mounted = {mount.get("Destination") for mount in found.get("Mounts") or ()}
+            ours = is_session_container(str(found.get("Name", "")).removeprefix("/"), found["Config"].get("Labels"))
             if link and namespace is not None and ours and RESOLV_CONF_PATH in mounted:
-                await self._disburden(namespace)
+                await self._remove_nat(namespace)
         return link
 
-    async def _disburden(self, namespace: int) -> None:
-        """Without it all works the same, but slower."""
+    async def _remove_nat(self, namespace: int) -> None:
+        """Removes Docker's NAT from a session; failing that costs only speed."""
         refusal = await remove_nat(namespace)
         if refusal and refusal != self._refusal:
-            log.warning("Docker's NAT stays in sessions, and takes some of their network's speed", error=refusal)
+            log.warning("cannot remove Docker's NAT from sessions; their network is slower with it", error=refusal)
         self._refusal = refusal
 
     async def _disconnect(self, container_id: str) -> None:
@@ -128,9 +129,10 @@ class OverlayNetwork:
             await self._docker.call(self._what, lambda api: api.remove_network(found["Id"]))
 
     async def _create(self, subnet: str, bridge: Bridge) -> None:
-        """Not masqueraded by the engine, which would hide sessions from each other; the overlay's filter does it.
+        """Creates the network without Docker's masquerading, which would hide sessions from each other.
 
-        Engines from 28 on drop what is routed to a container unless told not to; older ones ignore that option.
+        The overlay's filter masquerades. Docker 28 and later drop packets routed to a container unless the gateway mode
+        allows them; earlier versions ignore that option.
         """
         options = {
             "com.docker.network.bridge.name": self._names.bridge,
@@ -153,7 +155,7 @@ class OverlayNetwork:
             )
         except NetworkUnavailable as error:
             raise NetworkUnavailable(
-                f"{error.message}; it needs {subnet}: find the network that has it (docker network ls) and remove that"
+                f"{error.message}; the overlay needs {subnet}: remove the network that uses it (docker network ls)"
             ) from None
 
     async def _find(self) -> Answer | None:
@@ -169,9 +171,9 @@ def _subnet(found: Answer) -> str:
 
 
 def outer_link(pid: int, mac: str, proc: Path = _PROC) -> str:
-    """Name of the other end, here, of the link with this MAC that process `pid` has; '' if there is none."""
+    """Returns the interface here whose peer has this MAC in the namespace of process `pid`; '' if there is none."""
     for link in (proc / str(pid) / "root/sys/class/net").glob("*"):
-        with suppress(OSError, ValueError):  # it ends just now
+        with suppress(OSError, ValueError):  # the container just ended
             if (link / "address").read_text(encoding="ascii").strip() == mac:
                 return socket.if_indextoname(int((link / "iflink").read_text(encoding="ascii")))
     return ""

@@ -1,4 +1,4 @@
-"""Blocking calls off the event loop: bounded, with a timeout each, in threads that never hold up the program's end."""
+"""Runs blocking calls in daemon threads: bounded, with a timeout each, and without delaying the program's exit."""
 
 from __future__ import annotations
 
@@ -14,43 +14,41 @@ T = TypeVar("T")
 
 
 class Pool:
-    """At most `size` calls at once.
+    """Runs at most `size` calls at once.
 
-    Threads are daemons, which those of concurrent.futures are not: a commit of ten minutes must not keep a runner
-    that shall end. A call that timed out or was cancelled still holds its place until its thread is done, for that is
-    what is bounded.
+    Threads are daemons, unlike those of concurrent.futures: a commit of ten minutes must not keep a runner from
+    exiting. A call that timed out or was cancelled keeps its slot until its thread ends, because the thread still loads
+    the engine.
     """
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
-        self._places = asyncio.Semaphore(size)
+        self._slots = asyncio.Semaphore(size)
 
     @property
     def full(self) -> bool:
-        """Whether another call would have to wait."""
-        return self._places.locked()
+        """Reports whether another call would have to wait."""
+        return self._slots.locked()
 
     async def run(self, call: Callable[[], T], seconds: float) -> T:
-        """The result of `call`. Raises EngineSlow `seconds` after it began.
+        """Returns the result of `call`. Raises EngineSlow if it takes more than `seconds`.
 
-        How long it waits for a place says nothing about this call, and is not counted: each call before it ends in
-        bounded time, for the library's own timeouts end its thread.
+        Waiting for a slot does not count: it says nothing about this call, and ends in bounded time because the
+        library's own timeouts end every earlier call.
         """
-        await self._places.acquire()
+        await self._slots.acquire()
         try:
             async with asyncio.timeout(seconds):
                 return await self._in_thread(call)
         except TimeoutError:
-            raise EngineSlow(
-                f"Docker did not answer in {seconds:.0f} s; see whether the machine is overloaded"
-            ) from None
+            raise EngineSlow(f"Docker did not answer in {seconds:.0f} s; check the machine's load (uptime)") from None
 
     def _in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
         def done(result: T | None, error: BaseException | None) -> None:
-            self._places.release()
+            self._slots.release()
             if future.done():
                 return
             if error:
@@ -62,9 +60,9 @@ class Pool:
             result, failure = None, None
             try:
                 result = call()
-            except BaseException as error:  # noqa: BLE001 — it is raised where it is awaited
+            except BaseException as error:  # noqa: BLE001 — re-raised where the result is awaited
                 failure = error
-            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: the program ends
                 loop.call_soon_threadsafe(done, result, failure)
 
         threading.Thread(target=work, name=self._name, daemon=True).start()

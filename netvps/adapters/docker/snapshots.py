@@ -1,14 +1,14 @@
-"""Snapshots as images: commit, or export and import from some depth on; then verify; only then the name.
+"""Takes snapshots as images: commit, or export and import beyond a number of layers; then verify, then name.
 
-The latter mostly of the snapshot of a session that is stopped, and given up when that is wanted for something else.
+Exports happen mostly for snapshots of stopped sessions, and are abandoned when the session is needed.
 
-An image has a snapshot's name only once it was verified, so whatever has one is whole. Until then it has the name of
-an unfinished one, given in the same call that makes it: a crash leaves what is known by that name, and is removed once
-the session is at rest. An image without a name is never removed for its labels: `docker commit` copies them.
+An image gets a snapshot's name only after it was verified, so every image with such a name is complete. Before, it has
+the name of an unfinished one, given by the same call that creates it: remains of a crash have that name and are removed
+once the session is at rest. An untagged image is never removed for its labels, as `docker commit` copies them.
 
-What is kept of the image's configuration: all of it. The container's own entrypoint (the agent), user and folder are
-ours, and are put back to the image's. Docker merges the container's environment into what it commits, so variables
-of the spec are in the snapshot's image too; there they are on the same machine, readable by the same people.
+The image's configuration is kept completely: the container's entrypoint (the agent), user and working directory are
+netvps' and are reset to the image's. Docker merges the container's environment into a commit, so variables of the spec
+are in the snapshot's image, too; there they are on the same machine, readable by the same people.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ log = structlog.get_logger()
 
 _CHUNK = 1 << 20
 _NO_NAME = "<none>:<none>"
-# A tar archive ends with two blocks of zeros (POSIX ustar); an export that broke off has none.
+# A tar archive ends with two blocks of zeros (POSIX ustar); an interrupted export lacks them.
 _TAR_END = 1024
 
 
 class _GivenUp(Exception):
-    """What was being made is not wanted any more."""
+    """The image is not needed any more."""
 
 
 class Snapshots:
-    """Snapshots of the sessions of the runner `node`, whose name is `node_name`."""
+    """The snapshots of the sessions of the runner with uid `node` and name `node_name`."""
 
     def __init__(self, docker: Docker, contents: Contents, node: str, node_name: str) -> None:
         self._docker = docker
@@ -75,16 +75,16 @@ class Snapshots:
         self._node_name = node_name
 
     async def find(self, session_uid: str) -> tuple[SavedImage, ...]:
-        """All snapshots of a session, the oldest first."""
+        """Returns all snapshots of a session, oldest first."""
         return await self._docker.call(f"snapshots of {session_uid}", lambda api: self._find(api, session_uid))
 
     async def commit(
         self, container: Container, labels: dict[str, str], *, flatten: bool, given_up: Callable[[], bool]
     ) -> str | None:
-        """Makes an image of a container that does not run; returns its id once it is verified.
+        """Makes an image of a stopped container; returns its id once verified.
 
-        None if it was `given_up` before Docker was asked, or if the container was started meanwhile: then the image, of
-        files that changed while it was made, is removed. Raises DiskFull before it begins, ImageExportFailed.
+        Returns None if `given_up()` before Docker was asked, or if the container was started meanwhile: then the image
+        is removed, as files changed while it was made. Raises DiskFull before it begins, or ImageExportFailed.
         """
         what = f"snapshot of container {container.id[:12]}"
         below = await self._docker.call(what, lambda api: self._below(api, container.id))
@@ -93,7 +93,7 @@ class Snapshots:
         make = partial(self._flatten, given_up=given_up) if flatten else self._commit
 
         def work(api: Api) -> str | None:
-            # Asked last: Docker would pause a container that runs for as long as the commit takes.
+            # Checked last: Docker pauses a running container for as long as the commit takes.
             if given_up() or not unchanged(api, container):
                 return None
             require_holdable(api, container, root, flatten=flatten)
@@ -109,9 +109,9 @@ class Snapshots:
         return made
 
     async def flatten(self, snapshot: Snapshot, labels: dict[str, str], given_up: Callable[[], bool]) -> str | None:
-        """Makes an image of one layer of what a snapshot holds; its id once it is verified. Raises DiskFull.
+        """Makes a single-layer image of a snapshot; returns its id once verified. Raises DiskFull.
 
-        None while another is being made, and as soon as it is `given_up`, which is asked in a thread.
+        Returns None while another one is being made, or as soon as `given_up()`, called in a thread, returns true.
         """
         await self.tidy(snapshot.session_uid)
         root = await self._docker.root_dir()
@@ -125,30 +125,30 @@ class Snapshots:
         return await self._docker.call_idly(f"snapshot {snapshot.image}", make, ImageExportFailed)
 
     async def remove_helper(self, session_uid: str) -> None:
-        """Removes the container that an interrupted flattening left."""
+        """Removes the container of an interrupted flattening."""
         what = f"container {flatten_name(session_uid)}"
         await self._docker.call(what, lambda api: self._remove_helper(api, session_uid))
 
     async def tidy(self, session_uid: str) -> None:
-        """Removes what interrupted snapshots left. Not while one is made: a session has one at a time."""
+        """Removes the remains of interrupted snapshots. Not while one is made: a session has one at a time."""
         for reference, _ in await self._named(session_uid):
             if is_unfinished_image(reference):
-                log.info("what an interrupted snapshot left is removed", session=session_uid, image=reference)
+                log.info("removing an interrupted snapshot", session=session_uid, image=reference)
                 await self._remove_image(reference)
 
     async def name(self, session_uid: str, image_id: str) -> SavedImage:
-        """Gives a verified image the snapshot's name, one that is free."""
+        """Gives a verified image a free snapshot name."""
         return await self._docker.call(f"snapshot of {session_uid}", lambda api: self._name(api, session_uid, image_id))
 
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
-        """Takes the names of snapshots away: Docker frees layers that no other image needs."""
+        """Removes the names of snapshots: Docker frees layers that no other image needs."""
         for image in images:
             await self._remove_image(image.snapshot.image)
 
     async def erase(self, session_uid: str, digest: str = "") -> None:
-        """Removes all images of a session that have names of ours; whoever made images of them keeps theirs.
+        """Removes all images of a session that have names of netvps; images that users derived from them stay.
 
-        Also the one that is recorded as its snapshot, by its id (`digest`), if somebody took its name away.
+        Also removes the recorded snapshot image, by id (`digest`), if its name was removed by hand.
         """
         for reference, _ in await self._named(session_uid):
             await self._remove_image(reference)
@@ -158,14 +158,14 @@ class Snapshots:
                 await self._remove_image(digest)
 
     async def _named(self, session_uid: str) -> list[tuple[str, str]]:
-        """Names of ours, and ids, of a session's images, the latest first."""
+        """Returns netvps' names and ids of a session's images, latest first."""
         return await self._docker.call(
             f"images of {session_uid}",
             lambda api: [(name, str(one["Id"])) for name, one in self._images(api, session_uid)],
         )
 
     def labels(self, uid: str, session_uid: str, epoch: int, generation: int, run: str) -> dict[str, str]:
-        """Labels of a snapshot's image."""
+        """Returns the labels of a snapshot's image."""
         ours = session_labels(session_uid, self._node, epoch, generation)
         return ours | {LABEL_SNAPSHOT: uid, LABEL_RUN: run}
 
@@ -176,17 +176,18 @@ class Snapshots:
         made = _committed(api, container_id, _config(below, labels), labels)
         fault_point("commit.made")
         layers, kept = self._contents.get(api, made).layers, len(below.layers)
-        # One layer more; none if nothing was ever changed.
+        # One layer more; none if nothing was changed.
         if layers[:kept] != below.layers or len(layers) > kept + 1:
             raise ImageExportFailed(
-                "the image that Docker made is not the container's image and one layer: it is not used"
+                "the image that Docker made is not the container's image plus one layer and is not used; stop the "
+                "session again"
             )
         return made
 
     def _flatten_snapshot(
         self, api: Api, snapshot: Snapshot, labels: dict[str, str], root: str, given_up: Callable[[], bool]
     ) -> str:
-        """By a container of it that never runs."""
+        """Exports a container of the snapshot that never runs."""
         self._remove_helper(api, snapshot.session_uid)
         try:
             made = _helper(api, snapshot.session_uid, snapshot.digest, labels)
@@ -204,10 +205,10 @@ class Snapshots:
         *,
         given_up: Callable[[], bool],
     ) -> str:
-        """All files as one layer; the configuration comes back by a commit of a container that never runs."""
+        """Imports all files as one layer, then commits a container of that, which never runs, for the configuration."""
         need(sizes(api, container_id).get("SizeRootFs"), root)
         session_uid = labels[LABEL_SESSION]
-        # Labelled and named from its birth, so that it is found should this process die right here.
+        # Labelled and named on creation, so that a crash right here leaves something that is found.
         ours = [f"LABEL {json.dumps(key)}={json.dumps(value)}" for key, value in labels.items()]
         files = unfinished_image(session_uid, f"{labels[LABEL_SNAPSHOT]}-files")
         repository, _, tag = files.rpartition(":")
@@ -241,7 +242,7 @@ class Snapshots:
         return tuple(sorted(saved, key=lambda one: (one.snapshot.create_time, one.snapshot.image)))
 
     def _images(self, api: Api, session_uid: str) -> list[tuple[str, Answer]]:
-        """A session's images, the latest first, by each of their names that is ours; others have names of theirs."""
+        """Returns a session's images, latest first, once per name of netvps; foreign names are ignored."""
         return [
             (reference, image)
             for image in sorted(self._labelled(api, session_uid), key=lambda one: int(one["Created"]), reverse=True)
@@ -254,12 +255,12 @@ class Snapshots:
         return list(api.images(filters=filters))
 
     def _nameless(self, api: Api, session_uid: str, image_id: str) -> bool:
-        """Whether a session's image has no name, neither of ours nor anybody's."""
+        """Reports whether a session's image has no name at all."""
         found = [image for image in self._labelled(api, session_uid) if image["Id"] == image_id]
         return bool(found) and all(name == _NO_NAME for name in found[0].get("RepoTags") or ())
 
     def _remove_helper(self, api: Api, session_uid: str) -> None:
-        """Removes the container of a flattening, if it is this runner's."""
+        """Removes this runner's flattening container."""
         name = flatten_name(session_uid)
         with suppress(docker.errors.NotFound):
             found = api.inspect_container(name)
@@ -289,27 +290,27 @@ class Snapshots:
         except (ImageNotFound, ContainerNotFound):
             pass
         except ContainerFailed as error:
-            # Somebody made something of their own from it: then it is theirs, too.
+            # In use by a container or image of a user: then the image is theirs, too.
             if "image is being used" not in error.message and "dependent child" not in error.message:
                 raise
 
 
 def _helper(api: Api, session_uid: str, image_id: str, labels: dict[str, str]) -> str:
-    """A container that never runs; labelled like the rest of the session: what a crash leaves is found by that."""
+    """Creates a container that never runs, with the session's labels so that remains of a crash are found."""
     name = flatten_name(session_uid)
     made = api.create_container(image_id, name=name, entrypoint=["/none"], labels=labels, network_disabled=True)
     return str(made["Id"])
 
 
 def _committed(api: Api, container_id: str, config: dict[str, Any], labels: dict[str, str]) -> str:
-    """Makes an image of a container, under the name of an unfinished snapshot; returns its id."""
+    """Commits a container under the name of an unfinished snapshot; returns the image id."""
     unfinished = unfinished_image(labels[LABEL_SESSION], labels[LABEL_SNAPSHOT])
     repository, _, tag = unfinished.rpartition(":")
     return str(api.commit(container_id, repository=repository, tag=tag, conf=config)["Id"])
 
 
 def _untag(api: Api, reference: str) -> None:
-    """Takes an unfinished name off an image that another name, or another image, keeps."""
+    """Removes an unfinished name from an image that another name or image keeps."""
     with suppress(docker.errors.NotFound):
         try:
             api.remove_image(reference, noprune=True)
@@ -319,7 +320,7 @@ def _untag(api: Api, reference: str) -> None:
 
 
 def _config(image: Content, labels: dict[str, str]) -> dict[str, Any]:
-    """The image's configuration with our labels. Docker fills what is missing from the container's, hence the []s."""
+    """Merges our labels into the image's configuration. Docker fills missing keys from the container, hence the []s."""
     original = image.config
     foreign = {key: value for key, value in (original.get("Labels") or {}).items() if not key.startswith("netvps.")}
     return original | {
@@ -334,7 +335,7 @@ def _never() -> bool:
 
 
 def _whole(pieces: Iterator[bytes], given_up: Callable[[], bool] = _never) -> Iterator[bytes]:
-    """Passes an archive on. Raises ImageExportFailed at its end if it was cut short."""
+    """Passes an archive on. Raises ImageExportFailed at its end if it is truncated."""
     tail = b""
     for piece in pieces:
         if given_up():
@@ -342,17 +343,17 @@ def _whole(pieces: Iterator[bytes], given_up: Callable[[], bool] = _never) -> It
         tail = (tail + piece)[-_TAR_END:]
         yield piece
     if tail != bytes(_TAR_END):
-        raise ImageExportFailed("the export of the container's files broke off")
+        raise ImageExportFailed("Docker's export of the container's files was interrupted; stop the session again")
 
 
-def imported(said: str) -> str:
-    """The image id that an import answers: lines of JSON, the last with it, or with an error."""
+def imported(output: str) -> str:
+    """Parses the output of an import, JSON lines; returns the image id."""
     last: Answer = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         last = json.loads(line) if line.strip() else last
         if "error" in last:
-            raise ImageImportFailed(f"Docker did not take the files: {last['error']}")
+            raise ImageImportFailed(f"Docker did not import the files: {last['error']}")
     image_id = str(last.get("status", ""))
     if not image_id.startswith("sha256:"):
-        raise ImageImportFailed("Docker took the files and named no image")
+        raise ImageImportFailed("Docker imported the files but returned no image id")
     return image_id

@@ -1,4 +1,4 @@
-"""Streams of the Docker library (events, logs, pulls) as async iterators: bounded, and ended at any time."""
+"""Turns streams of the Docker library (events, logs, pulls) into bounded, cancellable async iterators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AHEAD = 8
 
 
 class Closable(Protocol[T_co]):
-    """docker.types.CancellableStream: may be closed by another thread while it is being read."""
+    """docker.types.CancellableStream: another thread may close it while it is being read."""
 
     def __iter__(self) -> Iterator[T_co]:
         """The items."""
@@ -24,11 +24,11 @@ class Closable(Protocol[T_co]):
 
 
 class _End:
-    """Comes last."""
+    """Marks the end of the stream."""
 
 
 async def iterate(open_stream: Callable[[], Closable[T]], name: str) -> AsyncGenerator[T, None]:
-    """The items of a stream that is opened and read in a thread of its own; the library's errors come out as such."""
+    """Yields the items of a stream that a separate thread opens and reads; re-raises the library's errors."""
     pump = _Pump(open_stream, name)
     try:
         while True:
@@ -43,7 +43,7 @@ async def iterate(open_stream: Callable[[], Closable[T]], name: str) -> AsyncGen
 
 
 class _Pump(Generic[T]):
-    """The thread that reads, at most a few items ahead: that holds the engine back, and bounds our memory."""
+    """The reading thread. It reads only a few items ahead, which slows the engine down and bounds memory."""
 
     def __init__(self, open_stream: Callable[[], Closable[T]], name: str) -> None:
         self._open_stream = open_stream
@@ -60,22 +60,22 @@ class _Pump(Generic[T]):
         return item
 
     def close(self) -> None:
-        """Ends the reading; the thread is gone soon after."""
+        """Stops reading; the thread ends soon after."""
         self._closed = True
         self._room.release()
         if self._stream:
-            with suppress(Exception):  # it may be at its end just now
+            with suppress(Exception):  # it may have just ended
                 self._stream.close()
 
     def _work(self) -> None:
         try:
             self._read()
-        except Exception as error:  # noqa: BLE001 — it is raised where the items are read
+        except Exception as error:  # noqa: BLE001 — re-raised where the items are read
             self._put(error)
         else:
             self._put(_End())
         finally:
-            # The library's `close` shuts the socket down, for other threads; the response has to be let go of here.
+            # The library's `close`, made for other threads, only shuts the socket down; the response is closed here.
             if response := getattr(self._stream, "_response", None):
                 with suppress(Exception):
                     response.close()
@@ -91,5 +91,5 @@ class _Pump(Generic[T]):
         if self._closed:
             return
         self._room.acquire()
-        with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+        with suppress(RuntimeError):  # the loop is closed: the program ends
             self._loop.call_soon_threadsafe(self._items.put_nowait, item)

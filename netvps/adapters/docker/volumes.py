@@ -1,8 +1,8 @@
-"""Which volumes a session had: none of them is ever replaced by an empty one.
+"""Remembers which volumes a session had, so that none of them is ever replaced by an empty one.
 
-Docker makes a named volume that is missing, without a word. So a container is made only if each volume that the
-session's containers had before is there. What they had is in a file for each session, since Docker forgets it with the
-container; and a snapshot's image shows that there was a container with all volumes that the image declares.
+Docker silently creates a named volume that is missing. So a container is created only if each volume that the session's
+earlier containers had exists. One file per session lists them, as Docker forgets them with the container; a snapshot's
+image also proves that there was a container with all volumes that the image declares.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ log = structlog.get_logger()
 
 
 class SessionVolumes:
-    """Names of volumes by session, in FOLDER/UID.json. All of it blocks: for use in threads."""
+    """Volume names by session, in FOLDER/UID.json. Methods block: use them in threads."""
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder` None: they are kept in memory alone."""
+        """With `folder` None, keeps the names in memory only."""
         self._folder = folder
         self._known: dict[str, frozenset[str]] = {}
 
     def require(self, api: Api, plan: Blueprint) -> None:
-        """Raises VolumeMissing if a volume that the session had is not there any more."""
+        """Raises VolumeMissing if a volume that the session had no longer exists."""
         had = self.of(plan.session_uid)
-        # Of a session from before this was kept, a snapshot shows that it had all of them.
+        # Without a file (a session of an earlier version), a snapshot proves that all volumes existed.
         all_of_them = parse_snapshot_image(plan.image) is not None
         for volume in plan.volumes:
             if volume.name not in had and not all_of_them:
@@ -43,14 +43,16 @@ class SessionVolumes:
                 api.inspect_volume(volume.name)
             except docker.errors.NotFound:
                 raise VolumeMissing(
-                    f"volume {volume.name}, with the session's files in {volume.target}, is not on this machine any "
-                    "more: it was removed while no container used it (docker volume prune does that), and netvps does "
-                    "not start the session with an empty one in its place; restore it under that name from a backup, "
-                    f"or accept the loss with 'docker volume create {volume.name}', and start the session again"
+                    f"volume {volume.name}, with the session's files in {volume.target}, no longer exists on this "
+                    "machine: it was "
+                    "removed while no container used it (docker volume prune does that); netvps does not start the "
+                    "session with "
+                    "an empty volume instead; restore it under that name from a backup, or accept the loss with "
+                    f"'docker volume create {volume.name}', then start the session again"
                 ) from None
 
     def note(self, session_uid: str, names: Collection[str]) -> None:
-        """Keeps that a session has these volumes, beside those that it had."""
+        """Records that a session has these volumes, in addition to those recorded before."""
         before = self.of(session_uid)
         if before >= set(names):
             return
@@ -66,21 +68,21 @@ class SessionVolumes:
                 os.fsync(file.fileno())
             part.replace(self._path(session_uid))
         except OSError as error:
-            log.warning("which volumes a session has is not on disk: make room", error=str(error))
+            log.warning("cannot record which volumes a session has; free disk space", error=str(error))
 
     def note_mounted(self, session_uid: str, found: Answer) -> None:
-        """Keeps which volumes a session's container has, by what the engine says of that."""
+        """Records the volumes of a session's container, from its inspection."""
         mounted = (str(mount.get("Name", "")) for mount in found.get("Mounts") or () if mount.get("Type") == "volume")
         self.note(session_uid, [name for name in mounted if is_named_for(session_uid, "volume", name)])
 
     def of(self, session_uid: str) -> frozenset[str]:
-        """Names of the volumes that a session is known to have had."""
+        """Returns the names of the volumes that a session is known to have had."""
         if session_uid not in self._known:
             self._known[session_uid] = self._read(session_uid)
         return self._known[session_uid]
 
     def forget(self, session_uid: str) -> None:
-        """The session is erased."""
+        """Deletes the record of an erased session."""
         self._known.pop(session_uid, None)
         if self._folder:
             self._path(session_uid).unlink(missing_ok=True)
@@ -94,7 +96,7 @@ class SessionVolumes:
         except FileNotFoundError:
             return frozenset()
         except (OSError, ValueError, TypeError) as error:
-            log.warning("which volumes a session had cannot be read", session=session_uid, error=str(error))
+            log.warning("cannot read which volumes a session had", session=session_uid, error=str(error))
             return frozenset()
 
     def _path(self, session_uid: str) -> Path:

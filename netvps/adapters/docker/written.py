@@ -1,4 +1,4 @@
-"""What a container wrote over its image: how much that is, and what no image can hold of it."""
+"""Measures what a container wrote over its image, and finds what an image cannot hold."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from netvps.adapters.docker.errors import DiskFull, ImageExportFailed
 from netvps.domain.container import Container
 
 WHITEOUT: Final = ".wh."
-"""In a layer, a file whose name begins so deletes its neighbour (OCI image specification, "Whiteouts")."""
+"""In a layer, a file with this prefix deletes its sibling (OCI image specification, "Whiteouts")."""
 _BLOCK: Final = 512
 _MAX_NAMES: Final = 5
 _MIB: Final = 1 << 20
 _DELETED: Final = 2
-"""Kind of a change, as the engine counts."""
+"""The engine's code for a deleted path."""
 _SPARE_BYTES: Final = 64 << 20
-"""Room for what a commit needs besides the files, and for others to go on."""
+"""Reserve for what a commit needs besides the files, and for other programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Sizes in bytes. `blocks` is what the files take on the disk, `apparent` what they would take without holes."""
+    """Sizes in bytes: `blocks` as allocated on disk, `apparent` as if files had no holes."""
 
     blocks: int = 0
     apparent: int = 0
     widest: str = ""
-    """Path of the file with the largest hole, '' if none has one."""
+    """The file with the largest hole; '' if none has one."""
     widest_hole: int = 0
     whiteouts: tuple[str, ...] = ()
-    """Paths of files whose names mean something else in a layer; the first few."""
+    """The first few files whose names mean a deletion in a layer."""
 
 
 def survey(folder: str) -> Written:
-    """Looks at all files below a folder, following no link. What vanishes meanwhile does not count. Blocks."""
+    """Walks all files below a folder without following links; skips those that vanish. Blocks."""
     blocks = apparent = widest_hole = 0
     widest, whiteouts, linked = "", [], set[int]()
     for path, status in _walk(folder):
@@ -57,7 +57,7 @@ def survey(folder: str) -> Written:
 
 
 def _walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Paths as the container sees them, from "/"."""
+    """Yields paths as seen in the container, from "/"."""
     folders = [""]
     while folders:
         inside = folders.pop()
@@ -80,34 +80,34 @@ def require_holdable(api: Api, container: Container, root: str, *, flatten: bool
     written = survey(container.files) if container.files else _written(api, container.id)
     if written.whiteouts:
         raise ImageExportFailed(
-            f'no image can hold files whose names begin with "{WHITEOUT}": they delete '
-            f"their neighbours there ({', '.join(written.whiteouts)}); rename them, or do without a snapshot"
+            f'an image cannot hold files whose names begin with "{WHITEOUT}", as they delete '
+            f"their siblings there ({', '.join(written.whiteouts)}); rename them, or do without a snapshot"
         )
     if flatten:
-        return  # that takes the room of all files, and is seen to where it is done
+        return  # needs space for all files, checked in `_flatten`
     hole = written.widest_hole if written.widest_hole > _SPARE_BYTES else 0
-    need(written.apparent, root, f" (an image has no holes, and that of {written.widest} is large)" if hole else "")
+    need(written.apparent, root, f" (an image has no holes, and {written.widest} has a large one)" if hole else "")
 
 
 def _written(api: Api, container_id: str) -> Written:
-    """By what the engine tells, where its folders cannot be seen."""
+    """Asks the engine, where its folders are not accessible."""
     changed = [str(change["Path"]) for change in api.diff(container_id) or () if change.get("Kind") != _DELETED]
     whiteouts = [path for path in changed if path.rpartition("/")[2].startswith(WHITEOUT)]
     return Written(apparent=int(sizes(api, container_id).get("SizeRw") or 0), whiteouts=tuple(sorted(whiteouts)[:5]))
 
 
 def sizes(api: Api, container_id: str) -> Answer:
-    """SizeRw (what was written) and SizeRootFs (all), in bytes; the engine walks the files for it."""
+    """Returns SizeRw (written) and SizeRootFs (all), in bytes; the engine walks the files for it."""
     found: list[Answer] = api.containers(all=True, size=True, filters={"id": container_id})
     return found[0] if found else {}
 
 
 def need(size: object, root: str, why: str = "") -> None:
-    """Raises DiskFull if the disk cannot hold `size` more bytes. Unknown sizes are let pass: the engine will say."""
+    """Raises DiskFull if the disk cannot hold `size` more bytes. Unknown sizes pass: the engine will fail itself."""
     needed = int(str(size or 0)) + _SPARE_BYTES
     free = disk_free(root)
     if free is not None and needed > free:
         raise DiskFull(
-            f"the snapshot needs up to {needed // _MIB} MiB{why} and {free // _MIB} MiB are free in {root}: "
-            "free some space (docker system df)"
+            f"the snapshot needs up to {needed // _MIB} MiB{why} and {free // _MIB} MiB are free in {root}; "
+            "free space (docker system df)"
         )

@@ -1,1 +1,1 @@
-"""The packet filter of a runner: nftables decides, and iptables and firewalld are told to let pass what it passed."""
+"""The packet filter of a runner: nftables decides; iptables and firewalld are made to accept what it accepted."""

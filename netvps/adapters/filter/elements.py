@@ -1,4 +1,8 @@
-"""Elements of sets in the words of the kernel: NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM (linux/netfilter/nf_tables.h)."""
+"""Encodes set elements: NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM (linux/netfilter/nf_tables.h). See batch.py for why.
+
+An element is the text that `nft` reads ("10.0.0.1 : jump ann"), encoded by the types of its set. Kinds that are not in
+`_FIELDS` raise ValueError, and the change is left to `nft`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from netvps.adapters.netlink.wire import CREATE, NESTED, attribute, message
 from netvps.domain.overlay.nft import Elements, Set
 
 NFTABLES: Final = 10
-"""The subsystem, which is the upper byte of a message's type."""
+"""Subsystem id, the upper byte of a message's type."""
 _NEW, _DELETE = NFTABLES << 8 | 12, NFTABLES << 8 | 14
 _FAMILIES: Final = {"inet": 1, "bridge": 7}
 _TABLE, _SET, _ELEMENTS = 1, 2, 3
@@ -23,12 +27,12 @@ _VALUE, _VERDICT = 1, 2
 _CODE, _CHAIN = 1, 2
 _CODES: Final = {"jump": -3, "goto": -4}
 _AT_ONCE: Final = 256
-"""Elements in one message, whose attributes have at most 64 KiB."""
+"""Elements per message: nested attributes hold at most 64 KiB."""
 _NAME_BYTES: Final = 16
 
 
 def requests(change: Elements) -> Iterator[bytes]:
-    """Messages in order: first those of what goes. Raises ValueError for what we have not."""
+    """Yields messages in order, deletions first. Raises ValueError for kinds of elements that are not supported."""
     for kind, flags, elements in ((_DELETE, 0, change.gone), (_NEW, CREATE, change.come)):
         left = iter(sorted(elements))
         while some := list(islice(left, _AT_ONCE)):
@@ -68,7 +72,7 @@ def _verdict(text: str) -> bytes:
 
 
 def _joined(fields: Sequence[bytes]) -> bytes:
-    """Each of several takes a multiple of 4 bytes."""
+    """Concatenates key fields, each padded to 4 bytes."""
     return fields[0] if len(fields) == 1 else b"".join(field + bytes(-len(field) % 4) for field in fields)
 
 
@@ -94,7 +98,7 @@ def _mark(text: str) -> tuple[bytes, bytes]:
 def _link(text: str) -> tuple[bytes, bytes]:
     name = text.strip('"').encode()
     if len(name) >= _NAME_BYTES:
-        raise ValueError(f"{text} is no name of a link")
+        raise ValueError(f"{text} is no interface name")
     return (one := name.ljust(_NAME_BYTES, b"\0")), one
 
 
@@ -105,7 +109,7 @@ _FIELDS: Final[dict[str, Callable[[str], tuple[bytes, bytes]]]] = {
     "mark": _mark,
     "ifname": _link,
 }
-"""The first and the last of what an element's part stands for, by the type of that."""
+"""Encodes a key field to its first and last value, by the field's type; both are equal unless it is a prefix."""
 
 
 def _text(value: str) -> bytes:

@@ -1,7 +1,7 @@
-"""The overlay's device and port where firewalld runs: it rejects what comes in by a link of no zone that accepts.
+"""Opens firewalld for the overlay's device and port: it rejects what arrives on an interface of no accepting zone.
 
-Only what is running is changed, nothing permanent: a reload of firewalld loses it, and the runner's timer brings it
-back. The bridge is left to Docker, which puts it into a zone of its own, and fails if it is in another.
+Changes the runtime configuration only. A reload of firewalld discards that, and the runner's timer restores it. The
+bridge is left to Docker, which assigns it to a zone of its own and fails if it is in another.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _ZONE = "trusted"
 
 
 class Firewalld:
-    """firewalld of this machine; `program` is its client."""
+    """firewalld of this machine; `program` is its command-line client."""
 
     def __init__(self, names: ObjectNames = OBJECT_NAMES, program: str = "firewall-cmd") -> None:
         self._device = names.device
         self._program = program
 
     async def ensure(self, port: int) -> bool:
-        """Makes all of it be there, `port` being the overlay's on UDP. Returns whether it was already.
+        """Adds what is missing; `port` is the overlay's UDP port. Returns whether nothing was missing.
 
-        Raises Unavailable. Where firewalld does not run, there is nothing to do.
+        Does nothing where firewalld does not run. Raises Unavailable.
         """
         zones = await self._zones()
         if zones is None:
@@ -37,7 +37,7 @@ class Firewalld:
         return not (missing or shut)
 
     async def remove(self, port: int) -> None:
-        """Removes all of it; what is gone is no error."""
+        """Removes what `ensure` added; idempotent."""
         zones = await self._zones()
         if zones is None:
             return
@@ -47,7 +47,7 @@ class Firewalld:
             await self._demand(f"--remove-port={port}/udp")
 
     async def _zones(self) -> dict[str, str] | None:
-        """Zones by link; None if firewalld does not run. Each question costs a third of a second of a processor."""
+        """Returns zones by interface; None if firewalld does not run. Each query costs about 0.3 s of CPU time."""
         if shutil.which(self._program) is None:
             return None
         answer = await run(self._program, "--get-active-zones")
@@ -64,13 +64,13 @@ class Firewalld:
         return zones
 
     async def _is_open(self, port: int) -> bool:
-        """In the zone that links are in by default. "no" comes with an exit code that is no failure."""
+        """Queries the default zone. "no" comes with an exit code other than 0, which is no failure."""
         return (await run(self._program, f"--query-port={port}/udp")).code == 0
 
     async def _demand(self, *command: str) -> None:
         answer: Answer = await run(self._program, *command)
         if answer.code != 0:
             raise Unavailable(
-                f"firewalld refused {' '.join(command)}: {answer.why}; see {self._program} --list-all",
+                f"firewalld refused {' '.join(command)}: {answer.why}; check its zones ({self._program} --list-all)",
                 reason="FILTER_REFUSED",
             )

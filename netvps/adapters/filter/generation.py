@@ -1,4 +1,4 @@
-"""How often nftables was changed in our network namespace: a number that the kernel counts up with each transaction."""
+"""Reads the generation of nftables in this network namespace: the kernel increments it with each transaction."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from netvps.adapters.netlink.wire import attributes, message, messages
 
 _NETLINK_NETFILTER: Final = 12
 _GET_GENERATION: Final = 10 << 8 | 16
-"""NFT_MSG_GETGEN of the subsystem nftables (linux/netfilter/nf_tables.h)."""
+"""NFT_MSG_GETGEN of the nftables subsystem (linux/netfilter/nf_tables.h)."""
 _ID: Final = 1
 _HEAD: Final = bytes(4)
-"""Family, version, resource: of none."""
+"""struct nfgenmsg: family, version, resource id; all unspecified."""
 _SECONDS: Final = 5.0
 _RECEIVE: Final = 4096
 
 
 def generation() -> int | None:
-    """The number; None if the kernel does not tell."""
+    """Returns the generation; None if the kernel does not answer."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as asked:
             asked.settimeout(_SECONDS)

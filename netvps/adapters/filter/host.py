@@ -1,11 +1,11 @@
-"""Keeps sessions without the overlay from services of their machine, as the overlay's rules do for those on it.
+"""Protects services of the machine from sessions without the overlay; the overlay's rules do it for the others.
 
-Docker leads packets from a container to its bridge's address, and so to whatever listens on all addresses of the
-machine; its API has no option against that. So a table of its own drops what comes from the bridges of owners' networks
-(`nvi…`) and is for the machine itself, for a port that another container publishes there, or for link-local addresses,
-where clouds keep a machine's credentials. What it lets pass, tables of others may still drop.
+Docker routes packets from a container to its bridge's address, and so to whatever listens on all addresses of the
+machine; its API has no option against that. A table of our own drops packets that enter by the bridges of owners'
+networks (`nvi…`) and are for the machine itself, for a port that another container publishes there, or for link-local
+addresses, where clouds serve the machine's credentials. Other tables may still drop what it accepts.
 
-The rules are the same for all runners of a machine, and stay when they end, as the sessions do.
+The rules are the same for all runners of a machine, and stay loaded when they end, as the sessions keep running.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ TABLE: Final = "inet netvps-isolated"
 _FROM: Final = f'iifname "{ISOLATED_BRIDGES}*"'
 _LINK_LOCAL: Final = "169.254.0.0/16"
 _RESOLV_CONFS: Final = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
-"""Where Docker finds the name servers that a container asks: the second where the first names 127.0.0.53 alone."""
+"""Where Docker finds the name servers of containers: the second file if the first names only 127.0.0.53."""
 _LARGEST: Final = 64 * 1024
 _AT_MOST: Final = 16
 
 
 class HostFilter:
-    """Fulfils runner.ports.HostFilter."""
+    """Implements runner.ports.HostFilter."""
 
     def __init__(
         self,
@@ -40,21 +40,20 @@ class HostFilter:
         resolv_confs: tuple[Path, ...] = _RESOLV_CONFS,
         refusal: Callable[[], str] = unprivileged,
     ) -> None:
-        """`refusal` says why this process may write no rules, or ""."""
+        """`refusal` returns why this process may not write rules, or ""."""
         self._nftables = nftables
         self._resolv_confs = resolv_confs
         self._refusal = refusal
         self._loaded: Ruleset | None = None
 
     async def keep(self) -> str:
-        """Loads the rules unless they are there; returns why they are not, with what to do, or ""."""
+        """Loads the rules unless they are loaded; returns why they are not, with what to do, or ""."""
         if why := self._refusal():
             return f"sessions without the overlay reach what listens on all addresses of this machine: {why}"
         try:
             rules = await asyncio.to_thread(self._rules)
-            there = (
-                await self._nftables.loaded()
-            )  # also asked where the rules are others: only what is there is changed
+            # Called even where the rules differ: `load` writes a difference to what is known to be in the kernel.
+            there = await self._nftables.loaded()
             if not there or rules != self._loaded:
                 self._loaded = None
                 await self._nftables.load(rules)
@@ -66,7 +65,7 @@ class HostFilter:
         return ""
 
     async def remove(self) -> None:
-        """Removes the rules; what is gone is no error."""
+        """Removes the rules; idempotent."""
         self._loaded = None
         await self._nftables.remove([TABLE])
 
@@ -75,7 +74,7 @@ class HostFilter:
 
 
 def ruleset(servers: tuple[str, ...]) -> Ruleset:
-    """The rules; `servers` are addresses that sessions may ask for names, also where they are the machine's own."""
+    """Builds the rules; `servers` are name servers that sessions may query, even at the machine's own addresses."""
     names = (
         f"{'ip6' if ':' in server else 'ip'} daddr {server} {protocol} dport 53 accept"
         for server in servers
@@ -96,7 +95,7 @@ def ruleset(servers: tuple[str, ...]) -> Ruleset:
 
 
 def name_servers(files: tuple[Path, ...]) -> tuple[str, ...]:
-    """Addresses that files like resolv.conf(5) name, in order, without those of the loopback."""
+    """Reads the name servers of resolv.conf(5) files, in order, without loopback addresses."""
     found: dict[str, None] = {}
     for file in files:
         try:

@@ -1,10 +1,10 @@
-"""Accepts for the overlay where others drop by policy: Docker sets FORWARD to DROP, and so do ufw and careful people.
+"""Adds accepts for the overlay to iptables, where Docker, ufw or an administrator drop by policy in FORWARD.
 
-A verdict of nftables' tables does not end the way of a packet through those of iptables, so these accepts take nothing
-from the filter: what it drops is dropped. They are in chains of our own, which one jump each leads to.
+An accept in a table of nftables does not end a packet's way through iptables' tables, and vice versa, so these accepts
+override nothing: what the packet filter drops stays dropped. They are in chains of our own, each reached by one jump.
 
-With Docker, the jump is in DOCKER-USER, which comes first, and lets pass only what stays on the overlay: to the outside
-Docker accepts by itself, after it has seen to it that nothing goes from one of its networks to another.
+With Docker, the jump is in DOCKER-USER, which is evaluated first, and accepts only traffic that stays on the overlay.
+Traffic to the outside is left to Docker, which isolates its networks from each other and then accepts it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOCK_SECONDS = "5"
 
 
 class Iptables:
-    """The accepts in one network namespace; `prefix` comes before each command."""
+    """The accepts in one network namespace; `prefix` is put before each command."""
 
     def __init__(
         self, names: ObjectNames = OBJECT_NAMES, prefix: tuple[str, ...] = (), program: str = "iptables"
@@ -34,9 +34,9 @@ class Iptables:
         self._forward, self._input = (f"{names.table.upper()}-{hook}" for hook in ("FORWARD", "INPUT"))
 
     async def ensure(self, port: int) -> bool:
-        """Makes all of it be there, `port` being the overlay's on UDP. Returns whether it was already.
+        """Adds what is missing; `port` is the overlay's UDP port. Returns whether nothing was missing.
 
-        Raises Unavailable. Where there is no iptables, nobody drops by it.
+        Does nothing where iptables is not installed: then it drops nothing. Raises Unavailable.
         """
         if not self._is_there():
             return True
@@ -45,14 +45,14 @@ class Iptables:
         if _ours(found, self._forward, self._input) == rules and jumps == self._wanted_jumps(found):
             return True
         wanted = self._wanted_jumps(found)
-        chains = [f":{chain} - [0:0]" for chain in (self._forward, self._input)]  # emptied, if they are there
+        chains = [f":{chain} - [0:0]" for chain in (self._forward, self._input)]  # creates or empties them
         removed = [f"-D{jump.removeprefix('-A')}" for jump in jumps]
         placed = [f"-I{jump.removeprefix('-A')}" for jump in wanted]
         await self._restore([*chains, *rules, *removed, *placed])
         return False
 
     async def remove(self) -> None:
-        """Removes all of it; what is gone is no error."""
+        """Removes what `ensure` added; idempotent."""
         if not self._is_there():
             return
         found = await self._list()
@@ -65,14 +65,14 @@ class Iptables:
         return shutil.which(self._program) is not None
 
     def _rules(self, port: int, *, docker: bool) -> list[str]:
-        """As `iptables -S` writes them."""
+        """Returns the rules in the form that `iptables -S` prints."""
         device, bridge = self._names.device, self._names.bridge
         forward = [f"-i {device} -o {bridge}", f"-i {bridge} -o {device}", f"-i {bridge} -o {bridge}"]
         outside = [f"-i {bridge}", f"-o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED"]
         names = [f"-i {bridge} -p {protocol} -m {protocol} --dport 53" for protocol in ("udp", "tcp")]
         answers = [f"-i {link} -p icmp" for link in (bridge, device)]
-        answers.append(f"-i {device} -p tcp -m tcp --dport {port}")  # of other runners' self-test
-        tunnel = f"-p udp -m udp --dport {port}"  # first: it is nearly all there is
+        answers.append(f"-i {device} -p tcp -m tcp --dport {port}")  # the self-test of other runners
+        tunnel = f"-p udp -m udp --dport {port}"  # first: most packets match it
         return [
             *(f"-A {self._forward} {match} -j ACCEPT" for match in (forward if docker else forward + outside)),
             *(f"-A {self._input} {match} -j ACCEPT" for match in (tunnel, *names, *answers)),
@@ -91,7 +91,7 @@ class Iptables:
         return answer.out.splitlines()
 
     async def _restore(self, lines: list[str]) -> None:
-        """One transaction, beside what else there is."""
+        """Applies lines in one transaction; leaves all other rules alone."""
         text = "".join(f"{line}\n" for line in ("*filter", *lines, "COMMIT"))
         command = (*self._prefix, f"{self._program}-restore", "--noflush", "-w", _LOCK_SECONDS)
         self._demand(await run(*command, stdin=text))
@@ -99,7 +99,7 @@ class Iptables:
     def _demand(self, answer: Answer) -> None:
         if answer.code != 0:
             raise Unavailable(
-                f"{self._program} refused the overlay's accepts: {answer.why}; see {self._program} -S",
+                f"{self._program} refused the overlay's accepts: {answer.why}; check its rules ({self._program} -S)",
                 reason="FILTER_REFUSED",
             )
 

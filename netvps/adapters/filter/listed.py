@@ -1,4 +1,4 @@
-"""What `nft -j list table` says of a table (libnftables-json(5)), to be compared with what was loaded."""
+"""Parses `nft -j list table` (libnftables-json(5)), for comparison with what was loaded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from netvps.domain.overlay.nft import Found, Table, mark
 
 Content = dict[str, object]
-"""Of each chain the marks of its rules, in order; of each set its elements, or how many they are of prefixes."""
+"""Per chain the comments of its rules, in order; per set its elements, or their count if it has intervals."""
 
 
 def wanted(table: Table) -> Content:
-    """Of a table as it shall be."""
+    """Builds the expected content of a table."""
     content: Content = {f"chain {name}": [mark(rule) for rule in chain.rules] for name, chain in table.chains.items()}
     for name, kept in table.sets.items():
         elements = {element.replace('"', "") for element in kept.elements}
@@ -22,13 +22,13 @@ def wanted(table: Table) -> Content:
 
 
 def listed(text: str) -> Content:
-    """Of a table as it is."""
+    """Parses the content of a table."""
     chains: defaultdict[str, list[str]] = defaultdict(list)
     sets: Content = {}
     for item in json.loads(text)["nftables"]:
         for kind, value in item.items():
             if kind == "chain":
-                chains[f"chain {value['name']}"]  # it may have no rules
+                chains[f"chain {value['name']}"]  # keeps a chain without rules
             elif kind == "rule":
                 chains[f"chain {value['chain']}"].append(value.get("comment", ""))
             elif kind in {"set", "map"}:
@@ -39,15 +39,15 @@ def listed(text: str) -> Content:
 
 
 def found(text: str) -> Found:
-    """What a table has, by name alone."""
+    """Parses the names of a table's sets and chains."""
     items = [pair for item in json.loads(text)["nftables"] for pair in item.items()]
     sets = {value["name"]: kind for kind, value in items if kind in {"set", "map"}}
     return Found(sets, frozenset(value["name"] for kind, value in items if kind == "chain"))
 
 
-def _element(said: Any) -> str:
-    """As nft reads it."""
-    match said:
+def _element(parsed: Any) -> str:
+    """Formats an element as nft's input."""
+    match parsed:
         case [key, verdict]:
             return f"{_element(key)} : {_element(verdict)}"
         case {"concat": parts}:
@@ -56,4 +56,4 @@ def _element(said: Any) -> str:
             return f"jump {chain}"
         case {"goto": {"target": chain}}:
             return f"goto {chain}"
-    return str(said)
+    return str(parsed)

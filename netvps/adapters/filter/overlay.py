@@ -1,4 +1,4 @@
-"""The filter of a runner's part of the overlay: the rules that follow from its view, and the accepts they need."""
+"""The packet filter of a runner's overlay: loads the rules that follow from a view, and the accepts they need."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from netvps.errors import ConfigError, NetvpsError
 
 log = structlog.get_logger()
 Ports = Callable[[], Awaitable[Mapping[str, str]]]
-"""Which link of the bridge leads to which session, by its address, as far as known."""
+"""Returns the bridge ports by session address, as far as known."""
 
 _SAMPLE = ruleset(
     View(
@@ -37,11 +37,11 @@ _SAMPLE = ruleset(
         Netmap(),
     )
 )
-"""Every kind of rule, and nobody it is about."""
+"""Has every kind of rule, and no sessions; for `nft --check`."""
 
 
 class OverlayFilter:
-    """Fulfils runner.overlay.ports.Filter. Where it cannot be loaded, sessions must not run on the overlay."""
+    """Implements runner.overlay.ports.Filter. Sessions must not run on the overlay while it cannot be loaded."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class OverlayFilter:
         *,
         fast_path: FastPath | None = None,
     ) -> None:
-        """`fast_path` is one in the same namespace; None: it is nobody's business here."""
+        """`fast_path` is the one of the same namespace; None: not managed here."""
         self._nftables = nftables
         self._iptables = iptables
         self._firewalld = firewalld
@@ -62,25 +62,25 @@ class OverlayFilter:
         self._fast_path = fast_path
         self._port = Fabric("").port
         self._accepted: int | None = None
-        """The port that the accepts were made for; None if it is not known whether they are there."""
+        """The port that the accepts were made for; None: unknown whether they exist."""
         self._refusal = ""
-        """Why there are no accepts, as it was said last."""
-        self._cut_off: list[str] = []
-        """Sessions without an address of their own, as it was said last."""
+        """The last reason logged for missing accepts."""
+        self._without_address: list[str] = []
+        """The last list logged of sessions without an address of their own."""
         self._bound: Mapping[str, str] = {}
         self._look = True
-        """Whether the links are to be asked for."""
+        """The bridge ports must be read again."""
         self._view: View | None = None
-        """What is loaded follows from it, and from the links that are bound; None: that is not known."""
+        """The loaded rules follow from this view and the bound ports; None: unknown."""
 
     def look(self) -> None:
-        """Which link leads to which session may have changed: the next `load` asks."""
+        """Makes the next `load` read the bridge ports again: they may have changed."""
         self._look = True
 
     async def load(self, view: View, change: Change | None = None) -> None:
-        """Loads the rules for this view, all or none, then the accepts. Raises a NetvpsError for the rules.
+        """Loads the rules for a view, all or none, then the accepts. Raises a NetvpsError if the rules are refused.
 
-        With how it differs from the view loaded last, it costs as much as that is.
+        `change`, the difference to the view loaded last, limits the work to its size.
         """
         ports = await self._asked()
         known, self._view = self._view, None
@@ -89,9 +89,9 @@ class OverlayFilter:
         edit = edited(rules, change, view, self._bound, ports) if known and change and change.since is known else None
         self._bound = ports
         if edit is None or not await self._nftables.change(edit, whole):
-            # Off the loop: a hundred thousand sessions are gone through.
+            # Off the loop: it iterates over up to a hundred thousand sessions.
             await self._nftables.load(await asyncio.to_thread(whole))
-            self._tell(await asyncio.to_thread(cut_off, view))
+            self._warn_of_conflicts(await asyncio.to_thread(cut_off, view))
         if self._fast_path:
             await self._fast_path.load(view, ports, change)
         self._view = view
@@ -100,16 +100,16 @@ class OverlayFilter:
             await self._accept()
 
     async def add(self, view: View) -> None:
-        """Adds the rules for this view, which may be older than what is there: that stays. Raises as `load` does."""
+        """Adds the rules for a view that may be older than what is loaded, which stays. Raises as `load` does."""
         self._bound, self._view = await self._asked(), None
         await self._nftables.add(await asyncio.to_thread(ruleset, view, self._bound, self._names))
         self._port = view.fabric.port
         await self._accept()
 
     async def loaded(self) -> bool:
-        """Whether what was loaded last is there, and for the links that sessions have now.
+        """Reports whether the rules loaded last are in the kernel and match the present bridge ports.
 
-        Accepts that were missing are there again afterwards.
+        Restores missing accepts.
         """
         if self._fast_path:
             await self._fast_path.look()
@@ -124,48 +124,48 @@ class OverlayFilter:
         return True
 
     async def remove(self) -> None:
-        """Removes all of it; what is gone is no error."""
+        """Removes everything; idempotent."""
         self._accepted = None
-        if self._fast_path:  # first: it would go on alone
+        if self._fast_path:  # first: it would go on redirecting without the rules
             await self._fast_path.remove()
         await self._firewalld.remove(self._port)
         await self._iptables.remove()
-        with suppress(ConfigError):  # where no nft is, it loaded nothing
+        with suppress(ConfigError):  # without nft, nothing was loaded
             await self._nftables.remove(f"{family} {self._names.table}" for family in ("inet", "bridge"))
 
     async def unable(self) -> str:
-        """Why this machine cannot filter, and what to do; '' if it can. Nothing is changed."""
+        """Returns why this machine cannot filter, and what to do; '' if it can. Changes nothing."""
         try:
             why = await self._nftables.refusal(_SAMPLE)
         except NetvpsError as error:
-            return f"{error.message} The overlay needs nftables: without it sessions would not be apart"
-        return f"nftables cannot do what the overlay needs: {why}; see {NEEDS}" if why else ""
+            return f"{error.message} The overlay needs nftables to isolate sessions from each other"
+        return f"nftables refuses the overlay's rules: {why}; {NEEDS}" if why else ""
 
     async def _asked(self) -> Mapping[str, str]:
-        """While the engine does not answer, as it was last: that stops no container. It is asked again then."""
+        """Returns the bridge ports; the last known ones while the engine does not answer: containers run on."""
         if not self._look:
             return self._bound
-        self._look = False  # before asking: what comes meanwhile is asked for again
+        self._look = False  # before the await: a change meanwhile sets it again
         try:
             return await self._ports()
         except NetvpsError:
             self._look = True
             return self._bound
 
-    def _tell(self, sessions: list[str]) -> None:
-        """Of those that are cut off, once."""
-        if sessions and sessions != self._cut_off:
-            log.warning("sessions are cut off: remove one of each two with one address", sessions=sessions)
-        self._cut_off = sessions
+    def _warn_of_conflicts(self, sessions: list[str]) -> None:
+        """Logs sessions that share an address, once per list."""
+        if sessions and sessions != self._without_address:
+            log.warning("sessions share an address and get no packets; remove one of each two", sessions=sessions)
+        self._without_address = sessions
 
     async def _accept(self) -> None:
-        """Without them sessions may be cut off, but they are kept apart all the same: the overlay goes on."""
+        """Adds accepts. Without them sessions may not reach each other, but stay isolated: the overlay runs on."""
         try:
             await self._iptables.ensure(self._port)
             await self._firewalld.ensure(self._port)
         except NetvpsError as error:
             if error.message != self._refusal:
-                log.warning("sessions may not reach each other", error=error.message)
+                log.warning("iptables or firewalld may block sessions from each other", error=error.message)
             self._accepted, self._refusal = None, error.message
             return
         self._accepted, self._refusal = self._port, ""

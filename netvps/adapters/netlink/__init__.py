@@ -1,1 +1,1 @@
-"""The kernel's network, over netlink: pyroute2 for links and addresses, packed messages for what there are many of."""
+"""The kernel's network state, over netlink: pyroute2 for the few links and addresses, packed messages for entries."""

@@ -1,4 +1,27 @@
-"""Thousands of requests in a few system calls: packed into chunks, with refusals matched by sequence number."""
+"""Sends thousands of rtnetlink requests in a few system calls.
+
+What it does. `BulkSocket.request` packs many requests into one datagram of at most 48 KiB and sends it with one system
+call. The kernel processes a datagram's messages in order and reports errors unasked, so only the last message asks for
+an acknowledgement; an error belongs to the request with its sequence number. `dump` reads a table and repeats if it
+changed meanwhile (NLM_F_DUMP_INTR). A socket that lost answers (ENOBUFS, timeout) is replaced: a late answer could
+otherwise be taken for one to a later request. wire.py has the format of messages and attributes, entries.py encodes
+neighbours, FDB entries and routes.
+
+Why not a library. A runner programs a neighbour, an FDB entry and a route for each of up to thousands of peers, and
+reads them back. pyroute2, which netvps uses for links and addresses, needs about 0.6 ms per request and about as much
+per dumped object: about 9 s for the entries of 5,000 peers. This file takes about half the time of `ip -batch`
+plus `bridge -batch` (`scripts/bench program`; ADR 0012). The price is about 200 lines that know netlink's wire format,
+which is kernel ABI.
+
+How it is verified. tests/adapters/netlink runs against the kernel of a fresh network namespace: each refusal is matched
+with its request across chunks, dumps return what was written, late and lost answers are simulated; entries are also
+checked with `ip` and `bridge`. At run time the runner dumps the kernel's state after each change by another program,
+and every 30 to 60 s, and repairs any difference.
+
+How to switch it off. There is no switch: without this file the runner cannot program the overlay. To see the requests,
+run `strace -e trace=sendto,recvfrom -p PID`; to compare the result, `ip neigh show dev nv0`, `bridge fdb show dev nv0`,
+`ip route show proto 201`. `netvps runner --overlay false` runs sessions without the overlay.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +48,9 @@ from netvps.adapters.netlink.wire import (
 from netvps.errors import TimedOut, Unavailable
 
 SECONDS: Final = 20.0
-"""For an answer of the kernel; it answers at once, but for a machine that hardly runs."""
+"""Timeout of an answer; the kernel answers at once unless the machine is overloaded."""
 _CHUNK: Final = 48 * 1024
-"""Bytes; the kernel takes no more than about 200 KiB in one."""
+"""Bytes per datagram; the kernel accepts up to about 200 KiB."""
 _BUFFER: Final = 4 << 20
 _RECEIVE: Final = 256 * 1024
 _DUMP_TRIES: Final = 5
@@ -38,7 +61,7 @@ _FLAGS_AT, _SEQUENCE_AT = 6, 8
 
 
 class BulkSocket:
-    """An own rtnetlink socket of the namespace it is made in; blocking, so for one thread that may block."""
+    """A private rtnetlink socket of the namespace it is created in. Blocks; for one thread."""
 
     def __init__(self) -> None:
         self._sequence = itertools.count(1)
@@ -51,13 +74,14 @@ class BulkSocket:
         self.close()
 
     def close(self) -> None:
-        """Closes it; twice is fine."""
+        """Closes the socket; idempotent."""
         self._socket.close()
 
     def request(self, requests: Sequence[bytes]) -> list[Refusal | None]:
-        """Sends all; returns for each what the kernel says against it. Raises TimedOut, or Unavailable.
+        """Sends all requests and returns each one's refusal, or None. Raises TimedOut or Unavailable.
 
-        Only the last of a chunk asks for an acknowledgement: the kernel works in order, and tells of errors unasked.
+        Only the last request of a chunk asks for an acknowledgement: the kernel works in order, and reports errors
+        unasked.
         """
         refusals: list[Refusal | None] = [None] * len(requests)
         for start, end in _chunks(requests):
@@ -65,11 +89,13 @@ class BulkSocket:
         return refusals
 
     def dump(self, request: bytes) -> list[tuple[int, bytes]]:
-        """Type and body of each message of a dump that was not changed while it was read."""
+        """Returns type and body of each message of a consistent dump. Raises TimedOut or Unavailable."""
         for _ in range(_DUMP_TRIES):
             if (found := self._dump(request)) is not None:
                 return found
-        raise Unavailable("the kernel's network changes faster than it can be read; trying again later")
+        raise Unavailable(
+            "cannot read the kernel's network: it changed during each of several reads; the runner retries"
+        )
 
     def _chunk(self, requests: Sequence[bytes], start: int, refusals: list[Refusal | None]) -> None:
         packet = bytearray()
@@ -88,7 +114,7 @@ class BulkSocket:
         for kind, flags, sequence, _, body in self._answers():
             number = sequence - first
             if kind != NLMSG_ERROR or not 0 <= number <= last:
-                continue  # a late answer to a request that was given up
+                continue  # a late answer to an earlier request that timed out
             refusals[start + number] = refusal(flags, body)
             if number == last:
                 return
@@ -106,9 +132,9 @@ class BulkSocket:
             if answered != sequence:
                 continue
             whole = whole and not flags & DUMP_INTERRUPTED
-            if kind in {NLMSG_DONE, NLMSG_ERROR}:  # a dump that failed late says so in its end
+            if kind in {NLMSG_DONE, NLMSG_ERROR}:  # NLMSG_DONE carries the error of a dump that failed midway
                 if why := refusal(flags, body):
-                    raise Unavailable(f"the kernel does not tell of its network: {why}")
+                    raise Unavailable(f"cannot read the kernel's network: {why}; the runner retries")
                 break
             found.append((kind, body))
         return found if whole else None
@@ -118,10 +144,10 @@ class BulkSocket:
             self._socket.send(packet)
         except OSError as error:
             self._reopen()
-            raise Unavailable(f"the kernel takes no changes of the network: {error.strerror}") from None
+            raise Unavailable(f"cannot send to the kernel (netlink): {error.strerror}; the runner retries") from None
 
     def _answers(self) -> Iterator[tuple[int, int, int, int, bytes]]:
-        """Messages until the caller has enough. A socket that lost some, or heard none in time, is replaced."""
+        """Yields messages until the caller stops. Replaces a socket that lost some or timed out."""
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             try:
@@ -130,13 +156,13 @@ class BulkSocket:
                 break
             except OSError as error:
                 self._reopen()
-                lost = "answers of the kernel were lost" if error.errno == errno.ENOBUFS else str(error.strerror)
-                raise Unavailable(f"netlink: {lost}; trying again") from None
+                lost = "the receive buffer overflowed" if error.errno == errno.ENOBUFS else str(error.strerror)
+                raise Unavailable(f"cannot read the kernel's answer (netlink): {lost}; the runner retries") from None
         self._reopen()
-        raise TimedOut(f"the kernel did not answer in {SECONDS:.0f} s; see whether the machine is overloaded")
+        raise TimedOut(f"the kernel did not answer in {SECONDS:.0f} s (netlink); check the machine's load")
 
     def _reopen(self) -> None:
-        """After a lost answer, nothing that comes on this socket can be trusted to belong to what was asked last."""
+        """Replaces the socket: after a lost answer, what arrives on it may belong to an earlier request."""
         self._socket.close()
         self._socket = self._open()
 
@@ -147,14 +173,14 @@ class BulkSocket:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             opened.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
         for option in (_CAP_ACK, _EXT_ACK, _STRICT):
-            with suppress(OSError):  # a kernel before 4.20: answers are longer, and dumps not chosen from
+            with suppress(OSError):  # before Linux 4.20: longer answers, unfiltered dumps
                 opened.setsockopt(_SOL_NETLINK, option, 1)
         opened.bind((0, 0))
         return opened
 
 
 def _chunks(requests: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Ranges of requests that are sent together."""
+    """Yields ranges of requests that fit into one datagram."""
     start = size = 0
     for number, request in enumerate(requests):
         if size and size + len(request) > _CHUNK:
@@ -165,4 +191,4 @@ def _chunks(requests: Sequence[bytes]) -> Iterator[tuple[int, int]]:
         yield start, len(requests)
 
 
-assert HEADER.size == 16  # noqa: S101, PLR2004 — both offsets above stand on it
+assert HEADER.size == 16  # noqa: S101, PLR2004 — both offsets above depend on it

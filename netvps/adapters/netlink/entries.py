@@ -1,4 +1,4 @@
-"""Neighbours, FDB entries and routes of the overlay as rtnetlink messages, in both directions (linux/rtnetlink.h)."""
+"""Encodes and decodes the overlay's neighbours, FDB entries and routes as rtnetlink messages (linux/rtnetlink.h)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from netvps.domain.overlay.operations import EntryOperation
 NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_NEIGHBOUR, DELETE_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
 _NEIGHBOUR: Final = struct.Struct("=BBHiHBB")
-"""Family, padding, interface, state, flags, type."""
+"""struct ndmsg: family, padding, interface, state, flags, type."""
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
-"""Family, lengths of both prefixes, TOS, table, protocol, scope, type, flags."""
+"""struct rtmsg: family, destination and source prefix lengths, TOS, table, protocol, scope, type, flags."""
 _U32: Final = struct.Struct("=I")
 _CACHE_INFO: Final = struct.Struct("=IIII")
-"""Ticks since confirmed, used, updated; references: struct nda_cacheinfo."""
+"""struct nda_cacheinfo: clock ticks since confirmed, used, updated; references."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _NDA_DST, _NDA_LLADDR, _NDA_CACHEINFO, _NDA_IFINDEX = 1, 2, 3, 8
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_METRICS, _RTAX_MTU = 1, 4, 5, 8, 2
@@ -36,19 +36,19 @@ _MEMORY = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What makes an entry ours."""
+    """Identifies the entries that belong to the overlay."""
 
     device: int
-    """Interface index of the VXLAN device; 0 while there is none."""
+    """Interface index of the VXLAN device; 0 if it does not exist."""
     protocol: int
-    """Of routes."""
+    """Protocol number of the overlay's routes."""
     bridge: int = 0
     """Interface index of the bridge."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignRoute:
-    """A unicast IPv4 route of the main table that is not ours."""
+    """A unicast IPv4 route of the main table that is not the overlay's."""
 
     destination: str
     interface: int
@@ -56,7 +56,7 @@ class ForeignRoute:
 
 
 def encode(operation: EntryOperation, own: Own) -> bytes:
-    """The message that does it."""
+    """Encodes an operation as a request."""
     match operation:
         case op.PutNeighbour(address, mac):
             head = _NEIGHBOUR.pack(socket.AF_INET, 0, 0, own.device, _PERMANENT, 0, 0)
@@ -81,7 +81,7 @@ def encode(operation: EntryOperation, own: Own) -> bytes:
 
 
 def decode(kind: int, body: bytes, own: Own) -> EntryOperation | ForeignRoute | None:
-    """What a message of the kernel says was done, as an operation; None for what is no concern of the overlay."""
+    """Decodes a kernel message to the operation it reports; None if it does not concern the overlay."""
     if kind in {NEW_NEIGHBOUR, DELETE_NEIGHBOUR}:
         return _decode_neighbour(kind, body, own)
     if kind in {NEW_ROUTE, DELETE_ROUTE}:
@@ -90,7 +90,7 @@ def decode(kind: int, body: bytes, own: Own) -> EntryOperation | ForeignRoute | 
 
 
 def last_use(body: bytes, own: Own) -> tuple[str, float] | None:
-    """MAC of an FDB entry, and how many seconds ago something was last sent by it."""
+    """Returns the MAC of an FDB entry and the seconds since it was last used to send."""
     family, _, _, index, _, _, _ = _NEIGHBOUR.unpack_from(body)
     found = attributes(body, _NEIGHBOUR.size)
     if family != socket.AF_BRIDGE or index != own.device or not {_NDA_LLADDR, _NDA_CACHEINFO} <= found.keys():
@@ -100,18 +100,18 @@ def last_use(body: bytes, own: Own) -> tuple[str, float] | None:
 
 
 def dump_neighbours(device: int) -> bytes:
-    """Asks for the neighbours of an interface; kernels that do not know how to choose send those of all."""
+    """Builds a dump request for an interface's neighbours; kernels without this filter send those of all interfaces."""
     head = _NEIGHBOUR.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
     return message(GET_NEIGHBOUR, 0, head + attribute(_NDA_IFINDEX, _U32.pack(device)))
 
 
 def dump_fdb(device: int) -> bytes:
-    """Asks for the FDB of an interface."""
+    """Builds a dump request for an interface's FDB."""
     return message(GET_NEIGHBOUR, 0, _NEIGHBOUR.pack(socket.AF_BRIDGE, 0, 0, device, 0, 0, 0))
 
 
 def dump_routes() -> bytes:
-    """Asks for the routes of the main table."""
+    """Builds a dump request for the routes of the main table."""
     return message(GET_ROUTE, 0, _ROUTE.pack(socket.AF_INET, 0, 0, 0, _MAIN_TABLE, 0, 0, 0, 0))
 
 
@@ -157,7 +157,7 @@ def _decode_route(kind: int, body: bytes, own: Own) -> EntryOperation | ForeignR
     mtu = _U32.unpack(metrics[_RTAX_MTU])[0] if _RTAX_MTU in metrics else 0
     gateway = _address(found.get(_RTA_GATEWAY, b""))
     if route_kind != _UNREACHABLE and found.get(_RTA_OIF) != _U32.pack(own.device):
-        gateway = f"{gateway} elsewhere"  # made by somebody with our protocol: like none that we want
+        gateway = f"{gateway} elsewhere"  # another program's, with our protocol: matches no desired route
     if kind == DELETE_ROUTE:
         return op.DropRoute(destination)
     return op.PutRoute(destination, Route(gateway, mtu))

@@ -1,4 +1,4 @@
-"""What the kernel tells of changes, without being asked."""
+"""Subscribes to the kernel's change notifications (rtnetlink multicast groups)."""
 
 from __future__ import annotations
 
@@ -24,30 +24,33 @@ _BUFFER: Final = 8 << 20
 _SO_RCVBUFFORCE: Final = 33
 _RECEIVE: Final = 256 * 1024
 _WAITING: Final = 20_000
-"""Events; a full resync is cheaper than more."""
+"""Bound of queued events; beyond it a full resync is cheaper."""
 
 
 class Events:
-    """One listener's events, between `open` and `close`. Reads whenever the loop is free; the buffer takes the rest."""
+    """One subscription, from creation until `stream` ends.
+
+    Reads whenever the loop is free; the socket buffers the rest.
+    """
 
     def __init__(self, names: ObjectNames, own: Callable[[], Own]) -> None:
-        """`own` says, at any time, which entries are ours."""
+        """`own` returns which entries are the overlay's now."""
         self._names = frozenset({names.device.encode(), names.bridge.encode()})
         self._own = own
         self._waiting: deque[KernelEvent] = deque()
-        self._news = asyncio.Event()
+        self._ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._socket = self._open()
 
     async def stream(self) -> AsyncGenerator[KernelEvent, None]:
-        """For ever."""
-        self._tell(LinksChanged("listening begins"))
+        """Yields events until it is closed. The first one asks for a full resync."""
+        self._queue(LinksChanged("the subscription begins"))
         try:
             while True:
                 while self._waiting:
                     yield self._waiting.popleft()
-                self._news.clear()
-                await self._news.wait()
+                self._ready.clear()
+                await self._ready.wait()
         finally:
             self._close()
 
@@ -55,7 +58,7 @@ class Events:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         opened.setblocking(False)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        with suppress(OSError):  # beyond the limit of others; only root may
+        with suppress(OSError):  # past net.core.rmem_max, which needs CAP_NET_ADMIN
             opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         opened.bind((0, _GROUPS))
         self._loop.add_reader(opened, self._read)
@@ -70,15 +73,15 @@ class Events:
             data = self._socket.recv(_RECEIVE)
         except BlockingIOError:
             return
-        except OSError:  # ENOBUFS, most of all: what was lost is not known, and the socket is not to be trusted
+        except OSError:  # mostly ENOBUFS: what was lost is unknown, so start over with a full resync
             self._close()
             self._socket = self._open()
-            self._tell(LinksChanged("news of the kernel were lost"))
+            self._queue(LinksChanged("notifications of the kernel were lost"))
             return
         own = self._own()
         for kind, _, _, _, body in messages(data):
             if event := self._event(kind, body, own):
-                self._tell(event)
+                self._queue(event)
 
     def _event(self, kind: int, body: bytes, own: Own) -> KernelEvent | None:
         if kind in {_NEW_LINK, _DELETE_LINK}:
@@ -88,17 +91,17 @@ class Events:
         done = decode(kind, body, own)
         return EntryChanged(done) if done and not isinstance(done, ForeignRoute) else None
 
-    def _link(self, said: dict[int, bytes], own: Own) -> LinksChanged | PortChanged | None:
-        name = said.get(_IFNAME, b"").rstrip(b"\0")
+    def _link(self, found: dict[int, bytes], own: Own) -> LinksChanged | PortChanged | None:
+        name = found.get(_IFNAME, b"").rstrip(b"\0")
         link = name.decode(errors="replace")
         if name in self._names:
             return LinksChanged(f"link {link} changed")
-        port = _MASTER in said and said[_MASTER] == own.bridge.to_bytes(4, sys.byteorder)
+        port = _MASTER in found and found[_MASTER] == own.bridge.to_bytes(4, sys.byteorder)
         return PortChanged(link) if port else None
 
-    def _tell(self, event: KernelEvent) -> None:
+    def _queue(self, event: KernelEvent) -> None:
         if len(self._waiting) >= _WAITING:
             self._waiting.clear()
-            event = LinksChanged("more news of the kernel than one can follow")
+            event = LinksChanged("the kernel sends notifications faster than they are processed")
         self._waiting.append(event)
-        self._news.set()
+        self._ready.set()

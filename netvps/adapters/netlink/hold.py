@@ -1,9 +1,10 @@
-"""Who has the overlay of this network namespace: one process, by an abstract socket (unix(7)).
+"""The overlay lock: one process per network namespace holds it, by binding an abstract socket (unix(7)).
 
-    netvps overlay nv0          bound by whoever has it
-    netvps overlay nv0 yields   bound, too, by who gives it up for a runner that asks: a server
+    netvps overlay nv0          bound by the process that holds the overlay
+    netvps overlay nv0 yields   bound, too, by a holder that hands the overlay over when a runner asks: a server
 
-Such a name is the namespace's, and goes with the process, however that ends.
+An abstract name belongs to the network namespace and disappears with the process, however the process ends: unlike
+a lock file it can be neither stale nor visible to another namespace.
 """
 
 from __future__ import annotations
@@ -20,55 +21,55 @@ from netvps.errors import Unavailable
 
 _LOOK: Final = 0.05
 _SENDER: Final = struct.Struct("3i")
-"""Process, user, group: struct ucred."""
+"""struct ucred: pid, uid, gid."""
 
 
 class Hold:
-    """One process' hold, or its wish for it."""
+    """This process' lock on the overlay, taken or not yet."""
 
     def __init__(self, names: ObjectNames = OBJECT_NAMES) -> None:
         self._name = _name(names)
         self._lock: socket.socket | None = None
 
     def take(self) -> bool:
-        """Takes hold, until `free`; False if another process has it."""
+        """Takes the lock, until `free`; False if another process has it."""
         if self._lock is None:
             self._lock = _bound(self._name)
         return self._lock is not None
 
     async def take_over(self, seconds: float) -> bool:
-        """Takes hold, also from who yields, if that is done within so many seconds."""
+        """Takes the lock; asks a holder that yields to hand it over and waits up to `seconds`."""
         if self.take():
             return True
         if not self._ask():
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self.take():  # noqa: ASYNC110 — another process lets go
+                while not self.take():  # noqa: ASYNC110 — another process releases it
                     await asyncio.sleep(_LOOK)
         return self._lock is not None
 
     def held(self) -> bool:
-        """Whether any process has it."""
-        with _opened() as visitor:
-            return visitor.connect_ex(self._name) == 0
+        """Reports whether any process has the lock."""
+        with _opened() as probe:
+            return probe.connect_ex(self._name) == 0
 
     def yields(self) -> bool:
-        """Whether who has it gives it up for a runner."""
-        with _opened() as visitor:
-            return visitor.connect_ex(_yielding(self._name)) == 0
+        """Reports whether the holder hands the lock over on request."""
+        with _opened() as probe:
+            return probe.connect_ex(_yielding(self._name)) == 0
 
     def free(self) -> None:
-        """Lets go. Twice is fine."""
+        """Releases the lock; idempotent."""
         if self._lock:
             self._lock.close()
         self._lock = None
 
     def _ask(self) -> bool:
-        with _opened() as visitor:
+        with _opened() as probe:
             try:
-                visitor.sendto(b"?", socket.MSG_DONTWAIT, _yielding(self._name))
-            except BlockingIOError:  # it has been asked often enough
+                probe.sendto(b"?", socket.MSG_DONTWAIT, _yielding(self._name))
+            except BlockingIOError:  # requests are queued there already
                 return True
             except OSError:
                 return False
@@ -76,9 +77,9 @@ class Hold:
 
 
 class Yielding:
-    """Hears runners ask: a context manager, to be entered before the hold is taken.
+    """Receives hand-over requests from runners: a context manager, to enter before the lock is taken.
 
-    Raises Unavailable if another process does.
+    Raises Unavailable if another process receives them.
     """
 
     def __init__(self, names: ObjectNames = OBJECT_NAMES) -> None:
@@ -91,32 +92,34 @@ class Yielding:
             self._socket.bind(self._name)
         except OSError:
             self._socket.close()
-            raise Unavailable("another server of this machine is about to have the overlay") from None
+            raise Unavailable(
+                "cannot take the overlay of this machine: another server is taking it; stop one of the two"
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     async def asked(self) -> None:
-        """Returns when somebody asks who may: root, or our own user. Anybody can send something there."""
-        loop, heard = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._socket, heard.set)
+        """Returns when root or this process' user requests the hand-over; requests of other users are ignored."""
+        loop, received = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._socket, received.set)
         try:
             while True:
-                await heard.wait()
-                heard.clear()
+                await received.wait()
+                received.clear()
                 if self._sender() in {0, os.geteuid()}:
                     return
         finally:
             loop.remove_reader(self._socket)
 
     def _sender(self) -> int:
-        """User id of who sent the next message; -1 if that is not known."""
+        """Returns the user id of the sender of the next message; -1 if unknown."""
         try:
-            _, told, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(_SENDER.size), socket.MSG_DONTWAIT)
+            _, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(_SENDER.size), socket.MSG_DONTWAIT)
         except BlockingIOError:
             return -1
-        return next((_SENDER.unpack(data)[1] for _, kind, data in told if kind == socket.SCM_CREDENTIALS), -1)
+        return next((_SENDER.unpack(data)[1] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS), -1)
 
 
 def _name(names: ObjectNames) -> str:

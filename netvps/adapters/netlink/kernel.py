@@ -1,4 +1,4 @@
-"""The overlay's objects in the kernel of the namespace we are in: fulfils runner.overlay.ports.Kernel."""
+"""Reads, changes and watches the overlay's kernel objects; implements the runner's Kernel port."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _ENTRY = (op.PutNeighbour, op.DropNeighbour, op.PutFdb, op.DropFdb, op.PutRoute,
 _SECONDS: Final = 60.0
 _RESOLVE_SECONDS: Final = 10.0
 _YIELD_SECONDS: Final = 5.0
-"""For a server to take away what it has of the overlay here."""
+"""Time that a server has to remove its part of the overlay and release the lock."""
 
 
 class NetlinkKernel:
-    """An async context manager, to be entered before gRPC starts anything: from then on its sockets are open.
+    """The kernel's part of the overlay: an async context manager, to enter before gRPC starts threads.
 
-    One thread does all of it, in turn: pyroute2 keeps a socket for each thread, and the kernel takes one change at a
-    time anyway. `server` is where the control plane is (a host name or address), `underlay` what the settings say.
+    All work runs on one thread: pyroute2 has sockets per thread, and the kernel serialises changes anyway.
+    `server` is the control plane's host name or address, `underlay` the setting.
     """
 
     def __init__(self, *, server: str = "", underlay: str = "", names: ObjectNames = OBJECT_NAMES) -> None:
@@ -71,43 +71,43 @@ class NetlinkKernel:
             self._thread.shutdown(wait=False)
 
     async def unable(self) -> str:
-        """Why this machine can have no overlay, with what to do; '' if it can."""
+        """Returns why this machine cannot have an overlay, with what to do; '' if it can. Takes the overlay lock."""
         if why := unprivileged():
             return f"no overlay: {why}"
         if not await self._run(self._links.understands_vxlan):
-            return "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
+            return "no overlay: this kernel has no VXLAN; load the module (modprobe vxlan)"
         if not await self._hold.take_over(_YIELD_SECONDS):
-            whose = "the server" if self._hold.yields() else "another runner"
-            return f"no overlay: {whose} of this machine has {self._names.device}; end one of the two"
+            holder = "the server" if self._hold.yields() else "another runner"
+            return f"no overlay: {holder} of this machine has {self._names.device}; stop one of the two"
         return ""
 
     def hold(self) -> bool:
-        """Takes hold of the overlay of this namespace, until the end; False if another process has it."""
+        """Takes the overlay lock of this namespace until the end; False if another process has it."""
         return self._hold.take()
 
     async def underlay(self) -> Underlay:
-        """This machine's way to the others. Raises ConfigError, or Unavailable while there is none."""
+        """Detects this machine's underlay address. Raises ConfigError, or Unavailable while there is no route."""
         targets = () if self._choice else await self._server_addresses()
         return await self._run(lambda: detect(self._choice, targets, self._names))
 
     async def dump(self) -> KernelState:
-        """All there is of ours, and the routes of others."""
+        """Reads the overlay's objects, and foreign routes."""
         return await self._run(self._dump)
 
     async def apply(self, operations: Sequence[Operation]) -> list[Failure]:
-        """Does them in order, and returns those that the kernel refused."""
+        """Executes operations in order; returns those that the kernel refused."""
         return await self._run(lambda: self._apply(operations))
 
     async def attach(self, ports: frozenset[str]) -> None:
-        """Puts links on the bridge. Those that are gone are no error."""
+        """Makes interfaces ports of the bridge; skips those that no longer exist."""
         await self._run(lambda: self._links.attach(ports))
 
     async def used(self) -> Mapping[str, float]:
-        """Seconds since something was last sent to a peer, by its MAC."""
+        """Returns the seconds since something was last sent to each peer, by its MAC."""
         return await self._run(self._used)
 
     async def events(self) -> AsyncGenerator[KernelEvent, None]:
-        """What changes, for ever."""
+        """Yields changes until it is closed."""
         stream = Events(self._names, lambda: self._own).stream()
         try:
             async for event in stream:
@@ -121,16 +121,18 @@ class NetlinkKernel:
             async with asyncio.timeout(_SECONDS):
                 return await loop.run_in_executor(self._thread, function)
         except TimeoutError:
-            raise TimedOut(f"the kernel's network did not answer in {_SECONDS:.0f} s") from None
+            raise TimedOut(
+                f"the kernel did not answer in {_SECONDS:.0f} s (netlink); check the machine's load"
+            ) from None
         except NetlinkError as error:
-            raise Unavailable(f"the kernel's network cannot be read: {error.args[-1]}") from None
+            raise Unavailable(f"cannot read the kernel's network: {error.args[-1]}; the runner retries") from None
 
     async def _server_addresses(self) -> tuple[str, ...]:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_RESOLVE_SECONDS):
                 found = await loop.getaddrinfo(self._server, None, type=socket.SOCK_STREAM) if self._server else []
-        except (OSError, TimeoutError):  # no DNS for now: the default route is the best guess
+        except (OSError, TimeoutError):  # DNS fails: use the default route
             found = []
         return tuple(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
 
@@ -153,7 +155,7 @@ class NetlinkKernel:
                 case op.PutFdb(mac, remote):
                     fdb[mac] = remote
                 case op.PutRoute(destination, route):
-                    routes.setdefault(destination, route)  # the first is the one that counts: it has the best metric
+                    routes.setdefault(destination, route)  # the first has the best metric, so it is the one in use
                 case ForeignRoute(destination, interface) if interface not in own_links:
                     foreign[destination] = f"{destination} dev {_interface(interface)}"
         return KernelState(
@@ -188,7 +190,7 @@ class NetlinkKernel:
             entries: list[EntryOperation] = []
             for operation in group:
                 if refused and op.needs_device(operation, self._names):
-                    continue  # what is in the way is said once, and not for each peer
+                    continue  # one failure for the missing device, not one per peer
                 if isinstance(operation, _ENTRY):
                     entries.append(operation)
                 elif failure := self._apply_one(operation):
@@ -197,7 +199,7 @@ class NetlinkKernel:
             if entries:
                 failures += self._apply_entries(entries)
             else:
-                self._find()  # a device that was made has another index
+                self._find()  # a new device has another index
         return failures
 
     def _apply_entries(self, operations: list[EntryOperation]) -> list[Failure]:

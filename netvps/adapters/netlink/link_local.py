@@ -1,7 +1,8 @@
-"""Keeps a bridge from learning by frames of link-local protocols: they come by no hook of a packet filter.
+"""Stops a bridge from learning MACs from link-local frames, which no packet filter hook sees.
 
-Else a session could have another's frames, by one LLDP frame under the other's MAC (domain/overlay/bridge_filter.py).
-pyroute2 0.9 does not know the option: `no_linklocal_learn` of ip-link(8), BR_BOOLOPT_NO_LL_LEARN of linux/if_bridge.h.
+Otherwise one LLDP frame with a forged source MAC would redirect another session's frames
+(domain/overlay/bridge_filter.py).
+pyroute2 0.9 lacks the option: `no_linklocal_learn` of ip-link(8), BR_BOOLOPT_NO_LL_LEARN of linux/if_bridge.h.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from netvps.adapters.netlink.wire import attribute, message
 
 _NEW_LINK: Final = 16
 _HEAD: Final = struct.Struct("=BxHiII")
-"""Family, type, index, flags, and which of them to change: struct ifinfomsg."""
+"""struct ifinfomsg: family, type, index, flags, mask of flags to change."""
 _LINK_INFO, _KIND, _DATA, _BOOLEANS = 18, 1, 2, 46
 _NO_LINK_LOCAL_LEARNING: Final = 1
 _OPTIONS: Final = struct.Struct("=II")
-"""Values, and which of them to change: struct br_boolopt_multi."""
+"""struct br_boolopt_multi: values, mask of values to change."""
 
 
 def no_link_local_learning(index: int) -> bytes:
-    """A request that sets the option on the bridge with this index."""
+    """Builds a request that sets the option on the bridge with this interface index."""
     options = attribute(_BOOLEANS, _OPTIONS.pack(_NO_LINK_LOCAL_LEARNING, _NO_LINK_LOCAL_LEARNING))
     info = attribute(_KIND, b"bridge\0") + attribute(_DATA, options)
     return message(_NEW_LINK, 0, _HEAD.pack(0, 0, index, 0, 0) + attribute(_LINK_INFO, info))

@@ -1,4 +1,4 @@
-"""The MAC of a link: asked by ioctl, for which any user and any socket will do (netdevice(7))."""
+"""Reads an interface's MAC by ioctl, which needs no privilege (netdevice(7))."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 
 _SIOCGIFHWADDR: Final = 0x8927
 _REQUEST: Final = struct.Struct("16sH6s16x")
-"""ifreq: name; then family and bytes of a sockaddr. Of the process' own namespace, which /sys need not be."""
+"""struct ifreq: name; family and bytes of a sockaddr. An ioctl uses this process' namespace, /sys maybe another."""
 
 
 def link_mac(name: str) -> str:
-    """Of the link of that name in our network namespace; '' if there is none, or it cannot be told."""
+    """Returns the MAC of an interface of this network namespace; '' if there is none or it is unknown."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
             answer = fcntl.ioctl(opened, _SIOCGIFHWADDR, _REQUEST.pack(name.encode(), 0, b""))

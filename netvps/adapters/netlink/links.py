@@ -1,4 +1,4 @@
-"""Links and addresses, by pyroute2: there are a handful of them."""
+"""Manages links and addresses with pyroute2; there are only a few."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _GONE = {errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENOENT}
 _UP = 1
 _CHECKSUMS = "tx-checksumming"
 _DAY = 24 * 60 * 60 * 100
-"""In the kernel's unit of ageing times, a hundredth of a second."""
+"""A day in the kernel's unit of ageing times, 1/100 s."""
 
 
 class Links:
-    """For the thread that makes it alone: pyroute2 has a socket for each thread."""
+    """Links and addresses. To be used by the thread that creates it: pyroute2 opens sockets per thread."""
 
     def __init__(self, names: ObjectNames) -> None:
         self._names = names
-        # No namespace is named: that would fork, which gRPC does not survive. It is the one that we are in.
+        # The current namespace, never a named one: for that pyroute2 forks, which gRPC does not survive.
         self._kernel = IPRoute(groups=0, ext_ack=True, strict_check=True)
         self._offload = IoctlEthtool(names.device)
 
@@ -51,12 +51,12 @@ class Links:
         self._offload.close()
 
     def index(self, name: str) -> int:
-        """Of a link; 0 if there is none."""
+        """Returns a link's interface index; 0 if it does not exist."""
         found = self._get(name)
         return int(found["index"]) if found else 0
 
     def device(self) -> Device | None:
-        """The VXLAN device, if there is one. Raises WrongState if something else has its name."""
+        """Reads the VXLAN device; None if it does not exist. Raises WrongState if another kind of link has its name."""
         found = self._get(self._names.device)
         if found is None:
             return None
@@ -74,7 +74,7 @@ class Links:
         )
 
     def bridge(self) -> Bridge | None:
-        """The bridge, if there is one. Raises WrongState if something else has its name."""
+        """Reads the bridge; None if it does not exist. Raises WrongState if another kind of link has its name."""
         found = self._get(self._names.bridge)
         if found is None:
             return None
@@ -88,7 +88,7 @@ class Links:
         )
 
     def addresses(self) -> frozenset[Address]:
-        """IPv4 addresses of both."""
+        """Reads the IPv4 addresses of device and bridge."""
         found = set()
         for name in (self._names.device, self._names.bridge):
             if index := self.index(name):
@@ -98,14 +98,14 @@ class Links:
         return frozenset(found)
 
     def apply(self, operation: LinkOperation | AddressOperation) -> None:
-        """Does it. Raises Refused."""
+        """Executes an operation. Raises Refused."""
         try:
             self._apply(operation)
         except NetlinkError as error:
             raise Refused(error.code, str(error.args[1]) if len(error.args) > 1 else "") from None
 
     def attach(self, ports: frozenset[str]) -> None:
-        """Puts links on the bridge, up; those that are so already stay so, those that are gone are no error."""
+        """Makes links ports of the bridge and sets them up; skips those that are, and those that no longer exist."""
         bridge = self.index(self._names.bridge)
         for link in all_links() if bridge else ():
             if link.name in ports and not (link.up and link.master == bridge):
@@ -113,7 +113,7 @@ class Links:
                     self._kernel.link("set", index=link.index, master=bridge, state="up")
 
     def understands_vxlan(self) -> bool:
-        """Asks for a VXLAN device with nothing said of it: a kernel that knows the kind refuses it for that."""
+        """Reports VXLAN support: a kernel with VXLAN refuses a device without parameters with another error."""
         try:
             self._kernel.link("add", ifname=f"{self._names.device}-probe"[-15:], kind=VXLAN)
         except NetlinkError as error:
@@ -156,16 +156,19 @@ class Links:
             **{local: device.local},
         )
         self._offload_checksums(device.checksum_offload)
-        with suppress(NetlinkError):  # for programs at its ingress; once it is up, that would stop it for a moment
+        with suppress(NetlinkError):  # for BPF programs; adding it later would stop the device briefly
             self._kernel.tc("add", "clsact", index=self.index(self._names.device))
         try:
             self._kernel.link("set", index=self.index(self._names.device), state=_state(device.up))
-        except NetlinkError:  # the port is taken: a device that is down hides that from whoever looks
+        except NetlinkError:  # port in use: a device left down would hide the cause
             self._remove(self._names.device)
             raise
 
     def _change_device(self, device: Device) -> None:
-        """All of it, as the rest is then the same already. The MTU last: it may be refused for the state of others."""
+        """Sets all that can change on a live device.
+
+        The MTU last: other interfaces' state may make the kernel refuse it.
+        """
         index = self.index(self._names.device)
         local = "vxlan_local6" if ":" in device.local else "vxlan_local"
         self._kernel.link("set", index=index, kind=VXLAN, vxlan_id=device.vni, **{local: device.local})
@@ -176,21 +179,21 @@ class Links:
     def _offloads_checksums(self) -> bool:
         try:
             return bool(self._offload.get_offload_flags()[_CHECKSUMS])
-        except (NotSupportedError, OSError):  # it went since it was seen: so will all else of it
+        except (NotSupportedError, OSError):  # the device was deleted meanwhile; later operations report that
             return True
 
     def _offload_checksums(self, wanted: bool) -> None:
-        """Without it, segmentation is not left to the card either: the kernel sees to that."""
+        """Sets checksum offload. Without it the kernel also segments in software."""
         try:
             if self._offloads_checksums() != wanted:
                 self._offload.set_offload_flag(_CHECKSUMS, int(wanted))
         except NotSupportedError:
-            raise Refused(errno.EINVAL, "checksum offload cannot be changed") from None
+            raise Refused(errno.EINVAL, "the device does not let checksum offload be changed") from None
         except OSError as error:
             raise Refused(error.errno or errno.EIO, "") from None
 
     def _change_bridge(self, bridge: Bridge) -> None:
-        """The MTU is set even where it is right: once it was, the bridge does not take that of its ports."""
+        """Sets the MTU even if equal: once set explicitly, the bridge does not adopt that of its ports."""
         index = self.index(self._names.bridge)
         settings = {"br_ageing_time": bridge.ageing_days * _DAY, "br_mcast_snooping": int(bridge.snooping)}
         self._kernel.link("set", index=index, kind="bridge", address=bridge.mac, **settings)
@@ -225,7 +228,7 @@ class Links:
 
 @contextmanager
 def _allowed(codes: set[int]) -> Iterator[None]:
-    """Errors that say that it is done already."""
+    """Ignores errors that mean the operation is already done."""
     try:
         yield
     except NetlinkError as error:
@@ -237,14 +240,14 @@ def _kind_data(link: Any, kind: str, name: str) -> Any:
     found = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND")
     if found != kind:
         raise WrongState(
-            f"there is a link named {name} that is no {kind} but {found or 'a plain interface'}: rename or remove it "
-            f"(ip link delete {name}), and the runner goes on"
+            f"link {name} is no {kind} but {found or 'a plain interface'}, so the overlay cannot use that name; "
+            f"rename or delete it (ip link delete {name})"
         )
     return link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA") or {}
 
 
 def whole_days(ageing_time: int) -> int:
-    """Nearest to an ageing time as the kernel tells it: at 300 ticks a second, a year is 3 s less than what was set."""
+    """Rounds an ageing time to days: at 300 ticks a second, the kernel reports a year 3 s short."""
     return round(ageing_time / _DAY)
 
 

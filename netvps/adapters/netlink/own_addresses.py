@@ -1,4 +1,4 @@
-"""The IP addresses of this machine, by pyroute2."""
+"""Lists the IP addresses of this machine, with pyroute2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 
 def own_addresses() -> list[str]:
-    """Addresses of all interfaces, IPv4 first, without link-local ones; none if the kernel does not tell. Blocking."""
+    """Returns the addresses of all interfaces, IPv4 first, without link-local ones; [] if that fails. Blocks."""
     try:
         with IPRoute(groups=0, ext_ack=True, strict_check=True) as kernel:
             found = [ip_address(each.get("IFA_LOCAL", each.get("IFA_ADDRESS"))) for each in kernel.addr("dump")]

@@ -1,4 +1,4 @@
-"""What the kernel refused, in words that say what to do."""
+"""Explains a refusal by the kernel, with what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from netvps.adapters.netlink.wire import Refusal
 from netvps.domain.overlay import operations as op
 from netvps.domain.overlay.operations import Operation
 
-# What it means that something is there already, or gone: it was done before.
+# Errors that mean the operation is already done.
 _DONE_BEFORE: dict[type[Operation], frozenset[int]] = {
     op.PutNeighbour: frozenset({errno.EEXIST}),
     op.PutFdb: frozenset({errno.EEXIST}),
@@ -20,7 +20,7 @@ _DONE_BEFORE: dict[type[Operation], frozenset[int]] = {
 
 
 class Refused(Exception):
-    """An operation that the kernel refused; only within this package."""
+    """An operation that the kernel refused; does not leave this package."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(code, text)
@@ -28,14 +28,14 @@ class Refused(Exception):
 
 
 def done_before(operation: Operation, refusal: Refusal) -> bool:
-    """Whether the refusal says only that there is nothing to do."""
+    """Reports whether the refusal means that the operation is already done."""
     return refusal.errno in _DONE_BEFORE.get(type(operation), ())
 
 
 def explained(operation: Operation, refusal: Refusal) -> str:
-    """Why it was refused, and what to do, on one line."""
+    """Returns what failed, why, and what to do, on one line."""
     if refusal.errno in {errno.EPERM, errno.EACCES}:
-        return f"{_named(operation)}: not permitted: run the runner as root, or with CAP_NET_ADMIN"
+        return f"{_named(operation)}: not permitted; run the runner as root or with CAP_NET_ADMIN"
     if isinstance(operation, op.MakeDevice | op.ChangeDevice):
         return _device(operation, refusal)
     return f"{_named(operation)}: {refusal}"
@@ -45,21 +45,21 @@ def _device(operation: op.MakeDevice | op.ChangeDevice, refusal: Refusal) -> str
     device = operation.device
     if refusal.errno == errno.EADDRINUSE:
         return (
-            f"UDP port {device.port} is taken: find what has it (ss -lunp; ip -d link show type vxlan) and end that, "
-            "or give the overlay another port"
+            f"UDP port {device.port} is in use: stop what uses it (ss -lunp; ip -d link show type vxlan), or give the "
+            "overlay another port"
         )
     if refusal.errno == errno.EEXIST and "VNI" in refusal.text:
         return (
-            f"another VXLAN device has VNI {device.vni} on UDP port {device.port}: remove it (ip -d link show type "
+            f"another VXLAN device has VNI {device.vni} on UDP port {device.port}: delete it (ip -d link show type "
             "vxlan), or give the overlay another VNI or port"
         )
     if refusal.errno == errno.EOPNOTSUPP and isinstance(operation, op.MakeDevice):
-        return "this kernel has no VXLAN: load its module (modprobe vxlan), or use a kernel that has it"
+        return "this kernel has no VXLAN; load the module (modprobe vxlan), or use a kernel that has it"
     return f"{_named(operation)}: {refusal}"
 
 
 def _named(operation: Operation) -> str:
-    """The operation in a few words: "put route 10.128.4.0/22"."""
+    """Names the operation: "put route 10.128.4.0/22"."""
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in type(operation).__name__)
     return f"{words} {_subject(operation)}".strip()
 

@@ -1,4 +1,4 @@
-"""Values below /proc/sys; those of the network are of the namespace that this process is in."""
+"""Reads and writes /proc/sys; network values are those of this process' network namespace."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ _ROOT = Path("/proc/sys")
 
 
 def read(paths: Iterable[str], root: Path = _ROOT) -> dict[str, str]:
-    """Values by path, of those that this kernel has."""
+    """Returns values by path, for paths that this kernel has."""
     found = {}
     for path in paths:
         try:
             found[path] = (root / path).read_text(encoding="ascii").strip()
-        except OSError:  # without IPv6 there is no net/ipv6; without the link, nothing of it
+        except OSError:  # no IPv6: no net/ipv6; no such interface: none of its values
             continue
     return found
 
 
 def write(path: str, value: str, root: Path = _ROOT) -> str:
-    """Sets one; returns why it could not, or ''. One that this kernel does not have is no error."""
+    """Sets one value; returns why that failed, or ''. A path that this kernel lacks is ignored."""
     try:
         (root / path).write_text(value, encoding="ascii")
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return f"sysctl {path.replace('/', '.')} = {value}: {error.strerror}; set it on the machine itself (sysctl -w)"
+        return f"cannot set sysctl {path.replace('/', '.')} to {value}: {error.strerror}; set it by hand (sysctl -w)"
     return ""

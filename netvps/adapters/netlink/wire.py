@@ -1,4 +1,4 @@
-"""The wire format of netlink: messages, attributes, acknowledgements (linux/netlink.h)."""
+"""The wire format of netlink: messages, attributes, acknowledgements (linux/netlink.h). See bulk.py for the reasons."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ REQUEST, ACK, ACK_TLVS = 0x1, 0x4, 0x200
 DUMP, DUMP_INTERRUPTED = 0x300, 0x10
 REPLACE, CREATE = 0x100, 0x400
 NESTED: Final = 0x8000
-"""Of an attribute's type: its value is attributes."""
+"""Flag of an attribute's type: its value is a list of attributes."""
 HEADER: Final = struct.Struct("=IHHII")
-"""Length with itself, type, flags, sequence number, port of the sender."""
+"""struct nlmsghdr: length including itself, type, flags, sequence number, port of the sender."""
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _ERROR: Final = struct.Struct("=i")
 _TYPE_MASK = 0x3FFF
-"""Without the bits that say "nested" and "in network byte order"."""
+"""Removes the flags NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 _ERROR_TEXT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error that the kernel answers: its number (errno), and its own words where it has some."""
+    """The kernel's refusal of a request: errno, and its message if it sent one."""
 
     errno: int
     text: str
 
     def __str__(self) -> str:
-        said = os.strerror(self.errno)
-        return f"{self.text} ({said})" if self.text else said
+        reason = os.strerror(self.errno)
+        return f"{self.text} ({reason})" if self.text else reason
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
-    """A request whose sequence number is for the socket to fill in."""
+    """Builds a request; the socket fills in the sequence number."""
     return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 0, 0) + body
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """An attribute, padded to 4 bytes."""
+    """Builds an attribute, padded to 4 bytes."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """Type, flags, sequence number, port of the sender and body of each message of a datagram."""
+    """Yields type, flags, sequence number, port of the sender and body of each message of a datagram."""
     offset = 0
     while offset + HEADER.size <= len(data):
         length, kind, flags, sequence, port = HEADER.unpack_from(data, offset)
@@ -57,7 +57,7 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
 
 
 def attributes(body: bytes, offset: int) -> dict[int, bytes]:
-    """Values by type, from `offset` on."""
+    """Returns values by type, from `offset` on."""
     found = {}
     end = len(body)
     while offset + _ATTRIBUTE.size <= end:
@@ -70,11 +70,11 @@ def attributes(body: bytes, offset: int) -> dict[int, bytes]:
 
 
 def refusal(flags: int, body: bytes) -> Refusal | None:
-    """What an answer of type NLMSG_ERROR says; None if all is well."""
+    """Decodes an NLMSG_ERROR; None for an acknowledgement."""
     (code,) = _ERROR.unpack_from(body)
     if code == 0:
         return None
     text = b""
-    if flags & ACK_TLVS:  # after the header of the request, which is all of it that is repeated (NETLINK_CAP_ACK)
+    if flags & ACK_TLVS:  # after the request's header; NETLINK_CAP_ACK omits its body
         text = attributes(body, _ERROR.size + HEADER.size).get(_ERROR_TEXT, b"")
     return Refusal(-code, text.rstrip(b"\0").decode(errors="replace"))

@@ -1,1 +1,1 @@
-"""Packets that measure the overlay's links: echoes of ICMP that may not be fragmented, and real TCP."""
+"""Measures the overlay's links: ICMP echoes that may not be fragmented, and TCP transfers."""

@@ -1,6 +1,6 @@
-"""ICMP echo with "do not fragment", of any size: fulfils runner.overlay.ports.Prober (RFC 792, icmp(7), raw(7)).
+"""ICMP echo with "do not fragment", of any size: implements runner.overlay.ports.Prober (RFC 792, icmp(7), raw(7)).
 
-IP_PMTUDISC_PROBE: whatever the kernel believes of the path, a packet goes out as it is, up to the MTU of the device.
+IP_PMTUDISC_PROBE ignores the kernel's cached path MTU: packets are sent unfragmented up to the device's MTU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _AT_ONCE: Final = 1024
 _READ_AT_ONCE: Final = 64
 _RECEIVE: Final = 65535
 SMALLEST: Final = _IP + _ICMP + _TOKEN
-"""Bytes of the smallest packet that can be told from others."""
+"""Bytes of the smallest packet that can be recognised."""
 log = structlog.get_logger()
 
 
@@ -43,7 +43,7 @@ class _Sent:
 
 
 class Echo:
-    """An async context manager; its one socket is of the network namespace in which it is entered."""
+    """An async context manager with one socket of the network namespace in which it is entered."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -54,7 +54,7 @@ class Echo:
         try:
             self._socket = _opened()
         except PermissionError:
-            log.warning("links to other runners are not measured: be root, or give the runner CAP_NET_RAW")
+            log.warning("cannot measure links to other runners: no CAP_NET_RAW; run the runner as root or grant it")
             return self
         asyncio.get_running_loop().add_reader(self._socket, self._read)
         return self
@@ -67,13 +67,13 @@ class Echo:
 
     @property
     def able(self) -> bool:
-        """Whether this process may send such packets."""
+        """Whether this process may send ICMP echoes."""
         return self._socket is not None
 
     async def echo(self, address: str, size: int, seconds: float) -> float | None:
-        """Round trip in seconds of a packet of `size` bytes, its IP header among them; None: not back in time.
+        """Returns the round trip in seconds of a packet of `size` bytes including the IP header; None on timeout.
 
-        What cannot even be sent does not come back; nor does, for now, anything from an IPv6 address.
+        A packet that cannot be sent counts as lost, as does, for now, every IPv6 address.
         """
         if self._socket is None or ":" in address:
             return None
@@ -91,21 +91,21 @@ class Echo:
             through.sendto(_request(payload), (address, 0))
             async with asyncio.timeout(seconds):
                 return await sent.answered - began
-        except OSError:  # TimeoutError is one, as are "no route", "too large", "buffer full": it is not back
+        except OSError:  # includes TimeoutError, "no route", "too large", "buffer full"
             answered = sent.answered.done() and not sent.answered.cancelled()
-            return sent.answered.result() - began if answered else None  # it was, and we were busy
+            return sent.answered.result() - began if answered else None  # it came in time, but the event loop was busy
         finally:
             del self._sent[token]
 
     def _read(self) -> None:
-        assert self._socket is not None  # noqa: S101 — it is what was read from
-        with suppress(OSError):  # nothing more; or an error that a router sent: there is no answer then
+        assert self._socket is not None  # noqa: S101 — its reader calls this
+        with suppress(OSError):  # no more packets; or an ICMP error, which means no answer
             for _ in range(_READ_AT_ONCE):
                 packet, (address, *_rest) = self._socket.recvfrom(_RECEIVE)
                 self._take(packet, address)
 
     def _take(self, packet: bytes, address: str) -> None:
-        """Anybody can send anything: an answer is what repeats all that was sent there."""
+        """Resolves the echo that a packet answers; a reply must repeat the payload, as anyone may send packets."""
         start = 4 * (packet[0] & 0x0F) if packet[:1] and packet[0] >> 4 == 4 else 0  # noqa: PLR2004 — version of IP
         payload = packet[start + _ICMP :]
         sent = self._sent.get(payload[:_TOKEN])
@@ -115,7 +115,7 @@ class Echo:
 
 
 def _opened() -> socket.socket:
-    """A raw socket, or one for pings alone, which some machines allow everybody. Raises PermissionError."""
+    """Opens a raw socket, or an unprivileged ping socket where the machine allows it. Raises PermissionError."""
     try:
         opened = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMP)
         opened.setsockopt(_SOL_RAW, _ICMP_FILTER, _ONLY_REPLIES)
@@ -136,7 +136,7 @@ def _request(payload: bytes) -> bytes:
 
 
 def _checksum(data: bytes) -> int:
-    """RFC 1071."""
+    """Computes the internet checksum (RFC 1071)."""
     data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:

@@ -1,7 +1,7 @@
-"""Real TCP through the tunnel, and the server that gives it back: fulfils runner.overlay.ports.TcpProbe.
+"""Tests TCP through the tunnel, and serves other runners' tests: implements runner.overlay.ports.TcpProbe.
 
-An echo of ICMP shows nothing of checksums: the kernel makes them itself. Those of TCP it leaves to the network card,
-with the cutting of large pieces, and there are cards that do both wrong within a tunnel.
+ICMP echoes do not exercise checksum offload, as the kernel computes ICMP checksums itself. TCP's checksums and
+segmentation are left to the network card, and some cards do both wrong inside a tunnel.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _CONNECTIONS: Final = 8
 _MOST_BYTES: Final = 1 << 20
 _MOST_SECONDS: Final = 30.0
 Peers = Callable[[], Collection[str]]
-"""Addresses of the other runners' tunnel endpoints."""
+"""Returns the tunnel addresses of the other runners."""
 
 
 class TcpEcho:
-    """Both sides. `serve` again for another address; what it makes ends with `close`."""
+    """Client and server. Call `serve` again for another address, and `close` at the end."""
 
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
         self._place: tuple[str, int] | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        """Connections of others."""
+        """Open connections of other runners."""
 
     async def serve(self, address: str, port: int, peers: Peers) -> None:
-        """Gives back what `peers` send, a little. Raises Unavailable if it cannot listen there."""
+        """Echoes what `peers` send, up to a limit. Raises Unavailable if it cannot listen."""
         if self._place == (address, port):
             return
         await self.close()
@@ -44,15 +44,15 @@ class TcpEcho:
             self._server = await asyncio.start_server(
                 lambda reader, writer: self._answer(reader, writer, peers), address, port, start_serving=False
             )
-            await self._server.start_serving()  # by itself: cancelled there, it can be closed
+            await self._server.start_serving()  # a separate call: if cancelled here, the server can be closed
         except OSError as error:
             raise Unavailable(
-                f"the overlay's self-test cannot listen on {address} port {port}: {error.strerror}"
+                f"the overlay's self-test cannot listen on {address}:{port}: {error.strerror}; the runner retries"
             ) from None
         self._place = (address, port)
 
     async def close(self) -> None:
-        """Ends the server, and what it was told."""
+        """Closes the server and its connections."""
         self._place = None
         if self._server:
             self._server.close()
@@ -61,7 +61,7 @@ class TcpEcho:
             await _cut(writer)
 
     async def exchange(self, address: str, port: int, mtu: int) -> TcpOutcome:
-        """Sends one byte, a full segment, and bursts, and sees whether they come back as they were."""
+        """Sends one byte, a full segment, and bursts, and compares what comes back."""
         try:
             async with _connected(address, port) as (reader, writer):
                 for size in (1, mtu - _IP_AND_TCP, *[_BURST] * _BURSTS):
@@ -86,14 +86,14 @@ class TcpEcho:
             if known:
                 await _echo(reader, writer)
         except OSError:
-            pass
+            pass  # the peer disconnected
         finally:
             await _cut(writer)
             self._open.discard(writer)
 
 
 class _NotConnected(Exception):
-    """Nobody answers at all."""
+    """The peer does not answer at all."""
 
 
 @asynccontextmanager
@@ -112,7 +112,7 @@ async def _connected(address: str, port: int) -> AsyncIterator[tuple[asyncio.Str
 
 
 async def _cut(writer: asyncio.StreamWriter) -> None:
-    """Returns when it is closed."""
+    """Aborts a connection and waits until it is closed."""
     writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()

@@ -1,4 +1,4 @@
-"""The store on SQLAlchemy Core: resources as JSON beside the columns they are found by, and the log of revisions."""
+"""The store on SQLAlchemy Core: resources as JSON with columns to query by, and the log of revisions."""
 
 from netvps.adapters.store.opening import open_store
 from netvps.adapters.store.store import SqlStore

@@ -1,4 +1,4 @@
-"""Copies of a SQLite database: taken while it is in use, and looked at before one takes its place."""
+"""Copies a SQLite database while it is in use, and checks a copy before it replaces the database."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ from netvps.errors import ConfigError, DataLoss
 
 
 def database_file(url: str) -> Path:
-    """The file of "sqlite:///PATH". Raises ConfigError for PostgreSQL, with what to do instead."""
+    """Returns the file of "sqlite:///PATH". Raises ConfigError for PostgreSQL, with the alternative."""
     dialect = dialect_of(url)
     if not isinstance(dialect, Sqlite):
         raise ConfigError(
-            "the database is PostgreSQL, which has better means of its own: pg_dump --format=custom and pg_restore,"
-            " and with them a copy of the folder 'ca' in the state folder",
+            "the database is PostgreSQL: use its own tools, pg_dump --format=custom and pg_restore, and back up the "
+            "folder"
+            " 'ca' of the state folder together with it",
             reason="NOT_SQLITE",
         )
     return dialect.path
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """A consistent copy (the online backup API): what is committed when it begins. Writers are not held up.
+    """Makes a consistent copy of what is committed when it begins (online backup API), without delaying writers.
 
     Raises ConfigError if there is no database, Unavailable or DataLoss if it cannot be read, Exhausted if the disk is
     full.
     """
     if not source.is_file():
-        raise ConfigError(f"there is no database {source}: name the server's state folder with --state-dir")
+        raise ConfigError(f"there is no database {source}; give the server's state folder (--state-dir)")
     with _errors(source), _opened(source, "mode=rw") as database, contextlib.closing(sqlite3.connect(target)) as copy:
-        database.backup(copy)  # all pages at once: in WAL mode a reader holds up nobody
+        database.backup(copy)  # all pages at once: in WAL mode a reader delays no writer
 
 
 def schema_of(file: Path) -> str:
-    """The schema of a database. Raises DataLoss if it is damaged, ConfigError if it is not one of ours."""
+    """Returns the schema revision of a database. Raises DataLoss if it is damaged, ConfigError if it is not netvps'."""
     with _errors(file), _opened(file, "mode=ro&immutable=1") as database:
         try:
             found = database.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.OperationalError:
             found = None
     if found is None:
-        raise ConfigError(f"{file} is no database of netvps: give another file")
+        raise ConfigError(f"{file} is not a netvps database; give another file")
     return str(found[0])
 
 
 def check_database(file: Path) -> None:
-    """Reads all of it. Raises DataLoss if it is damaged, ConfigError if it is newer than this program."""
+    """Verifies the whole file. Raises DataLoss if it is damaged, ConfigError if it is newer than this program."""
     schema = schema_of(file)
     if schema not in known_schemas():
         raise ConfigError(
@@ -61,13 +62,13 @@ def check_database(file: Path) -> None:
             reason="NEWER",
         )
     with _errors(file), _opened(file, "mode=ro&immutable=1") as database:
-        ((said, *_), *_) = database.execute("PRAGMA integrity_check(1)").fetchall()
-    if said != "ok":
-        raise DataLoss(f"the database in the backup is damaged ({said}): use another backup")
+        ((result, *_), *_) = database.execute("PRAGMA integrity_check(1)").fetchall()
+    if result != "ok":
+        raise DataLoss(f"the database in the backup is damaged ({result}); use another backup")
 
 
 def cluster_of(file: Path) -> str:
-    """The id of the cluster whose database it is; '' if it has none yet. Raises DataLoss if it is damaged."""
+    """Returns the id of the database's cluster; '' if it has none yet. Raises DataLoss if it is damaged."""
     with _errors(file), _opened(file, "mode=ro&immutable=1") as database:
         found = database.execute("SELECT value FROM meta WHERE key = ?", (CLUSTER_ID,)).fetchone()
     return str(found[0]) if found else ""

@@ -1,6 +1,6 @@
-"""Resources to JSON text and back, exactly: one pydantic adapter per dataclass of the domain, made once.
+"""Encodes resources as JSON and decodes them exactly, with one cached pydantic adapter per domain dataclass.
 
-Fields that an older version did not write get their defaults; fields that this version no longer has are left out.
+Fields that an older version did not write get their defaults; fields that this version no longer has are ignored.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from netvps.errors import DataLoss, InvalidInput
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_REMEMBERED, _SHORT = 4096, 4096  # resources, and characters of each: some 20 MB
+_REMEMBERED, _SHORT = 4096, 4096  # resources, and characters of each: about 20 MB
 
 
 def encode(resource: Any) -> str:
-    """JSON of a frozen dataclass."""
+    """Encodes a frozen dataclass as JSON."""
     kind: Any = type(resource)
     return _adapter(kind).dump_json(resource).decode()
 
 
 def decode(kind: type[T], data: str) -> T:
-    """The dataclass of a JSON text. Raises DataLoss if the text is not of that kind.
+    """Decodes a dataclass. Raises DataLoss if the text is not of that kind.
 
-    The same text mostly gives the same object: most of what is read was read before, and has not changed since.
+    Equal texts usually return the same object: most of what is read was read before and has not changed.
     """
     value: T = (_decode_again if len(data) <= _SHORT else _decode)(cast("Any", kind), data)
     return value
@@ -50,12 +50,12 @@ _decode_again = lru_cache(_REMEMBERED)(_decode)
 
 
 def to_micros(time: datetime) -> int:
-    """Microseconds since 1970 of a time with a zone."""
+    """Converts a time with a zone to microseconds since 1970."""
     return (time - _EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """The UTC time of microseconds since 1970."""
+    """Converts microseconds since 1970 to UTC."""
     return _EPOCH + micros * _MICROSECOND
 
 

@@ -1,9 +1,9 @@
-"""Connections, one at a time for each who needs one, whose statements are never left half-way.
+"""Connections whose statements are never interrupted.
 
-A call may be cancelled at any moment: its client hangs up, its deadline passes. Cancelled in the middle of a SELECT,
-Python's driver for SQLite keeps the statement open, and SQLite keeps a closed connection and its lock alive for as long
-as a statement of it is open: until the garbage collector finds the cursor, nobody can write. PostgreSQL's driver drops
-the whole connection. So whatever was begun is waited for, and cancellation comes after it.
+A call may be cancelled at any time: its client disconnects, its deadline passes. If a SELECT is cancelled midway,
+Python's SQLite driver keeps the statement open, and SQLite keeps a closed connection and its lock alive while one of
+its statements is open: no process can write until the garbage collector finds the cursor. PostgreSQL's driver drops the
+whole connection. So every started statement is awaited, and the cancellation takes effect after it.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ class Connection:
         self._dialect = dialect
 
     async def run(self, statement: Executable) -> CursorResult[Any]:
-        """Runs a statement; all its rows are there when this returns. Raises NetvpsError."""
+        """Runs a statement and fetches all rows. Raises NetvpsError."""
         with edge(self._dialect):
             return await unbroken(self._connection.execute(statement))
 
     async def commit(self) -> None:
-        """Ends the transaction well. Raises NetvpsError; then it may have been committed or not."""
+        """Commits. Raises NetvpsError; the transaction may then have been committed or not."""
         with edge(self._dialect):
             await unbroken(self._connection.commit())
 
 
 class Connections:
-    """The connections of an engine, given out in turn: waiting here is fair, and costs no thread."""
+    """The connections of an engine; callers wait for one in order, without using a thread."""
 
     def __init__(self, engine: AsyncEngine, dialect: Dialect, count: int, busy: str) -> None:
-        """`busy` is the sentence for whoever waited in vain."""
+        """`busy` is the error's text after waiting in vain."""
         self.engine = engine
         self._dialect = dialect
         self._turns = asyncio.Semaphore(count)
         self._busy = busy
         self.waiting = 0
-        """How many wait for their turn."""
+        """Number of waiting callers."""
 
     @contextlib.asynccontextmanager
     async def one(self) -> AsyncIterator[Connection]:
-        """A connection; at the end, what was not committed is undone. Raises NetvpsError."""
+        """Provides a connection; rolls back at the end what was not committed. Raises NetvpsError."""
         async with self._turn():
             connection = self.engine.connect()
             try:
@@ -64,7 +64,7 @@ class Connections:
                     await unbroken(connection.start())
                 yield Connection(connection, self._dialect)
             finally:
-                if connection.sync_connection is not None:  # it did start
+                if connection.sync_connection is not None:  # it was started
                     with edge(self._dialect):
                         await unbroken(connection.close())
 
@@ -85,12 +85,12 @@ class Connections:
 
 
 async def unbroken(work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns. Who is cancelled meanwhile is so once it has ended, however it ends."""
+    """Awaits `work` to its end, even if the caller is cancelled meanwhile; then raises the cancellation."""
     task = asyncio.get_running_loop().create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):  # the first one is passed on below
+            with contextlib.suppress(asyncio.CancelledError):  # the first cancellation is re-raised below
                 await asyncio.wait((task,))
         raise

@@ -1,4 +1,4 @@
-"""The seam between the store and its databases: all that SQLite and PostgreSQL do differently, and no more."""
+"""The interface between the store and its databases: everything that SQLite and PostgreSQL do differently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 READERS = 8
-"""Connections to read from at a time."""
+"""Number of connections for reading."""
 PATIENCE = 10.0
 """Seconds to wait for a connection, for a lock of another process, and for this process' turn to write."""
 
@@ -25,25 +25,25 @@ class Dialect(Protocol):
 
     @property
     def place(self) -> str:
-        """Where the database is, for messages: without password."""
+        """The database's location for messages, without the password."""
 
     def prepare(self) -> None:
-        """Blocking: makes what has to be there before the first connection. Raises NetvpsError."""
+        """Creates what the first connection needs. Blocks. Raises NetvpsError."""
 
     def secure(self) -> None:
-        """Blocking: closes the database to others, once it is known to be ours."""
+        """Restricts access to the database, once it is known to be netvps'. Blocks."""
 
     def reader(self) -> AsyncEngine:
-        """An engine whose every transaction is one consistent snapshot."""
+        """Creates an engine whose transactions are consistent snapshots."""
 
     def writer(self) -> AsyncEngine:
-        """An engine whose transactions see the latest commits, once they locked the clock's row."""
+        """Creates an engine whose transactions see the latest commits once they have locked the clock's row."""
 
     async def lock_schema(self, connection: AsyncConnection) -> None:
-        """Keeps other processes from migrating, to the end of the transaction."""
+        """Prevents other processes from migrating, until the transaction ends."""
 
     def explain(self, error: DBAPIError) -> NetvpsError:
-        """What an error of the driver means for a user."""
+        """Explains a driver's error to the user."""
 
 
 @contextmanager
@@ -54,8 +54,8 @@ def edge(dialect: Dialect) -> Iterator[None]:
     except DBAPIError as error:
         raise dialect.explain(error) from error
     except SQLAlchemyError as error:
-        raise InternalError(f"{dialect.place}: the database did not take a statement; see the log") from error
+        raise InternalError(f"{dialect.place}: the database rejected a statement; see the server's log") from error
     except TimeoutError as error:
         raise Unavailable(f"{dialect.place}: the database takes too long to answer; try again") from error
-    except OSError as error:  # drivers let those of the socket through
-        raise Unavailable(f"{dialect.place}: no connection to the database ({error}); is it up?") from error
+    except OSError as error:  # drivers pass socket errors on
+        raise Unavailable(f"{dialect.place}: cannot connect to the database ({error}); check that it runs") from error

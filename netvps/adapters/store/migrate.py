@@ -1,4 +1,4 @@
-"""Brings the schema up to date, in one transaction, and refuses what is not ours or newer than this program."""
+"""Migrates the schema in one transaction; refuses databases of other programs and newer ones."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SCRIPTS = Path(__file__).with_name("migrations")
 
 
 def known_schemas() -> frozenset[str]:
-    """Every schema that this program can work on, or bring up to date."""
+    """Returns every schema revision that this program can migrate from."""
     return frozenset(script.revision for script in ScriptDirectory(str(_SCRIPTS)).walk_revisions())
 
 
 async def migrate(engine: AsyncEngine, dialect: Dialect) -> None:
-    """Runs the migrations that are missing. Raises ConfigError, and changes nothing, if that would be wrong."""
+    """Runs the missing migrations. Raises ConfigError, without changes, if the database is not suitable."""
     with edge(dialect):
         async with engine.begin() as connection:
             await dialect.lock_schema(connection)
@@ -37,7 +37,7 @@ async def migrate(engine: AsyncEngine, dialect: Dialect) -> None:
 
 
 def migrations(connection: Connection) -> Config:
-    """What Alembic needs to know of them, to run them on a connection."""
+    """Returns Alembic's configuration, for migrations on a connection."""
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -53,10 +53,11 @@ def _upgrade(connection: Connection, place: str) -> None:
     if current == scripts.get_current_head():
         return
     if current is None and inspect(connection).get_table_names():
-        raise ConfigError(f"{place} is another program's; nothing was changed. Give netvps a database of its own")
+        raise ConfigError(f"{place} belongs to another program; nothing was changed. Give netvps a separate database")
     if current is not None and current not in known:
         raise ConfigError(
-            f"{place} is newer than this program: it has schema {current}, known is {scripts.get_current_head()}; "
+            f"{place} is newer than this program: it has schema {current}, this program knows "
+            f"{scripts.get_current_head()}; "
             "nothing was changed. Install the netvps that used it last, or restore a backup from before"
         )
     command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""Wakes those who wait for a revision."""
+"""Notifies tasks that wait for a revision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class News:
         self._newer = asyncio.Event()
 
     def publish(self, revision: int) -> None:
-        """Wakes all who wait for less; what is known already is no news."""
+        """Wakes all tasks that wait for an earlier revision; ignores older ones."""
         if revision > self._revision:
             self._revision = revision
             self._newer.set()
@@ -21,6 +21,6 @@ class News:
 
     async def wait(self, after: int) -> None:
         """Returns once a revision greater than `after` was published."""
-        # Nothing is awaited between the comparison and taking the event, so no publication falls between them.
+        # No await between the comparison and taking the event, so no publication is missed.
         while self._revision <= after:
             await self._newer.wait()

@@ -1,8 +1,8 @@
-"""aiosqlite with one trip to the connection's thread for each statement, where there are four.
+"""aiosqlite with one hop to the connection's thread per statement instead of four.
 
-In that trip the statement is run, its rows are all fetched, and its cursor is closed; the first statement of a
-transaction begins it, too. Most of what a small query costs is the way there and back. And nothing stays open between
-two trips: SQLite keeps even a closed connection, with its lock, for as long as one of its statements is open.
+The hop runs the statement, fetches all rows and closes the cursor; for a transaction's first statement it also begins
+the transaction. Most of a small query's cost is thread switching. Nothing stays open between hops: SQLite keeps even a
+closed connection and its lock alive while one of its statements is open.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import aiosqlite
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ROWS_AT_A_TIME = 64  # of aiosqlite's own cursors, which nobody uses here
+_ROWS_AT_A_TIME = 64  # for aiosqlite's own cursors, which are not used here
 
 
 class Answer(NamedTuple):
-    """What a statement brought, in the words of Python's database API."""
+    """A statement's result, in the terms of Python's database API (PEP 249)."""
 
     rows: Sequence[Any] = ()
     description: Any = None
@@ -34,16 +34,16 @@ class OneTripConnection(aiosqlite.Connection):
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         super().__init__(connect, _ROWS_AT_A_TIME)
-        self._thread.daemon = True  # as SQLAlchemy does it: one that was not closed does not keep the process
+        self._thread.daemon = True  # as SQLAlchemy does: an unclosed connection must not keep the process alive
         self.begin = ""
-        """What the next statement is to be preceded by: a BEGIN, or nothing."""
+        """The BEGIN to run before the next statement; '' for none."""
 
     def cursor(self) -> OneTripCursor:  # type: ignore[override]  # it is all that the dialect calls
-        """Costs nothing."""
+        """Creates a cursor, without a hop."""
         return OneTripCursor(self)
 
     async def statement(self, method: str, sql: str, parameters: Sequence[Any]) -> Answer:
-        """Runs a method of a cursor. Raises sqlite3.Error."""
+        """Runs a cursor's method. Raises sqlite3.Error."""
         answer: Answer = await self._execute(self._statement, method, sql, parameters)  # type: ignore[no-untyped-call]
         return answer
 
@@ -58,7 +58,7 @@ class OneTripConnection(aiosqlite.Connection):
 
 
 class OneTripCursor:
-    """What SQLAlchemy's dialect asks of a cursor of aiosqlite."""
+    """The part of aiosqlite's cursor that SQLAlchemy's dialect uses."""
 
     def __init__(self, connection: OneTripConnection) -> None:
         self._connection = connection
@@ -80,8 +80,8 @@ class OneTripCursor:
         self._answer = await self._connection.statement("executemany", sql, parameters)
 
     async def fetchall(self) -> Sequence[Any]:
-        """They are here already."""
+        """Returns the rows, which are fetched already."""
         return self._answer.rows
 
     async def close(self) -> None:
-        """It is."""
+        """Does nothing: the cursor is closed already."""

@@ -1,4 +1,4 @@
-"""Opens the store: what a program calls."""
+"""Opens the store for a program."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_store(url: str, clock: Clock) -> AsyncIterator[SqlStore]:
-    """The store at "sqlite:///PATH" (made if missing, file 0600, directory 0700) or "postgresql://…", up to date.
+    """Opens the store at "sqlite:///PATH" (created if missing: file 0600, directory 0700) or "postgresql://…".
 
-    Raises ConfigError if the URL, the place or the database itself is wrong for this program, Unavailable if the
-    database is locked or away, Exhausted if the disk is full, DataLoss if it is damaged.
+    Migrates it to the current schema. Raises ConfigError if URL, path or database are unusable for this program,
+    Unavailable if the database is locked or unreachable, Exhausted if the disk is full, DataLoss if it is damaged.
     """
     dialect = dialect_of(url)
     async with AsyncExitStack() as stack:
@@ -38,7 +38,7 @@ async def open_store(url: str, clock: Clock) -> AsyncIterator[SqlStore]:
         stack.push_async_callback(_dispose, reader)
         store = SqlStore(dialect, reader, writer, clock)
         async with store.read():
-            pass  # whoever cannot read shall hear of it now
+            pass  # fail now rather than at the first request
         tasks = await stack.enter_async_context(Tasks())
         tasks.start(store.poll(), name="store poll")
         yield store

@@ -1,7 +1,8 @@
-"""PostgreSQL through asyncpg: the same store for several servers at once.
+"""PostgreSQL by asyncpg: the store for several servers at once.
 
-Writers queue at the clock's row (SELECT … FOR UPDATE, which SQLite's compiler leaves out: there the file is locked). At
-READ COMMITTED everything after that lock sees what the one before committed. Readers are REPEATABLE READ: a snapshot.
+Writers queue for the lock on the clock's row (SELECT … FOR UPDATE; SQLite's compiler omits that, as the file is
+locked). At READ COMMITTED everything after that lock sees the previous writer's commit. Readers are REPEATABLE READ: a
+snapshot.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _SCHEMA_LOCK = 0x6E657476  # "netv", among the database's advisory locks
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: the first two characters are the class
+# Classes (the first two characters) of https://www.postgresql.org/docs/current/errcodes-appendix.html
 _AWAY = {"08", "40", "53", "55", "57"}
-_STANDBY = "25006"  # "read_only_sql_transaction": of a server that was the primary until a failover
+_STANDBY = "25006"  # "read_only_sql_transaction": this server was the primary until a failover
 _REFUSED = {"25", "28", "3D", "3F", "42501"}
 
 
@@ -35,43 +36,45 @@ class Postgresql:
 
     @property
     def place(self) -> str:
-        """The name of the database and its host, or hosts."""
+        """The name and hosts of the database."""
         hosts = self._url.query.get("host") or "localhost"
         host = self._url.host or (hosts if isinstance(hosts, str) else " or ".join(hosts))
         return f"database {self._url.database or ''} at {host}"
 
     def prepare(self) -> None:
-        """The database is made by its administrator."""
+        """Does nothing: the administrator creates the database."""
 
     def secure(self) -> None:
-        """Its permissions are the administrator's, too."""
+        """Does nothing: the administrator sets its permissions."""
 
     def reader(self) -> AsyncEngine:
-        """Connections whose transactions are snapshots, and cannot write."""
+        """Creates connections whose transactions are read-only snapshots."""
         return self._engine(READERS, "REPEATABLE READ", read_only=True)
 
     def writer(self) -> AsyncEngine:
-        """One connection: this process' writers take turns anyway."""
+        """Creates one connection: this process' writers take turns anyway."""
         return self._engine(1, "READ COMMITTED", read_only=False)
 
     async def lock_schema(self, connection: AsyncConnection) -> None:
-        """Takes an advisory lock, which the transaction's end gives back."""
+        """Takes an advisory lock, released at the transaction's end."""
         await connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
     def explain(self, error: DBAPIError) -> NetvpsError:
-        """By the SQLSTATE."""
+        """Maps an error by its SQLSTATE."""
         state = str(getattr(error.orig, "sqlstate", None) or "")
         if state == "53100":
-            return Exhausted(f"{self.place}: the server's disk is full, nothing was changed; free some space there")
+            return Exhausted(f"{self.place}: the server's disk is full, nothing was changed; free space there")
         if state in {"XX001", "XX002"}:
             return DataLoss(f"{self.place} is damaged ({error.orig}); restore a backup")
         if isinstance(getattr(error.orig, "__cause__", None), TargetServerAttributeNotMatched):
-            return Unavailable(f"{self.place}: no host of its URL is the primary now, which takes writes; try again")
+            return Unavailable(f"{self.place}: no host of its URL is the primary, which accepts writes; try again")
         if error.connection_invalidated or state[:2] in _AWAY or state == _STANDBY:
-            return Unavailable(f"{self.place} is away or busy (SQLSTATE {state or 'none'}); try again")
+            return Unavailable(f"{self.place} is unavailable or busy (SQLSTATE {state or 'none'}); try again")
         if state[:2] in _REFUSED or state in _REFUSED:
             return ConfigError(f"{self.place} refuses this program (SQLSTATE {state}); check its URL and its grants")
-        return InternalError(f"{self.place}: the database did not take a statement (SQLSTATE {state}); see the log")
+        return InternalError(
+            f"{self.place}: the database rejected a statement (SQLSTATE {state}); see the server's log"
+        )
 
     def _engine(self, size: int, isolation: str, *, read_only: bool) -> AsyncEngine:
         settings = {
@@ -84,14 +87,14 @@ class Postgresql:
             self._url,
             pool_size=size,
             max_overflow=0,
-            pool_pre_ping=True,  # a server that was restarted is noticed here, not in the middle of a request
+            pool_pre_ping=True,  # detects a restarted server before a request, not during it
             hide_parameters=True,
             isolation_level=isolation,
             connect_args={
                 "timeout": PATIENCE,
                 "command_timeout": 3 * PATIENCE,
                 "server_settings": settings,
-                "target_session_attrs": "primary",  # of several hosts in the URL, the one that takes writes
+                "target_session_attrs": "primary",  # of several hosts in the URL, the one that accepts writes
             },
         )
         event.listen(engine.sync_engine, "handle_error", _leave_standby)
@@ -99,6 +102,6 @@ class Postgresql:
 
 
 def _leave_standby(context: ExceptionContext) -> None:
-    """Such connections would stay where they are: they are dropped, and made anew to the primary of now."""
+    """Drops connections to a former primary, so that the pool reconnects to the present one."""
     if getattr(context.original_exception, "sqlstate", None) == _STANDBY:
         context.is_disconnect = True

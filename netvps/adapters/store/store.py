@@ -1,4 +1,4 @@
-"""The store: services.ports.Store, over any dialect."""
+"""Implements services.ports.Store over any dialect."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 CLUSTER_ID: Final = "cluster_id"
 """Key in the table `meta`."""
 _HORIZON: Final = "horizon"
-_COMPACT_AT_ONCE, _COMPACT_BYTES = 5000, 64 << 20  # removed per transaction: other writers wait for that long
+_COMPACT_AT_ONCE, _COMPACT_BYTES = 5000, 64 << 20  # removed per transaction, as it blocks other writers
 _READ_BYTES: Final = 32 << 20
-"""Of the log that are read at once, unless one entry is more: a session may have megabytes."""
+"""Bytes of the log read at once; more only if one entry is larger: a session may have megabytes."""
 _POLL_SECONDS = 1.0
 
 logger = structlog.get_logger()
 
 
 class SqlStore:
-    """The truth, with its log of revisions. Made by `open_store`."""
+    """The source of truth, with its log of revisions. Created by `open_store`."""
 
     def __init__(self, dialect: Dialect, reader: AsyncEngine, writer: AsyncEngine, clock: Clock) -> None:
         self._readers = Connections(reader, dialect, READERS, f"all {READERS} connections are busy")
-        self._writer = Connections(writer, dialect, 1, "other writers take too long")
+        self._writer = Connections(writer, dialect, 1, "other writers took too long")
         self._clock = clock
         self._news = News()
         self._appended = 0
@@ -54,21 +54,21 @@ class SqlStore:
 
     @property
     def writers_waiting(self) -> int:
-        """How many write transactions wait for their turn."""
+        """Number of write transactions that wait for their turn."""
         return self._writer.waiting
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlReader]:
-        """A snapshot to read from. Raises Unavailable if no connection gets free."""
+        """Provides a snapshot. Raises Unavailable if no connection becomes free."""
         with timed("store", "read"):
             async with self._readers.one() as connection:
                 yield await SqlReader.begin(connection)
 
     @asynccontextmanager
     async def write(self, actor: str) -> AsyncIterator[SqlTransaction]:
-        """One transaction, committed when the block ends; an exception in the block undoes all of it.
+        """Provides a transaction, committed when the block ends and rolled back if it raises.
 
-        One who is cancelled while the block's end commits cannot tell whether it did.
+        If the caller is cancelled during the commit, it cannot know whether it was committed.
         """
         with timed("store", "write"):
             async with self._writer.one() as connection:
@@ -78,17 +78,17 @@ class SqlStore:
                 await unbroken(self._finish(transaction))
 
     async def changes(self, after: int, limit: int) -> list[Change]:
-        """The log after a revision, in order: at most `limit` entries, and fewer where they are large.
+        """Returns at most `limit` log entries after a revision, in order; fewer if they are large.
 
-        Raises TooOld if part of that was compacted, or `after` never was.
+        Raises TooOld if some of them were compacted, or if `after` is a revision that never existed.
         """
         async with self._readers.one() as connection:
             view = await SqlReader.begin(connection)
             if after < await self._horizon(connection) or after > view.revision:
-                raise TooOld(f"what came after revision {after} is not in the log any more: list again, then watch")
+                raise TooOld(f"the log no longer has what follows revision {after}; list again, then watch")
             following = select(log).where(log.c.revision > after).order_by(log.c.revision).limit(limit)
             first = select(log.c.end_bytes).where(log.c.revision > after).order_by(log.c.revision).limit(1)
-            # "+ 0": of the two indexes, that of the revisions is to be used.
+            # "+ 0" keeps the planner from using the index of end_bytes instead of that of revisions.
             few = log.c.end_bytes + 0 <= first.scalar_subquery() + _READ_BYTES
             rows = (await connection.run(following.where(few))).all()
         return [
@@ -97,11 +97,11 @@ class SqlStore:
         ]
 
     async def wait(self, after: int) -> None:
-        """Returns once the global revision is greater than `after`; within a second if another process wrote."""
+        """Returns once the global revision exceeds `after`; within a second of another process' commit."""
         await self._news.wait(after)
 
     async def cluster_id(self) -> str:
-        """The id of this cluster, made at the first call ever."""
+        """Returns the cluster's id; the first call ever creates it."""
         async with self._writer.one() as connection:
             transaction = await SqlTransaction.begin(connection)
             known = await self._meta(connection, CLUSTER_ID)
@@ -112,10 +112,7 @@ class SqlStore:
         return known
 
     async def compact(self, keep_revisions: int, keep_bytes: int) -> int:
-        """Forgets all of the log but the last `keep_revisions` entries, or those that hold the last `keep_bytes`.
-
-        Returns how many it removed.
-        """
+        """Removes all log entries but the last `keep_revisions`, or the last `keep_bytes`; returns their number."""
         async with self._readers.one() as connection:
             now = (await connection.run(select(clock.c.revision, clock.c.log_bytes))).one()
             beyond = (await connection.run(_last_before(now.log_bytes - keep_bytes))).scalar_one_or_none()
@@ -126,19 +123,19 @@ class SqlStore:
         return removed
 
     async def grown(self, size: int) -> None:
-        """Returns once this process has logged so many bytes that were not looked at for compaction."""
+        """Returns once this process has logged `size` bytes since the last compaction."""
         while self._appended < size:
             self._growth.clear()
             await self._growth.wait()
 
     async def poll(self) -> None:
-        """Looks for what other processes wrote, until cancelled."""
+        """Polls for commits of other processes, until cancelled."""
         while True:
             try:
                 async with self.read() as view:
                     self._news.publish(view.revision)
             except NetvpsError as error:
-                logger.warning("the store cannot be polled", reason=str(error))
+                logger.warning("cannot poll the store", reason=str(error))
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _compact_to(self, goal: int) -> int:
@@ -176,6 +173,6 @@ class SqlStore:
 
 
 def _last_before(end_bytes: int) -> Select[tuple[int]]:
-    """The revision of the last entry of the log with which no more bytes were logged."""
+    """Selects the revision of the last log entry up to a running total of bytes."""
     entries = select(log.c.revision).where(log.c.end_bytes <= end_bytes)
     return entries.order_by(log.c.end_bytes.desc(), log.c.revision.desc()).limit(1)

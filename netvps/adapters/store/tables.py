@@ -1,7 +1,7 @@
-"""The tables, and per kind of resource: its columns, its natural order, and what must be unique.
+"""The tables; and for each kind of resource its columns, natural order and unique constraints.
 
-A resource is one row: its key, the columns it is found by, its revision, and all of it as JSON in `data`. The columns
-repeat parts of `data` for the indexes' sake, and are only ever written together with it.
+A resource is one row: its key, the columns to query by, its revision, and all of it as JSON in `data`. The columns
+repeat parts of `data` for the sake of indexes and are only written together with it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from netvps.domain.session import Session
 
 metadata = MetaData()
 
-# Names compare by code points everywhere: SQLite does it by itself, PostgreSQL in the collation "C".
+# Names compare by code points everywhere: SQLite's default, PostgreSQL's collation "C".
 Name = Text().with_variant(Text(collation="C"), "postgresql")
-Whole = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER can be SQLite's row id
+Whole = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER can be SQLite's rowid
 
 clock = Table(
     "clock",
@@ -28,10 +28,10 @@ clock = Table(
     Column("revision", Whole, nullable=False),
     Column("log_bytes", BigInteger, nullable=False, server_default="0"),
 )
-"""One row: the global revision, and how many bytes were ever logged. Whoever writes locks it first."""
+"""One row: the global revision, and the bytes ever logged. Every writer locks it first."""
 
 meta = Table("meta", metadata, Column("key", Name, primary_key=True), Column("value", Text, nullable=False))
-"""The cluster's id, and the compaction horizon: the last revision that the log no longer has."""
+"""The cluster's id, and the compaction horizon: the last revision that was removed from the log."""
 
 log = Table(
     "log",
@@ -43,24 +43,24 @@ log = Table(
     Column("actor", Text, nullable=False),
     Column("time", BigInteger, nullable=False, comment="microseconds since 1970"),
     Column("data", Text, nullable=False),
-    Column("end_bytes", BigInteger, nullable=False, server_default="0"),  # ever logged, this entry included
+    Column("end_bytes", BigInteger, nullable=False, server_default="0"),  # total bytes logged, including this entry
     Index("log_by_end_bytes", "end_bytes"),
 )
 
 
 @dataclass(frozen=True)
 class Unique:
-    """Columns that no two resources of a kind share; `taken` is the sentence for who tries, made with their fields."""
+    """Columns whose values are unique within a kind; `taken` is the error message, formatted with their values."""
 
     columns: tuple[str, ...]
     taken: str
     optional: bool = False
-    """Any number of resources have no value in the one column, which is ''."""
+    """The constraint has one column and ignores '', "no value"."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of resource is stored: the columns it is found by are text, those that are summed are numbers."""
+    """How a kind of resource is stored: text columns to query by, number columns to sum."""
 
     type: type[Any]
     table: Table
@@ -69,12 +69,12 @@ class Kind:
     order: tuple[str, ...]
     unique: tuple[Unique, ...]
     listed: str = ""
-    """The one attribute that has several values, each of which finds the resource; '' for none."""
+    """The attribute with several values, by each of which the resource is found; '' for none."""
     values: Table | None = None
-    """A row for each of these values, which begins with the value and the columns of the order."""
+    """One row per such value: the value, then the columns of the order."""
 
     def position(self, after: str) -> tuple[str, ...]:
-        """The values of the order's columns at a position (services.ports.Reader); '' is before all."""
+        """Splits a position (services.ports.Reader) into values of the order's columns; '' sorts first."""
         parts = after.split(".", len(self.order) - 1)
         return tuple(parts + [""] * (len(self.order) - len(parts)))
 
@@ -96,7 +96,7 @@ def _kind(
         Column("key", Name, primary_key=True),
         *(Column(column, Name, nullable=False, server_default=_later(column)) for column in columns),
         *(Column(column, Text, nullable=False, server_default="") for column in (listed,) if column),
-        *(Column(column, BigInteger, nullable=False, server_default="0") for column in numbers),  # it came later
+        *(Column(column, BigInteger, nullable=False, server_default="0") for column in numbers),  # added later
         Column("revision", Whole, nullable=False),
         Column("data", Text, nullable=False),
         *(_unique_index(name, u) for u in unique),
@@ -106,7 +106,7 @@ def _kind(
 
 
 def _values(name: str, listed: str, order: tuple[str, ...]) -> Table:
-    """The values of the attribute that has several; the table of the kind has them in one text, to be compared."""
+    """Builds the table of an attribute's values; the kind's table also has them as one text, to detect changes."""
     return Table(
         f"{name}_{listed}",
         metadata,
@@ -126,7 +126,7 @@ def _unique_index(table: str, unique: Unique) -> Index:
 
 
 def _later(column: str) -> str | None:
-    """The default of a column that the first schema did not have: rows from before have it."""
+    """Returns the default of a column added after the first schema, for rows that are older."""
     return "" if column in {"overlay_address", "used_by", "used_for"} else None
 
 
@@ -139,15 +139,19 @@ _KINDS = (
         unique=(
             Unique(
                 ("owner", "name"),
-                "session {name} of user {owner} exists already: choose another name, or remove that one first",
+                "session {name} of user {owner} exists already; choose another name, or remove that session first",
             ),
-            Unique(("overlay_address",), "address {overlay_address} is another session's", optional=True),
+            Unique(
+                ("overlay_address",),
+                "another session has the address {overlay_address}; choose another one",
+                optional=True,
+            ),
         ),
         indexed=(
             ("name", "owner"),
             ("runner",),
             ("state",),
-            ("desired", "runner", "cpu_claim", "memory_claim"),  # all that placing needs, so that no row is read
+            ("desired", "runner", "cpu_claim", "memory_claim"),  # covers scheduling, so that no row is read
         ),
         listed="key_fingerprints",
     ),
@@ -155,14 +159,12 @@ _KINDS = (
         Runner,
         ("name", "state"),
         order=("name",),
-        unique=(
-            Unique(("name",), "runner name {name} is taken: give this one another name, or remove that one first"),
-        ),
+        unique=(Unique(("name",), "runner name {name} is taken; choose another name, or remove that runner first"),),
     ),
     _kind(
         Lease,
         ("runner",),
-        unique=(Unique(("runner",), "runner {runner} has a subnet already: remove the runner to free that first"),),
+        unique=(Unique(("runner",), "runner {runner} has a subnet already; remove the runner to free it"),),
     ),
     _kind(User, ("role",)),
     _kind(
@@ -170,10 +172,11 @@ _KINDS = (
         ("fingerprint", "owner"),
         order=("fingerprint",),
         unique=(
-            # Whose it is stays unsaid: a foreign key looks like any other.
+            # Does not reveal the owner: a foreign key looks like any other.
             Unique(
                 ("fingerprint",),
-                "key {fingerprint} is registered already, and a key is one user's: remove it there, or use another key",
+                "key {fingerprint} is registered already, and a key belongs to one user; remove it there, or use "
+                "another key",
             ),
         ),
         indexed=(("owner",),),

@@ -1,4 +1,4 @@
-"""From a database URL to the dialect that speaks with it."""
+"""Chooses the dialect for a database URL."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def dialect_of(url: str) -> Dialect:
-    """The dialect of "sqlite:///PATH" or "postgresql://…". Raises ConfigError."""
+    """Returns the dialect of "sqlite:///PATH" or "postgresql://…". Raises ConfigError."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise _unknown("it has no form of a URL") from None
+        raise _unknown("it is not a URL") from None
     match parsed.get_backend_name():
         case "sqlite":
             return _sqlite(parsed)
         case "postgresql":
             return _postgresql(parsed)
         case other:
-            raise _unknown(f"{other!r} is no database that netvps works on")
+            raise _unknown(f"netvps does not support {other!r}")
 
 
 def _sqlite(url: URL) -> Dialect:
@@ -40,10 +40,9 @@ def _sqlite(url: URL) -> Dialect:
 
 
 def _postgresql(url: URL) -> Dialect:
-    if find_spec("asyncpg") is None:  # an extra of the package
+    if find_spec("asyncpg") is None:  # an optional extra of the package
         raise ConfigError(
-            "the database URL names PostgreSQL, whose driver is not installed:"
-            f" `{sys.executable} -m pip install asyncpg` installs it beside netvps"
+            "the database URL names PostgreSQL, whose driver is not installed; run pip install 'netvps[postgresql]'"
         )
     from netvps.adapters.store.postgresql import Postgresql
 
@@ -52,4 +51,4 @@ def _postgresql(url: URL) -> Dialect:
 
 def _unknown(why: str) -> ConfigError:
     # The URL itself may carry a password.
-    return ConfigError(f"the database URL is not usable, {why}: give sqlite:///PATH or postgresql://USER@HOST/NAME")
+    return ConfigError(f"the database URL is unusable, {why}; give sqlite:///PATH or postgresql://USER@HOST/NAME")

@@ -1,4 +1,4 @@
-"""A snapshot to read from, and a transaction to change: services.ports.Reader and Transaction."""
+"""Implements services.ports.Reader and Transaction: a snapshot, and a transaction that writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class SqlReader:
-    """A consistent view, for as long as its database transaction lasts."""
+    """A consistent snapshot, for as long as its database transaction lasts."""
 
     def __init__(self, connection: Connection, revision: int) -> None:
         self._connection = connection
@@ -30,33 +30,33 @@ class SqlReader:
 
     @classmethod
     async def begin(cls, connection: Connection) -> Self:
-        """Takes the snapshot: the first statement of a transaction does."""
+        """Takes the snapshot, with the transaction's first statement."""
         return cls(connection, (await connection.run(select(clock.c.revision))).scalar_one())
 
     @property
     def revision(self) -> int:
-        """The global revision of this view, own changes included."""
+        """The global revision of this view, including its own changes."""
         return self._revision
 
     async def get(self, kind: type[R], key: str) -> R | None:
-        """One resource by its primary key."""
+        """Returns a resource by its primary key."""
         table = _kind(kind).table
         found = await self._decoded(kind, select(table.c.data).where(table.c.key == key))
         return found[0] if found else None
 
     async def find(self, kind: type[R], **where: Wanted) -> list[R]:
-        """All resources whose columns equal `where`, in natural order."""
+        """Returns all resources whose columns match `where`, in natural order."""
         return await self._decoded(kind, _ordered(_kind(kind), where))
 
     async def page(self, kind: type[R], after: str, limit: int, **where: Wanted) -> list[R]:
-        """At most `limit` resources in natural order, after a position."""
+        """Returns at most `limit` resources after a position, in natural order."""
         stored = _kind(kind)
         columns = tuple_(*(stored.table.c[name] for name in stored.order))
         statement = _ordered(stored, where).where(columns > tuple_(*stored.position(after))).limit(limit)
         return await self._decoded(kind, statement)
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:
-        """For each value of a column: how many there are, then sums of columns of numbers."""
+        """Returns, for each value of a column, the number of resources and sums of number columns."""
         stored = _kind(kind)
         totals = [func.sum(stored.table.c[name]) for name in sums]
         statement = select(stored.table.c[by], func.count(), *totals).where(*_matching(stored, where))
@@ -68,7 +68,7 @@ class SqlReader:
 
 
 class SqlTransaction(SqlReader):
-    """A view that may be changed. Only one exists at a time: whoever began it holds the clock's row."""
+    """A transaction that writes. Only one exists at a time: it locks the clock's row."""
 
     def __init__(self, connection: Connection, revision: int, log_bytes: int) -> None:
         super().__init__(connection, revision)
@@ -85,21 +85,21 @@ class SqlTransaction(SqlReader):
 
     @property
     def appended(self) -> int:
-        """Bytes that it has logged."""
+        """Bytes logged by this transaction."""
         return self._log_bytes - self._log_began
 
     @property
     def log_bytes(self) -> int:
-        """Bytes that were ever logged, its own included."""
+        """Bytes ever logged, including by this transaction."""
         return self._log_bytes
 
     def sign(self, actor: str, now: datetime) -> None:
-        """Says what the log shall say of who changes things, and when."""
+        """Sets the actor and time that the log records for changes."""
         self._actor = actor
         self._time = to_micros(now)
 
     async def put(self, resource: R) -> R:
-        """Inserts or replaces; returns it with its new revision. Raises AlreadyExists if a unique column is taken."""
+        """Inserts or replaces a resource; returns it with its new revision. Raises AlreadyExists if not unique."""
         kind = _kind(type(resource))
         await self._check_unique(kind, resource)
         self._revision += 1
@@ -115,7 +115,7 @@ class SqlTransaction(SqlReader):
         return stored
 
     async def delete(self, resource: Resource) -> None:
-        """Removes it, and logs it as it was last. What is gone already is no error."""
+        """Deletes a resource and logs its last state; ignores one that does not exist."""
         kind = _kind(type(resource))
         this = kind.table.c.key == resource.key
         data = (await self._connection.run(select(kind.table.c.data).where(this))).scalar_one_or_none()
@@ -128,7 +128,7 @@ class SqlTransaction(SqlReader):
         await self._append(kind, resource.key, data, deleted=True)
 
     async def finish(self) -> None:
-        """Sets the clock and commits."""
+        """Updates the clock and commits."""
         if self._revision != self._began:
             await self._connection.run(update(clock).values(revision=self._revision, log_bytes=self._log_bytes))
         await self._connection.commit()
@@ -139,7 +139,7 @@ class SqlTransaction(SqlReader):
             await self._connection.run(insert(table).values(row))
 
     async def _write_listed(self, kind: Kind, values: Table, row: dict[str, Any], listed: tuple[str, ...]) -> None:
-        """Most changes are of something else than the values: those cost no statement more."""
+        """Most changes leave the listed values alone: those need no extra statement."""
         table, key = kind.table, row["key"]
         row |= {kind.listed: " ".join(listed)}
         same = [table.c[column] == row[column] for column in ("key", *kind.order, kind.listed)]
@@ -167,7 +167,7 @@ class SqlTransaction(SqlReader):
         await self._connection.run(insert(log).values(row))
 
     async def _check_unique(self, kind: Kind, resource: Resource) -> None:
-        """Asks before the index would refuse: nobody else can write now, and a refusal would end the transaction."""
+        """Checks before the index would refuse, which would abort the transaction; no other writer can interfere."""
         table = kind.table
         for unique in kind.unique:
             if unique.optional and not getattr(resource, unique.columns[0]):
@@ -187,7 +187,7 @@ def _ordered(kind: Kind, where: dict[str, Wanted]) -> Select[Any]:
     statement = select(kind.table.c.data).order_by(*(kind.table.c[name] for name in kind.order))
     if kind.values is None or kind.listed not in where:
         return statement.where(*_matching(kind, where))
-    # The index of the values decides, with as much of the order as is named: how many resources there are is nothing.
+    # The index of the values finds the rows, with the named columns of the order, independent of the number of rows.
     values = kind.values
     named = {"value": where[kind.listed]} | {name: where[name] for name in kind.order if name in where}
     rest = {name: value for name, value in where.items() if name != kind.listed}

@@ -8,7 +8,7 @@ import platform
 import struct
 
 REDIRECTED = 7
-LONG_WAY = 0xFFFFFFFF
+SLOW_PATH = 0xFFFFFFFF
 _NUMBER = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 _LOOKUP, _NEXT, _RUN, _PROGRAM_BY_ID, _MAP_BY_ID, _INFO = 1, 4, 10, 13, 14, 15
 _CONTEXT_BYTES = 192

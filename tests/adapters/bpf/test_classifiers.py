@@ -64,7 +64,7 @@ def test_a_link_that_is_not_there_is_no_error(programs: tuple[Program, Program])
 def test_what_the_kernel_refuses_is_said(programs: tuple[Program, Program]) -> None:
     gone = Program(assembled([move(R0, -1), leave()]), "gone")
     gone.close()
-    with pytest.raises(Unavailable, match=r"puts no program at a link: .*(Bad file descriptor|Invalid argument)"):
+    with pytest.raises(Unavailable, match=r"cannot attach a BPF program .*(Bad file descriptor|Invalid argument)"):
         attach({ONE: ("ours/a", programs[0]), TWO: ("ours/a", gone)})
 
 

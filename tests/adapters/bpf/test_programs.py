@@ -23,7 +23,7 @@ from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.nft import Table
 from netvps.domain.overlay.view import View
 from netvps.domain.runner import Lease, Underlay
-from tests.adapters.bpf.kernel import LONG_WAY, REDIRECTED, run
+from tests.adapters.bpf.kernel import REDIRECTED, SLOW_PATH, run
 from tests.adapters.filter.frames import ether, ipv4
 from tests.domain.overlay.nft_model import Kernel, Packet, passes
 from tests.namespaces import Namespace
@@ -68,10 +68,10 @@ class Machine:
         self.tables.lead(DEVICE, links)
 
     def takes(self, link: int, frame: bytes, segment: int = 0) -> bytes | None:
-        """What it makes of a frame; None: that goes the long way, as it is."""
+        """What it makes of a frame; None: it takes the slow path, unchanged."""
         program = self._arriving if link == DEVICE else self._leaving
         said, made = run(program.descriptor, frame, link, segment)
-        assert said in {REDIRECTED, LONG_WAY}
+        assert said in {REDIRECTED, SLOW_PATH}
         assert said == REDIRECTED or made == frame
         return made if said == REDIRECTED else None
 

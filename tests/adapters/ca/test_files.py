@@ -53,7 +53,7 @@ def test_a_damaged_or_missing_file_is_named_and_nothing_is_made_anew(
     else:
         path.write_bytes(damage)
     before = content(directory)
-    with pytest.raises(ConfigError, match=f"CA file {path} is damaged, it is .*: restore it from a backup; or move"):
+    with pytest.raises(ConfigError, match=f"CA file {path} is damaged, it is .*; restore it from a backup; or move"):
         open_ca(directory, "c1", clock)
     assert content(directory) == before
 
@@ -74,14 +74,14 @@ def test_keys_of_another_ca_are_noticed(directory: Path, clock: Clock) -> None:
 )
 def test_a_key_of_another_kind_is_noticed(name: str, algorithm: str, form: str, directory: Path, clock: Clock) -> None:
     (directory / name).write_bytes(asyncssh.generate_private_key(algorithm).export_private_key(form))
-    with pytest.raises(ConfigError, match=f"{name} is damaged, it is no E"):
+    with pytest.raises(ConfigError, match=f"{name} is damaged, it is not an E"):
         open_ca(directory, "c1", clock)
 
 
 @pytest.mark.usefixtures("ca")
 def test_a_key_that_others_may_read_is_refused(directory: Path, clock: Clock) -> None:
     (directory / "ssh_user_ca").chmod(0o640)
-    with pytest.raises(ConfigError, match="ssh_user_ca may be read by others than its owner: chmod 600"):
+    with pytest.raises(ConfigError, match="ssh_user_ca is readable by other users: replace it"):
         open_ca(directory, "c1", clock)
 
 
@@ -90,14 +90,14 @@ def test_a_failure_half_way_leaves_nothing(directory: Path, clock: Clock, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "_sync", full)
-    with pytest.raises(ConfigError, match=r"cannot be made \(No space left on device\); correct that"):
+    with pytest.raises(ConfigError, match=r"cannot be created: No space left on device; fix that"):
         open_ca(directory, "c1", clock)
     assert list(directory.parent.iterdir()) == []
 
 
 def test_an_impossible_directory_is_named(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="CA directory /proc/netvps/ca cannot be made"):
+    with pytest.raises(ConfigError, match="CA directory /proc/netvps/ca cannot be created"):
         open_ca(tmp_path / "/proc/netvps/ca", "c1", clock)
-    with pytest.raises(ConfigError, match=f"CA directory {tmp_path}/file cannot be read .Not a directory."):
+    with pytest.raises(ConfigError, match=f"CA directory {tmp_path}/file cannot be read: Not a directory"):
         open_ca(tmp_path / "file", "c1", clock)

@@ -56,7 +56,7 @@ def test_processes_that_start_at_once_agree(directory: Path) -> None:
 @pytest.mark.usefixtures("ca")
 def test_the_ca_of_another_cluster_is_refused(directory: Path, clock: Callable[[], datetime]) -> None:
     with pytest.raises(
-        ConfigError, match="belongs to 'CN=netvps CA c1', the database to 'CN=netvps CA c2': restore both"
+        ConfigError, match="belongs to 'CN=netvps CA c1', the database to 'CN=netvps CA c2'; restore both"
     ):
         open_ca(directory, "c2", clock)
 
@@ -64,18 +64,18 @@ def test_the_ca_of_another_cluster_is_refused(directory: Path, clock: Callable[[
 @pytest.mark.usefixtures("ca")
 def test_a_ca_that_ended_is_refused(directory: Path, now: datetime) -> None:
     open_ca(directory, "c1", lambda: now + ROOT_LIFE - timedelta(seconds=1))
-    with pytest.raises(ConfigError, match=r"ended on .*: check this machine's clock; or move the directory away"):
+    with pytest.raises(ConfigError, match=r"expired on .*: check this machine's clock; or move the directory away"):
         open_ca(directory, "c1", lambda: now + ROOT_LIFE)
 
 
 @pytest.mark.usefixtures("ca")
 def test_a_clock_before_the_ca_is_told(directory: Path, now: datetime) -> None:
     open_ca(directory, "c1", lambda: now - timedelta(hours=23))
-    with pytest.raises(ConfigError, match=r"begins on .* in the future: set this machine's clock"):
+    with pytest.raises(ConfigError, match=r"is valid from .* in the future: set this machine's clock"):
         open_ca(directory, "c1", lambda: now - timedelta(hours=25))
 
 
 def test_keys_that_somebody_trusts_are_never_made_anew(tmp_path: Path, clock: Callable[[], datetime]) -> None:
-    with pytest.raises(ConfigError, match="is gone, and the runners in the database trust its keys"):
+    with pytest.raises(ConfigError, match="is missing, and the runners in the database trust its keys"):
         open_ca(tmp_path / "gone", "c1", clock, trusted=True)
     assert not (tmp_path / "gone").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netvps.adapters.docker.cut_off import end_processes, make_way, task_folders, was_cut_off
+from netvps.adapters.docker.cut_off import end_processes, remove_remains, task_folders, was_interrupted
 from netvps.adapters.docker.errors import ContainerFailed
 
 ID, OTHER = "05" * 32, "06" * 32
@@ -27,7 +27,7 @@ ID, OTHER = "05" * 32, "06" * 32
     ],
 )
 def test_it_is_told_from_other_refusals(said: str, cut_off: bool) -> None:
-    assert was_cut_off(ContainerFailed(said)) is cut_off
+    assert was_interrupted(ContainerFailed(said)) is cut_off
 
 
 def test_what_runs_of_the_container_and_its_shim_end_and_nothing_else(tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_the_folder_that_is_in_the_way_goes_if_it_is_the_containers(tmp_path: Pa
         (tmp_path / name / "rootfs").mkdir(parents=True)
         (tmp_path / name / "address").touch()
         (tmp_path / name / "work").symlink_to(tmp_path)
-        make_way(ID, in_the_way(tmp_path / name), tmp_path, folders={tmp_path})
-    make_way(ID, in_the_way(tmp_path / ID), tmp_path, folders={tmp_path})  # gone
+        remove_remains(ID, in_the_way(tmp_path / name), tmp_path, folders={tmp_path})
+    remove_remains(ID, in_the_way(tmp_path / ID), tmp_path, folders={tmp_path})  # gone
     assert [path.name for path in tmp_path.iterdir()] == [OTHER]
 
 
@@ -94,7 +94,7 @@ def test_the_folder_of_what_runs_is_left_to_containerd(tmp_path: Path) -> None:
             path.mkdir(parents=True)
         (tmp_path / "proc" / str(process.pid) / "cgroup").write_text(f"9:memory:/docker/{ID}\n")
         (tmp_path / "proc" / str(process.pid) / "cmdline").write_text("sleep\0")
-        make_way(ID, in_the_way(folder), tmp_path, folders={tmp_path})
+        remove_remains(ID, in_the_way(folder), tmp_path, folders={tmp_path})
         assert process.wait(5) == -9
         assert folder.exists()
     finally:
@@ -107,7 +107,7 @@ def test_files_that_are_mounted_in_it_stay(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.touch()
     with pytest.raises(ContainerFailed, match="is left of it"):
-        make_way(ID, in_the_way(tmp_path / ID), tmp_path, folders={tmp_path})
+        remove_remains(ID, in_the_way(tmp_path / ID), tmp_path, folders={tmp_path})
     assert file.exists()
 
 
@@ -117,12 +117,12 @@ def test_a_folder_elsewhere_stays_and_the_error_says_what_to_remove(tmp_path: Pa
     (elsewhere / ID / "rootfs").mkdir(parents=True)
     kept.mkdir()
     with pytest.raises(ContainerFailed, match=f"{elsewhere / ID} is left of it.*remove it as root"):
-        make_way(ID, in_the_way(elsewhere / ID), tmp_path, folders={kept})
+        remove_remains(ID, in_the_way(elsewhere / ID), tmp_path, folders={kept})
     (kept / ID).symlink_to(elsewhere / ID)
     with pytest.raises(ContainerFailed, match="is left of it"):
-        make_way(ID, in_the_way(kept / ID), tmp_path, folders={kept})
+        remove_remains(ID, in_the_way(kept / ID), tmp_path, folders={kept})
     with pytest.raises(ContainerFailed, match="is left of it"):
-        make_way(ID, in_the_way(kept / ".." / "elsewhere" / ID), tmp_path, folders={kept})
+        remove_remains(ID, in_the_way(kept / ".." / "elsewhere" / ID), tmp_path, folders={kept})
     assert (elsewhere / ID / "rootfs").exists()
 
 

@@ -6,7 +6,7 @@ import io
 import tarfile
 
 from netvps.adapters.apt_sources import AptSource, Distribution
-from netvps.adapters.docker.debootstrap import _command, _empty_root, _told
+from netvps.adapters.docker.debootstrap import _command, _empty_root, _progress_line
 
 OWN = Distribution("bookworm", (AptSource("http://m.example/debian", "bookworm", ("main",)),))
 
@@ -32,7 +32,7 @@ def test_progress_is_counted() -> None:
         "I: Retrieving sed 4.9",
         "I: Unpacking tar...",
     ]
-    assert [told for line in lines if (told := _told(line, counts))] == [
+    assert [told for line in lines if (told := _progress_line(line, counts))] == [
         "retrieving packages: 1",
         "retrieving packages: 2",
         "unpacking packages: 1",

@@ -73,7 +73,7 @@ def test_an_engine_that_is_away_is_told_in_the_systems_words() -> None:
     inner = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionRefusedError(111, "Connection refused"))
     ours = mapped(requests.exceptions.ConnectionError(inner), "events")
     assert ours.message == (
-        "events: Docker does not answer (Connection refused); see whether it runs (systemctl status docker)"
+        "events: Docker does not answer (Connection refused); check whether it runs (systemctl status docker)"
     )
 
 

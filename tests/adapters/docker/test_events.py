@@ -29,7 +29,7 @@ OURS = {"netvps.session_id": UID, "netvps.node": "node", "name": f"netvps-vps-{U
 )
 def test_an_event(action: str, labels: dict[str, str], woken: list[str]) -> None:
     heard: list[str] = []
-    Events(cast("Any", None), "node")._tell({"Action": action, "Actor": {"Attributes": labels}}, heard.append)
+    Events(cast("Any", None), "node")._report({"Action": action, "Actor": {"Attributes": labels}}, heard.append)
     assert heard == woken
 
 
@@ -76,7 +76,10 @@ async def test_an_engine_that_is_away_is_said_once_and_that_it_is_back(monkeypat
             assert [await heard.get() for _ in range(2)] == ["", ""]  # once when it is lost, once when it is back
             assert heard.empty()
             watching.cancel()
-    assert [line["event"].partition(";")[0] for line in logged] == ["Docker is away", "Docker is back"]
+    assert [line["event"].partition(";")[0] for line in logged] == [
+        "Docker is unavailable",
+        "Docker is available again",
+    ]
 
 
 async def test_all_look_again_after_each_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,7 +196,7 @@ async def test_names_with_labels_are_removed_and_nothing_beside_them() -> None:
 def test_events_of_somebody_elses_container_wake_nobody(name: str, woken: list[str]) -> None:
     heard: list[str] = []
     event = {"Action": "die", "Actor": {"Attributes": LABELS | {"name": name}}}
-    Events(Engine().as_docker, NODE)._tell(event, heard.append)
+    Events(Engine().as_docker, NODE)._report(event, heard.append)
     assert heard == woken
 
 

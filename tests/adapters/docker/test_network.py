@@ -113,7 +113,7 @@ async def test_a_network_of_that_name_that_is_not_ours_is_refused_and_stays() ->
 async def test_who_has_all_addresses_is_named() -> None:
     engine = Engine()
     engine.add("theirs", NETWORK_SUBNET, {})
-    with pytest.raises(NetworkUnavailable, match=r"no subnet of 172\.30\.0\.0/16 is left; remove .*: theirs"):
+    with pytest.raises(NetworkUnavailable, match=r"no subnet of 172\.30\.0\.0/16 is free; remove .*: theirs"):
         await engine.networks_of().ensure("ann")
 
 

@@ -135,7 +135,7 @@ async def test_docker_s_resolver_goes_from_those_that_ask_the_runner_and_from_no
 
 async def test_that_of_somebody_else_is_left_alone(network: OverlayNetwork, names: ObjectNames) -> None:
     run("docker", "network", "create", "--subnet", OTHER, names.network)
-    with pytest.raises(NetworkUnavailable, match="is there and not of netvps: remove it"):
+    with pytest.raises(NetworkUnavailable, match="exists and is not managed by netvps: remove it"):
         await network.ensure(SUBNET, bridge())
     await network.remove()
     assert run("docker", "network", "ls", "-q", "--filter", f"name={names.network}")

@@ -293,7 +293,7 @@ async def test_logs_of_another_container_of_that_name_are_not_given_away(bench: 
     name = container_name(bench.want.session_uid)
     made = await bench.docker.call(name, lambda api: api.create_container(bench.want.spec.image, name=name)["Id"])
     try:
-        with pytest.raises(ContainerNotFound, match="not of this runner"):
+        with pytest.raises(ContainerNotFound, match="not this runner's"):
             [piece async for piece in bench.engine.logs(bench.want.session_uid, 1, follow=False)]
     finally:
         await bench.docker.call(name, lambda api: api.remove_container(made))

@@ -24,7 +24,7 @@ def hosts() -> Iterator[Lab]:
 
 
 def overlay_filter(hosts: Lab, runner: str, *, fast: bool = True) -> OverlayFilter:
-    """The real thing, in a runner's namespace; no firewalld runs there. Not `fast`: all goes the long way."""
+    """The real thing, in a runner's namespace; no firewalld runs there. Not `fast`: all takes the slow path."""
 
     async def ports() -> Mapping[str, str]:
         return PORTS
@@ -35,7 +35,7 @@ def overlay_filter(hosts: Lab, runner: str, *, fast: bool = True) -> OverlayFilt
     return OverlayFilter(Nftables((*enter, "nft")), iptables, firewalld, ports, fast_path=fast_path)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["the long way", "the fast path"])
+@pytest.fixture(scope="module", params=[False, True], ids=["the slow path", "the fast path"])
 def filtered(hosts: Lab, request: pytest.FixtureRequest) -> Lab:
     """The namespaces, filtered."""
     return _filtered(hosts, fast=request.param)

@@ -106,7 +106,7 @@ async def test_what_cannot_be_added_stays_as_it_is(hosts: Lab) -> None:
     moved = NetmapUpdate(2, endpoints=(Endpoint("uid-ann1", "ann1", "bob", "10.128.0.2"),))
     with structlog.testing.capture_logs() as logs:
         await Nftables((*hosts.enter("one"), "nft")).add(ruleset(view("one", netmap().updated(moved)), PORTS))
-    assert [entry["event"] for entry in logs] == ["the packet filter stays as it was found, until the netmap is known"]
+    assert [entry["event"] for entry in logs] == ["packet filter kept as found until the netmap is known"]
     assert _listed(hosts) == before
     hosts.run("one", "nft", "delete table bridge netvps")
     await Nftables((*hosts.enter("one"), "nft")).add(ruleset(view("one", netmap().updated(moved)), PORTS))
@@ -246,7 +246,7 @@ async def test_a_change_of_what_is_gone_becomes_a_load_of_everything(hosts: Lab,
 async def test_rules_that_are_refused_leave_those_before_in_place(hosts: Lab, nft: Nftables) -> None:
     before = _listed(hosts)
     broken = Ruleset({**RULES.tables, "inet netvps": Table({}, {"c": Chain(("no such thing",))})})
-    with pytest.raises(Unavailable, match="could not be loaded: /dev/stdin"):
+    with pytest.raises(Unavailable, match="cannot load the packet filter: /dev/stdin"):
         await nft.load(broken)
     assert _listed(hosts) == before
     assert await nft.refusal(broken)

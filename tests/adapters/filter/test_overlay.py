@@ -164,7 +164,7 @@ async def test_a_machine_that_cannot_filter_says_what_it_lacks(hosts: Lab) -> No
         return {}
 
     broken = ("sh", "-c", "echo 'Error: Operation not supported' >&2; exit 1")
-    for nft, why in ((("no-nft",), "cannot run no-nft"), (broken, "Operation not supported; see whether the kernel")):
+    for nft, why in ((("no-nft",), "cannot run no-nft"), (broken, "Operation not supported; check that the kernel")):
         made = OverlayFilter(Nftables(nft), Iptables(program="none"), Firewalld(program="none"), nothing)
         assert why in await made.unable()
     await OverlayFilter(Nftables(("no-nft",)), Iptables(program="none"), Firewalld(program="none"), nothing).remove()
@@ -185,5 +185,5 @@ async def test_a_firewall_that_takes_no_accepts_is_said_once_and_stops_nothing(f
             await made.load(view("two"))
             assert await made.loaded()
     assert [(line["event"], line["error"]) for line in logs] == [
-        ("sessions may not reach each other", "iptables refused 14789")
+        ("iptables or firewalld may block sessions from each other", "iptables refused 14789")
     ]

@@ -37,7 +37,7 @@ def index(host: Namespace, link: str) -> int:
 @asynccontextmanager
 async def listening(own: Own) -> AsyncIterator[AsyncGenerator[KernelEvent, None]]:
     async with aclosing(Events(ObjectNames(), lambda: own).stream()) as stream, asyncio.timeout(20):
-        assert await anext(stream) == LinksChanged("listening begins")
+        assert await anext(stream) == LinksChanged("the subscription begins")
         yield stream
 
 
@@ -101,7 +101,7 @@ async def test_news_that_were_lost_are_told_as_such(host: Namespace) -> None:
         real = events._socket
         events._socket = Full()  # type: ignore[assignment]
         host.ip("link", "set", "nv0", "down")
-        assert await anext(stream) == LinksChanged("news of the kernel were lost")
+        assert await anext(stream) == LinksChanged("notifications of the kernel were lost")
         host.ip("link", "set", "nv0", "up")
         assert await anext(stream) == LinksChanged("link nv0 changed")
         assert real.fileno() == -1

@@ -167,7 +167,7 @@ async def test_routes_of_others_are_seen_and_left_alone(kernel: NetlinkKernel, h
 
 async def test_a_foreign_link_of_our_name(kernel: NetlinkKernel, host: Namespace) -> None:
     host.ip("link", "add", "nv0", "type", "bridge")
-    with pytest.raises(WrongState, match="link named nv0 that is no vxlan but bridge"):
+    with pytest.raises(WrongState, match="link nv0 is no vxlan but bridge"):
         await kernel.dump()
 
 
@@ -177,7 +177,7 @@ async def test_the_port_is_taken_by_a_program(kernel: NetlinkKernel, host: Names
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", FABRIC.port))
         (failure,) = await kernel.apply(diff(desired, await kernel.dump()))
-        assert failure.why.startswith("UDP port 14789 is taken: find what has it")
+        assert failure.why.startswith("UDP port 14789 is in use: stop what uses it")
         assert host.ip("link", "show", "nv0", check=False) == ""
         assert (await kernel.dump()).bridge == desired.bridge
     await make(kernel, desired)
@@ -190,9 +190,9 @@ async def test_a_kernel_without_vxlan_says_so(
     before = host.links()
     with monkeypatch.context() as patched:
         patched.setattr("netvps.adapters.netlink.links.VXLAN", "nv-none")
-        assert await kernel.unable() == "no overlay: this kernel has no VXLAN; load its module (modprobe vxlan)"
+        assert await kernel.unable() == "no overlay: this kernel has no VXLAN; load the module (modprobe vxlan)"
         (failure,) = await kernel.apply([op.MakeDevice(plan(view(1)).device or pytest.fail("no device"))])
-        assert failure.why.startswith("this kernel has no VXLAN: load its module (modprobe vxlan), or use a kernel")
+        assert failure.why.startswith("this kernel has no VXLAN; load the module (modprobe vxlan), or use a kernel")
     assert host.links() == before
     assert await kernel.unable() == ""
 
@@ -200,4 +200,4 @@ async def test_a_kernel_without_vxlan_says_so(
 async def test_another_device_has_our_vni(kernel: NetlinkKernel, host: Namespace) -> None:
     host.ip("link", "add", "alien", "type", "vxlan", "id", "7", "dstport", "14789", "local", "192.0.2.1")
     failures = await kernel.apply(diff(plan(view(1)), await kernel.dump()))
-    assert failures[0].why.startswith("another VXLAN device has VNI 7 on UDP port 14789: remove it")
+    assert failures[0].why.startswith("another VXLAN device has VNI 7 on UDP port 14789: delete it")

@@ -14,8 +14,8 @@ def test_values_are_read_and_written_where_there_are_any(tmp_path: Path) -> None
     assert sysctl.read(["net/a", "gone/b"], tmp_path) == {"net/a": "1"}
 
 
-def test_one_that_cannot_be_set_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_write_explains_what_cannot_be_set(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
-    assert sysctl.write("net", "1", tmp_path) == (
-        "sysctl net = 1: Is a directory; set it on the machine itself (sysctl -w)"
+    assert (
+        sysctl.write("net", "1", tmp_path) == "cannot set sysctl net to 1: Is a directory; set it by hand (sysctl -w)"
     )

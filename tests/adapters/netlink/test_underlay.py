@@ -29,7 +29,7 @@ def test_an_underlay_of_choice(host: Namespace, choice: str, address: str, mtu: 
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ("eth7", "there is no interface 'eth7' here; there are: eth0, far, lo"),
+        ("eth7", "this machine has no interface 'eth7'; choose one of: eth0, far, lo"),
         ("192.0.2.44", "does not have the address 192.0.2.44"),
         ("far", "interface far has no address"),
     ],
@@ -51,7 +51,7 @@ def test_the_way_to_the_server_decides(host: Namespace) -> None:
     host.ip("route", "add", "203.0.113.0/24", "via", "192.0.2.9", "mtu", "1300")
     assert found("", "203.0.113.5") == Underlay(("192.0.2.1",), 1250)
     host.ip("link", "delete", "other")
-    with pytest.raises(Unavailable, match="no address that leads to others"):
+    with pytest.raises(Unavailable, match="no address that other machines reach"):
         found()
 
 
@@ -59,7 +59,7 @@ def test_the_overlay_is_no_underlay(host: Namespace) -> None:
     host.ip("link", "add", "nv0", "type", "bridge")
     host.ip("address", "add", "198.51.100.7/24", "dev", "nv0")
     host.ip("link", "set", "nv0", "up")
-    with pytest.raises(Unavailable, match="no address that leads to others"):
+    with pytest.raises(Unavailable, match="no address that other machines reach"):
         found("", "198.51.100.20")
 
 

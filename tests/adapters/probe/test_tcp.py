@@ -62,7 +62,7 @@ async def test_it_follows_its_address_and_says_when_it_cannot(echo: TcpEcho) -> 
     await echo.serve("127.0.0.2", PORT, lambda: {HOME})
     assert await echo.exchange(HOME, PORT, 1450) is TcpOutcome.ABSENT
     other = TcpEcho()
-    with pytest.raises(Unavailable, match=r"cannot listen on 127.0.0.2 port 14789"):
+    with pytest.raises(Unavailable, match=r"cannot listen on 127.0.0.2:14789"):
         await other.serve("127.0.0.2", PORT, set)
 
 

@@ -67,7 +67,7 @@ def test_what_is_wrong_is_told(database: Path, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "foreign") as foreign:
         foreign.execute("create table x (y)")
     foreign.close()
-    with pytest.raises(ConfigError, match="no database of netvps"):
+    with pytest.raises(ConfigError, match="not a netvps database"):
         schema_of(tmp_path / "foreign")
     with sqlite3.connect(database) as newer:
         newer.execute("update alembic_version set version_num = '9999'")

@@ -13,8 +13,8 @@ from netvps.errors import InternalError, NetvpsError, NotFound, Unavailable
 @pytest.mark.parametrize(
     ("error", "kind", "sentence"),
     [
-        (InvalidRequestError("closed"), InternalError, "did not take a statement"),
-        (ConnectionRefusedError(111, "Connection refused"), Unavailable, "no connection to the database"),
+        (InvalidRequestError("closed"), InternalError, "rejected a statement"),
+        (ConnectionRefusedError(111, "Connection refused"), Unavailable, "cannot connect to the database"),
         (TimeoutError(), Unavailable, "takes too long to answer; try again"),
         (NotFound("no such thing"), NotFound, "no such thing"),
     ],

@@ -60,7 +60,9 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
     async with open_store(url, clock) as store, store.write("me") as transaction:
         lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
     await run(url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(ConfigError, match="newer than this program: it has schema 9999, known is 0005; nothing was"):
+    with pytest.raises(
+        ConfigError, match="newer than this program: it has schema 9999, this program knows 0005; nothing was"
+    ):
         async with open_store(url, clock):
             pass
     await run(url, "UPDATE alembic_version SET version_num = '0005'")
@@ -70,7 +72,7 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
 
 async def test_another_programs_database_is_refused_and_left_alone(url: str, clock: Clock) -> None:
     await run(url, "CREATE TABLE bookmarks (url text)")
-    with pytest.raises(ConfigError, match="is another program's; nothing was changed"):
+    with pytest.raises(ConfigError, match="belongs to another program; nothing was changed"):
         async with open_store(url, clock):
             pass
     engine = dialect_of(url).writer()
@@ -118,7 +120,7 @@ async def test_addresses_that_docker_gave_are_nobodys_on_the_overlay(url: str, c
             first, second = await tx.find(Session)
             assert {(s.address, s.overlay_address) for s in (first, second)} == {("172.30.0.2", "")}
             await tx.put(replace(first, overlay_address="10.128.0.2"))
-            with pytest.raises(AlreadyExists, match=r"address 10\.128\.0\.2 is another session's"):
+            with pytest.raises(AlreadyExists, match=r"another session has the address 10\.128\.0\.2"):
                 await tx.put(replace(second, overlay_address="10.128.0.2"))
         with pytest.raises(IntegrityError):
             await run(url, "UPDATE session SET overlay_address = '10.128.0.2'")

@@ -67,7 +67,7 @@ def test_states_go_by_their_class(state: str, kind: type[NetvpsError]) -> None:
 
 
 async def test_a_server_that_is_away_is_unavailable(tmp_path: Path, clock: Callable[[], datetime]) -> None:
-    with pytest.raises(Unavailable, match=f"database netvps at {tmp_path}: no connection to the database"):
+    with pytest.raises(Unavailable, match=f"database netvps at {tmp_path}: cannot connect to the database"):
         async with open_store(f"postgresql://me@/netvps?host={tmp_path}", clock):
             pass
 
@@ -186,7 +186,7 @@ async def broken_write(store: SqlStore, other: SqlStore) -> None:
 async def test_a_connection_that_was_killed_is_unavailable_once(servers: list[SqlStore]) -> None:
     """In the middle of a transaction; nothing of it stays."""
     one, other = servers
-    with pytest.raises(Unavailable, match=r"is away or busy|no connection to the database"):
+    with pytest.raises(Unavailable, match=r"is unavailable or busy|cannot connect to the database"):
         await broken_write(one, other)
     for store in servers:
         async with store.read() as view:
@@ -252,7 +252,7 @@ async def test_a_database_that_is_slow_is_waited_for_within_bounds(
         async with other.write("slow"):
             async with one.read() as view:
                 assert view.revision == 0
-            with pytest.raises(Unavailable, match=r"is away or busy \(SQLSTATE 55P03\); try again"):
+            with pytest.raises(Unavailable, match=r"is unavailable or busy \(SQLSTATE 55P03\); try again"):
                 await add_alice(one)
         await add_alice(one)
 
@@ -264,7 +264,7 @@ async def test_a_connection_to_what_was_the_primary_is_left(database: str) -> No
         async with store._writer.engine.connect() as connection:
             await connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
             await connection.commit()
-        with pytest.raises(Unavailable, match=r"is away or busy \(SQLSTATE 25006\); try again"):
+        with pytest.raises(Unavailable, match=r"is unavailable or busy \(SQLSTATE 25006\); try again"):
             await add_alice(store)
         await add_alice(store)
 
@@ -279,7 +279,7 @@ async def test_a_standby_is_no_database_to_work_on_until_it_is_the_primary(
         signal.touch()
         try:
             await restart(cluster, "fast")
-            with pytest.raises(Unavailable, match="no host of its URL is the primary now, which takes writes"):
+            with pytest.raises(Unavailable, match="no host of its URL is the primary, which accepts writes"):
                 await add_alice(store)
         finally:
             signal.unlink()

@@ -104,7 +104,7 @@ async def test_a_lock_of_another_program_is_unavailable(
     async with open_store(f"sqlite:///{path}", clock) as store:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(Unavailable, match="another program has had it locked for 0 s; try again"):
+            with pytest.raises(Unavailable, match="another program has locked it for 0 s; try again"):
                 await put(store, 1)
             with pytest.raises(Unavailable, match="locked"):
                 async with open_store(f"sqlite:///{path}", clock):
@@ -150,7 +150,7 @@ async def test_a_file_system_that_runs_full_loses_nothing_that_was_acknowledged(
 
     async with open_store(url, clock) as store:
         for _ in range(3):
-            with pytest.raises(Exhausted, match="the disk is full, nothing was changed; free some space and try again"):
+            with pytest.raises(Exhausted, match="the disk is full, nothing was changed; free space and try again"):
                 await fill(store)
             async with store.read() as view:
                 assert sorted(lease.cidr for lease in await view.find(Lease)) == sorted(acknowledged)
@@ -173,7 +173,7 @@ async def test_a_database_on_a_full_or_closed_file_system_says_so(small_disk: Pa
             await open_and_close(f"sqlite:///{small_disk}/{name}", clock)
     (small_disk / "ballast").unlink()
     await asyncio.to_thread(remount, small_disk, "ro")
-    with pytest.raises(ConfigError, match=f"cannot write in {small_disk} .*; correct that, or give another path"):
+    with pytest.raises(ConfigError, match=f"cannot write in {small_disk} .*; fix that, or give another path"):
         await open_and_close(f"sqlite:///{small_disk}/store.db", clock)
     await asyncio.to_thread(remount, small_disk, "rw")
     async with open_store(f"sqlite:///{small_disk}/store.db", clock) as store, store.read() as view:
@@ -224,9 +224,9 @@ async def test_another_file_is_not_a_database(path: Path, clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
-        ("/proc/netvps/store.db", "cannot make directory /proc/netvps"),
+        ("/proc/netvps/store.db", "cannot create directory /proc/netvps"),
         ("/proc/self/store.db", "cannot write in /proc/self"),
-        ("{tmp}/file/store.db", "cannot make directory {tmp}/file"),
+        ("{tmp}/file/store.db", "cannot create directory {tmp}/file"),
         ("{tmp}", "is not a file; give another path"),
     ],
 )
@@ -268,5 +268,5 @@ def test_no_space_for_the_directory_is_exhausted(path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(type(path), "mkdir", full)
-    with pytest.raises(Exhausted, match=r"cannot make directory .* \(No space left on device\); correct that"):
+    with pytest.raises(Exhausted, match=r"cannot create directory .* \(No space left on device\); fix that"):
         sqlite.Sqlite(str(path)).prepare()

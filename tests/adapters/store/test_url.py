@@ -23,7 +23,7 @@ from netvps.errors import ConfigError
     ],
 )
 def test_an_unusable_url_is_refused_without_its_password(text: str) -> None:
-    with pytest.raises(ConfigError, match="the database URL is not usable") as caught:
+    with pytest.raises(ConfigError, match="the database URL is unusable") as caught:
         dialect_of(text)
     assert "hunter2" not in str(caught.value)
 

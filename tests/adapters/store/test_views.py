@@ -102,8 +102,8 @@ async def test_an_exception_undoes_everything(store: SqlStore) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "sentence"),
     [
-        (session("s1", "dev"), session("s2", "dev"), "session dev of user alice exists already: choose another name"),
-        (runner("r1", "box"), runner("r2", "box"), "runner name box is taken: give this one another name"),
+        (session("s1", "dev"), session("s2", "dev"), "session dev of user alice exists already; choose another name"),
+        (runner("r1", "box"), runner("r2", "box"), "runner name box is taken; choose another name"),
         (Lease("10.0.0.0/22", "r1", 1), Lease("10.0.4.0/22", "r1", 1), "runner r1 has a subnet already"),
         (key("k1", "SHA256:x"), key("k2", "SHA256:x", "bob"), "key SHA256:x is registered already"),
     ],

@@ -109,11 +109,11 @@ def test_a_silent_runner_is_told_once_for_its_session() -> None:
 
 
 def test_a_runner_without_the_overlay_says_why() -> None:
-    bare = replace(TWO, underlay=None, problems=(Problem("changing the network needs CAP_NET_ADMIN: be root"),))
+    bare = replace(TWO, underlay=None, problems=(Problem("changing the network needs CAP_NET_ADMIN: run as root"),))
     lost = replace(DB, overlay_address="")
     found = only(case(ONE, bare, paths=(), sessions=(WEB, lost)))
     assert (found.severity, found.subject) == (Severity.FAIL, "runner box2")
-    assert found.text == "it has no overlay: changing the network needs CAP_NET_ADMIN: be root"
+    assert found.text == "it has no overlay: changing the network needs CAP_NET_ADMIN: run as root"
     assert only(case(ONE, bare, paths=(), sessions=())).severity is Severity.WARN
 
 

@@ -55,7 +55,7 @@ class FakeKernel:
 
     async def underlay(self) -> Underlay:
         if self.way is None:
-            raise Unavailable("this machine has no address that leads to others")
+            raise Unavailable("this machine has no address that other machines reach")
         return self.way
 
     async def dump(self) -> KernelState:
@@ -76,7 +76,7 @@ class FakeKernel:
         self.attached.append(ports)
 
     async def events(self) -> AsyncGenerator[KernelEvent, None]:
-        yield LinksChanged("listening begins")
+        yield LinksChanged("the subscription begins")
         while True:
             yield await self._events.get()
 

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that netvps.adapters.store.migrate hands over, inside its transaction."""  # noqa: INP001 — alembic loads it by its path
+"""Runs migrations on the connection, and in the transaction, of netvps.adapters.store.migrate."""  # noqa: INP001 — alembic loads it by its path
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The first schema: a table per kind of resource, the clock, the log, and meta."""  # noqa: INP001 — alembic loads it by its path
+"""Creates the first schema: a table per kind of resource, the clock, the log, and meta."""  # noqa: INP001 — alembic loads it by its path
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Written out, not taken from tables.py: a migration stays what it was when the tables have moved on.
+# Literal, not imported from tables.py: a migration must not change when the tables do.
 _NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _RESOURCES = {
@@ -31,7 +31,7 @@ _INDEXED = (
 
 
 def upgrade() -> None:
-    """Makes everything, and sets the clock to 0."""
+    """Creates all tables and sets the clock to 0."""
     clock = op.create_table(
         "clock",
         sa.Column("id", sa.Integer(), primary_key=True),

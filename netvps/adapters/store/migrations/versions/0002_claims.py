@@ -1,4 +1,4 @@
-"""What sessions are counted for where they are placed, in columns: to place one, no longer all are read."""  # noqa: INP001 — alembic loads it by its path
+"""Adds the resource claims of sessions as columns, so that scheduling one does not read all."""  # noqa: INP001 — alembic loads it by its path
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ def upgrade() -> None:
 
 
 def _claims(key: str, data: str) -> dict[str, Any]:
-    """As netvps.domain.session.Session had it when this was written."""
+    """Computes claims as netvps.domain.session.Session did at this version."""
     spec = json.loads(data)["spec"]
     return {
         "session": key,

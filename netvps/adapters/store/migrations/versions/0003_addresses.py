@@ -1,4 +1,4 @@
-"""Addresses of sessions on the overlay, in a column of which no two sessions share a value."""  # noqa: INP001 — alembic loads it by its path
+"""Adds the overlay addresses of sessions, as a unique column."""  # noqa: INP001 — alembic loads it by its path
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ _NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Adds the column and its index; nobody has an address yet."""
+    """Adds the column and its index; no session has an address yet."""
     op.add_column("session", sa.Column("overlay_address", _NAME, nullable=False, server_default=""))
     given = sa.text("overlay_address != ''")
     op.create_index(

@@ -1,4 +1,4 @@
-"""Fingerprints of sessions' keys, and what became of tokens, in columns with indexes: no row is read to find them."""  # noqa: INP001 — alembic loads it by its path
+"""Adds indexed columns for fingerprints of sessions' keys and for uses of tokens, to find rows without reading all."""  # noqa: INP001 — alembic loads it by its path
 
 import base64
 import hashlib
@@ -61,7 +61,7 @@ def _fill_sessions(database: sa.Connection) -> None:
 
 
 def _fill_credentials(database: sa.Connection) -> None:
-    """And drops join tokens of runners that are gone: from now on they go with their runner."""
+    """Fills the columns, and deletes join tokens of removed runners: from now on these go with their runner."""
     fill = (
         sa.update(_credential)
         .where(_credential.c.key == sa.bindparam("kid"))
@@ -80,7 +80,7 @@ def _fill_credentials(database: sa.Connection) -> None:
 
 
 def _in_parts(database: sa.Connection, table: sa.TableClause, columns: tuple[str, ...]) -> Iterator[list[Any]]:
-    """All rows, some at a time: a session may have megabytes."""
+    """Yields all rows in batches: a session may have megabytes."""
     last = ""
     while True:
         statement = sa.select(*(table.c[name] for name in columns)).where(table.c.key > last).order_by(table.c.key)
@@ -92,7 +92,7 @@ def _in_parts(database: sa.Connection, table: sa.TableClause, columns: tuple[str
 
 
 def _fingerprints(data: str) -> list[str]:
-    """As netvps.domain.session.Session had them when this was written."""
+    """Computes fingerprints as netvps.domain.session.Session did at this version."""
     blobs = (base64.b64decode(line.split()[1]) for line in json.loads(data)["spec"].get("authorized_keys", ()))
     return sorted({"SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=") for blob in blobs})
 
