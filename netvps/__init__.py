@@ -1,3 +1,3 @@
-"""netvps: a VPS for everybody, on your own machines."""
+"""netvps: VPS-like containers for everybody, on your own machines."""
 
 __version__ = "0.1.0"

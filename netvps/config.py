@@ -1,4 +1,4 @@
-"""Where netvps keeps its things on a machine. Standard library only: every command of the CLI passes here."""
+"""The folders of netvps on a machine. Standard library only, because every command of the CLI imports this module."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 STATE_VARIABLE = "NETVPS_STATE_DIR"
 RUNTIME_VARIABLE = "NETVPS_RUNTIME_DIR"
 REMEMBERED = "up.json"
-"""The file in the state folder that keeps the flags of `netvps up`."""
-_SOCKET_PATH_MAX = 107  # sun_path of unix(7), less its NUL
-_LONGEST_SOCKET = "agents/0123456789abc/gateway.sock"  # the longest that a program makes below the runtime folder
+"""File in the state folder that stores the flags of `netvps up`."""
+_SOCKET_PATH_MAX = 107  # sun_path of unix(7), without its NUL
+_LONGEST_SOCKET = "agents/0123456789abc/gateway.sock"  # the longest socket path below the runtime folder
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The two folders of netvps: `state` outlives a reboot, `runtime` need not."""
+    """The two folders of netvps. `state` must persist across reboots, `runtime` need not."""
 
     state: Path
     runtime: Path
@@ -35,11 +35,11 @@ class Paths:
 
     @property
     def gateway_socket(self) -> Path:
-        """The Unix socket at which the server answers its gateway process, in a folder for us alone."""
+        """The Unix socket between the server and its gateway process, in a folder that only this account can enter."""
         return self.runtime / ".gateway" / "control.sock"
 
     def prepare(self) -> None:
-        """Makes both folders: `state` for us alone, `runtime` to be passed through on the way to the socket.
+        """Makes both folders: `state` for this account only, `runtime` traversable so that others reach the socket.
 
         Raises ConfigError if one cannot be made or written.
         """
@@ -59,10 +59,10 @@ def paths(
     environ: Mapping[str, str] | None = None,
     uid: int | None = None,
 ) -> Paths:
-    """The folders in force: as given, else of the environment, else those of the system (root) or of the user.
+    """The folders in effect: the arguments, else the environment, else the defaults of the system (root) or the user.
 
-    The runtime folder may also be the one that the last `netvps up --runtime-dir` on this state folder had.
-    Raises ConfigError if the fallback under /tmp belongs to another account.
+    The runtime folder may also be the one of the last `netvps up --runtime-dir` with this state folder. Raises
+    ConfigError if the fallback under /tmp belongs to another account.
     """
     environ = os.environ if environ is None else environ
     uid = os.geteuid() if uid is None else uid
@@ -72,12 +72,12 @@ def paths(
 
 
 def remembered_flags(state: Path) -> dict[str, str]:
-    """The flags that earlier starts of `netvps up` on this state folder had; none if their file cannot be read."""
+    """The flags of earlier starts of `netvps up` with this state folder; empty if their file cannot be read."""
     try:
         text = (state / REMEMBERED).read_text(encoding="utf-8")
     except OSError:
         return {}
-    import json  # only where there is such a file: each command of the CLI comes by here
+    import json  # imported only if the file exists, because every command of the CLI calls this
 
     try:
         flags = json.loads(text)["flags"]
@@ -100,7 +100,7 @@ def _default_state(environ: Mapping[str, str], uid: int) -> Path:
 
 
 def _default_runtime(uid: int) -> Path:
-    """One place for an account: not XDG_RUNTIME_DIR, which cron and `su` do not set, and which ends with a login."""
+    """One folder per account. Not XDG_RUNTIME_DIR: cron and `su` do not set it, and it is removed at logout."""
     if uid == 0:
         return Path("/run/netvps")
     own = Path.home() / ".local/state/netvps/run"
@@ -112,7 +112,7 @@ def _default_runtime(uid: int) -> Path:
 
 
 def _require_own(folder: Path, uid: int) -> None:
-    """Anybody can make a folder in /tmp before us, and a socket in it that listens to what we say."""
+    """Raises ConfigError if the folder belongs to another account, which could listen on a socket in it."""
     try:
         found = folder.lstat()
     except FileNotFoundError:
@@ -128,11 +128,9 @@ def _make(folder: Path, mode: int, variable: str) -> None:
     try:
         if not folder.is_dir():
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
-            folder.chmod(mode)  # whatever the umask says
+            folder.chmod(mode)  # independent of the umask
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"cannot make folder {folder}: {reason}; set {variable} to one that you can write") from None
+        raise ConfigError(f"cannot make folder {folder}: {reason}; set {variable} to a writable one") from None
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"folder {folder} is not writable for you: set {variable} to one that is, or correct its owner"
-        )
+        raise ConfigError(f"folder {folder} is not writable: set {variable} to a writable one, or fix its owner")

@@ -1,23 +1,24 @@
-"""The errors of netvps, one class for each thing a caller can do about it.
+"""The errors of netvps: one class per remedy of the caller.
 
     NetvpsError
-    ├── InvalidInput         mend the request: every violation is listed, with its field
-    ├── NotFound             name another thing (also: it is there, but not yours)
-    ├── AlreadyExists        choose another name, or take what is there
-    ├── NotPermitted         ask somebody with another role
+    ├── InvalidInput         fix the request: every violation is listed, with its field
+    ├── NotFound             name an existing resource (also: it exists, but is not visible to the caller)
+    ├── AlreadyExists        choose another name, or use the existing resource
+    ├── NotPermitted         ask a user with another role
     ├── Unauthenticated      present a credential
     ├── WrongState           do something else first
     ├── Changed              read again, then decide again
     ├── TooOld               list again, then watch
     ├── Exhausted            free something, or wait
     ├── Unavailable          try again
-    ├── TimedOut             it goes on without you; look later
+    ├── TimedOut             the operation may still complete; check later
     ├── DataLoss             restore from another copy
-    ├── ConfigError          mend the configuration of this program
+    ├── ConfigError          fix the configuration of this program
     └── InternalError        report a bug
+
     DockerError classes live in netvps/adapters/docker/errors.py; each is one of the above.
 
-Every error has one sentence that says what happened, to what, and what to do; `reason` is for programs
+Every error has one sentence that says what failed, on what, and what to do; `reason` is for programs
 (google.rpc.ErrorInfo.reason, UPPER_SNAKE). `rpc/status.py` maps each class to one gRPC code and back.
 """
 
@@ -28,14 +29,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Violation:
-    """One broken rule: the path of the field ("spec.env[2]"), and a sentence with the value and the rule."""
+    """A violated rule: the path of the field ("spec.env[2]"), and a sentence with the value and the rule."""
 
     field: str
     description: str
 
 
 class NetvpsError(Exception):
-    """Root of all errors that reach a user; `str(error)` is the whole sentence, without a traceback."""
+    """Base of all errors that reach a user; `str(error)` is the full sentence, without a traceback."""
 
     default_reason = "INTERNAL"
 
@@ -46,7 +47,7 @@ class NetvpsError(Exception):
 
 
 class InvalidInput(NetvpsError):
-    """The request breaks rules; `violations` lists all of them."""
+    """The request violates rules; `violations` lists all of them."""
 
     default_reason = "INVALID_INPUT"
 
@@ -56,24 +57,24 @@ class InvalidInput(NetvpsError):
 
     @classmethod
     def of(cls, field: str, description: str) -> InvalidInput:
-        """A single violation."""
+        """An error with a single violation."""
         return cls(Violation(field, description))
 
 
 class NotFound(NetvpsError):
-    """There is no such thing, or it is not the caller's to see: the two look the same."""
+    """The resource does not exist or is not visible to the caller; the two are indistinguishable."""
 
     default_reason = "NOT_FOUND"
 
 
 class AlreadyExists(NetvpsError):
-    """The name, key or request id is taken."""
+    """The name, key or request id is in use."""
 
     default_reason = "ALREADY_EXISTS"
 
 
 class NotPermitted(NetvpsError):
-    """The caller is known, and may not."""
+    """The caller is authenticated but not authorised."""
 
     default_reason = "NOT_PERMITTED"
 
@@ -85,13 +86,13 @@ class Unauthenticated(NetvpsError):
 
 
 class WrongState(NetvpsError):
-    """The thing is there, and not in a state for this."""
+    """The resource exists, but its state does not allow this."""
 
     default_reason = "WRONG_STATE"
 
 
 class Changed(NetvpsError):
-    """The thing changed since the caller read it (expected_revision)."""
+    """The resource changed since the caller read it (expected_revision)."""
 
     default_reason = "CHANGED"
 
@@ -109,13 +110,13 @@ class Exhausted(NetvpsError):
 
 
 class Unavailable(NetvpsError):
-    """Something needed is away for now."""
+    """A dependency is temporarily unavailable."""
 
     default_reason = "UNAVAILABLE"
 
 
 class TimedOut(NetvpsError):
-    """It took longer than allowed."""
+    """The call did not complete in the allowed time."""
 
     default_reason = "TIMED_OUT"
 
@@ -127,10 +128,10 @@ class DataLoss(NetvpsError):
 
 
 class ConfigError(NetvpsError):
-    """A setting of this program, or what it names, is wrong."""
+    """A setting of this program, or what it refers to, is wrong."""
 
     default_reason = "CONFIG"
 
 
 class InternalError(NetvpsError):
-    """A bug of netvps; the log has the details under the request id."""
+    """A bug in netvps; the log has the details under the request id."""

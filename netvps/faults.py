@@ -1,9 +1,9 @@
-"""Named points in operations of several steps, at which a test can have the process die, fail or hang.
+"""Fault injection: named points in multi-step operations where a test can make the process die, fail or hang.
 
-In production they are inert: nothing is looked up, read or waited for (a call of 50 ns, measured by its test). Only a
-process with NETVPS_ENV=test and NETVPS_FAULTS=FOLDER looks, whenever it passes a point, for FOLDER/POINT, whose
-content is the mode; so a system that runs is armed and disarmed from outside. Each file works once, in one process:
-it is renamed to POINT.hit by whoever passes first, with its pid in it.
+In production they do nothing: no lookup, read or wait (a call takes 50 ns, measured by its test). Only a process with
+NETVPS_ENV=test and NETVPS_FAULTS=FOLDER checks at each point for FOLDER/POINT, whose content is the mode; so a running
+system is armed and disarmed from outside. Each file fires once, in one process: the first one to pass renames it to
+POINT.hit and writes its pid into it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ HANG_SECONDS: Final = 1.0
 HIT: Final = ".hit"
 
 COMMITS: Final = {
-    "agent.certificate": "a session's agent gets its certificate",
+    "agent.certificate": "a certificate is issued to a session's agent",
     "access.user": "a user is added",
-    "join.runner": "a machine becomes a runner, with a subnet of its own",
+    "join.runner": "a machine joins as a runner and gets a subnet",
     "join.token": "a join token is made",
     "key.create": "an SSH key is registered",
     "key.delete": "an SSH key is revoked",
     "runner.boot_token": "a boot token is made for a session's agent",
-    "runner.offline": "a runner is taken for offline, and its sessions for unreachable",
-    "runner.online": "a runner is taken for online, and gets the sessions that wait",
-    "runner.removed": "a session's row is removed, since its runner says that nothing is left of it",
-    "runner.report": "what a runner sees of a session is recorded",
+    "runner.offline": "a runner is marked offline, and its sessions unreachable",
+    "runner.online": "a runner is marked online, and waiting sessions are placed",
+    "runner.removed": "a session's row is removed, since its runner reports it erased",
+    "runner.report": "a runner's report about a session is recorded",
     "runner.snapshot": "a snapshot is recorded",
-    "session.create": "a session is made",
-    "session.want": "what is wanted of a session changes: stop, start, delete",
+    "session.create": "a session is created",
+    "session.want": "the desired state of a session changes: stop, start, delete",
 }
 """Transactions of the control plane; each has the points NAME.before_commit and NAME.after_commit."""
 
@@ -41,50 +41,50 @@ STEPS: Final = {
     "commit": "a snapshot is taken",
     "copy": "the files of a stopped session are copied",
     "create": "a container is made",
-    "erase": "all of a session is removed",
+    "erase": "everything of a session is removed",
     "fetch": "an image is pulled",
-    "flatten": "the snapshot of a session that is stopped is written as one layer",
-    "move": "a container is put on another network or address",
+    "flatten": "the snapshot of a stopped session is rewritten as one layer",
+    "move": "a container is attached to another network or address",
     "prune": "older snapshots are removed",
-    "record": "a snapshot is reported, to be recorded",
-    "refuse": "a session is given up",
+    "record": "a snapshot is reported for recording",
+    "refuse": "a session is reported as failed",
     "remove": "a container that cannot be started any more is removed",
-    "restore": "a container is made again from the copy of its files",
-    "rest": "a session is as wanted",
+    "restore": "a container is restored from the copy of its files",
+    "rest": "a session is in its desired state",
     "start": "a container is started",
-    "terminate": "a container's processes are told to end",
-    "unpause": "a pause that nobody owns is lifted",
+    "terminate": "a container is stopped",
+    "unpause": "an orphaned pause is lifted",
     "wait": "Docker is busy with a container",
 }
-"""Steps of the runner; each has the points step.NAME.before and step.NAME.after."""
+"""Actions of the runner; each has the points step.NAME.before and step.NAME.after."""
 
 PLACES: Final = {
-    "assignment.kept": "the runner has an assignment on disk, and has not acted on it",
-    "boot.before_write": "the runner has a certificate for the agent, the agent has not",
+    "assignment.kept": "the runner has stored an assignment, and not acted on it yet",
+    "boot.before_write": "the runner has a certificate for the agent, and not passed it on yet",
     "boot.after_write": "the agent has its certificate",
-    "commit.made": "Docker made the snapshot's image; it is not verified",
-    "commit.verified": "the image is verified, and has no name",
-    "copy.written": "the files of a stopped session are in an archive, which nothing names yet",
-    "erase.containers": "the containers of a session are removed, its images are not",
-    "erase.images": "the images are removed, its volumes are not",
-    "flatten.imported": "all files of a container are an image, which is no snapshot yet",
-    "identity.before_save": "the runner has joined, and not kept that",
-    "identity.after_save": "the runner has kept who it is",
-    "identity.key_kept": "the runner has a key, and has not joined",
-    "join.signed": "a machine is a runner, and has not been answered",
-    "network.made": "the network is there, the container is not",
-    "restore.made": "a container is made for files that are to be restored; it has another name",
-    "restore.unpacked": "it has its files, and not its name",
+    "commit.made": "Docker made the snapshot's image; it is not verified yet",
+    "commit.verified": "the image is verified, and not tagged yet",
+    "copy.written": "the archive of a stopped session's files is written, and not renamed yet",
+    "erase.containers": "the containers of a session are removed, its images are not yet",
+    "erase.images": "the images are removed, its volumes are not yet",
+    "flatten.imported": "all files of a container are imported as an image, which is no snapshot yet",
+    "identity.before_save": "the runner has joined, and not stored its identity yet",
+    "identity.after_save": "the runner has stored its identity",
+    "identity.key_kept": "the runner has stored its key, and not joined yet",
+    "join.signed": "a join is committed, and not answered yet",
+    "network.made": "the network is made, the container is not yet",
+    "restore.made": "a container for restored files is made under a temporary name",
+    "restore.unpacked": "it has its files, and not its final name yet",
 }
 """All other points of the control plane and the runner."""
 
 AGENT: Final = {
-    "agent.before_start": "a container runs, and in it only process 1",
-    "agent.before_listen": "the agent has its boot file, and hears no SSH",
-    "agent.before_connect": "the agent has its certificate, and no tunnel",
-    "agent.config_applied": "the agent goes by new keys, and has not kept them",
+    "agent.before_start": "a container runs, with PID 1 only",
+    "agent.before_listen": "the agent has its boot file, and does not listen for SSH yet",
+    "agent.before_connect": "the agent has its certificate, and no tunnel yet",
+    "agent.config_applied": "the agent has applied new keys, and not stored them yet",
 }
-"""Points of the agent, which are there only if it was built for tests (tunnel/faults)."""
+"""Points of the agent, compiled in only for tests (tunnel/faults)."""
 
 POINTS: Final = {
     **{f"{name}.{when}_commit": what for name, what in COMMITS.items() for when in ("before", "after")},
@@ -92,11 +92,11 @@ POINTS: Final = {
     **PLACES,
     **AGENT,
 }
-"""Every point there is, and what is going on there."""
+"""Every point, with a description of the moment."""
 
 
 class InjectedFault(Exception):
-    """What RAISE raises: like any bug, it is nobody's to handle by name."""
+    """Raised by RAISE. No code catches it by name, so it behaves like a bug."""
 
 
 def _folder() -> Path | None:
@@ -106,13 +106,13 @@ def _folder() -> Path | None:
 
 _FOLDER: Final = _folder()
 ENABLED: Final = _FOLDER is not None
-"""Whether this process is one of a test that injects faults."""
+"""Whether this process runs in a test that injects faults."""
 
 
 def fault_point(name: str) -> None:
-    """Passes a point of POINTS. In a test that armed it: dies here by SIGKILL, raises InjectedFault, or hangs a while.
+    """Marks a point of POINTS. If a test armed it: kills the process (SIGKILL), raises InjectedFault, or hangs a while.
 
-    To hang blocks the thread, and with it, in asynchronous code, the whole process, as a stopped process would be.
+    A hang blocks the thread, and so, in asynchronous code, the whole process, as SIGSTOP would.
     """
     if _FOLDER is not None:
         _strike(_FOLDER, name)
@@ -121,7 +121,7 @@ def fault_point(name: str) -> None:
 def _strike(folder: Path, name: str) -> None:
     hit = folder / f"{name}{HIT}"
     try:
-        (folder / name).rename(hit)  # one process takes it, whoever else passes now
+        (folder / name).rename(hit)  # atomic: of concurrent processes only one succeeds
     except FileNotFoundError:
         return
     mode = hit.read_text(encoding="ascii")

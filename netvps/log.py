@@ -1,4 +1,4 @@
-"""Logging: lines for people on a terminal, JSON elsewhere, on stderr; the standard library's loggers come along."""
+"""Logging to stderr: console lines on a terminal, JSON otherwise. Includes the loggers of the standard library."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ _QUIET = ("asyncssh", "aiohttp.access", "docker", "urllib3", "alembic", "sqlalch
 
 
 def redact(text: str) -> str:
-    """The text without API keys, tokens and private keys. A last net: no secret should get as far as this."""
+    """Removes API keys, tokens and private keys from a text.
+
+    A safety net: no secret should be logged in the first place.
+    """
     return _SECRET.sub(lambda match: (match["kind"] or "private key ") + "[redacted]", text)
 
 
 def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A structlog processor: redacts all that would be printed."""
+    """A structlog processor that redacts everything that would be printed."""
     return {redact(key): _redacted(value) for key, value in event.items()}
 
 
@@ -44,7 +47,7 @@ def set_up(program: str, *, verbose: bool = False, stream: TextIO | None = None)
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if on_terminal else "iso", utc=not on_terminal),
     ]
     renderer = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
-    # Exceptions become text before they are cut and redacted, not in the renderer after it.
+    # Exceptions are rendered to text here and not by the renderer, so that they are truncated and redacted, too.
     last: list[structlog.typing.Processor] = [
         structlog.processors.format_exc_info,
         bound_event,

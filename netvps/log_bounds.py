@@ -1,7 +1,8 @@
-"""Bounds of the log: of each value, and of how much the lines about one identity take up.
+"""Limits the log: the size of each value, and the volume of lines about one identity.
 
-What a tenant or a stranger sends may end up in a line. So that none of them rotates the lines about others away, each
-value is cut, and each identity has a budget of bytes that refills slowly. Lines of the program itself have no budget.
+Log lines contain data from tenants and from unauthenticated peers. So that none of them can rotate the lines about
+others away, each value is truncated, and each identity has a budget of bytes that refills slowly. Lines without an
+identity have no budget.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ if TYPE_CHECKING:
     Event = MutableMapping[str, Any]
 
 MAX_VALUE: Final = 2000
-"""Characters of one value."""
+"""Maximum characters of one value."""
 MAX_EXCEPTION: Final = 16_000
-"""Characters of a traceback: its beginning, and twice as much of its end."""
+"""Maximum characters of a traceback: one third from its beginning, two thirds from its end."""
 _MAX_ITEMS: Final = 32
 _MAX_KEY: Final = 100
 _EXCEPTION: Final = "exception"
 
 _AUDIT: Final = frozenset({"ssh login", "ssh end", "ssh refused"})
-"""Lines that tell who came in: no flood of other lines takes their budget."""
+"""Lines about logins. They have their own budget, so that a flood of other lines cannot suppress them."""
 _ACTORS: Final = ("caller", "user", "session", "origin", "peer")
-"""Fields that name who causes a line; the first that is there counts."""
+"""Fields that identify who caused a line; the first one present counts."""
 _STRANGERS: Final = frozenset({"origin", "peer"})
 _KIB: Final = 1024
 _OWN: Final = (128 * _KIB, 512)
 _OWN_AUDIT: Final = (256 * _KIB, 1 * _KIB)
 _SHARED: Final = (4096 * _KIB, 4 * _KIB)
-"""Bytes at once, and bytes a second after that: of one identity, and of all of them (or of all strangers) together."""
+"""Burst size in bytes, and bytes per second: per identity, and for all identities (or all strangers) together."""
 _LINE: Final = 150
 """Bytes of a line besides its values."""
 _NOTICE_SECONDS: Final = 60.0
@@ -43,14 +44,15 @@ _MAX_BUDGETS: Final = 8192
 
 
 def bound_event(_logger: object, _method: str, event: Event) -> Event:
-    """A structlog processor: cuts each value, and escapes what a terminal would act on."""
+    """A structlog processor that truncates each value and escapes control characters."""
     return {_bounded(key, _MAX_KEY): _bounded_value(key, value) for key, value in event.items()}
 
 
 class VolumeLimit:
-    """A structlog processor that drops lines of an identity beyond its budget, and says so.
+    """A structlog processor that drops the lines of an identity beyond its budget.
 
-    The first dropped line becomes a notice; the next that is within the budget has `suppressed`, how many were dropped.
+    The first dropped line is replaced by a notice; the next line within the budget has a field `suppressed` with the
+    number of dropped lines.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -85,7 +87,7 @@ class VolumeLimit:
         if now - budget.noticed < _NOTICE_SECONDS:
             raise structlog.DropEvent
         budget.noticed = now
-        return {"event": "more lines than its share: some are not logged", actor: event[actor]} | (
+        return {"event": "log budget exceeded: some lines are dropped", actor: event[actor]} | (
             {"program": event["program"]} if "program" in event else {}
         )
 
@@ -101,7 +103,7 @@ class VolumeLimit:
 
 
 class _Budget:
-    """Bytes that may be logged now; they come back at a rate."""
+    """A token bucket of bytes."""
 
     def __init__(self, most: int, rate: int, now: float) -> None:
         self.left: float = most
@@ -116,7 +118,7 @@ class _Budget:
 
 
 def _without_port(who: str) -> str:
-    """An origin as one writes it ("user@192.0.2.7:50312") without what differs from connection to connection."""
+    """The host of an origin ("user@192.0.2.7:50312"), without the port, which differs between connections."""
     address = who.rpartition("@")[2]
     host, _, port = address.rpartition(":")
     return host if host and port.isdigit() else address
@@ -137,7 +139,7 @@ def _bounded_value(key: str, value: Any) -> Any:
 
 
 def _bounded_items(value: Any) -> Any:
-    """A collection as it is, if it is small and flat; else its text, cut."""
+    """A small flat collection as it is; any other as truncated text."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     if len(value) > _MAX_ITEMS or any(isinstance(item, dict | list | tuple | set | frozenset) for _, item in items):
         return _bounded(repr(value))

@@ -3,8 +3,10 @@
 The file has the keys `state_dir` and `runtime_dir`, and a table per program:
 
     state_dir = "/srv/netvps"
+
     [server]
     listen = "0.0.0.0"
+
     [runner]
     name = "box1"
 """
@@ -33,20 +35,20 @@ if TYPE_CHECKING:
 
     from pydantic_settings import PydanticBaseSettingsSource
 
-# RFC 1918, and RFC 6598 (carriers' own).
+# RFC 1918, and RFC 6598 (carrier-grade NAT).
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*")
 _HOST_NAME_MAX = 253
 PREFIX = "NETVPS_"
 _COMMON = ("state_dir", "runtime_dir")
 OTHER_VARIABLES = {
-    "NETVPS_CONFIG": "TOML file with settings; `--config` of the programs overrules it",
-    "NETVPS_CONTEXT": "name of the context that commands talk to; `--context` overrules it",
-    "NETVPS_SOCKET": "path of the API socket that the context `local` stands for",
-    "NETVPS_CONFIG_DIR": "folder of contexts and known hosts; by default `~/.config/netvps`",
+    "NETVPS_CONFIG": "TOML file with settings; `--config` of the programs overrides it",
+    "NETVPS_CONTEXT": "name of the context that commands use; `--context` overrides it",
+    "NETVPS_SOCKET": "path of the API socket of the context `local`",
+    "NETVPS_CONFIG_DIR": "folder of contexts and known hosts; default `~/.config/netvps`",
     "NETVPS_DEBUG": "any value: print the traceback of an internal error",
-    "NETVPS_ACCESSIBLE": "any value: no colour, and no line that is drawn again (`NO_COLOR` turns off colour alone)",
-    "NETVPS_ADDRESS": "`HOST:PORT` of the server that commands talk to, without a context",
+    "NETVPS_ACCESSIBLE": "any value: no colour and no redrawn lines (`NO_COLOR` turns off colour only)",
+    "NETVPS_ADDRESS": "`HOST:PORT` of the server that commands use without a context",
     "NETVPS_API_KEY": "API key for `NETVPS_ADDRESS`",
     "NETVPS_API_KEY_FILE": "file with the API key for `NETVPS_ADDRESS`",
     "NETVPS_CA": "file with the CA certificate (PEM) for `NETVPS_ADDRESS`",
@@ -58,11 +60,11 @@ OTHER_VARIABLES = {
     "NETVPS_LAB": "",
     "NETVPS_FUZZ_SECONDS": "",
 }
-"""Variables of our prefix that are no setting, and what each is for; '' where only tests and scripts read it."""
+"""Variables with the prefix that are no settings, with their purpose; '' for those of tests and scripts."""
 
 
 def _address(value: str) -> str:
-    """HOST:PORT, an IPv6 host in brackets."""
+    """Validates HOST:PORT, with an IPv6 host in brackets."""
     host, _, port = value.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise ValueError("give HOST:PORT, for example gateway.example:7443")
@@ -83,19 +85,19 @@ def is_host_name(text: str) -> bool:
 
 
 def _joined(value: object) -> object:
-    """A list, as the file may have it, as one text."""
+    """A list, as the file may contain it, joined with commas."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _public_names(value: str) -> str:
-    """Host names and IP addresses, with commas between them."""
+    """Validates host names and IP addresses, separated by commas."""
     names = [name.strip() for name in value.split(",") if name.strip()]
     for name in names:
         try:
             ipaddress.ip_address(name)
         except ValueError:
             if not is_host_name(name) or name.rpartition(".")[2].isdigit():
-                why = f"{name!r} is no host name and no IP address: give for example vps.example.org"
+                why = f"{name!r} is neither a host name nor an IP address: give for example vps.example.org"
                 raise ValueError(why) from None
     return ",".join(dict.fromkeys(names))
 
@@ -106,7 +108,7 @@ def _own_name() -> str:
 
 
 class Repeatable:
-    """Marks a setting whose flag may be repeated: what is given is joined with commas."""
+    """Marks a setting whose flag may be repeated; the values are joined with commas."""
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -114,17 +116,17 @@ Address = Annotated[str, AfterValidator(_address)]
 
 
 class Settings(BaseSettings):
-    """What the settings of all programs share."""
+    """Settings that all programs share."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, hide_input_in_errors=True)
     table: ClassVar[str]
 
-    state_dir: Path = Field(default=Path(), description="folder for what outlives a reboot")
+    state_dir: Path = Field(default=Path(), description="folder for persistent data")
     runtime_dir: Path = Field(default=Path(), description="folder for sockets")
 
     @property
     def paths(self) -> Paths:
-        """Both folders, defaults filled in."""
+        """Both folders, with defaults filled in."""
         chosen = {name: str(getattr(self, name)) for name in _COMMON if name in self.model_fields_set}
         return paths(chosen.get("state_dir"), chosen.get("runtime_dir"))
 
@@ -137,7 +139,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags before environment; the file comes last, see `load`."""
+        """Flags take precedence over the environment; the file comes last, see `load`."""
         return init_settings, env_settings
 
     @model_validator(mode="before")
@@ -164,7 +166,7 @@ class ServerSettings(Settings):
     database_url: SecretStr | None = Field(
         default=None, description="postgresql://USER:PASSWORD@HOST/NAME; by default SQLite"
     )
-    database_url_file: Path | None = Field(default=None, description="file that holds the database's URL")
+    database_url_file: Path | None = Field(default=None, description="file with the database URL")
     listen: Annotated[str, AfterValidator(_ip)] = Field(default="127.0.0.1", description="IP address to listen on")
     public_name: Annotated[str, BeforeValidator(_joined), AfterValidator(_public_names), Repeatable()] = Field(
         default="",
@@ -173,12 +175,12 @@ class ServerSettings(Settings):
     api_port: Port = Field(default=7443, description="API (gRPC, with TLS and API keys)")
     link_port: Port = Field(default=7444, description="runners and agents, mutual TLS")
     ssh_port: Port = Field(default=2222, description="SSH gateway")
-    ssh_connections_per_user: int = Field(default=1000, ge=1, description="SSH connections that one user may have")
-    ssh_connections_per_session: int = Field(default=500, ge=1, description="SSH connections that one session may have")
+    ssh_connections_per_user: int = Field(default=1000, ge=1, description="maximum SSH connections of one user")
+    ssh_connections_per_session: int = Field(default=500, ge=1, description="maximum SSH connections to one session")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
-    default_image: str = Field(default="netvps/debian:latest", description="image of sessions that name none")
-    overlay_pool: str = Field(default="10.128.0.0/10", description="subnets of all runners come out of this")
-    overlay_prefix: int = Field(default=22, ge=8, le=29, description="length of a runner's subnet prefix")
+    default_image: str = Field(default="netvps/debian:latest", description="image of sessions that specify none")
+    overlay_pool: str = Field(default="10.128.0.0/10", description="range from which runners get their subnets")
+    overlay_prefix: int = Field(default=22, ge=8, le=29, description="prefix length of a runner's subnet")
     overlay_vni: int = Field(default=7, ge=1, le=(1 << 24) - 1, description="VXLAN network identifier")
     overlay_port: Port = Field(default=14789, description="UDP port of VXLAN between runners")
     gateway_overlay: Literal["auto", "off"] = Field(
@@ -189,11 +191,11 @@ class ServerSettings(Settings):
         default=30.0, ge=1, le=3600, description="seconds without a runner until it makes its own part of the overlay"
     )
     heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
-    calls_per_user: int = Field(default=1024, ge=16, description="open API calls of one user, all kinds together")
-    watches_per_user: int = Field(default=256, ge=1, description="open watches of one user")
-    log_readers_per_user: int = Field(default=32, ge=1, description="open readers of logs of one user")
-    commands_per_user: int = Field(default=128, ge=1, description="running commands (exec) of one user")
-    drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end by themselves")
+    calls_per_user: int = Field(default=1024, ge=16, description="maximum open API calls of one user, of all kinds")
+    watches_per_user: int = Field(default=256, ge=1, description="maximum open watches of one user")
+    log_readers_per_user: int = Field(default=32, ge=1, description="maximum open log readers of one user")
+    commands_per_user: int = Field(default=128, ge=1, description="maximum running commands (exec) of one user")
+    drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end on shutdown")
 
     @model_validator(mode="after")
     def _pool_is_usable(self) -> Self:
@@ -205,16 +207,16 @@ class ServerSettings(Settings):
             raise ValueError(f"overlay_pool {pool} is smaller than one /{self.overlay_prefix} (overlay_prefix)")
         if not any(pool.subnet_of(private) for private in _PRIVATE):
             raise ValueError(
-                f"overlay_pool {pool} is not private: machines would lose the way to whom these addresses belong; take"
+                f"overlay_pool {pool} is not private: machines would lose their route to the real owners; use"
                 f" a part of {', '.join(map(str, _PRIVATE))}"
             )
         if pool.overlaps(ipaddress.IPv4Network(NETWORK_SUBNET)):
-            raise ValueError(f"overlay_pool {pool} holds {NETWORK_SUBNET}, the bridge of sessions that are not on it")
+            raise ValueError(f"overlay_pool {pool} overlaps {NETWORK_SUBNET}, which sessions without the overlay use")
         return self
 
     @property
     def public_names(self) -> tuple[str, ...]:
-        """Names and addresses that the operator gave."""
+        """Names and addresses that the operator configured."""
         return tuple(self.public_name.split(",")) if self.public_name else ()
 
     @property
@@ -230,26 +232,26 @@ class RunnerSettings(Settings):
 
     table: ClassVar[str] = "runner"
 
-    server: Address = Field(default="127.0.0.1:7443", description="HOST:PORT of the server's API, to join")
-    link: Address | None = Field(default=None, description="HOST:PORT for runners; by default what the server says")
+    server: Address = Field(default="127.0.0.1:7443", description="HOST:PORT of the server's API, for joining")
+    link: Address | None = Field(default=None, description="HOST:PORT for runners; by default as the server announces")
     name: str = Field(default_factory=_own_name, description="name of this machine in netvps")
-    join_token: SecretStr | None = Field(default=None, description="one-use token, needed once")
-    join_token_file: Path | None = Field(default=None, description="file with the join token, needed once")
+    join_token: SecretStr | None = Field(default=None, description="single-use token, needed only to join")
+    join_token_file: Path | None = Field(default=None, description="file with the join token, needed only to join")
     docker_host: str | None = Field(default=None, description="Docker's socket; by default DOCKER_HOST or its own")
     metrics_port: Port | None = Field(default=None, description="metrics over HTTP, on loopback; by default none")
     overlay: bool = Field(
-        default=True, description="be part of the overlay network, if this machine can: true or false"
+        default=True, description="join the overlay network if this machine supports it: true or false"
     )
     overlay_fast_path: Literal["auto", "off"] = Field(
         default="auto",
         description="packets between sessions skip the machine's own filter rules: auto (where the kernel can) or off",
     )
-    underlay: str = Field(default="", description="own address or interface towards other runners; by default found")
+    underlay: str = Field(default="", description="own address or interface towards other runners; by default detected")
     agent_dir: Path | None = Field(default=None, description="folder of agent-linux-ARCH; by default the package's")
 
 
 def check_value(settings: type[Settings], name: str, value: object) -> None:
-    """Raises ValueError, with the rule, where this cannot be the value of a setting."""
+    """Raises ValueError with the rule if a value is not valid for a setting."""
     field = settings.model_fields[name]
     try:
         rules: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
@@ -264,7 +266,7 @@ def is_repeatable(settings: type[Settings], name: str) -> bool:
 
 
 def secrets_of(settings: type[Settings]) -> list[str]:
-    """Names of the settings that hold a secret."""
+    """Names of the settings that contain a secret."""
     return [name for name in settings.model_fields if f"{name}_file" in settings.model_fields]
 
 
@@ -280,7 +282,7 @@ def load(
     *,
     remembered: Mapping[str, Any] | None = None,
 ) -> S:
-    """The settings in force: of `flags`, else environment, else `remembered` (earlier flags), else file.
+    """The settings in effect: from `flags`, else environment, else `remembered` (earlier flags), else file.
 
     Raises ConfigError that names each wrong setting, its value, and what to do.
     """
@@ -297,9 +299,9 @@ def load(
 
 
 def _below(values: dict[str, Any], stronger: Collection[str], settings: type[Settings]) -> dict[str, Any]:
-    """What is left of one source's values under a source that sets the names `stronger`.
+    """The values of one source that the names in `stronger`, set by another source, do not override.
 
-    A secret and its file count as one setting; else two sources together would be refused as both set.
+    A secret and its file count as one setting; otherwise the two sources together would be refused as both set.
     """
     gone = set(stronger)
     for name in secrets_of(settings):
@@ -333,7 +335,7 @@ def _read(file: Path | None, settings: type[Settings]) -> dict[str, Any]:
 
 
 def refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """Raises ConfigError that names one of our prefix that nobody reads: most likely a slip of the pen."""
+    """Raises ConfigError for a variable with the prefix that no program reads, which is most likely a typo."""
     known = OTHER_VARIABLES.keys() | {PREFIX + name.upper() for program in PROGRAMS for name in program.model_fields}
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:
@@ -357,7 +359,7 @@ def _sentence(error: ValidationError, settings: type[Settings]) -> str:
 
 
 def _rule(item: Mapping[str, Any]) -> str:
-    """What pydantic says of a value, as what to give instead."""
+    """Turns pydantic's message about a value into an instruction."""
     if rule := _RULES.get(item["type"]):
         return rule
     message = str(item["msg"]).removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""Background tasks with an owner: named, kept, and heard of when they die."""
+"""Background tasks with an owner, which logs their failures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ log = structlog.get_logger()
 
 
 class Tasks:
-    """Owns tasks for as long as its `async with` block lasts; at its end all of them are cancelled and awaited.
+    """Owns tasks for the duration of its `async with` block; at its end all of them are cancelled and awaited.
 
-    Unlike a TaskGroup, one task that fails does not end the others: it is logged with its name, and gone. Use it for
-    connections and the like, where each stands for itself; use a TaskGroup where they stand and fall together.
+    Unlike in a TaskGroup, a failed task does not end the others: it is logged with its name. Use it for independent
+    tasks, such as connections; use a TaskGroup for tasks that depend on each other.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Tasks:
         return len(self._tasks)
 
     def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """Runs `coroutine` as a task. Raises RuntimeError after the block ended."""
+        """Runs `coroutine` as a task. Raises RuntimeError after the block has ended."""
         if self._closed:
             coroutine.close()
             raise RuntimeError(f"task {name} was started after its owner was closed")
@@ -38,7 +38,7 @@ class Tasks:
         return task
 
     async def cancel(self) -> None:
-        """Cancels all tasks that run and waits for their ends."""
+        """Cancels all running tasks except the current one, and awaits them."""
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()

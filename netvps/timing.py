@@ -1,6 +1,6 @@
-"""How long things took, told to whoever asked; free where nobody did.
+"""Durations of steps, reported to observers; nearly free without observers.
 
-Global, as logging is: what is measured is this process, and no layer has to hand a clock to the next.
+Global, as logging is: it measures this process, and no layer has to pass an observer to the next.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Final, Literal, get_args
 
 Step = Literal["store", "runner_step", "gateway_login", "gateway_dial"]
 STEPS: Final[dict[str, Step]] = {step: step for step in get_args(Step)}
-"""Steps by what they are called."""
+"""Steps by name."""
 Observer = Callable[[Step, str, float], None]
-"""Takes the kind of step, which of them it was (one of few: it becomes a label), and its duration in seconds."""
+"""Takes the kind of step, a variant (one of few, because it becomes a metric label), and the duration in seconds."""
 
 _observers: list[Observer] = []
 
 
 @contextmanager
-def told_to(observer: Observer) -> Iterator[None]:
-    """Tells `observer` of every step that ends within the block."""
+def observe_durations(observer: Observer) -> Iterator[None]:
+    """Calls `observer` for every step that ends within the block."""
     _observers.append(observer)
     try:
         yield
@@ -31,7 +31,7 @@ def told_to(observer: Observer) -> Iterator[None]:
 
 @contextmanager
 def timed(step: Step, which: str) -> Iterator[None]:
-    """The block is a step, however it ends."""
+    """Measures the block as one step, however it ends."""
     began = time.monotonic()
     try:
         yield
@@ -40,6 +40,6 @@ def timed(step: Step, which: str) -> Iterator[None]:
 
 
 def took(step: Step, which: str, seconds: float) -> None:
-    """Tells of a step that was measured elsewhere."""
+    """Reports a step that was measured elsewhere."""
     for observer in _observers:
         observer(step, which, seconds)

@@ -55,9 +55,9 @@ def test_the_variable_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ('[server]\noverlay_pool = "10.0.0.0/24"\n', "smaller than one /22"),
         ('[server]\noverlay_pool = "10.0.0.1/8"\n', "no IPv4 network"),
         ('[server]\noverlay_pool = "fd00::/16"\n', "no IPv4 network"),
-        ('[server]\noverlay_pool = "8.0.0.0/8"\n', "8.0.0.0/8 is not private: machines would lose the way"),
+        ('[server]\noverlay_pool = "8.0.0.0/8"\n', "8.0.0.0/8 is not private: machines would lose their route"),
         ('[server]\noverlay_pool = "0.0.0.0/0"\n', "is not private"),
-        ('[server]\noverlay_pool = "172.16.0.0/12"\n', "holds 172.30.0.0/16, the bridge of sessions"),
+        ('[server]\noverlay_pool = "172.16.0.0/12"\n', "overlaps 172.30.0.0/16, which sessions"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, sentence: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.timing import timed, told_to, took
+from netvps.timing import observe_durations, timed, took
 
 
 def test_a_step_is_told_however_it_ends() -> None:
     seen: list[tuple[str, str, bool]] = []
-    with told_to(lambda step, which, seconds: seen.append((step, which, 0 <= seconds < 60))):
+    with observe_durations(lambda step, which, seconds: seen.append((step, which, 0 <= seconds < 60))):
         with timed("store", "read"):
             pass
         with pytest.raises(ValueError, match="boom"), timed("store", "write"):

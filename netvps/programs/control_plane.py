@@ -53,7 +53,7 @@ from netvps.services.sessions import Sessions
 from netvps.services.ssh_certificates import SshCertificates
 from netvps.services.ssh_keys import SshKeys
 from netvps.services.watch import Watch
-from netvps.timing import told_to
+from netvps.timing import observe_durations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -161,7 +161,7 @@ class _Parts:
         services = await self._services(tunnels, Commands(ways, upstream))
         api = await stack.enter_async_context(self._api(services))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
-        stack.enter_context(told_to(page.metrics.took))
+        stack.enter_context(observe_durations(page.metrics.took))
         checks = {"database": self._database_answers}
         http = HttpGateway(checks, host=settings.listen, port=settings.http_port, metrics=page)
         await stack.enter_async_context(http)

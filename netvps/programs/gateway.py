@@ -25,7 +25,7 @@ from netvps.programs.process import allow_many_files, beating, die_with, guarded
 from netvps.programs.readiness import Readiness
 from netvps.programs.stopping import Stop
 from netvps.tasks import Tasks
-from netvps.timing import told_to
+from netvps.timing import observe_durations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
             limits=ConnectionLimits(welcome.connections_per_user, welcome.connections_per_session),
         )
         async with gateway, Tasks() as tasks:
-            with told_to(plane.took), Stop() as stop:
+            with observe_durations(plane.took), Stop() as stop:
                 tasks.start(plane.report(lambda: (gateway.connections, gateway.unauthenticated)), name="counts")
                 lost = tasks.start(plane.lost.wait(), name="server")
                 asked = tasks.start(stop.asked.wait(), name="signal")

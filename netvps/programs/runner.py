@@ -33,7 +33,7 @@ from netvps.runner.runner import Runner
 from netvps.runner.settings import RunnerSettings as Place
 from netvps.services.tokens import JOIN, Token
 from netvps.settings import RunnerSettings
-from netvps.timing import told_to
+from netvps.timing import observe_durations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -101,7 +101,7 @@ async def _measured(runner: Runner, port: int | None) -> AsyncIterator[None]:
     from netvps.programs.measuring import MetricsPage, RunnerCounts
 
     page = MetricsPage(RunnerCounts(runner).read)
-    with told_to(page.metrics.took):
+    with observe_durations(page.metrics.took):
         async with HttpGateway({}, host="127.0.0.1", port=port, metrics=page):
             yield
 

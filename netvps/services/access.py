@@ -1,4 +1,4 @@
-"""People and programs: who they are, and the API keys they come with."""
+"""Users and their API keys."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 MIN_TTL, MAX_TTL = timedelta(minutes=1), timedelta(days=3653)
 _USED: Final = 10_000
-"""API keys whose last use is remembered."""
+"""Number of API keys whose last use is cached."""
 
 
 class Access:
-    """Knows users, and who a credential belongs to. All but looking at oneself and revoking own keys is for admins."""
+    """Manages users, and authenticates credentials.
+
+    Everything except one's own user and revoking own keys needs role admin.
+    """
 
     def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str]) -> None:
         self._store = store
@@ -39,7 +42,7 @@ class Access:
         self._last_use: OrderedDict[str, datetime] = OrderedDict()
 
     async def ensure_admin(self, name: str) -> User:
-        """The admin of that name, made, or made an admin, if need be: the account that started the server."""
+        """Returns the admin with this name: the account that started the server. Creates or promotes it if needed."""
         async with self._store.write(name) as tx:
             user = await tx.get(User, name)
             if user is None:
@@ -47,7 +50,7 @@ class Access:
             return user if user.role is Role.ADMIN else await tx.put(replace(user, role=Role.ADMIN))
 
     async def authenticate(self, api_key: str) -> Caller:
-        """Who comes with "nv_KID_SECRET". Raises Unauthenticated, in the same words whatever is wrong."""
+        """The caller of an API key "nv_KID_SECRET". Raises Unauthenticated, with the same message for every cause."""
         token, now = Token.parse(api_key, API), self._clock()
         async with self._store.read() as reader:
             credential = await reader.get(Credential, token.kid) if token else None
@@ -62,7 +65,7 @@ class Access:
         )
 
     async def caller_of(self, user_name: str) -> Caller:
-        """A user whom the transport vouches for. Raises Unauthenticated if there is none of that name."""
+        """The caller for a user that the transport authenticated. Raises Unauthenticated for an unknown user."""
         async with self._store.read() as reader:
             user = await reader.get(User, user_name)
         if user is None:
@@ -90,7 +93,7 @@ class Access:
         checks = Checks()
         with checks.nested():
             check_label(user_id, "user_id", USER_NAME_MAX)
-        checks.require(user_id != ME, "user_id", f"'{ME}' stands for whoever says it: choose another name")
+        checks.require(user_id != ME, "user_id", f"'{ME}' stands for the caller: choose another name")
         check_request_id(checks, request_id)
         checks.done()
         now = self._clock()
@@ -106,7 +109,7 @@ class Access:
         return (await recall(self._store, User, request))[0]
 
     async def delete_user(self, caller: Caller, name: str, request_id: str = "") -> User:
-        """Removes a user with their keys. Raises NotPermitted, NotFound, WrongState while they own sessions."""
+        """Removes a user with their keys. Raises NotPermitted, NotFound, and WrongState while they own sessions."""
         caller.require_admin("remove users")
         name = caller.user if name == ME else name
         _check(request_id)
@@ -128,21 +131,24 @@ class Access:
     async def list_api_keys(
         self, caller: Caller, parent: str, *, page_size: int = 0, page_token: str = ""
     ) -> Page[Credential]:
-        """A user's API keys by kid. Raises NotFound, also if the caller may not see that user, InvalidInput."""
+        """A user's API keys by kid. Raises InvalidInput, and NotFound, also if the caller may not see that user."""
         async with self._store.read() as reader:
             user = await user_in_sight(reader, caller, parent)
             return await read_page(reader, Credential, page_size, page_token, purpose=API, subject=user.name)
 
     def last_use(self, kid: str) -> datetime | None:
-        """When an API key was used last, since this server started: a write for each call would be too much."""
+        """When an API key was last used since this server started.
+
+        In memory, because a write per call would cost too much.
+        """
         return self._last_use.get(kid)
 
     async def create_api_key(
         self, caller: Caller, parent: str, request_id: str = "", *, title: str = "", ttl: timedelta | None = None
     ) -> tuple[Credential, str]:
-        """A new API key of a user, and its "nv_KID_SECRET", which nobody can show again; without `ttl` it never ends.
+        """Creates an API key and returns its "nv_KID_SECRET", which is not stored; without `ttl` it never expires.
 
-        Raises NotPermitted, NotFound, InvalidInput, AlreadyExists if this request made one already.
+        Raises NotPermitted, NotFound, InvalidInput, and AlreadyExists if this request has made a key already.
         """
         caller.require_admin("make API keys")
         checks = Checks()
@@ -164,7 +170,7 @@ class Access:
         return credential, secret
 
     async def delete_api_key(self, caller: Caller, parent: str, kid: str, request_id: str = "") -> Credential:
-        """Revokes an API key: one's own, or as an admin anybody's. Raises NotPermitted, NotFound."""
+        """Revokes one's own API key, or as an admin anybody's. Raises NotPermitted, NotFound."""
         _check(request_id)
         owner = caller.user if parent in {"", ME} else parent
         if owner != caller.user:
@@ -196,7 +202,7 @@ def _check(request_id: str) -> None:
 
 async def _require_removable(reader: Reader, caller: Caller, user: User) -> None:
     if user.name == caller.user:
-        raise WrongState("you cannot remove yourself: another admin can")
+        raise WrongState("you cannot remove yourself: ask another admin")
     admins = [other for other in await reader.find(User) if other.role is Role.ADMIN]
     if admins == [user]:
         raise WrongState(f"{user.name} is the only admin: make another one first")

@@ -1,8 +1,8 @@
-"""Addresses of sessions on the overlay: ours to give, out of the subnet of the session's runner; never Docker's.
+"""Allocates overlay addresses of sessions from the subnet of the session's runner; Docker never chooses them.
 
-An address is part of its session's row: what keeps it unique is the index of that column, and it is free once the row
-is gone or says another. It is not given again before all others of the subnet were: for a while, others remember whose
-it was.
+An address is a column of the session's row, with a unique index; it becomes free when the row is deleted or changed.
+Allocation is round-robin: an address is not reused before all others of the subnet were used, because peers cache for a
+while which session had it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class Addresses:
-    """What is free, in one view of the store; in that nothing becomes free, so who is asked in vain is not again."""
+    """Free addresses in one view of the store, in which none becomes free: a full subnet is checked once."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._full: set[str] = set()
 
     async def pick(self, spec: SessionSpec, runner: Runner) -> str | None:
-        """An address for a new session on that runner; '' if it is to have none, None if all are taken."""
+        """An address for a new session on that runner; '' if it gets none, None if all are in use."""
         if not joins_overlay(spec, runner):
             return ""
         if runner.uid in self._full:
@@ -41,10 +41,10 @@ class Addresses:
         return found
 
     async def again(self, session: Session, runner: Runner) -> Session:
-        """The session, as it starts again on the runner that has it.
+        """The session with its address for the next start on its runner.
 
-        It keeps its address. If its runner came to the overlay or left it in between, it does so too, where it may:
-        one that has to be on the overlay stays there, and one that finds no free address stays off it.
+        It keeps its address. If its runner joined or left the overlay in between, the session follows where possible:
+        one that requires the overlay keeps its address, and one for which no address is free stays off the overlay.
         """
         if joins_overlay(session.spec, runner):
             address = session.overlay_address or await self.pick(session.spec, runner) or ""
@@ -53,7 +53,7 @@ class Addresses:
         return session if address == session.overlay_address else replace(session, overlay_address=address)
 
     async def _free(self, runner: Runner) -> str | None:
-        """The next after the one given last that no session has; round and round."""
+        """The next free address after the last allocated one, wrapping around at the end of the subnet."""
         lease = await lease_of(self._reader, runner.uid)
         if lease is None:
             return None
@@ -66,7 +66,7 @@ class Addresses:
 
 
 async def put_addressed(tx: Transaction, session: Session) -> Session:
-    """Writes a session that may have a new address, after the note that this one was given."""
+    """Writes a session; if its address is new, records it in the lease as the last allocated one."""
     before = await tx.get(Session, session.uid)
     if session.overlay_address and (before is None or before.overlay_address != session.overlay_address):
         lease = await lease_of(tx, session.runner)

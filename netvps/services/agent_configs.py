@@ -1,4 +1,4 @@
-"""What an agent goes by, now and whenever a key of its session's owner changes."""
+"""Computes an agent's configuration whenever a key of its session's owner changes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from netvps.services.ports import CertificateAuthority, Change, Clock, Store
 
 _CERTIFY_AGAIN = timedelta(days=30)
-"""Host certificates last 90 days, connections of agents may last longer."""
+"""Host certificates are valid for 90 days, and connections of agents may last longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentConfigs:
-    """Configs of one session in one placement, for one host key (OpenSSH form)."""
+    """Configurations of one session in one placement, for one host key (OpenSSH form)."""
 
     store: Store
     clock: Clock
@@ -39,14 +39,14 @@ class AgentConfigs:
     host_key: str
 
     async def follow(self) -> AsyncGenerator[AgentConfig, None]:
-        """The config now, and each one after it. Raises NotFound when the epoch is over."""
+        """Yields the current configuration, then each later one. Raises NotFound when the epoch is over."""
         while True:
             try:
                 async with aclosing(self._since_now()) as configs:
                     async for config in configs:
                         yield config
             except TooOld:
-                continue  # keys are looked up, not replayed: reading them again misses nothing
+                continue  # the config is computed from current rows, so nothing is missed
 
     async def _since_now(self) -> AsyncGenerator[AgentConfig, None]:
         owner = (await self._session())[0].owner
@@ -77,7 +77,7 @@ class AgentConfigs:
         )
 
     async def _session(self) -> tuple[Session, list[SshKey], int]:
-        """The session, its owner's keys, and the revision they were read at. Raises NotFound."""
+        """The session, its owner's keys, and the revision of the read. Raises NotFound."""
         async with self.store.read() as reader:
             session = await reader.get(Session, self.session_uid)
             if session is None or session.epoch != self.epoch:
@@ -86,13 +86,13 @@ class AgentConfigs:
 
 
 def _principals(session: Session) -> tuple[str, ...]:
-    """Names of a session that are its own: by NAME alone, sessions of two owners would be one host to a client."""
+    """Unique names of a session. NAME alone is left out: clients would take sessions of two owners for one host."""
     full_name = str(session.full_name)
     return session.uid, full_name, ".".join((full_name, *ZONE))
 
 
 async def _newer_than(news: Subscription, revision: int) -> None:
-    """Returns once something changed after a revision, or when it is time for a new host certificate."""
+    """Returns after a change later than `revision`, or when it is time for a new host certificate."""
     try:
         async with asyncio.timeout(_CERTIFY_AGAIN.total_seconds()):
             while (await anext(news)).revision <= revision:

@@ -1,7 +1,7 @@
-"""What a runner is told: the desired state of its sessions, as a list and then as it changes.
+"""The desired state of a runner's sessions: sent as a full list, then as changes.
 
-The whole list comes each time, whatever revision the runner resumes from: only the list tells it which containers
-belong to nobody, it is short (what fits on one machine), and there is one path instead of two.
+The full list is sent on every connection, whatever revision the runner resumes from: only the list shows which
+containers are orphaned, it is short (one machine's sessions), and a single code path is simpler than two.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 async def follow(store: Store, feed: Feed, runner_uid: str) -> AsyncGenerator[Assignment | CaughtUp, None]:
-    """The list, CaughtUp, then every change for ever; the list again where the runner fell too far behind.
+    """Yields the list, CaughtUp, then every change without end; starts over if the runner falls too far behind.
 
     Raises NotFound once the runner is removed.
     """
@@ -39,12 +39,12 @@ async def follow(store: Store, feed: Feed, runner_uid: str) -> AsyncGenerator[As
                 async for item in items:
                     yield item
         except TooOld as error:
-            log.info("the runner gets its list again", runner=runner_uid, reason=str(error))
+            log.info("sending the full list to the runner again", runner=runner_uid, reason=str(error))
 
 
 async def _list_then_changes(store: Store, feed: Feed, runner_uid: str) -> AsyncGenerator[Assignment | CaughtUp, None]:
-    """Ends when a session moves to another runner: the next list shows that it is no longer here."""
-    told: dict[str, Assignment] = {}
+    """Ends when a session moves to another runner: the next list shows that it is gone from this one."""
+    sent: dict[str, Assignment] = {}
 
     def concerns(change: Change) -> bool:
         return change.deleted or not isinstance(change.resource, Runner)
@@ -53,8 +53,8 @@ async def _list_then_changes(store: Store, feed: Feed, runner_uid: str) -> Async
     async with feed.subscribe(runner, here, match=concerns) as news:
         sessions, revision = await _assigned(store, runner_uid)
         for session in sessions:
-            told[session.uid] = _content(session)
-            news.follow(_only(session))  # wherever it goes
+            sent[session.uid] = _content(session)
+            news.follow(_only(session))  # also after it moves to another runner
         for session in sessions:
             yield assignment(session)
         yield CaughtUp(revision)
@@ -66,18 +66,18 @@ async def _list_then_changes(store: Store, feed: Feed, runner_uid: str) -> Async
             if change.revision <= revision:
                 continue
             if change.deleted:
-                told.pop(resource.uid, None)
+                sent.pop(resource.uid, None)
                 news.unfollow(_only(resource))
             elif resource.runner != runner_uid:
                 return
-            elif told.get(resource.uid) != _content(resource):  # else it is but the echo of the runner's own report
-                told[resource.uid] = _content(resource)
+            elif sent.get(resource.uid) != _content(resource):  # else an echo of the runner's own report
+                sent[resource.uid] = _content(resource)
                 news.follow(_only(resource))
                 yield assignment(resource)
 
 
 async def _assigned(store: Store, runner_uid: str) -> tuple[list[Session], int]:
-    """The runner's sessions, as of which revision. Raises NotFound if it was removed."""
+    """The runner's sessions, and the revision of the read. Raises NotFound if the runner was removed."""
     async with store.read() as reader:
         if await reader.get(Runner, runner_uid) is None:
             raise was_removed()

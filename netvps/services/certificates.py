@@ -1,4 +1,4 @@
-"""Client certificates of those who have an identity already: agents with a boot token, and whoever renews."""
+"""Issues client certificates for existing identities: to agents with a boot token, and for renewals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REMEDY = "restart the session to get a new one"
 
 
 class Certificates:
-    """Signs for identities that still stand for something."""
+    """Signs certificates for identities that are still valid."""
 
     def __init__(self, store: Store, clock: Clock, ca: CertificateAuthority) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class Certificates:
         self._ca = ca
 
     async def boot_agent(self, boot_token: str, csr: str) -> str:
-        """The certificate (PEM) of an agent; the same token with the same key again gives the same identity.
+        """Issues an agent's certificate (PEM). The same token with the same key returns the same identity.
 
         Raises InvalidInput, Unauthenticated.
         """
@@ -38,7 +38,7 @@ class Certificates:
         if token is None:
             raise Unauthenticated(f"this is not a boot token: {_REMEDY}")
         now = self._clock()
-        async with self._store.read() as reader:  # whoever has no token costs a read, not the turn of a writer
+        async with self._store.read() as reader:  # invalid tokens cost a read, not the write lock
             await _redeemable(reader, token, now)
         public_key = self._ca.csr_key(csr)
         async with write(self._store, f"boot:{token.kid}", "agent.certificate") as tx:
@@ -54,9 +54,9 @@ class Certificates:
         return certificate
 
     async def renew(self, identity_uri: str, csr: str) -> tuple[str, datetime]:
-        """A new certificate (PEM) for an identity, and when it ends.
+        """Renews an identity's certificate (PEM) and returns its expiry time.
 
-        Raises InvalidInput for the CSR, Unauthenticated if the runner, the session or the placement is gone.
+        Raises InvalidInput for the CSR, and Unauthenticated if the runner, the session or the placement is gone.
         """
         try:
             identity = parse_identity(identity_uri)
@@ -77,7 +77,7 @@ async def _redeemable(reader: Reader, token: Token, now: datetime) -> Credential
 
 
 async def _require_current(reader: Reader, identity: RunnerIdentity | SessionIdentity) -> None:
-    """Raises Unauthenticated if what the identity stands for is gone."""
+    """Raises Unauthenticated if the runner, session or placement of the identity is gone."""
     if isinstance(identity, RunnerIdentity):
         if await reader.get(Runner, identity.uid) is None:
             raise Unauthenticated("this runner was removed: join again, with a token from netvps runner join-token")

@@ -1,4 +1,4 @@
-"""Transactions with a name: a process may die before the commit, or after it and before anybody hears of it."""
+"""Named transactions for fault injection: a process may die before the commit, or between commit and answer."""
 
 from __future__ import annotations
 

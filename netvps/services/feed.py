@@ -1,7 +1,7 @@
-"""One reader of the log for all who wait for news in this process: each subscriber takes from a bounded queue.
+"""Fan-out of the change log: one reader per process, and a bounded queue per subscriber.
 
-A thousand agents and runners would otherwise each read every change from the store. And a change costs as much as those
-whom it concerns are many, however many others there are: they are found by what it is about, not asked one by one.
+Otherwise each of a thousand agents and runners would read every change from the store. Subscribers are indexed by
+topic, so the cost of a change depends on the number of its subscribers and not on the number of all.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ log = structlog.get_logger()
 
 QUEUE_LENGTH = 1024
 QUEUE_TEXT = 16 << 20
-"""Characters of users that wait in one queue: a session's environment may have three millions of them."""
+"""Characters of user-supplied data that may wait in one queue; one session's environment may have three million."""
 _CHUNK = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _BY = {"session": ("key", "owner", "runner"), "runner": ("key",), "ssh_key": ("owner",)}
-"""Attributes by which a kind's changes may be asked for."""
+"""Attributes by which the changes of a kind can be subscribed to."""
 
 
 PROGRESS = "progress"
-"""The kind of topic of what is shown beside the log."""
+"""The kind of topic for progress, which is not in the log."""
 
 
 class Topic(NamedTuple):
-    """What changes are about: a kind; of that kind, those in which an attribute has a value; or, by default, all."""
+    """A subscription filter: a kind; of that kind, those with a given value of an attribute; or, by default, all."""
 
     kind: str = ""
     by: str = ""
@@ -48,7 +48,7 @@ class Topic(NamedTuple):
 
 
 def topics_of(resource: Resource) -> list[Topic]:
-    """All topics that a change of a resource is about."""
+    """All topics that match a change of a resource."""
     kind = resource.kind
     return [Topic(), Topic(kind), *(Topic(kind, by, getattr(resource, by)) for by in _BY.get(kind, ()))]
 
@@ -69,12 +69,12 @@ class _Index:
             self._by_topic.pop(topic, None)
 
     def concerned(self, topics: Iterable[Topic]) -> set[Subscription]:
-        """Each once, whatever number of its topics a change is about."""
+        """The subscriptions that match any of the topics, without duplicates."""
         return set().union(*(self._by_topic.get(topic, ()) for topic in topics))
 
 
 class Subscription:
-    """The changes that one subscriber asked for, in order. Taking the next one may be cancelled without loss."""
+    """The changes that one subscriber asked for, in order. `anext` may be cancelled without loss."""
 
     def __init__(self, index: _Index, match: Callable[[Change], bool], length: int, text: int) -> None:
         self._index = index
@@ -101,29 +101,29 @@ class Subscription:
         return change
 
     def __len__(self) -> int:
-        """How many changes it has not taken yet."""
+        """Number of queued changes."""
         return len(self._queue)
 
     def follow(self, topic: Topic) -> None:
-        """Asks for the changes of a topic, too."""
+        """Subscribes to another topic."""
         self._topics.add(topic)
         self._index.add(topic, self)
 
     def unfollow(self, topic: Topic) -> None:
-        """Asks for them no longer; unless they are about another topic of its."""
+        """Unsubscribes from a topic. Changes that match another subscribed topic still arrive."""
         self._topics.discard(topic)
         self._index.remove(topic, self)
 
     def close(self) -> None:
-        """Asks for nothing any more."""
+        """Unsubscribes from all topics."""
         for topic in self._topics:
             self._index.remove(topic, self)
         self._topics.clear()
 
     def offer(self, change: Change, text: int) -> None:
-        """Queues a change that matches, of so many characters; one too many makes the subscriber start anew.
+        """Queues a matching change with `text` characters of user data. On overflow, ends the subscription with TooOld.
 
-        One too many that is ephemeral is left out.
+        An ephemeral change that does not fit is dropped instead.
         """
         if self._error is not None or not self._match(change):
             return
@@ -137,14 +137,14 @@ class Subscription:
         self._news.set()
 
     def end(self, error: NetvpsError) -> None:
-        """Nothing more will come; what is queued is dropped, for there is a gap behind it."""
+        """Ends the subscription. Queued changes are dropped, because there is a gap after them."""
         self._queue.clear()
         self._error = self._error or error
         self._news.set()
 
 
 class Feed:
-    """Reads the log once, and hands each change to whom it concerns. `run` is a task of the program."""
+    """Reads the log once and distributes each change to its subscribers. `run` is a task of the program."""
 
     def __init__(self, store: Store, queue_length: int = QUEUE_LENGTH, queue_text: int = QUEUE_TEXT) -> None:
         self._store = store
@@ -157,16 +157,16 @@ class Feed:
 
     @property
     def longest_queue(self) -> int:
-        """How far the slowest subscriber is behind, in changes."""
+        """Number of changes that the slowest subscriber is behind."""
         return max(map(len, self._subscriptions), default=0)
 
     @asynccontextmanager
     async def subscribe(
         self, *topics: Topic, match: Callable[[Change], bool] = lambda _: True
     ) -> AsyncIterator[Subscription]:
-        """Every change about one of the topics that `match` wants, and that is committed from now on.
+        """Subscribes to changes that match a topic and `match`, and that are committed from now on.
 
-        Read the store after this, not before. Waits for the feed to run.
+        Read the store inside the block, not before it, so that no change is missed. Waits until the feed runs.
         """
         await self._started.wait()
         subscription = Subscription(self._index, match, self._queue_length, self._queue_text)
@@ -180,9 +180,10 @@ class Feed:
             self._subscriptions.discard(subscription)
 
     def show(self, session: Session, revision: int) -> bool:
-        """Offers a session with its progress, as it was at a revision, to those who follow PROGRESS or an owner's.
+        """Offers a session with its progress, as read at a revision, to the subscribers of PROGRESS.
 
-        False if that would come before a change that it contains, or after one that it lacks: try again.
+        Returns False if that would be out of order: before a change that it contains, or after one that it lacks. Then
+        the caller reads the session and tries again.
         """
         if not session.revision <= self._revision <= revision:
             return False
@@ -192,7 +193,7 @@ class Feed:
         return True
 
     async def run(self) -> None:
-        """Reads until it is cancelled; a store that fails, however it does, is asked again, less and less often."""
+        """Reads until cancelled; retries a failing store with backoff."""
         pause = _FIRST_PAUSE
         try:
             while True:
@@ -200,7 +201,7 @@ class Feed:
                     await self._step()
                     pause = _FIRST_PAUSE
                 except NetvpsError as error:
-                    log.warning("the log cannot be read, trying again", error=error.message)
+                    log.warning("cannot read the change log; retrying", error=error.message)
                     await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
@@ -234,7 +235,7 @@ class Feed:
 
 
 def _text(change: Change) -> int:
-    """How many characters a change holds that a user chose, and so may be many."""
+    """Number of characters in a change that a user chose, which may be many."""
     if not isinstance(change.resource, Session):
         return 0
     spec = change.resource.spec

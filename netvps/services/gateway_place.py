@@ -1,11 +1,11 @@
-"""Where this server's gateway is on the overlay: on a runner's machine, whose way to the sessions it may take.
+"""Records where this server's gateway is on the overlay, so that it may reach sessions directly.
 
-Or on one where the server has made a place of its own (`gateway_row`), which is no other to look at.
+The gateway is on a runner's machine, whose routes to the sessions it may use, or on one where the server has its own
+overlay member (`gateway_row`), which is treated the same.
 
-No runner is asked. The kernel is: a VXLAN device with the MAC of a runner of the netmap, in this process' network
-namespace, is that runner's. The store then has it, for some minutes and again and again, that people come in there, so
-that other runners let its machine through to the SSH servers of their sessions; what no server has renewed is removed
-by any of them.
+No runner is asked. A VXLAN device in this process's network namespace with the MAC of a runner in the netmap belongs
+to that runner. The store then records for some minutes at a time that this runner hosts a gateway, so that other
+runners admit its machine to the SSH servers of their sessions. Any server removes records that were not renewed.
 """
 
 from __future__ import annotations
@@ -37,48 +37,49 @@ log = structlog.get_logger()
 
 LIFE: Final = timedelta(minutes=10)
 RENEWED: Final = timedelta(minutes=5)
-"""What is left of its life when it is written anew."""
+"""Remaining lifetime at which the record is renewed."""
 FORGOTTEN: Final = timedelta(days=1)
-"""Without a sign of a server, until its own place on the overlay is removed, and its subnet free."""
+"""Time without a renewal after which a server's own overlay member is removed and its subnet freed."""
 _TIMER: Final = (30.0, 60.0)
 _PAUSE: Final = 1.0
-"""Seconds between two looks, however much news there is."""
+"""Minimum seconds between two checks, however often the netmap changes."""
 
 
 class Way(NamedTuple):
-    """To a session's own address, and from which address of this machine."""
+    """The addresses of a connection to a session: the session's, and the local one."""
 
     source: str
     address: str
 
 
 class GatewayPlace:
-    """Keeps in the store which runner's machine this server is on. `run` is a task of the program."""
+    """Records in the store on which runner's machine this server is. `run` is a task of the program."""
 
     def __init__(self, store: Store, clock: Clock, hub: NetmapHub, mac: Callable[[], str]) -> None:
-        """`mac` is that of this namespace's overlay device, or ''."""
+        """`mac` returns the MAC of this namespace's overlay device, or ''."""
         self._store, self._clock, self._hub, self._mac = store, clock, hub, mac
         self._runner = ""
 
     def way(self, session_uid: str) -> Way | None:
-        """To a session, as the netmap has it now; None if it has no address, or we are not on the overlay."""
+        """The addresses to reach a session; None if it has none, or this server is not on the overlay."""
         netmap = self._hub.netmap
         here, there = netmap.peers.get(self._runner), netmap.endpoints.get(session_uid)
         if here is None or not here.gateway or there is None:
             return None
         own = IPv4Address(there.address) in IPv4Network(here.lease.cidr)
-        source = bridge_address if own else endpoint_address  # of a session's own subnet, the .0 is no host's
+        # Within the local subnet the .0 is no host address, so the bridge's address is used.
+        source = bridge_address if own else endpoint_address
         return Way(source(here.lease.cidr), there.address)
 
     async def run(self) -> None:
-        """Looks now, when the netmap changes, and every now and then, until it is cancelled."""
+        """Checks now, when the netmap changes, and periodically, until cancelled."""
         await self._hub.loaded()
         while True:
             seen = self._hub.netmap.generation
             try:
                 await self.look()
             except NetvpsError as error:
-                log.warning("where the gateway is cannot be written", error=error.message)
+                log.warning("cannot record the gateway's runner", error=error.message)
             await asyncio.sleep(_PAUSE)
             if self._hub.netmap.generation == seen:
                 with suppress(TimeoutError):
@@ -86,7 +87,7 @@ class GatewayPlace:
                         await self._hub.news()
 
     async def look(self) -> None:
-        """Writes what is to be written. Raises NetvpsError."""
+        """Checks once and writes what changed. Raises NetvpsError."""
         now, here = self._clock(), self._here()
         uid = here.runner if here else ""
         if uid != self._runner:
@@ -112,11 +113,11 @@ class GatewayPlace:
         async with self._store.write("gateway") as tx:
             runner = await tx.get(Runner, uid)
             if runner and runner.gateway_until != (wanted := until(runner.gateway_until)):
-                told = replace(runner, gateway_until=wanted)
-                await tx.put(self._heard(told) if runner.gateway_only else told)
+                renewed = replace(runner, gateway_until=wanted)
+                await tx.put(self._heard(renewed) if runner.gateway_only else renewed)
 
     def _heard(self, row: Runner) -> Runner:
-        """Of a server's own place nobody else hears."""
+        """Sets the online state of a server's own member, which sends no heartbeats."""
         if row.gateway_until is None:
             return replace(row, state=RunnerState.OFFLINE)
         return replace(row, state=RunnerState.ONLINE, last_seen=self._clock())
@@ -126,4 +127,4 @@ class GatewayPlace:
             row = await tx.get(Runner, uid)
             if row and now - row.last_seen > FORGOTTEN:
                 await remove_runner(tx, row.name, force=False)
-                log.info("the place of a server that is gone is removed", gateway=row.name)
+                log.info("removed the overlay member of a server that is gone", gateway=row.name)

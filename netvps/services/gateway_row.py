@@ -1,7 +1,7 @@
-"""A server's own place on the overlay, as the others see it: a runner's row with a subnet, on which nothing is placed.
+"""A server's own member of the overlay, as runners see it: a runner's row with a subnet, never used by the scheduler.
 
-It has no certificate: nothing can connect as it. Its uid is kept on the server's machine, so that it is the same one,
-with the same subnet, after a restart.
+It has no certificate, so no program can connect as it. Its uid is stored on the server's machine, so that it keeps its
+row and subnet across restarts.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ if TYPE_CHECKING:
 
 
 class GatewayRow:
-    """That of one server on one machine."""
+    """The member of one server on one machine."""
 
     def __init__(
         self, store: Store, clock: Clock, fabric: Fabric, prefix: int, *, uid: str, name: str, version: str
     ) -> None:
-        """`name` is what it is called if no runner is; it gets a subnet of length `prefix`."""
+        """`name` is its preferred name; its subnet has a prefix of length `prefix`."""
         self._store, self._clock, self._fabric, self._prefix = store, clock, fabric, prefix
         self.uid, self._name, self._version = uid, name, version
 
     async def join(self, underlay: Underlay) -> Welcome:
-        """Makes it, or takes it up. From now on it is a gateway. Raises Exhausted if no subnet is left."""
+        """Creates or reactivates the member and marks it as a gateway. Raises Exhausted if no subnet is left."""
         now = self._clock()
         async with self._store.write("gateway") as tx:
             known = await tx.get(Runner, self.uid)
             if known is None:
                 name = await free_name(tx, self._name)
                 known = Runner(self.uid, name, create_time=now, last_seen=now, gateway_only=True)
-            told = replace(known, version=self._version, underlay=underlay, problems=(), gateway_until=now + LIFE)
-            await tx.put(replace(told, state=RunnerState.ONLINE, last_seen=now))
+            row = replace(known, version=self._version, underlay=underlay, problems=(), gateway_until=now + LIFE)
+            await tx.put(replace(row, state=RunnerState.ONLINE, last_seen=now))
             held = await lease_of(tx, self.uid)
-            if held and not is_within(held, self._fabric.pool):  # of another pool, before
+            if held and not is_within(held, self._fabric.pool):  # from the earlier pool
                 await tx.delete(held)
                 held = None
             held = held or await lease(tx, self.uid, self._fabric, self._prefix)
         return Welcome(known.name, 0.0, held, self._fabric)
 
     async def tell(self, underlay: Underlay | None, problems: tuple[Problem, ...]) -> None:
-        """Writes what is to be known of it, if that is news."""
+        """Writes the member's underlay and problems if they changed."""
         async with self._store.write("gateway") as tx:
             known = await tx.get(Runner, self.uid)
             if known and (known.underlay, known.problems) != (underlay, problems):
                 await tx.put(replace(known, underlay=underlay, problems=problems))
 
     async def leave(self) -> None:
-        """Removes it; its subnet is free. What is gone is no error."""
+        """Removes the member and frees its subnet. Does nothing if it is gone."""
         async with self._store.write("gateway") as tx:
             if known := await tx.get(Runner, self.uid):
                 await remove_runner(tx, known.name, force=False)

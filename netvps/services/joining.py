@@ -1,4 +1,4 @@
-"""How a machine becomes a runner: a join token for its public key, once; a name and a subnet of its own for ever."""
+"""Lets machines join as runners: a single-use token certifies a public key; name and subnet are permanent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REMEDY = "make a new one: netvps runner join-token"
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A runner's identity; the certificate is PEM."""
+    """The identity of a runner; the certificate is PEM."""
 
     runner: Runner
     certificate: str
@@ -38,7 +38,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """Lets machines join; each gets a subnet of length `prefix` of the fabric's pool."""
+    """Handles joins. Each runner gets a subnet with a prefix of length `prefix` from the pool of `fabric`."""
 
     store: Store
     clock: Clock
@@ -51,13 +51,13 @@ class Joining:
         """The identity of a machine. Raises InvalidInput, Unauthenticated, and Exhausted if no subnet is left."""
         token = self._parse(join_token)
         now = self.clock()
-        async with self.store.read() as reader:  # whoever has no token costs a read, not the turn of a writer
+        async with self.store.read() as reader:  # invalid tokens cost a read, not the write lock
             await _redeemable(reader, token, now)
         public_key = self._check(csr, runner_id)
         async with write(self.store, f"join:{token.kid}", "join.runner") as tx:
             credential = await _redeemable(tx, token, now)
             if credential.used_by not in {"", public_key}:
-                raise Unauthenticated(f"this join token was used by another machine, each works once: {_REMEDY}")
+                raise Unauthenticated(f"this join token was used by another machine, and works only once: {_REMEDY}")
             runner = await self._runner(tx, credential, public_key, runner_id, now)
             if not credential.used_by:
                 await tx.put(replace(credential, used_by=public_key, used_for=runner.uid))
@@ -68,7 +68,7 @@ class Joining:
     def _parse(self, text: str) -> Token:
         token = Token.parse(text, JOIN)
         if token is None:
-            raise Unauthenticated(f"this is not a whole join token (nvj_…): copy it again, or {_REMEDY}")
+            raise Unauthenticated(f"this is not a complete join token (nvj_…): copy it again, or {_REMEDY}")
         if token.fingerprint != self.ca.fingerprint:
             raise Unauthenticated(f"this join token is for another control plane: on this one, {_REMEDY}")
         return token
@@ -99,20 +99,20 @@ class Joining:
 
 
 async def _redeemable(reader: Reader, token: Token, now: datetime) -> Credential:
-    """The credential of a token, used or not. Raises Unauthenticated."""
+    """The credential of a join token, used or not. Raises Unauthenticated."""
     credential = await reader.get(Credential, token.kid)
     if credential is None or credential.purpose != JOIN or not credential.holds(token.secret):
         raise Unauthenticated(f"this join token is not known here: {_REMEDY}")
     if credential.expired(now):
-        raise Unauthenticated(f"this join token has expired, they last an hour: {_REMEDY}")
+        raise Unauthenticated(f"this join token has expired (they last an hour): {_REMEDY}")
     return credential
 
 
 async def _joined_before(tx: Transaction, credential: Credential, public_key: str, now: datetime) -> Runner | None:
-    """The runner that this key became by an earlier token, which is of no use any more once it has expired.
+    """The runner that joined earlier with the same key. Deletes earlier tokens of that key if they have expired.
 
-    A machine that dies between the join and keeping its identity has its key still, and comes with a fresh token; so
-    does one whose certificate ended, for it was off for months.
+    A machine that crashed after the join and before it stored its identity still has its key, and joins again with a
+    new token. So does a machine whose certificate expired while it was off.
     """
     known = None
     for earlier in await tx.find(Credential, purpose=JOIN, used_by=public_key):
@@ -125,7 +125,7 @@ async def _joined_before(tx: Transaction, credential: Credential, public_key: st
 
 
 async def free_name(reader: Reader, wanted: str) -> str:
-    """The name, or if another runner has it, with the lowest number from 2 on that makes it free."""
+    """The wanted name, with the lowest suffix from -2 on if another runner has it."""
     name, number = wanted, 1
     if not await reader.find(Runner, name=name):
         return name

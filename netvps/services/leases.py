@@ -1,7 +1,7 @@
-"""Subnets of runners: each gets one of the overlay's pool when it joins, and has it until it is removed.
+"""Subnet leases of runners: each gets a subnet of the overlay's pool when it joins, and keeps it until it is removed.
 
-A runner that falls silent keeps its subnet, for its sessions go on there. What is leased again after a removal has a
-higher epoch: the revision of the log, which nothing before it had.
+An offline runner keeps its subnet, because its sessions still run there. A subnet that is leased again after a removal
+gets a higher epoch: the revision of the log, which is higher than that of every earlier lease.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def lease(tx: Transaction, runner_uid: str, fabric: Fabric, prefix: int) -> Lease:
-    """A subnet of length `prefix` for a runner. Raises Exhausted."""
+    """Leases a subnet with a prefix of length `prefix` to a runner. Raises Exhausted."""
     taken = [other.cidr for other in await tx.find(Lease)]
     return await tx.put(Lease(allocate(fabric.pool, prefix, taken), runner_uid, epoch=tx.revision + 1))
 
@@ -31,14 +31,14 @@ async def lease_of(reader: Reader, runner_uid: str) -> Lease | None:
 
 
 def is_within(held: Lease, pool: str) -> bool:
-    """Whether a subnet is one of a pool (CIDR)."""
+    """Whether a subnet is within a pool (CIDR)."""
     return IPv4Network(held.cidr).subnet_of(IPv4Network(pool))
 
 
 async def require_in_pool(reader: Reader, pool: str) -> None:
-    """Raises ConfigError if a runner has a subnet outside of the pool (CIDR): others would have no route there.
+    """Raises ConfigError if a runner's subnet is outside the pool (CIDR): other runners would have no route to it.
 
-    A gateway gets another one by itself: no session has an address of it.
+    A server's own member is excluded: it gets another subnet by itself, since no session has an address of it.
     """
     leases = [held for held in await reader.find(Lease) if not is_within(held, pool)]
     rows = [await reader.get(Runner, held.runner) for held in leases]
@@ -47,6 +47,6 @@ async def require_in_pool(reader: Reader, pool: str) -> None:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
         raise ConfigError(
             f"overlay_pool {pool} leaves out subnets that runners have ({outside[0]}{more}): set a pool that holds"
-            " them, or remove those runners first (`netvps runner rm NAME`) under the pool of before",
+            " them, or remove those runners first (`netvps runner rm NAME`) with the previous pool",
             reason="LEASE_OUTSIDE_POOL",
         )

@@ -1,4 +1,4 @@
-"""Who may come in by SSH, and where to (for the gateway); what agents accept (for agents)."""
+"""Authorises SSH logins for the gateway, and computes what agents accept."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store
 
 _NAMED = 5
-"""Sessions that a message names; no more of them are read."""
+"""Maximum number of sessions named in a message, and read for it."""
 
 
 class Reachable(Protocol):
-    """What a gateway needs to know of a session; a Session, or a SessionRef."""
+    """The fields of a session that a gateway needs; implemented by Session and SessionRef."""
 
     @property
     def uid(self) -> str:
-        """Its id."""
+        """Its uid."""
 
     @property
     def name(self) -> str:
@@ -37,7 +37,7 @@ class Reachable(Protocol):
 
     @property
     def owner(self) -> str:
-        """Whose it is."""
+        """Its owner."""
 
     @property
     def state(self) -> SessionState:
@@ -50,7 +50,7 @@ class Reachable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionRef:
-    """What a gateway needs to know of a session, and nothing else."""
+    """A session, reduced to the fields that a gateway needs."""
 
     uid: str
     name: str
@@ -65,18 +65,18 @@ class SessionRef:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A login that is allowed; what the session's state means for it is the gateway's to say."""
+    """An authorised login. The gateway decides what the session's state means for it."""
 
     session: Reachable
     unix_user: str
     user: str
-    """Whose key it is; the fingerprint of a key that is only in the session's spec."""
+    """Owner of the key; the fingerprint, for a key that is only in the session's spec."""
 
 
 class Logins:
-    """Decides on logins, and tells agents what to accept.
+    """Authorises logins, and computes the keys that agents accept.
 
-    A registered key is its user's: it opens the user's own sessions, and to an admin's key all are open. A key in a
+    A registered key belongs to a user: it opens the user's own sessions, and an admin's key opens all. A key in a
     session's spec opens that session, registered or not.
     """
 
@@ -87,9 +87,12 @@ class Logins:
         self._feed = feed
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
-        """What a key ("SHA256:…") opens. Anybody may ask, for any number of keys: each costs a few indexed reads.
+        """The login that a key ("SHA256:…") gets.
 
-        Raises NotFound if its user has no such session, NotPermitted if the key is nobody's and opens nothing.
+        Called before authentication, so the cost is bounded: a few indexed reads.
+
+        Raises NotFound if the key's user has no such session, NotPermitted if the key is not registered and opens no
+        session.
         """
         async with self._store.read() as reader:
             found = await reader.find(SshKey, fingerprint=fingerprint)
@@ -112,7 +115,10 @@ class Logins:
             return Grant(session, login.unix_user, caller.user)
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
-        """What a certificate of that user opens. Raises NotFound, NotPermitted if the user was removed meanwhile."""
+        """The login that a user's certificate gets.
+
+        Raises NotFound, and NotPermitted if the user was removed meanwhile.
+        """
         async with self._store.read() as reader:
             user = await reader.get(User, user_name)
             if user is None:
@@ -122,13 +128,13 @@ class Logins:
             return Grant(session, login.unix_user, caller.user)
 
     async def certify(self, grant: Grant, public_key: str) -> str:
-        """A user certificate (OpenSSH form, three minutes) that logs in where the grant says."""
+        """Issues an SSH user certificate (OpenSSH form, three minutes) for the login of a grant."""
         principal = f"{grant.session.uid}/{grant.unix_user}"
         key_id = f"{grant.user}@{grant.session.full_name}"
         return self._ca.sign_ssh_user(public_key, (principal,), key_id, self._clock())
 
     def configs(self, session_uid: str, epoch: int, host_key: str) -> AsyncGenerator[AgentConfig, None]:
-        """What a session's agent goes by, now and after each change of keys; generations grow.
+        """Yields the configuration of a session's agent, now and after each change of keys; generations increase.
 
         Raises NotFound when that epoch is over, InvalidInput if the host key (OpenSSH form) is malformed.
         """
@@ -136,11 +142,11 @@ class Logins:
 
 
 async def _by_spec(reader: Reader, login: SshLogin, fingerprint: str) -> Session | None:
-    """The session of that name whose spec has the key; without OWNER, if it is the only one."""
+    """The session with that name whose spec has the key. Without OWNER, only if it is unique."""
     where = {"name": login.session} | ({} if login.owner is None else {"owner": login.owner})
     opened = await reader.page(Session, "", _NAMED + 1, key_fingerprints=fingerprint, **where)
-    if len(opened) > 1:  # the key opens all of them, so their names are no secret
+    if len(opened) > 1:  # naming them discloses nothing, because the key opens all of them
         names = ", ".join(str(session.full_name) for session in opened[:_NAMED])
         names += ", …" if len(opened) > _NAMED else ""
-        raise NotFound(f"this key opens several sessions named {login.session}: say which, {names}")
+        raise NotFound(f"this key opens several sessions named {login.session}: name one of {names}")
     return opened[0] if opened else None

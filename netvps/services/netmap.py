@@ -1,11 +1,11 @@
-"""The netmap of this process: one reader of the log for all runners, who are sent the same bytes.
+"""Distributes the netmap: one reader of the log encodes each update once, and all runners are sent the same bytes.
 
     log ──► roster ──► a letter for each window of changes ──► ring ──► a follower for each runner
-                                                                └─────► the whole map, for whom the ring has forgotten
+                                                                └─────► the full map, if the ring no longer reaches back
 
-Nothing is queued for anybody. A follower knows which generation its runner was sent, and takes what comes next; one
-who is slow takes it later, or the whole map. A generation is a revision of the log, so a runner may come from another
-server of the cluster, whose windows were others, and go on from there.
+There are no queues per runner. A follower knows the generation that its runner was sent, and takes the next letter when
+the runner is ready; a slow one takes it later, or gets the full map. A generation is a revision of the log, so a runner
+may continue from another server of the cluster, whose windows were different.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ log = structlog.get_logger()
 
 _KINDS: Final = (Runner.kind, Lease.kind, Session.kind)
 WINDOW: Final = 0.05
-"""Seconds over which changes are gathered."""
+"""Seconds over which changes are batched."""
 PART: Final = 1500
-"""Entries in a message. None is larger than 700 bytes, so no message is larger than 1 MiB."""
+"""Maximum entries in a message. An entry is at most 700 bytes, so a message is at most 1 MiB."""
 _PAGE: Final = 500
 _REMEMBERED: Final = 2000
-"""Revisions from before the start that a runner may resume from: more than a restart of everything makes."""
+"""Revisions from before the start that a runner may resume from: more than a restart of the whole cluster causes."""
 _QUIET: Final = 500
-"""Revisions without news after which runners are told that there is none: so they can resume after a restart."""
+"""Revisions without a change of the netmap after which runners get an empty update, so that they can resume later."""
 _PAUSE: Final = 0.5
 _AHEAD: Final = 5.0
-"""Seconds for this server to get to the generation that a runner had from another one."""
+"""Seconds to wait for this server to reach the generation that a runner got from another server."""
 _AGAIN: Final = 30.0
-"""Seconds after which a runner whose map is wrong may have it anew; then twice as many each time."""
+"""Minimum seconds before a runner with a wrong map is sent the full map again; doubles each time."""
 
 
 class NetmapHub:
-    """Keeps the netmap and tells it. `run` is a task of the program."""
+    """Maintains the netmap and its updates. `run` is a task of the program."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class NetmapHub:
         part: int = PART,
         ring: Callable[[], Ring] = Ring,
     ) -> None:
-        """`encode` makes a message of an update; `window` is in seconds, `part` in entries."""
+        """`encode` serialises an update; `window` is in seconds, `part` in entries."""
         self._store, self._feed, self._fabric = store, feed, fabric
         self._encode, self._window, self._part, self._new_ring = encode, window, part, ring
         self._roster, self._netmap = Roster(fabric), Netmap()
@@ -78,19 +78,19 @@ class NetmapHub:
 
     @property
     def netmap(self) -> Netmap:
-        """As it was told last."""
+        """The netmap as of the last update."""
         return self._netmap
 
     def runner(self, uid: str) -> Runner | None:
-        """A runner's row as the log had it last; None before the log is read, or if there is none."""
+        """A runner's row as of the last change read; None if there is none, or before the first read."""
         return self._roster.runner(uid)
 
     def follow(self, runner_uid: str, generation: int) -> Follower:
-        """The messages for a runner that knows the map of a generation; 0 if it knows none."""
+        """The messages for a runner that has the map of a generation; 0 if it has none."""
         return Follower(self, runner_uid, generation)
 
     async def run(self) -> None:
-        """Reads until it is cancelled; where it fell behind, or the store is away, it begins anew."""
+        """Reads until cancelled. Reloads everything if it fell behind or the store was unavailable."""
         while True:
             try:
                 async with self._feed.subscribe(*map(Topic, _KINDS)) as news:
@@ -98,28 +98,28 @@ class NetmapHub:
                     while True:
                         await self._tell(await self._gather(news))
             except (TooOld, Unavailable) as error:
-                log.warning("the netmap is read anew", reason=str(error))
+                log.warning("reloading the netmap", reason=str(error))
                 await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
 
     async def loaded(self) -> None:
-        """Returns once there is a map."""
+        """Returns when the first map is loaded."""
         await self._loaded.wait()
 
     def wake(self) -> None:
-        """Has all followers look."""
+        """Wakes all followers."""
         self._news.set()
         self._news = asyncio.Event()
 
     async def news(self) -> None:
-        """Returns when there may be a letter."""
+        """Returns when there may be a new letter."""
         await self._news.wait()
 
     def no_news(self) -> Letter:
-        """For who knows the map of now."""
+        """An empty update to the current generation."""
         return self._letter(self._netmap.generation, self._netmap, NetmapUpdate(self._netmap.generation))
 
     async def whole(self) -> Letter:
-        """The whole map, as it is or was a little before: the ring has what came since."""
+        """The full map, possibly slightly outdated: the ring has the later updates."""
         async with self._copying:
             while not self._whole.parts or not self.ring.reaches(self._whole.generation):
                 netmap = self._netmap
@@ -145,7 +145,7 @@ class NetmapHub:
         self.wake()
 
     async def _recent(self, revision: int) -> tuple[int, Touched]:
-        """Who may have changed since some revision before this one."""
+        """Members that may have changed between an earlier revision and this one, and that earlier revision."""
         since, touched = max(revision - _REMEMBERED, 0), Touched()
         after = since
         while after < revision:
@@ -158,7 +158,7 @@ class NetmapHub:
         return since, touched
 
     async def _gather(self, news: Subscription) -> Touched:
-        """Whom there is news of, from the first one to the end of the window."""
+        """Collects the touched members, from the first change to the end of the window."""
         touched = Touched()
         while not touched and self._revision - self._netmap.generation < _QUIET:
             touched.add(self._take(await anext(news)))
@@ -188,14 +188,14 @@ class NetmapHub:
 
 
 class Follower:
-    """The messages for one runner, in order; for ever, unless the caller stops."""
+    """The messages for one runner, in order and without end."""
 
     def __init__(self, hub: NetmapHub, runner_uid: str, generation: int) -> None:
         self._hub = hub
         self._runner = runner_uid
         self._generation = generation or None
         self._greeted = False
-        """Whether the runner was sent anything: until then it cannot tell no news from none yet."""
+        """Whether the runner was sent anything. Until then it cannot know that its map is current."""
         self._outbox: deque[bytes] = deque()
         self._clock = asyncio.get_running_loop().time
         self._patient_until = self._clock() + _AHEAD
@@ -205,7 +205,7 @@ class Follower:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next message; waits for it. May be cancelled without loss."""
+        """Waits for the next message. May be cancelled without loss."""
         while not self._outbox:
             letter = await self._next()
             self._outbox.extend(letter.parts)
@@ -213,11 +213,11 @@ class Follower:
         return self._outbox.popleft()
 
     def heard(self, generation: int, digest: str) -> None:
-        """What the runner says it knows. Where that is wrong, the whole map follows; at most every so often."""
+        """Compares the runner's digest with the map it was sent. On a mismatch, sends the full map, with backoff."""
         right = self._hub.ring.digest(generation)
         if not digest or right in {None, digest} or self._clock() < self._not_before:
             return
-        log.warning("a runner has another netmap than it was sent: it gets all of it", generation=generation)
+        log.warning("netmap digest mismatch: sending the full netmap", generation=generation)
         self._not_before, self._pause = self._clock() + self._pause, 2 * self._pause
         self._outbox.clear()
         self._generation = None
@@ -235,7 +235,7 @@ class Follower:
                 await hub.news()
                 continue
             patience = self._patient_until - self._clock()
-            if patience <= 0:  # that generation is of another log: the database was restored, most likely
+            if patience <= 0:  # the generation is of another log; most likely the database was restored
                 break
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
@@ -244,7 +244,7 @@ class Follower:
 
 
 async def _take_sessions(reader: Reader, roster: Roster) -> None:
-    """A page at a time: there may be a hundred thousand, and others wait for the loop."""
+    """Reads page by page, so that the event loop stays responsive with 100,000 sessions."""
     position = ""
     while sessions := await reader.page(Session, position, _PAGE):
         for session in sessions:

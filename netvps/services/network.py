@@ -1,4 +1,4 @@
-"""The overlay as people look at it: what there is, how links are, and why sessions do not reach each other."""
+"""The overlay for people: overview, live links, and the diagnosis of why sessions do not reach each other."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from netvps.services.ports import Prober, Reader, Store
 
 MAX_ALL: Final = 16
-"""Runners between which all links are measured, if nobody names some."""
+"""Maximum number of runners for measuring all links, if none are named."""
 MAX_NAMED: Final = 64
 _MAX_SESSIONS: Final = 2
 
 
 class Network:
-    """For everybody; sessions are told of to who may see them."""
+    """Available to every user; sessions are shown only to users who may see them."""
 
     def __init__(self, store: Store, netmap: NetmapHub, fabric: Fabric, prefix: int) -> None:
-        """Runners have subnets of length `prefix`."""
+        """`prefix` is the prefix length of the runners' subnets."""
         self._store = store
         self._netmap = netmap
         self._fabric = fabric
         self._prefix = prefix
 
     async def overview(self) -> Overview:
-        """The overlay in numbers."""
+        """A summary of the overlay."""
         netmap = self._netmap.netmap
         async with self._store.read() as reader:
             runners = sum(count for (count,) in (await reader.tally(Runner, "state")).values())
@@ -60,21 +60,21 @@ class Network:
             prefix=self._prefix,
             generation=netmap.generation,
             runners_on=len(netmap.peers) - self._gateways(),
-            runners_off=max(runners - len(netmap.peers), 0),  # the netmap may be a moment older
+            runners_off=max(runners - len(netmap.peers), 0),  # the netmap may lag slightly behind
             subnets_used=used,
             subnets_free=free,
             sessions=len(netmap.endpoints),
         )
 
     def _gateways(self) -> int:
-        """How many on the overlay are no runners."""
+        """Number of overlay members that are servers and not runners."""
         rows = map(self._netmap.runner, self._netmap.netmap.peers)
         return sum(row.gateway_only for row in rows if row)
 
     async def links(self, names: Sequence[str], prober: Prober) -> AsyncGenerator[Path, None]:
-        """Links as they are now: all, those of one runner with all others, or those between several.
+        """Measures links now: all, those of one runner with all others, or those between several.
 
-        Raises InvalidInput if that is too many, NotFound for a runner that is none.
+        Raises InvalidInput if that is too many, NotFound for an unknown runner.
         """
         _require_few(names)
         async with self._store.read() as reader:
@@ -90,9 +90,9 @@ class Network:
                 yield path
 
     async def check(self, caller: Caller, names: Sequence[str], prober: Prober) -> list[Finding]:
-        """Why two sessions do not reach each other; or one any other; or what is wrong with all of it.
+        """Diagnoses why two sessions do not reach each other, why one reaches no other, or the whole overlay.
 
-        Raises InvalidInput, and NotFound for a session that is none or not the caller's to see.
+        Raises InvalidInput, and NotFound for a session that does not exist or is not visible to the caller.
         """
         wanted = _parse(names, caller)
         async with self._store.read() as reader:
@@ -115,7 +115,7 @@ class Network:
         )
 
     async def _subnets(self, reader: Reader) -> tuple[int, int]:
-        """How many are leased, and how many are left."""
+        """Number of leased and of free subnets."""
         taken = [lease.cidr for lease in await read_all(reader, Lease)]
         return len(taken), await asyncio.to_thread(room, self._fabric.pool, self._prefix, taken)
 
@@ -144,7 +144,7 @@ def _parse(names: Sequence[str], caller: Caller) -> list[SessionName]:
 
 
 def _to_measure(sessions: Sequence[Session], runners: Sequence[Runner]) -> tuple[Iterable[tuple[Runner, Runner]], str]:
-    """The pairs to measure, and why there are none, if there should be some."""
+    """The pairs to measure, and, if links should be measured but are not, why."""
     able = [runner for runner in runners if runner.underlay]
     placed = {session.runner for session in sessions}
     if len(sessions) > 1:
@@ -159,7 +159,7 @@ def _to_measure(sessions: Sequence[Session], runners: Sequence[Runner]) -> tuple
 
 
 async def _paths(chosen: Iterable[tuple[Runner, Runner]], prober: Prober) -> AsyncGenerator[Path, None]:
-    """Each path as its runner has measured it; all runners measure at the same time."""
+    """Yields each path as its runner finishes; all runners measure concurrently."""
     ends: defaultdict[str, list[Runner]] = defaultdict(list)
     starts: dict[str, Runner] = {}
     for start, end in chosen:
@@ -175,7 +175,7 @@ async def _paths(chosen: Iterable[tuple[Runner, Runner]], prober: Prober) -> Asy
 
 
 async def _from(start: Runner, ends: Sequence[Runner], prober: Prober) -> list[Path]:
-    """The paths from one runner; where it cannot be asked, or does not answer, they are unknown."""
+    """The paths from one runner. They are unknown if it cannot measure or does not answer."""
     able = tuple(end.uid for end in ends if end.underlay)
     if why := why_unable(start):
         return [unknown(start, end, why) for end in ends]

@@ -1,4 +1,4 @@
-"""Mutations that happen once, however often they are asked for: the request id and what came of it (promise P2)."""
+"""Idempotency: a mutation with a request id is carried out once, and retries get its result (promise P2)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 REQUEST_ID_MAX = 64
 KEPT = timedelta(hours=24)
 _SWEPT = 4
-"""Neighbours looked at per request: where requests come, at most a quarter of what is kept is out of date."""
+"""Number of neighbouring records checked per request: so at most a quarter of the stored records is expired."""
 
 
 def check_request_id(checks: Checks, request_id: str) -> None:
-    """Notes a violation unless it is up to 64 printable characters; '' is none."""
+    """Records a violation unless the id has at most 64 printable characters; '' means none."""
     checks.require(
         len(request_id) <= REQUEST_ID_MAX and request_id.isprintable(),
         "request_id",
@@ -34,12 +34,15 @@ def check_request_id(checks: Checks, request_id: str) -> None:
 
 
 class Once:
-    """One mutation in its transaction. Without a request id it is a new one each time."""
+    """The idempotency record of one mutation, within its transaction.
+
+    Without a request id every call is a new mutation.
+    """
 
     def __init__(
         self, tx: Transaction, caller: Caller, request_id: str, now: datetime, method: str, *arguments: object
     ) -> None:
-        """The arguments are values that json knows, or dataclasses of such."""
+        """The arguments are values that json can encode, or dataclasses of such values."""
         self._tx = tx
         self._request_id = request_id
         self._key = f"{caller.user}/{request_id}"
@@ -48,7 +51,7 @@ class Once:
         self._digest = hashlib.sha256(canonical.encode()).hexdigest()
 
     async def earlier(self) -> Request | None:
-        """What was carried out under this id before. Raises AlreadyExists if that was something else."""
+        """The earlier mutation with this id, if any. Raises AlreadyExists if it was a different mutation."""
         if not self._request_id:
             return None
         request = await self._tx.get(Request, self._key)
@@ -61,7 +64,7 @@ class Once:
         return request
 
     async def earlier_secret(self) -> None:
-        """Raises AlreadyExists if this was carried out before, and showed a secret."""
+        """Raises AlreadyExists if the mutation was carried out before; its secret cannot be shown again."""
         request = await self.earlier()
         if request is not None:
             raise AlreadyExists(
@@ -71,14 +74,15 @@ class Once:
             )
 
     async def record(self, result: Resource, name: str) -> None:
-        """Keeps what came of it; `result` is what this transaction changed last. Drops some old requests."""
+        """Records the result, which must be the last change of this transaction. Deletes some expired records."""
         if not self._request_id:
             return
         await self._sweep()
         await self._tx.put(Request(self._key, self._digest, result.kind, result.key, name, self._now))
 
     async def _sweep(self) -> None:
-        # Request ids are random, so what follows this one is a sample of all: no index by time, no sweeping task.
+        # Request ids are random, so the records after this one are a random sample: no index by time and no periodic
+        # task.
         near = await self._tx.page(Request, self._key, _SWEPT) or await self._tx.page(Request, "", _SWEPT)
         for request in near:
             if self._now - request.create_time > KEPT:
@@ -86,9 +90,9 @@ class Once:
 
 
 async def recall(store: Store, kind: type[R], request: Request) -> tuple[R, bool]:
-    """The result of an earlier request as it is now, or, if it is gone, as the request left it; and whether it is gone.
+    """The result of an earlier request, as it is now or as the request left it, and whether it was deleted.
 
-    Raises NotFound if it is gone, and the log does not reach back so far.
+    Raises NotFound if it was deleted and the log does not reach back far enough.
     """
     async with store.read() as reader:
         resource = await reader.get(kind, request.result_key)
@@ -102,4 +106,4 @@ async def recall(store: Store, kind: type[R], request: Request) -> tuple[R, bool
         found = change.resource
         if change.revision <= request.revision and isinstance(found, kind) and found.key == request.result_key:
             return found, True
-    raise NotFound(f"{request.result_kind} {request.result_name} was made by this request, and is gone")
+    raise NotFound(f"{request.result_kind} {request.result_name} was made by this request, but is gone")

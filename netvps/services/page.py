@@ -1,4 +1,4 @@
-"""Lists a page at a time: sizes, and the opaque tokens that tell where the next page begins."""
+"""Pagination of lists: page sizes, and opaque tokens for the start of the next page."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ T = TypeVar("T")
 DEFAULT_SIZE, MAX_SIZE = 100, 1000
 _MAX_TOKEN = 1024
 MAX_BYTES = 1 << 20
-"""Of a page, as a list shows its items: a fourth of what a client takes in one message."""
+"""Maximum bytes of the items on a page: a quarter of the message size that clients accept."""
 _READ = 250
-"""Read at once: of sessions, each with an environment that no list shows."""
+"""Maximum rows per read: sessions are read with their environment, which lists do not return."""
 _ITEM_BYTES, _FIELD_BYTES = 1024, 10
-"""More than the numbers, times and names of any resource take, and than a text takes besides its characters."""
+"""Upper bounds for a resource's fixed fields, and for the overhead of a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Items, the token of the next page ('' on the last), and the global revision they were read at."""
+    """Items, the token of the next page ('' on the last), and the global revision of the read."""
 
     items: list[T]
     next_page_token: str
@@ -38,7 +38,7 @@ class Page(Generic[T]):
 
 
 async def read_page(reader: Reader, kind: type[R], page_size: int, page_token: str, **where: str) -> Page[R]:
-    """A page of a kind in natural order. Raises InvalidInput for a bad size, or a token that is not of this list."""
+    """Reads a page of a kind in natural order. Raises InvalidInput for a bad size, or a token of another list."""
     scope = "&".join((kind.kind, *(f"{column}={value}" for column, value in sorted(where.items()))))
     checks, after = Checks(), ""
     checks.require(0 <= page_size <= MAX_SIZE, "page_size", f"{page_size} is not between 0 and {MAX_SIZE}")
@@ -48,7 +48,7 @@ async def read_page(reader: Reader, kind: type[R], page_size: int, page_token: s
     size, room = page_size or DEFAULT_SIZE, MAX_BYTES
     items: list[R] = []
     while True:
-        limit = min(_READ, size + 1 - len(items))  # one more: whether there is a next page
+        limit = min(_READ, size + 1 - len(items))  # one more, to know whether there is a next page
         found = await reader.page(kind, after, limit, **where)
         for item in found:
             room -= listed_bytes(item)
@@ -61,7 +61,7 @@ async def read_page(reader: Reader, kind: type[R], page_size: int, page_token: s
 
 
 async def read_all(reader: Reader, kind: type[R], **where: str) -> list[R]:
-    """All that `Reader.find` finds, a page at a time: between pages, whoever else waits gets a turn."""
+    """All results of `Reader.find`, read page by page so that other tasks run in between."""
     found: list[R] = []
     while True:
         page = await reader.page(kind, position(found[-1]) if found else "", MAX_SIZE, **where)
@@ -71,7 +71,7 @@ async def read_all(reader: Reader, kind: type[R], **where: str) -> list[R]:
 
 
 def listed_bytes(resource: Resource) -> int:
-    """At least as many bytes as a resource takes in a list, where sessions have no environment and no keys."""
+    """Upper bound of a resource's size in a list, where sessions have no environment and no keys."""
     texts: tuple[str, ...] = ()
     match resource:
         case Session():
@@ -90,7 +90,7 @@ def listed_bytes(resource: Resource) -> int:
 
 
 def position(resource: Resource) -> str:
-    """Where a resource stands in its kind's natural order, as Reader.page takes it."""
+    """The position of a resource in its kind's natural order, for Reader.page."""
     match resource:
         case Session():
             return str(resource.full_name)
@@ -103,12 +103,12 @@ def position(resource: Resource) -> str:
 
 
 def encode_token(after: str, scope: str) -> str:
-    """An opaque token for the page of list `scope` that begins after a position."""
+    """An opaque token for the page of list `scope` that starts after a position."""
     return base64.urlsafe_b64encode(f"{scope}\n{after}".encode()).decode().rstrip("=")
 
 
 def decode_token(token: str, scope: str) -> str:
-    """The position in a token. Raises InvalidInput if it is malformed, or of another list."""
+    """The position in a token. Raises InvalidInput if it is malformed or of another list."""
     found = newline = after = ""
     if len(token) <= _MAX_TOKEN:
         with suppress(binascii.Error, UnicodeError):
@@ -116,4 +116,4 @@ def decode_token(token: str, scope: str) -> str:
             found, newline, after = base64.b64decode(padded, altchars=b"-_", validate=True).decode().partition("\n")
     if newline and found == scope:
         return after
-    raise InvalidInput.of("page_token", f"{shown(token)} is not next_page_token of this list: start without one")
+    raise InvalidInput.of("page_token", f"{shown(token)} is no next_page_token of this list: start without one")

@@ -1,4 +1,4 @@
-"""Puts sessions that wait for a runner on one, inside whatever transaction brought the occasion."""
+"""Schedules pending sessions on runners, within the transaction of the event that triggered it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from netvps.services.ports import Reader, Transaction
 
 _NAMED: Final = 3
-"""Runners that a message names."""
+"""Maximum number of runners named in a message."""
 
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
-    """The session on the runner that suits it best, or, if there is none, saying why it waits."""
+    """The session placed on the best runner, or, if there is none, with a message why it waits."""
     return await _placed(session, await _online(reader), await _uses(reader), Addresses(reader), now)
 
 
 async def place_waiting(tx: Transaction, now: datetime) -> None:
-    """Places all sessions that wait, the longest waiting first."""
+    """Places all waiting sessions, the longest waiting first."""
     waiting = await tx.find(Session, runner="", desired=DesiredState.RUNNING)
     if not waiting:
         return
@@ -46,7 +46,7 @@ async def _online(reader: Reader) -> list[Runner]:
 
 
 async def _uses(reader: Reader) -> dict[str, Use]:
-    """By the runner's uid. Not from the sessions themselves: there may be a hundred thousand, at each create."""
+    """Resources in use by uid of the runner. Aggregated by the store, because there may be 100,000 sessions."""
     totals = await reader.tally(Session, "runner", "cpu_claim", "memory_claim", desired=DesiredState.RUNNING)
     return {runner: Use(*total) for runner, total in totals.items()}
 

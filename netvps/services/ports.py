@@ -1,4 +1,4 @@
-"""What the use cases need of the world, as Protocols; adapters, rpc and gateway fulfil them without inheriting."""
+"""Interfaces that the use cases require, as Protocols; adapters, rpc and gateway implement them without inheriting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Resource(Protocol):
-    """What the store keeps: a frozen dataclass of the domain with a kind, a primary key and a revision."""
+    """A stored object: a frozen dataclass of the domain with a kind, a primary key and a revision."""
 
     kind: ClassVar[str]
 
@@ -30,9 +30,9 @@ class Resource(Protocol):
 
 R = TypeVar("R", bound=Resource)
 Wanted = str | tuple[str, ...]
-"""A value of a column, or several of which any will do."""
+"""A value of a column, or several of which one has to match."""
 Clock = Callable[[], datetime]
-"""Tells the time, in UTC, with a time zone."""
+"""Returns the current time in UTC, with a time zone."""
 
 
 class Reader(Protocol):
@@ -48,11 +48,11 @@ class Reader(Protocol):
     | lease | cidr | runner |
     | request | request_key | — |
 
-    Columns of numbers: cpu_claim and memory_claim of a session. A condition on key_fingerprints, of which a session has
-    several, holds where the value is one of them; `tally` does not take it. A condition whose value is a tuple holds
-    where the column has any of its values.
+    Numeric columns: cpu_claim and memory_claim of a session. A session has several key_fingerprints; a condition on
+    that column matches if one of them is equal, and `tally` does not support it. A condition whose value is a tuple
+    matches if the column has one of its values.
 
-    Order is that of code points, column by column. Another column in `where` is a bug: ValueError.
+    The order is by code points, column by column. Any other column in `where` is a bug: ValueError.
     """
 
     @property
@@ -63,34 +63,34 @@ class Reader(Protocol):
         """One resource by its primary key."""
 
     async def find(self, kind: type[R], **where: Wanted) -> list[R]:
-        """All resources whose columns equal `where`, ordered by the kind's natural order."""
+        """All resources whose columns match `where`, in the kind's natural order."""
 
     async def page(self, kind: type[R], after: str, limit: int, **where: Wanted) -> list[R]:
-        """At most `limit` resources in natural order, after a position: that of the last one seen, or ''.
+        """At most `limit` resources in natural order after a position: that of the last one seen, or ''.
 
-        What was at that position may be gone by now: the page starts with what follows it.
+        The resource at that position may be gone by now: the page starts with the one that follows it.
         """
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:
-        """For each value of a column: how many resources match `where`, then their sums of columns of numbers.
+        """For each value of a column: the number of resources that match `where`, then their sums of numeric columns.
 
-        Far cheaper than finding them.
+        Much cheaper than finding them.
         """
 
 
 class Transaction(Reader, Protocol):
-    """A view that may be changed; each change appends to the log. An exception in the block undoes all of it."""
+    """A view that can be changed; each change is appended to the log. An exception in the block rolls back."""
 
     async def put(self, resource: R) -> R:
-        """Inserts or replaces; returns it with its new revision. Raises AlreadyExists if a unique column is taken."""
+        """Inserts or replaces; returns it with its new revision. Raises AlreadyExists if a unique column is in use."""
 
     async def delete(self, resource: Resource) -> None:
-        """Removes it. What is gone already is no error."""
+        """Deletes a resource. Does nothing if it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An entry of the log: a resource after its change, or, if `deleted`, as it was last."""
+    """An entry of the log: a resource after its change, or, if `deleted`, in its last state."""
 
     revision: int
     resource: Resource
@@ -98,22 +98,22 @@ class Change:
     actor: str
     time: datetime
     ephemeral: bool = False
-    """Not of the log: what is shown of a resource meanwhile, at the revision that the log was read up to."""
+    """Not from the log: a transient view of a resource, at the revision up to which the log was read."""
 
 
 class Store(Protocol):
-    """The truth, with its log of revisions."""
+    """The persistent state, with its log of revisions."""
 
     def read(self) -> AbstractAsyncContextManager[Reader]:
-        """A snapshot to read from."""
+        """Opens a snapshot to read from."""
 
     def write(self, actor: str) -> AbstractAsyncContextManager[Transaction]:
-        """One transaction; `actor` goes into the log. It is committed when the block ends."""
+        """Opens a transaction; `actor` is recorded in the log. It is committed at the end of the block."""
 
     async def changes(self, after: int, limit: int) -> list[Change]:
-        """The log after a revision, in order: at most `limit` entries, and fewer where they are large.
+        """Entries of the log after a revision, in order: at most `limit`, and fewer if they are large.
 
-        Raises TooOld if part of that was compacted.
+        Raises TooOld if some of them were compacted.
         """
 
     async def wait(self, after: int) -> None:
@@ -121,7 +121,7 @@ class Store(Protocol):
 
 
 class CertificateAuthority(Protocol):
-    """The control plane's own CA: X.509 for programs, Ed25519 SSH CAs for users and hosts."""
+    """The control plane's CA: X.509 for programs, Ed25519 SSH CAs for users and hosts."""
 
     @property
     def certificate(self) -> str:
@@ -133,14 +133,14 @@ class CertificateAuthority(Protocol):
 
     @property
     def ssh_user_ca(self) -> str:
-        """Public key, OpenSSH form, of the CA for logins."""
+        """Public key of the CA for logins, in OpenSSH form."""
 
     @property
     def ssh_host_ca(self) -> str:
-        """Public key, OpenSSH form, of the CA for host keys."""
+        """Public key of the CA for host keys, in OpenSSH form."""
 
     def sign_client(self, csr: str, uri: str, now: datetime) -> tuple[str, datetime]:
-        """A client certificate (PEM) for the key of a CSR (PEM), with the URI as its identity, and when it ends.
+        """Signs a client certificate (PEM) for the key of a CSR (PEM), with the URI as identity; also its expiry.
 
         Raises InvalidInput if the CSR is malformed.
         """
@@ -149,16 +149,16 @@ class CertificateAuthority(Protocol):
         """SHA-256 in hex of a CSR's public key. Raises InvalidInput."""
 
     def sign_ssh_host(self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime) -> str:
-        """An SSH host certificate, OpenSSH form, valid 90 days. Raises InvalidInput if the key is malformed."""
+        """Signs an SSH host certificate (OpenSSH form), valid for 90 days. Raises InvalidInput for a bad key."""
 
     def sign_ssh_user(
         self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime, life: timedelta | None = None
     ) -> str:
-        """An SSH user certificate, OpenSSH form, valid from a minute ago for `life`, by default two minutes."""
+        """Signs an SSH user certificate (OpenSSH form), valid from a minute ago for `life`, by default two minutes."""
 
 
 class SessionLogs(Protocol):
-    """Reads logs where they are: on the session's runner."""
+    """Reads logs from the session's runner."""
 
     def read(
         self,
@@ -170,17 +170,18 @@ class SessionLogs(Protocol):
         user: str,
         since: datetime | None = None,
     ) -> AsyncIterator[bytes]:
-        """Pieces of at most 64 KiB, for `user`; only what was written after `since`.
+        """Yields pieces of at most 64 KiB for `user`; only lines written after `since`.
 
-        Raises Unavailable if the runner is not connected, NotFound if it has none, Exhausted if `user` reads too many.
+        Raises Unavailable if the runner is not connected, NotFound if it has no logs, Exhausted if `user` reads too
+        many.
         """
 
 
 class Prober(Protocol):
-    """Has runners measure their links."""
+    """Lets runners measure their links."""
 
     async def probe(self, runner_uid: str, peers: tuple[str, ...]) -> tuple[Link, ...]:
-        """How the links from one runner to others (uids, at most MAX_PROBED) are now; it may leave some out.
+        """Measures the links from one runner to others (uids, at most MAX_PROBED) now; the result may lack some.
 
-        Raises Unavailable if it is not connected, does not answer in time, or is asked for too much at once.
+        Raises Unavailable if the runner is not connected, does not answer in time, or has too many requests.
         """

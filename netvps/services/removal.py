@@ -1,4 +1,4 @@
-"""How what is gone is forgotten: a session's row, and a runner with its lease."""
+"""Deletes sessions' rows, and runners with their leases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def remove_session(tx: Transaction, session: Session) -> None:
-    """Removes a session's row, and the boot tokens of all its placements; its name and its address are free."""
+    """Deletes a session's row and the boot tokens of all its placements. Its name and address become free."""
     for epoch in range(1, session.epoch + 1):
         for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
             await tx.delete(credential)
@@ -23,10 +23,10 @@ async def remove_session(tx: Transaction, session: Session) -> None:
 
 
 async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
-    """Removes a runner; its subnet is free. With `force` the sessions that are placed on it go, too.
+    """Deletes a runner and frees its subnet; with `force` also the sessions placed on it.
 
-    Their files are on that machine alone: nothing could start them elsewhere. What the machine itself still holds of
-    them stays there. Raises NotFound, and WrongState while it has sessions, unless forced.
+    Their files exist on that machine only, so they cannot be started elsewhere. What the machine itself holds of them
+    stays there. Raises NotFound, and WrongState while it has sessions, unless forced.
     """
     runner = await runner_named(tx, name)
     sessions = await tx.find(Session, runner=runner.uid)
@@ -41,19 +41,19 @@ async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
         await remove_session(tx, session)
     for lease in await tx.find(Lease, runner=runner.uid):
         await tx.delete(lease)
-    for credential in await tx.find(Credential, used_for=runner.uid):  # the join tokens that made it one
+    for credential in await tx.find(Credential, used_for=runner.uid):  # its join tokens
         await tx.delete(credential)
     await tx.delete(runner)
     return runner
 
 
 def was_removed() -> NotFound:
-    """What a runner hears that is none any more."""
+    """The error for a runner that was removed."""
     return NotFound("this runner was removed: join again, with a token from netvps runner join-token")
 
 
 async def runner_named(reader: Reader, name: str) -> Runner:
-    """The runner of that name. Raises NotFound."""
+    """The runner with that name. Raises NotFound."""
     found = await reader.find(Runner, name=name)
     if not found:
         raise NotFound(f"no runner {shown(name)[1:-1]}: see netvps runner ls")

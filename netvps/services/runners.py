@@ -1,4 +1,4 @@
-"""Runners: how they join, come, stay and go, what they are told, and what they report."""
+"""Runners: joining, liveness, removal, their assignments and their reports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BOOT_LIFE = timedelta(hours=1)
 
 
 class Runners:
-    """What runners ask for and tell, and what people see of them."""
+    """The API for runners, and what people see of them."""
 
     def __init__(
         self,
@@ -58,9 +58,10 @@ class Runners:
         rows: Callable[[str], Runner | None] = lambda _uid: None,
         progress: Progress | None = None,
     ) -> None:
-        """Each runner gets a subnet of length `prefix` of the fabric's pool; the interval in seconds.
+        """Each runner gets a subnet with a prefix of length `prefix`; the interval is in seconds.
 
-        `rows` gives a runner's row as the log had it lately, or None: what is no news to that is not looked up.
+        `rows` returns a runner's cached row, or None. A heartbeat that does not differ from it is not looked up in the
+        store.
         """
         self._store = store
         self._clock = clock
@@ -72,12 +73,12 @@ class Runners:
         self._progress = progress or Progress(store, feed)
         self._joining = Joining(store, clock, new_uid, ca, fabric, prefix)
         self._heard: dict[str, datetime] = {}
-        """Who has come to this server, and the latest time at which it wrote so."""
+        """Runners connected to this server, with the latest time at which it recorded them."""
         self._asked: dict[str, datetime] = {}
-        """For whom the others were asked, and what `last_seen` is while none of them answers."""
+        """Runners that other servers were asked about, with the `last_seen` that they have while no server answers."""
 
     async def create_join_token(self, caller: Caller, request_id: str = "") -> tuple[str, datetime]:
-        """A token "nvj_KID_SECRET_FINGERPRINT" that lets one machine join, and when it expires. For admins."""
+        """A token "nvj_KID_SECRET_FINGERPRINT" that lets one machine join, and its expiry. Requires role admin."""
         caller.require_admin("make join tokens")
         checks, now = Checks(), self._clock()
         check_request_id(checks, request_id)
@@ -85,20 +86,20 @@ class Runners:
         async with write(self._store, caller.user, "join.token") as tx:
             once = Once(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
-            await _drop_expired(tx, now, purpose=JOIN, used_by="")  # one that was used goes with its runner
+            await _drop_expired(tx, now, purpose=JOIN, used_by="")  # used tokens are deleted with their runner
             credential, token = mint(JOIN, "", now, TOKEN_LIFE, fingerprint=self._ca.fingerprint)
             await once.record(await tx.put(credential), f"join token {credential.kid}")
         return token, now + TOKEN_LIFE
 
     async def join(self, join_token: str, csr: str, runner_id: str) -> Joined:
-        """Makes a machine a runner; the same token with the same key again gives the same identity.
+        """Makes a machine a runner. The same token with the same key returns the same identity.
 
         Raises InvalidInput, Unauthenticated, and Exhausted if no subnet is left.
         """
         return await self._joining.join(join_token, csr, runner_id)
 
     async def online(self, runner_uid: str, hello: RunnerHello) -> Welcome:
-        """A runner is there: it gets the sessions that wait. Raises NotFound if it was removed."""
+        """Marks a runner online and places waiting sessions. Raises NotFound if it was removed."""
         now = self._heard[runner_uid] = self._clock()
         self._progress.end(runner_uid)
         async with write(self._store, _actor(runner_uid), "runner.online") as tx:
@@ -122,24 +123,25 @@ class Runners:
         return Welcome(runner.name, self._heartbeat_interval, lease, self._fabric)
 
     async def heartbeat(self, runner_uid: str, heartbeat: Heartbeat) -> None:
-        """A runner lives. Written rarely, else the log would be of heartbeats.
+        """Handles a heartbeat. Written to the store only if it is news, because each write is an entry in the log.
 
-        Raises NotFound if it was removed, Unavailable if it was taken for offline: all it had told is to be told again.
+        Raises NotFound if the runner was removed, and Unavailable if it was marked offline, so that it reports
+        everything again.
         """
         now = self._clock()
-        known = self._rows(runner_uid)  # a thousand runners send two hundred of these a second
+        known = self._rows(runner_uid)  # a thousand runners send 200 heartbeats a second
         if known is not None and known.state is RunnerState.ONLINE and not _news(known, heartbeat, now):
             return
         async with self._store.read() as reader:
             known = await _require(reader, runner_uid)
         if known.state is RunnerState.OFFLINE:
-            raise Unavailable("you were taken for offline, by another server most likely: connect again")
+            raise Unavailable("this runner was marked offline, most likely by another server: connect again")
         if not _news(known, heartbeat, now):
             return
         self._heard[runner_uid] = now
         async with self._store.write(_actor(runner_uid)) as tx:
             runner = await _require(tx, runner_uid)
-            told = replace(
+            updated = replace(
                 runner,
                 capacity=heartbeat.capacity,
                 underlay=heartbeat.underlay,
@@ -147,17 +149,17 @@ class Runners:
                 engine_problem=heartbeat.engine_problem,
                 isolation_problem=heartbeat.isolation_problem,
             )
-            await tx.put(replace(told, last_seen=now))
+            await tx.put(replace(updated, last_seen=now))
             if heartbeat.engine_problem and not runner.engine_problem:
-                await _tell_waiting(tx, told, now)
-            # There may be one who waits for the overlay, or for the engine.
+                await _explain_waiting(tx, updated, now)
+            # Sessions may wait for the overlay or for the engine.
             if (heartbeat.underlay and not runner.underlay) or (runner.engine_problem and not heartbeat.engine_problem):
                 await place_waiting(tx, now)
 
     async def offline(self, runner_uid: str) -> None:
-        """A runner fell silent: its sessions are UNREACHABLE, which says nothing of how they are.
+        """Marks a runner offline and its sessions UNREACHABLE. Whether the sessions still run is unknown.
 
-        Nothing changes if it has come to another server of this database since.
+        Does nothing if the runner has connected to another server of this database since.
         """
         now = self._clock()
         async with write(self._store, _actor(runner_uid), "runner.offline") as tx:
@@ -174,9 +176,9 @@ class Runners:
         self._heard.pop(runner_uid, None)
 
     async def call_roll(self) -> None:
-        """Asks the other servers of this database for those who are online and have not come to this one.
+        """Asks the other servers of this database about online runners that are not connected to this one.
 
-        Whoever hears one of them sees at its next heartbeat that it was seen too long ago, and writes so.
+        Moves `last_seen` back, so that the server that has the runner finds at the next heartbeat that a write is due.
         """
         async with self._store.write("roll call") as tx:
             for runner in await tx.find(Runner, state=RunnerState.ONLINE):
@@ -185,7 +187,7 @@ class Runners:
                     self._asked[runner.uid] = asked.last_seen
 
     async def stale(self) -> None:
-        """Takes for offline whom nobody hears: call it a grace after `call_roll`, and that a grace after the start."""
+        """Marks runners offline that no server hears of. Call it a grace period after `call_roll`."""
         async with self._store.read() as reader:
             online = await reader.find(Runner, state=RunnerState.ONLINE)
         for runner in online:
@@ -194,9 +196,9 @@ class Runners:
         self._asked.clear()
 
     async def report(self, runner_uid: str, report: SessionReport) -> None:
-        """Records what a runner sees of a session of its own; what is old, foreign or no news changes nothing.
+        """Records a runner's report about one of its sessions; a stale, foreign or unchanged report changes nothing.
 
-        Its progress is shown, and not recorded.
+        Its progress is published, but not recorded.
         """
         if not self._progress.is_recorded(runner_uid, report):
             await self._record(runner_uid, report)
@@ -204,7 +206,7 @@ class Runners:
 
     async def _record(self, runner_uid: str, report: SessionReport) -> None:
         now = self._clock()
-        async with self._store.read() as reader:  # most reports after a reconnect are no news: they need no lock
+        async with self._store.read() as reader:  # most reports after a reconnect are unchanged and need no write lock
             before = await reader.get(Session, report.session_uid)
         if before is None or before.runner != runner_uid or observe(before, report, now) is before:
             return
@@ -215,24 +217,22 @@ class Runners:
             seen = observe(session, report, now)
             if seen.desired is DesiredState.DELETED and seen.state is SessionState.DELETED:
                 await remove_session(tx, seen)
-                if seen.overlay_address:  # there may be one who waits for it
+                if seen.overlay_address:  # a session may wait for this address
                     await place_waiting(tx, now)
             elif seen is not session:
                 await tx.put(seen)
 
     def assignments(self, runner_uid: str, resume_revision: int) -> AsyncGenerator[Assignment | CaughtUp, None]:
-        """All sessions of a runner, CaughtUp, then every change for ever; the same from any `resume_revision`."""
+        """Yields all sessions of a runner, CaughtUp, then every change; the same for any `resume_revision`."""
         return assignments.follow(self._store, self._feed, runner_uid)
 
     async def boot_token(self, runner_uid: str, session_uid: str, epoch: int) -> str:
-        """A token for the agent of a session. Raises NotFound unless that runner has it, in that epoch."""
+        """A token for a session's agent. Raises NotFound unless that runner has the session in that epoch."""
         now = self._clock()
         async with write(self._store, _actor(runner_uid), "runner.boot_token") as tx:
             session = await tx.get(Session, session_uid)
             if session is None or (session.runner, session.epoch) != (runner_uid, epoch):
-                raise NotFound(
-                    f"no session {shown(session_uid)[1:-1]} in epoch {epoch} on this runner: it is to be removed"
-                )
+                raise NotFound(f"no session {shown(session_uid)[1:-1]} in epoch {epoch} on this runner: remove it")
             subject = f"{session_uid}/{epoch}"
             await _drop_expired(tx, now, subject=subject)
             credential, token = mint(BOOT, subject, now, _BOOT_LIFE)
@@ -246,7 +246,7 @@ class Runners:
             return view
 
     async def remove(self, caller: Caller, name: str, *, force: bool = False, request_id: str = "") -> None:
-        """Removes a runner, whose subnet is free then; with `force` also the sessions placed on it, for ever.
+        """Removes a runner and frees its subnet; with `force` also removes the sessions placed on it.
 
         Raises NotPermitted, NotFound, and WrongState while it has sessions, unless forced.
         """
@@ -271,7 +271,7 @@ def _actor(runner_uid: str) -> str:
 
 
 def _transaction(report: SessionReport) -> str:
-    """What the record of a report is called."""
+    """Name of the transaction for a report."""
     if report.state is SessionState.DELETED:
         return "runner.removed"
     return "runner.snapshot" if report.snapshot else "runner.report"
@@ -295,7 +295,7 @@ def _leased(runner: Runner, lease: Lease | None) -> Lease:
 
 
 async def _views(reader: Reader, runners: Sequence[Runner]) -> list[RunnerView]:
-    """In two reads, however many they are. Raises NotFound if one has no subnet."""
+    """Views of runners, with two reads for any number. Raises NotFound if one has no subnet."""
     uids = tuple(runner.uid for runner in runners)
     leases = {lease.runner: lease for lease in await reader.find(Lease, runner=uids)}
     counts = await reader.tally(Session, "runner", runner=uids)
@@ -310,23 +310,23 @@ async def _drop_expired(tx: Transaction, now: datetime, **where: str) -> None:
             await tx.delete(credential)
 
 
-def _told(by: Runner | Heartbeat) -> tuple[object, ...]:
+def _reported(by: Runner | Heartbeat) -> tuple[object, ...]:
     return by.underlay, by.problems, by.engine_problem, by.isolation_problem
 
 
-async def _tell_waiting(tx: Transaction, runner: Runner, now: datetime) -> None:
-    """Says to those that were just placed on a runner why it does not start them."""
+async def _explain_waiting(tx: Transaction, runner: Runner, now: datetime) -> None:
+    """Sets a message on the sessions just placed on a runner that says why they do not start."""
     for session in await tx.find(Session, runner=runner.uid, state=SessionState.PENDING):
         message = f"its runner {runner.name} cannot start it now: {runner.engine_problem}; it starts when it can"
-        told = wait(session, session.reason, message, now)
-        if told is not session:
-            await tx.put(told)
+        explained = wait(session, session.reason, message, now)
+        if explained is not session:
+            await tx.put(explained)
 
 
 def _news(runner: Runner, heartbeat: Heartbeat, now: datetime) -> bool:
-    """Whether a heartbeat is worth a write: much time, another machine, underlay or problem, a tenth of the disk."""
+    """Whether a heartbeat has to be stored: `last_seen` is old, a field changed, or a tenth of the free disk did."""
     old, capacity = runner.capacity, heartbeat.capacity
     same = replace(old, disk_free_bytes=0) == replace(capacity, disk_free_bytes=0)
-    same = same and _told(runner) == _told(heartbeat)
+    same = same and _reported(runner) == _reported(heartbeat)
     disk = abs(old.disk_free_bytes - capacity.disk_free_bytes) > _DISK_CHANGE * old.disk_free_bytes
     return now - runner.last_seen >= _SEEN_EVERY or not same or disk

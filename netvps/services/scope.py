@@ -1,4 +1,4 @@
-"""Whose things a request is about: "" or "me" is the caller, "-" all that the caller may see, else a user's name."""
+"""Resolves the `parent` of a request: "" or "me" is the caller, "-" all that the caller may see, else a user's name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ME, ALL = "me", "-"
 
 
 async def require_user(reader: Reader, name: str) -> User:
-    """The user of that name. Raises NotFound."""
+    """The user with that name. Raises NotFound."""
     user = await reader.get(User, name)
     if user is None:
         raise no_user(name)
@@ -24,7 +24,7 @@ async def require_user(reader: Reader, name: str) -> User:
 
 
 def no_user(name: str) -> NotFound:
-    """The one answer to whoever names a user that is missing, or not theirs to see."""
+    """The error for a user that does not exist or is not visible to the caller."""
     return NotFound(f"no user {shown(name)[1:-1]}: see netvps user ls")
 
 
@@ -37,9 +37,9 @@ async def user_in_sight(reader: Reader, caller: Caller, parent: str) -> User:
 
 
 async def owner_filter(reader: Reader, caller: Caller, parent: str) -> dict[str, str]:
-    """What to find: {} for all owners, or one owner. Raises NotFound as above."""
+    """The filter for `parent`: {} for all owners, or one owner. Raises NotFound as above."""
     if parent == ALL:
         return {} if caller.role is Role.ADMIN else {"owner": caller.user}
     if parent in {"", ME, caller.user}:
-        return {"owner": caller.user}  # whoever calls is there
+        return {"owner": caller.user}  # the caller exists
     return {"owner": (await user_in_sight(reader, caller, parent)).name}

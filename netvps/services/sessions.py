@@ -1,4 +1,4 @@
-"""What people do with sessions. Each change is one transaction; the log carries it to the runner and to watchers."""
+"""Use cases of sessions. Each change is one transaction; the log carries it to the runner and to watchers."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Sessions:
         default_image: str,
         shown: Callable[[Session], Session] = lambda session: session,
     ) -> None:
-        """`default_image` is for those who name none; '' if there is no such image.
+        """`default_image` is used if a spec names no image; '' if there is no default.
 
-        `shown` gives a session as people see it, with its progress.
+        `shown` returns a session as people see it, with its progress.
         """
         self._shown = shown
         self._store = store
@@ -64,7 +64,7 @@ class Sessions:
         request_id: str = "",
         validate_only: bool = False,
     ) -> Session:
-        """A new session, placed if a runner is online; without `session_id` it gets a pleasant name.
+        """Creates a session and places it if a runner is online; without `session_id` it gets a generated name.
 
         Raises InvalidInput, AlreadyExists, and NotPermitted or NotFound for another owner.
         """
@@ -85,7 +85,7 @@ class Sessions:
         return await _recalled(self._store, request)
 
     async def get(self, caller: Caller, name: str) -> Session:
-        """The session NAME (the caller's) or NAME.OWNER. Raises NotFound, also if it is not the caller's to see."""
+        """The session NAME (of the caller) or NAME.OWNER. Raises NotFound, also if the caller may not see it."""
         full_name = SessionName.parse(name, caller.user)
         async with self._store.read() as reader:
             return self._shown(await find_session(reader, caller, full_name))
@@ -100,15 +100,15 @@ class Sessions:
             return replace(page, items=list(map(self._shown, page.items)))
 
     async def stop(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
-        """Asks for a stop with a snapshot. Raises NotFound, Changed, WrongState."""
+        """Requests a stop with a snapshot. Raises NotFound, Changed, WrongState."""
         return await self._want(caller, name, DesiredState.STOPPED, request_id, expected_revision)
 
     async def start(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
-        """Asks for a start, or retries a failed one. Raises NotFound, Changed, WrongState."""
+        """Requests a start, or retries a failed one. Raises NotFound, Changed, WrongState."""
         return await self._want(caller, name, DesiredState.RUNNING, request_id, expected_revision)
 
     async def delete(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
-        """Asks for removal; what no runner has is gone at once. Raises NotFound, Changed."""
+        """Requests the deletion; a session without a runner is deleted at once. Raises NotFound, Changed."""
         return await self._want(caller, name, DesiredState.DELETED, request_id, expected_revision)
 
     def _check_new(self, session_id: str, owner: str, spec: SessionSpec, request_id: str) -> None:
@@ -157,7 +157,7 @@ class Sessions:
 
 
 async def find_session(reader: Reader, caller: Caller, name: SessionName) -> Session:
-    """The session of that name. Raises NotFound, in the same words if it is there but not the caller's to see."""
+    """The session with that name. Raises NotFound, with the same message if the caller may not see it."""
     found = await reader.find(Session, owner=name.owner, name=name.name) if caller.sees(name.owner) else []
     if not found:
         raise no_session(name)
@@ -165,7 +165,7 @@ async def find_session(reader: Reader, caller: Caller, name: SessionName) -> Ses
 
 
 def no_session(name: SessionName) -> NotFound:
-    """The one answer to whoever names a session that is missing, or somebody else's."""
+    """The error for a session that does not exist or belongs to another user."""
     return NotFound(f"no session {name}: see netvps ls")
 
 
@@ -181,10 +181,10 @@ def _check_named(caller: Caller, name: str, request_id: str, expected_revision: 
 
 
 async def _write(tx: Transaction, before: Session, after: Session, now: datetime) -> Session:
-    """Writes what an owner wants of a session, and says so if its runner cannot hear it."""
+    """Writes a session's new desired state, with a message if its runner is offline."""
     if after is before:
         return before
-    if after.state is SessionState.DELETED:  # no runner ever had it: there is nobody to wait for
+    if after.state is SessionState.DELETED:  # it was never placed, so there is no runner to wait for
         await tx.delete(after)
         return after
     if not after.runner:
@@ -213,7 +213,7 @@ async def _require_free(reader: Reader, caller: Caller, name: SessionName) -> No
 
 
 async def _free_name(reader: Reader, owner: str) -> str:
-    """A pleasant name, with a number behind it where it seems that all are taken."""
+    """A generated name, with a number appended if several random ones are in use."""
 
     async def free(name: str) -> bool:
         return not await reader.find(Session, owner=owner, name=name)

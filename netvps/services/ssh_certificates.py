@@ -1,4 +1,4 @@
-"""Certificates by which people log in without a registered key; the API signs them, the gateway accepts them."""
+"""SSH user certificates for logins without a registered key: the API signs them, the gateway accepts them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 LIFE: Final = timedelta(minutes=5)
 PER_MINUTE: Final = 60
-"""Certificates of one user."""
+"""Maximum number of certificates per user and minute."""
 _MINUTE: Final = timedelta(minutes=1)
 _USERS: Final = 10_000
-"""Users whose recent certificates are counted; past that, those who asked longest ago are forgotten."""
+"""Number of users whose recent certificates are counted; beyond it, the least recent users are evicted."""
 _PRINCIPAL: Final = "users/"
 
 
 class SshCertificates:
-    """Issues user certificates. Nothing is stored: a certificate says who logs in, each login asks what they may."""
+    """Issues user certificates.
+
+    Nothing is stored: a certificate names the user, and each login is authorised separately.
+    """
 
     def __init__(self, clock: Clock, ca: CertificateAuthority) -> None:
         self._clock = clock
@@ -32,7 +35,7 @@ class SshCertificates:
         self._issued: OrderedDict[str, deque[datetime]] = OrderedDict()
 
     def issue(self, caller: Caller, public_key: str) -> tuple[str, datetime]:
-        """Returns a certificate (OpenSSH form) for the caller and when it ends. Raises InvalidInput, Exhausted."""
+        """Returns a certificate (OpenSSH form) for the caller, and its expiry. Raises InvalidInput, Exhausted."""
         now = self._clock()
         recent = self._recent(caller.user, now)
         if len(recent) >= PER_MINUTE:
@@ -55,12 +58,12 @@ class SshCertificates:
 
 
 def principal_of(user: str) -> str:
-    """The principal of a user's certificates; those of the gateway for agents ("UID/UNIXUSER") never look like it."""
+    """The principal of a user's certificates. Distinct from those that the gateway uses for agents ("UID/UNIXUSER")."""
     return f"{_PRINCIPAL}{user}"
 
 
 def user_of(principals: tuple[str, ...]) -> str | None:
-    """The user that a certificate's principals name; None unless there is exactly one, of that form."""
+    """The user named by a certificate's principals; None unless there is exactly one, in the form of `principal_of`."""
     if len(principals) != 1 or not principals[0].startswith(_PRINCIPAL):
         return None
     return principals[0].removeprefix(_PRINCIPAL) or None

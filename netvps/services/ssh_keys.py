@@ -1,4 +1,4 @@
-"""SSH public keys of people. Agents hear of a change at once (logins.py)."""
+"""SSH public keys of users. Agents receive changes at once (logins.py)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from netvps.services.ports import Clock, Reader, Store
 
 MAX_KEYS = 200
-"""Per user: all of them go to each agent of theirs in one message."""
+"""Maximum per user: all of them are sent to each of the user's agents in one message."""
 
 
 class SshKeys:
@@ -40,7 +40,7 @@ class SshKeys:
     async def create(
         self, caller: Caller, *, public_key: str, parent: str = "", title: str = "", request_id: str = ""
     ) -> SshKey:
-        """Registers a key; without a title it gets its comment.
+        """Registers a key; its title defaults to the key's comment.
 
         Raises InvalidInput, NotFound, AlreadyExists, Exhausted.
         """
@@ -60,7 +60,7 @@ class SshKeys:
         return (await recall(self._store, SshKey, request))[0]
 
     async def delete(self, caller: Caller, parent: str, key: str, *, request_id: str = "") -> SshKey:
-        """Revokes a key, named by uid or fingerprint. Raises NotFound."""
+        """Revokes a key by uid or fingerprint. Raises NotFound."""
         checks = Checks()
         check_request_id(checks, request_id)
         checks.done()
@@ -91,7 +91,7 @@ async def _require_new(reader: Reader, owner: str, fingerprint: str) -> None:
     found = await reader.find(SshKey, fingerprint=fingerprint)
     if found and found[0].owner == owner:
         raise AlreadyExists(f"key {fingerprint} is registered already, as {found[0].title or found[0].uid!r}")
-    if found:  # whose it is, is nobody's business
+    if found:  # does not disclose the owner
         raise AlreadyExists(f"key {fingerprint} is registered already: use another key")
     if len(await reader.find(SshKey, owner=owner)) >= MAX_KEYS:
         raise Exhausted(

@@ -1,4 +1,4 @@
-"""Secrets that are shown once: made here, kept as a hash, and read back from what somebody presents."""
+"""Secrets that are shown once: generated here, stored as a hash, and parsed when presented."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token taken apart; a join token has the fingerprint of the CA as well."""
+    """A parsed token; a join token also contains the fingerprint of the CA."""
 
     purpose: str
     kid: str
@@ -38,7 +38,7 @@ class Token:
 
     @classmethod
     def parse(cls, text: str, purpose: str) -> Token | None:
-        """Reads "PREFIX_KID_SECRET[_FINGERPRINT]"; None if it is no token for that purpose."""
+        """Parses "PREFIX_KID_SECRET[_FINGERPRINT]"; None if it is no token for that purpose."""
         match = _TOKEN.fullmatch(text.strip())
         if match is None or match["prefix"] != _PREFIX[purpose] or (purpose == JOIN) != bool(match["fingerprint"]):
             return None
@@ -48,7 +48,7 @@ class Token:
 def mint(
     purpose: str, subject: str, now: datetime, life: timedelta | None = None, *, fingerprint: str = "", title: str = ""
 ) -> tuple[Credential, str]:
-    """A new credential and the token to show, of 256 random bits; without `life` it does not expire."""
+    """Generates a credential and its token with 256 random bits; without `life` it does not expire."""
     token = Token(purpose, secrets.token_hex(_KID_BYTES), secrets.token_hex(_SECRET_BYTES), fingerprint)
     credential = Credential(
         kid=token.kid,

@@ -1,4 +1,4 @@
-"""News of sessions for people and programs: each change exactly once, in order, without a gap."""
+"""Watches of sessions: each change exactly once, in order, without a gap."""
 
 from __future__ import annotations
 
@@ -23,34 +23,33 @@ if TYPE_CHECKING:
 __all__ = ["EventType", "SessionEvent", "Watch"]
 
 _CHUNK = 500
-_REMEMBERED = 32  # events: few, for each may hold the megabytes of an environment
+_REMEMBERED = 32  # events; few, because each may contain an environment of megabytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """The end of the log."""
+    """Marker for the end of the log."""
 
     revision: int
 
 
 class Watch:
-    """Follows sessions."""
+    """Watches sessions."""
 
     def __init__(self, store: Store, feed: Feed) -> None:
         self._store = store
         self._feed = feed
         self.watchers = 0
-        """How many follow now."""
+        """Number of open watches."""
         self._events: dict[int, SessionEvent] = {}
 
     async def sessions(
         self, caller: Caller, parent: str, from_revision: int, *, progress: bool = False
     ) -> AsyncGenerator[SessionEvent, None]:
-        """The list (or what changed after `from_revision`, if that is not 0), CAUGHT_UP, then changes for ever.
+        """Yields the list (or the changes after `from_revision`, if not 0), CAUGHT_UP, then changes without end.
 
-        With `progress`, what goes on in sessions comes in between. `parent` as in Sessions.list. Raises NotFound,
-        TooOld if the log does not reach back so far or the reader is too slow (list again, then watch), Unavailable
-        when the server stops.
+        With `progress`, also progress events. `parent` as in Sessions.list. Raises NotFound, TooOld if the log does not
+        reach back far enough or the reader is too slow (list again, then watch), and Unavailable when the server stops.
         """
         async with self._store.read() as reader:
             where = await owner_filter(reader, caller, parent)
@@ -62,15 +61,15 @@ class Watch:
         kinds = (Session.kind, PROGRESS) if progress else (Session.kind,)
         topics = [Topic(kind, "owner", owner) if owner else Topic(kind) for kind in kinds]
         async with self._counted():
-            told = from_revision
+            sent = from_revision
             if not from_revision:
                 async with self._store.read() as reader:
-                    told = reader.revision
+                    sent = reader.revision
                     listed = await read_all(reader, Session, **where)
                 for session in listed:
                     yield SessionEvent(EventType.PUT, session, session.revision)
-                yield SessionEvent(EventType.CAUGHT_UP, None, told)
-            async with aclosing(self._changes(told, topics, concerns)) as changes:
+                yield SessionEvent(EventType.CAUGHT_UP, None, sent)
+            async with aclosing(self._changes(sent, topics, concerns)) as changes:
                 async for change in changes:
                     if isinstance(change, _Head):
                         if from_revision:
@@ -79,25 +78,25 @@ class Watch:
                         yield self._event(change)
 
     async def _changes(
-        self, told: int, topics: list[Topic], concerns: Callable[[Change], bool]
+        self, after: int, topics: list[Topic], concerns: Callable[[Change], bool]
     ) -> AsyncGenerator[Change | _Head, None]:
-        """Changes after a revision, for ever; and once _Head, where the log ended when it was read."""
+        """Yields the changes after a revision without end, and _Head once, at the end of the log when it was read."""
         async with self._store.read() as reader:
-            if told > reader.revision:
+            if after > reader.revision:
                 raise TooOld(
-                    f"revision {told} is not reached yet (it is {reader.revision}): it is of another log; list"
+                    f"revision {after} is later than the current {reader.revision}, so it is of another log: list again"
                 )
-        # A list, or what was missed, may take longer to send than a subscription's queue can hold changes: that comes
-        # from the log, and only who has come to its end subscribes.
-        while changes := await self._store.changes(told, _CHUNK):
+        # Sending a list or missed changes may take longer than a subscription's queue can buffer. So changes are read
+        # from the log first, and the subscription starts only at its end.
+        while changes := await self._store.changes(after, _CHUNK):
             for change in filter(concerns, changes):
                 yield change
-            told = changes[-1].revision
-        # Subscribed before the log is read once more: what is in both comes once.
+            after = changes[-1].revision
+        # Subscribes before the last read of the log, so that there is no gap; duplicates are skipped by revision.
         async with self._feed.subscribe(*topics) as news:
             async with self._store.read() as reader:
                 head = reader.revision
-            async with aclosing(self._missed(told, head)) as missed:
+            async with aclosing(self._missed(after, head)) as missed:
                 async for change in missed:
                     if concerns(change):
                         yield change
@@ -115,7 +114,7 @@ class Watch:
             self.watchers -= 1
 
     def _event(self, change: Change) -> SessionEvent:
-        """The same object for all who watch, so that it is turned into a message once."""
+        """The event of a change. Shared between all watchers, so that it is encoded once."""
         if change.ephemeral:
             return SessionEvent(EventType.PROGRESS, _session(change), change.revision)
         event = self._events.get(change.revision)
@@ -138,7 +137,7 @@ class Watch:
 
 
 def _session(change: Change) -> Session:
-    assert isinstance(change.resource, Session)  # noqa: S101 — of such topics
+    assert isinstance(change.resource, Session)  # noqa: S101 — guaranteed by the topics
     return change.resource
 
 

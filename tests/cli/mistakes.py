@@ -110,7 +110,7 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
     ("rm dev1", USAGE, "this removes its files and snapshots, without a way back: confirm with --yes where"),
     ("user rm alice", USAGE, "this revokes all keys of that person: confirm with --yes where there is no terminal"),
     ("runner rm lab1 --yes", CONFLICT, "runner lab1 has 1 session: remove them first, with netvps rm dev1.root"),
-    ("user rm root --yes", CONFLICT, "you cannot remove yourself: another admin can"),
+    ("user rm root --yes", CONFLICT, "you cannot remove yourself: ask another admin"),
     # programs
     ("up --listen here", USAGE, "--listen: 'here' is wrong: give an IP address of this machine, or 0.0.0.0 for all"),
     ("up --ssh-port 0", USAGE, "--ssh-port: '0' is wrong: give a value greater than or equal to 1; see "),

@@ -104,7 +104,7 @@ async def test_counts_and_durations_arrive(apart: World) -> None:
     seen: list[tuple[str, str]] = []
     worker = worker_of(apart)
     reporting = asyncio.get_running_loop().create_task(plane_of(apart).report(lambda: (3, 2)))
-    with timing.told_to(lambda step, which, _seconds: seen.append((step, which))):
+    with timing.observe_durations(lambda step, which, _seconds: seen.append((step, which))):
         plane_of(apart).took("gateway_login", "joined", 0.1)
         await apart.agent.until(lambda: (worker.connections, worker.unauthenticated) == (3, 2))
     reporting.cancel()

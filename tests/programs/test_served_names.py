@@ -50,5 +50,5 @@ def test_the_setting_is_a_list_with_commas(given: object) -> None:
     "wrong", ["*.example.org", "a b", "http://x", "vps.example.org:7443", "10.0.0.300", "-x", "x" * 254]
 )
 def test_what_is_no_name_is_refused(wrong: str) -> None:
-    with pytest.raises(ConfigError, match="is no host name and no IP address: give for example vps"):
+    with pytest.raises(ConfigError, match="is neither a host name nor an IP address: give for example vps"):
         load(ServerSettings, {"public_name": wrong})

@@ -117,7 +117,7 @@ async def test_a_new_user_needs_a_name_that_is_free_and_no_word_of_ours(world: W
     assert (await world.access.create_user(ROOT, "carol", Role.USER)).role is Role.USER
     with pytest.raises(AlreadyExists, match=r"^user carol exists already: choose another name$"):
         await world.access.create_user(ROOT, "carol", Role.USER)
-    with pytest.raises(InvalidInput, match="user_id: 'me' stands for whoever says it"):
+    with pytest.raises(InvalidInput, match="user_id: 'me' stands for the caller"):
         await world.access.create_user(ROOT, "me", Role.USER)
     with pytest.raises(InvalidInput) as caught:
         await world.access.create_user(ROOT, "Carol!", Role.USER, "\n")

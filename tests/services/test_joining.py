@@ -81,9 +81,9 @@ async def test_names_and_subnets_are_given_once(world: World) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda _: "", "this is not a whole join token (nvj_…): copy it again, or"),
-        (lambda token: token[:-1], "this is not a whole join token (nvj_…): copy it again, or"),
-        (lambda token: token.replace("nvj_", "nv_"), "this is not a whole join token (nvj_…): copy it again, or"),
+        (lambda _: "", "this is not a complete join token (nvj_…): copy it again, or"),
+        (lambda token: token[:-1], "this is not a complete join token (nvj_…): copy it again, or"),
+        (lambda token: token.replace("nvj_", "nv_"), "this is not a complete join token (nvj_…): copy it again, or"),
         (lambda token: token[:-64] + "0" * 64, "this join token is for another control plane: on this one,"),
         (lambda token: "nvj_" + "0" * 12 + token[16:], "this join token is not known here:"),
         (lambda token: token[:17] + "0" * 64 + token[81:], "this join token is not known here:"),
@@ -100,10 +100,10 @@ async def test_a_wrong_token_gets_one_sentence_and_the_remedy(world: World, dama
 async def test_a_token_works_for_an_hour_and_for_one_key(world: World) -> None:
     token = await _token(world)
     await world.runners.join(token, "csr:k1", "lab1")
-    with pytest.raises(Unauthenticated, match=f"was used by another machine, each works once: {REMEDY}"):
+    with pytest.raises(Unauthenticated, match=f"was used by another machine, and works only once: {REMEDY}"):
         await world.runners.join(token, "csr:k2", "lab2")
     world.clock.advance(hours=1)
-    with pytest.raises(Unauthenticated, match=f"has expired, they last an hour: {REMEDY}"):
+    with pytest.raises(Unauthenticated, match=rf"has expired \(they last an hour\): {REMEDY}"):
         await world.runners.join(token, "csr:k1", "lab1")
 
 

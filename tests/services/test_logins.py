@@ -80,7 +80,7 @@ async def test_a_key_of_nobody_hears_nothing_of_sessions(world: World, login: st
 
 @pytest.mark.usefixtures("_keys")
 async def test_a_key_that_opens_several_of_a_name_is_asked_which(world: World) -> None:
-    with pytest.raises(NotFound, match=r"several sessions named dev1: say which, dev1\.alice, dev1\.bob$"):
+    with pytest.raises(NotFound, match=r"several sessions named dev1: name one of dev1\.alice, dev1\.bob$"):
         await _let(world, "dev1", 4)
 
 
@@ -129,7 +129,7 @@ async def test_of_many_sessions_that_a_key_opens_only_some_are_read_and_named(wo
         await world.session("dev1", caller, SessionSpec(authorized_keys=(ed25519(4),)))
     store = CountingStore(world.store)
     with pytest.raises(
-        NotFound, match=r"say which, dev1\.user0, dev1\.user1, dev1\.user2, dev1\.user3, dev1\.user4, …$"
+        NotFound, match=r"name one of dev1\.user0, dev1\.user1, dev1\.user2, dev1\.user3, dev1\.user4, …$"
     ):
         await Logins(store, world.clock, world.ca, world.feed).authorize(SshLogin.parse("dev1"), _print(4))
     assert store.rows == 6

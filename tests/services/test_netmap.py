@@ -198,7 +198,7 @@ async def test_a_wrong_digest_brings_the_whole_map_once(world: World) -> None:
                 follower.heard(listener.known.generation, "wrong")
                 await asyncio.sleep(0.02)
         assert [(u.reset, u.caught_up) for u in listener.updates] == [(True, True)]
-        assert [entry["event"] for entry in logs] == ["a runner has another netmap than it was sent: it gets all of it"]
+        assert [entry["event"] for entry in logs] == ["netmap digest mismatch: sending the full netmap"]
         await world.session("dev1")
         await same(world, listener)
         assert not listener.updates[-1].reset

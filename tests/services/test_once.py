@@ -44,7 +44,7 @@ async def test_a_result_that_is_gone_from_the_log_too_is_not_found(memory: Memor
     await world.access.create_user(ROOT, "carol", Role.USER, "r1")
     await world.access.delete_user(ROOT, "carol")
     memory.horizon = memory.revision
-    with pytest.raises(NotFound, match="user carol was made by this request, and is gone"):
+    with pytest.raises(NotFound, match="user carol was made by this request, but is gone"):
         await world.access.create_user(ROOT, "carol", Role.USER, "r1")
 
 

@@ -99,9 +99,9 @@ async def test_lines_and_their_number_are_bounded(world: World) -> None:
     assert len(known.shown(await _row(world, session)).message) == progress.MAX_LENGTH
     for number in range(5000):
         known.take("r", replace(_pulling(session, "line"), session_uid=f"s{number}"))
-    assert len(known._reports) == len(known._untold) == 4096
+    assert len(known._reports) == len(known._unpublished) == 4096
     known.end("r")
-    assert (known._reports, known._untold) == ({}, {})
+    assert (known._reports, known._unpublished) == ({}, {})
 
 
 async def _take(events: AsyncIterator[SessionEvent], count: int) -> list[str]:

@@ -218,7 +218,7 @@ async def test_boot_tokens_are_for_the_runner_that_has_the_session(world: World)
     session = await world.session()
     other = await world.runner("lab2")
     for runner, uid, epoch in ((other.uid, session.uid, 1), (session.runner, session.uid, 2), (session.runner, "x", 1)):
-        with pytest.raises(NotFound, match="on this runner: it is to be removed"):
+        with pytest.raises(NotFound, match="on this runner: remove it"):
             await world.runners.boot_token(runner, uid, epoch)
     first = await world.runners.boot_token(session.runner, session.uid, 1)
     assert first != await world.runners.boot_token(session.runner, session.uid, 1)
