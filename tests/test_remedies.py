@@ -17,7 +17,7 @@ from netvps.cli.users import _CreateByDefault
 
 ROOT = Path(__file__).parent.parent
 _QUOTED = re.compile(r"`([^`\n]+)`")
-_NAMED = re.compile(r"(?<![\w/.`'-])netvps((?: [\w{}:.=…-]+)+)")
+_NAMED = re.compile(r"(?<!a )(?<![\w/.`'-])netvps((?: [\w{}:.=…-]+)+)")
 _EXAMPLE = re.compile(r"Example: netvps (.*)")
 _FLAG = re.compile(r"--?[a-z][a-z-]*")
 _PLACE = re.compile(r"[A-Z][A-Z_]*(?::\w+)?|[\d.]+|\.\.\.|…")
@@ -28,7 +28,7 @@ _SHELL = frozenset(
 )  # fmt: skip
 _DANGEROUS = re.compile(r"\bprune\b|rm -r|mkfs|dd if=|chmod -R|chmod 777|kill -9|--privileged|setenforce")
 _LOOKED_AT = (
-    "end that as root (kill -9 X)",  # processes of one container, by its whole id, that its engine lost
+    "end its processes as root (kill -9 X)",  # processes of one container, by its whole id, that its engine lost
     "not by `docker system prune` or `docker volume prune`",  # a warning of it
     "`docker system prune` and `docker volume prune` there remove such",  # a warning of it
     "(docker container prune?)",  # what happened, most likely

@@ -281,8 +281,7 @@ async def test_a_full_disk_is_told_and_the_server_lives_on(server_flags: dict[st
         async with build(settings) as plane:
             *there, error = await asyncio.to_thread(create_many, [f"a{number:04}" for number in range(3000)])
             assert (
-                error
-                == f"database {disk}/netvps.db: the disk is full, nothing was changed; free space and try again"
+                error == f"database {disk}/netvps.db: the disk is full, nothing was changed; free space and try again"
             )
             assert await asyncio.to_thread(listed) == there
             ballast.unlink()

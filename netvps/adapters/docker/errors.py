@@ -235,6 +235,6 @@ def pull_failure(reference: str, said: str) -> DockerError:
     if any(word in low for word in _UNKNOWN):
         return ImageNotFound(
             f"image {reference} is neither on this machine nor in its registry, or the registry requires a login; "
-            "check the name, or build it (netvps env bootstrap)"
+            "check the name, or build it (`netvps env bootstrap NAME`)"
         )
     return RegistryAway(f"image {reference} could not be pulled: {said}")

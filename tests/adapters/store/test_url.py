@@ -33,7 +33,7 @@ def test_messages_name_the_place_but_not_the_password() -> None:
     assert dialect_of("postgresql://me:hunter2@db.example:5433/netvps").place == "database netvps at db.example"
 
 
-def test_a_missing_driver_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(url, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match="pip install 'netvps\\[postgresql\\]'"):
+    with pytest.raises(ConfigError, match="-m pip install asyncpg`"):
         dialect_of("postgresql://db/netvps")
