@@ -91,7 +91,7 @@ async def test_a_database_that_is_not_there_is_a_config_error(
 
 
 async def restart(cluster: Any, mode: str) -> None:
-    data = str(cluster._folder / "data")
+    data = str(cluster.folder / "data")
     await asyncio.to_thread(cluster._run, "pg_ctl", "-D", data, "-m", mode, "-w", "restart")
 
 
@@ -275,7 +275,7 @@ async def test_a_standby_is_no_database_to_work_on_until_it_is_the_primary(
 ) -> None:
     cluster = request.getfixturevalue("cluster")
     async with open_store(database, real_clock.now) as store:
-        signal = cluster._folder / "data" / "standby.signal"
+        signal = cluster.folder / "data" / "standby.signal"
         signal.touch()
         try:
             await restart(cluster, "fast")
