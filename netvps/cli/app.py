@@ -133,35 +133,35 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return exit_codes.USAGE
-    except SystemExit as ended:  # Click's own end of a completion, and of a pipe that nobody reads
+    except SystemExit as ended:  # Click's own end of a completion, and of a pipe without a reader
         return ended.code if isinstance(ended.code, int) else exit_codes.OK
     except BrokenPipeError:
         # Whoever read us has enough; Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.OK
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 — the last door before a person
-        sentence, code = _told(error)
+        sentence, code = _describe(error)
         print(f"netvps: {clean(sentence)}", file=sys.stderr)
         return code
     return outcome if isinstance(outcome, int) else exit_codes.OK
 
 
-def _told(error: BaseException) -> tuple[str, int]:
+def _describe(error: BaseException) -> tuple[str, int]:
     """An error as one sentence for a person, and as an exit code."""
     match error:
         case NetvpsError():
-            told = runner_only.sentence(error), exit_codes.of(error)
+            outcome = runner_only.sentence(error), exit_codes.of(error)
         case exit_codes.Cancelled() | KeyboardInterrupt():
-            told = str(error) or "interrupted", exit_codes.INTERRUPTED
+            outcome = str(error) or "interrupted", exit_codes.INTERRUPTED
         case click.Abort():  # how a question ends: by an answer, or by Ctrl-C
             interrupted = isinstance(error.__context__, KeyboardInterrupt)
-            told = ("interrupted", exit_codes.INTERRUPTED) if interrupted else ("cancelled", exit_codes.CANCELLED)
+            outcome = ("interrupted", exit_codes.INTERRUPTED) if interrupted else ("cancelled", exit_codes.CANCELLED)
         case click.ClickException():
-            told = usage.sentence(error), error.exit_code
+            outcome = usage.sentence(error), error.exit_code
         case OSError() if problem := streams.output_problem(error):
-            told = problem, exit_codes.UNKNOWN
+            outcome = problem, exit_codes.UNKNOWN
         case _:
             from netvps.cli.bugs import report
 
-            told = report(error), exit_codes.UNKNOWN
-    return told
+            outcome = report(error), exit_codes.UNKNOWN
+    return outcome

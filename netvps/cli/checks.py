@@ -30,7 +30,7 @@ _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronized
 
 
 def server(context: Context) -> list[Finding]:
-    """Whether the server of the context answers, and takes us for somebody; then its CA, and our clock against its."""
+    """Whether the server of the context answers, and accepts our credential; then its CA, and our clock against its."""
     from netvps.cli.connect import dial
 
     try:
@@ -99,7 +99,7 @@ def clock(now: datetime | None = None, heard: datetime | None = None) -> Finding
 
 
 def _synchronized() -> bool:
-    """What the kernel was told by whoever sets the clock. To ask needs no right; the size is that of struct timex."""
+    """What the program that sets the clock reported to the kernel. No privilege is needed; the size is struct timex's."""
     modes_0 = ctypes.create_string_buffer(256)
     return bool(ctypes.CDLL(None).adjtimex(modes_0) != _TIME_ERROR)
 

@@ -187,7 +187,7 @@ def ports(settings: ServerSettings, *, serving: bool) -> list[Finding]:
 
 
 def _reached(listen: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)  # noqa: S104 — what somebody listens on
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)  # noqa: S104 — compared, not listened on
 
 
 def _port(host: str, port: int, use: str, *, serving: bool) -> Finding:

@@ -136,7 +136,7 @@ def write_known_hosts(name: str, line: str) -> Path:
 
 
 def write_agent_key(name: str, line: str) -> Path:
-    """Writes the public half of a key of the ssh-agent, by which ssh can be told to offer that one."""
+    """Writes the public half of a key of the ssh-agent, so that ssh can offer that one."""
     file = agent_key_file(name)
     write_private(file, line)
     return file

@@ -89,8 +89,8 @@ def held(lock: Path) -> bool:
 def _process(file: Path) -> Iterator[tuple[int, int]]:
     """The process that wrote `file`: its number, and a descriptor that no later process of that number gets."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        pid, started = int(told["pid"]), int(told["started"])
+        noted = json.loads(file.read_text(encoding="utf-8"))
+        pid, started = int(noted["pid"]), int(noted["started"])
         descriptor = os.pidfd_open(pid)
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Events of sessions for as long as somebody wants them: resumed after every break, and never blocking Ctrl-C."""
+"""Events of sessions for as long as they are wanted: resumed after every break, and never blocking Ctrl-C."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _column(end: str, cells: Mapping[tuple[str, str], str]) -> Column[str]:
 
 
 def _cell(path: Path) -> str:
-    """UP is told by the round trip alone."""
+    """Shows UP by the round trip alone."""
     words = rtt_words(path.rtt)
     return words if path.state is PathState.UP and words else f"{path.state} {words}".rstrip()
 
@@ -68,8 +68,8 @@ def _explain(paths: Sequence[Path]) -> None:
     """Each reason once, they name whom they concern: that a runner is offline is the same for all paths from there."""
     if not paths:
         note("no two runners to measure between; see netvps runner ls")
-    if told := dict.fromkeys(clean(path.message) for path in paths if path.message):
-        emit("\n".join(("", *told)))
+    if messages := dict.fromkeys(clean(path.message) for path in paths if path.message):
+        emit("\n".join(("", *messages)))
 
 
 def _view() -> View[Path]:

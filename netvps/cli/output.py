@@ -70,7 +70,7 @@ def emit(line: str) -> None:
 
 
 def note(line: str) -> None:
-    """One line on stderr, where it is in nobody's way."""
+    """Prints one line on stderr, which no pipe of the data reads."""
     print(clean(line), file=sys.stderr)
 
 

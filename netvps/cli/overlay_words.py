@@ -16,11 +16,11 @@ _CLAUSE_ENDS: Final = re.compile(r"[:;] ")
 
 def overlay(view: RunnerView) -> str:
     """Whether a runner has the overlay, and what is wrong, as short as it can be said."""
-    told = [problem.message for problem in view.runner.problems]
+    messages = [problem.message for problem in view.runner.problems]
     if view.runner.underlay is None:
-        return f"no: {short(told[0])}" if told else "no"
+        return f"no: {short(messages[0])}" if messages else "no"
     yes = "gateway" if view.runner.gateway_only else "yes"
-    return f"{yes}, but: {short(told[0])}" if told else yes
+    return f"{yes}, but: {short(messages[0])}" if messages else yes
 
 
 def underlay(view: RunnerView) -> str:
@@ -38,8 +38,8 @@ def gateway(view: RunnerView, now: datetime | None = None) -> str:
 def problems(view: RunnerView) -> str:
     """All that is wrong, in full."""
     runner = view.runner
-    told = (runner.engine_problem, runner.isolation_problem, *(problem.message for problem in runner.problems))
-    return "; ".join(message for message in told if message)
+    messages = (runner.engine_problem, runner.isolation_problem, *(problem.message for problem in runner.problems))
+    return "; ".join(message for message in messages if message)
 
 
 def short(message: str) -> str:

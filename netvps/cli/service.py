@@ -107,7 +107,7 @@ def _user_manager() -> Path:
 
 
 def _program() -> str:
-    """`netvps` as it is on the PATH, if that is this one: the path that an update keeps. Else this one's own."""
+    """The `netvps` on the PATH, if that is this one: the path that an update keeps. Else this one's own."""
     own = Path(sys.prefix) / "bin/netvps"
     found = shutil.which("netvps")
     return found if found and Path(found).resolve() == own.resolve() else str(own)

@@ -1,4 +1,4 @@
-"""`netvps ssh`: the system's own ssh, told where the session is and whose key to expect there."""
+"""`netvps ssh`: runs the system's own ssh with the session's address and the host key to expect."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _ready(client: Client, name: str, timeout: float) -> Session:
 
 
 def refusal(session: Session, name: str) -> WrongState | Unavailable | None:
-    """Why nobody can log in to a session now, and what to do about it; None if they can."""
+    """Why a session takes no logins now, and what to do about it; None if it does."""
     match session.state:
         case SessionState.RUNNING:
             return None

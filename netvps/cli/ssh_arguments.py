@@ -1,4 +1,4 @@
-"""The words after `netvps ssh`, told apart by OpenSSH's own grammar: options, the session, the command."""
+"""Parses the words after `netvps ssh` by OpenSSH's own grammar: options, the session, the command."""
 
 from __future__ import annotations
 

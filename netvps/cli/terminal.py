@@ -1,4 +1,4 @@
-"""What may be sent to this person's terminal: colour or not, moving or not, and never somebody else's control codes."""
+"""What may be sent to this terminal: colour or not, animated or not, and never control codes from names or logs."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Input:
     def resized(self) -> None:
         """The terminal has another size. Called by the signal's handler, in the thread of the block."""
         if not self._closed:
-            with suppress(BlockingIOError):  # nobody reads, and there is enough to be read
+            with suppress(BlockingIOError):  # the reader is slow, and has enough to read
                 os.write(self._waker, b"r")
 
     def _stdin(self, descriptor: int) -> ToCommand:
@@ -83,7 +83,7 @@ class Input:
 
 @contextmanager
 def raw(feed: Input) -> Iterator[None]:
-    """Every key goes to the command as it is, Ctrl-C too, and changes of size are told; undone at the end."""
+    """Passes every key to the command unchanged, Ctrl-C too, and reports changes of size; undone at the end."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     handler = signal.signal(signal.SIGWINCH, lambda *_: feed.resized())

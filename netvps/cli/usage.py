@@ -62,7 +62,7 @@ def _commands(ctx: click.Context | None) -> list[str]:
 
 
 def _name(error: click.BadParameter) -> str:
-    """The option or argument at fault, as it is typed."""
+    """The option or argument at fault, in the form that is typed."""
     if error.param_hint is not None:
         return error.param_hint if isinstance(error.param_hint, str) else " / ".join(error.param_hint)
     if isinstance(error.param, click.Option):

@@ -110,7 +110,7 @@ class _Wait:
         if session is None or session.uid not in self._latest:
             return False
         if session.revision < self._latest[session.uid].revision:
-            return False  # the list that a watch begins anew with can be older than the answer we had
+            return False  # the list with which a watch begins again can be older than the answer we had
         gone = event.type == "DELETED"
         old = self._latest[session.uid].spec
         spec = replace(session.spec, env=old.env, authorized_keys=old.authorized_keys)  # events leave these out

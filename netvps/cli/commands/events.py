@@ -76,7 +76,7 @@ class _Printer:
 
 
 def _history(connection: Client, session: Session) -> Iterator[SessionEvent]:
-    """What the log still has of the session's owner. Where its beginning is gone, the session as it is."""
+    """What the log still has of the session's owner. Where its beginning is gone, the session's present state."""
     try:
         yield from connection.watch_sessions(session.owner, 1)
     except TooOld:
