@@ -99,7 +99,7 @@ def clock(now: datetime | None = None, heard: datetime | None = None) -> Finding
 
 
 def _synchronized() -> bool:
-    """What the program that sets the clock reported to the kernel. No privilege is needed; the size is struct timex's."""
+    """What the program that sets the clock reported to the kernel. No privilege needed; sized as struct timex."""
     modes_0 = ctypes.create_string_buffer(256)
     return bool(ctypes.CDLL(None).adjtimex(modes_0) != _TIME_ERROR)
 
