@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import docker
 
-from netvps.domain.docker_names import LABEL_MANAGED, LABEL_NODE, LABEL_SESSION, is_isolated_network, isolated_bridge
+from netvps.domain.docker_names import LABEL_NODE, LABEL_SESSION, is_isolated_network, isolated_bridge
 from tests.history.record import End, Found
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def _files(system: System) -> Iterator[tuple[str, str]]:
             yield assignment["session_uid"], str(kept)
 
 
-def strays() -> list[str]:
-    """Networks of owners that nobody is on, and cables in them that lead to no container, whoever made them."""
+def strays(node: str) -> list[str]:
+    """A runner's networks of owners without a container, and cables in them that lead to none."""
     api = _engine()
     try:
-        managed = api.networks(filters={"label": LABEL_MANAGED})
+        managed = api.networks(filters={"label": f"{LABEL_NODE}={node}"})
         names = [one["Name"] for one in managed if is_isolated_network(one["Name"])]
         return [stray for name in names for stray in _strays(api, name)]
     finally:
