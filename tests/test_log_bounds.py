@@ -62,7 +62,7 @@ def test_a_traceback_keeps_its_lines_and_its_end() -> None:
 def test_a_flood_of_one_session_is_cut_short_and_announced_once() -> None:
     clock = Clock()
     limit = VolumeLimit(clock)
-    lines = passed(limit, 10_000, event="nobody waits for this stream", session="s1", program="server")
+    lines = passed(limit, 10_000, event="unexpected stream of an agent", session="s1", program="server")
     assert 300 < len(lines) < 1000
     assert lines[-1] == {
         "event": "log budget exceeded: some lines are dropped",

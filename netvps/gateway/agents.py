@@ -1,4 +1,4 @@
-"""The agents that are connected: what each is to be told, and the dials that wait for an answer."""
+"""Connected agents: the messages to each, and its pending dials."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from netvps.gateway.dial_stream import DialStream
 
 DIAL_TIMEOUT = 10.0
-"""Seconds that an agent has for opening the stream of a dial."""
+"""Seconds that an agent has to open the stream of a dial."""
 MAX_PENDING = 256
 MAX_STREAMS = 2000
 
 
 class ControlEnded(Unavailable):
-    """The agent's control stream ended before it answered a dial: the next one may."""
+    """The agent's control stream ended before it answered a dial; another dial may succeed once it reconnects."""
 
 
 class Agent:
-    """One control stream of an agent. What it is to be told is bounded: the newest config, and 256 dials."""
+    """One control stream of an agent. Its outgoing messages are bounded: the latest config, and 256 dials."""
 
     def __init__(self, hello: AgentHello) -> None:
         self.hello = hello
@@ -42,17 +42,17 @@ class Agent:
         self._wake = asyncio.Event()
 
     def configure(self, config: AgentConfig) -> None:
-        """Replaces a config that was not sent yet."""
+        """Sets the config to send; replaces one that was not sent yet."""
         self._config = config
         self._wake.set()
 
     def drain(self) -> None:
-        """Asks the agent to connect anew, elsewhere or later."""
+        """Asks the agent to reconnect, elsewhere or later."""
         self._drain = True
         self._wake.set()
 
     def end(self, error: BaseException | None = None) -> None:
-        """Ends the control stream, with an error if there is one; streams that are open live on."""
+        """Ends the control stream, with an error if given. Open streams of connections continue."""
         if self._ended:
             return
         self._ended, self._error = True, error
@@ -62,9 +62,10 @@ class Agent:
         self._wake.set()
 
     async def messages(self) -> AsyncGenerator[ToAgent, None]:
-        """What to tell the agent, until `end`; nothing of dials before its first config.
+        """Yields the messages for the agent until `end`. Dials are held back until the first config was sent.
 
-        Without that it knows no CA and has no host certificate: it would turn away whoever came through such a dial.
+        Without a config the agent has no CA and no host certificate, so it would reject every login through such a
+        dial.
         """
         while True:
             self._wake.clear()
@@ -85,7 +86,7 @@ class Agent:
                 await self._wake.wait()
 
     async def dial(self, target: DialTarget, origin: str) -> DialStream:
-        """A new connection. Raises Exhausted, Unavailable, or ControlEnded, after which another agent may be there."""
+        """Opens a connection. Raises Exhausted, Unavailable, or ControlEnded, after which the agent may reconnect."""
         if len(self._dials) >= MAX_PENDING or len(self._dials) + len(self.streams) >= MAX_STREAMS:
             raise Exhausted("the session has too many connections: close some")
         request = DialRequest(secrets.token_urlsafe(16), target, origin)
@@ -97,7 +98,8 @@ class Agent:
             async with asyncio.timeout(DIAL_TIMEOUT):
                 return await future
         except (TimeoutError, asyncio.CancelledError) as ended:
-            # The answer may have come in the moment of the timeout or cancellation: without a reader it would stay.
+            # The answer may arrive at the moment of the timeout or cancellation. Without a reader the stream would
+            # leak.
             if not future.cancelled() and future.exception() is None:
                 future.result().abort()
             if isinstance(ended, asyncio.CancelledError):
@@ -109,7 +111,7 @@ class Agent:
                 self._requests.remove(request)
 
     def answer(self, dial_id: str, stream: DialStream) -> bool:
-        """Hands the stream to whoever dialled; False if nobody waits for it (any more)."""
+        """Hands the stream to the waiting dial; returns False if no dial waits for it (any more)."""
         future = self._dials.get(dial_id)
         if future is None or future.done():
             return False
@@ -117,7 +119,7 @@ class Agent:
         return True
 
     def fail(self, failure: DialFailure) -> None:
-        """Tells whoever dialled that it came to nothing."""
+        """Reports a failed connection to the waiting dial."""
         future = self._dials.get(failure.dial_id)
         if future is not None and not future.done():
             future.set_exception(Unavailable(f"the session could not connect: {failure.reason}"))

@@ -1,4 +1,4 @@
-"""Commands in sessions, run for the API: a login of the gateway's own to the agent, as a person's ssh would do it."""
+"""Runs commands in sessions for the API: the gateway logs in to the agent over SSH, as a user's client would."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ log = structlog.get_logger()
 
 _PIECE = 64 * 1024
 _PIECES = 8
-"""Pieces of output that wait for the caller; past that, SSH's windows stop the command."""
+"""Maximum buffered pieces of output. Beyond it, SSH flow control pauses the command."""
 _NO_STATUS = 255
-"""As ssh has it for a command whose end was not reported."""
+"""The exit status that ssh returns for a command whose end was not reported."""
 _EXACT = {"NETVPS_EXEC_ARGV": "1"}
-"""Tells the agent that the command is an argv, quoted: it runs that by no shell. Earlier agents do by one."""
+"""Tells the agent that the command is a quoted argv, to be run without a shell. Older agents use a shell."""
 
 
 class _Connection(Paced, SSHClientConnection):
-    """A login to an agent, which may be a session's own root's: it holds the event loop no longer than others."""
+    """A connection to an agent, paced so that a malicious session cannot block the event loop."""
 
 
 class Commands:
@@ -55,11 +55,11 @@ class Commands:
     async def run(
         self, session: Session, start: ExecStart, incoming: AsyncIterator[ToCommand], *, user: str = ""
     ) -> AsyncGenerator[FromCommand, None]:
-        """What the command prints, and its Exit last. `user` is on whose behalf, else the owner.
+        """Yields the command's output, then its Exit. `user` is on whose behalf it runs, by default the owner.
 
-        The agent runs the arguments as they are, by no shell. When the caller closes this iterator early the
-        connection is closed, as if their ssh had gone. Raises WrongState unless the session runs,
-        NotPermitted if it has no such Unix user, Unavailable if it cannot be reached or goes away.
+        The agent runs the arguments without a shell. If the caller closes this iterator early, the connection is
+        closed, as when an ssh client disconnects. Raises WrongState unless the session runs, NotPermitted if it has no
+        such Unix user, Unavailable if it cannot be reached or disconnects.
         """
         grant = Grant(session, start.user, user or session.owner)
         if reason := closed(grant):
@@ -110,7 +110,7 @@ class _Output:
             while data := await reader.read(_PIECE):
                 await self._queue.put(kind(data))
         except (asyncssh.Error, OSError):
-            log.debug("a command's output broke off")  # its missing exit status says so to the caller
+            log.debug("output of a command interrupted")  # the caller sees that from the missing exit status
         finally:
             await self._queue.put(None)
 
@@ -139,7 +139,7 @@ async def _feed(process: SSHClientProcess[bytes], incoming: AsyncIterator[ToComm
                     process.change_terminal_size(columns, rows)
         process.stdin.write_eof()
     except (asyncssh.Error, OSError):
-        log.debug("a command left its input unread")  # which is its right: see head(1)
+        log.debug("a command did not read all of its input")  # no error: head(1) does the same
 
 
 async def _exit(process: SSHClientProcess[bytes]) -> Exit:
@@ -150,6 +150,6 @@ async def _exit(process: SSHClientProcess[bytes]) -> Exit:
         return Exit(128 + number if number else _NO_STATUS, name)
     if process.exit_status is None:
         raise Unavailable(
-            "the session went away while the command ran: the command may go on there; look before you run it again"
+            "the session disconnected while the command ran: it may still run there; check before you run it again"
         )
     return Exit(process.exit_status)

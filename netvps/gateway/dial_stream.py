@@ -1,8 +1,9 @@
 """One connection into a session, as an asyncio transport over the frames of a DialBack stream.
 
-Flow control is by credits, one window for each direction (tunnel.proto): what the protocol does not take, because it
-paused reading, is not credited, so the agent stops sending; what the agent gives no credit for stays here, and past
-a mark the protocol is told to pause writing. So a stream holds at most one window in, and a mark and a write out.
+Flow control is by credits, one window per direction (tunnel.proto). Data that the protocol does not accept, because it
+paused reading, is not credited, so the agent stops sending. Data without credit from the agent is buffered here, and
+above the high-water mark the protocol is asked to pause writing. So a stream buffers at most one window of input, and
+the high-water mark plus one write of output.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ CREDIT_BATCH = INITIAL_CREDIT // 4
 HIGH_WATER, LOW_WATER = MAX_DATA, MAX_DATA // 4
 _SMALL: Final = 1024
 LINGER = 10.0
-"""Seconds that the agent has for ending its direction after ours was closed."""
+"""Seconds that the agent has to end its direction after this side closed."""
 
 
 class DialStream(asyncio.Transport):
-    """A transport: `start` it with a protocol; then it is as a TCP connection is, half-close included.
+    """An asyncio transport: after `start` with a protocol it behaves like a TCP connection, including half-close.
 
-    The other end is `frames`, what to send to the agent, and `receive`, what comes from it.
+    The tunnel side uses `frames`, the frames to send to the agent, and `receive`, for frames from it.
     """
 
     way: Final = "tunnel"
@@ -42,7 +43,7 @@ class DialStream(asyncio.Transport):
         self._reading = True
         self._delivering = False
         self._in_eof = False
-        self._eof_told = False
+        self._eof_delivered = False
         self._out = bytearray()
         self._credit = INITIAL_CREDIT
         self._writing_paused = False
@@ -56,7 +57,7 @@ class DialStream(asyncio.Transport):
     # For the protocol
 
     def start(self, protocol: asyncio.Protocol) -> None:
-        """Joins the stream with its protocol, once."""
+        """Connects the stream to its protocol; called once."""
         self._protocol = protocol
         protocol.connection_made(self)
         if self._over:
@@ -64,13 +65,13 @@ class DialStream(asyncio.Transport):
         self._loop.call_soon(self._deliver)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """The protocol that `start` was given."""
+        """The protocol that was passed to `start`."""
         if self._protocol is None:
             raise RuntimeError("this stream was not started")
         return self._protocol
 
     def write(self, data: bytes | bytearray | memoryview[int]) -> None:
-        """Queues bytes; the protocol's `pause_writing` is called when there are too many of them."""
+        """Queues data; calls the protocol's `pause_writing` above the high-water mark."""
         if self._over or self._out_eof:
             return
         self._out += data
@@ -84,16 +85,16 @@ class DialStream(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        """Ends our direction, once all that was written is sent."""
+        """Ends this direction after all written data is sent."""
         self._out_eof = True
         self._wake.set()
 
     def pause_reading(self) -> None:
-        """No more `data_received` until `resume_reading`; pausing twice is fine."""
+        """Stops `data_received` until `resume_reading`; idempotent."""
         self._reading = False
 
     def resume_reading(self) -> None:
-        """Goes on with `data_received`."""
+        """Resumes `data_received`."""
         if not self._reading:
             self._reading = True
             self._loop.call_soon(self._deliver)
@@ -103,15 +104,15 @@ class DialStream(asyncio.Transport):
         return self._reading and not self._closing
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or lost."""
+        """Whether it is closed or lost."""
         return self._closing or self._over
 
     def get_write_buffer_size(self) -> int:
-        """Bytes written and not sent."""
+        """Number of bytes written but not sent."""
         return len(self._out)
 
     def close(self) -> None:
-        """Sends what was written, then ends; what still comes is thrown away."""
+        """Sends the written data, then ends; discards further input."""
         if self.is_closing():
             return
         self._closing = True
@@ -121,27 +122,27 @@ class DialStream(asyncio.Transport):
         self._linger = self._loop.call_later(LINGER, self.abort)
 
     def abort(self) -> None:
-        """Ends at once; the agent is told unless both directions had ended."""
+        """Ends immediately; sends a Reset to the agent unless both directions had ended."""
         self.reset("the gateway closed the connection")
 
     def other_way(self) -> bool:
-        """There is none."""
+        """False: there is no alternative to the tunnel."""
         return False
 
     # For the tunnel
 
     def reset(self, reason: str) -> None:
-        """Breaks the connection, and tells the agent why."""
+        """Aborts the connection and sends the reason to the agent."""
         if not self._over:
             self._reset = Reset(reason)
             self._lost(ConnectionAbortedError(reason))
 
     def broke(self, reason: str) -> None:
-        """The agent is gone: there is nobody to tell."""
+        """Marks the connection as lost, without a Reset: the agent is gone."""
         self._lost(ConnectionResetError(reason))
 
     def receive(self, frame: Frame) -> None:
-        """Takes a frame of the agent."""
+        """Handles a frame from the agent."""
         match frame:
             case Data(payload):
                 self._receive_data(payload)
@@ -156,7 +157,7 @@ class DialStream(asyncio.Transport):
                 self.broke(reason)
 
     async def frames(self) -> AsyncGenerator[Frame, None]:
-        """What to send to the agent; ends with both directions, or after a Reset."""
+        """Yields the frames for the agent; ends when both directions have ended, or after a Reset."""
         while True:
             self._wake.clear()
             frame = self._next()
@@ -202,7 +203,7 @@ class DialStream(asyncio.Transport):
         elif self._over or self._closing:
             self._take(len(payload))
         elif payload:
-            if self._in and len(self._in[-1]) + len(payload) <= _SMALL:  # credit bounds bytes, and this their pieces
+            if self._in and len(self._in[-1]) + len(payload) <= _SMALL:  # bounds the number of pieces
                 self._in[-1] += payload
             else:
                 self._in.append(payload)
@@ -224,8 +225,8 @@ class DialStream(asyncio.Transport):
                 self._take(len(piece))
         finally:
             self._delivering = False
-        if self._in_eof and not self._in and self._reading and not self._eof_told and not self.is_closing():
-            self._eof_told = True
+        if self._in_eof and not self._in and self._reading and not self._eof_delivered and not self.is_closing():
+            self._eof_delivered = True
             self._wake.set()
             if not self._protocol.eof_received():
                 self.close()

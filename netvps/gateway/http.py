@@ -1,4 +1,4 @@
-"""The HTTP side of a program: whether it is alive, whether it is ready, and its metrics."""
+"""The HTTP endpoints of a program: liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ CHECK_TIMEOUT = 2.0
 
 
 class Page(Protocol):
-    """Something to be read at a path."""
+    """Content served at a path."""
 
     @property
     def content_type(self) -> str:
-        """For the header."""
+        """The Content-Type header."""
 
     async def content(self) -> bytes:
-        """The page as it is now. Raises NetvpsError if there is none to be had."""
+        """The current content. Raises NetvpsError if there is none."""
 
 
 class HttpGateway:
-    """Serves /healthz (200 while the loop turns), /readyz (503 naming the checks that do not hold), and /metrics.
+    """Serves /healthz (200 while the event loop runs), /readyz (503 with the failed checks), and /metrics.
 
-    An async context manager; `checks` are asked anew for each request, within 2 s.
+    An async context manager. `checks` run on each request, with a timeout of 2 s.
     """
 
     def __init__(
@@ -60,15 +60,15 @@ class HttpGateway:
         return port
 
     async def __aenter__(self) -> Self:
-        """Listens. Raises ConfigError naming the address if that cannot be had."""
+        """Listens. Raises ConfigError with the address if it cannot."""
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as error:
             await self._runner.cleanup()
-            why = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
+            why = "address in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise ConfigError(
-                f"the HTTP side cannot listen on {self._host}:{self._port}: {why}; choose another"
+                f"cannot listen for HTTP on {self._host}:{self._port}: {why}; choose another port"
             ) from error
         return self
 
@@ -100,6 +100,6 @@ async def _check(name: str, check: Callable[[], Awaitable[bool]]) -> bool:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
             return await check()
-    except Exception as error:  # noqa: BLE001 — whatever is wrong with it, it is not ready
+    except Exception as error:  # noqa: BLE001 — any failure means not ready
         log.warning("readiness check failed", check=name, error=str(error))
         return False

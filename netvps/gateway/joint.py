@@ -1,4 +1,4 @@
-"""Joins two transports: bytes, ends and back-pressure of one become those of the other."""
+"""Joins two transports: data, EOF and back-pressure of one are passed on to the other."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from netvps.gateway.ports import Stream
 
 LINGER: Final = 15.0
-"""Seconds that the other direction has after one has ended: a socket that was closed looks like one half closed."""
+"""Seconds that the other direction may continue after one has ended: a closed socket looks like a half-closed one."""
 
 
 def join(transport: asyncio.Transport, stream: Stream) -> None:
-    """Joins a transport, whose protocol this replaces, with a stream that was not started."""
+    """Joins a transport, whose protocol is replaced, with a stream that was not started yet."""
     near, far = _Side(), _Side()
     near.other, far.other = far, near
     near.transport = transport
     transport.set_protocol(near)
-    stream.start(far)  # as soon as it has a transport
+    stream.start(far)  # connection_made sets its transport
 
 
 class _Side(asyncio.Protocol):
-    """The events of one transport, passed on to the other's."""
+    """Passes the events of one transport on to the other."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -30,33 +30,33 @@ class _Side(asyncio.Protocol):
         self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Its own transport is there."""
+        """Stores its own transport."""
         self.transport = transport  # type: ignore[assignment] # a Transport, which uvloop's do not inherit
 
     def data_received(self, data: bytes) -> None:
-        """Passes bytes on."""
+        """Passes data on."""
         if self._to is not None:
             self._to.write(data)
 
     def eof_received(self) -> bool:
-        """Passes the end of this direction on; the other one stays open for a while."""
+        """Passes EOF on; the other direction stays open for a while."""
         if self._to is not None:
             self._to.write_eof()
             self._linger = asyncio.get_running_loop().call_later(LINGER, self._to.abort)
         return True
 
     def pause_writing(self) -> None:
-        """This transport has enough: the other is not read."""
+        """Pauses reading on the other side, because this transport's buffer is full."""
         if self._to is not None and not self._to.is_closing():
             self._to.pause_reading()
 
     def resume_writing(self) -> None:
-        """It takes more."""
+        """Resumes reading on the other side."""
         if self._to is not None and not self._to.is_closing():
             self._to.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the other, after what it was given, or at once if this one broke."""
+        """Closes the other side after its buffered data, or aborts it if this side broke."""
         if self._linger is not None:
             self._linger.cancel()
         if self._to is not None and exc is not None:

@@ -1,4 +1,4 @@
-"""One connection into a session over the overlay: TCP to the agent's SSH server, on the session's own address."""
+"""One connection into a session over the overlay: TCP to the agent's SSH server on the session's own address."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from netvps.services.gateway_place import Way
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds until the agent's greeting must be here."""
+"""Seconds within which the agent's SSH greeting must arrive."""
 _OPTIONS: Final = (
-    # A machine that vanished is found out within a minute while nothing is sent, and within two while something is;
-    # no sooner, for the same is done to a session that is paused and takes nothing.
+    # A machine that vanished is detected within a minute while idle, and within two minutes while sending. Not sooner,
+    # because a paused session accepts no data either and must not be disconnected.
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
@@ -29,29 +29,29 @@ _OPTIONS: Final = (
 
 
 class OverlayStream(SocketStream):
-    """Open once the other end has spoken, as SSH's does at once: what accepts and is silent is no way in."""
+    """Ready once the SSH greeting has arrived: a middlebox may accept TCP connections and stay silent."""
 
     way: Final = "overlay"
 
     def __init__(self, no_good: Callable[[], None]) -> None:
-        """`no_good` is told if the login came to nothing."""
+        """`no_good` is called if the login fails."""
         super().__init__()
         self._no_good = no_good
 
     def other_way(self) -> bool:
-        """Its login came to nothing: the tunnel leads to nobody else."""
+        """Reports the failed login, so that the next dial uses the tunnel, which always leads to the right session."""
         self._no_good()
         return True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepted, which says little."""
+        """Sets TCP keepalive options. An accepted connection is not ready yet."""
         super().connection_made(transport)
         for level, option, value in _OPTIONS:
             transport.get_extra_info("socket").setsockopt(level, option, value)
 
 
 async def connect(way: Way, no_good: Callable[[], None], port: int = SSH_PORT) -> OverlayStream:
-    """Raises Unavailable; leaves nothing behind when it is cancelled."""
+    """Connects and waits for the greeting. Raises Unavailable; leaves nothing open when it is cancelled."""
     stream = OverlayStream(no_good)
     done = False
     try:

@@ -1,4 +1,4 @@
-"""What the gateway needs of the use cases, and of a connection into a session, as Protocols."""
+"""Interfaces that the gateway requires of the use cases and of connections into sessions, as Protocols."""
 
 from __future__ import annotations
 
@@ -20,57 +20,60 @@ class Stream(Protocol):
 
     @property
     def way(self) -> Literal["overlay", "tunnel"]:
-        """Which it came."""
+        """The route that it takes."""
 
     def start(self, protocol: asyncio.Protocol) -> None:
-        """Joins it with its protocol, once, which then has a transport as a TCP connection's is. Raises OSError."""
+        """Connects it to its protocol, once; the protocol then has a transport like that of a TCP connection.
+
+        Raises OSError.
+        """
 
     def abort(self) -> None:
-        """Ends it at once. Twice is fine."""
+        """Ends it immediately. Idempotent."""
 
     def other_way(self) -> bool:
-        """Its login came to nothing: whether the next dial goes another way."""
+        """Called after a failed login: whether the next dial takes another route."""
 
 
 Dial = Callable[[], Awaitable[Stream]]
 
 
 Locate = Callable[[str], Awaitable["Way | None"]]
-"""To a session's own address on the overlay, by its uid; None if the overlay does not lead from here to there."""
+"""Returns how to reach a session (by uid) over the overlay; None if the overlay does not lead there from here."""
 
 
 class SessionDialer(Protocol):
-    """Connections into sessions through their tunnels, and news of their agents: Tunnels, or what asks them."""
+    """Opens connections into sessions through their tunnels, and reports on agents: Tunnels, or a client of it."""
 
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> Stream:
-        """A connection into a session, not started yet; `origin` says who is behind it, for the agent's log."""
+        """Opens a connection into a session, not started yet; `origin` names the client in the agent's log."""
 
     def on_config(self, listener: Callable[[str], None]) -> None:
-        """Calls `listener` with the uid of a session whenever its agent is told a new config."""
+        """Calls `listener` with a session's uid whenever its agent is sent a new config."""
 
     async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
-        """Those whose agents are not connected, so that `on_config` says nothing of them."""
+        """The sessions whose agents are not connected, for which `on_config` does not call the listener."""
 
 
 class Configs(Protocol):
-    """Tells agents what to go by."""
+    """Provides the configurations of agents."""
 
     def configs(self, session_uid: str, epoch: int, host_key: str) -> AsyncGenerator[AgentConfig, None]:
-        """The config now, and each that comes after it. Raises NotFound when that epoch is over."""
+        """Yields the current config, and each later one. Raises NotFound when that epoch is over."""
 
 
 class Certifier(Protocol):
-    """Signs the gateway's own logins to agents."""
+    """Signs the certificates of the gateway's own logins to agents."""
 
     async def certify(self, grant: Grant, public_key: str) -> str:
-        """A user certificate of three minutes, OpenSSH form, for the session and Unix user of the grant."""
+        """A user certificate (OpenSSH form, three minutes) for the session and Unix user of the grant."""
 
 
 class Doorman(Certifier, Protocol):
-    """Decides who may come in."""
+    """Authorises SSH logins."""
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
-        """Whom a key lets in, and where. Raises NotFound or NotPermitted, which look the same from outside."""
+        """The login that a key gets. Raises NotFound or NotPermitted, which clients cannot distinguish."""
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
-        """Where a user gets in who proved who they are by a certificate. Raises NotFound, NotPermitted."""
+        """The login that a user with a verified certificate gets. Raises NotFound, NotPermitted."""

@@ -1,4 +1,4 @@
-"""A connection into a session on a socket of this process, until the SSH connection on it begins."""
+"""A connection into a session on a socket of this process, before the SSH connection on it starts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import cast
 
 
 class SocketStream(asyncio.Protocol):
-    """Keeps the first bytes. `start` it with a protocol, which then has the transport itself, with its pace."""
+    """Buffers the first bytes. After `start`, the protocol has the socket's transport itself, with its flow control."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._said = b""
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the other end has said what must come first; it fails when the connection does before."""
+        """Done when the other end has sent its first bytes; fails if the connection is lost before."""
 
     def start(self, protocol: asyncio.Protocol) -> None:
-        """Joins the connection with its protocol, once. Raises OSError if it broke."""
+        """Connects it to its protocol, once. Raises OSError if the connection is lost."""
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the connection broke")
@@ -27,23 +27,23 @@ class SocketStream(asyncio.Protocol):
             protocol.data_received(self._said)
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or lost."""
+        """Whether it is closed or lost."""
         return self._transport is None or self._transport.is_closing()
 
     def abort(self) -> None:
-        """Ends at once. Twice is fine."""
+        """Ends it immediately. Idempotent."""
         self.ready.cancel()
         if self._transport is not None:
             self._transport.abort()
 
-    # For the transport, until there is another protocol
+    # Callbacks of the transport, until `start` sets another protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there."""
+        """Stores the transport."""
         self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
 
     def data_received(self, data: bytes) -> None:
-        """The first bytes; the rest stays in the kernel."""
+        """Buffers the first bytes and pauses reading; the rest stays in the kernel."""
         self._said += data
         if self._transport is not None:
             self._transport.pause_reading()
@@ -51,6 +51,6 @@ class SocketStream(asyncio.Protocol):
             self.ready.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Before it was started."""
+        """Fails `ready` if the connection is lost before it was started."""
         if not self.ready.done():
             self.ready.set_exception(exc or ConnectionResetError("it closed the connection"))

@@ -1,4 +1,4 @@
-"""The SSH gateway: listens, lets people in, and joins each of them with the agent of their session."""
+"""The SSH gateway: accepts connections, authorises logins, and joins each connection with the session's agent."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 REVIEW_EVERY = 30.0
-"""Seconds in which keys that were removed end a visit that no agent was told of."""
+"""Interval in seconds at which access is checked again for connections to sessions without a connected agent."""
 _COMPANIONS = 4096
-"""Keys that are remembered as refused before another one logged in."""
+"""Maximum number of fingerprints remembered as refused right before another key of the same client logged in."""
 _REVOKED = "your access to this session ended"
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Of connections that are logged in."""
+    """Limits of authenticated connections."""
 
     per_user: int = 1000
     per_session: int = 500
 
 
 class SshGateway:
-    """An async context manager that accepts on a listening socket while it lasts.
+    """An async context manager that accepts connections on a listening socket.
 
-    `host_key` is a private key (PEM), `user_ca` the public key of the CA for people's certificates (OpenSSH form).
+    `host_key` is a private key (PEM), `user_ca` the public key of the CA for user certificates (OpenSSH form).
     """
 
     def __init__(
@@ -95,16 +95,16 @@ class SshGateway:
 
     @property
     def connections(self) -> int:
-        """How many are in."""
+        """Number of authenticated connections."""
         return len(self._visits)
 
     @property
     def unauthenticated(self) -> int:
-        """How many are connected, and not in yet."""
+        """Number of connections that are not authenticated yet."""
         return len(self._unauthenticated) + self._listener.waiting
 
     async def __aenter__(self) -> Self:
-        """Accepts connections."""
+        """Starts accepting connections."""
         self._options = await SSHServerConnectionOptions.construct(
             server_factory=self._new_visit,
             config=None,
@@ -112,14 +112,14 @@ class SshGateway:
             server_version="netvps",
             kex_algs=kex_algorithms(),
             encryption_algs=encryption_algorithms(),
-            compression_algs=None,  # what it unpacks to has no bound
+            compression_algs=None,  # decompressed data has no size limit
             gss_host=None,
             x509_trusted_certs=None,
             password_auth=False,
             kbdint_auth=False,
             host_based_auth=False,
             login_timeout=LOGIN_TIMEOUT,
-            keepalive_interval=0,  # TCP's own is enough, and its replies are not in the client's way
+            keepalive_interval=0,  # TCP keepalive suffices, and SSH's replies would mix with the client's
             rekey_bytes=self._rekey_bytes,
         )
         await self._listener.listen(self._sock)
@@ -133,7 +133,7 @@ class SshGateway:
         await self.stop(0)
 
     async def stop(self, grace: float) -> None:
-        """Accepts nobody any more, waits at most `grace` seconds for those who are in, then ends them with a reason."""
+        """Stops accepting, waits at most `grace` seconds for open connections, then ends the rest with a reason."""
         self._stopping = True
         self._listener.close()
         await self._wait_empty(grace)
@@ -144,14 +144,14 @@ class SshGateway:
             visit.leg.abort()
         await self._tasks.__aexit__()
 
-    # What visits ask for
+    # Called by visits
 
     def explains(self, fingerprint: str) -> bool:
-        """Whether a client hears that this key was refused; not of one that came before the right one another time."""
+        """Whether to explain to a client that this key was refused. Not if it preceded a successful key before."""
         return fingerprint not in self._companions
 
     def admit(self, visit: Visit) -> str:
-        """Why a visit is not welcome now; '' if it is."""
+        """Why a connection is not admitted now; '' if it is."""
         if self._stopping:
             return "the gateway is restarting: connect again in a moment"
         grant, limits = _granted(visit), self._limits
@@ -163,7 +163,7 @@ class SshGateway:
         return ""
 
     def begin(self, visit: Visit) -> None:
-        """Joins a visitor who was let in with the session's agent."""
+        """Joins an authenticated connection with the session's agent."""
         self._unauthenticated.discard(visit)
         self._visits.add(visit)
         self._count(_granted(visit), 1)
@@ -176,24 +176,24 @@ class SshGateway:
         visit.serving = self._tasks.start(self._serve(visit), name=f"ssh from {visit.origin}")
 
     def gone(self, visit: Visit) -> None:
-        """A visitor's connection has ended."""
+        """Removes a connection that has ended."""
         self._unauthenticated.discard(visit)
         if visit in self._visits:
             self._visits.discard(visit)
             self._count(_granted(visit), -1)
         if visit.serving is not None and visit.agent_leg is None:
-            visit.serving.cancel()  # what it was to reach is of no use any more
+            visit.serving.cancel()  # the client left while the agent was dialled
         if not self._visits and not self._unauthenticated:
             self._empty.set()
 
     def refused(self, visit: Visit, outcome: Outcome, reason: str) -> None:
-        """A connection ended before it was in."""
+        """Records a connection that ended before it was authenticated."""
         if reason:
             login = {"login": visit.user_name, "key": visit.fingerprint} if visit.user_name else {}
             self._listener.note_refusal(visit.address, reason, origin=visit.origin, **login)
         self._settle(visit, outcome)
 
-    # Its own business
+    # Internals
 
     def _settle(self, visit: Visit, outcome: Outcome) -> None:
         if visit.leg.ticket is not None:
@@ -230,7 +230,10 @@ class SshGateway:
             self._end(visit, "the gateway ended it")
 
     async def _reach(self, visit: Visit) -> AgentLeg:
-        """Raises NetvpsError. Asks again whether the visitor may: the key may have gone while it was being checked."""
+        """Dials the agent. Checks authorisation again first: the key may have been removed during the login.
+
+        Raises NetvpsError.
+        """
         await self._recheck(visit)
         grant = _granted(visit)
 
@@ -240,7 +243,10 @@ class SshGateway:
         return await self._upstream.reach(dial, grant, AgentLeg)
 
     async def _until_end(self, visit: Visit, agent_leg: AgentLeg) -> str:
-        """Waits for either end, and ends the agent's. Returns what the agent ended with, if it was the first."""
+        """Waits until either side ends, and ends the agent's side.
+
+        Returns the agent's reason, if the agent ended first.
+        """
         gone = [
             self._tasks.start(visit.leg.wait_closed(), name=f"client {visit.origin}"),
             self._tasks.start(agent_leg.wait_closed(), name=f"agent for {visit.origin}"),
@@ -262,20 +268,20 @@ class SshGateway:
     # Revocation
 
     def _review(self, session_uid: str) -> None:
-        """Keys of a session changed, perhaps: those who are in must still be allowed to."""
+        """Checks access again for all connections to a session, after its keys may have changed."""
         for visit in list(self._visits):
             if _granted(visit).session.uid == session_uid and not self._stopping:
                 self._tasks.start(self._review_one(visit), name=f"review of {visit.origin}")
 
     async def _keep_reviewing(self) -> None:
-        """Those over the overlay whose agent is not connected: no config of its tells that keys changed."""
+        """Checks access again for overlay connections to sessions whose agent is not connected (no `on_config`)."""
         while True:
             await asyncio.sleep(REVIEW_EVERY)
             visits = list(self._visits)
             try:
                 unwatched = await self._ways.tunnels.unwatched({_granted(visit).session.uid for visit in visits})
             except NetvpsError as error:
-                log.warning("access cannot be reviewed", error=str(error))
+                log.warning("cannot check access again", error=str(error))
                 continue
             for visit in visits:
                 if _granted(visit).session.uid in unwatched:
@@ -287,7 +293,7 @@ class SshGateway:
         except (NotFound, NotPermitted):
             self._end(visit, _REVOKED)
         except NetvpsError as error:
-            log.warning("access cannot be reviewed", origin=visit.origin, error=str(error))
+            log.warning("cannot check access again", origin=visit.origin, error=str(error))
 
     async def _recheck(self, visit: Visit) -> None:
         if visit.login is None:
@@ -304,5 +310,5 @@ class SshGateway:
 
 def _granted(visit: Visit) -> Grant:
     if visit.grant is None:
-        raise RuntimeError("a visitor is in without having been let in")
+        raise RuntimeError("an authenticated connection has no grant")
     return visit.grant

@@ -1,4 +1,4 @@
-"""Which SSH algorithms the gateway speaks, to clients and to agents."""
+"""SSH algorithms of the gateway, towards clients and agents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from asyncssh.kex import get_default_kex_algs
 
 
 def kex_algorithms() -> list[str]:
-    """The defaults of asyncssh, but curve25519 first: Dropbear's client guesses it, and fails on another choice."""
+    """The defaults of asyncssh with curve25519 first: Dropbear's client guesses it, and fails on another choice."""
     first = ["curve25519-sha256", "curve25519-sha256@libssh.org"]
     return first + [name for name in _names(get_default_kex_algs()) if name not in first and not name.startswith("gss")]
 

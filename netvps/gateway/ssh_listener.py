@@ -1,8 +1,8 @@
-"""Accepts SSH connections, and has each wait, served or refused as the limits for its address say.
+"""Accepts SSH connections; each is served, queued or refused according to the limits of its source address.
 
 accepted ──► refused: one line of text, closed
-    ├──────► waits: nothing is sent, and little read, for WAIT_SECONDS at most
-    └──────► served: becomes a ClientLeg, until that logs in or ends
+    ├──────► queued: nothing is sent, and little read, for at most WAIT_SECONDS
+    └──────► served: becomes a ClientLeg, until it logs in or ends
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 WAIT_SECONDS: Final = 20.0
-"""Seconds that a connection waits for a place; most clients give up later than this."""
+"""Seconds that a connection may stay queued; most clients give up later than this."""
 BACKLOG: Final = 512
 
 
 class Listener:
-    """Hands the connections that are served to `new_leg`; `log_summaries` is to be run as a task."""
+    """Creates a connection with `new_leg` for each served one. Run `log_summaries` as a task."""
 
     def __init__(self, new_leg: Callable[[], ClientLeg], admission: Admission | None = None) -> None:
         self._new_leg = new_leg
@@ -54,16 +54,16 @@ class Listener:
 
     @property
     def waiting(self) -> int:
-        """How many connections wait for a place."""
+        """Number of queued connections."""
         return self._admission.waiting
 
     async def listen(self, sock: socket.socket) -> None:
-        """Accepts on a socket that listens, and closes it at the end."""
+        """Accepts on a listening socket, and closes it at the end."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG)
 
     def close(self) -> None:
-        """Accepts no more, and ends those who wait. Fine to call twice."""
+        """Stops accepting, and refuses queued connections. Idempotent."""
         self._closed = True
         if self._server is not None:
             self._server.close()
@@ -71,17 +71,17 @@ class Listener:
             arrival.refuse("the gateway is restarting")
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
-        """A connection logged in or ended; others may have its place."""
+        """Records that a connection logged in or ended, which may admit queued ones."""
         self._holders.pop(ticket, None)
         self._follow(self._admission.leave(ticket, outcome, time.monotonic()))
 
     def note_refusal(self, address: str, reason: str, **more: object) -> None:
-        """Writes a line about a refusal into the log, or counts it, if there were others of this source."""
+        """Logs a refusal, or counts it if others of this source were logged."""
         if self._refusals.note(source_of(address)):
             log.info("ssh refused", address=address, reason=reason, **more)
 
     async def log_summaries(self) -> None:
-        """Writes what was counted, once an interval, until cancelled."""
+        """Logs the counted refusals once per interval, until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
             for line in self._refusals.summary():
@@ -91,10 +91,10 @@ class Listener:
     def _protocol(self) -> asyncio.Protocol:
         return _Arrival(self)
 
-    # For arrivals
+    # Called by arrivals
 
     def arrive(self, arrival: _Arrival) -> None:
-        """Decides on a connection that was just accepted."""
+        """Decides about a connection that was just accepted."""
         if self._closed:
             arrival.refuse("the gateway is restarting: connect again in a moment")
             return
@@ -133,7 +133,7 @@ class _Arrival(asyncio.Protocol):
         self._gives_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asks the listener what to do with it."""
+        """Asks the listener to decide about the connection."""
         self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
         self.address = (transport.get_extra_info("peername") or ("unknown",))[0]
         self._listener.arrive(self)
@@ -141,7 +141,7 @@ class _Arrival(asyncio.Protocol):
             self._gives_up = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._give_up)
 
     def serve(self, leg: ClientLeg) -> None:
-        """Becomes a connection of the gateway."""
+        """Hands the connection to the gateway."""
         if self._gives_up is not None:
             self._gives_up.cancel()
         assert self._transport is not None and self.ticket is not None  # noqa: S101, PT018 — it arrived
@@ -157,16 +157,16 @@ class _Arrival(asyncio.Protocol):
             leg.data_received(self._said)
 
     def data_received(self, data: bytes) -> None:
-        """The client's version, as a rule; the rest stays in the kernel until it is served.
+        """Buffers the client's version, usually; the rest stays in the kernel until the connection is served.
 
-        Reading is not paused before: uvloop starts it after `connection_made` in any case.
+        Reading is not paused earlier, because uvloop starts it after `connection_made` in any case.
         """
         assert self._transport is not None  # noqa: S101 — it arrived
         self._said += data
         self._transport.pause_reading()
 
     def refuse(self, reason: str) -> None:
-        """Closes it with a reason; sshd begins this line with the same words."""
+        """Closes it with a reason. The line starts with the same words as sshd's."""
         if self.leg is not None:
             self.leg.abort()
         elif self._transport is not None:
@@ -174,20 +174,20 @@ class _Arrival(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It left, or was refused, before it was served."""
+        """Records that it left or was refused before it was served."""
         if self._gives_up is not None:
             self._gives_up.cancel()
         if self.ticket is not None:
             self._listener.settle(self.ticket, Outcome.SAID_NOTHING)
 
     def _give_up(self) -> None:
-        reason = "too many unauthenticated connections of this address"
+        reason = "too many unauthenticated connections from this address"
         self._listener.note_refusal(self.address, reason)
         self.refuse(reason)
 
 
 def listen_at(host: str, port: int) -> socket.socket:
-    """A socket that listens at an IP address. Raises ConfigError naming the address if it cannot be had."""
+    """A socket that listens on an IP address. Raises ConfigError with the address if it cannot."""
     v6 = ipaddress.ip_address(host).version == 6  # noqa: PLR2004 — IPv6
     sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -206,5 +206,5 @@ def listen_at(host: str, port: int) -> socket.socket:
 def _cannot_listen(host: str, port: int, error: OSError) -> str:
     what = f"the SSH gateway cannot listen on {host}:{port}"
     if error.errno == errno.EADDRINUSE:
-        return f"{what}: the port is taken; stop what uses it (ss -ltnp), or choose another port"
+        return f"{what}: address in use; stop the other process (ss -ltnp), or choose another port"
     return f"{what}: {error.strerror or error}"

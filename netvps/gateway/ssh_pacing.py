@@ -1,8 +1,8 @@
-"""Bounds what one SSH connection may have done in one turn of the event loop, so that no peer holds it for others.
+"""Limits the work of one SSH connection per turn of the event loop, so that no peer can block the others.
 
-asyncssh handles all packets of its buffer in a row, and copies what is left of the buffer for each of them: a quarter
-of a megabyte of 16-byte packets takes a second. Here it is given 64 KiB and 128 packets a turn. What came beyond that
-waits, and reading from the transport pauses, so that the peer waits too.
+asyncssh handles all packets in its buffer in a row, and copies the rest of the buffer for each of them: a quarter of a
+megabyte of 16-byte packets takes a second. This class passes on at most 64 KiB and 128 packets per turn. Further data
+is queued, and reading from the transport pauses, so that TCP flow control stops the peer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TURN_PACKETS: Final = 128
 
 
 class Paced(_Base):
-    """A mixin for asyncssh's connection classes; it owns pausing and resuming of the transport's reading."""
+    """A mixin for asyncssh's connection classes. It owns pausing and resuming reads of the transport."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -31,21 +31,21 @@ class Paced(_Base):
         self._bytes_left = TURN_BYTES
         self._packets_left = TURN_PACKETS
         self._short = False
-        """Whether packets wait in asyncssh's buffer for the next turn."""
+        """Whether complete packets remain in asyncssh's buffer for the next turn."""
         self._next_turn: asyncio.Handle | None = None
         self._held = False
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
-        """Handles what this turn has room for."""
+        """Handles as much as fits in this turn."""
         self._unread.append(data)
         self._spend()
 
     def must_wait(self) -> bool:
-        """Whether nothing more is to be read now, because of this connection's own backlog."""
+        """Whether reading has to pause because of this connection's own backlog."""
         return self._short or bool(self._unread)
 
     def balance(self) -> None:
-        """Pauses or resumes reading, as `must_wait` says."""
+        """Pauses or resumes reading according to `must_wait`."""
         if self._transport is None or self._transport.is_closing():
             return
         hold = self.must_wait()
@@ -57,7 +57,7 @@ class Paced(_Base):
             self._transport.resume_reading()
 
     def forget_unread(self) -> None:
-        """Drops what waits, and takes no more turns."""
+        """Drops queued data and schedules no more turns."""
         self._unread.clear()
         self._short = False
         if self._next_turn is not None:
@@ -65,7 +65,10 @@ class Paced(_Base):
             self._next_turn = None
 
     def _spend(self) -> None:
-        """Gives asyncssh what is left of this turn's budget. The next turn has a whole one, whoever is called first."""
+        """Passes data to asyncssh within this turn's budget.
+
+        The next turn has a full budget, whichever callback runs first.
+        """
         if self._next_turn is None:
             self._next_turn = self._loop.call_soon(self._begin_turn)
         while self._unread and self._bytes_left > 0 and not self._short:
@@ -89,10 +92,10 @@ class Paced(_Base):
             self._spend()
 
     def _recv_packet(self) -> bool:
-        """As asyncssh's, which calls it until it returns False: also when this turn has had enough packets."""
+        """As in asyncssh, which calls it until it returns False; returns False also when the budget is used up."""
         if self._packets_left <= 0:
             self._short = True
-            if self._next_turn is None:  # called by a task of asyncssh, between turns
+            if self._next_turn is None:  # called from a task of asyncssh, outside of a turn
                 self._next_turn = self._loop.call_soon(self._begin_turn)
             self.balance()
             return False

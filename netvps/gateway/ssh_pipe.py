@@ -1,24 +1,25 @@
-"""The packet pipe: SSH messages of the connection protocol (80 and above) pass verbatim between two SSH connections.
+"""The packet pipe: passes SSH connection protocol messages (80 and above) verbatim between two SSH connections.
 
-Each leg does its own key exchange, encryption and authentication; what comes above that (channels, forwards, global
-requests, and whatever will be invented) is passed on as it came, so that the gateway needs no code for any of it, and
-channel numbers, windows and the order of replies are those of the two ends.
+Each leg does its own key exchange, encryption and authentication. Everything above that (channels, forwards, global
+requests, future extensions) is passed on unchanged, so the gateway needs no code for it, and channel numbers, windows
+and the order of replies are those of the two ends.
 
-asyncssh has no such thing: this file stands on the inside of its connection classes, which is why its version is
-pinned exactly, and tests/gateway/test_ssh_pipe.py says what must hold before the pin moves:
+asyncssh has no API for this: this file relies on internals of its connection classes. So asyncssh's version is pinned
+exactly, and tests/gateway/test_ssh_pipe.py checks what must hold before the pin moves:
 
-- `_recv_packet` refuses messages >= 80 before authentication, looks channels up as `self._channels[number]`, and gives
-  a message to `process_packet` of what it finds, with its whole payload;
+- `_recv_packet` refuses messages >= 80 before authentication, looks channels up as `self._channels[number]`, and passes
+  a message to `process_packet` of the result, with its whole payload;
 - `send_packet` defers messages >= 80 in `_deferred_packets` while keys are exchanged, and `send_newkeys` ends in
-  `_send_deferred_packets`; it asks for an MSG_IGNORE ahead of each packet, against an attack on CBC, which is not
-  offered here: leaving it out makes the pipe a third faster;
-- `_recv_packet` empties `_packet` when it has taken a message, also one whose handling goes on in a task;
-- a certificate is given to `_validate_openssh_certificate` once its signature by the CA that it names is verified;
-- `_send_kexinit` begins each key exchange, `_cleanup` ends each connection, `_force_close` aborts the transport, and
-  with it what was written and not sent: `end` does not use it.
+  `_send_deferred_packets`; it sends a MSG_IGNORE before each packet, against an attack on CBC, which is not offered
+  here: leaving it out makes the pipe a third faster;
+- `_recv_packet` empties `_packet` when it has consumed a message, also one whose handling continues in a task;
+- a certificate is passed to `_validate_openssh_certificate` once its signature by the CA that it names is verified;
+- `_send_kexinit` starts each key exchange, `_cleanup` ends each connection, `_force_close` aborts the transport and
+  discards unsent data: `end` does not use it.
 
-asyncssh ignores pause_writing. Here it pauses reading on the other leg, and so do packets deferred by a key exchange,
-except on a leg that exchanges keys itself: two legs that wait for each other's exchange would wait for ever.
+asyncssh ignores pause_writing. Here it pauses reading on the other leg, and so do packets deferred by a key exchange
+(rekey). Exception: a leg that is exchanging keys itself keeps reading. Otherwise, if both legs rekeyed at once, each
+would wait for the other to read, its peer's key exchange messages would stay unread, and both would stall forever.
 """
 
 from __future__ import annotations
@@ -49,16 +50,16 @@ if TYPE_CHECKING:
     from netvps.domain.admission import Ticket
 
 QUEUE_LIMIT = 256 * 1024
-"""Bytes that a leg may send before the other is there."""
+"""Bytes that a leg may send before the other leg is connected."""
 QUEUE_MESSAGES = 4096
 """Messages, likewise: each costs memory beyond its bytes."""
 LOGIN_BYTES = 64 * 1024
-"""Bytes that a client may send until it is logged in: six keys of 16,384 bits, with certificates, are half of that."""
+"""Bytes that a client may send before it is logged in; twice the size of six 16,384-bit keys with certificates."""
 LOGIN_PACKETS = 200
 UNPACED_LIMIT = 16 << 20
-"""Bytes that a leg may send while it exchanges keys and the other is stuck: more than is in flight anywhere."""
+"""Bytes that a leg may send during a key exchange while the other is stuck: more than is ever in flight."""
 LINGER = 10.0
-"""Seconds that the last packets and the reason have for getting through."""
+"""Seconds to send pending packets and the reason when a connection ends."""
 MAX_TRIES = 6
 _PADDING = {MSG_IGNORE, MSG_UNIMPLEMENTED, MSG_DEBUG}
 _TOO_MANY = (
@@ -70,7 +71,7 @@ _HOST_KEYS = bytes([MSG_GLOBAL_REQUEST]) + String("hostkeys-00@openssh.com")
 
 
 class _Everyone(dict[int, Any]):
-    """Channels as `_recv_packet` looks them up: all of them are the leg's own."""
+    """The channel table for `_recv_packet`: every channel number maps to the leg itself."""
 
     def __init__(self, leg: Leg) -> None:
         super().__init__()
@@ -81,16 +82,16 @@ class _Everyone(dict[int, Any]):
 
 
 class Leg(Paced):
-    """One of the two connections; what both have in common."""
+    """Common base of the two connections of a pipe."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._channels = _Everyone(self)
         self.other: Leg | None = None
         self.lost: Exception | None = None
-        """Why the connection ended, where that was not by choice."""
+        """Why the connection was lost; None if it was closed regularly."""
         self.passed = 0
-        """Bytes of messages that came in here for the other leg."""
+        """Bytes of messages received here for the other leg."""
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._write_paused = False
@@ -100,19 +101,19 @@ class Leg(Paced):
         self._linger: asyncio.TimerHandle | None = None
 
     def join(self, other: Leg) -> None:
-        """Makes the two a pipe; what was queued passes first."""
+        """Joins two legs to a pipe; queued messages are passed on first."""
         self.other, other.other = other, self
         self.flush()
         other.flush()
 
     def flush(self) -> None:
-        """Passes on what came before there was another leg."""
+        """Passes on the messages queued before there was another leg."""
         queue, self._queue, self._queued_bytes = self._queue, [], 0
         for payload in queue:
             self._pass(payload)
 
     def end(self, code: int, reason: str) -> None:
-        """Sends what is pending, says why, and closes; after 10 s, or when the peer closed, it is over in any case."""
+        """Sends pending data and the reason, then closes. Aborts after 10 s; ends early when the peer closes."""
         if self._ending is not None or self._transport is None:
             return
         self._ending = (code, reason)
@@ -121,7 +122,7 @@ class Leg(Paced):
             self._say_goodbye()
 
     def is_ending(self) -> bool:
-        """Whether nothing more is to be sent but what is pending."""
+        """Whether only pending data will still be sent."""
         return self._ending is not None
 
     def _say_goodbye(self) -> None:
@@ -130,17 +131,17 @@ class Leg(Paced):
         self._said_goodbye = True
         code, reason = self._ending
         self._send_disconnect(code, reason, "en")
-        # Not close(): with bytes of the peer unread, the kernel would reset the connection, and the reason be lost.
+        # Not close(): the kernel would send a RST if input is unread, and the peer might lose the reason.
         try:
             self._transport.write_eof()
-        except OSError:  # the peer has reset it, which the transport has not noticed yet
+        except OSError:  # the peer reset the connection, and the transport has not noticed yet
             self.abort()
             return
         self.forget_unread()
         self.balance()
 
     def process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> Any:
-        """Passes on what is the other leg's; the rest is asyncssh's."""
+        """Passes messages for the other leg on; asyncssh handles the rest."""
         if pkttype <= MSG_USERAUTH_LAST:
             return super().process_packet(pkttype, pktid, packet)
         payload = packet.get_full_payload()
@@ -177,13 +178,13 @@ class Leg(Paced):
     # Pacing
 
     def is_stuck(self) -> bool:
-        """Whether what it is given to send piles up."""
+        """Whether data to be sent accumulates here."""
         return self._write_paused or bool(self._deferred_packets)
 
     def must_wait(self) -> bool:
-        """Whether the other leg can take no more; not while this one has keys to exchange, or only waits for the end.
+        """Whether reading has to pause: the other leg is stuck, or this turn's budget is used up.
 
-        And whether this turn of the event loop had enough of it, whatever else.
+        A leg that is exchanging keys, or only waits for the peer to close, is not paused by the other: see above.
         """
         if super().must_wait():
             return True
@@ -196,12 +197,12 @@ class Leg(Paced):
             self.other.balance()
 
     def pause_writing(self) -> None:
-        """The transport has enough: the other leg stops reading."""
+        """Pauses reading on the other leg, because this transport's buffer is full."""
         self._write_paused = True
         self._balance_both()
 
     def resume_writing(self) -> None:
-        """The transport takes more again."""
+        """Resumes reading on the other leg."""
         self._write_paused = False
         self._balance_both()
 
@@ -215,15 +216,15 @@ class Leg(Paced):
         if not self._deferred_packets:
             self._say_goodbye()
 
-    # Both ends of a connection's life
+    # Start and end of a connection
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
-        """Without asyncssh's MSG_IGNORE, see above."""
+        """Sends a packet, but drops asyncssh's MSG_IGNORE, see above."""
         if pkttype != MSG_IGNORE:
             super().send_packet(pkttype, *args, handler=handler)
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
-        """After the reason was sent, only the end is waited for."""
+        """Handles data, or ignores it once the reason was sent."""
         if not self._said_goodbye:
             super().data_received(data, datatype)
 
@@ -240,19 +241,19 @@ class Leg(Paced):
 
 
 class ClientLeg(Leg, SSHServerConnection):
-    """The connection to a person's SSH client."""
+    """The connection to a user's SSH client."""
 
     ticket: Ticket | None = None
-    """By which the listener knows it until it is logged in."""
+    """Identifies the connection to the listener until it is logged in."""
     _failures = 0
     _login_bytes = LOGIN_BYTES
     _login_packets = LOGIN_PACKETS
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
-        """Until the login is over, counts bytes, and acknowledges at once.
+        """Until the login is complete, counts bytes, and sends TCP ACKs immediately.
 
-        OpenSSH then sends small messages in a row; its kernel holds each back until the one before is acknowledged
-        (Nagle), which ours puts off by 40 ms as long as it has no answer to send along.
+        OpenSSH sends several small messages in a row. Nagle's algorithm holds each back until the one before is
+        acknowledged, and the local kernel would delay that ACK by up to 40 ms while there is no data to send with it.
         """
         if not self._auth_complete:
             self._login_bytes -= len(data)
@@ -265,52 +266,55 @@ class ClientLeg(Leg, SSHServerConnection):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _too_much(self) -> None:
-        """Its signature may be being checked in this moment, so what comes is not even parsed."""
+        """Aborts without parsing the data: a signature may be in verification at this moment."""
         self.forget_unread()
         self._send_disconnect(DISC_PROTOCOL_ERROR, _TOO_MUCH, "en")
         self._force_close(DisconnectError(DISC_PROTOCOL_ERROR, _TOO_MUCH))
 
     def process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> Any:
-        """Refuses what no client sends before it has keys: as fast as it comes, it would cost a stranger nothing."""
+        """Refuses padding messages before the first key exchange.
+
+        No client sends them, and they would be free for a flood.
+        """
         if self._recv_encryption is None and pkttype in _PADDING:
             raise DisconnectError(DISC_PROTOCOL_ERROR, f"message {pkttype} before the first key exchange")
         return super().process_packet(pkttype, pktid, packet)
 
     def _recv_packet(self) -> bool:
         done = super()._recv_packet()
-        if not self._auth_complete and not self._packet:  # it was taken whole, even if what it asks for takes longer
+        if not self._auth_complete and not self._packet:  # consumed, even if its handling continues in a task
             self._login_packets -= 1
             if self._login_packets < 0:
                 raise DisconnectError(DISC_PROTOCOL_ERROR, _TOO_MUCH)
         return done
 
     def spoke(self) -> bool:
-        """Whether the client sent any message at all."""
+        """Whether the client sent any message."""
         return self._login_packets < LOGIN_PACKETS
 
     async def _validate_openssh_certificate(self, username: str, cert: SSHOpenSSHCertificate) -> SSHKey | None:
-        """Asks the owner, where asyncssh would ask for a principal that equals the login."""
+        """Lets the owner decide; asyncssh would require a principal that equals the login."""
         return cert.key if await self._owner.validate_certificate(username, cert) else None  # type: ignore[attr-defined] # a Visit
 
     async def reload_config(self) -> None:
-        """There is no configuration file whose rules could depend on the user."""
+        """Does nothing: there is no configuration file with rules per user."""
 
     def send_userauth_failure(self, partial_success: bool) -> None:
-        """Counts tries, as sshd does; the first is `none`, with which clients ask for the methods."""
+        """Counts tries, as sshd does. The first is `none`, by which clients ask for the methods."""
         self._failures += 1
         if self._failures > MAX_TRIES + 1:
             raise DisconnectError(DISC_NO_MORE_AUTH_METHODS_AVAILABLE, _TOO_MANY)
         super().send_userauth_failure(partial_success)
 
     async def send_userauth_success(self) -> None:
-        """The signature is good; the owner of the connection has the last word."""
+        """Called after a valid signature; the owner of the connection may still refuse."""
         if reason := self._owner.refusal():  # type: ignore[attr-defined] # a Visit
             self._refuse(reason)
         else:
             await super().send_userauth_success()
 
     def _refuse(self, reason: str) -> None:
-        """Ends a connection whose user is known. OpenSSH and PuTTY show the reason; others show banners only."""
+        """Ends an authenticated connection. OpenSSH and PuTTY show the disconnect reason; others show only banners."""
         if not self._client_version.startswith((b"SSH-2.0-OpenSSH", b"SSH-2.0-PuTTY")):
             self.send_auth_banner(f"{reason}\r\n")
         self.end(DISC_BY_APPLICATION, reason)
@@ -320,5 +324,5 @@ class AgentLeg(Leg, SSHClientConnection):
     """The connection to a session's agent."""
 
     def _is_own(self, payload: bytes) -> bool:
-        # These keys are the agent's; the client would take them for the gateway's.
+        # Dropped: these host keys are the agent's, and the client would store them for the gateway.
         return payload.startswith(_HOST_KEYS)

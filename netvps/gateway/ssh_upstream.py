@@ -1,4 +1,4 @@
-"""The gateway's own logins to agents: a key made for the occasion, a certificate for it, and the agent's checked."""
+"""The gateway's logins to agents: an ephemeral key and certificate; verifies the agent's host certificate."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 LOGIN_TIMEOUT = 15.0
 OVERLAY_TIMEOUT = 5.0
-"""Where small packets arrive and large ones do not, the tunnel shall still have time."""
+"""Shorter, so that the tunnel can still be tried if the overlay passes small packets but not large ones."""
 
 Connection = TypeVar("Connection", bound=SSHClientConnection)
 log = structlog.get_logger()
 
 
 class StreamBroke(Unavailable):
-    """The stream ended before the login did: its agent was just going, or starting anew."""
+    """The stream ended before the login completed, because the agent was stopping or restarting."""
 
 
 class Upstream:
-    """Logs in to agents, whose host certificates it checks against the host CA (OpenSSH form)."""
+    """Logs in to agents and verifies their host certificates against the host CA (OpenSSH form)."""
 
     def __init__(self, certifier: Certifier, host_ca: str, *, rekey_bytes: int = 1 << 30) -> None:
         self._certifier = certifier
@@ -37,9 +37,10 @@ class Upstream:
         self._rekey_bytes = rekey_bytes
 
     async def reach(self, dial: Dial, grant: Grant, kind: type[Connection]) -> Connection:
-        """Dials and logs in; once more if the first stream broke on the way, for nobody's bytes were on it yet.
+        """Dials and logs in; retries once if the stream broke before the login, since no user data was sent yet.
 
-        And if it came over the overlay, and did not lead to this session's agent. Raises what `dial` and `login` do.
+        Also retries if the stream came over the overlay and failed, on another route. Raises what `dial` and `login`
+        raise.
         """
         broke = False
         while True:
@@ -51,16 +52,16 @@ class Upstream:
                     if broke or not isinstance(error, StreamBroke):
                         raise
                     broke = True
-                log.info("dialling once more", session=grant.session.uid, way=stream.way, error=error.message)
+                log.info("dialling again", session=grant.session.uid, way=stream.way, error=error.message)
             else:
                 log.info("session reached", session=grant.session.uid, user=grant.user, way=stream.way)
                 return connection
 
     async def login(self, stream: Stream, grant: Grant, kind: type[Connection]) -> Connection:
-        """A connection of that class over the stream, logged in.
+        """Logs in over the stream and returns the connection, of class `kind`.
 
         Raises NotPermitted if there is no such Unix user, StreamBroke if the stream ended meanwhile, Unavailable for
-        the rest; the stream is closed then.
+        other failures; the stream is closed then.
         """
         seconds = OVERLAY_TIMEOUT if stream.way == "overlay" else LOGIN_TIMEOUT
         try:
@@ -74,9 +75,9 @@ class Upstream:
                 " clocks of its machine and of the gateway agree"
             ) from None
         except (asyncssh.ConnectionLost, OSError) as error:
-            raise StreamBroke(f"the session's SSH server did not let the gateway in: {error}") from error
-        except (asyncssh.Error, ValueError) as error:  # what is no SSH may also be called an incomplete packet
-            raise Unavailable(f"the session's SSH server did not let the gateway in: {error}") from error
+            raise StreamBroke(f"the session's SSH server refused the gateway: {error}") from error
+        except (asyncssh.Error, ValueError) as error:  # data that is not SSH may raise ValueError
+            raise Unavailable(f"the session's SSH server refused the gateway: {error}") from error
 
     async def _login(self, stream: Stream, grant: Grant, kind: type[Connection]) -> Connection:
         connection: Connection | None = None
@@ -101,7 +102,7 @@ class Upstream:
         certificate = asyncssh.import_certificate(await self._certifier.certify(grant, public_key))
         options: SSHClientConnectionOptions = await SSHClientConnectionOptions.construct(
             config=None,
-            host=grant.session.uid,  # what the host certificate must be for
+            host=grant.session.uid,  # the principal that the host certificate must have
             username=grant.unix_user,
             client_keys=[(key, certificate)],
             known_hosts=([], [self._host_ca], []),
@@ -115,7 +116,7 @@ class Upstream:
             compression_algs=None,
             rekey_bytes=self._rekey_bytes,
             login_timeout=LOGIN_TIMEOUT,
-            keepalive_interval=0,  # its replies would be taken for those to the client's requests
+            keepalive_interval=0,  # its replies would be mistaken for those to the client's requests
         )
         options.waiter = asyncio.get_running_loop().create_future()
         return options

@@ -1,4 +1,4 @@
-"""What is asked of a certificate with which a person logs in to the gateway (OpenSSH's PROTOCOL.certkeys)."""
+"""Validates the certificate of a user who logs in to the gateway (OpenSSH's PROTOCOL.certkeys)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from asyncssh.public_key import SSHOpenSSHCertificate
 
 _RESTRICTIONS: Final = {"force-command", "source-address"}
-"""Critical options that asyncssh reads; certificates of this CA have none, and no other option gets past it."""
+"""Critical options that asyncssh knows. Certificates of this CA have none; asyncssh rejects all other options."""
 
 
 def certified_user(certificate: SSHOpenSSHCertificate, user_ca: bytes, now: float) -> str:
-    """Returns the user whom a certificate names; asyncssh has verified its signature by the key that it carries.
+    """The user that a certificate names. asyncssh has already verified the signature by the key that it contains.
 
-    Raises NotPermitted unless that key is `user_ca` and the certificate is a person's and good at `now` (Unix time).
+    Raises NotPermitted unless that key is `user_ca` and it is a user certificate valid at `now` (Unix time).
     """
     if certificate.signing_key.public_data != user_ca:
-        raise NotPermitted("the certificate is of another CA: `netvps ssh NAME` gets one of this server")
+        raise NotPermitted("the certificate is from another CA: `netvps ssh NAME` gets one of this server")
     name = user_of(tuple(certificate.principals))
     try:
         user = check_label(name or "", "principal", USER_NAME_MAX)

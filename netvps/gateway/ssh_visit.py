@@ -1,4 +1,4 @@
-"""One visit over SSH: who asks for which session with which key, whether they may, and what the audit log keeps."""
+"""The life of one SSH login: authorises the client's key or certificate for a session, and writes the audit log."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ log = structlog.get_logger()
 
 LOGIN_TIMEOUT = 30.0
 _EXPLAINED = 3
-"""Refused keys of one connection that its user hears of."""
+"""Maximum number of refused keys per connection that are explained to the user."""
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
-"""A client that vanished is found out within two minutes."""
+"""A client that vanished is detected within two minutes."""
 _HINTS = {
     SessionState.STOPPED: "start it with: netvps start {name}",
     SessionState.STOPPING: "when it is STOPPED, start it with: netvps start {name}",
@@ -46,30 +46,30 @@ _HINTS = {
 
 
 class Host(Protocol):
-    """What a visit needs of the gateway that it comes to."""
+    """The gateway as a visit uses it."""
 
     doorman: Doorman
     user_ca: bytes
-    """Public key, in SSH's binary form, of the CA that signs the certificates of people."""
+    """Public key, in SSH wire format, of the CA for user certificates."""
 
     def explains(self, fingerprint: str) -> bool:
-        """Whether a client hears that this key was refused: not where it always comes with one that logs in."""
+        """Whether to explain to a client that this key was refused; not if it regularly precedes a key that logs in."""
 
     def admit(self, visit: Visit) -> str:
-        """Why this visit is not welcome now, although its user is known; '' if it is."""
+        """Why an authenticated connection is not admitted now; '' if it is."""
 
     def begin(self, visit: Visit) -> None:
-        """The visitor is in."""
+        """Called when the login is complete."""
 
     def gone(self, visit: Visit) -> None:
-        """The visitor left."""
+        """Called when the connection has ended."""
 
     def refused(self, visit: Visit, outcome: Outcome, reason: str) -> None:
-        """The connection ended before its user was known, or let in. `reason` is empty if it is nothing to report."""
+        """Called when the connection ended before the login was complete. `reason` is '' if there is none to report."""
 
 
 class Visit(SSHServer):
-    """asyncssh asks it about keys, and tells it what happens to the client's connection."""
+    """The callbacks of asyncssh for one client connection: keys to check, and events."""
 
     def __init__(self, host: Host) -> None:
         self.origin = ""
@@ -78,12 +78,12 @@ class Visit(SSHServer):
         self.login: SshLogin | None = None
         self.fingerprint = ""
         self.user = ""
-        """Who the client is by its certificate; '' if it comes with a plain key."""
+        """The user named by the client's certificate; '' if it uses a plain key."""
         self.refused_keys: list[str] = []
-        """Fingerprints of the keys that did not get it in."""
+        """Fingerprints of the keys that were refused."""
         self.welcome = False
         self.ending = ""
-        """Why it ends, where the gateway has a reason."""
+        """Why the gateway ends the connection; '' if it does not."""
         self.agent_leg: AgentLeg | None = None
         self.serving: asyncio.Task[None] | None = None
         self._host = host
@@ -93,18 +93,18 @@ class Visit(SSHServer):
 
     @property
     def user_name(self) -> str:
-        """What the client logs in as; '' until it said so."""
+        """The login name that the client sent; '' until then."""
         return self._user_name
 
     @property
     def age(self) -> float:
-        """Seconds since somebody knocked."""
+        """Seconds since the connection was accepted."""
         return time.monotonic() - self._began
 
-    # What asyncssh calls
+    # Called by asyncssh
 
     def connection_made(self, conn: SSHServerConnection) -> None:
-        """Somebody knocks."""
+        """Records the client's address and enables TCP keepalive."""
         self.leg: ClientLeg = conn  # type: ignore[assignment] # the listener makes no others
         address = conn.get_extra_info("peername") or ("unknown", 0)
         self.address = str(address[0])
@@ -114,20 +114,20 @@ class Visit(SSHServer):
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def begin_auth(self, username: str) -> bool:
-        """Nobody comes in without a key; whether the name exists shows only after one."""
+        """Requires a key for every login name, so that a client without one cannot find out which sessions exist."""
         self._user_name = username
         return True
 
     def public_key_auth_supported(self) -> bool:
-        """The one way."""
+        """Public keys are the only method."""
         return True
 
     async def validate_public_key(self, username: str, key: SSHKey) -> bool:
-        """Whether the key opens that session; asked when it is offered, and again when it signed."""
+        """Whether the key opens that session. Called when the key is offered, and again after its signature."""
         return await self._check(username, key, "")
 
     async def validate_certificate(self, username: str, certificate: SSHOpenSSHCertificate) -> bool:
-        """Whether a certificate opens that session; asked like the above, for one whose CA may be anybody."""
+        """Whether a certificate opens that session. Called like validate_public_key; its CA may be any key."""
         try:
             user = certified_user(certificate, self._host.user_ca, time.time())
         except NotPermitted as error:
@@ -137,7 +137,7 @@ class Visit(SSHServer):
         return await self._check(username, certificate.key, user)
 
     async def authorization(self, login: SshLogin) -> Grant:
-        """What the client's key or certificate opens now. Raises what the Doorman does."""
+        """The login that the client's key or certificate gets now. Raises what the Doorman raises."""
         if self.user:
             return await self._host.doorman.authorize_user(login, self.user)
         return await self._host.doorman.authorize(login, self.fingerprint)
@@ -147,47 +147,49 @@ class Visit(SSHServer):
         try:
             login = SshLogin.parse(username)
         except InvalidInput:
-            self._explain(f"{shown(username)} is no session: log in as NAME or NAME.OWNER; `netvps ls` lists yours")
+            self._explain(
+                f"{shown(username)} is no session name: log in as NAME or NAME.OWNER; `netvps ls` lists yours"
+            )
             return False
         try:
             self.grant = await self.authorization(login)
         except (NotFound, NotPermitted):
-            # The same words for an unknown key and for one of a user without that session: no signature came yet.
+            # The same message for an unknown key and for a user without that session: the key is not proved yet.
             self._explain(
                 f"session {login.session} is not open to {'user' if user else 'key'} {user or self.fingerprint}: "
                 + ("`netvps ls` lists yours" if user else "`netvps key add` registers a key, `netvps ls` lists yours")
             )
             return False
         except NetvpsError as error:
-            log.warning("logins cannot be checked", error=str(error))
-            self.ending = f"logins cannot be checked now: {error}"
+            log.warning("cannot check logins", error=str(error))
+            self.ending = f"cannot check logins now: {error}"
             self.leg.end(DISC_SERVICE_NOT_AVAILABLE, self.ending)
             return False
         self.login = login
         return True
 
     def _explain(self, reason: str) -> None:
-        """Says why a key did not get in; a client shows its user no more than 'Permission denied' by itself."""
+        """Explains a refused key in a banner; otherwise clients show only 'Permission denied'."""
         first = self.fingerprint not in self.refused_keys and len(self.refused_keys) < _EXPLAINED
         self.refused_keys.append(self.fingerprint)
         if first and self._host.explains(self.fingerprint):
             self.leg.send_auth_banner(f"netvps: {reason}\r\n")
 
     def refusal(self) -> str:
-        """Asked between a good signature and the welcome; '' welcomes."""
+        """Called after a valid signature: why the login is refused; '' if it succeeds."""
         if self.grant is None:
-            raise RuntimeError("a login was about to succeed that was not granted")
+            raise RuntimeError("a login without a grant was about to succeed")
         self._refused = closed(self.grant) or self._host.admit(self)
         return self._refused
 
     def auth_completed(self) -> None:
-        """The visitor is in."""
+        """Starts serving the connection."""
         self.welcome = True
         self._log("ssh login", client=self.leg.get_extra_info("client_version", ""))
         self._host.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client's connection has ended, for whichever reason."""
+        """Logs and reports the end of the client's connection."""
         if self.welcome:
             sent = self.agent_leg.passed if self.agent_leg else 0
             reason = self.ending or (str(exc) if exc else "the client left")
@@ -208,11 +210,11 @@ class Visit(SSHServer):
         elif isinstance(exc, ProtocolError) or (isinstance(exc, DisconnectError) and exc.code == DISC_PROTOCOL_ERROR):
             outcome, reason = Outcome.ABUSED, str(exc)
         elif self._user_name:
-            outcome, reason = Outcome.FAILED, "no key that opens it"
+            outcome, reason = Outcome.FAILED, "no accepted key"
         elif self.leg.spoke():
             outcome, reason = Outcome.FAILED, f"no login: {exc or 'the client left'}"
         elif self.age >= LOGIN_TIMEOUT:
-            outcome, reason = Outcome.FAILED, "it said nothing"
+            outcome, reason = Outcome.FAILED, "no data from the client"
         else:
             outcome, reason = Outcome.SAID_NOTHING, ""
         if self._user_name:
@@ -225,14 +227,14 @@ class Visit(SSHServer):
 
 
 def shown_name(session: Reachable, user: str) -> str:
-    """How that user calls the session."""
+    """The name by which that user refers to the session."""
     return session.name if session.owner == user else str(session.full_name)
 
 
 def closed(grant: Grant) -> str:
-    """Why nobody gets into the session as it is; '' if it is open.
+    """Why the session's state does not permit logins; '' if it does.
 
-    UNREACHABLE says that its runner is silent, which its agent need not be.
+    UNREACHABLE permits them: the runner is silent, but the agent may still be connected.
     """
     session = grant.session
     if session.state in {SessionState.RUNNING, SessionState.UNREACHABLE}:

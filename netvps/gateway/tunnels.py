@@ -1,4 +1,4 @@
-"""Connections into sessions: agents keep a control stream open, and dial back one stream for each connection."""
+"""Connections into sessions: agents keep a control stream open, and dial back one stream per connection."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MESSAGES_AT_ONCE, MESSAGES_A_SECOND = 512, 50
-"""That are taken from one agent's control stream; it has an answer to each of 256 dials, and news every 10 s."""
+"""Rate limit of messages from one agent's control stream: it answers at most 256 dials, and reports every 10 s."""
 CONNECT_TIMEOUT = 15.0
-"""Seconds that `open` waits for an agent: a session that just started is RUNNING before its agent is connected."""
+"""Seconds that `open` waits for an agent: a session that just started is RUNNING before its agent connects."""
 
 
 class Tunnels:
-    """All agents that are connected to this gateway. An async context manager; its end breaks what is left.
+    """All agents connected to this gateway. An async context manager; its end breaks the remaining connections.
 
-    `control` and `dial_back` are what an agent's two kinds of streams are served with; whoever iterates over them
-    closes them (contextlib.aclosing), also when it is cancelled.
+    `control` and `dial_back` serve an agent's two kinds of streams; whoever iterates over them closes them
+    (contextlib.aclosing), also when cancelled.
     """
 
     def __init__(self, doorman: Configs) -> None:
@@ -50,42 +50,42 @@ class Tunnels:
     async def __aexit__(self, *_: object) -> None:
         for agent in list(self._agents.values()):
             for stream in list(agent.streams):
-                stream.reset("the gateway ends")
-            agent.end(Unavailable("the gateway ends"))
+                stream.reset("the gateway is stopping")
+            agent.end(Unavailable("the gateway is stopping"))
         await self._tasks.__aexit__()
 
     @property
     def controls(self) -> int:
-        """How many agents are connected."""
+        """Number of connected agents."""
         return len(self._agents)
 
     @property
     def dial_backs(self) -> int:
-        """How many connections into sessions are open."""
+        """Number of open connections into sessions."""
         return sum(len(agent.streams) for agent in self._agents.values())
 
     async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
-        """Those whose agents are not connected, so that `on_config` says nothing of them."""
+        """The sessions whose agents are not connected, for which `on_config` does not call the listener."""
         return {uid for uid in session_uids if uid not in self._agents}
 
     def on_config(self, listener: Callable[[str], None]) -> None:
-        """Calls `listener` with the uid of a session whenever its agent is told a new config."""
+        """Calls `listener` with a session's uid whenever its agent is sent a new config."""
         self._listeners.append(listener)
 
     def drain(self) -> None:
-        """Asks all agents to leave, and takes no new ones. Streams that are open live on."""
+        """Asks all agents to reconnect elsewhere, and accepts no new ones. Open streams continue."""
         self._draining = True
         for agent in self._agents.values():
             agent.drain()
 
     async def control(self, hello: AgentHello, incoming: AsyncIterator[FromAgent]) -> AsyncGenerator[ToAgent, None]:
-        """Serves an agent's control stream, until that ends or a newer one takes its place.
+        """Serves an agent's control stream until it ends or a newer one replaces it.
 
-        Raises NotFound when the epoch of the agent is over, WrongState if a newer epoch is here, Unavailable if the
-        gateway is about to end.
+        Raises NotFound when the epoch of the agent is over, WrongState if a newer epoch is connected, Unavailable if
+        the gateway is about to stop.
         """
         if self._draining:
-            raise Unavailable("the gateway is about to end: connect to another, or later")
+            raise Unavailable("the gateway is about to stop: connect to another one, or later")
         agent = Agent(hello)
         await self._register(agent)
         bound = log.bind(session=hello.session_uid, epoch=hello.epoch)
@@ -109,12 +109,12 @@ class Tunnels:
     async def dial_back(
         self, session_uid: str, dial_id: str, incoming: AsyncIterator[Frame]
     ) -> AsyncGenerator[Frame, None]:
-        """Serves the stream of one connection; `session_uid` is that of the agent's certificate."""
+        """Serves the stream of one connection; `session_uid` is from the agent's certificate."""
         stream = DialStream()
         agent = self._agents.get(session_uid)
         if agent is None or not agent.answer(dial_id, stream):
-            log.warning("nobody waits for this stream", session=session_uid, dial=dial_id)
-            yield Reset("nobody waits for this stream: it is late, or was never asked for")
+            log.warning("unexpected stream of an agent", session=session_uid, dial=dial_id)
+            yield Reset("no dial waits for this stream: it is late, or was never requested")
             return
         agent.streams.add(stream)
         reader = self._tasks.start(_receive(stream, incoming), name=f"stream of {session_uid}")
@@ -128,9 +128,9 @@ class Tunnels:
             agent.streams.discard(stream)
 
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialStream:
-        """A connection into a session, not started yet; `origin` says who is behind it, for the agent's log.
+        """Opens a connection into a session, not started yet; `origin` names the client in the agent's log.
 
-        Raises Unavailable if the agent is not there within 15 s or cannot connect, Exhausted if it has too many.
+        Raises Unavailable if the agent does not connect within 15 s or cannot open it, Exhausted if it has too many.
         """
         until = asyncio.get_running_loop().time() + CONNECT_TIMEOUT
         while True:
@@ -138,7 +138,7 @@ class Tunnels:
             try:
                 return await agent.dial(target, origin)
             except ControlEnded:
-                log.info("agent left while dialling", session=session_uid)
+                log.info("agent disconnected while dialling", session=session_uid)
 
     async def _agent(self, session_uid: str, until: float) -> Agent:
         try:
@@ -148,7 +148,7 @@ class Tunnels:
         except TimeoutError:
             raise Unavailable(
                 f"the session's agent is not connected (waited {CONNECT_TIMEOUT:.0f} s): "
-                "try again, and look at the session's logs if it stays so"
+                "try again, and check the session's logs if that persists"
             ) from None
 
     async def _register(self, agent: Agent) -> None:
@@ -164,7 +164,7 @@ class Tunnels:
 
     def _replace(self, old: Agent, new: Agent) -> None:
         if old.hello.epoch == new.hello.epoch:
-            new.streams = old.streams  # the same agent: what it opened on its old connection still counts
+            new.streams = old.streams  # the same agent reconnected: its open streams continue
         else:
             for stream in list(old.streams):
                 stream.reset("the session was moved")
@@ -181,7 +181,7 @@ class Tunnels:
         except NetvpsError as error:
             agent.end(error)
         finally:
-            agent.end(Unavailable("there is no more news for this session: connect again"))
+            agent.end(Unavailable("the config stream of this session ended: connect again"))
 
     async def _listen(self, agent: Agent, incoming: AsyncIterator[FromAgent]) -> None:
         loop = asyncio.get_running_loop()
@@ -189,7 +189,7 @@ class Tunnels:
         try:
             async for message in incoming:
                 left, at = min(MESSAGES_AT_ONCE, left + (loop.time() - at) * MESSAGES_A_SECOND) - 1, loop.time()
-                if left < 0:  # the agent's own stream stalls, and nothing else
+                if left < 0:  # delays only this agent's control stream
                     await asyncio.sleep(-left / MESSAGES_A_SECOND)
                 match message:
                     case DialFailure():
@@ -198,7 +198,7 @@ class Tunnels:
                         log.debug("config applied", session=agent.hello.session_uid, generation=generation)
                     case Activity():
                         log.debug("activity", session=agent.hello.session_uid, channels=message.channels)
-        except NetvpsError as error:  # a message that is none
+        except NetvpsError as error:  # a malformed message
             agent.end(error)
         finally:
             agent.end()
@@ -208,7 +208,7 @@ async def _receive(stream: DialStream, incoming: AsyncIterator[Frame]) -> None:
     try:
         async for frame in incoming:
             stream.receive(frame)
-    except NetvpsError as error:  # a frame that is none
+    except NetvpsError as error:  # a malformed frame
         stream.reset(error.message)
     finally:
         stream.broke("the connection to the session broke")

@@ -1,10 +1,10 @@
-"""Ways into a session: over the overlay where this machine is on it, and through the tunnel, which works anywhere.
+"""Routes into a session: over the overlay if this machine is on it, and through the tunnel, which always works.
 
-    overlay  ├──────────────────► greeting        whichever is first; the other is cancelled
+    overlay  ├──────────────────► greeting        the first one wins; the other is cancelled
     tunnel   │ 150 ms ├─────────► stream
 
-The overlay is quicker, does not pass through the runner's program, and does not need it. Where it loses, or leads to
-somebody else, it is left alone for a minute, unless the tunnel fails, too.
+The overlay is faster, and neither passes through the process of the runner nor depends on it. If it loses the race, or
+leads to another session's agent, it is not used for this session for a minute, unless the tunnel fails, too.
 """
 
 from __future__ import annotations
@@ -34,22 +34,25 @@ log = structlog.get_logger()
 Try = asyncio.Task["Stream | NetvpsError"]
 
 HEAD_START = 0.15
-"""Seconds that the overlay has before the tunnel is tried, too."""
+"""Seconds that the overlay gets before the tunnel is tried as well."""
 AVOIDED: Final = 60.0
-"""Seconds without the overlay for a session that it does not lead to."""
+"""Seconds for which the overlay is not tried for a session that it failed for."""
 REMEMBERED: Final = 10_000
-"""Such sessions, at most."""
+"""Maximum number of such sessions."""
 
 
 class Ways:
-    """An async context manager, within that of its tunnels; without `locate` there is no overlay."""
+    """Opens connections on the fastest route.
+
+    An async context manager inside that of its tunnels; without `locate` only tunnels are used.
+    """
 
     def __init__(self, tunnels: SessionDialer, locate: Locate | None = None) -> None:
         self.tunnels = tunnels
         self._locate = locate
         self._tasks = Tasks()
         self._avoided: dict[str, float] = {}
-        """Until when, by session, in the order of that time."""
+        """End of the avoidance by session, sorted by time."""
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -59,9 +62,9 @@ class Ways:
         await self._tasks.__aexit__()
 
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> Stream:
-        """A connection into a session, not started yet: to its SSH server by either way, to all else by the tunnel.
+        """Opens a connection into a session, not started yet: to its SSH server by either route, else by the tunnel.
 
-        Raises what Tunnels.open does.
+        Raises what Tunnels.open raises.
         """
         began = time.monotonic()
 
@@ -69,7 +72,7 @@ class Ways:
             try:
                 return await self.tunnels.open(session_uid, target, origin)
             except NetvpsError:
-                self._avoided.pop(session_uid, None)  # it is no better
+                self._avoided.pop(session_uid, None)  # the tunnel is no better, so try the overlay again
                 raise
 
         way = await self._overlay(session_uid) if isinstance(target, SshTarget) else None
@@ -103,14 +106,14 @@ class Ways:
                     each.add_done_callback(_discard)
         if won is not None and won is not tries[0]:
             self._avoid(session_uid)
-            log.info("not over the overlay", session=session_uid, address=way.address, error=_why(tries[0]))
+            log.info("the tunnel won over the overlay", session=session_uid, address=way.address, error=_why(tries[0]))
         result = (won or tries[-1]).result()
         if isinstance(result, NetvpsError):
             raise result
         return result
 
     def _avoid(self, session_uid: str) -> None:
-        """Leaves the overlay alone for a minute, as far as this session goes."""
+        """Does not use the overlay for this session for a minute."""
         now = time.monotonic()
         self._avoided.pop(session_uid, None)
         self._avoided[session_uid] = now + AVOIDED
@@ -120,7 +123,7 @@ class Ways:
 
 
 async def _tried(dial: Dial) -> Stream | NetvpsError:
-    """What came of it, as a value: that one of two tries fails is nobody's trouble yet."""
+    """The result of a dial, or its error as a value: a single failed route is not an error yet."""
     try:
         return await dial()
     except NetvpsError as error:
@@ -132,11 +135,11 @@ def _connected(tried: Try) -> bool:
 
 
 def _discard(lost: Try) -> None:
-    """It may have connected at the moment at which it was not wanted any more."""
+    """Closes a stream that connected at the moment when its dial was cancelled."""
     if not lost.cancelled() and not lost.exception() and not isinstance(stream := lost.result(), NetvpsError):
         stream.abort()
 
 
 def _why(overlay: Try) -> str:
     failed = overlay.done() and not overlay.cancelled() and not overlay.exception()
-    return str(overlay.result()) if failed else "the tunnel was quicker"
+    return str(overlay.result()) if failed else "the tunnel was faster"

@@ -1,4 +1,4 @@
-"""A gateway process' end of the private socket: what it asks the control plane, and its dials into sessions."""
+"""The gateway process's end of the private socket: requests to the control plane, and dials into sessions."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ log = structlog.get_logger()
 
 ANSWER_SECONDS: Final = 10.0
 DIAL_SECONDS: Final = 30.0
-"""More than the control plane takes: 15 s until there is an agent, and 10 s for its answer."""
+"""More than the control plane needs: 15 s until an agent connects, and 10 s for its answer."""
 REPORT_EVERY: Final = 0.2
 _MANY: Final = 500
-"""Sessions in one question."""
+"""Maximum number of sessions in one request."""
 
 
 class ControlPlane(asyncio.Protocol):
-    """An async context manager, connected while it lasts or until `lost`. Raises Unavailable where it does not answer.
+    """The connection to the control plane, an async context manager. Raises Unavailable if it does not answer.
 
-    Fulfils Doorman and SessionDialer.
+    Implements Doorman and SessionDialer.
     """
 
     def __init__(self, path: Path) -> None:
         self.lost = asyncio.Event()
-        """Set once the control plane is gone, or has closed the connection."""
+        """Set when the control plane is gone or has closed the connection."""
         self._path = path
         self._decoder = wire.Decoder()
         self._ids = itertools.count(1)
@@ -72,19 +72,19 @@ class ControlPlane(asyncio.Protocol):
 
     @property
     def welcome(self) -> Welcome:
-        """Keys and limits, once connected."""
+        """Keys and limits; available once connected."""
         return self._welcome.result()
 
     # Doorman
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
-        """Whom a key lets in, and where. Raises what the control plane does."""
+        """The login that a key gets. Raises what the control plane raises."""
         number = next(self._ids)
         question = wire.Authorize(number, login.session, login.owner or "", login.unix_user, fingerprint)
         return _grant(await self._ask(question, wire.Granted))
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
-        """Where a user with a certificate gets in. Raises what the control plane does."""
+        """The login that a user with a certificate gets. Raises what the control plane raises."""
         number = next(self._ids)
         question = wire.AuthorizeUser(number, login.session, login.owner or "", login.unix_user, user_name)
         return _grant(await self._ask(question, wire.Granted))
@@ -96,14 +96,14 @@ class ControlPlane(asyncio.Protocol):
         return (await self._ask(question, wire.Certified)).certificate
 
     async def locate(self, session_uid: str) -> Way | None:
-        """To a session's address on the overlay, if that leads there."""
+        """How to reach a session over the overlay; None if it does not lead there."""
         found = await self._ask(wire.Locate(next(self._ids), session_uid), wire.Located)
         return Way(found.source, found.address) if found.address else None
 
     # SessionDialer
 
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialledStream:
-        """A connection to a session's SSH server through its tunnel. Raises what Tunnels.open does."""
+        """Opens a connection to a session's SSH server through its tunnel. Raises what Tunnels.open raises."""
         stream = DialledStream(wire.Dial(session_uid, origin))
         done = False
         try:
@@ -121,7 +121,7 @@ class ControlPlane(asyncio.Protocol):
         return stream
 
     async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
-        """Those whose agents are not connected, of whose keys nothing is heard."""
+        """The sessions whose agents are not connected, for which no AgentConfigured is sent."""
         found: set[str] = set()
         uids = list(session_uids)
         for begin in range(0, len(uids), _MANY):
@@ -130,17 +130,17 @@ class ControlPlane(asyncio.Protocol):
         return found
 
     def on_config(self, listener: Callable[[str], None]) -> None:
-        """Calls `listener` with the uid of a session whenever its agent is told a new config."""
+        """Calls `listener` with a session's uid whenever its agent is sent a new config."""
         self._listeners.append(listener)
 
-    # Measuring
+    # Metrics
 
     def took(self, step: Step, which: str, seconds: float) -> None:
-        """Passes a duration on: a timing.Observer."""
+        """Reports a duration; a timing.Observer."""
         self._send(wire.Duration(step, which, seconds))
 
     async def report(self, counts: Callable[[], tuple[int, int]]) -> None:
-        """Passes on how many connections there are, and how many unauthenticated ones, until cancelled."""
+        """Reports the numbers of authenticated and unauthenticated connections when they change, until cancelled."""
         before = (0, 0)
         while True:
             if (now := counts()) != before:
@@ -148,25 +148,25 @@ class ControlPlane(asyncio.Protocol):
                 before = now
             await asyncio.sleep(REPORT_EVERY)
 
-    # For the transport
+    # Callbacks of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is there."""
+        """Stores the transport."""
         self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
 
     def data_received(self, data: bytes) -> None:
-        """Answers and notifications."""
+        """Handles answers and notifications."""
         self._decoder.feed(data)
         try:
             while (message := self._decoder.next()) is not None:
                 self._take(message)
         except wire.WireError as error:
-            log.warning("the server says what it should not: the connection is ended", error=error.message)
+            log.warning("invalid message from the server: closing the connection", error=error.message)
             if self._transport is not None:
                 self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The control plane is gone."""
+        """Fails all pending requests, because the control plane is gone."""
         self.lost.set()
         gone = Unavailable("the server is restarting: try again in a moment")
         for future in self._answers.values():
@@ -174,7 +174,7 @@ class ControlPlane(asyncio.Protocol):
                 future.set_exception(gone)
         if not self._welcome.done():
             self._welcome.set_exception(gone)
-            self._welcome.exception()  # noted: who waits does so by a shield, and may have given up
+            self._welcome.exception()  # marks it as retrieved: the waiter uses a shield and may have timed out
 
     def _take(self, message: Message) -> None:
         match message:
@@ -205,7 +205,7 @@ class ControlPlane(asyncio.Protocol):
         if isinstance(answer, wire.Failed):
             raise wire.error_of(answer)
         if not isinstance(answer, kind):
-            raise Unavailable(f"the server answered with {type(answer).__name__}: a bug")
+            raise Unavailable(f"the server answered with {type(answer).__name__}: report a bug")
         return answer
 
     def _send(self, message: Message) -> None:
@@ -214,7 +214,7 @@ class ControlPlane(asyncio.Protocol):
 
 
 class DialledStream(SocketStream):
-    """A connection that the control plane joins with the session's agent; ready once it has."""
+    """A connection that the control plane joins with the session's agent; ready once it is joined."""
 
     way: Final = "tunnel"
 
@@ -224,13 +224,13 @@ class DialledStream(SocketStream):
         self._decoder = wire.Decoder()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asks for the session."""
+        """Sends the dial request."""
         super().connection_made(transport)
         if self._transport is not None:
             self._transport.write(wire.encode(self._dial))
 
     def data_received(self, data: bytes) -> None:
-        """The answer, then bytes of the session."""
+        """Handles the answer, then data of the session."""
         if self.ready.done():
             super().data_received(data)
             return
@@ -248,7 +248,7 @@ class DialledStream(SocketStream):
             self.ready.set_exception(wire.WireError(f"{type(answer).__name__} is no answer to a dial"))
 
     def other_way(self) -> bool:
-        """There is none."""
+        """False: there is no alternative to the tunnel."""
         return False
 
 

@@ -1,6 +1,6 @@
-"""The control plane's end of the private socket: answers gateway processes, and joins their dials with agents.
+"""The control plane's end of the private socket: serves gateway processes, and joins their dials with agents.
 
-Only processes of this account get here: the folder is its own (0700), and the kernel vouches for each peer.
+Only processes of this account are accepted: the folder has mode 0700, and the kernel reports each peer's uid.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ log = structlog.get_logger()
 FIRST_MESSAGE: Final = 5.0
 """Seconds that a connection has for its first message."""
 QUESTIONS: Final = 256
-"""Questions of one process that are answered at a time; it is read on when one is."""
+"""Maximum concurrent requests of one process; reading pauses at this number."""
 UNSENT: Final = 4 << 20
-"""Bytes that a process may leave unread before its connection is ended."""
+"""Maximum unsent bytes of a connection; beyond it, the connection is closed."""
 _UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: man 7 unix
 
 
 class WorkerSocket:
-    """An async context manager that listens while it lasts; its end breaks all connections."""
+    """Listens on the private socket. An async context manager; its end closes all connections."""
 
     def __init__(self, path: Path, doorman: Doorman, tunnels: Tunnels, locate: Locate | None, welcome: Welcome) -> None:
         self._path = path
@@ -55,12 +55,12 @@ class WorkerSocket:
 
     @property
     def connections(self) -> int:
-        """How many SSH connections are logged in."""
+        """Number of authenticated SSH connections."""
         return sum(each.counts.connections for each in self._connections)
 
     @property
     def unauthenticated(self) -> int:
-        """How many SSH connections are not."""
+        """Number of unauthenticated SSH connections."""
         return sum(each.counts.unauthenticated for each in self._connections)
 
     async def __aenter__(self) -> Self:
@@ -82,27 +82,27 @@ class WorkerSocket:
         self._path.unlink(missing_ok=True)
 
     def dismiss(self) -> None:
-        """Breaks all connections; gateway processes end when they see that."""
+        """Closes all connections; gateway processes exit when they see that."""
         for connection in list(self._connections):
             connection.abort()
 
     def joined(self, connection: _Connection) -> None:
-        """A process connected."""
+        """Adds a connection."""
         self._connections.add(connection)
 
     def left(self, connection: _Connection) -> None:
-        """It is gone."""
+        """Removes a connection."""
         self._connections.discard(connection)
 
     async def answer(self, question: Message) -> Message:
-        """The answer to a question; an error is one, too."""
+        """The answer to a request; errors are answers, too."""
         number = getattr(question, "id", 0)
         try:
             return await self._answer(question)
         except NetvpsError as error:
             return wire.failure(number, error)
         except Exception:
-            log.exception("a question of the gateway failed", question=type(question).__name__)
+            log.exception("a request of the gateway failed", question=type(question).__name__)
             return wire.failure(number, InternalError("a bug of netvps; see the server's log"))
 
     async def _answer(self, question: Message) -> Message:
@@ -123,7 +123,7 @@ class WorkerSocket:
                 return wire.Located(number, way.source if way else "", way.address if way else "")
             case wire.Unwatched(number, uids):
                 return wire.Unwatched(number, tuple(await self.tunnels.unwatched(uids)))
-        raise wire.WireError(f"{type(question).__name__} is no question")
+        raise wire.WireError(f"{type(question).__name__} is no request")
 
     def _configured(self, session_uid: str) -> None:
         for connection in list(self._connections):
@@ -132,13 +132,13 @@ class WorkerSocket:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: Control to its end, or Dial until it is joined with the session's."""
+    """One connection: a control connection, or a dial until it is joined with the session."""
 
     def __init__(self, owner: WorkerSocket) -> None:
         self.counts = wire.Counts(0, 0)
         self.is_control = False
         self.pid = 0
-        """As it says itself."""
+        """As the process reports it; not verified."""
         self._owner = owner
         self._decoder = wire.Decoder()
         self._questions = 0
@@ -147,45 +147,45 @@ class _Connection(asyncio.Protocol):
         self._impatience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Only for processes of our account."""
+        """Accepts processes of this account only."""
         self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
         self._owner.joined(self)
         peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         _, uid, _ = _UCRED.unpack(peer)
         if uid != os.geteuid():
-            log.warning("a process of another account at the gateway's socket", uid=uid)
+            log.warning("refused a process of another account at the gateway's socket", uid=uid)
             self.abort()
         self._impatience = asyncio.get_running_loop().call_later(FIRST_MESSAGE, self.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Messages, whole or in parts."""
+        """Decodes messages, which may arrive in parts."""
         if self._dialling is not None:
-            self.abort()  # it has nothing to say before the answer
+            self.abort()  # a dial sends nothing before the answer
             return
         self._decoder.feed(data)
         self._handle()
 
     def eof_received(self) -> None:
-        """It left; whoever dialled waits no more."""
+        """Closes the connection (by returning None), which cancels its dial."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """However it ended."""
+        """Removes the connection and cancels its dial."""
         self._calm()
         self._owner.left(self)
         if self._dialling is not None:
             self._dialling.cancel()
 
     def send(self, message: Message) -> None:
-        """Sends a message; ends a process that reads nothing."""
+        """Sends a message; closes the connection if the process does not read."""
         if self._transport is None or self._transport.is_closing():
             return
         self._transport.write(wire.encode(message))
         if self._transport.get_write_buffer_size() > UNSENT:
-            log.error("a gateway process reads nothing: its connection is ended")
+            log.error("a gateway process does not read: closing its connection")
             self.abort()
 
     def abort(self) -> None:
-        """Ends it at once."""
+        """Ends it immediately."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -199,7 +199,7 @@ class _Connection(asyncio.Protocol):
             while self._questions < QUESTIONS and (message := self._decoder.next()) is not None:
                 self._take(message)
         except wire.WireError as error:
-            log.warning("the gateway's socket was misused: its connection is ended", error=error.message)
+            log.warning("invalid message at the gateway's socket: closing the connection", error=error.message)
             self.abort()
 
     def _take(self, message: Message) -> None:
@@ -238,7 +238,7 @@ class _Connection(asyncio.Protocol):
                 self._handle()
 
     async def _dial(self, dial: wire.Dial) -> None:
-        """Opens a connection into the session, and becomes it. Cancelled when whoever asked has left."""
+        """Opens a connection into the session and joins the two. Cancelled when the client disconnects."""
         try:
             stream = await self._owner.tunnels.open(dial.uid, SshTarget(), dial.origin)
         except NetvpsError as error:
@@ -261,7 +261,7 @@ def _granted(number: int, grant: Grant) -> wire.Granted:
 
 
 def _make_private(path: Path) -> None:
-    """Makes the folder, for us alone, and removes what a killed server left in it. Raises OSError, ConfigError."""
+    """Makes the folder, accessible to this account only, and removes a stale socket. Raises OSError, ConfigError."""
     folder = path.parent
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

@@ -1,10 +1,10 @@
-"""What a gateway process and the control plane say to each other over their private socket, as values and as bytes.
+"""Messages between a gateway process and the control plane on their private socket, as values and as bytes.
 
-A connection begins with Control or Dial. Control is for questions, which have ids, their answers, and notifications of
-both sides. Dial gets one answer, Opened or Failed; all bytes after Opened are the session's.
+A connection starts with Control or Dial. Control is for requests, which have ids, their answers, and notifications in
+both directions. Dial gets one answer, Opened or Failed; all bytes after Opened belong to the session.
 
 A message is a big-endian length of four bytes, then a JSON object: "type", and the fields of that class. Both ends are
-of the same installation, so what is not exactly so is an error.
+of the same installation, so any deviation is an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from netvps.errors import (
 )
 
 LIMIT: Final = 64 * 1024
-"""Bytes of the largest message."""
+"""Maximum size of a message in bytes."""
 _LENGTH: Final = struct.Struct("!I")
 _ERRORS: Final[dict[str, type[NetvpsError]]] = {
     kind.__name__: kind
@@ -37,7 +37,7 @@ _ERRORS: Final[dict[str, type[NetvpsError]]] = {
 
 
 class WireError(NetvpsError):
-    """The other end says what it should not: a bug, or something else at the socket."""
+    """An invalid message: a bug, or another program at the socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Its answer: keys in OpenSSH form (the host key's private part in PEM), and limits of connections."""
+    """The answer: keys in OpenSSH form (the host key's private part in PEM), and limits of connections."""
 
     host_key: str
     host_ca: str
@@ -71,7 +71,7 @@ class Authorize:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeUser:
-    """Asks whether a user who came with a certificate may log in to a session."""
+    """Asks whether a user with a certificate may log in to a session."""
 
     id: int
     session: str
@@ -82,7 +82,7 @@ class AuthorizeUser:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The answer to both: yes."""
+    """The positive answer to both."""
 
     id: int
     uid: str
@@ -95,7 +95,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Certify:
-    """Asks for a certificate for a key of the gateway, of whom it lets in."""
+    """Asks for a certificate for the gateway's key, for a granted login."""
 
     id: int
     uid: str
@@ -109,7 +109,7 @@ class Certify:
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """The certificate, OpenSSH form."""
+    """The certificate, in OpenSSH form."""
 
     id: int
     certificate: str
@@ -125,7 +125,7 @@ class Locate:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The address, and from which one to connect to it; both are empty if the overlay does not lead there."""
+    """The address, and the local address to connect from; both are empty if the overlay does not lead there."""
 
     id: int
     source: str
@@ -134,7 +134,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Unwatched:
-    """Asks, or answers, which of some sessions have no agent connected, so that AgentConfigured is not said of them."""
+    """Asks, or answers, which sessions have no agent connected, and so get no AgentConfigured."""
 
     id: int
     uids: tuple[str, ...]
@@ -152,14 +152,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfigured:
-    """A session's agent is told a new config: its keys may have changed."""
+    """A session's agent was sent a new config: its keys may have changed."""
 
     uid: str
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many connections a gateway process has."""
+    """Numbers of connections of a gateway process."""
 
     connections: int
     unauthenticated: int
@@ -167,7 +167,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A step of netvps.timing took so long."""
+    """Duration of a step of netvps.timing."""
 
     step: str
     which: str
@@ -184,7 +184,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """From here on the bytes are the session's."""
+    """All further bytes belong to the session."""
 
 
 Message = (
@@ -206,14 +206,14 @@ Message = (
     | Opened
 )
 QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Unwatched)
-"""What a gateway process asks."""
+"""Requests of a gateway process."""
 TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
 _FIELDS: Final = {name: {field.name: str(field.type) for field in fields(kind)} for name, kind in TYPES.items()}
 M = TypeVar("M")
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of a message. Raises WireError if it is too long."""
+    """Encodes a message. Raises WireError if it is too long."""
     name = type(message).__name__
     content = {"type": name} | {field: getattr(message, field) for field in _FIELDS[name]}
     text = json.dumps(content, separators=(",", ":")).encode()
@@ -223,16 +223,16 @@ def encode(message: Message) -> bytes:
 
 
 def decode(text: bytes) -> Message:
-    """The message of the bytes after the length. Raises WireError."""
+    """Decodes the bytes after the length. Raises WireError."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
         raise WireError("not JSON") from None
     if not isinstance(content, dict) or not isinstance(name := content.pop("type", None), str) or name not in TYPES:
-        raise WireError("no message of a known type")
+        raise WireError("unknown message type")
     expected = _FIELDS[name]
     if content.keys() != expected.keys():
-        raise WireError(f"fields of {name}: {', '.join(sorted(expected))} are expected")
+        raise WireError(f"wrong fields of {name}: expected {', '.join(sorted(expected))}")
     return TYPES[name](**{field: _checked(name, field, kind, content[field]) for field, kind in expected.items()})
 
 
@@ -250,22 +250,22 @@ def _checked(name: str, field: str, kind: str, value: Any) -> Any:
 
 
 class Decoder:
-    """Takes bytes as they come, and gives messages one by one; what follows the last one stays in `rest`."""
+    """Splits a stream of bytes into messages; bytes after the last one stay in `rest`."""
 
     def __init__(self) -> None:
         self.rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Takes bytes."""
+        """Adds received bytes."""
         self.rest += data
 
     def next(self) -> Message | None:
-        """The next message, if it is there. Raises WireError."""
+        """The next message if it is complete, else None. Raises WireError."""
         if len(self.rest) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self.rest)
         if length > LIMIT:
-            raise WireError(f"a message of {length} bytes is announced, {LIMIT} is the limit")
+            raise WireError(f"a message of {length} bytes exceeds the limit of {LIMIT}")
         end = _LENGTH.size + length
         if len(self.rest) < end:
             return None
@@ -279,5 +279,5 @@ def failure(number: int, error: NetvpsError) -> Failed:
 
 
 def error_of(failed: Failed) -> NetvpsError:
-    """The error that a message stands for; a class that is not of the table is a bug's."""
+    """The error of a message; an unknown class becomes an InternalError."""
     return _ERRORS.get(failed.error, InternalError)(failed.message, reason=failed.reason)

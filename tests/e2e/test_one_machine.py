@@ -159,7 +159,7 @@ def test_a_command_that_lost_its_agent_is_begun_once_and_says_so(system: System,
             time.sleep(1)
         ended = running.result(timeout=60)
     assert ended.returncode == 255, ended
-    assert b"the session went away while the command ran" in ended.stderr
+    assert b"the session disconnected while the command ran" in ended.stderr
     assert system.ssh(plain, "cat /tmp/begun").stdout == b"begun\n"
 
 

@@ -107,7 +107,7 @@ async def test_a_session_that_goes_away_meanwhile(world: World) -> None:
         assert await anext(output) == Stdout(b"up\n")
         for connection in world.agent.connections:
             connection.transport.abort()
-        with pytest.raises(Unavailable, match="went away"):
+        with pytest.raises(Unavailable, match="disconnected while"):
             await anext(output)
 
 

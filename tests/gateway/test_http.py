@@ -71,5 +71,5 @@ async def test_metrics() -> None:
 
 async def test_a_taken_port_is_named() -> None:
     async with HttpGateway({}, host="127.0.0.1", port=0) as first:
-        with pytest.raises(ConfigError, match=f"127.0.0.1:{first.port}: the port is taken"):
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{first.port}: address in use"):
             await HttpGateway({}, host="127.0.0.1", port=first.port).__aenter__()

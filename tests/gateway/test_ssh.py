@@ -373,7 +373,7 @@ async def test_stop_waits_and_then_ends_with_a_reason(world: World) -> None:
 
 
 async def test_a_taken_port_is_named(world: World) -> None:
-    with pytest.raises(ConfigError, match=f"127.0.0.1:{world.gateway.port}: the port is taken"):
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{world.gateway.port}: address in use"):
         listen_at("127.0.0.1", world.gateway.port)
 
 

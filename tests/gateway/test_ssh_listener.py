@@ -59,7 +59,7 @@ async def test_failures_are_refused_and_the_log_names_the_address(sshd: Sshd, tm
             (summary,) = world.gateway._listener._refusals.summary()
     refused = [line for line in lines if line["event"] == "ssh refused"]
     assert [line["address"] for line in refused] == ["127.0.0.1"]
-    assert (refused[0]["reason"], refused[0]["login"]) == ("no key that opens it", "nosuch")
+    assert (refused[0]["reason"], refused[0]["login"]) == ("no accepted key", "nosuch")
     assert summary == refusal_log.Refusals("127.0.0.1", 3)
 
 

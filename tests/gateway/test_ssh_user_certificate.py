@@ -71,7 +71,7 @@ async def test_any_other_certificate_is_refused_with_a_reason(world: World, name
 async def test_a_certificate_of_another_authority_is_refused(world: World) -> None:
     ran = await _log_in(world, asyncssh.generate_private_key("ssh-ed25519"), ["users/alice"])
     assert ran.code == 255
-    assert b"the certificate is of another CA" in ran.err
+    assert b"the certificate is from another CA" in ran.err
 
 
 def test_a_host_certificate_is_no_users() -> None:

@@ -94,7 +94,7 @@ async def test_a_key_without_that_session_is_told_what_a_key_of_nobody_is(world:
 
 async def test_what_is_no_session_is_named(world: World) -> None:
     (line,) = _explained(await run(world.ssh("true", login="BAD name")))
-    assert line == "netvps: 'BAD name' is no session: log in as NAME or NAME.OWNER; `netvps ls` lists yours"
+    assert line == "netvps: 'BAD name' is no session name: log in as NAME or NAME.OWNER; `netvps ls` lists yours"
 
 
 async def test_dropbear_shows_it_too(world: World) -> None:

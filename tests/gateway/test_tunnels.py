@@ -255,7 +255,7 @@ async def test_drain_asks_agents_to_leave_and_takes_no_new_ones(gateway: Tunnels
         writer.write_eof()
         assert await reader.read() == b"end"
         writer.close()
-        with pytest.raises(Unavailable, match="about to end"):
+        with pytest.raises(Unavailable, match="about to stop"):
             await anext(gateway.control(AgentHello("other", 1, "", ""), until_none(asyncio.Queue())))
 
 

@@ -81,7 +81,7 @@ def test_a_message_has_a_bounded_length() -> None:
         encode(wire.AgentConfigured("x" * LIMIT))
     decoder = Decoder()
     decoder.feed((LIMIT + 1).to_bytes(4))
-    with pytest.raises(WireError, match="is announced"):
+    with pytest.raises(WireError, match="exceeds the limit"):
         decoder.next()
 
 
