@@ -1,4 +1,4 @@
-"""How each listener finds out who calls: peer credentials, API keys, certificates."""
+"""Authentication per listener: peer credentials, API keys, client certificates."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _BEARER = "Bearer "
 
 
 class Authenticator(Protocol):
-    """Tells who is behind a call. Raises Unauthenticated."""
+    """Authenticates a call. Raises Unauthenticated."""
 
     async def __call__(self, context: Context) -> Caller | Certified:
-        """The identity."""
+        """The identity of the caller."""
 
 
 class PeerCredentials:
-    """For the local socket: the kernel tells the uid of the peer, `users` whose it is."""
+    """For the local socket: the kernel reports the peer's uid, which `users` maps to a user."""
 
     def __init__(self, access: Access, users: Mapping[int, str]) -> None:
         self._access = access
         self._users = users
 
     async def __call__(self, context: Context) -> Caller:
-        """The caller. Raises Unauthenticated if the peer's account is not known here."""
+        """The caller. Raises Unauthenticated if the peer's account maps to no user."""
         uid = peer_uid(context.peer())
         user = self._users.get(uid)
         if user is None:
@@ -52,7 +52,7 @@ class ApiKeys:
         self._access = access
 
     async def __call__(self, context: Context) -> Caller:
-        """The caller. Raises Unauthenticated if there is no key, or it is not good."""
+        """The caller. Raises Unauthenticated if the key is missing or invalid."""
         values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
         if len(values) != 1 or not str(values[0]).startswith(_BEARER):
             raise Unauthenticated(
@@ -62,7 +62,7 @@ class ApiKeys:
 
 
 class Certificates:
-    """For :7444: a client certificate, which the TLS handshake has verified."""
+    """For :7444: a client certificate, verified by the TLS handshake."""
 
     async def __call__(self, context: Context) -> Certified:
         """The runner or session. Raises Unauthenticated if the certificate names neither."""

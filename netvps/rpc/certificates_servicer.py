@@ -1,4 +1,4 @@
-"""CertificateService: renewal, for whom a certificate still identifies."""
+"""CertificateService: renewal for holders of a valid certificate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CertificateServicer(CertificateServiceServicer):
-    """Errors are those of the service."""
+    """Raises the errors of the service."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates

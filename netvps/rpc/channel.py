@@ -1,4 +1,4 @@
-"""Where a server is, and how to reach it: addresses, trust, credentials, channel options."""
+"""Server endpoints: addresses, trust, credentials and channel options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netvps.domain.checks import shown
 from netvps.errors import InvalidInput
 
 SERVER_NAME = "control.netvps.internal"
-"""The name in every server certificate: clients pin the CA, and care for no other name."""
+"""The name in every server certificate. Clients pin the CA and check no other name."""
 _UNIX = "unix:"
 
 OPTIONS: tuple[tuple[str, int | str], ...] = (
@@ -22,7 +22,7 @@ OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.max_receive_message_length", 4 << 20),
-    ("grpc.enable_http_proxy", 0),  # runners and people reach their own servers; a web proxy is not on the way
+    ("grpc.enable_http_proxy", 0),  # servers are reached directly; HTTP_PROXY is for web traffic
     ("grpc.service_config_disable_resolution", 1),
 )
 TLS_OPTIONS = (*OPTIONS, ("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.default_authority", SERVER_NAME))
@@ -30,7 +30,7 @@ TLS_OPTIONS = (*OPTIONS, ("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server: "unix:/…sock" of this machine, or "HOST:PORT" with the PEM of its CA and, for people, an API key."""
+    """A server: "unix:/…sock" on this machine, or "HOST:PORT" with the PEM of its CA and, for users, an API key."""
 
     address: str
     ca_certificate: str | None = None
@@ -38,17 +38,17 @@ class Endpoint:
 
     @property
     def local(self) -> bool:
-        """Whether it is a Unix socket: the kernel tells the server who calls."""
+        """Whether it is a Unix socket, where the kernel authenticates the caller."""
         return self.address.startswith(_UNIX)
 
     @property
     def path(self) -> str:
-        """The socket's path, if it is local."""
+        """The path of a local socket."""
         return self.address.removeprefix(_UNIX)
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """(HOST, PORT) of "HOST:PORT" or "[IPV6]:PORT". Raises InvalidInput."""
+    """Splits "HOST:PORT" or "[IPV6]:PORT" into (HOST, PORT). Raises InvalidInput."""
     host, _, port = address.rpartition(":")
     if not port.isdigit() or not 0 < int(port) < 1 << 16 or not host:
         raise InvalidInput.of("address", f"{shown(address)} is not HOST:PORT, for example vps.example.org:7443")
@@ -58,7 +58,7 @@ def split_address(address: str) -> tuple[str, int]:
 def channel_credentials(
     ca_certificate: str, certificate: str | None = None, key: str | None = None
 ) -> grpc.ChannelCredentials:
-    """TLS that trusts only `ca_certificate`, as nobody or with a client certificate; all PEM."""
+    """TLS that trusts only `ca_certificate`, anonymous or with a client certificate; all PEM."""
     return grpc.ssl_channel_credentials(
         ca_certificate.encode(),
         key.encode() if key else None,

@@ -1,7 +1,7 @@
-"""The API for Python programs, synchronous: domain values in and out, errors as netvps.errors.
+"""The API for Python programs, synchronous: domain values in and out, errors from netvps.errors.
 
-It is imported by every command of the CLI, so it stands on grpc, protobuf and small modules of ours alone; what few
-commands need is imported by the methods that need it: together it takes a tenth of the start of the others.
+Every command of the CLI imports it, so it depends only on grpc, protobuf and small modules of netvps. What few commands
+need is imported inside the methods: together that would take a tenth of the start time of the others.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ __all__ = ["SERVER_NAME", "Client", "Endpoint", "EventType", "SessionEvent", "fe
 
 
 def fetch_server_info(address: str) -> ServerInfo:
-    """As netvps.rpc.trust.fetch_server_info, which is imported only when it is needed: it brings ssl."""
+    """As netvps.rpc.trust.fetch_server_info. Imported on demand, because it imports ssl."""
     from netvps.rpc import trust
 
     return trust.fetch_server_info(address)
 
 
 class Client:
-    """A connection to one server, made at the first call. A context manager.
+    """A connection to one server, opened at the first call. A context manager.
 
-    Sessions are named NAME or NAME.OWNER, users NAME or "me", runners NAME. Each change gets a request id of its own,
-    so that a retry after a lost answer has no second effect. Raises whatever of netvps.errors the server does;
-    Unavailable, TimedOut and Unauthenticated also when the server cannot be reached or trusted.
+    Sessions are named NAME or NAME.OWNER, users NAME or "me", runners NAME. Each mutation gets its own request id, so
+    that a retry after a lost answer has no second effect. Raises the errors that the server reports; also Unavailable,
+    TimedOut and Unauthenticated if the server cannot be reached or trusted.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -74,11 +74,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection and all streams; again changes nothing."""
+        """Closes the connection and all streams. Idempotent."""
         self._transport.close()
 
     def server_info(self) -> ServerInfo:
-        """Facts of the server."""
+        """Public information about the server."""
         return server_info_from_proto(
             self._transport.call(self._server.GetServerInfo, server_pb2.GetServerInfoRequest())
         )
@@ -86,7 +86,7 @@ class Client:
     def create_session(
         self, session_id: str, spec: SessionSpec, *, owner: str = "", validate_only: bool = False
     ) -> Session:
-        """Asks for a new session; an empty id lets the server pick a name, an empty owner is the caller."""
+        """Creates a session; an empty id lets the server choose a name, an empty owner is the caller."""
         request = session_pb2.CreateSessionRequest(
             session_id=session_id,
             owner=names.user_name(owner) if owner else "",
@@ -108,35 +108,35 @@ class Client:
             yield from map(session_from_proto, page.sessions)
 
     def stop_session(self, name: str, *, expected_revision: int = 0) -> Session:
-        """Asks for a stop with a snapshot."""
+        """Requests a stop with a snapshot."""
         request = session_pb2.StopSessionRequest(
             name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
         )
         return session_from_proto(self._transport.call(self._sessions.StopSession, request))
 
     def start_session(self, name: str, *, expected_revision: int = 0) -> Session:
-        """Asks for a start; retries what failed."""
+        """Requests a start, or retries a failed one."""
         request = session_pb2.StartSessionRequest(
             name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
         )
         return session_from_proto(self._transport.call(self._sessions.StartSession, request))
 
     def delete_session(self, name: str, *, expected_revision: int = 0) -> Session:
-        """Removes a session with all it holds."""
+        """Deletes a session with its container and snapshots."""
         request = session_pb2.DeleteSessionRequest(
             name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
         )
         return session_from_proto(self._transport.call(self._sessions.DeleteSession, request))
 
     def watch_sessions(self, parent: str = "", from_revision: int = 0) -> Generator[SessionEvent, None, None]:
-        """The list (or what changed since a revision), CAUGHT_UP, then news and progress until it is closed."""
+        """Yields the list (or the changes since a revision), CAUGHT_UP, then changes and progress until closed."""
         request = session_pb2.WatchSessionsRequest(parent=_parent(parent), from_revision=from_revision, progress=True)
         return self._transport.stream(self._sessions.WatchSessions, request, event_from_proto)
 
     def read_logs(
         self, name: str, tail_lines: int = 0, follow: bool = False, *, since: datetime | None = None
     ) -> Generator[bytes, None, None]:
-        """What the container wrote, from so many lines before the end (0: the server's default), after `since`."""
+        """Yields container output: `tail_lines` before the end (0: the server's default), written after `since`."""
         request = session_pb2.ReadSessionLogsRequest(
             name=names.session_name(name),
             tail_lines=tail_lines,
@@ -146,7 +146,7 @@ class Client:
         return self._transport.stream(self._sessions.ReadSessionLogs, request, lambda piece: bytes(piece.data))
 
     def exec(self, start: ExecStart, incoming: Iterator[ToCommand]) -> Generator[FromCommand, None, None]:
-        """Runs a command; `incoming` is read on another thread, by which it may block. Exit comes last."""
+        """Runs a command. `incoming` is read on another thread and may block. Exit comes last."""
         from netvps.rpc.convert.exec import output_from_proto
 
         requests = _exec_requests(start, incoming)
@@ -168,31 +168,31 @@ class Client:
         return runner_from_proto(self._transport.call(self._runners.GetRunner, request))
 
     def create_join_token(self) -> tuple[str, datetime]:
-        """A token that lets one machine join, and until when it works."""
+        """Creates a token that lets one machine join, and returns it with its expiry time."""
         request = runner_pb2.CreateJoinTokenRequest(request_id=_request_id())
         answer = self._transport.call(self._runners.CreateJoinToken, request)
         return answer.join_token, time_from_proto(answer, "expire_time")
 
     def delete_runner(self, name: str, *, force: bool = False) -> None:
-        """Removes a runner; with `force` also the sessions placed on it, for ever."""
+        """Removes a runner; with `force` also the sessions placed on it."""
         request = runner_pb2.DeleteRunnerRequest(name=names.runner_name(name), request_id=_request_id(), force=force)
         self._transport.call(self._runners.DeleteRunner, request)
 
     def get_network(self) -> Overview:
-        """The overlay in numbers."""
+        """A summary of the overlay."""
         from netvps.rpc.convert.network import overview_from_proto
 
         return overview_from_proto(self._transport.call(self._network.GetNetwork, network_pb2.GetNetworkRequest()))
 
     def probe_links(self, runners: Sequence[str] = ()) -> Generator[Path, None, None]:
-        """Links measured now: all, those of one runner, or those between several. Each comes when it is measured."""
+        """Measures links: all, those of one runner, or those between several. Yields each as it is measured."""
         from netvps.rpc.convert.network import path_from_proto
 
         request = network_pb2.ProbeLinksRequest(runners=map(names.runner_name, runners))
         return self._transport.stream(self._network.ProbeLinks, request, path_from_proto)
 
     def check_network(self, sessions: Sequence[str] = ()) -> list[Finding]:
-        """Why two sessions do not reach each other, or one any other, or what is wrong with all of the overlay."""
+        """Diagnoses why two sessions do not reach each other, why one reaches no other, or the whole overlay."""
         from netvps.rpc.convert.network import finding_from_proto
 
         request = network_pb2.CheckNetworkRequest(sessions=map(names.session_name, sessions))
@@ -214,7 +214,7 @@ class Client:
             yield from map(user_from_proto, page.users)
 
     def create_user(self, name: str, role: Role) -> User:
-        """Adds a person or a program."""
+        """Adds a user: a person or a program."""
         from netvps.rpc.convert.users import ROLE, user_from_proto
 
         request = user_pb2.CreateUserRequest(user_id=name, role=ROLE.to_proto(role), request_id=_request_id())
@@ -236,7 +236,7 @@ class Client:
             yield from map(api_key_from_proto, page.api_keys)
 
     def create_api_key(self, user: str = names.ME, *, title: str = "", ttl: float | None = None) -> str:
-        """A new API key, which works for `ttl` seconds or for ever; the server does not keep it."""
+        """Creates an API key, valid for `ttl` seconds or without expiry; the server does not store its secret."""
         request = user_pb2.CreateApiKeyRequest(parent=names.user_name(user), title=title, request_id=_request_id())
         if ttl is not None:
             request.ttl.FromSeconds(round(ttl))
@@ -259,7 +259,7 @@ class Client:
             yield from map(ssh_key_from_proto, page.ssh_keys)
 
     def create_ssh_key(self, public_key: str, title: str = "", user: str = "") -> SshKey:
-        """Registers a key; without a title it gets its comment."""
+        """Registers a key; its title defaults to the key's comment."""
         from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
 
         request = ssh_key_pb2.CreateSshKeyRequest(

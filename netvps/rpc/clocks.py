@@ -1,4 +1,4 @@
-"""Tells a wrong clock from a wrong server: both end a TLS handshake, and only one of them is an attack."""
+"""Distinguishes a wrong clock from a wrong server: both fail the TLS handshake, but only one may be an attack."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = 5.0
 _NO_CHECK_TIME: Final = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python's ssl has no name for."""
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL; Python's ssl has no name for it."""
 _STAMP: Final = "%Y-%m-%d %H:%M"
 
 Validity = tuple[datetime, datetime]
 
 
 def wrong_clock(endpoint: Endpoint, validity: Validity | None = None) -> Unavailable:
-    """The error of a certificate that is not good by this machine's clock.
+    """The error for a certificate that is not valid by this machine's clock.
 
-    `validity` is that of a certificate which was verified but for the time; without it, the dates of the CA are named.
+    `validity` is that of a certificate whose signature was verified without checking the time; without it, the validity
+    of the CA is shown.
     """
     found = validity or _of_ca(endpoint)
     now = f"{datetime.now(UTC):{_STAMP}} UTC"
-    dates = f"good from {found[0]:{_STAMP}} to {found[1]:{_STAMP}} UTC" if found else "not good now"
+    dates = f"valid from {found[0]:{_STAMP}} to {found[1]:{_STAMP}} UTC" if found else "not valid now"
     return Unavailable(
         f"the certificate of the server at {endpoint.address} is {dates}, and this machine's clock says {now}: set the"
         " clock that is wrong, here or there (timedatectl set-ntp true)"
@@ -40,9 +41,9 @@ def wrong_clock(endpoint: Endpoint, validity: Validity | None = None) -> Unavail
 
 
 def served_validity(endpoint: Endpoint) -> Validity | None:
-    """From when to when the server's certificate is good, verified against the CA without regard to the time.
+    """The validity period of the server's certificate, verified against the CA without checking the time.
 
-    None if that fails: then it may be another server. Blocking, for some seconds at most.
+    None if the verification fails: then it may be another server. Blocks for a few seconds at most.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= _NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -64,7 +65,7 @@ def _of_ca(endpoint: Endpoint) -> Validity | None:
 
 
 def _dates(certificate: dict[str, object]) -> Validity:
-    """Raises ValueError for one without dates."""
+    """The validity period of a certificate. Raises ValueError if it has no dates."""
     begin, end = (
         datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate.get(name, ""))), UTC)
         for name in ("notBefore", "notAfter")

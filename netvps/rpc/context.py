@@ -1,4 +1,4 @@
-"""The type of what gRPC gives a servicer besides the request."""
+"""The type of gRPC's servicer context."""
 
 from __future__ import annotations
 

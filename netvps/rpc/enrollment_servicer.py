@@ -1,4 +1,4 @@
-"""EnrollmentService: a token for a certificate; the token in the request is the credential."""
+"""EnrollmentService: exchanges a token for a certificate. The token in the request is the credential."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class EnrollmentServicer(EnrollmentServiceServicer):
-    """Errors are those of the services; `ca_certificate` in PEM."""
+    """Raises the errors of the services; `ca_certificate` in PEM."""
 
     def __init__(self, runners: Runners, certificates: Certificates, ca_certificate: str) -> None:
         self._runners = runners

@@ -1,4 +1,4 @@
-"""What a client is told when a call fails: our own errors as they are, gRPC's in words and with a remedy."""
+"""Converts failed calls to errors for the client: errors of netvps unchanged, gRPC's own ones with a remedy."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from netvps.rpc.channel import Endpoint
 
 CLOCK: Final = "CLOCK"
-"""Reason of an error of wrong clocks."""
+"""Reason of errors about wrong clocks."""
 _WRONG_TIME: Final = ("certificate is not yet valid", "certificate has expired")
-"""What gRPC's TLS library says of it."""
+"""Messages of gRPC's TLS library about certificate dates."""
 
 
 def to_error(failure: grpc.RpcError, endpoint: Endpoint) -> NetvpsError:
-    """The error behind a failed call to an endpoint; of the synchronous API or of grpc.aio."""
+    """The error behind a failed call to an endpoint, of the synchronous API or of grpc.aio."""
     code, message = failure.code(), failure.details() or ""
     metadata: Iterable[Any] = failure.trailing_metadata() or ()
     found = [value for key, value in metadata if key == DETAILS_KEY]
@@ -30,7 +30,7 @@ def to_error(failure: grpc.RpcError, endpoint: Endpoint) -> NetvpsError:
 
 
 def no_server(endpoint: Endpoint) -> Unavailable:
-    """The error of an endpoint where nothing listens."""
+    """The error for an endpoint where nothing listens."""
     if endpoint.local:
         remedy = "start one with: netvps up, or log in to another with: netvps login HOST"
     else:
@@ -39,15 +39,15 @@ def no_server(endpoint: Endpoint) -> Unavailable:
 
 
 def _foreign(code: grpc.StatusCode, message: str, endpoint: Endpoint) -> NetvpsError:
-    """For statuses that gRPC itself made."""
+    """The error for a status that gRPC itself generated."""
     at = endpoint.address
     match code:
         case grpc.StatusCode.UNAVAILABLE:
             return _unreachable(message, endpoint)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return TimedOut(f"the server at {at} did not answer in time: look whether it happened, then try again")
+            return TimedOut(f"the server at {at} did not answer in time: check whether it took effect, then try again")
         case grpc.StatusCode.CANCELLED:
-            return Unavailable(f"the call to {at} was broken off: try again")
+            return Unavailable(f"the call to {at} was interrupted: try again")
         case grpc.StatusCode.UNIMPLEMENTED:
             return WrongState(
                 f"the server at {at} does not know this call: it is of another version, update the older of the two",
@@ -60,14 +60,14 @@ def _foreign(code: grpc.StatusCode, message: str, endpoint: Endpoint) -> NetvpsE
 
 
 def is_about_time(message: str) -> bool:
-    """Whether a TLS handshake ended because of a certificate's dates."""
+    """Whether a TLS handshake failed because of a certificate's dates."""
     return any(words in message for words in _WRONG_TIME)
 
 
 def _unreachable(message: str, endpoint: Endpoint) -> NetvpsError:
     at = endpoint.address
     if is_about_time(message):
-        from netvps.rpc.clocks import wrong_clock  # it brings ssl
+        from netvps.rpc.clocks import wrong_clock  # on demand: imports ssl
 
         return wrong_clock(endpoint)
     if "CERTIFICATE_VERIFY_FAILED" in message or "certificate verify failed" in message:

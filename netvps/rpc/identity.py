@@ -1,4 +1,4 @@
-"""Who is behind a call: the interceptor finds it out, servicers ask for what they need."""
+"""The identity behind a call: set by the interceptor, required by servicers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 Certified = RunnerIdentity | SessionIdentity
 _SCHEME = "netvps:"
 
-# gRPC runs each call in a task of its own, and so in a context of its own: it is set once per call.
+# Set once per call: gRPC runs each call in its own task, which has its own context.
 current: ContextVar[Caller | Certified] = ContextVar("identity")
 
 
 def caller() -> Caller:
-    """The person or program that calls. Raises NotPermitted if it is a machine."""
+    """The person or program that calls. Raises NotPermitted for a machine."""
     identity = current.get()
     if not isinstance(identity, Caller):
-        raise NotPermitted(f"this call is for people, not for {shown_as(identity)}: use an API key")
+        raise NotPermitted(f"this call is for users, not for {shown_as(identity)}: use an API key")
     return identity
 
 
 def runner() -> RunnerIdentity:
-    """The runner that calls. Raises NotPermitted if it is anybody else."""
+    """The runner that calls. Raises NotPermitted for any other caller."""
     identity = current.get()
     if not isinstance(identity, RunnerIdentity):
         raise NotPermitted(f"this call is for runners, not for {shown_as(identity)}: use a runner's certificate")
@@ -36,7 +36,7 @@ def runner() -> RunnerIdentity:
 
 
 def session() -> SessionIdentity:
-    """The session whose agent calls. Raises NotPermitted if it is anybody else."""
+    """The session whose agent calls. Raises NotPermitted for any other caller."""
     identity = current.get()
     if not isinstance(identity, SessionIdentity):
         raise NotPermitted(f"this call is for sessions, not for {shown_as(identity)}: use a session's certificate")
@@ -44,7 +44,7 @@ def session() -> SessionIdentity:
 
 
 def certified() -> Certified:
-    """The runner or session that calls. Raises NotPermitted if it is a person."""
+    """The runner or session that calls. Raises NotPermitted for a user."""
     identity = current.get()
     if isinstance(identity, Caller):
         raise NotPermitted(f"this call is for runners and sessions, not for {shown_as(identity)}: use a certificate")
@@ -52,7 +52,7 @@ def certified() -> Certified:
 
 
 def of_certificate(auth: Mapping[str, Iterable[bytes]]) -> Certified:
-    """The identity in a verified client certificate (gRPC's auth context): exactly one URI of ours among its names.
+    """The identity in a verified client certificate (gRPC's auth context), which must have exactly one netvps URI.
 
     Raises Unauthenticated.
     """
@@ -66,5 +66,5 @@ def of_certificate(auth: Mapping[str, Iterable[bytes]]) -> Certified:
 
 
 def shown_as(identity: Caller | Certified) -> str:
-    """An identity as errors and the log name it."""
+    """An identity in errors and log lines."""
     return f"user {identity.user}" if isinstance(identity, Caller) else str(identity)

@@ -1,4 +1,4 @@
-"""What happens around every call: who calls, what the log says, and how errors reach the caller."""
+"""Runs around every call: authentication, log context, and conversion of errors."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FIRST_MESSAGE_TIMEOUT = 10.0
-"""Seconds from the beginning of a call to its first message."""
+"""Seconds from the start of a call until its first message must arrive."""
 _OPEN = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.",
     "/netvps.api.v1.ServerService/",
     "/netvps.api.v1.EnrollmentService/",
 )
-"""Need no credential: they tell nothing secret, or the request holds a token."""
+"""Methods without a credential: they return public information, or the request contains a token."""
 
 
-class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Authenticates each call, counts it, binds its log context, and turns what it raises into a status."""
+class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """Authenticates each call, counts it, binds its log context, and converts its errors to a status."""
 
     def __init__(self, authenticate: Authenticator, calls: OpenCalls) -> None:
         self._authenticate = authenticate
@@ -51,14 +51,14 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
     async def intercept_service(
         self, continuation: Callable[[Details], Awaitable[Handler]], handler_call_details: Details
     ) -> Handler:
-        """Wraps the handler of a method; one that does not exist stays gRPC's to answer."""
+        """Wraps the handler of a method. gRPC answers calls of unknown methods itself."""
         handler = await continuation(handler_call_details)
         unknown = handler is None
         return handler if unknown else self._wrapped(handler, handler_call_details.method)
 
     def _wrapped(self, handler: Handler, method: str) -> Handler:
-        # Every method is served as a stream, which looks the same to the caller: gRPC would read the request of a
-        # unary method before any code of ours could know who sends it, count it, or stop waiting for it.
+        # Every method is served as a stream, which looks the same to the caller. gRPC would read the request of a unary
+        # method before the guard can authenticate and count the call, or apply a timeout.
         return grpc.stream_stream_rpc_method_handler(
             self._serve(handler, method),
             _or_refused(handler.request_deserializer),
@@ -68,8 +68,9 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
     def _serve(self, handler: Handler, method: str) -> Any:
         behaviour: Any = handler.stream_stream or handler.unary_stream or handler.stream_unary or handler.unary_unary
 
-        # Not an async generator itself: gRPC leaves one that is cancelled while it writes to the garbage collector,
-        # so what a servicer holds would be let go of at any time. Here it is closed when the call ends.
+        # Not an async generator itself: gRPC leaves a generator that is cancelled during a write to the garbage
+        # collector, so resources of the servicer would be released at an unknown time. This coroutine closes it when
+        # the call ends.
         async def call(requests: AsyncIterator[Any], context: Context) -> None:
             async with self._around(context, method) as who:
                 with self._calls.unopened(who):
@@ -100,11 +101,11 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             await _abort(context, error)
         except (grpc.aio.AbortError, grpc.aio.UsageError):
             raise
-        except grpc.aio.InternalError as error:  # what gRPC raises for a write to a caller that has gone
-            log.debug("caller went away", error=str(error))
+        except grpc.aio.InternalError as error:  # gRPC raises it for a write after the caller disconnected
+            log.debug("caller disconnected", error=str(error))
         except Exception:
             log.exception("call failed")
-            sentence = f"netvps failed at this: its log has the details under request {request_id}; please report it"
+            sentence = f"internal error: the server's log has the details under request {request_id}; please report it"
             await _abort(context, InternalError(sentence))
 
     async def _identify(self, context: Context, method: str) -> Caller | Certified | None:
@@ -121,7 +122,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
 
 
 class _Messages:
-    """The messages of a call whose first was read already."""
+    """The messages of a call, including the first one, which was read before."""
 
     def __init__(self, first: Any, rest: AsyncIterator[Any]) -> None:
         self._first = first
@@ -131,7 +132,7 @@ class _Messages:
         return self
 
     def __anext__(self) -> Awaitable[Any]:
-        # No coroutine of its own: a tunnel has a message for each piece of data.
+        # Not a coroutine, for speed: a tunnel has one message per piece of data.
         if self._first is not None:
             return self._take_first()
         return anext(self._rest)
@@ -142,13 +143,13 @@ class _Messages:
 
 
 async def _first(context: Context) -> Any:
-    """The first message of a call. Raises TimedOut if it does not come, InvalidInput if there is none."""
+    """The first message of a call. Raises TimedOut if it does not arrive, InvalidInput if there is none."""
     try:
         async with asyncio.timeout(FIRST_MESSAGE_TIMEOUT):
             message = await context.read()
     except TimeoutError:
         raise TimedOut(
-            f"no message came within {FIRST_MESSAGE_TIMEOUT:.0f} s of the call's beginning: send the first at once",
+            f"no message came within {FIRST_MESSAGE_TIMEOUT:.0f} s of the call: send the first one at once",
             reason="NO_FIRST_MESSAGE",
         ) from None
     if message is grpc.aio.EOF:  # type: ignore[attr-defined]  # the stubs lack it
@@ -157,7 +158,7 @@ async def _first(context: Context) -> Any:
 
 
 def _or_refused(deserialize: Any) -> Any:
-    """Bytes that are no message are the caller's fault, wherever in a call they come."""
+    """Raises InvalidInput for bytes that are not a valid message, anywhere in a call."""
 
     def deserialized(wire: bytes) -> Any:
         try:
@@ -169,7 +170,7 @@ def _or_refused(deserialize: Any) -> Any:
 
 
 def _unless_encoded(serialize: Any) -> Any:
-    """What is sent to many is encoded once, by who sends it, and passes as bytes."""
+    """Passes bytes through: messages to many receivers are encoded once by the sender."""
 
     def serialized(message: Any) -> bytes:
         return message if isinstance(message, bytes) else serialize(message)

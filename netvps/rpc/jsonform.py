@@ -1,4 +1,4 @@
-"""Domain values as the JSON of their protos, for `-o json`: the same names and forms that any gRPC client sees."""
+"""Domain values as the JSON form of their protos, for `-o json`: the names and forms of any gRPC client."""
 
 from __future__ import annotations
 

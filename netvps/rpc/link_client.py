@@ -1,4 +1,4 @@
-"""The control plane as a runner sees it, asynchronous."""
+"""The control plane's API for runners, asynchronous."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ MAX_PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A runner's identity, all PEM, and where it connects with it ("HOST:PORT")."""
+    """A runner's identity, all PEM, and the address where it connects with it ("HOST:PORT")."""
 
     runner: str
-    """NAME, as the control plane chose it."""
+    """NAME that the control plane assigned."""
     certificate: str
     ca_certificate: str
     link_address: str
 
 
 async def join(address: str, token: str, csr: str, runner_id: str) -> Joined:
-    """Joins the control plane at "HOST:PORT" (its API), whose CA must be the one that the token names.
+    """Joins the control plane at "HOST:PORT" (its API), whose CA must match the token's fingerprint.
 
-    Raises Unauthenticated if it is another CA, or if the token is unknown, used or expired.
+    Raises Unauthenticated if the CA differs, or if the token is unknown, used or expired.
     """
     info = await asyncio.to_thread(fetch_server_info, address)
     expected, found = token.rpartition("_")[2], fingerprint(info.ca_certificate)
     if expected != found:
         raise Unauthenticated(
-            f"the server at {address} is not the one that made this join token: its CA is {found[:16]}…, the token "
-            f"names {expected[:16]}…; check the address, or make a new token there",
+            f"the server at {address} did not create this join token: its CA is {found[:16]}…, the token "
+            f"names {expected[:16]}…; check the address, or create a new token there",
             reason="OTHER_CA",
         )
     endpoint = Endpoint(address, info.ca_certificate)
@@ -68,7 +68,7 @@ async def join(address: str, token: str, csr: str, runner_id: str) -> Joined:
 
 
 async def boot_agent(address: str, ca_certificate: str, token: str, csr: str) -> str:
-    """Exchanges a boot token at the control plane's API ("HOST:PORT") for the certificate (PEM) of an agent.
+    """Exchanges a boot token at the control plane's API ("HOST:PORT") for an agent's certificate (PEM).
 
     Raises Unauthenticated if the token is unknown, used or expired.
     """
@@ -82,11 +82,11 @@ async def boot_agent(address: str, ca_certificate: str, token: str, csr: str) ->
 class RunnerLink:
     """A connection with a runner's certificate to the control plane's link address. An async context manager.
 
-    It connects at the first call, and again by itself; a stream that broke is for the caller to open anew.
+    It connects at the first call, and reconnects automatically; the caller opens an interrupted stream again.
     """
 
     def __init__(self, address: str, ca_certificate: str, certificate: str, key: str) -> None:
-        """`address` is "HOST:PORT"; the rest PEM."""
+        """`address` is "HOST:PORT"; all other arguments are PEM."""
         split_address(address)
         self._endpoint = Endpoint(address, ca_certificate)
         credentials = channel_credentials(ca_certificate, certificate, key)
@@ -101,11 +101,11 @@ class RunnerLink:
         await self._channel.close(None)
 
     async def connect(self, hello: RunnerHello, outgoing: AsyncIterator[FromRunner]) -> AsyncIterator[ToRunner]:
-        """The one long stream: says hello, sends what `outgoing` gives, and yields what the control plane says.
+        """The control stream: sends the hello and the messages of `outgoing`, and yields the control plane's messages.
 
-        Nothing is queued here: the next of `outgoing` is taken when the one before is sent. Ends when the control
-        plane is about to end; raises Unavailable when the connection breaks, AlreadyExists while another process of
-        this runner is connected, NotFound if the runner was removed.
+        There is no queue: the next message of `outgoing` is taken when the previous one is sent. Returns when the
+        control plane is about to stop. Raises Unavailable when the connection breaks, AlreadyExists while another
+        process of this runner is connected, NotFound if the runner was removed.
         """
         call: Any = self._link.Connect()  # type: ignore[call-arg]  # the stubs do not know that it may write later
         async with Tasks() as tasks:
@@ -126,22 +126,22 @@ class RunnerLink:
         raise Unavailable(f"the control plane at {self._endpoint.address} closed the stream: connect again")
 
     async def boot_token(self, session_uid: str, epoch: int) -> tuple[str, str]:
-        """A token for the agent of a session, and the CA's PEM. Raises NotFound if the session is not ours to run."""
+        """A token for a session's agent, and the CA's PEM. Raises NotFound if this runner does not have the session."""
         request = link_pb2.CreateBootTokenRequest(session_uid=session_uid, epoch=epoch)
         async with _errors(self._endpoint):
             answer = await self._link.CreateBootToken(request, timeout=UNARY_TIMEOUT)
         return answer.boot_token, answer.ca_certificate
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
-        """Sends the logs that a LogRequest asked for; returns when they end, or nobody reads them any more.
+        """Sends the logs that a LogRequest asked for; returns when they end or the reader has disconnected.
 
-        An error of netvps that `pieces` raises is told to the reader.
+        A NetvpsError raised by `pieces` is sent to the reader.
         """
         async with _errors(self._endpoint):
             await self._link.SendLogs(_log_messages(stream_id, pieces))
 
     async def renew(self, csr: str) -> str:
-        """A new certificate, PEM, for the identity in ours and the key of the CSR (PEM)."""
+        """Renews the certificate (PEM) of this runner's identity, for the key of the CSR (PEM)."""
         request = enrollment_pb2.RenewCertificateRequest(csr=csr)
         async with _errors(self._endpoint):
             answer = await self._certificates.RenewCertificate(request, timeout=UNARY_TIMEOUT)
@@ -156,7 +156,7 @@ async def _send(call: Any, hello: RunnerHello, outgoing: AsyncIterator[FromRunne
                 await call.write(from_runner_to_proto(message))
         await call.done_writing()
     except (grpc.RpcError, asyncio.InvalidStateError):
-        return  # the call ended: its reader learns why
+        return  # the call ended; the reader of the call gets the reason
     except Exception:
         call.cancel()
         raise

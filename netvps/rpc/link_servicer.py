@@ -1,4 +1,4 @@
-"""RunnerLinkService: what runners see of the control plane."""
+"""RunnerLinkService: the control plane's API for runners."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 STALL_TIMEOUT = 30.0
-"""Seconds that a runner may leave what it is sent unread, before its stream is dropped."""
+"""Seconds that a runner may leave sent messages unread before its stream is closed."""
 MAX_PIECE = 64 * 1024
 
 
 class _StreamEnd(Exception):
-    """The runner hung up."""
+    """The runner closed its side of the stream."""
 
 
 class LinkServicer(RunnerLinkServiceServicer):
-    """Errors are those of the services; `ca_certificate` in PEM."""
+    """Raises the errors of the services; `ca_certificate` in PEM."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         self._probes = probes
         self._ca_certificate = ca_certificate
 
-    # A coroutine that writes, not a generator: only so a write can have a limit, and a task group be left cleanly.
+    # A coroutine that writes, not a generator, so that writes can have a timeout and the task group ends cleanly.
     async def Connect(  # type: ignore[override]
         self, request_iterator: AsyncIterator[pb.ConnectRequest], context: Context
     ) -> None:
@@ -93,7 +93,7 @@ class LinkServicer(RunnerLinkServiceServicer):
                 await wire.send(to_runner_to_proto(welcome))
                 group.create_task(self._listen(stream, incoming, netmap))
                 group.create_task(self._assign(stream, wire, hello.resume_revision))
-                group.create_task(_tell(netmap, wire))
+                group.create_task(_send_netmap(netmap, wire))
                 group.create_task(_push(stream, wire))
                 group.create_task(_end(stream, wire))
         except ExceptionGroup as ends:
@@ -140,18 +140,18 @@ class _Wire:
         self._lock = asyncio.Lock()
 
     async def send(self, message: pb.ConnectResponse | bytes) -> None:
-        """Sends a message, or one that is encoded already."""
+        """Sends a message, which may be encoded already."""
         async with self._lock:
             try:
                 async with asyncio.timeout(STALL_TIMEOUT):
                     await self._context.write(message)
             except TimeoutError:
-                # By now the runner is let go of. It hears of this once it reads what is on the way before it.
-                raise Unavailable("you do not read what you are sent: connect again", reason="STALLED") from None
+                # The runner counts as disconnected now. It sees this error after it has read what was sent before.
+                raise Unavailable("messages were not read in time: connect again", reason="STALLED") from None
 
 
 def _settle(end: Exception) -> None:
-    """Ends a conversation for the first cause that came up."""
+    """Raises the first error of a stream, unless the runner closed it."""
     if not isinstance(end, _StreamEnd):
         raise end
 
@@ -161,7 +161,7 @@ async def _push(stream: RunnerStream, wire: _Wire) -> None:
         await wire.send(to_runner_to_proto(await stream.pushed.get()))
 
 
-async def _tell(netmap: Follower, wire: _Wire) -> None:
+async def _send_netmap(netmap: Follower, wire: _Wire) -> None:
     async for message in netmap:
         await wire.send(message)
 

@@ -1,4 +1,4 @@
-"""gRPC servers with what all of them share: options, health, reflection, the guard, and their ports."""
+"""A gRPC server with the common parts: options, health, reflection, the guard, and its address."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     Registration = Callable[[grpc.aio.Server], None]
 
 MAX_STREAMS = 2048
-"""Per connection; an agent has one for each connection into its session."""
+"""Maximum streams per connection; an agent has one for each connection into its session."""
 OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a race
+    ("grpc.so_reuseport", 0),  # a port in use is an error, instead of being shared
     ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -31,12 +31,12 @@ OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.max_connection_idle_ms", 300_000),  # without a call; clients connect again by themselves
+    ("grpc.max_connection_idle_ms", 300_000),  # without a call; clients reconnect automatically
 )
 
 
 class Listener:
-    """One gRPC server, on one address, with one way to find out who calls."""
+    """One gRPC server on one address, with one authenticator."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class Listener:
         max_message: int,
         system: bool = True,
     ) -> None:
-        """`setting` is what errors call it; `services` are full names, and what adds the servicer to a server.
+        """`setting` names it in errors; `services` maps full names to functions that add the servicer to a server.
 
-        `max_message` is in bytes, of one message from a client; `system`: with health and reflection, which need no
-        credential.
+        `max_message` is the maximum size of a client's message in bytes. `system` adds health and reflection, which
+        need no credential.
         """
         self._setting = setting
         self._names = list(services)
@@ -68,7 +68,7 @@ class Listener:
             reflection.enable_server_reflection(described, self._server)
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
-        """Takes an address, "HOST:PORT" or "unix:PATH", and returns the port. Raises ConfigError if it is taken."""
+        """Binds to "HOST:PORT" or "unix:PATH" and returns the port. Raises ConfigError if that fails."""
         try:
             if credentials is None:
                 return self._server.add_insecure_port(address)
@@ -81,22 +81,22 @@ class Listener:
             ) from None
 
     async def start(self) -> None:
-        """Serves."""
+        """Starts serving."""
         await self._server.start()
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self) -> None:
-        """Tells health checks that it ends soon; serves on."""
+        """Reports to health checks that it will stop; continues to serve."""
         await self._health.enter_graceful_shutdown()
 
     async def stop(self, grace: float) -> None:
-        """Takes no new calls, gives those under way `grace` seconds, then breaks them off."""
+        """Accepts no new calls, gives running ones `grace` seconds, then aborts them."""
         await self._server.stop(grace)
 
 
 def tls(certificate: str, key: str, client_ca: str | None = None) -> grpc.ServerCredentials:
-    """Server credentials, all PEM; with `client_ca` only clients with a certificate of that CA get in."""
+    """Server credentials, all PEM; with `client_ca`, clients must present a certificate of that CA."""
     pair = [(key.encode(), certificate.encode())]
     root: Any = client_ca.encode() if client_ca else None
     return grpc.ssl_server_credentials(pair, root, client_ca is not None)

@@ -1,7 +1,8 @@
-"""The API's Unix socket, open to all accounts of the machine, with the peer's uid told by the kernel.
+"""The API's Unix socket, open to all accounts of the machine; the kernel reports the peer's uid.
 
-gRPC does not pass on SO_PEERCRED. So a front accepts here, reads the credentials, and pipes the bytes to gRPC's own
-socket in a folder only we may enter, from an abstract address "netvps/UID/NONCE", which gRPC shows as the peer.
+gRPC does not expose SO_PEERCRED. So a front accepts connections, reads the credentials, and pipes the bytes to gRPC's
+own socket in a private folder. It connects from the abstract address "netvps/UID/NONCE", which gRPC reports as the
+peer.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _PROBE_TIMEOUT = 2.0
 
 
 def peer_uid(peer: str) -> int:
-    """The uid in a peer as gRPC shows it. Raises Unauthenticated if the connection did not come by the front."""
+    """The uid in a peer address as gRPC reports it. Raises Unauthenticated if the connection bypassed the front."""
     # Some versions of gRPC percent-encode the path.
     match = _PEER.fullmatch(peer.replace("%2F", "/"))
     if match is None:
@@ -45,7 +46,7 @@ def peer_uid(peer: str) -> int:
 
 
 def private_folder(path: Path) -> Path:
-    """The folder beside the socket for gRPC's own one; only we may enter it. Raises ConfigError."""
+    """The private folder beside the socket for gRPC's own socket. Raises ConfigError."""
     folder = path.with_name(f".{path.name}.grpc")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -53,12 +54,12 @@ def private_folder(path: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"cannot make the folder {folder}: {error.strerror}; choose another socket path") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise ConfigError(f"{folder} is not a folder of ours alone (mode 0700): remove it")
+        raise ConfigError(f"{folder} is not a folder of this account only (mode 0700): remove it")
     return folder
 
 
 class LocalSocket:
-    """Accepts at `path` and pipes to gRPC's socket `behind`."""
+    """Accepts connections at `path` and pipes them to gRPC's socket `behind`."""
 
     def __init__(self, path: Path, behind: Path) -> None:
         self._path = path
@@ -69,11 +70,11 @@ class LocalSocket:
         self._inode = 0
 
     async def claim(self) -> None:
-        """Removes a stale socket. Raises ConfigError if another server listens: touch nothing of its then."""
+        """Removes a stale socket. Raises ConfigError, and changes nothing, if another server listens."""
         await asyncio.to_thread(_clear, self._path)
 
     async def start(self) -> None:
-        """Listens, at a path that was claimed. Raises ConfigError if it cannot be used."""
+        """Listens at a claimed path. Raises ConfigError if it cannot."""
         try:
             self._server = await asyncio.start_unix_server(self._accept, self._path, limit=_CHUNK)
             self._path.chmod(0o666)
@@ -84,18 +85,18 @@ class LocalSocket:
             ) from error
 
     async def stop_accepting(self) -> None:
-        """Takes no more connections, and removes the socket's file; what is open stays open."""
+        """Stops accepting and removes the socket's file; open connections continue."""
         if self._server is None:
             return
         self._server.close()
         self._server = None
         with suppress(FileNotFoundError):
-            # A successor may have put its own socket there.
+            # Another server may have created its own socket there meanwhile.
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         await self.stop_accepting()
         await self._tasks.cancel()
 
@@ -155,10 +156,10 @@ def _credentials(writer: asyncio.StreamWriter) -> int:
 
 
 def _clear(path: Path) -> None:
-    """Removes a socket that nobody listens at. Raises ConfigError for a live one, or for what is no socket."""
+    """Removes a socket without a listener. Raises ConfigError for a live socket, and for a file that is no socket."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ConfigError(f"{path} is there and is no socket: move it away, or choose another socket path")
+            raise ConfigError(f"{path} exists and is no socket: move it away, or choose another socket path")
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -169,5 +170,5 @@ def _clear(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
         except OSError as error:
-            raise ConfigError(f"cannot tell whether a server listens at {path}: {error.strerror or error}") from error
+            raise ConfigError(f"cannot check whether a server listens at {path}: {error.strerror or error}") from error
     raise ConfigError(f"a netvps server is already running: it listens at {path}; stop it first", reason="RUNNING")

@@ -1,4 +1,4 @@
-"""NetworkService: the overlay as people look at it."""
+"""NetworkService: the overlay for people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class NetworkServicer(NetworkServiceServicer):
-    """Errors are those of the service."""
+    """Raises the errors of the service."""
 
     def __init__(self, network: Network, prober: Prober) -> None:
         self._network = network

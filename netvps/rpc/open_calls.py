@@ -1,6 +1,6 @@
-"""How many calls each caller has open, over all its connections, and the limits of that.
+"""Counts the open calls of each caller over all its connections, and enforces limits.
 
-A limit belongs to one identity, so that one that opens too many takes nothing from others. Who has no identity is
+Each identity has its own limit, so that one with too many calls does not affect others. Callers without an identity are
 counted by connection and by address (IPv6: by /64).
 """
 
@@ -28,7 +28,7 @@ _IPV6_PREFIX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """Calls that may be open at once."""
+    """Maximum open calls of one user."""
 
     calls_per_user: int = 1024
     watches_per_user: int = 256
@@ -41,9 +41,9 @@ SESSION_LIMITS: Final = {
     f"{_PACKAGE}TunnelService/Control": 8,
     f"{_PACKAGE}CertificateService/RenewCertificate": 2,
 }
-"""Of a session's agent. The gateway has at most 2,000 connections into a session, and 256 more being opened."""
+"""Limits of a session's agent. The gateway has at most 2,000 connections into a session, and 256 more being opened."""
 SESSION_UNOPENED: Final = 256
-"""Calls of a session's agent that have not sent their first message: as many as the gateway asks for at once."""
+"""Maximum calls of a session's agent without a first message: as many as the gateway requests at once."""
 RUNNER_LIMITS: Final = {
     _TOTAL: 2048,
     f"{_PACKAGE}RunnerLinkService/Connect": 8,
@@ -52,11 +52,11 @@ RUNNER_LIMITS: Final = {
 }
 STRANGER_PER_CONNECTION: Final = 16
 STRANGER_PER_ADDRESS: Final = 1024
-"""Calls without an identity: facts of the server, joining, health, reflection."""
+"""Limits of calls without an identity: server info, joining, health, reflection."""
 
 
 class OpenCalls:
-    """Counts calls from their beginning to their end."""
+    """Counts calls from start to end."""
 
     def __init__(self, limits: CallLimits | None = None) -> None:
         limits = limits or CallLimits()
@@ -67,7 +67,7 @@ class OpenCalls:
             f"{_PACKAGE}SessionService/ExecSession": limits.commands_per_user,
         }
         self._open: Counter[tuple[str, str]] = Counter()
-        """By who calls, and the method or `_TOTAL`."""
+        """Counts by caller, and by method or `_TOTAL`."""
         self._unopened: Counter[str] = Counter()
 
     @contextmanager
@@ -84,7 +84,7 @@ class OpenCalls:
 
     @contextmanager
     def of_stranger(self, peer: str) -> Iterator[None]:
-        """Counts a call of no identity; `peer` as gRPC shows it. Raises Exhausted."""
+        """Counts a call without an identity; `peer` as gRPC reports it. Raises Exhausted."""
         address = address_of(peer)
         remedy = "calls without a credential; wait until some end"
         with (
@@ -95,14 +95,14 @@ class OpenCalls:
 
     @contextmanager
     def unopened(self, who: Caller | Certified | None) -> Iterator[None]:
-        """Counts a call until its first message came. Raises Exhausted for a session with too many of them."""
+        """Counts a call until its first message arrives. Raises Exhausted for a session with too many of them."""
         if not isinstance(who, SessionIdentity):
             yield
             return
         name = f"session {who.uid}"
         if self._unopened[name] >= SESSION_UNOPENED:
             raise Exhausted(
-                f"{name} has {SESSION_UNOPENED} streams without a first message: send it when a stream begins",
+                f"{name} has {SESSION_UNOPENED} streams without a first message: send it when a stream starts",
                 reason="TOO_MANY_CALLS",
             )
         self._unopened[name] += 1
@@ -129,15 +129,15 @@ class OpenCalls:
     def _limits(self, who: Caller | Certified) -> tuple[str, Mapping[str, int], str]:
         match who:
             case Caller():
-                return f"user {who.user}", self._of_users, "end some, or have an operator raise the server's limit"
+                return f"user {who.user}", self._of_users, "end some, or ask an operator to raise the server's limit"
             case RunnerIdentity():
                 return f"runner {who.uid}", RUNNER_LIMITS, "wait until some end"
-            case SessionIdentity():  # whatever the epoch: all its certificates together
+            case SessionIdentity():  # all epochs together
                 return f"session {who.uid}", SESSION_LIMITS, "end some"
 
 
 def address_of(peer: str) -> str:
-    """The address in a peer as gRPC shows it: of IPv6 its /64; of the local socket the account."""
+    """The address in a peer as gRPC reports it: for IPv6 its /64, for the local socket the account."""
     kind, _, rest = peer.replace("%5B", "[").replace("%5D", "]").replace("%2F", "/").partition(":")
     if kind not in {"ipv4", "ipv6"}:
         return rest.rpartition("/")[0] or rest

@@ -1,4 +1,4 @@
-"""What rpc needs of the gateway, as Protocols; a program brings the two together."""
+"""Interfaces that rpc requires of the gateway, as Protocols; the programs connect the two."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Tunnels(Protocol):
-    """Connections into sessions, by way of their agents."""
+    """Connections into sessions through their agents."""
 
     def control(self, hello: AgentHello, incoming: AsyncIterator[FromAgent]) -> AsyncIterator[ToAgent]:
-        """Talks to an agent until it goes, or another takes its place."""
+        """Exchanges messages with an agent until it disconnects or a newer stream replaces it."""
 
     def dial_back(self, session_uid: str, dial_id: str, incoming: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
-        """Carries one connection; a dial id that is not one of that session's, or was used, gets a Reset."""
+        """Carries one connection. A dial id that is unknown for that session, or used, gets a Reset."""
 
 
 class Commands(Protocol):

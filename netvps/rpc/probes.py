@@ -1,4 +1,4 @@
-"""Measurements of links on their way from a runner to whoever asked (services.ports.Prober)."""
+"""Passes link measurements from runners to whoever requested them (services.ports.Prober)."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ log = structlog.get_logger()
 
 ANSWER_TIMEOUT = 10.0
 MAX_AT_ONCE: Final = 256
-"""Requests that wait for an answer, to all runners together."""
+"""Maximum pending requests to all runners."""
 MAX_OF_A_RUNNER: Final = 2
-"""Requests that one runner works on."""
+"""Maximum pending requests to one runner."""
 
 
 class StreamedProbes:
-    """Asks runners over their streams, and hands on what they report."""
+    """Sends probe requests on the runners' streams, and returns their reports."""
 
     def __init__(self, streams: RunnerStreams) -> None:
         self._streams = streams
         self._waiting: dict[tuple[str, str], asyncio.Future[ProbeReport]] = {}
-        """By the runner that was asked, and the id that it was asked with."""
+        """By runner and request id."""
         self._asked: Counter[str] = Counter()
 
     async def probe(self, runner_uid: str, peers: tuple[str, ...]) -> tuple[Link, ...]:
-        """As the port says; the answer is waited for ANSWER_TIMEOUT seconds."""
+        """As in the Protocol; waits ANSWER_TIMEOUT seconds for the answer."""
         if len(self._waiting) >= MAX_AT_ONCE:
-            raise Unavailable("too many links are being measured just now: try again in some seconds")
+            raise Unavailable("too many links are being measured: try again in some seconds")
         if self._asked[runner_uid] >= MAX_OF_A_RUNNER:
-            raise Unavailable("the runner measures links for others just now: try again in some seconds")
+            raise Unavailable("the runner is busy with other measurements: try again in some seconds")
         probe_id = secrets.token_hex(16)
         answer: asyncio.Future[ProbeReport] = asyncio.get_running_loop().create_future()
         self._waiting[runner_uid, probe_id] = answer
@@ -57,9 +57,9 @@ class StreamedProbes:
             self._asked -= Counter((runner_uid,))
 
     def deliver(self, runner_uid: str, report: ProbeReport) -> None:
-        """Takes what a runner measured; what it was not asked for, or by nobody who still waits, is let go of."""
+        """Delivers a runner's report; drops it if it was not requested or is too late."""
         answer = self._waiting.get((runner_uid, report.probe_id))
         if answer is None or answer.done():
-            log.debug("nobody waits for these links", runner=runner_uid)
+            log.debug("unexpected probe report", runner=runner_uid)
         else:
             answer.set_result(report)

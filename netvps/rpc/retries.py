@@ -1,4 +1,4 @@
-"""Which calls a client repeats by itself when the connection breaks: only those that can be repeated safely."""
+"""The calls that a client retries automatically when the connection breaks: only those that are safe to repeat."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ READS: Final = {
     "UserService": ("GetUser", "ListUsers", "ListApiKeys"),
     "SshKeyService": ("ListSshKeys",),
 }
-"""Methods by service that change nothing."""
+"""Read-only methods by service."""
 IDEMPOTENT: Final = {
     "SessionService": ("CreateSession", "StopSession", "StartSession", "DeleteSession"),
     "RunnerService": ("CreateJoinToken", "DeleteRunner"),
     "UserService": ("CreateUser", "DeleteUser", "CreateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),
 }
-"""Methods whose request carries a request_id: the server carries out the same id once."""
+"""Methods whose request has a request_id, which the server carries out once per id."""
 NEVER: Final = {
     "SessionService": ("ExecSession",),
     "SshKeyService": ("IssueSshCertificate",),
@@ -31,10 +31,10 @@ NEVER: Final = {
     "RunnerLinkService": ("Connect", "CreateBootToken", "SendLogs"),
     "TunnelService": ("Control", "DialBack"),
 }
-"""Methods that a second call would carry out a second time, or whose caller decides by itself when to call again."""
+"""Methods that a retry would carry out twice, or whose caller decides about retries itself."""
 
-# Up to five attempts; each pause is random up to a limit that doubles, 1.5 s in all. A request is sent again unchanged,
-# with the same request_id. A stream is repeated only until its first message came: that is why a command must not be.
+# Up to five attempts; each pause is random up to a limit that doubles, 1.5 s in total. A request is repeated unchanged,
+# with the same request_id. A stream is retried only until its first message, so exec is not retried at all.
 _POLICY: Final = {
     "maxAttempts": 5,
     "initialBackoff": "0.2s",
@@ -45,9 +45,9 @@ _POLICY: Final = {
 
 
 def service_config() -> str:
-    """Returns the service config of gRPC, in JSON, with the retry policy of each method that may be repeated.
+    """The service config of gRPC as JSON, with the retry policy of each method that is safe to repeat.
 
-    gRPC also repeats a call that no server has begun to handle ("transparent retry"), of any method: that is safe.
+    For any method, gRPC also retries a call that no server has started to handle ("transparent retry"), which is safe.
     """
     names = [
         {"service": f"{_PACKAGE}.{service}", "method": method}

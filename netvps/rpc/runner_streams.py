@@ -1,4 +1,4 @@
-"""The live streams of runners: at most one for each, and what happens when one goes away."""
+"""The live streams of runners, at most one each, and marking runners offline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SILENT_INTERVALS = 3
-"""A runner that is not heard of for so many heartbeats is taken for gone."""
+"""Number of missed heartbeats after which a runner counts as gone."""
 _MAX_PUSHED = 256
 
 
@@ -33,11 +33,11 @@ class RunnerStream:
     runner_uid: str
     instance_id: str
     heard: float
-    """When its last message came, on the monotonic clock."""
+    """Time of its last message, on the monotonic clock."""
     pushed: asyncio.Queue[LogRequest | ProbeRequest] = field(default_factory=lambda: asyncio.Queue(_MAX_PUSHED))
-    """What to send between assignments."""
+    """Requests to send between assignments."""
     ended: asyncio.Future[str] = field(default_factory=asyncio.Future)
-    """Why the stream shall end; set once."""
+    """Why the stream has to end; set once."""
 
     def end(self, why: str) -> None:
         """Asks the stream to end."""
@@ -46,10 +46,10 @@ class RunnerStream:
 
 
 class RunnerStreams:
-    """All streams. An async context manager, to be left when no call runs any more; it marks nobody offline then.
+    """All streams. An async context manager, to be exited when no call runs any more; no runner is marked offline then.
 
-    A runner is marked offline only when its stream has been gone for three heartbeats: a restart of either side, or a
-    short break of the network, is not news.
+    A runner is marked offline only when its stream has been gone for three heartbeats, so a restart of either side or a
+    short network interruption has no effect.
     """
 
     def __init__(
@@ -73,28 +73,28 @@ class RunnerStreams:
         await self._tasks.__aexit__()
 
     def __len__(self) -> int:
-        """How many runners are connected."""
+        """Number of connected runners."""
         return len(self._streams)
 
     async def enter(self, runner_uid: str, instance_id: str) -> RunnerStream:
-        """Registers a new stream; an older one of the same process, or a silent one, ends.
+        """Registers a new stream; an older one of the same process, or a silent one, is ended.
 
-        Raises AlreadyExists while another process of this runner is heard of.
+        Raises AlreadyExists while another process of this runner is alive.
         """
         now = self._clock()
         older = self._streams.get(runner_uid)
         if older is not None:
             if older.instance_id != instance_id and now - older.heard < self._patience:
                 raise AlreadyExists(
-                    f"runner {runner_uid} is connected from another process, heard {now - older.heard:.0f} s ago: "
+                    f"runner {runner_uid} is connected from another process, last heard {now - older.heard:.0f} s ago: "
                     "stop one of the two; if its machine was cloned, join the clone again",
                     reason="RUNNER_CONNECTED",
                 )
-            older.end("a newer stream of this runner took its place")
+            older.end("a newer stream of this runner replaced it")
         stream = self._streams[runner_uid] = RunnerStream(runner_uid, instance_id, now)
         if leaving := self._leaving.pop(runner_uid, None):
             leaving.cancel()
-            # It may be writing "offline" just now, which must not come after our "online".
+            # Wait for the task: its write of "offline" may be in progress, and must not come after the new "online".
             try:
                 await asyncio.wait({leaving})
             except asyncio.CancelledError:
@@ -103,31 +103,31 @@ class RunnerStreams:
         return stream
 
     def hear(self, stream: RunnerStream) -> None:
-        """Notes that a message came."""
+        """Records that a message arrived."""
         stream.heard = self._clock()
 
     def leave(self, stream: RunnerStream) -> None:
-        """Forgets a stream that ended; unless another comes soon, its runner is marked offline."""
+        """Removes a stream that ended; unless the runner reconnects soon, it is marked offline."""
         uid = stream.runner_uid
         if self._streams.get(uid) is not stream:
             return
         del self._streams[uid]
         if self._ended:
-            return  # it goes because we go, and comes again
+            return  # the server is stopping, and the runner will reconnect
         self._leaving[uid] = self._tasks.start(self._depart(uid), name=f"runner {uid} left")
 
     def push(self, runner_uid: str, request: LogRequest | ProbeRequest) -> None:
-        """Sends a request to a runner. Raises Unavailable if it is not connected, or does not read."""
+        """Sends a request to a runner. Raises Unavailable if it is not connected or does not read."""
         stream = self._streams.get(runner_uid)
         if stream is None:
             raise Unavailable(
                 "the runner is not connected to this server: try again when netvps runner ls shows it; where several"
-                " servers have one database, ask the one that it is connected to"
+                "  servers share one database, ask the one that it is connected to"
             )
         try:
             stream.pushed.put_nowait(request)
         except asyncio.QueueFull:
-            raise Unavailable("the runner does not keep up with what it is asked: try again") from None
+            raise Unavailable("the runner does not keep up with requests: try again") from None
 
     def end_all(self, why: str) -> None:
         """Asks all streams to end."""
@@ -142,17 +142,17 @@ class RunnerStreams:
                 del self._leaving[uid]
 
     async def _sweep(self) -> None:
-        # What the store calls online after a restart of this program, and comes neither back nor to another server.
+        # Runners that the store has as online after a restart, but that connect neither here nor to another server.
         await self._after_patience(self._runners.call_roll)
         await self._after_patience(self._runners.stale)
 
     async def _after_patience(self, mark_offline: Callable[[], Awaitable[None]]) -> None:
-        """Again until the store takes it: else a runner that is gone is online for ever, and is given sessions."""
+        """Retries until the store accepts it; otherwise a lost runner would stay online and be given sessions."""
         while True:
             await asyncio.sleep(self._patience)
             try:
                 return await mark_offline()
             except NetvpsError as error:
                 log.warning("cannot mark a runner offline; trying again", error=error.message)
-            except Exception:  # a bug must not make it immortal
+            except Exception:  # a bug must not keep it online
                 log.exception("bug in marking a runner offline; trying again")

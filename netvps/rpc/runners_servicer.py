@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RunnerServicer(RunnerServiceServicer):
-    """Errors are those of the service."""
+    """Raises the errors of the service."""
 
     def __init__(self, runners: Runners) -> None:
         self._runners = runners

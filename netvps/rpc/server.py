@@ -1,13 +1,13 @@
 """The control plane's three listeners: the local socket, the API for people, the link for machines.
 
-| listener | who calls, known by | services |
+| listener | callers, authentication | services |
 |---|---|---|
-| Unix socket | accounts of this machine, peer credentials | those of people |
-| :7443 TLS | people and programs, API key | those of people; enrollment, by the token in the request |
+| Unix socket | accounts of this machine, peer credentials | user services |
+| :7443 TLS | people and programs, API key | user services; enrollment, with a token in the request |
 | :7444 mTLS | runners and agents, certificate | link, tunnel, certificates |
 
-Health and reflection are on the first two, and need no credential. The third is what the sockets in sessions lead to:
-TLS itself asks for a certificate of the cluster's CA, and there is nothing but what runners and agents need.
+The first two also serve health and reflection, without a credential. Sessions can connect to the third, so TLS itself
+requires a certificate of the cluster's CA there, and only the services for runners and agents are available.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ if TYPE_CHECKING:
 
 _PACKAGE = "netvps.api.v1"
 _API_MESSAGE = 4 << 20
-"""Bytes: a session with more environment than is allowed is refused with words, not by the transport."""
+"""In bytes; large enough that a session with too much environment gets netvps's error and not the transport's."""
 _LINK_MESSAGE = 512 * 1024
-"""Bytes: twice a connection's largest piece; a report of 256 links has less."""
+"""In bytes: twice the largest data frame; a report of 256 links is smaller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """All that is served."""
+    """Everything the listeners serve."""
 
     sessions: Sessions
     watch: Watch
@@ -90,7 +90,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where to listen: a path, and "HOST:PORT" where PORT 0 lets the kernel choose; None is not at all."""
+    """Addresses to listen on: a path, and "HOST:PORT" (PORT 0: chosen by the kernel). None disables one."""
 
     socket: Path | None = None
     api: str | None = None
@@ -107,9 +107,9 @@ class Certificate:
 
 
 class ApiServer:
-    """Builds all listeners when it is entered, and stops them hard when it is left: call `stop` before, to be kind.
+    """Starts all listeners on entry and aborts them on exit; call `stop` before for a graceful shutdown.
 
-    `local_users` are the accounts (uid → user) that the local socket lets in.
+    `local_users` maps the accounts (uid) that may use the local socket to users.
     """
 
     def __init__(
@@ -140,11 +140,11 @@ class ApiServer:
 
     @property
     def runner_links(self) -> int:
-        """How many runners are connected."""
+        """Number of connected runners."""
         return len(self._streams)
 
     async def __aenter__(self) -> Self:
-        """Listens on all addresses, or on none. Raises ConfigError for one that cannot be had."""
+        """Listens on all addresses, or on none. Raises ConfigError for one that is not available."""
         await self._streams.__aenter__()
         try:
             await self._bind()
@@ -162,21 +162,21 @@ class ApiServer:
         await self._streams.__aexit__()
 
     async def stop(self, grace: float) -> None:
-        """Two stages: takes nothing new, says so to runners, and lets calls end; after `grace` seconds breaks them off.
+        """Stops in two stages: accepts nothing new and asks runners to reconnect; after `grace` seconds aborts calls.
 
-        Again changes nothing.
+        Idempotent.
         """
         if self._local is not None:
             await self._local.stop_accepting()
         for listener in self._listeners:
             await listener.drain()
-        self._streams.end_all("the control plane ends: connect again")
+        self._streams.end_all("the control plane is stopping: connect again")
         await asyncio.gather(*(listener.stop(grace) for listener in self._listeners))
         self._listeners.clear()
         if self._local is not None:
             await self._local.close()
         if self._socket_behind is not None:
-            with suppress(OSError):  # gRPC removes its socket; a folder left behind harms nobody
+            with suppress(OSError):  # gRPC removes its socket; a leftover folder is harmless
                 self._socket_behind.parent.rmdir()
 
     async def _bind(self) -> None:
@@ -184,7 +184,7 @@ class ApiServer:
         if addresses.socket is not None:
             behind = private_folder(addresses.socket) / "grpc.sock"
             local = LocalSocket(addresses.socket, behind)
-            await local.claim()  # before gRPC takes the socket behind, which may be another server's
+            await local.claim()  # before gRPC binds its socket, which may belong to another server
             self._local, self._socket_behind = local, behind
             known = authenticators.PeerCredentials(self._services.access, self._local_users)
             listener = self._listen("socket", known, self._for_people())

@@ -1,4 +1,4 @@
-"""ServerService: what a client needs to know before it trusts this server."""
+"""ServerService: what a client needs before it trusts this server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ServerInfoServicer(ServerServiceServicer):
-    """Asks `info` each time: ports are known only once everything listens, and the default image may come later."""
+    """Calls `info` each time: ports are known only once everything listens, and the image may change."""
 
     def __init__(self, info: Callable[[], ServerInfo]) -> None:
         self._info = info

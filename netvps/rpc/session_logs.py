@@ -1,4 +1,4 @@
-"""Logs on their way from a runner to a reader (services.ports.SessionLogs)."""
+"""Passes logs from runners to readers (services.ports.SessionLogs)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ log = structlog.get_logger()
 
 FIRST_ANSWER_TIMEOUT = 10.0
 MAX_PER_USER = 4
-"""Logs that one user reads on one runner, which serves 16 readers in all."""
+"""Maximum logs that one user reads on one runner, which serves 16 readers in total."""
 _MAX_WAITING = 16
-"""Pieces, of at most 64 KiB each, between a runner and a slow reader; the runner waits for the rest."""
+"""Pieces of at most 64 KiB buffered for a slow reader; beyond that, the runner waits."""
 
 
 class _Transfer:
@@ -53,7 +53,7 @@ class _Transfer:
 
 
 class StreamedLogs:
-    """Asks runners for logs over their streams, and hands on what they send."""
+    """Requests logs on the runners' streams, and passes them on."""
 
     def __init__(self, streams: RunnerStreams) -> None:
         self._streams = streams
@@ -69,10 +69,10 @@ class StreamedLogs:
         user: str,
         since: datetime | None = None,
     ) -> AsyncIterator[bytes]:
-        """Pieces of at most 64 KiB.
+        """Yields pieces of at most 64 KiB.
 
-        Raises Unavailable if the runner is away or breaks off, NotFound if it has none, Exhausted if `user` reads
-        MAX_PER_USER logs of this runner already.
+        Raises Unavailable if the runner is not connected or interrupts the logs, NotFound if it has none, Exhausted if
+        `user` reads MAX_PER_USER logs of this runner already.
         """
         reads = sum((each.runner_uid, each.user) == (runner_uid, user) for each in self._transfers.values())
         if reads >= MAX_PER_USER:
@@ -90,19 +90,19 @@ class StreamedLogs:
         finally:
             del self._transfers[stream_id]
             if transfer.delivery is not None:
-                transfer.delivery.reschedule(0)  # the reader is gone: so shall the delivery
+                transfer.delivery.reschedule(0)  # the reader is gone: end the delivery
 
     async def deliver(self, runner_uid: str, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
-        """Takes what a runner sends, until it ends or the reader goes away.
+        """Receives logs from a runner until they end or the reader disconnects.
 
-        A NotFound raised by `pieces` goes to the reader: the runner's way to say that there is nothing to send.
-        Raises NotFound for a stream that nobody asked this runner for.
+        A NotFound raised by `pieces` is passed to the reader: the runner has no logs to send. Raises NotFound for a
+        stream that was not requested from this runner.
         """
         transfer = self._transfers.get(stream_id)
         if transfer is None or transfer.runner_uid != runner_uid or transfer.answered.is_set():
             raise NotFound("no reader waits for these logs: the stream id is unknown, late or used", reason="NO_READER")
         transfer.answered.set()
-        end: NetvpsError | None = Unavailable("the runner of this session broke off: read the logs again")
+        end: NetvpsError | None = Unavailable("the runner of this session disconnected: read the logs again")
         try:
             async with asyncio.timeout(None) as transfer.delivery:
                 async for piece in pieces:
@@ -111,7 +111,7 @@ class StreamedLogs:
         except NotFound as error:
             end = error
         except TimeoutError:
-            log.debug("the reader of logs went away")
+            log.debug("the reader of logs disconnected")
         finally:
             transfer.delivery = None
             transfer.end(end)

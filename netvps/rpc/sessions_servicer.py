@@ -1,4 +1,4 @@
-"""SessionService: each method parses, calls a service, and converts the answer."""
+"""SessionService: each method parses the request, calls a service, and converts the result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _event_to_proto = Remembered(event_to_proto, 256)
 
 
 class SessionServicer(SessionServiceServicer):
-    """Errors are those of the services."""
+    """Raises the errors of the services."""
 
     def __init__(self, sessions: Sessions, watch: Watch, logs: SessionLogs, commands: Commands) -> None:
         self._sessions = sessions

@@ -1,4 +1,4 @@
-"""SshKeyService: the SSH public keys of people."""
+"""SshKeyService: the SSH public keys of users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SshKeyServicer(SshKeyServiceServicer):
-    """Errors are those of the service."""
+    """Raises the errors of the service."""
 
     def __init__(self, keys: SshKeys, certificates: SshCertificates) -> None:
         self._keys = keys

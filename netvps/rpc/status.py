@@ -1,4 +1,6 @@
-"""The only door between errors and gRPC statuses: two tables, and google.rpc.Status for the details.
+"""Converts between errors and gRPC statuses: two tables, and google.rpc.Status for the details.
+
+The only module to do so.
 
 The client's half imports google.rpc only when there is an error to read.
 """
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 DOMAIN = "netvps"
 DETAILS_KEY = "grpc-status-details-bin"
-# A peer takes 8 KiB of metadata, unless told otherwise. The message travels twice, once of it percent-encoded.
+# Peers accept 8 KiB of metadata by default. The message is sent twice, once percent-encoded.
 _MAX_MESSAGE, _MAX_VIOLATIONS = 1000, 3000
 
 CODE_OF: dict[type[NetvpsError], grpc.StatusCode] = {
@@ -33,7 +35,7 @@ CODE_OF: dict[type[NetvpsError], grpc.StatusCode] = {
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.TimedOut: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.DataLoss: grpc.StatusCode.DATA_LOSS,
-    # The server's configuration is nothing a caller can mend: to a caller it is a server in the wrong state.
+    # A caller cannot fix the server's configuration; to a caller the server is in the wrong state.
     errors.ConfigError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.InternalError: grpc.StatusCode.INTERNAL,
 }
@@ -51,7 +53,7 @@ ERROR_OF: dict[grpc.StatusCode, type[NetvpsError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.TimedOut,
     grpc.StatusCode.DATA_LOSS: errors.DataLoss,
     grpc.StatusCode.INTERNAL: errors.InternalError,
-    # What only gRPC itself says, never a servicer of ours:
+    # Codes that only gRPC itself generates:
     grpc.StatusCode.UNKNOWN: errors.InternalError,
     grpc.StatusCode.CANCELLED: errors.Unavailable,
     grpc.StatusCode.UNIMPLEMENTED: errors.WrongState,
@@ -59,7 +61,7 @@ ERROR_OF: dict[grpc.StatusCode, type[NetvpsError]] = {
 
 
 def code_of(error: NetvpsError) -> grpc.StatusCode:
-    """The code of an error's class, or of the nearest base that has one."""
+    """The code of an error's class, or of its nearest base class that has one."""
     for base in type(error).__mro__:
         if base in CODE_OF:
             return CODE_OF[base]
@@ -67,7 +69,7 @@ def code_of(error: NetvpsError) -> grpc.StatusCode:
 
 
 def to_status(error: NetvpsError) -> tuple[grpc.StatusCode, str, bytes]:
-    """Code, message, and the google.rpc.Status for DETAILS_KEY; both cut to what fits into a peer's metadata."""
+    """The code, message, and google.rpc.Status for DETAILS_KEY; texts are truncated to fit into a peer's metadata."""
     from google.rpc import error_details_pb2, status_pb2
 
     code, message = code_of(error), _cut(error.message, _MAX_MESSAGE)
@@ -82,7 +84,7 @@ def to_status(error: NetvpsError) -> tuple[grpc.StatusCode, str, bytes]:
 
 
 def from_status(code: grpc.StatusCode, message: str, details: bytes | None) -> NetvpsError | None:
-    """The error behind a status; None if it is not a status of ours, but one that gRPC itself made."""
+    """The error behind a status; None if gRPC itself generated the status."""
     if details is None:
         return None
     from google.rpc import error_details_pb2, status_pb2
@@ -107,7 +109,7 @@ def _that_fit(violations: Iterable[Violation]) -> list[Violation]:
     for number, violation in enumerate(violations):
         size += len(violation.field.encode()) + len(violation.description.encode())
         if size > _MAX_VIOLATIONS and number:
-            fit.append(Violation("", "there are more violations than fit into an answer"))
+            fit.append(Violation("", "more violations are left out"))
             break
         fit.append(Violation(_cut(violation.field, 200), _cut(violation.description, _MAX_MESSAGE)))
     return fit

@@ -1,4 +1,4 @@
-"""Iterators over streams, closed by whoever iterates."""
+"""Closing of async iterators over streams by their consumer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def closing(messages: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Closes an iterator at the end of the block, if it can be: generators can, and let go of what they hold."""
+    """Closes an iterator at the end of the block if it supports that; generators do, and release their resources."""
     try:
         yield messages
     finally:

@@ -1,4 +1,4 @@
-"""Calls over a synchronous channel: deadlines, retries, pages, streams, and errors in our own classes."""
+"""Calls on a synchronous channel: deadlines, retries, pages, streams, and conversion of errors."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Transport:
         self.channel = _open(endpoint)
 
     def close(self) -> None:
-        """Breaks off what is under way; again changes nothing."""
+        """Aborts running calls and closes the channel. Idempotent."""
         self.channel.close()
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Any, R], request: Any) -> R:
-        """One answer to one request."""
+        """Makes a unary call."""
         self._require_socket()
         try:
             return method(request, timeout=UNARY_TIMEOUT, metadata=self._metadata)
@@ -44,7 +44,7 @@ class Transport:
             raise self._error(error) from None
 
     def pages(self, method: grpc.UnaryUnaryMultiCallable[Any, R], request: Any) -> Iterator[R]:
-        """All pages of a list, each fetched when it is needed."""
+        """Yields all pages of a list, fetched on demand."""
         request.page_size = _PAGE_SIZE
         while True:
             page: Any = self.call(method, request)
@@ -54,7 +54,7 @@ class Transport:
             request.page_token = page.next_page_token
 
     def stream(self, method: Any, request: Any, read: Callable[[Any], R]) -> Generator[R, None, None]:
-        """What `read` makes of the answers to a request, or to an iterator of them; close() breaks the call off."""
+        """Yields the converted answers to a request, or to an iterator of requests; close() cancels the call."""
         self._require_socket()
         call = method(request, metadata=self._metadata)
         try:
@@ -66,7 +66,7 @@ class Transport:
             call.cancel()
 
     def _error(self, failure: grpc.RpcError) -> NetvpsError:
-        """As `to_error`; where the dates of a certificate are wrong, the server is asked for them once more."""
+        """As `to_error`; if certificate dates are wrong, asks the server for its dates for the message."""
         error = to_error(failure, self._endpoint)
         if error.reason != CLOCK:
             return error
@@ -75,7 +75,7 @@ class Transport:
         return wrong_clock(self._endpoint, served_validity(self._endpoint))
 
     def _require_socket(self) -> None:
-        # A socket that is not there will not come by trying again: say so at once.
+        # Fails at once if the socket is missing, because gRPC would retry.
         if not self._endpoint.local:
             return
         try:

@@ -1,4 +1,4 @@
-"""First contact with a server: asks it who it is before its CA is known (trust on first use)."""
+"""First contact with a server, before its CA is known (trust on first use)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ _TIMEOUT = 10.0
 
 
 def fetch_server_info(address: str) -> ServerInfo:
-    """What the server at "HOST:PORT" says of itself, over TLS that trusts whatever certificate it showed first.
+    """Fetches the information of the server at "HOST:PORT", over TLS that trusts the certificate that it presents.
 
-    Nothing vouches for the answer: compare the fingerprint of its CA with one that came another way, or pin it.
-    Raises InvalidInput for a malformed address, Unavailable if nothing answers.
+    The answer is not authenticated: compare the CA's fingerprint with one from another channel, or pin it. Raises
+    InvalidInput for a malformed address, Unavailable if there is no answer.
     """
     host, port = split_address(address)
     try:
         leaf = ssl.get_server_certificate((host, port), timeout=_TIMEOUT)
     except TimeoutError:
-        raise Unavailable(f"{address} does not answer: check the address, and firewalls on the way") from None
+        raise Unavailable(f"{address} does not answer: check the address, and firewalls in between") from None
     except ssl.SSLError:
-        raise Unavailable(f"what answers at {address} does not speak TLS: is it the port of the API?") from None
+        raise Unavailable(f"the program at {address} does not speak TLS: check that the port is the API's") from None
     except OSError:
         raise no_server(Endpoint(address)) from None
-    # gRPC takes a leaf as a root (X509_V_FLAG_PARTIAL_CHAIN): the second connection reaches the same server.
+    # gRPC accepts a leaf certificate as root (X509_V_FLAG_PARTIAL_CHAIN), so the second connection reaches the same
+    # server.
     transport = Transport(Endpoint(address, leaf))
     try:
         answer = transport.call(ServerServiceStub(transport.channel).GetServerInfo, GetServerInfoRequest())

@@ -1,4 +1,4 @@
-"""TunnelService: frames pass through here to the gateway, and nothing is kept."""
+"""TunnelService: passes frames on to the gateway and stores nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class TunnelServicer(TunnelServiceServicer):
-    """Checks who an agent is; the rest is the gateway's."""
+    """Verifies an agent's identity; the gateway does the rest."""
 
     def __init__(self, tunnels: Tunnels) -> None:
         self._tunnels = tunnels

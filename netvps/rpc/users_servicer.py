@@ -1,4 +1,4 @@
-"""UserService: people and their API keys."""
+"""UserService: users and their API keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class UserServicer(UserServiceServicer):
-    """Errors are those of the service."""
+    """Raises the errors of the service."""
 
     def __init__(self, access: Access) -> None:
         self._access = access

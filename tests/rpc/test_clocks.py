@@ -54,7 +54,7 @@ async def test_dates_and_clock_are_named_and_no_attack_is_suspected(
         with pytest.raises(Unavailable) as caught:
             await asyncio.to_thread(_ask, endpoint)
     said, today = str(caught.value), datetime.now(UTC)
-    assert f"is good from {today + clock - timedelta(days=1):%Y-%m-%d} " in said
+    assert f"is valid from {today + clock - timedelta(days=1):%Y-%m-%d} " in said
     assert f"this machine's clock says {today:%Y-%m-%d} " in said
     assert "set the clock that is wrong, here or there (timedatectl set-ntp true); it is the right server" in said
     assert "pinned" not in said

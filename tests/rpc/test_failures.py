@@ -49,7 +49,7 @@ class Failed(grpc.RpcError):
         (REMOTE, CODE.UNAVAILABLE, "Socket closed", Unavailable, "vps.example.org:7443 broke: try again"),
         (REMOTE, CODE.UNAVAILABLE, "tlsv13 alert CERTIFICATE_REQUIRED", Unauthenticated, "refused the certificate"),
         (REMOTE, CODE.DEADLINE_EXCEEDED, "", TimedOut, "did not answer in time"),
-        (REMOTE, CODE.CANCELLED, "", Unavailable, "was broken off"),
+        (REMOTE, CODE.CANCELLED, "", Unavailable, "was interrupted"),
         (REMOTE, CODE.UNIMPLEMENTED, "", WrongState, "is of another version"),
         (REMOTE, CODE.RESOURCE_EXHAUSTED, "message too large", Exhausted, "message too large"),
         (REMOTE, CODE.UNKNOWN, "", InternalError, "failed (UNKNOWN): no details; please report it"),

@@ -114,7 +114,7 @@ async def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:
 
 async def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".s.grpc").mkdir(mode=0o755)
-    with pytest.raises(ConfigError, match="not a folder of ours alone"):
+    with pytest.raises(ConfigError, match="not a folder of this account only"):
         private_folder(tmp_path / "s")
 
 

@@ -46,7 +46,7 @@ def test_a_user_has_a_limit_of_each_kind_and_of_all_and_leaves_others_alone() ->
         count, sentence = until_refused(lambda: calls.of(ALICE, f"{SERVICE}WatchSessions"), stack)
         assert count == 5
         assert sentence == (
-            "user alice has 5 open WatchSessions calls; end some, or have an operator raise the server's limit"
+            "user alice has 5 open WatchSessions calls; end some, or ask an operator to raise the server's limit"
         )
         assert until_refused(lambda: calls.of(ALICE, f"{SERVICE}ReadSessionLogs"), stack)[0] == 3
         assert until_refused(lambda: calls.of(ALICE, f"{SERVICE}ExecSession"), stack)[0] == 2

@@ -153,7 +153,7 @@ async def test_what_is_under_way_is_bounded_and_who_gives_up_leaves_nothing(
         first, second = [await uid_of(site, name) for name in ("lab1", "lab2")]
         waiting = [group.create_task(probes(site).probe(first, ())) for _ in range(limits.MAX_OF_A_RUNNER)]
         await asked(one, limits.MAX_OF_A_RUNNER)
-        with pytest.raises(Unavailable, match="measures links for others"):
+        with pytest.raises(Unavailable, match="busy with other measurements"):
             await probes(site).probe(first, ())
         monkeypatch.setattr(limits, "MAX_AT_ONCE", limits.MAX_OF_A_RUNNER)
         with pytest.raises(Unavailable, match="too many links"):

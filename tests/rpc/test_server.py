@@ -131,7 +131,7 @@ async def test_a_machine_joins_and_renews(site: Site) -> None:
 
 
 async def test_a_join_token_of_another_server_is_told_in_words(site: Site) -> None:
-    with pytest.raises(Unauthenticated, match="is not the one that made this join token"):
+    with pytest.raises(Unauthenticated, match="did not create this join token"):
         await join(site.api_address, f"nvj_kid_secret_{'0' * 64}", "csr", "lab1")
 
 

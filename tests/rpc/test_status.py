@@ -58,7 +58,7 @@ def test_what_is_too_long_for_metadata_is_cut() -> None:
     assert len(message.encode()) + len(details) < 8000
     arrived = from_status(code, message, details)
     assert isinstance(arrived, InvalidInput)
-    assert arrived.violations[-1].description == "there are more violations than fit into an answer"
+    assert arrived.violations[-1].description == "more violations are left out"
 
 
 def test_a_status_that_is_not_ours_is_left_to_others() -> None:

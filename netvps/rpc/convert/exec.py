@@ -1,4 +1,4 @@
-"""Commands in sessions, and their input and output."""
+"""Commands in sessions, with their input and output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 
 MAX_PIECE = 64 * 1024
-"""Bytes of standard input, output or error in one message."""
+"""Maximum bytes of standard input, output or error in one message."""
 
 
 def start_to_proto(start: ExecStart) -> pb.ExecSessionRequest:
@@ -36,9 +36,9 @@ def start_to_proto(start: ExecStart) -> pb.ExecSessionRequest:
 
 
 def start_from_proto(message: pb.ExecSessionRequest) -> ExecStart:
-    """Raises InvalidInput, also if it is any other message."""
+    """Parses the first message. Raises InvalidInput, also for any other message."""
     if message.WhichOneof("message") != "start":
-        raise InvalidInput.of("start", "the first message must be start: it says what to run, and where")
+        raise InvalidInput.of("start", "the first message must be start, with the command and the session")
     checks = Checks()
     start, name, terminal = message.start, "", None
     result = ExecStart(name, ("",))
@@ -53,7 +53,7 @@ def start_from_proto(message: pb.ExecSessionRequest) -> ExecStart:
 
 
 def input_to_proto(message: ToCommand) -> pb.ExecSessionRequest:
-    """Any message but the first; data of at most MAX_PIECE bytes."""
+    """Any message after the first; data of at most MAX_PIECE bytes."""
     match message:
         case Stdin(data):
             return pb.ExecSessionRequest(stdin=data)
@@ -64,7 +64,7 @@ def input_to_proto(message: ToCommand) -> pb.ExecSessionRequest:
 
 
 def input_from_proto(message: pb.ExecSessionRequest) -> ToCommand:
-    """Raises InvalidInput."""
+    """Parses a message after the first. Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "stdin":
             return Stdin(_piece(message.stdin, "stdin"))
@@ -87,7 +87,7 @@ def output_to_proto(message: FromCommand) -> pb.ExecSessionResponse:
 
 
 def output_from_proto(message: pb.ExecSessionResponse) -> FromCommand:
-    """Raises InvalidInput."""
+    """Parses the output of a command. Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "stdout":
             return Stdout(message.stdout)

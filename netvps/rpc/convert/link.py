@@ -1,4 +1,4 @@
-"""What passes between a runner and the control plane."""
+"""Messages between a runner and the control plane."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
 
 
 def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
-    """Raises InvalidInput, also if it is any other message."""
+    """Parses the first message. Raises InvalidInput, also for any other message."""
     hello = message.hello
     if message.WhichOneof("message") != "hello" or not hello.instance_id:
         raise InvalidInput.of("hello", "the first message must be hello, with an instance_id")
@@ -94,7 +94,7 @@ def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
 
 
 def from_runner_to_proto(message: FromRunner) -> pb.ConnectRequest:
-    """Any message of a runner but the first."""
+    """Any message of a runner after the first."""
     match message:
         case Heartbeat():
             return pb.ConnectRequest(heartbeat=_heartbeat_to_proto(message))
@@ -105,7 +105,7 @@ def from_runner_to_proto(message: FromRunner) -> pb.ConnectRequest:
 
 
 def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
-    """Raises InvalidInput."""
+    """Parses a message after the first. Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "heartbeat":
             return _heartbeat_from_proto(message.heartbeat)
@@ -117,7 +117,7 @@ def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
 
 
 def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
-    """Any message of the control plane, but its farewell."""
+    """Any message of the control plane except the drain."""
     match message:
         case Welcome():
             return pb.ConnectResponse(welcome=_welcome_to_proto(message))
@@ -134,7 +134,7 @@ def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
 
 
 def to_runner_from_proto(message: pb.ConnectResponse) -> ToRunner | None:
-    """None for what this program does not know: a newer control plane may say more. Raises InvalidInput."""
+    """Parses a message; None for an unknown kind, which a newer control plane may send. Raises InvalidInput."""
     kind = message.WhichOneof("message")
     return _TO_RUNNER[kind](getattr(message, kind)) if kind and kind in _TO_RUNNER else None
 

@@ -1,4 +1,4 @@
-"""Resource names: "sessions/NAME.OWNER", "users/NAME", … built and parsed here and nowhere else."""
+"""Resource names ("sessions/NAME.OWNER", "users/NAME", …). Only this module builds and parses them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SESSION, _USER, _RUNNER, _SSH_KEY, _API_KEY = "sessions/", "users/", "runners/"
 
 
 def session_name(name: str) -> str:
-    """From NAME or NAME.OWNER."""
+    """The resource name for NAME or NAME.OWNER."""
     return _SESSION + name
 
 
 def parse_session_name(text: str, field: str = "name") -> str:
-    """NAME or NAME.OWNER of "sessions/…". Raises InvalidInput."""
+    """Parses "sessions/…" into NAME or NAME.OWNER. Raises InvalidInput."""
     full = _strip(text, _SESSION, field, "sessions/NAME or sessions/NAME.OWNER")
     name, dot, owner = full.partition(".")
     check_label(name, field, SESSION_NAME_MAX)
@@ -29,17 +29,20 @@ def parse_session_name(text: str, field: str = "name") -> str:
 
 
 def user_name(name: str) -> str:
-    """From NAME, or "me"."""
+    """The resource name for NAME or "me"."""
     return _USER + name
 
 
 def parse_user_name(text: str, field: str = "name") -> str:
-    """NAME of "users/NAME"; "me" stays "me". Raises InvalidInput."""
+    """Parses "users/NAME" into NAME; "me" stays "me". Raises InvalidInput."""
     return check_label(_strip(text, _USER, field, "users/NAME or users/me"), field, USER_NAME_MAX)
 
 
 def parse_parent(text: str, field: str = "parent") -> str:
-    """USER of "users/USER", "-" of "users/-" (all), "" of "" and "users/me" (the caller's own). Raises InvalidInput."""
+    """Parses "users/USER" into USER, "users/-" (all) into "-", "" and "users/me" (the caller) into "".
+
+    Raises InvalidInput.
+    """
     if not text:
         return ""
     user = _strip(text, _USER, field, "users/USER, users/me or users/-")
@@ -49,43 +52,43 @@ def parse_parent(text: str, field: str = "parent") -> str:
 
 
 def parse_owner(text: str, field: str) -> str:
-    """USER of "users/USER"; "" of "" and of "users/me". Raises InvalidInput."""
+    """Parses "users/USER" into USER; "" and "users/me" into "". Raises InvalidInput."""
     owner = parse_user_name(text, field) if text else ""
     return "" if owner == ME else owner
 
 
 def runner_name(name: str) -> str:
-    """From NAME; "" stays ""."""
+    """The resource name for NAME; "" stays ""."""
     return _RUNNER + name if name else ""
 
 
 def parse_runner_name(text: str, field: str = "name") -> str:
-    """NAME of "runners/NAME". Raises InvalidInput."""
+    """Parses "runners/NAME" into NAME. Raises InvalidInput."""
     return check_label(_strip(text, _RUNNER, field, "runners/NAME"), field, RUNNER_NAME_MAX)
 
 
 def ssh_key_name(user: str, uid: str) -> str:
-    """From a user's NAME, and the uid or fingerprint of a key."""
+    """The resource name for a user's NAME and the uid or fingerprint of a key."""
     return f"{_USER}{user}{_SSH_KEY}{uid}"
 
 
 def parse_ssh_key_name(text: str, field: str = "name") -> tuple[str, str]:
-    """(USER, uid or fingerprint) of "users/USER/sshKeys/UID". Raises InvalidInput."""
+    """Parses "users/USER/sshKeys/UID" into (USER, uid or fingerprint). Raises InvalidInput."""
     return _parse_child(text, _SSH_KEY, field, "users/USER/sshKeys/UID")
 
 
 def api_key_name(user: str, kid: str) -> str:
-    """From a user's NAME and the id of a key."""
+    """The resource name for a user's NAME and the id of a key."""
     return f"{_USER}{user}{_API_KEY}{kid}"
 
 
 def parse_api_key_name(text: str, field: str = "name") -> tuple[str, str]:
-    """(USER, KID) of "users/USER/apiKeys/KID". Raises InvalidInput."""
+    """Parses "users/USER/apiKeys/KID" into (USER, KID). Raises InvalidInput."""
     return _parse_child(text, _API_KEY, field, "users/USER/apiKeys/KID")
 
 
 def check_request_id(text: str, field: str = "request_id") -> str:
-    """Returns `text` if it can be an idempotency key (also if empty: none), else raises InvalidInput."""
+    """Returns `text` if it is a valid idempotency key (or empty: none), else raises InvalidInput."""
     if len(text) <= _REQUEST_ID_MAX and text.isprintable():
         return text
     raise InvalidInput.of(field, f"{shown(text)} is not a request id: use up to {_REQUEST_ID_MAX} printable characters")
@@ -99,7 +102,7 @@ def _strip(text: str, prefix: str, field: str, form: str) -> str:
 
 
 def _parse_child(text: str, collection: str, field: str, form: str) -> tuple[str, str]:
-    # A fingerprint may hold '/' (base64): only the first separator counts.
+    # A fingerprint may contain '/' (base64): only the first separator counts.
     user, found, child = text.partition(collection)
     if not found or not child:
         raise InvalidInput.of(field, f"{shown(text)} is not of the form {form}")

@@ -1,4 +1,4 @@
-"""The netmap, as the control plane tells it to runners."""
+"""The netmap as it is sent to runners."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAC: Final = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 
 
 def netmap_update_to_proto(update: NetmapUpdate) -> pb.Netmap:
-    """All fields."""
+    """Converts all fields."""
     return pb.Netmap(
         generation=update.generation,
         peers=map(_peer_to_proto, update.peers),
@@ -33,7 +33,10 @@ def netmap_update_to_proto(update: NetmapUpdate) -> pb.Netmap:
 
 
 def netmap_update_from_proto(message: pb.Netmap) -> NetmapUpdate:
-    """Raises InvalidInput with all violations: what a runner does to its kernel stands on these values."""
+    """Parses an update.
+
+    Raises InvalidInput with all violations, because runners configure their kernel from these values.
+    """
     checks = Checks()
     peers, endpoints = [], []
     checks.require(message.generation >= 0, "generation", f"{message.generation} is negative")
@@ -57,7 +60,7 @@ def netmap_update_from_proto(message: pb.Netmap) -> NetmapUpdate:
 
 
 def encoded(update: NetmapUpdate) -> bytes:
-    """The ConnectResponse of an update, as it goes over the wire: made once, sent to every runner."""
+    """The serialised ConnectResponse of an update: encoded once, sent to every runner."""
     return pb.ConnectResponse(netmap=netmap_update_to_proto(update)).SerializeToString()
 
 
@@ -113,7 +116,7 @@ def _require_uid(checks: Checks, uid: str, field: str) -> None:
 
 
 def _is_subnet(text: str) -> bool:
-    """In the one form that `ipam` gives: compared as text everywhere."""
+    """Whether the text is a subnet in the canonical form of `ipam`, since subnets are compared as text."""
     try:
         return str(IPv4Network(text)) == text
     except ValueError:

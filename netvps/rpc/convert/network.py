@@ -1,4 +1,4 @@
-"""The overlay as people look at it: its numbers, paths between runners, findings."""
+"""The overlay for people: summary, paths between runners, findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEVERITY = EnumPair(Severity, pb.FindingSeverity, "FINDING_SEVERITY_")
 
 
 def overview_to_proto(overview: Overview) -> pb.Network:
-    """All fields but the cluster's id, which ServerInfo has."""
+    """Converts all fields except the cluster id, which is in ServerInfo."""
     return pb.Network(
         pool=overview.fabric.pool,
         prefix=overview.prefix,
@@ -32,7 +32,7 @@ def overview_to_proto(overview: Overview) -> pb.Network:
 
 
 def overview_from_proto(message: pb.Network) -> Overview:
-    """All fields; the cluster's id is empty."""
+    """Converts all fields; the cluster id is empty."""
     return Overview(
         fabric=Fabric("", message.pool, message.vni, message.port),
         prefix=message.prefix,
@@ -46,7 +46,7 @@ def overview_from_proto(message: pb.Network) -> Overview:
 
 
 def path_to_proto(path: Path) -> pb.NetworkLink:
-    """All fields."""
+    """Converts all fields."""
     return pb.NetworkLink(
         from_runner=names.runner_name(path.start),
         to_runner=names.runner_name(path.end),
@@ -61,7 +61,7 @@ def path_to_proto(path: Path) -> pb.NetworkLink:
 
 
 def path_from_proto(message: pb.NetworkLink) -> Path:
-    """Raises InvalidInput."""
+    """Parses a path. Raises InvalidInput."""
     return Path(
         start=names.parse_runner_name(message.from_runner, "from_runner"),
         end=names.parse_runner_name(message.to_runner, "to_runner"),
@@ -76,7 +76,7 @@ def path_from_proto(message: pb.NetworkLink) -> Path:
 
 
 def finding_to_proto(finding: Finding) -> pb.NetworkFinding:
-    """All fields."""
+    """Converts all fields."""
     return pb.NetworkFinding(
         severity=SEVERITY.to_proto(finding.severity),
         subject=finding.subject,
@@ -86,6 +86,6 @@ def finding_to_proto(finding: Finding) -> pb.NetworkFinding:
 
 
 def finding_from_proto(message: pb.NetworkFinding) -> Finding:
-    """Raises InvalidInput."""
+    """Parses a finding. Raises InvalidInput."""
     severity = SEVERITY.from_proto(message.severity, "severity")
     return Finding(severity, message.subject, message.text, message.remedy)

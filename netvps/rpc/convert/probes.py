@@ -1,4 +1,4 @@
-"""Links that were measured, and the request for it."""
+"""Link measurements and their requests."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.texts import sentence, word
 
 _MAX_TEXT: Final = 500
-"""Of what a runner says, that people get to read."""
+"""Maximum length of a runner's message for people."""
 LINK_STATE = EnumPair(LinkState, pb.LinkState, "LINK_STATE_")
 
 
 def probe_request_to_proto(request: ProbeRequest) -> pb.ProbeRequest:
-    """All fields."""
+    """Converts all fields."""
     return pb.ProbeRequest(probe_id=request.probe_id, peer_uids=request.peers)
 
 
 def probe_request_from_proto(message: pb.ProbeRequest) -> ProbeRequest:
-    """Raises InvalidInput."""
+    """Parses a request. Raises InvalidInput."""
     if len(message.peer_uids) > MAX_PROBED:
         raise InvalidInput.of("peer_uids", f"{len(message.peer_uids)} are more than {MAX_PROBED}")
     return ProbeRequest(message.probe_id, tuple(message.peer_uids))
 
 
 def probe_report_to_proto(report: ProbeReport) -> pb.ProbeReport:
-    """All fields."""
+    """Converts all fields."""
     return pb.ProbeReport(probe_id=report.probe_id, links=[_link_to_proto(link) for link in report.links])
 
 
 def probe_report_from_proto(message: pb.ProbeReport) -> ProbeReport:
-    """Raises InvalidInput."""
+    """Parses a report. Raises InvalidInput."""
     if len(message.links) > MAX_PROBED:
         raise InvalidInput.of("links", f"{len(message.links)} are more than {MAX_PROBED}")
     return ProbeReport(word(message.probe_id, "probe_id"), tuple(_link_from_proto(link) for link in message.links))

@@ -1,4 +1,4 @@
-"""Conversions of frozen values that are asked for again: by each who lists, and each of a thousand who watch."""
+"""A cache of conversions of frozen values, which are repeated for each list and for each of a thousand watchers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
-_LARGEST = 4096  # bytes of a message that is kept
+_LARGEST = 4096  # maximum bytes of a cached message
 
 
 class Remembered(Generic[T, M]):
-    """A conversion that knows its last answers, by the identity of the value. Nobody may change an answer."""
+    """A conversion with a cache keyed by the identity of the value. Callers must not modify the results."""
 
     def __init__(self, convert: Callable[[T], M], count: int) -> None:
-        """At most `count` answers are kept, the oldest go first."""
+        """Caches at most `count` results; evicts the oldest."""
         self._convert = convert
         self._count = count
-        self._answers: dict[int, tuple[T, M]] = {}  # with the value, so that its id is nobody else's
+        self._answers: dict[int, tuple[T, M]] = {}  # holds the value, so that its id is not reused
 
     def __call__(self, value: T) -> M:
         """The message for a value."""

@@ -1,4 +1,4 @@
-"""Runners, what they have, and their leases."""
+"""Runners, their capacity and their leases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNNER_STATE = EnumPair(RunnerState, pb.RunnerState, "RUNNER_STATE_")
 
 
 def runner_to_proto(view: RunnerView) -> pb.Runner:
-    """All fields but the capabilities, which the API does not show."""
+    """Converts all fields except the capabilities, which the API does not show."""
     runner = view.runner
     return pb.Runner(
         name=names.runner_name(runner.name),
@@ -41,7 +41,7 @@ def runner_to_proto(view: RunnerView) -> pb.Runner:
 
 
 def runner_from_proto(message: pb.Runner) -> RunnerView:
-    """Raises InvalidInput."""
+    """Parses a runner. Raises InvalidInput."""
     runner = Runner(
         uid=message.uid,
         name=names.parse_runner_name(message.name),
@@ -62,17 +62,17 @@ def runner_from_proto(message: pb.Runner) -> RunnerView:
 
 
 def problem_text(message: str) -> str:
-    """What a runner says is wrong, cut to a length that one can read."""
+    """A runner's problem message, truncated."""
     return message[:_MAX_TEXT]
 
 
 def problems_to_proto(problems: Iterable[Problem]) -> list[pb.OverlayProblem]:
-    """All fields."""
+    """Converts all fields."""
     return [pb.OverlayProblem(message=problem.message, peer_uid=problem.peer) for problem in problems]
 
 
 def problems_from_proto(messages: Sequence[pb.OverlayProblem]) -> tuple[Problem, ...]:
-    """The first MAX_PROBLEMS of them, each cut to a length that one can read."""
+    """The first MAX_PROBLEMS problems, with truncated messages."""
     return tuple(
         Problem(sentence(one.message, _MAX_TEXT), word(one.peer_uid, "overlay_problems.peer_uid"))
         for one in messages[:MAX_PROBLEMS]
@@ -80,7 +80,7 @@ def problems_from_proto(messages: Sequence[pb.OverlayProblem]) -> tuple[Problem,
 
 
 def capacity_to_proto(capacity: Capacity) -> pb.Capacity:
-    """All fields."""
+    """Converts all fields."""
     return pb.Capacity(
         cpus=capacity.cpus,
         memory_bytes=capacity.memory_bytes,
@@ -90,26 +90,26 @@ def capacity_to_proto(capacity: Capacity) -> pb.Capacity:
 
 
 def capacity_from_proto(message: pb.Capacity) -> Capacity:
-    """All fields."""
+    """Converts all fields."""
     engine = word(message.engine_version, "capacity.engine_version")
     return Capacity(message.cpus, message.memory_bytes, message.disk_free_bytes, engine)
 
 
 def lease_to_proto(lease: Lease) -> pb.Subnet:
-    """Subnet and epoch; whose it is, is told by what holds the message."""
+    """Converts subnet and epoch; the enclosing message names the runner."""
     return pb.Subnet(cidr=lease.cidr, epoch=lease.epoch)
 
 
 def lease_from_proto(message: pb.Subnet, runner_uid: str) -> Lease:
-    """The lease of a runner; '' where its uid is not known."""
+    """The lease of a runner; '' if its uid is not known."""
     return Lease(message.cidr, runner_uid, message.epoch)
 
 
 def underlay_to_proto(underlay: Underlay | None) -> pb.Underlay | None:
-    """All fields; None where there is none."""
+    """Converts all fields; None if there is none."""
     return None if underlay is None else pb.Underlay(addresses=underlay.addresses, mtu=underlay.mtu)
 
 
 def underlay_from_proto(message: pb.Underlay) -> Underlay:
-    """All fields."""
+    """Converts all fields."""
     return Underlay(tuple(message.addresses), message.mtu)

@@ -1,4 +1,4 @@
-"""What a server says of itself."""
+"""Public information about a server."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from netvps.domain.server import ServerInfo
 
 
 def server_info_to_proto(info: ServerInfo) -> pb.ServerInfo:
-    """All fields; they have the same names."""
+    """Converts all fields, which have the same names."""
     return pb.ServerInfo(**asdict(info))
 
 
 def server_info_from_proto(message: pb.ServerInfo) -> ServerInfo:
-    """All fields."""
+    """Converts all fields."""
     return ServerInfo(
         version=message.version,
         cluster_id=message.cluster_id,

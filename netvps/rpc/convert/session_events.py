@@ -1,4 +1,4 @@
-"""What a watcher of sessions is told."""
+"""Events for watchers of sessions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVENT_TYPE = EnumPair(EventType, pb.WatchEventType, "WATCH_EVENT_TYPE_")
 
 
 def event_to_proto(event: SessionEvent) -> pb.WatchSessionsResponse:
-    """All fields, but of the session no environment and keys."""
+    """Converts all fields; the session without its environment and keys."""
     return pb.WatchSessionsResponse(
         type=EVENT_TYPE.to_proto(event.type),
         session=listed_to_proto(event.session) if event.session else None,
@@ -20,7 +20,7 @@ def event_to_proto(event: SessionEvent) -> pb.WatchSessionsResponse:
 
 
 def event_from_proto(message: pb.WatchSessionsResponse) -> SessionEvent:
-    """Raises InvalidInput."""
+    """Parses an event. Raises InvalidInput."""
     return SessionEvent(
         type=EVENT_TYPE.from_proto(message.type, "type"),
         session=session_from_proto(message.session) if message.HasField("session") else None,

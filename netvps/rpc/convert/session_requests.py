@@ -1,4 +1,4 @@
-"""Requests about sessions, as values; each is parsed with all its violations at once."""
+"""Requests about sessions as values; parsing reports all violations at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEFAULT_TAIL, _MAX_TAIL = 1000, 100_000
 
 @dataclass(frozen=True, slots=True)
 class CreateSession:
-    """What to create, for whom ('' is the caller); an empty `session_id` leaves the choice to the server."""
+    """The session to create, and its owner ('' is the caller); '' as `session_id` lets the server choose."""
 
     session_id: str
     owner: str
@@ -29,7 +29,7 @@ class CreateSession:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSession:
-    """Which session to stop, start or delete; 0 expects no revision."""
+    """The session to stop, start or delete; 0 means any revision."""
 
     name: str
     request_id: str
@@ -38,7 +38,7 @@ class ChangeSession:
 
 @dataclass(frozen=True, slots=True)
 class ReadLogs:
-    """Whose logs, from how many lines before the end, and from when on."""
+    """The session whose logs to read, how many lines before the end, and from which time on."""
 
     name: str
     tail_lines: int
@@ -47,7 +47,7 @@ class ReadLogs:
 
 
 def create_from_proto(message: pb.CreateSessionRequest) -> CreateSession:
-    """Raises InvalidInput."""
+    """Parses the request. Raises InvalidInput."""
     checks = Checks()
     owner, spec = "", SessionSpec()
     with checks.nested():
@@ -67,7 +67,7 @@ def create_from_proto(message: pb.CreateSessionRequest) -> CreateSession:
 def change_from_proto(
     message: pb.StopSessionRequest | pb.StartSessionRequest | pb.DeleteSessionRequest,
 ) -> ChangeSession:
-    """Raises InvalidInput."""
+    """Parses the request. Raises InvalidInput."""
     checks = Checks()
     name = ""
     with checks.nested():
@@ -82,7 +82,7 @@ def change_from_proto(
 
 
 def read_logs_from_proto(message: pb.ReadSessionLogsRequest) -> ReadLogs:
-    """Raises InvalidInput."""
+    """Parses the request. Raises InvalidInput."""
     checks = Checks()
     name = ""
     with checks.nested():

@@ -27,12 +27,12 @@ NETWORK = EnumPair(Network, pb.SessionNetwork, "SESSION_NETWORK_")
 
 
 def session_to_proto(session: Session) -> pb.Session:
-    """The API knows a runner by its name; its uid stays inside."""
+    """Converts a session. The API refers to runners by name; their uids are internal."""
     return _session_to_proto(session, spec_to_proto(session.spec))
 
 
 def listed_to_proto(session: Session) -> pb.Session:
-    """A session as lists and events have it: without environment and keys, of which a page would hold few."""
+    """A session in lists and events: without environment and keys, so that more sessions fit on a page."""
     return _session_to_proto(session, _listed_spec_to_proto(session.spec))
 
 
@@ -60,7 +60,7 @@ def _session_to_proto(session: Session, spec: pb.SessionSpec) -> pb.Session:
 
 
 def session_from_proto(message: pb.Session) -> Session:
-    """A session as a client sees it: with `runner_name`, but `runner` (the uid) empty. Raises InvalidInput."""
+    """Parses a session as a client sees it: with `runner_name`, but without `runner` (the uid). Raises InvalidInput."""
     name = SessionName.parse(names.parse_session_name(message.name), names.parse_user_name(message.owner, "owner"))
     return Session(
         uid=message.uid,
@@ -85,7 +85,7 @@ def session_from_proto(message: pb.Session) -> Session:
 
 
 def spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
-    """Every default is written out."""
+    """Converts a spec, with all defaults set explicitly."""
     message = _listed_spec_to_proto(spec)
     message.env.update(spec.env)
     message.authorized_keys.extend(spec.authorized_keys)
@@ -107,7 +107,7 @@ def _listed_spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
 
 
 def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
-    """Raises InvalidInput with all violations, fields named as in the message."""
+    """Parses a spec. Raises InvalidInput with all violations; fields are named as in the message."""
     checks = Checks()
     network, spec = Network.DEFAULT, SessionSpec()
     with checks.nested():
@@ -131,7 +131,7 @@ def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
 
 
 def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
-    """All fields."""
+    """Converts all fields."""
     return pb.Snapshot(
         uid=snapshot.uid,
         session_uid=snapshot.session_uid,
@@ -146,7 +146,7 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
 
 
 def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
-    """Raises InvalidInput."""
+    """Parses a snapshot. Raises InvalidInput."""
     return Snapshot(
         uid=word(message.uid, "uid"),
         session_uid=word(message.session_uid, "session_uid"),
@@ -161,10 +161,10 @@ def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
 
 
 def last_exit_to_proto(last: LastExit) -> pb.LastExit:
-    """All fields."""
+    """Converts all fields."""
     return pb.LastExit(exit_code=last.exit_code, cause=last.cause, end_time=time_to_proto(last.end_time))
 
 
 def last_exit_from_proto(message: pb.LastExit) -> LastExit:
-    """Raises InvalidInput."""
+    """Parses an exit. Raises InvalidInput."""
     return LastExit(message.exit_code, word(message.cause, "cause"), time_from_proto(message, "end_time"))

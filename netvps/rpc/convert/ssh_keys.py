@@ -1,4 +1,4 @@
-"""SSH public keys of people."""
+"""SSH public keys of users."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netvps.rpc.convert.times import time_from_proto, time_to_proto
 
 
 def ssh_key_to_proto(key: SshKey) -> pb.SshKey:
-    """All fields."""
+    """Converts all fields."""
     return pb.SshKey(
         name=names.ssh_key_name(key.owner, key.uid),
         public_key=key.public_key,
@@ -21,7 +21,7 @@ def ssh_key_to_proto(key: SshKey) -> pb.SshKey:
 
 
 def ssh_key_from_proto(message: pb.SshKey) -> SshKey:
-    """Raises InvalidInput."""
+    """Parses a key. Raises InvalidInput."""
     owner, uid = names.parse_ssh_key_name(message.name)
     return SshKey(
         uid=uid,

@@ -1,4 +1,4 @@
-"""Bounds of what tenants and machines send as text; each string is bounded in the converter that reads it."""
+"""Limits of texts from tenants and machines; each converter checks the strings that it reads."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WORD_MAX: Final = 255
-"""Characters of an identifier, a version or a name."""
+"""Maximum characters of an identifier, a version or a name."""
 SENTENCE_MAX: Final = 2000
-"""Characters of a sentence for people."""
+"""Maximum characters of a sentence for people."""
 
 
 def word(text: str, field: str, limit: int = WORD_MAX) -> str:
-    """Returns an identifier of printable characters; raises InvalidInput if it is longer, or something else."""
+    """Returns an identifier of printable characters; raises InvalidInput if it is longer or has others."""
     if len(text) <= limit and text.isprintable():
         return text
     raise InvalidInput.of(field, f"{shown(text)} is not up to {limit} printable characters")
 
 
 def words(texts: Iterable[str], field: str, most: int) -> tuple[str, ...]:
-    """Returns at most so many identifiers; raises InvalidInput for more of them, or a wrong one."""
+    """Returns at most `most` identifiers; raises InvalidInput for more of them, or an invalid one."""
     found = tuple(texts)
     if len(found) > most:
         raise InvalidInput.of(field, f"{len(found)} are more than {most}")
@@ -32,7 +32,7 @@ def words(texts: Iterable[str], field: str, most: int) -> tuple[str, ...]:
 
 
 def sentence(text: str, limit: int = SENTENCE_MAX) -> str:
-    """Returns text for people: cut, and with what would steer a terminal escaped; line ends stay."""
+    """Returns text for people: truncated, with control characters except newlines escaped."""
     cut = text if len(text) <= limit else f"{text[: limit - 1]}…"
     if cut.isprintable():
         return cut

@@ -1,4 +1,4 @@
-"""Times and durations: aware datetimes in UTC to the microsecond, seconds as float to the nanosecond."""
+"""Times and durations: aware datetimes in UTC with microseconds; seconds as float with nanoseconds."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def time_to_proto(time: datetime) -> Timestamp:
 def time_from_proto(message: Message, field: str) -> datetime:
     """The required Timestamp `field` of a message. Raises InvalidInput if it is unset or out of range."""
     if not message.HasField(field):
-        raise InvalidInput.of(field, "it is not set: a time is needed here")
+        raise InvalidInput.of(field, "it is not set: a time is required")
     stamp: Timestamp = getattr(message, field)
     try:
         return _EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
     except OverflowError:
-        raise InvalidInput.of(field, f"{stamp.seconds} seconds are outside of the years 1 to 9999") from None
+        raise InvalidInput.of(field, f"{stamp.seconds} seconds are outside the years 1 to 9999") from None
 
 
 def optional_time_from_proto(message: Message, field: str) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What passes between an agent and the gateway. Frames are hot: no validation but of their kind, and no copies."""
+"""Messages between an agent and the gateway. Frames are the hot path: no validation except of their kind, no copies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REASON_MAX: Final = 500
 
 
 def hello_from_proto(message: pb.ControlRequest) -> AgentHello:
-    """Raises InvalidInput unless it is a hello."""
+    """Parses the hello. Raises InvalidInput for any other message."""
     if message.WhichOneof("message") != "hello":
         raise InvalidInput.of("hello", "the first message must be hello")
     hello = message.hello
@@ -48,7 +48,7 @@ def hello_from_proto(message: pb.ControlRequest) -> AgentHello:
 
 
 def from_agent_from_proto(message: pb.ControlRequest) -> FromAgent:
-    """Any message of an agent but the first. Raises InvalidInput."""
+    """Parses a message of an agent after the first. Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "dial_failure":
             failure = message.dial_failure
@@ -82,14 +82,14 @@ def to_agent_to_proto(message: ToAgent) -> pb.ControlResponse:
 
 
 def open_from_proto(message: pb.DialBackRequest) -> str:
-    """The dial id of a connection's first message. Raises InvalidInput if it is any other."""
+    """Parses the first message of a connection into its dial id. Raises InvalidInput for any other message."""
     if message.WhichOneof("frame") != "open" or not message.open:
         raise InvalidInput.of("open", "the first message must be open, with the dial_id of the request")
     return word(message.open, "open")
 
 
 def frame_from_proto(message: pb.DialBackRequest) -> Frame:
-    """Any frame but the first. Raises InvalidInput."""
+    """Parses a frame after the first. Raises InvalidInput."""
     match message.WhichOneof("frame"):
         case "data":
             if len(message.data) > MAX_DATA:

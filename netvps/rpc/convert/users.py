@@ -25,7 +25,7 @@ ROLE = EnumPair(Role, pb.Role, "ROLE_")
 
 @dataclass(frozen=True, slots=True)
 class CreateUser:
-    """Whom to add."""
+    """The user to add."""
 
     user_id: str
     role: Role
@@ -33,7 +33,7 @@ class CreateUser:
 
 
 def user_to_proto(user: User) -> pb.User:
-    """All fields."""
+    """Converts all fields."""
     return pb.User(
         name=names.user_name(user.name),
         role=ROLE.to_proto(user.role),
@@ -43,7 +43,7 @@ def user_to_proto(user: User) -> pb.User:
 
 
 def user_from_proto(message: pb.User) -> User:
-    """Raises InvalidInput."""
+    """Parses a user. Raises InvalidInput."""
     return User(
         name=names.parse_user_name(message.name),
         role=ROLE.from_proto(message.role, "role"),
@@ -53,7 +53,7 @@ def user_from_proto(message: pb.User) -> User:
 
 
 def create_from_proto(message: pb.CreateUserRequest) -> CreateUser:
-    """Raises InvalidInput."""
+    """Parses the request. Raises InvalidInput."""
     checks = Checks()
     role = Role.USER
     with checks.nested():
@@ -67,7 +67,7 @@ def create_from_proto(message: pb.CreateUserRequest) -> CreateUser:
 
 
 def api_key_to_proto(credential: Credential, last_use: datetime | None = None) -> pb.ApiKey:
-    """The public side of an API key: nothing of its secret, nor of the hash."""
+    """The public part of an API key: neither its secret nor the hash."""
     return pb.ApiKey(
         name=names.api_key_name(credential.subject, credential.kid),
         create_time=time_to_proto(credential.create_time),
@@ -78,7 +78,7 @@ def api_key_to_proto(credential: Credential, last_use: datetime | None = None) -
 
 
 def listed_api_key_to_proto(key: ApiKey) -> pb.ApiKey:
-    """All fields of what a list shows."""
+    """Converts all fields that a list shows."""
     return pb.ApiKey(
         name=names.api_key_name(key.user, key.kid),
         create_time=time_to_proto(key.create_time),
@@ -89,7 +89,7 @@ def listed_api_key_to_proto(key: ApiKey) -> pb.ApiKey:
 
 
 def api_key_from_proto(message: pb.ApiKey) -> ApiKey:
-    """Raises InvalidInput."""
+    """Parses an API key. Raises InvalidInput."""
     user, kid = names.parse_api_key_name(message.name)
     return ApiKey(
         kid=kid,
@@ -102,7 +102,7 @@ def api_key_from_proto(message: pb.ApiKey) -> ApiKey:
 
 
 def ttl_from_proto(message: pb.CreateApiKeyRequest) -> timedelta | None:
-    """How long a new key works; None if that has no end. Raises InvalidInput."""
+    """Validity of a new key; None if it does not expire. Raises InvalidInput."""
     if not message.HasField("ttl"):
         return None
     try:
