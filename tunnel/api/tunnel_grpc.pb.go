@@ -27,12 +27,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// TunnelService brings connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
-// The agent dials (it is the client); the gateway asks for connections over Control, and the agent opens one
-// DialBack stream for each: a slow reader stalls nobody else.
+// TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
+// The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
+// DialBack stream for each, so that a slow reader does not stall other connections.
 type TunnelServiceClient interface {
-	// Control is the agent's one long stream. The agent says Hello; the gateway answers Config and sends the next
-	// whenever it changes. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
+	// Control is the agent's control stream. The agent sends Hello; the gateway answers with the Config, and sends
+	// each later one. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
 	Control(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ControlRequest, ControlResponse], error)
 	// DialBack carries one connection. Its first message is open; either side ends its direction with eof (gRPC
 	// cannot half-close from the server), and the stream ends when both have, or at a reset.
@@ -77,12 +77,12 @@ type TunnelService_DialBackClient = grpc.BidiStreamingClient[DialBackRequest, Di
 // All implementations must embed UnimplementedTunnelServiceServer
 // for forward compatibility.
 //
-// TunnelService brings connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
-// The agent dials (it is the client); the gateway asks for connections over Control, and the agent opens one
-// DialBack stream for each: a slow reader stalls nobody else.
+// TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
+// The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
+// DialBack stream for each, so that a slow reader does not stall other connections.
 type TunnelServiceServer interface {
-	// Control is the agent's one long stream. The agent says Hello; the gateway answers Config and sends the next
-	// whenever it changes. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
+	// Control is the agent's control stream. The agent sends Hello; the gateway answers with the Config, and sends
+	// each later one. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
 	Control(grpc.BidiStreamingServer[ControlRequest, ControlResponse]) error
 	// DialBack carries one connection. Its first message is open; either side ends its direction with eof (gRPC
 	// cannot half-close from the server), and the stream ends when both have, or at a reset.

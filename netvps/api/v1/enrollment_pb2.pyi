@@ -31,7 +31,7 @@ class JoinRunnerRequest(_message.Message):
     csr: _builtins.str
     """PKCS#10, PEM; only its public key is used."""
     runner_id: _builtins.str
-    """Name of the machine, a DNS label; made unique with a number if taken by another machine."""
+    """Name of the machine, a DNS label; gets a numeric suffix if another machine has it."""
     def __init__(
         self,
         *,
@@ -79,7 +79,9 @@ Global___JoinRunnerResponse: _TypeAlias = JoinRunnerResponse  # noqa: Y015
 
 @_typing.final
 class BootAgentRequest(_message.Message):
-    """BootAgentRequest gets the certificate of an agent; its runner sends it, agents of earlier versions did themselves."""
+    """BootAgentRequest gets the certificate of an agent. The runner sends it; agents of earlier versions sent it
+    themselves.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -149,7 +151,7 @@ Global___RenewCertificateRequest: _TypeAlias = RenewCertificateRequest  # noqa: 
 
 @_typing.final
 class RenewCertificateResponse(_message.Message):
-    """RenewCertificateResponse holds the new certificate."""
+    """RenewCertificateResponse contains the new certificate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -159,7 +161,7 @@ class RenewCertificateResponse(_message.Message):
     """PEM."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """It is valid until then."""
+        """The certificate is valid until this time."""
 
     def __init__(
         self,

@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class EnrollmentServiceStub:
-    """EnrollmentService exchanges a one-use token for a client certificate. Served on :7443; the token is the
+    """EnrollmentService exchanges a single-use token for a client certificate. Served on :7443; the token is the
     credential. Errors: UNAUTHENTICATED (unknown, used or expired token), INVALID_ARGUMENT (malformed request).
-    The same token with the same public key again returns the same identity: a lost answer can be asked for again.
+    The same token with the same public key returns the same identity, so that a lost answer can be requested again.
     """
 
     def __init__(self, channel):
@@ -50,9 +50,9 @@ class EnrollmentServiceStub:
 
 
 class EnrollmentServiceServicer:
-    """EnrollmentService exchanges a one-use token for a client certificate. Served on :7443; the token is the
+    """EnrollmentService exchanges a single-use token for a client certificate. Served on :7443; the token is the
     credential. Errors: UNAUTHENTICATED (unknown, used or expired token), INVALID_ARGUMENT (malformed request).
-    The same token with the same public key again returns the same identity: a lost answer can be asked for again.
+    The same token with the same public key returns the same identity, so that a lost answer can be requested again.
     """
 
     def JoinRunner(self, request, context):
@@ -63,7 +63,7 @@ class EnrollmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BootAgent(self, request, context):
-        """BootAgent gives a session's agent its certificate: "netvps://session/UID/epoch/N".
+        """BootAgent issues the certificate of a session's agent: "netvps://session/UID/epoch/N".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,9 +91,9 @@ def add_EnrollmentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EnrollmentService:
-    """EnrollmentService exchanges a one-use token for a client certificate. Served on :7443; the token is the
+    """EnrollmentService exchanges a single-use token for a client certificate. Served on :7443; the token is the
     credential. Errors: UNAUTHENTICATED (unknown, used or expired token), INVALID_ARGUMENT (malformed request).
-    The same token with the same public key again returns the same identity: a lost answer can be asked for again.
+    The same token with the same public key returns the same identity, so that a lost answer can be requested again.
     """
 
     @staticmethod
@@ -152,7 +152,7 @@ class EnrollmentService:
 
 
 class CertificateServiceStub:
-    """CertificateService renews certificates. Served on :7444, to whom a certificate that is still valid identifies.
+    """CertificateService renews certificates. Served on :7444, to callers with a valid certificate.
     """
 
     def __init__(self, channel):
@@ -169,7 +169,7 @@ class CertificateServiceStub:
 
 
 class CertificateServiceServicer:
-    """CertificateService renews certificates. Served on :7444, to whom a certificate that is still valid identifies.
+    """CertificateService renews certificates. Served on :7444, to callers with a valid certificate.
     """
 
     def RenewCertificate(self, request, context):
@@ -196,7 +196,7 @@ def add_CertificateServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CertificateService:
-    """CertificateService renews certificates. Served on :7444, to whom a certificate that is still valid identifies.
+    """CertificateService renews certificates. Served on :7444, to callers with a valid certificate.
     """
 
     @staticmethod

@@ -27,9 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EnrollmentServiceStub:
-    """EnrollmentService exchanges a one-use token for a client certificate. Served on :7443; the token is the
+    """EnrollmentService exchanges a single-use token for a client certificate. Served on :7443; the token is the
     credential. Errors: UNAUTHENTICATED (unknown, used or expired token), INVALID_ARGUMENT (malformed request).
-    The same token with the same public key again returns the same identity: a lost answer can be asked for again.
+    The same token with the same public key returns the same identity, so that a lost answer can be requested again.
     """
 
     @_typing.overload
@@ -39,25 +39,25 @@ class EnrollmentServiceStub:
     JoinRunner: _grpc.UnaryUnaryMultiCallable[_enrollment_pb2.JoinRunnerRequest, _enrollment_pb2.JoinRunnerResponse]
     """JoinRunner makes a machine a runner: certificate "netvps://runner/UID"."""
     BootAgent: _grpc.UnaryUnaryMultiCallable[_enrollment_pb2.BootAgentRequest, _enrollment_pb2.BootAgentResponse]
-    """BootAgent gives a session's agent its certificate: "netvps://session/UID/epoch/N"."""
+    """BootAgent issues the certificate of a session's agent: "netvps://session/UID/epoch/N"."""
 
 @_typing.type_check_only
 class EnrollmentServiceAsyncStub(EnrollmentServiceStub):
-    """EnrollmentService exchanges a one-use token for a client certificate. Served on :7443; the token is the
+    """EnrollmentService exchanges a single-use token for a client certificate. Served on :7443; the token is the
     credential. Errors: UNAUTHENTICATED (unknown, used or expired token), INVALID_ARGUMENT (malformed request).
-    The same token with the same public key again returns the same identity: a lost answer can be asked for again.
+    The same token with the same public key returns the same identity, so that a lost answer can be requested again.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     JoinRunner: _aio.UnaryUnaryMultiCallable[_enrollment_pb2.JoinRunnerRequest, _enrollment_pb2.JoinRunnerResponse]  # type: ignore[assignment]
     """JoinRunner makes a machine a runner: certificate "netvps://runner/UID"."""
     BootAgent: _aio.UnaryUnaryMultiCallable[_enrollment_pb2.BootAgentRequest, _enrollment_pb2.BootAgentResponse]  # type: ignore[assignment]
-    """BootAgent gives a session's agent its certificate: "netvps://session/UID/epoch/N"."""
+    """BootAgent issues the certificate of a session's agent: "netvps://session/UID/epoch/N"."""
 
 class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """EnrollmentService exchanges a one-use token for a client certificate. Served on :7443; the token is the
+    """EnrollmentService exchanges a single-use token for a client certificate. Served on :7443; the token is the
     credential. Errors: UNAUTHENTICATED (unknown, used or expired token), INVALID_ARGUMENT (malformed request).
-    The same token with the same public key again returns the same identity: a lost answer can be asked for again.
+    The same token with the same public key returns the same identity, so that a lost answer can be requested again.
     """
 
     @_abc_1.abstractmethod
@@ -74,12 +74,12 @@ class EnrollmentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _enrollment_pb2.BootAgentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enrollment_pb2.BootAgentResponse, _abc.Awaitable[_enrollment_pb2.BootAgentResponse]]:
-        """BootAgent gives a session's agent its certificate: "netvps://session/UID/epoch/N"."""
+        """BootAgent issues the certificate of a session's agent: "netvps://session/UID/epoch/N"."""
 
 def add_EnrollmentServiceServicer_to_server(servicer: EnrollmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class CertificateServiceStub:
-    """CertificateService renews certificates. Served on :7444, to whom a certificate that is still valid identifies."""
+    """CertificateService renews certificates. Served on :7444, to callers with a valid certificate."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -90,14 +90,14 @@ class CertificateServiceStub:
 
 @_typing.type_check_only
 class CertificateServiceAsyncStub(CertificateServiceStub):
-    """CertificateService renews certificates. Served on :7444, to whom a certificate that is still valid identifies."""
+    """CertificateService renews certificates. Served on :7444, to callers with a valid certificate."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_enrollment_pb2.RenewCertificateRequest, _enrollment_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """RenewCertificate returns a new certificate for the caller's identity and the key of the request."""
 
 class CertificateServiceServicer(metaclass=_abc_1.ABCMeta):
-    """CertificateService renews certificates. Served on :7444, to whom a certificate that is still valid identifies."""
+    """CertificateService renews certificates. Served on :7444, to callers with a valid certificate."""
 
     @_abc_1.abstractmethod
     def RenewCertificate(

@@ -32,23 +32,23 @@ class _LinkStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LinkState.V
     LINK_STATE_UNSPECIFIED: _LinkState.ValueType  # 0
     """Never sent."""
     LINK_STATE_UP: _LinkState.ValueType  # 1
-    """Packets of all sizes come back."""
+    """Packets of all sizes are returned."""
     LINK_STATE_REDUCED: _LinkState.ValueType  # 2
-    """Small packets come back, the largest that should fit do not."""
+    """Small packets are returned, the largest expected ones are not."""
     LINK_STATE_DOWN: _LinkState.ValueType  # 3
-    """Nothing comes back."""
+    """No packet is returned."""
 
 class LinkState(_LinkState, metaclass=_LinkStateEnumTypeWrapper):
-    """LinkState is how a link is from one runner's side."""
+    """LinkState is the state of a link as measured from one side."""
 
 LINK_STATE_UNSPECIFIED: LinkState.ValueType  # 0
 """Never sent."""
 LINK_STATE_UP: LinkState.ValueType  # 1
-"""Packets of all sizes come back."""
+"""Packets of all sizes are returned."""
 LINK_STATE_REDUCED: LinkState.ValueType  # 2
-"""Small packets come back, the largest that should fit do not."""
+"""Small packets are returned, the largest expected ones are not."""
 LINK_STATE_DOWN: LinkState.ValueType  # 3
-"""Nothing comes back."""
+"""No packet is returned."""
 Global___LinkState: _TypeAlias = LinkState  # noqa: Y015
 
 @_typing.final
@@ -112,28 +112,28 @@ class RunnerHello(_message.Message):
     ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
     ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
-    """Random, made at each start of the process."""
+    """Random, generated at each start of the process."""
     version: _builtins.str
     """Version of its program."""
     resume_revision: _builtins.int
-    """The last CaughtUp or Assignment revision it knows; 0 for none."""
+    """Revision of the last CaughtUp or Assignment that it has; 0 for none."""
     netmap_generation: _builtins.int
-    """Generation of the netmap that it knows; 0 for none."""
+    """Generation of the netmap that it has; 0 for none."""
     engine_problem: _builtins.str
     """As in Runner."""
     isolation_problem: _builtins.str
     """As in Runner."""
     @_builtins.property
     def capacity(self) -> _runner_pb2.Capacity:
-        """What the machine has."""
+        """Resources of the machine."""
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it can do beside the basics: overlay, gpu, …"""
+        """Capabilities beyond the basics: overlay, gpu, …"""
 
     @_builtins.property
     def underlay(self) -> _runner_pb2.Underlay:
-        """Its way into the overlay; unset if it has none."""
+        """Its underlay; unset if it has no overlay."""
 
     @_builtins.property
     def overlay_problems(self) -> _containers.RepeatedCompositeFieldContainer[_runner_pb2.OverlayProblem]:
@@ -163,7 +163,7 @@ Global___RunnerHello: _TypeAlias = RunnerHello  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
-    """Heartbeat says that the runner lives."""
+    """Heartbeat reports that the runner is alive."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -175,7 +175,7 @@ class Heartbeat(_message.Message):
     ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
     ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
     netmap_digest: _builtins.str
-    """Digest of the netmap it knows; empty while it has none. Where it is wrong, the whole map is sent again."""
+    """Digest of its netmap; empty while it has none. If it does not match, the full map is sent again."""
     netmap_generation: _builtins.int
     """Generation of that netmap."""
     engine_problem: _builtins.str
@@ -184,11 +184,11 @@ class Heartbeat(_message.Message):
     """As in Runner."""
     @_builtins.property
     def capacity(self) -> _runner_pb2.Capacity:
-        """What the machine has now."""
+        """Current resources of the machine."""
 
     @_builtins.property
     def underlay(self) -> _runner_pb2.Underlay:
-        """Its way into the overlay now; unset if it has none."""
+        """Its current underlay; unset if it has no overlay."""
 
     @_builtins.property
     def overlay_problems(self) -> _containers.RepeatedCompositeFieldContainer[_runner_pb2.OverlayProblem]:
@@ -215,7 +215,7 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class SessionReport(_message.Message):
-    """SessionReport is what a runner sees of one session."""
+    """SessionReport is the observed state of one session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -230,13 +230,13 @@ class SessionReport(_message.Message):
     LAST_EXIT_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
-    """Which session."""
+    """Uid of the session."""
     epoch: _builtins.int
-    """The placement that it reports for; older ones than the session's are ignored."""
+    """The placement; reports of earlier epochs than the session's are ignored."""
     generation: _builtins.int
-    """The generation it works on."""
+    """The generation that the runner works on."""
     state: _session_pb2.SessionState.ValueType
-    """What it sees."""
+    """The observed state."""
     reason: _builtins.str
     """As in Session.reason."""
     message: _builtins.str
@@ -244,12 +244,12 @@ class SessionReport(_message.Message):
     address: _builtins.str
     """As in Session.address."""
     progress: _builtins.str
-    """How far it is with what it does, for people, at most once a second; empty if there is nothing to tell. The control
-    plane shows it in place of message, and records all but this.
+    """Progress of the current action, for people, at most once a second; empty if there is none. The control plane shows
+    it in place of message, and records everything else.
     """
     @_builtins.property
     def snapshot(self) -> _session_pb2.Snapshot:
-        """A snapshot, complete and verified, that the control plane shall record."""
+        """A complete and verified snapshot for the control plane to record."""
 
     @_builtins.property
     def last_exit(self) -> _session_pb2.LastExit:
@@ -300,23 +300,23 @@ class ConnectResponse(_message.Message):
 
     @_builtins.property
     def caught_up(self) -> Global___CaughtUp:
-        """All assignments were sent: what is managed here and was not among them belongs to nobody."""
+        """All assignments were sent: managed containers that are not among them are orphaned."""
 
     @_builtins.property
     def netmap(self) -> Global___Netmap:
-        """What changed on the overlay."""
+        """Changes of the overlay."""
 
     @_builtins.property
     def log_request(self) -> Global___LogRequest:
-        """Somebody wants to read logs."""
+        """A user requests logs."""
 
     @_builtins.property
     def drain(self) -> Global___Drain:
-        """The server ends soon: connect again, elsewhere if there is another."""
+        """The server is about to stop: connect again, to another server if there is one."""
 
     @_builtins.property
     def probe_request(self) -> Global___ProbeRequest:
-        """Somebody wants to know how links to other runners are."""
+        """A user requests measurements of links to other runners."""
 
     def __init__(
         self,
@@ -341,7 +341,7 @@ Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
-    """Welcome tells a runner who it is."""
+    """Welcome tells a runner its identity and settings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -353,18 +353,18 @@ class Welcome(_message.Message):
     runner: _builtins.str
     """Resource name: "runners/NAME"."""
     cluster_id: _builtins.str
-    """Random, made at the first start of the control plane."""
+    """Random, generated at the first start of the control plane."""
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
         """How often to send a Heartbeat."""
 
     @_builtins.property
     def subnet(self) -> _runner_pb2.Subnet:
-        """The subnet this runner owns."""
+        """The subnet leased to this runner."""
 
     @_builtins.property
     def fabric(self) -> Global___Fabric:
-        """What all runners have in common on the overlay."""
+        """Overlay settings that all runners share."""
 
     def __init__(
         self,
@@ -385,7 +385,7 @@ Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
 
 @_typing.final
 class Fabric(_message.Message):
-    """Fabric is what all runners have in common on the overlay."""
+    """Fabric contains the overlay settings that all runners share."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -393,7 +393,7 @@ class Fabric(_message.Message):
     VNI_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     pool: _builtins.str
-    """CIDR that all subnets come out of."""
+    """CIDR from which all subnets are allocated."""
     vni: _builtins.int
     """VXLAN network identifier."""
     port: _builtins.int
@@ -430,28 +430,28 @@ class Assignment(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
-    """Which session."""
+    """Uid of the session."""
     session_id: _builtins.str
     """NAME."""
     owner_id: _builtins.str
     """USER of the owner."""
     epoch: _builtins.int
-    """The placement; a runner refuses one older than it has."""
+    """The placement; a runner refuses one that is older than the one it has."""
     generation: _builtins.int
-    """Counts changes of what is wanted."""
+    """Counts changes of the desired state and spec."""
     desired_state: _session_pb2.DesiredState.ValueType
-    """What is wanted."""
+    """The desired state."""
     revision: _builtins.int
     """Global revision of this assignment."""
     address: _builtins.str
     """Its IP address on the overlay; empty if it is not on it."""
     @_builtins.property
     def spec(self) -> _session_pb2.SessionSpec:
-        """What to make it from; image is always set."""
+        """The spec; image is always set."""
 
     @_builtins.property
     def snapshot(self) -> _session_pb2.Snapshot:
-        """The latest snapshot that is recorded: start from it; only when it is of this generation may the container go."""
+        """The latest recorded snapshot, to start from. The container may be removed only if it is of this generation."""
 
     def __init__(
         self,
@@ -477,7 +477,7 @@ Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
 
 @_typing.final
 class CaughtUp(_message.Message):
-    """CaughtUp ends the first list of assignments."""
+    """CaughtUp marks the end of the initial list of assignments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -499,8 +499,8 @@ Global___CaughtUp: _TypeAlias = CaughtUp  # noqa: Y015
 
 @_typing.final
 class Netmap(_message.Message):
-    """Netmap is the overlay, or what changed on it up to a generation. The first of a stream are the changes since
-    RunnerHello.netmap_generation, or begin with a reset. Nothing is acted upon before one that is caught up.
+    """Netmap is the overlay, or its changes up to a generation. The first ones of a stream are the changes since
+    RunnerHello.netmap_generation, or begin with a reset. A runner applies nothing before the first one with caught_up.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -514,24 +514,24 @@ class Netmap(_message.Message):
     CAUGHT_UP_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
-    """Revision of the log that the map is of, after this update."""
+    """Revision of the change log that the map has after this update."""
     reset: _builtins.bool
-    """What was known before counts no more: the whole map follows, from this update to the next that is caught up."""
+    """Discards the earlier map: the full map follows, from this update to the next one with caught_up."""
     caught_up: _builtins.bool
-    """With this update the map is whole."""
+    """The map is complete with this update."""
     digest: _builtins.str
-    """Digest of the whole map, if it is caught up."""
+    """Digest of the full map, if caught_up is set."""
     @_builtins.property
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Peer]:
-        """Runners that are new or changed."""
+        """New and changed runners."""
 
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Endpoint]:
-        """Sessions that are new or changed."""
+        """New and changed sessions."""
 
     @_builtins.property
     def gone_runner_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Uids of runners that are not on the overlay any more."""
+        """Uids of runners that left the overlay."""
 
     @_builtins.property
     def gone_session_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -579,7 +579,7 @@ class Peer(_message.Message):
     runner: _builtins.str
     """Resource name: "runners/NAME"."""
     gateway: _builtins.bool
-    """People come in there: it may reach the SSH server of every session."""
+    """Whether it runs a gateway, which may reach the SSH server of every session."""
     @_builtins.property
     def subnet(self) -> _runner_pb2.Subnet:
         """Its subnet and lease epoch."""
@@ -655,7 +655,7 @@ class LogRequest(_message.Message):
     stream_id: _builtins.str
     """Random, used once; the first SendLogs message repeats it."""
     session_uid: _builtins.str
-    """Which session."""
+    """Uid of the session."""
     tail_lines: _builtins.int
     """As in ReadSessionLogsRequest; always set."""
     follow: _builtins.bool
@@ -711,17 +711,17 @@ Global___ProbeRequest: _TypeAlias = ProbeRequest  # noqa: Y015
 
 @_typing.final
 class ProbeReport(_message.Message):
-    """ProbeReport is what a runner measured."""
+    """ProbeReport contains a runner's measurements."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROBE_ID_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
     probe_id: _builtins.str
-    """That of the request."""
+    """As in the request."""
     @_builtins.property
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkReport]:
-        """One for each runner asked for that is on the overlay."""
+        """One for each requested runner that is on the overlay."""
 
     def __init__(
         self,
@@ -749,16 +749,16 @@ class LinkReport(_message.Message):
     MTU_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     peer_uid: _builtins.str
-    """Uid of the runner at its other end."""
+    """Uid of the runner at the other end."""
     state: Global___LinkState.ValueType
-    """How it is."""
+    """State of the link."""
     mtu: _builtins.int
-    """The largest packet that came back, in bytes; 0 if none did."""
+    """The largest packet that was returned, in bytes; 0 if none was."""
     message: _builtins.str
-    """What is wrong and what to do, for people; empty if all is well."""
+    """What is wrong and what to do, for people; empty if the link is healthy."""
     @_builtins.property
     def rtt(self) -> _duration_pb2.Duration:
-        """There and back; unset if nothing came back."""
+        """Round-trip time; unset if no packet was returned."""
 
     def __init__(
         self,
@@ -779,14 +779,14 @@ Global___LinkReport: _TypeAlias = LinkReport  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):
-    """Drain announces the end of a server process."""
+    """Drain announces that a server process is about to stop."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DEADLINE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """It ends then."""
+        """When it stops."""
 
     def __init__(
         self,
@@ -810,7 +810,7 @@ class CreateBootTokenRequest(_message.Message):
     SESSION_UID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
-    """Which session."""
+    """Uid of the session."""
     epoch: _builtins.int
     """The placement."""
     def __init__(
@@ -829,7 +829,7 @@ Global___CreateBootTokenRequest: _TypeAlias = CreateBootTokenRequest  # noqa: Y0
 
 @_typing.final
 class CreateBootTokenResponse(_message.Message):
-    """CreateBootTokenResponse holds a boot token."""
+    """CreateBootTokenResponse contains a boot token."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -838,7 +838,7 @@ class CreateBootTokenResponse(_message.Message):
     boot_token: _builtins.str
     """Works once, within an hour."""
     ca_certificate: _builtins.str
-    """CA certificate, PEM, for the agent to check the control plane."""
+    """CA certificate, PEM, with which the agent verifies the control plane."""
     def __init__(
         self,
         *,
@@ -867,7 +867,7 @@ class SendLogsRequest(_message.Message):
     data: _builtins.bytes
     """Raw bytes, at most 64 KiB."""
     error: _builtins.str
-    """Set in the last message if the logs cannot be read: why, for people."""
+    """Set in the last message if the logs cannot be read: the reason, for people."""
     def __init__(
         self,
         *,

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class RunnerLinkServiceStub:
     """RunnerLinkService connects runners to the control plane. Served on :7444, to certificates "netvps://runner/UID".
-    The runner dials; the stream carries desired state down and observed state up. Nothing in it is a command: a
-    message that comes twice, late or again changes nothing.
+    The runner dials; the stream carries desired state to it and observed state back. All messages are level-based: a
+    duplicate or late message changes nothing.
     """
 
     def __init__(self, channel):
@@ -56,14 +56,14 @@ class RunnerLinkServiceStub:
 
 class RunnerLinkServiceServicer:
     """RunnerLinkService connects runners to the control plane. Served on :7444, to certificates "netvps://runner/UID".
-    The runner dials; the stream carries desired state down and observed state up. Nothing in it is a command: a
-    message that comes twice, late or again changes nothing.
+    The runner dials; the stream carries desired state to it and observed state back. All messages are level-based: a
+    duplicate or late message changes nothing.
     """
 
     def Connect(self, request_iterator, context):
-        """Connect is the runner's one long stream. The runner says Hello; the control plane answers Welcome, all
+        """Connect is the runner's control stream. The runner sends Hello; the control plane answers Welcome, all
         assignments (or those changed since resume_revision), CaughtUp, and then changes. A second stream of the same
-        runner process replaces the first; one of another process, while the first is heard of, is ALREADY_EXISTS.
+        runner process replaces the first; one of another process, while the first is alive, is ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,7 +77,7 @@ class RunnerLinkServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendLogs(self, request_iterator, context):
-        """SendLogs carries the logs that a LogRequest asked for.
+        """SendLogs carries the logs requested by a LogRequest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,8 +111,8 @@ def add_RunnerLinkServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class RunnerLinkService:
     """RunnerLinkService connects runners to the control plane. Served on :7444, to certificates "netvps://runner/UID".
-    The runner dials; the stream carries desired state down and observed state up. Nothing in it is a command: a
-    message that comes twice, late or again changes nothing.
+    The runner dials; the stream carries desired state to it and observed state back. All messages are level-based: a
+    duplicate or late message changes nothing.
     """
 
     @staticmethod

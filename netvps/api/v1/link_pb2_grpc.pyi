@@ -28,8 +28,8 @@ GRPC_VERSION: str
 
 class RunnerLinkServiceStub:
     """RunnerLinkService connects runners to the control plane. Served on :7444, to certificates "netvps://runner/UID".
-    The runner dials; the stream carries desired state down and observed state up. Nothing in it is a command: a
-    message that comes twice, late or again changes nothing.
+    The runner dials; the stream carries desired state to it and observed state back. All messages are level-based: a
+    duplicate or late message changes nothing.
     """
 
     @_typing.overload
@@ -37,37 +37,37 @@ class RunnerLinkServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RunnerLinkServiceAsyncStub: ...
     Connect: _grpc.StreamStreamMultiCallable[_link_pb2.ConnectRequest, _link_pb2.ConnectResponse]
-    """Connect is the runner's one long stream. The runner says Hello; the control plane answers Welcome, all
+    """Connect is the runner's control stream. The runner sends Hello; the control plane answers Welcome, all
     assignments (or those changed since resume_revision), CaughtUp, and then changes. A second stream of the same
-    runner process replaces the first; one of another process, while the first is heard of, is ALREADY_EXISTS.
+    runner process replaces the first; one of another process, while the first is alive, is ALREADY_EXISTS.
     """
     CreateBootToken: _grpc.UnaryUnaryMultiCallable[_link_pb2.CreateBootTokenRequest, _link_pb2.CreateBootTokenResponse]
     """CreateBootToken makes a token for the agent of a session assigned to the caller, in this epoch."""
     SendLogs: _grpc.StreamUnaryMultiCallable[_link_pb2.SendLogsRequest, _link_pb2.SendLogsResponse]
-    """SendLogs carries the logs that a LogRequest asked for."""
+    """SendLogs carries the logs requested by a LogRequest."""
 
 @_typing.type_check_only
 class RunnerLinkServiceAsyncStub(RunnerLinkServiceStub):
     """RunnerLinkService connects runners to the control plane. Served on :7444, to certificates "netvps://runner/UID".
-    The runner dials; the stream carries desired state down and observed state up. Nothing in it is a command: a
-    message that comes twice, late or again changes nothing.
+    The runner dials; the stream carries desired state to it and observed state back. All messages are level-based: a
+    duplicate or late message changes nothing.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_link_pb2.ConnectRequest, _link_pb2.ConnectResponse]  # type: ignore[assignment]
-    """Connect is the runner's one long stream. The runner says Hello; the control plane answers Welcome, all
+    """Connect is the runner's control stream. The runner sends Hello; the control plane answers Welcome, all
     assignments (or those changed since resume_revision), CaughtUp, and then changes. A second stream of the same
-    runner process replaces the first; one of another process, while the first is heard of, is ALREADY_EXISTS.
+    runner process replaces the first; one of another process, while the first is alive, is ALREADY_EXISTS.
     """
     CreateBootToken: _aio.UnaryUnaryMultiCallable[_link_pb2.CreateBootTokenRequest, _link_pb2.CreateBootTokenResponse]  # type: ignore[assignment]
     """CreateBootToken makes a token for the agent of a session assigned to the caller, in this epoch."""
     SendLogs: _aio.StreamUnaryMultiCallable[_link_pb2.SendLogsRequest, _link_pb2.SendLogsResponse]  # type: ignore[assignment]
-    """SendLogs carries the logs that a LogRequest asked for."""
+    """SendLogs carries the logs requested by a LogRequest."""
 
 class RunnerLinkServiceServicer(metaclass=_abc_1.ABCMeta):
     """RunnerLinkService connects runners to the control plane. Served on :7444, to certificates "netvps://runner/UID".
-    The runner dials; the stream carries desired state down and observed state up. Nothing in it is a command: a
-    message that comes twice, late or again changes nothing.
+    The runner dials; the stream carries desired state to it and observed state back. All messages are level-based: a
+    duplicate or late message changes nothing.
     """
 
     @_abc_1.abstractmethod
@@ -76,9 +76,9 @@ class RunnerLinkServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_link_pb2.ConnectRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_link_pb2.ConnectResponse], _abc.AsyncIterator[_link_pb2.ConnectResponse]]:
-        """Connect is the runner's one long stream. The runner says Hello; the control plane answers Welcome, all
+        """Connect is the runner's control stream. The runner sends Hello; the control plane answers Welcome, all
         assignments (or those changed since resume_revision), CaughtUp, and then changes. A second stream of the same
-        runner process replaces the first; one of another process, while the first is heard of, is ALREADY_EXISTS.
+        runner process replaces the first; one of another process, while the first is alive, is ALREADY_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -95,6 +95,6 @@ class RunnerLinkServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_link_pb2.SendLogsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_link_pb2.SendLogsResponse, _abc.Awaitable[_link_pb2.SendLogsResponse]]:
-        """SendLogs carries the logs that a LogRequest asked for."""
+        """SendLogs carries the logs requested by a LogRequest."""
 
 def add_RunnerLinkServiceServicer_to_server(servicer: RunnerLinkServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -29,27 +29,27 @@ class _NetworkLinkStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Netw
     NETWORK_LINK_STATE_UNSPECIFIED: _NetworkLinkState.ValueType  # 0
     """Never sent."""
     NETWORK_LINK_STATE_UP: _NetworkLinkState.ValueType  # 1
-    """Packets of all sizes come back."""
+    """Packets of all sizes are returned."""
     NETWORK_LINK_STATE_REDUCED: _NetworkLinkState.ValueType  # 2
-    """Small packets come back, the largest that should fit do not."""
+    """Small packets are returned, the largest expected ones are not."""
     NETWORK_LINK_STATE_DOWN: _NetworkLinkState.ValueType  # 3
-    """Nothing comes back."""
+    """No packet is returned."""
     NETWORK_LINK_STATE_UNKNOWN: _NetworkLinkState.ValueType  # 4
-    """It was not measured; the message says why."""
+    """Not measured; the message says why."""
 
 class NetworkLinkState(_NetworkLinkState, metaclass=_NetworkLinkStateEnumTypeWrapper):
-    """NetworkLinkState is how a link is from one runner's side."""
+    """NetworkLinkState is the state of a link as measured from one side."""
 
 NETWORK_LINK_STATE_UNSPECIFIED: NetworkLinkState.ValueType  # 0
 """Never sent."""
 NETWORK_LINK_STATE_UP: NetworkLinkState.ValueType  # 1
-"""Packets of all sizes come back."""
+"""Packets of all sizes are returned."""
 NETWORK_LINK_STATE_REDUCED: NetworkLinkState.ValueType  # 2
-"""Small packets come back, the largest that should fit do not."""
+"""Small packets are returned, the largest expected ones are not."""
 NETWORK_LINK_STATE_DOWN: NetworkLinkState.ValueType  # 3
-"""Nothing comes back."""
+"""No packet is returned."""
 NETWORK_LINK_STATE_UNKNOWN: NetworkLinkState.ValueType  # 4
-"""It was not measured; the message says why."""
+"""Not measured; the message says why."""
 Global___NetworkLinkState: _TypeAlias = NetworkLinkState  # noqa: Y015
 
 class _FindingSeverity:
@@ -61,23 +61,23 @@ class _FindingSeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Findi
     FINDING_SEVERITY_UNSPECIFIED: _FindingSeverity.ValueType  # 0
     """Never sent."""
     FINDING_SEVERITY_FAIL: _FindingSeverity.ValueType  # 1
-    """Some do not reach each other."""
+    """Some sessions do not reach each other."""
     FINDING_SEVERITY_WARN: _FindingSeverity.ValueType  # 2
-    """They do, and something is wrong, or could not be looked at."""
+    """Sessions reach each other, but something is wrong or could not be checked."""
     FINDING_SEVERITY_OK: _FindingSeverity.ValueType  # 3
-    """It is well."""
+    """No problem."""
 
 class FindingSeverity(_FindingSeverity, metaclass=_FindingSeverityEnumTypeWrapper):
-    """FindingSeverity is what a finding means for sessions."""
+    """FindingSeverity is the effect of a finding on sessions."""
 
 FINDING_SEVERITY_UNSPECIFIED: FindingSeverity.ValueType  # 0
 """Never sent."""
 FINDING_SEVERITY_FAIL: FindingSeverity.ValueType  # 1
-"""Some do not reach each other."""
+"""Some sessions do not reach each other."""
 FINDING_SEVERITY_WARN: FindingSeverity.ValueType  # 2
-"""They do, and something is wrong, or could not be looked at."""
+"""Sessions reach each other, but something is wrong or could not be checked."""
 FINDING_SEVERITY_OK: FindingSeverity.ValueType  # 3
-"""It is well."""
+"""No problem."""
 Global___FindingSeverity: _TypeAlias = FindingSeverity  # noqa: Y015
 
 @_typing.final
@@ -114,23 +114,23 @@ class Network(_message.Message):
     SUBNETS_FREE_FIELD_NUMBER: _builtins.int
     SESSION_COUNT_FIELD_NUMBER: _builtins.int
     pool: _builtins.str
-    """CIDR that all subnets come out of."""
+    """CIDR from which all subnets are allocated."""
     prefix: _builtins.int
-    """Length of the prefix of a runner's subnet."""
+    """Prefix length of a runner's subnet."""
     vni: _builtins.int
     """VXLAN network identifier."""
     port: _builtins.int
     """UDP port of VXLAN, between runners."""
     netmap_generation: _builtins.int
-    """Generation of the netmap, the list of all that is on the overlay: a revision."""
+    """Generation of the netmap, the list of everything on the overlay: a revision."""
     runners_on: _builtins.int
     """Runners on the overlay, online or not."""
     runners_off: _builtins.int
     """Runners without the overlay."""
     subnets_used: _builtins.int
-    """Subnets that runners have, on the overlay or not."""
+    """Subnets leased to runners, on the overlay or not."""
     subnets_free: _builtins.int
-    """Subnets that further runners may get."""
+    """Subnets available to further runners."""
     session_count: _builtins.int
     """Sessions with an address on the overlay."""
     def __init__(
@@ -157,15 +157,15 @@ Global___Network: _TypeAlias = Network  # noqa: Y015
 
 @_typing.final
 class ProbeLinksRequest(_message.Message):
-    """ProbeLinksRequest says which links to measure."""
+    """ProbeLinksRequest selects the links to measure."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RUNNERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def runners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"runners/NAME", at most 64 of them. None: all links between all runners, of which there may be 16. One: its links to
-        all others, and theirs to it. More: all links between them.
+        """"runners/NAME", at most 64. None: all links between all runners, of which there may be 16. One: its links to all
+        others, and theirs to it. More: all links between them.
         """
 
     def __init__(
@@ -183,7 +183,7 @@ Global___ProbeLinksRequest: _TypeAlias = ProbeLinksRequest  # noqa: Y015
 
 @_typing.final
 class NetworkLink(_message.Message):
-    """NetworkLink is the way from one runner to another, and back, as the first of them measured it."""
+    """NetworkLink is the path from one runner to another and back, as measured by the first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -199,22 +199,22 @@ class NetworkLink(_message.Message):
     from_runner: _builtins.str
     """"runners/NAME" of the one that measured."""
     to_runner: _builtins.str
-    """"runners/NAME" of the other."""
+    """"runners/NAME" of the other runner."""
     state: Global___NetworkLinkState.ValueType
-    """How it is."""
+    """State of the link."""
     mtu: _builtins.int
-    """The largest packet that came back, in bytes; 0 if none did."""
+    """The largest packet that was returned, in bytes; 0 if none was."""
     expected_mtu: _builtins.int
-    """The largest packet that should, in bytes; 0 if one of the two has no overlay."""
+    """The largest packet that should be returned, in bytes; 0 if one of the two has no overlay."""
     from_address: _builtins.str
     """The first runner's address towards the other; empty if it has none."""
     to_address: _builtins.str
-    """The other's."""
+    """The other runner's address."""
     message: _builtins.str
-    """What is wrong and what to do, for people; empty if all is well."""
+    """What is wrong and what to do, for people; empty if the link is healthy."""
     @_builtins.property
     def rtt(self) -> _duration_pb2.Duration:
-        """There and back; unset if nothing came back."""
+        """Round-trip time; unset if no packet was returned."""
 
     def __init__(
         self,
@@ -239,14 +239,14 @@ Global___NetworkLink: _TypeAlias = NetworkLink  # noqa: Y015
 
 @_typing.final
 class CheckNetworkRequest(_message.Message):
-    """CheckNetworkRequest says what to look at."""
+    """CheckNetworkRequest selects what to check."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sessions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"sessions/NAME" or "sessions/NAME.OWNER": two that shall reach each other, one, or none: all of the overlay."""
+        """"sessions/NAME" or "sessions/NAME.OWNER": a pair, a single session, or none for the whole overlay."""
 
     def __init__(
         self,
@@ -263,14 +263,14 @@ Global___CheckNetworkRequest: _TypeAlias = CheckNetworkRequest  # noqa: Y015
 
 @_typing.final
 class CheckNetworkResponse(_message.Message):
-    """CheckNetworkResponse is what was found."""
+    """CheckNetworkResponse contains the findings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkFinding]:
-        """The worst first; never empty, for what was looked at and is well is told, too."""
+        """The worst first; never empty, because successful checks are included."""
 
     def __init__(
         self,
@@ -287,7 +287,7 @@ Global___CheckNetworkResponse: _TypeAlias = CheckNetworkResponse  # noqa: Y015
 
 @_typing.final
 class NetworkFinding(_message.Message):
-    """NetworkFinding is one thing that was looked at."""
+    """NetworkFinding is the result of one check."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -296,7 +296,7 @@ class NetworkFinding(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     REMEDY_FIELD_NUMBER: _builtins.int
     severity: Global___FindingSeverity.ValueType
-    """What it means."""
+    """Its effect on sessions."""
     subject: _builtins.str
     """What it is about: a session, a runner, "box1 - box2", or the pool, for people."""
     text: _builtins.str

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class NetworkServiceStub:
-    """NetworkService tells of the overlay, the one network over all runners, and finds what is wrong with it. It is for
-    everybody; sessions are only told of to who may see them.
+    """NetworkService reports on the overlay, the network that spans all runners, and diagnoses its problems. Every user may
+    call it; sessions are shown only to users who may see them.
     """
 
     def __init__(self, channel):
@@ -54,29 +54,29 @@ class NetworkServiceStub:
 
 
 class NetworkServiceServicer:
-    """NetworkService tells of the overlay, the one network over all runners, and finds what is wrong with it. It is for
-    everybody; sessions are only told of to who may see them.
+    """NetworkService reports on the overlay, the network that spans all runners, and diagnoses its problems. Every user may
+    call it; sessions are shown only to users who may see them.
     """
 
     def GetNetwork(self, request, context):
-        """GetNetwork returns facts of the overlay.
+        """GetNetwork returns a summary of the overlay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ProbeLinks(self, request, context):
-        """ProbeLinks has runners measure their links to each other, and returns each as it was measured, within a quarter of
-        a minute. What cannot be measured comes as UNKNOWN, with the reason. Errors: NOT_FOUND for a runner that is none;
-        INVALID_ARGUMENT for more runners than are measured at once.
+        """ProbeLinks lets runners measure their links to each other, and returns each when it is measured, within 15 s. Links
+        that cannot be measured are UNKNOWN, with the reason. Errors: NOT_FOUND for an unknown runner; INVALID_ARGUMENT for
+        more runners than can be measured at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckNetwork(self, request, context):
-        """CheckNetwork looks for reasons why sessions do not reach each other, and measures links for it. Errors: NOT_FOUND
-        for a session that is none, or not the caller's to see.
+        """CheckNetwork diagnoses why sessions do not reach each other, including measurements of links. Errors: NOT_FOUND for
+        a session that does not exist or is not visible to the caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,8 +109,8 @@ def add_NetworkServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NetworkService:
-    """NetworkService tells of the overlay, the one network over all runners, and finds what is wrong with it. It is for
-    everybody; sessions are only told of to who may see them.
+    """NetworkService reports on the overlay, the network that spans all runners, and diagnoses its problems. Every user may
+    call it; sessions are shown only to users who may see them.
     """
 
     @staticmethod

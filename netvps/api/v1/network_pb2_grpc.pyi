@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class NetworkServiceStub:
-    """NetworkService tells of the overlay, the one network over all runners, and finds what is wrong with it. It is for
-    everybody; sessions are only told of to who may see them.
+    """NetworkService reports on the overlay, the network that spans all runners, and diagnoses its problems. Every user may
+    call it; sessions are shown only to users who may see them.
     """
 
     @_typing.overload
@@ -36,39 +36,39 @@ class NetworkServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NetworkServiceAsyncStub: ...
     GetNetwork: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetNetworkRequest, _network_pb2.Network]
-    """GetNetwork returns facts of the overlay."""
+    """GetNetwork returns a summary of the overlay."""
     ProbeLinks: _grpc.UnaryStreamMultiCallable[_network_pb2.ProbeLinksRequest, _network_pb2.NetworkLink]
-    """ProbeLinks has runners measure their links to each other, and returns each as it was measured, within a quarter of
-    a minute. What cannot be measured comes as UNKNOWN, with the reason. Errors: NOT_FOUND for a runner that is none;
-    INVALID_ARGUMENT for more runners than are measured at once.
+    """ProbeLinks lets runners measure their links to each other, and returns each when it is measured, within 15 s. Links
+    that cannot be measured are UNKNOWN, with the reason. Errors: NOT_FOUND for an unknown runner; INVALID_ARGUMENT for
+    more runners than can be measured at once.
     """
     CheckNetwork: _grpc.UnaryUnaryMultiCallable[_network_pb2.CheckNetworkRequest, _network_pb2.CheckNetworkResponse]
-    """CheckNetwork looks for reasons why sessions do not reach each other, and measures links for it. Errors: NOT_FOUND
-    for a session that is none, or not the caller's to see.
+    """CheckNetwork diagnoses why sessions do not reach each other, including measurements of links. Errors: NOT_FOUND for
+    a session that does not exist or is not visible to the caller.
     """
 
 @_typing.type_check_only
 class NetworkServiceAsyncStub(NetworkServiceStub):
-    """NetworkService tells of the overlay, the one network over all runners, and finds what is wrong with it. It is for
-    everybody; sessions are only told of to who may see them.
+    """NetworkService reports on the overlay, the network that spans all runners, and diagnoses its problems. Every user may
+    call it; sessions are shown only to users who may see them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetNetwork: _aio.UnaryUnaryMultiCallable[_network_pb2.GetNetworkRequest, _network_pb2.Network]  # type: ignore[assignment]
-    """GetNetwork returns facts of the overlay."""
+    """GetNetwork returns a summary of the overlay."""
     ProbeLinks: _aio.UnaryStreamMultiCallable[_network_pb2.ProbeLinksRequest, _network_pb2.NetworkLink]  # type: ignore[assignment]
-    """ProbeLinks has runners measure their links to each other, and returns each as it was measured, within a quarter of
-    a minute. What cannot be measured comes as UNKNOWN, with the reason. Errors: NOT_FOUND for a runner that is none;
-    INVALID_ARGUMENT for more runners than are measured at once.
+    """ProbeLinks lets runners measure their links to each other, and returns each when it is measured, within 15 s. Links
+    that cannot be measured are UNKNOWN, with the reason. Errors: NOT_FOUND for an unknown runner; INVALID_ARGUMENT for
+    more runners than can be measured at once.
     """
     CheckNetwork: _aio.UnaryUnaryMultiCallable[_network_pb2.CheckNetworkRequest, _network_pb2.CheckNetworkResponse]  # type: ignore[assignment]
-    """CheckNetwork looks for reasons why sessions do not reach each other, and measures links for it. Errors: NOT_FOUND
-    for a session that is none, or not the caller's to see.
+    """CheckNetwork diagnoses why sessions do not reach each other, including measurements of links. Errors: NOT_FOUND for
+    a session that does not exist or is not visible to the caller.
     """
 
 class NetworkServiceServicer(metaclass=_abc_1.ABCMeta):
-    """NetworkService tells of the overlay, the one network over all runners, and finds what is wrong with it. It is for
-    everybody; sessions are only told of to who may see them.
+    """NetworkService reports on the overlay, the network that spans all runners, and diagnoses its problems. Every user may
+    call it; sessions are shown only to users who may see them.
     """
 
     @_abc_1.abstractmethod
@@ -77,7 +77,7 @@ class NetworkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _network_pb2.GetNetworkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_network_pb2.Network, _abc.Awaitable[_network_pb2.Network]]:
-        """GetNetwork returns facts of the overlay."""
+        """GetNetwork returns a summary of the overlay."""
 
     @_abc_1.abstractmethod
     def ProbeLinks(
@@ -85,9 +85,9 @@ class NetworkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _network_pb2.ProbeLinksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_network_pb2.NetworkLink], _abc.AsyncIterator[_network_pb2.NetworkLink]]:
-        """ProbeLinks has runners measure their links to each other, and returns each as it was measured, within a quarter of
-        a minute. What cannot be measured comes as UNKNOWN, with the reason. Errors: NOT_FOUND for a runner that is none;
-        INVALID_ARGUMENT for more runners than are measured at once.
+        """ProbeLinks lets runners measure their links to each other, and returns each when it is measured, within 15 s. Links
+        that cannot be measured are UNKNOWN, with the reason. Errors: NOT_FOUND for an unknown runner; INVALID_ARGUMENT for
+        more runners than can be measured at once.
         """
 
     @_abc_1.abstractmethod
@@ -96,8 +96,8 @@ class NetworkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _network_pb2.CheckNetworkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_network_pb2.CheckNetworkResponse, _abc.Awaitable[_network_pb2.CheckNetworkResponse]]:
-        """CheckNetwork looks for reasons why sessions do not reach each other, and measures links for it. Errors: NOT_FOUND
-        for a session that is none, or not the caller's to see.
+        """CheckNetwork diagnoses why sessions do not reach each other, including measurements of links. Errors: NOT_FOUND for
+        a session that does not exist or is not visible to the caller.
         """
 
 def add_NetworkServiceServicer_to_server(servicer: NetworkServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -31,17 +31,17 @@ class _RunnerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunnerSta
     RUNNER_STATE_ONLINE: _RunnerState.ValueType  # 1
     """Connected."""
     RUNNER_STATE_OFFLINE: _RunnerState.ValueType  # 2
-    """Silent; its sessions most likely run on."""
+    """No heartbeats arrive; its sessions most likely still run."""
 
 class RunnerState(_RunnerState, metaclass=_RunnerStateEnumTypeWrapper):
-    """RunnerState is whether a runner is heard of."""
+    """RunnerState is whether heartbeats of a runner arrive."""
 
 RUNNER_STATE_UNSPECIFIED: RunnerState.ValueType  # 0
 """Never sent."""
 RUNNER_STATE_ONLINE: RunnerState.ValueType  # 1
 """Connected."""
 RUNNER_STATE_OFFLINE: RunnerState.ValueType  # 2
-"""Silent; its sessions most likely run on."""
+"""No heartbeats arrive; its sessions most likely still run."""
 Global___RunnerState: _TypeAlias = RunnerState  # noqa: Y015
 
 @_typing.final
@@ -71,7 +71,7 @@ class Runner(_message.Message):
     uid: _builtins.str
     """Unique for all time; the identity in its certificate."""
     state: Global___RunnerState.ValueType
-    """Whether it is heard of."""
+    """Whether its heartbeats arrive."""
     version: _builtins.str
     """Version of its program."""
     session_count: _builtins.int
@@ -79,18 +79,18 @@ class Runner(_message.Message):
     revision: _builtins.int
     """Global revision of its last change."""
     gateway_only: _builtins.bool
-    """Whether it is a server's own part of the overlay: no session is placed there."""
+    """Whether it is a server's own member of the overlay: no session is placed on it."""
     engine_problem: _builtins.str
-    """Why no session can start on it now: its container engine does not answer; empty if it does."""
+    """Why no session can start on it now, because its container engine is unavailable; empty if it is available."""
     isolation_problem: _builtins.str
-    """Why sessions without the overlay are not kept from services of its machine; empty if they are."""
+    """Why sessions without the overlay are not isolated from services of its machine; empty if they are."""
     @_builtins.property
     def capacity(self) -> Global___Capacity:
-        """What it has."""
+        """Resources of the machine."""
 
     @_builtins.property
     def subnet(self) -> Global___Subnet:
-        """The subnet it owns."""
+        """The subnet leased to it."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -98,21 +98,19 @@ class Runner(_message.Message):
 
     @_builtins.property
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last heard of."""
+        """Time of its last recorded heartbeat."""
 
     @_builtins.property
     def underlay(self) -> Global___Underlay:
-        """Its way to the other runners; unset if it has no overlay."""
+        """Its underlay; unset if it has no overlay."""
 
     @_builtins.property
     def overlay_problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___OverlayProblem]:
-        """What is wrong with its part of the overlay, by its own account."""
+        """Problems of its part of the overlay, as it reports them."""
 
     @_builtins.property
     def gateway_until_time(self) -> _timestamp_pb2.Timestamp:
-        """Its machine has a server's gateway, which reaches sessions from there, and says so again before then; unset if
-        there never was one.
-        """
+        """A server's gateway runs on its machine, and renews this before that time; unset if there never was one."""
 
     def __init__(
         self,
@@ -144,7 +142,7 @@ Global___Runner: _TypeAlias = Runner  # noqa: Y015
 
 @_typing.final
 class OverlayProblem(_message.Message):
-    """OverlayProblem is something that is wrong with the overlay as one runner sees it."""
+    """OverlayProblem is a problem of the overlay as one runner sees it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -153,7 +151,7 @@ class OverlayProblem(_message.Message):
     message: _builtins.str
     """What is wrong and what to do, for people."""
     peer_uid: _builtins.str
-    """Uid of the runner that it concerns beside the one that tells of it; empty if there is none."""
+    """Uid of the other runner that it concerns; empty if there is none."""
     def __init__(
         self,
         *,
@@ -170,17 +168,17 @@ Global___OverlayProblem: _TypeAlias = OverlayProblem  # noqa: Y015
 
 @_typing.final
 class Underlay(_message.Message):
-    """Underlay is a runner's way to the other runners."""
+    """Underlay is how a runner reaches the other runners."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ADDRESSES_FIELD_NUMBER: _builtins.int
     MTU_FIELD_NUMBER: _builtins.int
     mtu: _builtins.int
-    """The largest packet of the overlay that it can send and receive, in bytes."""
+    """The largest overlay packet that it can send and receive, in bytes."""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """IP addresses, best first."""
+        """IP addresses in order of preference."""
 
     def __init__(
         self,
@@ -198,7 +196,7 @@ Global___Underlay: _TypeAlias = Underlay  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
-    """Capacity is what a machine has in all."""
+    """Capacity contains the total resources of a machine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -241,7 +239,7 @@ class Subnet(_message.Message):
     cidr: _builtins.str
     """CIDR, for example "10.128.4.0/22"."""
     epoch: _builtins.int
-    """Higher than that of every lease before it, of this subnet or another."""
+    """Higher than the epoch of every earlier lease, of any subnet."""
     def __init__(
         self,
         *,
@@ -340,7 +338,7 @@ class CreateJoinTokenRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Idempotency key. A token is shown once: the same id again is ALREADY_EXISTS."""
+    """Idempotency key. A token is shown only once: a repeated id is ALREADY_EXISTS."""
     def __init__(
         self,
         *,
@@ -356,17 +354,17 @@ Global___CreateJoinTokenRequest: _TypeAlias = CreateJoinTokenRequest  # noqa: Y0
 
 @_typing.final
 class CreateJoinTokenResponse(_message.Message):
-    """CreateJoinTokenResponse holds a join token."""
+    """CreateJoinTokenResponse contains a join token."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     JOIN_TOKEN_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     join_token: _builtins.str
-    """"nvj_KID_SECRET_FINGERPRINT": the last part is the SHA-256 of the CA certificate, which the runner checks."""
+    """"nvj_KID_SECRET_FINGERPRINT": the last part is the SHA-256 of the CA certificate, which the runner verifies."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """It works until then."""
+        """When it expires."""
 
     def __init__(
         self,
@@ -396,7 +394,7 @@ class DeleteRunnerRequest(_message.Message):
     request_id: _builtins.str
     """Idempotency key."""
     force: _builtins.bool
-    """Remove the sessions placed on it, too, for ever. What its machine still holds of them stays there."""
+    """Also remove the sessions placed on it, permanently. What its machine still holds of them stays there."""
     def __init__(
         self,
         *,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RunnerServiceStub:
-    """RunnerService manages the machines that sessions run on. Reading is for everybody; the rest needs role admin.
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class RunnerServiceStub:
 
 
 class RunnerServiceServicer:
-    """RunnerService manages the machines that sessions run on. Reading is for everybody; the rest needs role admin.
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin.
     """
 
     def GetRunner(self, request, context):
@@ -76,14 +76,14 @@ class RunnerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateJoinToken(self, request, context):
-        """CreateJoinToken makes a token that lets one machine join, once, within its life.
+        """CreateJoinToken creates a token that lets one machine join, once, while it is valid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRunner(self, request, context):
-        """DeleteRunner removes a runner; its subnet is free then. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
+        """DeleteRunner removes a runner and frees its subnet. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
         placed on it, unless forced.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -122,7 +122,7 @@ def add_RunnerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RunnerService:
-    """RunnerService manages the machines that sessions run on. Reading is for everybody; the rest needs role admin.
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RunnerServiceStub:
-    """RunnerService manages the machines that sessions run on. Reading is for everybody; the rest needs role admin."""
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,15 +38,15 @@ class RunnerServiceStub:
     ListRunners: _grpc.UnaryUnaryMultiCallable[_runner_pb2.ListRunnersRequest, _runner_pb2.ListRunnersResponse]
     """ListRunners returns runners ordered by name, a page at a time."""
     CreateJoinToken: _grpc.UnaryUnaryMultiCallable[_runner_pb2.CreateJoinTokenRequest, _runner_pb2.CreateJoinTokenResponse]
-    """CreateJoinToken makes a token that lets one machine join, once, within its life."""
+    """CreateJoinToken creates a token that lets one machine join, once, while it is valid."""
     DeleteRunner: _grpc.UnaryUnaryMultiCallable[_runner_pb2.DeleteRunnerRequest, _runner_pb2.DeleteRunnerResponse]
-    """DeleteRunner removes a runner; its subnet is free then. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
+    """DeleteRunner removes a runner and frees its subnet. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
     placed on it, unless forced.
     """
 
 @_typing.type_check_only
 class RunnerServiceAsyncStub(RunnerServiceStub):
-    """RunnerService manages the machines that sessions run on. Reading is for everybody; the rest needs role admin."""
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRunner: _aio.UnaryUnaryMultiCallable[_runner_pb2.GetRunnerRequest, _runner_pb2.Runner]  # type: ignore[assignment]
@@ -54,14 +54,14 @@ class RunnerServiceAsyncStub(RunnerServiceStub):
     ListRunners: _aio.UnaryUnaryMultiCallable[_runner_pb2.ListRunnersRequest, _runner_pb2.ListRunnersResponse]  # type: ignore[assignment]
     """ListRunners returns runners ordered by name, a page at a time."""
     CreateJoinToken: _aio.UnaryUnaryMultiCallable[_runner_pb2.CreateJoinTokenRequest, _runner_pb2.CreateJoinTokenResponse]  # type: ignore[assignment]
-    """CreateJoinToken makes a token that lets one machine join, once, within its life."""
+    """CreateJoinToken creates a token that lets one machine join, once, while it is valid."""
     DeleteRunner: _aio.UnaryUnaryMultiCallable[_runner_pb2.DeleteRunnerRequest, _runner_pb2.DeleteRunnerResponse]  # type: ignore[assignment]
-    """DeleteRunner removes a runner; its subnet is free then. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
+    """DeleteRunner removes a runner and frees its subnet. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
     placed on it, unless forced.
     """
 
 class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """RunnerService manages the machines that sessions run on. Reading is for everybody; the rest needs role admin."""
+    """RunnerService manages the machines that sessions run on. Every user may read; all other methods need role admin."""
 
     @_abc_1.abstractmethod
     def GetRunner(
@@ -85,7 +85,7 @@ class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runner_pb2.CreateJoinTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runner_pb2.CreateJoinTokenResponse, _abc.Awaitable[_runner_pb2.CreateJoinTokenResponse]]:
-        """CreateJoinToken makes a token that lets one machine join, once, within its life."""
+        """CreateJoinToken creates a token that lets one machine join, once, while it is valid."""
 
     @_abc_1.abstractmethod
     def DeleteRunner(
@@ -93,7 +93,7 @@ class RunnerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runner_pb2.DeleteRunnerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runner_pb2.DeleteRunnerResponse, _abc.Awaitable[_runner_pb2.DeleteRunnerResponse]]:
-        """DeleteRunner removes a runner; its subnet is free then. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
+        """DeleteRunner removes a runner and frees its subnet. Errors: NOT_FOUND; FAILED_PRECONDITION while sessions are
         placed on it, unless forced.
         """
 

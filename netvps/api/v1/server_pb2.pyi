@@ -53,19 +53,19 @@ class ServerInfo(_message.Message):
     version: _builtins.str
     """Version of the program."""
     cluster_id: _builtins.str
-    """Random, made at the first start."""
+    """Random, generated at the first start."""
     ca_certificate: _builtins.str
-    """CA certificate, PEM. Pin it by its SHA-256."""
+    """CA certificate, PEM. Clients pin it by its SHA-256."""
     ssh_address: _builtins.str
-    """Where the SSH gateway listens: "HOST:PORT"; an empty HOST means the host of this API."""
+    """Address of the SSH gateway: "HOST:PORT"; an empty HOST means the host of this API."""
     ssh_host_key: _builtins.str
     """The gateway's host key, OpenSSH form."""
     ssh_host_ca: _builtins.str
     """Public key of the CA that certifies session host keys, OpenSSH form."""
     link_address: _builtins.str
-    """Where runners and agents connect with certificates: "HOST:PORT", like ssh_address."""
+    """Address where runners and agents connect with certificates: "HOST:PORT", like ssh_address."""
     default_image: _builtins.str
-    """Image of sessions that name none; empty until there is one."""
+    """Image of sessions that specify none; empty until there is one."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names and addresses in the TLS certificate of the API, those of --public-name first."""

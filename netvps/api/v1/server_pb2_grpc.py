@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ServerServiceStub:
-    """ServerService tells a client what it talks to. It needs no credential and tells nothing secret.
+    """ServerService identifies the server to clients. It needs no credential and returns no secrets.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class ServerServiceStub:
 
 
 class ServerServiceServicer:
-    """ServerService tells a client what it talks to. It needs no credential and tells nothing secret.
+    """ServerService identifies the server to clients. It needs no credential and returns no secrets.
     """
 
     def GetServerInfo(self, request, context):
-        """GetServerInfo returns facts of this server.
+        """GetServerInfo returns public information about the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_ServerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ServerService:
-    """ServerService tells a client what it talks to. It needs no credential and tells nothing secret.
+    """ServerService identifies the server to clients. It needs no credential and returns no secrets.
     """
 
     @staticmethod

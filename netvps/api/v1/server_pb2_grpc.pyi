@@ -27,25 +27,25 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ServerServiceStub:
-    """ServerService tells a client what it talks to. It needs no credential and tells nothing secret."""
+    """ServerService identifies the server to clients. It needs no credential and returns no secrets."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ServerServiceAsyncStub: ...
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_server_pb2.GetServerInfoRequest, _server_pb2.ServerInfo]
-    """GetServerInfo returns facts of this server."""
+    """GetServerInfo returns public information about the server."""
 
 @_typing.type_check_only
 class ServerServiceAsyncStub(ServerServiceStub):
-    """ServerService tells a client what it talks to. It needs no credential and tells nothing secret."""
+    """ServerService identifies the server to clients. It needs no credential and returns no secrets."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_server_pb2.GetServerInfoRequest, _server_pb2.ServerInfo]  # type: ignore[assignment]
-    """GetServerInfo returns facts of this server."""
+    """GetServerInfo returns public information about the server."""
 
 class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ServerService tells a client what it talks to. It needs no credential and tells nothing secret."""
+    """ServerService identifies the server to clients. It needs no credential and returns no secrets."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(
@@ -53,6 +53,6 @@ class ServerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _server_pb2.GetServerInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_server_pb2.ServerInfo, _abc.Awaitable[_server_pb2.ServerInfo]]:
-        """GetServerInfo returns facts of this server."""
+        """GetServerInfo returns public information about the server."""
 
 def add_ServerServiceServicer_to_server(servicer: ServerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -32,7 +32,7 @@ class _SessionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionS
     SESSION_STATE_PENDING: _SessionState.ValueType  # 1
     """No runner works on it yet."""
     SESSION_STATE_PREPARING: _SessionState.ValueType  # 2
-    """Its runner gets the image or restores the snapshot."""
+    """Its runner pulls the image or restores the snapshot."""
     SESSION_STATE_STARTING: _SessionState.ValueType  # 3
     """Its container is being made and started."""
     SESSION_STATE_RUNNING: _SessionState.ValueType  # 4
@@ -40,19 +40,19 @@ class _SessionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionS
     SESSION_STATE_PAUSED: _SessionState.ValueType  # 5
     """Its container is frozen."""
     SESSION_STATE_STOPPING: _SessionState.ValueType  # 6
-    """Its processes are being asked to end."""
+    """Its container is being stopped."""
     SESSION_STATE_SNAPSHOTTING: _SessionState.ValueType  # 7
     """Reported by older runners only: its file system is being committed; the container still exists."""
     SESSION_STATE_STOPPED: _SessionState.ValueType  # 8
-    """It does not run; its container is kept. The reason is snapshot_pending until there is a snapshot of it, too, and
-    snapshot_failed if there is none.
+    """It is stopped; its container is kept. The reason is snapshot_pending until its snapshot is taken, and
+    snapshot_failed if that failed.
     """
     SESSION_STATE_FAILED: _SessionState.ValueType  # 9
-    """It could not be brought up; reason and message say why. StartSession tries again."""
+    """It could not be started; reason and message say why. StartSession retries."""
     SESSION_STATE_UNREACHABLE: _SessionState.ValueType  # 10
-    """Its runner is silent; the session itself most likely runs."""
+    """Its runner is offline; the session itself most likely still runs."""
     SESSION_STATE_DELETED: _SessionState.ValueType  # 11
-    """It is gone. Sent once, as the last event of a session."""
+    """It was deleted. Sent once, as the last event of a session."""
 
 class SessionState(_SessionState, metaclass=_SessionStateEnumTypeWrapper):
     """SessionState is the observed state of a session."""
@@ -62,7 +62,7 @@ SESSION_STATE_UNSPECIFIED: SessionState.ValueType  # 0
 SESSION_STATE_PENDING: SessionState.ValueType  # 1
 """No runner works on it yet."""
 SESSION_STATE_PREPARING: SessionState.ValueType  # 2
-"""Its runner gets the image or restores the snapshot."""
+"""Its runner pulls the image or restores the snapshot."""
 SESSION_STATE_STARTING: SessionState.ValueType  # 3
 """Its container is being made and started."""
 SESSION_STATE_RUNNING: SessionState.ValueType  # 4
@@ -70,19 +70,19 @@ SESSION_STATE_RUNNING: SessionState.ValueType  # 4
 SESSION_STATE_PAUSED: SessionState.ValueType  # 5
 """Its container is frozen."""
 SESSION_STATE_STOPPING: SessionState.ValueType  # 6
-"""Its processes are being asked to end."""
+"""Its container is being stopped."""
 SESSION_STATE_SNAPSHOTTING: SessionState.ValueType  # 7
 """Reported by older runners only: its file system is being committed; the container still exists."""
 SESSION_STATE_STOPPED: SessionState.ValueType  # 8
-"""It does not run; its container is kept. The reason is snapshot_pending until there is a snapshot of it, too, and
-snapshot_failed if there is none.
+"""It is stopped; its container is kept. The reason is snapshot_pending until its snapshot is taken, and
+snapshot_failed if that failed.
 """
 SESSION_STATE_FAILED: SessionState.ValueType  # 9
-"""It could not be brought up; reason and message say why. StartSession tries again."""
+"""It could not be started; reason and message say why. StartSession retries."""
 SESSION_STATE_UNREACHABLE: SessionState.ValueType  # 10
-"""Its runner is silent; the session itself most likely runs."""
+"""Its runner is offline; the session itself most likely still runs."""
 SESSION_STATE_DELETED: SessionState.ValueType  # 11
-"""It is gone. Sent once, as the last event of a session."""
+"""It was deleted. Sent once, as the last event of a session."""
 Global___SessionState: _TypeAlias = SessionState  # noqa: Y015
 
 class _DesiredState:
@@ -94,23 +94,23 @@ class _DesiredStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DesiredS
     DESIRED_STATE_UNSPECIFIED: _DesiredState.ValueType  # 0
     """Never sent."""
     DESIRED_STATE_RUNNING: _DesiredState.ValueType  # 1
-    """The session shall run."""
+    """The session should run."""
     DESIRED_STATE_STOPPED: _DesiredState.ValueType  # 2
-    """The session shall be stopped, with its state kept."""
+    """The session should be stopped, with its state kept."""
     DESIRED_STATE_DELETED: _DesiredState.ValueType  # 3
-    """The session shall cease to exist."""
+    """The session should be deleted."""
 
 class DesiredState(_DesiredState, metaclass=_DesiredStateEnumTypeWrapper):
-    """DesiredState is what the owner asked for."""
+    """DesiredState is the state that the owner requested."""
 
 DESIRED_STATE_UNSPECIFIED: DesiredState.ValueType  # 0
 """Never sent."""
 DESIRED_STATE_RUNNING: DesiredState.ValueType  # 1
-"""The session shall run."""
+"""The session should run."""
 DESIRED_STATE_STOPPED: DesiredState.ValueType  # 2
-"""The session shall be stopped, with its state kept."""
+"""The session should be stopped, with its state kept."""
 DESIRED_STATE_DELETED: DesiredState.ValueType  # 3
-"""The session shall cease to exist."""
+"""The session should be deleted."""
 Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
 
 class _SessionNetwork:
@@ -122,23 +122,23 @@ class _SessionNetworkEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sessio
     SESSION_NETWORK_UNSPECIFIED: _SessionNetwork.ValueType  # 0
     """Same as SESSION_NETWORK_DEFAULT."""
     SESSION_NETWORK_DEFAULT: _SessionNetwork.ValueType  # 1
-    """The overlay, if its runner has one, else the runner's bridge netvps-net."""
+    """The overlay if the runner has one, else an isolated bridge on that runner."""
     SESSION_NETWORK_NONE: _SessionNetwork.ValueType  # 2
-    """No network at all; ssh through the gateway works all the same."""
+    """No network; ssh through the gateway still works."""
     SESSION_NETWORK_OVERLAY: _SessionNetwork.ValueType  # 3
-    """The overlay: it waits for a runner that has one."""
+    """The overlay; the session waits for a runner that has one."""
 
 class SessionNetwork(_SessionNetwork, metaclass=_SessionNetworkEnumTypeWrapper):
-    """SessionNetwork names the network of a session."""
+    """SessionNetwork is the network of a session."""
 
 SESSION_NETWORK_UNSPECIFIED: SessionNetwork.ValueType  # 0
 """Same as SESSION_NETWORK_DEFAULT."""
 SESSION_NETWORK_DEFAULT: SessionNetwork.ValueType  # 1
-"""The overlay, if its runner has one, else the runner's bridge netvps-net."""
+"""The overlay if the runner has one, else an isolated bridge on that runner."""
 SESSION_NETWORK_NONE: SessionNetwork.ValueType  # 2
-"""No network at all; ssh through the gateway works all the same."""
+"""No network; ssh through the gateway still works."""
 SESSION_NETWORK_OVERLAY: SessionNetwork.ValueType  # 3
-"""The overlay: it waits for a runner that has one."""
+"""The overlay; the session waits for a runner that has one."""
 Global___SessionNetwork: _TypeAlias = SessionNetwork  # noqa: Y015
 
 class _WatchEventType:
@@ -150,30 +150,30 @@ class _WatchEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchE
     WATCH_EVENT_TYPE_UNSPECIFIED: _WatchEventType.ValueType  # 0
     """Never sent."""
     WATCH_EVENT_TYPE_PUT: _WatchEventType.ValueType  # 1
-    """A session as it is now: new, changed, or part of the first list."""
+    """The current state of a session: new, changed, or part of the initial list."""
     WATCH_EVENT_TYPE_DELETED: _WatchEventType.ValueType  # 2
-    """A session that is gone."""
+    """A session that was deleted."""
     WATCH_EVENT_TYPE_CAUGHT_UP: _WatchEventType.ValueType  # 3
-    """All that was known at the start has been sent; what follows is news."""
+    """The initial state has been sent; changes follow."""
     WATCH_EVENT_TYPE_PROGRESS: _WatchEventType.ValueType  # 4
-    """A session that has not changed, with what goes on as its message, at most once a second. It is not kept: whoever
-    resumes does not hear it again. Only sent if the request asks for it.
+    """A session that has not changed, with the progress of its current action as its message, at most once a second. Not
+    stored: a resumed watch does not repeat it. Only sent if requested.
     """
 
 class WatchEventType(_WatchEventType, metaclass=_WatchEventTypeEnumTypeWrapper):
-    """WatchEventType tells a watcher what an event means."""
+    """WatchEventType is the type of an event."""
 
 WATCH_EVENT_TYPE_UNSPECIFIED: WatchEventType.ValueType  # 0
 """Never sent."""
 WATCH_EVENT_TYPE_PUT: WatchEventType.ValueType  # 1
-"""A session as it is now: new, changed, or part of the first list."""
+"""The current state of a session: new, changed, or part of the initial list."""
 WATCH_EVENT_TYPE_DELETED: WatchEventType.ValueType  # 2
-"""A session that is gone."""
+"""A session that was deleted."""
 WATCH_EVENT_TYPE_CAUGHT_UP: WatchEventType.ValueType  # 3
-"""All that was known at the start has been sent; what follows is news."""
+"""The initial state has been sent; changes follow."""
 WATCH_EVENT_TYPE_PROGRESS: WatchEventType.ValueType  # 4
-"""A session that has not changed, with what goes on as its message, at most once a second. It is not kept: whoever
-resumes does not hear it again. Only sent if the request asks for it.
+"""A session that has not changed, with the progress of its current action as its message, at most once a second. Not
+stored: a resumed watch does not repeat it. Only sent if requested.
 """
 Global___WatchEventType: _TypeAlias = WatchEventType  # noqa: Y015
 
@@ -208,32 +208,32 @@ class Session(_message.Message):
     owner: _builtins.str
     """Resource name of the owner: "users/USER"."""
     desired_state: Global___DesiredState.ValueType
-    """What the owner wants now."""
+    """The state that the owner requested last."""
     generation: _builtins.int
-    """Counts changes of what is wanted, from 1."""
+    """Counts changes of the desired state, from 1."""
     state: Global___SessionState.ValueType
-    """What its runner last reported."""
+    """The state that its runner last reported."""
     observed_generation: _builtins.int
-    """The generation that the state answers to."""
+    """The generation of the last report."""
     reason: _builtins.str
-    """Machine-readable cause where the state needs one: image, snapshot_failed, disk, runner_lost,
+    """Machine-readable cause of the state, if it needs one: image, snapshot_failed, disk, runner_lost,
     addresses_exhausted, oom, killed, …
     """
     message: _builtins.str
-    """The same for people, with a remedy; or the progress of what is going on."""
+    """The cause for people, with a remedy; or the progress of the current action."""
     runner: _builtins.str
     """Resource name of the runner it is placed on: "runners/RUNNER"; empty while it is not placed."""
     epoch: _builtins.int
-    """Counts placements, from 1; fences late messages of earlier ones."""
+    """Counts placements, from 1; used to ignore late messages of earlier placements."""
     address: _builtins.str
-    """Its address on the overlay, which it keeps while it is on its runner; else that of the container in its network.
+    """Its address on the overlay, which it keeps while it is on its runner; without the overlay, the container's address.
     Empty while it has none.
     """
     revision: _builtins.int
     """Global revision of its last change."""
     @_builtins.property
     def spec(self) -> Global___SessionSpec:
-        """What was asked for at creation."""
+        """The spec from its creation."""
 
     @_builtins.property
     def snapshot(self) -> Global___Snapshot:
@@ -249,7 +249,7 @@ class Session(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When anything of it last changed."""
+        """When it last changed."""
 
     def __init__(
         self,
@@ -283,7 +283,7 @@ Global___Session: _TypeAlias = Session  # noqa: Y015
 
 @_typing.final
 class SessionSpec(_message.Message):
-    """SessionSpec is what a session is made from. Every field has a default."""
+    """SessionSpec contains the parameters of a session. Every field has a default."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -347,12 +347,12 @@ class SessionSpec(_message.Message):
     pids: _builtins.int
     """Limit of processes and threads, 16 to 4194304; 0 means the default of 4096."""
     run_entrypoint: _builtins.bool
-    """Whether the image's own entrypoint and command run, as its USER, in its WORKDIR, and again after a failure."""
+    """Whether to run the image's entrypoint and command, as its USER, in its WORKDIR, restarted after a failure."""
     network: Global___SessionNetwork.ValueType
-    """Which network the container gets."""
+    """The network of the container."""
     shm_bytes: _builtins.int
     """Size of /dev/shm in bytes, at least 64 KiB; 0 means half of the memory limit, or of the machine's memory if there
-    is no limit. What is in it counts as memory.
+    is no limit. Its content counts as memory.
     """
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -368,7 +368,7 @@ class SessionSpec(_message.Message):
 
     @_builtins.property
     def stop_grace(self) -> _duration_pb2.Duration:
-        """How long processes get between SIGTERM and SIGKILL at a stop, 0 to 600 s; unset means 10 s."""
+        """Time between SIGTERM and SIGKILL at a stop, 0 to 600 s; unset means 10 s."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -415,7 +415,7 @@ class Snapshot(_message.Message):
     uid: _builtins.str
     """Unique for all time, like a session's."""
     session_uid: _builtins.str
-    """The session it was taken of."""
+    """Uid of the session."""
     image: _builtins.str
     """Image reference on the runner that holds it: "netvps-snapshot/vps-UID:UNIX_TIME"."""
     digest: _builtins.str
@@ -427,7 +427,7 @@ class Snapshot(_message.Message):
     runner: _builtins.str
     """Resource name of the runner that holds it."""
     generation: _builtins.int
-    """The generation whose stop it belongs to."""
+    """The generation of the stop that it belongs to."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was taken."""
@@ -455,7 +455,7 @@ Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
 @_typing.final
 class LastExit(_message.Message):
-    """LastExit says how a container ended."""
+    """LastExit is how a container ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -487,7 +487,7 @@ Global___LastExit: _TypeAlias = LastExit  # noqa: Y015
 
 @_typing.final
 class CreateSessionRequest(_message.Message):
-    """CreateSessionRequest asks for a new session."""
+    """CreateSessionRequest creates a session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -497,16 +497,16 @@ class CreateSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """NAME, a DNS label of 1 to 40 characters, unique among the owner's; empty lets the server pick one."""
+    """NAME, a DNS label of 1 to 40 characters, unique per owner; if empty, the server generates one."""
     owner: _builtins.str
-    """Resource name of the owner, "users/USER"; empty means the caller. Others need role admin."""
+    """Resource name of the owner, "users/USER"; empty means the caller. Another owner needs role admin."""
     request_id: _builtins.str
-    """Idempotency key, up to 64 printable characters: the same id has one effect and one answer."""
+    """Idempotency key, up to 64 printable characters: requests with the same id have one effect and one answer."""
     validate_only: _builtins.bool
-    """Check everything and return the session as it would be, without creating it."""
+    """Validate the request and return the resulting session, without creating it."""
     @_builtins.property
     def spec(self) -> Global___SessionSpec:
-        """What to make it from."""
+        """The spec of the session."""
 
     def __init__(
         self,
@@ -589,7 +589,7 @@ class ListSessionsResponse(_message.Message):
     next_page_token: _builtins.str
     """Pass as page_token for the next page; empty on the last."""
     revision: _builtins.int
-    """The revision that this page was read at."""
+    """The revision of this page's read."""
     @_builtins.property
     def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Session]:
         """Ordered by name."""
@@ -611,7 +611,7 @@ Global___ListSessionsResponse: _TypeAlias = ListSessionsResponse  # noqa: Y015
 
 @_typing.final
 class StopSessionRequest(_message.Message):
-    """StopSessionRequest asks for a stop."""
+    """StopSessionRequest stops a session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -641,7 +641,7 @@ Global___StopSessionRequest: _TypeAlias = StopSessionRequest  # noqa: Y015
 
 @_typing.final
 class StartSessionRequest(_message.Message):
-    """StartSessionRequest asks for a start."""
+    """StartSessionRequest starts a session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -671,7 +671,7 @@ Global___StartSessionRequest: _TypeAlias = StartSessionRequest  # noqa: Y015
 
 @_typing.final
 class DeleteSessionRequest(_message.Message):
-    """DeleteSessionRequest asks for removal."""
+    """DeleteSessionRequest deletes a session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -701,7 +701,7 @@ Global___DeleteSessionRequest: _TypeAlias = DeleteSessionRequest  # noqa: Y015
 
 @_typing.final
 class WatchSessionsRequest(_message.Message):
-    """WatchSessionsRequest asks for news of sessions."""
+    """WatchSessionsRequest subscribes to changes of sessions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -709,11 +709,11 @@ class WatchSessionsRequest(_message.Message):
     FROM_REVISION_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
-    """Which sessions, as in ListSessionsRequest."""
+    """The sessions, as in ListSessionsRequest."""
     from_revision: _builtins.int
-    """Send what changed after this revision; 0 means: the current list first."""
+    """Send the changes after this revision; 0 means: the current list first."""
     progress: _builtins.bool
-    """Send WATCH_EVENT_TYPE_PROGRESS, too."""
+    """Also send WATCH_EVENT_TYPE_PROGRESS."""
     def __init__(
         self,
         *,
@@ -739,9 +739,9 @@ class WatchSessionsResponse(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     type: Global___WatchEventType.ValueType
-    """What happened."""
+    """Type of the event."""
     revision: _builtins.int
-    """Resume from here after a break."""
+    """Resume from this revision after an interruption."""
     @_builtins.property
     def session(self) -> Global___Session:
         """The session after the change; unset for CAUGHT_UP."""
@@ -774,13 +774,13 @@ class ReadSessionLogsRequest(_message.Message):
     name: _builtins.str
     """The session, as in GetSessionRequest."""
     tail_lines: _builtins.int
-    """Only the last so many lines, 1 to 100000; 0 means 1000."""
+    """Number of lines before the end, 1 to 100000; 0 means 1000."""
     follow: _builtins.bool
     """Keep sending until the container ends."""
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
-        """Only what was written after this; unset means all. Of a container that was removed the lines have no times: all that
-        is kept of it is sent, unless it ended before.
+        """Only lines written after this time; unset means all. The lines of a removed container have no times: all that is
+        kept of them is sent, unless the container ended before.
         """
 
     def __init__(
@@ -834,14 +834,14 @@ class ExecSessionRequest(_message.Message):
     stdin: _builtins.bytes
     """Bytes for its standard input, at most 64 KiB."""
     stdin_eof: _builtins.bool
-    """Its standard input ends."""
+    """The standard input ends."""
     @_builtins.property
     def start(self) -> Global___ExecStart:
-        """What to run; first and only once."""
+        """The command; the first message, sent once."""
 
     @_builtins.property
     def resize(self) -> Global___TerminalSize:
-        """The terminal has another size."""
+        """The terminal has a new size."""
 
     def __init__(
         self,
@@ -863,7 +863,7 @@ Global___ExecSessionRequest: _TypeAlias = ExecSessionRequest  # noqa: Y015
 
 @_typing.final
 class ExecStart(_message.Message):
-    """ExecStart says what to run."""
+    """ExecStart specifies the command."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -877,14 +877,14 @@ class ExecStart(_message.Message):
     user: _builtins.str
     """Unix user in the container; empty means root."""
     term: _builtins.str
-    """The TERM of that terminal."""
+    """TERM of the terminal."""
     @_builtins.property
     def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Program and arguments, at least one; run as they are, by no shell."""
+        """Program and arguments, at least one; run without a shell."""
 
     @_builtins.property
     def terminal(self) -> Global___TerminalSize:
-        """Give it a terminal of this size; unset means none."""
+        """Allocate a terminal of this size; unset means no terminal."""
 
     def __init__(
         self,
@@ -944,7 +944,7 @@ class ExecSessionResponse(_message.Message):
     """Bytes of its standard error, at most 64 KiB."""
     @_builtins.property
     def exit(self) -> Global___ExecExit:
-        """How it ended."""
+        """How the command ended."""
 
     def __init__(
         self,

@@ -28,8 +28,8 @@ if _version_not_supported:
 class SessionServiceStub:
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). A caller sees their own sessions;
-    an admin sees all. A session of somebody else answers NOT_FOUND, exactly like one that does not exist.
+    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
+    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
     """
 
     def __init__(self, channel):
@@ -88,13 +88,13 @@ class SessionServiceStub:
 class SessionServiceServicer:
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). A caller sees their own sessions;
-    an admin sees all. A session of somebody else answers NOT_FOUND, exactly like one that does not exist.
+    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
+    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
     """
 
     def CreateSession(self, request, context):
-        """CreateSession records a session that shall run. It returns at once, in state PENDING; WatchSessions or
-        GetSession show how it gets on. Errors: ALREADY_EXISTS (name taken), INVALID_ARGUMENT (all violations).
+        """CreateSession creates a session with the desired state RUNNING. It returns at once, in state PENDING; WatchSessions
+        or GetSession show its progress. Errors: ALREADY_EXISTS (name in use), INVALID_ARGUMENT (all violations).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,28 +115,28 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StopSession(self, request, context):
-        """StopSession asks for a stop with a snapshot. Stopping a stopped session changes nothing.
+        """StopSession requests a stop with a snapshot. Stopping a stopped session changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartSession(self, request, context):
-        """StartSession asks for a start from the kept container or the latest snapshot; it also retries a failed one.
+        """StartSession requests a start from the kept container or the latest snapshot; it also retries a failed one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """DeleteSession removes a session, its container and its snapshots, for ever.
+        """DeleteSession permanently deletes a session, its container and its snapshots.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchSessions(self, request, context):
-        """WatchSessions sends the list as it is now (or what changed since from_revision), a CAUGHT_UP event, and then
+        """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
         every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -144,7 +144,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadSessionLogs(self, request, context):
-        """ReadSessionLogs streams what the session's container wrote to stdout and stderr.
+        """ReadSessionLogs streams the output (stdout and stderr) of the session's container.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,8 +216,8 @@ def add_SessionServiceServicer_to_server(servicer, server):
 class SessionService:
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). A caller sees their own sessions;
-    an admin sees all. A session of somebody else answers NOT_FOUND, exactly like one that does not exist.
+    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
+    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
     """
 
     @staticmethod

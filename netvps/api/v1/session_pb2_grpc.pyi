@@ -29,8 +29,8 @@ GRPC_VERSION: str
 class SessionServiceStub:
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). A caller sees their own sessions;
-    an admin sees all. A session of somebody else answers NOT_FOUND, exactly like one that does not exist.
+    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
+    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
     """
 
     @_typing.overload
@@ -38,25 +38,25 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.Session]
-    """CreateSession records a session that shall run. It returns at once, in state PENDING; WatchSessions or
-    GetSession show how it gets on. Errors: ALREADY_EXISTS (name taken), INVALID_ARGUMENT (all violations).
+    """CreateSession creates a session with the desired state RUNNING. It returns at once, in state PENDING; WatchSessions
+    or GetSession show its progress. Errors: ALREADY_EXISTS (name in use), INVALID_ARGUMENT (all violations).
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.Session]
     """GetSession returns one session. Errors: NOT_FOUND."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]
     """ListSessions returns sessions ordered by name, a page at a time, without environment and authorized keys."""
     StopSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.StopSessionRequest, _session_pb2.Session]
-    """StopSession asks for a stop with a snapshot. Stopping a stopped session changes nothing."""
+    """StopSession requests a stop with a snapshot. Stopping a stopped session changes nothing."""
     StartSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.StartSessionRequest, _session_pb2.Session]
-    """StartSession asks for a start from the kept container or the latest snapshot; it also retries a failed one."""
+    """StartSession requests a start from the kept container or the latest snapshot; it also retries a failed one."""
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.Session]
-    """DeleteSession removes a session, its container and its snapshots, for ever."""
+    """DeleteSession permanently deletes a session, its container and its snapshots."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]
-    """WatchSessions sends the list as it is now (or what changed since from_revision), a CAUGHT_UP event, and then
+    """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
     every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
     """
     ReadSessionLogs: _grpc.UnaryStreamMultiCallable[_session_pb2.ReadSessionLogsRequest, _session_pb2.ReadSessionLogsResponse]
-    """ReadSessionLogs streams what the session's container wrote to stdout and stderr."""
+    """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
     ExecSession: _grpc.StreamStreamMultiCallable[_session_pb2.ExecSessionRequest, _session_pb2.ExecSessionResponse]
     """ExecSession runs a command in a running session and carries its input and output."""
 
@@ -64,39 +64,39 @@ class SessionServiceStub:
 class SessionServiceAsyncStub(SessionServiceStub):
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). A caller sees their own sessions;
-    an admin sees all. A session of somebody else answers NOT_FOUND, exactly like one that does not exist.
+    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
+    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
-    """CreateSession records a session that shall run. It returns at once, in state PENDING; WatchSessions or
-    GetSession show how it gets on. Errors: ALREADY_EXISTS (name taken), INVALID_ARGUMENT (all violations).
+    """CreateSession creates a session with the desired state RUNNING. It returns at once, in state PENDING; WatchSessions
+    or GetSession show its progress. Errors: ALREADY_EXISTS (name in use), INVALID_ARGUMENT (all violations).
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """GetSession returns one session. Errors: NOT_FOUND."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """ListSessions returns sessions ordered by name, a page at a time, without environment and authorized keys."""
     StopSession: _aio.UnaryUnaryMultiCallable[_session_pb2.StopSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
-    """StopSession asks for a stop with a snapshot. Stopping a stopped session changes nothing."""
+    """StopSession requests a stop with a snapshot. Stopping a stopped session changes nothing."""
     StartSession: _aio.UnaryUnaryMultiCallable[_session_pb2.StartSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
-    """StartSession asks for a start from the kept container or the latest snapshot; it also retries a failed one."""
+    """StartSession requests a start from the kept container or the latest snapshot; it also retries a failed one."""
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
-    """DeleteSession removes a session, its container and its snapshots, for ever."""
+    """DeleteSession permanently deletes a session, its container and its snapshots."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]  # type: ignore[assignment]
-    """WatchSessions sends the list as it is now (or what changed since from_revision), a CAUGHT_UP event, and then
+    """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
     every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
     """
     ReadSessionLogs: _aio.UnaryStreamMultiCallable[_session_pb2.ReadSessionLogsRequest, _session_pb2.ReadSessionLogsResponse]  # type: ignore[assignment]
-    """ReadSessionLogs streams what the session's container wrote to stdout and stderr."""
+    """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
     ExecSession: _aio.StreamStreamMultiCallable[_session_pb2.ExecSessionRequest, _session_pb2.ExecSessionResponse]  # type: ignore[assignment]
     """ExecSession runs a command in a running session and carries its input and output."""
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). A caller sees their own sessions;
-    an admin sees all. A session of somebody else answers NOT_FOUND, exactly like one that does not exist.
+    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
+    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
     """
 
     @_abc_1.abstractmethod
@@ -105,8 +105,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
-        """CreateSession records a session that shall run. It returns at once, in state PENDING; WatchSessions or
-        GetSession show how it gets on. Errors: ALREADY_EXISTS (name taken), INVALID_ARGUMENT (all violations).
+        """CreateSession creates a session with the desired state RUNNING. It returns at once, in state PENDING; WatchSessions
+        or GetSession show its progress. Errors: ALREADY_EXISTS (name in use), INVALID_ARGUMENT (all violations).
         """
 
     @_abc_1.abstractmethod
@@ -131,7 +131,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.StopSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
-        """StopSession asks for a stop with a snapshot. Stopping a stopped session changes nothing."""
+        """StopSession requests a stop with a snapshot. Stopping a stopped session changes nothing."""
 
     @_abc_1.abstractmethod
     def StartSession(
@@ -139,7 +139,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.StartSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
-        """StartSession asks for a start from the kept container or the latest snapshot; it also retries a failed one."""
+        """StartSession requests a start from the kept container or the latest snapshot; it also retries a failed one."""
 
     @_abc_1.abstractmethod
     def DeleteSession(
@@ -147,7 +147,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
-        """DeleteSession removes a session, its container and its snapshots, for ever."""
+        """DeleteSession permanently deletes a session, its container and its snapshots."""
 
     @_abc_1.abstractmethod
     def WatchSessions(
@@ -155,7 +155,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.WatchSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_pb2.WatchSessionsResponse], _abc.AsyncIterator[_session_pb2.WatchSessionsResponse]]:
-        """WatchSessions sends the list as it is now (or what changed since from_revision), a CAUGHT_UP event, and then
+        """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
         every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
         """
 
@@ -165,7 +165,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.ReadSessionLogsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_pb2.ReadSessionLogsResponse], _abc.AsyncIterator[_session_pb2.ReadSessionLogsResponse]]:
-        """ReadSessionLogs streams what the session's container wrote to stdout and stderr."""
+        """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
 
     @_abc_1.abstractmethod
     def ExecSession(

@@ -38,7 +38,7 @@ class SshKey(_message.Message):
     fingerprint: _builtins.str
     """"SHA256:…", as ssh-keygen -l prints it."""
     title: _builtins.str
-    """A name for people, up to 100 printable characters."""
+    """A label for people, up to 100 printable characters."""
     revision: _builtins.int
     """Global revision of the last change."""
     @_builtins.property
@@ -136,7 +136,7 @@ class CreateSshKeyRequest(_message.Message):
     public_key: _builtins.str
     """One authorized_keys line without options, at most 16 KiB: Ed25519, ECDSA, RSA of 2048 bits or more, or sk-."""
     title: _builtins.str
-    """A name for people; empty means the comment of the key."""
+    """A label for people; empty means the key's comment."""
     request_id: _builtins.str
     """Idempotency key."""
     def __init__(
@@ -205,7 +205,7 @@ Global___IssueSshCertificateRequest: _TypeAlias = IssueSshCertificateRequest  # 
 
 @_typing.final
 class IssueSshCertificateResponse(_message.Message):
-    """IssueSshCertificateResponse holds a user certificate that the SSH gateway accepts."""
+    """IssueSshCertificateResponse contains a user certificate that the SSH gateway accepts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -215,7 +215,7 @@ class IssueSshCertificateResponse(_message.Message):
     """One line in OpenSSH form, for a file KEY-cert.pub; its principal is "users/NAME"."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """It logs in until then; connections that are open stay open."""
+        """It is valid for logins until this time; open connections stay open."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SshKeyServiceStub:
-    """SshKeyService manages the SSH public keys of people. A change reaches running sessions at once.
+    """SshKeyService manages the SSH public keys of users. A change takes effect in running sessions at once.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class SshKeyServiceStub:
 
 
 class SshKeyServiceServicer:
-    """SshKeyService manages the SSH public keys of people. A change reaches running sessions at once.
+    """SshKeyService manages the SSH public keys of users. A change takes effect in running sessions at once.
     """
 
     def ListSshKeys(self, request, context):
@@ -69,21 +69,21 @@ class SshKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSshKey(self, request, context):
-        """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also if it is somebody else's), INVALID_ARGUMENT.
+        """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also for a key of another user), INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSshKey(self, request, context):
-        """DeleteSshKey revokes a key; it stops working in running sessions too.
+        """DeleteSshKey revokes a key, also for running sessions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def IssueSshCertificate(self, request, context):
-        """IssueSshCertificate signs a key for five minutes of logins as the caller; nothing is registered or recorded.
+        """IssueSshCertificate issues a user certificate for five minutes of logins as the caller. Nothing is stored.
         Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -122,7 +122,7 @@ def add_SshKeyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SshKeyService:
-    """SshKeyService manages the SSH public keys of people. A change reaches running sessions at once.
+    """SshKeyService manages the SSH public keys of users. A change takes effect in running sessions at once.
     """
 
     @staticmethod

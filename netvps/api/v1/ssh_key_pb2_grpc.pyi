@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SshKeyServiceStub:
-    """SshKeyService manages the SSH public keys of people. A change reaches running sessions at once."""
+    """SshKeyService manages the SSH public keys of users. A change takes effect in running sessions at once."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,32 +36,32 @@ class SshKeyServiceStub:
     ListSshKeys: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.ListSshKeysRequest, _ssh_key_pb2.ListSshKeysResponse]
     """ListSshKeys returns a user's keys ordered by fingerprint."""
     CreateSshKey: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.CreateSshKeyRequest, _ssh_key_pb2.SshKey]
-    """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also if it is somebody else's), INVALID_ARGUMENT."""
+    """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also for a key of another user), INVALID_ARGUMENT."""
     DeleteSshKey: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.DeleteSshKeyRequest, _ssh_key_pb2.SshKey]
-    """DeleteSshKey revokes a key; it stops working in running sessions too."""
+    """DeleteSshKey revokes a key, also for running sessions."""
     IssueSshCertificate: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshCertificateRequest, _ssh_key_pb2.IssueSshCertificateResponse]
-    """IssueSshCertificate signs a key for five minutes of logins as the caller; nothing is registered or recorded.
+    """IssueSshCertificate issues a user certificate for five minutes of logins as the caller. Nothing is stored.
     Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
     """
 
 @_typing.type_check_only
 class SshKeyServiceAsyncStub(SshKeyServiceStub):
-    """SshKeyService manages the SSH public keys of people. A change reaches running sessions at once."""
+    """SshKeyService manages the SSH public keys of users. A change takes effect in running sessions at once."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListSshKeys: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.ListSshKeysRequest, _ssh_key_pb2.ListSshKeysResponse]  # type: ignore[assignment]
     """ListSshKeys returns a user's keys ordered by fingerprint."""
     CreateSshKey: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.CreateSshKeyRequest, _ssh_key_pb2.SshKey]  # type: ignore[assignment]
-    """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also if it is somebody else's), INVALID_ARGUMENT."""
+    """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also for a key of another user), INVALID_ARGUMENT."""
     DeleteSshKey: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.DeleteSshKeyRequest, _ssh_key_pb2.SshKey]  # type: ignore[assignment]
-    """DeleteSshKey revokes a key; it stops working in running sessions too."""
+    """DeleteSshKey revokes a key, also for running sessions."""
     IssueSshCertificate: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshCertificateRequest, _ssh_key_pb2.IssueSshCertificateResponse]  # type: ignore[assignment]
-    """IssueSshCertificate signs a key for five minutes of logins as the caller; nothing is registered or recorded.
+    """IssueSshCertificate issues a user certificate for five minutes of logins as the caller. Nothing is stored.
     Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
     """
 
 class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """SshKeyService manages the SSH public keys of people. A change reaches running sessions at once."""
+    """SshKeyService manages the SSH public keys of users. A change takes effect in running sessions at once."""
 
     @_abc_1.abstractmethod
     def ListSshKeys(
@@ -77,7 +77,7 @@ class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ssh_key_pb2.CreateSshKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ssh_key_pb2.SshKey, _abc.Awaitable[_ssh_key_pb2.SshKey]]:
-        """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also if it is somebody else's), INVALID_ARGUMENT."""
+        """CreateSshKey registers a key. Errors: ALREADY_EXISTS (also for a key of another user), INVALID_ARGUMENT."""
 
     @_abc_1.abstractmethod
     def DeleteSshKey(
@@ -85,7 +85,7 @@ class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ssh_key_pb2.DeleteSshKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ssh_key_pb2.SshKey, _abc.Awaitable[_ssh_key_pb2.SshKey]]:
-        """DeleteSshKey revokes a key; it stops working in running sessions too."""
+        """DeleteSshKey revokes a key, also for running sessions."""
 
     @_abc_1.abstractmethod
     def IssueSshCertificate(
@@ -93,7 +93,7 @@ class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ssh_key_pb2.IssueSshCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ssh_key_pb2.IssueSshCertificateResponse, _abc.Awaitable[_ssh_key_pb2.IssueSshCertificateResponse]]:
-        """IssueSshCertificate signs a key for five minutes of logins as the caller; nothing is registered or recorded.
+        """IssueSshCertificate issues a user certificate for five minutes of logins as the caller. Nothing is stored.
         Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
         """
 

@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class TunnelServiceStub:
-    """TunnelService brings connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
-    The agent dials (it is the client); the gateway asks for connections over Control, and the agent opens one
-    DialBack stream for each: a slow reader stalls nobody else.
+    """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
+    The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
+    DialBack stream for each, so that a slow reader does not stall other connections.
     """
 
     def __init__(self, channel):
@@ -50,14 +50,14 @@ class TunnelServiceStub:
 
 
 class TunnelServiceServicer:
-    """TunnelService brings connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
-    The agent dials (it is the client); the gateway asks for connections over Control, and the agent opens one
-    DialBack stream for each: a slow reader stalls nobody else.
+    """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
+    The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
+    DialBack stream for each, so that a slow reader does not stall other connections.
     """
 
     def Control(self, request_iterator, context):
-        """Control is the agent's one long stream. The agent says Hello; the gateway answers Config and sends the next
-        whenever it changes. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
+        """Control is the agent's control stream. The agent sends Hello; the gateway answers with the Config, and sends
+        each later one. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,9 +93,9 @@ def add_TunnelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TunnelService:
-    """TunnelService brings connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
-    The agent dials (it is the client); the gateway asks for connections over Control, and the agent opens one
-    DialBack stream for each: a slow reader stalls nobody else.
+    """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
+    The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
+    DialBack stream for each, so that a slow reader does not stall other connections.
     """
 
     @staticmethod

@@ -27,9 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TunnelServiceStub:
-    """TunnelService brings connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
-    The agent dials (it is the client); the gateway asks for connections over Control, and the agent opens one
-    DialBack stream for each: a slow reader stalls nobody else.
+    """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
+    The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
+    DialBack stream for each, so that a slow reader does not stall other connections.
     """
 
     @_typing.overload
@@ -37,8 +37,8 @@ class TunnelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TunnelServiceAsyncStub: ...
     Control: _grpc.StreamStreamMultiCallable[_tunnel_pb2.ControlRequest, _tunnel_pb2.ControlResponse]
-    """Control is the agent's one long stream. The agent says Hello; the gateway answers Config and sends the next
-    whenever it changes. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
+    """Control is the agent's control stream. The agent sends Hello; the gateway answers with the Config, and sends
+    each later one. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
     """
     DialBack: _grpc.StreamStreamMultiCallable[_tunnel_pb2.DialBackRequest, _tunnel_pb2.DialBackResponse]
     """DialBack carries one connection. Its first message is open; either side ends its direction with eof (gRPC
@@ -47,15 +47,15 @@ class TunnelServiceStub:
 
 @_typing.type_check_only
 class TunnelServiceAsyncStub(TunnelServiceStub):
-    """TunnelService brings connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
-    The agent dials (it is the client); the gateway asks for connections over Control, and the agent opens one
-    DialBack stream for each: a slow reader stalls nobody else.
+    """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
+    The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
+    DialBack stream for each, so that a slow reader does not stall other connections.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Control: _aio.StreamStreamMultiCallable[_tunnel_pb2.ControlRequest, _tunnel_pb2.ControlResponse]  # type: ignore[assignment]
-    """Control is the agent's one long stream. The agent says Hello; the gateway answers Config and sends the next
-    whenever it changes. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
+    """Control is the agent's control stream. The agent sends Hello; the gateway answers with the Config, and sends
+    each later one. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
     """
     DialBack: _aio.StreamStreamMultiCallable[_tunnel_pb2.DialBackRequest, _tunnel_pb2.DialBackResponse]  # type: ignore[assignment]
     """DialBack carries one connection. Its first message is open; either side ends its direction with eof (gRPC
@@ -63,9 +63,9 @@ class TunnelServiceAsyncStub(TunnelServiceStub):
     """
 
 class TunnelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """TunnelService brings connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
-    The agent dials (it is the client); the gateway asks for connections over Control, and the agent opens one
-    DialBack stream for each: a slow reader stalls nobody else.
+    """TunnelService carries connections into sessions. Served on :7444, to certificates "netvps://session/UID/epoch/N".
+    The agent dials (it is the client); the gateway requests connections over Control, and the agent opens one
+    DialBack stream for each, so that a slow reader does not stall other connections.
     """
 
     @_abc_1.abstractmethod
@@ -74,8 +74,8 @@ class TunnelServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_tunnel_pb2.ControlRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_tunnel_pb2.ControlResponse], _abc.AsyncIterator[_tunnel_pb2.ControlResponse]]:
-        """Control is the agent's one long stream. The agent says Hello; the gateway answers Config and sends the next
-        whenever it changes. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
+        """Control is the agent's control stream. The agent sends Hello; the gateway answers with the Config, and sends
+        each later one. A newer epoch, or a newer stream of the same epoch, replaces an older stream.
         """
 
     @_abc_1.abstractmethod

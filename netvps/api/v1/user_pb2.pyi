@@ -35,7 +35,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """Everything."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
-    """Role is what a person may do."""
+    """Role determines what a user may do."""
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """Never sent."""
@@ -58,12 +58,12 @@ class User(_message.Message):
     name: _builtins.str
     """Resource name: "users/NAME", NAME a DNS label of 1 to 32 characters."""
     role: Global___Role.ValueType
-    """What they may do."""
+    """Role of the user."""
     revision: _builtins.int
     """Global revision of the last change."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When they were added."""
+        """When the user was added."""
 
     def __init__(
         self,
@@ -95,14 +95,14 @@ class ApiKey(_message.Message):
     name: _builtins.str
     """Resource name: "users/USER/apiKeys/KID"."""
     title: _builtins.str
-    """A name for people, up to 100 printable characters."""
+    """A label for people, up to 100 printable characters."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When it was created."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """It works until then; unset: without an end."""
+        """When it expires; unset means never."""
 
     @_builtins.property
     def last_use_time(self) -> _timestamp_pb2.Timestamp:
@@ -213,7 +213,7 @@ class CreateUserRequest(_message.Message):
     user_id: _builtins.str
     """NAME: a DNS label of 1 to 32 characters."""
     role: Global___Role.ValueType
-    """What they may do; unspecified means ROLE_USER."""
+    """Role of the user; unspecified means ROLE_USER."""
     request_id: _builtins.str
     """Idempotency key."""
     def __init__(
@@ -270,12 +270,12 @@ class CreateApiKeyRequest(_message.Message):
     parent: _builtins.str
     """"users/NAME" or "users/me"."""
     request_id: _builtins.str
-    """Idempotency key. A key is shown once: the same id again is ALREADY_EXISTS."""
+    """Idempotency key. A key is shown only once: a repeated id is ALREADY_EXISTS."""
     title: _builtins.str
-    """A name for people, up to 100 printable characters."""
+    """A label for people, up to 100 printable characters."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it works, one minute to ten years; unset: without an end."""
+        """How long it is valid, one minute to ten years; unset means without expiry."""
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ Global___CreateApiKeyRequest: _TypeAlias = CreateApiKeyRequest  # noqa: Y015
 
 @_typing.final
 class CreateApiKeyResponse(_message.Message):
-    """CreateApiKeyResponse holds a new API key."""
+    """CreateApiKeyResponse contains a new API key."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -305,7 +305,7 @@ class CreateApiKeyResponse(_message.Message):
     """"nv_KID_SECRET"."""
     @_builtins.property
     def api_key(self) -> Global___ApiKey:
-        """The key's public side."""
+        """The key's public part."""
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class UserServiceStub:
-    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of oneself.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of the caller.
     """
 
     def __init__(self, channel):
@@ -74,8 +74,8 @@ class UserServiceStub:
 
 
 class UserServiceServicer:
-    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of oneself.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of the caller.
     """
 
     def GetUser(self, request, context):
@@ -93,21 +93,21 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateUser(self, request, context):
-        """CreateUser adds a person. Errors: ALREADY_EXISTS, INVALID_ARGUMENT.
+        """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """DeleteUser removes a person with their keys. Errors: FAILED_PRECONDITION while they own sessions.
+        """DeleteUser removes a user with their keys. Errors: FAILED_PRECONDITION while they own sessions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """CreateApiKey makes an API key, which is shown in this answer and never again.
+        """CreateApiKey creates an API key, which is shown only in this answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,8 +174,8 @@ def add_UserServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class UserService:
-    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of oneself.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of the caller.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class UserServiceStub:
-    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of oneself.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of the caller.
     """
 
     @_typing.overload
@@ -40,11 +40,11 @@ class UserServiceStub:
     ListUsers: _grpc.UnaryUnaryMultiCallable[_user_pb2.ListUsersRequest, _user_pb2.ListUsersResponse]
     """ListUsers returns users ordered by name."""
     CreateUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.CreateUserRequest, _user_pb2.User]
-    """CreateUser adds a person. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
+    """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.User]
-    """DeleteUser removes a person with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
+    """DeleteUser removes a user with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_user_pb2.CreateApiKeyRequest, _user_pb2.CreateApiKeyResponse]
-    """CreateApiKey makes an API key, which is shown in this answer and never again."""
+    """CreateApiKey creates an API key, which is shown only in this answer."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_user_pb2.ListApiKeysRequest, _user_pb2.ListApiKeysResponse]
     """ListApiKeys returns a user's API keys ordered by KID, without their secrets."""
     DeleteApiKey: _grpc.UnaryUnaryMultiCallable[_user_pb2.DeleteApiKeyRequest, _user_pb2.ApiKey]
@@ -52,8 +52,8 @@ class UserServiceStub:
 
 @_typing.type_check_only
 class UserServiceAsyncStub(UserServiceStub):
-    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of oneself.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of the caller.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -62,19 +62,19 @@ class UserServiceAsyncStub(UserServiceStub):
     ListUsers: _aio.UnaryUnaryMultiCallable[_user_pb2.ListUsersRequest, _user_pb2.ListUsersResponse]  # type: ignore[assignment]
     """ListUsers returns users ordered by name."""
     CreateUser: _aio.UnaryUnaryMultiCallable[_user_pb2.CreateUserRequest, _user_pb2.User]  # type: ignore[assignment]
-    """CreateUser adds a person. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
+    """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
     DeleteUser: _aio.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.User]  # type: ignore[assignment]
-    """DeleteUser removes a person with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
+    """DeleteUser removes a user with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_user_pb2.CreateApiKeyRequest, _user_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """CreateApiKey makes an API key, which is shown in this answer and never again."""
+    """CreateApiKey creates an API key, which is shown only in this answer."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_user_pb2.ListApiKeysRequest, _user_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """ListApiKeys returns a user's API keys ordered by KID, without their secrets."""
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_user_pb2.DeleteApiKeyRequest, _user_pb2.ApiKey]  # type: ignore[assignment]
     """DeleteApiKey revokes an API key."""
 
 class UserServiceServicer(metaclass=_abc_1.ABCMeta):
-    """UserService manages people and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
-    of oneself.
+    """UserService manages users and their API keys. It needs role admin, except for GetUser, ListApiKeys and DeleteApiKey
+    of the caller.
     """
 
     @_abc_1.abstractmethod
@@ -99,7 +99,7 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.User, _abc.Awaitable[_user_pb2.User]]:
-        """CreateUser adds a person. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
+        """CreateUser adds a user. Errors: ALREADY_EXISTS, INVALID_ARGUMENT."""
 
     @_abc_1.abstractmethod
     def DeleteUser(
@@ -107,7 +107,7 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_pb2.DeleteUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.User, _abc.Awaitable[_user_pb2.User]]:
-        """DeleteUser removes a person with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
+        """DeleteUser removes a user with their keys. Errors: FAILED_PRECONDITION while they own sessions."""
 
     @_abc_1.abstractmethod
     def CreateApiKey(
@@ -115,7 +115,7 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.CreateApiKeyResponse, _abc.Awaitable[_user_pb2.CreateApiKeyResponse]]:
-        """CreateApiKey makes an API key, which is shown in this answer and never again."""
+        """CreateApiKey creates an API key, which is shown only in this answer."""
 
     @_abc_1.abstractmethod
     def ListApiKeys(
