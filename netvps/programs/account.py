@@ -9,7 +9,7 @@ from netvps.domain.names import USER_NAME_MAX, label_from
 
 
 def user_name(uid: int | None = None) -> str:
-    """The account's name as the name of a user: a DNS label; "u1000" where there is none to make it from."""
+    """The account's name as a user name: a DNS label; "u1000" if the account has no name."""
     uid = os.geteuid() if uid is None else uid
     try:
         name = pwd.getpwuid(uid).pw_name
@@ -19,6 +19,6 @@ def user_name(uid: int | None = None) -> str:
 
 
 def local_users() -> dict[int, str]:
-    """Whose a peer on the Unix socket is, by uid: we, and root, who can be us anyway."""
+    """The users of the local socket by uid: this account, and root, which could become this account anyway."""
     name = user_name()
     return {os.geteuid(): name, 0: name}

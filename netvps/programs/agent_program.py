@@ -1,4 +1,4 @@
-"""Where the agent's program is: in the package, one for each architecture."""
+"""Locates the agent's binary in the package, one per architecture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm6
 
 
 def agent_program(folder: Path | None = None, machine: str | None = None) -> Path:
-    """The agent for this machine, from `folder` or from the package. Raises ConfigError with what to do."""
+    """The agent's binary for this machine, from `folder` or the package. Raises ConfigError with a remedy."""
     machine = machine or platform.machine()
     architecture = _ARCHITECTURES.get(machine)
     if architecture is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.cli.exit_codes import Cancelled
 from netvps.errors import InternalError, TimedOut
-from netvps.programs.log_file import put_aside
+from netvps.programs.log_file import rotate_if_too_long
 from netvps.programs.readiness import Outcome, await_outcome
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ _END_SECONDS: Final = 30.0
 
 
 def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> Outcome:
-    """Starts module netvps.programs.NAME with its output in `log_file`; returns how that went. Ctrl-C ends it.
+    """Starts module netvps.programs.NAME with its output in `log_file`, and returns the outcome. Ctrl-C stops it.
 
-    Raises TimedOut, or InternalError if it died without a word.
+    Raises TimedOut, or InternalError if it died without a message.
     """
-    put_aside(log_file)
+    rotate_if_too_long(log_file)
     reading, writing = os.pipe()
-    module = ["-P", "-m", f"netvps.programs.{name}"]  # -P: whatever lies in the current folder is no module of ours
+    module = ["-P", "-m", f"netvps.programs.{name}"]  # -P: do not import modules from the current folder
     command = [sys.executable, *module, *arguments, "--foreground", "--ready-fd", str(writing)]
     output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -47,10 +47,10 @@ def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> 
     try:
         outcome = asyncio.run(_wait(reading))
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was started ends first
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # wait for the child to end first
         process.terminate()
         process.wait(_END_SECONDS)
-        raise Cancelled("interrupted; what it had started is ended") from None
+        raise Cancelled("interrupted; the programs it had started were stopped") from None
     except TimeoutError:
         process.terminate()
         raise TimedOut(f"netvps {name} was not ready after {_SECONDS:.0f} s: {log_file} says why") from None
@@ -59,7 +59,7 @@ def start_in_background(name: str, arguments: Sequence[str], log_file: Path) -> 
     if outcome.error:
         process.wait(_END_SECONDS)
     else:
-        process.returncode = 0  # it lives on without us: nothing to wait for, and nothing to warn of
+        process.returncode = 0  # it outlives this process: avoids Popen's ResourceWarning
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""`netvps backup FILE`: the database and the CA of a server, in one file, while the server runs."""
+"""`netvps backup FILE`: copies the database and the CA of a running server into one file."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def _main(given: Mapping[str, Any]) -> int:
     database, ca = database_file(settings.database), settings.paths.state / CA
     refuse_unfinished(settings.paths.state)
     if not ca_files.exists(ca):
-        raise ConfigError(f"there is no CA {ca}: name the state folder of a server that was started, with --state-dir")
+        raise ConfigError(f"there is no CA {ca}: give the state folder of a server that was started, with --state-dir")
     ca_files.load(ca)
     with _draft(target) as name:
         draft = Path(name)
         copy_database(database, draft / DATABASE)
         check_database(draft / DATABASE)
-        shutil.copytree(ca, draft / CA)  # it never changes: there is no moment to miss
+        shutil.copytree(ca, draft / CA)  # it never changes, so it needs no snapshot
         made = archive.pack(
             draft,
             target,
@@ -57,7 +57,7 @@ def _main(given: Mapping[str, Any]) -> int:
 
 
 def _draft(target: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder (0700) beside the backup: there is space for it, or not for the backup either."""
+    """A private folder (0700) beside the backup, so that it is on the same file system."""
     try:
         return tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:

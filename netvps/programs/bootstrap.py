@@ -1,4 +1,4 @@
-"""`netvps env bootstrap`: makes an environment, the image that sessions start from, on this machine's Docker engine."""
+"""`netvps env bootstrap`: builds an environment (an image for sessions) on this machine's Docker engine."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 _NAME: Final = "env bootstrap"
 _EVERY: Final = 5.0
-"""Seconds between two lines of progress off a terminal."""
+"""Seconds between two lines of progress if the output is no terminal."""
 
 
 class ProgressLine:
-    """What goes on, on one line that changes where there is a terminal, else as a line now and then."""
+    """Progress output: one line that is redrawn on a terminal, else a line at intervals."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output
         self._on_terminal = output.isatty()
-        self._told = float("-inf")
+        self._written = float("-inf")
 
     def say(self, text: str) -> None:
-        """Shows what is being done now."""
+        """Shows the current activity."""
         if self._on_terminal:
             self._output.write(f"\r\x1b[K{text}")
-        elif time.monotonic() - self._told >= _EVERY:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._written >= _EVERY:
+            self._written = time.monotonic()
             self._output.write(f"{text}\n")
         self._output.flush()
 
     def end(self) -> None:
-        """Leaves the terminal's line empty."""
+        """Clears the line on a terminal."""
         if self._on_terminal:
             self._output.write("\r\x1b[K")
             self._output.flush()

@@ -1,4 +1,4 @@
-"""The world's time and randomness, handed to services that take both as arguments."""
+"""Time and randomness for services, which take both as arguments."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from netvps.domain.uid import make_uid
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """The current time, in UTC."""
     return datetime.now(UTC)
 
 
 class _Uids:
-    """Ids in the order of their making, also where the clock is set back meanwhile."""
+    """Generates uids in increasing order, even if the clock is set back."""
 
     def __init__(self) -> None:
         self._latest = 0
@@ -26,4 +26,4 @@ class _Uids:
 
 
 new_uid = _Uids()
-"""An id that was never given; a later one of this process is greater."""
+"""Returns a new unique id; later ones of this process are greater."""

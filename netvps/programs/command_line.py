@@ -1,4 +1,4 @@
-"""What the programs share on their way in and out: flags from settings, one line per error, exit codes."""
+"""Common entry of the long-running programs: flags from settings, one line per error, exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program: its command, and what it does until it is stopped.
+    """A program: its command, and the coroutine that it runs until it is stopped.
 
     `run` takes one argument for each class in the command's settings, then the Readiness.
     """
@@ -35,12 +35,12 @@ class Program:
 
     @property
     def name(self) -> str:
-        """As it is typed after `netvps`."""
+        """The command after `netvps`."""
         return self.command.path
 
 
 def launch(program: Program, argv: Sequence[str] | None = None) -> int:
-    """Runs the program; returns its exit code. Errors are one line on stderr, and told to whoever waits."""
+    """Runs the program; returns its exit code. An error is one line on stderr, also reported to the parent."""
     argv = sys.argv[1:] if argv is None else argv
     given = parse(program.command, argv)
     readiness = Readiness(given["ready_fd"], given["beat_every"])
@@ -53,7 +53,7 @@ def _launch(program: Program, given: Mapping[str, Any], argv: Sequence[str], rea
     allow_many_files()
     earlier = _earlier(program, given)
     if (config := given["config"] or earlier.pop(CONFIG, None)) is not None:
-        os.environ["NETVPS_CONFIG"] = str(Path(config).absolute())  # for the processes we start, too
+        os.environ["NETVPS_CONFIG"] = str(Path(config).absolute())  # for child processes, too
     settings = [
         load(kind, {name: given.get(name) for name in kind.model_fields}, remembered=earlier)
         for kind in program.command.settings()
@@ -69,7 +69,7 @@ def _launch(program: Program, given: Mapping[str, Any], argv: Sequence[str], rea
 
 
 def _earlier(program: Program, given: Mapping[str, Any]) -> dict[str, str]:
-    """The flags of earlier starts, for a program that keeps them."""
+    """The flags of earlier starts, if the program stores them."""
     if not program.command.in_background:
         return {}
     if given.get("reset_flags"):
@@ -78,7 +78,7 @@ def _earlier(program: Program, given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _flags(given: Mapping[str, Any], settings: Sequence[Settings]) -> dict[str, str]:
-    """The settings that are flags of this start, with their values in full."""
+    """The settings given as flags of this start, with full values."""
     return {name: value for name, value in plain(settings).items() if given.get(name) is not None}
 
 
@@ -89,7 +89,7 @@ def _start(
     given: Mapping[str, Any],
     argv: Sequence[str],
 ) -> int:
-    """Starts the program in the background, unless it runs; returns once it serves, or failed to."""
+    """Starts the program in the background unless it runs already; returns when it serves or has failed."""
     folders = settings[0].paths
     folders.prepare()
     log_file = folders.state / f"{program.name}.log"

@@ -1,4 +1,4 @@
-"""Builds the control plane with its gateway out of its parts, by hand; programs and tests call the same `build`."""
+"""Builds the control plane with its gateway from its parts; programs and tests call the same `build`."""
 
 from __future__ import annotations
 
@@ -63,17 +63,18 @@ if TYPE_CHECKING:
     from netvps.settings import ServerSettings
 
 _CALLS_GRACE: Final = 5.0
-"""Seconds that calls get to end by themselves; a runner's and a watcher's are told to come again."""
+"""Seconds that running calls get to end; runners and watchers are asked to reconnect."""
 _KEPT_REVISIONS: Final = 100_000
 _KEPT_BYTES: Final = 256 << 20
-"""Of the log, so that the database does not grow by what sessions with megabytes of environment do."""
+"""Limits of the change log, so that the database does not grow with changes of sessions with megabytes of environment.
+"""
 _COMPACT_EVERY, _COMPACT_PAUSE = 3600.0, 10.0
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """What listens, once it does."""
+    """The running parts of a control plane."""
 
     store: SqlStore
     api: ApiServer
@@ -82,7 +83,7 @@ class ControlPlane:
     tunnels: Tunnels
 
     async def stop(self) -> None:
-        """Takes nothing new, gives SSH connections their time to end, then ends what is left with a reason."""
+        """Stops accepting, gives SSH connections their time to end, then ends the rest with a reason."""
         self.tunnels.drain()
         await self.ssh.stop()
         await self.api.stop(_CALLS_GRACE)
@@ -90,9 +91,9 @@ class ControlPlane:
 
 @asynccontextmanager
 async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
-    """The control plane, listening; its end is hard: call `stop` before, to be kind.
+    """A control plane that listens. Its end is abrupt: call `stop` before for a graceful shutdown.
 
-    Raises ConfigError for what cannot be had: the database, the CA, an address.
+    Raises ConfigError if the database, the CA or an address is not available.
     """
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.database, clock.now))
@@ -127,7 +128,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What all else is made of."""
+    """The parts from which the listeners are built."""
 
     settings: ServerSettings
     store: SqlStore
@@ -140,7 +141,7 @@ class _Parts:
     names: tuple[str, ...]
 
     async def listen(self, stack: AsyncExitStack) -> ControlPlane:
-        """Opens the gateway, then the API behind which there is one, then says that it is ready."""
+        """Starts the gateway, then the API, so that the API never listens without a gateway."""
         settings = self.settings
         logins = Logins(self.store, clock.now, self.ca, self.feed)
         tunnels = await stack.enter_async_context(Tunnels(logins))
@@ -222,7 +223,7 @@ class _Parts:
         )
 
     def _info(self) -> ServerInfo:
-        """Addresses without a host: whoever asks has one that works."""
+        """Addresses without a host: the client uses the host that it connected to."""
         return ServerInfo(
             version=__version__,
             cluster_id=self.fabric.cluster_id,
@@ -241,13 +242,13 @@ class _Parts:
 
 
 async def _compact(store: SqlStore) -> None:
-    """Keeps the log from growing for ever."""
+    """Compacts the change log periodically, until cancelled."""
     while True:
         try:
             if removed := await store.compact(_KEPT_REVISIONS, _KEPT_BYTES):
-                log.info("log compacted", removed=removed)
+                log.info("change log compacted", removed=removed)
         except NetvpsError as error:
-            log.warning("the log cannot be compacted", error=error.message)
+            log.warning("cannot compact the change log", error=error.message)
         await asyncio.sleep(_COMPACT_PAUSE)
         with suppress(TimeoutError):
             async with asyncio.timeout(_COMPACT_EVERY):

@@ -1,4 +1,4 @@
-"""All of the overlay is taken off this machine, but for the container engine's part of it."""
+"""Removes the overlay from this machine, except for the container engine's network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def erase(kernel: Kernel, filter_: Filter, names: ObjectNames = OBJECT_NAMES) -> int:
-    """Returns how many operations on the kernel that took. Raises Unavailable with what could not be removed."""
+    """Returns the number of kernel operations. Raises Unavailable with the objects that could not be removed."""
     await filter_.remove()
     operations = diff(KernelState(), await kernel.dump(), names)
     if failures := await kernel.apply(operations):

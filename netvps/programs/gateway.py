@@ -1,7 +1,7 @@
-"""The SSH gateway's own process: it holds SSH connections, and asks the server that started it for the rest.
+"""The process of the SSH gateway: it holds SSH connections, and sends all other requests to the server that started it.
 
-It ends when the server does, however that ends: the kernel kills it with its parent, and without the server's socket
-it has nothing to do. It reads no settings and imports neither gRPC nor the store.
+It ends when the server does, in any case: the kernel kills it with its parent, and without the server's socket it has
+nothing to do. It reads no settings and imports neither gRPC nor the store.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NAME: Final = "gateway"
 
 
 async def run(control: Path, listening: socket.socket, drain: float, readiness: Readiness) -> None:
-    """Serves until a signal, then drains; ends at a second one, or when the server is gone. Raises NetvpsError."""
+    """Serves until a signal, then drains; ends at a second signal, or when the server is gone. Raises NetvpsError."""
     async with ControlPlane(control) as plane, Ways(plane, plane.locate) as ways:
         welcome = plane.welcome
         gateway = SshGateway(
@@ -59,15 +59,15 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
                     draining = tasks.start(stop.drain(gateway.stop(drain), drain + 5), name="drain")
                     await asyncio.wait((lost, draining), return_when=asyncio.FIRST_COMPLETED)
                 else:
-                    log.warning("the server is gone: the gateway ends")
+                    log.warning("the server is gone: stopping the gateway")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs it; returns its exit code."""
+    """Runs the gateway; returns its exit code."""
     parser = argparse.ArgumentParser(prog=f"netvps {NAME}", description=__doc__, allow_abbrev=False)
     parser.add_argument("--control", type=Path, required=True, help="the server's socket for gateway processes")
-    parser.add_argument("--listen-fd", type=int, required=True, help="a socket that listens, inherited")
-    parser.add_argument("--drain", type=float, required=True, help="seconds that connections get to end by themselves")
+    parser.add_argument("--listen-fd", type=int, required=True, help="an inherited listening socket")
+    parser.add_argument("--drain", type=float, required=True, help="seconds that connections get to end on shutdown")
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--parent", type=int)
     parser.add_argument("--beat-every", type=float)

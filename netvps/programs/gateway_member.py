@@ -1,11 +1,11 @@
-"""The server joins the overlay by itself, where it may and no runner of its machine does that for it (ADR 0014).
+"""Lets the server join the overlay itself, if it is permitted to and no runner on its machine has joined (ADR 0014).
 
-    nobody has it here, for a while ──► hold ──► able? ──► row, lease ──► Overlay, fed from the netmap of this process
+    no runner here for a while ──► lock ──► able? ──► row, lease ──► Overlay, fed from the netmap of this process
               ▲                                                                  │
-              └── erase, let go, row removed ◄── a runner asks ──────────────────┤
-              └── erase, let go ◄─────────────── its row was removed ────────────┘
+              └── erase, unlock, row removed ◄── a runner asks ──────────────────┤
+              └── erase, unlock ◄─────────────── its row was removed ────────────┘
 
-What it made stays when the server ends: it is the way of logins that are open.
+The kernel objects stay when the server ends, because open logins use them.
 """
 
 from __future__ import annotations
@@ -37,29 +37,32 @@ log = structlog.get_logger()
 
 _LOOK: Final = 2.0
 _AGAIN: Final = 5.0
-"""Seconds until what could not be written is tried once more."""
+"""Seconds until a failed write is retried."""
 
 
 @dataclass(slots=True)
 class GatewayMember:
-    """`run` is a task of the program; it never fails, for the gateway has its tunnels."""
+    """The server's own overlay member.
+
+    `run` is a task of the program; it never fails, because the gateway has its tunnels.
+    """
 
     fabric: Fabric
     hub: NetmapHub
     row: GatewayRow
     place: GatewayPlace
     mac: Callable[[], str]
-    """That of this namespace's overlay device, or ''."""
+    """Returns the MAC of this namespace's overlay device, or ''."""
     listen: str
     """IP address that the server listens on."""
     after: float
-    """Seconds that the overlay of this machine must have been nobody's."""
+    """Seconds for which no program may have held this machine's overlay before the server joins."""
     _said: str = ""
 
     async def run(self) -> None:
-        """For ever, until cancelled; not at all without the privilege."""
+        """Runs until cancelled; returns immediately without the privilege."""
         if why := unprivileged():
-            log.info("the gateway is on the overlay only where a runner of this machine is", reason=why)
+            log.info("the gateway uses the overlay only through a runner on this machine", reason=why)
             return
         await self.hub.loaded()
         while True:
@@ -69,11 +72,11 @@ class GatewayMember:
             except NetvpsError as error:
                 self._say(error.message)
             except Exception:  # a bug here must not end the server
-                log.exception("bug in the gateway's part of the overlay")
+                log.exception("bug in the gateway's overlay member")
             await asyncio.sleep(_LOOK * random.uniform(0.75, 1.25))  # noqa: S311 — no secret
 
     async def _wait_until_free(self) -> None:
-        """Returns when there is somebody to reach, and for a while nobody has had the overlay of this machine."""
+        """Returns when there are runners to reach and no program has held this machine's overlay for a while."""
         hold, loop = Hold(), asyncio.get_running_loop()
         since = loop.time()
         while loop.time() - since < self.after or not self._target():
@@ -84,18 +87,18 @@ class GatewayMember:
                     await self.row.leave()
 
     def _anothers(self) -> bool:
-        """Whether what is here was made by somebody else: a runner that is away, as a rule, and comes back to it."""
+        """Whether the kernel objects were made by another program, usually a runner that is stopped and will return."""
         mac = self.mac()
         if mac in {"", device_mac(self.fabric, self.row.uid)}:
             return False
         owner = next((peer.runner for peer in self.hub.netmap.peers.values() if peer.mac == mac), "")
         if not owner:
-            self._say("nv0 is here, and of no runner that is known; what is left over, netvps network purge removes")
+            self._say("nv0 exists and belongs to no known runner; netvps network purge removes leftovers")
         row = self.hub.runner(owner)
         return row is None or not row.gateway_only
 
     def _target(self) -> str:
-        """An address on the way to the runners; '' if there are none."""
+        """An address towards the runners; '' if there are none."""
         peers = (peer for uid, peer in self.hub.netmap.peers.items() if not _is_gateway(self.hub, uid))
         there = next((peer.underlay.addresses[0] for peer in peers), "")
         own = ipaddress.ip_address(self.listen)
@@ -104,12 +107,12 @@ class GatewayMember:
         return self.listen
 
     async def _belong(self) -> None:
-        """Joins, and is on the overlay until a runner asks for that, or the row is gone."""
+        """Joins, and stays on the overlay until a runner asks for it or the row is removed."""
         heavy = await asyncio.to_thread(_import)
         with Yielding() as yielding:
             async with heavy(self._target()) as machine:
                 if not machine.kernel.hold():
-                    return  # another was quicker
+                    return  # another program took the lock first
                 if why := await machine.unable(self.fabric.pool):
                     self._say(why)
                     return
@@ -118,7 +121,7 @@ class GatewayMember:
         await self.row.leave()
 
     async def _be_there(self, machine: Machine, yielding: Yielding) -> None:
-        """Returns when it shall be no more: a runner asks, or the row was removed."""
+        """Runs the overlay; returns when a runner asks for it, or the row was removed."""
         welcome = await self.row.join(await machine.kernel.underlay())
         async with machine.overlay(self.row.uid, welcome) as overlay, asyncio.TaskGroup() as group:
             log.info("the gateway joins the overlay", gateway=welcome.runner, subnet=welcome.lease.cidr)
@@ -127,30 +130,30 @@ class GatewayMember:
             removed = group.create_task(self._feed(overlay), name="gateway's netmap")
             work = [
                 group.create_task(overlay.run(), name="gateway's overlay"),
-                group.create_task(self._keep_telling(overlay), name="gateway's row"),
+                group.create_task(self._keep_reporting(overlay), name="gateway's row"),
                 group.create_task(self._show(), name="gateway's device"),
             ]
             await asyncio.wait((asked, removed), return_when=asyncio.FIRST_COMPLETED)
-            why = "for a runner of this machine" if asked.done() else "it was removed"
+            why = "a runner on this machine takes over" if asked.done() else "it was removed"
             log.info("the gateway leaves the overlay", reason=why)
             for task in (asked, removed, *work):
                 task.cancel()
 
     async def _feed(self, overlay: Overlay) -> None:
-        """Tells it the netmap as it changes; returns when we are none of its members any more."""
+        """Passes on the netmap as it changes; returns when this server's row is removed."""
         known = False
         while self.hub.runner(self.row.uid) or not known:
             known = known or self.hub.runner(self.row.uid) is not None
             overlay.know(self.hub.netmap)
             await self.hub.news()
 
-    async def _keep_telling(self, overlay: Overlay) -> None:
+    async def _keep_reporting(self, overlay: Overlay) -> None:
         news = asyncio.Event()
 
-        def told(*, moved: bool) -> None:  # noqa: ARG001 — either way
+        def report(*, moved: bool) -> None:  # noqa: ARG001 — reports in both cases
             news.set()
 
-        overlay.told = told
+        overlay.on_change = report
         overlay.worried = news.set
         while True:
             await news.wait()
@@ -158,29 +161,29 @@ class GatewayMember:
             try:
                 await self.row.tell(overlay.underlay, overlay.problems)
             except NetvpsError as error:
-                log.warning("the gateway's row cannot be written", error=error.message)
+                log.warning("cannot write the gateway's row", error=error.message)
                 news.set()
             await asyncio.sleep(_AGAIN * random.uniform(0.75, 1.25))  # noqa: S311 — no secret
 
     async def _show(self) -> None:
-        """Has the gateway see where it is as soon as it is there."""
+        """Lets the gateway use the overlay as soon as its device exists."""
         own = device_mac(self.fabric, self.row.uid)
         while self.mac() != own or self.row.uid not in self.hub.netmap.peers:  # noqa: ASYNC110 — the kernel's
             await asyncio.sleep(_LOOK / 10)
         try:
             await self.place.look()
         except NetvpsError as error:
-            log.info("the gateway looks later where it is", error=error.message)
+            log.info("the gateway checks its overlay device later", error=error.message)
 
     def _say(self, why: str) -> None:
-        """Once, until it is something else."""
+        """Logs a reason once, until it changes."""
         if why != self._said:
-            log.warning("the gateway makes no part of the overlay; sessions are reached by their tunnels", reason=why)
+            log.warning("the gateway did not join the overlay; sessions are reached through their tunnels", reason=why)
         self._said = why
 
 
 def own_uid(file: Path, new_uid: Callable[[], str]) -> str:
-    """That of this server's place on the overlay, which is made here once. Raises OSError."""
+    """The uid of this server's overlay member, generated once. Raises OSError."""
     try:
         return file.read_text(encoding="ascii").strip()
     except FileNotFoundError:

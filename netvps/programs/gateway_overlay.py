@@ -1,6 +1,6 @@
-"""Builds a server's own part of the overlay of its parts: those of a runner's, without all that sessions need.
+"""Builds a server's overlay member: the parts of a runner's overlay without those for sessions.
 
-To import this takes a quarter of a second and megabytes that most servers never need.
+Imported on demand, because it takes a quarter of a second and megabytes that most servers do not need.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 class Machine:
-    """An async context manager. `server` is an address on the way to the others: of this machine, or of one of them."""
+    """The overlay on this machine, an async context manager. `server` is an address towards the runners."""
 
     def __init__(self, server: str) -> None:
         self.kernel = NetlinkKernel(server=server)
         self._network = NoNetwork()
-        fast_path = FastPath(wanted=False)  # there are no sessions, but a runner may have been here
+        fast_path = FastPath(wanted=False)  # no sessions here, but an earlier runner may have left programs
         self._filter = OverlayFilter(
             Nftables(generation=generation), Iptables(), Firewalld(), self._network.ports, fast_path=fast_path
         )
@@ -49,14 +49,14 @@ class Machine:
         await self.kernel.__aexit__(*of)
 
     async def unable(self, pool: str) -> str:
-        """Why it cannot be on an overlay of this pool, with what to do; '' if it can. Nothing is changed."""
+        """Why this machine cannot join an overlay with this pool, with a remedy; '' if it can. Changes nothing."""
         if why := await self.kernel.unable() or await self._filter.unable():
             return why
         return in_the_way(pool, (await self.kernel.dump()).foreign)
 
     @asynccontextmanager
     async def overlay(self, uid: str, welcome: Welcome) -> AsyncIterator[Overlay]:
-        """To be run by the caller, and told the netmap; what it made stays when that ends."""
+        """The overlay, to be run and fed with the netmap by the caller. Kernel objects stay when the block ends."""
         async with Echo() as echo:
             tcp = TcpEcho()
             reconciler = Reconciler(self.kernel, self._network, self._filter, NoNames())
@@ -70,5 +70,5 @@ class Machine:
                 await tcp.close()
 
     async def erase(self) -> None:
-        """Takes all of it away. Raises a NetvpsError."""
+        """Removes all kernel objects. Raises a NetvpsError."""
         await erase(self.kernel, self._filter)

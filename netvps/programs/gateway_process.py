@@ -1,7 +1,7 @@
-"""Runs the SSH gateway as a process of its own, so that no client's bytes delay the API, heartbeats and tunnels.
+"""Runs the SSH gateway as a separate process, so that SSH traffic does not delay the API, heartbeats and tunnels.
 
-The listening socket is this process', and the gateway inherits it: an address that is taken is told at the start, and
-while a gateway that died is started again, connections wait in the kernel instead of being refused.
+This process opens the listening socket, and the gateway inherits it: so an address in use is reported at the start, and
+while a gateway that died is restarted, connections wait in the kernel instead of being refused.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from netvps.gateway.worker_socket import WorkerSocket
 
 _PAUSES: Final = (0.1, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds before each restart: the first is quick, for all SSH waits for it."""
+"""Seconds before each restart; the first is short, because all SSH logins wait for it."""
 _MARGIN: Final = 10.0
-"""Seconds on top of what connections get to end by themselves."""
+"""Seconds beyond the drain time before the process is killed."""
 _LAST_WORDS: Final = 4.0
-"""Seconds in which it tells its clients why they are cut, where there was no time for more."""
+"""Seconds for sending disconnect reasons if there was no time to drain."""
 _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "NETVPS_ENV")
-"""Of the environment: what else there is may be a secret of the server's."""
+"""Environment variables passed on; all others may be secrets of the server."""
 
 
 class GatewayProcess:
-    """An async context manager. Its end is hard: call `stop` before, to be kind."""
+    """An async context manager. Its end is abrupt: call `stop` before for a graceful shutdown."""
 
     def __init__(self, sock: socket.socket, control: Path, worker: WorkerSocket, drain: float) -> None:
         """`worker` listens at `control`; `drain` is in seconds. Closes the socket at the end."""
@@ -43,7 +43,7 @@ class GatewayProcess:
 
     @classmethod
     def at(cls, host: str, port: int, control: Path, worker: WorkerSocket, drain: float) -> Self:
-        """Listens at an IP address. Raises ConfigError."""
+        """Listens on an IP address. Raises ConfigError."""
         return cls(listen_at(host, port), control, worker, drain)
 
     async def __aenter__(self) -> Self:
@@ -63,20 +63,20 @@ class GatewayProcess:
 
     @property
     def connections(self) -> int:
-        """How many SSH connections are logged in."""
+        """Number of authenticated SSH connections."""
         return self._worker.connections
 
     @property
     def unauthenticated(self) -> int:
-        """How many SSH connections are not."""
+        """Number of unauthenticated SSH connections."""
         return self._worker.unauthenticated
 
     async def stop(self) -> None:
-        """Accepts no more connections, gives those that are open their `drain`, and ends them with a reason."""
+        """Stops accepting, gives open connections their `drain` time, and ends them with a reason."""
         await self._forsake()
         await self._child.stop()
 
     async def _forsake(self) -> None:
-        """Starts it no more, and listens no more."""
+        """Stops restarting it, and closes the listening socket."""
         self._sock.close()
         await self._tasks.cancel()

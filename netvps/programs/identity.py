@@ -1,4 +1,4 @@
-"""A runner's identity on disk: its key, made here and never sent, and the certificate it got by joining."""
+"""A runner's identity on disk: its key, generated here and never sent, and the certificate from joining."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER: Final = "runner"
-"""Of the runner, in the state folder."""
+"""Folder of the runner in the state folder."""
 VOLUMES: Final = "volumes"
-"""In that folder: which volumes each session had."""
+"""Folder below it with the volumes of each session."""
 IDENTITY: Final = f"{FOLDER}/identity"
 _KEY: Final = f"{FOLDER}/key"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a runner is, and where it connects: keys and certificates in PEM, addresses "HOST:PORT"."""
+    """A runner's identity and its server: keys and certificates in PEM, addresses "HOST:PORT"."""
 
     name: str
     key: str
@@ -36,7 +36,7 @@ class Identity:
 
     @property
     def uid(self) -> str:
-        """As the certificate has it. Raises ConfigError if that is not a runner's."""
+        """The uid in the certificate. Raises ConfigError if it is not a runner's."""
         try:
             identity = parse_identity(uri_of(self.certificate))
         except InvalidInput as error:
@@ -47,17 +47,17 @@ class Identity:
 
     @property
     def renew_at(self) -> datetime:
-        """When a third of the certificate's life is left."""
+        """When a third of the certificate's lifetime is left."""
         begin, end = validity(self.certificate)
         return end - (end - begin) / 3
 
     @property
     def end(self) -> datetime:
-        """When the certificate ends."""
+        """When the certificate expires."""
         return validity(self.certificate)[1]
 
     def good(self, now: datetime) -> bool:
-        """Whether the certificate is taken at that time."""
+        """Whether the certificate is valid at that time."""
         begin, end = validity(self.certificate)
         return begin <= now < end
 
@@ -67,7 +67,7 @@ class Identity:
 
 
 def load_identity(state: Path) -> Identity | None:
-    """The identity in a state folder; None before it joined. Raises ConfigError if it is damaged."""
+    """The identity in a state folder; None before joining. Raises ConfigError if it is damaged."""
     file = state / IDENTITY
     try:
         identity = Identity(**json.loads(file.read_text(encoding="utf-8")))
@@ -80,12 +80,12 @@ def load_identity(state: Path) -> Identity | None:
 
 
 def save_identity(state: Path, identity: Identity) -> None:
-    """Writes it, for our eyes only; never half."""
+    """Writes it atomically, readable by this account only."""
     _write_private(state / IDENTITY, json.dumps(asdict(identity), indent=1))
 
 
 def own_key(state: Path) -> str:
-    """The key to join with; kept before it is used, so that a join whose answer was lost can be asked for again."""
+    """The key for joining. Stored before it is used, so that a join whose answer was lost can be repeated."""
     file = state / _KEY
     try:
         return file.read_text(encoding="ascii")

@@ -1,4 +1,4 @@
-"""A program holds a lock on its part of the state folder, so that it runs there once."""
+"""Locks on state folders, so that a program runs there only once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _WIDTH: Final = 10
 
 @contextmanager
 def hold(file: Path, program: str) -> Iterator[None]:
-    """Holds the lock `file` for the block; the kernel frees it however this process ends.
+    """Holds the lock `file` for the block; the kernel releases it however this process ends.
 
-    Raises ConfigError if another process holds it. The file itself stays: to remove it would race with the next start.
+    Raises ConfigError if another process holds it. The file is not removed, because that would race with the next
+    start.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -34,7 +35,7 @@ def hold(file: Path, program: str) -> Iterator[None]:
                 " choose other folders with --state-dir and --runtime-dir",
                 reason="ALREADY_RUNNING",
             ) from None
-        os.pwrite(descriptor, f"{os.getpid():<{_WIDTH}}\n".encode(), 0)  # in one piece: readers never see a part
+        os.pwrite(descriptor, f"{os.getpid():<{_WIDTH}}\n".encode(), 0)  # one write, so that readers never see a part
         yield
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A program's log file that stays within its bound: at a start, and while it is written to."""
+"""Rotates a program's log file: at its start, and while it is written to."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 LIMIT: Final = 16 << 20
 """Bytes; a longer log is rotated."""
 OLDER: Final = 4
-"""Rotated logs that are kept: FILE.1 is the latest."""
+"""Number of rotated logs that are kept: FILE.1 is the latest."""
 _LOOK_EVERY: Final = 10.0
 log = structlog.get_logger()
 
 
-def put_aside(file: Path, limit: int = LIMIT) -> None:
-    """Renames a log that is too long, before anybody writes to it."""
+def rotate_if_too_long(file: Path, limit: int = LIMIT) -> None:
+    """Rotates a log that is too long, before the program opens it."""
     if file.exists() and file.stat().st_size > limit:
         _shift(file)
         file.replace(_older(file))
 
 
 async def keep_bounded(file: Path, limit: int = LIMIT, every: float = _LOOK_EVERY) -> None:
-    """For ever looks whether the log is too long; then copies it aside and empties it. Nothing if it is not our log.
+    """Rotates the log whenever it is too long: copies and truncates it. Returns if stderr is not this file.
 
-    Emptied and not renamed: our children have it open too, for appending, and go on at its new end. What they write in
-    the moment between copy and emptying is lost.
+    Truncated and not renamed, because child processes have it open for appending and continue at its new end. Lines
+    written between the copy and the truncation are lost.
     """
     while (size := await asyncio.to_thread(_size_if_ours, file)) is not None:
         if size > limit:
             try:
                 await asyncio.to_thread(_copy_and_empty, file)
-                log.info("the log began anew", older=str(_older(file)))
+                log.info("log rotated", older=str(_older(file)))
             except OSError as error:
-                log.warning("the log cannot be put aside", error=error.strerror, file=str(file))
+                log.warning("cannot rotate the log", error=error.strerror, file=str(file))
         await asyncio.sleep(every)
 
 
@@ -57,7 +57,7 @@ def _copy_and_empty(file: Path) -> None:
 
 
 def _shift(file: Path) -> None:
-    """Renames the rotated logs, so that there is room for another latest one; the oldest goes."""
+    """Renames the rotated logs to make room for a new one; removes the oldest."""
     for number in range(OLDER - 1, 0, -1):
         if _older(file, number).exists():
             _older(file, number).replace(_older(file, number + 1))
@@ -68,7 +68,7 @@ def _older(file: Path, number: int = 1) -> Path:
 
 
 def _size_if_ours(file: Path) -> int | None:
-    """Bytes; None unless our standard error goes there: that may be a terminal, a journal, or somebody's own file."""
+    """Size in bytes; None unless stderr is this file. It may be a terminal, a journal, or a file of the user."""
     try:
         found = file.stat()
         return found.st_size if os.path.samestat(found, os.fstat(sys.stderr.fileno())) else None

@@ -1,4 +1,4 @@
-"""What the metrics of the control plane and of a runner are made of, read when somebody asks for them."""
+"""Collects the metrics of the control plane and of a runner when they are requested."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from netvps.services.watch import Watch
 
 _FRESH: Final = 1.0
-"""Seconds for which a page is good: whoever asks more often costs the store nothing."""
+"""Seconds for which a page is cached, so that frequent requests do not load the store."""
 
 
 class MetricsPage:
-    """The page, as the HTTP side serves it; `read` brings the counts up to date."""
+    """The metrics page for the HTTP server; `read` updates the counts."""
 
     content_type: Final = CONTENT_TYPE
 
@@ -50,7 +50,7 @@ class MetricsPage:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlaneCounts:
-    """What there is in a control plane."""
+    """The counts of a control plane."""
 
     store: SqlStore
     feed: Feed
@@ -60,7 +60,7 @@ class ControlPlaneCounts:
     api: ApiServer
 
     async def read(self, metrics: Metrics) -> None:
-        """Shows it; states without anything in them as 0."""
+        """Updates the metrics; states without sessions or runners are 0."""
         async with self.store.read() as reader:
             sessions = await reader.tally(Session, "state")
             runners = await reader.tally(Runner, "state")
@@ -88,11 +88,11 @@ class ControlPlaneCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunnerCounts:
-    """What there is in a runner."""
+    """The counts of a runner."""
 
     runner: RunnerProcess
 
     async def read(self, metrics: Metrics) -> None:
-        """Shows it."""
+        """Updates the metrics."""
         metrics.show("streams", {"logs": self.runner.log_streams})
         metrics.show("queue_length", {"reports": self.runner.unsent_reports})

@@ -1,4 +1,4 @@
-"""Builds a runner's overlay of its parts."""
+"""Builds a runner's overlay from its parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MEMORY = "overlay.json"
 
 @asynccontextmanager
 async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> AsyncIterator[Overlay | None]:
-    """The overlay of this machine, if it shall have one; what it made stays when the program ends."""
+    """The overlay of this machine, if it is enabled. Kernel objects stay when the program ends."""
     if not settings.overlay:
         yield None
         return

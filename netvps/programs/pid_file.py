@@ -1,4 +1,4 @@
-"""The file by which `netvps down` finds what `netvps up` started: a process, told from a later one of its number."""
+"""The file by which `netvps down` finds the process of `netvps up`, and not a later one with the same pid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _START_TIME: Final = 21
 
 
 class PidFile:
-    """The file while it is kept: JSON with "pid", "started" (in clock ticks since the boot), and facts."""
+    """The file, kept up to date: JSON with "pid", "started" (in clock ticks since boot), and facts."""
 
     def __init__(self, file: Path, facts: Mapping[str, object]) -> None:
         self._file = file
@@ -42,10 +42,10 @@ def pid_file(file: Path, facts: Mapping[str, object] | None = None) -> Iterator[
 
 
 def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since the boot; None if there is no such process."""
+    """When a process started, in clock ticks since boot; None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name, in parentheses, may hold spaces and parentheses itself.
+    # The name, in parentheses, may contain spaces and parentheses itself.
     return int(stat.rpartition(")")[2].split()[_START_TIME - 2])

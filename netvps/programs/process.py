@@ -1,4 +1,4 @@
-"""What a process of netvps does on its way in and out, without knowing any settings."""
+"""Common start and end of netvps processes, independent of settings."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from netvps.programs.readiness import Readiness
 
 _PR_SET_PDEATHSIG = 1
-_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 def guarded(name: str, work: Callable[[], int], failed: Callable[[str, int], None] = lambda _error, _code: None) -> int:
-    """Does the work and returns its exit code; one for an error, which is one line on stderr and told to `failed`."""
+    """Runs `work` and returns its exit code.
+
+    An error is one line on stderr, is passed to `failed`, and sets the exit code.
+    """
     try:
         return work()
     except NetvpsError as error:
@@ -42,19 +45,19 @@ def guarded(name: str, work: Callable[[], int], failed: Callable[[str, int], Non
 
 
 def run_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Runs a program's coroutine. Raises NetvpsError only, and lets Ctrl-C pass: whatever else it is, is a bug."""
+    """Runs a program's coroutine. Raises only NetvpsError and KeyboardInterrupt: any other exception is a bug."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_unwrapped(work))
 
 
 def fail(name: str, sentence: str, code: int) -> int:
-    """Prints the one line, and returns the exit code."""
-    print(f"netvps {name}: {sentence}", file=sys.stderr)  # noqa: T201 — the one line
+    """Prints the error line, and returns the exit code."""
+    print(f"netvps {name}: {sentence}", file=sys.stderr)  # noqa: T201 — the error line
     return code
 
 
 async def beating(program: Coroutine[Any, Any, None], readiness: Readiness) -> None:
-    """The program, showing signs of life for as long as it runs."""
+    """Runs the program, and writes heartbeats while it runs."""
     async with Tasks() as tasks:
         tasks.start(readiness.beat(), name="signs of life")
         await program
@@ -68,16 +71,16 @@ async def _unwrapped(program: Coroutine[Any, Any, None]) -> None:
     except (NetvpsError, asyncio.CancelledError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise Exhausted(
-                f"{error.strerror}: {error.filename or 'a file'}; see to the disk, then start again"
+                f"{error.strerror}: {error.filename or 'a file'}; check the disk, then start again"
             ) from error
         structlog.get_logger().exception("the program failed")
         raise InternalError(f"a bug of netvps ended this program ({type(error).__name__}); see its log") from error
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a user should hear of several errors at once: the first one made for users, else that it is a bug."""
+    """The error to report of several: the first NetvpsError, else a bug."""
     ours, rest = group.split(NetvpsError)
     if rest is not None:
         structlog.get_logger().error("the program failed", exc_info=rest)
@@ -88,17 +91,17 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def allow_many_files() -> None:
-    """Takes as many open files as this account may have: a connection needs one or two, and the usual 1,024 are few."""
+    """Raises the limit of open files to the maximum: a connection needs one or two, and the usual 1,024 are few."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def die_with(parent: int | None, number: signal.Signals = signal.SIGTERM) -> None:
-    """Asks the kernel for a signal when the parent dies, however it dies; its Ctrl-C is the parent's to pass on."""
+    """Asks the kernel for a signal when the parent dies; ignores Ctrl-C, which the parent passes on."""
     if parent is None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.register(signal.SIGUSR1, 2)  # standard error: the parent asks where we hang, before it kills us
+    faulthandler.register(signal.SIGUSR1, 2)  # dumps stacks to stderr, before the parent kills a hanging child
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # the parent died before prctl took effect
         raise Unavailable("the program that started this one is gone")

@@ -1,6 +1,6 @@
-"""`netvps network purge`: removes all of the overlay from this machine, and is the only one that does.
+"""`netvps network purge`: removes the whole overlay from this machine; nothing else does.
 
-Runners leave it as it is when they end, so that sessions stay connected; and a runner that runs would make it again.
+Runners leave it in place when they end, so that sessions stay connected; a running runner would make it again.
 """
 
 from __future__ import annotations
@@ -55,31 +55,32 @@ async def _purge(docker_host: str | None, *, force: bool) -> None:
             removed = await purge(kernel, OverlayNetwork(docker), OBJECT_NAMES, force=force)
     finally:
         docker.close()
-    print(f"the overlay is gone from this machine ({removed} objects of the kernel)", file=sys.stderr)  # noqa: T201
+    print(f"the overlay was removed from this machine ({removed} kernel objects)", file=sys.stderr)  # noqa: T201
 
 
 async def purge(kernel: NetlinkKernel, network: OverlayNetwork, names: ObjectNames, *, force: bool) -> int:
-    """Removes all of it; returns how many operations on the kernel that took.
+    """Removes the whole overlay; returns the number of kernel operations.
 
-    `force`: although containers run on it, or the engine does not answer. Raises WrongState if they do, or a runner
-    runs; NotPermitted; Unavailable with what could not be removed.
+    `force` also removes it if containers are attached to it, or the engine does not answer; otherwise these raise
+    WrongState or the engine's error. Raises WrongState if a runner runs, NotPermitted, and Unavailable with the objects
+    that could not be removed.
     """
     if why := unprivileged():
         raise NotPermitted(why)
     if not kernel.hold():
-        raise WrongState("a runner of this machine has the overlay, or the server does: end it first")
+        raise WrongState("a runner or the server on this machine uses the overlay: stop it first")
     await _leave(network, names, force=force, bridged=(await kernel.dump()).bridge is not None)
     fast_path = FastPath(names)
     filter_ = OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names, fast_path=fast_path)
     removed = await erase(kernel, filter_, names)
-    # Runners load it with the overlay, too. Sessions without the overlay still need it.
+    # Runners load this table with the overlay, but sessions without the overlay still need it.
     if not any(name.startswith(ISOLATED_BRIDGES) for _, name in if_nameindex()):
         await HostFilter(Nftables()).remove()
     return removed
 
 
 async def _leave(network: OverlayNetwork, names: ObjectNames, *, force: bool, bridged: bool) -> None:
-    """Removes the engine's network. Where there is no bridge, nothing can run on it, and there need be no engine."""
+    """Removes the engine's network. Without a bridge nothing is attached to it, and the engine need not answer."""
     try:
         ports = await network.ports()
         if force or not ports:
@@ -90,11 +91,11 @@ async def _leave(network: OverlayNetwork, names: ObjectNames, *, force: bool, br
             raise
         if isinstance(error, EngineUnusable) and not bridged:
             return
-        print(f"Docker's network {names.network} may be left: {error.message}", file=sys.stderr)  # noqa: T201
+        print(f"Docker's network {names.network} may remain: {error.message}", file=sys.stderr)  # noqa: T201
         return
     raise WrongState(
         f"{len(ports)} containers run on network {names.network} ({', '.join(sorted(ports)[:8])}): stop their sessions,"
-        " or use --force, and they are without a network"
+        " or use --force, which leaves them without a network"
     )
 
 

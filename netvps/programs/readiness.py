@@ -1,7 +1,7 @@
-"""A program tells the one that started it, over a pipe, that it is ready, or why it never will be; then that it lives.
+"""A program reports to its parent over a pipe that it is ready or has failed, and then sends heartbeats.
 
-It lives as long as its event loop turns: a beat is written by that, and by nothing else. So a process that is stopped,
-or whose loop waits for something that never comes, is found out, whatever it does or does not listen at.
+The event loop itself writes the heartbeats. So a process that is stopped, or whose event loop is blocked, is detected,
+whether it listens on an address or not.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ _BEAT = b"."
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a start ended: `error` is empty if the program is ready; `code` is the exit code otherwise."""
+    """The outcome of a start: `error` is empty if the program is ready; `code` is the exit code otherwise."""
 
     error: str = ""
     code: int = 0
 
 
 class Readiness:
-    """The writing end; without a descriptor (nobody waits) it does nothing."""
+    """The writing end; without a descriptor (no parent waits) it does nothing."""
 
     def __init__(self, descriptor: int | None, beat_every: float | None = None) -> None:
-        """`beat_every` is in seconds; None if nobody watches."""
+        """`beat_every` is in seconds; None disables heartbeats."""
         self._descriptor = descriptor
         self._beat_every = beat_every
         self._said = False
         self.when_ready: Callable[[], None] = lambda: None
-        """Called before the program that waits hears of it."""
+        """Called before readiness is reported."""
 
     def ready(self) -> None:
-        """Says that the program serves; where no program of netvps waits for that, to systemd."""
+        """Reports that the program serves; to systemd, if no netvps program waits for it."""
         self.when_ready()
         if self._descriptor is None and not self._said:
             _notify_systemd()
-        self._tell(Outcome())
+        self._report(Outcome())
 
     def failed(self, error: str, code: int) -> None:
-        """Says that it ends with this error and exit code."""
-        self._tell(Outcome(error, code))
+        """Reports that the program ends with this error and exit code."""
+        self._report(Outcome(error, code))
 
     async def beat(self) -> None:
-        """Shows for ever that the event loop turns, from when the program is ready, to who watches it, if anybody."""
+        """Writes heartbeats without end, starting when the program is ready, if they are enabled."""
         while self._beat_every is not None:
             await asyncio.sleep(self._beat_every)
             if self._said and self._descriptor is not None:
-                with suppress(BlockingIOError):  # who watches is itself stopped
+                with suppress(BlockingIOError):  # the reader itself is stopped
                     self._write(self._descriptor, _BEAT)
 
-    def _tell(self, outcome: Outcome) -> None:
-        """Once: later news is for the log."""
+    def _report(self, outcome: Outcome) -> None:
+        """Reports the outcome once; later events are only logged."""
         if self._descriptor is None or self._said:
             return
         self._said = True
@@ -72,7 +72,7 @@ class Readiness:
     def _write(self, descriptor: int, content: bytes) -> None:
         try:
             os.write(descriptor, content)
-        except BrokenPipeError:  # who waited is gone
+        except BrokenPipeError:  # the reader is gone
             self._close()
 
     def _close(self) -> None:
@@ -82,7 +82,7 @@ class Readiness:
 
 
 def _notify_systemd() -> None:
-    """Tells systemd that a unit of Type=notify is ready (sd_notify(3)); for the unit's main process only."""
+    """Notifies systemd that a unit of Type=notify is ready (sd_notify(3)); for the unit's main process only."""
     if address := os.environ.pop("NOTIFY_SOCKET", ""):
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notify:
             notify.connect("\0" + address[1:] if address.startswith("@") else address)
@@ -90,7 +90,7 @@ def _notify_systemd() -> None:
 
 
 class Signs:
-    """The reading end, whose descriptor it closes. Not opened by its constructor: `of`."""
+    """The reading end, which closes its descriptor. Opened with `of`, not with the constructor."""
 
     def __init__(self, reader: asyncio.StreamReader, transport: asyncio.BaseTransport) -> None:
         self._reader = reader
@@ -98,7 +98,7 @@ class Signs:
 
     @classmethod
     async def of(cls, descriptor: int) -> Self:
-        """Begins to listen."""
+        """Opens the reading end."""
         reader = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
@@ -106,15 +106,15 @@ class Signs:
         return cls(reader, transport)
 
     async def outcome(self) -> Outcome | None:
-        """Waits until the program spoke; None if it died without a word."""
+        """Waits for the outcome; None if the program died without a message."""
         line = await self._reader.readline()
         if not line.endswith(b"\n"):
             return None
-        told = json.loads(line)
-        return Outcome(told["error"], told["code"])
+        message = json.loads(line)
+        return Outcome(message["error"], message["code"])
 
     async def beaten(self, seconds: float) -> bool:
-        """Whether a beat comes within so many seconds. Raises EOFError when no more will come: the program ended."""
+        """Whether a heartbeat arrives within `seconds`. Raises EOFError if the program has ended."""
         try:
             async with asyncio.timeout(seconds):
                 beats = await self._reader.read(1 << 16)
@@ -125,12 +125,12 @@ class Signs:
         return True
 
     def close(self) -> None:
-        """Closing twice is fine."""
+        """Closes the reading end. Idempotent."""
         self._transport.close()
 
 
 async def await_outcome(descriptor: int) -> Outcome | None:
-    """Reads the other end until the program spoke; None if it died without a word. Closes the descriptor."""
+    """Waits for the outcome; None if the program died without a message. Closes the descriptor."""
     signs = await Signs.of(descriptor)
     try:
         return await signs.outcome()

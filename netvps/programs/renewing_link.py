@@ -1,4 +1,4 @@
-"""A runner's link whose certificate is renewed in time; it says when it is connected, and when it never will be."""
+"""A runner's link that renews its certificate in time, and reports when it is connected or refused."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ log = structlog.get_logger()
 
 
 def not_good_now(identity: Identity) -> str:
-    """What to do about a certificate that is not good any more, or not yet."""
+    """What to do about a certificate that has expired or is not valid yet."""
     begin, end = validity(identity.certificate)
     return (
-        f"the certificate of runner {identity.name} is good from {begin:%Y-%m-%d} to {end:%Y-%m-%d} only: check this"
+        f"the certificate of runner {identity.name} is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d} only: check this"
         " machine's clock; if it is right, run 'netvps runner join-token' on the server, and start the runner with"
-        " --join-token-file FILE: it is the same runner then, with its sessions"
+        " --join-token-file FILE: it remains the same runner, with its sessions"
     )
 
 
 class IdentityRefused(Exception):
-    """The control plane does not know this runner; not a NetvpsError, for to try again is of no use."""
+    """The control plane does not know this runner. Not a NetvpsError, because retries are useless."""
 
 
 class RenewingLink:
-    """Fulfils runner.ports.Link over one RunnerLink after the other. An async context manager."""
+    """Implements runner.ports.Link with consecutive RunnerLinks. An async context manager."""
 
     def __init__(self, identity: Identity, state: Path, connected: Callable[[], None]) -> None:
-        """Keeps renewed identities in the folder `state`; calls `connected` at each Welcome."""
+        """Stores renewed identities in the folder `state`; calls `connected` at each Welcome."""
         self._identity = identity
         self._state = state
         self._connected = connected
@@ -63,7 +63,7 @@ class RenewingLink:
         await self._stack.aclose()
 
     async def connect(self, hello: RunnerHello, outgoing: AsyncIterator[FromRunner]) -> AsyncGenerator[ToRunner, None]:
-        """As the port says. Raises IdentityRefused if the runner was removed."""
+        """As in the Protocol. Raises IdentityRefused if the runner was removed."""
         link = self._link
         try:
             stream = link.connect(hello, outgoing)
@@ -76,20 +76,20 @@ class RenewingLink:
             raise IdentityRefused(str(error)) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if link in self._dropped and task and not task.cancelling():  # by gRPC, and not by whoever owns the task
+            if link in self._dropped and task and not task.cancelling():  # by gRPC, not by the owner of the task
                 raise Unavailable("connecting again: this machine's address changed") from None
             raise
         finally:
             self._dropped.discard(link)
 
     async def reopen(self) -> None:
-        """As the port says."""
+        """As in the Protocol."""
         old, self._link = self._link, await self._open()
         self._dropped.add(old)
         await old.__aexit__()
 
     async def agent_credential(self, session_uid: str, epoch: int) -> AgentCredential:
-        """As the port says: made here, so that a session needs no way to the API (ADR 0020)."""
+        """As in the Protocol: requested by the runner, so that a session needs no access to the API (ADR 0020)."""
         token, ca_certificate = await self._link.boot_token(session_uid, epoch)
         key = new_key()
         certificate = await boot_agent(self._identity.server, ca_certificate, token, signing_request(key))
@@ -97,13 +97,13 @@ class RenewingLink:
         return AgentCredential(key, certificate, ca_certificate, renew_time=end - (end - begin) / 3)
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
-        """As the port says."""
+        """As in the Protocol."""
         await self._link.send_logs(stream_id, pieces)
 
     async def keep_renewing(self, clock: Callable[[], datetime]) -> None:
-        """Renews when a third of the certificate's life is left, and keeps trying; until cancelled.
+        """Renews when a third of the certificate's lifetime is left, and retries, until cancelled.
 
-        Raises ConfigError once the certificate has ended.
+        Raises ConfigError once the certificate has expired.
         """
         while True:
             if not self._identity.good(clock()):
@@ -116,16 +116,16 @@ class RenewingLink:
         try:
             certificate = await self._link.renew(signing_request(self._identity.key))
         except NetvpsError as error:
-            log.warning("the certificate is not renewed yet", ends=str(self._identity.end), error=error.message)
+            log.warning("cannot renew the certificate; retrying", ends=str(self._identity.end), error=error.message)
             return
         self._identity = self._identity.renewed(certificate)
         try:
             await asyncio.to_thread(save_identity, self._state, self._identity)
-        except OSError as error:  # the old one is good for a while yet, and this process has the new one
-            log.warning("the renewed certificate is not on disk: make room", error=error.strerror)
-        # The stream that is open stays on the old connection, which was proven; the next one uses the new.
+        except OSError as error:  # the old one is still valid, and this process uses the new one
+            log.warning("cannot store the renewed certificate: free disk space", error=error.strerror)
+        # The open stream stays on the old connection, which is still authenticated; the next stream uses the new one.
         self._link = await self._open()
-        log.info("the certificate is renewed", ends=str(self._identity.end))
+        log.info("certificate renewed", ends=str(self._identity.end))
 
     async def _open(self) -> RunnerLink:
         identity = self._identity

@@ -1,7 +1,7 @@
-"""`netvps restore FILE`: puts a backup in the place of a server's database and CA; both, or neither.
+"""`netvps restore FILE`: replaces a server's database and CA by those of a backup; both, or neither.
 
-Two things cannot be replaced in one step. So a mark is there for as long as they are being replaced, and no server
-starts over it: broken off anywhere, a restore is done again, and nothing is lost, for what was there is moved aside.
+Two things cannot be replaced atomically. So a marker file exists during the replacement, and no server starts while it
+exists: an interrupted restore is run again, and nothing is lost, because the earlier files are moved aside.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CA: Final = "ca"
 _NAME: Final = "restore"
 _MARK: Final = "restore-unfinished"
 _WAL: Final = ("", "-wal", "-shm")
-"""A database, and its companions in WAL mode: apart from it they would be applied to another one."""
+"""A database and its companion files in WAL mode. Left behind, they would be applied to another database."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,16 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def server_settings(given: Mapping[str, Any]) -> ServerSettings:
-    """The server's settings, from the flags, the environment and the file. Raises ConfigError."""
+    """The server's settings from the flags, the environment and the file. Raises ConfigError."""
     return load_remembered(ServerSettings, {"state_dir": given["state_dir"]}, given["config"])
 
 
 def refuse_unfinished(state: Path) -> None:
-    """Raises ConfigError if a restore into this folder was broken off: what is there may be of two clusters."""
+    """Raises ConfigError if a restore into this folder was interrupted: the files may be of two clusters."""
     if (state / _MARK).exists():
         raise ConfigError(
-            f"a restore into {state} was broken off: run it again (netvps restore FILE --yes); what was there before"
-            f" is in {state}/replaced-*",
+            f"a restore into {state} was interrupted: run it again (netvps restore FILE --yes); the earlier files"
+            f" are in {state}/replaced-*",
             reason="RESTORE_UNFINISHED",
         )
 
@@ -70,15 +70,15 @@ def _main(given: Mapping[str, Any]) -> int:
         aside = _replace(Path(name), database, state, yes=given["yes"])
     print(f"restored cluster {manifest.cluster_id} as of {manifest.created} (netvps {manifest.version}) into {state}")  # noqa: T201 — stdout is data
     if aside:
-        print(f"what was there before is in {aside}: remove it when all is well")  # noqa: T201
+        print(f"the earlier files are in {aside}: remove them when the server works")  # noqa: T201
     print(  # noqa: T201
-        "sessions made since are unknown now: their containers are kept, and their runners name them in their logs"
+        "sessions created since the backup are unknown now: their containers are kept, and runners log their names"
     )
     return 0
 
 
 def _checked(source: Path, draft: Path) -> archive.Manifest:
-    """Unpacks a backup, and reads all of it, before anything is touched."""
+    """Unpacks a backup and validates it completely, before anything is changed."""
     manifest = archive.unpack(source, draft)
     if not (draft / DATABASE).is_file() or not (draft / CA).is_dir():
         raise DataLoss(f"backup {source} lacks the database or the CA: use another one; nothing was changed")
@@ -88,11 +88,11 @@ def _checked(source: Path, draft: Path) -> archive.Manifest:
 
 
 def _replace(draft: Path, database: Path, state: Path, *, yes: bool) -> Path | None:
-    """Moves what is there aside, and the new in; returns where the old is, if there was any."""
+    """Moves the earlier files aside and the new ones in; returns the folder of the earlier ones, if there were any."""
     there = [path for path in (*(Path(f"{database}{suffix}") for suffix in _WAL), state / CA) if path.exists()]
     if there and not yes:
         raise AlreadyExists(
-            f"{there[0]} is there already: with --yes it is moved aside, and the backup takes its place",
+            f"{there[0]} exists already: with --yes it is moved aside and replaced by the backup",
             reason="WOULD_REPLACE",
         )
     aside = state / f"replaced-{clock.now():%Y%m%dT%H%M%S.%fZ}" if there else None
@@ -113,7 +113,7 @@ def _replace(draft: Path, database: Path, state: Path, *, yes: bool) -> Path | N
     except OSError as error:
         raise ConfigError(
             f"the restore into {state} was interrupted ({error.strerror or error}): correct that and run it again with"
-            f" --yes; what was there before is in {aside or state}"
+            f" --yes; the earlier files are in {aside or state}"
         ) from None
     return aside
 

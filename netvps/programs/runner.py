@@ -1,4 +1,4 @@
-"""`netvps runner`: the composition root of a runner; it joins first if this machine never did."""
+"""`netvps runner`: the composition root of a runner; joins first if this machine has not joined yet."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 
 async def run(settings: RunnerSettings, readiness: Readiness) -> None:
-    """Runs until a signal; containers run on. Raises ConfigError, or Unavailable if Docker is."""
+    """Runs until a signal; containers keep running. Raises ConfigError, or Unavailable if Docker is."""
     folders = settings.paths
     folders.prepare()
     own = folders.state / FOLDER
@@ -56,7 +56,7 @@ async def run(settings: RunnerSettings, readiness: Readiness) -> None:
 
 async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
     program = agent_program(settings.agent_dir)
-    docker = await Docker.open(settings.docker_host)  # before the token is used up
+    docker = await Docker.open(settings.docker_host)  # before the token is consumed
     try:
         state = settings.paths.state
         identity = await _identity(settings, state)
@@ -79,7 +79,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             volumes=place.state_dir / VOLUMES,
         )
         async with (
-            overlay(settings, place, docker) as network,  # its sockets are open before gRPC has threads
+            overlay(settings, place, docker) as network,  # opens its sockets before gRPC starts threads
             RenewingLink(identity, state, readiness.ready) as link,
         ):
             runner = Runner(link, engine, place, network, HostFilter(Nftables(generation=generation)))
@@ -92,11 +92,11 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
 
 @asynccontextmanager
 async def _measured(runner: Runner, port: int | None) -> AsyncIterator[None]:
-    """Serves the runner's metrics on loopback, if it has a port for them: it listens for nobody else."""
+    """Serves the runner's metrics on loopback, if a port is set."""
     if port is None:
         yield
         return
-    # A fifth of a second, and megabytes, that most runners never need.
+    # Imported on demand: it takes a fifth of a second and megabytes that most runners do not need.
     from netvps.gateway.http import HttpGateway
     from netvps.programs.measuring import MetricsPage, RunnerCounts
 
@@ -118,9 +118,9 @@ async def _run(runner: Runner, identity: Identity, state: Path) -> None:
 
 
 async def _identity(settings: RunnerSettings, state: Path) -> Identity:
-    """Who we are: from the state folder, or by joining; with a certificate that is not good, anew, as the same runner.
+    """The runner's identity, from the state folder or by joining. An expired one joins again as the same runner.
 
-    Addresses that are set overrule those of the join.
+    Configured addresses override those of the join.
     """
     identity = await asyncio.to_thread(load_identity, state)
     if identity is None or (settings.join_token is not None and not identity.good(clock.now())):
@@ -140,7 +140,7 @@ async def _join(settings: RunnerSettings, state: Path) -> Identity:
         )
     token = settings.join_token.get_secret_value()
     if Token.parse(token, JOIN) is None:
-        raise Unauthenticated("what was given is no join token: make one with 'netvps runner join-token' on the server")
+        raise Unauthenticated("this is no join token: make one with 'netvps runner join-token' on the server")
     key = await asyncio.to_thread(own_key, state)
     fault_point("identity.key_kept")
     joined = await join(settings.server, token, signing_request(key), settings.name)

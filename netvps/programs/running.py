@@ -1,4 +1,4 @@
-"""What a `netvps up` that runs was started with, and whether that is what the next one asks for."""
+"""The settings of a running `netvps up`, and their comparison with those of another start."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 SERVING: Final = "serving"
-"""The fact that it is ready, and nobody asked it to end."""
+"""Whether it is ready and not asked to stop."""
 
 
 def facts(settings: Sequence[Settings]) -> dict[str, object]:
-    """What a program writes into its pid file: its version, and its settings without secrets."""
+    """The content of a program's pid file: its version, and its settings without secrets."""
     return {"version": __version__, "settings": plain(settings), SERVING: False}
 
 
@@ -37,7 +37,7 @@ def where(settings: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A `netvps up` that runs."""
+    """A running `netvps up`."""
 
     pid: int
     version: str
@@ -49,7 +49,7 @@ class Running:
         return f"process {self.pid}{version}: {where(self.settings)}"
 
     def refuse_other(self, flags: Mapping[str, str], settings: Sequence[Settings]) -> None:
-        """Raises ConfigError if one of these flags is not what it runs with."""
+        """Raises ConfigError if one of these flags differs from the running settings."""
         asked = plain(settings)
         other = {name: self.settings.get(name, "the default") for name in flags if self._differs(name, asked)}
         if other:
@@ -64,7 +64,7 @@ class Running:
 
 
 def find(state: Path) -> Running | None:
-    """The `netvps up` that runs on this state folder; None if there is none, or it starts or ends right now."""
+    """The running `netvps up` of this state folder; None if there is none, or it is starting or stopping."""
     if not held(state / "up.lock"):
         return None
     try:

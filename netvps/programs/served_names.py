@@ -1,4 +1,4 @@
-"""Under which names and addresses a server is reached: its TLS certificate has them, and it tells clients."""
+"""The names and addresses of a server, for its TLS certificate and for clients."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MOST: Final = 100
-"""A machine of many containers has more addresses than a certificate should hold."""
+"""Limit of names in a certificate: a machine with many containers has many addresses."""
 
 
 def served_names(public: Sequence[str], listen: str) -> tuple[str, ...]:
-    """Those that the operator gave, then what follows from the address that is listened on. Blocking, briefly."""
+    """The configured names, then those that follow from the listening address. Blocks briefly."""
     address = ipaddress.ip_address(listen)
     found = [*public, *(own_addresses() if address.is_unspecified else [str(address)])]
     if not address.is_loopback and is_host_name(name := socket.gethostname().lower()):

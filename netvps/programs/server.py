@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 async def run(settings: ServerSettings, readiness: Readiness) -> None:
-    """Serves until a signal, then drains; a second signal ends it at once. Raises ConfigError, Unavailable."""
+    """Serves until a signal, then drains; a second signal ends it immediately. Raises ConfigError, Unavailable."""
     folders = settings.paths
     folders.prepare()
     with hold(folders.state / "server.lock", "netvps server"), Stop() as stop:

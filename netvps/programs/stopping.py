@@ -1,4 +1,4 @@
-"""Two-stage stop: the first SIGTERM or SIGINT asks to end gracefully, the second to end at once."""
+"""Two-stage stop: the first SIGTERM or SIGINT asks for a graceful stop, the second for an immediate one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class Stop:
-    """Turns signals into two events for as long as its `with` block lasts."""
+    """Turns signals into two events while its `with` block runs."""
 
     def __init__(self, *signals: signal.Signals) -> None:
         self._signals = signals or (signal.SIGTERM, signal.SIGINT)
@@ -36,16 +36,16 @@ class Stop:
             loop.remove_signal_handler(number)
 
     def request(self) -> None:
-        """What a signal does."""
+        """Handles a signal."""
         if self.asked.is_set():
-            log.warning("ending at once")
+            log.warning("stopping immediately")
             self.at_once.set()
         else:
-            log.info("ending; a second signal ends at once")
+            log.info("stopping; a second signal stops immediately")
             self.asked.set()
 
     async def run(self, work: Coroutine[Any, Any, object]) -> None:
-        """Runs `work` until it ends or a stop is asked for, which cancels it. Raises an ExceptionGroup if it fails."""
+        """Runs `work` until it ends or a stop is requested, which cancels it. Raises an ExceptionGroup if it fails."""
         async with asyncio.TaskGroup() as group:
             asked = group.create_task(self.asked.wait())
             task = group.create_task(work)
@@ -54,7 +54,7 @@ class Stop:
             task.cancel()
 
     async def drain(self, work: Coroutine[Any, Any, object], seconds: float) -> bool:
-        """Waits for `work`, at most `seconds` and only until a second signal; whether it was finished."""
+        """Waits for `work` for at most `seconds`, or until a second signal; returns whether it finished."""
         async with Tasks() as tasks:
             finished = tasks.start(work, name="drain")
             hurry = tasks.start(self.at_once.wait(), name="second signal")

@@ -1,4 +1,4 @@
-"""Keeps a child process running: started again with back-off when it dies or hangs, stopped in two stages."""
+"""Keeps a child process running: restarts it with backoff when it dies or hangs, and stops it in two stages."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 START_SECONDS: Final = 60.0
-# Where faults are injected, many deaths in a row are what is asked for.
+# Tests that inject faults kill the child many times in a row.
 _PAUSES: Final = (0.1,) if ENABLED else (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds before each restart, the last one for ever."""
-_LONG_RUN: Final = 60.0  # seconds after which a run counts as good, and the pauses begin anew
-_LAST_WORDS: Final = 1.0  # seconds for writing where it hangs into the log
+"""Seconds before each restart; the last one repeats."""
+_LONG_RUN: Final = 60.0  # seconds after which a run counts as healthy, and the backoff is reset
+_LAST_WORDS: Final = 1.0  # seconds for dumping its stacks to the log
 _ERRORS: Final[dict[int, type[NetvpsError]]] = {
     exit_codes.CONFIGURATION: ConfigError,
     exit_codes.UNAVAILABLE: Unavailable,
@@ -39,15 +39,15 @@ log = structlog.get_logger()
 
 
 class ChildDied(InternalError):
-    """It ended without a word before it was ready: killed, or by a bug. To start it again may help."""
+    """The child ended without a message before it was ready: killed, or by a bug. A restart may help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """How long a child may show no sign of life; all in seconds.
+    """How long a child may be silent before it is killed; all in seconds.
 
-    Two stages, so that nobody is killed for having been stopped together with us (a laptop that slept): after `silent`
-    it is said in the log, and only if there is still nothing after `grace` more, the child is killed.
+    Two stages, so that no child is killed only because it was suspended together with its parent (a laptop that slept):
+    after `silent` a warning is logged, and the child is killed only if `grace` more pass without a heartbeat.
     """
 
     beat_every: float = 2.0
@@ -56,7 +56,7 @@ class Watchdog:
 
 
 class Child:
-    """One program of netvps in a process of its own, which ends when we end, however we end."""
+    """A netvps program in a child process, which ends when the parent does."""
 
     def __init__(
         self,
@@ -69,15 +69,15 @@ class Child:
         pass_fds: Sequence[int] = (),
         pauses: Sequence[float] = _PAUSES,
     ) -> None:
-        """`name` is that of a module in netvps.programs; `stop_seconds` is what a graceful stop may take.
+        """`name` is a module in netvps.programs; `stop_seconds` is the limit of a graceful stop.
 
-        `pass_fds` are inherited; `pauses` are the seconds before each restart in a row, the last one for all others.
+        `pass_fds` are inherited; `pauses` are the seconds before consecutive restarts; the last one repeats.
         """
         self.name = name
         self.serving = asyncio.Event()
-        """Set while it is ready, as far as is known."""
+        """Set while the child is ready, as far as is known."""
         self.deaths = 0
-        """How often it ended by itself, or hung, since it first ran."""
+        """Number of times that it died or hung since the first start."""
         self._arguments = [*arguments]
         self._environ = dict(environ)
         self._stop_seconds = stop_seconds
@@ -89,7 +89,7 @@ class Child:
         self._hangs = False
 
     async def start(self, *once: str) -> None:
-        """Starts it and waits until it serves; `once` are arguments for this start only, and none after it.
+        """Starts the child and waits until it serves; the arguments `once` are for this start only.
 
         Raises the error that it ended with, ChildDied if it gave none, or TimedOut.
         """
@@ -100,7 +100,7 @@ class Child:
                 outcome = await signs.outcome()
         except TimeoutError:
             await self.stop()
-            raise TimedOut(f"{self.name} was not ready after {START_SECONDS:.0f} s: its log says why") from None
+            raise TimedOut(f"{self.name} was not ready after {START_SECONDS:.0f} s: see its log") from None
         await self._take(outcome)
         self.serving.set()
 
@@ -131,13 +131,13 @@ class Child:
         assert self._process is not None  # noqa: S101 — launched
         if outcome is None:
             code = await self._process.wait()
-            raise ChildDied(f"{self.name} ended with code {code} before it was ready: its log says why")
+            raise ChildDied(f"{self.name} ended with code {code} before it was ready: see its log")
         if outcome.error:
             await self._process.wait()
             raise _ERRORS.get(outcome.code, InternalError)(outcome.error)
 
     async def keep(self, start: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Waits for its end and starts it again, until cancelled; `start` is how, where that is not `self.start`."""
+        """Waits for the child's end and restarts it, until cancelled; `start` replaces `self.start`."""
         failures = 0
         while True:
             began = asyncio.get_running_loop().time()
@@ -146,17 +146,17 @@ class Child:
             self.deaths += 1
             failures = 0 if asyncio.get_running_loop().time() - began > _LONG_RUN else failures
             pause = self._pauses[min(failures, len(self._pauses) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311 — jitter
-            log.error("a program ended by itself", child=self.name, code=code, restart_in=round(pause, 1))
+            log.error("a child process ended unexpectedly", child=self.name, code=code, restart_in=round(pause, 1))
             await asyncio.sleep(pause)
             failures += 1
             try:
                 await (start or self.start)()
-                log.info("a program runs again", child=self.name)
+                log.info("a child process runs again", child=self.name)
             except NetvpsError as error:
-                log.warning("a program does not start", child=self.name, error=str(error))
+                log.warning("a child process does not start", child=self.name, error=str(error))
 
     async def _end(self) -> int | None:
-        """Its exit code, once it ended, or hung and was killed."""
+        """The exit code, after it ended or was killed for hanging."""
         if self._process is None:
             return None
         async with Tasks() as tasks:
@@ -164,32 +164,32 @@ class Child:
             return await self._process.wait()
 
     async def _watch(self) -> None:
-        """Kills it when it hangs. Returns when it ends."""
+        """Kills the child when it hangs. Returns when it ends."""
         dog = self._watchdog
         try:
             while self._signs is not None:
                 self._hangs = not await self._signs.beaten(dog.silent)
                 if not self._hangs:
                     continue
-                log.warning("a program hangs", child=self.name, silent=dog.silent, killed_in=dog.grace)
+                log.warning("a child process hangs", child=self.name, silent=dog.silent, killed_in=dog.grace)
                 if not await self._signs.beaten(dog.grace):
                     await self._kill()
                     return
                 self._hangs = False
-                log.info("a program shows signs of life again", child=self.name)
+                log.info("a child process responds again", child=self.name)
         except EOFError:
             return
 
     async def _kill(self) -> None:
         assert self._process is not None  # noqa: S101 — watched
-        log.error("a program is killed, for it hangs; where it does is in the log before this", child=self.name)
+        log.error("killing a hanging child process, its stacks are in the log", child=self.name)
         with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGUSR1)  # it dumps its stacks, unless it was stopped
+            self._process.send_signal(signal.SIGUSR1)  # dumps its stacks, unless it is suspended
             await asyncio.sleep(_LAST_WORDS)
             self._process.kill()
 
     async def stop(self) -> None:
-        """Ends it: gracefully, then at once, then by force; by force at once if it hangs. Fine to call twice."""
+        """Stops the child: gracefully, then immediately, then by SIGKILL (at once if it hangs). Idempotent."""
         self.serving.clear()
         process = self._process
         if process is None:
@@ -207,7 +207,7 @@ class Child:
             self._signs.close()
 
     async def end_within(self, seconds: float) -> None:
-        """Waits for an end that is on its way, then forces it. Fine to call after `stop`."""
+        """Waits for an end that was already requested, then forces it. May be called after `stop`."""
         if self._process is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -216,6 +216,6 @@ class Child:
         await self.stop()
 
     def hurry(self) -> None:
-        """Passes on that the end shall come at once."""
+        """Passes on the request to stop immediately."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)

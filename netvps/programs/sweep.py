@@ -1,9 +1,9 @@
-"""`netvps runner sweep`: lists, or removes, what a runner left behind on this machine of sessions that are gone.
+"""`netvps runner sweep`: lists or removes the objects of a runner on this machine whose sessions are gone.
 
-A running runner does so by itself, a minute after it is connected. This is for looking at what it will do, and for a
-machine whose runner does not run. What it removes is gone for ever, so it goes by the server's word alone: a session
-that the server knows, in whatever state and on whatever runner, keeps all it has. That holds beside a running runner,
-too, for what is there is listed first, and the server is asked after: a session that is made meanwhile is not listed.
+A running runner does so by itself, a minute after it connects. This command shows what it will remove, and cleans up a
+machine whose runner does not run. Removal is final, so the server alone decides: a session that the server knows, in
+any state and on any runner, keeps everything. This also holds beside a running runner: objects are listed before the
+server is asked, so the objects of a session that is created in between are not in the list.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _UID: Final = re.compile(UID_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where a runner keeps things of sessions: RUN/UID, and in STATE logs/UID.log, {last_runs,copies}/UID.json."""
+    """A runner's folders for sessions: RUN/UID, and in STATE logs/UID.log, {last_runs,copies}/UID.json."""
 
     run: Path
     logs: Path
@@ -51,14 +51,14 @@ class Folders:
     copies: Path
 
     def things(self) -> list[Thing]:
-        """All folders and logs that have a session's name."""
+        """All folders and logs named after a session."""
         found = [Thing(path.name, "folder", str(path)) for path in _listed(self.run)]
         found += [Thing(path.stem, "log", str(path)) for path in _listed(self.logs) if path.suffix == ".log"]
         found += [Thing(path.stem, "copy", str(path)) for path in _listed(self.copies) if path.suffix == ".json"]
         return sorted(thing for thing in found if _UID.fullmatch(thing.session_uid))
 
     def remove(self, session_uid: str) -> None:
-        """Removes those of a session. What is gone already is no error."""
+        """Removes the files of a session; files that are missing are ignored."""
         shutil.rmtree(self.run / session_uid, ignore_errors=True)
         (self.run / f"{session_uid}.resolv.conf").unlink(missing_ok=True)
         (self.logs / f"{session_uid}.log").unlink(missing_ok=True)
@@ -77,7 +77,7 @@ def _main(given: Mapping[str, Any]) -> int:
     state = settings.paths.state
     identity = load_identity(state)
     if identity is None:
-        raise ConfigError(f"no runner has joined with the state folder {state}: name another with --state-dir")
+        raise ConfigError(f"no runner has joined with the state folder {state}: give another one with --state-dir")
     own = state / FOLDER
     folders = Folders(settings.paths.runtime / "sessions", own / "logs", own / "last_runs", own / "copies")
     kept = own / "assignments.json"
@@ -100,7 +100,7 @@ async def _sweep(
             docker, node=identity.uid, node_name=identity.name, copies=folders.copies, volumes=volumes
         )
         there = [*await engine.things(), *await asyncio.to_thread(folders.things)]
-        left = nobodys(there, await asyncio.to_thread(known))  # asked after: see the top
+        left = orphaned(there, await asyncio.to_thread(known))  # the order matters: see the module's docstring
         for uid in sorted({thing.session_uid for thing in left}) if not dry_run else ():
             await engine.erase(uid)
             await asyncio.to_thread(folders.remove, uid)
@@ -109,18 +109,19 @@ async def _sweep(
     for thing in left:
         print(f"{'would remove' if dry_run else 'removed'}\t{thing.kind}\t{thing.name}")  # noqa: T201 — stdout is data
     said = "no assignment of this runner knows it" if dry_run else "the server does not know its sessions"
-    print(f"{len(left)} of {len(there)} things of runner {identity.name} are left over: {said}", file=sys.stderr)  # noqa: T201
+    print(f"{len(left)} of {len(there)} objects of runner {identity.name} are left over: {said}", file=sys.stderr)  # noqa: T201
 
 
-def nobodys(there: Sequence[Thing], known: Collection[str]) -> list[Thing]:
-    """What belongs to no session that is known."""
+def orphaned(there: Sequence[Thing], known: Collection[str]) -> list[Thing]:
+    """The objects of sessions that are not known."""
     return [thing for thing in there if thing.session_uid not in known]
 
 
 def known_to_server(identity: Identity, context: Context) -> set[str]:
-    """Uids of all sessions of the server that this runner belongs to, asked for in a context.
+    """Uids of all sessions of this runner's server, requested in a context.
 
-    Raises ConfigError if the context is another server's, NotPermitted unless it is an admin's, who sees all sessions.
+    Raises ConfigError if the context is for another server, NotPermitted unless its user is an admin and sees all
+    sessions.
     """
     with dial(context) as client:
         if client.server_info().ca_certificate.strip() != identity.ca_certificate.strip():

@@ -1,4 +1,4 @@
-"""`netvps up`: control plane, gateway and one runner on this machine, kept alive until `netvps down`."""
+"""`netvps up`: runs control plane, gateway and one runner on this machine until `netvps down`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from netvps.programs.readiness import Readiness
 
 _RUNNER_STOP: Final = 10.0
-"""Seconds; what a runner leaves undone is picked up at its next start."""
+"""Seconds; the runner resumes unfinished work at its next start."""
 _SERVER_MARGIN: Final = 10.0
-"""Seconds on top of what connections get to end by themselves."""
+"""Seconds beyond the drain time before the server is killed."""
 _FIRST_PAUSES: Final = (0.5, 2.0)
-"""Seconds before the second and third try of a first start."""
+"""Seconds before the second and third attempt of a first start."""
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ async def run(server: ServerSettings, runner: RunnerSettings, readiness: Readine
 
 
 async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings, ready: Callable[[], None]) -> None:
-    """Both programs for as long as it is not cancelled; ends the runner, whose last reports the server still hears."""
+    """Runs both programs until cancelled; then stops the runner first, so that the server gets its last reports."""
     machine = Child("runner", [*_arguments(runner), *_to(server)], os.environ, _RUNNER_STOP)
 
     async def join() -> None:
@@ -87,20 +87,20 @@ async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings,
 
 
 async def _insist(start: Callable[[], Awaitable[None]], control: Child) -> None:
-    """Starts something for the first time; again where it died without a word, or the server did meanwhile.
+    """Starts a program for the first time; retries if it died without a message, or if the server died meanwhile.
 
-    Raises what it ended with otherwise: that will not change by itself, and whoever waits shall know.
+    Raises its error otherwise, because a retry would not help and the waiting parent has to report it.
     """
     for pause in _FIRST_PAUSES:
         deaths = control.deaths
         try:
             return await start()
         except ChildDied as error:
-            log.warning("a program died while it started; starting it again", error=error.message)
+            log.warning("a child process died while starting; restarting it", error=error.message)
         except Unavailable as error:
             if control.deaths == deaths:
                 raise
-            log.warning("the server died meanwhile; trying again", error=error.message)
+            log.warning("the server died meanwhile; retrying", error=error.message)
             async with asyncio.timeout(START_SECONDS):
                 await control.serving.wait()
         await asyncio.sleep(pause)
@@ -109,7 +109,10 @@ async def _insist(start: Callable[[], Awaitable[None]], control: Child) -> None:
 
 @asynccontextmanager
 async def _join_token(folders: Paths) -> AsyncIterator[list[str]]:
-    """Flags that let the runner join, if it has no certificate that is good; the token is in a file, for the block."""
+    """Flags for the runner to join, if it has no valid certificate.
+
+    The token is in a file for the duration of the block.
+    """
     identity = await asyncio.to_thread(load_identity, folders.state)
     if identity is not None and identity.good(clock.now()):
         yield []
@@ -129,7 +132,7 @@ def _create_join_token(folders: Paths) -> tuple[str, object]:
     with Client(Endpoint(f"unix:{folders.api_socket}")) as client:
         try:
             return client.create_join_token()
-        except AlreadyExists:  # the server died before it answered, and a secret is told once
+        except AlreadyExists:  # the server died before it answered, and a secret is shown only once
             return client.create_join_token()
 
 
@@ -139,13 +142,13 @@ async def _hurry(stop: Stop, control: Child) -> None:
 
 
 def _arguments(settings: Settings) -> list[str]:
-    """The settings as flags; secrets reach a child the way they reached us, by file or environment."""
+    """The settings as flags; secrets are passed on as this process got them, by file or environment."""
     names = settings.model_fields_set - set(secrets_of(type(settings)))
     return [text for name in sorted(names) for text in (f"--{name.replace('_', '-')}", str(getattr(settings, name)))]
 
 
 def _to(server: ServerSettings) -> list[str]:
-    """Flags by which the runner finds the server that we started."""
+    """Flags by which the runner finds the server of this `netvps up`."""
     address = ipaddress.ip_address(server.listen)
     if address.is_unspecified:
         address = ipaddress.ip_address("::1" if address.version == 6 else "127.0.0.1")  # noqa: PLR2004 — IPv6

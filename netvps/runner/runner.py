@@ -71,7 +71,7 @@ class Runner:
         self._settings = settings
         self._board = Board()
         if overlay:
-            overlay.told = self._tell_underlay
+            overlay.on_change = self._tell_underlay
             overlay.worried = self._board.hurry
         self._memory = Memory(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")

@@ -41,7 +41,7 @@ def test_ctrl_c_waits_until_what_was_started_has_ended(run: Run, monkeypatch: py
 import os, signal, sys, time
 def ended(*_):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print("netvps up: interrupted; what it had started is ended", file=sys.stderr)
+    print("netvps up: interrupted; the programs it had started were stopped", file=sys.stderr)
     sys.exit(130)
 signal.signal(signal.SIGINT, ended)
 os.kill(os.getppid(), signal.SIGINT)
@@ -50,7 +50,7 @@ time.sleep(60)
     monkeypatch.setattr(up_module, "command", lambda _program, _arguments: [sys.executable, "-c", program])
     ran = run("up")
     assert ran.code == 130
-    assert ran.err.splitlines()[-1] == "netvps up: interrupted; what it had started is ended"
+    assert ran.err.splitlines()[-1] == "netvps up: interrupted; the programs it had started were stopped"
 
 
 def test_restart_checks_the_settings_before_it_ends_anything(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from netvps.cli.exit_codes import Cancelled
 from netvps.errors import InternalError
 from netvps.programs import background
 from netvps.programs.background import start_in_background
-from netvps.programs.log_file import put_aside
+from netvps.programs.log_file import rotate_if_too_long
 
 
 def test_an_error_is_the_programs_own_and_in_its_log(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_death_without_a_word_names_the_log(tmp_path: Path) -> None:
 
 
 def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "put_aside", partial(put_aside, limit=10))
+    monkeypatch.setattr(background, "rotate_if_too_long", partial(rotate_if_too_long, limit=10))
     log = tmp_path / "up.log"
     log.write_text("old " * 10)
     start_in_background("up", ["--overlay-pool", "8.8.0.0/16"], log)
@@ -55,7 +55,7 @@ def test_ctrl_c_ends_what_was_started(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(asyncio, "run", interrupted)
     before = signal.getsignal(signal.SIGINT)
     try:
-        with pytest.raises(Cancelled, match="is ended"):
+        with pytest.raises(Cancelled, match="were stopped"):
             start_in_background("up", ["--state-dir", str(tmp_path)], tmp_path / "up.log")
     finally:
         signal.signal(signal.SIGINT, before)

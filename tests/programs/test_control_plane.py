@@ -170,7 +170,7 @@ async def test_a_certificate_is_renewed_in_time_and_kept(server: ServerSettings,
 async def test_a_certificate_that_has_ended_ends_the_program(server: ServerSettings, tmp_path: Path) -> None:
     identity = await _join(server, "box1")
     async with RenewingLink(identity, tmp_path, lambda: None) as link:
-        with pytest.raises(ConfigError, match=r"good from .* only: check this machine's clock"):
+        with pytest.raises(ConfigError, match=r"valid from .* only: check this machine's clock"):
             await link.keep_renewing(lambda: identity.end)
 
 

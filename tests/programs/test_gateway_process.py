@@ -107,7 +107,7 @@ async def test_a_taken_port_is_told_at_the_start(server_flags: dict[str, str]) -
     settings.paths.prepare()
     taken = listen_at("127.0.0.1", settings.ssh_port)
     try:
-        with pytest.raises(ConfigError, match="the port is taken"):
+        with pytest.raises(ConfigError, match="address in use"):
             async with build(settings):
                 pass
     except BaseExceptionGroup as group:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-from netvps.programs.log_file import keep_bounded, put_aside
+from netvps.programs.log_file import keep_bounded, rotate_if_too_long
 from netvps.tasks import Tasks
 
 
@@ -35,12 +35,12 @@ def read(file: Path) -> str:
 
 def test_only_a_long_log_is_put_aside(tmp_path: Path) -> None:
     file = tmp_path / "up.log"
-    put_aside(file, 10)  # there is none
+    rotate_if_too_long(file, 10)  # there is none
     file.write_text("short")
-    put_aside(file, 10)
+    rotate_if_too_long(file, 10)
     assert file.exists()
     file.write_text("rather long")
-    put_aside(file, 10)
+    rotate_if_too_long(file, 10)
     assert not file.exists()
     assert (tmp_path / "up.log.1").read_text() == "rather long"
 
@@ -49,7 +49,7 @@ def test_four_rotated_logs_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "up.log"
     for number in range(6):
         file.write_text(f"the {number}. log")
-        put_aside(file, 5)
+        rotate_if_too_long(file, 5)
     kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert kept == {f"up.log.{age}": f"the {6 - age}. log" for age in range(1, 5)}
 

@@ -87,7 +87,7 @@ async def test_not_while_a_runner_has_it(network: OverlayNetwork) -> None:
     async with NetlinkKernel() as runner, NetlinkKernel() as kernel:
         assert await runner.unable() == ""
         assert "another runner of this machine has nv0" in await kernel.unable()
-        with pytest.raises(WrongState, match="a runner of this machine has the overlay"):
+        with pytest.raises(WrongState, match="a runner or the server on this machine uses the overlay"):
             await purge(kernel, network, NAMES, force=True)
 
 
@@ -108,7 +108,7 @@ def test_the_command_tells_what_it_does(capsys: pytest.CaptureFixture[str]) -> N
     if ended.returncode == 0:
         pytest.skip("this machine has an overlay of its own")
     assert module.main([]) == 0
-    assert capsys.readouterr().err == "the overlay is gone from this machine (0 objects of the kernel)\n"
+    assert capsys.readouterr().err == "the overlay was removed from this machine (0 kernel objects)\n"
 
 
 @pytest.mark.usefixtures("host")
@@ -121,4 +121,4 @@ async def test_where_there_is_no_bridge_there_need_be_no_engine(capsys: pytest.C
         assert await kernel.apply(diff(plan(view(1, peer(2))), await kernel.dump())) == []
         with pytest.raises(NetvpsError):
             await purge(kernel, nowhere, NAMES, force=False)
-    assert "may be left" in capsys.readouterr().err
+    assert "may remain" in capsys.readouterr().err

@@ -91,10 +91,10 @@ async def test_a_child_that_hangs_is_said_to_killed_and_started_again(arguments:
         assert not _lives(first)
         said = [line["event"].partition(",")[0] for line in logged]
         assert said == [
-            "a program hangs",
-            "a program is killed",
-            "a program ended by itself",
-            "a program runs again",
+            "a child process hangs",
+            "killing a hanging child process",
+            "a child process ended unexpectedly",
+            "a child process runs again",
         ]
         assert child.deaths == 1
     finally:
@@ -110,9 +110,9 @@ async def test_a_child_that_was_only_slow_lives_on(arguments: list[str], state: 
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(child.keep())
                 os.kill(first, signal.SIGSTOP)
-                await _until_said(logged, "a program hangs")
+                await _until_said(logged, "a child process hangs")
                 os.kill(first, signal.SIGCONT)
-                await _until_said(logged, "a program shows signs of life again")
+                await _until_said(logged, "a child process responds again")
                 keeping.cancel()
         assert (_pid(state), _lives(first), child.deaths) == (first, True, 0)
     finally:
@@ -127,7 +127,7 @@ async def test_a_child_that_hangs_is_stopped_without_waiting_for_it(arguments: l
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(child.keep())
             os.kill(first, signal.SIGSTOP)
-            await _until_said(logged, "a program hangs")
+            await _until_said(logged, "a child process hangs")
             keeping.cancel()
     await asyncio.wait_for(child.stop(), 30)
     assert not _lives(first)

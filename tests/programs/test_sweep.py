@@ -21,7 +21,7 @@ from netvps.errors import ConfigError, NotPermitted
 from netvps.programs import clock, sweep
 from netvps.programs.control_plane import build
 from netvps.programs.identity import Identity, save_identity
-from netvps.programs.sweep import Folders, known_to_server, nobodys
+from netvps.programs.sweep import Folders, known_to_server, orphaned
 from netvps.rpc.client import Client, Endpoint
 from netvps.rpc.link_client import join
 from netvps.settings import ServerSettings, load
@@ -87,7 +87,7 @@ async def test_what_the_server_knows_is_kept_and_the_rest_removed(
         said = capfd.readouterr()
         assert said.out.count("removed\t") == 2
         assert f"removed\tfolder\t{run / gone}" in said.out
-        assert "2 of 4 things of runner box1" in said.err
+        assert "2 of 4 objects of runner box1" in said.err
         assert await engine.owned() == {kept}
         assert [path.name for path in run.iterdir()] == [kept]
     finally:
@@ -141,7 +141,7 @@ def test_only_what_has_a_sessions_name(tmp_path: Path) -> None:
     folders = Folders(tmp_path / "run", tmp_path / "logs", tmp_path / "last_runs", tmp_path / "copies")
     there = folders.things()
     assert {thing.session_uid for thing in there} == {uid, other}
-    assert nobodys(there, {uid}) == [
+    assert orphaned(there, {uid}) == [
         Thing(other, "copy", str(copy)),
         Thing(other, "log", str(tmp_path / f"logs/{other}.log")),
     ]

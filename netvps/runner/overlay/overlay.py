@@ -74,7 +74,7 @@ class Overlay:
         self._links = links
         self._hosting = hosting
         links.changed = self._take_health
-        self.told: Told = _nobody
+        self.on_change: Told = _nobody
         """Called when the control plane should hear of our underlay at once."""
         self.worried: Callable[[], None] = lambda: None
         """Called when it should hear of our problems at once."""
@@ -287,7 +287,7 @@ class Overlay:
         if found != self._underlay:
             log.info("underlay", addresses=found.addresses, mtu=found.mtu)
             before, self._underlay = self._underlay, found
-            self.told(moved=before is not None and before.addresses != found.addresses)
+            self.on_change(moved=before is not None and before.addresses != found.addresses)
 
     def _say(self, troubles: tuple[str, ...]) -> None:
         """Once, until it is something else."""

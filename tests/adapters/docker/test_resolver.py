@@ -92,9 +92,9 @@ async def test_what_is_no_namespace_is_said(tmp_path: Path) -> None:
 
 
 def test_only_the_namespace_of_another_is_opened(tmp_path: Path, container: Namespace) -> None:
-    with opened(os.getpid()) as own, opened(0) as nobodys:
+    with opened(os.getpid()) as own, opened(0) as orphaned:
         assert own is None
-        assert nobodys is None
+        assert orphaned is None
     (tmp_path / "7/ns").mkdir(parents=True)
     (tmp_path / "7/ns/net").symlink_to(f"/run/netns/{container.name}")
     with opened(7, tmp_path) as others, entered(container) as within:

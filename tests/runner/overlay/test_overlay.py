@@ -50,7 +50,7 @@ class Machine:
         memory = OverlayMemory(self.folder / "overlay.json", "runner1")
         links = Links("box1", self.wire, FakeTcp(), self.kernel)
         self.overlay = Overlay("runner1", self.kernel, reconciler, memory, links)
-        self.overlay.told = self._note
+        self.overlay.on_change = self._note
         self.overlay.worried = lambda: self.worries.append(self.overlay.problems)
         return self.overlay
 
