@@ -150,11 +150,11 @@ class GatewayMember:
     async def _keep_reporting(self, overlay: Overlay) -> None:
         news = asyncio.Event()
 
-        def report(*, moved: bool) -> None:  # noqa: ARG001 — reports in both cases
+        def changed(*, moved: bool) -> None:  # noqa: ARG001 — either way
             news.set()
 
-        overlay.on_change = report
-        overlay.worried = news.set
+        overlay.on_underlay_change = changed
+        overlay.on_problems_change = news.set
         while True:
             await news.wait()
             news.clear()

@@ -1,1 +1,1 @@
-"""The reconcile loops of a machine that runs sessions."""
+"""The runner: the reconcile loops of a machine that runs sessions."""

@@ -1,4 +1,4 @@
-"""What takes long for a stopped session, done beside its worker: a start does not wait for it."""
+"""Runs long work for a stopped session beside its reconciler, so that a start does not wait for it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from netvps.runner.wake import Wake
 from netvps.tasks import Tasks
 
 Job = Callable[[Callable[[], bool]], Awaitable[object]]
-"""Is given a function to ask, in any thread, whether it was given up."""
+"""Gets a function, callable in any thread, that reports whether the job was abandoned."""
 
 
 class Background:
-    """At most one job of a session at a time."""
+    """Runs at most one job of a session at a time."""
 
     def __init__(self) -> None:
         self._tasks = Tasks()
@@ -24,13 +24,13 @@ class Background:
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs, given up or not."""
+        """Whether a job runs, abandoned or not."""
         return self._task is not None and not self._task.done()
 
     def run(self, job: Job, wake: Wake, *, name: str) -> bool:
-        """Starts a job unless one runs; True if one has ended since the last call. Raises what that one raised.
+        """Starts a job unless one runs; returns True if one ended since the last call. Raises that job's error.
 
-        `wake` happens at the end of the job. Of one that was given up nothing is told.
+        Notifies `wake` at the job's end. The result of an abandoned job is dropped.
         """
         if self.busy:
             return False
@@ -45,24 +45,24 @@ class Background:
         return False
 
     def give_up(self) -> None:
-        """The result is not wanted any more: the job ends as soon as it can."""
+        """Abandons the job: its result is not needed any more, and it ends as soon as it can."""
         self._given_up.set()
 
     async def end(self) -> None:
-        """Gives the job up, and returns when it has ended."""
+        """Abandons the job and waits for its end."""
         self.give_up()
         if self._task is not None:
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
-        """Stops waiting for the job; a call of the engine goes on in its thread."""
+        """Stops waiting for the job; a call of the engine continues in its thread."""
         self.give_up()
         await self._tasks.cancel()
 
     async def _work(self, job: Job, given_up: threading.Event, wake: Wake) -> None:
         try:
             await job(given_up.is_set)
-        except Exception as error:  # noqa: BLE001 — it is raised where the job was asked for
+        except Exception as error:  # noqa: BLE001 — re-raised by `run`
             self._failure = error
         finally:
             wake.happened()

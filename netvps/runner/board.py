@@ -1,4 +1,4 @@
-"""What the runner has to say: the latest report of each session, and heartbeats between them."""
+"""Queues what the runner reports: the latest report of each session, and heartbeats in between."""
 
 from __future__ import annotations
 
@@ -14,71 +14,71 @@ from netvps.runner.ports import FromRunner
 
 
 class Board:
-    """One report for each session, the newest; so it is bounded, and a slow link never holds back a worker."""
+    """Holds the latest report of each session: bounded, and never blocking a reconciler on a slow connection."""
 
     def __init__(self) -> None:
         self._reports: dict[str, SessionReport] = {}
         self._unsent: dict[str, None] = {}
         self._answers: deque[ProbeReport] = deque()
-        self._news = asyncio.Event()
+        self._ready = asyncio.Event()
         self.hurried = False
-        """A heartbeat is due, whatever the time."""
+        """A heartbeat is due now."""
 
     def hurry(self) -> None:
-        """The next heartbeat is due now: there is something in it that is not to wait."""
+        """Makes the next heartbeat due now, because its content is urgent."""
         self.hurried = True
-        self._news.set()
+        self._ready.set()
 
     @property
     def unsent(self) -> int:
-        """How many reports were not sent in this connection."""
+        """Number of reports not yet sent over this connection."""
         return len(self._unsent)
 
     def post(self, report: SessionReport) -> None:
-        """Shows a report. The same again is no news."""
+        """Queues a report, unless it equals the last one."""
         if self._reports.get(report.session_uid) != report:
             self._reports[report.session_uid] = report
             self._unsent[report.session_uid] = None
-            self._news.set()
+            self._ready.set()
 
     def answer(self, report: ProbeReport) -> None:
-        """Sends the answer to a request of this connection; whoever asks bounds how many there are."""
+        """Queues the answer to a request of this connection; the requester bounds their number."""
         self._answers.append(report)
-        self._news.set()
+        self._ready.set()
 
     def outgoing(self, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> Outgoing:
-        """For one connection: all reports, then each new one, and a `heartbeat` every `interval` seconds."""
+        """Yields, for one connection, all reports, then each new one, and a `heartbeat` every `interval` seconds."""
         self._unsent = dict.fromkeys(self._reports)
         self._answers.clear()
         return Outgoing(self, heartbeat, interval)
 
     def take(self) -> SessionReport | ProbeReport | None:
-        """A report that was not sent in this connection, or None."""
+        """Returns a report not yet sent over this connection, or None."""
         if self._answers:
             return self._answers.popleft()
         if not self._unsent:
             if not self.hurried:
-                self._news.clear()
+                self._ready.clear()
             return None
         uid = next(iter(self._unsent))
         del self._unsent[uid]
         report = self._reports[uid]
         if report.state is SessionState.DELETED:
-            # Nothing answers it. If it is lost, its assignment comes again, and then so does this.
+            # Not acknowledged: if it is lost, the assignment is sent again, and reported again.
             del self._reports[uid]
         return report
 
     async def news(self, seconds: float) -> None:
-        """Returns when there may be a report to take, or after so many seconds."""
+        """Returns when a report may be queued, or after `seconds`."""
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
-                await self._news.wait()
+                await self._ready.wait()
         except TimeoutError:
             pass
 
 
 class Outgoing:
-    """An iterator and not a generator: it may be dropped, or cancelled in the middle, and nothing is left to close."""
+    """An iterator, not a generator: it may be dropped or cancelled at any point without cleanup."""
 
     def __init__(self, board: Board, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> None:
         self._board = board

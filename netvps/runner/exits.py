@@ -1,4 +1,4 @@
-"""How a session's container ends, run after run: the cause, and how long to wait before it starts again."""
+"""Tracks how a session's container ends, run after run: the cause, and the backoff before the next start."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from netvps.domain.exits import last_exit, restart_delay
 from netvps.domain.session import LastExit
 
 _STEADY = timedelta(seconds=60)
-# An OOM kill that is older than this when the container ends was of something else in it, and was survived.
+# An OOM kill this long before the container's end hit another process in it, and was survived.
 _OOM_SURVIVED = timedelta(seconds=5)
 
 
 class Exits:
-    """Is shown the container each time it is looked at."""
+    """The restart backoff of a session; is given the container at each inspection."""
 
     def __init__(self) -> None:
         self.last: LastExit | None = None
@@ -26,10 +26,10 @@ class Exits:
         self._oom_time: datetime | None = None
         self._not_before: datetime | None = None
         self._noted: datetime | None = None
-        """When `_not_before` was set: a time before that says that the clock was set back since."""
+        """When `_not_before` was set; an earlier time than that proves that the clock was set back."""
 
     def see(self, container: Container | None, *, asked: bool, now: datetime) -> None:
-        """Takes note. `asked`: it is wanted to be stopped."""
+        """Records an inspected container. `asked`: it is desired to be stopped."""
         if container is None:
             return
         if container.status in {Status.RUNNING, Status.PAUSED}:
@@ -38,18 +38,18 @@ class Exits:
             self._see_ended(container, asked=asked, now=now)
 
     def started(self, container: Container) -> None:
-        """It is being started by us: if it ends at once, unseen, that counts too."""
+        """Records that the runner starts it, so that an immediate exit counts, too."""
         self._ran = (container.id, None)
         self._not_before = None
 
     def wait(self, now: datetime) -> float:
-        """Seconds until it may start again; 0 for now, and where the clock was set back, for nobody waits an hour."""
+        """Returns the seconds until it may start; 0 if now, or if the clock was set back."""
         if self._not_before is None or self._noted is None or now < self._noted:
             return 0.0
         return max(0.0, (self._not_before - now).total_seconds())
 
     def forgive(self) -> None:
-        """The owner wants something anew: no waiting."""
+        """Resets the backoff, for a new generation."""
         self._failures, self._not_before = 0, None
 
     def _see_running(self, container: Container, now: datetime) -> None:

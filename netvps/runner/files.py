@@ -1,4 +1,4 @@
-"""Small files that are there whole or not at all."""
+"""Writes small files atomically."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _PART = ".part"
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what a crash left of files that were being written; for whoever starts in a folder of its own."""
+    """Removes remains of interrupted writes, at the start of the only process that uses this folder."""
     for part in folder.glob(f".*{_PART}"):
         part.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replaces a file as a whole: a reader, or a crash, meets the old content or the new."""
+    """Replaces a file atomically: readers, and a crash, see the old content or the new."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
     try:
         with os.fdopen(handle, "wb") as file:

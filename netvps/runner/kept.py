@@ -1,6 +1,6 @@
-"""What is kept of a stopped session beside its container: a copy of its files, and a snapshot.
+"""Keeps a stopped session's data outside its container: a copy of its files, and a snapshot.
 
-Both are made in the background, after the stop was told, and again after a while if that fails.
+Both are made in the background, after the stop was reported, and retried if that fails.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ log = structlog.get_logger()
 
 
 class GaveUp(NetvpsError):
-    """Nothing more to try for this generation: the session is left in `state`, and all it holds is kept.
+    """Ends the attempts for this generation: the session stays in `state`, and its data is kept.
 
-    `hope`: it may come right by itself, and is tried again after a while.
+    `retryable`: the cause may disappear, so it is retried after a backoff.
     """
 
-    def __init__(self, state: SessionState, reason: str, message: str, *, hope: bool = False) -> None:
+    def __init__(self, state: SessionState, reason: str, message: str, *, retryable: bool = False) -> None:
         super().__init__(message, reason=reason)
         self.state = state
-        self.hope = hope
+        self.retryable = retryable
 
 
 class Kept:
-    """Of one session. Pauses are in seconds; None stands for the slow timer."""
+    """The saved data of one session. Pauses are in seconds; None means the slow timer."""
 
     def __init__(self, engine: Engine, last_runs: LastRuns, reporter: Reporter) -> None:
         self._engine = engine
@@ -52,29 +52,29 @@ class Kept:
         self._reporter = reporter
         self._background = Background()
         self._not_copied: tuple[str, float, str] | None = None
-        """Run whose files could not be copied, when that is tried again (loop time), and why."""
+        """Run whose files could not be copied, when to retry (loop time), and why."""
         self._not_restored: tuple[SavedFiles, str] | None = None
-        """A copy that could not be restored, and why."""
+        """Copy that could not be restored, and why."""
 
     @property
     def busy(self) -> bool:
-        """Whether something is being made."""
+        """Whether a copy or snapshot is being made."""
         return self._background.busy
 
     @property
     def why_not_copied(self) -> str:
-        """For the session's owner; '' if the copy is as it shall be."""
+        """Explains a failed copy to the session's owner; '' if there is none."""
         if self._not_copied is None or self._not_copied[1] <= _now():
             return ""
-        return f"its files are in its container and its snapshot, and were not copied. {self._not_copied[2]}"
+        return f"its files are in its container and its snapshot, but were not copied. {self._not_copied[2]}"
 
     @property
     def why_not_restored(self) -> str:
-        """What to add to a refusal; '' if no copy failed."""
+        """Text to append to a refusal; '' if no copy failed."""
         return f" ({self._not_restored[1]})" if self._not_restored else ""
 
     async def look(self, want: Assignment, seen: plan.Seen) -> plan.Seen:
-        """What is seen, with the last run where it matters, and without what failed lately."""
+        """Adds the last run to what was inspected where it matters, and hides what failed lately."""
         container = seen.container
         if self._not_restored and want.desired is DesiredState.RUNNING and self._not_restored[0] == seen.files:
             seen = replace(seen, files=None)
@@ -87,7 +87,7 @@ class Kept:
         return seen
 
     async def copy(self, want: Assignment, container: plan.Container, wake: Wake) -> float | None:
-        """Copies the files. A failure is kept for `why_not_copied`: the snapshot is taken all the same."""
+        """Copies the files. A failure is kept for `why_not_copied`, and the snapshot is taken all the same."""
 
         async def job(given_up: Callable[[], bool]) -> None:
             if await self._engine.copy(want, container, given_up):
@@ -103,7 +103,7 @@ class Kept:
             return _AT_ONCE
 
     async def commit(self, want: Assignment, container: plan.Container, wake: Wake, *, flatten: bool) -> float | None:
-        """Takes the snapshot. Raises GaveUp, with hope."""
+        """Takes the snapshot. Raises GaveUp, retryable."""
 
         async def job(given_up: Callable[[], bool]) -> None:
             taken = await self._engine.commit(new_uid(), want, container, flatten=flatten, given_up=given_up)
@@ -114,37 +114,37 @@ class Kept:
             return await self._pending(want, container, "taking its snapshot", job, wake)
         except NetvpsError as error:
             if error.reason == plan.ENGINE_AWAY or isinstance(error, TimedOut):
-                raise  # it says nothing about the session: again, ever less often
+                raise  # the session is not the cause: retry with backoff
             raise GaveUp(
                 SessionState.STOPPED,
                 SNAPSHOT_FAILED,
-                f"no snapshot was taken, and nothing is lost: the container is kept, and starts. {error.message}. "
-                "It is tried again by itself",
-                hope=True,
+                f"no snapshot was taken; nothing is lost, the container is kept and can start. {error.message}. "
+                "It is retried automatically",
+                retryable=True,
             ) from None
 
     def not_restored(self, files: SavedFiles, error: NetvpsError) -> None:
-        """Takes note of a copy that could not be restored: without it, there may be a snapshot."""
-        log.error("the copy of the files cannot be restored", error=error.message)
+        """Records a copy that could not be restored, so that a snapshot is used instead."""
+        log.error("cannot restore the copy of the files", error=error.message)
         self._not_restored = (files, error.message)
 
     def give_up(self) -> None:
-        """The container is being started: what is made now is not what the next stop will leave."""
+        """Abandons the job because the container starts: the next stop will leave other files."""
         self._background.give_up()
 
     async def end(self, session_uid: str) -> None:
-        """The session is to be erased: waits for what is being made, and forgets the last run."""
+        """Waits for the end of the job and forgets the last run, before the session is erased."""
         await self._background.end()
         await asyncio.to_thread(self._last_runs.remove, session_uid)
 
     async def close(self) -> None:
-        """Stops waiting for what is being made."""
+        """Stops waiting for the job."""
         await self._background.close()
 
     async def _pending(
         self, want: Assignment, container: plan.Container, message: str, job: Job, wake: Wake
     ) -> float | None:  # fmt: skip
-        """Has a job done for a session that is stopped, and says that it is; raises what the job raised."""
+        """Runs a job for a stopped session and reports it as pending; raises the job's error."""
         last = LastRun(container.run, want.generation)
         await asyncio.to_thread(self._last_runs.write, want.session_uid, last)
         if self._background.run(job, wake, name=f"{message} {want.session_uid}"):
@@ -154,7 +154,7 @@ class Kept:
 
 
 def new_uid() -> str:
-    """Of a snapshot."""
+    """Creates the uid of a snapshot."""
     return make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
 
 

@@ -1,4 +1,4 @@
-"""After which run of its container a session was last stopped here: by that, an older state is known as one."""
+"""Remembers the run after which a session was last stopped here, to recognise older data as such."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ log = structlog.get_logger()
 
 
 class LastRuns:
-    """One small file for each session, FOLDER/UID.json. All methods block for a moment, `write` for an fsync."""
+    """One small file per session, FOLDER/UID.json. Methods block briefly, `write` for an fsync."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         remove_parts(folder)
 
     def read(self, session_uid: str) -> LastRun | None:
-        """What was written last. A file that somebody removed or broke stands for nothing."""
+        """Returns the recorded run; None if the file is missing or damaged."""
         try:
-            said = json.loads(self._path(session_uid).read_bytes())
-            return LastRun(str(said["run"]), int(said["generation"]))
+            content = json.loads(self._path(session_uid).read_bytes())
+            return LastRun(str(content["run"]), int(content["generation"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("the last run of a session cannot be read", session=session_uid, error=str(error))
+            log.warning("cannot read the last run of a session", session=session_uid, error=str(error))
             return None
 
     def write(self, session_uid: str, last: LastRun) -> None:
-        """Notes a run, before the stop is told: what is told is on the disk."""
+        """Records a run durably, before the stop is reported."""
         if self.read(session_uid) == last:
             return
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -40,7 +40,7 @@ class LastRuns:
         write_file(self._path(session_uid), json.dumps(content).encode())
 
     def remove(self, session_uid: str) -> None:
-        """Removes it. Nothing there is no error."""
+        """Removes the record; idempotent."""
         self._path(session_uid).unlink(missing_ok=True)
 
     def _path(self, session_uid: str) -> Path:

@@ -1,4 +1,4 @@
-"""Logs of sessions: of the container while there is one, else the last of them, kept when it was removed."""
+"""Serves logs of sessions: the container's, or after its removal the saved end of it."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ log = structlog.get_logger()
 
 
 class _Reader(Protocol):
-    """Engine.logs."""
+    """The signature of Engine.logs."""
 
     def __call__(
         self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Pieces of the container's log."""
+        """Yields pieces of the container's log."""
 
 
 class KeptLogs:
-    """The last MiB of each container that was removed, in STATE/logs/UID.log."""
+    """The last MiB of each removed container's log, in STATE/logs/UID.log."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         remove_parts(folder)
 
     async def keep(self, session_uid: str, read: _Reader) -> None:
-        """Keeps the end of a container's log. Logs are not worth a failed stop: errors are logged only."""
+        """Saves the end of a container's log; only logs errors, as a log is not worth a failed stop."""
         pieces: deque[bytes] = deque()
         size = 0
         try:
@@ -56,7 +56,7 @@ class KeptLogs:
             log.warning("logs not kept", error=str(error))
 
     def read(self, session_uid: str, tail_lines: int, since: datetime | None = None) -> bytes:
-        """The last lines of what was kept; none if that ended before `since`. Raises NotFound."""
+        """Returns the last saved lines; none if the log ended before `since`. Raises NotFound."""
         path = self._path(session_uid)
         try:
             if since is not None and path.stat().st_mtime < since.timestamp():
@@ -67,7 +67,7 @@ class KeptLogs:
         return b"".join(lines[-tail_lines:]) if tail_lines > 0 else b""
 
     def remove(self, session_uid: str) -> None:
-        """Removes what was kept. Nothing there is no error."""
+        """Removes the saved log; idempotent."""
         self._path(session_uid).unlink(missing_ok=True)
 
     def _path(self, session_uid: str) -> Path:
@@ -75,7 +75,7 @@ class KeptLogs:
 
 
 async def log_pieces(request: LogRequest, kept: KeptLogs, read: _Reader) -> AsyncGenerator[bytes, None]:
-    """Answers a request, from the container or from what was kept of it. Raises NotFound if there is neither."""
+    """Yields the requested log, from the container or from what was saved of it. Raises NotFound."""
     try:
         found = read(request.session_uid, request.tail_lines, follow=request.follow, since=request.since)
         async with aclosing(found) as pieces:

@@ -1,4 +1,4 @@
-"""Watches what sessions stand on: whether the container engine answers, what the machine has, who is kept from it."""
+"""Watches the machine: whether the engine answers, its capacity, and the isolation of sessions from its services."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from netvps.errors import NetvpsError
 from netvps.runner.ports import HostFilter, Machine
 
 _CAPACITY_SECONDS = 20.0
-"""Between two questions to the engine."""
+"""Interval between queries of the engine's capacity."""
 _ENGINE_SECONDS = 30.0
-"""Without an answer, after which no session is said to be able to start on the engine."""
+"""Time without an answer after which the engine counts as unable to start sessions."""
 _HOST_FILTER_SECONDS: Final = 60.0
 log = structlog.get_logger()
 
 
 class MachineWatch:
-    """`run` it. Apart from the heartbeats, which must not wait for a busy engine."""
+    """`run` it. Independent of the heartbeats, which must not wait for a busy engine."""
 
     def __init__(self, machine: Machine, host_filter: HostFilter | None, changed: Callable[[], None]) -> None:
-        """`host_filter` None: nobody asks for one. Calls `changed` when a problem comes or goes."""
+        """`host_filter` None: not configured. Calls `changed` when a problem begins or ends."""
         self.capacity = Capacity()
         self.engine_problem = ""
         """Why no session can start now, or ""."""
         self.isolation_problem = ""
-        """Why sessions without the overlay are not kept from services of the machine, or ""."""
+        """Why sessions without the overlay are not isolated from the machine's services, or ""."""
         self._machine = machine
         self._host_filter = host_filter
         self._changed = changed
         self._due = asyncio.Event()
 
     def hurry(self) -> None:
-        """The engine went away, or came back: it is asked at once."""
+        """Queries the engine at once: its event stream ended or began."""
         self._due.set()
 
     async def look(self) -> None:
-        """Looks at all of it once."""
+        """Checks everything once."""
         await self._ask_engine()
         await self._keep_host_apart()
 
     async def run(self) -> None:
-        """Looks again and again, until cancelled."""
+        """Checks everything periodically, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_asking(), name="capacity")
             group.create_task(self._keep_keeping_apart(), name="host filter")
@@ -67,20 +67,22 @@ class MachineWatch:
             self._changed()
 
     async def _asked(self) -> str:
-        """Asks the engine what the machine has; returns why it does not say, or ""."""
+        """Queries the capacity; returns why that failed, or ""."""
         try:
             async with asyncio.timeout(_ENGINE_SECONDS):
                 self.capacity = await self._machine.capacity()
         except TimeoutError:
-            return f"Docker has not answered for {_ENGINE_SECONDS:g} s; see whether it hangs (systemctl status docker)"
+            return (
+                f"Docker has not answered for {_ENGINE_SECONDS:g} s; check whether it hangs (systemctl status docker)"
+            )
         except NetvpsError as error:
-            say = log.debug if error.reason == ENGINE_AWAY else log.warning  # that is said where its events are read
-            say("what the machine has is not known", error=error.message)
+            say = log.debug if error.reason == ENGINE_AWAY else log.warning  # logged once by the event watcher
+            say("cannot read the machine's capacity", error=error.message)
             return error.message
         return ""
 
     async def _keep_keeping_apart(self) -> None:
-        """Again and again: whoever reloads the machine's rules removes these."""
+        """Reloads the rules periodically: other programs flush them."""
         while True:
             await asyncio.sleep(_HOST_FILTER_SECONDS)
             await self._keep_host_apart()
@@ -94,6 +96,6 @@ class MachineWatch:
         self.isolation_problem = problem
         self._changed()
         if problem:
-            log.warning("sessions without the overlay are not kept from services of this machine", error=problem)
+            log.warning("sessions without the overlay are not isolated from services of this machine", error=problem)
         else:
-            log.info("sessions without the overlay are kept from services of this machine")
+            log.info("sessions without the overlay are isolated from services of this machine")

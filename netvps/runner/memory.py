@@ -1,4 +1,4 @@
-"""The last known assignments, kept on disk: a runner that starts while the control plane is away goes by them."""
+"""Stores the last known assignments on disk, for a runner that starts while the control plane is unavailable."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ log = structlog.get_logger()
 
 
 class Memory:
-    """Assignments by session; each change is on disk before it is acted on. 0600: env may be secret.
+    """Assignments by session; each change is on disk before it is acted on. Mode 0600: env may contain secrets.
 
-    A runner that acted on an assignment and forgot it would, started again while the control plane is away, undo that
-    by an older one: make a session that was deleted anew, empty. So who changes an assignment says what comes `then`,
-    which is called once the change is on disk. All changes that come while one is being written are one write, in a
-    thread: a thousand at a reconnect are some writes, not a thousand.
+    A runner that acted on an assignment and lost it could, restarted while the control plane is unavailable, undo it by
+    an older one: recreate a deleted session, empty. So callers pass what to do `then`, which is called once the change
+    is on disk. Changes that arrive during a write share the next one, in a thread: a thousand at a reconnect take a few
+    writes.
 
-    Where the disk is full they are acted on all the same, and kept with the next change: a runner that dies meanwhile
-    hears them again from the control plane. `run` is a task of the runner.
+    If the disk is full they are acted on all the same and stored with the next change; a runner that dies before
+    that receives them again from the control plane. `run` is a task of the runner.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,26 +40,26 @@ class Memory:
         self._changed = asyncio.Event()
         self._then: list[Callable[[], None]] = []
         self._changes = self._on_disk = 0
-        """Changes that were told, and how many of them the file has."""
+        """Number of changes received, and of those in the file."""
 
     @property
     def assignments(self) -> dict[str, Assignment]:
-        """A copy of all, by session uid, the latest that were told."""
+        """A copy of all current assignments, by session uid."""
         return dict(self._known)
 
     @property
     def sessions(self) -> frozenset[str]:
-        """Uids of all."""
+        """Uids of all sessions."""
         return frozenset(self._known)
 
     def get(self, session_uid: str) -> Assignment | None:
-        """The latest that was told of a session."""
+        """Returns a session's current assignment."""
         return self._known.get(session_uid)
 
     def keep(self, want: Assignment, then: Callable[[], None] = lambda: None) -> None:
-        """Adds or replaces one, and calls `then` when all that was told until now is on disk; now, if it is already.
+        """Adds or replaces an assignment; calls `then` once everything received until now is on disk.
 
-        The same again is not written again: what differs in the revision alone asks for nothing else.
+        An equal assignment is not written again; one that differs only in its revision counts as equal.
         """
         if not same_content(self._known.get(want.session_uid), want):
             self._known[want.session_uid] = want
@@ -72,14 +72,14 @@ class Memory:
         self._changed.set()
 
     def forget(self, session_uid: str) -> None:
-        """Drops one. One that is gone is no error."""
+        """Removes an assignment; idempotent."""
         if self._known.pop(session_uid, None) is not None:
             del self._encoded[session_uid]
             self._changes += 1
             self._changed.set()
 
     async def run(self) -> None:
-        """Writes until it is cancelled. What is not written then was not acted on."""
+        """Writes changes until cancelled. What was not written was not acted on, either."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -90,18 +90,18 @@ class Memory:
                 act()
 
     def _write(self, encoded: list[str]) -> bool:
-        """Whether it is on disk."""
+        """Writes the file; returns whether that worked."""
         text = f'{{"version": {_VERSION}, "assignments": [{",".join(encoded)}]}}'
         try:
             write_file(self._path, text.encode())
         except OSError as error:
-            log.warning("assignments are not on disk: make room", file=str(self._path), error=error.strerror)
+            log.warning("cannot store assignments; free disk space", file=str(self._path), error=error.strerror)
             return False
         return True
 
 
 def same_content(one: Assignment | None, other: Assignment) -> bool:
-    """Whether two assignments ask for the same; the revision says only when that was so."""
+    """Reports whether two assignments request the same; the revision says only as of when."""
     return one is not None and (one == other or replace(one, revision=other.revision) == other)
 
 
@@ -116,22 +116,24 @@ def _encode(value: object) -> str:
 
 
 def _load(path: Path) -> dict[str, Assignment]:
-    """A file that is missing or damaged is an empty memory: the control plane tells all of it again."""
+    """Reads the file; a missing or damaged one counts as empty: the control plane sends all assignments again."""
     try:
         return read_assignments(path)
     except ConfigError as error:
-        log.warning("kept assignments not read; the control plane will tell them again", error=error.message)
+        log.warning("cannot read the stored assignments; the control plane sends them again", error=error.message)
         return {}
 
 
 def read_assignments(path: Path) -> dict[str, Assignment]:
-    """What a runner keeps in this file, which it may be writing; nothing before the first. Raises ConfigError."""
+    """Reads a runner's file, also while the runner writes it; {} if it does not exist. Raises ConfigError."""
     try:
         known = [_decode(item) for item in json.loads(path.read_bytes())["assignments"]]
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, InvalidInput) as error:
-        raise ConfigError(f"the runner's assignments in {path} cannot be read ({error})") from None
+        raise ConfigError(
+            f"cannot read the runner's assignments in {path}: {error}; start the runner once to rewrite them"
+        ) from None
     return {want.session_uid: want for want in known}
 
 

@@ -1,8 +1,8 @@
-"""Removes what is this runner's and no assignment ever named, as far as the runner knows: leftovers of a crash.
+"""Removes orphans of this runner: objects in Docker that no known assignment names, left by a crash.
 
-A session that was assigned here and that the control plane names no more is not among them (Runner).
-Only in a connection in which the control plane told all assignments, and only what was nobody's a grace ago, too.
-What carries another runner's uid, or another cluster's, is never looked at (Machine.owned).
+Sessions that were assigned here and that the control plane no longer names are not among them (Runner). Sweeps only
+during a connection in which the control plane has sent all assignments, and removes only what was orphaned one grace
+period earlier, too. Objects with the uid of another runner or cluster are never considered (Machine.owned).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class Orphans:
-    """`sweep` for as long as a connection lasts."""
+    """Run `sweep` for the duration of a connection."""
 
     def __init__(self, machine: Machine, erase: Callable[[str], Awaitable[None]], grace: float) -> None:
         self._machine = machine
@@ -27,26 +27,26 @@ class Orphans:
         self._grace = grace
 
     async def sweep(self, known: Callable[[], frozenset[str]]) -> None:
-        """Every `grace` seconds, until cancelled; `known` names the sessions that are somebody's."""
-        before = await self._nobodys(known)
+        """Sweeps every `grace` seconds until cancelled; `known` returns the sessions that have an owner."""
+        before = await self._orphaned(known)
         while True:
             await asyncio.sleep(self._grace)
-            now = await self._nobodys(known)
+            now = await self._orphaned(known)
             for uid in sorted(before & now):
                 await self._remove(uid)
             before = now
 
-    async def _nobodys(self, known: Callable[[], frozenset[str]]) -> frozenset[str]:
+    async def _orphaned(self, known: Callable[[], frozenset[str]]) -> frozenset[str]:
         try:
             owned = await self._machine.owned()
         except NetvpsError as error:
-            log.info("orphans not looked for", error=error.message)
+            log.info("cannot list orphans", error=error.message)
             return frozenset()
         return owned - known()
 
     async def _remove(self, uid: str) -> None:
-        log.warning("orphan removed: no assignment names it", session=uid)
+        log.warning("removing an orphan: no assignment names it", session=uid)
         try:
             await self._erase(uid)
         except NetvpsError as error:
-            log.warning("orphan not removed yet", session=uid, error=error.message)
+            log.warning("cannot remove an orphan yet; retrying", session=uid, error=error.message)

@@ -1,4 +1,4 @@
-"""What the runner needs of the world, as Protocols: an engine for containers, and the link to the control plane."""
+"""The ports of the runner, as Protocols: a container engine, and the connection to the control plane."""
 
 from __future__ import annotations
 
@@ -17,84 +17,84 @@ from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, Runn
 from netvps.domain.session import Assignment, SessionReport, Snapshot
 
 Progress = Callable[[str], None]
-"""Takes a line for people."""
+"""Takes a line of progress to show to the user."""
 
 
 class Containers(Protocol):
-    """The containers of sessions, one for each. Every call is bounded in time, and done or not done: never half."""
+    """The containers of sessions, one each. Every call has a timeout, and succeeds or fails as a whole."""
 
     async def look(self, want: Assignment) -> Seen:
-        """All there is of a session; `source` is looked up only where there is no container."""
+        """Inspects a session; looks up `source` only if there is no container."""
 
     async def pull(self, reference: str, progress: Progress) -> None:
-        """Gets an image from its registry. The error says whether it was the name, the login or the network."""
+        """Pulls an image. The error tells a wrong name, a missing login and an unreachable registry apart."""
 
     async def create(self, plan: Blueprint) -> None:
-        """Makes the container, and its network if there is none."""
+        """Creates the container, and its network if needed."""
 
     async def bridge(self, address: str) -> str:
-        """The address of the overlay's bridge for a container with this one. Raises Unavailable: none yet."""
+        """Returns the overlay bridge's address for a container with this address. Raises Unavailable if not ready."""
 
     async def move(self, container: Container, to: Attachment) -> None:
-        """Puts a container on another network, or address. Again is fine."""
+        """Moves a container to another network or address; idempotent."""
 
     async def start(self, container: Container) -> None:
-        """Starts it. One that runs already is no error."""
+        """Starts a container; idempotent."""
 
     async def signal(self, container: Container, signal: str) -> None:
-        """Sends "TERM" or "KILL" to its first process. One that does not run is no error."""
+        """Sends "TERM" or "KILL" to PID 1; ignores that it does not run."""
 
     async def unpause(self, container: Container) -> None:
-        """Lets it run on. One that is not paused is no error."""
+        """Unpauses a container; idempotent."""
 
     async def remove(self, container: Container) -> None:
-        """Removes it. One that is gone is no error."""
+        """Removes a container; idempotent."""
 
 
 class Snapshots(Protocol):
-    """What is kept of stopped sessions beside their containers: copies of their files, and snapshots, which are images.
+    """Data of stopped sessions outside their containers: copies of their files, and snapshots, which are images.
 
-    Each is given up when the container is started, or when `given_up`, which any thread may ask, says so.
+    Each operation is abandoned when the container starts, or when `given_up`, callable in any thread, returns true.
     """
 
     async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
-        """Copies what a stopped container wrote to the runner's own folder; whether that was done."""
+        """Copies what a stopped container wrote to the runner's own folder; returns whether it was completed."""
 
     async def provide(self, session_uid: str, files: SavedFiles, progress: Progress) -> SourceImage:
-        """The image on which the copied files of a session stand; loads or pulls it unless the engine has it."""
+        """Returns the image that a session's copy is based on; loads or pulls it if needed."""
 
     async def restore(self, plan: Blueprint, replaced: Container | None) -> None:
-        """Makes the container with the copied files of its session; one that is not whole never has its name.
+        """Creates the container from its session's copy; an incomplete one never has its final name.
 
-        `replaced` is a stopped container that holds the same: it is removed when the other is whole.
+        `replaced` is a stopped container with the same files, removed once the new one is complete.
         """
 
     async def commit(
         self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
     ) -> Snapshot | None:
-        """Takes snapshot `uid` and verifies it; it has its name only once it is good; None if it was given up.
+        """Takes and verifies snapshot `uid`; it gets its name only then. Returns None if abandoned.
 
-        Raises Exhausted: no space.
+        Raises Exhausted if there is no space.
         """
 
     async def flatten(
         self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
     ) -> Snapshot | None:
-        """Takes snapshot `uid`, of one layer, of what a snapshot holds; it has its name only once it is good.
+        """Takes single-layer snapshot `uid` of a snapshot's content; it gets its name only once verified.
 
-        None if another is being written, or if it was `given_up`, which any thread may ask.
+        Returns None if another is being written, or if `given_up`, callable in any thread, returned true.
         """
 
     async def tidy(self, want: Assignment) -> None:
-        """Removes what snapshots that were broken off left; not while one is being made."""
+        """Removes remains of interrupted snapshots; not to be called while one is being made."""
 
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
-        """Removes images of snapshots."""
+        """Removes snapshot images."""
 
     async def erase(self, session_uid: str, digest: str = "") -> None:
-        """Removes all there is of a session: container, images, volumes, copy. What is gone already is no error.
+        """Removes everything of a session: container, images, volumes, copy. Idempotent.
 
-        `digest` is that of the snapshot that is recorded: its image goes also if somebody took its name away.
+        `digest` is the recorded snapshot's, whose image is removed even if its name was removed by hand.
         """
 
 
@@ -102,24 +102,24 @@ class Machine(Protocol):
     """The engine as a whole."""
 
     async def capacity(self) -> Capacity:
-        """What the machine has, and how much disk is free."""
+        """Reports the machine's capacity and free disk space."""
 
     async def owned(self) -> frozenset[str]:
-        """Uids of all sessions of which there is a container, an image, a volume or a copy of this runner."""
+        """Returns the uids of sessions with a container, image, volume or copy of this runner."""
 
     async def mounted(self) -> frozenset[str]:
-        """Host paths that any container mounts, whosever it is, running or not."""
+        """Returns the host paths that any container mounts, including foreign and stopped ones."""
 
     async def watch(self, changed: Callable[[str], None]) -> None:
-        """For ever calls `changed` (on the loop) with the uid of a session whose container did something.
+        """Calls `changed` (on the loop) with the uid of a session whose container changed. Never returns.
 
-        After every connection it calls `changed("")`, since anything may have happened; and when the engine goes away.
+        Calls `changed("")` after every connection, as events before it are unknown, and when the engine disappears.
         """
 
     def logs(
         self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """What the container wrote after `since`, in pieces of at most 64 KiB. Raises NotFound if there is none."""
+        """Yields what the container wrote after `since`, in pieces of at most 64 KiB. Raises NotFound."""
 
 
 class Engine(Containers, Snapshots, Machine, Protocol):
@@ -127,10 +127,10 @@ class Engine(Containers, Snapshots, Machine, Protocol):
 
 
 class HostFilter(Protocol):
-    """Rules of the packet filter that keep sessions without the overlay from services of their machine."""
+    """Packet filter rules that isolate sessions without the overlay from services of their machine."""
 
     async def keep(self) -> str:
-        """Sees to it that they are loaded; returns why they are not, or ""."""
+        """Loads the rules if needed; returns why that failed, or ""."""
 
 
 FromRunner = SessionReport | Heartbeat | ProbeReport
@@ -141,13 +141,16 @@ class Link(Protocol):
     """The connection to the control plane."""
 
     def connect(self, hello: RunnerHello, outgoing: AsyncIterator[FromRunner]) -> AsyncGenerator[ToRunner, None]:
-        """One stream; it ends, or raises a NetvpsError, when the connection is lost. Welcome comes first."""
+        """Opens the stream; it ends, or raises a NetvpsError, when the connection is lost.
+
+        The first message is Welcome.
+        """
 
     async def reopen(self) -> None:
-        """Drops the connection for a new one: packets of the old come from an address that this machine has no more."""
+        """Replaces the connection, because this machine's address has changed and the old one is dead."""
 
     async def agent_credential(self, session_uid: str, epoch: int) -> AgentCredential:
-        """A new key and certificate for the session's agent."""
+        """Requests a new key and certificate for the session's agent."""
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
-        """Sends the pieces; a NetvpsError that `pieces` raises is sent as the reason why there are no more."""
+        """Sends the pieces; sends a NetvpsError raised by `pieces` as the reason for the end."""

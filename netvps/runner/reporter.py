@@ -1,4 +1,4 @@
-"""What a worker says of its session."""
+"""Reports the state of one session."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ PROGRESS_SECONDS = 1.0
 
 
 class Reporter:
-    """Makes reports; how the container last ended goes with each of them once that is known."""
+    """Builds reports; adds how the container last ended once that is known."""
 
     def __init__(self, post: Callable[[SessionReport], None]) -> None:
         self._post = post
-        self._said: SessionReport | None = None
+        self._last: SessionReport | None = None
         self._progress_after = 0.0
         self.last_exit: LastExit | None = None
 
@@ -30,21 +30,21 @@ class Reporter:
         address: str = "",
         snapshot: Snapshot | None = None,
     ) -> None:
-        """Reports a state, for the assignment that is being worked on."""
-        self._said = SessionReport(
+        """Reports a state for the assignment in work."""
+        self._last = SessionReport(
             want.session_uid, want.epoch, want.generation, state, reason, message, address, snapshot, self.last_exit
         )
-        self._post(self._said)
+        self._post(self._last)
 
     def progress(self, text: str) -> None:
-        """Repeats what was said last with how far it is; once in PROGRESS_SECONDS, and what comes between is lost."""
+        """Repeats the last report with progress; at most once in PROGRESS_SECONDS, dropping what comes in between."""
         now = time.monotonic()
-        if self._said and now >= self._progress_after:
+        if self._last and now >= self._progress_after:
             self._progress_after = now + PROGRESS_SECONDS
-            self._post(replace(self._said, progress=text))
+            self._post(replace(self._last, progress=text))
 
     def remark(self, message: str) -> None:
-        """Repeats what was said last, with another message; nothing if nothing was said."""
-        if self._said:
-            self._said = replace(self._said, message=message)
-            self._post(self._said)
+        """Repeats the last report with another message, if there was one."""
+        if self._last:
+            self._last = replace(self._last, message=message)
+            self._post(self._last)

@@ -1,11 +1,12 @@
-"""The runner: makes what is on this machine like what the control plane wants of it.
+"""The runner: reconciles this machine with the control plane's desired state.
 
-    Link ──► assignments ──► one Worker for each session ──► Board ──► Link
+    Link ──► assignments ──► one Worker per session ──► Board ──► Link
                  │                     ▲
               Memory             events of the engine
 
-Losing the link stops nothing: workers go on by the last known assignments, which are on disk. On every connection the
-control plane tells all assignments anew: there is nothing to keep in step, and what it does not name is nobody's.
+A lost connection stops nothing: workers continue with the last known assignments, which are on disk. On every
+connection the control plane sends all assignments again: no state to synchronise, and sessions that it does not name
+are orphaned.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from netvps.runner.trash import Trash
 from netvps.runner.worker import Worker
 from netvps.tasks import Tasks
 
-_RECONNECT_MIN, _RECONNECT_MAX = 0.2, 1.0 if ENABLED else 10.0  # nobody waits for a test's server but the test
+_RECONNECT_MIN, _RECONNECT_MAX = 0.2, 1.0 if ENABLED else 10.0  # tests restart their servers often
 _HEARTBEAT_SECONDS = 5.0
 _AGENTS_SECONDS = 3600.0
 _MAX_LOG_STREAMS = 16
@@ -54,7 +55,7 @@ log = structlog.get_logger()
 
 
 class Runner:
-    """`run` it; to cancel that leaves all containers as they are."""
+    """`run` it; cancelling leaves all containers running."""
 
     def __init__(
         self,
@@ -64,15 +65,15 @@ class Runner:
         overlay: Overlay | None = None,
         host_filter: HostFilter | None = None,
     ) -> None:
-        """`overlay` None: it has none, and says so. `host_filter` None: nobody asks for one."""
+        """`overlay` None: not available. `host_filter` None: not configured."""
         self._link = link
         self._overlay = overlay
         self._engine = engine
         self._settings = settings
         self._board = Board()
         if overlay:
-            overlay.on_change = self._tell_underlay
-            overlay.worried = self._board.hurry
+            overlay.on_underlay_change = self._underlay_changed
+            overlay.on_problems_change = self._board.hurry
         self._memory = Memory(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._last_runs = LastRuns(settings.state_dir / "last_runs")
@@ -84,21 +85,21 @@ class Runner:
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
         self.log_streams = 0
-        """How many read logs of sessions here."""
+        """Number of log streams of sessions on this machine."""
         self._probes = 0
         self._instance_id = secrets.token_hex(8)
         self._machine = MachineWatch(engine, host_filter, self._board.hurry)
         self._heartbeat = _HEARTBEAT_SECONDS
         self._failures = 0
-        """Connections that were not welcomed, or broke, since the last welcome."""
+        """Connection attempts without a Welcome since the last Welcome."""
 
     @property
     def unsent_reports(self) -> int:
-        """How many sessions have news that the control plane was not told."""
+        """Number of sessions with reports that were not sent to the control plane."""
         return self._board.unsent
 
     async def run(self) -> None:
-        """For ever, until cancelled."""
+        """Runs until cancelled."""
         async with self._tasks, asyncio.TaskGroup() as group:
             for want in self._memory.assignments.values():
                 self._employ(want)
@@ -121,13 +122,15 @@ class Runner:
             except NetvpsError as error:
                 self._failures += 1
                 log.warning(
-                    "no connection to the control plane; sessions go on", error=error.message, failures=self._failures
+                    "no connection to the control plane; sessions continue",
+                    error=error.message,
+                    failures=self._failures,
                 )
             pause = min(_RECONNECT_MAX, _RECONNECT_MIN * 2.0 ** min(self._failures, 10))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 — no secret
 
     async def _connection(self) -> None:
-        """One connection, from Hello to its end."""
+        """Serves one connection, from Hello to its end."""
         overlay = self._overlay
         hello = RunnerHello(
             self._instance_id,
@@ -168,10 +171,10 @@ class Runner:
             if sweep:
                 sweep.cancel()
 
-    def _tell_underlay(self, *, moved: bool) -> None:
-        """At once: until then the others send to where we were. A connection from there hears nothing any more."""
+    def _underlay_changed(self, *, moved: bool) -> None:
+        """Reports a new underlay at once: until then, peers send to the old address, and so may the connection."""
         if moved:
-            self._tasks.start(self._link.reopen(), name="connect anew")
+            self._tasks.start(self._link.reopen(), name="reconnect")
         else:
             self._board.hurry()
 
@@ -192,7 +195,7 @@ class Runner:
         )
 
     async def _probe(self, request: ProbeRequest) -> None:
-        """Answers in any case, so that nobody waits: too many at once, and it is without links."""
+        """Answers every request so that the caller does not wait; without links if too many run at once."""
         links: tuple[Way, ...] = ()
         if self._overlay and self._probes < _MAX_PROBES:
             self._probes += 1
@@ -210,7 +213,7 @@ class Runner:
         self._memory.keep(want, partial(self._act, want))
 
     def _act(self, want: Assignment) -> None:
-        """On an assignment that is on disk."""
+        """Acts on an assignment that is on disk."""
         fault_point("assignment.kept")
         worker = self._workers.get(want.session_uid)
         if worker is None:
@@ -244,23 +247,24 @@ class Runner:
                 del self._workers[session_uid], self._jobs[session_uid]
 
     def _warn_of_missing(self, named: set[str]) -> None:
-        """Keeps sessions that the control plane does not name, though it never said that they shall be deleted.
+        """Logs sessions that the control plane does not name and never ordered to delete; they are kept.
 
-        Its database was restored from before they were made, most likely. Nobody's files go for that.
+        Most likely its database was restored from an earlier backup. User data is never removed for that.
         """
         for uid in sorted(self._workers.keys() - named):
             log.warning(
-                "the server does not know this session, and never had it deleted: its container and files are kept",
+                "the server does not know this session and never ordered its deletion: its container and files are "
+                "kept",
                 session=uid,
-                remedy="restore a later backup of the server; or save what you need, end the runner, remove its"
-                " assignments.json, and start it: what it does not know either goes a minute later",
+                remedy="restore a later backup of the server; or save what you need, stop the runner, remove its"
+                " assignments.json, and start it: what the server does not know either is removed a minute later",
             )
 
     def _known(self) -> frozenset[str]:
-        return self._memory.sessions.union(self._workers)  # an assignment that is being written has no worker yet
+        return self._memory.sessions.union(self._workers)  # an assignment that is being stored has no worker yet
 
     def _changed(self, session_uid: str) -> None:
-        if not session_uid:  # the engine went away, or came back
+        if not session_uid:  # the engine's event stream ended or began
             self._machine.hurry()
         if self._overlay:
             self._overlay.look()
@@ -289,7 +293,7 @@ class Runner:
 
     async def _log_pieces(self, request: LogRequest) -> AsyncGenerator[bytes, None]:
         if self.log_streams >= _MAX_LOG_STREAMS:
-            raise Exhausted("too many people read logs on this runner; try again in a minute")
+            raise Exhausted("too many log streams on this runner; try again in a minute")
         self.log_streams += 1
         try:
             async with aclosing(log_pieces(request, self._logs, self._engine.logs)) as pieces:
@@ -299,14 +303,15 @@ class Runner:
             self.log_streams -= 1
 
     async def _keep_agents_few(self) -> None:
-        """Containers that mount an agent of before an upgrade are replaced one by one, as they are stopped and started.
+        """Removes unused agents periodically.
 
-        This process makes containers with the current one only, so that what nobody mounts now, nobody will.
+        Containers that mount an older agent are replaced one by one as they are stopped and started. New containers
+        mount the current one, so an agent that is unused now stays unused.
         """
         while True:
             try:
                 mounted = await self._engine.mounted()
                 await asyncio.to_thread(drop_unused_agents, self._agent, mounted)
             except (NetvpsError, OSError) as error:
-                log.info("old agents not looked for", error=str(error))
+                log.info("cannot look for unused agents", error=str(error))
             await asyncio.sleep(_AGENTS_SECONDS)

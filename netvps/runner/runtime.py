@@ -1,10 +1,10 @@
-"""A session's runtime folder, RUN/UID: what its agent reads (boot file, key and certificate), and its socket.
+"""Manages a session's runtime folder, RUN/UID: its agent's boot file, key and certificate, and its socket.
 
-The runner writes it, and the container has it read-only; what the agent keeps is in a tmpfs of the container
-(domain.blueprint). It outlives the container's restarts, and the runner's; not the machine's, being on tmpfs.
+The runner writes it, and the container mounts it read-only; the agent's own data is in a tmpfs of the container
+(domain.blueprint). The folder survives restarts of container and runner, but not of the machine, as it is on tmpfs.
 
-Containers that an earlier netvps made have it read-write, until they are made again. Their root may put anything in
-there, at any time: so nothing here follows a link, waits, trusts a content, or walks through a folder.
+Containers of earlier versions mount it read-write until they are recreated. Root in them may create anything in it at
+any time, so nothing here follows a link, blocks on a special file, trusts content, or recurses.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _BOOT_FILE = "boot.json"
 _IDENTITY_FILE = "identity.pem"
 _SOCKET = "tunnel.sock"
 _EXPECTED = {_BOOT_FILE: stat.S_ISREG, _IDENTITY_FILE: stat.S_ISREG, _SOCKET: stat.S_ISSOCK}
-# A key alone has some 240 bytes; agents of before kept theirs before they had a certificate.
+# A key alone has about 240 bytes; earlier agents stored theirs before they had a certificate.
 _KEY_ALONE = 450
-# Agents of before renewed their certificate by themselves when it was this old.
+# Earlier agents renewed their certificate themselves at this age.
 _OWN_RENEWAL_SECONDS = 60 * 24 * 3600.0
 _MAX_BOOT = 64 * 1024
 log = structlog.get_logger()
 
 
 class RuntimeFolder:
-    """The folder of one session: `prepare` it before the container starts, `remove` it with the session."""
+    """The runtime folder of one session: call `prepare` before the container starts, and `remove` with the session."""
 
     def __init__(self, path: Path, session_uid: str, tunnel_address: str, trash: Trash) -> None:
         self.path = path
@@ -49,15 +49,15 @@ class RuntimeFolder:
         self._stack: AsyncExitStack | None = None
 
     async def prepare(self) -> None:
-        """Opens it for a container that does not run now; one in which a session wrote something is made again."""
+        """Opens it for a stopped container; recreates it if a session wrote into it."""
         if self._is_foreign():
-            log.info("the runtime folder is made again: there is something of the session's in it")
+            log.info("recreating the runtime folder: the session wrote into it")
             await self.close()
             self._trash.put(self.path)
         await self.open()
 
     async def open(self) -> None:
-        """Makes the folder and serves its socket. Once open, it changes nothing, unless the socket was removed."""
+        """Creates the folder and serves its socket; idempotent, and restores a removed socket."""
         socket = self.path / _SOCKET
         if self._stack is not None and _is(socket, stat.S_ISSOCK):
             return
@@ -69,13 +69,13 @@ class RuntimeFolder:
             self._stack = stack.pop_all()
 
     async def close(self) -> None:
-        """Closes the socket; all else stays."""
+        """Closes the socket; keeps the files."""
         stack, self._stack = self._stack, None
         if stack:
             await stack.aclose()
 
     async def remove(self) -> None:
-        """Closes the socket and removes the folder. One that is gone already changes nothing."""
+        """Closes the socket and removes the folder; idempotent."""
         await self.close()
         if self._is_foreign():
             self._trash.put(self.path)
@@ -88,15 +88,15 @@ class RuntimeFolder:
 
     @property
     def resolv_conf(self) -> Path:
-        """A file for the container's /etc/resolv.conf; beside the folder, which earlier containers may write to."""
+        """The container's /etc/resolv.conf; outside the folder, which earlier containers may write to."""
         return self.path.with_name(self.path.name + _RESOLV_CONF)
 
     def write_resolv_conf(self, content: str) -> None:
-        """Writes that file, readable by everybody."""
+        """Writes that file, world-readable."""
         write_file(self.resolv_conf, content.encode(), 0o644)
 
     def needs_credential(self, epoch: int) -> bool:
-        """Whether the agent has no certificate for this epoch, or one that is due to be renewed."""
+        """Reports whether the agent's certificate for this epoch is missing or due for renewal."""
         try:
             boot, written = _read(self.path / _BOOT_FILE)
             kept = (self.path / _IDENTITY_FILE).lstat()
@@ -105,7 +105,7 @@ class RuntimeFolder:
             renew = float(boot.get("renew_time", kept.st_mtime + _OWN_RENEWAL_SECONDS))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return True
-        # One from the future was written before the clock was set back: its age is not known.
+        # A time in the future: the clock was set back since, so the certificate's age is unknown.
         return not written <= time.time() < renew
 
     def write_credential(self, epoch: int, credential: AgentCredential) -> None:
@@ -125,12 +125,12 @@ class RuntimeFolder:
         write_file(self.path / name, content.encode())
 
     def _clear(self, name: str) -> None:
-        """Moves what cannot be replaced by a file or socket of ours out of the way: a folder."""
+        """Moves away what a file or socket cannot replace, such as a folder."""
         if not _is(self.path / name, _EXPECTED[name]):
             self._trash.put(self.path / name)
 
     def _is_foreign(self) -> bool:
-        """Whether there is anything in the folder that this runner does not put there. Looks at a few entries only."""
+        """Reports whether the folder contains anything that this runner did not create; checks a few entries only."""
         try:
             with os.scandir(self.path) as entries:
                 return any(not self._is_ours(entry) for entry in entries)
@@ -153,7 +153,7 @@ def _is(path: Path, kind: Any) -> bool:
 
 
 def _read(path: Path) -> tuple[Any, float]:
-    """A plain file's content as JSON, and its time of change. Raises OSError for anything else, or ValueError."""
+    """Reads a regular file as JSON, and its modification time. Raises OSError, also for other types, or ValueError."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(handle)

@@ -1,7 +1,7 @@
-"""A session's Unix socket: its agent connects there, and the runner copies bytes to the control plane's link and back.
+"""Relays a session's Unix socket, where its agent connects, to the control plane's tunnel port.
 
-The runner reads nothing of it: TLS is end to end. So a session needs no route to the control plane, and no network. The
-link serves whoever has a certificate: what people and programs use is behind another port, to which no socket leads.
+TLS is end to end, so the runner cannot read it, and a session needs no route to the control plane and no network. The
+tunnel port serves agents with certificates only; the API is on another port, which no such socket reaches.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class Relay:
-    """One Unix socket, and the TCP address behind it; an async context manager that serves while it is open."""
+    """A Unix socket and the TCP address behind it; an async context manager that serves while open."""
 
     def __init__(self, path: Path, address: str, *, limit: int = MAX_CONNECTIONS) -> None:
         self._path = path
@@ -36,9 +36,9 @@ class Relay:
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        self._path.unlink(missing_ok=True)  # left by a runner before us
+        self._path.unlink(missing_ok=True)  # left by an earlier runner
         self._server = await asyncio.start_unix_server(self._accept, self._path, limit=_CHUNK)
-        # No chmod: it follows links, and the session's root may put one here at any time.
+        # No chmod: it follows links, and root in the session may create one here at any time.
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -46,7 +46,7 @@ class Relay:
         if server:
             server.close()
         await self._tasks.__aexit__()
-        with contextlib.suppress(OSError):  # the root of a session of before may have put a folder in its place
+        with contextlib.suppress(OSError):  # root in an earlier version's session may have replaced it by a folder
             self._path.unlink()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,7 +54,7 @@ class Relay:
             writer.transport.abort()
             return
         if self._open >= self._limit:
-            log.warning("too many connections of one session", socket=str(self._path), limit=self._limit)
+            log.warning("a session has too many open connections", socket=str(self._path), limit=self._limit)
             writer.transport.abort()
             return
         self._open += 1
@@ -70,7 +70,7 @@ class Relay:
                 answers, upstream = await asyncio.open_connection(self._host or "localhost", self._port, limit=_CHUNK)
         except (OSError, TimeoutError) as error:
             await _abort(writer)
-            log.debug("relay: not connected", address=f"{self._host}:{self._port}", error=str(error))
+            log.debug("relay: cannot connect", address=f"{self._host}:{self._port}", error=str(error))
             return
         except asyncio.CancelledError:
             await _abort(writer)
@@ -83,14 +83,14 @@ class Relay:
                 await _close(writer)
                 await _close(upstream)
         except* (OSError, TimeoutError):
-            pass  # one side broke: the other learns of it below
+            pass  # one side failed; the other is aborted below
         finally:
             await _abort(writer)
             await _abort(upstream)
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Copies to the end, then closes only that direction: the other may have much to say yet."""
+    """Copies until EOF, then half-closes the sink: the other direction may continue."""
     while data := await source.read(_CHUNK):
         sink.write(data)
         await sink.drain()
@@ -99,13 +99,13 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
-    """Closes once all that was written is gone."""
+    """Closes after everything was written."""
     writer.close()
     await writer.wait_closed()
 
 
 async def _abort(writer: asyncio.StreamWriter) -> None:
-    """Closes at once, whatever is left to be written. Closed already is no error."""
+    """Closes at once and drops unwritten data; idempotent."""
     writer.transport.abort()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -1,4 +1,4 @@
-"""Takes the steps of the plan: each method does one, says so, and tells how long to wait before looking again."""
+"""Executes the actions of a session's plan: each reports its state and returns the pause before the next inspection."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _FLATTEN_AGAIN = 5.0
 log = structlog.get_logger()
 
 _DISK_FULL = "DISK_FULL"
-# What a session's `reason` says where the error knows better than the step.
+# The session's `reason` where the error is more specific than the action.
 _REASONS = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image", "VOLUME": "volume"}
 
 
 class Steps:
-    """The steps of one session. Pauses are in seconds; None stands for the slow timer."""
+    """The actions of one session. Pauses are in seconds; None means the slow timer."""
 
     def __init__(
         self,
@@ -68,21 +68,21 @@ class Steps:
         self._exits = Exits()
         self._generation = 0
         self._terminating: tuple[str, float] | None = None
-        """Run of the container that was told to end, and when its grace is over (loop time)."""
+        """Run of the container that got SIGTERM, and the end of its grace period (loop time)."""
         self._tidy_due: float | None = 0.0
-        """When to look next for what a snapshot that was broken off left (loop time); None: there is nothing."""
+        """When to remove remains of interrupted snapshots next (loop time); None: there are none."""
         self._tidy_again = True
         self._stays_deep = ""
-        """Snapshot that could not be written as one layer."""
+        """Snapshot that could not be flattened."""
         self._kept = Kept(engine, last_runs, reporter)
 
     async def close(self) -> None:
-        """Closes the session's sockets."""
+        """Closes the session's socket and background work."""
         await self._kept.close()
         await self._folder.close()
 
     async def look(self, want: Assignment) -> plan.Seen:
-        """What there is of the session."""
+        """Inspects the session."""
         try:
             seen = await self._engine.look(want)
         except AlreadyExists as error:
@@ -96,8 +96,8 @@ class Steps:
             seen = replace(seen, layout=self._blueprint(want, plan.SourceImage("")).labels[LABEL_LAYOUT])
         return await self._kept.look(want, seen)
 
-    async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — a table
-        """Takes a step. Raises GaveUp; other errors are worth another try."""
+    async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
+        """Executes an action. Raises GaveUp; other errors are retried."""
         match step:
             case plan.Fetch(reference):
                 return await self._fetch(want, reference, wake)
@@ -106,13 +106,13 @@ class Steps:
             case plan.Restore(files, replaced):
                 return await self._restore(want, files, replaced)
             case plan.Move(container, to):
-                log.info("container moved to another network or address", network=to.net, address=to.address)
+                log.info("moving the container to another network or address", network=to.net, address=to.address)
                 await self._engine.move(container, to)
                 return _AT_ONCE
             case plan.Start(container):
                 return await self._start(want, container)
             case plan.Unpause(container):
-                log.warning("a pause that nobody owns is lifted")
+                log.warning("unpausing a container that was paused by another program")
                 await self._engine.unpause(container)
                 return _AT_ONCE
             case plan.Terminate(container):
@@ -127,7 +127,7 @@ class Steps:
                 return None
             case plan.Remove(container, saved):
                 await self._logs.keep(want.session_uid, self._engine.logs)
-                log.info("container removed: its snapshot is recorded", snapshot=saved.snapshot.image)
+                log.info("removing the container: its snapshot is recorded", snapshot=saved.snapshot.image)
                 await self._engine.remove(container)
                 return _AT_ONCE
             case plan.Prune(images):
@@ -157,17 +157,17 @@ class Steps:
                     failure = error
                 superseded.cancel()
         except* _Superseded:
-            log.info("pull given up: something else is wanted", image=reference)
+            log.info("pull cancelled by a new assignment", image=reference)
         if failure:
             raise _failed(failure, "image")
         return _AT_ONCE
 
     async def _create(self, want: Assignment, source: plan.SourceImage) -> float:
-        self._say(want, SessionState.STARTING, message=f"making its container from {source.reference}")
+        self._say(want, SessionState.STARTING, message=f"creating its container from {source.reference}")
         await self._prepare(want)
         made = self._blueprint(want, source)
         failure: NetvpsError | None = None
-        async with asyncio.TaskGroup() as group:  # one waits for the control plane, the other for the engine
+        async with asyncio.TaskGroup() as group:  # control plane and engine work in parallel
             boot = group.create_task(self._boot(want), name="agent's certificate")
             try:
                 await self._engine.create(made)
@@ -180,9 +180,9 @@ class Steps:
 
     async def _restore(self, want: Assignment, files: SavedFiles, replaced: plan.Container | None) -> float:
         taken = f"{files.create_time:%Y-%m-%d %H:%M:%S} UTC"
-        why = "its container was made by another version of netvps" if replaced else "its container is gone"
-        self._say(want, SessionState.PREPARING, message=f"{why}: making it again with its files as of {taken}")
-        log.warning("the container is made again from the copy of its files", copied=taken, why=why)
+        why = "its container was created by another version of netvps" if replaced else "its container is gone"
+        self._say(want, SessionState.PREPARING, message=f"{why}: recreating it with its files as of {taken}")
+        log.warning("recreating the container from the copy of its files", copied=taken, why=why)
 
         try:
             source = await self._engine.provide(want.session_uid, files, self._reporter.progress)
@@ -190,13 +190,13 @@ class Steps:
             await self._engine.restore(self._blueprint(want, source), replaced)
         except NetvpsError as error:
             failure = _failed(error, "container")
-            if not isinstance(failure, GaveUp) or failure.hope:
+            if not isinstance(failure, GaveUp) or failure.retryable:
                 raise failure from None
             self._kept.not_restored(files, error)
         return _AT_ONCE
 
     async def _prepare(self, want: Assignment) -> None:
-        """What a container mounts."""
+        """Prepares what a container mounts."""
         await self._folder.prepare()
         await self._write_resolv_conf(want)
 
@@ -213,8 +213,8 @@ class Steps:
 
     async def _start(self, want: Assignment, container: plan.Container) -> float:
         if (pause := self._exits.wait(_now())) > 0:
-            ended = f"it ended by itself (exit code {container.exit_code})"
-            self._say(want, SessionState.STARTING, message=f"{ended} and starts again after a pause")
+            ended = f"it exited by itself (exit code {container.exit_code})"
+            self._say(want, SessionState.STARTING, message=f"{ended} and restarts after a pause")
             return pause
         self._kept.give_up()
         self._say(want, SessionState.STARTING, message="starting its container")
@@ -228,14 +228,14 @@ class Steps:
         return _AT_ONCE
 
     async def _write_resolv_conf(self, want: Assignment) -> None:
-        """Before every start: the bridge may be another by now, and a container that was moved has the file still."""
+        """Writes it before every start: the bridge may have changed, and a moved container still mounts the file."""
         bridge = await self._engine.bridge(want.address) if want.address else ""
         self._folder.write_resolv_conf(resolv_conf(want, bridge))
 
     async def _boot(self, want: Assignment) -> bool:
-        """Writes what the agent proves itself with, where that is due; False if the control plane is unavailable.
+        """Writes the agent's credential if due; returns False if the control plane is unavailable.
 
-        The container starts all the same: what its owner runs in it need not wait, and the agent waits for the file.
+        The container starts all the same: the user's processes need not wait, and the agent waits for the file.
         """
         if not self._folder.needs_credential(want.epoch):
             return True
@@ -243,7 +243,7 @@ class Steps:
             async with asyncio.timeout(_BOOT_SECONDS):
                 credential = await self._link.agent_credential(want.session_uid, want.epoch)
         except (NetvpsError, TimeoutError) as error:
-            log.info("no certificate for the agent yet", error=str(error))
+            log.info("no certificate for the agent yet; retrying", error=str(error))
             return False
         fault_point("boot.before_write")
         self._folder.write_credential(want.epoch, credential)
@@ -273,7 +273,7 @@ class Steps:
             raise
 
     async def _flatten(self, want: Assignment, saved: plan.SavedImage, wake: Wake) -> float | None:
-        """A failure is nobody's business: the snapshot is as good as before."""
+        """Flattens a snapshot. A failure only logs: the snapshot is as good as before."""
         pause = await self._rest(want, SessionState.STOPPED, "")
         if self._stays_deep == saved.snapshot.uid:
             return pause
@@ -284,12 +284,14 @@ class Steps:
             if error.reason == plan.ENGINE_AWAY:
                 raise
             self._stays_deep = saved.snapshot.uid
-            log.warning("the snapshot keeps its layers", image=saved.snapshot.image, error=error.message)
+            log.warning(
+                "cannot flatten the snapshot; it keeps its layers", image=saved.snapshot.image, error=error.message
+            )
             return pause
         if flat is None:
             self._doubt()
             return _FLATTEN_AGAIN
-        log.info("snapshot written as one layer", image=flat.image, bytes=flat.size_bytes)
+        log.info("snapshot flattened", image=flat.image, bytes=flat.size_bytes)
         return _AT_ONCE
 
     async def _rest(self, want: Assignment, state: SessionState, address: str) -> float | None:
@@ -308,7 +310,7 @@ class Steps:
         self._tidy_due, self._tidy_again = 0.0, True
 
     async def _tidy(self, want: Assignment) -> float | None:
-        """Twice, after a start of the runner too: an engine goes on with what a killed runner asked it for."""
+        """Removes remains of interrupted snapshots, twice: the engine may still finish a killed runner's call."""
         now = asyncio.get_running_loop().time()
         if self._kept.busy:
             return _TIDY_AGAIN
@@ -317,8 +319,8 @@ class Steps:
         again, self._tidy_again = self._tidy_again, False
         try:
             await self._engine.tidy(want)
-        except NetvpsError as error:  # it is nobody's business
-            log.info("what a broken-off snapshot may have left is looked for again", error=error.message)
+        except NetvpsError as error:  # not worth reporting
+            log.info("cannot remove remains of interrupted snapshots; retrying", error=error.message)
             again = True
         self._tidy_due = now + _TIDY_AGAIN if again else None
         return self._tidy_due and _TIDY_AGAIN
@@ -332,7 +334,7 @@ class Steps:
 
 
 class _Superseded(Exception):
-    """Something else is wanted now."""
+    """Another assignment has arrived."""
 
 
 async def _raise_when_assigned(wake: Wake) -> None:
@@ -341,12 +343,12 @@ async def _raise_when_assigned(wake: Wake) -> None:
 
 
 def _failed(error: NetvpsError, reason: str) -> NetvpsError:
-    """What is away or slow is worth another try; all else is the end of this generation."""
+    """Maps an engine's error: unavailable or slow is retried; everything else ends this generation."""
     if error.reason in {plan.ENGINE_AWAY, plan.OVERLAY_AWAY} or isinstance(error, TimedOut):
         return error
-    hope = error.reason == _DISK_FULL
-    message = f"{error.message}; it goes on by itself then" if hope else error.message
-    return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), message, hope=hope)
+    retryable = error.reason == _DISK_FULL
+    message = f"{error.message}; it is retried automatically" if retryable else error.message
+    return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), message, retryable=retryable)
 
 
 def _now() -> datetime:

@@ -1,7 +1,7 @@
-"""Removes trees that a tenant may have filled: out of the way at once, and gone later, in one thread for all of them.
+"""Removes trees that a tenant may have filled: renamed at once, deleted later, in one thread for all.
 
-Renaming costs the same whatever is inside. The removal is slow on purpose (it pauses), follows no link, and needs
-neither recursion nor long paths, so that neither many files nor deep folders stop anything.
+Renaming costs the same whatever is inside. The deletion is slow on purpose (it pauses), follows no link, and uses
+neither recursion nor long paths, so that neither many files nor deep folders block anything.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ log = structlog.get_logger()
 
 
 class Trash:
-    """Of one folder; `run` it. What an earlier process left in it is removed, too."""
+    """The trash of one folder; `run` it. Also removes what an earlier process left in it."""
 
     def __init__(self, folder: Path) -> None:
         self._waiting: deque[Path] = deque(folder.glob(f"{_PREFIX}*"))
-        self._news = asyncio.Event()
+        self._added = asyncio.Event()
         self._stopping = threading.Event()
 
     def put(self, path: Path) -> None:
-        """Moves a folder or file out of the way, to be removed. One that is gone already changes nothing.
+        """Renames a folder or file, to be deleted later; ignores a missing one.
 
-        It stays in its parent folder: to move a folder into another one takes the right to write to it.
+        It stays in its parent folder, as moving a folder elsewhere needs write permission on the folder itself.
         """
         gone = path.with_name(_PREFIX + secrets.token_hex(8))
         with suppress(FileNotFoundError):
             path.rename(gone)
             self._waiting.append(gone)
-            self._news.set()
+            self._added.set()
 
     async def run(self) -> None:
-        """Removes one after the other, until cancelled."""
+        """Deletes one after the other, until cancelled."""
         try:
             while True:
                 while self._waiting:
                     await self._remove(self._waiting.popleft())
-                self._news.clear()
-                await self._news.wait()
+                self._added.clear()
+                await self._added.wait()
         finally:
             self._stopping.set()
 
@@ -61,13 +61,13 @@ class Trash:
         try:
             await asyncio.to_thread(remove_tree, path, self._stopping)
         except FileNotFoundError:
-            pass  # it went with the folder that it was in
-        except OSError as error:  # of another user, where the runner is not root; a restart of the machine removes it
+            pass  # deleted together with its parent folder
+        except OSError as error:  # another user's, if the runner is not root; a reboot removes it
             log.warning("cannot remove what a session left", path=str(path), error=error.strerror)
 
 
 def remove_tree(path: Path, stopping: threading.Event) -> None:
-    """Removes a folder with all that is in it, or a file; ends early once it is `stopping`. Raises OSError."""
+    """Deletes a folder recursively, or a file; ends early once `stopping` is set. Raises OSError."""
     if not stat.S_ISDIR(path.lstat().st_mode):
         path.unlink()
         return
@@ -86,7 +86,7 @@ def remove_tree(path: Path, stopping: threading.Event) -> None:
 
 
 def _unlink_files(folder: int, stopping: threading.Event) -> list[str]:
-    """Removes files from an open folder; returns folders that it met, a bounded number, or none once `stopping`."""
+    """Deletes the files of an open folder; returns a bounded number of its subfolders, or none once `stopping`."""
     folders: list[str] = []
     with os.scandir(folder) as entries:
         for entry in _paced(entries, stopping):
@@ -100,7 +100,7 @@ def _unlink_files(folder: int, stopping: threading.Event) -> list[str]:
 
 
 def _dissolve(top: int, name: str, fresh: Iterator[str], stopping: threading.Event) -> None:
-    """Removes a folder in `top`; the folders in it move up, to be removed from there."""
+    """Deletes a folder in `top` after moving its subfolders up to `top`, to be deleted from there."""
     folder = os.open(name, _FOLDER, dir_fd=top)
     try:
         with os.scandir(folder) as entries:
@@ -111,12 +111,12 @@ def _dissolve(top: int, name: str, fresh: Iterator[str], stopping: threading.Eve
                     os.unlink(entry.name, dir_fd=folder)
     finally:
         os.close(folder)
-    with suppress(OSError):  # an entry that was passed over: the next look at `top` finds the folder again
+    with suppress(OSError):  # not empty: an entry was skipped, and the next pass finds the folder again
         os.rmdir(name, dir_fd=top)
 
 
 def _paced(entries: Iterator[os.DirEntry[str]], stopping: threading.Event) -> Iterator[os.DirEntry[str]]:
-    """Leaves the interpreter, and the processor, to others again and again."""
+    """Pauses regularly, so that other threads and processes get the CPU."""
     for number, entry in enumerate(entries, 1):
         if stopping.is_set():
             return

@@ -1,4 +1,4 @@
-"""What a worker waits on."""
+"""The events that a reconciler waits for."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import asyncio
 
 
 class Wake:
-    """Something happened; `assigned` tells that it was a new assignment, which may make a long pull pointless."""
+    """Signals an event; `assigned` means a new assignment, which may make a long pull pointless."""
 
     def __init__(self) -> None:
         self._any = asyncio.Event()
         self._assigned = asyncio.Event()
 
     def happened(self) -> None:
-        """The engine, or a timer, has news."""
+        """Signals an event of the engine or a timer."""
         self._any.set()
 
     def assigned(self) -> None:
-        """There is a new assignment."""
+        """Signals a new assignment."""
         self._assigned.set()
         self._any.set()
 
     @property
     def superseded(self) -> bool:
-        """Whether there is a new assignment; any thread may ask."""
+        """Whether there is a new assignment; callable in any thread."""
         return self._assigned.is_set()
 
     def clear(self) -> None:
-        """To be called before looking, so that what happens while looking is not missed."""
+        """Resets both; call it before inspecting, so that events during the inspection are not lost."""
         self._any.clear()
         self._assigned.clear()
 
     async def wait(self, seconds: float) -> None:
-        """Until something happens, but not longer."""
+        """Waits for an event, at most `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._any.wait()
@@ -40,5 +40,5 @@ class Wake:
             pass
 
     async def wait_assigned(self) -> None:
-        """Until there is a new assignment."""
+        """Waits for a new assignment."""
         await self._assigned.wait()

@@ -1,7 +1,7 @@
-"""Looks after one session: sees what is there, asks the plan for the next step, takes it, and reports.
+"""Reconciles one session: inspect, plan the next action, execute it, report.
 
-One task for each session, so nothing of it is ever done twice at once. A new assignment, or an event of the engine,
-wakes it from waiting; it never breaks into a call of the engine.
+One task per session, so no two actions of it overlap. A new assignment or an event of the engine ends its waiting; it
+never interrupts a call of the engine.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from netvps.runner.wake import Wake
 from netvps.timing import timed
 
 _RETRY_MAX = 30.0
-_HOPE_MIN, _HOPE_MAX = 15.0, 300.0
-"""Seconds after which what was given up for want of something is tried again; twice as long each time."""
+_RETRYABLE_MIN, _RETRYABLE_MAX = 15.0, 300.0
+"""Backoff in seconds after a retryable GaveUp; doubles each time."""
 log = structlog.get_logger()
 
 
 class Worker:
-    """Converges one session; `run` returns once the session is deleted."""
+    """Reconciles one session; `run` returns once the session is deleted."""
 
     def __init__(self, want: Assignment, steps: Steps, reporter: Reporter, *, look_every: float) -> None:
         self._want = want
@@ -39,10 +39,10 @@ class Worker:
         self._look_every = look_every
         self._wake = Wake()
         self._gave_up: tuple[int, int] | None = None
-        """Epoch and generation at which there is nothing more to try; a new one is a new chance."""
-        self._hopes = 0
+        """Epoch and generation of the last GaveUp; a new one starts over."""
+        self._retries = 0
         self._not_before = 0.0
-        """When what was given up is tried again (loop time)."""
+        """When a retryable GaveUp is retried (loop time)."""
         self._failures = 0
 
     def assign(self, want: Assignment) -> None:
@@ -52,26 +52,26 @@ class Worker:
             self._wake.assigned()
 
     def wake(self) -> None:
-        """Has it look again: something happened."""
+        """Triggers a reconcile pass."""
         self._wake.happened()
 
     async def run(self) -> None:
-        """Until the session is deleted. To cancel it ends the looking after, and nothing else."""
+        """Runs until the session is deleted. Cancelling it changes nothing in the engine."""
         with structlog.contextvars.bound_contextvars(session=self._want.session_uid):
             try:
-                while (pause := await self._round()) is not None:
+                while (pause := await self._reconcile()) is not None:
                     await self._wake.wait(pause)
             finally:
                 await self._steps.close()
 
-    async def _round(self) -> float | None:
-        """One step; returns the seconds until the next, 0 for at once, None at the end of the session."""
+    async def _reconcile(self) -> float | None:
+        """Does one pass; returns the seconds until the next, 0 for at once, None if the session is deleted."""
         self._wake.clear()
         want = self._want
         if self._gave_up == (want.epoch, want.generation):
             if (left := self._not_before - asyncio.get_running_loop().time()) > 0:
                 return min(left, _jittered(self._look_every))
-            log.info("trying again what was given up")
+            log.info("retrying after giving up")
             self._gave_up = None
         try:
             seen = await self._steps.look(want)
@@ -82,46 +82,46 @@ class Worker:
             try:
                 with timed("runner_step", name):
                     pause = await self._steps.take(want, step, self._wake)
-            finally:  # of one that gave up, too
+            finally:  # also after GaveUp
                 fault_point(f"step.{name}.after")
         except GaveUp as end:
             log.warning("gave up", state=end.state, reason=end.reason, error=end.message)
-            self._give_up(want, hope=end.hope)
+            self._give_up(want, retryable=end.retryable)
             self._reporter.say(want, end.state, reason=end.reason, message=end.message)
             return 0
         except (NetvpsError, OSError) as error:
             return self._retry(error if isinstance(error, NetvpsError) else _own_files(error))
-        except Exception:  # a bug in one round must not leave the session alone for ever
-            log.exception("bug in a step")
+        except Exception:  # a bug in one pass must not end the reconciler
+            log.exception("bug in an action")
             return self._retry(InternalError("a bug of netvps; the runner's log has the details"))
         self._failures = 0
         if isinstance(step, Rest):
-            self._hopes = 0
+            self._retries = 0
         if isinstance(step, Erase):
             return None
         return _jittered(self._look_every) if pause is None else pause
 
-    def _give_up(self, want: Assignment, *, hope: bool) -> None:
-        """For this generation; for a while only, where what was wanting may come."""
-        pause = _jittered(min(_HOPE_MAX, _HOPE_MIN * 2.0**self._hopes)) if hope else math.inf
-        self._hopes = min(self._hopes + 1, 10) if hope else 0
+    def _give_up(self, want: Assignment, *, retryable: bool) -> None:
+        """Ends the attempts for this generation, or for a backoff if retryable."""
+        pause = _jittered(min(_RETRYABLE_MAX, _RETRYABLE_MIN * 2.0**self._retries)) if retryable else math.inf
+        self._retries = min(self._retries + 1, 10) if retryable else 0
         self._gave_up = (want.epoch, want.generation)
         self._not_before = asyncio.get_running_loop().time() + pause
 
     def _retry(self, error: NetvpsError) -> float:
-        """Again, for ever, ever less often: it says nothing about the session, and the fault may heal."""
+        """Retries without limit, with backoff: the session is not the cause, and the fault may disappear."""
         self._failures += 1
         pause = _jittered(min(_RETRY_MAX, 2.0 ** min(self._failures - 1, 10)))
-        # An engine that is away is said once, by whoever reads its events, and not by each of a hundred sessions.
+        # An unavailable engine is logged once, by the event watcher, and not by each of a hundred sessions.
         say = log.debug if error.reason == ENGINE_AWAY else log.info
-        say("trying again", error=error.message, failures=self._failures, seconds=round(pause, 1))
+        say("retrying", error=error.message, failures=self._failures, seconds=round(pause, 1))
         if error.reason == ENGINE_AWAY or self._failures > 1:
-            self._reporter.remark(f"{error.message}; trying again")
+            self._reporter.remark(f"{error.message}; retrying")
         return pause
 
 
 def _own_files(error: OSError) -> NetvpsError:
-    return Unavailable(f"the runner cannot use its own files ({error}): see to its disk")
+    return Unavailable(f"the runner cannot use its own files ({error}); check its disk")
 
 
 def _jittered(seconds: float) -> float:

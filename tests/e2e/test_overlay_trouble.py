@@ -105,7 +105,7 @@ def test_each_trouble_of_a_start_is_said_and_the_next_is_met_when_it_is_gone(lab
     assert "nv0" in ours(place)
 
     host.docker("rm", "-f", "old")
-    said(host, "the overlay is well again")
+    said(host, "the overlay works again")
     lab.settle()
     assert "10.150.1.0/24" in host.docker("network", "inspect", "netvps-overlay")
     assert "local 192.0.2.72" in place.ip("-d", "link", "show", "nv0")
@@ -191,7 +191,7 @@ def test_an_underlay_that_is_lost_leaves_all_as_it_is(lab: Lab, pair: tuple[Sess
     _, before = host.view_and_kernel()
     host.namespace.ip("address", "delete", "192.0.2.72/24", "dev", "eth7")
     said(host, "underlay: interface eth7 has no address; give it one, or choose another interface")
-    said(host, "the way to the others is lost; keeping what there is")
+    said(host, "the underlay is lost; keeping the last one")
     assert "local 192.0.2.72" in host.namespace.ip("-d", "link", "show", "nv0")
     host.namespace.ip("address", "add", "192.0.2.72/24", "dev", "eth7")
     wait(lambda: one.reaches(two.address), "a way again", SOON)
@@ -221,7 +221,7 @@ def test_a_route_that_overlaps_the_pool_later_stops_nothing(pair: tuple[Session,
     with pinging(pair[0].inside, pair[1].address):
         host.namespace.ip("route", "add", OVERLAPPING, "dev", "eth0")
         look_again(host)
-        said(host, "the overlay goes on, but may take from others, or they from it")
+        said(host, "other routes overlap with the overlay's pool; packets may take the wrong one")
         host.namespace.ip("route", "delete", OVERLAPPING)
 
 

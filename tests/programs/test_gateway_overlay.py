@@ -29,7 +29,7 @@ async def test_it_is_built_of_real_parts_and_what_they_opened_is_closed(host: Na
                 "gw1", Welcome("gateway", 0.0, Lease("10.128.0.0/22", "gw1", 1), FABRIC)
             ) as made:
                 assert made.underlay == Underlay(("192.0.2.1",), 1450)
-                assert not made.troubles
+                assert not made.local_problems
             await machine.erase()
     host.ip("route", "add", "10.130.0.0/16", "dev", "eth0")
     async with Machine("192.0.2.9") as machine:

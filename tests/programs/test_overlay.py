@@ -33,6 +33,6 @@ async def test_it_knows_what_the_machine_can(place: Place) -> None:
             async with overlay(on, place, Docker("unix:///nowhere")) as built:
                 assert built is not None
                 await built.prepare()
-                assert not built.troubles
+                assert not built.local_problems
                 assert built.underlay is not None
                 assert built.underlay.addresses == ("192.0.2.1",)

@@ -52,7 +52,7 @@ async def test_an_engine_that_does_not_answer_is_told_at_once_and_so_is_its_retu
         for error, hangs, told in (
             (Unavailable("Docker does not answer", reason=ENGINE_AWAY), False, "Docker does not answer"),
             (None, False, ""),
-            (None, True, "Docker has not answered for 0.1 s; see whether it hangs (systemctl status docker)"),
+            (None, True, "Docker has not answered for 0.1 s; check whether it hangs (systemctl status docker)"),
             (None, False, ""),
         ):
             engine.error, engine.hangs = error, hangs

@@ -152,5 +152,5 @@ def test_who_removes_by_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "assignments.json"
     assert read_assignments(path) == {}
     path.write_text("{")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot read the runner"):
         read_assignments(path)

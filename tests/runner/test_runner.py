@@ -358,7 +358,7 @@ async def test_who_asks_for_links_is_answered_in_any_case(lab: Lab) -> None:
 class Measuring:
     """An overlay that takes its time."""
 
-    problems = (Problem("a link is not well", "r2"),)
+    problems = (Problem("link degraded", "r2"),)
     underlay, generation, digest = None, 0, ""
 
     def __init__(self) -> None:

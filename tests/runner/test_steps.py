@@ -126,7 +126,7 @@ async def test_a_repeated_stop_takes_the_snapshot_that_failed(lab: Lab) -> None:
 
 
 async def test_a_failed_snapshot_is_taken_by_itself_after_a_while(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_HOPE_MIN", 0.2)
+    monkeypatch.setattr(worker, "_RETRYABLE_MIN", 0.2)
     want = lab.session()
     lab.link.want(want)
     async with lab.runner(FaultyEngine(lab, "commit", DiskFull("full"))):

@@ -83,9 +83,9 @@ async def test_trouble_is_retried_and_a_bug_is_no_end() -> None:
 
 
 async def test_what_was_given_up_with_hope_is_tried_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.runner.worker._HOPE_MIN", 0.02)
+    monkeypatch.setattr("netvps.runner.worker._RETRYABLE_MIN", 0.02)
     reports: list[SessionReport] = []
-    full = GaveUp(SessionState.FAILED, "disk", "no room", hope=True)
+    full = GaveUp(SessionState.FAILED, "disk", "no room", retryable=True)
     steps = ScriptedSteps(full, full)
     async with Tasks() as tasks, asyncio.timeout(5):
         tasks.start(worker(steps, reports).run(), name="worker")

@@ -1,1 +1,1 @@
-"""The overlay on this machine: what the control plane tells of it, made so in the kernel and kept so."""
+"""The overlay on this machine: reconciles the kernel with the control plane's netmap."""

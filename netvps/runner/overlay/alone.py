@@ -1,4 +1,4 @@
-"""What there is none of on a machine that is on the overlay, and runs no sessions: a server's, without a runner."""
+"""Null objects for a machine on the overlay without sessions: a server's, without a runner."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from netvps.runner.overlay.memory import Known
 
 
 class NoNetwork:
-    """Fulfils runner.overlay.ports.ContainerNetwork: there need not even be an engine."""
+    """Implements runner.overlay.ports.ContainerNetwork without an engine."""
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
-        """Nobody asks for it: there is no bridge."""
+        """Does nothing: there is no bridge."""
 
     async def ports(self) -> Mapping[str, str]:
-        """None."""
+        """Returns no ports."""
         return {}
 
     async def remove(self) -> None:
-        """It was never there."""
+        """Does nothing."""
 
 
 class NoNames:
-    """Fulfils runner.overlay.ports.Names: nobody here asks for any."""
+    """Implements runner.overlay.ports.Names: there are no sessions to ask for names."""
 
     async def serve(self, view: View) -> None:
         """Does nothing."""
@@ -34,12 +34,12 @@ class NoNames:
 
 
 class NoMemory:
-    """Fulfils runner.overlay.memory.Memory: nothing is done before the database has told the netmap."""
+    """Implements runner.overlay.memory.Memory: the netmap comes from the database before anything is done."""
 
     def load(self) -> Known | None:
-        """Nothing was kept."""
+        """Returns None."""
         return None
 
     def writer(self, known: Known) -> Callable[[], None]:
-        """Keeps nothing."""
+        """Returns a function that does nothing."""
         return lambda: None

@@ -1,4 +1,4 @@
-"""Somebody else who changes back what we mend, as fast as we do: neither shall take the machine."""
+"""Backoff of repairs, for when another program undoes them as fast: neither may use up the CPU."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ _CALM = 1.0
 
 
 class Contest:
-    """Pauses between repairs: short at first, longer if they never end."""
+    """Pauses between repairs: short at first, doubling while repairs follow each other."""
 
     def __init__(self) -> None:
         self._last = float("-inf")
         self._pause = 0.0
 
     def pause(self, now: float) -> float:
-        """Seconds to wait after a repair at `now` (seconds of any clock), so that the next is not at once."""
+        """Returns the seconds to wait after a repair at `now` (seconds of any clock)."""
         calm = now - self._last > self._pause + _CALM
         self._pause = _FIRST if calm else min(_LONGEST, 2 * self._pause)
         self._last = now

@@ -1,10 +1,10 @@
-"""Watches the ways to the other runners, and says what follows from how they are.
+"""Monitors the links to the other runners and derives route MTUs and problems from their state.
 
-    netmap ──► new, elsewhere ─┐
+    netmap ──► new, changed ───┐
     timer ───► a few, sampled ─┼──► LinkTable ──► examinations ──► health (routes' MTU), problems
-    back-off ► those not well ─┘                        └──► the first that is well: self-test by TCP
+    backoff ─► failing ones ───┘                        └──► the first good one: self-test by TCP
 
-Never all to all: a link is examined when it comes, and then mostly by chance, or because it is in use.
+Not all to all: a link is examined when it appears, and later by sampling or because it is in use.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from netvps.tasks import Tasks
 _AT_ONCE: Final = 16
 _SAMPLE_SECONDS: Final = (15.0, 30.0)
 _SAMPLE: Final = 3
-"""Of all, by chance; beside those in use."""
+"""Links sampled per round, in addition to those in use."""
 _NEW_PER_SECOND: Final = 50.0
 _TEST_PAUSE, _LONG_TEST_PAUSE = 20.0, 600.0
 _APPLIED_SECONDS: Final = 30.0
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 
 class Links:
-    """`run` it, and tell it what is `programmed`."""
+    """The links of a runner. `run` it, and call `programmed` after changes of the kernel."""
 
     def __init__(self, name: str, prober: Prober, tcp: TcpProbe, kernel: Kernel) -> None:
         """`name` is the runner's."""
@@ -52,37 +52,37 @@ class Links:
         self._peers: Mapping[str, Peer] = {}
         self._underlay: Underlay | None = None
         self._examined: dict[str, float] = {}
-        """When, by peer."""
+        """Time of the last examination, by peer."""
         self._examining = 0
         self._tasks = Tasks()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._applied = asyncio.Condition()
         self._in_kernel = Health()
         self._self_test = SelfTest(self._put_offload)
         self._test_due = 0.0
-        """When to test TCP with a peer that is well; inf: it is tested."""
+        """When to test TCP with a good peer; inf: tested."""
         self._testing = False
         self._broken: Problem | None = None
         self._refusal = ""
-        """Why other runners cannot test with us, as it was said last."""
+        """The last reason logged for not serving the self-test."""
         self.health = Health()
-        """What follows for the kernel."""
+        """What the kernel should use: route MTUs and checksum offload."""
         self.problems: tuple[Problem, ...] = ()
-        """What is wrong now; the same for as long as the same is wrong."""
+        """Present problems; the same object while nothing changes."""
         self.changed: Callable[[], None] = lambda: None
-        """Called when `health` or `problems` are others."""
+        """Called when `health` or `problems` change."""
 
     def remember(self, health: Health) -> None:
-        """What was found in an earlier life; to be called before anything is programmed."""
+        """Restores the findings of an earlier process; call it before anything is programmed."""
         self.health = health
         self._table.remember(health.mtus)
 
     async def programmed(self, view: View) -> None:
-        """The kernel is now as of this view: what is new in it can be examined."""
+        """Records that the kernel matches this view, so that new links in it can be examined."""
         moved = self._underlay is not None and self._underlay.addresses != view.underlay.addresses
         if self._peers is not view.netmap.peers or self._underlay != view.underlay:
-            self._aim(view, anew=self._underlay != view.underlay)
-        if moved:  # another network card, maybe
+            self._aim(view, all_again=self._underlay != view.underlay)
+        if moved:  # perhaps another network card
             self._test_due = 0.0
             self._publish(offload=True)
         async with self._applied:
@@ -92,11 +92,11 @@ class Links:
             await self._tcp.serve(endpoint_address(view.lease.cidr), view.fabric.port, self._endpoints)
         except NetvpsError as error:
             if error.message != self._refusal:
-                log.warning("no self-test of TCP for other runners", error=error.message)
+                log.warning("cannot serve the TCP self-test of other runners", error=error.message)
             self._refusal = error.message
 
     async def withdrawn(self) -> None:
-        """We are no part of the overlay: there is no link."""
+        """Records that this runner left the overlay: there are no links."""
         for peer in list(self._peers):
             self._table.forget(peer)
         self._peers, self._underlay = {}, None
@@ -104,14 +104,14 @@ class Links:
         self._publish()
 
     async def run(self) -> None:
-        """For ever, until cancelled."""
+        """Runs until cancelled."""
         if not self._prober.able:
             return
         loop = asyncio.get_running_loop()
         sample_at = loop.time() + random.uniform(*_SAMPLE_SECONDS)  # noqa: S311 — no secret
         async with self._tasks:
             while True:
-                self._news.clear()
+                self._changed.clear()
                 if (now := loop.time()) >= sample_at:
                     await self._sample(now)
                     sample_at = now + random.uniform(*_SAMPLE_SECONDS)  # noqa: S311 — no secret
@@ -124,7 +124,7 @@ class Links:
                 await self._wait(min(until, self._test_due) if self._test_due > now else until)
 
     async def probe(self, peers: Iterable[str]) -> tuple[Link, ...]:
-        """Measures the links to these now, within about 5 s; peers that there is no link to are left out."""
+        """Measures the links to these peers now, within about 5 s; omits peers without a link."""
         if not self._prober.able:
             return ()
         targets = [target for peer in dict.fromkeys(peers) if (target := self._table.target(peer))]
@@ -133,7 +133,7 @@ class Links:
             self._took(target, measured)
         return tuple(map(link, targets, found))
 
-    def _aim(self, view: View, *, anew: bool) -> None:
+    def _aim(self, view: View, *, all_again: bool) -> None:
         peers = view.netmap.peers
         for gone in self._peers.keys() - peers.keys():
             self._table.forget(gone)
@@ -141,16 +141,16 @@ class Links:
         others = [peer for uid, peer in peers.items() if uid != view.runner]
         now, spread = asyncio.get_running_loop().time(), len(others) / _NEW_PER_SECOND
         for peer in others:
-            if not anew and self._peers.get(peer.runner) is peer:
+            if not all_again and self._peers.get(peer.runner) is peer:
                 continue
             if target := target_of(view, peer, self._name):
-                # Spread over a while where there are thousands, also so that not all of them ask a new one at once.
+                # Spread out for thousands of peers, also so that not all of them probe a new one at once.
                 self._table.aim(target, now + random.uniform(0, spread))  # noqa: S311 — no secret
             else:
                 self._table.forget(peer.runner)
         self._peers, self._underlay = peers, view.underlay
         self._publish()
-        self._news.set()
+        self._changed.set()
 
     def _endpoints(self) -> frozenset[str]:
         return frozenset(endpoint_address(peer.lease.cidr) for peer in self._peers.values())
@@ -158,18 +158,18 @@ class Links:
     async def _wait(self, until: float) -> None:
         try:
             async with asyncio.timeout_at(until):
-                await self._news.wait()
+                await self._changed.wait()
         except TimeoutError:
             pass
 
     async def _sample(self, now: float) -> None:
-        """A few by chance, and those that are in use: what somebody waits for is found first."""
+        """Schedules a few random links and those in use, where a fault is noticed first."""
         known = list(self._table.known())
         chosen = random.sample(known, min(_SAMPLE, len(known)))
         try:
             used = await self._kernel.used()
         except NetvpsError as error:
-            log.debug("it is not known which links are in use", error=error.message)
+            log.debug("cannot read which links are in use", error=error.message)
             used = {}
         busy = [
             peer.runner for peer in self._peers.values() if self._in_use(peer.runner, now - used.get(peer.mac, inf))
@@ -179,7 +179,7 @@ class Links:
             self._table.doubt(uid, now)
 
     def _in_use(self, peer: str, last: float) -> bool:
-        """Whether something was sent there since we looked last, and lately; `last` was when."""
+        """Reports whether something was sent since the last examination, and recently; `last` is when."""
         examined = self._examined.get(peer)
         return examined is not None and last > max(examined + 1, asyncio.get_running_loop().time() - _SAMPLE_SECONDS[1])
 
@@ -188,7 +188,7 @@ class Links:
             self._took(target, await measure(self._prober, target))
         finally:
             self._examining -= 1
-            self._news.set()
+            self._changed.set()
 
     def _took(self, target: Target, found: Measured) -> None:
         now = asyncio.get_running_loop().time()
@@ -196,13 +196,13 @@ class Links:
         state = found.state(target)
         if self._table.took(target, found, now, random.uniform(0.75, 1.25)):  # noqa: S311 — no secret
             if state is LinkState.UP:
-                log.info("a link is well again", peer=target.name)
+                log.info("link recovered", peer=target.name)
             else:
-                log.warning("a link is not well", peer=target.name, state=str(state), error=why(target, found))
+                log.warning("link degraded", peer=target.name, state=str(state), error=why(target, found))
             self._publish()
         elif state is not LinkState.UP:
             self._publish()
-        self._news.set()
+        self._changed.set()
 
     def _test(self, peer: str) -> None:
         if target := self._table.target(peer):
@@ -214,16 +214,18 @@ class Links:
             await self._self_tested(target)
         finally:
             self._testing = False
-            self._news.set()
+            self._changed.set()
 
     async def _self_tested(self, target: Target) -> None:
-        """Whether TCP works, and checksums can be left to the network card; again later if that is not known."""
+        """Tests TCP and decides on checksum offload; schedules another test if the result is unclear."""
         before = self.health.checksum_offload
         outcome = await self._self_test.run(
             lambda: self._tcp.exchange(target.address, target.port, target.mtu), offload=before
         )
         if (offload := self.health.checksum_offload) != before:
-            log.warning("checksum offload of the overlay is changed, for what TCP came to", on=offload, to=target.name)
+            log.warning(
+                "changed the overlay's checksum offload because of the TCP self-test", on=offload, to=target.name
+            )
         lasting = self._self_test.failures >= PATIENCE
         self._broken = broken(target) if outcome is TcpOutcome.BROKEN and lasting else None
         log.info("self-test of TCP", peer=target.name, outcome=str(outcome))
@@ -233,20 +235,20 @@ class Links:
         self._publish()
 
     async def _put_offload(self, offload: bool) -> None:
-        """Returns when it is so in the kernel, or would not be soon."""
+        """Sets offload; returns when the kernel has it, or after a timeout."""
         self._publish(offload=offload)
         try:
             async with asyncio.timeout(_APPLIED_SECONDS), self._applied:
                 await self._applied.wait_for(lambda: self._in_kernel.checksum_offload == offload)
         except TimeoutError:
-            log.warning("checksum offload of the overlay is not changed")
+            log.warning("the overlay's checksum offload was not changed in time")
 
     def _publish(self, *, offload: bool | None = None) -> None:
-        """What follows from what is known now; told if it is something else."""
+        """Computes health and problems; calls `changed` if they differ."""
         offload = self.health.checksum_offload if offload is None else offload
         health = Health(self._table.mtus, offload)
         problems = self._table.problems(asyncio.get_running_loop().time())
-        told = tuple([self._broken, *problems] if self._broken else problems)
-        if (health, told) != (self.health, self.problems):
-            self.health, self.problems = health, told
+        found = tuple([self._broken, *problems] if self._broken else problems)
+        if (health, found) != (self.health, self.problems):
+            self.health, self.problems = health, found
             self.changed()

@@ -1,4 +1,4 @@
-"""One examination of a link: does anything come back, does the largest packet, and if not, which is the largest."""
+"""Examines a link: does a packet return, does the largest, and if not, which size does."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from netvps.domain.overlay.probing import Measured, Target
 from netvps.runner.overlay.ports import Prober
 
 SMALL: Final = 84
-"""Bytes; those of an ordinary ping."""
+"""Bytes of an ordinary ping."""
 WAITS: Final = (0.4, 0.8, 1.6)
-"""Seconds for an answer, in the first try and the next."""
+"""Timeouts in seconds of the first and later attempts."""
 _SIZES: Final = 8
-"""Tried at once: each round of them leaves a ninth of the range."""
+"""Sizes tried at once: each round narrows the range to a ninth."""
 _COPIES: Final = 2
 _SHORTEST_WAIT: Final = 0.3
 
 
 async def measure(prober: Prober, target: Target) -> Measured:
-    """Takes two round trips where all is well, and five seconds at most."""
+    """Measures a link. Takes two round trips if it is good, and at most five seconds."""
     rtt = await _first(prober, target.address, SMALL)
     if rtt is None:
         return Measured(None, 0, alive=await prober.echo(target.there, SMALL, WAITS[1]) is not None)
     if await _first(prober, target.address, target.mtu) is not None:
         return Measured(rtt, target.mtu)
     largest = await _largest(prober, target, max(_SHORTEST_WAIT, 4 * rtt))
-    # Once more: where packets are lost now and then, that was chance, and not their size.
+    # Once more: on a lossy link the failures may be chance, not due to the size.
     if await prober.echo(target.address, target.mtu, WAITS[1]) is not None:
         largest = target.mtu
     return Measured(rtt, largest)
 
 
 async def _first(prober: Prober, address: str, size: int) -> float | None:
-    """Round trip of the first of several tries that comes back."""
+    """Returns the round trip of the first attempt that is answered."""
     for wait in WAITS:
         if (rtt := await prober.echo(address, size, wait)) is not None:
             return rtt
@@ -41,7 +41,7 @@ async def _first(prober: Prober, address: str, size: int) -> float | None:
 
 
 async def _largest(prober: Prober, target: Target, wait: float) -> int:
-    """Size of the largest packet that comes back; small ones do, and the full size does not."""
+    """Returns the size of the largest packet that returns, between a small one and the full size."""
     fits, lost = SMALL, target.mtu
     while lost - fits > 1:
         step = max(1, (lost - fits) // (_SIZES + 1))

@@ -1,4 +1,4 @@
-"""The last whole netmap, with what else the overlay follows from, kept on disk for a start without a control plane."""
+"""Stores the last complete netmap and what else the overlay depends on, for a start without a control plane."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a runner was told of the overlay."""
+    """The stored state of the overlay."""
 
     fabric: Fabric
     lease: Lease
-    """The one that is in use here, which may not be the latest that was offered."""
+    """The subnet in use here, which may differ from the one offered last."""
     netmap: Netmap
     health: Health = field(default_factory=Health)
-    """What was found here, and is not looked for anew."""
+    """Findings about links, which are not measured again."""
 
 
 class Memory(Protocol):
-    """Keeps it, or does not."""
+    """Stores the overlay's state, or does not."""
 
     def load(self) -> Known | None:
-        """What was kept."""
+        """Returns the stored state."""
 
     def writer(self, known: Known) -> Callable[[], None]:
-        """Keeps it when it is called, in a thread."""
+        """Returns a function that stores `known`; call it in a thread."""
 
 
 class OverlayMemory:
-    """In one file, of one runner: another's is as if it were not there."""
+    """Stores the state in one file; ignores a file of another runner."""
 
     def __init__(self, path: Path, runner: str) -> None:
         """`runner` is its uid."""
@@ -51,7 +51,7 @@ class OverlayMemory:
         self._runner = runner
 
     def load(self) -> Known | None:
-        """What was kept; None if there is nothing that can be read: the control plane tells all of it again."""
+        """Returns the stored state; None if it cannot be read: the control plane sends it again."""
         try:
             kept = json.loads(self._path.read_bytes())
             if kept["version"] != _VERSION or kept["runner"] != self._runner:
@@ -60,11 +60,11 @@ class OverlayMemory:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("the kept netmap is not read; the control plane will tell it again", error=str(error))
+            log.warning("cannot read the stored netmap; the control plane sends it again", error=str(error))
             return None
 
     def writer(self, known: Known) -> Callable[[], None]:
-        """To be called in a thread: thousands of peers take a while."""
+        """Returns the writer, to be called in a thread: thousands of peers take a while."""
 
         def write() -> None:
             content = {
@@ -89,7 +89,7 @@ class OverlayMemory:
 
 
 def _json(value: object) -> str:
-    """Of one entry at a time: json holds the interpreter, and so the event loop, for as long as a call takes."""
+    """Encodes one entry: json holds the GIL, and so blocks the event loop, for the duration of a call."""
     return json.dumps(value, separators=(",", ":"))
 
 

@@ -1,10 +1,10 @@
-"""The overlay of this machine: one loop that makes and keeps it as the netmap says.
+"""The overlay of this machine: one loop that reconciles it with the netmap.
 
     link ──► netmap, lease ──┐
     kernel events ───────────┼──► one loop, coalesced ──► Reconciler.make(view)
     timer ───────────────────┘
 
-Nothing that it makes needs this process: packets flow while it is away, and it takes up what it finds.
+Nothing that it creates depends on this process: packets flow while it is down, and a new process adopts everything.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ _ABLE_SECONDS = 10.0
 _SAVE_SECONDS = 1.0
 _WORRY_SECONDS = 1.0
 _SAVE_SHARE = 0.02
-"""Of the time, at most, is for keeping the netmap on disk."""
+"""Share of the time, at most, spent on storing the netmap."""
 log = structlog.get_logger()
 
 
-class Told(Protocol):
-    """Takes the news that the underlay is another; `moved` if it is its address, and not just what that can take."""
+class UnderlayCallback(Protocol):
+    """Receives underlay changes; `moved` if the address changed, not only the MTU."""
 
     def __call__(self, *, moved: bool) -> None:
-        """Must not take long."""
+        """Must return quickly."""
 
 
-def _nobody(*, moved: bool) -> None:
-    """Before there is a runner."""
+def _ignore(*, moved: bool) -> None:
+    """Default before a runner is attached."""
 
 
 class Overlay:
-    """`prepare` it before the first Hello, then `run` it; to cancel that leaves all as it is."""
+    """Call `prepare` before the first Hello, then `run`; cancelling leaves everything in place."""
 
     def __init__(
         self,
@@ -74,54 +74,54 @@ class Overlay:
         self._links = links
         self._hosting = hosting
         links.changed = self._take_health
-        self.on_change: Told = _nobody
-        """Called when the control plane should hear of our underlay at once."""
-        self.worried: Callable[[], None] = lambda: None
-        """Called when it should hear of our problems at once."""
+        self.on_underlay_change: UnderlayCallback = _ignore
+        """Called when the control plane must learn of the underlay at once."""
+        self.on_problems_change: Callable[[], None] = lambda: None
+        """Called when the control plane must learn of problems at once."""
         self._staging = Staging(Netmap())
         self._fabric: Fabric | None = None
         self._lease: Lease | None = None
         self._offered: Lease | None = None
-        """Another subnet than the one in use; it is taken once nobody is on that any more."""
+        """A subnet offered instead of the one in use; taken once no container uses the old one."""
         self._current = False
-        """Whether the netmap was told by the control plane, and not read from the disk."""
+        """The netmap came from the control plane, not from disk."""
         self._underlay: Underlay | None = None
         self._underlay_in_doubt = False
         self._unable = ""
-        self._troubles: tuple[str, ...] = ()
+        self._local_problems: tuple[str, ...] = ()
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
-        """It was told something, and did not see it in the kernel, where others may go on and on."""
-        self._concern = asyncio.Event()
+        """New input arrived from outside the kernel; unlike kernel events, it is not subject to the repair backoff."""
+        self._problems_changed = asyncio.Event()
 
     @property
     def underlay(self) -> Underlay | None:
-        """This machine's way into the overlay; None: it has none."""
+        """This machine's address on the underlay network; None: it has none."""
         return self._underlay
 
     @property
     def generation(self) -> int:
-        """Of the netmap that it knows, to resume from."""
+        """The generation of the known netmap, to resume from."""
         return self._staging.generation
 
     @property
     def digest(self) -> str:
-        """Of that netmap; '' if it knows none."""
+        """The digest of that netmap; '' if none is known."""
         return self._staging.netmap.digest if self._staging.generation else ""
 
     @property
-    def troubles(self) -> tuple[str, ...]:
-        """What is wrong now, for people."""
-        return (self._unable,) if self._unable else self._troubles
+    def local_problems(self) -> tuple[str, ...]:
+        """Present problems of this machine, as text."""
+        return (self._unable,) if self._unable else self._local_problems
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The same with those of links, for the control plane: no more than it takes, and only news if they change."""
-        return tuple(dict.fromkeys((*map(Problem, self.troubles), *self._links.problems)))[:MAX_PROBLEMS]
+        """These and the links' problems, for the control plane: bounded, and equal while nothing changes."""
+        return tuple(dict.fromkeys((*map(Problem, self.local_problems), *self._links.problems)))[:MAX_PROBLEMS]
 
     async def prepare(self) -> None:
-        """Sees what this machine can, and what was known last."""
+        """Checks what this machine supports, and loads the stored state."""
         before = self._unable
         try:
             self._unable = await self._reconciler.unable()
@@ -129,16 +129,16 @@ class Overlay:
             self._unable = error.message
         if self._unable:
             if self._unable != before:
-                log.warning("this runner has no overlay", error=self._unable)
+                log.warning("this runner has no overlay; its sessions get Docker networks", error=self._unable)
             return
         if not self._current and (known := await asyncio.to_thread(self._memory.load)):
             self._fabric, self._lease = known.fabric, known.lease
             self._links.remember(known.health)
             self._staging = Staging(known.netmap)
-        await self._look_for_underlay()
+        await self._detect_underlay()
 
     def welcome(self, welcome: Welcome) -> None:
-        """A connection begins: the settings of all, and our lease."""
+        """Begins a connection, with the cluster's settings and this runner's lease."""
         self._staging.begin()
         self._fabric = welcome.fabric
         self._take_lease(welcome.lease)
@@ -146,29 +146,29 @@ class Overlay:
         self._hurry()
 
     def update(self, update: NetmapUpdate) -> None:
-        """What changed on the overlay. Raises DataLoss: this connection is of no use."""
+        """Applies an update of the netmap. Raises DataLoss if this connection must be replaced."""
         if self._staging.take(update):
             self._current = True
             self._dirty.set()
             self._hurry()
 
     def know(self, netmap: Netmap) -> None:
-        """The whole netmap of now, where the control plane is this process: it need not be told in pieces."""
+        """Sets the complete netmap, where the control plane is this process and sends no updates."""
         self._staging = Staging(netmap)
         self._current = True
         self._hurry()
 
     def look(self) -> None:
-        """A container started or ended here: which port of the bridge is whose may have changed."""
+        """Makes the next pass read the bridge ports again, after a container started or ended."""
         self._reconciler.look()
         self._hurry()
 
     async def probe(self, peers: tuple[str, ...]) -> tuple[Link, ...]:
-        """How the links to these runners (uids) are now; those that there is none to are left out."""
+        """Measures the links to these runners (uids) now; omits runners without a link."""
         return await self._links.probe(peers)
 
     async def run(self) -> None:
-        """For ever, until cancelled; where this machine can have no overlay, until it can."""
+        """Runs until cancelled; first waits until this machine supports the overlay."""
         while self._unable:
             await asyncio.sleep(_ABLE_SECONDS)
             await self.prepare()
@@ -177,7 +177,7 @@ class Overlay:
             group.create_task(self._keep(), name="overlay")
             group.create_task(self._keep_saving(), name="netmap on disk")
             group.create_task(self._links.run(), name="links")
-            group.create_task(self._keep_worrying(), name="problems")
+            group.create_task(self._announce_problems(), name="problems")
 
     def _take_lease(self, offered: Lease) -> None:
         lease = self._lease
@@ -192,7 +192,7 @@ class Overlay:
         async with aclosing(self._kernel.events()) as events:
             async for event in events:
                 if self._reconciler.concerns(event):
-                    log.debug("looking again", heard=str(event))
+                    log.debug("kernel changed", change=str(event))
                     self._underlay_in_doubt = self._underlay_in_doubt or isinstance(event, LinksChanged)
                     self._wake.set()
 
@@ -203,14 +203,14 @@ class Overlay:
             self._urgent.clear()
             looking = self._reconciler.must_look
             try:
-                outcome = await self._round()
+                outcome = await self._reconcile()
             except NetvpsError as error:
                 outcome = Outcome(0, (error.message,))
-            except Exception:  # a bug in one round must not leave the overlay alone for ever
-                log.exception("bug in a round of the overlay")
+            except Exception:  # a bug in one pass must not end the loop
+                log.exception("bug in a reconcile pass of the overlay")
                 outcome = Outcome(0, ("a bug of netvps; the runner's log has the details",))
-            self._say(outcome.troubles)
-            failures = failures + 1 if outcome.troubles else 0
+            self._log_problems(outcome.failures)
+            failures = failures + 1 if outcome.failures else 0
             if looking and outcome.operations:
                 await self._rest(contest.pause(asyncio.get_running_loop().time()))
             await self._sleep(failures)
@@ -220,13 +220,13 @@ class Overlay:
         self._wake.set()
 
     async def _rest(self, seconds: float) -> None:
-        """From repairs, and from nothing else."""
+        """Waits after a repair; new input ends the wait."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._urgent.wait()
 
     async def _sleep(self, failures: int) -> None:
-        """Until something happens, or it is time to look anyway: others may change what tells nobody."""
+        """Waits for an event or the timer: some changes by other programs cause no event."""
         pause = random.uniform(*_TIMER)  # noqa: S311 — no secret
         if failures:
             pause = min(_RETRY_MAX, _RETRY_MIN * 2.0 ** min(failures - 1, 10)) * random.uniform(0.75, 1.25)  # noqa: S311
@@ -237,83 +237,86 @@ class Overlay:
             self._underlay_in_doubt = True
             self._reconciler.doubt()
 
-    async def _round(self) -> Outcome:
+    async def _reconcile(self) -> Outcome:
         if self._underlay_in_doubt or self._underlay is None:
-            self._underlay_in_doubt = False  # before looking: what happens meanwhile is a doubt again
-            await self._look_for_underlay()
+            self._underlay_in_doubt = False  # before the await: a change meanwhile sets it again
+            await self._detect_underlay()
         if self._offered:
             await self._move()
         if not (self._fabric and self._lease and self._underlay):
-            return Outcome(0, self._troubles if self._underlay is None else ())
+            return Outcome(0, self._local_problems if self._underlay is None else ())
         if not self._staging.netmap.generation:
             return Outcome(0, ())
         health = self._links.health
         netmap = self._staging.netmap
         view = View(self._runner, self._fabric, self._lease, self._underlay, netmap, health, self._hosting)
-        fault = self._not_ours(view)
+        fault = self._reason_to_withdraw(view)
         outcome = await self._reconciler.make(view, forward=not fault, current=self._current)
         await (self._links.withdrawn() if fault else self._links.programmed(view))
-        return Outcome(outcome.operations, (*outcome.troubles, *([fault] if fault else [])))
+        return Outcome(outcome.operations, (*outcome.failures, *([fault] if fault else [])))
 
-    def _not_ours(self, view: View) -> str:
-        """Why we must not be part of the overlay with this lease; '' if all is well."""
+    def _reason_to_withdraw(self, view: View) -> str:
+        """Returns why this runner must not use the overlay with this lease; '' if it may."""
         if self._offered:
             return (
                 f"the server gave this runner the subnet {self._offered.cidr} instead of {view.lease.cidr}, and "
-                "sessions run on that: they are cut off until they are stopped and started again"
+                "sessions "
+                "run on the old one: they have no overlay until they are stopped and started again"
             )
         if other := conflicting_lease_holder(view.netmap, self._runner, view.lease):
-            return f"the subnet {view.lease.cidr} was given to runner {other}: this one waits for another"
+            return f"the subnet {view.lease.cidr} was given to runner {other}; this runner waits for another subnet"
         return ""
 
     async def _move(self) -> None:
-        """Takes the subnet that was offered, if nobody is on the old one."""
+        """Switches to the offered subnet if no container uses the old one."""
         if not await self._reconciler.vacate():
             return
-        log.warning("another subnet", old=self._lease and self._lease.cidr, new=self._offered and self._offered.cidr)
+        log.warning(
+            "changing the subnet", old=self._lease and self._lease.cidr, new=self._offered and self._offered.cidr
+        )
         self._lease, self._offered = self._offered, None
         self._dirty.set()
 
-    async def _look_for_underlay(self) -> None:
-        """While it is lost, the last one stays in force: nothing better is known, and most likely it comes back."""
+    async def _detect_underlay(self) -> None:
+        """Detects the underlay; keeps the last one while there is none, as it most likely returns."""
         try:
             found = await self._kernel.underlay()
         except NetvpsError as error:
             if self._underlay is None:
-                self._say((error.message,))
+                self._log_problems((error.message,))
             else:
-                log.warning("the way to the others is lost; keeping what there is", error=error.message)
+                log.warning("the underlay is lost; keeping the last one", error=error.message)
             return
         if found != self._underlay:
             log.info("underlay", addresses=found.addresses, mtu=found.mtu)
             before, self._underlay = self._underlay, found
-            self.on_change(moved=before is not None and before.addresses != found.addresses)
+            self.on_underlay_change(moved=before is not None and before.addresses != found.addresses)
 
-    def _say(self, troubles: tuple[str, ...]) -> None:
-        """Once, until it is something else."""
-        for trouble in troubles:
-            if trouble not in self._troubles:
-                log.error("overlay", error=trouble)
-        if self._troubles and not troubles:
-            log.info("the overlay is well again")
-        if self._troubles != troubles:
-            self._concern.set()
-        self._troubles = troubles
+    def _log_problems(self, problems: tuple[str, ...]) -> None:
+        """Logs new problems, once each."""
+        for problem in problems:
+            if problem not in self._local_problems:
+                log.error("overlay", error=problem)
+        if self._local_problems and not problems:
+            log.info("the overlay works again")
+        if self._local_problems != problems:
+            self._problems_changed.set()
+        self._local_problems = problems
 
     def _take_health(self) -> None:
         self._wake.set()
         self._dirty.set()
-        self._concern.set()
+        self._problems_changed.set()
 
-    async def _keep_worrying(self) -> None:
-        """At most once in a while: what is wrong with one link is mostly wrong with some."""
-        told: tuple[Problem, ...] = ()
+    async def _announce_problems(self) -> None:
+        """Calls `on_problems_change`, rate-limited: a fault of one link mostly affects several."""
+        announced: tuple[Problem, ...] = ()
         while True:
-            await self._concern.wait()
-            self._concern.clear()
-            if self.problems != told:
-                told = self.problems
-                self.worried()
+            await self._problems_changed.wait()
+            self._problems_changed.clear()
+            if self.problems != announced:
+                announced = self.problems
+                self.on_problems_change()
             await asyncio.sleep(_WORRY_SECONDS)
 
     async def _keep_saving(self) -> None:
@@ -328,6 +331,6 @@ class Overlay:
                 try:
                     await asyncio.to_thread(write)
                 except OSError as error:
-                    log.warning("the netmap is not kept", error=str(error))
-                took = loop.time() - began  # a large map is seconds of work, and may change all the time
+                    log.warning("cannot store the netmap; retrying with its next change", error=str(error))
+                took = loop.time() - began  # a large netmap takes seconds, and may change continuously
             await asyncio.sleep(max(_SAVE_SECONDS, took / _SAVE_SHARE))

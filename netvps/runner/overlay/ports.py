@@ -1,4 +1,4 @@
-"""What the overlay needs of its machine, as Protocols: the kernel, a packet filter, a DNS server, Docker's network."""
+"""The ports of the overlay, as Protocols: the kernel, a packet filter, a DNS server, Docker's network."""
 
 from __future__ import annotations
 
@@ -15,98 +15,98 @@ from netvps.domain.runner import Underlay
 
 
 class Kernel(Protocol):
-    """Links, addresses, neighbours, FDB and routes. Every call is bounded in time and off the event loop."""
+    """Links, addresses, neighbours, FDB and routes. Calls have timeouts and run off the event loop."""
 
     async def dump(self) -> KernelState:
-        """All there is of ours, and the routes of others. Raises Unavailable."""
+        """Reads the overlay's objects, and foreign routes. Raises Unavailable."""
 
     async def apply(self, operations: Sequence[Operation]) -> list[Failure]:
-        """Does them in order; one that fails does not stop the rest. "Is there" and "is gone" are success."""
+        """Executes operations in order, also after failures. "Exists" and "does not exist" count as success."""
 
     async def attach(self, ports: frozenset[str]) -> None:
-        """Puts links on the bridge; those that are there already stay, those that are gone are no error."""
+        """Makes interfaces ports of the bridge; skips those that are, and those that no longer exist."""
 
     def events(self) -> AsyncGenerator[KernelEvent, None]:
-        """What changes, for ever. The first is LinksChanged: from then on nothing is missed without being told."""
+        """Yields changes until closed. The first is LinksChanged: lost notifications are reported from then on."""
 
     async def underlay(self) -> Underlay:
-        """This machine's address on the way to the others. Raises ConfigError if what was set is not there."""
+        """Detects this machine's address on the underlay. Raises ConfigError if the setting is wrong."""
 
     async def unable(self) -> str:
-        """Why this machine can have no overlay, with what to do; '' if it can."""
+        """Returns why this machine cannot have an overlay, with what to do; '' if it can."""
 
     async def used(self) -> Mapping[str, float]:
-        """Seconds since something was last sent to a peer, by its MAC. Raises a NetvpsError."""
+        """Returns the seconds since something was last sent to each peer, by its MAC. Raises a NetvpsError."""
 
 
 class Prober(Protocol):
-    """Sends single packets, and waits for them to come back."""
+    """Sends single packets and waits for their return."""
 
     @property
     def able(self) -> bool:
-        """Whether this process may; else nothing can be measured."""
+        """Whether this process may send them; else nothing can be measured."""
 
     async def echo(self, address: str, size: int, seconds: float) -> float | None:
-        """Round trip in seconds of an unfragmented packet of `size` bytes in all; None: not back in time."""
+        """Returns the round trip in seconds of an unfragmented packet of `size` bytes; None on timeout."""
 
 
 class TcpProbe(Protocol):
-    """Real TCP between runners."""
+    """TCP transfers between runners."""
 
     async def serve(self, address: str, port: int, peers: Callable[[], Collection[str]]) -> None:
-        """Gives back what comes from `peers` (addresses). Again is fine. Raises Unavailable: it cannot listen."""
+        """Echoes what `peers` (addresses) send; idempotent. Raises Unavailable if it cannot listen."""
 
     async def exchange(self, address: str, port: int, mtu: int) -> TcpOutcome:
-        """Sends pieces of all sizes and sees what comes back."""
+        """Sends pieces of all sizes and compares what returns."""
 
     async def close(self) -> None:
-        """Serves no more."""
+        """Stops serving."""
 
 
 class Filter(Protocol):
-    """Packet filter: its rules follow from the view, and from which link leads to which session."""
+    """The packet filter: its rules follow from the view and from the bridge ports of sessions."""
 
     async def unable(self) -> str:
-        """Why this machine can have none, with what to do; '' if it can."""
+        """Returns why this machine cannot filter, with what to do; '' if it can."""
 
     async def load(self, view: View, change: Change | None = None) -> None:
-        """Loads the rules for this view, all or none, also those that others' drop policies make needed.
+        """Loads the rules for this view, all or none, and the accepts needed where other programs drop by default.
 
-        With how it differs from another, if that is known: where it is the one loaded last, only that is done. Raises
-        a NetvpsError.
+        `change` is the difference to an earlier view, if known: if that is the one loaded last, only the difference is
+        applied. Raises a NetvpsError.
         """
 
     async def add(self, view: View) -> None:
-        """Adds the rules for this view, and takes nothing away: what is there may be newer. Raises as `load` does."""
+        """Adds the rules for this view to those in the kernel, which may be newer. Raises as `load` does."""
 
     def look(self) -> None:
-        """Which link leads to which session may have changed: the next `load` asks."""
+        """Makes the next `load` read the bridge ports again: they may have changed."""
 
     async def loaded(self) -> bool:
-        """Whether what was loaded last is there, and right: else `load` loads it anew. Others flush tables, too."""
+        """Reports whether what was loaded last is still loaded and right; if not, `load` replaces everything."""
 
     async def remove(self) -> None:
-        """Removes all of it. What is gone is no error."""
+        """Removes everything; idempotent."""
 
 
 class Names(Protocol):
     """DNS for the sessions of this machine, on the bridge's address."""
 
     async def serve(self, view: View) -> None:
-        """Answers by this view from now on; begins to listen if it does not yet. Raises a NetvpsError."""
+        """Answers by this view from now on; starts to listen if needed. Raises a NetvpsError."""
 
     async def close(self) -> None:
-        """Ends. Twice is fine."""
+        """Stops serving; idempotent."""
 
 
 class ContainerNetwork(Protocol):
-    """The network of that name in the container engine, on our bridge."""
+    """The container engine's network of that name, on the overlay's bridge."""
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
-        """Makes it unless it is there. Raises NetworkUnavailable if it is another's or has another subnet."""
+        """Creates the network unless it exists. Raises NetworkUnavailable if it is foreign or has another subnet."""
 
     async def ports(self) -> Mapping[str, str]:
-        """Names of the links, on this machine, of the containers that run on it, by the containers' addresses."""
+        """Returns the interface names on this machine of the network's containers, by container address."""
 
     async def remove(self) -> None:
-        """Removes it. What is gone is no error."""
+        """Removes the network; idempotent."""

@@ -1,4 +1,4 @@
-"""Makes what is on this machine like what a view says: one round, from looking to done."""
+"""Reconciles this machine with a view of the overlay: one pass, from inspection to the result."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a round came to."""
+    """The result of a pass."""
 
     operations: int
-    troubles: tuple[str, ...]
-    """What is not as it should be, and worth another try."""
+    failures: tuple[str, ...]
+    """What failed and is worth a retry."""
 
 
 class Reconciler:
-    """The overlay's objects on this machine, all kinds. Not for two rounds at once."""
+    """The overlay's objects on this machine, of all kinds. Passes must not overlap."""
 
     def __init__(
         self,
@@ -49,34 +49,34 @@ class Reconciler:
         self._objects = objects
         self._desired = KernelState()
         self._known: KernelState | None = None
-        """What is in the kernel, by the last look and what was done since; None: look again."""
+        """What is in the kernel, by the last dump and operations since; None: dump again."""
         self._doubts = 0
         self._ports_in_doubt = False
         self._tracker = Tracker()
         self._made: View | None = None
-        """The view that all of what is known to be in the kernel follows from."""
+        """The view that everything known to be in the kernel follows from."""
 
     async def unable(self) -> str:
-        """Why this machine can have no overlay, with what to do; '' if it can."""
+        """Returns why this machine cannot have an overlay, with what to do; '' if it can."""
         return await self._kernel.unable() or await self._filter.unable()
 
     @property
     def must_look(self) -> bool:
-        """Whether the next round looks at everything."""
+        """Whether the next pass dumps the kernel's state."""
         return self._known is None
 
     def doubt(self) -> None:
-        """Something may have changed: the next round looks again."""
+        """Makes the next pass dump the kernel's state again: something may have changed."""
         self._known = None
         self._doubts += 1
 
     def look(self) -> None:
-        """Which port of the bridge is whose may have changed: the next round asks."""
+        """Makes the next pass read the bridge ports again: they may have changed."""
         self._filter.look()
         self._ports_in_doubt = True
 
     def concerns(self, event: KernelEvent) -> bool:
-        """Whether an event is a reason for a round: what it tells is not how it was left."""
+        """Reports whether an event needs a pass: it shows a state that is not the desired one."""
         if isinstance(event, EntryChanged) and as_wanted(event.done, self._desired):
             return False
         if isinstance(event, PortChanged):
@@ -86,19 +86,19 @@ class Reconciler:
         return True
 
     async def make(self, view: View, *, forward: bool = True, current: bool = True) -> Outcome:
-        """A round. `forward`: be part of the overlay, else only a bridge for sessions; `current`: the netmap is.
+        """Does one pass. `forward` false: only a bridge for sessions, no overlay; `current`: the netmap is up to date.
 
-        Raises a NetvpsError where nothing was done.
+        Raises a NetvpsError if nothing was done.
         """
         doubts, looking = self._doubts, self.must_look
         attaching, self._ports_in_doubt = looking or self._ports_in_doubt, False
         actual = self._known or await self._kernel.dump()
         self._refuse_overlaps(view, actual)
-        # The rules come before the way: a moment without them would be one without isolation.
+        # The filter before routes: in between, sessions would not be isolated.
         change = self._tracker.follow(view)
-        await self._filtered(view, change, looking=looking, current=current)
+        await self._load_filter(view, change, looking=looking, current=current)
         if change and change.since is self._made and not looking and forward:
-            desired, operations = self._planned_in_part(change, actual)
+            desired, operations = self._plan_change(change, actual)
         else:
             desired = plan(view, self._objects)
             desired = desired if forward else withdrawn(desired, self._objects)
@@ -106,34 +106,34 @@ class Reconciler:
         if not current:
             operations = additions(operations, actual)
         self._desired, self._known, self._made = desired, None, None
-        troubles = await self._apply(operations)
+        failures = await self._apply(operations)
         if desired.bridge and looking:
-            troubles += await _tried(self._network.ensure(view.lease.cidr, desired.bridge))
+            failures += await _tried(self._network.ensure(view.lease.cidr, desired.bridge))
         if desired.bridge and attaching:
-            troubles += await _tried(self._attach())
-        troubles += await _tried(self._names.serve(view))
-        if current and not troubles and doubts == self._doubts:
+            failures += await _tried(self._attach())
+        failures += await _tried(self._names.serve(view))
+        if current and not failures and doubts == self._doubts:
             self._known = replace(desired, foreign=actual.foreign)
             self._made = view if forward else None
-        return Outcome(len(operations), tuple(troubles))
+        return Outcome(len(operations), tuple(failures))
 
-    async def _filtered(self, view: View, change: Change | None, *, looking: bool, current: bool) -> None:
+    async def _load_filter(self, view: View, change: Change | None, *, looking: bool, current: bool) -> None:
         if not current:
-            # Kept some time ago. What came since is in the kernel, and packets go by that.
+            # A netmap from disk may be older than the rules in the kernel: add to them, remove nothing.
             await self._filter.add(view)
             return
         if looking and not await self._filter.loaded():
-            log.debug("the filter is loaded anew")
+            log.debug("the packet filter changed; loading it again")
         await self._filter.load(view, change)
 
-    def _planned_in_part(self, change: Change, actual: KernelState) -> tuple[KernelState, tuple[Operation, ...]]:
-        """What shall be, and the way there, by those that changed alone: the same as by all, for whatever number."""
+    def _plan_change(self, change: Change, actual: KernelState) -> tuple[KernelState, tuple[Operation, ...]]:
+        """Computes the desired state and the operations from the changed objects alone."""
         old, new = plan(change.old, self._objects), plan(change.new, self._objects)
         operations = diff(new, replace(old, foreign=actual.foreign), self._objects)
         return patched(self._desired, old, new), operations
 
     async def vacate(self) -> bool:
-        """Removes the container network for another subnet; False if there are still containers that run on it."""
+        """Removes the container network for another subnet; False if containers still run on it."""
         self.doubt()
         if await self._network.ports():
             return False
@@ -148,16 +148,16 @@ class Reconciler:
         return [failure.why for failure in failures]
 
     async def _attach(self) -> None:
-        """What somebody took off the bridge, or what a bridge that was made anew has lost: no engine puts it back."""
+        """Restores the ports of a recreated bridge, and ports removed by other programs: the engine does not."""
         ports = await self._network.ports()
         await self._kernel.attach(frozenset(ports.values()))
 
     def _refuse_overlaps(self, view: View, actual: KernelState) -> None:
-        if not (said := in_the_way(view.fabric.pool, actual.foreign)):
+        if not (conflict := in_the_way(view.fabric.pool, actual.foreign)):
             return
         if actual.device is None:
-            raise ConfigError(said)
-        log.warning("the overlay goes on, but may take from others, or they from it", error=said)
+            raise ConfigError(conflict)
+        log.warning("other routes overlap with the overlay's pool; packets may take the wrong one", error=conflict)
 
 
 async def _tried(work: Awaitable[None]) -> list[str]:

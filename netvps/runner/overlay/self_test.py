@@ -1,9 +1,9 @@
-"""Whether checksums may be left to the network card: tried by real TCP, since no card tells that it gets them wrong.
+"""Decides by TCP transfers whether the network card may compute checksums: no card reports that it gets them wrong.
 
-Without offload nothing is wrong but some speed. So a machine whose test breaks off goes without, and stays so for a
-while even if that did not help: then it may be the other machine's card, which cannot find out as long as ours is
-wrong, too. No answer at all is mostly not for the checksums: then it stays without only if that helped, or if there is
-none the next time either (two cards that spoil the first packet already).
+Without offload only speed is lost. So a machine whose test is interrupted turns offload off, and keeps it off for a
+while even if that did not help: the peer's card may be at fault, and the peer cannot find out while ours may be wrong,
+too. No answer at all is mostly not due to checksums: then offload stays off only if that helped, or if the next test
+gets no answer either (two cards that corrupt even the first packet).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from netvps.domain.overlay.health import Problem, TcpOutcome
 from netvps.domain.overlay.probing import Target
 
 PATIENCE: Final = 3
-"""Tests that fail; after so many it is not for the checksums."""
+"""Failed tests after which checksums are not the cause."""
 Exchange = Callable[[], Awaitable[TcpOutcome]]
 
 
 class SelfTest:
-    """`run` it until it comes to GOOD."""
+    """Call `run` until it returns GOOD."""
 
     def __init__(self, put: Callable[[bool], Awaitable[None]]) -> None:
         """`put` turns offload on or off in the kernel."""
         self._put = put
         self._doubtful = False
-        """Whether offload is off though that did not help."""
+        """Offload is off although that did not help."""
         self.failures = 0
-        """Tests in a row that failed."""
+        """Consecutive failed tests."""
 
     async def run(self, exchange: Exchange, *, offload: bool) -> TcpOutcome:
-        """What TCP comes to in the end; `offload` is how it is now."""
+        """Returns the final outcome; `offload` is the present setting."""
         outcome = await _tried(exchange)
         if outcome is TcpOutcome.ABSENT:
             return outcome
@@ -54,23 +54,24 @@ class SelfTest:
         return outcome
 
     async def _put_if_good(self, exchange: Exchange) -> None:
-        """It works without: does it by now with offload, too?"""
+        """TCP works without offload: tests whether it does with offload again."""
         await self._put(True)
         if await _tried(exchange) is not TcpOutcome.GOOD:
             await self._put(False)
 
 
 async def _tried(exchange: Exchange) -> TcpOutcome:
-    """Twice: one failure may be chance."""
+    """Tries twice: one failure may be chance."""
     outcome = await exchange()
     return outcome if outcome in {TcpOutcome.GOOD, TcpOutcome.ABSENT} else await exchange()
 
 
 def broken(target: Target) -> Problem:
-    """TCP begins, and does not come through, with checksum offload or without."""
+    """Describes TCP that connects but does not transfer, with checksum offload or without."""
     return Problem(
-        f"TCP breaks off on the overlay between {target.own} ({target.here}) and {target.name} ({target.there}), though"
-        " packets of all sizes come through: look for a firewall or a network card between them that changes or drops"
-        f" what UDP port {target.port} carries",
+        f"TCP is interrupted on the overlay between {target.own} ({target.here}) and {target.name} ({target.there}), "
+        "though"
+        " packets of all sizes arrive: look for a firewall or network card between them that changes or drops"
+        f" packets of UDP port {target.port}",
         target.peer,
     )

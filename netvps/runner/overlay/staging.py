@@ -1,4 +1,4 @@
-"""Updates of the netmap on their way to be a whole one: half a map is acted upon by nobody."""
+"""Assembles updates of the netmap until it is complete: an incomplete map is never acted upon."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from netvps.errors import DataLoss
 
 
 class Staging:
-    """Holds the last whole map, and what has come since."""
+    """Holds the last complete map, and updates since."""
 
     def __init__(self, netmap: Netmap) -> None:
         self.netmap = netmap
@@ -16,15 +16,15 @@ class Staging:
 
     @property
     def generation(self) -> int:
-        """To resume from; 0 where all of it is needed."""
+        """The generation to resume from; 0 to request everything."""
         return 0 if self._refused else self.netmap.generation
 
     def begin(self) -> None:
-        """A new connection: what an earlier one left half done will come again."""
+        """Starts a connection: drops an incomplete map, which will be sent again."""
         self._next = None
 
     def take(self, update: NetmapUpdate) -> bool:
-        """Adds an update; True if with it the map is whole. Raises DataLoss if it is not what it should be by now."""
+        """Adds an update; returns whether the map is complete. Raises DataLoss if its digest is wrong."""
         staged = (self._next or self.netmap).updated(update)
         self._next = staged
         if not update.caught_up:
@@ -32,6 +32,8 @@ class Staging:
         self._next = None
         self._refused = bool(update.digest) and staged.digest != update.digest
         if self._refused:
-            raise DataLoss(f"the netmap of generation {update.generation} is not what the server has; asking for all")
+            raise DataLoss(
+                f"the netmap of generation {update.generation} differs from the server's; requesting all of it"
+            )
         self.netmap = staged
         return True

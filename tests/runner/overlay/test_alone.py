@@ -15,7 +15,7 @@ async def test_there_is_a_way_to_the_others_and_nothing_for_sessions() -> None:
     kernel, netmap = FakeKernel(), Netmap(1, {one.runner: one for one in (peer(1), peer(2))})
     reconciler = Reconciler(kernel, NoNetwork(), FakeFilter(), NoNames())
     view = View("runner1", FABRIC, lease(1, "runner1"), Underlay(("192.0.2.1",), 1450), netmap, hosting=False)
-    assert (await reconciler.make(view)).troubles == ()
+    assert (await reconciler.make(view)).failures == ()
     assert kernel.state.bridge is None
     assert list(kernel.state.neighbours.values()) == [peer(2).mac]
     assert (await reconciler.make(view)).operations == 0

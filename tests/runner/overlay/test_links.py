@@ -183,5 +183,5 @@ async def test_tcp_that_is_broken_in_any_case_is_told(runner: Runner, monkeypatc
     async with runner.running(peer(2)) as links:
         await until(lambda: links.problems)
         assert (links.problems[0].peer, links.health.checksum_offload) == ("runner2", True)
-        assert "TCP breaks off" in links.problems[0].message
+        assert "TCP is interrupted" in links.problems[0].message
         await until(lambda: not links.problems)

@@ -50,8 +50,8 @@ class Machine:
         memory = OverlayMemory(self.folder / "overlay.json", "runner1")
         links = Links("box1", self.wire, FakeTcp(), self.kernel)
         self.overlay = Overlay("runner1", self.kernel, reconciler, memory, links)
-        self.overlay.on_change = self._note
-        self.overlay.worried = lambda: self.worries.append(self.overlay.problems)
+        self.overlay.on_underlay_change = self._note
+        self.overlay.on_problems_change = lambda: self.worries.append(self.overlay.problems)
         return self.overlay
 
     def welcome(self, offered: Lease | None = None) -> None:
@@ -150,7 +150,7 @@ async def test_a_start_without_the_control_plane_goes_by_what_was_known(machine:
 async def test_a_machine_that_cannot_goes_without_until_it_can(machine: Machine) -> None:
     machine.kernel.incapable = "no overlay: the runner lacks CAP_NET_ADMIN"
     async with machine.running() as overlay:
-        assert (overlay.underlay, overlay.troubles) == (None, ("no overlay: the runner lacks CAP_NET_ADMIN",))
+        assert (overlay.underlay, overlay.local_problems) == (None, ("no overlay: the runner lacks CAP_NET_ADMIN",))
         machine.welcome()
         overlay.update(whole(1, peer(1), peer(2)))
         await asyncio.sleep(0.05)
@@ -158,7 +158,7 @@ async def test_a_machine_that_cannot_goes_without_until_it_can(machine: Machine)
         machine.kernel.incapable = ""
         await until(lambda: machine.kernel.state.fdb)
         assert machine.told == 1
-        assert not overlay.troubles
+        assert not overlay.local_problems
 
 
 async def test_a_way_that_comes_later_is_told_at_once(machine: Machine) -> None:
@@ -167,7 +167,7 @@ async def test_a_way_that_comes_later_is_told_at_once(machine: Machine) -> None:
         assert overlay.underlay is None
         machine.welcome()
         overlay.update(whole(1, peer(1)))
-        await until(lambda: overlay.troubles)
+        await until(lambda: overlay.local_problems)
         machine.kernel.way = Underlay(("192.0.2.1",), 1450)
         await until(lambda: machine.kernel.state.device)
         assert machine.told == 1
@@ -231,12 +231,12 @@ async def test_another_subnet_waits_for_those_on_the_old_one(machine: Machine) -
         machine.network.on_it = {"10.128.4.2": "veth1"}
         machine.welcome(lease(9, "runner1"))
         await until(lambda: machine.kernel.state.device is None)
-        assert any("10.128.36.0/22 instead of 10.128.4.0/22" in trouble for trouble in overlay.troubles)
+        assert any("10.128.36.0/22 instead of 10.128.4.0/22" in problem for problem in overlay.local_problems)
         assert machine.kernel.state.bridge
         machine.network.on_it = {}
         await until(lambda: machine.kernel.state.device)
         assert [subnet for subnet, _ in machine.network.made] == ["10.128.36.0/22"]
-        assert not overlay.troubles
+        assert not overlay.local_problems
 
 
 async def test_a_subnet_given_to_another_is_not_used(machine: Machine) -> None:
@@ -249,7 +249,7 @@ async def test_a_subnet_given_to_another_is_not_used(machine: Machine) -> None:
         newer = replace(peer(3), lease=lease(1, "runner3", epoch=2))
         overlay.update(NetmapUpdate(2, peers=(newer,), caught_up=True))
         await until(lambda: machine.kernel.state.device is None)
-        assert "was given to runner runner3" in overlay.troubles[0]
+        assert "was given to runner runner3" in overlay.local_problems[0]
 
 
 async def test_a_bug_in_a_round_does_not_end_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def view(*peers: Peer) -> View:
 async def test_a_round_makes_all_of_it_and_the_next_has_nothing_to_do(site: Site) -> None:
     outcome = await site.make(peer(2))
     assert outcome.operations > 0
-    assert not outcome.troubles
+    assert not outcome.failures
     assert (site.filter.views, site.names.views) == ([view(peer(2))], [view(peer(2))])
     assert [subnet for subnet, _ in site.network.made] == ["10.128.4.0/22"]
     assert await site.make(peer(2)) == Outcome(0, ())
@@ -95,7 +95,7 @@ async def test_a_port_that_comes_is_asked_for_without_a_look_at_all(site: Site) 
 
 async def test_what_was_refused_is_looked_at_again(site: Site) -> None:
     site.kernel.refusing = {op.PutRoute}
-    assert (await site.make(peer(2))).troubles == ("refused", "refused")
+    assert (await site.make(peer(2))).failures == ("refused", "refused")
     site.kernel.refusing.clear()
     assert await site.make(peer(2)) == Outcome(2, ())
 
@@ -155,7 +155,7 @@ async def test_a_bridge_made_anew_and_ports_taken_off_it_are_put_together_again(
 
 async def test_an_engine_that_is_away_stops_nothing_else(site: Site) -> None:
     site.network.broken = Unavailable("Docker does not answer")
-    assert (await site.make(peer(2))).troubles == ("Docker does not answer",)
+    assert (await site.make(peer(2))).failures == ("Docker does not answer",)
     assert site.names.views
     assert site.kernel.state.fdb
 

@@ -38,7 +38,7 @@ def test_an_empty_map_means_empty() -> None:
 def test_a_map_with_a_wrong_digest_is_not_taken_and_all_of_it_is_asked_for() -> None:
     staging = Staging(Netmap())
     staging.take(whole(5, peer(1)))
-    with pytest.raises(DataLoss, match="netmap of generation 6 is not what the server has"):
+    with pytest.raises(DataLoss, match="netmap of generation 6 differs from the server's"):
         staging.take(NetmapUpdate(6, peers=(peer(2),), caught_up=True, digest="0" * 32))
     assert list(staging.netmap.peers) == ["runner1"]
     assert staging.generation == 0
