@@ -283,7 +283,7 @@ func TestImagesOwnCommandIsSupervised(t *testing.T) {
 	}
 	docker(t, "stop", "-t", "20", b.name)
 	if changed := docker(t, "diff", b.name); !strings.Contains(changed, "A /stopped") {
-		t.Error("was not told to stop:", changed)
+		t.Error("did not get the stop signal:", changed)
 	}
 	if code := docker(t, "inspect", "-f", "{{.State.ExitCode}}", b.name); code != "0" {
 		t.Errorf("exit code %s", code)
@@ -369,12 +369,12 @@ func TestPort22IsTheImagesServersOnceItStarts(t *testing.T) {
 func TestLoginShellAndExecInAnImageThatShutsEverybodyOut(t *testing.T) {
 	needDocker(t)
 	passwd := filepath.Join(t.TempDir(), "passwd")
-	must(t, os.WriteFile(passwd, []byte("root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534::/:/sbin/nologin\n"), 0o644))
+	must(t, os.WriteFile(passwd, []byte("root:x:0:0:root:/root:/sbin/nologin\napp:x:65534:65534::/:/sbin/nologin\n"), 0o644))
 	b := newBox(t, image(t, "sh"), []string{"-v", passwd + ":/etc/passwd:ro"})
 	if code, out, stderr := b.ssh("echo in"); code != 0 || out != "in\n" {
 		t.Errorf("root: %d %q %q", code, out, stderr)
 	}
-	if code, _, _ := b.client("ssh", "-p", nil, "nobody@127.0.0.1", "echo in"); code != 127 {
-		t.Errorf("nobody: %d", code)
+	if code, _, _ := b.client("ssh", "-p", nil, "app@127.0.0.1", "echo in"); code != 127 {
+		t.Errorf("app: %d", code)
 	}
 }

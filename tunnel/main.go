@@ -1,4 +1,4 @@
-// Command agent is what runs in every session: process 1, SSH server and tunnel client, in one static program.
+// Command agent runs in every session: PID 1, SSH server and tunnel client, in one static program.
 package main
 
 import (
@@ -33,7 +33,7 @@ type places struct {
 
 const noInitScripts = "-no-init-scripts"
 
-// commandHeadStart is how long the image's command has port 22 to itself, should it want it.
+// commandHeadStart is how long the image's command has port 22 to itself, if it needs it.
 const commandHeadStart = 15 * time.Second
 
 func main() {
@@ -79,8 +79,8 @@ func run(args []string) error {
 
 func parse(args []string) (where places, command []string) {
 	flags := flag.NewFlagSet(args[0], flag.ExitOnError)
-	flags.StringVar(&where.runDir, "run-dir", "/.netvps/run", "runtime `folder`, which the runner writes")
-	flags.StringVar(&where.privateDir, "private-dir", "/.netvps/private", "`folder` of what the agent keeps while the container runs")
+	flags.StringVar(&where.runDir, "run-dir", "/.netvps/run", "runtime `folder`, written by the runner")
+	flags.StringVar(&where.privateDir, "private-dir", "/.netvps/private", "`folder` of the agent's data while the container runs")
 	flags.StringVar(&where.stateDir, "state-dir", "/.netvps/state", "`folder` of the host key, in the container's own file system")
 	flags.StringVar(&where.listen, "listen", ":22", "`address` of the SSH server; empty for none")
 	flags.StringVar(&where.user, "user", "", "`USER[:GROUP]` of COMMAND, as in a Dockerfile; root by default")

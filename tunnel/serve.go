@@ -27,13 +27,13 @@ import (
 )
 
 const (
-	// bootPoll is how often to look for a boot file that is not there yet.
+	// bootPoll is the interval of checks for the boot file.
 	bootPoll = 200 * time.Millisecond
-	// activityEvery is the most often that the gateway wants to hear of activity.
+	// activityEvery is the shortest interval of activity reports to the gateway.
 	activityEvery = 10 * time.Second
 )
 
-// serve runs the agent proper until SIGTERM, or until the folder is another session's: init then starts it anew.
+// serve runs the agent proper until SIGTERM, or until the folder is another session's: then init restarts it.
 func serve(where places, log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -55,10 +55,10 @@ func serve(where places, log *slog.Logger) error {
 	private := rundir.Dir(where.privateDir)
 	config, err := private.Config()
 	if err != nil {
-		log.Warn("kept config not read", "error", err)
+		log.Warn("cannot read the stored config", "error", err)
 	}
 	if config == nil {
-		config = &api.AgentConfig{} // nobody logs in
+		config = &api.AgentConfig{} // no logins
 	}
 	server.Apply(config)
 	if err := environment.KeepPath("/", environ.Get("PATH")); err != nil {
@@ -108,7 +108,7 @@ func awaitBoot(ctx context.Context, dir rundir.Dir, log *slog.Logger) (rundir.Bo
 		}
 		if err.Error() != said {
 			said = err.Error()
-			log.Info("not started yet", "reason", said)
+			log.Info("waiting to start", "reason", said)
 		}
 		select {
 		case <-ctx.Done():

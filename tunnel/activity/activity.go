@@ -1,4 +1,4 @@
-// Package activity counts what goes on in a session, for idle rules.
+// Package activity counts a session's connections, terminals and traffic, for idle rules.
 package activity
 
 import (
@@ -10,23 +10,23 @@ import (
 	"netvps/tunnel/api"
 )
 
-// Tracker is safe for use by many; its zero value is ready.
+// Tracker is safe for concurrent use; its zero value is ready.
 type Tracker struct {
 	channels  atomic.Int32
 	terminals atomic.Int32
 	lastByte  atomic.Int64 // Unix time in ns; 0: never
 }
 
-// Channel counts an open channel until the function returned is called.
+// Channel counts an open channel until the returned function is called.
 func (t *Tracker) Channel() (closed func()) { return count(&t.channels) }
 
-// Terminal counts an open terminal until the function returned is called.
+// Terminal counts an open terminal until the returned function is called.
 func (t *Tracker) Terminal() (closed func()) { return count(&t.terminals) }
 
-// Touch notes that bytes were carried.
+// Touch records that bytes were carried.
 func (t *Tracker) Touch() { t.lastByte.Store(time.Now().UnixNano()) }
 
-// Snapshot is the message for the gateway.
+// Snapshot returns the message for the gateway.
 func (t *Tracker) Snapshot() *api.Activity {
 	activity := &api.Activity{Channels: uint32(t.channels.Load()), Terminals: uint32(t.terminals.Load())}
 	if last := t.lastByte.Load(); last != 0 {

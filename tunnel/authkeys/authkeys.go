@@ -15,22 +15,22 @@ import (
 	"netvps/tunnel/passwd"
 )
 
-// files are sshd's default for AuthorizedKeysFile, in the home.
+// files are sshd's defaults for AuthorizedKeysFile, relative to the home directory.
 var files = []string{".ssh/authorized_keys", ".ssh/authorized_keys2"}
 
-// ErrNotListed says that no line has the key, or none that holds now.
+// ErrNotListed means that no line lists the key, or none that is valid now.
 var ErrNotListed = errors.New("the key is in no line of ~/.ssh/authorized_keys that holds for this connection")
 
-// Limits are what the options of a line take away.
+// Limits are the restrictions that a line's options impose.
 type Limits struct {
 	NoTerminal, NoForwarding, NoAgent, NoX11 bool
 
-	Forced  bool   // whatever the client asks for, Command is run
+	Forced  bool   // Command runs, whatever the client requests
 	Command string // by the login's shell
 }
 
-// Find looks a key up for an account, for a connection from an address, at a time. The first line with the key that
-// holds counts; one with an option that is not known, or cannot be kept, does not hold. The error says why nothing does.
+// Find looks a key up for an account, a source address and a time. The first line with the key that is valid counts;
+// a line with an unknown or unsupported option is not valid. The error says why no line is.
 func Find(account passwd.Account, key ssh.PublicKey, from netip.Addr, now time.Time) (Limits, error) {
 	reasons := ErrNotListed
 	for _, name := range files {
@@ -74,7 +74,7 @@ func search(text []byte, key ssh.PublicKey, from netip.Addr, now time.Time) (Lim
 	return Limits{}, reasons
 }
 
-// parseOptions returns what the options leave; an error if they do not let this connection in, or are not understood.
+// parseOptions returns the limits of the options; an error if they exclude this connection or are not understood.
 func parseOptions(options []string, from netip.Addr, now time.Time) (limits Limits, err error) {
 	sources := false
 	for _, option := range options {
@@ -108,7 +108,7 @@ func parseOptions(options []string, from netip.Addr, now time.Time) (limits Limi
 	return limits, nil
 }
 
-// flag takes an option without a value; false if it is unknown.
+// flag parses an option without a value; false if it is unknown.
 func (l *Limits) flag(name string) bool {
 	switch name {
 	case "restrict":
@@ -122,14 +122,14 @@ func (l *Limits) flag(name string) bool {
 	case "x11-forwarding", "no-x11-forwarding":
 		l.NoX11 = name[0] == 'n'
 	case "user-rc", "no-user-rc": // ~/.ssh/rc is not run
-	case "no-touch-required": // the touch is required all the same
+	case "no-touch-required": // ignored: the touch is still required
 	default:
 		return false
 	}
 	return true
 }
 
-// unquoted takes the quotes from a value; within them, \" is a quote.
+// unquoted removes the quotes of a value; inside, \" is a quote.
 func unquoted(text string) (string, bool) {
 	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
 		return "", false

@@ -19,8 +19,8 @@ const (
 	maxLine = 16 << 10
 )
 
-// read returns a file that nobody but the account and root can have written (sshd's StrictModes), at most maxFile of
-// it. A file that is not there is empty. Call it with the account's rights.
+// read returns at most maxFile of a file that only the account and root can have written (sshd's StrictModes). A missing
+// file is empty. Call it with the account's rights.
 func read(account passwd.Account, path string) ([]byte, error) {
 	resolved, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -29,7 +29,7 @@ func read(account passwd.Account, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(resolved, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0) // a FIFO must not keep it waiting
+	file, err := os.OpenFile(resolved, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0) // a FIFO must not block
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func read(account passwd.Account, path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxFile))
 }
 
-// checkModes looks at the file, and at each folder above it up to the home, or the root if it is elsewhere.
+// checkModes checks the file and every folder above it, up to the home directory or the root.
 func checkModes(account passwd.Account, path string, info fs.FileInfo) error {
 	home, err := filepath.EvalSymlinks(account.Home)
 	if err != nil {

@@ -13,8 +13,8 @@ var (
 	errExpired      = errors.New("expired")
 )
 
-// matchSource is ssh_config(5)'s PATTERNS on an address, with CIDR ranges: one must match, and none that begins with
-// "!". Names of hosts match nothing, as with sshd's UseDNS=no.
+// matchSource matches an address with ssh_config(5) PATTERNS and CIDR ranges: one must match, and none that begins with
+// "!". Host names match nothing, as with sshd's UseDNS=no.
 func matchSource(list string, from netip.Addr) error {
 	matched := false
 	for pattern := range strings.SplitSeq(list, ",") {
@@ -40,9 +40,9 @@ func matchSource(list string, from netip.Addr) error {
 	return nil
 }
 
-// matchPattern knows "*" for any characters and "?" for one.
+// matchPattern supports "*" for any characters and "?" for one.
 func matchPattern(pattern, text string) bool {
-	star, retry := -1, 0 // where the last "*" is, and what it may take more of
+	star, retry := -1, 0 // position of the last "*", and where to retry after it
 	p, t := 0, 0
 	for t < len(text) {
 		switch {
@@ -61,7 +61,7 @@ func matchPattern(pattern, text string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// checkExpiry reads YYYYMMDD[HHMM[SS]][Z]; without Z it is the session's own time zone.
+// checkExpiry parses YYYYMMDD[HHMM[SS]][Z]; without Z it is in the session's time zone.
 func checkExpiry(text string, now time.Time) error {
 	zone := time.Local
 	digits, utc := strings.CutSuffix(text, "Z")

@@ -1,14 +1,14 @@
-// Package boot starts what was enabled to start with the machine, as an init system would. It is a process of its own
-// ("agent boot"): process 1 starts it once, at each start of the container, and it ends when all has been started.
+// Package boot starts the programs that are enabled to start with the machine, as an init system would. It is a separate
+// process ("agent boot"): PID 1 runs it once per start of the container, and it ends when everything was started.
 //
-// One after the other, it runs
+// It runs, one after the other,
 //
 //  1. the init scripts of runlevel 2, Debian's default, that packages and update-rc.d enable: /etc/rc2.d/S*. Not where
-//     the image's command runs, which is most likely the service that one of them would start a second time;
+//     the image's command runs, as that is most likely the service that one of them would start a second time;
 //  2. the programs in /etc/netvps/start.d, in the order of their names;
 //  3. /etc/rc.local.
 //
-// Units of systemd are not started: that takes systemd as process 1.
+// Units of systemd are not started: that needs systemd as PID 1.
 package boot
 
 import (
@@ -25,25 +25,25 @@ import (
 )
 
 const (
-	// patience is how long the next one waits for one that does not end. What takes longer runs on.
+	// patience is how long to wait for a program before the next one is started; the slow one keeps running.
 	patience    = time.Minute
 	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// Starter runs what is enabled under Root.
+// Starter starts what is enabled under Root.
 type Starter struct {
-	Root        string // "/" but in tests
+	Root        string // "/" except in tests
 	InitScripts bool   // also those of /etc/rc2.d
 	Patience    time.Duration
 	Log         *slog.Logger
 }
 
-// New is for the container itself.
+// New returns a Starter for the container itself.
 func New(initScripts bool, log *slog.Logger) *Starter {
 	return &Starter{Root: "/", InitScripts: initScripts, Patience: patience, Log: log}
 }
 
-// Run returns when each program has ended or has had its time. A program that fails is logged, and the next one runs.
+// Run returns when each program has ended or timed out. A failing program is logged and does not stop the others.
 func (s *Starter) Run() {
 	env := environ.All()
 	if environ.Value(env, "PATH") == "" {
@@ -59,7 +59,7 @@ func (s *Starter) Run() {
 	}
 }
 
-// enabled lists executable files, sorted by name. A link counts by its target; editors' and dpkg's backups do not count.
+// enabled lists executable files, sorted by name. Links count by their target; backups of editors and dpkg do not count.
 func (s *Starter) enabled(pattern string) (paths []string) {
 	found, _ := filepath.Glob(filepath.Join(s.Root, pattern)) // the patterns are well formed
 	for _, path := range found {
@@ -75,7 +75,7 @@ func (s *Starter) enabled(pattern string) (paths []string) {
 func (s *Starter) start(env []string, path string, args ...string) {
 	command := exec.Command(path, args...)
 	command.Dir, command.Env = s.Root, env
-	// Files, not pipes: a service that keeps them open shall not keep this waiting.
+	// Files, not pipes: a service that keeps them open must not block this.
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {
@@ -92,6 +92,6 @@ func (s *Starter) start(env []string, path string, args ...string) {
 		}
 		s.Log.Info("started at boot", "program", path)
 	case <-time.After(s.Patience):
-		s.Log.Warn("still runs: what is enabled after it is started now", "program", path, "after", fmt.Sprint(s.Patience))
+		s.Log.Warn("still running; starting the next ones", "program", path, "after", fmt.Sprint(s.Patience))
 	}
 }

@@ -77,7 +77,7 @@ func TestOneThatFailsOrStaysKeepsNoOtherFromItsStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := run(path, false)
-	for _, want := range []string{"exit status 3", "still runs", "not started at boot", "/4", "/rc.local"} {
+	for _, want := range []string{"exit status 3", "still running", "not started at boot", "/4", "/rc.local"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("no %q in\n%s", want, log)
 		}

@@ -1,5 +1,5 @@
-// Package dialback is the tunnel's client: one Control stream to the gateway, and for each connection that the gateway
-// asks for, one DialBack stream.
+// Package dialback is the tunnel's client: one Control stream to the gateway, and one DialBack stream for each connection
+// that the gateway requests.
 package dialback
 
 import (
@@ -27,38 +27,38 @@ import (
 const (
 	maxDials   = 256  // connecting
 	maxStreams = 2000 // connected
-	// stableAfter is how long a connection must have lasted for the next attempt to be a first one again. It also
-	// keeps an agent from running circles around a gateway that drains whoever comes.
+	// stableAfter is how long a connection must have lasted for the backoff to start over. It also prevents a tight loop
+	// with a gateway that drains every connection.
 	stableAfter = 10 * time.Second
 
-	// Flow control is by credits; HTTP/2's own must not be what limits a stream.
+	// Flow control is by credits; HTTP/2's own must not limit a stream.
 	streamWindow     = 2 << 20
 	connectionWindow = 16 << 20
 	writeBuffer      = 128 << 10
 )
 
-// ErrOtherSession says that the runtime folder has become another session's.
+// ErrOtherSession means that the runtime folder now belongs to another session.
 var ErrOtherSession = errors.New("boot.json names another session")
 
 // Client keeps the agent connected.
 type Client struct {
-	Dir        rundir.Dir // which the runner writes
-	Private    rundir.Dir // of the agent
+	Dir        rundir.Dir // written by the runner
+	Private    rundir.Dir // the agent's own
 	SessionUID string
 	Version    string
 	HostKey    string                 // public, OpenSSH form
 	ServeSSH   func(net.Conn)         // serves one connection to its end
-	Apply      func(*api.AgentConfig) // puts a config in force
+	Apply      func(*api.AgentConfig) // applies a config
 	Activity   *activity.Tracker
 	Log        *slog.Logger
-	// ActivityEvery is how often the gateway hears of activity, if there is news.
+	// ActivityEvery is the interval of activity reports, if there is a change.
 	ActivityEvery time.Duration
 
 	dials   slots
 	streams slots
 }
 
-// slots bounds how many of something there are.
+// slots bounds the number of concurrent items.
 type slots chan struct{}
 
 func (s slots) take() bool {
@@ -72,7 +72,7 @@ func (s slots) take() bool {
 
 func (s slots) free() { <-s }
 
-// Run connects, for ever, until the context ends or the folder is another session's.
+// Run keeps connecting until the context ends or the folder belongs to another session.
 func (c *Client) Run(ctx context.Context) error {
 	c.dials, c.streams = make(slots, maxDials), make(slots, maxStreams)
 	var pause pauses
@@ -86,7 +86,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if stable {
 			pause = pauses{}
 		}
-		if err == nil && stable { // drained: at once
+		if err == nil && stable { // drained: reconnect at once
 			continue
 		}
 		c.Log.Info("tunnel is down", "error", reasonDown(err))
@@ -106,7 +106,7 @@ func reasonDown(err error) string {
 	}
 }
 
-// connect runs one connection until it ends, or the gateway drains it (nil). Its streams may live on after that.
+// connect serves one connection until it ends, or the gateway drains it (nil). Its streams may outlive it.
 func (c *Client) connect(ctx context.Context) error {
 	boot, err := c.Dir.Boot()
 	if err != nil {

@@ -24,9 +24,9 @@ const (
 
 type stream = grpc.BidiStreamingClient[api.DialBackRequest, api.DialBackResponse]
 
-// Conn is a DialBack stream as a net.Conn that can half-close. Three goroutines meet at its lock: the sender, which
-// alone writes to the stream; the receiver, which alone reads from it and never waits for anything else, so that
-// credits get through whatever the user of the Conn does; and that user. At most 1 MiB is held for each direction.
+// Conn is a DialBack stream as a net.Conn that can half-close. Three goroutines share its lock: the sender, the only one
+// that writes to the stream; the receiver, the only one that reads from it, which never waits for anything else, so that
+// credits arrive whatever the user of the Conn does; and that user. It buffers at most 1 MiB per direction.
 type Conn struct {
 	stream        stream
 	cancel        context.CancelFunc
@@ -34,7 +34,7 @@ type Conn struct {
 	done          sync.WaitGroup // sender and receiver
 
 	mu      sync.Mutex
-	changed *sync.Cond // any of what follows
+	changed *sync.Cond // signals changes of the fields below
 
 	in      [][]byte // received, not read
 	granted int      // bytes that the peer may still send
@@ -46,7 +46,7 @@ type Conn struct {
 	credit   uint64 // bytes that may be sent
 	outEOF   bool   // no more will be written
 	sentEOF  bool
-	closed   bool   // the user is gone: what comes in is thrown away
+	closed   bool   // closed by the user: incoming data is dropped
 	breakFor string // reason of a reset to send
 	err      error  // how the stream ended, io.EOF for well
 
@@ -64,7 +64,7 @@ func newConn(stream stream, cancel context.CancelFunc, local, remote net.Addr) *
 // Wait returns when the stream has ended.
 func (c *Conn) Wait() { c.done.Wait() }
 
-// Read returns bytes in pieces as they come. Asking again says that the next hop took those before.
+// Read returns bytes as they arrive. Calling it again means that the next hop has taken the previous ones.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,7 +104,7 @@ func (c *Conn) take(n int) {
 	}
 }
 
-// Write returns when the bytes are in the send buffer, which the sender empties in frames as large as it can.
+// Write returns when the bytes are in the send buffer, which the sender empties in frames as large as possible.
 func (c *Conn) Write(p []byte) (written int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +128,7 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 	return written, nil
 }
 
-// CloseWrite ends this direction once all that was written is sent; the other goes on.
+// CloseWrite ends this direction once everything written was sent; the other direction continues.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Close sends what was written and ends; a peer that does not end its direction in turn is reset after a while.
+// Close sends what was written and ends; a peer that does not end its direction, too, is reset after a while.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,10 +165,10 @@ func (c *Conn) Reset(reason string) {
 	}
 	c.breakFor = reason
 	c.changed.Broadcast()
-	time.AfterFunc(linger, c.cancel) // a peer that reads nothing does not get the reset either
+	time.AfterFunc(linger, c.cancel) // a peer that does not read would never get the reset
 }
 
-// unexpected makes the end of a stream an error for those who still expect something from it.
+// unexpected turns the end of a stream into an error for callers that still expect data.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -176,8 +176,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// LocalAddr is an address of this session.
+// LocalAddr returns an address of this session.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr is who is behind the connection, as far as the gateway told.
+// RemoteAddr returns the client's address, as far as the gateway knows it.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }

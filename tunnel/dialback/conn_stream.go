@@ -8,12 +8,12 @@ import (
 	"netvps/tunnel/api"
 )
 
-// keptBuffer is how large a send buffer an idle connection keeps.
+// keptBuffer is the size of the send buffer that an idle connection keeps.
 const keptBuffer = 64 << 10
 
-// send writes frames until both directions have ended, or the stream is broken.
+// send writes frames until both directions have ended or the stream is broken.
 func (c *Conn) send() {
-	// The server's handler ends when it sees this; one that does not is ended.
+	// Ends the server's handler, also one that does not end by itself.
 	defer func() { _ = c.stream.CloseSend(); time.AfterFunc(linger, c.cancel) }()
 	var buffer, sending []byte // sending is the rest of buffer; more can be written to c.out meanwhile
 	for {
@@ -43,7 +43,7 @@ func (c *Conn) send() {
 	}
 }
 
-// next chooses the frame to send, and returns what is left of sending; nil if there is nothing to say yet.
+// next chooses the frame to send and returns the rest of sending; nil if there is nothing to send.
 func (c *Conn) next(sending []byte) (*api.DialBackRequest, []byte) {
 	switch n := min(uint64(len(sending)), c.credit, maxFrame); {
 	case c.err != nil:
@@ -67,7 +67,7 @@ func (c *Conn) next(sending []byte) (*api.DialBackRequest, []byte) {
 
 func (c *Conn) over() bool { return c.err != nil || c.sentEOF && c.inEOF }
 
-// receive takes frames until the server ends the stream.
+// receive reads frames until the server ends the stream.
 func (c *Conn) receive() {
 	defer c.cancel()
 	for {
@@ -82,7 +82,7 @@ func (c *Conn) receive() {
 	}
 }
 
-// accept takes one frame; an error ends the stream.
+// accept handles one frame; an error ends the stream.
 func (c *Conn) accept(message *api.DialBackResponse) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +118,7 @@ func (c *Conn) finish(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == io.EOF && !c.over() {
-		err = io.ErrUnexpectedEOF // the server left in the middle
+		err = io.ErrUnexpectedEOF // the server ended the stream early
 	}
 	c.err = err
 	c.changed.Broadcast()

@@ -2,7 +2,7 @@ package dialback
 
 import "time"
 
-// deadline wakes those who wait for the Conn when its time has come; it is guarded by the Conn's lock.
+// deadline wakes waiters of the Conn when it expires; it is guarded by the Conn's lock.
 type deadline struct {
 	timer  *time.Timer
 	passed bool
@@ -20,7 +20,7 @@ func (c *Conn) set(d *deadline, at time.Time) {
 		timer = time.AfterFunc(time.Until(at), func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if d.timer == timer { // else it was set anew while this one waited for the lock
+			if d.timer == timer { // else it was reset while this one waited for the lock
 				d.passed = true
 				c.changed.Broadcast()
 			}

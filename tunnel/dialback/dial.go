@@ -11,11 +11,11 @@ import (
 	"netvps/tunnel/forward"
 )
 
-// local is what the agent's SSH server appears to be reached at through the tunnel.
+// local is the address at which the agent's SSH server appears through the tunnel.
 var local = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 22}
 
-// open takes up a DialRequest: first the target, then the DialBack stream, so that a gateway which sees the stream
-// knows that the target answers. ctx outlives control: streams live on when Control ends.
+// open handles a DialRequest: first the target, then the DialBack stream, so that the stream tells the gateway that the
+// target answers. ctx outlives control: streams continue when Control ends.
 func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
 	if !l.client.dials.take() {
 		l.refuse(control, request, "too many connections are being opened")
@@ -43,7 +43,7 @@ func (l *link) open(ctx, control context.Context, request *api.DialRequest) {
 	})
 }
 
-// connect returns the stream and what to join it with: nil stands for the SSH server.
+// connect returns the stream and what to join it with; nil means the SSH server.
 func (l *link) connect(ctx context.Context, request *api.DialRequest) (*Conn, forward.Duplex, error) {
 	target, err := dialTarget(ctx, request.GetTarget())
 	if err != nil {
@@ -83,7 +83,7 @@ func (l *link) refuse(ctx context.Context, request *api.DialRequest, reason stri
 		DialFailure: &api.DialFailure{DialId: request.GetDialId(), Reason: reason}}})
 }
 
-// someone is the address of a connection whose origin is no IP address and port.
+// someone is the address of a connection whose origin is not an IP address and port.
 type someone string
 
 func (s someone) Network() string { return "tunnel" }

@@ -18,7 +18,7 @@ type link struct {
 	client  *Client
 	conn    *grpc.ClientConn
 	boot    rundir.Boot
-	out     chan *api.ControlRequest // to be sent on Control, by one goroutine
+	out     chan *api.ControlRequest // to send on Control, by one goroutine
 	streams sync.WaitGroup           // DialBack streams
 }
 
@@ -56,7 +56,7 @@ func (l *link) retire() {
 	_ = l.conn.Close()
 }
 
-// speak sends what the agent has to say, Hello first.
+// speak sends the agent's messages, Hello first.
 func (l *link) speak(ctx context.Context, send func(*api.ControlRequest) error) {
 	ticker := time.NewTicker(l.client.ActivityEvery)
 	defer ticker.Stop()
@@ -83,7 +83,7 @@ func (l *link) hello() *api.ControlRequest {
 	}}}
 }
 
-// say queues a message; one that cannot be sent before Control ends is of no use to anyone.
+// say queues a message; drops it if Control ends before it can be sent.
 func (l *link) say(ctx context.Context, message *api.ControlRequest) {
 	select {
 	case l.out <- message:

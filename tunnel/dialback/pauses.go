@@ -13,14 +13,14 @@ const (
 	longWait  = 10 * time.Second
 )
 
-// pauses spaces attempts: exponential with full jitter, so that agents do not come back all at once.
+// pauses are the backoff: exponential with full jitter, so that agents do not reconnect all at once.
 type pauses struct{ failures int }
 
 // wait returns false if the context ended meanwhile.
 func (b *pauses) wait(ctx context.Context) bool {
 	longest := longWait
 	if faults.Enabled {
-		longest = time.Second // nobody waits for a test's server but the test
+		longest = time.Second // tests restart their servers often
 	}
 	ceiling := min(firstWait<<min(b.failures, 10), longest)
 	b.failures++

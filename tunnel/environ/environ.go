@@ -1,10 +1,10 @@
 // Package environ holds the environment that the container was started with: the image's variables and the owner's. It
-// is for logins and for the image's command. The agent itself must not act on it: GODEBUG, GOMEMLIMIT, SSL_CERT_FILE,
-// HTTPS_PROXY and their kind are meant for programs of the image.
+// is for logins and the image's command. The agent must not act on it: GODEBUG, GOMEMLIMIT, SSL_CERT_FILE, HTTPS_PROXY
+// etc. are meant for programs of the image.
 //
-// The Go runtime reads some of these before any Go code runs, and may end the process over a bad value. So the program
-// is linked with an entry point of its own (entry_*.s, "-E" in LinkerFlag), which gives the runtime an empty environment
-// and leaves the real one here. /proc/PID/environ still shows the real one.
+// The Go runtime reads some of these before any Go code runs and may end the process over a bad value. So the program is
+// linked with its own entry point (entry_*.s, "-E" in LinkerFlag), which gives the runtime an empty environment and
+// leaves the real one here. /proc/PID/environ still shows the real one.
 package environ
 
 import (
@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LinkerFlag has the linker use the entry point. A program linked without it, such as a test, keeps its environment.
+// LinkerFlag makes the linker use the entry point. A program linked without it, such as a test, keeps its environment.
 const LinkerFlag = "-E=netvps/tunnel/environ.entry"
 
 // hidden is the first of the pointers to "NAME=VALUE" that the kernel passed; a nil pointer ends them.
 var hidden **byte
 
-// entry is where the process starts (assembly); it jumps on to the runtime's own entry point.
+// entry is where the process starts (assembly); it jumps to the runtime's own entry point.
 //
 //lint:ignore U1000 the linker's -E names it
 func entry()

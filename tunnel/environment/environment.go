@@ -9,7 +9,7 @@ import (
 // Variables is an environment by name.
 type Variables map[string]string
 
-// Set takes pairs "NAME=value", the later ones count.
+// Set applies pairs "NAME=value"; later ones win.
 func (v Variables) Set(pairs []string) {
 	for _, pair := range pairs {
 		if name, value, ok := strings.Cut(pair, "="); ok && name != "" && !strings.Contains(value, "\x00") {
@@ -27,10 +27,10 @@ func (v Variables) List() []string {
 	return list
 }
 
-// OfMachine is what every login has: the container's environment, overridden by what the client sent, and both by the
-// files of /etc, as with Debian's sshd and PAM. A PATH of the image (ENV in its Dockerfile) is the exception: it stays,
-// and what /etc says comes after it, since images name their tools there and leave the distribution's /etc/environment
-// alone. TERM is the client's only.
+// OfMachine returns what every login has: the container's environment, overridden by the client's variables, and both by
+// the files of /etc, as with Debian's sshd and PAM. An image's PATH (ENV in its Dockerfile) is the exception: it comes
+// first, then the one of /etc, as images name their tools there and leave the distribution's /etc/environment alone. TERM
+// comes from the client only.
 func OfMachine(container, sent []string) Variables {
 	variables := Variables{"PATH": DefaultPath, "LANG": "C.UTF-8"}
 	variables.Set(container)

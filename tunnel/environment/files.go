@@ -1,5 +1,5 @@
-// Package environment makes up the environment of a login: what the container has, what /etc says, and how both are
-// kept over a login shell's own files.
+// Package environment builds the environment of a login: the container's variables, those of /etc, and how both survive
+// a login shell's own files.
 package environment
 
 import (
@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Files are read at each login, the later ones count: those of pam_env in Debian's /etc/pam.d/sshd.
+// Files are read at each login; later ones win: those of pam_env in Debian's /etc/pam.d/sshd.
 var Files = []string{"/etc/environment", "/etc/default/locale"}
 
-// maxFile bounds what is read of a file that anybody in the session may have written.
+// maxFile bounds what is read of a file that any process in the session may have written.
 const maxFile = 256 << 10
 
-// Read returns the variables of a file, "NAME=value"; a file that cannot be read has none.
+// Read returns the variables of a file, "NAME=value"; none if it cannot be read.
 func Read(path string) []string {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // else a FIFO would keep the login waiting
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block the login
 	if err != nil {
 		return nil
 	}
@@ -34,7 +34,7 @@ func Read(path string) []string {
 }
 
 // Parse reads "NAME=value" lines as pam_env(8) does: "#" begins a comment, "export" may precede the name, quotes around
-// the value are dropped, nothing is expanded. Lines without a name or "=" are passed over.
+// the value are dropped, nothing is expanded. Lines without a name or "=" are ignored.
 func Parse(text string) []string {
 	var variables []string
 	for line := range strings.Lines(text) {
@@ -58,7 +58,7 @@ func isName(name string) bool {
 	return name != ""
 }
 
-// unquoted drops the quote that a value begins with and the one that ends it, whichever they are: pam_env does.
+// unquoted drops a quote at the start of a value and one at its end, whichever they are, as pam_env does.
 func unquoted(value string) string {
 	if value == "" || !strings.ContainsAny(value[:1], `'"`) {
 		return value

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// DefaultPath is that of a container whose image sets none.
+// DefaultPath is the PATH of a container whose image sets none.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// usualFolders are those that a login shell of any distribution finds by itself, for root at least.
+// usualFolders are those that a login shell of any distribution uses by default, at least for root.
 var usualFolders = append(filepath.SplitList(DefaultPath), "/usr/local/games", "/usr/games", "/snap/bin")
 
-// IsUsualPath says that a PATH has nothing that a login shell would lose.
+// IsUsualPath reports whether a login shell keeps every folder of a PATH by default.
 func IsUsualPath(path string) bool {
 	for _, folder := range filepath.SplitList(path) {
 		if !slices.Contains(usualFolders, folder) {
@@ -22,7 +22,7 @@ func IsUsualPath(path string) bool {
 	return true
 }
 
-// JoinPaths is a PATH with the folders of another one behind its own.
+// JoinPaths appends the folders of another PATH to one.
 func JoinPaths(path, more string) string {
 	folders := filepath.SplitList(path)
 	for _, folder := range filepath.SplitList(more) {

@@ -11,7 +11,7 @@ const (
 	profile       = "etc/profile"
 	profileFolder = "etc/profile.d"
 	profileFile   = "00-netvps-path.sh"
-	profileHead   = "# Written by netvps at each start of this VPS; make it an empty file to have it left alone.\n"
+	profileHead   = "# Written by netvps at each start of this VPS; empty the file to disable this.\n"
 	profileBody   = `# /etc/profile sets PATH to its own value. This puts the image's PATH back, as ` + "`docker exec`" + ` has it.
 _netvps_path=%s
 _netvps_rest=$PATH:
@@ -28,14 +28,14 @@ unset _netvps_path _netvps_rest _netvps_next
 `
 )
 
-// KeepPath has login shells keep the PATH of the image: root is the container's root folder. Where /etc/profile reads
-// /etc/profile.d it leaves a file there, which is the one place that every Bourne shell reads after /etc/profile has
-// set PATH; that also serves `su -`, tmux, and `bash -l` in `docker exec`. Nothing is written for a usual PATH.
+// KeepPath makes login shells keep the image's PATH; root is the container's root folder. Where /etc/profile reads
+// /etc/profile.d it writes a file there, the one place that every Bourne shell reads after /etc/profile has set PATH;
+// that also serves `su -`, tmux, and `bash -l` in `docker exec`. It writes nothing for a usual PATH.
 func KeepPath(root, path string) error {
 	file := filepath.Join(root, profileFolder, profileFile)
 	old, err := os.ReadFile(file)
 	if err == nil && !strings.HasPrefix(string(old), profileHead) {
-		return nil // somebody's own
+		return nil // a file of the user
 	}
 	if IsUsualPath(path) || strings.ContainsAny(path, "\x00\n") {
 		if err == nil {
@@ -57,7 +57,7 @@ func KeepPath(root, path string) error {
 	return replace(file, wanted)
 }
 
-// replace never shows a reader half a file.
+// replace writes a file atomically.
 func replace(file, text string) error {
 	temporary := file + ".new"
 	if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
@@ -69,5 +69,5 @@ func replace(file, text string) error {
 	return os.Rename(temporary, file)
 }
 
-// quoted makes one word of a POSIX shell.
+// quoted quotes a word for a POSIX shell.
 func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }

@@ -19,11 +19,11 @@ const (
 	hang   = time.Second
 )
 
-// Enabled is whether points do anything.
+// Enabled reports whether fault points are active.
 const Enabled = true
 
-// Point passes a named point: here the process dies, panics or hangs for a second, if that is what is armed; once in a
-// session's life.
+// Point is a named fault point: here the process dies, panics or hangs for a second if that is armed; once in a session's
+// life.
 func Point(name string) {
 	point, mode, _ := strings.Cut(environ.Get(armed), "=")
 	if point != name {
@@ -32,13 +32,13 @@ func Point(name string) {
 	_ = os.Mkdir(folder, 0o700)
 	hit, err := os.OpenFile(folder+name+".hit", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return // it struck before
+		return // it was hit before
 	}
 	_ = hit.Close()
 	switch mode {
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		os.Exit(137) // process 1 cannot kill itself
+		os.Exit(137) // PID 1 cannot kill itself
 	case "raise":
 		panic("fault injected at " + name)
 	case "hang":

@@ -1,13 +1,13 @@
 //go:build !faults
 
-// Package faults names points in the agent's start at which a test can have it die, fail or hang.
+// Package faults names points in the agent's start at which a test can make it die, fail or hang.
 //
-// They are there only in a program built with the tag "faults", which only tests do; in any other they are nothing at
-// all. Their names are in netvps/faults.py, beside those of the other programs.
+// They exist only in a program built with the tag "faults", as tests do; otherwise they compile to nothing. Their names
+// are in netvps/faults.py, with those of the other programs.
 package faults
 
-// Enabled is whether points do anything.
+// Enabled reports whether fault points are active.
 const Enabled = false
 
-// Point passes a named point.
+// Point is a named fault point.
 func Point(string) {}

@@ -17,10 +17,10 @@ import (
 	"netvps/tunnel/passwd"
 )
 
-// DialTimeout bounds a connection to a target within the session. A gateway gives a dial ten seconds in all.
+// DialTimeout bounds a connection to a target within the session. A gateway allows a dial ten seconds in total.
 const DialTimeout = 9 * time.Second
 
-// maxListeners bounds what one SSH connection listens on.
+// maxListeners bounds the listeners of one SSH connection.
 const maxListeners = 128
 
 // Forwards are those of one SSH connection, made with the rights of the account that logged in.
@@ -32,10 +32,10 @@ type Forwards struct {
 
 	mu        sync.Mutex
 	closed    bool
-	listeners map[string]net.Listener // by what the client asked for
+	listeners map[string]net.Listener // by the requested address
 }
 
-// DirectTCPIP answers a channel of type "direct-tcpip" (RFC 4254, 7.2).
+// DirectTCPIP handles a channel of type "direct-tcpip" (RFC 4254, 7.2).
 func (f *Forwards) DirectTCPIP(request ssh.NewChannel) {
 	var target struct {
 		Host       string
@@ -50,7 +50,7 @@ func (f *Forwards) DirectTCPIP(request ssh.NewChannel) {
 	f.direct(request, "tcp", net.JoinHostPort(target.Host, strconv.Itoa(int(target.Port))))
 }
 
-// DirectStreamLocal answers a channel of type "direct-streamlocal@openssh.com" (OpenSSH's PROTOCOL, 2.4).
+// DirectStreamLocal handles a channel of type "direct-streamlocal@openssh.com" (OpenSSH's PROTOCOL, 2.4).
 func (f *Forwards) DirectStreamLocal(request ssh.NewChannel) {
 	var target struct {
 		Path     string
@@ -82,8 +82,8 @@ func (f *Forwards) direct(request ssh.NewChannel, network, address string) {
 	f.carry(channel, requests, target)
 }
 
-// carry pipes a channel, and ends the target too once the peer has closed the channel as a whole: the pipe alone would
-// wait for a target that has nothing to say.
+// carry pipes a channel, and also ends the target once the peer has closed the channel as a whole: the pipe alone would
+// wait for a silent target.
 func (f *Forwards) carry(channel ssh.Channel, requests <-chan *ssh.Request, target Duplex) {
 	defer f.Activity.Channel()()
 	go func() {
@@ -106,7 +106,7 @@ func Dial(ctx context.Context, network, address string) (Duplex, error) {
 	return conn.(Duplex), nil // TCP and Unix streams, the only networks asked for, can both half-close
 }
 
-// Reason says for people why a dial came to nothing.
+// Reason explains a failed dial to a user.
 func Reason(err error) string {
 	var errno syscall.Errno
 	var lookup *net.DNSError

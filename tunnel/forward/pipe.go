@@ -1,4 +1,4 @@
-// Package forward carries connections between two ends, and opens the ends that SSH clients ask for.
+// Package forward pipes connections between two ends, and opens the ends that SSH clients request.
 package forward
 
 import (
@@ -12,7 +12,7 @@ const bufferSize = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// Duplex is a connection that can end its own direction and still be read.
+// Duplex is a connection that can be half-closed.
 type Duplex interface {
 	io.ReadWriteCloser
 	CloseWrite() error
@@ -21,8 +21,8 @@ type Duplex interface {
 // resetter is a connection that can tell its peer why it broke.
 type resetter interface{ Reset(reason string) }
 
-// Pipe carries bytes both ways until both directions have ended, then closes both ends. The end of one direction
-// leaves the other alone; an error ends both. touch is called for each piece carried.
+// Pipe copies both ways until both directions have ended, then closes both ends. The end of one direction does not affect
+// the other; an error ends both. touch is called for each piece.
 func Pipe(a, b Duplex, touch func()) {
 	var both sync.WaitGroup
 	both.Go(func() { oneWay(a, b, touch) })
@@ -41,7 +41,7 @@ func oneWay(dst, src Duplex, touch func()) {
 	_ = dst.CloseWrite()
 }
 
-// Copy carries bytes until src ends. It goes around ReadFrom and WriteTo of the ends, whose buffers are smaller.
+// Copy copies until src ends. It bypasses ReadFrom and WriteTo of the ends, whose buffers are smaller.
 func Copy(dst io.Writer, src io.Reader, touch func()) error {
 	buffer := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buffer)
@@ -59,7 +59,7 @@ func (w touchingWriter) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
-// abort closes an end so that its peer can tell a break from an end.
+// abort closes an end such that its peer can tell an error from EOF.
 func abort(end Duplex, cause error) {
 	switch conn := end.(type) {
 	case resetter:

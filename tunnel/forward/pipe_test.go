@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// end is one end of a pipe: it gives what it was told to, and remembers what was done to it.
+// end is one end of a pipe: it gives what it was given, and remembers what was done to it.
 type end struct {
 	mu     sync.Mutex
 	gives  string

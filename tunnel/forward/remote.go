@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// acceptPause is how long to wait after an accept that failed.
+// acceptPause is the pause after a failed accept.
 const acceptPause = 100 * time.Millisecond
 
 // tcpBind is the payload of "tcpip-forward" and "cancel-tcpip-forward" (RFC 4254, 7.1).
@@ -23,7 +23,7 @@ type tcpBind struct {
 // unixBind is the payload of "streamlocal-forward@openssh.com" and its cancel (OpenSSH's PROTOCOL, 2.4).
 type unixBind struct{ Path string }
 
-// Request answers a global request of the connection if it is about forwards.
+// Request handles a global request of the connection if it is about forwards.
 func (f *Forwards) Request(request *ssh.Request) (known bool) {
 	var answer []byte
 	var err error
@@ -54,7 +54,7 @@ func (f *Forwards) Request(request *ssh.Request) (known bool) {
 	return true
 }
 
-// Close ends all listeners; those asked for later are refused.
+// Close ends all listeners and refuses later ones.
 func (f *Forwards) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,8 +66,8 @@ func (f *Forwards) Close() {
 
 func (b tcpBind) key() string { return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))) }
 
-// address is where to listen: the client's word is taken, as OpenSSH does with "GatewayPorts clientspecified". The
-// session's network belongs to its owner.
+// address is where to listen, as the client requests, like OpenSSH with "GatewayPorts clientspecified": the session's
+// network belongs to its owner.
 func (b tcpBind) address() string {
 	host := b.Host
 	if host == "*" {
@@ -129,10 +129,10 @@ func (f *Forwards) listen(network, address string) (listener net.Listener, err e
 	return listener, err
 }
 
-// closeListener acts as the account: to close a Unix listener removes its path.
+// closeListener acts as the account: closing a Unix listener removes its path.
 func (f *Forwards) closeListener(listener net.Listener) error { return f.Account.Do(listener.Close) }
 
-// serve owns the listener from here on, and closes it if it cannot be kept.
+// serve owns the listener from here on, and closes it if it cannot be used.
 func (f *Forwards) serve(key string, listener net.Listener, channelType string, header func(net.Conn) []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -148,14 +148,14 @@ func (f *Forwards) serve(key string, listener net.Listener, channelType string, 
 	return nil
 }
 
-// Accept offers the client a channel for each connection that comes in, until the listener is closed.
+// Accept opens a channel to the client for each incoming connection, until the listener is closed.
 func (f *Forwards) Accept(listener net.Listener, channelType string, header func(net.Conn) []byte) {
 	for {
 		conn, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil { // out of files, most likely: they come back
+		if err != nil { // most likely out of file descriptors, temporarily
 			time.Sleep(acceptPause)
 			continue
 		}

@@ -1,5 +1,5 @@
-// Package hosts keeps what people write into /etc/hosts. Docker makes that file anew at every start, and it is in no
-// image; so the changes to it are kept in the session's own file system, and made again at the next start.
+// Package hosts preserves changes to /etc/hosts. Docker recreates that file at every start, and no image contains it; so
+// changes to it are stored in the session's own file system and applied at the next start.
 package hosts
 
 import (
@@ -24,7 +24,7 @@ type changes struct {
 	Removed []string `json:"removed"`
 }
 
-// Keeper keeps the changes to one file in a folder. Both are the session's own: what is wrong with them is logged.
+// Keeper preserves the changes to one file, in a folder. Both belong to the session: errors are only logged.
 type Keeper struct {
 	File, StateDir string
 	Log            *slog.Logger
@@ -32,7 +32,7 @@ type Keeper struct {
 	generated []string
 }
 
-// Restore makes the kept changes again. It may be called again in the same run of the container.
+// Restore applies the stored changes. It may be called again in the same run of the container.
 func (k *Keeper) Restore() error {
 	now, err := lines(k.File)
 	if err != nil {
@@ -40,16 +40,16 @@ func (k *Keeper) Restore() error {
 	}
 	kept := k.load()
 	k.generated = without(now, kept.Added)
-	k.generated = append(k.generated, without(kept.Removed, k.generated)...) // gone already, in the same run
+	k.generated = append(k.generated, without(kept.Removed, k.generated)...) // removed already, in the same run
 	wanted := append(without(k.generated, kept.Removed), kept.Added...)
 	if slices.Equal(now, wanted) {
 		return nil
 	}
-	// In place: the file is mounted, and cannot be replaced.
+	// In place: the file is a mount and cannot be replaced.
 	return os.WriteFile(k.File, []byte(strings.Join(wanted, "\n")+"\n"), 0o644)
 }
 
-// Save keeps the changes there are now.
+// Save stores the present changes.
 func (k *Keeper) Save() error {
 	now, err := lines(k.File)
 	if err != nil {
@@ -73,7 +73,7 @@ func (k *Keeper) Save() error {
 	return os.Rename(part, k.path())
 }
 
-// Run restores, and then follows, until the context ends.
+// Run restores changes and then saves new ones, until the context ends.
 func (k *Keeper) Run(ctx context.Context) {
 	if err := k.Restore(); err != nil {
 		k.Log.Info("changes to the hosts file not restored", "error", err)
@@ -96,13 +96,13 @@ func (k *Keeper) follow(ctx context.Context) {
 	}
 }
 
-// watch tells of each time that the file was written, by inotify(7); once at the beginning, once at the end.
+// watch signals each write to the file, by inotify(7); once at the beginning and once at the end, too.
 func watch(ctx context.Context, file string) (<-chan struct{}, error) {
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	events := os.NewFile(uintptr(fd), "inotify") // with the runtime's poller: Close ends a Read
+	events := os.NewFile(uintptr(fd), "inotify") // uses the runtime's poller, so that Close ends a Read
 	if _, err := syscall.InotifyAddWatch(fd, file, syscall.IN_MODIFY|syscall.IN_CLOSE_WRITE); err != nil {
 		_ = events.Close()
 		return nil, os.NewSyscallError("inotify_add_watch", err)
@@ -126,7 +126,7 @@ func watch(ctx context.Context, file string) (<-chan struct{}, error) {
 
 func (k *Keeper) path() string { return filepath.Join(k.StateDir, keptFile) }
 
-// load is empty if nothing was kept, or nothing that can be read.
+// load returns nothing if nothing readable is stored.
 func (k *Keeper) load() (kept changes) {
 	content, err := os.ReadFile(k.path())
 	if err == nil && json.Unmarshal(content, &kept) != nil {
@@ -135,7 +135,7 @@ func (k *Keeper) load() (kept changes) {
 	return kept
 }
 
-// lines of a file, without those that are empty.
+// lines returns the lines of a file, without empty ones.
 func lines(file string) ([]string, error) {
 	status, err := os.Stat(file)
 	if err != nil {
@@ -152,7 +152,7 @@ func lines(file string) ([]string, error) {
 	return slices.DeleteFunc(all, func(line string) bool { return strings.TrimSpace(line) == "" }), nil
 }
 
-// without is what of the lines is not among the others.
+// without returns the lines that are not among the others.
 func without(all, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(line string) bool { return slices.Contains(others, line) })
 }

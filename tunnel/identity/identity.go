@@ -1,4 +1,4 @@
-// Package identity loads the agent's client certificate. The runner gets it, renews it, and leaves it in the runtime
+// Package identity loads the agent's client certificate. The runner obtains it, renews it, and stores it in the runtime
 // folder; the agent only reads it.
 package identity
 
@@ -28,12 +28,12 @@ func Load(dir rundir.Dir, boot rundir.Boot) (tls.Certificate, error) {
 	return pair, nil
 }
 
-// URI is the name that the certificate of a session's agent carries.
+// URI returns the identity in the certificate of a session's agent.
 func URI(boot rundir.Boot) string {
 	return fmt.Sprintf("netvps://session/%s/epoch/%d", boot.SessionUID, boot.Epoch)
 }
 
-// Roots is the one CA that the agent believes.
+// Roots returns the only CA that the agent trusts.
 func Roots(boot rundir.Boot) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM([]byte(boot.CACertificate)) {

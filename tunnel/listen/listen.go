@@ -1,14 +1,14 @@
-// Package listen has the agent's SSH server on port 22 of the session's own address, and leaves that port to another
-// server of the session that wants it: the image's own sshd, say.
+// Package listen runs the agent's SSH server on port 22 of the session's own address, and yields that port to another
+// server of the session that needs it, such as the image's own sshd.
 //
-// A program that wants a port which is taken finds out and ends; the kernel tells no one else. So the listener
+// A program that needs a port in use fails and ends; the kernel notifies no other process. So the listener
 //
 //   - does not take the port while another server has it, nor until that has been gone for a while,
 //   - gives the image's command a head start, whatever its server is called,
-//   - lets go the moment that an SSH server of the image is executed (inotify tells of the open of its file), before
-//     that has read its configuration and binds.
+//   - releases the port as soon as an SSH server of the image is executed (inotify reports that its file is opened),
+//     before that has read its configuration and binds.
 //
-// The gateway's tunnel needs no port, and finds the agent all the same.
+// The gateway's tunnel needs no port and works in any case.
 package listen
 
 import (
@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	// settle is how long the port must have been free before it is taken again: a server that is restarted comes back
-	// within that, and one that starts has bound by then.
+	// settle is how long the port must have been free before it is taken again: a restarted server binds within that
+	// time, and so does one that starts.
 	settle = 5 * time.Second
-	// poll is how often to look whether another server still has the port.
+	// poll is the interval of checks whether another server still has the port.
 	poll = time.Second
 )
 
-// Yielding serves on an address whenever no other server of the session wants its port.
+// Yielding serves on an address whenever no other server of the session needs its port.
 type Yielding struct {
 	Address   string
 	HeadStart time.Duration // of the image's command
@@ -48,10 +48,10 @@ func (y *Yielding) Run(ctx context.Context) {
 	}
 	starts, err := watchServers(ctx, y.folders)
 	if err != nil {
-		y.Log.Info("servers of the image are not watched for", "error", err)
+		y.Log.Info("cannot watch for servers of the image", "error", err)
 	}
 	defer y.letGo()
-	free := time.Now().Add(y.HeadStart) // from when on the port may be taken
+	free := time.Now().Add(y.HeadStart) // when the port may be taken
 	for ctx.Err() == nil {
 		if taken := y.takenByAnother(); taken {
 			free = time.Now().Add(y.settle)
@@ -65,7 +65,7 @@ func (y *Yielding) Run(ctx context.Context) {
 		case <-starts:
 			free = time.Now().Add(y.settle)
 			if y.letGo() {
-				y.Log.Info("another SSH server starts: the port is left to it", "address", y.Address)
+				y.Log.Info("yielding the port to another SSH server", "address", y.Address)
 			}
 		case <-timer.C:
 		}
@@ -87,7 +87,7 @@ func (y *Yielding) take() {
 		return
 	}
 	listener, err := net.Listen("tcp", y.Address)
-	if err != nil { // taken a moment ago, or not allowed: it is tried again
+	if err != nil { // in use since, or not permitted: retried
 		y.Log.Debug("no SSH on the session's own address", "address", y.Address, "error", err)
 		return
 	}
@@ -104,7 +104,7 @@ func (y *Yielding) take() {
 	}()
 }
 
-// letGo frees the port; connections live on. It reports whether it had it.
+// letGo frees the port and reports whether it had it; connections continue.
 func (y *Yielding) letGo() bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()

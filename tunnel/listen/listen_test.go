@@ -56,7 +56,7 @@ func greet(listener net.Listener) error {
 	}
 }
 
-// answers is who has the port: "agent", "other", or nobody.
+// answers is who has the port: "agent", "other", or none.
 func (g *greeter) answers() string {
 	conn, err := net.Dial("tcp", g.Address)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 
 const stateListen = "0A" // of proc_pid_net(5)'s tcp
 
-// listensOn reports whether a process in this network namespace listens on the port of an address. It connects to
-// none: a server would log that.
+// listensOn reports whether a process in this network namespace listens on the port of an address. It does not connect:
+// a server would log that.
 func listensOn(address string) bool {
 	_, text, err := net.SplitHostPort(address)
 	if err != nil {

@@ -13,12 +13,12 @@ import (
 )
 
 var (
-	// programFolders are where distributions put servers. /usr/bin is left out: each command would wake the agent.
+	// programFolders are where distributions install servers; not /usr/bin, where each command would wake the agent.
 	programFolders = []string{"/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/local/bin"}
 	serverNames    = []string{"sshd", "dropbear", "dropbearmulti", "tinysshd", "lsh"}
 )
 
-// watchServers tells of each SSH server that is executed from one of the folders, until the context ends.
+// watchServers signals each SSH server that is executed from one of the folders, until the context ends.
 func watchServers(ctx context.Context, folders []string) (<-chan struct{}, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -42,7 +42,7 @@ func watchServers(ctx context.Context, folders []string) (<-chan struct{}, error
 			if slices.ContainsFunc(openedNames(buffer[:n]), isServer) {
 				select {
 				case starts <- struct{}{}:
-				default: // told already
+				default: // signalled already
 				}
 			}
 		}
@@ -52,7 +52,7 @@ func watchServers(ctx context.Context, folders []string) (<-chan struct{}, error
 
 func isServer(name string) bool { return slices.Contains(serverNames, name) }
 
-// openedNames are those of the files in inotify(7) events.
+// openedNames returns the file names in inotify(7) events.
 func openedNames(events []byte) (names []string) {
 	for len(events) >= unix.SizeofInotifyEvent {
 		length := int(binary.NativeEndian.Uint32(events[12:]))

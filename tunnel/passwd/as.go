@@ -11,24 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrMayNotChangeUser says that the container was started without the capabilities that a login as another user needs.
+// ErrMayNotChangeUser means that the container lacks the capabilities for a login as another user.
 var ErrMayNotChangeUser = errors.New("this container may not change users (CAP_SETUID and CAP_SETGID are dropped)")
 
-// IsSelf reports whether the account is the one that this process runs as.
+// IsSelf reports whether this process runs as the account.
 func (a Account) IsSelf() bool {
 	return int(a.UID) == os.Geteuid() && int(a.GID) == os.Getegid()
 }
 
-// Credential is what a child of the account runs with.
+// Credential returns the credential of a child of the account.
 func (a Account) Credential() *syscall.Credential {
 	return &syscall.Credential{Uid: a.UID, Gid: a.GID, Groups: a.allGroups()}
 }
 
-// allGroups is what initgroups(3) sets: the primary group is among them.
+// allGroups returns what initgroups(3) sets, including the primary group.
 func (a Account) allGroups() []uint32 { return append([]uint32{a.GID}, a.Groups...) }
 
-// Do runs act with the account's rights, so that the kernel decides what it may open, connect to and bind, and others
-// see the right peer. Files and sockets that act opens can be used afterwards by anyone in this process.
+// Do runs act with the account's rights, so that the kernel decides what it may open, connect to and bind, and peers see
+// the right credentials. Files and sockets that act opens can be used afterwards anywhere in this process.
 func (a Account) Do(act func() error) error {
 	if a.IsSelf() {
 		return act()
@@ -46,7 +46,7 @@ func (a Account) Do(act func() error) error {
 	return <-done
 }
 
-// becomeOnThisThread uses the raw system calls: those of package syscall change all threads of the process.
+// becomeOnThisThread uses raw system calls: those of package syscall change all threads of the process.
 func (a Account) becomeOnThisThread() error {
 	groups := a.allGroups()
 	uid, gid := uintptr(a.UID), uintptr(a.GID)

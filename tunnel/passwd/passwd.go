@@ -21,15 +21,15 @@ type Account struct {
 	Home   string   // absolute; need not exist
 	Shell  string   // as in passwd; may be empty or missing in the image
 
-	// OnlyLogin says that this is root, and that no account of the image has a shell to log in with.
+	// OnlyLogin means that this is root, and that no account of the image has a login shell.
 	OnlyLogin bool
 }
 
 // Database is a root folder with etc/passwd and etc/group in it.
 type Database struct{ Root string }
 
-// Lookup finds a user by name. root is always there, in an image without passwd too. The files are read each time:
-// users come and go while the session runs.
+// Lookup finds a user by name. root always exists, even in an image without passwd. The files are read each time, as users
+// may be added and removed while the session runs.
 func (d Database) Lookup(name string) (Account, error) {
 	account, found, err := d.find(name)
 	if err != nil {
@@ -42,7 +42,7 @@ func (d Database) Lookup(name string) (Account, error) {
 		account = Account{Name: "root", Home: d.rootHome()}
 	}
 	if account.UID == 0 && isShut(account.Shell) {
-		account.OnlyLogin, err = d.nobodyLogsIn()
+		account.OnlyLogin, err = d.noLoginShells()
 		if err != nil {
 			return account, err
 		}
@@ -69,15 +69,15 @@ func (d Database) find(name string) (account Account, found bool, err error) {
 	return account, found, err
 }
 
-// nobodyLogsIn reports whether no account has a shell that takes logins.
-func (d Database) nobodyLogsIn() (nobody bool, err error) {
-	nobody = true
+// noLoginShells reports whether no account has a login shell.
+func (d Database) noLoginShells() (none bool, err error) {
+	none = true
 	err = d.lines("passwd", func(line string) {
 		if account, ok := parseAccount(line); ok && takesLogins(account.Shell) {
-			nobody = false
+			none = false
 		}
 	})
-	return nobody, err
+	return none, err
 }
 
 // GroupID finds a group by name.
@@ -90,7 +90,7 @@ func (d Database) GroupID(name string) (id uint32, found bool) {
 	return id, found && err == nil
 }
 
-// groups are those that name the user as a member.
+// groups returns the groups that list the user as a member.
 func (d Database) groups(account Account) (groups []uint32, err error) {
 	err = d.lines("group", func(line string) {
 		_, gid, members, ok := parseGroup(line)
@@ -101,7 +101,7 @@ func (d Database) groups(account Account) (groups []uint32, err error) {
 	return groups, err
 }
 
-// lines calls each for the lines of a file; a file that is missing has none.
+// lines calls each for every line of a file; a missing file has none.
 func (d Database) lines(name string, each func(string)) error {
 	file, err := os.Open(d.path(name))
 	if os.IsNotExist(err) {
@@ -116,7 +116,7 @@ func (d Database) lines(name string, each func(string)) error {
 
 func scan(reader io.Reader, each func(string)) error {
 	scanner := bufio.NewScanner(reader)
-	scanner.Buffer(nil, 4<<20) // a group's line names all of its members
+	scanner.Buffer(nil, 4<<20) // a group's line lists all of its members
 	for scanner.Scan() {
 		each(scanner.Text())
 	}
@@ -160,7 +160,7 @@ func parseGroup(line string) (name string, gid uint32, members []string, ok bool
 // validName refuses comments and NIS's "+" and "-" entries.
 func validName(name string) bool { return name != "" && !strings.ContainsAny(name[:1], "#+-") }
 
-// parseID refuses 2^32-1, which means "leave as it is" to the kernel.
+// parseID rejects 2^32-1, which means "unchanged" to the kernel.
 func parseID(text string) (uint32, error) {
 	id, err := strconv.ParseUint(text, 10, 32)
 	if err == nil && id == 1<<32-1 {

@@ -112,7 +112,7 @@ func TestLoginShell(t *testing.T) {
 }
 
 func TestRootGetsInWhereItsShellWouldShutOutEverybody(t *testing.T) {
-	shut := "root:x:0:0::/root:/no/such/nologin\nnobody:x:65534:65534::/:/usr/sbin/nologin\nsync:x:4:4::/bin:/bin/true\n"
+	shut := "root:x:0:0::/root:/no/such/nologin\nguest:x:65534:65534::/:/usr/sbin/nologin\nsync:x:4:4::/bin:/bin/true\n"
 	alone, err := database(t, shut, "").Lookup("root")
 	check(t, err)
 	folder := t.TempDir()
@@ -125,7 +125,7 @@ func TestRootGetsInWhereItsShellWouldShutOutEverybody(t *testing.T) {
 	if _, err := alone.LoginShell("/no/such"); !errors.Is(err, ErrNoShell) {
 		t.Errorf("%v", err)
 	}
-	for name, more := range map[string]string{"root": "ann:x:1000:1000::/home/ann:/bin/sh\n", "nobody": ""} {
+	for name, more := range map[string]string{"root": "ann:x:1000:1000::/home/ann:/bin/sh\n", "guest": ""} {
 		account, err := database(t, shut+more, "").Lookup(name)
 		check(t, err)
 		if got, err := account.LoginShell(folder); err != nil || filepath.Base(got.Path) != "nologin" {

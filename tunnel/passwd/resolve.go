@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Resolve finds the account of "USER[:GROUP]" as in a Dockerfile: each a name of the image or a number, which need not
+// Resolve finds the account of "USER[:GROUP]" as in a Dockerfile: each is a name of the image or a number, which need not
 // be in passwd or group. With a GROUP there are no supplementary groups. An empty USER is root.
 func (d Database) Resolve(spec string) (Account, error) {
 	user, group, _ := strings.Cut(spec, ":")

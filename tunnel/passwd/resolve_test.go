@@ -35,7 +35,7 @@ func TestResolveReadsAUserAsADockerfileNamesIt(t *testing.T) {
 			t.Errorf("%q: %+v %v", spec, got, err)
 		}
 	}
-	for _, spec := range []string{"nobody", "app:none", "-1", "4294967295"} {
+	for _, spec := range []string{"missing", "app:none", "-1", "4294967295"} {
 		if got, err := database.Resolve(spec); err == nil {
 			t.Errorf("%q: %+v", spec, got)
 		}

@@ -10,21 +10,21 @@ import (
 	"strings"
 )
 
-// Shell is a program that takes commands.
+// Shell is a program that runs commands.
 type Shell struct {
 	Path string
 	Name string // its argv[0]: "bash"; with "-" before it, a login shell
 }
 
-// ErrNoShell says that the image has no program that takes commands.
+// ErrNoShell means that the image has no program that runs commands.
 var ErrNoShell = errors.New("this image has no shell (/bin/bash, /bin/sh, /bin/busybox, or one on PATH); sftp and port forwards work")
 
-// usualShells are tried where an account names none that exists; names without a slash are looked up on PATH.
+// usualShells are tried if an account's shell does not exist; names without a slash are looked up on PATH.
 var usualShells = []string{"/bin/bash", "/bin/sh", "/bin/busybox", "bash", "sh", "ash", "busybox"}
 
-// LoginShell is the account's shell, or the first usual one that exists where that is empty or missing from the
-// image; path is the PATH of the login. An account shut by nologin or false stays shut, unless it is root in an image
-// in which that would shut out everybody.
+// LoginShell returns the account's shell, or the first usual one that exists if it is empty or missing in the image; path
+// is the PATH of the login. An account disabled by nologin or false stays disabled, unless it is root in an image where
+// that would leave no login at all.
 func (a Account) LoginShell(path string) (Shell, error) {
 	shut := isShut(a.Shell)
 	if shut && !a.OnlyLogin || !shut && isExecutable(a.Shell) {
@@ -41,7 +41,7 @@ func (a Account) LoginShell(path string) (Shell, error) {
 // LookPath finds a program as execvp(3) does, on a PATH that need not be that of this process.
 func LookPath(program, path string) (string, error) {
 	if strings.Contains(program, "/") {
-		return program, nil // whether it is there, execve(2) says
+		return program, nil // execve(2) reports if it does not exist
 	}
 	for _, folder := range filepath.SplitList(path) {
 		if full := filepath.Join(folder, program); filepath.IsAbs(full) && isExecutable(full) {
@@ -51,18 +51,18 @@ func LookPath(program, path string) (string, error) {
 	return "", fmt.Errorf("%q is on no folder of PATH (%s): %w", program, path, fs.ErrNotExist)
 }
 
-// isShut says that a shell is there to refuse logins.
+// isShut reports whether a shell exists to refuse logins.
 func isShut(shell string) bool {
 	return slices.Contains([]string{"nologin", "false"}, filepath.Base(shell))
 }
 
-// takesLogins says that somebody could log in with that shell.
+// takesLogins reports whether a shell is one to log in with.
 func takesLogins(shell string) bool {
-	notForPeople := []string{"sync", "shutdown", "halt", "true"} // as in many an /etc/passwd
+	notForPeople := []string{"sync", "shutdown", "halt", "true"} // common in /etc/passwd
 	return !isShut(shell) && !slices.Contains(notForPeople, filepath.Base(shell)) && isExecutable(shell)
 }
 
-// applet is the name to run a shell under: busybox does what its name says.
+// applet is the name to run a shell under: busybox runs what its name says.
 func applet(path string) string {
 	if name := filepath.Base(path); name != "busybox" {
 		return name
@@ -70,7 +70,7 @@ func applet(path string) string {
 	return "sh"
 }
 
-// WorkingDir is the home if it is there, else the root.
+// WorkingDir returns the home directory if it exists, else the root.
 func (a Account) WorkingDir() string {
 	if isDir(a.Home) {
 		return a.Home

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// child is a process that is started here and reaped by the loop. It is not an os.Process: that would wait on its own.
+// child is a process that is started here and reaped by the loop. It is not an os.Process, which would wait on its own.
 type child struct {
 	pid     int // 0: not running
 	started time.Time
@@ -14,7 +14,7 @@ type child struct {
 
 func (c *child) alive() bool { return c.pid != 0 }
 
-// start adds the standard files and a session of its own to the attributes.
+// start adds the standard files and a new session to the attributes.
 func (c *child) start(path string, argv []string, attributes *syscall.ProcAttr) error {
 	c.started = time.Now()
 	attributes.Files = []uintptr{0, 1, 2}

@@ -2,8 +2,7 @@ package pid1
 
 import "os"
 
-// furnish makes the folders that programs take for granted and small images lack. What cannot be made, on a read-only
-// file system, is left.
+// furnish creates the folders that programs rely on and small images lack. On a read-only file system it does nothing.
 func furnish() {
 	_ = os.Mkdir("/root", 0o700)
 	if os.Mkdir("/tmp", 0o777) == nil {

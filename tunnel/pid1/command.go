@@ -15,12 +15,12 @@ import (
 const (
 	commandRestartMin = 100 * time.Millisecond
 	commandRestartMax = time.Minute
-	// commandSteady is how long a run must last for the next failure to count as the first.
+	// commandSteady is how long a run must last for the backoff to start over.
 	commandSteady = 10 * time.Second
 )
 
-// Command is the image's own command, run as a container of Docker's with the restart policy "on-failure" would be:
-// as the image's USER, in its WORKDIR, and again after a failure, with pauses that double up to a minute.
+// Command is the image's own command, run as Docker does with the restart policy "on-failure": as the image's USER, in
+// its WORKDIR, and again after a failure, with a backoff of up to a minute.
 type Command struct {
 	Argv []string // may be empty: then there is none
 	User string   // "USER[:GROUP]", names of the image's passwd and group or numbers; "" is root
@@ -31,13 +31,13 @@ type Command struct {
 	restart <-chan time.Time
 }
 
-// start runs the command; where that fails, it is tried again like a command that fails: its owner may correct it.
+// start runs the command; if that fails, it is retried like a failing command: the owner may fix it.
 func (c *Command) start(log *slog.Logger) {
 	if len(c.Argv) == 0 {
 		return
 	}
 	if err := c.launch(); err != nil {
-		log.Error("the image's command cannot be run", "command", c.Argv[0], "user", c.User, "folder", c.Dir,
+		log.Error("cannot run the image's command", "command", c.Argv[0], "user", c.User, "folder", c.Dir,
 			"error", err, "again_in", c.again())
 	}
 }
@@ -67,8 +67,8 @@ func (c *Command) launch() error {
 	return c.child.start(path, c.Argv, attributes)
 }
 
-// ended takes note of how the command ended. A failure ends what it left behind in its process group, which would be
-// there twice after the next start.
+// ended records how the command ended. After a failure it kills what is left in its process group, which would otherwise
+// run twice after the next start.
 func (c *Command) ended(status syscall.WaitStatus, stopping bool, log *slog.Logger) {
 	pid := c.pid
 	c.pid = 0
@@ -82,7 +82,7 @@ func (c *Command) ended(status syscall.WaitStatus, stopping bool, log *slog.Logg
 	log.Error("the image's command failed", "status", describe(status), "again_in", c.again())
 }
 
-// again has the command started after a pause, which it returns.
+// again schedules a restart of the command and returns the pause.
 func (c *Command) again() time.Duration {
 	if time.Since(c.started) > commandSteady {
 		c.delay = 0
@@ -92,7 +92,7 @@ func (c *Command) again() time.Duration {
 	return c.delay
 }
 
-// withHome sets HOME to the account's, unless the image sets it: the engine set it to that of root.
+// withHome sets HOME to the account's, unless the image sets it: Docker set it to root's.
 func withHome(env []string, database passwd.Database, account passwd.Account) []string {
 	root, err := database.Resolve("root")
 	if home := environ.Value(env, "HOME"); err != nil || home != "" && home != root.Home && home != "/root" && home != "/" {
@@ -101,14 +101,14 @@ func withHome(env []string, database passwd.Database, account passwd.Account) []
 	return append(env, "HOME="+account.Home)
 }
 
-// own gives the container's standard files to the account, as engines do: programs open /dev/stdout again.
+// own gives the container's standard files to the account, as Docker does: programs open /dev/stdout again.
 func own(account passwd.Account) {
 	var null unix.Stat_t
 	_ = unix.Stat("/dev/null", &null)
 	for fd := range 3 {
 		var file unix.Stat_t
 		if unix.Fstat(fd, &file) == nil && file.Rdev != null.Rdev {
-			_ = unix.Fchown(fd, int(account.UID), -1) // not on every kind of file
+			_ = unix.Fchown(fd, int(account.UID), -1) // not supported by every type of file
 		}
 	}
 }

@@ -37,11 +37,11 @@ func TestCommandRunsAsTheImagesUserInItsFolder(t *testing.T) {
 	for parent := filepath.Dir(filepath.Dir(folder)); parent != os.TempDir(); parent = filepath.Dir(parent) {
 		_ = os.Chmod(parent, 0o755)
 	}
-	t.Setenv("COMMAND_USER", "nobody")
+	t.Setenv("COMMAND_USER", "games")
 	t.Setenv("COMMAND_DIR", folder)
 	t.Setenv("HOME", "/root")
 	out, _ := run(t, "exit 0", []syscall.Signal{syscall.SIGTERM}, "agent-idle", "sh", "-c", `echo "$(id -un) $(pwd) $HOME"`)
-	if want := "nobody " + folder + " /nonexistent\n"; !strings.Contains(out, want) {
+	if want := "games " + folder + " /usr/games\n"; !strings.Contains(out, want) {
 		t.Fatalf("no %q in\n%s", want, out)
 	}
 }

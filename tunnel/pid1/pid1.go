@@ -1,13 +1,12 @@
-// Package pid1 is the session's first process. It reaps, passes signals on, keeps the agent running, and ends the
-// container in order.
+// Package pid1 is the session's PID 1. It reaps, forwards signals, keeps the agent running, and ends the container in
+// order.
 //
-// It runs the image's command, too, where the owner wants that, and runs it again when it fails; and it runs a child that
+// It also runs the image's command, if the owner wants that, and restarts it when it fails; and it runs a child that
 // starts the session's services (package boot).
 //
-// It does nothing else, and that is the design: the SSH server and the tunnel are a child of it. So there is one
-// process that waits for any child, and another that waits for its own by os/exec, and neither can steal a status from
-// the other; and whatever may befall the child (a bug, the OOM killer, a user's "kill -9 -1"), the session lives on and
-// the agent comes back.
+// It does nothing else, by design: the SSH server and the tunnel are a child of it. So one process waits for any child,
+// and another for its own by os/exec, and neither can take a status from the other; and whatever happens to the child
+// (a bug, the OOM killer, a user's "kill -9 -1"), the session continues and the agent is restarted.
 package pid1
 
 import (
@@ -25,18 +24,18 @@ import (
 const (
 	restartMin = 100 * time.Millisecond
 	restartMax = 5 * time.Second
-	// commandGrace is how long the image's command has the stop to itself, before all others are told too.
+	// commandGrace is how long the image's command may shut down alone before all other processes get SIGTERM, too.
 	commandGrace = 5 * time.Second
-	// poll finds the end of processes that are not our children (docker exec).
+	// poll detects the end of processes that are not our children (docker exec).
 	poll = 20 * time.Millisecond
 )
 
 // ErrNotFirst guards kill(-1): anywhere but in a PID namespace of its own, it would end the machine.
-var ErrNotFirst = errors.New("init must be process 1 of a container")
+var ErrNotFirst = errors.New("init must be PID 1 of a container")
 
-// Init is what the first process looks after.
+// Init manages the container's processes.
 type Init struct {
-	Agent   []string // argv of the agent proper, started again whenever it ends
+	Agent   []string // argv of the agent proper, restarted whenever it ends
 	Boot    []string // argv of what starts the session's services, run once; may be empty
 	Command Command
 	Log     *slog.Logger
@@ -46,11 +45,11 @@ type Init struct {
 	delay    time.Duration
 	restart  <-chan time.Time
 	stopping bool
-	told     bool // all processes were told to end
+	ending   bool // all processes got SIGTERM
 	hurry    <-chan time.Time
 }
 
-// Run returns when the container is to end: after a stop, with no process left.
+// Run returns when the container may end: after a stop, with no process left.
 func (i *Init) Run() error {
 	if os.Getpid() != 1 {
 		return ErrNotFirst
@@ -58,7 +57,7 @@ func (i *Init) Run() error {
 	furnish()
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, forwarded...)
-	ended := make(chan os.Signal, 1) // one is enough: each time, all that ended are reaped
+	ended := make(chan os.Signal, 1) // one is enough: each time, all zombies are reaped
 	signal.Notify(ended, syscall.SIGCHLD)
 	i.Command.start(i.Log)
 	i.startAgent()
@@ -79,10 +78,10 @@ func (i *Init) Run() error {
 		case <-ticker.C:
 		}
 		i.reap()
-		if i.stopping && !i.Command.alive() && !i.told {
+		if i.stopping && !i.Command.alive() && !i.ending {
 			i.tellAll()
 		}
-		if i.told {
+		if i.ending {
 			if alone() {
 				return nil
 			}
@@ -118,7 +117,7 @@ func (i *Init) startAgent() {
 	}
 	faults.Point("agent.before_start")
 	if err := i.agent.start("/proc/self/exe", i.Agent, &syscall.ProcAttr{Env: environ.All()}); err != nil {
-		i.Log.Error("the agent cannot be run", "error", err)
+		i.Log.Error("cannot run the agent", "error", err)
 		i.agentEnded()
 	}
 }
@@ -128,11 +127,11 @@ func (i *Init) startServices() {
 		return
 	}
 	if err := i.boot.start("/proc/self/exe", i.Boot, &syscall.ProcAttr{Env: environ.All()}); err != nil {
-		i.Log.Error("services cannot be started", "error", err)
+		i.Log.Error("cannot start services", "error", err)
 	}
 }
 
-// agentEnded has the agent started again, after longer and longer if it keeps ending at once.
+// agentEnded restarts the agent, with backoff if it keeps ending at once.
 func (i *Init) agentEnded() {
 	if time.Since(i.agent.started) > restartMax {
 		i.delay = 0
@@ -141,7 +140,7 @@ func (i *Init) agentEnded() {
 	i.restart = time.After(i.delay)
 }
 
-// reap takes the status of every child that has ended, ours or orphaned.
+// reap collects the status of every ended child, also orphaned ones.
 func (i *Init) reap() {
 	for {
 		var status syscall.WaitStatus

@@ -10,24 +10,24 @@ import (
 	"syscall"
 )
 
-// forwarded are the signals that people and engines send to a container; the others are the kernel's and the runtime's.
+// forwarded are the signals that users and engines send to a container; the others are the kernel's and the runtime's.
 var forwarded = []os.Signal{
 	syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
 	syscall.SIGPWR, sigRTMin3,
 }
 
-// sigRTMin3 is what images of systemd name as their stop signal.
+// sigRTMin3 is the stop signal of images with systemd.
 const sigRTMin3 = syscall.Signal(37)
 
-// endsAnIdleContainer are the stop signals that images name for their own command; without it, they mean a stop.
+// endsAnIdleContainer reports stop signals that images define for their own command; without that, they mean a stop.
 func endsAnIdleContainer(received syscall.Signal) bool {
 	return slices.Contains([]syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPWR, sigRTMin3}, received)
 }
 
-// tellAll tells every process of the container to end: SIGTERM, for interactive shells (which ignore it) SIGHUP, and
-// SIGCONT so that stopped ones hear of it.
+// tellAll asks every process of the container to end: SIGTERM, for interactive shells (which ignore it) SIGHUP, and
+// SIGCONT so that stopped ones receive it.
 func (i *Init) tellAll() {
-	i.told, i.hurry = true, nil
+	i.ending, i.hurry = true, nil
 	_ = syscall.Kill(-1, syscall.SIGTERM)
 	for _, pid := range terminalLeaders("/proc") {
 		_ = syscall.Kill(pid, syscall.SIGHUP)
@@ -35,10 +35,10 @@ func (i *Init) tellAll() {
 	_ = syscall.Kill(-1, syscall.SIGCONT)
 }
 
-// alone reports whether no other process is left, whoever its parent is.
+// alone reports whether no other process is left, whatever its parent is.
 func alone() bool { return syscall.Kill(-1, 0) == syscall.ESRCH }
 
-// terminalLeaders are the processes that lead a session with a terminal: login shells, for the most part.
+// terminalLeaders returns the processes that lead a session with a terminal: mostly login shells.
 func terminalLeaders(proc string) (pids []int) {
 	files, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "stat"))
 	for _, file := range files {

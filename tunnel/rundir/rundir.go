@@ -1,5 +1,5 @@
 // Package rundir is the session's runtime folder, which the runner writes and the agent reads, and the agent's own
-// folder, which is a small tmpfs of the container.
+// folder, a small tmpfs of the container.
 package rundir
 
 import (
@@ -34,7 +34,7 @@ const maxBoot = 64 << 10
 // Dir is the path of a runtime folder, or of the agent's own folder.
 type Dir string
 
-// Boot is what the runner tells the agent: who it is, and whom to trust.
+// Boot is the runner's information for the agent: its identity, and which CA to trust.
 type Boot struct {
 	SessionUID    string `json:"session_uid"`
 	Epoch         int64  `json:"epoch"`
@@ -79,7 +79,7 @@ func parseBoot(data []byte) (boot Boot, err error) {
 	return boot, nil
 }
 
-// Dial connects to one of the runner's sockets. The path is resolved each time: a runner that starts again makes new ones.
+// Dial connects to one of the runner's sockets. The path is resolved each time: a restarted runner creates new ones.
 func (d Dir) Dial(ctx context.Context, socket string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "unix", d.Path(socket))
 }
@@ -100,7 +100,7 @@ func (d Dir) Config() (*api.AgentConfig, error) {
 	return config, nil
 }
 
-// SaveConfig keeps the config for the agent's next start.
+// SaveConfig stores the config for the agent's next start.
 func (d Dir) SaveConfig(config *api.AgentConfig) error {
 	data, err := proto.Marshal(config)
 	if err != nil {
@@ -109,7 +109,7 @@ func (d Dir) SaveConfig(config *api.AgentConfig) error {
 	return WriteFile(d.Path(configFile), data)
 }
 
-// WriteFile replaces a file as a whole, readable by the owner only: a reader sees the old content or the new.
+// WriteFile replaces a file atomically, readable by the owner only.
 func WriteFile(path string, data []byte) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // CreateTemp makes it 0600
 	if err != nil {

@@ -30,12 +30,12 @@ const (
 
 var errTooLong = errors.New("an sftp request longer than 256 KiB")
 
-// filter stands between a client and pkg/sftp, and makes up for what that does otherwise than OpenSSH's sftp-server:
+// filter stands between a client and pkg/sftp, and adds what that does differently from OpenSSH's sftp-server:
 //
 //   - expand-path@openssh.com (scp and sftp with "~"), lsetstat@openssh.com, limits@openssh.com, home-directory
 //   - realpath that resolves symbolic links, mkdir with the mode that was asked for, rename that replaces nothing
 //
-// A request that is answered here waits until those before it are answered: the order of effects is the client's.
+// A request that is answered here waits for the answers to those before it: the client determines the order of effects.
 type filter struct {
 	in     io.Reader
 	out    io.WriteCloser
@@ -56,7 +56,7 @@ func newFilter(in io.Reader, out io.WriteCloser, users passwd.Database) *filter 
 	return f
 }
 
-// Read hands out the requests for pkg/sftp.
+// Read returns the requests for pkg/sftp.
 func (f *filter) Read(p []byte) (int, error) {
 	for len(f.pending) == 0 && f.rest == 0 {
 		if err := f.next(); err != nil {
@@ -76,7 +76,7 @@ func (f *filter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next takes up a request: it is passed on as it comes, or answered.
+// next handles a request: passes it on as it arrives, or answers it.
 func (f *filter) next() error {
 	header := make([]byte, headerSize)
 	if _, err := io.ReadFull(f.in, header); err != nil {

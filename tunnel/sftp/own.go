@@ -23,7 +23,7 @@ type own interface {
 	answer(users passwd.Database) []byte
 }
 
-// extensions are those answered here; their names as OpenSSH's PROTOCOL has them.
+// extensions are those answered here, with their names in OpenSSH's PROTOCOL.
 var extensions = []struct{ name, version string }{
 	{"expand-path@openssh.com", "1"},
 	{"lsetstat@openssh.com", "1"},
@@ -41,7 +41,7 @@ func withExtensions(version []byte) []byte {
 	return whole
 }
 
-// parseOwn parses the body of a packet; false if pkg/sftp is to have it.
+// parseOwn parses the body of a packet; false to leave it to pkg/sftp.
 func parseOwn(kind byte, body []byte) (own, bool) {
 	var request struct {
 		ID   uint32
@@ -93,7 +93,7 @@ func parseExtended(id uint32, name string, rest []byte) (own, bool) {
 	}
 }
 
-// expandPath is for paths that begin with "~" or "~USER".
+// expandPath handles paths that begin with "~" or "~USER".
 type expandPath struct {
 	id   uint32
 	path string
@@ -115,7 +115,7 @@ func (e expandPath) expanded(users passwd.Database) string {
 	return path.Join(home, rest)
 }
 
-// homeOf is the home of a user, or of the one who logged in.
+// homeOf returns the home directory of a user, or of the account that logged in.
 func homeOf(user string, users passwd.Database) (string, bool) {
 	if home := environ.Get("HOME"); user == "" && home != "" {
 		return home, true
@@ -124,7 +124,7 @@ func homeOf(user string, users passwd.Database) (string, bool) {
 	return account.Home, err == nil
 }
 
-// realpath makes a path absolute and free of symbolic links; its last part need not exist.
+// realpath makes a path absolute and resolves symbolic links; its last part need not exist.
 type realpath struct {
 	id   uint32
 	path string
@@ -173,7 +173,7 @@ func (h homeDirectory) answer(users passwd.Database) []byte {
 	return name(h.id, home)
 }
 
-// limits says what pkg/sftp takes: clients carry 32 KiB at a time where they do not know better.
+// limits returns what pkg/sftp accepts: clients use 32 KiB per request if they do not know it.
 type limits struct{ id uint32 }
 
 func (l limits) answer(passwd.Database) []byte {
@@ -183,7 +183,7 @@ func (l limits) answer(passwd.Database) []byte {
 	}{l.id, maxRequest, maxData, maxData, 0}))
 }
 
-// mkdir makes a folder with the mode asked for: made with another first, it would be open to others for a moment.
+// mkdir creates a folder with the requested mode: changing it afterwards would leave the folder open for a moment.
 type mkdir struct {
 	id         uint32
 	path       string
@@ -198,7 +198,7 @@ func (m *mkdir) answer(passwd.Database) []byte {
 	return status(m.id, unix.Mkdir(m.path, mode))
 }
 
-// rename replaces nothing, as version 3 of the protocol has it; posix-rename@openssh.com does.
+// rename replaces nothing, as version 3 of the protocol requires; posix-rename@openssh.com does.
 type rename struct {
 	id       uint32
 	from, to string
@@ -206,7 +206,7 @@ type rename struct {
 
 func (r rename) answer(passwd.Database) []byte {
 	err := unix.Renameat2(unix.AT_FDCWD, r.from, unix.AT_FDCWD, r.to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system that does not know the flag
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system without support for the flag
 		if _, exists := os.Lstat(r.to); exists == nil {
 			return status(r.id, unix.EEXIST)
 		}
@@ -215,7 +215,7 @@ func (r rename) answer(passwd.Database) []byte {
 	return status(r.id, err)
 }
 
-// lsetstat sets attributes of what the path names itself, a symbolic link perhaps.
+// lsetstat sets attributes of the path itself, without following a symbolic link.
 type lsetstat struct {
 	id         uint32
 	path       string
@@ -243,7 +243,7 @@ func (l *lsetstat) answer(passwd.Database) []byte {
 
 func seconds(unixTime uint32) int64 { return int64(unixTime) * int64(time.Second) }
 
-// statusOf is what a client of version 3 knows of errors.
+// statusOf maps an error to the status codes of version 3.
 func statusOf(err error) (code uint32, message string) {
 	switch {
 	case err == nil:

@@ -14,7 +14,7 @@ const (
 	hasTimes = 8
 )
 
-// attributes are those of a file that a client wants set; extended ones are passed over.
+// attributes are those of a file that a client sets; extended ones are ignored.
 type attributes struct {
 	flags        uint32
 	size         uint64

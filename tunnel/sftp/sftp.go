@@ -1,5 +1,5 @@
-// Package sftp serves files over standard input and output. The agent runs it as a child with the login's rights, so
-// the kernel decides what may be read and written; the image needs no sftp-server.
+// Package sftp serves files over standard input and output. The agent runs it as a child with the login's rights, so the
+// kernel decides what may be read and written; the image needs no sftp-server.
 package sftp
 
 import (
@@ -15,8 +15,8 @@ import (
 // maxData is the most that one read or write carries, as OpenSSH's sftp-server has it.
 const maxData = 255 << 10
 
-// Serve answers one client until it is gone. Relative paths start at the working directory: pkg/sftp is not told of it,
-// since it would also rewrite the targets of symbolic links.
+// Serve answers one client until it disconnects. Relative paths start at the working directory, which pkg/sftp does not
+// get, since it would also rewrite the targets of symbolic links.
 func Serve() error { return serve(os.Stdin, os.Stdout, passwd.Database{Root: "/"}) }
 
 func serve(in io.Reader, out io.WriteCloser, users passwd.Database) error {

@@ -15,14 +15,14 @@ type agentSocket struct {
 	listener net.Listener
 }
 
-// forwardAgent answers "auth-agent-req@openssh.com" (OpenSSH's PROTOCOL.agent).
+// forwardAgent handles "auth-agent-req@openssh.com" (OpenSSH's PROTOCOL.agent).
 func (s *session) forwardAgent() bool {
 	if s.agent != nil || s.started || s.login.limits.NoAgent {
 		return false
 	}
 	agent, err := newAgentSocket(s.account)
 	if err != nil {
-		s.log.Warn("no agent forwarding", "error", err)
+		s.log.Warn("cannot forward the agent", "error", err)
 		return false
 	}
 	s.agent = agent
@@ -30,7 +30,7 @@ func (s *session) forwardAgent() bool {
 	return true
 }
 
-// newAgentSocket acts as the account: folder and socket are its own from the start.
+// newAgentSocket acts as the account, which owns folder and socket from the start.
 func newAgentSocket(account passwd.Account) (*agentSocket, error) {
 	agent := &agentSocket{account: account}
 	return agent, account.Do(func() error {

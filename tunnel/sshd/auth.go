@@ -12,12 +12,12 @@ import (
 	"netvps/tunnel/authkeys"
 )
 
-// sourceAddress is the one critical option understood; x/crypto/ssh enforces it.
+// sourceAddress is the only critical option supported; x/crypto/ssh enforces it.
 const sourceAddress = "source-address"
 
 var errNotAuthorized = errors.New("key is not authorized")
 
-// login is what authentication found out, carried in ssh.Permissions.ExtraData under the type itself.
+// login is the result of authentication, carried in ssh.Permissions.ExtraData under the type itself.
 type login struct {
 	credential credential
 	by         string // for logs
@@ -27,10 +27,10 @@ type login struct {
 // loginKey is the key of a login in ssh.Permissions.ExtraData.
 type loginKey struct{}
 
-// authenticate makes the PublicKeyCallback. It is asked about keys that the client may not have: it only reads.
+// authenticate returns the PublicKeyCallback. It is also called for keys that the client may not have: it only reads.
 //
-// direct says that the connection came to the session's own address, and so from its owner's network: there the
-// account's authorized_keys count as well, as with any sshd. Through the tunnel they do not: the gateway decides there.
+// direct means that the connection came to the session's own address, and so from its owner's network: there the account's
+// authorized_keys count as well, as with any sshd. Through the tunnel they do not: the gateway decides there.
 func (s *Server) authenticate(direct bool) func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 	return func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 		account, err := s.Users.Lookup(meta.User())
@@ -61,7 +61,7 @@ func (s *Server) authenticate(direct bool) func(ssh.ConnMetadata, ssh.PublicKey)
 	}
 }
 
-// addressOf is the zero Addr for what has none.
+// addressOf returns the zero Addr if there is no address.
 func addressOf(address net.Addr) netip.Addr {
 	if tcp, ok := address.(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap()
@@ -69,12 +69,12 @@ func addressOf(address net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// checkCertificate leaves the question whether the CA is ours to the policy.
+// checkCertificate leaves the check of the CA to the policy.
 func (s *Server) checkCertificate(user string, cert *ssh.Certificate) error {
 	if cert.CertType != ssh.UserCert {
 		return errors.New("not a user certificate")
 	}
-	if len(cert.ValidPrincipals) == 0 { // to the checker: good for everyone
+	if len(cert.ValidPrincipals) == 0 { // the library would accept it for every user
 		return errors.New("no principals")
 	}
 	checker := ssh.CertChecker{SupportedCriticalOptions: []string{sourceAddress}}

@@ -161,7 +161,7 @@ func TestAccountsThatAreShutRunNothing(t *testing.T) {
 	if got.code == 0 || strings.Contains(got.stdout, "uid") {
 		t.Errorf("games: %+v", got)
 	}
-	if got = r.run(r.ssh("nobody-here@127.0.0.1", "id")); got.code != 255 || got.stdout != "" {
+	if got = r.run(r.ssh("missing@127.0.0.1", "id")); got.code != 255 || got.stdout != "" {
 		t.Errorf("unknown user: %+v", got)
 	}
 }

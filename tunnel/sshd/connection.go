@@ -27,7 +27,7 @@ func newConnection(s *Server, conn *ssh.ServerConn, account passwd.Account, by l
 	}
 }
 
-// serve returns when the connection has ended. Commands that nobody watches any more may run on.
+// serve returns when the connection has ended. Its commands may keep running.
 func (c *connection) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	defer c.forwards.Close()
 	go c.answer(requests)
@@ -61,7 +61,7 @@ func (c *connection) open(request ssh.NewChannel) {
 	}
 }
 
-// answer takes the connection's global requests.
+// answer handles the connection's global requests.
 func (c *connection) answer(requests <-chan *ssh.Request) {
 	for request := range requests {
 		if !c.login.limits.NoForwarding && c.forwards.Request(request) {

@@ -16,7 +16,7 @@ type display struct {
 	authority string // XAUTHORITY; empty where it is the usual file, in the home
 }
 
-// forwardX11 answers "x11-req". The cookie is written by the agent itself: images without xauth work as well.
+// forwardX11 handles "x11-req". The agent writes the cookie itself, so images without xauth work, too.
 func (s *session) forwardX11(payload []byte) bool {
 	if s.display != nil || s.started || s.login.limits.NoX11 {
 		return false
@@ -26,7 +26,7 @@ func (s *session) forwardX11(payload []byte) bool {
 		s.display, err = s.newDisplay(request)
 	}
 	if err != nil {
-		s.log.Warn("no X11 forwarding", "error", err)
+		s.log.Warn("cannot forward X11", "error", err)
 		return false
 	}
 	for _, listener := range s.display.Listeners {
@@ -40,7 +40,7 @@ func (s *session) forwardX11(payload []byte) bool {
 	return true
 }
 
-// newDisplay acts as the account: the listener is its own, and so is the file with the cookie.
+// newDisplay acts as the account, which owns the listener and the file with the cookie.
 func (s *session) newDisplay(request x11.Request) (made *display, err error) {
 	hostname, err := os.Hostname()
 	if err != nil {

@@ -17,13 +17,13 @@ import (
 
 const (
 	maxSentEnv = 64
-	// exactEnv is how the gateway, which alone logs in by certificate, says that the next command is an argv. An agent
-	// of an earlier version runs the same line by a shell.
+	// exactEnv is how the gateway, the only one that logs in by certificate, marks the next command as an argv. An agent of
+	// an earlier version runs the same line in a shell.
 	exactEnv = "NETVPS_EXEC_ARGV"
 	maxMotd  = 64 << 10
 )
 
-// setEnv answers "env": what an administrator would list under AcceptEnv.
+// setEnv handles "env": accepts what an administrator would list under AcceptEnv.
 func (s *session) setEnv(payload []byte) bool {
 	var variable struct{ Name, Value string }
 	if ssh.Unmarshal(payload, &variable) == nil && variable.Name == exactEnv && s.login.credential.ca {
@@ -45,7 +45,7 @@ func mayBeSent(name string) bool {
 		strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "NETVPS_")
 }
 
-// environment is that of a login: the machine's and the client's, then the account's, the connection's.
+// environment builds that of a login: the machine's and the client's, then the account's and the connection's.
 func (s *session) environment() environment.Variables {
 	variables := environment.OfMachine(s.server.Environ, s.sent)
 	shell, _ := s.account.LoginShell(variables["PATH"]) // without one, SHELL is empty
@@ -54,7 +54,7 @@ func (s *session) environment() environment.Variables {
 	})
 	client, server := hostPort(s.ssh.RemoteAddr()), hostPort(s.ssh.LocalAddr())
 	_, serverPort, _ := strings.Cut(server, " ")
-	variables["SSH_CLIENT"] = client + " " + serverPort // without it, bash leaves ~/.bashrc alone in `ssh NAME COMMAND`
+	variables["SSH_CLIENT"] = client + " " + serverPort // without it, bash ignores ~/.bashrc in `ssh NAME COMMAND`
 	variables["SSH_CONNECTION"] = client + " " + server
 	if s.terminal != nil {
 		variables["TERM"] = s.terminal.term
@@ -75,7 +75,7 @@ func (s *session) environment() environment.Variables {
 	return variables
 }
 
-// hostPort is "ADDRESS PORT" as in SSH_CONNECTION; OpenSSH writes UNKNOWN where there is no address.
+// hostPort returns "ADDRESS PORT" as in SSH_CONNECTION; OpenSSH writes UNKNOWN if there is no address.
 func hostPort(address net.Addr) string {
 	host, port, err := net.SplitHostPort(address.String())
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 
 const hostKeyPrefix = "host_ed25519_"
 
-// HostKey loads the session's host key from the first folder that has it, or makes one in the first folder that can
-// hold it. The first is in the container's own file system, so that the key goes into snapshots and lives as long as
-// the session does; a fork has another uid, and so another key.
+// HostKey loads the session's host key from the first folder that has it, or creates one in the first folder that can
+// hold it. The first is in the container's own file system, so that the key is part of snapshots and lives as long as the
+// session; a fork has another uid, and so another key.
 func HostKey(sessionUID string, folders ...string) (ssh.Signer, error) {
 	name := hostKeyPrefix + sessionUID
 	for _, folder := range folders {
@@ -65,7 +65,7 @@ func storeHostKey(folder, name string, key []byte) error {
 	if err := rundir.WriteFile(filepath.Join(folder, name), key); err != nil {
 		return err
 	}
-	// Those of the session that this one was forked from: a fork must not be able to pass as its parent.
+	// Keys of the session that this one was forked from: a fork must not be able to pass as its parent.
 	others, err := filepath.Glob(filepath.Join(folder, hostKeyPrefix+"*"))
 	for _, other := range others {
 		if filepath.Base(other) != name {

@@ -29,11 +29,11 @@ var (
 )
 
 const (
-	lastModeWithArgument = 159 // of 4 bytes; the meaning of opcodes after it is not known, so neither is their length
+	lastModeWithArgument = 159 // of 4 bytes; the length of later opcodes is unknown
 	noCharacter          = 255
 )
 
-// setModes applies the encoded modes to a terminal; unknown opcodes are passed over.
+// setModes applies the encoded modes to a terminal; ignores unknown opcodes.
 func setModes(tty *os.File, modes []byte) error {
 	state, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
 	if err != nil {

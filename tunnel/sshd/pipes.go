@@ -8,8 +8,8 @@ import (
 	"netvps/tunnel/forward"
 )
 
-// runOnPipes runs a program without a terminal. Like OpenSSH, it waits for the end of the program and then for the
-// end of its output: what it left in the background keeps the channel as long as it holds the pipes.
+// runOnPipes runs a program without a terminal. Like OpenSSH, it waits for the end of the program and then for the end of
+// its output: a background process keeps the channel open as long as it holds the pipes.
 func (s *session) runOnPipes(path string, argv []string) exit {
 	theirs, ours, err := threePipes()
 	if err != nil {
@@ -39,13 +39,13 @@ func (s *session) runOnPipes(path string, argv []string) exit {
 	return ended
 }
 
-// feed carries the client's bytes to the program, then its EOF.
+// feed copies the client's bytes to the program, then its EOF.
 func (s *session) feed(stdin *os.File) {
 	_ = forward.Copy(stdin, s.channel, s.server.Activity.Touch)
 	_ = stdin.Close()
 }
 
-// threePipes makes standard input, output and error: the ends for the program, and ours.
+// threePipes creates standard input, output and error: the ends for the program, and ours.
 func threePipes() (theirs, ours []*os.File, err error) {
 	for i := range 3 {
 		read, write, pipeErr := os.Pipe()

@@ -10,14 +10,14 @@ import (
 	"netvps/tunnel/api"
 )
 
-// policy is an AgentConfig, parsed: who may log in, and how the host shows itself. It never changes once made.
+// policy is a parsed AgentConfig: who may log in, and how the host identifies itself. It is immutable.
 type policy struct {
 	keys     map[string]bool // by wire form
 	cas      map[string]bool // by wire form
 	hostCert *ssh.Certificate
 }
 
-// newPolicy leaves out what it cannot use, and logs that: one bad key must not shut out the others.
+// newPolicy skips and logs what it cannot use: one bad key must not lock out the others.
 func newPolicy(config *api.AgentConfig, log *slog.Logger) *policy {
 	p := &policy{
 		keys: parseKeys(config.GetAuthorizedKeys(), "authorized key", log),
@@ -26,7 +26,7 @@ func newPolicy(config *api.AgentConfig, log *slog.Logger) *policy {
 	if text := config.GetHostCertificate(); text != "" {
 		cert, err := parseHostCertificate(text)
 		if err != nil {
-			log.Warn("host certificate left out", "error", err)
+			log.Warn("host certificate ignored", "error", err)
 		}
 		p.hostCert = cert
 	}
@@ -38,11 +38,11 @@ func parseKeys(lines []string, what string, log *slog.Logger) map[string]bool {
 	for i, line := range lines {
 		key, _, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 		if err == nil && len(options) > 0 {
-			// An option restricts the key; to take the key without it would give more than was meant.
+			// An option restricts the key; accepting the key without it would grant more than was meant.
 			err = fmt.Errorf("options are not supported: %q", options)
 		}
 		if err != nil {
-			log.Warn(what+" left out", "index", i, "error", err)
+			log.Warn(what+" ignored", "index", i, "error", err)
 			continue
 		}
 		keys[string(key.Marshal())] = true
@@ -62,11 +62,11 @@ func parseHostCertificate(text string) (*ssh.Certificate, error) {
 	return cert, nil
 }
 
-// credential is what a connection logged in with; it must stay in force as long as the connection lasts.
+// credential is what a connection logged in with; it must stay valid for the life of the connection.
 type credential struct {
 	key string // wire form of the authorized key, or of the CA that signed the certificate
 	ca  bool
-	own bool // of the account's authorized_keys: like sshd, that is asked at the login only
+	own bool // of the account's authorized_keys, checked only at login, as in sshd
 }
 
 func (p *policy) holds(c credential) bool {

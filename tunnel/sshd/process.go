@@ -17,15 +17,15 @@ var signalNames = map[syscall.Signal]string{
 	syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2",
 }
 
-// process is a program that runs, the leader of its own process group.
+// process is a running program, the leader of its own process group.
 type process struct {
 	cmd *exec.Cmd
 
 	mu   sync.Mutex
-	over bool // reaped or about to be: its pid means nothing any more
+	over bool // reaped or about to be: its pid may be reused
 }
 
-// signal sends a signal to the whole group; false if it is unknown or nobody is left.
+// signal sends a signal to the whole group; false if it is unknown or no process is left.
 func (p *process) signal(name string) bool {
 	for number, known := range signalNames {
 		if known != name {
@@ -38,7 +38,7 @@ func (p *process) signal(name string) bool {
 	return false
 }
 
-// wait waits for the end. The program stays a zombie until over is set, so that signal never meets a stranger.
+// wait waits for the end. The program stays a zombie until over is set, so that signal never reaches another process.
 func (p *process) wait() exit {
 	for unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		continue
@@ -68,7 +68,7 @@ func (e exit) tell(channel ssh.Channel) {
 	}
 	name, ok := signalNames[e.signal]
 	if !ok {
-		name = "SIG@openssh.com" // as OpenSSH names those that the RFC does not
+		name = "SIG@openssh.com" // OpenSSH's name for signals that are not in the RFC
 	}
 	_, _ = channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
 		Name     string

@@ -17,10 +17,10 @@ const (
 	exitNotFound  = 127
 )
 
-// internalSftp is what sshd_config(5) calls the server that needs no program of the image.
+// internalSftp is sshd_config(5)'s name for the server that needs no program of the image.
 const internalSftp = "internal-sftp"
 
-// program finds what to run: path and argv.
+// program returns what to run: path and argv.
 type program func() (path string, argv []string, err error)
 
 func (s *session) loginShell() (string, []string, error) {
@@ -38,7 +38,7 @@ func (s *session) shellCommand(line string) program {
 	}
 }
 
-// direct runs a program by no shell; it need not be there either.
+// direct runs a program without a shell, which need not exist.
 func (s *session) direct(argv []string) program {
 	return func() (string, []string, error) {
 		path, err := passwd.LookPath(argv[0], s.environment()["PATH"])
@@ -57,7 +57,7 @@ func (s *session) sftpServer() (string, []string, error) {
 	return s.server.Sftp[0], s.server.Sftp, nil
 }
 
-// run runs a program to its end and tells the client: output first, then how it ended, EOF, close.
+// run runs a program to its end and reports to the client: output first, then exit status, EOF, close.
 func (s *session) run(find program) {
 	path, argv, err := find()
 	var ended exit
@@ -75,7 +75,7 @@ func (s *session) run(find program) {
 	_ = s.channel.Close()
 }
 
-// fail says in the session itself why nothing runs: clients show no reason for a refused request.
+// fail reports in the session itself why nothing runs: clients show no reason for a refused request.
 func (s *session) fail(code uint32, err error) exit {
 	s.log.Info("cannot run", "error", err)
 	_, _ = fmt.Fprintf(s.channel.Stderr(), "netvps: %v\r\n", err)
@@ -90,7 +90,7 @@ func (s *session) notStarted(path string, err error) exit {
 	return s.fail(code, fmt.Errorf("cannot run %s: %w", path, err))
 }
 
-// launch starts a program as the account, in its home if it may go there.
+// launch starts a program as the account, in its home directory if it may enter that.
 func (s *session) launch(path string, argv []string, stdin, stdout, stderr *os.File) (*exec.Cmd, error) {
 	attributes := &syscall.SysProcAttr{Setsid: true, Setctty: s.terminal != nil, Credential: s.account.Credential()}
 	dir := s.account.WorkingDir()
@@ -102,9 +102,9 @@ func (s *session) launch(path string, argv []string, stdin, stdout, stderr *os.F
 		err := cmd.Start()
 		switch {
 		case errors.Is(err, syscall.EACCES) && dir != "/":
-			dir = "/" // a home that its owner may not enter
+			dir = "/" // a home directory that its owner may not enter
 		case errors.Is(err, syscall.EPERM) && attributes.Credential != nil && s.account.IsSelf():
-			attributes.Credential = nil // no need to change, and not the capability to
+			attributes.Credential = nil // no need, and no capability, to change users
 		case errors.Is(err, syscall.EPERM) && attributes.Credential != nil:
 			return nil, passwd.ErrMayNotChangeUser
 		default:

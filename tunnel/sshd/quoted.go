@@ -2,10 +2,10 @@ package sshd
 
 import "strings"
 
-// unquotedCharacters are those that Python's shlex.join leaves without quotes, besides letters and digits.
+// unquotedCharacters are those that Python's shlex.join does not quote, besides letters and digits.
 const unquotedCharacters = "@%+=:,./-_"
 
-// splitQuoted takes apart what Python's shlex.join put together; false for anything that a shell might expand.
+// splitQuoted reverses Python's shlex.join; false for anything that a shell might expand.
 func splitQuoted(line string) (argv []string, ok bool) {
 	var word strings.Builder
 	var quote byte // 0 outside of quotes

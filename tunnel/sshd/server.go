@@ -26,19 +26,19 @@ const (
 	serverVersion = "SSH-2.0-netvps"
 )
 
-// ciphers puts AES-GCM first: hardware does it, and no other keeps up with a fast link.
+// ciphers prefers AES-GCM: it has hardware support, and no other cipher saturates a fast link.
 var ciphers = []string{
 	ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305,
 	ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR,
 }
 
-// Server serves SSH connections, wherever they come from.
+// Server serves SSH connections from the network and from the tunnel.
 type Server struct {
 	SessionUID string
 	HostKey    ssh.Signer
 	Users      passwd.Database
 	Activity   *activity.Tracker
-	Environ    []string // of the container: what its image and its owner set
+	Environ    []string // of the container: set by image and owner
 	Sftp       []string // argv of the program that serves sftp on its standard input and output
 	Log        *slog.Logger
 
@@ -47,7 +47,7 @@ type Server struct {
 	conns  map[*connection]struct{}
 }
 
-// Apply puts a config in force. Connections whose key or CA is not in it any more are closed.
+// Apply applies a config. Connections whose key or CA it no longer contains are closed.
 func (s *Server) Apply(config *api.AgentConfig) {
 	next := newPolicy(config, s.Log)
 	s.mu.Lock()
@@ -82,7 +82,7 @@ func (s *Server) Serve(listener net.Listener) error {
 // ServeConn serves one connection of the gateway's tunnel to its end.
 func (s *Server) ServeConn(conn net.Conn) { s.serve(conn, false, func() {}) }
 
-// serve calls loggedIn once the connection is past authentication, or has failed to get there.
+// serve calls loggedIn once authentication has succeeded or failed.
 func (s *Server) serve(raw net.Conn, direct bool, loggedIn func()) {
 	log := s.Log.With("from", raw.RemoteAddr().String())
 	timer := time.AfterFunc(loginTime, func() { _ = raw.Close() })
@@ -104,7 +104,7 @@ func (s *Server) serve(raw net.Conn, direct bool, loggedIn func()) {
 	s.forget(c)
 }
 
-// config is made anew for each connection: the host certificate comes and goes.
+// config is created for each connection, as the host certificate changes.
 func (s *Server) config(direct bool, log *slog.Logger) *ssh.ServerConfig {
 	config := &ssh.ServerConfig{
 		Config:            ssh.Config{Ciphers: ciphers},
@@ -114,7 +114,7 @@ func (s *Server) config(direct bool, log *slog.Logger) *ssh.ServerConfig {
 	}
 	config.AddHostKey(s.HostKey)
 	cert := s.policy.Load().hostCert
-	if cert == nil || uint64(time.Now().Unix()) >= cert.ValidBefore { // clients refuse an expired one, and the key with it
+	if cert == nil || uint64(time.Now().Unix()) >= cert.ValidBefore { // clients reject an expired one together with the key
 		return config
 	}
 	signer, err := ssh.NewCertSigner(cert, s.HostKey)
@@ -126,7 +126,7 @@ func (s *Server) config(direct bool, log *slog.Logger) *ssh.ServerConfig {
 	return config
 }
 
-// admit registers a connection that has logged in. It asks the policy again: the key may have been removed since.
+// admit registers a connection that has logged in. It checks the policy again: the key may have been removed since.
 func (s *Server) admit(conn *ssh.ServerConn, log *slog.Logger) (*connection, error) {
 	account, err := s.Users.Lookup(conn.User())
 	if err != nil {
@@ -134,7 +134,7 @@ func (s *Server) admit(conn *ssh.ServerConn, log *slog.Logger) (*connection, err
 	}
 	found, ok := conn.Permissions.ExtraData[loginKey{}].(login)
 	if !ok {
-		return nil, fmt.Errorf("authenticated as %q by nothing", conn.User())
+		return nil, fmt.Errorf("authenticated as %q without a credential", conn.User())
 	}
 	c := newConnection(s, conn, account, found, log.With("user", account.Name))
 	s.mu.Lock()

@@ -12,8 +12,8 @@ type session struct {
 	*connection
 	channel  ssh.Channel
 	sent     []string // environment that the client sent, "NAME=value"
-	original *string  // what the client asked for, where the key has a command of its own
-	exact    bool     // the line of "exec" is a quoted argv, to be run by no shell
+	original *string  // the client's command, if the key has a forced one
+	exact    bool     // the line of "exec" is a quoted argv, run without a shell
 
 	terminal *terminal // nil: none
 	agent    *agentSocket
@@ -22,7 +22,7 @@ type session struct {
 
 	mu      sync.Mutex
 	process *process   // nil until it runs
-	pipes   []*os.File // our ends, to close when the client is gone
+	pipes   []*os.File // our ends, closed when the client disconnects
 	gone    bool
 }
 
@@ -45,7 +45,7 @@ func (c *connection) session(request ssh.NewChannel) {
 	}
 }
 
-// handle takes one request, and returns the answer and what to run after it. What is unknown is refused, no more.
+// handle handles one request; returns the answer and what to run after it. Unknown requests are refused.
 func (s *session) handle(request *ssh.Request) (ok bool, run program) {
 	switch request.Type {
 	case "pty-req":
@@ -84,7 +84,7 @@ func (s *session) handle(request *ssh.Request) (ok bool, run program) {
 	}
 }
 
-// start takes up what to run; asked is how the client put it, for a command of the key's that runs in its place.
+// start prepares what to run; asked is the client's command line, for a forced command that runs instead.
 func (s *session) start(run program, asked string) (bool, program) {
 	if s.started {
 		return false, nil
@@ -116,7 +116,7 @@ func (s *session) signal(payload []byte) bool {
 	return process != nil && process.signal(request.Name)
 }
 
-// keep remembers the pipes of a program; false if the client is gone already, the pipes closed.
+// keep stores the pipes of a program; closes them and returns false if the client is gone already.
 func (s *session) keep(p *process, pipes ...*os.File) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

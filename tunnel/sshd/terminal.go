@@ -14,8 +14,8 @@ import (
 	"netvps/tunnel/forward"
 )
 
-// What a terminal still holds when its program has ended is read until nothing comes for drainIdle; what a program in
-// the background writes is not waited for.
+// When its program has ended, a terminal's remaining output is read until nothing arrives for drainIdle; output of
+// background processes is not waited for.
 const (
 	drainIdle  = 100 * time.Millisecond
 	drainBytes = 1 << 20
@@ -29,7 +29,7 @@ type terminal struct {
 	ended  atomic.Bool
 }
 
-// openTerminal answers "pty-req" (RFC 4254, 6.2).
+// openTerminal handles "pty-req" (RFC 4254, 6.2).
 func (s *session) openTerminal(payload []byte) bool {
 	var request struct {
 		Term                         string
@@ -41,13 +41,13 @@ func (s *session) openTerminal(payload []byte) bool {
 	}
 	master, slave, err := pty.Open()
 	if err != nil {
-		s.log.Warn("no terminal", "error", err)
+		s.log.Warn("cannot open a terminal", "error", err)
 		return false
 	}
 	t := &terminal{master: pollable(master), slave: slave, term: request.Term}
 	_ = t.resize(request.Columns, request.Rows, request.Width, request.Height)
 	if err := setModes(slave, []byte(request.Modes)); err != nil {
-		s.log.Info("terminal modes left as they are", "error", err)
+		s.log.Info("cannot set terminal modes", "error", err)
 	}
 	s.giveTerminal(slave)
 	s.mu.Lock()
@@ -56,18 +56,18 @@ func (s *session) openTerminal(payload []byte) bool {
 	return true
 }
 
-// giveTerminal makes the terminal the account's, and lets write(1) and wall(1) write to it, whose group is tty.
+// giveTerminal makes the account the owner of the terminal, and lets write(1) and wall(1), of group tty, write to it.
 func (s *session) giveTerminal(slave *os.File) {
 	group, mode := s.account.GID, os.FileMode(0o600)
 	if tty, found := s.server.Users.GroupID("tty"); found {
 		group, mode = tty, 0o620
 	}
 	if err := errors.Join(slave.Chown(int(s.account.UID), int(group)), slave.Chmod(mode)); err != nil {
-		s.log.Warn("terminal not given to its user", "error", err)
+		s.log.Warn("cannot change the terminal's owner", "error", err)
 	}
 }
 
-// pollable opens the file anew in non-blocking mode, so that a read can have a deadline and a close ends it: creack/pty
+// pollable reopens the file in non-blocking mode, so that a read can have a deadline and a close ends it: creack/pty
 // leaves it blocking.
 func pollable(blocking *os.File) *os.File {
 	fd, err := unix.FcntlInt(blocking.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -79,7 +79,7 @@ func pollable(blocking *os.File) *os.File {
 	return os.NewFile(uintptr(fd), blocking.Name())
 }
 
-// resize answers "window-change".
+// resize handles "window-change".
 func (s *session) resize(payload []byte) bool {
 	var size struct{ Columns, Rows, Width, Height uint32 }
 	return s.terminal != nil && ssh.Unmarshal(payload, &size) == nil &&
@@ -91,7 +91,7 @@ func (t *terminal) resize(columns, rows, width, height uint32) error {
 	return t.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) })
 }
 
-// sendBreak answers "break" (RFC 4335).
+// sendBreak handles "break" (RFC 4335).
 func (s *session) sendBreak() bool {
 	return s.terminal != nil &&
 		s.terminal.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 0) }) == nil
@@ -116,7 +116,7 @@ func (t *terminal) close() {
 	_ = t.slave.Close()
 }
 
-// runOnTerminal ends when the program has ended, whoever else still has the terminal open.
+// runOnTerminal ends when the program has ended, even if other processes still have the terminal open.
 func (s *session) runOnTerminal(path string, argv []string) exit {
 	t := s.terminal
 	cmd, err := s.launch(path, argv, t.slave, t.slave, t.slave)
@@ -140,7 +140,7 @@ func (s *session) runOnTerminal(path string, argv []string) exit {
 	return ended
 }
 
-// drain reads the terminal; once the program has ended, only what is there.
+// drain reads the terminal; once the program has ended, only what is buffered.
 type drain struct {
 	*terminal
 	left int

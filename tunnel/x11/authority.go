@@ -14,19 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// familyLocal stands for this host, whichever way it is connected to (Xauth.h).
+// familyLocal is this host, however it is reached (Xauth.h).
 const familyLocal = 256
 
 const (
 	maxAuthority = 1 << 20
 	lockTime     = 2 * time.Second  // to wait for xauth
-	lockDead     = 10 * time.Second // after which a lock is left over
+	lockDead     = 10 * time.Second // after which a lock counts as stale
 	lockPause    = 50 * time.Millisecond
 )
 
 var errMalformed = errors.New("malformed")
 
-// entry is one of an Xauthority file: family, then four counted strings, all in network order.
+// entry is one of an Xauthority file: family, then four counted strings, all in network byte order.
 type entry struct {
 	family                      uint16
 	address, number, name, data []byte
@@ -62,8 +62,8 @@ func parseEntries(text []byte) (entries []entry, err error) {
 	return entries, nil
 }
 
-// Authorize puts a display's cookie into an Xauthority file, as `xauth add unix:NUMBER` does, in place of an older one.
-// Call it with the rights of the account whose file it is.
+// Authorize adds a display's cookie to an Xauthority file, as `xauth add unix:NUMBER` does, replacing an older one. Call
+// it with the rights of the account that owns the file.
 func Authorize(file, hostname string, number int, request Request) error {
 	unlock, err := lock(file)
 	if err != nil {
@@ -81,7 +81,7 @@ func Authorize(file, hostname string, number int, request Request) error {
 			text = append(text, e.marshal()...)
 		}
 	}
-	temporary := file + "-n" // the name that xauth uses
+	temporary := file + "-n" // xauth's name for it
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -124,7 +124,7 @@ func readAuthority(file string) ([]entry, error) {
 	return entries, nil
 }
 
-// lock is XauLockAuth: a file "-c" with a second name "-l", which only one can have.
+// lock is XauLockAuth: a file "-c" with a second link "-l", which only one process can create.
 func lock(file string) (unlock func(), err error) {
 	created, linked := file+"-c", file+"-l"
 	if info, err := os.Stat(created); err == nil && time.Since(info.ModTime()) > lockDead {

@@ -1,4 +1,4 @@
-// Package x11 gives a session a display whose windows the client shows (RFC 4254, 6.3).
+// Package x11 gives a session a display whose windows appear at the client (RFC 4254, 6.3).
 package x11
 
 import (
@@ -24,11 +24,11 @@ const (
 type Request struct {
 	Single   bool // only one connection
 	Protocol string
-	Cookie   []byte // made up by the client, which puts the real one in its place
+	Cookie   []byte // chosen by the client, which replaces it by the real one
 	Screen   uint32
 }
 
-// Parse reads a request.
+// Parse parses a request.
 func Parse(payload []byte) (Request, error) {
 	var wire struct {
 		Single           bool
@@ -43,7 +43,7 @@ func Parse(payload []byte) (Request, error) {
 		return Request{}, errors.New("the cookie is not hexadecimal")
 	}
 	if len(cookie) == 0 || len(cookie) > maxCookie || !isName(wire.Protocol) || wire.Screen > maxScreen {
-		return Request{}, errors.New("protocol, cookie or screen is none of X11's")
+		return Request{}, errors.New("protocol, cookie or screen is not valid in X11")
 	}
 	return Request{wire.Single, wire.Protocol, cookie, wire.Screen}, nil
 }
@@ -63,7 +63,7 @@ type Display struct {
 	Number    int
 }
 
-// Listen takes the first display that is free on loopback, IPv4 and where there is one IPv6.
+// Listen takes the first free display on loopback, IPv4 and, if available, IPv6.
 func Listen() (*Display, error) {
 	var err error
 	for number := firstDisplay; number < lastDisplay; number++ {

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// ServerName is what the gateway's certificate is for.
+// ServerName is the name in the gateway's certificate.
 const ServerName = "control.netvps.internal"
 
-// CA signs for a gateway and for agents.
+// CA signs certificates of a gateway and of agents.
 type CA struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
@@ -40,13 +40,13 @@ func NewCA(t testing.TB) *CA {
 	return ca
 }
 
-// SetLife sets how long the next certificates for agents are valid; all are valid since a minute ago.
+// SetLife sets the validity of the next agents' certificates; all are valid since a minute ago.
 func (ca *CA) SetLife(life time.Duration) { ca.life.Store(int64(life)) }
 
 // PEM is the CA's certificate.
 func (ca *CA) PEM() string { return encode("CERTIFICATE", ca.cert.Raw) }
 
-// identity makes a key and a client certificate for it, PEM.
+// identity creates a key and a client certificate for it, PEM.
 func (ca *CA) identity(t testing.TB, uri string) []byte {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)

@@ -1,5 +1,5 @@
-// Package gatewaytest is a gateway and a runner small enough for tests: real gRPC and real mTLS over the sockets of a
-// runtime folder.
+// Package gatewaytest is a minimal gateway and runner for tests: real gRPC and real mTLS over the sockets of a runtime
+// folder.
 package gatewaytest
 
 import (
@@ -24,7 +24,7 @@ import (
 // SessionUID is the session of all tests.
 const SessionUID = "s1"
 
-// Gateway serves one session. Its exported channels and fields are for tests to look at.
+// Gateway serves one session. Its exported channels and fields are for tests.
 type Gateway struct {
 	api.UnimplementedTunnelServiceServer
 
@@ -74,7 +74,7 @@ func (g *Gateway) WriteIdentity(epoch int64) {
 	check(g.t, os.WriteFile(filepath.Join(g.Dir, "identity.pem"), identity, 0o600))
 }
 
-// Start listens on the socket, made anew. Servers that run already go on: a gateway that drains.
+// Start listens on a new socket. Servers that run already continue: a gateway that drains.
 func (g *Gateway) Start() {
 	tunnel := g.listen("tunnel.sock", tls.RequireAndVerifyClientCert)
 	api.RegisterTunnelServiceServer(tunnel.server, g)
@@ -125,7 +125,7 @@ func (g *Gateway) NextHello() *api.AgentHello {
 	}
 }
 
-// Next waits for a message on Control that want takes.
+// Next waits for a message on Control that want accepts.
 func (g *Gateway) Next(want func(*api.ControlRequest) bool) {
 	g.t.Helper()
 	timeout := time.After(15 * time.Second)

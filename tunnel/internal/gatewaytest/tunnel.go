@@ -107,7 +107,7 @@ func (g *Gateway) Forget(id string) {
 	delete(g.waiting, id)
 }
 
-// Ask sends a DialRequest; the answer comes on the channel.
+// Ask sends a DialRequest; the answer arrives on the channel.
 func (g *Gateway) Ask(target *api.DialTarget) (id string, answer <-chan any) {
 	waiting := make(chan any, 1)
 	id = randomID()
