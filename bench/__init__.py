@@ -1,1 +1,1 @@
-"""Benchmarks: netvps beside what a person would use without it, in turn on the same machine (scripts/bench)."""
+"""Benchmarks: netvps against the manual alternative, in alternation on the same machine (scripts/bench)."""

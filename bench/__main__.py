@@ -29,13 +29,13 @@ SMOKE: Final = ("cli",)
 
 
 def main() -> int:
-    """Runs the benchmarks that are named. A goal that is missed is no failure: it is a finding."""
+    """Runs the named benchmarks. A missed goal is a result, not a failure."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="netvps beside its references, in turn.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHES)}, all, or report")
     parser.add_argument("--rounds", type=int, default=0, help="rounds of each, instead of its own number")
     parser.add_argument("--smoke", action="store_true", help=f"one round of {' and '.join(SMOKE)}; nothing is kept")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # whatever was made is removed
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that everything is removed
     if unknown := set(arguments.names) - {*BENCHES, "all", "report"}:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     names = [*BENCHES] if "all" in arguments.names else [name for name in BENCHES if name in arguments.names]

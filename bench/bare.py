@@ -1,4 +1,4 @@
-"""`python -m bench.bare SOCKET`: a gRPC server that does nothing: what the same bytes cost without netvps."""
+"""`python -m bench.bare SOCKET`: a gRPC server that does nothing: the cost of the same bytes without netvps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CALL: Final = "/bare/Call"
-"""Takes a decimal number, returns so many bytes."""
+"""Takes a decimal number, returns that many bytes."""
 TELL: Final = "/bare/Tell"
-"""Takes bytes, and tells them to all who watch."""
+"""Takes bytes and publishes them to all watchers."""
 WATCH: Final = "/bare/Watch"
-"""Takes nothing, returns an empty message at once, then whatever is told."""
+"""Takes nothing, returns an empty message at once, then whatever is published."""
 
 
 class Bare:
@@ -38,14 +38,14 @@ class Bare:
         return request
 
     async def watch(self, _request: bytes, _context: object) -> AsyncIterator[bytes]:
-        told: asyncio.Queue[bytes] = asyncio.Queue(64)
-        self._watchers.add(told)
+        events: asyncio.Queue[bytes] = asyncio.Queue(64)
+        self._watchers.add(events)
         try:
             yield b""
             while True:
-                yield await told.get()
+                yield await events.get()
         finally:
-            self._watchers.discard(told)
+            self._watchers.discard(events)
 
 
 async def serve(socket: str) -> None:
@@ -71,7 +71,7 @@ def bare_server(socket: Path) -> Iterator[tuple[str, int]]:
         deadline = time.monotonic() + 60
         while not socket.exists():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the bare gRPC server does not come up")
+                raise RuntimeError("the bare gRPC server does not start")
             time.sleep(0.05)
         yield f"unix:{socket}", process.pid
     finally:

@@ -1,8 +1,8 @@
 """`cli`: whole commands, from the start of the process to its end.
 
-Each is held against a bare Python's start. `netvps ssh` becomes the system's own ssh once it knows the way, so it is
-held against a bare Python and then that ssh through the same gateway: the difference is what netvps adds. "One call"
-is a Python that makes one gRPC call and ends: half of the difference, and not ours to shorten.
+Each is compared with the start of a bare Python. `netvps ssh` is replaced by the system's ssh once it knows the route,
+so it is compared with a bare Python followed by that ssh through the same gateway: the difference is what netvps adds.
+"One call" is a Python that makes one gRPC call and exits: half of the difference, which netvps cannot reduce.
 """
 
 from __future__ import annotations

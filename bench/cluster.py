@@ -1,4 +1,4 @@
-"""A control plane with a thousand runners that joined already: rows and certificates, made before it starts."""
+"""A control plane with a thousand runners that have already joined: rows and certificates, created before it starts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _FILES = 8192  # that a server of a thousand runners has open, and more
 
 
 def underlay(number: int) -> Underlay:
-    """Of the runner of that number; of another network than this machine's."""
+    """Returns that runner's underlay, in a network that this machine is not in."""
     return Underlay((f"198.18.{number >> 8}.{number & 255}",), 1450)
 
 
 async def prepare(place: Place, members: int, spare: int) -> list[str]:
-    """Makes runners: `members` are on the overlay, `spare` joined and never came. Writes PLACE/runners.json.
+    """Creates runners: `members` are on the overlay, `spare` joined and never connected. Writes PLACE/runners.json.
 
     Returns the uids of the spare ones. All have one key, for a thousand take their time, and a certificate each.
     """
@@ -54,8 +54,8 @@ async def prepare(place: Place, members: int, spare: int) -> list[str]:
                 certificate, _ = ca.sign_client(request, RunnerIdentity(runner.uid).uri, now)
                 machines.append({"uid": runner.uid, "number": number, "certificate": certificate})
     address = f"127.0.0.1:{place.ports['link']}"
-    told = {"address": address, "ca": ca.certificate, "key": key, "machines": machines}
-    await asyncio.to_thread((place.folder / "runners.json").write_text, json.dumps(told))
+    setup = {"address": address, "ca": ca.certificate, "key": key, "machines": machines}
+    await asyncio.to_thread((place.folder / "runners.json").write_text, json.dumps(setup))
     return [str(machine["uid"]) for machine in machines[members:]]
 
 
@@ -67,19 +67,19 @@ def simulated(place: Place, first: int, last: int) -> Iterator[subprocess.Popen[
         try:
             said = heard(process)
             if said != "ready":
-                raise RuntimeError(f"the simulated runners do not come up: {said}")
+                raise RuntimeError(f"the simulated runners do not start: {said}")
             yield process
         finally:
             process.terminate()
 
 
 def heard(process: subprocess.Popen[str]) -> Any:
-    """The next thing that a process says."""
+    """Returns the next line of a process."""
     line = process.stdout.readline() if process.stdout else ""
     return json.loads(line) if line else None
 
 
 def known(file: Path) -> dict[str, Any]:
-    """What `prepare` wrote."""
-    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return told
+    """Returns what `prepare` wrote."""
+    setup: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return setup

@@ -1,8 +1,7 @@
-"""`converge`: from the Hello of a runner that joins the overlay to its place in the maps of 1,000 others.
+"""`converge`: from the Hello of a runner that joins the overlay to its entry in the netmaps of 1,000 other runners.
 
-One control plane, as it is; the others are simulated by two processes beside it on the same machine (bench.runners), so
-their work is in the figures. The reference is what cannot be had for less: the window in which changes are gathered,
-and one write.
+The control plane is the real one; the other runners are simulated by two processes on the same machine (bench.runners),
+so their work is included. The reference is the minimum: the window in which changes are gathered, and one write.
 """
 
 from __future__ import annotations
@@ -39,15 +38,15 @@ def measure(rounds: int) -> list[Row]:
     with Place() as place, ExitStack() as stack:
         spare = asyncio.run(prepare(place, _RUNNERS, rounds + 1))
         place.serve()
-        told = known(place.folder / "runners.json")
+        setup = known(place.folder / "runners.json")
         each = _RUNNERS // _PROCESSES
         crowds = [stack.enter_context(simulated(place, n * each, (n + 1) * each)) for n in range(_PROCESSES)]
-        machines = {machine["uid"]: machine for machine in told["machines"]}
+        machines = {machine["uid"]: machine for machine in setup["machines"]}
         ours: list[list[float]] = []
         theirs: list[float] = []
         for turn, uid in enumerate(spare):
             time.sleep(_QUIET)
-            took = asyncio.run(_join(told, machines[uid], crowds))
+            took = asyncio.run(_join(setup, machines[uid], crowds))
             time.sleep(_QUIET)
             reference = _window_and_write()
             if turn:
@@ -64,17 +63,17 @@ def measure(rounds: int) -> list[Row]:
     ]
 
 
-async def _join(told: dict[str, Any], machine: dict[str, Any], crowds: list[subprocess.Popen[str]]) -> list[float]:
+async def _join(setup: dict[str, Any], machine: dict[str, Any], crowds: list[subprocess.Popen[str]]) -> list[float]:
     """Milliseconds until each runner had the new one."""
     hello = RunnerHello(machine["uid"], "joiner", Capacity(cpus=8), underlay=underlay(machine["number"]))
-    async with RunnerLink(told["address"], told["ca"], machine["certificate"], told["key"]) as link:
+    async with RunnerLink(setup["address"], setup["ca"], machine["certificate"], setup["key"]) as link:
         began = time.monotonic()
         async with aclosing(link.connect(hello, _silence())) as messages:  # type: ignore[type-var]
             await anext(messages)
-            told_of = [await asyncio.to_thread(heard, crowd) for crowd in crowds]
-    if {uid for uid, _ in told_of} != {machine["uid"]}:
-        raise RuntimeError(f"the simulated runners heard of {told_of} in place of {machine['uid']}")
-    return [(at - began) * 1000 for _, times in told_of for at in times]
+            reports = [await asyncio.to_thread(heard, crowd) for crowd in crowds]
+    if {uid for uid, _ in reports} != {machine["uid"]}:
+        raise RuntimeError(f"the simulated runners heard of {reports} in place of {machine['uid']}")
+    return [(at - began) * 1000 for _, times in reports for at in times]
 
 
 async def _silence() -> AsyncIterator[Heartbeat]:

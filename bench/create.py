@@ -1,8 +1,8 @@
 """`create`: from nothing to a finished `ssh true`; through netvps, and by hand.
 
-Of 540 ms, 110 go until the command has asked, 20 until the runner has heard, 40 for the container to be made (and its
-boot token, meanwhile), 250 for Docker to start it, 20 until the command has ended, and 60 for the ssh. By hand, the
-container starts 50 ms sooner on Docker's own network, and OpenSSH's server takes 150 longer to let one in.
+Of 540 ms, 110 pass until the command has sent its request, 20 until the runner has received it, 40 for creating the
+container (and its boot token, in parallel), 250 for Docker to start it, 20 until the command has ended, and 60 for ssh.
+By hand, the container starts 50 ms earlier on Docker's own network, and OpenSSH's server takes 150 ms longer per login.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""`gateway`: ssh through the gateway, and through a jump host of OpenSSH's.
+"""`gateway`: ssh through the gateway, and through an OpenSSH jump host.
 
 Both lead to the same image on the same Docker engine: ours to the agent, the reference (`ssh -J`) to an sshd in the
-container, and "straight" to that sshd without a jump. A jump host passes encrypted bytes on, and the client encrypts
-twice; the gateway decrypts and encrypts, as its packets are of two SSH connections. The CPU time is that of the
-programs between the client and the session: all of netvps's here, and the jump host's sshd.
+container, and "straight" to that sshd without a jump. A jump host forwards encrypted bytes, and the client encrypts
+twice; the gateway decrypts and encrypts, as it joins two SSH connections. The CPU time is that of the programs between
+client and session: all of netvps' here, and the jump host's sshd.
 """
 
 from __future__ import annotations

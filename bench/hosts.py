@@ -1,4 +1,4 @@
-"""Two machines of namespaces (scripts/lab), and the ways between them that are measured beside each other."""
+"""Two machines made of namespaces (scripts/lab), and the paths between them that are compared."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`idle`: CPU and memory of programs that have nothing to do, with 0, 10 and 100 sessions.
+"""`idle`: CPU and memory of idle programs, with 0, 10 and 100 sessions.
 
-Memory is the proportional set size (PSS): what a program has for itself, and its share of what it shares, such as the
-pages of its binary. The agent is one session's two processes together: the first process, and the agent proper.
+Memory is the proportional set size (PSS): a program's private memory, and its share of shared memory such as the pages
+of its binary. The agent is one session's two processes together: PID 1 and the agent proper.
 """
 
 from __future__ import annotations

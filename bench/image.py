@@ -1,4 +1,4 @@
-"""The image that both sides run: a Debian with OpenSSH's server baked in, and one key that may log in."""
+"""The image that both sides run: a Debian with OpenSSH's server, and one key that may log in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A jump host by hand: OpenSSH's server on a loopback port, and the ssh command line that goes through it."""
+"""A manual jump host: OpenSSH's server on a loopback port, and the ssh command line that goes through it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class JumpHost:
 
 @contextlib.contextmanager
 def jump_host(place: Place) -> Iterator[JumpHost]:
-    """Serves while the block runs. Raises RuntimeError if it does not come up within 20 s."""
+    """Serves while the block runs. Raises RuntimeError if it does not start within 20 s."""
     (port,) = free_ports(1)
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place.folder / "jump_host_key"))
     config = place.folder / "jump_config"
@@ -73,5 +73,5 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the jump host does not come up: {log.read_text(errors='replace')}")
+            raise RuntimeError(f"the jump host does not start: {log.read_text(errors='replace')}")
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, in words: two lines of its page."""
+"""Describes the machine of a benchmark, in two lines for the report."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Round trips of ICMP one after the other, without a pause: `python -m bench.pingpong ADDRESS COUNT`, as root.
+"""Measures ICMP round trips back to back: `python -m bench.pingpong ADDRESS COUNT`, as root.
 
-Prints the mean of the middle half, in microseconds. What Python takes for it, some 4 µs, is in there for every way.
+Prints the mean of the middle half, in microseconds. Python's share, about 4 µs, is the same for every path.
 """
 
 from __future__ import annotations

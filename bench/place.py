@@ -1,4 +1,4 @@
-"""netvps on this machine, in folders and on ports of its own, and gone without a trace afterwards."""
+"""Runs netvps on this machine with its own folders and ports, and removes everything afterwards."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 NETVPS: Final = str(Path(sys.executable).parent / "netvps")
 _PORTS: Final = ("api", "link", "ssh", "http")
-# Without byte code each command would compile netvps anew, which an installed one never does.
+# Without byte code each command would recompile netvps, which an installed one never does.
 _NOT_INHERITED: Final = ("NETVPS_", "XDG_", "PYTHONDONTWRITEBYTECODE")
 _LIMIT: Final = 300.0  # seconds that any one command may take
 
 
 def run(*command: str, env: dict[str, str] | None = None, data: bytes | None = None, check: bool = True) -> str:
-    """Runs a program; returns what it prints. Raises RuntimeError with what it says if it fails."""
+    """Runs a program and returns its output. Raises RuntimeError with its errors if it fails."""
     answer = subprocess.run(command, env=env, input=data, capture_output=True, check=False, timeout=_LIMIT)
     if check and answer.returncode:
         raise RuntimeError(f"{' '.join(command)}: {answer.stderr.decode(errors='replace').strip()}")
@@ -34,19 +34,19 @@ def run(*command: str, env: dict[str, str] | None = None, data: bytes | None = N
 
 
 def unique(prefix: str) -> str:
-    """A name that nobody else has."""
+    """Returns a unique name."""
     return f"{prefix}-{secrets.token_hex(3)}"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens at."""
+    """Returns free ports of 127.0.0.1."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in sockets]
 
 
 def ssh_options(key: Path) -> list[str]:
-    """Options of an ssh that asks nothing, reads no file of the person and writes none."""
+    """Returns options for an ssh that never prompts and uses none of the user's files."""
     return [
         *("-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"),
         *("-o", "UserKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=20", "-i", str(key)),
@@ -66,7 +66,7 @@ class Place:
             "HOME": str(self.home),
             "NETVPS_STATE_DIR": str(self.folder / "s"),
             "NETVPS_OVERLAY": "false",  # the reference has none
-            "NETVPS_GATEWAY_OVERLAY": "off",  # simulated runners are nowhere, and this machine may be somebody's
+            "NETVPS_GATEWAY_OVERLAY": "off",  # simulated runners have no machines, and this one may be in use
             "NETVPS_RUNTIME_DIR": str(self.folder / "r"),
             "NETVPS_CALLS_PER_USER": "8192",  # one user is all of the load
             "NETVPS_WATCHES_PER_USER": "4096",
@@ -118,7 +118,7 @@ class Place:
         deadline = time.monotonic() + 60
         while not (self.folder / "r/api.sock").exists():
             if self._server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the server does not come up: {(self.folder / 'server.log').read_text()}")
+                raise RuntimeError(f"the server does not start: {(self.folder / 'server.log').read_text()}")
             time.sleep(0.05)
         return self._server.pid
 

@@ -1,4 +1,4 @@
-"""A plot as SVG: for each comparison one bar a series, as long as its median, with its samples as dots."""
+"""Draws a plot as SVG: for each comparison one bar per series, as long as its median, with its samples as dots."""
 
 from __future__ import annotations
 

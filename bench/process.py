@@ -1,4 +1,4 @@
-"""What a process has used of the machine, from /proc."""
+"""Reads a process' use of CPU and memory from /proc."""
 
 from __future__ import annotations
 

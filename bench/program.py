@@ -1,8 +1,8 @@
-"""`program`: a kernel with so many peers, from nothing; and one peer that comes, moves and goes among 5,000.
+"""`program`: programming the kernel with N peers from nothing; and one peer that comes, moves or goes among 5,000.
 
-Ours is all that a runner does: plan, diff, and packed netlink messages; for one peer, from the update of the netmap in
-hand, and once more with the rules of the packet filter, which come before the way. The reference is `ip -batch` for
-neighbours and routes with `bridge -batch` for FDB entries, files written beforehand.
+Ours is everything that a runner does: plan, diff, and packed netlink messages; for one peer, from the received update
+of the netmap, and once more with the packet filter's rules, which are loaded before routes. The reference is `ip
+-batch` for neighbours and routes with `bridge -batch` for FDB entries, from files written in advance.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class _Site:
             self._netmap = self._netmap.updated(update)
             outcome = await reconciler.make(self._viewed(self._netmap))
             took = (time.perf_counter() - began) * 1000
-            assert not outcome.troubles, outcome
+            assert not outcome.failures, outcome
             return took
 
         return self._loop.run(round_())

@@ -1,4 +1,4 @@
-"""The page of what was measured: a plot and a line for each comparison."""
+"""Writes the report of the measurements: a plot and a line for each comparison."""
 
 from __future__ import annotations
 

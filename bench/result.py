@@ -1,4 +1,4 @@
-"""What a benchmark found: samples by name, their statistics, and whether a goal is met; kept as JSON."""
+"""The result of a benchmark: samples by name, their statistics, and whether a goal is met; stored as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER: Final = Path(__file__).parent / "results"
 
 
 class Measure(StrEnum):
-    """What of a row is held against its goal; "ours" is its first series, "theirs" the second."""
+    """The measure of a row that is compared with its goal; "ours" is its first series, "theirs" the second."""
 
     RATIO = "ratio of medians"
     DIFFERENCE = "difference of medians"
@@ -44,7 +44,7 @@ class Row:
     goal: Goal | None = None
 
     def value(self) -> float | None:
-        """What is held against the goal; the ratio to the second series where there is no goal; None without both."""
+        """The value compared with the goal; the ratio to the second series where there is no goal; None without both."""
         ours, *others = self.samples.values()
         measure = self.goal.measure if self.goal else Measure.RATIO
         match measure:
@@ -60,7 +60,7 @@ class Row:
         return first / second if second else None
 
     def by_rounds(self) -> list[float]:
-        """Ratios to the second series, round by round: the two of a round had the same neighbours on the machine."""
+        """Ratios to the second series per round: both samples of a round had the same load."""
         ours, *others = self.samples.values()
         if not others or len(ours) != len(others[0]) or not all(others[0]):
             return []
@@ -76,7 +76,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run of one benchmark, and where and with what it was run."""
+    """One run of a benchmark, with machine and versions."""
 
     bench: str
     rows: list[Row]
@@ -84,10 +84,10 @@ class Outcome:
     machine: str = field(default_factory=machine)
     versions: str = field(default_factory=versions)
     load: float | None = None
-    """How many wanted a CPU, the benchmark's own processes among them, in its last minute; None if nobody looked."""
+    """Load average of the last minute, including the benchmark's own processes; None if not measured."""
 
     def save(self) -> Path:
-        """Writes it down, over the one before; returns the file."""
+        """Writes the outcome, replacing the previous one; returns the file."""
         FOLDER.mkdir(exist_ok=True)
         file = FOLDER / f"{self.bench}.json"
         file.write_bytes(_JSON.dump_json(self, indent=1) + b"\n")
@@ -110,12 +110,12 @@ def percentile(samples: list[float], percent: int) -> float:
 
 
 def number(value: float) -> str:
-    """A number with three digits that count."""
+    """Formats a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def spread(samples: list[float]) -> str:
-    """The median and the least of at least one sample: what else the machine does only ever adds."""
+    """Formats median and minimum of at least one sample: other load only ever adds time."""
     return f"{number(statistics.median(samples))} (min {number(min(samples))})"
 
 

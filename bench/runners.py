@@ -1,10 +1,10 @@
-"""A process of simulated runners: real streams over real TLS, and the netmap in memory in place of a kernel.
+"""A process of simulated runners: real streams over real TLS, and the netmap in memory instead of a kernel.
 
     python -m bench.runners RUNNERS.json FIRST LAST
 
-Says "ready" once all have the map, then, for each runner that joins, the times (of the monotonic clock, in seconds) at
-which each of ours had it: [uid, [time, …]]. Their heartbeats tell the digest, as those of real ones do. What is the
-same for many of them they decode once: real ones have a machine each for that.
+Prints "ready" once all have the netmap; then, for each runner that joins, the times (monotonic clock, in seconds) at
+which each simulated runner had it: [uid, [time, …]]. Their heartbeats contain the digest, as real ones do. What is
+equal for many of them is decoded once, as real runners each have a machine for that.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _AGAIN: Final = 0.2  # seconds, of a connection that is refused at first
 
 @dataclass
 class Crowd:
-    """What ours have heard, all of them together."""
+    """What the simulated runners received, together."""
 
     size: int
     whole: int = 0
     arrivals: dict[str, list[float]] = field(default_factory=dict)
 
     def had(self, update: NetmapUpdate, before: Netmap) -> None:
-        """One of ours acted on an update."""
+        """Records that a simulated runner applied an update."""
         now = time.monotonic()
         self.whole += not before.generation
         if not before.generation and self.whole == self.size:
@@ -62,11 +62,11 @@ class Crowd:
 
 
 class SimulatedRunner:
-    """One of them. Connects again when its stream ends."""
+    """A simulated runner; reconnects when its stream ends."""
 
-    def __init__(self, machine: dict[str, Any], told: dict[str, Any], crowd: Crowd) -> None:
-        credentials = channel_credentials(told["ca"], machine["certificate"], told["key"])
-        self._channel = grpc.aio.secure_channel(told["address"], credentials, TLS_OPTIONS)
+    def __init__(self, machine: dict[str, Any], setup: dict[str, Any], crowd: Crowd) -> None:
+        credentials = channel_credentials(setup["ca"], machine["certificate"], setup["key"])
+        self._channel = grpc.aio.secure_channel(setup["address"], credentials, TLS_OPTIONS)
         self._connect: Any = self._channel.stream_stream(_CONNECT, None, None)  # bytes, both ways
         self._underlay = underlay(machine["number"])
         self._instance = machine["uid"]
@@ -75,7 +75,7 @@ class SimulatedRunner:
         self._crowd = crowd
 
     async def run(self, turn: asyncio.Semaphore) -> None:
-        """For ever; takes its turn to connect."""
+        """Runs until cancelled; `turn` bounds concurrent connects."""
         async with self._channel:
             while True:
                 with contextlib.suppress(grpc.RpcError):
@@ -123,12 +123,12 @@ def _say(what: object) -> None:
 
 
 async def _main(file: str, first: int, last: int) -> None:
-    told = known(Path(file))
-    machines = told["machines"][first:last]
+    setup = known(Path(file))
+    machines = setup["machines"][first:last]
     crowd, turn = Crowd(len(machines)), asyncio.Semaphore(_AT_ONCE)
     async with asyncio.TaskGroup() as group:
         for machine in machines:
-            group.create_task(SimulatedRunner(machine, told, crowd).run(turn))
+            group.create_task(SimulatedRunner(machine, setup, crowd).run(turn))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`start`: of a session that was stopped, to a finished `ssh true`; through netvps, and by hand.
+"""`start`: from a stopped session to a finished `ssh true`; through netvps, and by hand.
 
-netvps starts the container that it kept; by hand one is made from the image.
+netvps starts the container that it kept; by hand a new one is created from the image.
 """
 
 from __future__ import annotations

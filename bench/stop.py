@@ -1,7 +1,7 @@
-"""`stop`: 200 MB were changed. Through netvps until the session is stopped, by hand until the files are in an image.
+"""`stop`: after 200 MB were changed; with netvps until the session is stopped, by hand until the files are in an image.
 
 netvps keeps the container, and the command waits up to a second for the copies that follow. By hand, most of the time
-is that of `docker commit`.
+is spent in `docker commit`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is compared: a session of netvps, and the container that one would make by hand. Both do the same."""
+"""The subjects of the comparison: a session of netvps, and the equivalent container made by hand."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.place import Place, run, ssh_options, unique
 
 MEGABYTES: Final = 200
 _CHANGE: Final = f"dd if=/dev/urandom of=/root/changed bs=1M count={MEGABYTES} status=none && sync /root/changed"
-_TRY_AGAIN: Final = 0.005  # seconds between looks whether sshd listens
+_TRY_AGAIN: Final = 0.005  # seconds between checks whether sshd listens
 
 
 class Subject(Protocol):
-    """Something with ssh that is made, changed, stopped with its files kept, started from them, and removed."""
+    """A subject with ssh: made, changed, stopped with its files kept, started from them, removed."""
 
     def make(self) -> None:
         """From nothing to a finished `ssh true`."""
@@ -27,17 +27,17 @@ class Subject(Protocol):
         """Writes 200 MB of random bytes."""
 
     def stop(self) -> None:
-        """Ends it; the files are kept in an image."""
+        """Stops it; an image keeps the files."""
 
     def start(self) -> None:
         """From that image to a finished `ssh true`."""
 
     def remove(self) -> None:
-        """Leaves nothing."""
+        """Removes everything."""
 
 
 class Session:
-    """Made with `netvps`, reached through the gateway."""
+    """A session, reached through the gateway."""
 
     def __init__(self, place: Place, image: str) -> None:
         self._place, self._image, self.name = place, image, unique("s")
@@ -66,7 +66,7 @@ class Session:
 
 
 class Container:
-    """Made with `docker`, its sshd reached straight at its address; on Docker's default network unless one is named."""
+    """A container whose sshd is reached directly; on Docker's default network unless one is named."""
 
     def __init__(self, place: Place, image: str, network: str = "bridge") -> None:
         self._key, self._image, self._name, self._kept = place.key, image, unique("nvb-c"), unique("nvb-kept")
@@ -116,13 +116,13 @@ Makers = dict[str, Callable[[], Subject]]
 
 @contextlib.contextmanager
 def all_three(netvps: str, docker: str) -> Iterator[Makers]:
-    """What makes a new one of each, by the names they have in the result, over one netvps and one image.
+    """Provides factories for all three subjects, by their names in the result, over one netvps and one image.
 
-    The third is `docker` once more, on a network that somebody made, as sessions are on one: Docker gives such a
-    container a name server of its own, which takes 20 to 50 ms of each start and stop.
+    The third is `docker` on a user-defined network, as sessions are on one: Docker gives such a container its own
+    name server, which adds 20 to 50 ms to each start and stop.
 
-    A session of somebody else's is there all along: the first on a machine makes the network, and the last takes it
-    away, as nobody's `docker run` does with Docker's own.
+    Another user's session runs throughout: the first session on a machine creates the network and the last one removes
+    it, which `docker run` on Docker's default network never does.
     """
     with Place() as place, image_with_sshd(place) as image, _network() as network:
         place.up()
@@ -149,12 +149,12 @@ def _network() -> Iterator[str]:
 
 
 def timed(make: Callable[[], Subject], *before: str, step: str) -> float:
-    """Milliseconds that one step of a new subject takes, after the steps `before`; it is removed afterwards."""
+    """Measures a step of a new subject in milliseconds, after the steps `before`; removes the subject."""
     subject = make()
     try:
         for name in before:
             getattr(subject, name)()
-        subprocess.run(["sync"], check=True, timeout=300)  # what came before is not to be paid for now
+        subprocess.run(["sync"], check=True, timeout=300)  # earlier writes must not count here
         began = time.perf_counter()
         getattr(subject, step)()
         return (time.perf_counter() - began) * 1000

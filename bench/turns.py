@@ -1,4 +1,4 @@
-"""Runs things in turn (A B A B …), so that whatever else the machine does falls on all of them alike."""
+"""Runs measurements in alternation (A B A B …), so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def in_turn(rounds: int, things: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """What each thing returns, `rounds` times each, after one round that does not count."""
+    """Returns each function's results, `rounds` times each, after one round that does not count."""
     samples: dict[str, list[float]] = {name: [] for name in things}
     for turn in range(rounds + 1):
         for name, thing in things.items():
@@ -24,7 +24,7 @@ def in_turn(rounds: int, things: Mapping[str, Callable[[], float]]) -> dict[str,
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """How long some work takes."""
+    """Measures how long some work takes."""
     began = time.perf_counter()
     work()
     return (time.perf_counter() - began) * 1000

@@ -1,4 +1,4 @@
-"""Many who watch, one who changes something: how long until each of them knows."""
+"""Measures event delivery: many watchers, one change, and the time until each watcher has it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TIMEOUT: Final = 120.0
 
 
 class Watched(Protocol):
-    """Something to watch, over one channel."""
+    """A watch over one channel."""
 
     def watch(self) -> AsyncIterator[bool]:
         """False once it is caught up, True at each event."""
@@ -36,7 +36,7 @@ class Watched(Protocol):
 
 
 class Sessions:
-    """Those of netvps."""
+    """A watch of netvps."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: Any = SessionServiceStub(channel)
@@ -54,7 +54,7 @@ class Sessions:
 
 
 class Bare:
-    """Bytes, from a server that does nothing else."""
+    """A watch of the bare server."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._watch = channel.unary_stream(WATCH, None, None)
@@ -69,14 +69,14 @@ class Bare:
 
 
 class Audience:
-    """All who watch one thing. They share this process, and the machine's CPUs with the server."""
+    """All watchers of one source. They share this process, and the machine's CPUs with the server."""
 
     def __init__(self, watched: list[Watched]) -> None:
         """One for each channel."""
         self._watched = watched
         self._began = 0.0
         self._delays: list[float] = []
-        self._caught_up, self._told = asyncio.Semaphore(0), asyncio.Semaphore(0)
+        self._caught_up, self._heard = asyncio.Semaphore(0), asyncio.Semaphore(0)
         self._count = 0
 
     async def gather(self, tasks: asyncio.TaskGroup, count: int) -> list[asyncio.Task[None]]:
@@ -90,14 +90,14 @@ class Audience:
         """Milliseconds from one change until each has heard of it."""
         self._delays, self._began = [], time.perf_counter()
         await self._watched[0].change()
-        await _all(self._told, self._count)
+        await _all(self._heard, self._count)
         return self._delays
 
     async def _watch(self, one: Watched) -> None:
         async for is_event in one.watch():
             if is_event:
                 self._delays.append((time.perf_counter() - self._began) * 1000)
-            (self._told if is_event else self._caught_up).release()
+            (self._heard if is_event else self._caught_up).release()
 
 
 async def fan_out(ours: str, bare: str, watchers: int, events: int) -> Row:
