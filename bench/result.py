@@ -44,7 +44,7 @@ class Row:
     goal: Goal | None = None
 
     def value(self) -> float | None:
-        """The value compared with the goal; the ratio to the second series where there is no goal; None without both."""
+        """The value compared with the goal; without a goal, the ratio to the second series, if any."""
         ours, *others = self.samples.values()
         measure = self.goal.measure if self.goal else Measure.RATIO
         match measure:

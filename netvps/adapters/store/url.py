@@ -42,7 +42,7 @@ def _sqlite(url: URL) -> Dialect:
 def _postgresql(url: URL) -> Dialect:
     if find_spec("asyncpg") is None:  # an optional extra of the package
         raise ConfigError(
-            "the database URL names PostgreSQL, whose driver is not installed:"
+            "the database URL names PostgreSQL, whose driver is not installed;"
             f" `{sys.executable} -m pip install asyncpg` installs it beside netvps"
         )
     from netvps.adapters.store.postgresql import Postgresql
