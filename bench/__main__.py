@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def show(row: Row) -> None:
-    """Prints medians, and how they compare."""
+    """Prints medians and their comparison."""
     medians = ", ".join(f"{name} {spread(values)}" for name, values in row.samples.items())
     print(f"  {row.label} [{row.unit}]: {'; '.join(filter(None, (medians, verdict(row), rounds(row))))}")
 

@@ -41,7 +41,7 @@ _TIMEOUT: Final = 60
 
 
 def measure(rounds: int) -> list[Row]:
-    """Latency of each call at each number of sessions, lists in a second of the server's CPU, and events."""
+    """Measures the latency of calls per number of sessions, lists per second of server CPU, and events."""
     with Place() as place, bare_server(place.folder / "bare.sock") as (address, bare_pid):
         pid = place.serve()
         with grpc.insecure_channel(place.socket) as channel, grpc.insecure_channel(address) as other:
@@ -57,7 +57,7 @@ def measure(rounds: int) -> list[Row]:
 
 
 class Calls:
-    """Calls of ours, and beside each a bare one with an answer of the same size."""
+    """Calls to netvps, each with a bare call whose answer has the same size."""
 
     def __init__(self, stub: Any, bare: grpc.Channel) -> None:
         self._stub = stub
@@ -65,7 +65,7 @@ class Calls:
         self._name = self.create().name
 
     def latencies(self, count: int, rounds: int) -> list[Row]:
-        """Of each call, while there are `count` sessions."""
+        """Measures each call with `count` sessions."""
         ours: dict[str, Callable[[], Any]] = {
             "create": self.create,
             "get": partial(self._stub.GetSession, session_pb2.GetSessionRequest(name=self._name), timeout=_TIMEOUT),
@@ -79,7 +79,7 @@ class Calls:
         return rows
 
     def lists_of_a_core(self, count: int, rounds: int, pid: int, bare_pid: int) -> Row:
-        """Lists of a page, in a second of the CPU time that the server takes for them."""
+        """Measures lists of a page per second of the server's CPU time."""
         bare = self._same_size(self.list())
         rates = {
             "netvps": partial(_rate, self.list, pid),
@@ -89,13 +89,13 @@ class Calls:
         return Row(f"lists of {min(count, PAGE)} a core, of {count:,} sessions", "1/s", in_turn(rounds, rates), goal)
 
     def create(self) -> Any:
-        """A session with a new name, which no runner is there for."""
+        """Creates a session with a new name; there is no runner for it."""
         spec = session_pb2.SessionSpec(image="none:latest")
         request = session_pb2.CreateSessionRequest(session_id=unique("s"), request_id=os.urandom(16).hex(), spec=spec)
         return self._stub.CreateSession(request, timeout=_TIMEOUT)
 
     def list(self) -> Any:
-        """The first page."""
+        """Lists the first page."""
         return self._stub.ListSessions(session_pb2.ListSessionsRequest(page_size=PAGE), timeout=_TIMEOUT)
 
     def _same_size(self, answer: Any) -> Callable[[], Any]:
@@ -110,7 +110,7 @@ def _rate(call: Callable[[], object], pid: int) -> float:
 
 
 async def _fill(place: Place, there: int, count: int) -> None:
-    """Puts sessions into the server's database, beside it: to ask it for each would take minutes."""
+    """Writes sessions into the server's database directly: creating each by the API would take minutes."""
     owner, spec = user_name(), SessionSpec(image="none:latest")
     async with open_store(place.database, clock.now) as store:
         for start in range(there, count, _AT_ONCE):

@@ -24,7 +24,7 @@ WATCH: Final = "/bare/Watch"
 
 
 class Bare:
-    """The methods."""
+    """The RPC methods."""
 
     def __init__(self) -> None:
         self._watchers: set[asyncio.Queue[bytes]] = set()
@@ -65,7 +65,7 @@ async def serve(socket: str) -> None:
 
 @contextlib.contextmanager
 def bare_server(socket: Path) -> Iterator[tuple[str, int]]:
-    """Its address, as gRPC names it, and its process id, while the block runs."""
+    """Runs the server; provides its gRPC address and process id."""
     process = subprocess.Popen([sys.executable, "-m", "bench.bare", str(socket)])
     try:
         deadline = time.monotonic() + 60

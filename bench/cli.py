@@ -28,7 +28,7 @@ _OVER_PYTHON: Final = Goal(Measure.DIFFERENCE, 150)
 
 
 def measure(rounds: int) -> list[Row]:
-    """A row for each command of ours, beside a bare Python, one that makes one call, and what Docker has for it."""
+    """Measures each command against a bare Python, a Python with one call, and Docker's equivalent."""
     with Place() as place, image_with_sshd(place) as image:
         place.up()
         session, container = Session(place, image), Container(place, image)

@@ -24,7 +24,7 @@ from netvps.services.leases import lease
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FILES = 8192  # that a server of a thousand runners has open, and more
+_FILES = 8192  # more than a server of a thousand runners has open
 
 
 def underlay(number: int) -> Underlay:
@@ -35,7 +35,7 @@ def underlay(number: int) -> Underlay:
 async def prepare(place: Place, members: int, spare: int) -> list[str]:
     """Creates runners: `members` are on the overlay, `spare` joined and never connected. Writes PLACE/runners.json.
 
-    Returns the uids of the spare ones. All have one key, for a thousand take their time, and a certificate each.
+    Returns the uids of the spare ones. They share one key, as creating a thousand is slow, and have a certificate each.
     """
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES, limit), limit))
@@ -61,7 +61,7 @@ async def prepare(place: Place, members: int, spare: int) -> list[str]:
 
 @contextlib.contextmanager
 def simulated(place: Place, first: int, last: int) -> Iterator[subprocess.Popen[str]]:
-    """A process of the runners from number `first` up to `last`, once all of them have the map."""
+    """Runs simulated runners `first` to `last` in a process; returns once all have the netmap."""
     command = [sys.executable, "-m", "bench.runners", str(place.folder / "runners.json"), str(first), str(last)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

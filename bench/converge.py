@@ -34,7 +34,7 @@ _GOAL_MS: Final = 250.0
 
 
 def measure(rounds: int) -> list[Row]:
-    """Median and 99th percentile over all runners, of each round but the first; each joiner joins once."""
+    """Measures median and 99th percentile over all runners, per round but the first; each runner joins once."""
     with Place() as place, ExitStack() as stack:
         spare = asyncio.run(prepare(place, _RUNNERS, rounds + 1))
         place.serve()
@@ -64,7 +64,7 @@ def measure(rounds: int) -> list[Row]:
 
 
 async def _join(setup: dict[str, Any], machine: dict[str, Any], crowds: list[subprocess.Popen[str]]) -> list[float]:
-    """Milliseconds until each runner had the new one."""
+    """Measures milliseconds until each runner had the new one."""
     hello = RunnerHello(machine["uid"], "joiner", Capacity(cpus=8), underlay=underlay(machine["number"]))
     async with RunnerLink(setup["address"], setup["ca"], machine["certificate"], setup["key"]) as link:
         began = time.monotonic()
@@ -82,7 +82,7 @@ async def _silence() -> AsyncIterator[Heartbeat]:
 
 
 def _window_and_write() -> float:
-    """Milliseconds of the window and of a write to a pipe, as one to a kernel's socket is."""
+    """Measures milliseconds of the window and of a write to a pipe, which costs as much as one to a netlink socket."""
     read, write = os.pipe()
     began = time.monotonic()
     time.sleep(WINDOW)

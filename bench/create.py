@@ -15,7 +15,7 @@ from bench.turns import in_turn
 
 
 def measure(rounds: int) -> list[Row]:
-    """One row."""
+    """Measures one row."""
     with all_three("netvps create, ssh", "docker run, ssh") as makers:
         samples = in_turn(rounds, {name: partial(timed, make, step="make") for name, make in makers.items()})
     return [Row("create to ssh", "ms", samples, Goal(Measure.RATIO, 1.25))]

@@ -37,7 +37,7 @@ _AS_MUCH: Final = Goal(Measure.RATIO, 1.0, at_least=True)
 
 
 def measure(rounds: int) -> list[Row]:
-    """A row each for a login, bytes up, bytes down, and the CPU time of a gigabyte down."""
+    """Measures a login, bytes up, bytes down, and the CPU time of a gigabyte down."""
     with Place() as place, image_with_sshd(place) as image, jump_host(place) as jump:
         place.up()
         session, container = Session(place, image), Container(place, image)
@@ -77,7 +77,7 @@ def _run(command: list[str], stdin: int | None = subprocess.DEVNULL) -> None:
 
 
 def _rate(way: list[str], *, upwards: bool) -> float:
-    """Megabytes a second, the login included."""
+    """Measures megabytes per second, including the login."""
     began = time.perf_counter()
     if upwards:
         with subprocess.Popen(["head", "-c", str(_BYTES), "/dev/zero"], stdout=subprocess.PIPE) as source:
@@ -89,14 +89,14 @@ def _rate(way: list[str], *, upwards: bool) -> float:
 
 
 def _spent(way: list[str], used: Callable[[], float]) -> float:
-    """CPU seconds that a gigabyte down costs whoever `used` tells the CPU time of."""
+    """Measures the CPU seconds of a gigabyte down, by the difference of `used`."""
     before = used()
     _run([*way, _DOWN])
     return (used() - before) / (_BYTES / 1e9)
 
 
 def _with_children(jump: JumpHost) -> float:
-    """CPU seconds of the server and of the connections that have ended, once the last one has."""
+    """Returns CPU seconds of the server and its ended connections, once the last one has ended."""
     deadline = time.monotonic() + 10
     while any(task.read_text().strip() for task in Path(f"/proc/{jump.pid}/task").glob("*/children")):
         if time.monotonic() > deadline:

@@ -25,12 +25,12 @@ _LAB: Final = Path(__file__).parent.parent / "scripts/lab"
 _BUSYBOX: Final = Path("/bin/busybox")
 _IMAGE: Final = "bench/busybox:latest"
 _HOSTS: Final = (1, 2)
-_PATIENCE: Final = 90.0  # seconds until what is started has come up
+_PATIENCE: Final = 90.0  # seconds until a started program is ready
 
 
 @dataclass(frozen=True)
 class Way:
-    """From a client to a server; both are network namespaces, as the words that enter them."""
+    """A path from a client to a server; both are command prefixes that enter network namespaces."""
 
     client: tuple[str, ...]
     server: tuple[str, ...]
@@ -40,7 +40,7 @@ class Way:
 
 @contextmanager
 def ways() -> Iterator[dict[str, Way]]:
-    """Sessions of netvps first, then what they are held against; all of it is gone after the block."""
+    """Provides the paths: sessions of netvps first, then the references; removes everything afterwards."""
     lab = unique("nvb")
     os.environ["NETVPS_LAB"] = lab
     with ExitStack() as stack:
@@ -68,7 +68,7 @@ def _of_container(lab: str, host: int, name: str) -> tuple[str, ...]:
 
 @contextmanager
 def _sessions(lab: str) -> Iterator[Way]:
-    """A server on the first host, a runner on each, and a session on each."""
+    """Runs a server on the first host, and a runner and a session on each."""
     folder = Path(tempfile.mkdtemp(prefix="nvb-"))
     started: list[subprocess.Popen[bytes]] = []
 
@@ -113,7 +113,7 @@ def _sessions(lab: str) -> Iterator[Way]:
 
 @contextmanager
 def _by_hand(lab: str) -> Iterator[tuple[Way, Way]]:
-    """The bare underlay, and a VXLAN as netvps makes it, of `ip` alone: hosts without Docker, and without a filter."""
+    """Provides the bare underlay and a VXLAN made by `ip`: hosts without Docker and without a filter."""
     names = [f"{lab}-{kind}{host}" for host in _HOSTS for kind in ("bare", "inner")]
     with ExitStack() as stack:
         for name in names:
@@ -165,7 +165,7 @@ def _mac(host: int) -> str:
 
 
 def _swarm(lab: str) -> Way:
-    """An attachable overlay network, and a container on each host."""
+    """Creates an attachable overlay network and a container on each host."""
     one, two = (_docker(lab, host) for host in _HOSTS)
     run(*one, "swarm", "init", "--advertise-addr", "192.0.2.1")
     run(*two, "swarm", "join", "--token", run(*one, "swarm", "join-token", "-q", "worker").strip(), "192.0.2.1:2377")
@@ -177,7 +177,7 @@ def _swarm(lab: str) -> Way:
 
 
 def _busybox() -> bytes:
-    """A root file system, as tar."""
+    """Builds a root file system, as tar."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         archive.add(_BUSYBOX, "bin/busybox")

@@ -24,7 +24,7 @@ _MEGABYTES: Final = {"runner": 80.0, "agent": 15.0}
 
 
 def measure(rounds: int) -> list[Row]:
-    """Rows of CPU and memory for each program and number of sessions; one window for each round."""
+    """Measures CPU and memory of each program per number of sessions; one window per round."""
     rows = []
     with Place() as place, image_with_sshd(place) as image:
         place.up()
@@ -67,7 +67,7 @@ def _at_most(limit: float | None) -> Goal | None:
 
 
 def _agents(place: Place) -> list[int]:
-    """Process ids of the first processes of our sessions' containers."""
+    """Returns the pids of PID 1 in the sessions' containers."""
     from netvps.programs.identity import load_identity
 
     identity = load_identity(place.folder / "s")

@@ -19,7 +19,7 @@ apt-get clean && mkdir -p /run/sshd && mkdir -p -m 700 /root/.ssh && cat >/root/
 
 @contextlib.contextmanager
 def image_with_sshd(place: Place) -> Iterator[str]:
-    """The image's name, while the block runs. It needs Debian's mirrors; also to make a Debian, if there is none."""
+    """Builds the image and provides its name. Needs Debian's mirrors, also for a missing base image."""
     name, baker = unique("nvb-sshd") + ":latest", unique("nvb-baker")
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(_debian(place))

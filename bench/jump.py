@@ -34,14 +34,14 @@ MaxStartups 100
 
 @dataclass(frozen=True, slots=True)
 class JumpHost:
-    """A running server."""
+    """A running jump host."""
 
     port: int
     pid: int
     key: Path
 
     def ssh(self, address: str) -> list[str]:
-        """The command line of an ssh to root at an address behind it; `-J` says the same, and takes no options."""
+        """Returns the command line of an ssh to root at an address behind it; `-J` would not accept options."""
         user = pwd.getpwuid(os.getuid()).pw_name
         jump = shlex.join(["ssh", *ssh_options(self.key), "-p", str(self.port), "-W", "%h:%p", f"{user}@127.0.0.1"])
         return ["ssh", *ssh_options(self.key), "-o", f"ProxyCommand={jump}", f"root@{address}"]

@@ -14,7 +14,7 @@ _ROOT: Final = Path(__file__).parent.parent
 
 
 def machine() -> str:
-    """CPUs, memory, kernel."""
+    """Describes CPUs, memory and kernel."""
     model = re.search(r"^model name\s*: (.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
     memory = re.search(r"^MemTotal: *(\d+) kB", _read("/proc/meminfo"), re.MULTILINE)
     parts = [f"{os.cpu_count()} CPUs" + (f" ({' '.join(model[1].split())})" if model else "")]
@@ -24,7 +24,7 @@ def machine() -> str:
 
 
 def versions() -> str:
-    """Of netvps, with its commit, and of what it stands on; what cannot be found out is left out."""
+    """Lists the versions of netvps, with its commit, and of its dependencies; omits unknown ones."""
     commit = _said("git", "-C", str(_ROOT), "describe", "--always", "--dirty")
     docker = _said("docker", "version", "--format", "{{.Server.Version}}")
     parts = [f"netvps {version('netvps')}" + (f" ({commit})" if commit else "")]
@@ -37,7 +37,7 @@ def _read(path: str) -> str:
 
 
 def _said(*command: str) -> str:
-    """What a program says; '' if it is not there, or fails."""
+    """Returns a program's output; '' if it does not exist or fails."""
     try:
         answer = subprocess.run(command, capture_output=True, check=True, timeout=20)
     except (OSError, subprocess.SubprocessError):

@@ -40,7 +40,7 @@ _SECONDS: Final = 3
 _FULL: Final = "1400"  # bytes of data that fit in a packet of each way
 _SMALL: Final = "18"  # a frame of 64 bytes
 _PINGS: Final = 1000
-_SHORT_ROUNDS: Final = 3  # of pings, in place of one: what they differ by comes and goes
+_SHORT_ROUNDS: Final = 3  # of pings, instead of one: their differences fluctuate
 _BY_HAND: Final = Goal(Measure.RATIO, 0.98, at_least=True)
 _SWARM: Final = Goal(Measure.RATIO, 1.0, at_least=True)
 _LONGEST: Final = Goal(Measure.RATIO, 1 / 0.98)
@@ -48,7 +48,7 @@ _AS_LONG: Final = Goal(Measure.RATIO, 1.0)
 
 
 def measure(rounds: int) -> list[Row]:
-    """A row for each measure, held against the VXLAN made by hand, and one against Swarm's."""
+    """Measures each value against the manual VXLAN, and against Swarm."""
     if not shutil.which("iperf3"):
         run("apt-get", "install", "-qy", "--no-install-recommends", "iperf3")
     measures: list[tuple[str, str, Callable[[Way], float], tuple[Goal, Goal]]] = [
@@ -93,7 +93,7 @@ def _tcp(way: Way) -> float:
 
 
 def _datagrams(way: Way, size: str) -> float:
-    """How many arrive in a second."""
+    """Measures datagrams received per second."""
     end = _iperf(way, "-u", "-b", "0", "-l", size)["sum"]
     return float((end["packets"] - end["lost_packets"]) / end["seconds"])
 

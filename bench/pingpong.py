@@ -21,7 +21,7 @@ _SECONDS: Final = 2.0
 
 
 def round_trips(address: str, count: int) -> list[float]:
-    """Microseconds of each. Raises TimeoutError for one without an answer."""
+    """Measures the round trips in microseconds. Raises TimeoutError if one gets no answer."""
     taken = []
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as opened:
         opened.settimeout(_SECONDS)
@@ -37,7 +37,7 @@ def round_trips(address: str, count: int) -> list[float]:
 
 
 def middle(values: list[float]) -> float:
-    """The mean of the middle half: neither as coarse as a median, nor led by a few that waited for something else."""
+    """Returns the mean of the middle half: finer than a median, and not affected by a few outliers."""
     quarter = len(values) // 4
     return mean(sorted(values)[quarter : len(values) - quarter])
 

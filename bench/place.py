@@ -54,7 +54,7 @@ def ssh_options(key: Path) -> list[str]:
 
 
 class Place:
-    """Folders, ports, a home with an ssh key, and the programs that run there; removed at the end."""
+    """An isolated installation: folders, ports, a home with an ssh key, programs; removed at the end."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="nvb-"))  # short: sockets are in it
@@ -93,7 +93,7 @@ class Place:
 
     @property
     def socket(self) -> str:
-        """Where the API is, as gRPC names it."""
+        """The gRPC address of the API."""
         return f"unix:{self.folder}/r/api.sock"
 
     @property
@@ -102,7 +102,7 @@ class Place:
         return f"sqlite:///{self.folder}/s/netvps.db"
 
     def netvps(self, *arguments: str, check: bool = True) -> str:
-        """Runs `netvps`; returns what it prints."""
+        """Runs `netvps` and returns its output."""
         return run(NETVPS, *arguments, env=self.env, check=check)
 
     def up(self) -> None:
@@ -110,7 +110,7 @@ class Place:
         self.netvps("up", "--drain", "3", *self._port_flags())
 
     def serve(self) -> int:
-        """Starts a server alone: its sessions stay PENDING. Returns its process id."""
+        """Starts only a server: its sessions stay PENDING. Returns its process id."""
         log = (self.folder / "server.log").open("wb")
         with log:
             command = [NETVPS, "server", "--drain", "1", *self._port_flags()]
@@ -123,7 +123,7 @@ class Place:
         return self._server.pid
 
     def programs(self) -> Iterator[tuple[str, int]]:
-        """(name, process id) of each program that runs here."""
+        """Lists the running programs as (name, process id)."""
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")

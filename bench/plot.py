@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _WIDTH, _LEFT, _RIGHT = 860, 210, 90  # pixels: all of it, room for names, room for figures
 _LINE, _HEAD = 24, 34  # heights of a series, and of a comparison's title
 _OURS, _THEIRS = "#2563eb", "#94a3b8"
-_DOTS: Final = 200  # of more samples, so many are drawn
+_DOTS: Final = 200  # maximum of samples drawn
 
 
 def plot(rows: Sequence[Row]) -> str:
-    """One panel under the other; each has its own scale from 0."""
+    """Draws the panels below each other, each with its own scale from 0."""
     parts: list[str] = []
     top = 0
     for row in rows:

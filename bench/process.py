@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of all threads, to the nanosecond."""
+    """Returns the CPU time of all threads, with nanosecond resolution."""
     spent = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -22,7 +22,7 @@ def _ticks(pid: int) -> float:
 
 
 def proportional_bytes(pid: int) -> int:
-    """PSS in bytes: its own memory, and its share of what it shares."""
+    """Returns the PSS in bytes: private memory, and its share of shared memory."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
@@ -30,6 +30,6 @@ def proportional_bytes(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """Process ids of a program's children, whichever of its threads started them."""
+    """Returns the pids of a program's children, of all its threads."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for one in lists for child in one.read_text(encoding="utf-8").split()]

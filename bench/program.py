@@ -47,7 +47,7 @@ _ONE_PEER: Final = Goal(Measure.MEDIAN, 5)
 
 
 def measure(rounds: int) -> list[Row]:
-    """A row for each number of peers, and for what happens among the most."""
+    """Measures each number of peers, and single changes among the most."""
     with namespace("nvb") as host, host.inside(), tempfile.TemporaryDirectory() as folder:
         host.ip("address", "add", "192.0.2.1/32", "dev", "lo")
         site = _Site(Path(folder))
@@ -93,7 +93,7 @@ class _Site:
         return Row(f"{size:,} peers from nothing", "ms", in_turn(rounds, {"ours": ours, "ip, bridge": theirs}), _TIMES)
 
     def one_of_many(self, rounds: int) -> list[Row]:
-        """From the update in hand to the kernel that has it: the way alone, as the reference's, and with the rules."""
+        """Measures from the received update to the programmed kernel, without and with the packet filter."""
         *peers, last = self._peers
         moved = replace(last, underlay=Underlay(("192.0.2.99",), 1450))
         updates = {
@@ -137,7 +137,7 @@ class _Site:
         ]
 
     def _step(self, reconciler: Reconciler, update: NetmapUpdate) -> float:
-        """Milliseconds from the update to the end of its round."""
+        """Measures milliseconds from the update to the end of its pass."""
 
         async def round_() -> float:
             began = time.perf_counter()
@@ -185,7 +185,7 @@ class _Site:
 
 
 class _Names:
-    """All of the DNS server but its sockets."""
+    """The DNS server without its sockets."""
 
     def __init__(self) -> None:
         self._directory = Directory()
@@ -194,46 +194,46 @@ class _Names:
         self._directory.follow(view.netmap)
 
     async def close(self) -> None:
-        """Has nothing open."""
+        """Does nothing."""
 
 
 class _NoNetwork:
-    """No container engine: what it does is no part of this."""
+    """No container engine: not part of the measurement."""
 
     async def ensure(self, subnet: str, bridge: Bridge) -> None:
-        """It is not asked."""
+        """Does nothing."""
 
     async def ports(self) -> Mapping[str, str]:
         return {}
 
     async def remove(self) -> None:
-        """There is none."""
+        """Does nothing."""
 
 
 class _NoFilter:
-    """The way alone."""
+    """Routes without a packet filter."""
 
     async def unable(self) -> str:
         return ""
 
     async def load(self, view: View, change: Change | None = None) -> None:
-        """Lets all pass."""
+        """Does nothing."""
 
     async def add(self, view: View) -> None:
-        """As before."""
+        """Does nothing."""
 
     def look(self) -> None:
-        """There is nothing to see."""
+        """Does nothing."""
 
     async def loaded(self) -> bool:
         return True
 
     async def remove(self) -> None:
-        """There is nothing."""
+        """Does nothing."""
 
 
 def _run(ip: Path, bridge: Path) -> None:
-    """FDB first: a route is there only with its way."""
+    """Runs both batches, FDB first: a route needs its FDB entry."""
     subprocess.run(["bridge", "-batch", bridge], check=True, timeout=120)
     subprocess.run(["ip", "-batch", ip], check=True, timeout=120)
 

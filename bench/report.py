@@ -24,7 +24,7 @@ the time, make it an indication and no more. A goal that is missed is a finding,
 
 
 def write(benches: Iterable[str]) -> Path:
-    """Writes the page and its plots, of each benchmark that was run here; returns the page."""
+    """Writes the report and plots of each benchmark that was run here; returns the report's path."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     page = _FOLDER / "README.md"
     outcomes = [outcome for bench in benches if (outcome := saved(bench)) is not None]
@@ -33,7 +33,7 @@ def write(benches: Iterable[str]) -> Path:
 
 
 def _about(bench: str) -> str:
-    """What is measured, and against what: the words of its module."""
+    """Returns a benchmark's description, its module docstring."""
     return inspect.cleandoc(importlib.import_module(f"bench.{bench}").__doc__ or "")
 
 

@@ -27,7 +27,7 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A limit: the measure is to be at most (or, with `at_least`, at least) so much; in the row's unit, or a ratio."""
+    """A limit: an upper (or, with `at_least`, lower) bound of the measure, in the row's unit or as a ratio."""
 
     measure: Measure
     limit: float
@@ -98,13 +98,13 @@ _JSON: Final = TypeAdapter(Outcome)
 
 
 def saved(bench: str) -> Outcome | None:
-    """The last outcome of a benchmark; None if it was never run here."""
+    """Loads the last outcome of a benchmark; None if it was never run here."""
     file = FOLDER / f"{bench}.json"
     return _JSON.validate_json(file.read_bytes()) if file.exists() else None
 
 
 def percentile(samples: list[float], percent: int) -> float:
-    """The nearest-rank percentile of at least one sample."""
+    """Returns the nearest-rank percentile of at least one sample."""
     ordered = sorted(samples)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
@@ -120,7 +120,7 @@ def spread(samples: list[float]) -> str:
 
 
 def rounds(row: Row) -> str:
-    """How often it was done; and the ratios of the rounds, the lowest, the median and the highest, if it has any."""
+    """Formats the number of rounds, and the lowest, median and highest of their ratios, if any."""
     count = f"n = {len(next(iter(row.samples.values())))}"
     ratios = row.by_rounds()
     if not ratios:
@@ -130,7 +130,7 @@ def rounds(row: Row) -> str:
 
 
 def verdict(row: Row) -> str:
-    """The measure, its goal, and whether it is met, in words."""
+    """Formats the measure, its goal, and whether it is met."""
     value = row.value()
     if value is None:
         return ""

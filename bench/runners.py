@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 _CAPACITY: Final = Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30, engine_version="28.0")
 _CONNECT: Final = "/netvps.api.v1.RunnerLinkService/Connect"
-_AT_ONCE: Final = 16  # that shake hands at a time
-_AGAIN: Final = 0.2  # seconds, of a connection that is refused at first
+_AT_ONCE: Final = 16  # concurrent TLS handshakes
+_AGAIN: Final = 0.2  # seconds until a refused connection is retried
 
 
 @dataclass

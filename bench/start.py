@@ -13,7 +13,7 @@ from bench.turns import in_turn
 
 
 def measure(rounds: int) -> list[Row]:
-    """One row."""
+    """Measures one row."""
     with all_three("netvps start, ssh", "docker run, ssh") as makers:
         before = ("make", "change", "stop")
         samples = in_turn(rounds, {name: partial(timed, make, *before, step="start") for name, make in makers.items()})

@@ -14,7 +14,7 @@ from bench.turns import in_turn
 
 
 def measure(rounds: int) -> list[Row]:
-    """One row."""
+    """Measures one row."""
     with all_three("netvps stop", "docker stop, commit, rm") as makers:
         things = {name: partial(timed, make, "make", "change", step="stop") for name, make in makers.items()}
         samples = in_turn(rounds, things)

@@ -21,7 +21,7 @@ class Subject(Protocol):
     """A subject with ssh: made, changed, stopped with its files kept, started from them, removed."""
 
     def make(self) -> None:
-        """From nothing to a finished `ssh true`."""
+        """Creates the subject, until `ssh true` has finished."""
 
     def change(self) -> None:
         """Writes 200 MB of random bytes."""
@@ -30,7 +30,7 @@ class Subject(Protocol):
         """Stops it; an image keeps the files."""
 
     def start(self) -> None:
-        """From that image to a finished `ssh true`."""
+        """Starts it from that image, until `ssh true` has finished."""
 
     def remove(self) -> None:
         """Removes everything."""

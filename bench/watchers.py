@@ -29,10 +29,10 @@ class Watched(Protocol):
     """A watch over one channel."""
 
     def watch(self) -> AsyncIterator[bool]:
-        """False once it is caught up, True at each event."""
+        """Yields False once caught up, then True per event."""
 
     async def change(self) -> None:
-        """Makes an event."""
+        """Causes an event."""
 
 
 class Sessions:
@@ -72,7 +72,7 @@ class Audience:
     """All watchers of one source. They share this process, and the machine's CPUs with the server."""
 
     def __init__(self, watched: list[Watched]) -> None:
-        """One for each channel."""
+        """Creates one watcher per channel."""
         self._watched = watched
         self._began = 0.0
         self._delays: list[float] = []
@@ -80,14 +80,14 @@ class Audience:
         self._count = 0
 
     async def gather(self, tasks: asyncio.TaskGroup, count: int) -> list[asyncio.Task[None]]:
-        """Returns once all are caught up."""
+        """Starts the watchers; returns once all have caught up."""
         self._count = count
         watching = [tasks.create_task(self._watch(self._watched[n % len(self._watched)])) for n in range(count)]
         await _all(self._caught_up, count)
         return watching
 
     async def hear(self) -> list[float]:
-        """Milliseconds from one change until each has heard of it."""
+        """Measures milliseconds from a change until each watcher has it."""
         self._delays, self._began = [], time.perf_counter()
         await self._watched[0].change()
         await _all(self._heard, self._count)
@@ -101,7 +101,7 @@ class Audience:
 
 
 async def fan_out(ours: str, bare: str, watchers: int, events: int) -> Row:
-    """From a call that changes something until each watcher has its event; ours and bare in turn."""
+    """Measures from a change until each watcher has its event; netvps and bare in alternation."""
     samples: dict[str, list[float]] = {"netvps": [], "bare gRPC": []}
     async with AsyncExitStack() as stack:
         audiences = [
@@ -119,7 +119,7 @@ async def fan_out(ours: str, bare: str, watchers: int, events: int) -> Row:
 
 
 def _channel(address: str) -> grpc.aio.Channel:
-    """A connection of its own."""
+    """Opens a separate connection."""
     return grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
 
 

@@ -67,9 +67,9 @@ def test_a_stop_and_a_create_without_room_fail_at_once_and_go_on_by_themselves(
             client.stop_session(session)
             failed = _failed(system, session)
             assert (failed.state, failed.snapshot) == (SessionState.STOPPED, None)
-            assert "nothing is lost: the container is kept" in failed.message
+            assert "nothing is lost, the container is kept" in failed.message
             assert "0 MiB are free" in failed.message
-            assert "tried again by itself" in failed.message
+            assert "retried automatically" in failed.message
             client.create_session(other, SPEC)
             failed = _required(system, other)
             assert (failed.state, failed.reason) == (SessionState.FAILED, "disk")
