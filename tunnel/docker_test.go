@@ -23,7 +23,7 @@ import (
 	"netvps/tunnel/internal/gatewaytest"
 )
 
-// box is a container without a network that runs the agent as process 1, with a gateway at its tunnel:
+// box is a container without a network that runs the agent as PID 1, with a gateway at its tunnel:
 //
 //	ssh ── TCP on loopback ── gatewaytest ── run/tunnel.sock ── agent in the container
 type box struct {
@@ -207,7 +207,7 @@ func testOrphans(t *testing.T, b *box) {
 }
 
 func testComeback(t *testing.T, b *box) {
-	b.ssh("kill -9 -1") // all but process 1
+	b.ssh("kill -9 -1") // all but PID 1
 	b.gateway.NextHello()
 	if code, out, _ := b.ssh("echo back"); code != 0 || out != "back\n" {
 		t.Errorf("%d %q", code, out)

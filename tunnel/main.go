@@ -18,7 +18,7 @@ import (
 var version = "dev"
 
 const usage = `usage:
-  agent init [flags] [-- COMMAND ARG…]   process 1 of a session: reap, keep the agent running, and COMMAND until it succeeds
+  agent init [flags] [-- COMMAND ARG…]   PID 1 of a session: reap, keep the agent running, and COMMAND until it succeeds
   agent boot [-no-init-scripts]          start what is enabled to start with the session (init does so)
   agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
   agent sftp-server                      serve files on standard input and output (serve starts it)

@@ -37,7 +37,7 @@ func receive(t *testing.T, stream *gatewaytest.Stream, want int) {
 	}
 }
 
-func TestAgentSendsNoMoreThanItsCreditAndStallsNobodyElse(t *testing.T) {
+func TestAgentSendsNoMoreThanItsCreditAndOtherStreamsContinue(t *testing.T) {
 	a := start(t)
 	a.NextHello()
 	stalled := pour(t, a)

@@ -101,7 +101,7 @@ func TestLoginShellsKeepThePathOfTheImage(t *testing.T) {
 	}
 }
 
-func TestProfileIsWrittenWhereItHelpsAndSomebodysOwnIsLeft(t *testing.T) {
+func TestProfileIsWrittenWhereNeededAndUserFileIsKept(t *testing.T) {
 	root, file := container(t)
 	check(t, KeepPath(root, DefaultPath))
 	if _, err := os.Stat(file); err == nil {
@@ -124,7 +124,7 @@ func TestProfileIsWrittenWhereItHelpsAndSomebodysOwnIsLeft(t *testing.T) {
 	}
 }
 
-func TestAFIFOInPlaceOfAFileKeepsNobodyWaiting(t *testing.T) {
+func TestFIFOInPlaceOfFileDoesNotBlock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "environment")
 	check(t, unix.Mkfifo(path, 0o644))
 	read := make(chan []string, 1)

@@ -43,7 +43,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func TestLinesOutliveAFileThatIsMadeAnew(t *testing.T) {
+func TestLinesSurviveRecreatedFile(t *testing.T) {
 	k := keeper(t)
 	must(t, k.Restore())
 	write(t, k.File, "127.0.0.1 localhost app\n"+strings.Replace(generated, "::1\tlocalhost\n", "\n# mine\n", 1)+"192.0.2.7 printer\n")

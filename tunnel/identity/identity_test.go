@@ -59,7 +59,7 @@ func TestOnlyAnIdentityThatFitsTheBootFileIsUsed(t *testing.T) {
 	}
 }
 
-func TestAMissingIdentityIsToldApart(t *testing.T) {
+func TestMissingIdentityIsDistinguished(t *testing.T) {
 	dir := rundir.Dir(t.TempDir())
 	gatewaytest.New(t, string(dir), &api.AgentConfig{})
 	if err := os.Remove(dir.Path(rundir.IdentityFile)); err != nil {

@@ -46,7 +46,7 @@ func TestCommandRunsAsTheImagesUserInItsFolder(t *testing.T) {
 	}
 }
 
-func TestAUserThatIsMissingIsTold(t *testing.T) {
+func TestMissingUserIsLogged(t *testing.T) {
 	t.Setenv("COMMAND_USER", "no-such-user")
 	out, _ := run(t, "again_in=200ms", []syscall.Signal{syscall.SIGTERM}, "agent-idle", "true")
 	if !strings.Contains(out, `no user \"no-such-user\"`) {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test program be process 1 and the agent of a PID namespace.
+// TestMain lets the test program be PID 1 and the agent of a PID namespace.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 {
 		os.Exit(m.Run())
@@ -91,7 +91,7 @@ func agentCrash() {
 	select {}
 }
 
-// namespace runs this program as process 1 of a new PID namespace.
+// namespace runs this program as PID 1 of a new PID namespace.
 func namespace(t *testing.T, args ...string) *exec.Cmd {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a PID namespace")
@@ -118,7 +118,7 @@ func TestAgentIsStartedAgain(t *testing.T) {
 	}
 }
 
-// run starts a namespace, waits for a text in its output, sends signals to process 1, and waits for its end.
+// run starts a namespace, waits for a text in its output, sends signals to PID 1, and waits for its end.
 func run(t *testing.T, ready string, signals []syscall.Signal, args ...string) (output string, took time.Duration) {
 	t.Helper()
 	cmd := namespace(t, args...)

@@ -179,8 +179,7 @@ class Snapshots:
         # One layer more; none if nothing was changed.
         if layers[:kept] != below.layers or len(layers) > kept + 1:
             raise ImageExportFailed(
-                "the image that Docker made is not the container's image plus one layer and is not used; stop the "
-                "session again"
+                "the image that Docker made is not the container's image plus one layer; it is not used"
             )
         return made
 
@@ -343,7 +342,7 @@ def _whole(pieces: Iterator[bytes], given_up: Callable[[], bool] = _never) -> It
         tail = (tail + piece)[-_TAR_END:]
         yield piece
     if tail != bytes(_TAR_END):
-        raise ImageExportFailed("Docker's export of the container's files was interrupted; stop the session again")
+        raise ImageExportFailed("Docker's export of the container's files was interrupted")
 
 
 def imported(output: str) -> str:
