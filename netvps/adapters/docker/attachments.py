@@ -34,7 +34,7 @@ class Attachments:
         listed = await self._docker.call("networks", lambda api: api.networks(names=[self._overlay]))
         found = next((network for network in listed if network["Name"] == self._overlay), None)
         if found is None:
-            raise OverlayAway("the overlay is not ready on this runner yet; the runner retries")
+            raise OverlayAway("the overlay is not ready on this runner yet")
         for subnet in subnets(found):
             if IPv4Address(address) in IPv4Network(subnet):
                 return bridge_address(subnet)
