@@ -312,7 +312,7 @@ async def test_a_session_that_comes_to_the_overlay_or_gets_another_address_is_mo
         assert first["Id"] == last["Id"]
 
 
-async def test_a_session_waits_for_the_overlay_and_finds_one_that_was_made_anew(
+async def test_session_waits_for_overlay_and_uses_recreated_one(
     networked: tuple[Lab, OverlayNetwork],
 ) -> None:
     lab, overlay = networked
@@ -320,7 +320,7 @@ async def test_a_session_waits_for_the_overlay_and_finds_one_that_was_made_anew(
     lab.link.want(want)
     overlay.remove()
     async with lab.runner():
-        await lab.link.until(lambda: any("not up on this runner" in report.message for report in lab.link.reports))
+        await lab.link.until(lambda: any("not ready on this runner" in report.message for report in lab.link.reports))
         assert lab.link.reports[-1].state is SessionState.STARTING
         assert overlay.make() == ""
         assert (await lab.link.reported(want, SessionState.RUNNING)).address == want.address

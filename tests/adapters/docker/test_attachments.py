@@ -177,7 +177,7 @@ async def test_an_overlay_that_is_not_there_or_has_another_subnet_is_waited_for(
     with pytest.raises(OverlayAway, match="does not contain 203"):
         await site.attachments.bridge("203.0.113.7")
     missing = Attachments(site.docker, SessionNetworks(site.docker, "test-node"), site.overlay.name[:-1])
-    with pytest.raises(OverlayAway, match="not up"):
+    with pytest.raises(OverlayAway, match="not ready"):
         await missing.bridge(site.overlay.address(0))
 
 
