@@ -139,7 +139,7 @@ def _bounded_value(key: str, value: Any) -> Any:
 
 
 def _bounded_items(value: Any) -> Any:
-    """A small flat collection as it is; any other as truncated text."""
+    """A small flat collection unchanged; any other as truncated text."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     if len(value) > _MAX_ITEMS or any(isinstance(item, dict | list | tuple | set | frozenset) for _, item in items):
         return _bounded(repr(value))

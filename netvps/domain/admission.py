@@ -45,8 +45,7 @@ class Limits:
     """Budget of a source. It refills completely within `window` seconds."""
     window: float = 60.0
     early: int = 100
-    """From this many connections on, further ones of a source that already has one are refused with some probability.
-    """
+    """From this number on, further connections of a source that already has one are refused with some probability."""
     early_probability: float = 0.3
     """The probability at `early`; it grows linearly to 1 at `full`."""
     full: int = 400

@@ -65,7 +65,7 @@ class Host(Protocol):
         """Called when the connection has ended."""
 
     def refused(self, visit: Visit, outcome: Outcome, reason: str) -> None:
-        """Called when the connection ended before the login was complete. `reason` is '' if there is none to report."""
+        """Called when the connection ended before the login was complete; `reason` is '' if nothing is to be logged."""
 
 
 class Visit(SSHServer):

@@ -111,7 +111,7 @@ def _entries(desired: KernelState, actual: KernelState) -> Iterator[Operation]:
 
 
 def patched(state: KernelState, old: KernelState, new: KernelState) -> KernelState:
-    """The state with its part `old` replaced by `new`; the rest of the state stays as it is."""
+    """The state with its part `old` replaced by `new`; the rest does not change."""
     return replace(
         state,
         neighbours=_patched(state.neighbours, old.neighbours, new.neighbours),
