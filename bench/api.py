@@ -23,11 +23,11 @@ from bench.watchers import fan_out
 from netvps.adapters.store import open_store
 from netvps.api.v1 import session_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
-from netvps.domain.lifecycle import new_session
 from netvps.domain.names import SessionName
-from netvps.domain.session import SessionSpec
-from netvps.programs import clock
-from netvps.programs.account import user_name
+from netvps.domain.session.lifecycle import new_session
+from netvps.domain.session.session import SessionSpec
+from netvps.process import clock
+from netvps.process.account import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

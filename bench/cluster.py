@@ -15,11 +15,11 @@ from bench.place import Place
 from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.store import open_store
-from netvps.domain.identity import RunnerIdentity
+from netvps.domain.access.identity import RunnerIdentity
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.runner import Runner, Underlay
-from netvps.programs import clock
-from netvps.services.leases import lease
+from netvps.domain.runner.runner import Runner, Underlay
+from netvps.process import clock
+from netvps.services.runners.leases import lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.cluster import heard, known, prepare, simulated, underlay
 from bench.place import Place
 from bench.result import Goal, Measure, Row, percentile
-from netvps.domain.runner import Capacity, RunnerHello
-from netvps.rpc.link_client import RunnerLink
-from netvps.services.netmap import WINDOW
+from netvps.domain.runner.runner import Capacity, RunnerHello
+from netvps.rpc.client.link_client import RunnerLink
+from netvps.services.network.netmap import WINDOW
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import AsyncIterator
 
-    from netvps.domain.runner import Heartbeat
+    from netvps.domain.runner.runner import Heartbeat
 
 _RUNNERS: Final = 1000
 _PROCESSES: Final = 2

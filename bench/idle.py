@@ -68,7 +68,7 @@ def _at_most(limit: float | None) -> Goal | None:
 
 def _agents(place: Place) -> list[int]:
     """Returns the pids of PID 1 in the sessions' containers."""
-    from netvps.programs.identity import load_identity
+    from netvps.programs.wiring.identity import load_identity
 
     identity = load_identity(place.folder / "s")
     found = run("docker", "ps", "-q", "--filter", f"label=netvps.node={identity.uid}").split() if identity else []

@@ -135,7 +135,7 @@ class Place:
         return [word for name, port in self.ports.items() for word in (f"--{name}-port", str(port))]
 
     def _remove_from_docker(self) -> None:
-        from netvps.programs.identity import load_identity
+        from netvps.programs.wiring.identity import load_identity
 
         identity = load_identity(self.folder / "s")
         if identity is None:

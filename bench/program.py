@@ -29,16 +29,16 @@ from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.diff import diff
 from netvps.domain.overlay.dns import Directory
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.links import Bridge, KernelState
+from netvps.domain.overlay.kernel.diff import diff
+from netvps.domain.overlay.kernel.links import Bridge, KernelState
+from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
-from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 from netvps.runner.overlay.reconcile import Reconciler
-from tests.namespaces import namespace
+from tests.support.namespaces import namespace
 
 _SIZES: Final = (1, 100, 1_000, 5_000)
 _FABRIC: Final = Fabric("benchmark", pool="10.0.0.0/8")

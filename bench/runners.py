@@ -27,9 +27,9 @@ import uvloop
 from bench.cluster import known, underlay
 from netvps.api.v1 import link_pb2
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
-from netvps.domain.runner import Capacity, Heartbeat, RunnerHello, Welcome
-from netvps.rpc.channel import TLS_OPTIONS, channel_credentials
-from netvps.rpc.convert.link import ToRunner, from_runner_to_proto, hello_to_proto, to_runner_from_proto
+from netvps.domain.runner.runner import Capacity, Heartbeat, RunnerHello, Welcome
+from netvps.rpc.client.channel import TLS_OPTIONS, channel_credentials
+from netvps.rpc.convert.runner.link import ToRunner, from_runner_to_proto, hello_to_proto, to_runner_from_proto
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -26,8 +26,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdap
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from netvps.config import Paths, paths
-from netvps.domain.docker_names import NETWORK_SUBNET
 from netvps.domain.names import label_from
+from netvps.domain.runner.docker_names import NETWORK_SUBNET
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from netvps.adapters.store import open_store
-from tests.postgres import running_cluster
-from tests.progress import Progress
+from tests.support.postgres import running_cluster
+from tests.support.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from tests.postgres import Cluster
+    from tests.support.postgres import Cluster
 
 ROOT = Path(__file__).parent.parent
 pytest_plugins = ["pytester"]

@@ -16,8 +16,8 @@ from typing import get_args
 import pytest
 
 from netvps import faults
-from netvps.domain.container import Step
-from netvps.programs.agent_program import agent_program
+from netvps.domain.session.container import Step
+from netvps.process.agent_program import agent_program
 
 ROOT = Path(__file__).parent.parent
 POINT = "session.create.after_commit"
@@ -91,7 +91,7 @@ def test_every_point_in_the_tree_is_in_the_table_and_the_other_way_round() -> No
     named = {a[2].value for name, a in _calls() if name == "write" and len(a) == 3 and isinstance(a[2], ast.Constant)}
     assert named <= set(faults.COMMITS)
     # What the record of a report is called depends on the report.
-    assert set(faults.COMMITS) - named <= _strings(ROOT / "netvps/services/runners.py")
+    assert set(faults.COMMITS) - named <= _strings(ROOT / "netvps/services/runners/runners.py")
 
 
 def test_every_step_of_the_runner_has_its_points() -> None:

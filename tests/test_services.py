@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from netvps.domain.lifecycle import assignment, settled
-from netvps.domain.session import DesiredState, Session, SessionReport, SessionSpec, SessionState
+from netvps.domain.session.lifecycle import assignment, settled
+from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionSpec, SessionState
 from netvps.errors import AlreadyExists, NotFound, WrongState
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore
@@ -19,8 +19,8 @@ from tests.fakes.world import ALICE, BOB, HELLO, World
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from netvps.domain.access import Caller
-    from netvps.domain.session import Assignment
+    from netvps.domain.access.accounts import Caller
+    from netvps.domain.session.session import Assignment
 
 T = TypeVar("T")
 GOAL = {

@@ -1,1 +1,1 @@
-"""The command line, one file per noun, over rpc/client alone."""
+"""The command line, one file per noun, over rpc/client/client alone."""

@@ -11,54 +11,58 @@ from typing import Final, NoReturn
 
 import click
 
-from netvps.cli import exit_codes, runner_only, streams, usage
-from netvps.cli.arguments import refuse_empty
-from netvps.cli.completion_words import complete_context
+from netvps import exit_codes
+from netvps.cli.help.completion_words import complete_context
 from netvps.cli.lazy import Entry, LazyGroup
-from netvps.cli.terminal import clean
+from netvps.cli.machine import runner_only
+from netvps.cli.ui import streams, usage
+from netvps.cli.ui.arguments import refuse_empty
+from netvps.cli.ui.terminal import clean
 from netvps.errors import NetvpsError
 
 _GARBAGE: Final = 100_000
 """Objects between two collections: imports make many and no garbage, and looking through them is 5 % of a start."""
 _SESSIONS, _ACCESS, _MACHINES, _MISC = "Sessions", "People and access", "Machines", "This program"
 COMMANDS: Final = {
-    "create": Entry("netvps.cli.create:create", "make a session (a VPS) and wait until it runs", _SESSIONS),
-    "ls": Entry("netvps.cli.sessions:ls", "list sessions", _SESSIONS),
-    "show": Entry("netvps.cli.sessions:show", "tell all about a session", _SESSIONS),
-    "ssh": Entry("netvps.cli.ssh:ssh", "log in to a session, or run a command there", _SESSIONS),
-    "cp": Entry("netvps.cli.commands.cp:cp", "copy files to and from sessions", _SESSIONS),
-    "forward": Entry("netvps.cli.commands.forward:forward", "make ports of a session reachable here", _SESSIONS),
-    "exec": Entry("netvps.cli.execute:execute", "run a command in a session without ssh", _SESSIONS),
-    "logs": Entry("netvps.cli.logs:logs", "print what a session's container wrote", _SESSIONS),
-    "events": Entry("netvps.cli.commands.events:events", "print what happened to a session", _SESSIONS),
-    "stop": Entry("netvps.cli.lifecycle:stop", "stop sessions; their files are kept", _SESSIONS),
-    "start": Entry("netvps.cli.lifecycle:start", "start stopped or failed sessions", _SESSIONS),
-    "restart": Entry("netvps.cli.commands.restart:restart", "stop sessions, then start them again", _SESSIONS),
-    "rm": Entry("netvps.cli.lifecycle:rm", "remove sessions and their files, without a way back", _SESSIONS),
-    "watch": Entry("netvps.cli.watch:watch", "print every change of sessions as it happens", _SESSIONS),
-    "login": Entry("netvps.cli.login:login", "remember a server and your API key as a context", _ACCESS),
-    "logout": Entry("netvps.cli.login:logout", "forget a context", _ACCESS),
-    "context": Entry("netvps.cli.contexts_command:context", "list contexts, or choose one", _ACCESS),
-    "whoami": Entry("netvps.cli.commands.whoami:whoami", "print who you are to the server, and which it is", _ACCESS),
-    "config-ssh": Entry("netvps.cli.config_ssh:config_ssh", "set up plain ssh to your sessions", _ACCESS),
-    "key": Entry("netvps.cli.keys:key", "your SSH keys (add, ls, rm)", _ACCESS),
-    "user": Entry("netvps.cli.users:user", "people (add, ls, rm, api-key)", _ACCESS),
-    "up": Entry("netvps.cli.up:up", "start everything on this machine", _MACHINES),
-    "down": Entry("netvps.cli.down:down", "end what `up` started", _MACHINES),
-    "status": Entry("netvps.cli.commands.status:status", "print server, runners and sessions at a glance", _MACHINES),
-    "server": Entry("netvps.cli.programs:server", "run a control plane with its gateway", _MACHINES),
+    "create": Entry("netvps.cli.session.create:create", "make a session (a VPS) and wait until it runs", _SESSIONS),
+    "ls": Entry("netvps.cli.session.sessions:ls", "list sessions", _SESSIONS),
+    "show": Entry("netvps.cli.session.sessions:show", "tell all about a session", _SESSIONS),
+    "ssh": Entry("netvps.cli.access.ssh:ssh", "log in to a session, or run a command there", _SESSIONS),
+    "cp": Entry("netvps.cli.session.cp:cp", "copy files to and from sessions", _SESSIONS),
+    "forward": Entry("netvps.cli.session.forward:forward", "make ports of a session reachable here", _SESSIONS),
+    "exec": Entry("netvps.cli.session.execute:execute", "run a command in a session without ssh", _SESSIONS),
+    "logs": Entry("netvps.cli.session.logs:logs", "print what a session's container wrote", _SESSIONS),
+    "events": Entry("netvps.cli.session.events:events", "print what happened to a session", _SESSIONS),
+    "stop": Entry("netvps.cli.session.lifecycle:stop", "stop sessions; their files are kept", _SESSIONS),
+    "start": Entry("netvps.cli.session.lifecycle:start", "start stopped or failed sessions", _SESSIONS),
+    "restart": Entry("netvps.cli.session.restart:restart", "stop sessions, then start them again", _SESSIONS),
+    "rm": Entry("netvps.cli.session.lifecycle:rm", "remove sessions and their files, without a way back", _SESSIONS),
+    "watch": Entry("netvps.cli.session.watch:watch", "print every change of sessions as it happens", _SESSIONS),
+    "login": Entry("netvps.cli.access.login:login", "remember a server and your API key as a context", _ACCESS),
+    "logout": Entry("netvps.cli.access.login:logout", "forget a context", _ACCESS),
+    "context": Entry("netvps.cli.server.contexts_command:context", "list contexts, or choose one", _ACCESS),
+    "whoami": Entry("netvps.cli.access.whoami:whoami", "print who you are to the server, and which it is", _ACCESS),
+    "config-ssh": Entry("netvps.cli.access.config_ssh:config_ssh", "set up plain ssh to your sessions", _ACCESS),
+    "key": Entry("netvps.cli.access.keys:key", "your SSH keys (add, ls, rm)", _ACCESS),
+    "user": Entry("netvps.cli.access.users:user", "people (add, ls, rm, api-key)", _ACCESS),
+    "up": Entry("netvps.cli.machine.up:up", "start everything on this machine", _MACHINES),
+    "down": Entry("netvps.cli.machine.down:down", "end what `up` started", _MACHINES),
+    "status": Entry("netvps.cli.server.status:status", "print server, runners and sessions at a glance", _MACHINES),
+    "server": Entry("netvps.cli.machine.programs:server", "run a control plane with its gateway", _MACHINES),
     "runner": Entry(
-        "netvps.cli.runners:runner", "run a runner, or see to them (ls, show, sweep, join-token)", _MACHINES
+        "netvps.cli.machine.runners:runner", "run a runner, or see to them (ls, show, sweep, join-token)", _MACHINES
     ),
-    "network": Entry("netvps.cli.network:network", "the overlay network (show, peers, check, purge)", _MACHINES),
-    "backup": Entry("netvps.cli.programs:backup", "copy the server's database and CA into one file", _MACHINES),
-    "restore": Entry("netvps.cli.programs:restore", "put a backup in their place", _MACHINES),
-    "env": Entry("netvps.cli.programs:env", "environments, the images of sessions (bootstrap)", _MACHINES),
-    "doctor": Entry("netvps.cli.doctor:doctor", "check this machine and say what to do", _MACHINES),
-    "help": Entry("netvps.cli.commands.help:show_help", "print the help of a command, or the exit codes", _MISC),
-    "completion": Entry("netvps.cli.completion:completion", "print a completion script for your shell", _MISC),
-    "version": Entry("netvps.cli.version:version", "print versions of this program and of the server", _MISC),
-    "man-pages": Entry("netvps.cli.commands.man:man_pages", "write manual pages into a folder", _MISC),
+    "network": Entry(
+        "netvps.cli.machine.network:network", "the overlay network (show, peers, check, purge)", _MACHINES
+    ),
+    "backup": Entry("netvps.cli.machine.programs:backup", "copy the server's database and CA into one file", _MACHINES),
+    "restore": Entry("netvps.cli.machine.programs:restore", "put a backup in their place", _MACHINES),
+    "env": Entry("netvps.cli.machine.programs:env", "environments, the images of sessions (bootstrap)", _MACHINES),
+    "doctor": Entry("netvps.cli.doctor.doctor:doctor", "check this machine and say what to do", _MACHINES),
+    "help": Entry("netvps.cli.help.help:show_help", "print the help of a command, or the exit codes", _MISC),
+    "completion": Entry("netvps.cli.help.completion:completion", "print a completion script for your shell", _MISC),
+    "version": Entry("netvps.cli.server.version:version", "print versions of this program and of the server", _MISC),
+    "man-pages": Entry("netvps.cli.help.man:man_pages", "write manual pages into a folder", _MISC),
 }
 ALIASES: Final = {
     "list": "ls",
@@ -161,7 +165,7 @@ def _describe(error: BaseException) -> tuple[str, int]:
         case OSError() if problem := streams.output_problem(error):
             outcome = problem, exit_codes.UNKNOWN
         case _:
-            from netvps.cli.bugs import report
+            from netvps.cli.doctor.bugs import report
 
             outcome = report(error), exit_codes.UNKNOWN
     return outcome

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from netvps.cli.arguments import refuse_empty
+from netvps.cli.ui.arguments import refuse_empty
 from netvps.errors import NotFound
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except NotFound as error:
-            from netvps.cli.nearest import with_nearest
+            from netvps.cli.ui.nearest import with_nearest
 
             raise with_nearest(error, ctx.obj) from None
 

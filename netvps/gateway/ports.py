@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from netvps.domain.names import SshLogin
     from netvps.domain.tunnel import AgentConfig, DialTarget
-    from netvps.services.gateway_place import Way
-    from netvps.services.logins import Grant
+    from netvps.services.access.logins import Grant
+    from netvps.services.network.gateway_place import Way
 
 
 class Stream(Protocol):

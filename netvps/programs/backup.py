@@ -12,11 +12,11 @@ from netvps import __version__
 from netvps.adapters import archive
 from netvps.adapters.ca import files as ca_files
 from netvps.adapters.store.backup import check_database, cluster_of, copy_database, database_file
-from netvps.cli import programs
-from netvps.cli.program_command import parse
+from netvps.cli.machine import programs
+from netvps.cli.machine.program_command import parse
 from netvps.errors import ConfigError
-from netvps.programs import clock
-from netvps.programs.process import guarded
+from netvps.process import clock
+from netvps.process.process import guarded
 from netvps.programs.restore import CA, DATABASE, refuse_unfinished, server_settings
 
 if TYPE_CHECKING:

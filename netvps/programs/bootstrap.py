@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.debootstrap import bootstrap, ensure_environment
-from netvps.cli import programs
-from netvps.cli.program_command import parse
+from netvps.adapters.docker.files.debootstrap import bootstrap, ensure_environment
+from netvps.cli.machine import programs
+from netvps.cli.machine.program_command import parse
 from netvps.errors import InvalidInput
-from netvps.programs.process import guarded, run_to_end
+from netvps.process.process import guarded, run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

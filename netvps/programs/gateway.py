@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from netvps import log as logging
-from netvps.gateway.ssh import ConnectionLimits, SshGateway
-from netvps.gateway.ssh_upstream import Upstream
-from netvps.gateway.ways import Ways
-from netvps.gateway.worker_client import ControlPlane
-from netvps.programs.process import allow_many_files, beating, die_with, guarded, run_to_end
-from netvps.programs.readiness import Readiness
-from netvps.programs.stopping import Stop
+from netvps.gateway.ssh.agent_login import Upstream
+from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
+from netvps.gateway.tunnel.dialer import Ways
+from netvps.gateway.worker.client import ControlPlane
+from netvps.process.process import allow_many_files, beating, die_with, guarded, run_to_end
+from netvps.process.readiness import Readiness
+from netvps.process.stopping import Stop
 from netvps.tasks import Tasks
 from netvps.timing import observe_durations
 

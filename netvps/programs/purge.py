@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from netvps.adapters.bpf.fast_path import FastPath
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.errors import EngineUnusable
-from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.docker.network.overlay_network import OverlayNetwork
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.iptables import Iptables
@@ -20,14 +20,14 @@ from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.netlink.privilege import unprivileged
-from netvps.cli import programs
-from netvps.cli.program_command import parse
-from netvps.domain.docker_names import ISOLATED_BRIDGES
-from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
+from netvps.cli.machine import programs
+from netvps.cli.machine.program_command import parse
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
+from netvps.domain.runner.docker_names import ISOLATED_BRIDGES
 from netvps.errors import NetvpsError, NotPermitted, WrongState
-from netvps.programs.erasing import erase
-from netvps.programs.process import guarded, run_to_end
-from netvps.programs.remembered import load_remembered
+from netvps.process.process import guarded, run_to_end
+from netvps.programs.wiring.erasing import erase
+from netvps.programs.wiring.remembered import load_remembered
 from netvps.settings import RunnerSettings
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from netvps.adapters import archive
 from netvps.adapters.ca import files as ca_files
 from netvps.adapters.store.backup import check_database, database_file
-from netvps.cli import programs
-from netvps.cli.program_command import parse
+from netvps.cli.machine import programs
+from netvps.cli.machine.program_command import parse
 from netvps.errors import AlreadyExists, ConfigError, DataLoss
-from netvps.programs import clock
-from netvps.programs.locks import hold
-from netvps.programs.process import guarded
-from netvps.programs.remembered import load_remembered
+from netvps.process import clock
+from netvps.process.locks import hold
+from netvps.process.process import guarded
+from netvps.programs.wiring.remembered import load_remembered
 from netvps.settings import ServerSettings
 
 if TYPE_CHECKING:

@@ -17,21 +17,21 @@ from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.nftables import Nftables
-from netvps.cli.programs import runner_run
+from netvps.cli.machine.programs import runner_run
 from netvps.errors import ConfigError, Unauthenticated
 from netvps.faults import fault_point
-from netvps.programs import clock
-from netvps.programs.agent_program import agent_program
-from netvps.programs.command_line import Program, launch
-from netvps.programs.identity import FOLDER, VOLUMES, Identity, load_identity, own_key, save_identity
-from netvps.programs.locks import hold
-from netvps.programs.overlay import overlay
-from netvps.programs.renewing_link import IdentityRefused, RenewingLink, not_good_now
-from netvps.programs.stopping import Stop
-from netvps.rpc.link_client import join
+from netvps.process import clock
+from netvps.process.agent_program import agent_program
+from netvps.process.locks import hold
+from netvps.process.stopping import Stop
+from netvps.programs.wiring.command_line import Program, launch
+from netvps.programs.wiring.identity import FOLDER, VOLUMES, Identity, load_identity, own_key, save_identity
+from netvps.programs.wiring.overlay import overlay
+from netvps.programs.wiring.renewing_link import IdentityRefused, RenewingLink, not_good_now
+from netvps.rpc.client.link_client import join
 from netvps.runner.runner import Runner
 from netvps.runner.settings import RunnerSettings as Place
-from netvps.services.tokens import JOIN, Token
+from netvps.services.access.tokens import JOIN, Token
 from netvps.settings import RunnerSettings
 from netvps.timing import observe_durations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from netvps.programs.readiness import Readiness
+    from netvps.process.readiness import Readiness
 
 log = structlog.get_logger()
 
@@ -97,8 +97,8 @@ async def _measured(runner: Runner, port: int | None) -> AsyncIterator[None]:
         yield
         return
     # Imported on demand: it takes a fifth of a second and megabytes that most runners do not need.
-    from netvps.gateway.http import HttpGateway
-    from netvps.programs.measuring import MetricsPage, RunnerCounts
+    from netvps.gateway.http.monitoring import HttpGateway
+    from netvps.programs.wiring.measuring import MetricsPage, RunnerCounts
 
     page = MetricsPage(RunnerCounts(runner).read)
     with observe_durations(page.metrics.took):

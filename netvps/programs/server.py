@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from netvps.cli.programs import server
-from netvps.programs.command_line import Program, launch
-from netvps.programs.control_plane import build
-from netvps.programs.locks import hold
+from netvps.cli.machine.programs import server
+from netvps.process.locks import hold
+from netvps.process.stopping import Stop
 from netvps.programs.restore import refuse_unfinished
-from netvps.programs.stopping import Stop
+from netvps.programs.wiring.command_line import Program, launch
+from netvps.programs.wiring.control_plane import build
 from netvps.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from netvps.programs.readiness import Readiness
+    from netvps.process.readiness import Readiness
 
 log = structlog.get_logger()
 

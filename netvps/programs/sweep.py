@@ -19,23 +19,23 @@ from typing import TYPE_CHECKING, Any, Final
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.leftovers import Thing
-from netvps.cli import programs
-from netvps.cli.connect import dial
-from netvps.cli.contexts import resolve
-from netvps.cli.program_command import parse
-from netvps.domain.access import Role
+from netvps.cli.machine import programs
+from netvps.cli.machine.program_command import parse
+from netvps.cli.server.connect import dial
+from netvps.cli.server.contexts import resolve
+from netvps.domain.access.accounts import Role
 from netvps.domain.uid import UID_PATTERN
 from netvps.errors import ConfigError, NotPermitted
-from netvps.programs.identity import FOLDER, VOLUMES, Identity, load_identity
-from netvps.programs.process import guarded, run_to_end
-from netvps.programs.remembered import load_remembered
-from netvps.runner.memory import read_assignments
+from netvps.process.process import guarded, run_to_end
+from netvps.programs.wiring.identity import FOLDER, VOLUMES, Identity, load_identity
+from netvps.programs.wiring.remembered import load_remembered
+from netvps.runner.assignment_store import read_assignments
 from netvps.settings import RunnerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from netvps.cli.contexts import Context
+    from netvps.cli.server.contexts import Context
 
 _NAME: Final = "runner sweep"
 _UID: Final = re.compile(UID_PATTERN)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from netvps.cli.up import up
+from netvps.cli.machine.up import up
 from netvps.errors import AlreadyExists, Unavailable
-from netvps.programs import clock
-from netvps.programs.command_line import Program, launch
-from netvps.programs.identity import load_identity
-from netvps.programs.locks import hold
-from netvps.programs.log_file import keep_bounded
-from netvps.programs.pid_file import pid_file
-from netvps.programs.running import facts
-from netvps.programs.stopping import Stop
-from netvps.programs.supervisor import START_SECONDS, Child, ChildDied
-from netvps.rpc.client import Client, Endpoint
+from netvps.process import clock
+from netvps.process.locks import hold
+from netvps.process.log_file import keep_bounded
+from netvps.process.pid_file import pid_file
+from netvps.process.stopping import Stop
+from netvps.process.supervisor import START_SECONDS, Child, ChildDied
+from netvps.programs.wiring.command_line import Program, launch
+from netvps.programs.wiring.identity import load_identity
+from netvps.programs.wiring.running import facts
+from netvps.rpc.client.client import Client, Endpoint
 from netvps.settings import RunnerSettings, ServerSettings, Settings, secrets_of
 from netvps.tasks import Tasks
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from netvps.config import Paths
-    from netvps.programs.readiness import Readiness
+    from netvps.process.readiness import Readiness
 
 _RUNNER_STOP: Final = 10.0
 """Seconds; the runner resumes unfinished work at its next start."""

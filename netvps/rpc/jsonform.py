@@ -8,18 +8,18 @@ from typing import Any, Final
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from netvps.domain.access import ApiKey, SshKey, User
-from netvps.domain.event import SessionEvent
+from netvps.domain.access.accounts import ApiKey, SshKey, User
+from netvps.domain.overlay.diagnosis.path import Path
 from netvps.domain.overlay.overview import Overview
-from netvps.domain.overlay.path import Path
-from netvps.domain.runner import RunnerView
+from netvps.domain.runner.runner import RunnerView
 from netvps.domain.server import ServerInfo
-from netvps.domain.session import Session
-from netvps.rpc.convert.network import overview_to_proto, path_to_proto
-from netvps.rpc.convert.runners import runner_to_proto
+from netvps.domain.session.event import SessionEvent
+from netvps.domain.session.session import Session
+from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
+from netvps.rpc.convert.runner.runners import runner_to_proto
 from netvps.rpc.convert.server_info import server_info_to_proto
-from netvps.rpc.convert.session_events import event_to_proto
-from netvps.rpc.convert.sessions import session_to_proto
+from netvps.rpc.convert.session.events import event_to_proto
+from netvps.rpc.convert.session.sessions import session_to_proto
 from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
 from netvps.rpc.convert.users import listed_api_key_to_proto, user_to_proto
 

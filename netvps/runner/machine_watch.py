@@ -8,8 +8,8 @@ from typing import Final
 
 import structlog
 
-from netvps.domain.container import ENGINE_AWAY
-from netvps.domain.runner import Capacity
+from netvps.domain.runner.runner import Capacity
+from netvps.domain.session.container import ENGINE_AWAY
 from netvps.errors import NetvpsError
 from netvps.runner.ports import HostFilter, Machine
 

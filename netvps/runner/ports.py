@@ -6,15 +6,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import datetime
 from typing import Protocol
 
-from netvps.domain.attachment import Attachment
-from netvps.domain.blueprint import Blueprint
-from netvps.domain.container import Container, SavedImage, Seen, SourceImage
-from netvps.domain.identity import AgentCredential
-from netvps.domain.kept import SavedFiles
-from netvps.domain.overlay.health import ProbeReport, ProbeRequest
+from netvps.domain.access.identity import AgentCredential
+from netvps.domain.overlay.diagnosis.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
-from netvps.domain.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
-from netvps.domain.session import Assignment, SessionReport, Snapshot
+from netvps.domain.runner.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
+from netvps.domain.session.attachment import Attachment
+from netvps.domain.session.blueprint import Blueprint
+from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage
+from netvps.domain.session.kept import SavedFiles
+from netvps.domain.session.session import Assignment, SessionReport, Snapshot
 
 Progress = Callable[[str], None]
 """Takes a line of progress to show to the user."""

@@ -21,29 +21,29 @@ from functools import partial
 
 import structlog
 
-from netvps.domain.overlay.health import Link as Way
-from netvps.domain.overlay.health import ProbeReport, ProbeRequest
+from netvps.domain.overlay.diagnosis.health import Link as Way
+from netvps.domain.overlay.diagnosis.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
-from netvps.domain.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
-from netvps.domain.session import Assignment
+from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
+from netvps.domain.session.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
 from netvps.runner.agent import drop_unused_agents, keep_agent
-from netvps.runner.board import Board
+from netvps.runner.assignment_store import Memory
 from netvps.runner.files import remove_parts
-from netvps.runner.last_runs import LastRuns
-from netvps.runner.logs import KeptLogs, log_pieces
 from netvps.runner.machine_watch import MachineWatch
-from netvps.runner.memory import Memory
 from netvps.runner.orphans import Orphans
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.ports import Engine, HostFilter, Link
-from netvps.runner.reporter import Reporter
-from netvps.runner.runtime import RuntimeFolder
+from netvps.runner.report_outbox import Board
+from netvps.runner.session.actions import Steps
+from netvps.runner.session.last_runs import LastRuns
+from netvps.runner.session.logs import KeptLogs, log_pieces
+from netvps.runner.session.reconciler import Worker
+from netvps.runner.session.reporter import Reporter
+from netvps.runner.session.runtime import RuntimeFolder
 from netvps.runner.settings import RunnerSettings
-from netvps.runner.steps import Steps
 from netvps.runner.trash import Trash
-from netvps.runner.worker import Worker
 from netvps.tasks import Tasks
 
 _RECONNECT_MIN, _RECONNECT_MAX = 0.2, 1.0 if ENABLED else 10.0  # tests restart their servers often

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import structlog
 
-from netvps.domain.session import Session
+from netvps.domain.session.session import Session
 from netvps.errors import NetvpsError, TooOld, Unavailable
 from netvps.services.ports import Change
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from netvps.domain.access import SshKey, User
+from netvps.domain.access.accounts import SshKey, User
 from netvps.domain.checks import Checks, shown
-from netvps.domain.runner import Runner
-from netvps.domain.session import Session
+from netvps.domain.runner.runner import Runner
+from netvps.domain.session.session import Session
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from netvps.cli import app, connect
+from netvps.cli import app
+from netvps.cli.server import connect
 from tests.cli.fake_client import FakeClient
 
 

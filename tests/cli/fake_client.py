@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from netvps.domain.access import ApiKey, Role, SshKey, User
-from netvps.domain.event import EventType, SessionEvent
-from netvps.domain.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
+from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+from netvps.domain.access.ssh_key import PublicKey
+from netvps.domain.overlay.diagnosis.finding import Finding
+from netvps.domain.overlay.diagnosis.health import Problem
+from netvps.domain.overlay.diagnosis.path import Path
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.finding import Finding
-from netvps.domain.overlay.health import Problem
 from netvps.domain.overlay.overview import Overview
-from netvps.domain.overlay.path import Path
-from netvps.domain.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
+from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.domain.server import ServerInfo
-from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
-from netvps.domain.ssh_key import PublicKey
+from netvps.domain.session.event import EventType, SessionEvent
+from netvps.domain.session.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
+from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.errors import AlreadyExists, NotFound
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -48,7 +48,7 @@ def session(name: str = "dev1", state: SessionState = SessionState.RUNNING, **ch
 
 @dataclass
 class FakeClient:
-    """Fulfils netvps.rpc.client.Client. `script` are the events that a watch brings after the list."""
+    """Fulfils netvps.rpc.client.client.Client. `script` are the events that a watch brings after the list."""
 
     sessions: dict[str, Session] = field(default_factory=dict)
     script: list[SessionEvent] = field(default_factory=list)

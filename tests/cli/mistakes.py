@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from netvps.cli.exit_codes import CONFIGURATION, CONFLICT, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, USAGE
+from netvps.exit_codes import CONFIGURATION, CONFLICT, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, USAGE
 
 _NAME = "is not a name: use 1 to 40 lower-case letters, digits and '-', with a letter or digit first and last; see "
 _SIZE = "is not a size: give a number and K, M, G or T, for example 2G; see "

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from netvps import errors
-from netvps.cli import exit_codes
-from netvps.cli.exit_codes import of
+from netvps import errors, exit_codes
+from netvps.exit_codes import of
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient
 

@@ -43,13 +43,19 @@ def _loaded(words: list[str], environment: dict[str, str]) -> set[str]:
 
 def test_help_loads_neither_commands_nor_grpc_nor_anything_heavy() -> None:
     loaded = _loaded(["--help"], {})
-    assert not loaded & {*HEAVY, "grpc", "google.protobuf", "netvps.cli.create", "netvps.domain.session"}
+    assert not loaded & {
+        *HEAVY,
+        "grpc",
+        "google.protobuf",
+        "netvps.cli.session.create",
+        "netvps.domain.session.session",
+    }
 
 
 def test_ls_loads_what_it_needs_and_nothing_heavy(tmp_path: Path) -> None:
     loaded = _loaded(["ls"], {"NETVPS_SOCKET": str(tmp_path / "none.sock")})
-    assert "netvps.rpc.client" in loaded
-    assert not loaded & {*HEAVY, "netvps.cli.create", "netvps.cli.ssh"}
+    assert "netvps.rpc.client.client" in loaded
+    assert not loaded & {*HEAVY, "netvps.cli.session.create", "netvps.cli.access.ssh"}
 
 
 @pytest.mark.usefixtures("fake")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from netvps.domain import container as plan
-from netvps.domain.container import Container, SavedImage, Seen, SourceImage, Status
-from netvps.domain.kept import LastRun, SavedFiles
-from netvps.domain.session import Assignment, DesiredState, SessionSpec, Snapshot
+from netvps.domain.session import container as plan
+from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
+from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, Snapshot
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 UID = "0123456789abc"

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hatch_build import ENTRY_POINT
-from netvps.programs.agent_program import agent_program
+from netvps.process.agent_program import agent_program
 from netvps.settings import ServerSettings
-from tests.e2e.ground import Ground
-from tests.e2e.standing_lab import StandingLab
+from tests.e2e.kills.ground import Ground
+from tests.e2e.overlay.standing_lab import StandingLab
 from tests.e2e.system import System, docker, new_system, unique
-from tests.images import busybox_archive, import_image
+from tests.support.images import busybox_archive, import_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.e2e.overlay_lab import Lab
+    from tests.e2e.overlay.overlay_lab import Lab
 
 _DEFAULT_IMAGE = str(ServerSettings.model_fields["default_image"].default)
 

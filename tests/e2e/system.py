@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.environment import INHERITED
+from tests.support.environment import INHERITED
 
 NETVPS: Final = (sys.executable, "-c", "from netvps.cli.app import main; main()")
 PORTS: Final = ("api", "link", "ssh", "http")
@@ -129,7 +129,7 @@ class System(Account):
 
     def runner_uid(self) -> str:
         """The uid of our runner; '' before it joined."""
-        from netvps.programs.identity import load_identity
+        from netvps.programs.wiring.identity import load_identity
 
         identity = load_identity(self.state)
         return identity.uid if identity else ""

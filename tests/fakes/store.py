@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from netvps.domain.access import Credential, Request, SshKey, User
-from netvps.domain.runner import Lease, Runner
-from netvps.domain.session import Session
+from netvps.domain.access.accounts import Credential, Request, SshKey, User
+from netvps.domain.runner.runner import Lease, Runner
+from netvps.domain.session.session import Session
 from netvps.errors import AlreadyExists, TooOld
 from netvps.services.ports import Change
 

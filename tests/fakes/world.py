@@ -6,24 +6,24 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from netvps.domain.access import Caller, Role, User
+from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.runner import Capacity, RunnerHello, Underlay
-from netvps.domain.session import Session, SessionReport, SessionSpec, SessionState
+from netvps.domain.runner.runner import Capacity, RunnerHello, Underlay
+from netvps.domain.session.session import Session, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
-from netvps.services.access import Access
-from netvps.services.certificates import Certificates
+from netvps.services.access.accounts import Access
+from netvps.services.access.logins import Logins
+from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.feed import Feed
-from netvps.services.logins import Logins
-from netvps.services.progress import Progress
-from netvps.services.runners import Runners
-from netvps.services.sessions import Sessions
-from netvps.services.ssh_keys import SshKeys
-from netvps.services.watch import Watch
+from netvps.services.runners.certificates import Certificates
+from netvps.services.runners.runners import Runners
+from netvps.services.sessions.progress import Progress
+from netvps.services.sessions.sessions import Sessions
+from netvps.services.sessions.watch import Watch
 from tests.fakes.ca import FakeCa
 
 if TYPE_CHECKING:
-    from netvps.domain.runner import Runner
+    from netvps.domain.runner.runner import Runner
     from netvps.services.ports import R, Store
     from tests.fakes.clock import FakeClock
 

@@ -16,22 +16,22 @@ from tempfile import TemporaryDirectory
 import asyncssh
 import pytest
 
-from netvps.domain.admission import Admission
+from netvps.domain.access.admission import Admission
 from netvps.domain.names import SshLogin
-from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound
 from netvps.gateway.ports import Doorman, Locate, SessionDialer
-from netvps.gateway.ssh import ConnectionLimits, SshGateway
-from netvps.gateway.ssh_listener import listen_at
-from netvps.gateway.ssh_upstream import Upstream
-from netvps.gateway.tunnels import Tunnels
-from netvps.gateway.ways import Ways
-from netvps.gateway.worker_client import ControlPlane
-from netvps.gateway.worker_socket import WorkerSocket
-from netvps.gateway.worker_wire import Welcome
-from netvps.services.gateway_place import Way
-from netvps.services.logins import Grant
+from netvps.gateway.ssh.agent_login import Upstream
+from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
+from netvps.gateway.ssh.listener import listen_at
+from netvps.gateway.tunnel.dialer import Ways
+from netvps.gateway.tunnel.tunnels import Tunnels
+from netvps.gateway.worker.client import ControlPlane
+from netvps.gateway.worker.server import WorkerSocket
+from netvps.gateway.worker.wire import Welcome
+from netvps.services.access.logins import Grant
+from netvps.services.network.gateway_place import Way
 from tests.gateway.fake_agent import FakeAgent
 
 UID = "0d1e2f3g4h5j6"

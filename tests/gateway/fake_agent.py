@@ -26,7 +26,7 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from netvps.gateway.tunnels import Tunnels
+    from netvps.gateway.tunnel.tunnels import Tunnels
 
 
 async def until_none(queue: asyncio.Queue[Any]) -> AsyncIterator[Any]:

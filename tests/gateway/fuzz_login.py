@@ -18,9 +18,10 @@ import asyncssh
 from asyncssh import SSHServer, SSHServerConnectionOptions
 from asyncssh.packet import Boolean, Byte, NameList, String, UInt32
 
-from netvps.gateway import ssh_pipe, worker_wire
-from netvps.gateway.ssh_algorithms import encryption_algorithms, kex_algorithms
-from netvps.gateway.ssh_pipe import ClientLeg
+from netvps.gateway.ssh import pipe as ssh_pipe
+from netvps.gateway.ssh.algorithms import encryption_algorithms, kex_algorithms
+from netvps.gateway.ssh.pipe import ClientLeg
+from netvps.gateway.worker import wire as worker_wire
 
 ALLOWED = (asyncssh.Error, asyncssh.misc.DisconnectError, UnicodeDecodeError, ValueError)
 

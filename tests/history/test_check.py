@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from netvps.domain.session import Session, SessionSpec, SessionState
+from netvps.domain.session.session import Session, SessionSpec, SessionState
 from netvps.errors import AlreadyExists, Unavailable
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore
@@ -160,7 +160,7 @@ async def test_the_services_keep_their_promises() -> None:
 
 
 async def test_services_that_lose_a_stop_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.services.sessions.want", lambda session, *_: session)
+    monkeypatch.setattr("netvps.services.sessions.sessions.want", lambda session, *_: session)
     history = History()
     assert "P1: no order" in "\n".join(violations(history, await _story(await _world(), history)))
 
@@ -168,8 +168,8 @@ async def test_services_that_lose_a_stop_are_found_out(monkeypatch: pytest.Monke
 async def test_services_that_forget_requests_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     async def forgets(*_: object) -> None: ...
 
-    monkeypatch.setattr("netvps.services.once.Once.earlier", forgets)
-    monkeypatch.setattr("netvps.services.once.Once.record", forgets)
+    monkeypatch.setattr("netvps.services.idempotency.Once.earlier", forgets)
+    monkeypatch.setattr("netvps.services.idempotency.Once.record", forgets)
     history = History()
     # With a name of its own choice: else the store, in which names are unique, refuses the second.
     end = await _story(await _world(), history, session_id="")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from netvps.programs.control_plane import build
+from netvps.programs.wiring.control_plane import build
 from netvps.settings import ServerSettings, load
 
 if TYPE_CHECKING:

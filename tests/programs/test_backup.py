@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from netvps.domain.access import Role
+from netvps.domain.access.accounts import Role
 from netvps.errors import AlreadyExists
 from netvps.programs import backup, restore
-from netvps.programs.control_plane import build
-from netvps.rpc.client import Client, Endpoint
+from netvps.programs.wiring.control_plane import build
+from netvps.rpc.client.client import Client, Endpoint
 from netvps.settings import ServerSettings, load
 
 

@@ -11,21 +11,21 @@ from dataclasses import replace
 import pytest
 
 from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.overlay_network import OverlayNetwork
+from netvps.adapters.docker.network.overlay_network import OverlayNetwork
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
-from netvps.domain.overlay.diff import diff
-from netvps.domain.overlay.links import ObjectNames
-from netvps.domain.overlay.plan import plan
+from netvps.domain.overlay.kernel.diff import diff
+from netvps.domain.overlay.kernel.links import ObjectNames
+from netvps.domain.overlay.kernel.plan import plan
 from netvps.errors import NetvpsError, WrongState
 from netvps.programs import purge as module
 from netvps.programs.purge import purge
 from tests.adapters.netlink.test_kernel import peer, view
-from tests.namespaces import Namespace, namespace
+from tests.support.namespaces import Namespace, namespace
 
 pytestmark = [pytest.mark.netns, pytest.mark.docker]
 NAMES = ObjectNames(network=f"nvt{secrets.token_hex(3)}-overlay")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from netvps.errors import ConfigError
+from netvps.process.locks import hold
 from netvps.programs import backup, restore
-from netvps.programs.locks import hold
 from netvps.programs.restore import refuse_unfinished
 
 

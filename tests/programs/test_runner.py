@@ -11,10 +11,11 @@ import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
-from netvps.domain.identity import RunnerIdentity
+from netvps.domain.access.identity import RunnerIdentity
 from netvps.errors import ConfigError, Unauthenticated
-from netvps.programs import clock, runner
-from netvps.programs.identity import Identity, save_identity
+from netvps.process import clock
+from netvps.programs import runner
+from netvps.programs.wiring.identity import Identity, save_identity
 from netvps.settings import RunnerSettings, load
 from netvps.timing import timed
 

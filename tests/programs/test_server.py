@@ -17,8 +17,8 @@ from typing import Self
 import pytest
 
 from netvps.config import Paths
-from netvps.programs.readiness import Outcome, await_outcome
-from netvps.rpc.client import Client, Endpoint
+from netvps.process.readiness import Outcome, await_outcome
+from netvps.rpc.client.client import Client, Endpoint
 
 pytestmark = pytest.mark.slow
 

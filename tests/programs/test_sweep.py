@@ -13,17 +13,18 @@ from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.leftovers import Thing
-from netvps.cli.contexts import Context
-from netvps.domain.access import Role
-from netvps.domain.docker_names import session_labels, volume_name
-from netvps.domain.session import SessionSpec
+from netvps.cli.server.contexts import Context
+from netvps.domain.access.accounts import Role
+from netvps.domain.runner.docker_names import session_labels, volume_name
+from netvps.domain.session.session import SessionSpec
 from netvps.errors import ConfigError, NotPermitted
-from netvps.programs import clock, sweep
-from netvps.programs.control_plane import build
-from netvps.programs.identity import Identity, save_identity
+from netvps.process import clock
+from netvps.programs import sweep
 from netvps.programs.sweep import Folders, known_to_server, orphaned
-from netvps.rpc.client import Client, Endpoint
-from netvps.rpc.link_client import join
+from netvps.programs.wiring.control_plane import build
+from netvps.programs.wiring.identity import Identity, save_identity
+from netvps.rpc.client.client import Client, Endpoint
+from netvps.rpc.client.link_client import join
 from netvps.settings import ServerSettings, load
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from netvps.config import paths
 from netvps.errors import AlreadyExists, Unavailable
-from netvps.programs import clock, up
-from netvps.programs.control_plane import build
-from netvps.programs.stopping import Stop
-from netvps.programs.supervisor import ChildDied
+from netvps.process import clock
+from netvps.process.stopping import Stop
+from netvps.process.supervisor import ChildDied
+from netvps.programs import up
+from netvps.programs.wiring.control_plane import build
 from netvps.settings import ServerSettings, load
 from tests.programs.test_runner import joined
 

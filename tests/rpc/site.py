@@ -1,4 +1,5 @@
-"""A whole API server over real sockets: real services on a store in memory, a real CA, netvps.rpc.ports as echoes."""
+"""A whole API server over real sockets: real services on a store in memory, a real CA; the ports are echoes."""
+# These are netvps.rpc.server.ports.
 
 from __future__ import annotations
 
@@ -15,38 +16,38 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
-from netvps.domain.access import Caller, Role, User
-from netvps.domain.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
+from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.runner import Capacity, RunnerHello
+from netvps.domain.runner.runner import Capacity, RunnerHello
 from netvps.domain.server import ServerInfo
-from netvps.domain.session import SessionReport, SessionState
+from netvps.domain.session.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
+from netvps.domain.session.session import SessionReport, SessionState
 from netvps.domain.tunnel import Credit, Data, DialRequest, Drain, Eof, Reset, SshTarget
 from netvps.domain.uid import make_uid
 from netvps.errors import NotFound
-from netvps.rpc.channel import Endpoint
-from netvps.rpc.client import Client
-from netvps.rpc.convert.netmap import encoded
-from netvps.rpc.link_client import RunnerLink
-from netvps.rpc.server import Addresses, ApiServer, Certificate, Services
-from netvps.services.access import Access
-from netvps.services.certificates import Certificates
+from netvps.rpc.client.channel import Endpoint
+from netvps.rpc.client.client import Client
+from netvps.rpc.client.link_client import RunnerLink
+from netvps.rpc.convert.runner.netmap import encoded
+from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
+from netvps.services.access.accounts import Access
+from netvps.services.access.ssh_certificates import SshCertificates
+from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.feed import Feed
-from netvps.services.netmap import NetmapHub
-from netvps.services.network import Network
-from netvps.services.runners import Runners
-from netvps.services.sessions import Sessions
-from netvps.services.ssh_certificates import SshCertificates
-from netvps.services.ssh_keys import SshKeys
-from netvps.services.watch import Watch
+from netvps.services.network.netmap import NetmapHub
+from netvps.services.network.network import Network
+from netvps.services.runners.certificates import Certificates
+from netvps.services.runners.runners import Runners
+from netvps.services.sessions.sessions import Sessions
+from netvps.services.sessions.watch import Watch
 from netvps.tasks import Tasks
 from tests.fakes.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from netvps.domain.exec import ExecStart, FromCommand, ToCommand
-    from netvps.domain.session import Session
+    from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
+    from netvps.domain.session.session import Session
     from netvps.domain.tunnel import AgentHello, Frame, FromAgent, ToAgent
 
 T = TypeVar("T")
@@ -205,7 +206,7 @@ def hello(instance: str = "one") -> RunnerHello:
 
 
 def default_spec() -> Any:
-    from netvps.domain.session import SessionSpec
+    from netvps.domain.session.session import SessionSpec
 
     return SessionSpec(image="debian:12")
 

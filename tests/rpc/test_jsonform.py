@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from netvps.domain.access import Role, User
+from netvps.domain.access.accounts import Role, User
 from netvps.rpc.jsonform import to_json
 
 

@@ -15,8 +15,8 @@ import pytest
 from hatch_build import ENTRY_POINT
 from netvps.adapters.docker.client import Docker
 from tests.adapters.docker.overlay import OverlayNetwork, overlay_network
-from tests.images import busybox_archive, import_image
 from tests.runner.lab import WAIT_SECONDS, Lab
+from tests.support.images import busybox_archive, import_image
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ from netvps.adapters.dns.server import DnsServer
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
-from netvps.domain.session import Assignment
+from netvps.domain.runner.runner import Lease, Underlay
+from netvps.domain.session.session import Assignment
 from tests.adapters.docker.overlay import POOL, OverlayNetwork
 
 _ECHO = """

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from netvps.domain.session import Network, SessionSpec, SessionState
+from netvps.domain.session.session import Network, SessionSpec, SessionState
 from netvps.errors import ConfigError
 from netvps.runner.agent import drop_unused_agents, keep_agent
-from tests.images import busybox_archive, import_image
 from tests.runner.lab import Lab, Until
+from tests.support.images import busybox_archive, import_image
 
 
 def test_an_upgrade_leaves_the_old_one_where_it_is(tmp_path: Path) -> None:

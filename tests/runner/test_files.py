@@ -10,11 +10,11 @@ from unittest.mock import create_autospec
 
 import pytest
 
+from netvps.runner.assignment_store import Memory
 from netvps.runner.files import write_file
-from netvps.runner.logs import KeptLogs
-from netvps.runner.memory import Memory
 from netvps.runner.ports import Engine, Link
 from netvps.runner.runner import Runner
+from netvps.runner.session.logs import KeptLogs
 from netvps.runner.settings import RunnerSettings
 
 

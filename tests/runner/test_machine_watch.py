@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from netvps.domain.container import ENGINE_AWAY
-from netvps.domain.runner import Capacity
+from netvps.domain.runner.runner import Capacity
+from netvps.domain.session.container import ENGINE_AWAY
 from netvps.errors import NetvpsError, Unavailable
 from netvps.runner import machine_watch
 from netvps.runner.machine_watch import MachineWatch

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 
-from netvps.domain.runner import Capacity
+from netvps.domain.runner.runner import Capacity
 from netvps.errors import Unavailable
 from netvps.runner.orphans import Orphans
 from netvps.runner.ports import Machine

@@ -12,10 +12,10 @@ import pytest
 from docker import APIClient
 from structlog.testing import capture_logs
 
-from netvps.domain.docker_names import container_name
-from netvps.domain.overlay.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
-from netvps.domain.runner import LogRequest
-from netvps.domain.session import Assignment, DesiredState, SessionSpec, SessionState
+from netvps.domain.overlay.diagnosis.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
+from netvps.domain.runner.docker_names import container_name
+from netvps.domain.runner.runner import LogRequest
+from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SessionState
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.runner import Runner
 from tests.adapters.docker.overlay import OverlayNetwork

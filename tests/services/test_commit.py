@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps import faults
-from netvps.domain.access import Role, User
+from netvps.domain.access.accounts import Role, User
 from netvps.services.commit import write
 
 if TYPE_CHECKING:

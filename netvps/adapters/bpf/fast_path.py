@@ -11,7 +11,7 @@ import structlog
 
 from netvps.adapters.bpf.placed import Placed
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.view import View
 from netvps.errors import NetvpsError, Unavailable
 

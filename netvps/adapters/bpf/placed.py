@@ -11,8 +11,8 @@ from netvps.adapters.bpf.programs import arriving, leaving
 from netvps.adapters.bpf.syscall import Program
 from netvps.adapters.bpf.tables import Tables
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.fast_path import Terms, fast_path
-from netvps.domain.overlay.links import ObjectNames
+from netvps.domain.overlay.kernel.fast_path import Terms, fast_path
+from netvps.domain.overlay.kernel.links import ObjectNames
 from netvps.domain.overlay.view import View
 
 _LEAVING: Final = "leaving"

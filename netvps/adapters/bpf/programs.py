@@ -1,4 +1,4 @@
-"""The two programs of the fast path: domain/overlay/fast_path.py, decided per packet.
+"""The two programs of the fast path: domain/overlay/kernel/fast_path.py, decided per packet.
 
 Each runs at the tc ingress of an interface and redirects a frame to another interface, or returns it unchanged to the
 slow path. A frame is written to only after all checks passed, so the slow path never sees a half-changed one.
@@ -41,7 +41,7 @@ from netvps.adapters.bpf.assembly import (
     store,
 )
 from netvps.domain.overlay.fabric import session_mac
-from netvps.domain.overlay.fast_path import Terms
+from netvps.domain.overlay.kernel.fast_path import Terms
 
 DEVICE: Final = bytes(4)
 """Key of the VXLAN device in the map of interfaces: no session has the address 0.0.0.0."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from netvps.adapters.bpf.programs import DEVICE, Maps
 from netvps.adapters.bpf.syscall import HASH, LINKS, Map
-from netvps.domain.overlay.fast_path import FastPath, Subnet
+from netvps.domain.overlay.kernel.fast_path import FastPath, Subnet
 
 _MANY: Final = 1 << 17
 """Entries of a map: sessions of owners who have a session here. Entries that do not fit use the slow path."""

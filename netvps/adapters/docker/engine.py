@@ -11,26 +11,26 @@ from pathlib import Path
 
 import structlog
 
-from netvps.adapters.docker.attachments import Attachments
 from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.containers import Containers
-from netvps.adapters.docker.copies import Copies
+from netvps.adapters.docker.containers.attachments import Attachments
+from netvps.adapters.docker.containers.containers import Containers
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, ImageNotFound, mapped
 from netvps.adapters.docker.events import Events
-from netvps.adapters.docker.images import Contents, Images
+from netvps.adapters.docker.files.copies import Copies
+from netvps.adapters.docker.files.images import Contents, Images
+from netvps.adapters.docker.files.snapshots import Snapshots
+from netvps.adapters.docker.files.volumes import SessionVolumes
 from netvps.adapters.docker.leftovers import Leftovers, Thing
-from netvps.adapters.docker.network import SessionNetworks
-from netvps.adapters.docker.snapshots import Snapshots
+from netvps.adapters.docker.network.network import SessionNetworks
 from netvps.adapters.docker.stream import Closable, iterate
-from netvps.adapters.docker.volumes import SessionVolumes
-from netvps.domain.attachment import Attachment
-from netvps.domain.blueprint import Blueprint
-from netvps.domain.container import Container, SavedImage, Seen, SourceImage, Status, source_of
-from netvps.domain.docker_names import container_name, restore_name, session_of
-from netvps.domain.kept import SavedFiles
-from netvps.domain.overlay.links import OBJECT_NAMES
-from netvps.domain.runner import Capacity
-from netvps.domain.session import Assignment, DesiredState, Snapshot
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES
+from netvps.domain.runner.docker_names import container_name, restore_name, session_of
+from netvps.domain.runner.runner import Capacity
+from netvps.domain.session.attachment import Attachment
+from netvps.domain.session.blueprint import Blueprint
+from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status, source_of
+from netvps.domain.session.kept import SavedFiles
+from netvps.domain.session.session import Assignment, DesiredState, Snapshot
 from netvps.faults import fault_point
 
 _PIECE = 64 * 1024

@@ -29,7 +29,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from netvps import errors
-from netvps.domain.container import ENGINE_AWAY, OVERLAY_AWAY
+from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY
 
 
 class DockerError(errors.NetvpsError):

@@ -14,7 +14,7 @@ import structlog
 from netvps.adapters.docker.client import Answer, Docker
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, DockerError, mapped
 from netvps.adapters.docker.stream import Closable, iterate
-from netvps.domain.docker_names import LABEL_NODE, session_of
+from netvps.domain.runner.docker_names import LABEL_NODE, session_of
 
 _AGAIN_MAX = 5.0
 # Frequent (health checks, users), and without effect on the state.

@@ -8,7 +8,7 @@ from functools import partial
 
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.errors import ContainerNotFound
-from netvps.domain.docker_names import LABEL_NODE, session_of
+from netvps.domain.runner.docker_names import LABEL_NODE, session_of
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -19,7 +19,7 @@ transaction is applied completely or not at all, that a foreign change in betwee
 answers are handled. The isolation tests send packets through rules that were changed this way. At run time the runner
 compares the ruleset with the kernel's whenever the generation is not the one it left, and at least once a minute.
 
-How to switch it off. Construct `Nftables` without `batch` (netvps/programs/overlay.py): `nft` then makes every change,
+How to switch it off. Construct `Nftables` without `batch` (netvps/programs/wiring/overlay.py): `nft` then makes every change,
 with the same result. At log level debug, "packet filter is left to nft" names the reason of each fallback.
 """
 
@@ -36,8 +36,8 @@ from contextlib import suppress
 from typing import Final
 
 from netvps.adapters.filter.elements import NFTABLES, requests
+from netvps.adapters.filter.rules.nft import Elements
 from netvps.adapters.netlink.wire import ACK, NLMSG_ERROR, Refusal, attribute, message, messages, refusal
-from netvps.domain.overlay.nft import Elements
 
 _NETLINK_NETFILTER: Final = 12
 _BEGIN, _END = 0x10, 0x11

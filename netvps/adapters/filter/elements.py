@@ -13,8 +13,8 @@ from ipaddress import IPv4Network
 from itertools import islice
 from typing import Final
 
+from netvps.adapters.filter.rules.nft import Elements, Set
 from netvps.adapters.netlink.wire import CREATE, NESTED, attribute, message
-from netvps.domain.overlay.nft import Elements, Set
 
 NFTABLES: Final = 10
 """Subsystem id, the upper byte of a message's type."""

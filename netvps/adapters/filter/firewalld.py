@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 
 from netvps.adapters.commands import Answer, run
-from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
 from netvps.errors import Unavailable
 
 _ZONE = "trusted"

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.filter.rules.nft import Chain, Ruleset, Table
 from netvps.adapters.netlink.privilege import unprivileged
-from netvps.domain.docker_names import ISOLATED_BRIDGES
-from netvps.domain.overlay.nft import Chain, Ruleset, Table
+from netvps.domain.runner.docker_names import ISOLATED_BRIDGES
 from netvps.errors import NetvpsError
 
 TABLE: Final = "inet netvps-isolated"

@@ -14,7 +14,7 @@ import shutil
 import structlog
 
 from netvps.adapters.commands import Answer, run
-from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
 from netvps.errors import Unavailable
 
 log = structlog.get_logger()

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from netvps.domain.overlay.nft import Found, Table, mark
+from netvps.adapters.filter.rules.nft import Found, Table, mark
 
 Content = dict[str, object]
 """Per chain the comments of its rules, in order; per set its elements, or their count if it has intervals."""

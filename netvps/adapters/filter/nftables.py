@@ -9,8 +9,8 @@ import structlog
 
 from netvps.adapters.commands import Answer, run
 from netvps.adapters.filter.listed import Content, found, listed, wanted
+from netvps.adapters.filter.rules.nft import Edit, Elements, Found, Ruleset
 from netvps.adapters.netlink.wire import Refusal
-from netvps.domain.overlay.nft import Edit, Elements, Found, Ruleset
 from netvps.errors import Unavailable
 
 log = structlog.get_logger()

@@ -13,15 +13,15 @@ from netvps.adapters.bpf.fast_path import FastPath
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import NEEDS, Nftables
+from netvps.adapters.filter.rules.edit import edited
+from netvps.adapters.filter.rules.overlay import ruleset
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.conflicts import cut_off
-from netvps.domain.overlay.edit import edited
+from netvps.domain.overlay.diagnosis.conflicts import cut_off
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.filter import ruleset
-from netvps.domain.overlay.links import OBJECT_NAMES, ObjectNames
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Netmap
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import ConfigError, NetvpsError
 
 log = structlog.get_logger()

@@ -11,9 +11,9 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from netvps.adapters.netlink.wire import CREATE, REPLACE, attribute, attributes, message
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.links import Route
-from netvps.domain.overlay.operations import EntryOperation
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.links import Route
+from netvps.domain.overlay.kernel.operations import EntryOperation
 
 NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
 NEW_NEIGHBOUR, DELETE_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30

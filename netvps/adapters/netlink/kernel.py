@@ -24,17 +24,17 @@ from netvps.adapters.netlink.entries import (
     last_use,
 )
 from netvps.adapters.netlink.events import Events
-from netvps.adapters.netlink.hold import Hold
-from netvps.adapters.netlink.links import Links
+from netvps.adapters.netlink.interfaces.interfaces import Links
+from netvps.adapters.netlink.overlay_lock import Hold
 from netvps.adapters.netlink.privilege import unprivileged
 from netvps.adapters.netlink.refused import Refused, done_before, explained
 from netvps.adapters.netlink.underlay import detect
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.links import OBJECT_NAMES, KernelState, ObjectNames, Route
-from netvps.domain.overlay.news import Failure, KernelEvent
-from netvps.domain.overlay.operations import AddressOperation, EntryOperation, LinkOperation, Operation
-from netvps.domain.overlay.plan import sysctls
-from netvps.domain.runner import Underlay
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES, KernelState, ObjectNames, Route
+from netvps.domain.overlay.kernel.news import Failure, KernelEvent
+from netvps.domain.overlay.kernel.operations import AddressOperation, EntryOperation, LinkOperation, Operation
+from netvps.domain.overlay.kernel.plan import sysctls
+from netvps.domain.runner.runner import Underlay
 from netvps.errors import NetvpsError, TimedOut, Unavailable
 
 T = TypeVar("T")

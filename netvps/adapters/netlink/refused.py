@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 
 from netvps.adapters.netlink.wire import Refusal
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.operations import Operation
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.operations import Operation
 
 # Errors that mean the operation is already done.
 _DONE_BEFORE: dict[type[Operation], frozenset[int]] = {

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from netvps.domain.overlay.links import ObjectNames
+from netvps.domain.overlay.kernel.links import ObjectNames
 from netvps.domain.overlay.mtu import overlay_mtu
-from netvps.domain.runner import Underlay
+from netvps.domain.runner.runner import Underlay
 from netvps.errors import ConfigError, Unavailable
 
 # Documentation addresses (RFC 5737, RFC 3849): the route lookup yields the default route; nothing is sent there.

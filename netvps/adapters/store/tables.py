@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
-from netvps.domain.access import Credential, Request, SshKey, User
-from netvps.domain.runner import Lease, Runner
-from netvps.domain.session import Session
+from netvps.domain.access.accounts import Credential, Request, SshKey, User
+from netvps.domain.runner.runner import Lease, Runner
+from netvps.domain.session.session import Session
 
 metadata = MetaData()
 

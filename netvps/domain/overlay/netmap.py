@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeVar
 
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 
 _DIGEST_BYTES: Final = 16
 _DIGEST_RANGE: Final = 1 << (8 * _DIGEST_BYTES)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network
 
+from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.health import Health
 from netvps.domain.overlay.netmap import Endpoint, Netmap, Peer
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 
 
 @dataclass(frozen=True, slots=True)

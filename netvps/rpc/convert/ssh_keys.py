@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netvps.api.v1 import ssh_key_pb2 as pb
-from netvps.domain.access import SshKey
+from netvps.domain.access.accounts import SshKey
 from netvps.rpc.convert import names
 from netvps.rpc.convert.times import time_from_proto, time_to_proto
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from netvps.api.v1 import user_pb2 as pb
-from netvps.domain.access import ApiKey, Role, User
+from netvps.domain.access.accounts import ApiKey, Role, User
 from netvps.domain.checks import Checks
 from netvps.domain.names import USER_NAME_MAX, check_label
 from netvps.errors import InvalidInput
@@ -18,7 +18,7 @@ from netvps.rpc.convert.times import duration_from_proto, optional_time_from_pro
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from netvps.domain.access import Credential
+    from netvps.domain.access.accounts import Credential
 
 ROLE = EnumPair(Role, pb.Role, "ROLE_")
 

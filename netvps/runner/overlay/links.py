@@ -17,12 +17,12 @@ from typing import Final
 
 import structlog
 
+from netvps.domain.overlay.diagnosis.health import Health, Link, LinkState, Problem, TcpOutcome
+from netvps.domain.overlay.diagnosis.probing import LinkTable, Measured, Target, link, target_of, why
 from netvps.domain.overlay.fabric import endpoint_address
-from netvps.domain.overlay.health import Health, Link, LinkState, Problem, TcpOutcome
 from netvps.domain.overlay.netmap import Peer
-from netvps.domain.overlay.probing import LinkTable, Measured, Target, link, target_of, why
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Underlay
+from netvps.domain.runner.runner import Underlay
 from netvps.errors import NetvpsError
 from netvps.runner.overlay.measure import measure
 from netvps.runner.overlay.ports import Kernel, Prober, TcpProbe

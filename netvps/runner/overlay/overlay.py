@@ -17,20 +17,20 @@ from typing import Protocol
 
 import structlog
 
-from netvps.domain.overlay.conflicts import conflicting_lease_holder
+from netvps.domain.overlay.diagnosis.conflicts import conflicting_lease_holder
+from netvps.domain.overlay.diagnosis.health import MAX_PROBLEMS, Link, Problem
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.health import MAX_PROBLEMS, Link, Problem
+from netvps.domain.overlay.kernel.news import LinksChanged
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
-from netvps.domain.overlay.news import LinksChanged
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay, Welcome
+from netvps.domain.runner.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError
-from netvps.runner.overlay.contest import Contest
 from netvps.runner.overlay.links import Links
-from netvps.runner.overlay.memory import Known, Memory
+from netvps.runner.overlay.netmap_store import Known, Memory
+from netvps.runner.overlay.pending_netmap import Staging
 from netvps.runner.overlay.ports import Kernel
 from netvps.runner.overlay.reconcile import Outcome, Reconciler
-from netvps.runner.overlay.staging import Staging
+from netvps.runner.overlay.repair_backoff import Contest
 
 _TIMER = (30.0, 60.0)
 _RETRY_MIN, _RETRY_MAX = 0.5, 15.0

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.adapters.filter.lab import Lab, made_lab
-from tests.namespaces import Namespace, namespace
+from tests.adapters.filter.site.lab import Lab, made_lab
+from tests.support.namespaces import Namespace, namespace
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from netvps.adapters.bpf.assembly import R0, assembled, leave, move
 from netvps.adapters.bpf.classifiers import Classifier, attach, attached, detach
 from netvps.adapters.bpf.syscall import Program
 from netvps.errors import Unavailable
-from tests.namespaces import Namespace
+from tests.support.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 ONE, TWO, NOWHERE = 11, 12, 999_999

@@ -1,4 +1,4 @@
-"""The fast path with real packets (see tests/adapters/filter/lab.py), on runners whose slow path is closed."""
+"""The fast path with real packets (see tests/adapters/filter/site/lab.py), on runners whose slow path is closed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import structlog
 from netvps.adapters.bpf import placed
 from netvps.adapters.bpf.fast_path import FastPath
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.health import Health
+from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
 from netvps.domain.overlay.view import View
-from tests.adapters.filter.lab import MTU, PORTS, SECONDS, Lab, netmap, view
-from tests.adapters.filter.traffic import ADDRESS, connected, ears, routed, say
-from tests.adapters.filter.traffic import put as put_frame
+from tests.adapters.filter.site.lab import MTU, PORTS, SECONDS, Lab, netmap, view
+from tests.adapters.filter.site.traffic import ADDRESS, connected, ears, routed, say
+from tests.adapters.filter.site.traffic import put as put_frame
 
 pytestmark = pytest.mark.netns
 _TAG = bytes.fromhex("81000005")

@@ -10,10 +10,10 @@ import pytest
 
 from netvps.adapters.bpf.placed import Placed, indexes
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.links import OBJECT_NAMES
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
 from tests.adapters.bpf.kernel import maps_of
-from tests.adapters.filter.lab import PORTS, Lab, attach, tunnel, view
+from tests.adapters.filter.site.lab import PORTS, Lab, attach, tunnel, view
 
 pytestmark = pytest.mark.netns
 HERE = {link for link in PORTS.values() if link != "p-ann5"}

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from netvps.adapters.bpf.programs import arriving, leaving
 from netvps.adapters.bpf.syscall import Program
 from netvps.adapters.bpf.tables import Tables
+from netvps.adapters.filter.rules.nft import Table
+from netvps.adapters.filter.rules.overlay import ruleset
+from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.fabric import Fabric, bridge_address, device_mac, endpoint_address, session_mac
-from netvps.domain.overlay.fast_path import fast_path
-from netvps.domain.overlay.filter import ruleset
-from netvps.domain.overlay.health import Health
+from netvps.domain.overlay.kernel.fast_path import fast_path
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
-from netvps.domain.overlay.nft import Table
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 from tests.adapters.bpf.kernel import REDIRECTED, SLOW_PATH, run
-from tests.adapters.filter.frames import ether, ipv4
-from tests.domain.overlay.nft_model import Kernel, Packet, passes
-from tests.namespaces import Namespace
+from tests.adapters.filter.rules.nft_model import Kernel, Packet, passes
+from tests.adapters.filter.site.frames import ether, ipv4
+from tests.support.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 FABRIC, MTU, SYN, ACK = Fabric("cluster"), 1450, 0x02, 0x10

@@ -11,7 +11,7 @@ import pytest
 from netvps.adapters.bpf.assembly import R0, assembled, leave, load, move
 from netvps.adapters.bpf.syscall import HASH, LINKS, Map, Program
 from tests.adapters.bpf.kernel import items, run
-from tests.namespaces import Namespace
+from tests.support.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 ONE, TWO, THREE = b"\0\0\0\1", b"\0\0\0\2", b"\0\0\0\3"

@@ -12,9 +12,9 @@ import pytest
 
 from netvps.adapters.bpf.syscall import HASH
 from netvps.adapters.bpf.tables import Table, Tables
-from netvps.domain.overlay.fast_path import FastPath, Subnet, Terms
+from netvps.domain.overlay.kernel.fast_path import FastPath, Subnet, Terms
 from tests.adapters.bpf.kernel import items
-from tests.namespaces import Namespace
+from tests.support.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 PATH = FastPath(

@@ -31,7 +31,7 @@ from netvps.adapters.dns.shares import Shares
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import ConfigError, Unavailable
 from tests.adapters.dns.resolver import Behaviour, Resolver, silent, told
 from tests.adapters.dns.test_forwarder import Listed

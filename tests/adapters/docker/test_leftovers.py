@@ -11,13 +11,12 @@ import docker.errors
 import pytest
 
 from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.debootstrap import _clean
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import ContainerNameTaken, ContainerNotFound
 from netvps.adapters.docker.events import Events
+from netvps.adapters.docker.files.debootstrap import _clean
 from netvps.adapters.docker.leftovers import Leftovers, Thing
-from netvps.domain.container import Seen
-from netvps.domain.docker_names import (
+from netvps.domain.runner.docker_names import (
     LABEL_MANAGED,
     LABEL_RUN,
     LABEL_SNAPSHOT,
@@ -31,7 +30,8 @@ from netvps.domain.docker_names import (
     unfinished_image,
     volume_name,
 )
-from netvps.domain.session import Assignment, DesiredState, SessionSpec
+from netvps.domain.session.container import Seen
+from netvps.domain.session.session import Assignment, DesiredState, SessionSpec
 
 UID, OTHER, NODE = "0123456789abc", "0123456789abd", "runner1"
 LABELS = session_labels(UID, NODE, 1, 1) | {LABEL_SNAPSHOT: "s1", LABEL_RUN: "r"}

@@ -13,7 +13,7 @@ from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
-from tests.adapters.filter.lab import PORTS, RUNNERS, Lab, made_lab, view
+from tests.adapters.filter.site.lab import PORTS, RUNNERS, Lab, made_lab, view
 
 
 @pytest.fixture(scope="module")

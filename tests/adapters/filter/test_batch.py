@@ -10,9 +10,9 @@ import pytest
 from netvps.adapters.filter import batch
 from netvps.adapters.filter.batch import Batch
 from netvps.adapters.filter.generation import generation
+from netvps.adapters.filter.rules.nft import Elements, Set
 from netvps.adapters.netlink.wire import NLMSG_NOOP, message
-from netvps.domain.overlay.nft import Elements, Set
-from tests.namespaces import Namespace, namespace
+from tests.support.namespaces import Namespace, namespace
 
 pytestmark = pytest.mark.netns
 ADDRESSES, OWNERS = Set("ipv4_addr"), Set("ipv4_addr : verdict")

@@ -12,10 +12,10 @@ import pytest
 
 from netvps.domain.overlay.fabric import device_mac, endpoint_address
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
-from netvps.domain.runner import Lease
+from netvps.domain.runner.runner import Lease
 from tests.adapters.filter.conftest import overlay_filter
-from tests.adapters.filter.lab import FABRIC, MTU, OUT, RUNNERS, SECONDS, Lab, ipv6, netmap, peer, view
-from tests.adapters.filter.traffic import (
+from tests.adapters.filter.site.lab import FABRIC, MTU, OUT, RUNNERS, SECONDS, Lab, ipv6, netmap, peer, view
+from tests.adapters.filter.site.traffic import (
     ADDRESS,
     BRIDGE,
     HOME,

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from netvps.adapters.filter.batch import Batch
 from netvps.adapters.filter.elements import requests
 from netvps.adapters.filter.generation import generation
+from netvps.adapters.filter.rules.nft import Chain, Elements, Ruleset, Set, Table
 from netvps.adapters.netlink.wire import attributes, messages
-from netvps.domain.overlay.nft import Chain, Elements, Ruleset, Set, Table
-from tests.namespaces import Namespace, namespace
+from tests.support.namespaces import Namespace, namespace
 
 ADDRESSES = st.ip_addresses(v=4).map(str)
 MACS = st.binary(min_size=6, max_size=6).map(lambda raw: raw.hex(":"))

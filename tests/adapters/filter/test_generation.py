@@ -4,7 +4,7 @@ import pytest
 
 from netvps.adapters.filter import generation as module
 from netvps.adapters.filter.generation import generation
-from tests.namespaces import namespace
+from tests.support.namespaces import namespace
 
 
 @pytest.mark.netns

@@ -16,7 +16,7 @@ import pytest
 
 from netvps.adapters.filter.host import HostFilter, name_servers
 from netvps.adapters.filter.nftables import Nftables
-from tests.namespaces import Namespace, namespace
+from tests.support.namespaces import Namespace, namespace
 
 BUSYBOX = "/bin/busybox"
 

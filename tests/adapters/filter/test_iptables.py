@@ -9,8 +9,8 @@ import pytest
 
 from netvps.adapters.filter.iptables import Iptables
 from netvps.errors import Unavailable
-from tests.adapters.filter.lab import FABRIC, OUT, Lab
-from tests.adapters.filter.traffic import ADDRESS, BRIDGE, ears, say
+from tests.adapters.filter.site.lab import FABRIC, OUT, Lab
+from tests.adapters.filter.site.traffic import ADDRESS, BRIDGE, ears, say
 
 pytestmark = pytest.mark.netns
 

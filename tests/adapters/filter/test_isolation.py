@@ -10,9 +10,9 @@ from contextlib import closing, suppress
 
 import pytest
 
-from tests.adapters.filter.frames import BROADCAST, arp, ether
-from tests.adapters.filter.lab import OUT, SESSIONS, Lab
-from tests.adapters.filter.traffic import (
+from tests.adapters.filter.site.frames import BROADCAST, arp, ether
+from tests.adapters.filter.site.lab import OUT, SESSIONS, Lab
+from tests.adapters.filter.site.traffic import (
     ADDRESS,
     BRIDGE,
     END,

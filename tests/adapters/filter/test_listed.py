@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from netvps.adapters.filter.listed import listed, wanted
-from netvps.domain.overlay.nft import Chain, Set, Table, mark
+from netvps.adapters.filter.rules.nft import Chain, Set, Table, mark
 
 
 def test_a_table_as_nft_tells_of_it_is_the_one_that_was_loaded() -> None:

@@ -17,15 +17,15 @@ import structlog
 
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.nftables import Nftables
-from netvps.domain.overlay.filter import ruleset
+from netvps.adapters.filter.rules.nft import Chain, Ruleset, Set, Table, mark
+from netvps.adapters.filter.rules.overlay import ruleset
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
-from netvps.domain.overlay.nft import Chain, Ruleset, Set, Table, mark
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import ConfigError, TimedOut, Unavailable
-from tests.adapters.filter.lab import PORTS, RUNNERS, SESSIONS, Lab, netmap, peer, view
-from tests.adapters.filter.own import Own
-from tests.adapters.filter.traffic import connected
-from tests.pings import pinging
+from tests.adapters.filter.site.lab import PORTS, RUNNERS, SESSIONS, Lab, netmap, peer, view
+from tests.adapters.filter.site.own import Own
+from tests.adapters.filter.site.traffic import connected
+from tests.support.pings import pinging
 
 pytestmark = pytest.mark.netns
 RULES = ruleset(view("one"), PORTS)

@@ -14,12 +14,12 @@ from netvps.adapters.filter.nftables import Nftables
 from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.domain.overlay.change import Tracker
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
-from netvps.domain.runner import Underlay
+from netvps.domain.runner.runner import Underlay
 from netvps.errors import Unavailable
 from tests.adapters.filter.conftest import overlay_filter
-from tests.adapters.filter.lab import Lab, view
-from tests.adapters.filter.own import Own
-from tests.adapters.filter.traffic import (
+from tests.adapters.filter.site.lab import Lab, view
+from tests.adapters.filter.site.own import Own
+from tests.adapters.filter.site.traffic import (
     ADDRESS,
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.namespaces import Namespace, namespace
+from tests.support.namespaces import Namespace, namespace
 
 
 @pytest.fixture

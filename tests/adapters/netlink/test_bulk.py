@@ -12,10 +12,10 @@ from netvps.adapters.netlink import bulk
 from netvps.adapters.netlink.bulk import BulkSocket
 from netvps.adapters.netlink.entries import Own, dump_routes, encode
 from netvps.adapters.netlink.wire import HEADER
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.links import Route
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.links import Route
 from netvps.errors import TimedOut, Unavailable
-from tests.namespaces import namespace
+from tests.support.namespaces import namespace
 
 pytestmark = pytest.mark.netns
 OWN = Own(1, 201)

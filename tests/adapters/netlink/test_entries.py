@@ -4,9 +4,9 @@ import pytest
 
 from netvps.adapters.netlink.entries import ForeignRoute, Own, decode, encode
 from netvps.adapters.netlink.wire import messages
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.links import Route
-from netvps.domain.overlay.operations import EntryOperation
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.links import Route
+from netvps.domain.overlay.kernel.operations import EntryOperation
 
 OWN = Own(device=7, protocol=201)
 

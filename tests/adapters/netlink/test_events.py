@@ -11,10 +11,10 @@ import pytest
 
 from netvps.adapters.netlink.entries import Own
 from netvps.adapters.netlink.events import Events
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.links import ObjectNames, Route
-from netvps.domain.overlay.news import EntryChanged, KernelEvent, LinksChanged, PortChanged
-from tests.namespaces import Namespace, namespace
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.links import ObjectNames, Route
+from netvps.domain.overlay.kernel.news import EntryChanged, KernelEvent, LinksChanged, PortChanged
+from tests.support.namespaces import Namespace, namespace
 
 pytestmark = pytest.mark.netns
 MAC = "02:00:00:00:00:09"

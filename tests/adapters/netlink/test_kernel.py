@@ -13,17 +13,17 @@ from dataclasses import replace
 import pytest
 
 from netvps.adapters.netlink.kernel import NetlinkKernel
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.diff import diff
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.links import KernelState
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.diff import diff
+from netvps.domain.overlay.kernel.links import KernelState
+from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
-from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import WrongState
-from tests.images import BUSYBOX
-from tests.namespaces import Namespace, joined
+from tests.support.images import BUSYBOX
+from tests.support.namespaces import Namespace, joined
 
 pytestmark = pytest.mark.netns
 FABRIC = Fabric("test cluster")
@@ -190,7 +190,7 @@ async def test_a_kernel_without_vxlan_says_so(
     """By the refusal of a kind of link that no kernel has, which is the kernel's own."""
     before = host.links()
     with monkeypatch.context() as patched:
-        patched.setattr("netvps.adapters.netlink.links.VXLAN", "nv-none")
+        patched.setattr("netvps.adapters.netlink.interfaces.interfaces.VXLAN", "nv-none")
         assert await kernel.unable() == "no overlay: this kernel has no VXLAN; load the module (modprobe vxlan)"
         (failure,) = await kernel.apply([op.MakeDevice(plan(view(1)).device or pytest.fail("no device"))])
         assert failure.why.startswith("this kernel has no VXLAN; load the module (modprobe vxlan), or use a kernel")

@@ -4,8 +4,8 @@ import errno
 
 from netvps.adapters.netlink.refused import Refused, done_before, explained
 from netvps.adapters.netlink.wire import Refusal
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.links import Address, Device, Route
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.links import Address, Device, Route
 
 DEVICE = Device(7, 14789, "192.0.2.1", "02:00:00:00:00:01", 1450)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from netvps.adapters.netlink.underlay import detect
-from netvps.domain.overlay.links import OBJECT_NAMES
-from netvps.domain.runner import Underlay
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES
+from netvps.domain.runner.runner import Underlay
 from netvps.errors import ConfigError, Unavailable
-from tests.namespaces import Namespace
+from tests.support.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tests.namespaces import Namespace, namespace
+from tests.support.namespaces import Namespace, namespace
 
 _SOL_PACKET, _VNET_HEADER, _IGNORE_OUTGOING = 263, 15, 23
 _HEADER = struct.Struct("=BBHHHH")

@@ -11,7 +11,7 @@ import pytest
 
 from netvps.adapters.probe import echo as module
 from netvps.adapters.probe.echo import SMALLEST, Echo
-from tests.namespaces import Namespace, joined
+from tests.support.namespaces import Namespace, joined
 
 pytestmark = pytest.mark.netns
 HERE, THERE = "192.0.2.1", "192.0.2.2"

@@ -17,19 +17,19 @@ from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.probe import tcp as module
 from netvps.adapters.probe.echo import Echo
 from netvps.adapters.probe.tcp import TcpEcho
-from netvps.domain.overlay.diff import diff
+from netvps.domain.overlay.diagnosis.health import TcpOutcome
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.health import TcpOutcome
+from netvps.domain.overlay.kernel.diff import diff
+from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
-from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import Unavailable
 from netvps.runner.overlay import links
 from netvps.runner.overlay.links import Links
 from netvps.tasks import Tasks
 from tests.adapters.probe.bad_card import Forgets, bad_cards, everything, segments
-from tests.namespaces import Namespace, enter, namespace
+from tests.support.namespaces import Namespace, enter, namespace
 
 pytestmark = pytest.mark.netns
 HOME, PORT = "127.0.0.1", 14789

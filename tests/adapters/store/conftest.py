@@ -14,7 +14,7 @@ from netvps.adapters.store import SqlStore, open_store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.postgres import Cluster
+    from tests.support.postgres import Cluster
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, 123456, tzinfo=UTC)
 

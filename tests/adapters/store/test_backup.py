@@ -11,7 +11,7 @@ import pytest
 
 from netvps.adapters.store import open_store
 from netvps.adapters.store.backup import check_database, cluster_of, copy_database, database_file, schema_of
-from netvps.domain.access import Role, User
+from netvps.domain.access.accounts import Role, User
 from netvps.errors import ConfigError, DataLoss
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)

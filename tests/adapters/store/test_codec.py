@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netvps.adapters.store.codec import decode, encode, from_micros, to_micros
-from netvps.domain.access import Credential, Request, Role, SshKey, User
-from netvps.domain.runner import Capacity, Lease, Runner, RunnerState
-from netvps.domain.session import DesiredState, LastExit, Network, Session, SessionSpec, SessionState, Snapshot
+from netvps.domain.access.accounts import Credential, Request, Role, SshKey, User
+from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState
+from netvps.domain.session.session import DesiredState, LastExit, Network, Session, SessionSpec, SessionState, Snapshot
 from netvps.errors import DataLoss
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)

@@ -13,7 +13,7 @@ import pytest
 from netvps.adapters.store import open_store
 from netvps.adapters.store.connection import unbroken
 from netvps.adapters.store.dialect import READERS
-from netvps.domain.runner import Lease
+from netvps.domain.runner.runner import Lease
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator

@@ -18,10 +18,10 @@ from netvps.adapters.store.codec import encode
 from netvps.adapters.store.migrate import migrations
 from netvps.adapters.store.tables import metadata
 from netvps.adapters.store.url import dialect_of
-from netvps.domain.access import Credential, Role, User
-from netvps.domain.runner import Lease, Runner
-from netvps.domain.session import DesiredState, Session, SessionSpec
-from netvps.domain.ssh_key import fingerprint_of
+from netvps.domain.access.accounts import Credential, Role, User
+from netvps.domain.access.ssh_key import fingerprint_of
+from netvps.domain.runner.runner import Lease, Runner
+from netvps.domain.session.session import DesiredState, Session, SessionSpec
 from netvps.errors import AlreadyExists, ConfigError
 from tests.fakes.keys import ed25519
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.adapters.store import open_store
-from netvps.domain.runner import Lease
+from netvps.domain.runner.runner import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,17 +14,17 @@ from sqlalchemy.exc import DBAPIError
 from netvps.adapters.store import open_store, postgresql
 from netvps.adapters.store.postgresql import Postgresql
 from netvps.adapters.store.url import dialect_of
-from netvps.domain.access import Caller, Role, User
-from netvps.domain.event import EventType
+from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.runner import Capacity, Lease, Runner, RunnerHello
-from netvps.domain.session import Session, SessionSpec
+from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerHello
+from netvps.domain.session.event import EventType
+from netvps.domain.session.session import Session, SessionSpec
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
-from netvps.programs import clock as real_clock
+from netvps.process import clock as real_clock
 from netvps.services.feed import Feed
-from netvps.services.runners import Runners
-from netvps.services.sessions import Sessions
-from netvps.services.watch import Watch
+from netvps.services.runners.runners import Runners
+from netvps.services.sessions.sessions import Sessions
+from netvps.services.sessions.watch import Watch
 from netvps.tasks import Tasks
 from tests.fakes.ca import FakeCa
 

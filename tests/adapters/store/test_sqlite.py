@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from netvps.adapters.store import open_store, sqlite
-from netvps.domain.runner import Lease
+from netvps.domain.runner.runner import Lease
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:

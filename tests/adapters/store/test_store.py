@@ -13,9 +13,9 @@ import pytest
 
 from netvps.adapters.store import SqlStore, connection, open_store
 from netvps.adapters.store import store as module
-from netvps.domain.access import Role, User
-from netvps.domain.runner import Lease
-from netvps.domain.session import DesiredState, Session, SessionSpec
+from netvps.domain.access.accounts import Role, User
+from netvps.domain.runner.runner import Lease
+from netvps.domain.session.session import DesiredState, Session, SessionSpec
 from netvps.errors import TooOld, Unavailable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ CRASHING_WRITER = """
 import asyncio, sys
 from datetime import UTC, datetime
 from netvps.adapters.store import open_store
-from netvps.domain.runner import Lease
+from netvps.domain.runner.runner import Lease
 
 async def main():
     async with open_store(sys.argv[1], lambda: datetime.now(UTC)) as store:

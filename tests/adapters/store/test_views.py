@@ -14,10 +14,10 @@ from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from netvps.adapters.store import open_store
 from netvps.adapters.store.tables import KINDS
 from netvps.adapters.store.views import _ordered
-from netvps.domain.access import Credential, Request, Role, SshKey, User
-from netvps.domain.runner import Lease, Runner, RunnerState
-from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
-from netvps.domain.ssh_key import fingerprint_of
+from netvps.domain.access.accounts import Credential, Request, Role, SshKey, User
+from netvps.domain.access.ssh_key import fingerprint_of
+from netvps.domain.runner.runner import Lease, Runner, RunnerState
+from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.errors import AlreadyExists
 from tests.fakes.keys import ed25519
 

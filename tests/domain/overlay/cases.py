@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from itertools import permutations
 from typing import Any
 
-from netvps.domain.overlay.health import Link, LinkState
-from netvps.domain.overlay.path import Path, measured
-from netvps.domain.runner import Runner, RunnerState, Underlay
-from netvps.domain.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.overlay.diagnosis.health import Link, LinkState
+from netvps.domain.overlay.diagnosis.path import Path, measured
+from netvps.domain.runner.runner import Runner, RunnerState, Underlay
+from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.links import OBJECT_NAMES, KernelState
-from netvps.domain.overlay.operations import Operation
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES, KernelState
+from netvps.domain.overlay.kernel.operations import Operation
 
 V = TypeVar("V")
 _DEVICE, _BRIDGE = OBJECT_NAMES.device, OBJECT_NAMES.bridge

@@ -8,17 +8,17 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netvps.adapters.filter.rules.overlay import ruleset
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.diff import diff, patched
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.filter import ruleset
-from netvps.domain.overlay.links import KernelState
+from netvps.domain.overlay.kernel.diff import diff, patched
+from netvps.domain.overlay.kernel.links import KernelState
+from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
-from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
+from tests.adapters.filter.rules.nft_model import Kernel
 from tests.domain.overlay.model import applied
-from tests.domain.overlay.nft_model import Kernel
 
 ME = Peer("r0", "r0", Lease("10.128.0.0/22", "r0", 1), "02:00:00:00:00:00", Underlay(("192.0.2.1",), 1450))
 FOREIGN = {"10.128.8.0/22": "somebody else's"}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer, in_parts, whole
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 
 PEER = Peer("r1", "one", Lease("10.128.0.0/22", "r1", 1), "02:00:00:00:00:01", Underlay(("192.0.2.1",), 1450))
 ENDPOINT = Endpoint("s1", "web", "ann", "10.128.0.2")

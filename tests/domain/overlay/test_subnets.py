@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from netvps.domain.overlay.subnets import alike, mask_of
-from tests.domain.overlay.test_subnet_sets import CIDRS, subnet_view
+from tests.adapters.filter.rules.test_subnets import CIDRS, subnet_view
 
 
 def test_the_mask_is_that_of_ones_own_subnet() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Lease, Underlay
+from netvps.domain.runner.runner import Lease, Underlay
 
 
 def test_a_view_tells_itself_from_the_others() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from netvps.api.v1 import runner_pb2, session_pb2, user_pb2
-from netvps.domain.session import Network
+from netvps.domain.session.session import Network
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.enums import EnumPair
-from netvps.rpc.convert.runners import RUNNER_STATE
-from netvps.rpc.convert.session_events import EVENT_TYPE
-from netvps.rpc.convert.sessions import DESIRED_STATE, NETWORK, SESSION_STATE
+from netvps.rpc.convert.runner.runners import RUNNER_STATE
+from netvps.rpc.convert.session.events import EVENT_TYPE
+from netvps.rpc.convert.session.sessions import DESIRED_STATE, NETWORK, SESSION_STATE
 from netvps.rpc.convert.users import ROLE
 
 PAIRS: list[tuple[EnumPair[Any], Any]] = [

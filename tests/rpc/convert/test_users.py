@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from netvps.api.v1 import user_pb2 as pb
-from netvps.domain.access import Credential, Role, SshKey, User
+from netvps.domain.access.accounts import Credential, Role, SshKey, User
 from netvps.domain.server import ServerInfo
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.server_info import server_info_from_proto, server_info_to_proto

@@ -6,16 +6,15 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from netvps.domain.access import Role, SshKey, User
-from netvps.domain.event import EventType, SessionEvent
+from netvps.domain.access.accounts import Role, SshKey, User
 from netvps.domain.names import SessionName
+from netvps.domain.overlay.diagnosis.finding import Finding, Severity
+from netvps.domain.overlay.diagnosis.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
+from netvps.domain.overlay.diagnosis.path import Path, PathState
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.finding import Finding, Severity
-from netvps.domain.overlay.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
 from netvps.domain.overlay.overview import Overview
-from netvps.domain.overlay.path import Path, PathState
-from netvps.domain.runner import (
+from netvps.domain.runner.runner import (
     Capacity,
     CaughtUp,
     Heartbeat,
@@ -29,7 +28,8 @@ from netvps.domain.runner import (
     Welcome,
 )
 from netvps.domain.server import ServerInfo
-from netvps.domain.session import (
+from netvps.domain.session.event import EventType, SessionEvent
+from netvps.domain.session.session import (
     Assignment,
     DesiredState,
     LastExit,

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.health import LinkState, Problem
-from netvps.domain.overlay.links import Route
+from netvps.domain.overlay.diagnosis.health import LinkState, Problem
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.links import Route
+from netvps.domain.overlay.kernel.news import EntryChanged
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
-from netvps.domain.overlay.news import EntryChanged
-from netvps.domain.runner import Lease, Underlay, Welcome
-from netvps.runner.overlay import contest
+from netvps.domain.runner.runner import Lease, Underlay, Welcome
 from netvps.runner.overlay import overlay as module
+from netvps.runner.overlay import repair_backoff as contest
 from netvps.runner.overlay.links import Links
-from netvps.runner.overlay.memory import OverlayMemory
+from netvps.runner.overlay.netmap_store import OverlayMemory
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
 from netvps.tasks import Tasks
@@ -174,7 +174,7 @@ async def test_a_way_that_comes_later_is_told_at_once(machine: Machine) -> None:
 
 
 async def test_an_address_that_changes_is_the_devices_and_told_at_once(machine: Machine) -> None:
-    from netvps.domain.overlay.news import LinksChanged
+    from netvps.domain.overlay.kernel.news import LinksChanged
 
     async with machine.running() as overlay:
         machine.welcome()
@@ -193,7 +193,7 @@ async def test_an_address_that_changes_is_the_devices_and_told_at_once(machine: 
 
 
 async def test_an_address_that_changes_while_a_round_goes_on_is_not_missed(machine: Machine) -> None:
-    from netvps.domain.overlay.news import LinksChanged
+    from netvps.domain.overlay.kernel.news import LinksChanged
 
     async with machine.running() as overlay:
         machine.welcome()

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from netvps.domain.overlay import operations as op
-from netvps.domain.overlay.diff import diff
-from netvps.domain.overlay.links import KernelState
+from netvps.domain.overlay.kernel import operations as op
+from netvps.domain.overlay.kernel.diff import diff
+from netvps.domain.overlay.kernel.links import KernelState
+from netvps.domain.overlay.kernel.news import EntryChanged, LinksChanged, PortChanged
+from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
-from netvps.domain.overlay.news import EntryChanged, LinksChanged, PortChanged
-from netvps.domain.overlay.plan import plan
 from netvps.domain.overlay.view import View
-from netvps.domain.runner import Underlay
+from netvps.domain.runner.runner import Underlay
 from netvps.errors import ConfigError, Unavailable
 from netvps.runner.overlay.reconcile import Outcome, Reconciler
 from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, FakeNames, FakeNetwork, lease, peer, whole

@@ -34,7 +34,7 @@ def upgrade() -> None:
 
 
 def _claims(key: str, data: str) -> dict[str, Any]:
-    """Computes claims as netvps.domain.session.Session did at this version."""
+    """Computes claims as netvps.domain.session.session.Session did at this version."""
     spec = json.loads(data)["spec"]
     return {
         "session": key,

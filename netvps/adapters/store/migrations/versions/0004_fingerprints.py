@@ -92,7 +92,7 @@ def _in_parts(database: sa.Connection, table: sa.TableClause, columns: tuple[str
 
 
 def _fingerprints(data: str) -> list[str]:
-    """Computes fingerprints as netvps.domain.session.Session did at this version."""
+    """Computes fingerprints as netvps.domain.session.session.Session did at this version."""
     blobs = (base64.b64decode(line.split()[1]) for line in json.loads(data)["spec"].get("authorized_keys", ()))
     return sorted({"SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=") for blob in blobs})
 

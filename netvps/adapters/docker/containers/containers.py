@@ -1,0 +1,275 @@
+"""Finds, creates, starts, signals and removes the containers of sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+from docker.types import LogConfig, Mount
+
+from netvps.adapters.cgroup import oom_kills
+from netvps.adapters.docker.client import Answer, Api, Docker, Work
+from netvps.adapters.docker.containers.attachments import Attachments
+from netvps.adapters.docker.containers.cut_off import PAUSES, remove_remains, task_folders, was_interrupted
+from netvps.adapters.docker.errors import (
+    ContainerCreationFailed,
+    ContainerFailed,
+    ContainerNameTaken,
+    ContainerNotFound,
+)
+from netvps.adapters.docker.files.images import Contents
+from netvps.adapters.docker.files.volumes import SessionVolumes
+from netvps.adapters.docker.network.network import SessionNetworks
+from netvps.domain.runner.docker_names import LABEL_LAYOUT, container_name, restore_name, session_of
+from netvps.domain.session.attachment import Attachment, Net
+from netvps.domain.session.blueprint import DROPPED_CAPABILITIES, Blueprint
+from netvps.domain.session.container import Container, Status
+from netvps.faults import fault_point
+
+_NO_LIMIT = 0
+_NANO = 1_000_000_000
+# Bounds the disk space of a session's log.
+_LOG = {"max-size": "10m", "max-file": "2"}
+# "2026-11-21T07:12:41.123456789Z": datetime holds microseconds only.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)")
+_NEVER = 1
+_NOT_RUNNING = ("is not running", "not running", "no such process", "already finished")
+
+
+class Containers:
+    """The containers of the runner with uid `node`."""
+
+    def __init__(
+        self,
+        docker: Docker,
+        network: SessionNetworks,
+        attachments: Attachments,
+        contents: Contents,
+        node: str,
+        *,
+        volumes: SessionVolumes,
+    ) -> None:
+        self._docker = docker
+        self._network = network
+        self._attachments = attachments
+        self._contents = contents
+        self._node = node
+        self._volumes = volumes
+
+    async def find(self, session_uid: str, owner: str) -> Container | None:
+        """Inspects a session's container; None if there is none.
+
+        Raises ContainerNameTaken if it is not this runner's.
+        """
+        name = container_name(session_uid)
+        return await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, owner, name))
+
+    async def create(self, plan: Blueprint) -> None:
+        """Creates the container, and its owner's network if needed."""
+        if plan.attachment.net is not Net.ISOLATED:
+            await self._create(plan)
+            return
+        async with self._network.lock:
+            await self._network.ensure(plan.attachment.owner)
+            fault_point("network.made")
+            await self._create(plan)
+
+    async def move(self, container: Container, to: Attachment) -> None:
+        """Moves a container to another network or address."""
+        await self._attachments.move(container.id, to, container.attachment)
+
+    async def start(self, container: Container) -> None:
+        """Starts a container; first reconnects it if its network was removed."""
+        try:
+            await self._start(container)
+        except (ContainerNotFound, ContainerFailed) as error:
+            if "network" not in error.message or "not found" not in error.message:
+                raise
+            if container.attachment is None or container.attachment.net not in {Net.ISOLATED, Net.OVERLAY}:
+                raise
+            await self._attachments.move(container.id, container.attachment)
+            await self._start(container)
+
+    async def signal(self, container: Container, signal: str) -> None:
+        """Sends a signal to PID 1; ignores that it does not run."""
+        try:
+            await self._call(container, lambda api: api.kill(container.id, f"SIG{signal}"))
+        except (ContainerFailed, ContainerNotFound) as error:
+            if isinstance(error, ContainerFailed) and not any(word in error.message for word in _NOT_RUNNING):
+                raise
+
+    async def unpause(self, container: Container) -> None:
+        """Unpauses a container."""
+        try:
+            await self._call(container, lambda api: api.unpause(container.id))
+        except ContainerFailed as error:
+            if "is not paused" not in error.message:
+                raise
+
+    async def remove_restored(self, session_uid: str) -> None:
+        """Removes the container of an interrupted restore. Raises ContainerNameTaken if it is not this runner's."""
+        name = restore_name(session_uid)
+        found = await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, "", name))
+        if found:
+            await self.remove(found.id, force=True)
+
+    async def rename(self, name: str, to: str) -> None:
+        """Renames a container."""
+        await self._docker.call(f"container {name}", lambda api: api.rename(name, to), ContainerCreationFailed)
+
+    async def remove(self, container_id: str, *, force: bool) -> None:
+        """Removes a container; a running one only with `force`."""
+        with suppress(ContainerNotFound):
+            # v: anonymous volumes are removed too. Sessions' volumes have names, and stay.
+            await self._docker.call_slowly(
+                f"container {container_id[:12]}",
+                lambda api: api.remove_container(container_id, v=True, force=force),
+                work=Work.REMOVAL,
+            )
+
+    def _find(self, api: Api, session_uid: str, owner: str, name: str) -> Container | None:
+        try:
+            found = api.inspect_container(name)
+        except docker.errors.NotFound:
+            return None
+        if session_of("container", name, found["Config"].get("Labels"), self._node) != session_uid:
+            raise ContainerNameTaken(
+                f"container {name} exists and is not this runner's: remove or rename it, then start the session again"
+            )
+        self._volumes.note_mounted(session_uid, found)
+        return self._container(found, owner, self._depth(api, found["Image"]))
+
+    def _depth(self, api: Api, image_id: str) -> int:
+        try:
+            return len(self._contents.get(api, image_id).layers)
+        except docker.errors.ImageNotFound:  # removed by force; the container still has its layers
+            return 0
+
+    def _container(self, found: Answer, owner: str, image_layers: int) -> Container:
+        state = found["State"]
+        networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
+        status = Status(state["Status"] if state["Status"] != "restarting" else "exited")
+        pid = int(state.get("Pid") or 0)
+        return Container(
+            id=found["Id"],
+            status=status,
+            layers=image_layers,
+            started=parse_time(state.get("StartedAt")),
+            ended=parse_time(state.get("FinishedAt")),
+            exit_code=int(state.get("ExitCode") or 0),
+            oom_killed=bool(state.get("OOMKilled")),
+            oom_kills=oom_kills(pid) if pid and Path("/proc", str(pid)).exists() else None,
+            address=self._attachments.address(networks),
+            attachment=self._attachments.seen(networks, owner),
+            image=str(found["Image"]),
+            files=files_folder(found),
+            layout=str((found["Config"].get("Labels") or {}).get(LABEL_LAYOUT, "")),
+        )
+
+    async def _create(self, plan: Blueprint) -> None:
+        """Creates the container. Raises VolumeMissing where Docker would silently create an empty volume."""
+        if plan.volumes:
+            await self._docker.call("volumes", lambda api: self._volumes.require(api, plan))
+        await self._docker.call(
+            f"container {plan.name}",
+            lambda api: api.create_container(
+                image=plan.image,
+                name=plan.name,
+                hostname=plan.hostname,
+                labels=plan.labels,
+                environment=list(plan.env),
+                entrypoint=list(plan.entrypoint),
+                user="0",  # by number: an image may have no /etc/passwd
+                working_dir="/",
+                stop_signal="SIGTERM",
+                host_config=api.create_host_config(
+                    **_host_config(plan), network_mode=self._attachments.mode(plan.attachment)
+                ),
+                **self._attachments.creation(api, plan.attachment),
+            ),
+            ContainerCreationFailed,
+        )
+        if plan.volumes:
+            await asyncio.to_thread(self._volumes.note, plan.session_uid, [volume.name for volume in plan.volumes])
+
+    async def _start(self, container: Container) -> None:
+        for pause in (*PAUSES, 0.0):
+            try:
+                await self._call(container, lambda api: api.start(container.id))
+            except ContainerFailed as error:
+                if not was_interrupted(error) or not pause:
+                    raise
+                await self._remove_remains(container.id, error)
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _remove_remains(self, container_id: str, error: ContainerFailed) -> None:
+        """Removes what an interrupted start left of a session's container; raises `error` if it is not a session's."""
+        found = await self._docker.call(
+            f"container {container_id[:12]}", lambda api: api.inspect_container(container_id)
+        )
+        name = str(found["Name"]).removeprefix("/")
+        if found["Id"] != container_id or not session_of("container", name, found["Config"].get("Labels"), self._node):
+            raise error
+        folders = await asyncio.to_thread(task_folders, self._docker.base_url)
+        await asyncio.to_thread(remove_remains, container_id, error, folders=folders)
+
+    async def _call(self, container: Container, function: Callable[[Api], object]) -> None:
+        await self._docker.call(f"container {container.id[:12]}", function)
+
+
+def _host_config(plan: Blueprint) -> dict[str, Any]:
+    """Builds the host configuration. no-new-privileges is not set: sudo and ping must work in a VPS."""
+    config: dict[str, Any] = {
+        "mounts": [
+            *(Mount(bind.target, bind.source, type="bind", read_only=bind.read_only) for bind in plan.binds),
+            *(Mount(v.target, v.name, type="volume", labels=plan.labels) for v in plan.volumes),
+        ],
+        "tmpfs": {t.target: f"size={t.size_bytes},nr_inodes={t.inodes},mode=0700" for t in plan.tmpfs},
+        "shm_size": plan.shm_bytes,
+        "cap_drop": list(DROPPED_CAPABILITIES),
+        "pids_limit": plan.pids,
+        "init": False,  # the agent is PID 1
+        "restart_policy": {"Name": "no"},  # the runner restarts containers, as it knows why they ended
+        "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
+    }
+    if plan.cpus > _NO_LIMIT:
+        config["nano_cpus"] = round(plan.cpus * _NANO)
+    if plan.memory_bytes > _NO_LIMIT:
+        # Equal limits: no swap in addition to the memory limit.
+        config |= {"mem_limit": plan.memory_bytes, "memswap_limit": plan.memory_bytes}
+    return config
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Parses an RFC 3339 time of the engine to microseconds; None for year 1, its value for "never"."""
+    match = _TIME.fullmatch(text or "")
+    if match is None:
+        return None
+    seconds, fraction, zone = match.groups()
+    time = datetime.fromisoformat(f"{seconds}.{(fraction or '0').ljust(6, '0')}{zone.replace('Z', '+00:00')}")
+    return time.astimezone(UTC) if time.year > _NEVER else None
+
+
+def files_folder(found: Answer) -> str:
+    """Returns the overlay2 upper folder of a container, with what it wrote; '' if not accessible from here."""
+    driver = found.get("GraphDriver") or {}
+    upper = str((driver.get("Data") or {}).get("UpperDir") or "") if driver.get("Name") == "overlay2" else ""
+    return upper if upper and os.access(upper, os.R_OK | os.W_OK | os.X_OK) and os.geteuid() == 0 else ""
+
+
+def unchanged(api: Api, container: Container) -> bool:
+    """Reports whether a container exists and has not been started since it was inspected."""
+    try:
+        state = api.inspect_container(container.id)["State"]
+    except docker.errors.NotFound:
+        return False
+    return not state["Running"] and parse_time(state.get("StartedAt")) == container.started

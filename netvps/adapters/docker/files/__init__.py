@@ -1,0 +1,1 @@
+"""Images, snapshots, volumes and copies: where the files of sessions are."""

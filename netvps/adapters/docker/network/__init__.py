@@ -1,0 +1,1 @@
+"""Networks of sessions in Docker, without and with the overlay."""

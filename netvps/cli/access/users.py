@@ -1,0 +1,155 @@
+"""`netvps user`: people, and the API keys by which they log in from elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from netvps.cli.server.connect import client
+from netvps.cli.ui.arguments import USER, child_of_user
+from netvps.cli.ui.output import Column, View, age, emit, format_option, moment_words, note
+from netvps.cli.ui.parse import DURATION
+
+if TYPE_CHECKING:
+    from netvps.domain.access.accounts import ApiKey, User
+
+
+def _view() -> View[User]:
+    from netvps.cli.session.sessions import to_json
+
+    return View(
+        name=lambda user: user.name,
+        columns=(
+            Column("NAME", lambda user: user.name),
+            Column("ROLE", lambda user: user.role.lower()),
+            Column("AGE", lambda user: age(user.create_time)),
+        ),
+        json=to_json,
+    )
+
+
+@click.group("user")
+def user() -> None:
+    """People (admins only, except one's own API keys)."""
+
+
+@user.command("add")
+@click.argument("name", type=USER)
+@click.option("--admin", is_flag=True, help="They may do everything.")
+@format_option
+def add(name: str, admin: bool, form: str) -> None:
+    """Add a person.
+
+    Example: netvps user add alice
+    """
+    from netvps.domain.access.accounts import Role
+
+    made = client().create_user(name, Role.ADMIN if admin else Role.USER)
+    if form in {"table", "wide"}:
+        emit(made.name)
+        note(f"next: `netvps user api-key {made.name}` makes the key for their `netvps login HOST`")
+    else:
+        _view().print_one(made, form)
+
+
+@user.command("ls")
+@format_option
+def ls(form: str) -> None:
+    """List people."""
+    _view().print_all(client().list_users(), form)
+
+
+@user.command("rm")
+@click.argument("name", type=USER)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def rm(name: str, yes: bool) -> None:
+    """Remove a person with their keys; not while they own sessions."""
+    if not yes:
+        from netvps.cli.session.lifecycle import confirm
+
+        confirm([name], "user", "revokes all keys of that person")
+    client().delete_user(name)
+    emit(name)
+
+
+class _CreateByDefault(click.Group):
+    """A group whose first word may be left out: it means `create`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As Click's own, with the word put in."""
+        if not args or (args[0] not in self.commands and args[0] not in {"-h", "--help"}):
+            args = ["create", *args]
+        return super().parse_args(ctx, args)
+
+
+@user.group("api-key", cls=_CreateByDefault)
+def api_key() -> None:
+    """API keys: for `netvps login`, for CI and for programs.
+
+    `netvps user api-key NAME` is short for `netvps user api-key create NAME`.
+    """
+
+
+@api_key.command("create")
+@click.argument("name", type=USER, default="me")
+@click.option("--title", default="", help="A name for it, for the list.")
+@click.option("--expires", type=DURATION, default=None, metavar="TIME", help="How long it works, for example 90d.")
+@click.option("--revoke", metavar="KID", default="", hidden=True)
+@format_option
+def create_api_key(*, name: str, title: str, expires: float | None, revoke: str, form: str) -> None:
+    """Make an API key for a person (by default yourself). It is shown once, here.
+
+    Example: netvps user api-key alice --title laptop --expires 90d
+    """
+    if revoke:
+        _revoke(name, revoke)
+        return
+    secret = client().create_api_key(name, title=title, ttl=expires)
+    if form not in {"table", "wide"}:
+        shown: View[str] = View(name=str, columns=(), json=lambda made: {"secret": made})
+        shown.print_one(secret, form)
+        return
+    emit(secret)
+    note("keep it: it is shown once; `netvps login HOST` asks for it")
+
+
+@api_key.command("ls")
+@click.argument("name", type=USER, default="me")
+@format_option
+def list_api_keys(name: str, form: str) -> None:
+    """List API keys of a person (by default your own), without their secrets."""
+    from netvps.cli.session.sessions import to_json
+
+    view: View[ApiKey] = View(
+        name=lambda key: key.kid,
+        columns=(
+            Column("KID", lambda key: key.kid),
+            Column("TITLE", lambda key: key.title),
+            Column("AGE", lambda key: age(key.create_time)),
+            Column("EXPIRES", lambda key: moment_words(key.expire_time) if key.expire_time else "never"),
+            Column("LAST USE", lambda key: age(key.last_use_time) + " ago" if key.last_use_time else "-"),
+        ),
+        json=to_json,
+    )
+    view.print_all(client().list_api_keys(name), form)
+    if form in {"table", "wide"}:
+        note("last use is counted since the server started")
+
+
+@api_key.command("revoke")
+@click.argument("kid", metavar="KID")
+@click.option("--user", "name", type=USER, default="me", metavar="USER", help="Whose it is (admins only).")
+def revoke_api_key(kid: str, name: str) -> None:
+    """Revoke an API key; it stops working at once.
+
+    Example: netvps user api-key revoke 0123456789ab
+    """
+    _revoke(name, kid)
+
+
+def _revoke(name: str, kid: str) -> None:
+    owner, kid = child_of_user(kid, "apiKeys")
+    kid = kid.removeprefix("nv_").partition("_")[0]
+    client().delete_api_key(f"{owner or name}/{kid}")
+    emit(kid)

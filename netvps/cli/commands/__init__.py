@@ -1,1 +1,0 @@
-"""Commands of `netvps`, one module for each, imported when it runs."""

@@ -1,0 +1,1 @@
+"""`netvps doctor`: checks of this machine and of the server, each with a remedy."""

@@ -1,0 +1,1 @@
+"""Help, completion, manual pages and the reference in docs/."""

@@ -1,0 +1,1 @@
+"""Commands about this machine, runners and the overlay."""

@@ -1,0 +1,136 @@
+"""The commands that are programs of their own, with all their flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from netvps.cli.machine.program_command import ProgramCommand, replace_by
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def _folder(option: str, text: str) -> click.Option:
+    return click.Option([option], type=click.Path(file_okay=False), metavar="DIR", help=text)
+
+
+def _config(whose: str) -> click.Option:
+    return click.Option(
+        ["--config"], type=click.Path(path_type=Path), metavar="FILE", help=f"{whose} TOML file (NETVPS_CONFIG)."
+    )
+
+
+def _docker_host() -> click.Option:
+    return click.Option(["--docker-host"], metavar="HOST", help="Docker's socket; by default DOCKER_HOST or its own.")
+
+
+def _on_the_server() -> list[click.Parameter]:
+    return [_folder("--state-dir", "The server's state folder (NETVPS_STATE_DIR)."), _config("The server's")]
+
+
+server: Final = ProgramCommand(
+    "server",
+    module="server",
+    settings=("ServerSettings",),
+    summary="Run a control plane with its gateway, in the foreground.\n\nExample: netvps server --listen 0.0.0.0",
+)
+runner_run: Final = ProgramCommand(
+    "run",
+    module="runner",
+    path="runner",
+    settings=("RunnerSettings",),
+    summary="""Run a runner on this machine, in the foreground: the containers of sessions.
+
+    Example: netvps runner run --server HOST:7443 --join-token-file FILE
+    """,
+)
+backup: Final = ProgramCommand(
+    "backup",
+    module="backup",
+    params=[
+        click.Argument(["file"], type=click.Path(dir_okay=False, path_type=Path), metavar="FILE"),
+        *_on_the_server(),
+    ],
+    summary="""Copy the server's database and CA into one file, while the server runs.
+
+    FILE must not exist yet. It holds the keys of the CA: keep it secret.
+
+    Example: netvps backup netvps.backup
+    """,
+)
+restore: Final = ProgramCommand(
+    "restore",
+    module="restore",
+    params=[
+        click.Argument(["file"], type=click.Path(dir_okay=False, path_type=Path), metavar="FILE"),
+        click.Option(["-y", "--yes"], is_flag=True, help="Replace those that exist; they are moved aside."),
+        *_on_the_server(),
+    ],
+    summary="""Put a backup in the place of the server's database and CA. The server must be down.
+
+    Example: netvps restore netvps.backup --yes
+    """,
+)  # fmt: skip
+bootstrap: Final = ProgramCommand(
+    "bootstrap",
+    module="bootstrap",
+    path="env bootstrap",
+    params=[
+        click.Argument(["name"], metavar="NAME"),
+        click.Option(["--suite"], default="", metavar="SUITE", help="Debian release (by default this machine's own)."),
+        click.Option(["--or-pull"], metavar="IMAGE",
+                     help="Do nothing if the environment exists; else take IMAGE from its registry, if that answers."),
+        click.Option(["--mirror"], default="", metavar="URL", help="Package mirror (by default this machine's own)."),
+        _docker_host(),
+    ],
+    summary="""Make a Debian environment from a package mirror, without any registry.
+
+    It is the image netvps/NAME:latest; sessions use 'debian' by default.
+
+    Example: netvps env bootstrap debian
+    """,
+)  # fmt: skip
+purge: Final = ProgramCommand(
+    "purge",
+    module="purge",
+    path="network purge",
+    params=[
+        click.Option(["--force"], is_flag=True, help="Also while containers run on it: they lose their network."),
+        _docker_host(),
+        _config("The runner's"),
+    ],
+    summary="""Remove all of the overlay from this machine: links, routes, packet filter, Docker's network.
+
+    Not while containers run on it, or a runner runs.
+    """,
+)
+
+
+def _sweep(arguments: Sequence[str]) -> None:
+    chosen = click.get_current_context().find_root().obj
+    replace_by("sweep", [*(("--context", chosen) if chosen else ()), *arguments])
+
+
+sweep: Final = ProgramCommand(
+    "sweep",
+    module="sweep",
+    path="runner sweep",
+    start=_sweep,
+    params=[
+        click.Option(["--dry-run"], is_flag=True, help="Only list what no assignment of this runner knows."),
+        click.Option(["--context"], metavar="NAME", help="The server to ask (see `netvps context`)."),
+        _folder("--state-dir", "The runner's state folder (NETVPS_STATE_DIR)."),
+        _folder("--runtime-dir", "The runner's folder for sockets (NETVPS_RUNTIME_DIR)."),
+        _docker_host(),
+        _config("The runner's"),
+    ],
+    summary="""Remove what this machine's runner left of sessions that the server does not know.
+
+    That is containers, snapshots, volumes and folders. Needs a context with an admin's key, except with --dry-run.
+    """,
+)
+
+env: Final = click.Group("env", commands=[bootstrap], help="Environments: the images that sessions are made from.")

@@ -1,0 +1,136 @@
+"""`netvps runner`: the program itself, or a look at the runners of the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netvps.cli.machine.overlay_words import gateway, overlay, problems, short, underlay
+from netvps.cli.machine.programs import runner_run, sweep
+from netvps.cli.server.connect import client
+from netvps.cli.ui.arguments import RUNNER
+from netvps.cli.ui.output import Column, View, age, emit, format_option, moment_words, note
+from netvps.cli.ui.parse import size_words
+
+if TYPE_CHECKING:
+    from netvps.domain.runner.runner import RunnerView
+
+
+class _RunOrGroup(click.Group):
+    """Words that begin with no command of the group are for the program."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for_program = not args or (args[0].startswith("-") and args[0] not in {"-h", "--help"})
+        return super().parse_args(ctx, ["run", *args] if for_program else args)
+
+
+@click.group("runner", cls=_RunOrGroup)
+def runner() -> None:
+    """Run a runner on this machine, or look at all of them.
+
+    \b
+    Without a command: netvps runner --server HOST:7443 --join-token-file FILE
+    (all flags: netvps runner run --help)
+    """  # noqa: D301 — Click means the character
+
+
+runner.add_command(runner_run)
+runner.add_command(sweep)
+
+
+@runner.command("ls")
+@format_option
+def ls(form: str) -> None:
+    """List runners."""
+    found = list(client().list_runners())
+    if not found and form in {"table", "wide"}:
+        note("no runner yet; `netvps runner join-token` lets a machine join")
+    _view().print_all(found, form)
+
+
+@runner.command("show")
+@click.argument("name", type=RUNNER)
+@format_option
+def show(name: str, form: str) -> None:
+    """Tell all about a runner."""
+    _view().print_one(client().get_runner(name), form)
+
+
+@runner.command("rm")
+@click.argument("name", type=RUNNER)
+@click.option("--force", is_flag=True, help="Remove the sessions that are placed on it, too, without a way back.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def rm(name: str, force: bool, yes: bool) -> None:
+    """Remove a runner whose machine is gone or retired; its subnet is free then.
+
+    Not while it has sessions: their files are on that machine alone. With --force they are removed from netvps, and
+    what the machine still holds of them stays there.
+    """
+    if not yes:
+        from netvps.cli.session.lifecycle import confirm
+
+        confirm(
+            [name], "runner", "removes that runner" + (" and all its sessions, without a way back" if force else "")
+        )
+    client().delete_runner(name, force=force)
+    emit(name)
+
+
+@runner.command("join-token")
+@format_option
+def join_token(form: str) -> None:
+    """Make a token that lets one machine join, once, within the hour.
+
+    Example: netvps runner join-token > token
+    """
+    token, expires = client().create_join_token()
+    if form not in {"table", "wide"}:
+        shown: View[str] = View(
+            name=str, columns=(), json=lambda word: {"joinToken": word, "expireTime": expires.isoformat()}
+        )
+        shown.print_one(token, form)
+        return
+    emit(token)
+    note(f"good for one machine until {moment_words(expires)}; there, with the token in a file that only you can read:")
+    note("  netvps runner --server THIS_HOST:7443 --join-token-file FILE")
+
+
+def _view() -> View[RunnerView]:
+    from netvps.cli.session.sessions import to_json
+
+    def memory(view: RunnerView) -> str:
+        return size_words(view.runner.capacity.memory_bytes)
+
+    def seen(view: RunnerView) -> str:
+        """The server records when it last heard of a runner only once it does not any more."""
+        return "now" if view.runner.state == "ONLINE" else f"{age(view.runner.last_seen)} ago"
+
+    def engine(view: RunnerView) -> str:
+        problem = view.runner.engine_problem
+        return f"down: {short(problem)}" if problem else view.runner.capacity.engine_version or "unknown"
+
+    def json(view: Any) -> dict[str, Any]:
+        return to_json(view)
+
+    return View(
+        name=lambda view: view.runner.name,
+        columns=(
+            Column("NAME", lambda view: view.runner.name),
+            Column("STATE", lambda view: view.runner.state),
+            Column("SESSIONS", lambda view: str(view.session_count)),
+            Column("CPUS", lambda view: str(view.runner.capacity.cpus)),
+            Column("MEMORY", memory),
+            Column("DISK FREE", lambda view: size_words(view.runner.capacity.disk_free_bytes)),
+            Column("SEEN", seen),
+            Column("ENGINE", engine),
+            Column("OVERLAY", overlay),
+            Column("SUBNET", lambda view: view.lease.cidr, wide=True),
+            Column("UNDERLAY", underlay, wide=True),
+            Column("GATEWAY", gateway, wide=True),
+            Column("PROBLEMS", problems, wide=True),
+            Column("VERSION", lambda view: view.runner.version, wide=True),
+            Column("UID", lambda view: view.runner.uid, wide=True),
+        ),
+        json=json,
+    )

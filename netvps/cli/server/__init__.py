@@ -1,0 +1,1 @@
+"""Which server the commands talk to, and what it is."""

@@ -1,0 +1,30 @@
+"""A command's connection to the server of the context in force, closed when the command ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from netvps.cli.server.contexts import resolve
+
+if TYPE_CHECKING:
+    from netvps.cli.server.contexts import Context
+    from netvps.rpc.client.client import Client
+
+
+def context() -> Context:
+    """The context of the command that runs: --context, NETVPS_CONTEXT, or the chosen one."""
+    return resolve(click.get_current_context().find_root().obj)
+
+
+def client() -> Client:
+    """A client for the command that runs; it is closed when the command ends."""
+    return click.get_current_context().with_resource(dial(context()))
+
+
+def dial(to: Context) -> Client:
+    """A client for a context."""
+    from netvps.rpc.client.client import Client, Endpoint
+
+    return Client(Endpoint(to.address, to.ca_certificate, to.api_key))

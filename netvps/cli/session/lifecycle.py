@@ -1,0 +1,181 @@
+"""`netvps stop`, `start` and `rm`: what is wanted of sessions, and the wait until it is so."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from netvps.cli.server.connect import client, context
+from netvps.cli.ui.arguments import SESSION
+from netvps.cli.ui.output import emit, note
+from netvps.cli.ui.parse import DURATION
+from netvps.errors import NetvpsError, TimedOut, WrongState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from netvps.domain.session.session import Session
+    from netvps.rpc.client.client import Client
+
+_names = click.argument("names", nargs=-1, required=True, metavar="NAME...", type=SESSION)
+_MOMENT: Final = 1.0
+"""Seconds that `stop` waits for a snapshot where --wait-snapshot is not given."""
+_wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done (the default).")
+_timeout = click.option("--timeout", type=DURATION, default="10m", show_default=True, help="How long to wait.")
+
+
+@click.command("stop")
+@_names
+@_wait
+@click.option("--wait-snapshot", is_flag=True, help="Wait for the snapshot, too, and fail if there is none.")
+@_timeout
+def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, timeout: float) -> None:
+    """Stop sessions; their files are kept.
+
+    A session is stopped when its processes have ended. A snapshot of it is taken after that, in the background.
+
+    Example: netvps stop dev1
+    """
+    if wait_snapshot and not wait:
+        raise click.UsageError("--wait-snapshot and --no-wait exclude each other: give one of them")
+    connection = client()
+    settle = partial(_until_stopped, connection, timeout, wait_snapshot=wait_snapshot)
+    ask_each(
+        connection.stop_session, names, wait=wait, settle=settle, done=partial(_stopped, wait_snapshot=wait_snapshot)
+    )
+
+
+@click.command("start")
+@_names
+@_wait
+@_timeout
+def start(names: tuple[str, ...], wait: bool, timeout: float) -> None:
+    """Start stopped sessions again, or retry failed ones.
+
+    Example: netvps start dev1
+    """
+    connection = client()
+    settle = partial(_until_settled, connection, timeout)
+    ask_each(connection.start_session, names, wait=wait, settle=settle, done=lambda *_: "runs")
+
+
+@click.command("rm")
+@_names
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@_wait
+@_timeout
+def rm(names: tuple[str, ...], yes: bool, wait: bool, timeout: float) -> None:
+    """Remove sessions with their files and snapshots, without a way back.
+
+    Asks for the name, unless --yes is given.
+
+    Example: netvps rm dev1
+    """
+    if not yes:
+        whose = "its" if len(set(names)) == 1 else "their"
+        confirm(names, "session", f"removes {whose} files and snapshots, without a way back")
+    connection = client()
+    settle = partial(_until_settled, connection, timeout)
+    ask_each(connection.delete_session, names, wait=wait, settle=settle, done=lambda *_: "is gone")
+    from netvps.cli.access import config_ssh
+
+    config_ssh.forget(context(), names)
+
+
+def confirm(names: Sequence[str], noun: str, consequence: str) -> None:
+    """Asks for the name, or the number of several. Raises a usage error off a terminal, Abort for a wrong answer."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"this {consequence}: confirm with --yes where there is no terminal to ask on")
+    several = [*dict.fromkeys(names)]
+    expected = several[0] if len(several) == 1 else str(len(several))
+    if len(several) > 1:
+        note(f"{noun}s: {', '.join(several)}")
+    what = f"the name of the {noun}" if len(several) == 1 else f"the number of {noun}s"
+    typed = click.prompt(f"This {consequence}. Type {what} ({expected})", default="", show_default=False, err=True)
+    if typed != expected:
+        note(f"that is not {expected!r}; nothing was removed")
+        raise click.Abort
+
+
+def ask_each(
+    ask: Callable[[str], Session],
+    names: Sequence[str],
+    *,
+    wait: bool,
+    settle: Callable[[list[Session]], list[Session]],
+    done: Callable[[Session, str], str],
+) -> None:
+    """Asks it of every session, whatever becomes of the others, then waits. The last error decides the exit code."""
+    asked: dict[str, Session] = {}
+    errors: list[NetvpsError] = []
+    for name in dict.fromkeys(names):
+        try:
+            asked[name] = ask(name)
+        except NetvpsError as error:
+            errors.append(error)
+    if wait and asked:
+        errors += _await(asked, settle, done)
+    for name in () if wait else asked:
+        emit(name)
+        note(f"session {name}: asked for; `netvps watch` shows how it gets on")
+    for further in errors[:-1]:
+        note(f"netvps: {further}")
+    if errors:
+        raise errors[-1]
+
+
+def _await(
+    asked: dict[str, Session], settle: Callable[[list[Session]], list[Session]], done: Callable[[Session, str], str]
+) -> list[NetvpsError]:
+    from netvps.cli.ui.waiting import require
+
+    errors: list[NetvpsError] = []
+    for name, session in zip(asked, settle(list(asked.values())), strict=True):
+        try:
+            require(session, name)
+            words = done(session, name)
+        except NetvpsError as error:
+            errors.append(error)
+        else:
+            emit(name)
+            note(f"session {name} {words}")
+    return errors
+
+
+def _until_settled(connection: Client, timeout: float, sessions: list[Session]) -> list[Session]:
+    from netvps.cli.ui.waiting import until_settled
+
+    return until_settled(connection, sessions, timeout)
+
+
+def _until_stopped(
+    connection: Client, timeout: float, sessions: list[Session], *, wait_snapshot: bool
+) -> list[Session]:
+    """Most sessions are copied within a moment; then it is not said that they are not."""
+    from netvps.cli.ui.waiting import copied, until_settled
+
+    stopped = until_settled(connection, sessions, timeout)
+    if all(copied(session) for session in stopped):
+        return stopped
+    if wait_snapshot:
+        return until_settled(connection, stopped, timeout, copied)
+    with suppress(TimedOut):
+        return until_settled(connection, stopped, _MOMENT, copied)
+    return stopped
+
+
+def _stopped(session: Session, called: str, *, wait_snapshot: bool) -> str:
+    """What to say of a session that is stopped. Raises WrongState if a snapshot is waited for, and failed."""
+    from netvps.cli.ui.waiting import copied, require_snapshot
+
+    try:
+        require_snapshot(session, called)
+    except WrongState as error:
+        if wait_snapshot:
+            raise
+        return f"stopped; its files are kept in its container. {error}"
+    return "stopped; its files are kept" if copied(session) else "stopped; its files are kept, and are being copied"

@@ -1,0 +1,167 @@
+"""`netvps ls` and `netvps show`: sessions as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netvps.cli.server.connect import client, context
+from netvps.cli.session.filters import ORDERS, STATES, matches, wanted_labels
+from netvps.cli.ui.arguments import SESSION, USER
+from netvps.cli.ui.output import Column, View, age, emit, format_option, moment_words, note, print_fields
+from netvps.cli.ui.parse import duration_words, size_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from netvps.domain.session.session import Session
+
+
+def called(session: Session, *, own: bool) -> str:
+    """The name to type for a session: short for one's own."""
+    return session.name if own else str(session.full_name)
+
+
+def view(*, own: bool) -> View[Session]:
+    """How sessions are printed; one's own are named without their owner."""
+    return View(
+        name=lambda session: called(session, own=own),
+        columns=(
+            Column("NAME", lambda session: called(session, own=own)),
+            Column("STATE", lambda session: session.state),
+            Column("IMAGE", lambda session: session.spec.image),
+            Column("RUNNER", lambda session: session.runner_name),
+            Column("AGE", lambda session: age(session.create_time)),
+            Column("ADDRESS", lambda session: session.address, wide=True),
+            Column("WANTED", lambda session: session.desired, wide=True),
+            Column("UID", lambda session: session.uid, wide=True),
+            Column("MESSAGE", lambda session: session.message, wide=True),
+        ),
+        json=to_json,
+    )
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """A domain value in the JSON form of its proto."""
+    from netvps.rpc import jsonform
+
+    return jsonform.to_json(value)
+
+
+@click.command("ls")
+@click.option("-a", "--all", "everybody", is_flag=True, help="All sessions you may see, not only your own.")
+@click.option("--owner", type=USER, default="", metavar="USER", help="The sessions of this user.")
+@click.option("-l", "--label", "labels", multiple=True, metavar="K[=V]", help="Those with this label; may be repeated.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(STATES, case_sensitive=False),
+    metavar="STATE",
+    help="Those in this state; may be repeated.",
+)
+@click.option("--sort", type=click.Choice([*ORDERS]), default="name", show_default=True, help="In this order.")
+@click.option("-q", "--quiet", is_flag=True, help="Names only; the same as -o name.")
+@click.option("-w", "--watch", "live", is_flag=True, help="Print the list again at each change, until Ctrl-C.")
+@format_option
+def ls(
+    *,
+    everybody: bool,
+    owner: str,
+    labels: tuple[str, ...],
+    states: tuple[str, ...],
+    sort: str,
+    quiet: bool,
+    live: bool,
+    form: str,
+) -> None:
+    """List sessions.
+
+    \b
+    Examples: netvps ls -o wide
+              netvps ls --state running -l team=x
+    """  # noqa: D301 — Click means the character
+    if everybody and owner:
+        raise click.UsageError("--all and --owner exclude each other: give one of them")
+    form = "name" if quiet else form
+    if live and form not in {"table", "wide", "name"}:
+        raise click.UsageError("--watch prints tables; `netvps watch -o jsonl` streams changes for programs")
+    parent, labelled = "-" if everybody else owner, wanted_labels(labels)
+    shown = view(own=not (everybody or owner))
+
+    def show_all(sessions: Iterable[Session]) -> None:
+        wanted: Iterable[Session] = (session for session in sessions if matches(session, labelled, states))
+        if live or sort != "name":  # the server lists by name: what comes is printed while the rest arrives
+            wanted = sorted(wanted, key=ORDERS[sort])
+        if form not in {"table", "wide"}:
+            shown.print_all(wanted, form)
+            return
+        found = [*wanted]
+        if not found:
+            none = "no sessions yet; `netvps create` makes one"
+            note(none if not (everybody or owner or labels or states) else "no sessions like that")
+        shown.print_all(found, form)
+
+    if not live:
+        show_all(client().list_sessions(parent))
+        return
+    from netvps.cli.session.live_list import LiveList
+    from netvps.cli.ui.follow import pumped
+
+    with pumped(client(), parent, 0) as pump:
+        LiveList(show_all).follow(pump)
+
+
+@click.command("show")
+@click.argument("name", type=SESSION)
+@format_option
+def show(name: str, form: str) -> None:
+    """Tell all about a session, and how to reach it.
+
+    Example: netvps show dev1
+    """
+    connection = client()
+    session = connection.get_session(name)
+    if form not in {"table", "wide"}:
+        view(own="." not in name).print_one(session, form)
+        return
+    print_fields(_facts(session))
+    from netvps.cli.access.gateway import plain_ssh
+
+    emit("")
+    print_fields([("log in", f"netvps ssh {name}"), ("or", plain_ssh(name, connection.server_info(), context()))])
+
+
+def _facts(session: Session) -> list[tuple[str, str]]:
+    spec, snapshot, last = session.spec, session.snapshot, session.last_exit
+    facts = [
+        ("name", str(session.full_name)),
+        ("state", str(session.state)),
+        ("why", session.reason),
+        ("message", session.message),
+        ("wanted", str(session.desired) if session.desired != str(session.state) else ""),
+        ("image", spec.image),
+        ("runner", session.runner_name),
+        ("address", session.address),
+        ("cpus", f"{spec.cpus:g}" if spec.cpus else "no limit"),
+        ("memory", size_words(spec.memory_bytes) if spec.memory_bytes else "no limit"),
+        ("shared memory", size_words(spec.shm_bytes) if spec.shm_bytes else "half of the memory"),
+        ("processes", f"at most {spec.pids}"),
+        ("network", spec.network.lower()),
+        ("stop grace", duration_words(spec.stop_grace)),
+        ("entrypoint", "runs" if spec.run_entrypoint else ""),
+        ("environment", ", ".join(spec.env)),
+        ("labels", ", ".join(f"{key}={value}" for key, value in spec.labels.items())),
+    ]
+    if session.state == "STOPPED" and session.runner_name:
+        kept = (
+            f"with Docker on {session.runner_name}: `docker system prune` and `docker volume prune` there remove such"
+        )
+        facts.append(("files", kept))
+    if snapshot is not None:
+        taken = moment_words(snapshot.create_time)
+        facts.append(("snapshot", f"{taken}, {size_words(snapshot.size_bytes)}, {snapshot.image}"))
+    if last is not None:
+        facts.append(("last exit", f"code {last.exit_code} ({last.cause}) at {moment_words(last.end_time)}"))
+    return [*facts, ("created", moment_words(session.create_time)), ("uid", session.uid)]

@@ -1,0 +1,109 @@
+"""The options of `netvps create` as the spec of a session; what is wrong with it is said with the option's own name."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from netvps.cli.ui.parse import DURATION, MEMORY, SHM_SIZE, Number, pairs
+from netvps.errors import InvalidInput, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from netvps.domain.session.session import SessionSpec
+
+_OPTIONS: Final = (
+    click.option("--image", default="", metavar="IMAGE",
+                 help="Docker image; by default the server's default environment."),
+    click.option("--cpus", type=Number("1.5"), default=0.0, metavar="N",
+                 help="Limit of CPUs, for example 1.5; 0 means no limit."),
+    click.option("--memory", type=MEMORY, default=0, help="Limit of memory, for example 2G; 0 means no limit."),
+    click.option("--shm-size", type=SHM_SIZE, default=0, help="Size of /dev/shm; by default half of the memory."),
+    click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads."),
+    click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable; may be repeated."),
+    click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated."),
+    click.option("--network", type=click.Choice(["default", "overlay", "none"]), default="default", show_default=True,
+                 help="'default' is the overlay where the runner has one."),
+    click.option("--entrypoint", is_flag=True,
+                 help="Also run the image's own command, supervised: again after a failure."),
+    click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop."),
+    click.option("--ssh-key", "key_files", multiple=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+                 help="A further public key that may log in; may be repeated."),
+)  # fmt: skip
+_FIELDS: Final = {
+    "image": "--image",
+    "cpus": "--cpus",
+    "memory_bytes": "--memory",
+    "shm_bytes": "--shm-size",
+    "pids": "--pids",
+    "env": "--env",
+    "labels": "--label",
+    "stop_grace": "--stop-grace",
+    "authorized_keys": "--ssh-key",
+    "owner": "--owner",
+    "session_id": "NAME",
+    "name": "NAME",
+}
+"""Field of the API → what people typed."""
+_PATH: Final = re.compile(r"(?:spec\.)?([a-z_]+)(?:\[(.*)\])?")
+
+
+def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options of a spec; it passes their values to `spec_of`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def spec_of(options: Mapping[str, Any]) -> SessionSpec:
+    """The spec of the options; the rules are the spec's own. Raises InvalidInput with all violations."""
+    from netvps.domain.session.session import Network, SessionSpec
+
+    given = {name: options[name] for name in ("pids", "stop_grace") if options[name] is not None}
+    with options_named():
+        return SessionSpec(
+            image=options["image"],
+            cpus=options["cpus"],
+            memory_bytes=options["memory"],
+            shm_bytes=options["shm_size"],
+            env=pairs(options["env"], "--env"),
+            labels=pairs(options["labels"], "--label"),
+            network=Network(options["network"].upper()),
+            run_entrypoint=options["entrypoint"],
+            authorized_keys=tuple(_key(file) for file in options["key_files"]),
+            **given,
+        )
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Names the option in place of the API's field, in what is raised in the block."""
+    try:
+        yield
+    except InvalidInput as error:
+        violations = [Violation(_option(one.field), one.description) for one in error.violations]
+        raise InvalidInput(*violations, reason=error.reason) from None
+
+
+def _option(field: str) -> str:
+    match = _PATH.fullmatch(field)
+    if match is None or match[1] not in _FIELDS:
+        return field
+    return f"{_FIELDS[match[1]]} {match[2]}" if match[2] else _FIELDS[match[1]]
+
+
+def _key(file: str) -> str:
+    from netvps.domain.access.ssh_key import PublicKey
+
+    try:
+        return PublicKey.parse(Path(file).read_text(encoding="utf-8"), f"--ssh-key {file}").text
+    except (OSError, UnicodeDecodeError):
+        raise click.BadParameter(
+            f"{file} cannot be read as text: give a public key, for example ~/.ssh/id_ed25519.pub",
+            param_hint="--ssh-key",
+        ) from None

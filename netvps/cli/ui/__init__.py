@@ -1,0 +1,1 @@
+"""Input and output of all commands: arguments, tables, progress, the terminal."""

@@ -1,0 +1,165 @@
+"""Data on stdout in the form that was asked for: aligned columns for people, the proto's JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import click
+
+from netvps.cli.ui.terminal import clean, paint, state_colour
+
+T = TypeVar("T")
+FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name")
+_UNPRINTABLE = re.compile(r"[^ -~\n]")
+_PLAIN_YAML = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_YAML_WORDS: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+
+format_option = click.option(
+    "-o", "--output", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print."
+)
+
+
+class Column(NamedTuple, Generic[T]):
+    """A column of a table: its heading, and the text of its cell for a thing."""
+
+    title: str
+    cell: Callable[[T], str]
+    wide: bool = False
+    """Shown with -o wide only."""
+
+
+class View(Generic[T]):
+    """How one kind of thing is printed: by its name, in columns, or as JSON."""
+
+    def __init__(self, *, name: Callable[[T], str], columns: Sequence[Column[T]], json: Callable[[T], Any]) -> None:
+        self.name = name
+        self.columns = columns
+        self.json = json
+
+    def print_all(self, things: Iterable[T], form: str) -> None:
+        """Prints a list; jsonl and name while it still arrives."""
+        if form == "name":
+            for thing in things:
+                emit(clean(self.name(thing)))
+        elif form == "jsonl":
+            for thing in things:
+                emit(json_text(self.json(thing)))
+        elif form in {"json", "yaml"}:
+            _print_value([self.json(thing) for thing in things], form)
+        else:
+            _print_table(self.columns, list(things), wide=form == "wide")
+
+    def print_one(self, thing: T, form: str) -> None:
+        """Prints one thing: as a document, or its columns one below the other."""
+        if form in {"json", "yaml"}:
+            _print_value(self.json(thing), form)
+        elif form in {"name", "jsonl"}:
+            self.print_all([thing], form)
+        else:
+            print_fields([(column.title.lower(), column.cell(thing)) for column in self.columns])
+
+
+def emit(line: str) -> None:
+    """One line on stdout."""
+    print(line)
+
+
+def note(line: str) -> None:
+    """Prints one line on stderr, which no pipe of the data reads."""
+    print(clean(line), file=sys.stderr)
+
+
+def print_fields(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values one below the other; empty values are left out."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        if value:
+            emit(f"{paint(name.ljust(width), 'dim', sys.stdout)}  {_coloured(name.upper(), clean(value))}")
+
+
+def age(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago, with one unit: 5m."""
+    seconds = max(0, int(((now or datetime.now(UTC)) - moment).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def moment_words(moment: datetime) -> str:
+    """A time in the clock of this machine, to the second."""
+    return moment.astimezone().isoformat(" ", "seconds")
+
+
+def yaml_lines(value: Any, indent: int = 0) -> list[str]:
+    """A JSON value as YAML in block style; a scalar that could be read as something else is quoted as in JSON."""
+    pad = "  " * indent
+    if isinstance(value, dict) and value:
+        lines: list[str] = []
+        for key, item in value.items():
+            lines += _yaml_item(f"{pad}{_yaml_scalar(key)}:", item, indent)
+        return lines
+    if isinstance(value, list) and value:
+        lines = []
+        for item in value:
+            inner = yaml_lines(item, indent + 1)
+            lines += [f"{pad}- {inner[0].lstrip()}", *inner[1:]]
+        return lines
+    return [pad + _yaml_scalar(value)]
+
+
+def _yaml_item(head: str, item: Any, indent: int) -> list[str]:
+    nested = isinstance(item, (dict, list)) and item
+    return [head, *yaml_lines(item, indent + 1)] if nested else [f"{head} {_yaml_scalar(item)}"]
+
+
+def _yaml_scalar(value: Any) -> str:
+    if isinstance(value, str) and _PLAIN_YAML.fullmatch(value) and value.lower() not in _YAML_WORDS:
+        return value
+    return json_text(value)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON with letters as they are; what is no printable character is escaped, so that none steers a terminal."""
+    return _UNPRINTABLE.sub(_escaped, json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1]
+
+
+def _print_value(value: Any, form: str) -> None:
+    emit(json_text(value, 2) if form == "json" else "\n".join(yaml_lines(value)))
+
+
+def _print_table(columns: Sequence[Column[T]], things: Sequence[T], *, wide: bool) -> None:
+    shown = [column for column in columns if wide or not column.wide]
+    rows = [[clean(column.cell(thing)) for column in shown] for thing in things]
+    widths = [max(len(column.title), *(_width(row[i]) for row in rows), 0) for i, column in enumerate(shown)]
+    if not rows:
+        return
+    heading = "  ".join(column.title.ljust(width) for column, width in zip(shown, widths, strict=True))
+    emit(paint(heading.rstrip(), "dim", sys.stdout))
+    for row in rows:
+        cells = zip(shown, row, widths, strict=True)
+        emit("  ".join(_coloured(column.title, cell, width) for column, cell, width in cells).rstrip())
+
+
+def _coloured(title: str, text: str, width: int = 0) -> str:
+    colour = state_colour(text) if title == "STATE" else ""
+    return paint(text + " " * (width - _width(text)), colour, sys.stdout)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

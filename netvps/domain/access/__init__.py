@@ -1,0 +1,1 @@
+"""Users, credentials and keys, and which connections are admitted before a login; pure."""

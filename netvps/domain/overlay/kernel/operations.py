@@ -1,0 +1,131 @@
+"""Operations on the overlay's objects in the kernel. All are idempotent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netvps.domain.overlay.kernel.links import Address, Bridge, Device, ObjectNames, Route
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDevice:
+    """Makes the VXLAN device. Its neighbours, FDB, addresses and routes are put afterwards."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDevice:
+    """Changes the live device. Keeps everything on it, except when it is set up or down: see `diff`."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDevice:
+    """Removes the device and everything on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeBridge:
+    """Makes the bridge, and attaches the sessions' links that lost theirs."""
+
+    bridge: Bridge
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeBridge:
+    """Changes the live bridge."""
+
+    bridge: Bridge
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBridge:
+    """Removes the bridge."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutAddress:
+    """Adds an address to a link."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class DropAddress:
+    """Removes an address from a link."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class PutNeighbour:
+    """Adds or replaces a permanent neighbour on the device."""
+
+    address: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropNeighbour:
+    """Removes a neighbour."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutFdb:
+    """Adds or replaces an FDB entry on the device."""
+
+    mac: str
+    remote: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropFdb:
+    """Removes an FDB entry."""
+
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutRoute:
+    """Adds or replaces a route of the overlay."""
+
+    destination: str
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class DropRoute:
+    """Removes a route of the overlay."""
+
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetSysctl:
+    """Writes a value below /proc/sys."""
+
+    path: str
+    value: str
+
+
+LinkOperation = MakeDevice | ChangeDevice | RemoveDevice | MakeBridge | ChangeBridge | RemoveBridge
+AddressOperation = PutAddress | DropAddress
+EntryOperation = PutNeighbour | DropNeighbour | PutFdb | DropFdb | PutRoute | DropRoute
+"""Operations of which a change may contain thousands."""
+Operation = LinkOperation | AddressOperation | EntryOperation | SetSysctl
+
+
+def needs_device(operation: Operation, names: ObjectNames) -> bool:
+    """Whether the operation needs the VXLAN device to exist."""
+    match operation:
+        case PutNeighbour() | PutFdb():
+            return True
+        case PutRoute(_, route):
+            return bool(route.gateway)
+        case PutAddress(address):
+            return address.link == names.device
+    return False

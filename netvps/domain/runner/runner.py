@@ -1,0 +1,196 @@
+"""A runner: a machine that runs sessions, its subnet lease, and its own reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import ClassVar, Final
+
+from netvps.domain.checks import Checks, shown
+from netvps.domain.overlay.diagnosis.health import Problem
+from netvps.domain.overlay.fabric import Fabric
+
+MAX_ADDRESSES: Final = 8
+"""Maximum number of underlay addresses of a runner."""
+MIN_MTU, MAX_MTU = 576, 65_535
+
+
+class RunnerState(StrEnum):
+    """Whether heartbeats of a runner arrive."""
+
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Resources of a machine: logical CPUs and bytes."""
+
+    cpus: int = 0
+    memory_bytes: int = 0
+    disk_free_bytes: int = 0
+    engine_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """A runner's underlay as it reports it. Addresses are in order of preference."""
+
+    addresses: tuple[str, ...]
+    mtu: int
+    """Largest overlay packet that it can send and receive, in bytes."""
+
+    def __post_init__(self) -> None:
+        checks = Checks()
+        count = len(self.addresses)
+        checks.require(0 < count <= MAX_ADDRESSES, "addresses", f"{count} are not between 1 and {MAX_ADDRESSES}")
+        for index, address in enumerate(self.addresses[:MAX_ADDRESSES]):
+            checks.require(_is_host(address), f"addresses[{index}]", f"{shown(address)} is no IP address of a host")
+        checks.require(MIN_MTU <= self.mtu <= MAX_MTU, "mtu", f"{self.mtu} is not between {MIN_MTU} and {MAX_MTU}")
+        checks.done()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A subnet of the overlay's pool, leased to a runner. Independent of the machine's IP address."""
+
+    kind: ClassVar[str] = "lease"
+
+    cidr: str
+    runner: str
+    """Uid of the runner."""
+    epoch: int
+    """Higher than the epoch of every earlier lease."""
+    revision: int = 0
+    last_address: str = ""
+    """The last address given to a session. Allocation continues after it, because peers may still cache the old ones.
+    """
+
+    @property
+    def key(self) -> str:
+        """Primary key in the store."""
+        return self.cidr
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A runner as stored."""
+
+    kind: ClassVar[str] = "runner"
+
+    uid: str
+    name: str
+    create_time: datetime
+    last_seen: datetime
+    state: RunnerState = RunnerState.OFFLINE
+    version: str = ""
+    capacity: Capacity = Capacity()
+    capabilities: tuple[str, ...] = ()
+    underlay: Underlay | None = None
+    """None if it has no overlay."""
+    problems: tuple[Problem, ...] = ()
+    """Problems of its part of the overlay, as it reports them."""
+    gateway_until: datetime | None = None
+    """Until when a server has confirmed that it runs on this machine. Never taken from the runner's own report."""
+    gateway_only: bool = False
+    """The server's own member of the overlay: no runner process connects as it, and no session is placed on it."""
+    revision: int = 0
+    engine_problem: str = ""
+    """Why no session can start on it now; "" if the container engine is available."""
+    isolation_problem: str = ""
+    """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
+
+    @property
+    def key(self) -> str:
+        """Primary key in the store."""
+        return self.uid
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerView:
+    """A runner as people see it: with its subnet, and the number of sessions placed on it."""
+
+    runner: Runner
+    lease: Lease
+    session_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerHello:
+    """The first message of a runner process; `instance_id` is random at each start."""
+
+    instance_id: str
+    version: str
+    capacity: Capacity
+    capabilities: tuple[str, ...] = ()
+    resume_revision: int = 0
+    underlay: Underlay | None = None
+    """None if it has no overlay."""
+    netmap_generation: int = 0
+    """Generation of its current netmap; 0 for none."""
+    problems: tuple[Problem, ...] = ()
+    """Problems of its part of the overlay."""
+    engine_problem: str = ""
+    """Why no session can start on it now; "" if the container engine is available."""
+    isolation_problem: str = ""
+    """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The periodic report of a runner about itself and its current netmap."""
+
+    capacity: Capacity
+    underlay: Underlay | None = None
+    """None if it has no overlay."""
+    netmap_generation: int = 0
+    netmap_digest: str = ""
+    """`Netmap.digest` of its netmap; '' while it has none."""
+    problems: tuple[Problem, ...] = ()
+    """Problems of its part of the overlay."""
+    engine_problem: str = ""
+    """Why no session can start on it now; "" if the container engine is available."""
+    isolation_problem: str = ""
+    """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The server's answer to a runner's hello; the interval is in seconds."""
+
+    runner: str
+    """NAME of the runner."""
+    heartbeat_interval: float
+    lease: Lease
+    fabric: Fabric
+    """Includes the cluster id."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """All assignments were sent, as of this revision."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogRequest:
+    """A request for a session's logs, to be answered on the stream with this id."""
+
+    stream_id: str
+    session_uid: str
+    tail_lines: int
+    follow: bool
+    since: datetime | None = None
+    """Only lines written after this time."""
+
+
+def _is_host(text: str) -> bool:
+    """Whether the text is a unicast IP address in canonical form."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_multicast or address.is_unspecified) and "%" not in text and text == str(address)

@@ -1,0 +1,76 @@
+"""The network attachment of a session's container, and its DNS resolver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from netvps.domain.overlay.dns import ZONE
+from netvps.domain.session.session import Assignment, Network
+
+_ENGINES_RESOLVER: Final = "127.0.0.11"
+"""Docker's embedded DNS resolver, present in every container on a user-defined network."""
+
+
+class Net(StrEnum):
+    """The kind of network that a container is attached to."""
+
+    NONE = "none"
+    ISOLATED = "isolated"
+    """One owner's sessions on one machine, without the overlay."""
+    SHARED = "shared"
+    """The network that sessions of all owners shared in earlier versions. Containers are moved off it."""
+    OVERLAY = "overlay"
+    OTHER = "other"
+    """A network that netvps did not make; the container was attached by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A container's place on a network."""
+
+    net: Net
+    address: str = ""
+    """Set on the overlay only, where netvps assigns the address."""
+    owner: str = ""
+    """Set on an isolated network only: the owner it belongs to."""
+
+
+def attachment_of(want: Assignment) -> Attachment:
+    """The attachment that a session's container gets at its next start."""
+    if want.address:
+        return Attachment(Net.OVERLAY, want.address)
+    return Attachment(Net.NONE) if want.spec.network is Network.NONE else isolated(want)
+
+
+def isolated(want: Assignment) -> Attachment:
+    """The network of a session's owner on its machine."""
+    return Attachment(Net.ISOLATED, owner=want.owner_id)
+
+
+def attachment_at_once(want: Assignment, now: Attachment | None) -> Attachment | None:
+    """The attachment that a running container needs now, before its next start; None if it stays where it is.
+
+    It leaves the network that all owners shared, and is attached to its owner's network again if it lost that.
+    """
+    wanted = attachment_of(want)
+    if now is not None and now.net is Net.SHARED:
+        return isolated(want) if wanted.net is Net.OVERLAY else wanted
+    if now is not None and now.net is Net.NONE and wanted.net is Net.ISOLATED:
+        return wanted
+    return None
+
+
+def resolv_conf(want: Assignment, bridge: str) -> str:
+    """The resolv.conf of a session's container.
+
+    `bridge` is the address of the overlay's bridge, if the session is on it.
+
+    On the overlay, Docker's resolver is bypassed, because it answers with the hostnames of all containers on the
+    network regardless of owner (`ssh dev1` could reach another owner's dev1), does not work while Docker is down, and
+    its upstream servers cannot be changed after the container was created.
+    """
+    if not want.address:
+        return f"nameserver {_ENGINES_RESOLVER}\noptions ndots:0\n"
+    return f"nameserver {bridge}\nsearch {'.'.join((want.owner_id, *ZONE))}\n"

@@ -1,0 +1,130 @@
+"""The full definition of a session's container, as a value that tests can compare."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final
+
+from netvps.domain.runner.docker_names import LABEL_LAYOUT, container_name, session_labels, volume_name
+from netvps.domain.session.attachment import Attachment, attachment_of
+from netvps.domain.session.container import SourceImage
+from netvps.domain.session.session import Assignment
+
+AGENT_PATH: Final = "/.netvps/agent"
+RUN_PATH: Final = "/.netvps/run"
+PRIVATE_PATH: Final = "/.netvps/private"
+RESOLV_CONF_PATH: Final = "/etc/resolv.conf"
+
+# Capabilities of Docker's default set that a VPS does not need: creating device nodes (MKNOD) and passing
+# capabilities on (SETPCAP). Kept are those for apt and dpkg (CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETUID, SETGID), for
+# ping and its installation (NET_RAW, SETFCAP), for sudo and sshd (AUDIT_WRITE, SYS_CHROOT, KILL), and for low ports
+# (NET_BIND_SERVICE). Mounting was never in the default set.
+DROPPED_CAPABILITIES: Final = ("MKNOD", "SETPCAP")
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A bind mount: a path of the machine inside the container."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """A tmpfs private to the container: it lives for one run, and its size is limited."""
+
+    target: str
+    size_bytes: int
+    inodes: int
+
+
+AGENT_TMPFS: Final = Tmpfs(PRIVATE_PATH, size_bytes=4 << 20, inodes=64)
+"""Where the agent writes. A session gets no writable bind mount of the machine, because that would have no size limit.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A named volume in place of an anonymous one that the image declares. It outlives the container."""
+
+    name: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """All parameters of the container for Docker; 0 means no limit."""
+
+    session_uid: str
+    name: str
+    image: str
+    hostname: str
+    labels: dict[str, str]
+    env: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    binds: tuple[Bind, ...]
+    tmpfs: tuple[Tmpfs, ...]
+    volumes: tuple[Volume, ...]
+    cpus: float
+    memory_bytes: int
+    shm_bytes: int
+    pids: int
+    attachment: Attachment
+
+
+def blueprint(
+    want: Assignment,
+    source: SourceImage,
+    *,
+    node: str,
+    machine_memory: int,
+    agent: PurePath,
+    run: PurePath,
+    resolv_conf: PurePath,
+) -> Blueprint:
+    """The container of an assignment.
+
+    `node` is the runner's uid; `machine_memory` is in bytes. Paths on the machine: `agent`, the agent's binary; `run`,
+    the session's runtime folder; `resolv_conf`, a file with the content that domain.attachment defines.
+    """
+    spec = want.spec
+    names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=True),) if want.address else ()
+    binds = (Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=True), *names)
+    # The default size of a tmpfs on Linux. Docker's 64 MB are too few for databases, browsers and data loaders.
+    shm_bytes = spec.shm_bytes or (spec.memory_bytes or machine_memory) // 2
+    layout = _layout(binds, AGENT_TMPFS, shm_bytes, spec.cpus, spec.memory_bytes, spec.pids)
+    return Blueprint(
+        session_uid=want.session_uid,
+        name=container_name(want.session_uid),
+        image=source.reference,
+        hostname=want.session_id,
+        labels=session_labels(want.session_uid, node, want.epoch, want.generation) | {LABEL_LAYOUT: layout},
+        env=tuple(f"{name}={value}" for name, value in sorted(spec.env.items())),
+        entrypoint=(AGENT_PATH, "init", *(_command(source) if spec.run_entrypoint else ())),
+        binds=binds,
+        tmpfs=(AGENT_TMPFS,),
+        volumes=tuple(Volume(volume_name(want.session_uid, path), path) for path in sorted(source.volumes)),
+        cpus=spec.cpus,
+        memory_bytes=spec.memory_bytes,
+        shm_bytes=shm_bytes,
+        pids=spec.pids,
+        attachment=attachment_of(want),
+    )
+
+
+def _command(source: SourceImage) -> tuple[str, ...]:
+    """Arguments with which `agent init` runs the image's command, as the image's USER and in its WORKDIR."""
+    command = (*source.entrypoint, *source.command)
+    if not command:
+        return ()
+    user = ("-user", source.user) if source.user else ()
+    folder = ("-work-dir", source.working_dir) if source.working_dir else ()
+    return (*user, *folder, "--", *command)
+
+
+def _layout(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,27 @@
+"""Events for watchers of sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from netvps.domain.session.session import Session
+
+
+class EventType(StrEnum):
+    """The type of an event."""
+
+    PUT = "PUT"
+    DELETED = "DELETED"
+    CAUGHT_UP = "CAUGHT_UP"
+    PROGRESS = "PROGRESS"
+    """Progress as a message. The session has not changed, and a resumed watch does not repeat the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """One event. A watcher resumes from its revision. CAUGHT_UP has no session."""
+
+    type: EventType
+    session: Session | None
+    revision: int

@@ -1,0 +1,37 @@
+"""What a runner stores about a stopped session in case Docker loses its container."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from netvps.domain.session.session import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFiles:
+    """The runner's own copy of a container's writable layer. Docker does not know it, so `docker prune` keeps it."""
+
+    run: str
+    """Container.run"""
+    image: str
+    """Id of the image below the files."""
+    create_time: datetime
+    image_saved: bool = True
+    """Whether that image is saved as well, or available from a registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The run after which the session was last stopped on this runner, and the generation of the latest stop since."""
+
+    run: str
+    """Container.run"""
+    generation: int
+
+    def is_latest(self, snapshot: Snapshot | None) -> bool:
+        """False if a snapshot is of a later stop: then a version of netvps that keeps no containers has run since."""
+        return snapshot is None or snapshot.generation <= self.generation

@@ -1,0 +1,1 @@
+"""HTTP endpoints of a program: health, readiness, metrics."""

@@ -1,0 +1,210 @@
+"""Accepts SSH connections; each is served, queued or refused according to the limits of its source address.
+
+accepted ──► refused: one line of text, closed
+    ├──────► queued: nothing is sent, and little read, for at most WAIT_SECONDS
+    └──────► served: becomes a ClientLeg, until it logs in or ends
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import random
+import socket
+import time
+from typing import TYPE_CHECKING, Final, cast
+
+import structlog
+
+from netvps.domain.access.admission import Admission, Outcome, Ticket, source_of
+from netvps.domain.access.refusal_log import INTERVAL, RefusalLog
+from netvps.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netvps.domain.access.admission import Decision
+    from netvps.gateway.ssh.pipe import ClientLeg
+
+log = structlog.get_logger()
+
+WAIT_SECONDS: Final = 20.0
+"""Seconds that a connection may stay queued; most clients give up later than this."""
+BACKLOG: Final = 512
+
+
+class Listener:
+    """Creates a connection with `new_leg` for each served one. Run `log_summaries` as a task."""
+
+    def __init__(self, new_leg: Callable[[], ClientLeg], admission: Admission | None = None) -> None:
+        self._new_leg = new_leg
+        self._admission = admission or Admission()
+        self._refusals = RefusalLog()
+        self._holders: dict[Ticket, _Arrival] = {}
+        self._server: asyncio.Server | None = None
+        self._closed = False
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        assert self._server is not None  # noqa: S101 — it listens
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def waiting(self) -> int:
+        """Number of queued connections."""
+        return self._admission.waiting
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accepts on a listening socket, and closes it at the end."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG)
+
+    def close(self) -> None:
+        """Stops accepting, and refuses queued connections. Idempotent."""
+        self._closed = True
+        if self._server is not None:
+            self._server.close()
+        for arrival in [each for each in self._holders.values() if each.leg is None]:
+            arrival.refuse("the gateway is restarting")
+
+    def settle(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Records that a connection logged in or ended, which may admit queued ones."""
+        self._holders.pop(ticket, None)
+        self._follow(self._admission.leave(ticket, outcome, time.monotonic()))
+
+    def note_refusal(self, address: str, reason: str, **more: object) -> None:
+        """Logs a refusal, or counts it if others of this source were logged."""
+        if self._refusals.note(source_of(address)):
+            log.info("ssh refused", address=address, reason=reason, **more)
+
+    async def log_summaries(self) -> None:
+        """Logs the counted refusals once per interval, until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            for line in self._refusals.summary():
+                where = {"address": line.source} if line.source else {"sources": line.sources}
+                log.info("ssh refused more", **where, count=line.count, seconds=INTERVAL)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _Arrival(self)
+
+    # Called by arrivals
+
+    def arrive(self, arrival: _Arrival) -> None:
+        """Decides about a connection that was just accepted."""
+        if self._closed:
+            arrival.refuse("the gateway is restarting: connect again in a moment")
+            return
+        dice = random.random()  # noqa: S311 — no secret
+        decision = self._admission.arrive(arrival.address, time.monotonic(), dice)
+        if decision.ticket is None:
+            self.note_refusal(arrival.address, decision.reason)
+            arrival.refuse(decision.reason)
+        else:
+            self._holders[decision.ticket] = arrival
+            arrival.ticket = decision.ticket
+            if decision.ticket.served:
+                arrival.serve(self._new_leg())
+        self._follow(decision)
+
+    def _follow(self, decision: Decision) -> None:
+        for ticket in decision.dropped:
+            if (arrival := self._holders.pop(ticket, None)) is not None:
+                self.note_refusal(arrival.address, decision.reason)
+                arrival.refuse(decision.reason)
+        for ticket in decision.admitted:
+            if (arrival := self._holders.get(ticket)) is not None:
+                arrival.serve(self._new_leg())
+
+
+class _Arrival(asyncio.Protocol):
+    """A connection until it is served."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.address = ""
+        self.leg: ClientLeg | None = None
+        self.ticket: Ticket | None = None
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._said = b""
+        self._gives_up: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asks the listener to decide about the connection."""
+        self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
+        self.address = (transport.get_extra_info("peername") or ("unknown",))[0]
+        self._listener.arrive(self)
+        if self.leg is None and not self._transport.is_closing():
+            self._gives_up = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._give_up)
+
+    def serve(self, leg: ClientLeg) -> None:
+        """Hands the connection to the gateway."""
+        if self._gives_up is not None:
+            self._gives_up.cancel()
+        assert self._transport is not None and self.ticket is not None  # noqa: S101, PT018 — it arrived
+        self.leg = leg
+        leg.ticket = self.ticket
+        if self._transport.is_closing():
+            self._listener.settle(self.ticket, Outcome.SAID_NOTHING)
+            return
+        self._transport.set_protocol(leg)
+        leg.connection_made(self._transport)
+        if self._said:
+            self._transport.resume_reading()
+            leg.data_received(self._said)
+
+    def data_received(self, data: bytes) -> None:
+        """Buffers the client's version, usually; the rest stays in the kernel until the connection is served.
+
+        Reading is not paused earlier, because uvloop starts it after `connection_made` in any case.
+        """
+        assert self._transport is not None  # noqa: S101 — it arrived
+        self._said += data
+        self._transport.pause_reading()
+
+    def refuse(self, reason: str) -> None:
+        """Closes it with a reason. The line starts with the same words as sshd's."""
+        if self.leg is not None:
+            self.leg.abort()
+        elif self._transport is not None:
+            self._transport.write(f"Exceeded MaxStartups: {reason}\r\n".encode())
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Records that it left or was refused before it was served."""
+        if self._gives_up is not None:
+            self._gives_up.cancel()
+        if self.ticket is not None:
+            self._listener.settle(self.ticket, Outcome.SAID_NOTHING)
+
+    def _give_up(self) -> None:
+        reason = "too many unauthenticated connections from this address"
+        self._listener.note_refusal(self.address, reason)
+        self.refuse(reason)
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """A socket that listens on an IP address. Raises ConfigError with the address if it cannot."""
+    v6 = ipaddress.ip_address(host).version == 6  # noqa: PLR2004 — IPv6
+    sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(_cannot_listen(host, port, error)) from error
+    return sock
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    what = f"the SSH gateway cannot listen on {host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{what}: address in use; stop the other process (ss -ltnp), or choose another port"
+    return f"{what}: {error.strerror or error}"

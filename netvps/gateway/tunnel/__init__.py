@@ -1,0 +1,1 @@
+"""Connections into sessions: dial-back streams of agents, and the overlay."""

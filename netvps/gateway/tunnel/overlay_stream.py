@@ -1,0 +1,71 @@
+"""One connection into a session over the overlay: TCP to the agent's SSH server on the session's own address."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Final
+
+from netvps.domain.tunnel import SSH_PORT
+from netvps.errors import Unavailable
+from netvps.gateway.worker.socket_stream import SocketStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netvps.services.network.gateway_place import Way
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds within which the agent's SSH greeting must arrive."""
+_OPTIONS: Final = (
+    # A machine that vanished is detected within a minute while idle, and within two minutes while sending. Not sooner,
+    # because a paused session accepts no data either and must not be disconnected.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 120_000),
+)
+
+
+class OverlayStream(SocketStream):
+    """Ready once the SSH greeting has arrived: a middlebox may accept TCP connections and stay silent."""
+
+    way: Final = "overlay"
+
+    def __init__(self, no_good: Callable[[], None]) -> None:
+        """`no_good` is called if the login fails."""
+        super().__init__()
+        self._no_good = no_good
+
+    def other_way(self) -> bool:
+        """Reports the failed login, so that the next dial uses the tunnel, which always leads to the right session."""
+        self._no_good()
+        return True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sets TCP keepalive options. An accepted connection is not ready yet."""
+        super().connection_made(transport)
+        for level, option, value in _OPTIONS:
+            transport.get_extra_info("socket").setsockopt(level, option, value)
+
+
+async def connect(way: Way, no_good: Callable[[], None], port: int = SSH_PORT) -> OverlayStream:
+    """Connects and waits for the greeting. Raises Unavailable; leaves nothing open when it is cancelled."""
+    stream = OverlayStream(no_good)
+    done = False
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await asyncio.get_running_loop().create_connection(
+                lambda: stream, way.address, port, local_addr=(way.source, 0)
+            )
+            await stream.ready
+        done = True
+    except TimeoutError:
+        raise Unavailable(f"no answer from {way.address} within {CONNECT_TIMEOUT:.0f} s") from None
+    except OSError as error:
+        raise Unavailable(f"no connection to {way.address}: {error.strerror or error}") from error
+    finally:
+        if not done:
+            stream.abort()
+    return stream

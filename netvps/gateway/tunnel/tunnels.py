@@ -1,0 +1,214 @@
+"""Connections into sessions: agents keep a control stream open, and dial back one stream per connection."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from netvps.domain.tunnel import Activity, ConfigApplied, DialFailure, Reset
+from netvps.errors import NetvpsError, Unavailable, WrongState
+from netvps.gateway.tunnel.agents import Agent, ControlEnded
+from netvps.gateway.tunnel.dial_stream import DialStream
+from netvps.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+
+    from netvps.domain.tunnel import AgentHello, DialTarget, Frame, FromAgent, ToAgent
+    from netvps.gateway.ports import Configs
+
+log = structlog.get_logger()
+
+MESSAGES_AT_ONCE, MESSAGES_A_SECOND = 512, 50
+"""Rate limit of messages from one agent's control stream: it answers at most 256 dials, and reports every 10 s."""
+CONNECT_TIMEOUT = 15.0
+"""Seconds that `open` waits for an agent: a session that just started is RUNNING before its agent connects."""
+
+
+class Tunnels:
+    """All agents connected to this gateway. An async context manager; its end breaks the remaining connections.
+
+    `control` and `dial_back` serve an agent's two kinds of streams; whoever iterates over them closes them
+    (contextlib.aclosing), also when cancelled.
+    """
+
+    def __init__(self, doorman: Configs) -> None:
+        self._doorman = doorman
+        self._agents: dict[str, Agent] = {}
+        self._arrived = asyncio.Condition()
+        self._tasks = Tasks()
+        self._draining = False
+        self._listeners: list[Callable[[str], None]] = []
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for agent in list(self._agents.values()):
+            for stream in list(agent.streams):
+                stream.reset("the gateway is stopping")
+            agent.end(Unavailable("the gateway is stopping"))
+        await self._tasks.__aexit__()
+
+    @property
+    def controls(self) -> int:
+        """Number of connected agents."""
+        return len(self._agents)
+
+    @property
+    def dial_backs(self) -> int:
+        """Number of open connections into sessions."""
+        return sum(len(agent.streams) for agent in self._agents.values())
+
+    async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
+        """The sessions whose agents are not connected, for which `on_config` does not call the listener."""
+        return {uid for uid in session_uids if uid not in self._agents}
+
+    def on_config(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a session's uid whenever its agent is sent a new config."""
+        self._listeners.append(listener)
+
+    def drain(self) -> None:
+        """Asks all agents to reconnect elsewhere, and accepts no new ones. Open streams continue."""
+        self._draining = True
+        for agent in self._agents.values():
+            agent.drain()
+
+    async def control(self, hello: AgentHello, incoming: AsyncIterator[FromAgent]) -> AsyncGenerator[ToAgent, None]:
+        """Serves an agent's control stream until it ends or a newer one replaces it.
+
+        Raises NotFound when the epoch of the agent is over, WrongState if a newer epoch is connected, Unavailable if
+        the gateway is about to stop.
+        """
+        if self._draining:
+            raise Unavailable("the gateway is about to stop: connect to another one, or later")
+        agent = Agent(hello)
+        await self._register(agent)
+        bound = log.bind(session=hello.session_uid, epoch=hello.epoch)
+        bound.info("agent connected", version=hello.version)
+        tasks = [
+            self._tasks.start(self._configure(agent), name=f"configs of {hello.session_uid}"),
+            self._tasks.start(self._listen(agent, incoming), name=f"control of {hello.session_uid}"),
+        ]
+        try:
+            async with aclosing(agent.messages()) as messages:
+                async for message in messages:
+                    yield message
+        finally:
+            agent.end()
+            for task in tasks:
+                task.cancel()
+            if self._agents.get(hello.session_uid) is agent:
+                del self._agents[hello.session_uid]
+            bound.info("agent disconnected")
+
+    async def dial_back(
+        self, session_uid: str, dial_id: str, incoming: AsyncIterator[Frame]
+    ) -> AsyncGenerator[Frame, None]:
+        """Serves the stream of one connection; `session_uid` is from the agent's certificate."""
+        stream = DialStream()
+        agent = self._agents.get(session_uid)
+        if agent is None or not agent.answer(dial_id, stream):
+            log.warning("unexpected stream of an agent", session=session_uid, dial=dial_id)
+            yield Reset("no dial waits for this stream: it is late, or was never requested")
+            return
+        agent.streams.add(stream)
+        reader = self._tasks.start(_receive(stream, incoming), name=f"stream of {session_uid}")
+        try:
+            async with aclosing(stream.frames()) as frames:
+                async for frame in frames:
+                    yield frame
+        finally:
+            stream.broke("the connection to the session broke")
+            reader.cancel()
+            agent.streams.discard(stream)
+
+    async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialStream:
+        """Opens a connection into a session, not started yet; `origin` names the client in the agent's log.
+
+        Raises Unavailable if the agent does not connect within 15 s or cannot open it, Exhausted if it has too many.
+        """
+        until = asyncio.get_running_loop().time() + CONNECT_TIMEOUT
+        while True:
+            agent = await self._agent(session_uid, until)
+            try:
+                return await agent.dial(target, origin)
+            except ControlEnded:
+                log.info("agent disconnected while dialling", session=session_uid)
+
+    async def _agent(self, session_uid: str, until: float) -> Agent:
+        try:
+            async with asyncio.timeout_at(until), self._arrived:
+                await self._arrived.wait_for(lambda: session_uid in self._agents)
+                return self._agents[session_uid]
+        except TimeoutError:
+            raise Unavailable(
+                f"the session's agent is not connected (waited {CONNECT_TIMEOUT:.0f} s): "
+                "try again, and check the session's logs if that persists"
+            ) from None
+
+    async def _register(self, agent: Agent) -> None:
+        uid, epoch = agent.hello.session_uid, agent.hello.epoch
+        async with self._arrived:
+            old = self._agents.get(uid)
+            if old is not None and old.hello.epoch > epoch:
+                raise WrongState(f"session {uid} was moved: epoch {old.hello.epoch} is connected, this is {epoch}")
+            if old is not None:
+                self._replace(old, agent)
+            self._agents[uid] = agent
+            self._arrived.notify_all()
+
+    def _replace(self, old: Agent, new: Agent) -> None:
+        if old.hello.epoch == new.hello.epoch:
+            new.streams = old.streams  # the same agent reconnected: its open streams continue
+        else:
+            for stream in list(old.streams):
+                stream.reset("the session was moved")
+        old.end()
+
+    async def _configure(self, agent: Agent) -> None:
+        hello = agent.hello
+        try:
+            async with aclosing(self._doorman.configs(hello.session_uid, hello.epoch, hello.host_key)) as configs:
+                async for config in configs:
+                    agent.configure(config)
+                    for listener in self._listeners:
+                        listener(hello.session_uid)
+        except NetvpsError as error:
+            agent.end(error)
+        finally:
+            agent.end(Unavailable("the config stream of this session ended: connect again"))
+
+    async def _listen(self, agent: Agent, incoming: AsyncIterator[FromAgent]) -> None:
+        loop = asyncio.get_running_loop()
+        left, at = float(MESSAGES_AT_ONCE), loop.time()
+        try:
+            async for message in incoming:
+                left, at = min(MESSAGES_AT_ONCE, left + (loop.time() - at) * MESSAGES_A_SECOND) - 1, loop.time()
+                if left < 0:  # delays only this agent's control stream
+                    await asyncio.sleep(-left / MESSAGES_A_SECOND)
+                match message:
+                    case DialFailure():
+                        agent.fail(message)
+                    case ConfigApplied(generation):
+                        log.debug("config applied", session=agent.hello.session_uid, generation=generation)
+                    case Activity():
+                        log.debug("activity", session=agent.hello.session_uid, channels=message.channels)
+        except NetvpsError as error:  # a malformed message
+            agent.end(error)
+        finally:
+            agent.end()
+
+
+async def _receive(stream: DialStream, incoming: AsyncIterator[Frame]) -> None:
+    try:
+        async for frame in incoming:
+            stream.receive(frame)
+    except NetvpsError as error:  # a malformed frame
+        stream.reset(error.message)
+    finally:
+        stream.broke("the connection to the session broke")

@@ -1,0 +1,257 @@
+"""The gateway process's end of the private socket: requests to the control plane, and dials into sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from typing import TYPE_CHECKING, Final, Self, cast
+
+import structlog
+
+from netvps.domain.session.session import SessionState
+from netvps.errors import Unavailable
+from netvps.gateway.worker import wire
+from netvps.gateway.worker.socket_stream import SocketStream
+from netvps.services.access.logins import Grant, SessionRef
+from netvps.services.network.gateway_place import Way
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from netvps.domain.names import SshLogin
+    from netvps.domain.tunnel import DialTarget
+    from netvps.gateway.worker.wire import Message, Welcome
+    from netvps.timing import Step
+
+log = structlog.get_logger()
+
+ANSWER_SECONDS: Final = 10.0
+DIAL_SECONDS: Final = 30.0
+"""More than the control plane needs: 15 s until an agent connects, and 10 s for its answer."""
+REPORT_EVERY: Final = 0.2
+_MANY: Final = 500
+"""Maximum number of sessions in one request."""
+
+
+class ControlPlane(asyncio.Protocol):
+    """The connection to the control plane, an async context manager. Raises Unavailable if it does not answer.
+
+    Implements Doorman and SessionDialer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.lost = asyncio.Event()
+        """Set when the control plane is gone or has closed the connection."""
+        self._path = path
+        self._decoder = wire.Decoder()
+        self._ids = itertools.count(1)
+        self._answers: dict[int, asyncio.Future[Message]] = {}
+        self._welcome: asyncio.Future[Welcome] = asyncio.get_running_loop().create_future()
+        self._listeners: list[Callable[[str], None]] = []
+        self._transport: asyncio.Transport | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_unix_connection(lambda: self, str(self._path))
+        except OSError as error:
+            raise Unavailable(f"the server does not answer at {self._path}: {error.strerror or error}") from error
+        self._send(wire.Control(os.getpid()))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await asyncio.shield(self._welcome)
+        except TimeoutError:
+            raise Unavailable(f"the server did not answer within {ANSWER_SECONDS:.0f} s") from None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def welcome(self) -> Welcome:
+        """Keys and limits; available once connected."""
+        return self._welcome.result()
+
+    # Doorman
+
+    async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
+        """The login that a key gets. Raises what the control plane raises."""
+        number = next(self._ids)
+        question = wire.Authorize(number, login.session, login.owner or "", login.unix_user, fingerprint)
+        return _grant(await self._ask(question, wire.Granted))
+
+    async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
+        """The login that a user with a certificate gets. Raises what the control plane raises."""
+        number = next(self._ids)
+        question = wire.AuthorizeUser(number, login.session, login.owner or "", login.unix_user, user_name)
+        return _grant(await self._ask(question, wire.Granted))
+
+    async def certify(self, grant: Grant, public_key: str) -> str:
+        """A user certificate for the grant."""
+        of, number = grant.session, next(self._ids)
+        question = wire.Certify(number, of.uid, of.name, of.owner, of.state, grant.unix_user, grant.user, public_key)
+        return (await self._ask(question, wire.Certified)).certificate
+
+    async def locate(self, session_uid: str) -> Way | None:
+        """How to reach a session over the overlay; None if it does not lead there."""
+        found = await self._ask(wire.Locate(next(self._ids), session_uid), wire.Located)
+        return Way(found.source, found.address) if found.address else None
+
+    # SessionDialer
+
+    async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialledStream:
+        """Opens a connection to a session's SSH server through its tunnel. Raises what Tunnels.open raises."""
+        stream = DialledStream(wire.Dial(session_uid, origin))
+        done = False
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                await asyncio.get_running_loop().create_unix_connection(lambda: stream, str(self._path))
+                await stream.ready
+            done = True
+        except TimeoutError:
+            raise Unavailable(f"the server did not connect to the session within {DIAL_SECONDS:.0f} s") from None
+        except OSError as error:
+            raise Unavailable(f"the server is restarting ({error.strerror or error}): try again in a moment") from error
+        finally:
+            if not done:
+                stream.abort()
+        return stream
+
+    async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
+        """The sessions whose agents are not connected, for which no AgentConfigured is sent."""
+        found: set[str] = set()
+        uids = list(session_uids)
+        for begin in range(0, len(uids), _MANY):
+            question = wire.Unwatched(next(self._ids), tuple(uids[begin : begin + _MANY]))
+            found.update((await self._ask(question, wire.Unwatched)).uids)
+        return found
+
+    def on_config(self, listener: Callable[[str], None]) -> None:
+        """Calls `listener` with a session's uid whenever its agent is sent a new config."""
+        self._listeners.append(listener)
+
+    # Metrics
+
+    def took(self, step: Step, which: str, seconds: float) -> None:
+        """Reports a duration; a timing.Observer."""
+        self._send(wire.Duration(step, which, seconds))
+
+    async def report(self, counts: Callable[[], tuple[int, int]]) -> None:
+        """Reports the numbers of authenticated and unauthenticated connections when they change, until cancelled."""
+        before = (0, 0)
+        while True:
+            if (now := counts()) != before:
+                self._send(wire.Counts(*now))
+                before = now
+            await asyncio.sleep(REPORT_EVERY)
+
+    # Callbacks of the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Stores the transport."""
+        self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
+
+    def data_received(self, data: bytes) -> None:
+        """Handles answers and notifications."""
+        self._decoder.feed(data)
+        try:
+            while (message := self._decoder.next()) is not None:
+                self._take(message)
+        except wire.WireError as error:
+            log.warning("invalid message from the server: closing the connection", error=error.message)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fails all pending requests, because the control plane is gone."""
+        self.lost.set()
+        gone = Unavailable("the server is restarting: try again in a moment")
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(gone)
+        if not self._welcome.done():
+            self._welcome.set_exception(gone)
+            self._welcome.exception()  # marks it as retrieved: the waiter uses a shield and may have timed out
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case wire.Welcome() if not self._welcome.done():
+                self._welcome.set_result(message)
+            case wire.AgentConfigured(uid):
+                for listener in self._listeners:
+                    listener(uid)
+            case _:
+                future = self._answers.get(getattr(message, "id", 0))
+                if future is not None and not future.done():
+                    future.set_result(message)
+
+    async def _ask(self, question: Message, kind: type[wire.M]) -> wire.M:
+        if self.lost.is_set():
+            raise Unavailable("the server is restarting: try again in a moment")
+        number: int = getattr(question, "id", 0)
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._answers[number] = future
+        try:
+            self._send(question)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await future
+        except TimeoutError:
+            raise Unavailable(f"the server did not answer within {ANSWER_SECONDS:.0f} s: try again") from None
+        finally:
+            del self._answers[number]
+        if isinstance(answer, wire.Failed):
+            raise wire.error_of(answer)
+        if not isinstance(answer, kind):
+            raise Unavailable(f"the server answered with {type(answer).__name__}: report a bug")
+        return answer
+
+    def _send(self, message: Message) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(wire.encode(message))
+
+
+class DialledStream(SocketStream):
+    """A connection that the control plane joins with the session's agent; ready once it is joined."""
+
+    way: Final = "tunnel"
+
+    def __init__(self, dial: wire.Dial) -> None:
+        super().__init__()
+        self._dial = dial
+        self._decoder = wire.Decoder()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the dial request."""
+        super().connection_made(transport)
+        if self._transport is not None:
+            self._transport.write(wire.encode(self._dial))
+
+    def data_received(self, data: bytes) -> None:
+        """Handles the answer, then data of the session."""
+        if self.ready.done():
+            super().data_received(data)
+            return
+        self._decoder.feed(data)
+        try:
+            answer = self._decoder.next()
+        except wire.WireError as error:
+            self.ready.set_exception(error)
+            return
+        if isinstance(answer, wire.Opened):
+            super().data_received(self._decoder.rest)
+        elif isinstance(answer, wire.Failed):
+            self.ready.set_exception(wire.error_of(answer))
+        elif answer is not None:
+            self.ready.set_exception(wire.WireError(f"{type(answer).__name__} is no answer to a dial"))
+
+    def other_way(self) -> bool:
+        """False: there is no alternative to the tunnel."""
+        return False
+
+
+def _grant(found: wire.Granted) -> Grant:
+    ref = SessionRef(found.uid, found.name, found.owner, SessionState(found.state))
+    return Grant(ref, found.unix_user, found.user)

@@ -1,0 +1,270 @@
+"""The control plane's end of the private socket: serves gateway processes, and joins their dials with agents.
+
+Only processes of this account are accepted: the folder has mode 0700, and the kernel reports each peer's uid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import struct
+from typing import TYPE_CHECKING, Final, Self, cast
+
+import structlog
+
+from netvps.domain.names import SshLogin
+from netvps.domain.session.session import SessionState
+from netvps.domain.tunnel import SshTarget
+from netvps.errors import ConfigError, InternalError, NetvpsError
+from netvps.gateway.worker import wire
+from netvps.gateway.worker.joint import join
+from netvps.services.access.logins import Grant, SessionRef
+from netvps.tasks import Tasks
+from netvps.timing import STEPS, took
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from netvps.gateway.ports import Doorman, Locate
+    from netvps.gateway.tunnel.tunnels import Tunnels
+    from netvps.gateway.worker.wire import Message, Welcome
+
+log = structlog.get_logger()
+
+FIRST_MESSAGE: Final = 5.0
+"""Seconds that a connection has for its first message."""
+QUESTIONS: Final = 256
+"""Maximum concurrent requests of one process; reading pauses at this number."""
+UNSENT: Final = 4 << 20
+"""Maximum unsent bytes of a connection; beyond it, the connection is closed."""
+_UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: man 7 unix
+
+
+class WorkerSocket:
+    """Listens on the private socket. An async context manager; its end closes all connections."""
+
+    def __init__(self, path: Path, doorman: Doorman, tunnels: Tunnels, locate: Locate | None, welcome: Welcome) -> None:
+        self._path = path
+        self._doorman, self._locate = doorman, locate
+        self.tunnels, self.welcome = tunnels, welcome
+        self._connections: set[_Connection] = set()
+        self.tasks = Tasks()
+        tunnels.on_config(self._configured)
+
+    @property
+    def connections(self) -> int:
+        """Number of authenticated SSH connections."""
+        return sum(each.counts.connections for each in self._connections)
+
+    @property
+    def unauthenticated(self) -> int:
+        """Number of unauthenticated SSH connections."""
+        return sum(each.counts.unauthenticated for each in self._connections)
+
+    async def __aenter__(self) -> Self:
+        """Listens. Raises ConfigError if the socket cannot be made."""
+        try:
+            await asyncio.to_thread(_make_private, self._path)
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_unix_server(lambda: _Connection(self), self._path)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen at {self._path}: {error.strerror or error}; choose another folder with --runtime-dir"
+            ) from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.dismiss()
+        await self.tasks.__aexit__()
+        self._path.unlink(missing_ok=True)
+
+    def dismiss(self) -> None:
+        """Closes all connections; gateway processes exit when they see that."""
+        for connection in list(self._connections):
+            connection.abort()
+
+    def joined(self, connection: _Connection) -> None:
+        """Adds a connection."""
+        self._connections.add(connection)
+
+    def left(self, connection: _Connection) -> None:
+        """Removes a connection."""
+        self._connections.discard(connection)
+
+    async def answer(self, question: Message) -> Message:
+        """The answer to a request; errors are answers, too."""
+        number = getattr(question, "id", 0)
+        try:
+            return await self._answer(question)
+        except NetvpsError as error:
+            return wire.failure(number, error)
+        except Exception:
+            log.exception("a request of the gateway failed", question=type(question).__name__)
+            return wire.failure(number, InternalError("a bug of netvps; see the server's log"))
+
+    async def _answer(self, question: Message) -> Message:
+        match question:
+            case wire.Authorize(number, session, owner, unix_user, fingerprint):
+                return _granted(
+                    number, await self._doorman.authorize(SshLogin(session, owner or None, unix_user), fingerprint)
+                )
+            case wire.AuthorizeUser(number, session, owner, unix_user, user):
+                return _granted(
+                    number, await self._doorman.authorize_user(SshLogin(session, owner or None, unix_user), user)
+                )
+            case wire.Certify(number, uid, name, owner, state, unix_user, user, public_key):
+                ref = SessionRef(uid, name, owner, SessionState(state))
+                return wire.Certified(number, await self._doorman.certify(Grant(ref, unix_user, user), public_key))
+            case wire.Locate(number, uid):
+                way = await self._locate(uid) if self._locate else None
+                return wire.Located(number, way.source if way else "", way.address if way else "")
+            case wire.Unwatched(number, uids):
+                return wire.Unwatched(number, tuple(await self.tunnels.unwatched(uids)))
+        raise wire.WireError(f"{type(question).__name__} is no request")
+
+    def _configured(self, session_uid: str) -> None:
+        for connection in list(self._connections):
+            if connection.is_control:
+                connection.send(wire.AgentConfigured(session_uid))
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: a control connection, or a dial until it is joined with the session."""
+
+    def __init__(self, owner: WorkerSocket) -> None:
+        self.counts = wire.Counts(0, 0)
+        self.is_control = False
+        self.pid = 0
+        """As the process reports it; not verified."""
+        self._owner = owner
+        self._decoder = wire.Decoder()
+        self._questions = 0
+        self._dialling: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._impatience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accepts processes of this account only."""
+        self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
+        self._owner.joined(self)
+        peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        _, uid, _ = _UCRED.unpack(peer)
+        if uid != os.geteuid():
+            log.warning("refused a process of another account at the gateway's socket", uid=uid)
+            self.abort()
+        self._impatience = asyncio.get_running_loop().call_later(FIRST_MESSAGE, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Decodes messages, which may arrive in parts."""
+        if self._dialling is not None:
+            self.abort()  # a dial sends nothing before the answer
+            return
+        self._decoder.feed(data)
+        self._handle()
+
+    def eof_received(self) -> None:
+        """Closes the connection (by returning None), which cancels its dial."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Removes the connection and cancels its dial."""
+        self._calm()
+        self._owner.left(self)
+        if self._dialling is not None:
+            self._dialling.cancel()
+
+    def send(self, message: Message) -> None:
+        """Sends a message; closes the connection if the process does not read."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(wire.encode(message))
+        if self._transport.get_write_buffer_size() > UNSENT:
+            log.error("a gateway process does not read: closing its connection")
+            self.abort()
+
+    def abort(self) -> None:
+        """Ends it immediately."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _calm(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
+
+    def _handle(self) -> None:
+        try:
+            while self._questions < QUESTIONS and (message := self._decoder.next()) is not None:
+                self._take(message)
+        except wire.WireError as error:
+            log.warning("invalid message at the gateway's socket: closing the connection", error=error.message)
+            self.abort()
+
+    def _take(self, message: Message) -> None:
+        if not self.is_control:
+            self._calm()
+        match message:
+            case wire.Control(pid) if not self.is_control:
+                self.is_control, self.pid = True, pid
+                self.send(self._owner.welcome)
+            case wire.Dial() if not self.is_control and not self._decoder.rest:
+                self._dialling = self._owner.tasks.start(self._dial(message), name=f"dial to {message.uid}")
+            case wire.Counts() if self.is_control:
+                self.counts = message
+            case wire.Duration(step, which, seconds) if self.is_control and step in STEPS:
+                took(STEPS[step], which, seconds)
+            case wire.Authorize() | wire.AuthorizeUser() | wire.Certify() | wire.Locate() | wire.Unwatched() if (
+                self.is_control
+            ):
+                self._ask(message)
+            case _:
+                raise wire.WireError(f"{type(message).__name__} is not expected here")
+
+    def _ask(self, question: Message) -> None:
+        self._questions += 1
+        if self._questions >= QUESTIONS and self._transport is not None:
+            self._transport.pause_reading()
+        self._owner.tasks.start(self._answer(question), name=f"answer to {type(question).__name__}")
+
+    async def _answer(self, question: Message) -> None:
+        try:
+            self.send(await self._owner.answer(question))
+        finally:
+            self._questions -= 1
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+                self._handle()
+
+    async def _dial(self, dial: wire.Dial) -> None:
+        """Opens a connection into the session and joins the two. Cancelled when the client disconnects."""
+        try:
+            stream = await self._owner.tunnels.open(dial.uid, SshTarget(), dial.origin)
+        except NetvpsError as error:
+            self.send(wire.failure(0, error))
+            if self._transport is not None:
+                self._transport.close()
+            return
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            stream.abort()
+            return
+        self.send(wire.Opened())
+        self._owner.left(self)
+        join(transport, stream)
+
+
+def _granted(number: int, grant: Grant) -> wire.Granted:
+    found = grant.session
+    return wire.Granted(number, found.uid, found.name, found.owner, found.state, grant.unix_user, grant.user)
+
+
+def _make_private(path: Path) -> None:
+    """Makes the folder, accessible to this account only, and removes a stale socket. Raises OSError, ConfigError."""
+    folder = path.parent
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ConfigError(f"{folder} is not a folder of this account alone (mode 0700): remove it")
+    path.unlink(missing_ok=True)

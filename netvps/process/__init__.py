@@ -1,0 +1,1 @@
+"""What running as a program needs: supervision, readiness, signals, locks, PID and log files."""

@@ -1,0 +1,1 @@
+"""What programs are built of: each part puts adapters, services, rpc and gateway together."""

@@ -1,0 +1,273 @@
+"""Builds the control plane with its gateway from its parts; programs and tests call the same `build`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from netvps import __version__
+from netvps.adapters.ca.opening import open_ca
+from netvps.adapters.netlink.interfaces.mac import link_mac
+from netvps.adapters.store.opening import open_store
+from netvps.domain.names import label_from
+from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES
+from netvps.domain.runner.runner import Runner
+from netvps.domain.server import ServerInfo
+from netvps.errors import ConfigError, NetvpsError
+from netvps.gateway.http.monitoring import HttpGateway
+from netvps.gateway.ssh.agent_login import Upstream
+from netvps.gateway.tunnel.commands import Commands
+from netvps.gateway.tunnel.dialer import Ways
+from netvps.gateway.tunnel.tunnels import Tunnels
+from netvps.gateway.worker.server import WorkerSocket
+from netvps.gateway.worker.wire import Welcome
+from netvps.process import clock
+from netvps.process.account import local_users, user_name
+from netvps.programs.wiring.gateway_member import GatewayMember, own_uid
+from netvps.programs.wiring.gateway_process import GatewayProcess
+from netvps.programs.wiring.measuring import ControlPlaneCounts, MetricsPage
+from netvps.programs.wiring.served_names import served_names
+from netvps.rpc.convert.runner.netmap import encoded
+from netvps.rpc.server.open_calls import CallLimits
+from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
+from netvps.services.access.accounts import Access
+from netvps.services.access.logins import Logins
+from netvps.services.access.ssh_certificates import SshCertificates
+from netvps.services.access.ssh_keys import SshKeys
+from netvps.services.feed import Feed
+from netvps.services.network.gateway_place import GatewayPlace, Way
+from netvps.services.network.gateway_row import GatewayRow
+from netvps.services.network.netmap import NetmapHub
+from netvps.services.network.network import Network
+from netvps.services.runners.certificates import Certificates
+from netvps.services.runners.leases import require_in_pool
+from netvps.services.runners.runners import Runners
+from netvps.services.sessions.progress import Progress
+from netvps.services.sessions.sessions import Sessions
+from netvps.services.sessions.watch import Watch
+from netvps.timing import observe_durations
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.adapters.ca.authority import Authority
+    from netvps.adapters.store.store import SqlStore
+    from netvps.settings import ServerSettings
+
+_CALLS_GRACE: Final = 5.0
+"""Seconds that running calls get to end; runners and watchers are asked to reconnect."""
+_KEPT_REVISIONS: Final = 100_000
+_KEPT_BYTES: Final = 256 << 20
+"""Limits of the change log, so that the database does not grow with changes of sessions with megabytes of environment.
+"""
+_COMPACT_EVERY, _COMPACT_PAUSE = 3600.0, 10.0
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """The running parts of a control plane."""
+
+    store: SqlStore
+    api: ApiServer
+    ssh: GatewayProcess
+    http: HttpGateway
+    tunnels: Tunnels
+
+    async def stop(self) -> None:
+        """Stops accepting, gives SSH connections their time to end, then ends the rest with a reason."""
+        self.tunnels.drain()
+        await self.ssh.stop()
+        await self.api.stop(_CALLS_GRACE)
+
+
+@asynccontextmanager
+async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
+    """A control plane that listens. Its end is abrupt: call `stop` before for a graceful shutdown.
+
+    Raises ConfigError if the database, the CA or an address is not available.
+    """
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.database, clock.now))
+        cluster_id = await store.cluster_id()
+        async with store.read() as reader:
+            joined = await reader.page(Runner, "", 1)
+            await require_in_pool(reader, settings.overlay_pool)
+        names = await asyncio.to_thread(served_names, settings.public_names, settings.listen)
+        ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now, trusted=bool(joined))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        feed, fabric = Feed(store), _fabric(settings, cluster_id)
+        progress = Progress(store, feed)
+        netmap = NetmapHub(store, feed, fabric, encoded)
+        background = [
+            tasks.create_task(feed.run(), name="feed"),
+            tasks.create_task(netmap.run(), name="netmap"),
+            tasks.create_task(progress.run(), name="progress"),
+            tasks.create_task(_compact(store), name="compaction"),
+        ]
+        place = None
+        if settings.gateway_overlay == "auto":
+            mac = partial(link_mac, OBJECT_NAMES.device)
+            place = GatewayPlace(store, clock.now, netmap, mac)
+            row = await _gateway_row(settings, store, fabric)
+            member = GatewayMember(fabric, netmap, row, place, mac, settings.listen, settings.gateway_overlay_after)
+            background.append(tasks.create_task(place.run(), name="gateway's place"))
+            background.append(tasks.create_task(member.run(), name="gateway's own overlay"))
+        for task in background:
+            stack.callback(task.cancel)
+        yield await _Parts(settings, store, ca, feed, progress, netmap, fabric, place, names).listen(stack)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts from which the listeners are built."""
+
+    settings: ServerSettings
+    store: SqlStore
+    ca: Authority
+    feed: Feed
+    progress: Progress
+    netmap: NetmapHub
+    fabric: Fabric
+    place: GatewayPlace | None
+    names: tuple[str, ...]
+
+    async def listen(self, stack: AsyncExitStack) -> ControlPlane:
+        """Starts the gateway, then the API, so that the API never listens without a gateway."""
+        settings = self.settings
+        logins = Logins(self.store, clock.now, self.ca, self.feed)
+        tunnels = await stack.enter_async_context(Tunnels(logins))
+        locate = self._locate if self.place else None
+        ways = await stack.enter_async_context(Ways(tunnels, locate))
+        upstream = Upstream(logins, self.ca.ssh_host_ca)
+        welcome = Welcome(
+            self.ca.ssh_host_key,
+            self.ca.ssh_host_ca,
+            self.ca.ssh_user_ca,
+            settings.ssh_connections_per_user,
+            settings.ssh_connections_per_session,
+        )
+        control = settings.paths.gateway_socket
+        worker = await stack.enter_async_context(WorkerSocket(control, logins, tunnels, locate, welcome))
+        ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
+        await stack.enter_async_context(ssh)
+        services = await self._services(tunnels, Commands(ways, upstream))
+        api = await stack.enter_async_context(self._api(services))
+        page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
+        stack.enter_context(observe_durations(page.metrics.took))
+        checks = {"database": self._database_answers}
+        http = HttpGateway(checks, host=settings.listen, port=settings.http_port, metrics=page)
+        await stack.enter_async_context(http)
+        return ControlPlane(self.store, api, ssh, http, tunnels)
+
+    async def _locate(self, session_uid: str) -> Way | None:
+        return self.place.way(session_uid) if self.place else None
+
+    async def _services(self, tunnels: Tunnels, commands: Commands) -> Services:
+        settings, store, ca = self.settings, self.store, self.ca
+        access = Access(store, clock.now, clock.new_uid)
+        await access.ensure_admin(user_name())
+        return Services(
+            sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image, self.progress.shown),
+            watch=Watch(store, self.feed),
+            runners=Runners(
+                store,
+                clock.now,
+                clock.new_uid,
+                ca,
+                feed=self.feed,
+                fabric=self.fabric,
+                prefix=settings.overlay_prefix,
+                heartbeat_interval=settings.heartbeat_interval,
+                rows=self.netmap.runner,
+                progress=self.progress,
+            ),
+            netmap=self.netmap,
+            network=Network(store, self.netmap, self.fabric, settings.overlay_prefix),
+            certificates=Certificates(store, clock.now, ca),
+            access=access,
+            ssh_keys=SshKeys(store, clock.now, clock.new_uid),
+            ssh_certificates=SshCertificates(clock.now, ca),
+            tunnels=tunnels,
+            commands=commands,
+            info=self._info,
+        )
+
+    def _api(self, services: Services) -> ApiServer:
+        settings = self.settings
+        own = self.ca.server_certificate(self.names)
+        return ApiServer(
+            services,
+            Addresses(
+                settings.paths.api_socket,
+                _address(settings.listen, settings.api_port),
+                _address(settings.listen, settings.link_port),
+            ),
+            Certificate(own.certificate, own.key, self.ca.certificate),
+            local_users(),
+            settings.heartbeat_interval,
+            limits=CallLimits(
+                settings.calls_per_user,
+                settings.watches_per_user,
+                settings.log_readers_per_user,
+                settings.commands_per_user,
+            ),
+        )
+
+    def _info(self) -> ServerInfo:
+        """Addresses without a host: the client uses the host that it connected to."""
+        return ServerInfo(
+            version=__version__,
+            cluster_id=self.fabric.cluster_id,
+            ca_certificate=self.ca.certificate,
+            ssh_address=f":{self.settings.ssh_port}",
+            ssh_host_key=self.ca.ssh_host_public_key,
+            ssh_host_ca=self.ca.ssh_host_ca,
+            link_address=f":{self.settings.link_port}",
+            default_image=self.settings.default_image,
+            names=self.names,
+        )
+
+    async def _database_answers(self) -> bool:
+        async with self.store.read():
+            return True
+
+
+async def _compact(store: SqlStore) -> None:
+    """Compacts the change log periodically, until cancelled."""
+    while True:
+        try:
+            if removed := await store.compact(_KEPT_REVISIONS, _KEPT_BYTES):
+                log.info("change log compacted", removed=removed)
+        except NetvpsError as error:
+            log.warning("cannot compact the change log", error=error.message)
+        await asyncio.sleep(_COMPACT_PAUSE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COMPACT_EVERY):
+                await store.grown(_KEPT_BYTES // 4)
+
+
+async def _gateway_row(settings: ServerSettings, store: SqlStore, fabric: Fabric) -> GatewayRow:
+    file = settings.paths.state / "gateway"
+    try:
+        uid = await asyncio.to_thread(own_uid, file, clock.new_uid)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be used ({error}): give this account the state folder") from None
+    name = label_from(f"gateway-{socket.gethostname().split('.')[0]}", "gateway")
+    return GatewayRow(store, clock.now, fabric, settings.overlay_prefix, uid=uid, name=name, version=__version__)
+
+
+def _fabric(settings: ServerSettings, cluster_id: str) -> Fabric:
+    return Fabric(cluster_id, settings.overlay_pool, settings.overlay_vni, settings.overlay_port)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ipaddress.ip_address(host).version == 6 else f"{host}:{port}"  # noqa: PLR2004 — IPv6

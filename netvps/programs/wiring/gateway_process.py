@@ -1,0 +1,82 @@
+"""Runs the SSH gateway as a separate process, so that SSH traffic does not delay the API, heartbeats and tunnels.
+
+This process opens the listening socket, and the gateway inherits it: so an address in use is reported at the start, and
+while a gateway that died is restarted, connections wait in the kernel instead of being refused.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, Self
+
+from netvps.gateway.ssh.listener import listen_at
+from netvps.process.supervisor import Child
+from netvps.tasks import Tasks
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from netvps.gateway.worker.server import WorkerSocket
+
+_PAUSES: Final = (0.1, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds before each restart; the first is short, because all SSH logins wait for it."""
+_MARGIN: Final = 10.0
+"""Seconds beyond the drain time before the process is killed."""
+_LAST_WORDS: Final = 4.0
+"""Seconds for sending disconnect reasons if there was no time to drain."""
+_PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "NETVPS_ENV")
+"""Environment variables passed on; all others may be secrets of the server."""
+
+
+class GatewayProcess:
+    """An async context manager. Its end is abrupt: call `stop` before for a graceful shutdown."""
+
+    def __init__(self, sock: socket.socket, control: Path, worker: WorkerSocket, drain: float) -> None:
+        """`worker` listens at `control`; `drain` is in seconds. Closes the socket at the end."""
+        self._sock = sock
+        self._worker = worker
+        environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        arguments = ["--control", str(control), "--listen-fd", str(sock.fileno()), "--drain", str(drain)]
+        self._child = Child("gateway", arguments, environ, drain + _MARGIN, pass_fds=(sock.fileno(),), pauses=_PAUSES)
+        self._tasks = Tasks()
+
+    @classmethod
+    def at(cls, host: str, port: int, control: Path, worker: WorkerSocket, drain: float) -> Self:
+        """Listens on an IP address. Raises ConfigError."""
+        return cls(listen_at(host, port), control, worker, drain)
+
+    async def __aenter__(self) -> Self:
+        """Returns once it serves. Raises the error that it ended with."""
+        try:
+            await self._child.start()
+        except BaseException:
+            self._sock.close()
+            raise
+        self._tasks.start(self._child.keep(), name="ssh gateway")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._forsake()
+        self._worker.dismiss()
+        await self._child.end_within(_LAST_WORDS)
+
+    @property
+    def connections(self) -> int:
+        """Number of authenticated SSH connections."""
+        return self._worker.connections
+
+    @property
+    def unauthenticated(self) -> int:
+        """Number of unauthenticated SSH connections."""
+        return self._worker.unauthenticated
+
+    async def stop(self) -> None:
+        """Stops accepting, gives open connections their `drain` time, and ends them with a reason."""
+        await self._forsake()
+        await self._child.stop()
+
+    async def _forsake(self) -> None:
+        """Stops restarting it, and closes the listening socket."""
+        self._sock.close()
+        await self._tasks.cancel()

@@ -1,0 +1,1 @@
+"""Clients of the API: channel, trust, retries, and domain values in and out."""

@@ -1,0 +1,1 @@
+"""Messages about runners and the overlay to and from domain values."""

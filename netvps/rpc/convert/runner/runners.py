@@ -1,0 +1,115 @@
+"""Runners, their capacity and their leases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from netvps.api.v1 import runner_pb2 as pb
+from netvps.domain.overlay.diagnosis.health import MAX_PROBLEMS, Problem
+from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
+from netvps.rpc.convert import names
+from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.texts import sentence, word
+from netvps.rpc.convert.times import optional_time_from_proto, time_from_proto, time_to_proto
+
+_MAX_TEXT: Final = 500
+RUNNER_STATE = EnumPair(RunnerState, pb.RunnerState, "RUNNER_STATE_")
+
+
+def runner_to_proto(view: RunnerView) -> pb.Runner:
+    """Converts all fields except the capabilities, which the API does not show."""
+    runner = view.runner
+    return pb.Runner(
+        name=names.runner_name(runner.name),
+        uid=runner.uid,
+        state=RUNNER_STATE.to_proto(runner.state),
+        version=runner.version,
+        capacity=capacity_to_proto(runner.capacity),
+        subnet=lease_to_proto(view.lease),
+        session_count=view.session_count,
+        create_time=time_to_proto(runner.create_time),
+        last_seen_time=time_to_proto(runner.last_seen),
+        revision=runner.revision,
+        underlay=underlay_to_proto(runner.underlay),
+        overlay_problems=problems_to_proto(runner.problems),
+        gateway_only=runner.gateway_only,
+        gateway_until_time=time_to_proto(runner.gateway_until) if runner.gateway_until else None,
+        engine_problem=runner.engine_problem,
+        isolation_problem=runner.isolation_problem,
+    )
+
+
+def runner_from_proto(message: pb.Runner) -> RunnerView:
+    """Parses a runner. Raises InvalidInput."""
+    runner = Runner(
+        uid=message.uid,
+        name=names.parse_runner_name(message.name),
+        create_time=time_from_proto(message, "create_time"),
+        last_seen=time_from_proto(message, "last_seen_time"),
+        state=RUNNER_STATE.from_proto(message.state, "state"),
+        version=message.version,
+        capacity=capacity_from_proto(message.capacity),
+        revision=message.revision,
+        underlay=underlay_from_proto(message.underlay) if message.HasField("underlay") else None,
+        problems=problems_from_proto(message.overlay_problems),
+        gateway_only=message.gateway_only,
+        gateway_until=optional_time_from_proto(message, "gateway_until_time"),
+        engine_problem=problem_text(message.engine_problem),
+        isolation_problem=problem_text(message.isolation_problem),
+    )
+    return RunnerView(runner, lease_from_proto(message.subnet, message.uid), message.session_count)
+
+
+def problem_text(message: str) -> str:
+    """A runner's problem message, truncated."""
+    return message[:_MAX_TEXT]
+
+
+def problems_to_proto(problems: Iterable[Problem]) -> list[pb.OverlayProblem]:
+    """Converts all fields."""
+    return [pb.OverlayProblem(message=problem.message, peer_uid=problem.peer) for problem in problems]
+
+
+def problems_from_proto(messages: Sequence[pb.OverlayProblem]) -> tuple[Problem, ...]:
+    """The first MAX_PROBLEMS problems, with truncated messages."""
+    return tuple(
+        Problem(sentence(one.message, _MAX_TEXT), word(one.peer_uid, "overlay_problems.peer_uid"))
+        for one in messages[:MAX_PROBLEMS]
+    )
+
+
+def capacity_to_proto(capacity: Capacity) -> pb.Capacity:
+    """Converts all fields."""
+    return pb.Capacity(
+        cpus=capacity.cpus,
+        memory_bytes=capacity.memory_bytes,
+        disk_free_bytes=capacity.disk_free_bytes,
+        engine_version=capacity.engine_version,
+    )
+
+
+def capacity_from_proto(message: pb.Capacity) -> Capacity:
+    """Converts all fields."""
+    engine = word(message.engine_version, "capacity.engine_version")
+    return Capacity(message.cpus, message.memory_bytes, message.disk_free_bytes, engine)
+
+
+def lease_to_proto(lease: Lease) -> pb.Subnet:
+    """Converts subnet and epoch; the enclosing message names the runner."""
+    return pb.Subnet(cidr=lease.cidr, epoch=lease.epoch)
+
+
+def lease_from_proto(message: pb.Subnet, runner_uid: str) -> Lease:
+    """The lease of a runner; '' if its uid is not known."""
+    return Lease(message.cidr, runner_uid, message.epoch)
+
+
+def underlay_to_proto(underlay: Underlay | None) -> pb.Underlay | None:
+    """Converts all fields; None if there is none."""
+    return None if underlay is None else pb.Underlay(addresses=underlay.addresses, mtu=underlay.mtu)
+
+
+def underlay_from_proto(message: pb.Underlay) -> Underlay:
+    """Converts all fields."""
+    return Underlay(tuple(message.addresses), message.mtu)

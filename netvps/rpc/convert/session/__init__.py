@@ -1,0 +1,1 @@
+"""Messages about sessions to and from domain values."""

@@ -1,0 +1,170 @@
+"""Sessions, their specs and their snapshots."""
+
+from __future__ import annotations
+
+from netvps.api.v1 import session_pb2 as pb
+from netvps.domain.checks import Checks
+from netvps.domain.names import SessionName
+from netvps.domain.session.session import (
+    DEFAULT_GRACE,
+    DEFAULT_PIDS,
+    DesiredState,
+    LastExit,
+    Network,
+    Session,
+    SessionSpec,
+    SessionState,
+    Snapshot,
+)
+from netvps.rpc.convert import names
+from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.texts import word
+from netvps.rpc.convert.times import duration_from_proto, duration_to_proto, time_from_proto, time_to_proto
+
+SESSION_STATE = EnumPair(SessionState, pb.SessionState, "SESSION_STATE_")
+DESIRED_STATE = EnumPair(DesiredState, pb.DesiredState, "DESIRED_STATE_")
+NETWORK = EnumPair(Network, pb.SessionNetwork, "SESSION_NETWORK_")
+
+
+def session_to_proto(session: Session) -> pb.Session:
+    """Converts a session. The API refers to runners by name; their uids are internal."""
+    return _session_to_proto(session, spec_to_proto(session.spec))
+
+
+def listed_to_proto(session: Session) -> pb.Session:
+    """A session in lists and events: without environment and keys, so that more sessions fit on a page."""
+    return _session_to_proto(session, _listed_spec_to_proto(session.spec))
+
+
+def _session_to_proto(session: Session, spec: pb.SessionSpec) -> pb.Session:
+    return pb.Session(
+        name=names.session_name(str(session.full_name)),
+        uid=session.uid,
+        owner=names.user_name(session.owner),
+        spec=spec,
+        desired_state=DESIRED_STATE.to_proto(session.desired),
+        generation=session.generation,
+        state=SESSION_STATE.to_proto(session.state),
+        observed_generation=session.observed_generation,
+        reason=session.reason,
+        message=session.message,
+        runner=names.runner_name(session.runner_name),
+        epoch=session.epoch,
+        snapshot=snapshot_to_proto(session.snapshot) if session.snapshot else None,
+        last_exit=last_exit_to_proto(session.last_exit) if session.last_exit else None,
+        address=session.overlay_address or session.address,
+        create_time=time_to_proto(session.create_time),
+        update_time=time_to_proto(session.update_time),
+        revision=session.revision,
+    )
+
+
+def session_from_proto(message: pb.Session) -> Session:
+    """Parses a session as a client sees it: with `runner_name`, but without `runner` (the uid). Raises InvalidInput."""
+    name = SessionName.parse(names.parse_session_name(message.name), names.parse_user_name(message.owner, "owner"))
+    return Session(
+        uid=message.uid,
+        name=name.name,
+        owner=name.owner,
+        spec=spec_from_proto(message.spec),
+        desired=DESIRED_STATE.from_proto(message.desired_state, "desired_state"),
+        generation=message.generation,
+        create_time=time_from_proto(message, "create_time"),
+        update_time=time_from_proto(message, "update_time"),
+        state=SESSION_STATE.from_proto(message.state, "state"),
+        observed_generation=message.observed_generation,
+        reason=message.reason,
+        message=message.message,
+        runner_name=names.parse_runner_name(message.runner, "runner") if message.runner else "",
+        epoch=message.epoch,
+        snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        last_exit=last_exit_from_proto(message.last_exit) if message.HasField("last_exit") else None,
+        address=message.address,
+        revision=message.revision,
+    )
+
+
+def spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
+    """Converts a spec, with all defaults set explicitly."""
+    message = _listed_spec_to_proto(spec)
+    message.env.update(spec.env)
+    message.authorized_keys.extend(spec.authorized_keys)
+    return message
+
+
+def _listed_spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
+    return pb.SessionSpec(
+        image=spec.image,
+        cpus=spec.cpus,
+        memory_bytes=spec.memory_bytes,
+        pids=spec.pids,
+        run_entrypoint=spec.run_entrypoint,
+        network=NETWORK.to_proto(spec.network),
+        stop_grace=duration_to_proto(spec.stop_grace),
+        labels=dict(spec.labels),
+        shm_bytes=spec.shm_bytes,
+    )
+
+
+def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
+    """Parses a spec. Raises InvalidInput with all violations; fields are named as in the message."""
+    checks = Checks()
+    network, spec = Network.DEFAULT, SessionSpec()
+    with checks.nested():
+        network = NETWORK.from_proto(message.network, "network", unspecified=Network.DEFAULT)
+    with checks.nested():
+        spec = SessionSpec(
+            image=message.image,
+            cpus=message.cpus,
+            memory_bytes=message.memory_bytes,
+            pids=message.pids or DEFAULT_PIDS,
+            env=dict(message.env),
+            authorized_keys=tuple(message.authorized_keys),
+            run_entrypoint=message.run_entrypoint,
+            network=network,
+            stop_grace=duration_from_proto(message.stop_grace) if message.HasField("stop_grace") else DEFAULT_GRACE,
+            labels=dict(message.labels),
+            shm_bytes=message.shm_bytes,
+        )
+    checks.done()
+    return spec
+
+
+def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
+    """Converts all fields."""
+    return pb.Snapshot(
+        uid=snapshot.uid,
+        session_uid=snapshot.session_uid,
+        image=snapshot.image,
+        digest=snapshot.digest,
+        size_bytes=snapshot.size_bytes,
+        layers=snapshot.layers,
+        runner=names.runner_name(snapshot.runner),
+        generation=snapshot.generation,
+        create_time=time_to_proto(snapshot.create_time),
+    )
+
+
+def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
+    """Parses a snapshot. Raises InvalidInput."""
+    return Snapshot(
+        uid=word(message.uid, "uid"),
+        session_uid=word(message.session_uid, "session_uid"),
+        image=word(message.image, "image"),
+        digest=word(message.digest, "digest"),
+        size_bytes=message.size_bytes,
+        layers=message.layers,
+        runner=names.parse_runner_name(message.runner, "runner") if message.runner else "",
+        generation=message.generation,
+        create_time=time_from_proto(message, "create_time"),
+    )
+
+
+def last_exit_to_proto(last: LastExit) -> pb.LastExit:
+    """Converts all fields."""
+    return pb.LastExit(exit_code=last.exit_code, cause=last.cause, end_time=time_to_proto(last.end_time))
+
+
+def last_exit_from_proto(message: pb.LastExit) -> LastExit:
+    """Parses an exit. Raises InvalidInput."""
+    return LastExit(message.exit_code, word(message.cause, "cause"), time_from_proto(message, "end_time"))

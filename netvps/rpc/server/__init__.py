@@ -1,0 +1,1 @@
+"""gRPC servers: listeners, authentication, interceptors, and the limits of open calls."""

@@ -1,0 +1,183 @@
+"""Runs around every call: authentication, log context, and conversion of errors."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import secrets
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated
+from netvps.rpc.server import identity
+from netvps.rpc.status import DETAILS_KEY, to_status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from netvps.domain.access.accounts import Caller
+    from netvps.rpc.server.authenticators import Authenticator
+    from netvps.rpc.server.context import Context
+    from netvps.rpc.server.identity import Certified
+    from netvps.rpc.server.open_calls import OpenCalls
+
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Details = grpc.HandlerCallDetails
+
+log = structlog.get_logger()
+
+FIRST_MESSAGE_TIMEOUT = 10.0
+"""Seconds from the start of a call until its first message must arrive."""
+_OPEN = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.",
+    "/netvps.api.v1.ServerService/",
+    "/netvps.api.v1.EnrollmentService/",
+)
+"""Methods without a credential: they return public information, or the request contains a token."""
+
+
+class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """Authenticates each call, counts it, binds its log context, and converts its errors to a status."""
+
+    def __init__(self, authenticate: Authenticator, calls: OpenCalls) -> None:
+        self._authenticate = authenticate
+        self._calls = calls
+
+    async def intercept_service(
+        self, continuation: Callable[[Details], Awaitable[Handler]], handler_call_details: Details
+    ) -> Handler:
+        """Wraps the handler of a method. gRPC answers calls of unknown methods itself."""
+        handler = await continuation(handler_call_details)
+        unknown = handler is None
+        return handler if unknown else self._wrapped(handler, handler_call_details.method)
+
+    def _wrapped(self, handler: Handler, method: str) -> Handler:
+        # Every method is served as a stream, which looks the same to the caller. gRPC would read the request of a unary
+        # method before the guard can authenticate and count the call, or apply a timeout.
+        return grpc.stream_stream_rpc_method_handler(
+            self._serve(handler, method),
+            _or_refused(handler.request_deserializer),
+            _unless_encoded(handler.response_serializer),
+        )
+
+    def _serve(self, handler: Handler, method: str) -> Any:
+        behaviour: Any = handler.stream_stream or handler.unary_stream or handler.stream_unary or handler.unary_unary
+
+        # Not an async generator itself: gRPC leaves a generator that is cancelled during a write to the garbage
+        # collector, so resources of the servicer would be released at an unknown time. This coroutine closes it when
+        # the call ends.
+        async def call(requests: AsyncIterator[Any], context: Context) -> None:
+            async with self._around(context, method) as who:
+                with self._calls.unopened(who):
+                    request = await _first(context)
+                if handler.request_streaming:
+                    request = _Messages(request, requests)
+                if inspect.isasyncgenfunction(behaviour):
+                    async with aclosing(behaviour(request, context)) as responses:
+                        async for response in responses:
+                            await context.write(response)
+                elif handler.response_streaming:
+                    await behaviour(request, context)
+                else:
+                    await context.write(await behaviour(request, context))
+
+        return call
+
+    @asynccontextmanager
+    async def _around(self, context: Context, method: str) -> AsyncIterator[Caller | Certified | None]:
+        request_id = secrets.token_hex(6)
+        structlog.contextvars.bind_contextvars(method=method, rpc=request_id)
+        try:
+            who = await self._identify(context, method)
+            with self._calls.of_stranger(context.peer()) if who is None else self._calls.of(who, method):
+                yield who
+        except NetvpsError as error:
+            log.info("call refused", error=str(error), reason=error.reason)
+            await _abort(context, error)
+        except (grpc.aio.AbortError, grpc.aio.UsageError):
+            raise
+        except grpc.aio.InternalError as error:  # gRPC raises it for a write after the caller disconnected
+            log.debug("caller disconnected", error=str(error))
+        except Exception:
+            log.exception("call failed")
+            sentence = f"internal error: the server's log has the details under request {request_id}; please report it"
+            await _abort(context, InternalError(sentence))
+
+    async def _identify(self, context: Context, method: str) -> Caller | Certified | None:
+        if method.startswith(_OPEN):
+            return None
+        try:
+            who = await self._authenticate(context)
+        except Unauthenticated:
+            structlog.contextvars.bind_contextvars(peer=context.peer())
+            raise
+        identity.current.set(who)
+        structlog.contextvars.bind_contextvars(caller=identity.shown_as(who))
+        return who
+
+
+class _Messages:
+    """The messages of a call, including the first one, which was read before."""
+
+    def __init__(self, first: Any, rest: AsyncIterator[Any]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        # Not a coroutine, for speed: a tunnel has one message per piece of data.
+        if self._first is not None:
+            return self._take_first()
+        return anext(self._rest)
+
+    async def _take_first(self) -> Any:
+        first, self._first = self._first, None
+        return first
+
+
+async def _first(context: Context) -> Any:
+    """The first message of a call. Raises TimedOut if it does not arrive, InvalidInput if there is none."""
+    try:
+        async with asyncio.timeout(FIRST_MESSAGE_TIMEOUT):
+            message = await context.read()
+    except TimeoutError:
+        raise TimedOut(
+            f"no message came within {FIRST_MESSAGE_TIMEOUT:.0f} s of the call: send the first one at once",
+            reason="NO_FIRST_MESSAGE",
+        ) from None
+    if message is grpc.aio.EOF:  # type: ignore[attr-defined]  # the stubs lack it
+        raise InvalidInput.of("request", "the call ended without a message: send one")
+    return message
+
+
+def _or_refused(deserialize: Any) -> Any:
+    """Raises InvalidInput for bytes that are not a valid message, anywhere in a call."""
+
+    def deserialized(wire: bytes) -> Any:
+        try:
+            return deserialize(wire)
+        except DecodeError:
+            raise InvalidInput.of("request", "these bytes are not a message of this method") from None
+
+    return deserialized
+
+
+def _unless_encoded(serialize: Any) -> Any:
+    """Passes bytes through: messages to many receivers are encoded once by the sender."""
+
+    def serialized(message: Any) -> bytes:
+        return message if isinstance(message, bytes) else serialize(message)
+
+    return serialized
+
+
+async def _abort(context: Context, error: NetvpsError) -> None:
+    code, message, details = to_status(error)
+    await context.abort(code, message, ((DETAILS_KEY, details),))

@@ -1,0 +1,102 @@
+"""A gRPC server with the common parts: options, health, reflection, the guard, and its address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from netvps.errors import ConfigError
+from netvps.rpc.server.interceptors import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from netvps.rpc.server.authenticators import Authenticator
+    from netvps.rpc.server.open_calls import OpenCalls
+
+    Registration = Callable[[grpc.aio.Server], None]
+
+MAX_STREAMS = 2048
+"""Maximum streams per connection; an agent has one for each connection into its session."""
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a port in use is an error, instead of being shared
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 300_000),  # without a call; clients reconnect automatically
+)
+
+
+class Listener:
+    """One gRPC server on one address, with one authenticator."""
+
+    def __init__(
+        self,
+        setting: str,
+        authenticate: Authenticator,
+        services: dict[str, Registration],
+        calls: OpenCalls,
+        *,
+        max_message: int,
+        system: bool = True,
+    ) -> None:
+        """`setting` names it in errors; `services` maps full names to functions that add the servicer to a server.
+
+        `max_message` is the maximum size of a client's message in bytes. `system` adds health and reflection, which
+        need no credential.
+        """
+        self._setting = setting
+        self._names = list(services)
+        self._server = grpc.aio.server(
+            interceptors=[Guard(authenticate, calls)],
+            options=(*OPTIONS, ("grpc.max_receive_message_length", max_message)),
+        )
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
+        for register in services.values():
+            register(self._server)
+        if system:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+            described = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(described, self._server)
+
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Binds to "HOST:PORT" or "unix:PATH" and returns the port. Raises ConfigError if that fails."""
+        try:
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+        except RuntimeError:
+            raise ConfigError(
+                f"cannot listen on {address} ({self._setting}): another program has this port, or the address is not "
+                "of this machine; stop that program (ss -ltnp shows it), or choose another address",
+                reason="ADDRESS_TAKEN",
+            ) from None
+
+    async def start(self) -> None:
+        """Starts serving."""
+        await self._server.start()
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Reports to health checks that it will stop; continues to serve."""
+        await self._health.enter_graceful_shutdown()
+
+    async def stop(self, grace: float) -> None:
+        """Accepts no new calls, gives running ones `grace` seconds, then aborts them."""
+        await self._server.stop(grace)
+
+
+def tls(certificate: str, key: str, client_ca: str | None = None) -> grpc.ServerCredentials:
+    """Server credentials, all PEM; with `client_ca`, clients must present a certificate of that CA."""
+    pair = [(key.encode(), certificate.encode())]
+    root: Any = client_ca.encode() if client_ca else None
+    return grpc.ssl_server_credentials(pair, root, client_ca is not None)

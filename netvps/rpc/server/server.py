@@ -1,0 +1,256 @@
+"""The control plane's three listeners: the local socket, the API for people, the link for machines.
+
+| listener | callers, authentication | services |
+|---|---|---|
+| Unix socket | accounts of this machine, peer credentials | user services |
+| :7443 TLS | people and programs, API key | user services; enrollment, with a token in the request |
+| :7444 mTLS | runners and agents, certificate | link, tunnel, certificates |
+
+The first two also serve health and reflection, without a credential. Sessions can connect to the third, so TLS itself
+requires a certificate of the cluster's CA there, and only the services for runners and agents are available.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from netvps.api.v1 import enrollment_pb2_grpc as enrollment
+from netvps.api.v1 import link_pb2_grpc as link
+from netvps.api.v1 import network_pb2_grpc as network
+from netvps.api.v1 import runner_pb2_grpc as runner
+from netvps.api.v1 import server_pb2_grpc as server
+from netvps.api.v1 import session_pb2_grpc as session
+from netvps.api.v1 import ssh_key_pb2_grpc as ssh_key
+from netvps.api.v1 import tunnel_pb2_grpc as tunnel
+from netvps.api.v1 import user_pb2_grpc as user
+from netvps.rpc.server import authenticators
+from netvps.rpc.server.listeners import Listener, tls
+from netvps.rpc.server.local_socket import LocalSocket, private_folder
+from netvps.rpc.server.open_calls import OpenCalls
+from netvps.rpc.server.probes import StreamedProbes
+from netvps.rpc.server.runner_streams import RunnerStreams
+from netvps.rpc.server.session_logs import StreamedLogs
+from netvps.rpc.servicers.certificates import CertificateServicer
+from netvps.rpc.servicers.enrollment import EnrollmentServicer
+from netvps.rpc.servicers.link import LinkServicer
+from netvps.rpc.servicers.network import NetworkServicer
+from netvps.rpc.servicers.runners import RunnerServicer
+from netvps.rpc.servicers.server_info import ServerInfoServicer
+from netvps.rpc.servicers.sessions import SessionServicer
+from netvps.rpc.servicers.ssh_keys import SshKeyServicer
+from netvps.rpc.servicers.tunnel import TunnelServicer
+from netvps.rpc.servicers.users import UserServicer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from netvps.domain.server import ServerInfo
+    from netvps.rpc.server.listeners import Registration
+    from netvps.rpc.server.open_calls import CallLimits
+    from netvps.rpc.server.ports import Commands, Tunnels
+    from netvps.services.access.accounts import Access
+    from netvps.services.access.ssh_certificates import SshCertificates
+    from netvps.services.access.ssh_keys import SshKeys
+    from netvps.services.network.netmap import NetmapHub
+    from netvps.services.network.network import Network
+    from netvps.services.runners.certificates import Certificates
+    from netvps.services.runners.runners import Runners
+    from netvps.services.sessions.sessions import Sessions
+    from netvps.services.sessions.watch import Watch
+
+_PACKAGE = "netvps.api.v1"
+_API_MESSAGE = 4 << 20
+"""In bytes; large enough that a session with too much environment gets netvps's error and not the transport's."""
+_LINK_MESSAGE = 512 * 1024
+"""In bytes: twice the largest data frame; a report of 256 links is smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything the listeners serve."""
+
+    sessions: Sessions
+    watch: Watch
+    runners: Runners
+    netmap: NetmapHub
+    network: Network
+    certificates: Certificates
+    access: Access
+    ssh_keys: SshKeys
+    ssh_certificates: SshCertificates
+    tunnels: Tunnels
+    commands: Commands
+    info: Callable[[], ServerInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses to listen on: a path, and "HOST:PORT" (PORT 0: chosen by the kernel). None disables one."""
+
+    socket: Path | None = None
+    api: str | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The server's certificate and key, and the CA that signed it and all client certificates; PEM."""
+
+    certificate: str
+    key: str
+    ca: str
+
+
+class ApiServer:
+    """Starts all listeners on entry and aborts them on exit; call `stop` before for a graceful shutdown.
+
+    `local_users` maps the accounts (uid) that may use the local socket to users.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        addresses: Addresses,
+        certificate: Certificate,
+        local_users: Mapping[int, str],
+        heartbeat_interval: float = 5.0,
+        *,
+        limits: CallLimits | None = None,
+    ) -> None:
+        self._services = services
+        self._addresses = addresses
+        self._certificate = certificate
+        self._local_users = local_users
+        self._calls = OpenCalls(limits)
+        self._streams = RunnerStreams(services.runners, heartbeat_interval)
+        self._logs = StreamedLogs(self._streams)
+        self._probes = StreamedProbes(self._streams)
+        self._listeners: list[Listener] = []
+        self._local: LocalSocket | None = None
+        self._socket_behind: Path | None = None
+        self.api_port = 0
+        """The port of the API, once it listens."""
+        self.link_port = 0
+        """The port of the link, once it listens."""
+
+    @property
+    def runner_links(self) -> int:
+        """Number of connected runners."""
+        return len(self._streams)
+
+    async def __aenter__(self) -> Self:
+        """Listens on all addresses, or on none. Raises ConfigError for one that is not available."""
+        await self._streams.__aenter__()
+        try:
+            await self._bind()
+            for listener in self._listeners:
+                await listener.start()
+            if self._local is not None:
+                await self._local.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(0)
+        await self._streams.__aexit__()
+
+    async def stop(self, grace: float) -> None:
+        """Stops in two stages: accepts nothing new and asks runners to reconnect; after `grace` seconds aborts calls.
+
+        Idempotent.
+        """
+        if self._local is not None:
+            await self._local.stop_accepting()
+        for listener in self._listeners:
+            await listener.drain()
+        self._streams.end_all("the control plane is stopping: connect again")
+        await asyncio.gather(*(listener.stop(grace) for listener in self._listeners))
+        self._listeners.clear()
+        if self._local is not None:
+            await self._local.close()
+        if self._socket_behind is not None:
+            with suppress(OSError):  # gRPC removes its socket; a leftover folder is harmless
+                self._socket_behind.parent.rmdir()
+
+    async def _bind(self) -> None:
+        addresses, certificate = self._addresses, self._certificate
+        if addresses.socket is not None:
+            behind = private_folder(addresses.socket) / "grpc.sock"
+            local = LocalSocket(addresses.socket, behind)
+            await local.claim()  # before gRPC binds its socket, which may belong to another server
+            self._local, self._socket_behind = local, behind
+            known = authenticators.PeerCredentials(self._services.access, self._local_users)
+            listener = self._listen("socket", known, self._for_people())
+            listener.bind(f"unix:{behind}")
+        if addresses.api is not None:
+            keys = authenticators.ApiKeys(self._services.access)
+            listener = self._listen("API", keys, self._for_people())
+            self.api_port = listener.bind(addresses.api, tls(certificate.certificate, certificate.key))
+        if addresses.link is not None:
+            listener = self._listen(
+                "runner link", authenticators.Certificates(), self._for_machines(), _LINK_MESSAGE, system=False
+            )
+            credentials = tls(certificate.certificate, certificate.key, client_ca=certificate.ca)
+            self.link_port = listener.bind(addresses.link, credentials)
+
+    def _listen(
+        self,
+        setting: str,
+        known_by: authenticators.Authenticator,
+        services: dict[str, Registration],
+        max_message: int = _API_MESSAGE,
+        *,
+        system: bool = True,
+    ) -> Listener:
+        listener = Listener(setting, known_by, services, self._calls, max_message=max_message, system=system)
+        self._listeners.append(listener)
+        return listener
+
+    def _for_people(self) -> dict[str, Registration]:
+        given = self._services
+        sessions = SessionServicer(given.sessions, given.watch, self._logs, given.commands)
+        enroll = EnrollmentServicer(given.runners, given.certificates, self._certificate.ca)
+        return {
+            f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
+            f"{_PACKAGE}.RunnerService": partial(
+                runner.add_RunnerServiceServicer_to_server, RunnerServicer(given.runners)
+            ),
+            f"{_PACKAGE}.NetworkService": partial(
+                network.add_NetworkServiceServicer_to_server, NetworkServicer(given.network, self._probes)
+            ),
+            f"{_PACKAGE}.UserService": partial(user.add_UserServiceServicer_to_server, UserServicer(given.access)),
+            f"{_PACKAGE}.SshKeyService": partial(
+                ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys, given.ssh_certificates)
+            ),
+            f"{_PACKAGE}.ServerService": partial(
+                server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)
+            ),
+            f"{_PACKAGE}.EnrollmentService": partial(enrollment.add_EnrollmentServiceServicer_to_server, enroll),
+        }
+
+    def _for_machines(self) -> dict[str, Registration]:
+        given = self._services
+        links = LinkServicer(
+            given.runners,
+            given.netmap,
+            self._streams,
+            self._logs,
+            self._probes,
+            ca_certificate=self._certificate.ca,
+        )
+        return {
+            f"{_PACKAGE}.RunnerLinkService": partial(link.add_RunnerLinkServiceServicer_to_server, links),
+            f"{_PACKAGE}.TunnelService": partial(
+                tunnel.add_TunnelServiceServicer_to_server, TunnelServicer(given.tunnels)
+            ),
+            f"{_PACKAGE}.CertificateService": partial(
+                enrollment.add_CertificateServiceServicer_to_server, CertificateServicer(given.certificates)
+            ),
+        }

@@ -1,0 +1,41 @@
+"""NetworkService: the overlay for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.api.v1 import network_pb2 as pb
+from netvps.api.v1.network_pb2_grpc import NetworkServiceServicer
+from netvps.rpc.client.streams import closing
+from netvps.rpc.convert import names
+from netvps.rpc.convert.runner.network import finding_to_proto, overview_to_proto, path_to_proto
+from netvps.rpc.server import identity
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.rpc.server.context import Context
+    from netvps.services.network.network import Network
+    from netvps.services.ports import Prober
+
+
+class NetworkServicer(NetworkServiceServicer):
+    """Raises the errors of the service."""
+
+    def __init__(self, network: Network, prober: Prober) -> None:
+        self._network = network
+        self._prober = prober
+
+    async def GetNetwork(self, request: pb.GetNetworkRequest, context: Context) -> pb.Network:
+        return overview_to_proto(await self._network.overview())
+
+    async def ProbeLinks(self, request: pb.ProbeLinksRequest, context: Context) -> AsyncIterator[pb.NetworkLink]:
+        wanted = [names.parse_runner_name(name, f"runners[{place}]") for place, name in enumerate(request.runners)]
+        async with closing(self._network.links(wanted, self._prober)) as paths:
+            async for path in paths:
+                yield path_to_proto(path)
+
+    async def CheckNetwork(self, request: pb.CheckNetworkRequest, context: Context) -> pb.CheckNetworkResponse:
+        wanted = [names.parse_session_name(name, f"sessions[{place}]") for place, name in enumerate(request.sessions)]
+        found = await self._network.check(identity.caller(), wanted, self._prober)
+        return pb.CheckNetworkResponse(findings=map(finding_to_proto, found))

@@ -1,0 +1,147 @@
+"""SessionService: each method parses the request, calls a service, and converts the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1.session_pb2_grpc import SessionServiceServicer
+from netvps.domain.session.session import SessionState
+from netvps.errors import InvalidInput, Unavailable, WrongState
+from netvps.rpc.client.streams import closing
+from netvps.rpc.convert import names
+from netvps.rpc.convert.remembered import Remembered
+from netvps.rpc.convert.session import exec as exec_convert
+from netvps.rpc.convert.session.events import event_to_proto
+from netvps.rpc.convert.session.requests import change_from_proto, create_from_proto, read_logs_from_proto
+from netvps.rpc.convert.session.sessions import listed_to_proto, session_to_proto
+from netvps.rpc.server import identity
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.domain.session.exec import ToCommand
+    from netvps.rpc.server.context import Context
+    from netvps.rpc.server.ports import Commands
+    from netvps.services.ports import SessionLogs
+    from netvps.services.sessions.sessions import Sessions
+    from netvps.services.sessions.watch import Watch
+
+_listed_to_proto = Remembered(listed_to_proto, 4096)
+_event_to_proto = Remembered(event_to_proto, 256)
+
+
+class SessionServicer(SessionServiceServicer):
+    """Raises the errors of the services."""
+
+    def __init__(self, sessions: Sessions, watch: Watch, logs: SessionLogs, commands: Commands) -> None:
+        self._sessions = sessions
+        self._watch = watch
+        self._logs = logs
+        self._commands = commands
+
+    async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.Session:
+        wanted = create_from_proto(request)
+        session = await self._sessions.create(
+            identity.caller(),
+            session_id=wanted.session_id,
+            owner=wanted.owner,
+            spec=wanted.spec,
+            request_id=wanted.request_id,
+            validate_only=wanted.validate_only,
+        )
+        return session_to_proto(session)
+
+    async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.Session:
+        return session_to_proto(await self._sessions.get(identity.caller(), names.parse_session_name(request.name)))
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
+        page = await self._sessions.list(
+            identity.caller(),
+            parent=names.parse_parent(request.parent),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListSessionsResponse(
+            sessions=[_listed_to_proto(session) for session in page.items],
+            next_page_token=page.next_page_token,
+            revision=page.revision,
+        )
+
+    async def StopSession(self, request: pb.StopSessionRequest, context: Context) -> pb.Session:
+        change = change_from_proto(request)
+        session = await self._sessions.stop(
+            identity.caller(),
+            change.name,
+            request_id=change.request_id,
+            expected_revision=change.expected_revision,
+        )
+        return session_to_proto(session)
+
+    async def StartSession(self, request: pb.StartSessionRequest, context: Context) -> pb.Session:
+        change = change_from_proto(request)
+        session = await self._sessions.start(
+            identity.caller(),
+            change.name,
+            request_id=change.request_id,
+            expected_revision=change.expected_revision,
+        )
+        return session_to_proto(session)
+
+    async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.Session:
+        change = change_from_proto(request)
+        session = await self._sessions.delete(
+            identity.caller(),
+            change.name,
+            request_id=change.request_id,
+            expected_revision=change.expected_revision,
+        )
+        return session_to_proto(session)
+
+    async def WatchSessions(
+        self, request: pb.WatchSessionsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchSessionsResponse]:
+        parent = names.parse_parent(request.parent)
+        if request.from_revision < 0:
+            raise InvalidInput.of("from_revision", f"{request.from_revision} is not a revision")
+        events = self._watch.sessions(identity.caller(), parent, request.from_revision, progress=request.progress)
+        async with closing(events):
+            async for event in events:
+                yield _event_to_proto(event)
+
+    async def ReadSessionLogs(
+        self, request: pb.ReadSessionLogsRequest, context: Context
+    ) -> AsyncIterator[pb.ReadSessionLogsResponse]:
+        wanted = read_logs_from_proto(request)
+        caller = identity.caller()
+        session = await self._sessions.get(caller, wanted.name)
+        if not session.runner:
+            raise Unavailable(f"session {session.full_name} has no logs yet: no runner has it; wait until it starts")
+        pieces = self._logs.read(
+            session.runner, session.uid, wanted.tail_lines, wanted.follow, user=caller.user, since=wanted.since
+        )
+        async with closing(pieces):
+            async for piece in pieces:
+                yield pb.ReadSessionLogsResponse(data=piece)
+
+    async def ExecSession(
+        self, request_iterator: AsyncIterator[pb.ExecSessionRequest], context: Context
+    ) -> AsyncIterator[pb.ExecSessionResponse]:
+        first = await anext(request_iterator, pb.ExecSessionRequest())
+        start = exec_convert.start_from_proto(first)
+        caller = identity.caller()
+        session = await self._sessions.get(caller, start.name)
+        if session.state is not SessionState.RUNNING:
+            raise WrongState(
+                f"session {session.full_name} is {session.state}, not RUNNING: "
+                f"start it with: netvps start {session.full_name}"
+            )
+        output = self._commands.run(session, start, _inputs(request_iterator), user=caller.user)
+        async with closing(output):
+            async for message in output:
+                yield exec_convert.output_to_proto(message)
+
+
+async def _inputs(messages: AsyncIterator[pb.ExecSessionRequest]) -> AsyncIterator[ToCommand]:
+    async for message in messages:
+        yield exec_convert.input_from_proto(message)

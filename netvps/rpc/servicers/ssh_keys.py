@@ -1,0 +1,57 @@
+"""SshKeyService: the SSH public keys of users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.api.v1 import ssh_key_pb2 as pb
+from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceServicer
+from netvps.rpc.convert import names
+from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
+from netvps.rpc.convert.times import time_to_proto
+from netvps.rpc.server import identity
+
+if TYPE_CHECKING:
+    from netvps.rpc.server.context import Context
+    from netvps.services.access.ssh_certificates import SshCertificates
+    from netvps.services.access.ssh_keys import SshKeys
+
+
+class SshKeyServicer(SshKeyServiceServicer):
+    """Raises the errors of the service."""
+
+    def __init__(self, keys: SshKeys, certificates: SshCertificates) -> None:
+        self._keys = keys
+        self._certificates = certificates
+
+    async def ListSshKeys(self, request: pb.ListSshKeysRequest, context: Context) -> pb.ListSshKeysResponse:
+        page = await self._keys.list(
+            identity.caller(),
+            parent=names.parse_owner(request.parent, "parent"),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListSshKeysResponse(
+            ssh_keys=[ssh_key_to_proto(key) for key in page.items], next_page_token=page.next_page_token
+        )
+
+    async def CreateSshKey(self, request: pb.CreateSshKeyRequest, context: Context) -> pb.SshKey:
+        key = await self._keys.create(
+            identity.caller(),
+            parent=names.parse_owner(request.parent, "parent"),
+            public_key=request.public_key,
+            title=request.title,
+            request_id=request.request_id,
+        )
+        return ssh_key_to_proto(key)
+
+    async def DeleteSshKey(self, request: pb.DeleteSshKeyRequest, context: Context) -> pb.SshKey:
+        user, key = names.parse_ssh_key_name(request.name)
+        owner = "" if user == names.ME else user
+        return ssh_key_to_proto(await self._keys.delete(identity.caller(), owner, key, request_id=request.request_id))
+
+    async def IssueSshCertificate(
+        self, request: pb.IssueSshCertificateRequest, context: Context
+    ) -> pb.IssueSshCertificateResponse:
+        certificate, expires = self._certificates.issue(identity.caller(), request.public_key)
+        return pb.IssueSshCertificateResponse(certificate=certificate, expire_time=time_to_proto(expires))

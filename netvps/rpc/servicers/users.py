@@ -1,0 +1,65 @@
+"""UserService: users and their API keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.api.v1 import user_pb2 as pb
+from netvps.api.v1.user_pb2_grpc import UserServiceServicer
+from netvps.rpc.convert import names
+from netvps.rpc.convert.users import api_key_to_proto, create_from_proto, ttl_from_proto, user_to_proto
+from netvps.rpc.server import identity
+
+if TYPE_CHECKING:
+    from netvps.rpc.server.context import Context
+    from netvps.services.access.accounts import Access
+
+
+class UserServicer(UserServiceServicer):
+    """Raises the errors of the service."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def GetUser(self, request: pb.GetUserRequest, context: Context) -> pb.User:
+        return user_to_proto(await self._access.get_user(identity.caller(), names.parse_user_name(request.name)))
+
+    async def ListUsers(self, request: pb.ListUsersRequest, context: Context) -> pb.ListUsersResponse:
+        page = await self._access.list_users(
+            identity.caller(), page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListUsersResponse(
+            users=[user_to_proto(user) for user in page.items], next_page_token=page.next_page_token
+        )
+
+    async def CreateUser(self, request: pb.CreateUserRequest, context: Context) -> pb.User:
+        wanted = create_from_proto(request)
+        user = await self._access.create_user(identity.caller(), wanted.user_id, wanted.role, wanted.request_id)
+        return user_to_proto(user)
+
+    async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.User:
+        name = names.parse_user_name(request.name)
+        return user_to_proto(await self._access.delete_user(identity.caller(), name, request.request_id))
+
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
+        parent = names.parse_user_name(request.parent, "parent")
+        credential, secret = await self._access.create_api_key(
+            identity.caller(), parent, request.request_id, title=request.title, ttl=ttl_from_proto(request)
+        )
+        return pb.CreateApiKeyResponse(api_key=api_key_to_proto(credential), secret=secret)
+
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
+        page = await self._access.list_api_keys(
+            identity.caller(),
+            names.parse_user_name(request.parent, "parent"),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListApiKeysResponse(
+            api_keys=[api_key_to_proto(key, self._access.last_use(key.kid)) for key in page.items],
+            next_page_token=page.next_page_token,
+        )
+
+    async def DeleteApiKey(self, request: pb.DeleteApiKeyRequest, context: Context) -> pb.ApiKey:
+        user, kid = names.parse_api_key_name(request.name)
+        return api_key_to_proto(await self._access.delete_api_key(identity.caller(), user, kid, request.request_id))

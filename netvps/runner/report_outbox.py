@@ -1,0 +1,102 @@
+"""Queues what the runner reports: the latest report of each session, and heartbeats in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+from netvps.domain.overlay.diagnosis.health import ProbeReport
+from netvps.domain.runner.runner import Heartbeat
+from netvps.domain.session.session import SessionReport, SessionState
+from netvps.runner.ports import FromRunner
+
+
+class Board:
+    """Holds the latest report of each session: bounded, and never blocking a reconciler on a slow connection."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, SessionReport] = {}
+        self._unsent: dict[str, None] = {}
+        self._answers: deque[ProbeReport] = deque()
+        self._ready = asyncio.Event()
+        self.hurried = False
+        """A heartbeat is due now."""
+
+    def hurry(self) -> None:
+        """Makes the next heartbeat due now, because its content is urgent."""
+        self.hurried = True
+        self._ready.set()
+
+    @property
+    def unsent(self) -> int:
+        """Number of reports not yet sent over this connection."""
+        return len(self._unsent)
+
+    def post(self, report: SessionReport) -> None:
+        """Queues a report, unless it equals the last one."""
+        if self._reports.get(report.session_uid) != report:
+            self._reports[report.session_uid] = report
+            self._unsent[report.session_uid] = None
+            self._ready.set()
+
+    def answer(self, report: ProbeReport) -> None:
+        """Queues the answer to a request of this connection; the requester bounds their number."""
+        self._answers.append(report)
+        self._ready.set()
+
+    def outgoing(self, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> Outgoing:
+        """Yields, for one connection, all reports, then each new one, and a `heartbeat` every `interval` seconds."""
+        self._unsent = dict.fromkeys(self._reports)
+        self._answers.clear()
+        return Outgoing(self, heartbeat, interval)
+
+    def take(self) -> SessionReport | ProbeReport | None:
+        """Returns a report not yet sent over this connection, or None."""
+        if self._answers:
+            return self._answers.popleft()
+        if not self._unsent:
+            if not self.hurried:
+                self._ready.clear()
+            return None
+        uid = next(iter(self._unsent))
+        del self._unsent[uid]
+        report = self._reports[uid]
+        if report.state is SessionState.DELETED:
+            # Not acknowledged: if it is lost, the assignment is sent again, and reported again.
+            del self._reports[uid]
+        return report
+
+    async def news(self, seconds: float) -> None:
+        """Returns when a report may be queued, or after `seconds`."""
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._ready.wait()
+        except TimeoutError:
+            pass
+
+
+class Outgoing:
+    """An iterator, not a generator: it may be dropped or cancelled at any point without cleanup."""
+
+    def __init__(self, board: Board, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> None:
+        self._board = board
+        self._heartbeat = heartbeat
+        self._interval = interval
+        self._last_beat = asyncio.get_running_loop().time()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> FromRunner:
+        loop = asyncio.get_running_loop()
+        while True:
+            left = self._last_beat + self._interval() - loop.time()
+            if left <= 0 or self._board.hurried:
+                self._last_beat = loop.time()
+                self._board.hurried = False
+                return self._heartbeat()
+            if report := self._board.take():
+                return report
+            await self._board.news(left)

@@ -1,0 +1,355 @@
+"""Executes the actions of a session's plan: each reports its state and returns the pause before the next inspection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from netvps.domain.runner.docker_names import LABEL_LAYOUT
+from netvps.domain.session import container as plan
+from netvps.domain.session.attachment import resolv_conf
+from netvps.domain.session.blueprint import Blueprint, blueprint
+from netvps.domain.session.kept import SavedFiles
+from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
+from netvps.domain.session.session import Assignment, DesiredState, SessionState
+from netvps.errors import AlreadyExists, NetvpsError, TimedOut
+from netvps.faults import fault_point
+from netvps.runner.ports import Engine, Link
+from netvps.runner.session.kept import GaveUp, Kept, new_uid
+from netvps.runner.session.last_runs import LastRuns
+from netvps.runner.session.logs import KeptLogs
+from netvps.runner.session.reporter import Reporter
+from netvps.runner.session.restart_backoff import Exits
+from netvps.runner.session.runtime import RuntimeFolder
+from netvps.runner.session.wake import Wake
+
+_BOOT_SECONDS = 10.0
+_BOOT_AGAIN = 5.0
+_SOON = 1.0
+_KILL_AGAIN = 2.0
+_AT_ONCE = 0.0
+_TIDY_AGAIN = 15.0
+_FLATTEN_AGAIN = 5.0
+log = structlog.get_logger()
+
+_DISK_FULL = "DISK_FULL"
+# The session's `reason` where the error is more specific than the action.
+_REASONS = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image", "VOLUME": "volume"}
+
+
+class Steps:
+    """The actions of one session. Pauses are in seconds; None means the slow timer."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        link: Link,
+        folder: RuntimeFolder,
+        logs: KeptLogs,
+        reporter: Reporter,
+        *,
+        last_runs: LastRuns,
+        node: str,
+        agent: Path,
+    ) -> None:
+        self._engine = engine
+        self._link = link
+        self._folder = folder
+        self._logs = logs
+        self._reporter = reporter
+        self._say = reporter.say
+        self._node = node
+        self._agent = agent
+        self._exits = Exits()
+        self._generation = 0
+        self._terminating: tuple[str, float] | None = None
+        """Run of the container that got SIGTERM, and the end of its grace period (loop time)."""
+        self._tidy_due: float | None = 0.0
+        """When to remove remains of interrupted snapshots next (loop time); None: there are none."""
+        self._tidy_again = True
+        self._stays_deep = ""
+        """Snapshot that could not be flattened."""
+        self._kept = Kept(engine, last_runs, reporter)
+
+    async def close(self) -> None:
+        """Closes the session's socket and background work."""
+        await self._kept.close()
+        await self._folder.close()
+
+    async def look(self, want: Assignment) -> plan.Seen:
+        """Inspects the session."""
+        try:
+            seen = await self._engine.look(want)
+        except AlreadyExists as error:
+            raise GaveUp(SessionState.FAILED, "container", error.message) from None
+        if want.generation != self._generation:
+            self._generation = want.generation
+            self._exits.forgive()
+        self._exits.see(seen.container, asked=want.desired is not DesiredState.RUNNING, now=_now())
+        self._reporter.last_exit = self._exits.last
+        if seen.container and want.desired is DesiredState.RUNNING and seen.container.status is plan.Status.EXITED:
+            seen = replace(seen, layout=self._blueprint(want, plan.SourceImage("")).labels[LABEL_LAYOUT])
+        return await self._kept.look(want, seen)
+
+    async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
+        """Executes an action. Raises GaveUp; other errors are retried."""
+        match step:
+            case plan.Fetch(reference):
+                return await self._fetch(want, reference, wake)
+            case plan.Create(source):
+                return await self._create(want, source)
+            case plan.Restore(files, replaced):
+                return await self._restore(want, files, replaced)
+            case plan.Move(container, to):
+                log.info("moving the container to another network or address", network=to.net, address=to.address)
+                await self._engine.move(container, to)
+                return _AT_ONCE
+            case plan.Start(container):
+                return await self._start(want, container)
+            case plan.Unpause(container):
+                log.warning("unpausing a container that was paused by another program")
+                await self._engine.unpause(container)
+                return _AT_ONCE
+            case plan.Terminate(container):
+                return await self._terminate(want, container)
+            case plan.Copy(container):
+                return await self._kept.copy(want, container, wake)
+            case plan.Commit(container, flatten):
+                return await self._commit(want, container, wake, flatten=flatten)
+            case plan.Record(snapshot):
+                message = "recording its snapshot"
+                self._say(want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message, snapshot=snapshot)
+                return None
+            case plan.Remove(container, saved):
+                await self._logs.keep(want.session_uid, self._engine.logs)
+                log.info("removing the container: its snapshot is recorded", snapshot=saved.snapshot.image)
+                await self._engine.remove(container)
+                return _AT_ONCE
+            case plan.Prune(images):
+                await self._engine.prune(images)
+                return _AT_ONCE
+            case plan.Flatten(saved):
+                return await self._flatten(want, saved, wake)
+            case plan.Rest(state, address):
+                return await self._rest(want, state, address)
+            case plan.Wait():
+                return _SOON
+            case plan.Refuse(reason, message):
+                raise GaveUp(SessionState.FAILED, reason, message + self._kept.why_not_restored)
+            case plan.Erase():
+                await self._erase(want)
+                return None
+
+    async def _fetch(self, want: Assignment, reference: str, wake: Wake) -> float:
+        self._say(want, SessionState.PREPARING, message=f"pulling {reference}")
+        failure: NetvpsError | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                superseded = group.create_task(_raise_when_assigned(wake), name="new assignment")
+                try:
+                    await self._engine.pull(reference, self._reporter.progress)
+                except NetvpsError as error:
+                    failure = error
+                superseded.cancel()
+        except* _Superseded:
+            log.info("pull cancelled by a new assignment", image=reference)
+        if failure:
+            raise _failed(failure, "image")
+        return _AT_ONCE
+
+    async def _create(self, want: Assignment, source: plan.SourceImage) -> float:
+        self._say(want, SessionState.STARTING, message=f"creating its container from {source.reference}")
+        await self._prepare(want)
+        made = self._blueprint(want, source)
+        failure: NetvpsError | None = None
+        async with asyncio.TaskGroup() as group:  # control plane and engine work in parallel
+            boot = group.create_task(self._boot(want), name="agent's certificate")
+            try:
+                await self._engine.create(made)
+            except NetvpsError as error:
+                failure = error
+                boot.cancel()
+        if failure:
+            raise _failed(failure, "container")
+        return _AT_ONCE
+
+    async def _restore(self, want: Assignment, files: SavedFiles, replaced: plan.Container | None) -> float:
+        taken = f"{files.create_time:%Y-%m-%d %H:%M:%S} UTC"
+        why = "its container was created by another version of netvps" if replaced else "its container is gone"
+        self._say(want, SessionState.PREPARING, message=f"{why}: recreating it with its files as of {taken}")
+        log.warning("recreating the container from the copy of its files", copied=taken, why=why)
+
+        try:
+            source = await self._engine.provide(want.session_uid, files, self._reporter.progress)
+            await self._prepare(want)
+            await self._engine.restore(self._blueprint(want, source), replaced)
+        except NetvpsError as error:
+            failure = _failed(error, "container")
+            if not isinstance(failure, GaveUp) or failure.retryable:
+                raise failure from None
+            self._kept.not_restored(files, error)
+        return _AT_ONCE
+
+    async def _prepare(self, want: Assignment) -> None:
+        """Prepares what a container mounts."""
+        await self._folder.prepare()
+        await self._write_resolv_conf(want)
+
+    def _blueprint(self, want: Assignment, source: plan.SourceImage) -> Blueprint:
+        return blueprint(
+            want,
+            source,
+            node=self._node,
+            machine_memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            agent=self._agent,
+            run=self._folder.path,
+            resolv_conf=self._folder.resolv_conf,
+        )
+
+    async def _start(self, want: Assignment, container: plan.Container) -> float:
+        if (pause := self._exits.wait(_now())) > 0:
+            ended = f"it exited by itself (exit code {container.exit_code})"
+            self._say(want, SessionState.STARTING, message=f"{ended} and restarts after a pause")
+            return pause
+        self._kept.give_up()
+        self._say(want, SessionState.STARTING, message="starting its container")
+        await self._prepare(want)
+        await self._boot(want)
+        try:
+            await self._engine.start(container)
+        except NetvpsError as error:
+            raise _failed(error, "container") from None
+        self._exits.started(container)
+        return _AT_ONCE
+
+    async def _write_resolv_conf(self, want: Assignment) -> None:
+        """Writes it before every start: the bridge may have changed, and a moved container still mounts the file."""
+        bridge = await self._engine.bridge(want.address) if want.address else ""
+        self._folder.write_resolv_conf(resolv_conf(want, bridge))
+
+    async def _boot(self, want: Assignment) -> bool:
+        """Writes the agent's credential if due; returns False if the control plane is unavailable.
+
+        The container starts all the same: the user's processes need not wait, and the agent waits for the file.
+        """
+        if not self._folder.needs_credential(want.epoch):
+            return True
+        try:
+            async with asyncio.timeout(_BOOT_SECONDS):
+                credential = await self._link.agent_credential(want.session_uid, want.epoch)
+        except (NetvpsError, TimeoutError) as error:
+            log.info("no certificate for the agent yet; retrying", error=str(error))
+            return False
+        fault_point("boot.before_write")
+        self._folder.write_credential(want.epoch, credential)
+        fault_point("boot.after_write")
+        return True
+
+    async def _terminate(self, want: Assignment, container: plan.Container) -> float:
+        grace = want.spec.stop_grace
+        now = asyncio.get_running_loop().time()
+        if self._terminating is None or self._terminating[0] != container.run:
+            self._say(want, SessionState.STOPPING, message=f"its processes have {grace:g} s to end")
+            await self._engine.signal(container, "TERM")
+            self._terminating = (container.run, now + grace)
+        left = self._terminating[1] - now
+        if left > 0:
+            return left
+        await self._engine.signal(container, "KILL")
+        return _KILL_AGAIN
+
+    async def _commit(
+        self, want: Assignment, container: plan.Container, wake: Wake, *, flatten: bool
+    ) -> float | None:  # fmt: skip
+        try:
+            return await self._kept.commit(want, container, wake, flatten=flatten)
+        except NetvpsError:
+            self._doubt()
+            raise
+
+    async def _flatten(self, want: Assignment, saved: plan.SavedImage, wake: Wake) -> float | None:
+        """Flattens a snapshot. A failure only logs: the snapshot is as good as before."""
+        pause = await self._rest(want, SessionState.STOPPED, "")
+        if self._stays_deep == saved.snapshot.uid:
+            return pause
+        try:
+            flat = await self._engine.flatten(new_uid(), want, saved, lambda: wake.superseded)
+        except NetvpsError as error:
+            self._doubt()
+            if error.reason == plan.ENGINE_AWAY:
+                raise
+            self._stays_deep = saved.snapshot.uid
+            log.warning(
+                "cannot flatten the snapshot; it keeps its layers", image=saved.snapshot.image, error=error.message
+            )
+            return pause
+        if flat is None:
+            self._doubt()
+            return _FLATTEN_AGAIN
+        log.info("snapshot flattened", image=flat.image, bytes=flat.size_bytes)
+        return _AT_ONCE
+
+    async def _rest(self, want: Assignment, state: SessionState, address: str) -> float | None:
+        if state is SessionState.STOPPED and (why := self._kept.why_not_copied):
+            self._say(want, state, reason=SNAPSHOT_FAILED, message=why)
+        else:
+            self._say(want, state, address=address)
+        pause = await self._tidy(want)
+        if state is not SessionState.RUNNING:
+            await self._folder.close()
+            return pause
+        await self._folder.open()
+        return pause if await self._boot(want) else _BOOT_AGAIN
+
+    def _doubt(self) -> None:
+        self._tidy_due, self._tidy_again = 0.0, True
+
+    async def _tidy(self, want: Assignment) -> float | None:
+        """Removes remains of interrupted snapshots, twice: the engine may still finish a killed runner's call."""
+        now = asyncio.get_running_loop().time()
+        if self._kept.busy:
+            return _TIDY_AGAIN
+        if self._tidy_due is None or now < self._tidy_due:
+            return self._tidy_due and self._tidy_due - now
+        again, self._tidy_again = self._tidy_again, False
+        try:
+            await self._engine.tidy(want)
+        except NetvpsError as error:  # not worth reporting
+            log.info("cannot remove remains of interrupted snapshots; retrying", error=error.message)
+            again = True
+        self._tidy_due = now + _TIDY_AGAIN if again else None
+        return self._tidy_due and _TIDY_AGAIN
+
+    async def _erase(self, want: Assignment) -> None:
+        await self._kept.end(want.session_uid)
+        await self._engine.erase(want.session_uid, want.snapshot.digest if want.snapshot else "")
+        await self._folder.remove()
+        self._logs.remove(want.session_uid)
+        self._say(want, SessionState.DELETED)
+
+
+class _Superseded(Exception):
+    """Another assignment has arrived."""
+
+
+async def _raise_when_assigned(wake: Wake) -> None:
+    await wake.wait_assigned()
+    raise _Superseded
+
+
+def _failed(error: NetvpsError, reason: str) -> NetvpsError:
+    """Maps an engine's error: unavailable or slow is retried; everything else ends this generation."""
+    if error.reason in {plan.ENGINE_AWAY, plan.OVERLAY_AWAY} or isinstance(error, TimedOut):
+        return error
+    retryable = error.reason == _DISK_FULL
+    message = f"{error.message}; it is retried automatically" if retryable else error.message
+    return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), message, retryable=retryable)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

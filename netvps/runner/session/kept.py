@@ -1,0 +1,162 @@
+"""Keeps a stopped session's data outside its container: a copy of its files, and a snapshot.
+
+Both are made in the background, after the stop was reported, and retried if that fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from netvps.domain.session import container as plan
+from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
+from netvps.domain.session.session import Assignment, DesiredState, SessionState
+from netvps.domain.uid import make_uid
+from netvps.errors import NetvpsError, TimedOut
+from netvps.runner.ports import Engine
+from netvps.runner.session.background import Background, Job
+from netvps.runner.session.last_runs import LastRuns
+from netvps.runner.session.reporter import Reporter
+from netvps.runner.session.wake import Wake
+
+_COPY_AGAIN: Final = 300.0
+_AT_ONCE: Final = 0.0
+log = structlog.get_logger()
+
+
+class GaveUp(NetvpsError):
+    """Ends the attempts for this generation: the session stays in `state`, and its data is kept.
+
+    `retryable`: the cause may disappear, so it is retried after a backoff.
+    """
+
+    def __init__(self, state: SessionState, reason: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message, reason=reason)
+        self.state = state
+        self.retryable = retryable
+
+
+class Kept:
+    """The saved data of one session. Pauses are in seconds; None means the slow timer."""
+
+    def __init__(self, engine: Engine, last_runs: LastRuns, reporter: Reporter) -> None:
+        self._engine = engine
+        self._last_runs = last_runs
+        self._reporter = reporter
+        self._background = Background()
+        self._not_copied: tuple[str, float, str] | None = None
+        """Run whose files could not be copied, when to retry (loop time), and why."""
+        self._not_restored: tuple[SavedFiles, str] | None = None
+        """Copy that could not be restored, and why."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a copy or snapshot is being made."""
+        return self._background.busy
+
+    @property
+    def why_not_copied(self) -> str:
+        """Explains a failed copy to the session's owner; '' if there is none."""
+        if self._not_copied is None or self._not_copied[1] <= _now():
+            return ""
+        return f"its files are in its container and its snapshot, but were not copied. {self._not_copied[2]}"
+
+    @property
+    def why_not_restored(self) -> str:
+        """Text to append to a refusal; '' if no copy failed."""
+        return f" ({self._not_restored[1]})" if self._not_restored else ""
+
+    async def look(self, want: Assignment, seen: plan.Seen) -> plan.Seen:
+        """Adds the last run to what was inspected where it matters, and hides what failed lately."""
+        container = seen.container
+        if self._not_restored and want.desired is DesiredState.RUNNING and self._not_restored[0] == seen.files:
+            seen = replace(seen, files=None)
+        if container is None:
+            return replace(seen, last_run=await asyncio.to_thread(self._last_runs.read, want.session_uid))
+        failed_copy = self._not_copied
+        if failed_copy and failed_copy[0] == container.run and _now() < failed_copy[1]:
+            return replace(seen, container=replace(container, files=""))
+        self._not_copied = None
+        return seen
+
+    async def copy(self, want: Assignment, container: plan.Container, wake: Wake) -> float | None:
+        """Copies the files. A failure is kept for `why_not_copied`, and the snapshot is taken all the same."""
+
+        async def job(given_up: Callable[[], bool]) -> None:
+            if await self._engine.copy(want, container, given_up):
+                log.info("files copied")
+
+        try:
+            return await self._pending(want, container, "copying its files", job, wake)
+        except NetvpsError as error:
+            if error.reason == plan.ENGINE_AWAY:
+                raise
+            log.warning("files not copied", error=error.message)
+            self._not_copied = (container.run, _now() + _COPY_AGAIN, error.message)
+            return _AT_ONCE
+
+    async def commit(self, want: Assignment, container: plan.Container, wake: Wake, *, flatten: bool) -> float | None:
+        """Takes the snapshot. Raises GaveUp, retryable."""
+
+        async def job(given_up: Callable[[], bool]) -> None:
+            taken = await self._engine.commit(new_uid(), want, container, flatten=flatten, given_up=given_up)
+            if taken:
+                log.info("snapshot taken", image=taken.image, bytes=taken.size_bytes, layers=taken.layers)
+
+        try:
+            return await self._pending(want, container, "taking its snapshot", job, wake)
+        except NetvpsError as error:
+            if error.reason == plan.ENGINE_AWAY or isinstance(error, TimedOut):
+                raise  # the session is not the cause: retry with backoff
+            raise GaveUp(
+                SessionState.STOPPED,
+                SNAPSHOT_FAILED,
+                f"no snapshot was taken; nothing is lost, the container is kept and can start. {error.message}. "
+                "It is retried automatically",
+                retryable=True,
+            ) from None
+
+    def not_restored(self, files: SavedFiles, error: NetvpsError) -> None:
+        """Records a copy that could not be restored, so that a snapshot is used instead."""
+        log.error("cannot restore the copy of the files", error=error.message)
+        self._not_restored = (files, error.message)
+
+    def give_up(self) -> None:
+        """Abandons the job because the container starts: the next stop will leave other files."""
+        self._background.give_up()
+
+    async def end(self, session_uid: str) -> None:
+        """Waits for the end of the job and forgets the last run, before the session is erased."""
+        await self._background.end()
+        await asyncio.to_thread(self._last_runs.remove, session_uid)
+
+    async def close(self) -> None:
+        """Stops waiting for the job."""
+        await self._background.close()
+
+    async def _pending(
+        self, want: Assignment, container: plan.Container, message: str, job: Job, wake: Wake
+    ) -> float | None:  # fmt: skip
+        """Runs a job for a stopped session and reports it as pending; raises the job's error."""
+        last = LastRun(container.run, want.generation)
+        await asyncio.to_thread(self._last_runs.write, want.session_uid, last)
+        if self._background.run(job, wake, name=f"{message} {want.session_uid}"):
+            return _AT_ONCE
+        self._reporter.say(want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message)
+        return None
+
+
+def new_uid() -> str:
+    """Creates the uid of a snapshot."""
+    return make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,87 @@
+"""Serves logs of sessions: the container's, or after its removal the saved end of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from netvps.domain.runner.runner import LogRequest
+from netvps.errors import NetvpsError, NotFound
+from netvps.runner.files import remove_parts, write_file
+
+MAX_KEPT = 1 << 20
+PIECE = 64 * 1024
+_TAIL_LINES = 20_000
+_KEEP_SECONDS = 30.0
+log = structlog.get_logger()
+
+
+class _Reader(Protocol):
+    """The signature of Engine.logs."""
+
+    def __call__(
+        self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yields pieces of the container's log."""
+
+
+class KeptLogs:
+    """The last MiB of each removed container's log, in STATE/logs/UID.log."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        remove_parts(folder)
+
+    async def keep(self, session_uid: str, read: _Reader) -> None:
+        """Saves the end of a container's log; only logs errors, as a log is not worth a failed stop."""
+        pieces: deque[bytes] = deque()
+        size = 0
+        try:
+            async with asyncio.timeout(_KEEP_SECONDS):
+                async for piece in read(session_uid, _TAIL_LINES, follow=False):
+                    pieces.append(piece)
+                    size += len(piece)
+                    while size - len(pieces[0]) >= MAX_KEPT:
+                        size -= len(pieces.popleft())
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_file(self._path(session_uid), b"".join(pieces)[-MAX_KEPT:])
+        except (NetvpsError, OSError, TimeoutError) as error:
+            log.warning("logs not kept", error=str(error))
+
+    def read(self, session_uid: str, tail_lines: int, since: datetime | None = None) -> bytes:
+        """Returns the last saved lines; none if the log ended before `since`. Raises NotFound."""
+        path = self._path(session_uid)
+        try:
+            if since is not None and path.stat().st_mtime < since.timestamp():
+                return b""
+            lines = path.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            raise NotFound("the session has no logs yet: it never ran on this runner") from None
+        return b"".join(lines[-tail_lines:]) if tail_lines > 0 else b""
+
+    def remove(self, session_uid: str) -> None:
+        """Removes the saved log; idempotent."""
+        self._path(session_uid).unlink(missing_ok=True)
+
+    def _path(self, session_uid: str) -> Path:
+        return self._folder / f"{session_uid}.log"
+
+
+async def log_pieces(request: LogRequest, kept: KeptLogs, read: _Reader) -> AsyncGenerator[bytes, None]:
+    """Yields the requested log, from the container or from what was saved of it. Raises NotFound."""
+    try:
+        found = read(request.session_uid, request.tail_lines, follow=request.follow, since=request.since)
+        async with aclosing(found) as pieces:
+            async for piece in pieces:
+                yield piece
+    except NotFound:
+        content = await asyncio.to_thread(kept.read, request.session_uid, request.tail_lines, request.since)
+        for start in range(0, len(content), PIECE):
+            yield content[start : start + PIECE]

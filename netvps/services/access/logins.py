@@ -1,0 +1,152 @@
+"""Authorises SSH logins for the gateway, and computes what agents accept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from netvps.domain.access.accounts import Caller, SshKey, User
+from netvps.domain.names import SessionName
+from netvps.domain.session.session import Session, SessionState
+from netvps.errors import NotFound, NotPermitted
+from netvps.services.access.agent_configs import AgentConfigs
+from netvps.services.sessions.sessions import find_session, no_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from netvps.domain.names import SshLogin
+    from netvps.domain.tunnel import AgentConfig
+    from netvps.services.feed import Feed
+    from netvps.services.ports import CertificateAuthority, Clock, Reader, Store
+
+_NAMED = 5
+"""Maximum number of sessions named in a message, and read for it."""
+
+
+class Reachable(Protocol):
+    """The fields of a session that a gateway needs; implemented by Session and SessionRef."""
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+
+    @property
+    def name(self) -> str:
+        """Its short name."""
+
+    @property
+    def owner(self) -> str:
+        """Its owner."""
+
+    @property
+    def state(self) -> SessionState:
+        """Its observed state."""
+
+    @property
+    def full_name(self) -> SessionName:
+        """NAME.OWNER."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """A session, reduced to the fields that a gateway needs."""
+
+    uid: str
+    name: str
+    owner: str
+    state: SessionState
+
+    @property
+    def full_name(self) -> SessionName:
+        """NAME.OWNER."""
+        return SessionName(self.owner, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An authorised login. The gateway decides what the session's state means for it."""
+
+    session: Reachable
+    unix_user: str
+    user: str
+    """Owner of the key; the fingerprint, for a key that is only in the session's spec."""
+
+
+class Logins:
+    """Authorises logins, and computes the keys that agents accept.
+
+    A registered key belongs to a user: it opens the user's own sessions, and an admin's key opens all. A key in a
+    session's spec opens that session, registered or not.
+    """
+
+    def __init__(self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed) -> None:
+        self._store = store
+        self._clock = clock
+        self._ca = ca
+        self._feed = feed
+
+    async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
+        """The login that a key ("SHA256:…") gets.
+
+        Called before authentication, so the cost is bounded: a few indexed reads.
+
+        Raises NotFound if the key's user has no such session, NotPermitted if the key is not registered and opens no
+        session.
+        """
+        async with self._store.read() as reader:
+            found = await reader.find(SshKey, fingerprint=fingerprint)
+            user = await reader.get(User, found[0].owner) if found else None
+            if user is None:
+                session = await _by_spec(reader, login, fingerprint)
+                if session is None:
+                    raise NotPermitted(
+                        f"key {fingerprint} is not registered: add it with netvps key add", reason="KEY_UNKNOWN"
+                    )
+                return Grant(session, login.unix_user, fingerprint)
+            caller = Caller(user.name, user.role)
+            name = SessionName(login.owner or caller.user, login.session)
+            try:
+                session = await find_session(reader, caller, name)
+            except NotFound:
+                session = await _by_spec(reader, login, fingerprint)
+            if session is None:
+                raise no_session(name)
+            return Grant(session, login.unix_user, caller.user)
+
+    async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
+        """The login that a user's certificate gets.
+
+        Raises NotFound, and NotPermitted if the user was removed meanwhile.
+        """
+        async with self._store.read() as reader:
+            user = await reader.get(User, user_name)
+            if user is None:
+                raise NotPermitted(f"user {user_name} was removed: ask an admin to add you again", reason="KEY_UNKNOWN")
+            caller = Caller(user.name, user.role)
+            session = await find_session(reader, caller, SessionName(login.owner or caller.user, login.session))
+            return Grant(session, login.unix_user, caller.user)
+
+    async def certify(self, grant: Grant, public_key: str) -> str:
+        """Issues an SSH user certificate (OpenSSH form, three minutes) for the login of a grant."""
+        principal = f"{grant.session.uid}/{grant.unix_user}"
+        key_id = f"{grant.user}@{grant.session.full_name}"
+        return self._ca.sign_ssh_user(public_key, (principal,), key_id, self._clock())
+
+    def configs(self, session_uid: str, epoch: int, host_key: str) -> AsyncGenerator[AgentConfig, None]:
+        """Yields the configuration of a session's agent, now and after each change of keys; generations increase.
+
+        Raises NotFound when that epoch is over, InvalidInput if the host key (OpenSSH form) is malformed.
+        """
+        return AgentConfigs(self._store, self._clock, self._ca, self._feed, session_uid, epoch, host_key).follow()
+
+
+async def _by_spec(reader: Reader, login: SshLogin, fingerprint: str) -> Session | None:
+    """The session with that name whose spec has the key. Without OWNER, only if it is unique."""
+    where = {"name": login.session} | ({} if login.owner is None else {"owner": login.owner})
+    opened = await reader.page(Session, "", _NAMED + 1, key_fingerprints=fingerprint, **where)
+    if len(opened) > 1:  # naming them discloses nothing, because the key opens all of them
+        names = ", ".join(str(session.full_name) for session in opened[:_NAMED])
+        names += ", …" if len(opened) > _NAMED else ""
+        raise NotFound(f"this key opens several sessions named {login.session}: name one of {names}")
+    return opened[0] if opened else None

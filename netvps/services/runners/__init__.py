@@ -1,0 +1,1 @@
+"""Use cases of runners: join, certificates, subnet leases, reports."""

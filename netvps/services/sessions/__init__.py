@@ -1,0 +1,1 @@
+"""Use cases of sessions: create, start, stop, watch, and the assignment to runners."""

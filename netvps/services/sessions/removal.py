@@ -1,0 +1,60 @@
+"""Deletes sessions' rows, and runners with their leases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.domain.access.accounts import Credential
+from netvps.domain.checks import shown
+from netvps.domain.runner.runner import Lease, Runner
+from netvps.domain.session.session import Session
+from netvps.errors import NotFound, WrongState
+
+if TYPE_CHECKING:
+    from netvps.services.ports import Reader, Transaction
+
+
+async def remove_session(tx: Transaction, session: Session) -> None:
+    """Deletes a session's row and the boot tokens of all its placements. Its name and address become free."""
+    for epoch in range(1, session.epoch + 1):
+        for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
+            await tx.delete(credential)
+    await tx.delete(session)
+
+
+async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
+    """Deletes a runner and frees its subnet; with `force` also the sessions placed on it.
+
+    Their files exist on that machine only, so they cannot be started elsewhere. What the machine itself holds of them
+    stays there. Raises NotFound, and WrongState while it has sessions, unless forced.
+    """
+    runner = await runner_named(tx, name)
+    sessions = await tx.find(Session, runner=runner.uid)
+    if sessions and not force:
+        count = f"{len(sessions)} session{'s' if len(sessions) > 1 else ''}"
+        raise WrongState(
+            f"runner {name} has {count}: remove them first, with netvps rm {sessions[0].full_name} …; if the machine"
+            f" is lost, and their files with it: netvps runner rm --force {name}",
+            reason="RUNNER_HAS_SESSIONS",
+        )
+    for session in sessions:
+        await remove_session(tx, session)
+    for lease in await tx.find(Lease, runner=runner.uid):
+        await tx.delete(lease)
+    for credential in await tx.find(Credential, used_for=runner.uid):  # its join tokens
+        await tx.delete(credential)
+    await tx.delete(runner)
+    return runner
+
+
+def was_removed() -> NotFound:
+    """The error for a runner that was removed."""
+    return NotFound("this runner was removed: join again, with a token from netvps runner join-token")
+
+
+async def runner_named(reader: Reader, name: str) -> Runner:
+    """The runner with that name. Raises NotFound."""
+    found = await reader.find(Runner, name=name)
+    if not found:
+        raise NotFound(f"no runner {shown(name)[1:-1]}: see netvps runner ls")
+    return found[0]

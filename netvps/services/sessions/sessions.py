@@ -1,0 +1,229 @@
+"""Use cases of sessions. Each change is one transaction; the log carries it to the runner and to watchers."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from netvps.domain.access.accounts import Caller
+from netvps.domain.checks import Checks
+from netvps.domain.names import SESSION_NAME_MAX, USER_NAME_MAX, SessionName, check_label
+from netvps.domain.runner.runner import Runner, RunnerState
+from netvps.domain.session.lifecycle import defer, new_session, want
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.wordlist import COUNT, pleasant_name
+from netvps.errors import AlreadyExists, Changed, NotFound, NotPermitted
+from netvps.services.commit import write
+from netvps.services.idempotency import Once, check_request_id, recall
+from netvps.services.network.addresses import Addresses, put_addressed
+from netvps.services.page import Page, read_page
+from netvps.services.sessions.scheduler import placed
+from netvps.services.sessions.scope import owner_filter, require_user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from netvps.domain.access.accounts import Request
+    from netvps.domain.session.session import SessionSpec
+    from netvps.services.ports import Clock, Reader, Store, Transaction
+
+_TRIES = 20
+
+
+class Sessions:
+    """Creates, finds, stops, starts and deletes sessions."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        new_uid: Callable[[], str],
+        default_image: str,
+        shown: Callable[[Session], Session] = lambda session: session,
+    ) -> None:
+        """`default_image` is used if a spec names no image; '' if there is no default.
+
+        `shown` returns a session as people see it, with its progress.
+        """
+        self._shown = shown
+        self._store = store
+        self._clock = clock
+        self._new_uid = new_uid
+        self._default_image = default_image
+
+    async def create(
+        self,
+        caller: Caller,
+        *,
+        session_id: str,
+        owner: str,
+        spec: SessionSpec,
+        request_id: str = "",
+        validate_only: bool = False,
+    ) -> Session:
+        """Creates a session and places it if a runner is online; without `session_id` it gets a generated name.
+
+        Raises InvalidInput, AlreadyExists, and NotPermitted or NotFound for another owner.
+        """
+        owner = owner or caller.user
+        self._check_new(session_id, owner, spec, request_id)
+        if not caller.sees(owner):
+            raise NotPermitted(f"user {caller.user} may not create sessions of others: it needs role admin")
+        if validate_only:
+            async with self._store.read() as reader:
+                return await self._draft(reader, caller, session_id, owner, spec)
+        async with write(self._store, caller.user, "session.create") as tx:
+            once = Once(tx, caller, request_id, self._clock(), "CreateSession", session_id, owner, spec)
+            request = await once.earlier()
+            if request is None:
+                session = await put_addressed(tx, await self._draft(tx, caller, session_id, owner, spec))
+                await once.record(session, str(session.full_name))
+                return session
+        return await _recalled(self._store, request)
+
+    async def get(self, caller: Caller, name: str) -> Session:
+        """The session NAME (of the caller) or NAME.OWNER. Raises NotFound, also if the caller may not see it."""
+        full_name = SessionName.parse(name, caller.user)
+        async with self._store.read() as reader:
+            return self._shown(await find_session(reader, caller, full_name))
+
+    async def list(
+        self, caller: Caller, *, parent: str = "", page_size: int = 0, page_token: str = ""
+    ) -> Page[Session]:
+        """Sessions by name: the caller's own (parent ''), all they may see ('-'), or USER's."""
+        async with self._store.read() as reader:
+            where = await owner_filter(reader, caller, parent)
+            page = await read_page(reader, Session, page_size, page_token, **where)
+            return replace(page, items=list(map(self._shown, page.items)))
+
+    async def stop(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
+        """Requests a stop with a snapshot. Raises NotFound, Changed, WrongState."""
+        return await self._want(caller, name, DesiredState.STOPPED, request_id, expected_revision)
+
+    async def start(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
+        """Requests a start, or retries a failed one. Raises NotFound, Changed, WrongState."""
+        return await self._want(caller, name, DesiredState.RUNNING, request_id, expected_revision)
+
+    async def delete(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
+        """Requests the deletion; a session without a runner is deleted at once. Raises NotFound, Changed."""
+        return await self._want(caller, name, DesiredState.DELETED, request_id, expected_revision)
+
+    def _check_new(self, session_id: str, owner: str, spec: SessionSpec, request_id: str) -> None:
+        checks = Checks()
+        with checks.nested():
+            if session_id:
+                check_label(session_id, "session_id", SESSION_NAME_MAX)
+        with checks.nested():
+            check_label(owner, "owner", USER_NAME_MAX)
+        checks.require(
+            bool(spec.image or self._default_image),
+            "spec.image",
+            "no image is named, and this server has no default: name one, for example debian:12",
+        )
+        check_request_id(checks, request_id)
+        checks.done()
+
+    async def _draft(self, reader: Reader, caller: Caller, session_id: str, owner: str, spec: SessionSpec) -> Session:
+        await require_user(reader, owner)
+        if session_id:
+            await _require_free(reader, caller, SessionName(owner, session_id))
+        name = SessionName(owner, session_id or await _free_name(reader, owner))
+        now = self._clock()
+        spec = spec if spec.image else replace(spec, image=self._default_image)
+        return await placed(reader, new_session(self._new_uid(), name, spec, now), now)
+
+    async def _want(
+        self, caller: Caller, name: str, desired: DesiredState, request_id: str, expected_revision: int
+    ) -> Session:
+        full_name = _check_named(caller, name, request_id, expected_revision)
+        now = self._clock()
+        async with write(self._store, caller.user, "session.want") as tx:
+            once = Once(tx, caller, request_id, now, desired, str(full_name), expected_revision)
+            request = await once.earlier()
+            if request is None:
+                session = await find_session(tx, caller, full_name)
+                if expected_revision and session.revision != expected_revision:
+                    raise Changed(
+                        f"session {full_name} changed since revision {expected_revision} (it is at "
+                        f"{session.revision}): look at it again, then decide"
+                    )
+                session = await _write(tx, session, want(session, desired, now), now)
+                await once.record(session, str(full_name))
+                return session
+        return await _recalled(self._store, request)
+
+
+async def find_session(reader: Reader, caller: Caller, name: SessionName) -> Session:
+    """The session with that name. Raises NotFound, with the same message if the caller may not see it."""
+    found = await reader.find(Session, owner=name.owner, name=name.name) if caller.sees(name.owner) else []
+    if not found:
+        raise no_session(name)
+    return found[0]
+
+
+def no_session(name: SessionName) -> NotFound:
+    """The error for a session that does not exist or belongs to another user."""
+    return NotFound(f"no session {name}: see netvps ls")
+
+
+def _check_named(caller: Caller, name: str, request_id: str, expected_revision: int) -> SessionName:
+    checks, full_name = Checks(), None
+    with checks.nested():
+        full_name = SessionName.parse(name, caller.user)
+    check_request_id(checks, request_id)
+    checks.require(expected_revision >= 0, "expected_revision", f"{expected_revision} is negative; 0 means any")
+    checks.done()
+    assert full_name is not None  # noqa: S101 — `done` raised otherwise
+    return full_name
+
+
+async def _write(tx: Transaction, before: Session, after: Session, now: datetime) -> Session:
+    """Writes a session's new desired state, with a message if its runner is offline."""
+    if after is before:
+        return before
+    if after.state is SessionState.DELETED:  # it was never placed, so there is no runner to wait for
+        await tx.delete(after)
+        return after
+    if not after.runner:
+        return await put_addressed(tx, await placed(tx, after, now) if after.desired is DesiredState.RUNNING else after)
+    runner = await tx.get(Runner, after.runner)
+    if runner is not None and after.desired is DesiredState.RUNNING:
+        after = await Addresses(tx).again(after, runner)
+    silent = runner is None or runner.state is RunnerState.OFFLINE
+    return await put_addressed(tx, defer(after, now) if silent else after)
+
+
+async def _recalled(store: Store, request: Request) -> Session:
+    session, gone = await recall(store, Session, request)
+    return replace(session, state=SessionState.DELETED, desired=DesiredState.DELETED) if gone else session
+
+
+async def _require_free(reader: Reader, caller: Caller, name: SessionName) -> None:
+    """Raises AlreadyExists if a session has that name."""
+    found = await reader.find(Session, owner=name.owner, name=name.name)
+    if not found:
+        return
+    short = name.name if name.owner == caller.user else str(name)
+    if found[0].desired is DesiredState.DELETED:
+        raise AlreadyExists(f"session {short} is being deleted: choose another name, or wait until it is gone")
+    raise AlreadyExists(f"session {short} exists already: choose another name, or netvps ssh {short}")
+
+
+async def _free_name(reader: Reader, owner: str) -> str:
+    """A generated name, with a number appended if several random ones are in use."""
+
+    async def free(name: str) -> bool:
+        return not await reader.find(Session, owner=owner, name=name)
+
+    name = pleasant_name(secrets.randbelow(COUNT))
+    for _ in range(_TRIES):
+        if await free(name):
+            return name
+        name = pleasant_name(secrets.randbelow(COUNT))
+    for number in itertools.count(2):
+        if await free(f"{name}-{number}"):
+            break
+    return f"{name}-{number}"

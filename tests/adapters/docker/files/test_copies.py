@@ -1,0 +1,264 @@
+"""The runner's copy of a container's files: it has all that an image loses, and comes back after Docker forgot all."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.engine import DockerEngine
+from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed, ImageNotFound
+from netvps.adapters.docker.files import copies
+from netvps.domain.runner.docker_names import container_name, restore_name
+from netvps.domain.session.blueprint import Blueprint, blueprint
+from netvps.domain.session.container import Container, SourceImage, Status
+from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec
+from netvps.domain.uid import make_uid
+from tests.support.images import busybox_archive
+
+pytestmark = pytest.mark.docker
+
+WRITES = """
+cd /root
+mkdir old && mv /etc/passwd old/ && rmdir /var/empty 2>/dev/null
+echo one > a && ln a b
+echo kept > plan && echo notes > .wh.plan && : > .wh..wh..opq
+truncate -s 4T hole
+mkfifo pipe
+chmod 2750 old
+touch -d '2001-02-03 04:05:06' a
+rm -r /usr/share 2>/dev/null
+exit 0
+"""
+
+
+_NOBODY = 0xFFFFFFFF
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", *entry)
+    for entry in ((1, 6, _NOBODY), (2, 6, 4321), (4, 4, _NOBODY), (16, 6, _NOBODY), (32, 4, _NOBODY))
+)
+"""user::rw-, user:4321:rw-, group::r--, mask::rw-, other::r-- (linux/posix_acl_xattr.h)."""
+
+
+class Box:
+    """A session's container, and the engine that keeps it."""
+
+    def __init__(self, docker: Docker, image: str, folder: Path) -> None:
+        uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
+        self.docker = docker
+        self.folder = folder
+        self.node = f"test{secrets.token_hex(6)}"
+        self.engine = DockerEngine(docker, node=self.node, node_name="here", copies=folder)
+        spec = SessionSpec(image=image, network=Network.NONE)
+        self.want = Assignment(uid, "dev1", "ann", 1, 1, DesiredState.STOPPED, spec, None, 1)
+
+    def plan(self, source: SourceImage) -> Blueprint:
+        made = blueprint(
+            self.want,
+            source,
+            node=self.node,
+            machine_memory=1 << 30,
+            agent=Path("/bin/sh"),
+            run=Path("/tmp"),
+            resolv_conf=Path("/tmp/x"),
+        )
+        return replace(made, entrypoint=("/bin/sh", "-c", WRITES), binds=())
+
+    async def lived(self) -> Container:
+        await self.engine.create(self.plan(SourceImage(self.want.spec.image)))
+        await self.engine.start(await self.found())
+        async with asyncio.timeout(30):
+            while (container := await self.found()).status is not Status.EXITED:
+                await asyncio.sleep(0.02)
+        assert container.exit_code == 0
+        # What busybox cannot set. Its folder is changed as the session's own processes would change it.
+        file = Path(container.files, "root/a")
+        os.setxattr(file, "user.origin", b"lab7")
+        os.setxattr(file, "system.posix_acl_access", ACL)
+        os.utime(file, ns=(1, 123_456_789))
+        return container
+
+    async def found(self) -> Container:
+        container = (await self.engine.look(self.want)).container
+        assert container is not None
+        return container
+
+    async def copy(self, given_up: Callable[[], bool] = lambda: False) -> bool:
+        return await self.engine.copy(self.want, await self.found(), given_up)
+
+    async def restored(self) -> Container:
+        files = (await self.engine.look(self.want)).files
+        assert files is not None
+        source = await self.engine.provide(self.want.session_uid, files, print)
+        await self.engine.restore(self.plan(source), None)
+        return await self.found()
+
+    async def forget(self, image: str) -> None:
+        await self.docker.call(image, lambda api: api.remove_image(image, force=True))
+
+    async def names(self) -> set[str]:
+        filters = {"label": f"netvps.session_id={self.want.session_uid}"}
+        found = await self.docker.call("containers", lambda api: api.containers(all=True, filters=filters))
+        return {name.removeprefix("/") for one in found for name in one["Names"]}
+
+
+@pytest.fixture
+async def box(tmp_path: Path) -> AsyncIterator[Box]:
+    docker = await Docker.open()
+    image = f"netvps-test-{secrets.token_hex(4)}:1"
+    repository = image.removesuffix(":1")
+    await docker.call(image, lambda api: api.import_image_from_data(busybox_archive(), repository=repository, tag="1"))
+    made = Box(docker, image, tmp_path / "copies")
+    try:
+        yield made
+    finally:
+        image_id = (await made.engine.look(made.want)).files
+        await made.engine.erase(made.want.session_uid)
+        for reference in (image, image_id.image if image_id else image):
+            with suppress(ImageNotFound):
+                await made.forget(reference)
+        docker.close()
+
+
+def manifest(folder: str) -> list[tuple[object, ...]]:
+    """All that a file is, except for its inode and what overlayfs notes about layers below."""
+    found: list[tuple[object, ...]] = []
+    for path in sorted(Path(folder).rglob("*")):
+        status = path.lstat()
+        names = [name for name in os.listxattr(path, follow_symlinks=False) if "overlay" not in name]
+        attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in sorted(names)}
+        links = 0 if path.is_dir() else status.st_nlink
+        found.append(
+            (
+                str(path.relative_to(folder)), status.st_mode, status.st_uid, status.st_gid, links, status.st_rdev,
+                status.st_mtime_ns, 0 if path.is_dir() else status.st_size,
+                status.st_blocks * 512 < status.st_size, str(attributes),
+                path.read_bytes() if path.is_file() and status.st_size < 1 << 20 else b"",
+            )
+        )  # fmt: skip
+    return found
+
+
+async def test_all_comes_back_after_docker_forgot_the_container_and_its_image(box: Box) -> None:
+    before = await box.lived()
+    expected = manifest(before.files)
+    assert any("user.origin" in str(entry) for entry in expected)
+    assert await box.copy()
+    files = (await box.engine.look(box.want)).files
+    assert files is not None
+    assert (files.run, files.image) == (before.run, before.image)
+    await box.engine.remove(before)
+    await box.forget(before.image)
+    after = await box.restored()
+    assert manifest(after.files) == expected
+    assert (after.status, after.started, after.image) == (Status.CREATED, None, before.image)
+    assert await box.names() == {container_name(box.want.session_uid)}
+    assert await box.engine.owned() == {box.want.session_uid}
+    await box.engine.erase(box.want.session_uid)
+    assert await box.engine.owned() == frozenset()
+    assert [path.name for path in box.folder.iterdir()] == ["images"]
+
+
+async def test_a_newer_copy_takes_the_place_of_the_older(box: Box) -> None:
+    await box.lived()
+    assert await box.copy()
+    await box.engine.start(await box.found())
+    async with asyncio.timeout(30):
+        while (again := await box.found()).status is not Status.EXITED:
+            await asyncio.sleep(0.02)
+    assert await box.copy()
+    files = (await box.engine.look(box.want)).files
+    assert files is not None
+    assert files.run == again.run
+    assert len(list(box.folder.glob("*.tar"))) == 1
+
+
+async def test_a_copy_that_is_given_up_leaves_the_older_one(box: Box) -> None:
+    container = await box.lived()
+    assert await box.copy()
+    (older,) = box.folder.glob("*.tar")
+    assert not await box.engine.copy(box.want, replace(container, ended=None), lambda: True)
+    assert list(box.folder.glob("*.tar*")) == [older]
+
+
+async def test_a_container_that_was_started_meanwhile_is_not_copied(box: Box) -> None:
+    container = await box.lived()
+    await box.engine.start(container)
+    assert not await box.engine.copy(box.want, container, lambda: False)
+    assert (await box.engine.look(box.want)).files is None
+    assert list(box.folder.glob("*.tar")) == []
+
+
+async def test_a_damaged_copy_is_never_started(box: Box) -> None:
+    container = await box.lived()
+    assert await box.copy()
+    (archive,) = box.folder.glob("*.tar")
+    with archive.open("r+b") as file:
+        file.seek(700)
+        file.write(b"x")
+    await box.engine.remove(container)
+    with pytest.raises(ImageImportFailed, match="its checksum does not match"):
+        await box.restored()
+    assert await box.names() == {restore_name(box.want.session_uid)}
+    assert (await box.engine.look(box.want)).container is None
+
+
+async def test_a_copy_without_room_fails_with_the_numbers(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    await box.lived()
+    monkeypatch.setattr(copies, "disk_free", lambda _: 1 << 20)
+    with pytest.raises(DiskFull, match=r"needs 64 MiB and 1 MiB are free"):
+        await box.copy()
+    assert list(box.folder.glob("*.tar*")) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (errno.ENOSPC, DiskFull, "the disk of the runner's state folder is full"),
+        (errno.ENOENT, ImageExportFailed, "No such file or directory"),
+    ],
+)
+async def test_an_error_of_our_own_files_is_not_taken_for_the_engines(
+    box: Box, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], words: str
+) -> None:
+    def fail(_: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    await box.lived()
+    monkeypatch.setattr(copies, "_packed", fail)
+    with pytest.raises(kind, match=words):
+        await box.copy()
+
+
+async def test_images_that_no_copy_stands_on_go_after_a_while(box: Box) -> None:
+    await box.lived()
+    assert await box.copy()
+    (image,) = (box.folder / "images").iterdir()
+    await box.engine.erase(box.want.session_uid)
+    assert image.exists()  # another process may just be making a copy that stands on it
+    os.utime(image, (0, 0))
+    await box.engine.erase(box.want.session_uid)
+    assert not image.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["{uid}.json.77.part", "{uid}-0123456789abcdef.tar.77.part", "{uid}-0123456789abcdef.tar"]
+)
+def test_what_a_killed_runner_left_of_a_copy_is_found_and_erased(box: Box, tmp_path: Path, name: str) -> None:
+    kept, gone = copies.Copies(box.docker, tmp_path), box.want.session_uid
+    other = make_uid(1, 1)
+    for uid in (gone, other):
+        (tmp_path / name.format(uid=uid)).touch()
+    assert kept.sessions() == {gone, other}
+    kept.erase(gone)
+    assert [path.name for path in tmp_path.iterdir()] == [name.format(uid=other)]

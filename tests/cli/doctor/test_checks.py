@@ -1,0 +1,68 @@
+"""Checks of the server, of clocks and of programs, each also where it fails."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from netvps.adapters.ca.opening import open_ca
+from netvps.cli.doctor import checks
+from netvps.cli.doctor.finding import Verdict
+from netvps.domain.runner.runner import Runner, RunnerState
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> str:
+    return open_ca(tmp_path / "ca", "c1", lambda: datetime.now(UTC)).certificate
+
+
+def test_the_dates_of_the_ca_are_held_against_the_clock(certificate: str) -> None:
+    assert checks.authority(certificate).verdict is Verdict.OK
+    assert checks.authority(certificate, now=0.0).verdict is Verdict.FAIL
+    assert checks.authority("rubbish").verdict is Verdict.FAIL
+
+
+def test_a_clock_before_the_installation_is_wrong() -> None:
+    assert checks.clock().verdict is not Verdict.FAIL
+    assert checks.clock(datetime.now(UTC) - timedelta(days=3650)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("ago", "wrong"), [(0, False), (40, False), (-30, False), (3600, True), (-3600, True), (86400, True)]
+)
+def test_a_clock_that_is_not_the_servers_is_wrong(ago: float, wrong: bool) -> None:
+    now = datetime.now(UTC)
+    found = checks.clock(now, heard=now - timedelta(seconds=ago))
+    assert (found.verdict is Verdict.FAIL) == wrong
+    assert ("the clocks differ" in found.text) == wrong
+
+
+@pytest.mark.parametrize(("told", "verdict"), [(True, Verdict.OK), (False, Verdict.WARN)])
+def test_a_clock_that_nobody_keeps_right_is_told(
+    told: bool, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    assert checks._synchronized() in {True, False}  # whatever this machine's kernel says
+    monkeypatch.setattr(checks, "_synchronized", lambda: told)
+    assert checks.clock().verdict is verdict
+
+
+def test_programs_are_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [finding.verdict for finding in checks.programs()] == [Verdict.OK, Verdict.OK]
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert [finding.verdict for finding in checks.programs()] == [Verdict.FAIL, Verdict.FAIL]
+
+
+def test_what_is_wrong_with_runners_that_are_online_is_told() -> None:
+    now = datetime.now(UTC)
+    well = Runner("u1", "box1", now, now, RunnerState.ONLINE)
+    away = replace(well, name="box2", engine_problem="Docker does not answer")
+    open_ = replace(well, name="box3", isolation_problem="no nft")
+    silent = replace(away, state=RunnerState.OFFLINE)
+    assert [(found.check, found.verdict) for found in checks.runners([well, away, open_, silent])] == [
+        ("runner box2", Verdict.FAIL),
+        ("runner box3", Verdict.WARN),
+    ]

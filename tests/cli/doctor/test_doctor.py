@@ -1,0 +1,75 @@
+"""`netvps doctor`: which checks it makes, what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from netvps import exit_codes
+from netvps.adapters.ca.opening import open_ca
+from netvps.cli.doctor import checks, checks_machine
+from netvps.cli.doctor.finding import Finding, Verdict
+from netvps.errors import Unavailable
+from tests.cli.conftest import Run
+from tests.cli.fake_client import INFO, FakeClient
+
+
+def _quiet(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
+    """Checks of this machine that come out the same everywhere."""
+    for module, name in ((checks_machine, "engine"), (checks, "clock"), (checks_machine, "agent")):
+        monkeypatch.setattr(module, name, lambda *_, name=name, **__: Finding(name, verdict, "as expected", ""))
+    for module, name in ((checks_machine, "disk"), (checks, "programs"), (checks_machine, "runner_certificate")):
+        monkeypatch.setattr(module, name, lambda *_: [])
+    for name in ("ports", "database"):
+        monkeypatch.setattr(checks_machine, name, lambda *_, serving, name=name: _said(name, str(serving)))
+
+
+def _said(name: str, text: str) -> list[Finding] | Finding:
+    finding = Finding(name, Verdict.OK, text)
+    return [finding] if name == "ports" else finding
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> str:
+    return open_ca(tmp_path / "ca", "c1", lambda: datetime.now(UTC)).certificate
+
+
+def test_all_well_is_0(run: Run, fake: FakeClient, certificate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _quiet(monkeypatch, Verdict.WARN)
+    fake.info = replace(INFO, ca_certificate=certificate)
+    ran = run("doctor")
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("ok    server        local (unix:")
+    assert "CA SHA-256" in lines[1]
+    assert "warn  engine        as expected" in lines
+
+
+def test_a_failure_is_1_with_its_remedy(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    _quiet(monkeypatch, Verdict.OK)
+    fake.errors["server_info"] = Unavailable("nobody answers\x1b[2J")
+    ran = run("doctor", "-o", "json")
+    assert ran.code == exit_codes.UNKNOWN
+    found = json.loads(ran.out)
+    assert (found[0]["check"], found[0]["verdict"]) == ("server", "fail")
+    assert "\x1b" not in run("doctor").out
+
+
+def test_each_check_has_a_name(run: Run, fake: FakeClient, certificate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _quiet(monkeypatch, Verdict.OK)
+    fake.info = replace(INFO, ca_certificate=certificate)
+    names = [finding["check"] for finding in json.loads(run("doctor", "-o", "json").out)]
+    assert names == ["server", "certificates", "clock", "engine", "ports", "database", "agent"]
+
+
+def test_wrong_settings_are_a_finding(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    _quiet(monkeypatch, Verdict.OK)
+    fake.errors["server_info"] = Unavailable("nobody answers")
+    monkeypatch.setenv("NETVPS_SSH_PORT", "many")
+    found = {one["check"]: one for one in json.loads(run("doctor", "-o", "json").out)}
+    assert found["settings"]["verdict"] == "fail"
+    assert "ssh_port" in found["settings"]["text"]

@@ -1,0 +1,77 @@
+"""`netvps runner` as a noun."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from netvps import exit_codes
+from netvps.cli.machine.runners import runner
+from netvps.domain.overlay.diagnosis.health import Problem
+from netvps.domain.runner.runner import RunnerState
+from tests.cli.conftest import Run
+from tests.cli.fake_client import FakeClient
+
+
+@pytest.mark.usefixtures("fake")
+def test_runners_are_listed_and_shown(run: Run) -> None:
+    assert list(runner.commands) == ["run", "sweep", "ls", "show", "rm", "join-token"]
+    heading, box = run("runner", "ls").out.splitlines()
+    assert heading.split()[:3] == ["NAME", "STATE", "SESSIONS"]
+    assert box.split()[:6] == ["box1", "ONLINE", "3", "4", "8G", "50G"]
+    assert "10.128.0.0/22" in run("runner", "show", "box1").out
+    assert '"subnet"' in run("runner", "show", "box1", "-o", "json").out
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_runner_says_whether_it_is_on_the_overlay(run: Run) -> None:
+    heading, box = run("runner", "ls", "-o", "wide").out.splitlines()
+    assert box[heading.index("OVERLAY") :].split()[0] == "yes"
+    assert "192.0.2.1, 2001:db8::1 (mtu 1450)" in box
+    assert box[heading.index("GATEWAY") :].split()[0] == "no"
+
+
+def test_a_runner_says_why_it_has_no_overlay_in_short_and_in_full(run: Run, fake: FakeClient) -> None:
+    why = "no overlay: changing the network needs CAP_NET_ADMIN: run as root, or grant it"
+    fake.overlay, fake.problems = False, (Problem(why),)
+    heading, box = run("runner", "ls").out.splitlines()
+    assert box[heading.index("OVERLAY") :] == "no: changing the network needs CAP_NET_ADMIN"
+    assert why in run("runner", "ls", "-o", "wide").out
+    (told,) = json.loads(run("runner", "ls", "-o", "json").out)
+    assert told["overlayProblems"] == [{"message": why}]
+    fake.overlay, fake.problems = True, (Problem("box2 does not answer, see to it", "uid2"),)
+    assert "yes, but: box2 does not answer, see to it\n" in run("runner", "ls").out
+
+
+def test_a_healthy_runner_is_seen_now_and_one_without_its_engine_says_so(run: Run, fake: FakeClient) -> None:
+    heading, box = run("runner", "ls").out.splitlines()
+    assert box[heading.index("SEEN") :].split()[:2] == ["now", "20.10"]
+    fake.engine_problem = "the Docker engine does not answer: start it (systemctl start docker)"
+    heading, box = run("runner", "ls").out.splitlines()
+    assert box[heading.index("ENGINE") :].startswith("down: the Docker engine does not answer")
+    assert "systemctl start docker" in run("runner", "show", "box1").out
+    fake.state = RunnerState.OFFLINE
+    heading, box = run("runner", "ls").out.splitlines()
+    assert box[heading.index("SEEN") :].split()[1] == "ago"
+
+
+def test_a_runner_is_removed_by_who_types_its_name(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    refused = run("runner", "rm", "box1", "--force")
+    assert (refused.code, fake.asked) == (exit_codes.USAGE, [])
+    assert "removes that runner and all its sessions, without a way back" in refused.err
+    assert run("runner", "rm", "box1", "--yes").out == "box1\n"
+    assert run("runner", "rm", "box1", "--force", "-y").out == "box1\n"
+    assert fake.asked == [("delete_runner", "box1", False), ("delete_runner", "box1", True)]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_join_token_is_data(run: Run) -> None:
+    ran = run("runner", "join-token")
+    assert ran.out == "nvj_k_s_f\n"
+    assert "--join-token-file" in ran.err
+    told = json.loads(run("runner", "join-token", "-o", "json").out)
+    assert told == {"joinToken": "nvj_k_s_f", "expireTime": "2026-01-02T04:04:05+00:00"}

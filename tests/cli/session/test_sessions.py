@@ -1,0 +1,106 @@
+"""`netvps ls` and `show`, in every form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from netvps import exit_codes
+from netvps.domain.session.session import LastExit, SessionState, Snapshot
+from tests.cli.conftest import Run
+from tests.cli.fake_client import NOW, FakeClient, session
+
+
+@pytest.fixture(autouse=True)
+def sessions(fake: FakeClient) -> None:
+    recent = datetime.now(UTC) - timedelta(minutes=5, seconds=10)
+    fake.sessions = {
+        "dev1": session("dev1", create_time=recent, address="172.30.0.2"),
+        "db": session("db", SessionState.STOPPED, create_time=recent, message="its files are kept"),
+    }
+
+
+def test_a_table_for_people(run: Run) -> None:
+    assert run("ls").out.splitlines() == [
+        "NAME  STATE    IMAGE      RUNNER  AGE",
+        "dev1  RUNNING  debian:12  box1    5m",
+        "db    STOPPED  debian:12  box1    5m",
+    ]
+
+
+def test_wide_has_more_columns(run: Run) -> None:
+    heading, dev1, _ = run("ls", "-o", "wide").out.splitlines()
+    assert heading.split()[-4:] == ["ADDRESS", "WANTED", "UID", "MESSAGE"]
+    assert "172.30.0.2" in dev1
+
+
+def test_json_is_that_of_the_proto(run: Run) -> None:
+    first, second = json.loads(run("ls", "-o", "json").out)
+    assert first["name"] == "sessions/dev1.alice"
+    assert first["state"] == "SESSION_STATE_RUNNING"
+    assert first["spec"]["image"] == "debian:12"
+    assert second["revision"] == "1"
+
+
+def test_jsonl_is_one_line_each_and_name_the_names(run: Run) -> None:
+    assert [json.loads(line)["uid"] for line in run("ls", "-o", "jsonl").out.splitlines()] == ["uid-dev1", "uid-db"]
+    assert run("ls", "-o", "name").out == "dev1\ndb\n"
+
+
+def test_yaml_reads_back(run: Run) -> None:
+    out = run("show", "db", "-o", "yaml").out
+    assert "name: sessions/db.alice\n" in out
+    assert 'spec:\n  image: "debian:12"\n' in out
+    assert 'revision: "1"' in out
+
+
+@pytest.mark.parametrize(("words", "parent"), [([], ""), (["--all"], "-"), (["--owner", "bob"], "bob")])
+def test_whose_sessions(words: list[str], parent: str, run: Run, fake: FakeClient) -> None:
+    out = run("ls", *words, "-o", "name").out
+    assert fake.asked == [("list_sessions", parent)]
+    assert ("dev1.alice" in out) is bool(words)
+
+
+def test_all_and_owner_exclude_each_other(run: Run) -> None:
+    assert run("ls", "--all", "--owner", "bob").code == exit_codes.USAGE
+
+
+def test_no_sessions_is_said_on_stderr(run: Run, fake: FakeClient) -> None:
+    fake.sessions = {}
+    ran = run("ls")
+    assert (ran.code, ran.out) == (0, "")
+    assert "`netvps create` makes one" in ran.err
+    assert run("ls", "-o", "json").out == "[]\n"
+
+
+def test_show_tells_all_and_how_to_get_in(run: Run, fake: FakeClient) -> None:
+    snapshot = Snapshot("s", "uid-db", "netvps-snapshot/vps-x:1", "sha256:0", 3 << 20, 2, "box1", 1, NOW)
+    fake.sessions["db"] = replace(fake.sessions["db"], snapshot=snapshot, last_exit=LastExit(137, "oom", NOW))
+    out = run("show", "db").out
+    for fact in (
+        "db.alice",
+        "STOPPED",
+        "its files are kept",
+        "no limit",
+        "3M, netvps-snapshot/vps-x:1",
+        "code 137 (oom)",
+    ):
+        assert fact in out
+    assert "netvps ssh db\n" in out
+    assert "ssh db@127.0.0.1 -p 2222\n" in out
+
+
+def test_show_of_what_is_not_there(run: Run) -> None:
+    ran = run("show", "none")
+    assert (ran.code, ran.err) == (exit_codes.NOT_FOUND, "netvps: there is no session none\n")
+
+
+def test_a_table_cannot_steer_the_terminal(run: Run, fake: FakeClient) -> None:
+    fake.sessions["db"] = replace(fake.sessions["db"], message="\x1b[31mred\nnext line\u202e")
+    for form in ("table", "wide", "json", "jsonl", "yaml"):
+        out = run("ls", "-o", form).out + run("show", "db", "-o", form).out
+        assert "\x1b" not in out
+        assert "\u202e" not in out

@@ -1,0 +1,48 @@
+"""What people type for sizes and limits, and the option's own name in what is said of a mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+from netvps import exit_codes
+from netvps.cli.session.spec_options import options_named
+from netvps.errors import InvalidInput, Violation
+from tests.cli.conftest import Run
+from tests.cli.fake_client import FakeClient
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("typed", "size"),
+    [("2G", 2 << 30), ("2Gi", 2 << 30), ("2GiB", 2 << 30), ("512MiB", 512 << 20), ("512mb", 512 << 20), ("0", 0)],
+)
+def test_a_memory_limit_is_taken_as_people_type_it(typed: str, size: int, run: Run, fake: FakeClient) -> None:
+    assert run("create", "dev1", "--memory", typed, "--dry-run").code == 0
+    assert fake.asked[0][2].memory_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--memory", "2"], "--memory: '2' is 2 bytes, less than 6M: give a number with a unit, for example 2G"),
+        (["--memory", "5M"], "--memory: '5M' is 5242880 bytes, less than 6M"),
+        (["--shm-size", "1K"], "--shm-size: '1K' is 1024 bytes, less than 64K"),
+        (["--pids", "3"], "--pids: 3 is not between 16 and 4194304"),
+        (["--image", "UP case"], "--image: 'UP case' is not an image reference"),
+        (["--env", "1A=x"], "--env '1A': a name is letters, digits and '_'"),
+        (["--label", "UP=x"], "--label 'UP': a key is"),
+        (["--stop-grace", "1h"], "--stop-grace: 3600.0 is not between 0 and 600 seconds"),
+    ],
+)
+def test_a_mistake_is_named_by_its_option(words: list[str], told: str, run: Run, fake: FakeClient) -> None:
+    ran = run("create", *words)
+    assert (ran.code, fake.asked) == (exit_codes.USAGE, [])
+    assert ran.err.startswith(f"netvps: {told}")
+
+
+def test_what_the_server_says_of_a_field_is_named_by_its_option() -> None:
+    with pytest.raises(InvalidInput) as raised, options_named():
+        raise InvalidInput(
+            Violation("spec.memory_bytes", "too few"), Violation("session_id", "no"), Violation("x", "y")
+        )
+    assert str(raised.value) == "--memory: too few; NAME: no; x: y"

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import reduce
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netvps.domain.names import SessionName
+from netvps.domain.runner.placement import Use, choose, fits, joins_overlay, why_none
+from netvps.domain.runner.runner import Capacity, Runner, RunnerState, Underlay
+from netvps.domain.session.lifecycle import new_session
+from netvps.domain.session.session import Network, Session, SessionSpec
+
+NOW = datetime(2026, 5, 4, tzinfo=UTC)
+GIB = 1 << 30
+
+
+def machine(name: str, cpus: int = 8, memory: int = 16, state: RunnerState = RunnerState.ONLINE) -> Runner:
+    return Runner(name, name, NOW, NOW, state, capacity=Capacity(cpus, memory * GIB))
+
+
+def wanted(cpus: float = 0, memory: int = 0) -> Session:
+    """Memory is in GiB."""
+    spec = SessionSpec(cpus=cpus, memory_bytes=memory * GIB)
+    return new_session("uid", SessionName("alice", "x"), spec, NOW)
+
+
+def use(*sessions: Session) -> Use:
+    return reduce(Use.with_session, sessions, Use())
+
+
+def test_a_session_without_limits_is_counted_for_something() -> None:
+    assert use(wanted(), wanted(1.5, 4)) == Use(2, 2500, 5 * GIB)
+    assert wanted(0.01).cpu_claim == 10
+
+
+def test_the_emptiest_machine_is_chosen_and_names_decide_between_equals() -> None:
+    a, b, large = machine("a"), machine("b"), machine("large", 64, 128)
+    assert choose(wanted(), [b, a], {}) == a
+    assert choose(wanted(), [a, b], {"a": use(wanted())}) == b
+    assert choose(wanted(), [a, b, large], {"large": use(*[wanted()] * 3)}) == large
+
+
+def test_the_scarcer_of_cpu_and_memory_decides() -> None:
+    many_cpus, much_memory = machine("cpus", 64, 8), machine("memory", 8, 64)
+    assert choose(wanted(6, 1), [many_cpus, much_memory], {}) == many_cpus
+    assert choose(wanted(1, 6), [many_cpus, much_memory], {}) == much_memory
+
+
+def test_limits_may_add_up_to_more_than_there_is() -> None:
+    a = machine("a", 2, 2)
+    assert choose(wanted(2), [a], {"a": use(*[wanted(2)] * 9)}) == a
+
+
+@pytest.mark.parametrize(
+    ("spec", "runners", "why"),
+    [
+        (SessionSpec(), [], "no runner is online; see netvps runner ls"),
+        (SessionSpec(), [machine("a", state=RunnerState.OFFLINE)], "no runner is online; see netvps runner ls"),
+        (
+            SessionSpec(cpus=8.5),
+            [machine("a")],
+            "no runner that is online has 8.5 CPUs; see netvps runner ls, or ask for less",
+        ),
+        (
+            SessionSpec(cpus=1, memory_bytes=17 * GIB),
+            [machine("a"), machine("b", memory=64, state=RunnerState.OFFLINE)],
+            "no runner that is online has 1 CPUs and 17 GiB of memory; see netvps runner ls, or ask for less",
+        ),
+    ],
+)
+def test_there_is_a_reason_where_there_is_no_place(spec: SessionSpec, runners: list[Runner], why: str) -> None:
+    assert choose(replace(wanted(), spec=spec), runners, {}) is None
+    assert why_none(spec, runners) == why
+
+
+def test_only_one_that_has_to_be_on_the_overlay_needs_a_runner_that_is() -> None:
+    plain = machine("a")
+    member = replace(machine("b", cpus=1), underlay=Underlay(("192.0.2.1",), 1450))
+    expected = {Network.DEFAULT: "a", Network.NONE: "a", Network.OVERLAY: "b"}
+    for network, name in expected.items():
+        session = replace(wanted(), spec=SessionSpec(network=network))
+        chosen = choose(session, [plain, member], {})
+        assert chosen is not None
+        assert chosen.name == name
+        assert joins_overlay(session.spec, member) is (network is not Network.NONE)
+        assert not joins_overlay(session.spec, plain)
+    overlay = SessionSpec(network=Network.OVERLAY, cpus=2)
+    assert why_none(overlay, [plain]) == (
+        "no runner that is online is on the overlay; see netvps runner ls, or use another network"
+    )
+    assert why_none(overlay, [plain, member]) == (
+        "no runner that is online has 2 CPUs and is on the overlay; see netvps runner ls, or ask for less"
+    )
+
+
+def test_a_machine_of_unknown_size_takes_what_comes() -> None:
+    unknown = replace(machine("a"), capacity=Capacity())
+    assert choose(wanted(64, 1), [unknown], {"a": use(wanted())}) == unknown
+
+
+@given(
+    st.lists(
+        st.builds(
+            machine, st.sampled_from("abcdef"), st.integers(0, 8), st.integers(0, 8), st.sampled_from(RunnerState)
+        ),
+        unique_by=lambda runner: runner.uid,
+    ),
+    st.integers(0, 10),
+    st.integers(0, 10),
+)
+def test_the_chosen_machine_is_online_and_large_enough(runners: list[Runner], cpus: int, memory: int) -> None:
+    session = wanted(cpus, memory)
+    fitting = [runner for runner in runners if runner.state is RunnerState.ONLINE and fits(session.spec, runner)]
+    chosen = choose(session, runners, {})
+    assert chosen in fitting if fitting else chosen is None
+    assert choose(session, reversed(runners), {}) == chosen
+
+
+def test_a_machine_whose_engine_does_not_answer_gets_no_session_and_says_why() -> None:
+    broken, other = replace(machine("a", 64, 64), engine_problem="Docker does not answer"), machine("b")
+    assert choose(wanted(), [broken, other], {}) == other
+    assert choose(wanted(), [broken], {}) is None
+    assert why_none(SessionSpec(), [broken]) == (
+        "no runner that is online can start sessions now (a: Docker does not answer); it starts when one can"
+    )
+    assert "64" in why_none(SessionSpec(cpus=64), [broken, other])

@@ -1,0 +1,58 @@
+"""Where a container shall be, and where it asks for names."""
+
+from __future__ import annotations
+
+import pytest
+
+from netvps.domain.session.attachment import Attachment, Net, attachment_at_once, attachment_of, resolv_conf
+from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec
+
+
+def want(network: Network = Network.DEFAULT, address: str = "") -> Assignment:
+    spec = SessionSpec(image="x", network=network)
+    return Assignment("0123456789abc", "dev1", "ann", 1, 1, DesiredState.RUNNING, spec, None, 1, address)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "attachment"),
+    [
+        (want(), Attachment(Net.ISOLATED, owner="ann")),
+        (want(Network.NONE), Attachment(Net.NONE)),
+        (want(address="10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
+        (want(Network.OVERLAY, "10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
+    ],
+)
+def test_an_address_is_what_puts_it_on_the_overlay(wanted: Assignment, attachment: Attachment) -> None:
+    assert attachment_of(wanted) == attachment
+
+
+def test_on_the_overlay_the_bridge_is_asked_and_short_names_are_the_owners() -> None:
+    assert resolv_conf(want(address="10.128.4.2"), "10.128.4.1") == "nameserver 10.128.4.1\nsearch ann.nv.internal\n"
+
+
+def test_one_that_left_the_overlay_asks_docker() -> None:
+    assert resolv_conf(want(), "") == "nameserver 127.0.0.11\noptions ndots:0\n"
+
+
+OWN = Attachment(Net.ISOLATED, owner="ann")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "now", "to"),
+    [
+        (want(), OWN, None),
+        (want(), None, None),
+        (want(), Attachment(Net.OTHER), None),
+        (want(), Attachment(Net.NONE), OWN),
+        (want(), Attachment(Net.SHARED), OWN),
+        (want(Network.NONE), Attachment(Net.SHARED), Attachment(Net.NONE)),
+        (want(Network.NONE), Attachment(Net.NONE), None),
+        # The overlay comes with the next start; the network that all owners shared goes now.
+        (want(address="10.128.4.2"), Attachment(Net.SHARED), OWN),
+        (want(address="10.128.4.2"), OWN, None),
+    ],
+)
+def test_one_that_runs_leaves_the_network_that_all_shared_at_once(
+    wanted: Assignment, now: Attachment | None, to: Attachment | None
+) -> None:
+    assert attachment_at_once(wanted, now) == to

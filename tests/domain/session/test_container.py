@@ -1,0 +1,288 @@
+"""The plan: tables of single steps, and a world that crashes anywhere and still converges without losing a byte."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netvps.domain.session import container as plan
+from netvps.domain.session.attachment import Attachment, Net
+from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
+from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.session import Assignment, DesiredState, SessionState, Snapshot
+from tests.domain.world_of_plan import NOW, UID, World, want
+
+RUNNING, STOPPED, DELETED = DesiredState.RUNNING, DesiredState.STOPPED, DesiredState.DELETED
+
+
+def box(status: Status, layers: int = 1) -> Container:
+    return Container("c1", status, layers, started=NOW, ended=NOW + timedelta(seconds=9), address="172.30.0.2")
+
+
+def on(attachment: Attachment, status: Status = Status.EXITED) -> Container:
+    return replace(box(status), attachment=attachment)
+
+
+def saved(container: Container, generation: int = 1, number: int = 1) -> SavedImage:
+    snapshot = Snapshot(
+        f"s{number}", UID, f"netvps-snapshot/vps-{UID}:{number}", f"sha256:{number}", 10, 2, "here", generation,
+        NOW + timedelta(minutes=number),
+    )  # fmt: skip
+    return SavedImage(snapshot, container.run)
+
+
+HERE, ISOLATED, NOWHERE = (
+    Attachment(Net.OVERLAY, "10.128.4.2"),
+    Attachment(Net.ISOLATED, owner="ann"),
+    Attachment(Net.NONE),
+)
+EXITED = box(Status.EXITED)
+NEW = Container("c1", Status.CREATED, 1)
+LIKE_NEW = replace(EXITED, layout="new")
+READABLE = replace(EXITED, files="/var/lib/docker/overlay2/x/diff")
+HELD = saved(EXITED)
+LATER = replace(saved(EXITED, 3, number=3), run="later")
+COPIED = SavedFiles(EXITED.run, "sha256:base", NOW)
+LAST = LastRun(EXITED.run, 1)
+KEPT = SourceImage(HELD.snapshot.image)
+SOURCE = SourceImage("debian:12")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen", "step"),
+    [
+        (want(RUNNING), Seen(), plan.Fetch("debian:12")),
+        (want(RUNNING), Seen(source=SOURCE), plan.Create(SOURCE)),
+        (want(RUNNING), Seen(box(Status.CREATED)), plan.Start(box(Status.CREATED))),
+        (want(RUNNING), Seen(box(Status.RUNNING)), plan.Rest(SessionState.RUNNING, "172.30.0.2")),
+        (want(RUNNING), Seen(box(Status.PAUSED)), plan.Unpause(box(Status.PAUSED))),
+        (want(RUNNING), Seen(EXITED), plan.Start(EXITED)),
+        # What runs stays where it is; what does not is moved before it starts.
+        (want(RUNNING, address=HERE.address), Seen(on(HERE)), plan.Start(on(HERE))),
+        (want(RUNNING, address=HERE.address), Seen(on(ISOLATED)), plan.Move(on(ISOLATED), HERE)),
+        (
+            want(RUNNING),
+            Seen(on(Attachment(Net.SHARED), Status.RUNNING)),
+            plan.Move(on(Attachment(Net.SHARED), Status.RUNNING), ISOLATED),
+        ),
+        (want(RUNNING, address="10.128.8.3"), Seen(on(HERE)), plan.Move(on(HERE), replace(HERE, address="10.128.8.3"))),
+        (want(RUNNING, address=HERE.address), Seen(on(NOWHERE)), plan.Move(on(NOWHERE), HERE)),
+        (want(RUNNING), Seen(on(HERE)), plan.Move(on(HERE), ISOLATED)),
+        (want(RUNNING), Seen(on(ISOLATED)), plan.Start(on(ISOLATED))),
+        (
+            want(RUNNING, address="10.128.8.3"),
+            Seen(on(HERE, Status.RUNNING)),
+            plan.Rest(SessionState.RUNNING, "172.30.0.2"),
+        ),
+        (want(STOPPED, address="10.128.8.3"), Seen(on(HERE)), plan.Commit(on(HERE), flatten=False)),
+        (want(RUNNING), Seen(box(Status.REMOVING)), plan.Wait()),
+        (want(STOPPED), Seen(box(Status.RUNNING)), plan.Terminate(box(Status.RUNNING))),
+        (want(STOPPED), Seen(box(Status.PAUSED)), plan.Unpause(box(Status.PAUSED))),
+        (want(STOPPED), Seen(EXITED), plan.Commit(EXITED, flatten=False)),
+        (want(STOPPED), Seen(box(Status.EXITED, 99)), plan.Commit(box(Status.EXITED, 99), flatten=False)),
+        (want(STOPPED), Seen(box(Status.EXITED, 100)), plan.Commit(box(Status.EXITED, 100), flatten=True)),
+        (want(STOPPED), Seen(EXITED, (HELD,)), plan.Record(HELD.snapshot)),
+        (want(STOPPED, 1, HELD.snapshot), Seen(EXITED, (HELD,)), plan.Rest(SessionState.STOPPED)),
+        # Recorded, but its image was removed by hand: the container is there to make another.
+        (want(STOPPED, 1, HELD.snapshot), Seen(EXITED), plan.Commit(EXITED, flatten=False)),
+        # Where its files can be read, they are copied first: that is quick.
+        (want(STOPPED), Seen(READABLE), plan.Copy(READABLE)),
+        (want(STOPPED), Seen(READABLE, files=COPIED), plan.Commit(READABLE, flatten=False)),
+        (want(STOPPED), Seen(READABLE, files=replace(COPIED, run="older")), plan.Copy(READABLE)),
+        (want(STOPPED), Seen(READABLE, files=replace(COPIED, image_saved=False)), plan.Copy(READABLE)),
+        # One that never ran holds nothing of its own.
+        (want(STOPPED), Seen(NEW), plan.Rest(SessionState.STOPPED)),
+        # Its container was removed: the copy has all; the image that the owner named would seem empty.
+        (want(RUNNING, 2), Seen(source=SOURCE, files=COPIED, last_run=LAST), plan.Restore(COPIED)),
+        (want(RUNNING, 2, HELD.snapshot), Seen(None, (HELD,), KEPT, COPIED, LAST), plan.Restore(COPIED)),
+        (want(RUNNING, 2, HELD.snapshot), Seen(None, (HELD,), KEPT, None, LAST), plan.Create(KEPT)),
+        # It was made by another netvps: again, if that loses nothing.
+        (want(RUNNING), Seen(EXITED, files=COPIED, layout="new"), plan.Restore(COPIED, EXITED)),
+        (want(RUNNING), Seen(replace(EXITED, layout="new"), files=COPIED, layout="new"), plan.Start(LIKE_NEW)),
+        (want(RUNNING), Seen(EXITED, files=replace(COPIED, run="older"), layout="new"), plan.Start(EXITED)),
+        # A netvps that kept no containers stopped it later.
+        (want(RUNNING, 4, LATER.snapshot), Seen(None, (LATER,), KEPT, COPIED, LAST), plan.Create(KEPT)),
+        (want(RUNNING, 4), Seen(None, (), SOURCE, COPIED), plan.Create(SOURCE)),
+        (want(STOPPED), Seen(), plan.Rest(SessionState.STOPPED)),
+        (want(STOPPED), Seen(None, (HELD,)), plan.Record(HELD.snapshot)),
+        (want(DELETED), Seen(box(Status.RUNNING)), plan.Erase()),
+        (want(DELETED), Seen(), plan.Erase()),
+    ],
+)
+def test_the_next_step(wanted: Assignment, seen: Seen, step: plan.Step) -> None:
+    assert plan.next_step(wanted, seen) == step
+
+
+def test_older_snapshots_are_pruned_once_a_newer_one_is_recorded() -> None:
+    newer = saved(EXITED, number=2)
+    step = plan.next_step(want(STOPPED, 1, newer.snapshot), Seen(None, (HELD, newer)))
+    assert step == plan.Prune((HELD,))
+
+
+def test_the_image_under_a_kept_container_is_not_pruned() -> None:
+    newer = saved(EXITED, number=2)
+    seen = Seen(replace(EXITED, image=HELD.snapshot.digest), (HELD, newer))
+    assert plan.next_step(want(STOPPED, 1, newer.snapshot), seen) == plan.Rest(SessionState.STOPPED)
+    assert plan.next_step(want(STOPPED, 1, newer.snapshot), replace(seen, container=EXITED)) == plan.Prune((HELD,))
+
+
+@pytest.mark.parametrize("desired", [RUNNING, STOPPED])
+@pytest.mark.parametrize("older", [(), (saved(EXITED),)])
+def test_a_session_whose_last_run_is_lost_is_told_so_and_never_starts_older(
+    desired: DesiredState, older: tuple[SavedImage, ...]
+) -> None:
+    snapshot = older[0].snapshot if older else None
+    seen = Seen(None, older, SOURCE, COPIED, LastRun("lost", 3))
+    step = plan.next_step(want(desired, 4, snapshot), seen)
+    assert isinstance(step, plan.Refuse)
+    assert ("remove last_runs/" in step.message) is bool(older)
+
+
+def test_a_deep_snapshot_is_written_as_one_layer_and_replaced_once_that_is_recorded() -> None:
+    deep = replace(HELD, snapshot=replace(HELD.snapshot, layers=25))
+    recorded = want(STOPPED, 2, deep.snapshot)
+    assert plan.next_step(recorded, Seen(None, (deep,))) == plan.Flatten(deep)
+    assert plan.next_step(want(RUNNING, 3, deep.snapshot), Seen(None, (deep,), SOURCE)) == plan.Create(SOURCE)
+    number = f"netvps-snapshot/vps-{UID}:2"
+    flat = replace(deep, snapshot=replace(deep.snapshot, image=number, digest="sha256:flat", layers=1, generation=2))
+    both = Seen(None, (deep, flat))
+    assert plan.next_step(recorded, both) == plan.Record(flat.snapshot)
+    assert plan.source_of(want(RUNNING, 3, deep.snapshot), both.saved) == number
+    assert plan.next_step(want(STOPPED, 2, flat.snapshot), both) == plan.Prune((deep,))
+    assert plan.next_step(want(STOPPED, 2, flat.snapshot), Seen(None, (flat,))) == plan.Rest(SessionState.STOPPED)
+
+
+def test_a_snapshot_taken_after_the_clock_was_set_back_is_the_newest_all_the_same() -> None:
+    second = saved(EXITED, 3, number=2)
+    back = replace(
+        second, snapshot=replace(second.snapshot, create_time=HELD.snapshot.create_time - timedelta(hours=1))
+    )
+    seen = Seen(None, (back, HELD))
+    assert plan.next_step(want(STOPPED, 3, back.snapshot), seen) == plan.Prune((HELD,))
+    assert plan.source_of(want(RUNNING, 4, back.snapshot), seen.saved) == back.snapshot.image
+
+
+def test_nothing_is_pruned_while_the_recorded_snapshot_is_missing() -> None:
+    recorded = saved(EXITED, number=2).snapshot
+    assert plan.next_step(want(STOPPED, 1, recorded), Seen(None, (HELD,))) == plan.Rest(SessionState.STOPPED)
+
+
+def test_a_start_whose_snapshot_is_missing_never_falls_back_to_the_image() -> None:
+    step = plan.next_step(want(RUNNING, 2, HELD.snapshot), Seen())
+    assert isinstance(step, plan.Refuse)
+    assert HELD.snapshot.image in step.message
+
+
+def test_a_dead_container_is_removed_only_if_its_files_are_recorded() -> None:
+    dead = box(Status.DEAD)
+    held = saved(dead)
+    assert plan.next_step(want(RUNNING, 1, held.snapshot), Seen(dead, (held,))) == plan.Remove(dead, held)
+    assert isinstance(plan.next_step(want(RUNNING), Seen(dead)), plan.Refuse)
+
+
+PRUNES = {
+    "docker container prune": (True, False),
+    "docker image prune -a": (False, True),
+    "docker system prune -a": (True, True),
+}
+EVENTS = st.lists(
+    st.one_of(
+        st.sampled_from(["run", "stop", "end", "pause", "old image pruned", "clock set back", *PRUNES]),
+        st.integers(1, 8),  # so many steps, then the runner dies
+    ),
+    max_size=40,
+)
+
+
+@patch.object(plan, "FLATTEN_FROM", 3)
+@settings(deadline=None)  # other tests may have the machine
+@given(EVENTS, st.sampled_from([RUNNING, STOPPED, DELETED]))
+def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0912 — a table
+    events: list[str | int], goal: DesiredState
+) -> None:
+    world, written = World(), 0
+    for event in events:
+        match event:
+            case "run":
+                world.own(RUNNING)
+            case "stop":
+                world.own(STOPPED)
+            case "end":
+                world.end()
+            case "pause":
+                world.pause()
+            case "old image pruned":
+                world.image_here = False
+            case "clock set back":
+                world.behind += timedelta(hours=1)
+            case int():
+                for _ in range(event):
+                    world.take(plan.next_step(world.wanted, world.seen()))
+                    assert world.lost or world.holds() >= written, "files were lost"
+                    written = world.holds()
+            case _:
+                containers, images = PRUNES[event]
+                world.prune(containers=containers, images=images)
+    world.own(goal)
+    world.converge()
+    assert world.deleted == (goal is DELETED)
+    if goal is DELETED or world.lost:
+        return
+    assert world.holds() >= written
+    if goal is RUNNING:
+        assert world.container is not None
+        assert world.container.status is Status.RUNNING
+    else:
+        assert world.container is None or world.container.status in {Status.CREATED, Status.EXITED}
+        assert len(world.images) <= 2  # that under the container, and the snapshot
+
+
+def test_after_a_stop_every_prune_is_survived_with_all_files() -> None:
+    world = World()
+    for cycle in range(3):
+        world.own(RUNNING)
+        world.converge()
+        world.own(STOPPED)
+        world.converge()
+        for containers, images in list(PRUNES.values())[cycle:]:
+            world.prune(containers=containers, images=images)
+            world.own(RUNNING)
+            world.converge()
+            world.own(STOPPED)
+            world.converge()
+        assert not world.lost
+    assert world.files == 9
+
+
+@pytest.mark.parametrize(("kept", "depth"), [(True, 2), (False, plan.FLATTEN_FROM - 1)])
+def test_three_hundred_cycles_keep_their_depth_and_their_files(kept: bool, depth: int) -> None:
+    """A container that is kept makes no layers; one that is lost each time does."""
+    world = World()
+    deepest = 0
+    for cycle in range(300):
+        world.own(RUNNING)
+        world.converge()
+        world.behind += timedelta(hours=cycle % 7 == 0)  # the clock is set back now and then
+        world.own(STOPPED)
+        world.converge()
+        if not kept:
+            world.container = world.copy = None
+            world.converge()
+        assert world.wanted.snapshot is not None
+        deepest = max(deepest, world.wanted.snapshot.layers)
+    assert deepest == depth
+    assert world.wanted.snapshot is not None
+    assert world.images[world.wanted.snapshot.image][1] == 300
+
+
+def test_a_container_of_very_many_layers_has_a_snapshot_of_one() -> None:
+    world = World(container=replace(EXITED, layers=plan.FLATTEN_NOW))
+    world.own(STOPPED)
+    world.converge()
+    assert world.wanted.snapshot is not None
+    assert world.wanted.snapshot.layers == 1

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from netvps.domain.names import SessionName
+from netvps.domain.runner.docker_names import snapshot_image
+from netvps.domain.runner.runner import Runner
+from netvps.domain.session.lifecycle import (
+    ADDRESSES_EXHAUSTED,
+    RUNNER_LOST,
+    SNAPSHOT_FAILED,
+    assignment,
+    defer,
+    lose,
+    new_session,
+    observe,
+    place,
+    settled,
+    wait,
+    want,
+)
+from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionSpec, SessionState, Snapshot
+from netvps.errors import WrongState
+
+T0 = datetime(2026, 5, 4, tzinfo=UTC)
+LATER = T0 + timedelta(minutes=1)
+RUNNER = Runner("runner1", "lab1", T0, T0)
+NEW = new_session("uid", SessionName("alice", "dev1"), SessionSpec(image="debian"), T0)
+PLACED = place(NEW, RUNNER, T0)
+GOAL = {
+    DesiredState.RUNNING: SessionState.RUNNING,
+    DesiredState.STOPPED: SessionState.STOPPED,
+    DesiredState.DELETED: SessionState.DELETED,
+}
+
+
+def _report(session: Session, state: SessionState, reason: str = "", snapshot: Snapshot | None = None) -> SessionReport:
+    return SessionReport(session.uid, session.epoch, session.generation, state, reason, snapshot=snapshot)
+
+
+def _seen(session: Session, state: SessionState, reason: str = "", snapshot: Snapshot | None = None) -> Session:
+    return observe(session, _report(session, state, reason, snapshot), LATER)
+
+
+def _snapshot(generation: int, time: datetime = T0, session: str = "uid") -> Snapshot:
+    return Snapshot(f"s{generation}", session, "image", "sha256:1", 1, 1, "lab1", generation, time)
+
+
+def test_a_new_session_shall_run_and_waits() -> None:
+    assert (NEW.desired, NEW.generation, NEW.state, NEW.epoch) == (DesiredState.RUNNING, 1, SessionState.PENDING, 0)
+    assert not settled(NEW)
+
+
+@pytest.mark.parametrize("desired", DesiredState)
+def test_asking_again_changes_nothing(desired: DesiredState) -> None:
+    for session in (NEW, PLACED, _seen(PLACED, SessionState.RUNNING)):
+        wanted = want(session, desired, LATER)
+        assert want(wanted, desired, LATER) is wanted
+
+
+def test_what_nobody_has_comes_about_at_once() -> None:
+    stopped = want(NEW, DesiredState.STOPPED, LATER)
+    assert (stopped.state, settled(stopped)) == (SessionState.STOPPED, True)
+    assert want(stopped, DesiredState.RUNNING, LATER).state is SessionState.PENDING
+    assert settled(want(NEW, DesiredState.DELETED, LATER))
+
+
+def test_what_a_runner_has_comes_about_when_it_says_so() -> None:
+    stopping = want(_seen(PLACED, SessionState.RUNNING), DesiredState.STOPPED, LATER)
+    assert (stopping.state, stopping.generation, settled(stopping)) == (SessionState.RUNNING, 2, False)
+    assert settled(_seen(stopping, SessionState.STOPPED))
+
+
+@pytest.mark.parametrize(
+    ("desired", "state", "reason", "retried"),
+    [
+        (DesiredState.RUNNING, SessionState.FAILED, "image", True),
+        (DesiredState.STOPPED, SessionState.STOPPED, SNAPSHOT_FAILED, True),
+        (DesiredState.DELETED, SessionState.FAILED, "disk", True),
+        (DesiredState.RUNNING, SessionState.RUNNING, "", False),
+        (DesiredState.STOPPED, SessionState.STOPPED, "", False),
+    ],
+)
+def test_asking_again_for_what_failed_is_a_retry(
+    desired: DesiredState, state: SessionState, reason: str, retried: bool
+) -> None:
+    session = _seen(want(PLACED, desired, T0), state, reason)
+    again = want(session, desired, LATER)
+    assert again.generation == session.generation + retried
+    assert settled(again) is not retried
+
+
+def test_what_is_being_deleted_can_be_nothing_else() -> None:
+    deleting = want(PLACED, DesiredState.DELETED, T0)
+    for desired in (DesiredState.RUNNING, DesiredState.STOPPED):
+        with pytest.raises(WrongState, match=r"dev1\.alice is being deleted"):
+            want(deleting, desired, LATER)
+
+
+def test_who_waits_says_why_once_and_forgets_it_when_stopped() -> None:
+    waiting = wait(NEW, ADDRESSES_EXHAUSTED, "all taken", LATER)
+    assert (waiting.state, waiting.reason, waiting.message) == (SessionState.PENDING, ADDRESSES_EXHAUSTED, "all taken")
+    assert wait(waiting, ADDRESSES_EXHAUSTED, "all taken", LATER) is waiting
+    assert want(waiting, DesiredState.STOPPED, LATER).reason == ""
+    assert place(waiting, Runner("runner2", "lab2", T0, T0), LATER, "10.128.0.2").reason == ""
+
+
+def test_an_address_of_ours_goes_to_the_runner_and_stays_whatever_that_reports() -> None:
+    placed = place(NEW, Runner("runner1", "lab1", T0, T0), T0, "10.128.0.2")
+    seen = observe(placed, replace(_report(placed, SessionState.RUNNING), address="172.30.0.2"), LATER)
+    assert (seen.overlay_address, seen.address) == ("10.128.0.2", "172.30.0.2")
+    assert assignment(seen).address == "10.128.0.2"
+    assert place(seen, Runner("runner2", "lab2", T0, T0), LATER).overlay_address == ""
+
+
+def test_a_new_epoch_forgets_what_was_seen_in_the_old() -> None:
+    running = observe(PLACED, replace(_report(PLACED, SessionState.RUNNING), address="172.30.0.2"), T0)
+    moved = place(running, Runner("runner2", "lab2", T0, T0), LATER)
+    assert (moved.epoch, moved.state, moved.address, settled(moved)) == (2, SessionState.PENDING, "", False)
+    assert moved.observed_generation == 0
+    assert observe(moved, _report(running, SessionState.RUNNING), LATER) is moved
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"session_uid": "other"},
+        {"epoch": 0},
+        {"epoch": 2},
+        {"generation": 0},
+        {"generation": 3},
+        {"state": SessionState.DELETED},
+        {"state": SessionState.UNREACHABLE},
+    ],
+    ids=str,
+)
+def test_a_report_that_is_foreign_old_early_or_impossible_changes_nothing(change: dict[str, object]) -> None:
+    session = _seen(PLACED, SessionState.RUNNING)
+    stopping = want(session, DesiredState.STOPPED, T0)
+    report = SessionReport("uid", 1, 2, SessionState.STOPPED)
+    assert observe(stopping, report, LATER) is not stopping
+    assert observe(stopping, replace(report, **change), LATER) is stopping  # type: ignore[arg-type]
+
+
+def test_deleted_is_believed_only_in_answer_to_the_delete() -> None:
+    deleting = want(_seen(PLACED, SessionState.RUNNING), DesiredState.DELETED, T0)
+    early = SessionReport("uid", 1, 1, SessionState.DELETED)
+    assert observe(deleting, early, LATER) is deleting
+    assert _seen(deleting, SessionState.DELETED).state is SessionState.DELETED
+
+
+def test_the_latest_snapshot_is_kept_whatever_the_clocks_say() -> None:
+    stopped = _seen(PLACED, SessionState.STOPPED, snapshot=_snapshot(1, LATER))
+    assert stopped.snapshot == _snapshot(1, LATER)
+    assert _seen(stopped, SessionState.RUNNING).snapshot == _snapshot(1, LATER)
+    again = want(stopped, DesiredState.STOPPED, T0)
+    back = _seen(again, SessionState.STOPPED, snapshot=_snapshot(2, T0))  # the runner's clock jumped back
+    assert back.snapshot == _snapshot(2, T0)
+    assert _seen(back, SessionState.STOPPED, snapshot=_snapshot(1, LATER)).snapshot == _snapshot(2, T0)
+    assert _seen(back, SessionState.STOPPED, snapshot=_snapshot(3, LATER, "other")).snapshot == _snapshot(2, T0)
+
+
+def test_of_two_snapshots_of_one_stop_the_later_one_is_kept_whatever_the_clocks_say() -> None:
+    first, second = (
+        replace(_snapshot(1, time), session_uid="0123456789abc", image=snapshot_image("0123456789abc", number))
+        for number, time in ((7, LATER), (8, T0))
+    )
+    placed = replace(PLACED, uid="0123456789abc")
+    assert (
+        _seen(_seen(placed, SessionState.STOPPED, snapshot=first), SessionState.STOPPED, snapshot=second).snapshot
+        == second
+    )
+    assert (
+        _seen(_seen(placed, SessionState.STOPPED, snapshot=second), SessionState.STOPPED, snapshot=first).snapshot
+        == second
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "lost", "says"),
+    [
+        (SessionState.PENDING, True, "it goes on when that returns"),
+        (SessionState.STARTING, True, "it goes on when that returns"),
+        (SessionState.RUNNING, True, "the session itself most likely runs"),
+        (SessionState.SNAPSHOTTING, True, "the session itself most likely runs"),
+        (SessionState.STOPPED, False, ""),
+        (SessionState.FAILED, False, ""),
+    ],
+)
+def test_a_silent_runner_makes_unreachable_what_was_not_at_rest(state: SessionState, lost: bool, says: str) -> None:
+    session = _seen(PLACED, state)
+    after = lose(session, LATER)
+    assert lose(after, LATER + timedelta(minutes=1)) is after
+    if not lost:
+        assert after is session
+        return
+    assert (after.state, after.reason) == (SessionState.UNREACHABLE, RUNNER_LOST)
+    assert after.message == f"its runner lab1 is silent; {says}"
+    assert not settled(after)
+    assert _seen(after, state).state is state
+
+
+def test_a_wish_that_must_wait_says_for_what() -> None:
+    deleting = defer(want(lose(PLACED, T0), DesiredState.DELETED, T0), LATER)
+    assert deleting.message == "its runner lab1 is offline: it will be removed when that returns"
+    assert defer(deleting, LATER + timedelta(minutes=1)) is deleting
+
+
+def test_an_assignment_is_what_is_wanted() -> None:
+    told = assignment(replace(PLACED, snapshot=_snapshot(1), revision=7))
+    assert (told.session_uid, told.session_id, told.owner_id) == ("uid", "dev1", "alice")
+    assert (told.epoch, told.generation, told.desired) == (1, 1, DesiredState.RUNNING)
+    assert (told.spec, told.snapshot, told.revision) == (NEW.spec, _snapshot(1), 7)
+
+
+@given(
+    st.integers(0, 3),
+    st.integers(0, 4),
+    st.sampled_from(list(SessionState)),
+    st.sampled_from(["", "image", SNAPSHOT_FAILED]),
+    st.sampled_from(list(DesiredState)),
+)
+@settings(max_examples=200)
+def test_observing_twice_is_observing_once(
+    epoch: int, generation: int, state: SessionState, reason: str, desired: DesiredState
+) -> None:
+    session = want(_seen(PLACED, SessionState.RUNNING), desired, T0)
+    report = SessionReport("uid", epoch, generation, state, reason)
+    once = observe(session, report, T0)
+    assert observe(once, report, LATER) is once
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """Wishes, placements, losses and reports, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = T0
+        self.session = NEW
+        self.before = NEW
+        self.posted: list[SessionReport] = []
+        self.wishes: dict[int, DesiredState] = {1: DesiredState.RUNNING}
+
+    def _become(self, after: Session) -> None:
+        self.before, self.session = self.session, after
+        self.wishes.setdefault(after.generation, after.desired)
+
+    @rule(desired=st.sampled_from(list(DesiredState)))
+    def wish(self, desired: DesiredState) -> None:
+        try:
+            self._become(want(self.session, desired, self.now))
+        except WrongState:
+            assert self.session.desired is DesiredState.DELETED
+
+    @precondition(lambda self: self.session.desired is DesiredState.RUNNING)
+    @rule()
+    def move(self) -> None:
+        self._become(place(self.session, RUNNER, self.now))
+
+    @precondition(lambda self: self.session.runner)
+    @rule()
+    def silence(self) -> None:
+        self._become(lose(self.session, self.now))
+
+    @rule(state=st.sampled_from(list(SessionState)), reason=st.sampled_from(["", "image", SNAPSHOT_FAILED]))
+    def post(self, state: SessionState, reason: str) -> None:
+        self.posted.append(_report(self.session, state, reason))
+
+    @precondition(lambda self: self.posted)
+    @rule(number=st.integers(0, 9), seconds=st.integers(0, 60))
+    def arrive(self, number: int, seconds: int) -> None:
+        """Any report that was ever posted, and so perhaps for the third time."""
+        self.now += timedelta(seconds=seconds)
+        report = self.posted[number % len(self.posted)]
+        self._become(observe(self.session, report, self.now))
+        if self.session is not self.before:
+            assert report.epoch == self.session.epoch
+            assert report.generation == self.session.observed_generation
+
+    @invariant()
+    def nothing_goes_back(self) -> None:
+        before, after = self.before, self.session
+        assert after.epoch >= before.epoch
+        assert after.generation >= before.generation
+        assert after.epoch > before.epoch or after.observed_generation >= before.observed_generation
+        assert after.observed_generation <= after.generation
+
+    @invariant()
+    def each_generation_is_one_wish(self) -> None:
+        assert self.wishes[self.session.generation] is self.session.desired
+
+    @invariant()
+    def settled_means_reached_or_failed(self) -> None:
+        session = self.session
+        if settled(session):
+            assert session.observed_generation == session.generation
+            failed = session.state is SessionState.FAILED or session.reason == SNAPSHOT_FAILED
+            assert failed or session.state is GOAL[session.desired]
+
+    @invariant()
+    def only_its_owner_ends_a_session(self) -> None:
+        if self.session.state is SessionState.DELETED:
+            assert self.session.desired is DesiredState.DELETED
+
+
+TestLifecycle = Lifecycle.TestCase
+TestLifecycle.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)

@@ -1,0 +1,176 @@
+"""Every command of the other pages that one machine can run, as printed."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.documents.printed import people, run_printed, words_of
+from tests.e2e.system import Account, System, new_system
+from tests.project.doc_pages import python_blocks, run_lines
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Cluster
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+
+
+@pytest.fixture(scope="module")
+def system(busybox: str) -> Iterator[System]:
+    made = new_system()
+    try:
+        made.up("--default-image", busybox)
+        yield made
+    finally:
+        made.destroy()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="nvg-") as name:
+        yield Path(name)
+
+
+@pytest.mark.parametrize("page", ["docs/ports.md", "docs/problems.md"])
+def test_what_looks_at_a_machine(system: System, busybox: str, page: str) -> None:
+    lines = run_lines(page)
+    assert lines
+    for line in lines:
+        run_printed(system, words_of(line, system, busybox))
+
+
+def test_the_security_page(system: System, busybox: str, folder: Path) -> None:
+    _, alice, _ = people(system, folder)
+    system.netvps("user", "add", "alice")
+    (alice.home / "key").write_bytes(system.netvps("user", "api-key", "alice").stdout)
+    for line in run_lines("docs/security.md"):
+        run_printed(alice, words_of(line.replace("FINGERPRINT", _ca_fingerprint(system)), system, busybox))
+    assert alice.netvps("ls", "--owner", "alice").returncode == 0
+
+
+def test_the_page_of_keys(system: System, busybox: str, folder: Path) -> None:
+    _, second, _ = people(system, folder)
+    key = system.netvps("user", "api-key").stdout
+    without_netvps = {name: Account(folder / name) for name in ("second", "colleague")}
+    for name, person in without_netvps.items():
+        person.home.mkdir()
+        (system.home / f"{name}.pub").write_bytes(person.key().with_suffix(".pub").read_bytes())
+    revoked = _fingerprint(system, "second.pub")
+    typist: Account = system
+    for line in run_lines("docs/keys.md"):
+        words = words_of(line.replace("SHA256:FINGERPRINT", revoked), system, busybox)
+        if words[:2] == ["netvps", "login"]:
+            typist = second
+        elif words[:2] in (["netvps", "key"], ["netvps", "create"]):
+            typist = system
+        run_printed(typist, words, input=key if words[1] == "login" else b"")
+        match words[1:]:
+            case ["key", "ls"]:
+                typist = without_netvps["second"]
+            case ["create", "shared", *_]:
+                typist = without_netvps["colleague"]
+    assert revoked not in system.netvps("key", "ls").stdout.decode()
+    system.netvps("rm", "--yes", "web", "shared")
+
+
+def test_the_page_of_the_api(system: System, busybox: str, folder: Path) -> None:
+    job, printed = Account(folder), b""
+    (program,) = python_blocks("docs/api.md")
+    (job.home / "example.py").write_text(program)
+    for line in run_lines("docs/api.md"):
+        words = words_of(line, system, busybox)
+        if words[0] == "netvps":
+            run_printed(system, words)
+            shutil.copy(system.home / words[-1], job.home)
+        else:
+            printed = run_printed(job, words).stdout
+    assert printed == b"Linux\nexit code 0\n"
+    assert system.netvps("ssh", "build", "--", "uname").stdout == b"Linux\n"
+    system.netvps("rm", "--yes", "build")
+    assert not (job.home / ".ssh").exists()
+
+
+def test_the_page_of_remote_use(system: System, busybox: str, folder: Path) -> None:
+    _, laptop, _ = people(system, folder)
+    system.netvps("user", "add", "bob")
+    key = system.netvps("user", "api-key", "bob").stdout
+    (laptop.home / "file").write_text("a file")
+    for line in run_lines("docs/remote.md"):
+        words = words_of(line, system, busybox)
+        if words[:2] == ["netvps", "up"]:
+            system.netvps("down")
+            system.up("--default-image", busybox, *words[2:])
+        else:
+            run_printed(laptop, words, input=key if words[1] == "login" else b"")
+    assert laptop.netvps("ssh", "dev", "--", "cat", "/root/file").stdout == b"a file"
+    laptop.netvps("rm", "--yes", "dev")
+
+
+def test_the_page_of_operations(system: System, busybox: str, folder: Path) -> None:
+    for line in run_lines("docs/operations.md"):
+        words = words_of(line.replace("/backup", str(folder)), system, busybox)
+        if words[1] == "up":
+            system.up("--default-image", busybox)
+        else:
+            run_printed(system, words)
+    assert system.netvps("ls").returncode == 0
+
+
+@pytest.mark.postgres
+def test_the_page_of_postgresql(cluster: Cluster, busybox: str, folder: Path) -> None:
+    """PostgreSQL listens at a socket here; its administrator is the account that the cluster has."""
+    system = new_system()
+    url, dump = folder / "database-url", cluster.folder / "netvps.dump"
+    try:
+        for line in run_lines("docs/postgresql.md"):
+            here = line.replace("/etc/netvps", str(folder)).replace("/var/lib/netvps", str(system.state))
+            here = here.replace("/root/", f"{folder}/").replace("/var/lib/postgresql/netvps.dump", str(dump))
+            match words := shlex.split(here):
+                case ["sudo", "-u", "postgres", *command]:
+                    _as_administrator(cluster, command)
+                case ["netvps", "up", *flags]:
+                    url.write_text(f"postgresql://netvps:secret@/netvps?host={cluster.folder}\n")
+                    system.up("--default-image", busybox, *flags)
+                    if not dump.exists():
+                        system.netvps("create", "kept")
+                case ["netvps", "doctor"]:
+                    assert b"the server reads it" in run_printed(system, words).stdout
+                case _:
+                    system.run(*words)
+        assert b"kept" in system.netvps("ls").stdout
+        system.netvps("rm", "--yes", "kept")
+    finally:
+        system.destroy()
+
+
+def _as_administrator(cluster: Cluster, command: list[str]) -> None:
+    """Runs a program of PostgreSQL; the password that createuser asks for is typed twice."""
+    environment = {"PATH": "/usr/bin:/bin", "PGHOST": str(cluster.folder), "PGUSER": "postgres", "LC_ALL": "C"}
+    done = subprocess.run(
+        command,
+        user=cluster.user,
+        env=environment,
+        cwd="/",
+        input=b"secret\nsecret\n",
+        capture_output=True,
+        check=False,
+        timeout=60,
+        start_new_session=True,  # without a terminal, it reads the password from stdin
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def _ca_fingerprint(system: System) -> str:
+    said = system.netvps("doctor").stdout.decode()
+    return said.partition("CA SHA-256 ")[2].split()[0]
+
+
+def _fingerprint(person: Account, file: str) -> str:
+    return person.run("ssh-keygen", "-lf", person.home / file).stdout.decode().split()[1]

@@ -1,0 +1,48 @@
+"""The commands of the documents, and which tests run them.
+
+A block that begins with ```sh is run as printed, by the test of tests/e2e that RUN names. In a block that begins with
+```sh unrun, tests check that each command exists with its flags, and no more: it needs a second machine, a network
+interface or hours.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RUN: Final = {
+    "README.md": "test_guides.py",
+    "docs/quickstart.md": "test_guides.py",
+    "docs/api.md": "test_pages.py",
+    "docs/keys.md": "test_pages.py",
+    "docs/ports.md": "test_pages.py",
+    "docs/problems.md": "test_pages.py",
+    "docs/security.md": "test_pages.py",
+    "docs/remote.md": "test_pages.py",
+    "docs/postgresql.md": "test_pages.py",
+    "docs/operations.md": "test_pages.py",
+}
+_PYTHON: Final = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_BLOCK: Final = re.compile(r"^```sh( unrun)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def run_lines(document: str) -> list[str]:
+    """Lines of the blocks that are run, in order."""
+    return [line for unrun, block in _blocks(document) if not unrun for line in block.splitlines() if line]
+
+
+def all_lines(document: str) -> list[str]:
+    """Lines of all blocks of commands, in order."""
+    return [line for _, block in _blocks(document) for line in block.splitlines() if line]
+
+
+def python_blocks(document: str) -> list[str]:
+    """Python programs, in order."""
+    return _PYTHON.findall((ROOT / document).read_text(encoding="utf-8"))
+
+
+def _blocks(document: str) -> list[tuple[str, str]]:
+    return _BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))

@@ -1,0 +1,85 @@
+"""The documents tell the truth: each command in them exists, with its flags, and each link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from netvps.cli.app import COMMANDS, root
+from tests.project.doc_pages import DOCUMENTS, ROOT, all_lines
+
+_VARIABLE = re.compile(r"[A-Z_]+=\S*")
+_OTHER_PROGRAMS = {"ssh", "scp", "sftp", "rsync", "sudo", "install", "tar", "python3"}
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+
+def _commands() -> list[tuple[str, str]]:
+    """(document, line) of each command line in a block of shell, comments cut off."""
+    found = []
+    for document in DOCUMENTS:
+        name = str(document.relative_to(ROOT))
+        found += [(name, shlex.join(shlex.split(line, comments=True))) for line in all_lines(name)]
+    return found
+
+
+@cache
+def _help(*words: str) -> str:
+    answer = CliRunner().invoke(root, [*words, "--help"])
+    assert answer.exit_code == 0, answer.output
+    return answer.stdout
+
+
+def test_there_are_commands_in_the_documents() -> None:
+    assert {document for document, _ in _commands()} >= {"README.md", "docs/quickstart.md"}
+
+
+@pytest.mark.parametrize(("document", "line"), _commands(), ids=lambda value: value)
+def test_a_command_exists_with_its_flags(document: str, line: str) -> None:
+    first, *words = (word for word in shlex.split(line) if not _VARIABLE.fullmatch(word))
+    if first.startswith("scripts/"):
+        assert (ROOT / first).stat().st_mode & 0o111, f"{document}: {first} cannot be run"
+        return
+    if first != "netvps":
+        assert first in _OTHER_PROGRAMS, f"{document}: what is {first}?"
+        return
+    words = words[: words.index("--")] if "--" in words else words
+    assert words[0] in COMMANDS, f"{document}: {line}"
+    flags = [word for word in words if word.startswith("--")]
+    if words[0] == "runner" and (len(words) == 1 or words[1].startswith("-")):
+        told = _help("runner", "run")
+    else:
+        told = _help(*_path(words))
+    for flag in flags:
+        assert flag in told, f"{document}: {line}"
+
+
+def _path(words: list[str]) -> list[str]:
+    """The words that name a command of groups."""
+    command: click.Command | None = root
+    path: list[str] = []
+    while isinstance(command, click.Group) and len(path) < len(words):
+        command = command.get_command(click.Context(command), words[len(path)])
+        path += words[len(path) : len(path) + (command is not None)]
+    return path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in _LINK.findall(document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_decision_is_in_the_list_in_madr_form() -> None:
+    folder = ROOT / "docs/adr"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    for decision in folder.glob("[0-9]*.md"):
+        text = decision.read_text(encoding="utf-8")
+        assert decision.name in listed
+        for part in ("## Context", "## Options", "## Decision", "## Consequences"):
+            assert part in text, f"{decision.name} has no {part}"

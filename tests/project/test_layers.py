@@ -1,0 +1,138 @@
+"""Who may import whom, held as a table: what a package may not import, and why not."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("adapters", "cli", "domain", "gateway", "process", "programs", "rpc", "runner", "services")
+
+_PORT = "what one needs of another is a Protocol of its own, which a program fulfils"
+_DOWN = "imports point down: errors ← domain ← services ← {adapters, rpc, gateway, runner} ← {programs, cli}"
+_CLIENT = "the CLI reaches the system through rpc.client alone"
+_PROCESS = "running as a program needs nothing of what the program does"
+_PROGRAM = "nothing imports a program: it is the place that wires everything"
+
+# package → what of netvps it may not import → why not
+FORBIDDEN: dict[str, dict[str, str]] = {
+    "netvps.errors": {"netvps": "the bottom imports nothing"},
+    "netvps.domain": {name: _DOWN for name in PACKAGES if name != "domain"}
+    | {"netvps.tasks": "the domain decides without awaiting", "netvps.timing": "it decides without a clock"}
+    | {"netvps.config": "values come in as arguments"},
+    "netvps.services": {name: _DOWN for name in PACKAGES if name not in {"domain", "services"}},
+    "netvps.adapters": dict.fromkeys(("rpc", "gateway", "runner"), _PORT) | {"cli": _DOWN},
+    "netvps.rpc": dict.fromkeys(("adapters", "gateway", "runner"), _PORT) | {"cli": _DOWN},
+    "netvps.gateway": dict.fromkeys(("adapters", "rpc", "runner"), _PORT) | {"cli": _DOWN},
+    "netvps.runner": dict.fromkeys(("adapters", "rpc", "gateway"), _PORT) | {"cli": _DOWN, "services": _PORT},
+    "netvps.cli": dict.fromkeys(("adapters", "gateway", "runner", "services"), _CLIENT),
+    "netvps.process": dict.fromkeys(("adapters", "gateway", "rpc", "runner", "services"), _PROCESS) | {"cli": _DOWN},
+    "netvps": {"programs": _PROGRAM},
+}
+
+# What the CLI sees of rpc: calls, and the JSON form of what they return.
+CLIENT_MODULES = ("netvps.rpc.client.client", "netvps.rpc.jsonform")
+
+# library → the only packages that may import it
+LIBRARIES: dict[str, tuple[str, ...]] = {
+    "sqlalchemy": ("netvps.adapters.store",),
+    "alembic": ("netvps.adapters.store",),
+    "aiosqlite": ("netvps.adapters.store",),
+    "asyncpg": ("netvps.adapters.store",),
+    "dns": ("netvps.adapters.dns",),
+    "docker": ("netvps.adapters.docker",),
+    "requests": ("netvps.adapters.docker",),  # what the Docker library raises
+    "urllib3": ("netvps.adapters.docker",),
+    "cryptography": ("netvps.adapters.ca",),
+    "asyncssh": ("netvps.gateway",),
+    "aiohttp": ("netvps.gateway",),
+    "grpc": ("netvps.rpc", "netvps.api"),
+    "grpc_status": ("netvps.rpc",),
+    "grpc_health": ("netvps.rpc",),
+    "grpc_reflection": ("netvps.rpc",),
+    "google": ("netvps.rpc", "netvps.api"),
+    "click": ("netvps.cli",),
+    "pydantic": ("netvps.settings", "netvps.adapters.store"),  # there, it turns stored JSON into frozen values
+    "pydantic_settings": ("netvps.settings",),
+    "uvloop": ("netvps.process", "netvps.programs"),
+    "pyroute2": ("netvps.adapters.netlink",),
+    "netaddr": ("netvps.domain",),
+    "prometheus_client": ("netvps.adapters.metrics",),
+}
+# Used by whoever needs it: it decides nothing.
+EVERYWHERE = {"structlog"}
+
+
+def _modules() -> list[Path]:
+    return [path for path in sorted((ROOT / "netvps").rglob("*.py")) if "api" not in path.relative_to(ROOT).parts]
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(path: Path) -> set[str]:
+    """All modules that a file imports, wherever in it; `from a import b` counts as a.b, too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return found
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _broken_rules(path: Path) -> list[str]:
+    module, imported = _name(path), _imports(path)
+    broken = []
+    for package, table in FORBIDDEN.items():
+        if not _within(module, package) or (package == "netvps" and _within(module, "netvps.programs")):
+            continue
+        for target, why in table.items():
+            full = target if target.startswith("netvps") else f"netvps.{target}"
+            hits = {name for name in imported if _within(name, full)}
+            broken += [f"{module} imports {name}: {why}" for name in sorted(hits)]
+    if any(_within(name, "netvps.api") for name in imported) and not _within(module, "netvps.rpc"):
+        broken.append(f"{module} imports netvps.api: only rpc knows the wire")
+    if _within(module, "netvps.cli"):
+        own = {
+            name for name in imported if _within(name, "netvps.rpc") and name not in {"netvps.rpc", "netvps.rpc.client"}
+        }
+        broken += [f"{module} imports {name}: {_CLIENT}" for name in own if not name.startswith(CLIENT_MODULES)]
+    return broken
+
+
+@pytest.mark.parametrize("path", _modules(), ids=_name)
+def test_imports_point_down(path: Path) -> None:
+    assert _broken_rules(path) == []
+
+
+@pytest.mark.parametrize("path", _modules(), ids=_name)
+def test_a_library_has_one_adapter(path: Path) -> None:
+    module = _name(path)
+    foreign = {name.partition(".")[0] for name in _imports(path)} - sys.stdlib_module_names - {"netvps", ""}
+    for library in sorted(foreign - EVERYWHERE):
+        assert library in LIBRARIES, f"{module} imports {library}: say in the table whose it is"
+        assert any(_within(module, owner) for owner in LIBRARIES[library]), f"{module} imports {library}"
+
+
+def test_the_domain_does_not_wait_or_look_at_the_clock() -> None:
+    banned = {"asyncio", "time", "random", "secrets", "socket", "subprocess", "os"}
+    for path in _modules():
+        if _within(_name(path), "netvps.domain"):
+            assert not banned & {name.partition(".")[0] for name in _imports(path)}, _name(path)
+
+
+def test_the_table_names_packages_that_exist() -> None:
+    for package in FORBIDDEN:
+        path = ROOT / package.replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), package

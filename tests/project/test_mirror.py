@@ -1,0 +1,66 @@
+"""Tests mirror the source: netvps/x/y.py is tested by tests/x/test_y.py; and no file is two ideas long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 400
+CROWDED = 15
+# Tests of the whole, which mirror no one file.
+WHOLE = {"test_isolation", "test_borders"}  # of the overlay, by its packet filter
+WHOLE |= {"test_exit_codes", "test_mistakes"}  # of every command
+
+
+def _sources() -> list[Path]:
+    files = [p for p in (ROOT / "netvps").rglob("*.py") if p.name not in {"__init__.py", "__main__.py"}]
+    return sorted(p.relative_to(ROOT / "netvps") for p in files if not {"api", "migrations"} & set(p.parts))
+
+
+def _tests() -> list[Path]:
+    return sorted(path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def _own_files() -> list[Path]:
+    found: list[Path] = [ROOT / "hatch_build.py"]
+    folders = {"netvps": "*.py", "bench": "*.py", "tests": "*.py", "tunnel": "*.go", "scripts": "*", "proto": "*.proto"}
+    for folder, pattern in folders.items():
+        found += [path for path in (ROOT / folder).rglob(pattern) if path.is_file()]
+    generated = {"netvps/api", "tunnel/api"}
+    return sorted(p for p in found if not any(str(p.relative_to(ROOT)).startswith(g) for g in generated))
+
+
+@pytest.mark.parametrize("test", _tests(), ids=str)
+def test_every_test_file_mirrors_a_source_file(test: Path) -> None:
+    if test.stem in WHOLE or test.parts[0] in {"e2e", "history", "project"}:
+        return
+    name = test.stem.removeprefix("test_")
+    source = ROOT / "netvps" / test.parent / name
+    assert source.with_suffix(".py").is_file() or source.is_dir(), f"tests/{test} tests nothing called {name}"
+
+
+@pytest.mark.parametrize("source", _sources(), ids=str)
+def test_every_source_file_is_tested(source: Path) -> None:
+    """By a file of its own, or by a test of its layer that imports it; declarations alone need no test."""
+    if "def " not in (ROOT / "netvps" / source).read_text(encoding="utf-8"):
+        return
+    folder, layer = (
+        ROOT / "tests" / source.parent,
+        ROOT / "tests" / source.parent.parts[0] if len(source.parts) > 1 else ROOT / "tests",
+    )
+    module = ".".join(("netvps", *source.with_suffix("").parts))
+    by_another = any(module in path.read_text(encoding="utf-8") for path in layer.rglob("*.py"))
+    assert (folder / f"test_{source.name}").is_file() or by_another, f"write {folder}/test_{source.name}"
+
+
+@pytest.mark.parametrize("path", _own_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_longer_than_one_idea(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_no_folder_is_crowded() -> None:
+    folders = [path for name in ("netvps", "tests") for path in (ROOT / name).rglob("*") if path.is_dir()]
+    counts = {str(path.relative_to(ROOT)): len(list(path.glob("*.py"))) for path in folders if "api" not in path.parts}
+    assert {name: count for name, count in counts.items() if count > CROWDED} == {}

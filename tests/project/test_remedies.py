@@ -1,0 +1,165 @@
+"""Each remedy that netvps prints is one that can be done: its commands exist, with these flags and arguments."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+
+from netvps.cli.access.users import _CreateByDefault
+from netvps.cli.app import COMMANDS, root
+
+ROOT = Path(__file__).parents[2]
+_QUOTED = re.compile(r"`([^`\n]+)`")
+_NAMED = re.compile(r"(?<!a )(?<![\w/.`'-])netvps((?: [\w{}:.=…-]+)+)")
+_EXAMPLE = re.compile(r"Example: netvps (.*)")
+_FLAG = re.compile(r"--?[a-z][a-z-]*")
+_PLACE = re.compile(r"[A-Z][A-Z_]*(?::\w+)?|[\d.]+|\.\.\.|…")
+"""What a person fills in, and what the program does: X."""
+_SHELL = frozenset(
+    {"apt", "chmod", "docker", "dockerd", "export", "journalctl", "loginctl", "modprobe", "mv", "pip", "scripts/up",
+     "scripts/wheel", "ss", "ssh", "sudo", "sysctl", "systemctl", "timedatectl", "usermod"}
+)  # fmt: skip
+_DANGEROUS = re.compile(r"\bprune\b|rm -r|mkfs|dd if=|chmod -R|chmod 777|kill -9|--privileged|setenforce")
+_LOOKED_AT = (
+    "end its processes as root (kill -9 X)",  # processes of one container, by its whole id, that its engine lost
+    "not by `docker system prune` or `docker volume prune`",  # a warning of it
+    "`docker system prune` and `docker volume prune` there remove such",  # a warning of it
+    "(docker container prune?)",  # what happened, most likely
+    "docker volume prune does that",  # what happened, most likely
+)
+
+
+def _strings(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each string of a module that is no docstring; what is filled in is X."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+            yield (
+                node.lineno,
+                "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values),
+            )
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.lineno, re.sub(r"\{\w+\}", "X", node.value)
+
+
+@cache
+def _texts() -> list[tuple[str, str]]:
+    files = sorted(path for path in (ROOT / "netvps").rglob("*.py") if "api" not in path.parts)
+    return [
+        (f"{file.relative_to(ROOT)}:{line}", text)
+        for file in files
+        if not file.name.startswith("reference")  # pages of docs/, which tests/project/test_docs.py reads
+        for line, text in _strings(file)
+    ]
+
+
+def _cut(words: list[str]) -> list[str]:
+    """The words of a command in the middle of a sentence: until the first that is no argument."""
+    group: click.Command | None = root
+    for index, word in enumerate(words):
+        if isinstance(group, click.Group):
+            if (inner := group.get_command(click.Context(group), word)) is not None:
+                group = inner
+                continue
+            return words[:index]
+        if not (_FLAG.fullmatch(word) or _PLACE.fullmatch(word)):
+            return words[:index]
+    return words
+
+
+def _remedies() -> list[tuple[str, str]]:
+    """(place, command) of each command of netvps that a text names."""
+    found: dict[tuple[str, str], None] = {}
+    for place, text in _texts():
+        for quoted in _QUOTED.findall(text):
+            if quoted.startswith("netvps "):
+                found[place, quoted.removeprefix("netvps ")] = None
+        for example in _EXAMPLE.findall(text):
+            found[place, example] = None
+        for named in _NAMED.findall(_EXAMPLE.sub("", _QUOTED.sub("", text))):
+            if words := _cut(named.split()):
+                found[place, " ".join(words)] = None
+    return [*found]
+
+
+def _problem(words: list[str]) -> str:
+    """What is wrong with a command line, by the parser of the CLI; '' if nothing is."""
+    command: click.Command = root
+    ctx = click.Context(root, info_name="netvps")
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        inner = command.get_command(ctx, words[0])
+        if inner is None and isinstance(command, _CreateByDefault):
+            inner, words = command.commands["create"], ["create", *words]
+        if inner is None:
+            return f"there is no command {words[0]}"
+        command, words = inner, words[1:]
+        ctx = click.Context(command, info_name=command.name, parent=ctx)
+    if isinstance(command, click.Group):
+        return "" if not words or words == ["--help"] else f"what is {words}?"
+    command.get_params(ctx)  # a program's are made now
+    try:
+        given, rest, _ = command.make_parser(ctx).parse_args([*words])
+    except click.UsageError as error:
+        return error.format_message()
+    missing = [
+        param.human_readable_name
+        for param in command.get_params(ctx)
+        if isinstance(param, click.Argument) and param.required and not _is_given(given.get(str(param.name)))
+    ]
+    return f"what is {rest}?" if rest and not ctx.allow_extra_args else f"{missing} is missing" if missing else ""
+
+
+def _is_given(value: object) -> bool:
+    """Click has a value of its own for what is not."""
+    return isinstance(value, str | tuple | list) and bool(value)
+
+
+def test_there_are_remedies() -> None:
+    assert len(_remedies()) > 80
+    assert {"up", "doctor", "login HOST", "up --install"} & {command for _, command in _remedies()}
+
+
+@pytest.mark.parametrize(("place", "command"), _remedies(), ids=lambda value: value)
+def test_a_command_of_netvps_exists_with_its_flags_and_arguments(place: str, command: str) -> None:
+    words = [word for word in shlex.split(command) if word not in {"...", "…"}]
+    if place.startswith("netvps/programs/wiring/running.py:"):
+        words.remove("X")  # flags
+    assert _problem(words) == "", f"{place}: netvps {command}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["nothing", "up --no-such-flag", "up --listen", "runner nothing", "create a b", "key add a b c", "down X"],
+)
+def test_a_command_that_does_not_exist_would_be_found(command: str) -> None:
+    assert _problem(command.split()) != ""
+
+
+def test_no_remedy_destroys_what_it_should_save() -> None:
+    found = [
+        f"{place}: {text}"
+        for place, text in _texts()
+        if "\n" not in text and " " in text and _DANGEROUS.search(text) and not any(part in text for part in _LOOKED_AT)
+    ]
+    assert found == []
+
+
+def test_other_programs_that_a_remedy_names_are_known() -> None:
+    """A new one is added here by whoever has seen that it is the right one on the machines that netvps supports."""
+    unknown = []
+    for place, text in _texts():
+        for quoted in _QUOTED.findall(text):
+            first = quoted.split()[0]
+            if " " in quoted and first.islower() and first not in {"netvps", *_SHELL, *COMMANDS}:
+                unknown.append((place, quoted))
+    assert unknown == []

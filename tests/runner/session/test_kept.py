@@ -1,0 +1,236 @@
+"""What is kept of a stopped session: its container, and, when that is gone, all that was in it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from netvps import faults
+from netvps.adapters.docker.engine import DockerEngine
+from netvps.adapters.docker.errors import DiskFull, ImageImportFailed
+from netvps.domain.runner.docker_names import container_name
+from netvps.domain.session import container as plan
+from netvps.domain.session.blueprint import Blueprint
+from netvps.domain.session.container import Container
+from netvps.domain.session.session import Assignment, DesiredState, SessionState, Snapshot
+from tests.runner.lab import Lab
+
+pytestmark = pytest.mark.docker
+RUNNING, STOPPED = DesiredState.RUNNING, DesiredState.STOPPED
+
+
+class Engine(DockerEngine):
+    """One whose copies fail, or whose commits wait, as a test wants."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab.docker, node=lab.node, node_name="here", copies=lab.copies, overlay=lab.overlay)
+        self.copy_fails = self.restore_fails = False
+        self.commits, self.go_on = threading.Event(), asyncio.Event()
+        self.go_on.set()
+        self.taken: list[Snapshot | None] = []
+
+    async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
+        if self.copy_fails:
+            raise DiskFull("the copy needs 9 MiB and 1 MiB are free")
+        return await super().copy(want, container, given_up)
+
+    async def restore(self, plan: Blueprint, replaced: Container | None) -> None:
+        if self.restore_fails:
+            raise ImageImportFailed("the copy is damaged")
+        await super().restore(plan, replaced)
+
+    async def commit(
+        self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
+    ) -> Snapshot | None:
+        self.commits.set()
+        await self.go_on.wait()
+        self.taken.append(await super().commit(uid, want, container, flatten=flatten, given_up=given_up))
+        return self.taken[-1]
+
+
+async def started(lab: Lab) -> Assignment:
+    want = lab.session()
+    lab.link.want(want)
+    await lab.link.reported(want, SessionState.RUNNING)
+    await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+    return want
+
+
+async def forgotten(lab: Lab, want: Assignment) -> None:
+    """As after `docker system prune -a`."""
+    snapshot = lab.link.wanted[want.session_uid].snapshot
+
+    def forget() -> None:
+        lab.api.remove_container(container_name(want.session_uid))
+        if snapshot:
+            lab.api.remove_image(snapshot.image, force=True)
+
+    await asyncio.to_thread(forget)
+
+
+async def container_id(lab: Lab, want: Assignment) -> object:
+    return (await lab.container(want) or {}).get("Id")
+
+
+async def test_a_start_starts_the_container_that_was_stopped(lab: Lab) -> None:
+    async with lab.runner():
+        want = await started(lab)
+        before = await container_id(lab, want)
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        assert await container_id(lab, want) == before
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+@pytest.mark.parametrize("restore_fails", [False, True])
+async def test_after_an_upgrade_a_start_makes_the_container_again_for_the_new_agent(
+    lab: Lab, restore_fails: bool
+) -> None:
+    engine = Engine(lab)
+    engine.restore_fails = restore_fails
+    async with lab.runner(engine):
+        want = await started(lab)
+        before = await container_id(lab, want)
+        await lab.run_in(want, "sh", "-c", "cd /root && echo notes > .wh.file")
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED, "snapshot_failed")
+    newer = lab.settings.run_dir.with_name("newer")
+    newer.write_bytes(lab.settings.agent.read_bytes() + b"\0")
+    lab.settings = replace(lab.settings, agent=newer)
+    async with lab.runner(engine):
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        assert (await container_id(lab, want) == before) is restore_fails  # it runs on with the older agent then
+        assert await lab.run_in(want, "sh", "-c", "cd /root && cat file .wh.file") == "kept\nnotes\n"
+
+
+async def test_a_start_waits_for_no_commit_and_what_that_makes_is_dropped(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        want = await started(lab)
+        engine.go_on.clear()
+        stop = lab.next(want, STOPPED)
+        assert await asyncio.to_thread(engine.commits.wait, 30)
+        await lab.link.reported(stop, SessionState.STOPPED, "snapshot_pending")
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        engine.go_on.set()
+        await lab.link.until(lambda: engine.taken == [None])
+        stop = lab.next(want, STOPPED)
+        await lab.link.reported(stop, SessionState.STOPPED)
+        recorded = lab.link.wanted[want.session_uid].snapshot
+        assert recorded is not None
+        assert recorded.generation == stop.generation
+        assert [name for name in await lab.traces() if "netvps-" in name and ":" in name] == [f"['{recorded.image}']"]
+
+
+async def test_what_docker_forgot_comes_back_by_itself(lab: Lab) -> None:
+    async with lab.runner():
+        want = await started(lab)
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+        await forgotten(lab, want)
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+        await lab.link.reported(lab.next(want, DesiredState.DELETED), SessionState.DELETED)
+    assert await lab.traces() == []
+    assert not list(lab.copies.glob("*.*"))
+    assert not list((lab.settings.state_dir / "last_runs").iterdir())
+
+
+async def test_a_damaged_copy_leaves_the_snapshot(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        want = await started(lab)
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+        await asyncio.to_thread(lambda: lab.api.remove_container(container_name(want.session_uid)))
+        engine.restore_fails = True
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+async def test_a_damaged_copy_without_a_snapshot_is_told(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        want = await started(lab)
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+        engine.restore_fails = True
+        await forgotten(lab, want)
+        failed = await lab.link.reported(lab.next(want, RUNNING), SessionState.FAILED, "container")
+        assert failed.message.endswith("delete the session (the copy is damaged)")
+
+
+async def test_a_copy_that_fails_is_told_once_the_snapshot_is_taken(lab: Lab) -> None:
+    engine = Engine(lab)
+    engine.copy_fails = True
+    async with lab.runner(engine):
+        want = await started(lab)
+        told = await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED, "snapshot_failed")
+        assert "9 MiB" in told.message
+        assert lab.link.wanted[want.session_uid].snapshot is not None
+        engine.copy_fails = False
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+
+
+async def test_what_was_removed_before_it_was_copied_is_told_and_nothing_older_starts(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        want = await started(lab)
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        engine.copy_fails = True
+        engine.go_on.clear()
+        engine.commits.clear()
+        stop = lab.next(want, STOPPED)
+        assert await asyncio.to_thread(engine.commits.wait, 30)
+        await asyncio.to_thread(lambda: lab.api.remove_container(container_name(want.session_uid)))
+        engine.go_on.set()
+        await lab.link.reported(stop, SessionState.FAILED, "container")
+        failed = await lab.link.reported(lab.next(want, RUNNING), SessionState.FAILED, "container")
+        assert "docker container prune" in failed.message
+        (lab.settings.state_dir / f"last_runs/{want.session_uid}.json").unlink()  # as the message says
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+async def test_names_that_no_image_holds_are_told_and_the_files_are_kept(lab: Lab) -> None:
+    async with lab.runner():
+        want = await started(lab)
+        await lab.run_in(want, "sh", "-c", "cd /root && echo notes > .wh.file")
+        told = await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED, "snapshot_failed")
+        assert "/root/.wh.file" in told.message
+        await asyncio.to_thread(lambda: lab.api.remove_container(container_name(want.session_uid)))
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(want, "sh", "-c", "cd /root && cat file .wh.file") == "kept\nnotes\n"
+
+
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("point", ["step.remove.before", "step.remove.after"])
+async def test_a_container_that_cannot_be_started_is_made_again_from_what_was_kept(
+    lab: Lab, point: str, copied: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Dead(DockerEngine):
+        async def look(self, want: Assignment) -> plan.Seen:
+            seen = await super().look(want)
+            if seen.container is None or seen.container.id != ended:
+                return seen
+            seen = await super().look(replace(want, desired=STOPPED))
+            assert seen.container
+            return replace(seen, container=replace(seen.container, status=plan.Status.DEAD))
+
+    async with lab.runner():
+        want = await started(lab)
+        ended = await container_id(lab, want)
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+    if not copied:
+        shutil.rmtree(lab.copies)
+    monkeypatch.setattr(faults, "_FOLDER", tmp_path)
+    (tmp_path / point).write_text("raise")
+    async with lab.runner(Dead(lab.docker, node=lab.node, node_name="here", copies=lab.copies, overlay=lab.overlay)):
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+    assert (tmp_path / f"{point}.hit").exists()

@@ -1,0 +1,66 @@
+"""Run after run of one container."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from netvps.domain.session.container import Container, Status
+from netvps.runner.session.restart_backoff import Exits
+
+START = datetime(2026, 11, 21, 8, tzinfo=UTC)
+RUNS = Container("c", Status.RUNNING, 1, started=START)
+
+
+def after(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def ended(seconds: float, *, oom: bool = False) -> Container:
+    return replace(RUNS, status=Status.EXITED, ended=after(seconds), exit_code=137, oom_killed=oom)
+
+
+def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
+    exits = Exits()
+    waits = []
+    for number in range(1, 9):
+        exits.started(RUNS)
+        exits.see(ended(number), asked=False, now=after(number))
+        waits.append(exits.wait(after(number)))
+    assert 1 <= waits[0] <= 2
+    assert 30 <= waits[-1] <= 60
+    exits.see(replace(RUNS, started=after(100)), asked=False, now=after(100))
+    exits.see(replace(ended(200), started=after(100)), asked=False, now=after(200))
+    assert exits.wait(after(200)) <= 2
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_it() -> None:
+    exits = Exits()
+    exits.started(RUNS)
+    exits.see(ended(5), asked=False, now=after(5))
+    assert exits.wait(after(5)) > 0
+    assert exits.wait(after(-3600)) == 0
+
+
+def test_what_ended_before_we_came_starts_at_once() -> None:
+    exits = Exits()
+    exits.see(ended(5), asked=False, now=after(9))
+    assert exits.wait(after(9)) == 0
+    assert exits.last is not None
+
+
+def test_an_oom_kill_that_was_survived_long_ago_is_not_the_cause() -> None:
+    exits = Exits()
+    exits.see(replace(RUNS, oom_killed=True, oom_kills=1), asked=False, now=after(10))
+    exits.see(ended(3600, oom=True), asked=False, now=after(3600))
+    assert exits.last is not None
+    assert exits.last.cause == "killed"
+
+
+def test_an_oom_kill_just_before_the_end_is() -> None:
+    exits = Exits()
+    exits.see(replace(RUNS, oom_killed=True, oom_kills=1), asked=False, now=after(10))
+    exits.see(replace(RUNS, oom_killed=True, oom_kills=2), asked=False, now=after(3599))
+    exits.see(ended(3600, oom=True), asked=False, now=after(3600))
+    assert exits.last is not None
+    assert exits.last.cause == "oom"

@@ -1,0 +1,156 @@
+"""Assignments survive the process, and a damaged file is no misfortune."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
+from netvps.errors import ConfigError
+from netvps.runner.assignment_store import Memory, read_assignments
+from netvps.runner.files import write_file
+from netvps.tasks import Tasks
+
+SNAPSHOT = Snapshot("s", "u", "i:1", "sha256:1", 5, 2, "here", 3, datetime(2026, 11, 21, tzinfo=UTC))
+SPEC = SessionSpec(image="x", cpus=0.5, env={"A": "1"}, network=Network.NONE, labels={"k": "v"})
+WANT = Assignment("u", "dev1", "ann", 2, 3, DesiredState.STOPPED, SPEC, SNAPSHOT, 9, "10.128.4.2")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "assignments.json"
+
+
+@asynccontextmanager
+async def running(path: Path) -> AsyncIterator[Memory]:
+    memory = Memory(path)
+    async with Tasks() as tasks:
+        tasks.start(memory.run(), name="assignments")
+        yield memory
+
+
+async def kept(memory: Memory, want: Assignment) -> None:
+    done = asyncio.Event()
+    memory.keep(want, done.set)
+    async with asyncio.timeout(5):
+        await done.wait()
+
+
+class SlowDisk:
+    """Counts writes, and lets each go on when it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.writes = 0
+        self.went_on = threading.Event()
+        monkeypatch.setattr("netvps.runner.assignment_store.write_file", self._write)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self.writes += 1
+        assert self.went_on.wait(10)
+        write_file(path, content)
+
+
+async def test_what_is_kept_comes_back_equal(path: Path) -> None:
+    async with running(path) as memory:
+        await kept(memory, WANT)
+        await kept(memory, replace(WANT, session_uid="v", snapshot=None))
+        memory.forget("v")
+        await kept(memory, replace(WANT, session_uid="w"))
+    assert Memory(path).assignments == {"u": WANT, "w": replace(WANT, session_uid="w")}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_nothing_is_acted_on_before_it_is_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, acts = SlowDisk(monkeypatch), list[str]()
+    async with running(path) as memory:
+        memory.keep(WANT, lambda: acts.append("first"))
+        await asyncio.sleep(0.1)
+        memory.keep(WANT, lambda: acts.append("the same, which is being written"))
+        assert (disk.writes, acts, memory.get("u")) == (1, [], WANT)
+        disk.went_on.set()
+        await kept(memory, replace(WANT, generation=4))
+    assert acts == ["first", "the same, which is being written"]
+    assert Memory(path).get("u") == replace(WANT, generation=4)
+
+
+async def test_what_comes_during_a_write_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, acts = SlowDisk(monkeypatch), list[str]()
+    wants = {f"s{number}": replace(WANT, session_uid=f"s{number}") for number in range(1000)}
+    async with running(path) as memory:
+        memory.keep(WANT)
+        await asyncio.sleep(0.1)
+        for uid, want in wants.items():
+            memory.keep(want, lambda uid=uid: acts.append(uid))  # type: ignore[misc]
+        disk.went_on.set()
+        await kept(memory, WANT)
+    assert (disk.writes, acts) == (2, list(wants))
+    assert Memory(path).assignments == {"u": WANT} | wants
+
+
+async def test_what_is_told_again_is_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The revision of an assignment moves with each report of its session, and asks for nothing."""
+    async with running(path) as memory:
+        await kept(memory, WANT)
+        SlowDisk(monkeypatch)
+        acts: list[str] = []
+        memory.keep(replace(WANT, revision=700), lambda: acts.append("at once"))
+        assert acts == ["at once"]
+
+
+async def test_a_thousand_assignments_do_not_stop_the_loop(path: Path) -> None:
+    """With each a write of its own, a runner was deaf for minutes: each waits for the disk."""
+    longest, loop = 0.0, asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            began = loop.time()
+            await asyncio.sleep(0.001)
+            longest = max(longest, loop.time() - began)
+
+    async with running(path) as memory, Tasks() as tasks:
+        tasks.start(tick(), name="tick")
+        for number in range(1000):
+            memory.keep(replace(WANT, session_uid=f"s{number}"), done.set if number == 999 else lambda: None)
+            await asyncio.sleep(0)  # as messages come
+        async with asyncio.timeout(30):
+            await done.wait()
+    assert len(Memory(path).assignments) == 1000
+    assert longest < 0.5  # some ms, on a machine that does nothing else
+
+
+def test_a_damaged_file_is_an_empty_memory(tmp_path: Path) -> None:
+    path = tmp_path / "assignments.json"
+    for content in ("", "{", '{"assignments": [{"spec": {}}]}', '{"assignments": 7}'):
+        path.write_text(content)
+        assert Memory(path).assignments == {}
+
+
+async def test_a_full_disk_loses_nothing_that_is_wanted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with running(path) as memory:
+        with monkeypatch.context() as patch:
+            patch.setattr("netvps.runner.assignment_store.write_file", full)
+            await kept(memory, WANT)  # and acted on
+        assert memory.assignments == {"u": WANT}
+        assert Memory(path).assignments == {}
+        await kept(memory, WANT)  # it is told again, and there is room now
+    assert Memory(path).assignments == {"u": WANT}
+
+
+def test_who_removes_by_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "assignments.json"
+    assert read_assignments(path) == {}
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="cannot read the runner"):
+        read_assignments(path)

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.wordlist import ADJECTIVES, NOUNS
+from netvps.errors import AlreadyExists, Changed, InvalidInput, NotFound, NotPermitted, WrongState
+from netvps.services.sessions.sessions import Sessions
+from tests.fakes.keys import ed25519
+from tests.fakes.world import ALICE, BOB, IMAGE, ROOT
+
+if TYPE_CHECKING:
+    from netvps.domain.access.accounts import Caller
+    from netvps.services.ports import Store
+    from tests.fakes.clock import FakeClock
+    from tests.fakes.world import World
+
+
+async def test_a_session_waits_with_a_reason_while_no_runner_is_online(world: World) -> None:
+    session = await world.session()
+    assert (session.state, session.desired, session.runner) == (SessionState.PENDING, DesiredState.RUNNING, "")
+    assert session.message == "no runner is online; see netvps runner ls"
+    assert await world.sessions.get(ALICE, "dev1") == session
+
+
+async def test_a_session_is_placed_at_once_where_a_runner_is_online(world: World) -> None:
+    runner = await world.runner("lab1")
+    session = await world.session()
+    assert (session.runner, session.runner_name, session.epoch) == (runner.uid, "lab1", 1)
+    assert session.message == "waiting for its runner lab1"
+
+
+async def test_the_default_image_stands_for_none(world: World, store: Store, clock: FakeClock) -> None:
+    assert (await world.session()).spec.image == IMAGE
+    without = Sessions(store, clock, lambda: "0" * 13, "")
+    with pytest.raises(InvalidInput, match=r"spec\.image: no image is named"):
+        await without.create(ALICE, session_id="dev2", owner="", spec=SessionSpec())
+
+
+async def test_without_a_name_a_pleasant_one_is_picked(world: World) -> None:
+    names = {(await world.session("")).name for _ in range(30)}
+    assert len(names) == 30
+    for name in names:
+        adjective, noun = name.split("-")[:2]
+        assert adjective in ADJECTIVES
+        assert noun in NOUNS
+
+
+async def test_a_name_gets_a_number_when_all_pleasant_ones_are_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.services.sessions.sessions.pleasant_name", lambda _: "calm-otter")
+    assert [(await world.session("")).name for _ in range(3)] == ["calm-otter", "calm-otter-2", "calm-otter-3"]
+
+
+async def test_a_name_is_taken_once_per_owner(world: World) -> None:
+    await world.session("dev1", ALICE)
+    with pytest.raises(AlreadyExists, match=r"^session dev1 exists already: choose another name, or netvps ssh dev1$"):
+        await world.session("dev1", ALICE)
+    with pytest.raises(AlreadyExists, match=r"^session dev1\.alice exists already: .*ssh dev1\.alice$"):
+        await world.sessions.create(ROOT, session_id="dev1", owner="alice", spec=SessionSpec())
+    assert (await world.session("dev1", BOB)).owner == "bob"
+
+
+async def test_the_name_of_a_session_being_deleted_says_so(world: World) -> None:
+    await world.runner()
+    await world.session()
+    await world.sessions.delete(ALICE, "dev1")
+    with pytest.raises(AlreadyExists, match="is being deleted: choose another name, or wait"):
+        await world.session()
+
+
+async def test_all_violations_of_a_create_come_at_once(world: World) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await world.sessions.create(ALICE, session_id="Dev 1", owner="No One", spec=SessionSpec(), request_id="x" * 65)
+    assert [violation.field for violation in caught.value.violations] == ["session_id", "owner", "request_id"]
+
+
+async def test_only_an_admin_creates_for_others(world: World) -> None:
+    with pytest.raises(NotPermitted, match="it needs role admin"):
+        await world.sessions.create(ALICE, session_id="dev1", owner="bob", spec=SessionSpec())
+    session = await world.sessions.create(ROOT, session_id="dev1", owner="bob", spec=SessionSpec())
+    assert str(session.full_name) == "dev1.bob"
+    with pytest.raises(NotFound, match=r"^no user eve: see netvps user ls$"):
+        await world.sessions.create(ROOT, session_id="dev1", owner="eve", spec=SessionSpec())
+
+
+async def test_validate_only_shows_the_session_and_makes_none(world: World) -> None:
+    runner = await world.runner()
+    before = await world.revision()
+    drafts = [
+        await world.sessions.create(
+            ALICE, session_id="dev1", owner="", spec=SessionSpec(), request_id="one", validate_only=True
+        )
+        for _ in range(2)
+    ]
+    assert {(draft.runner, draft.state) for draft in drafts} == {(runner.uid, SessionState.PENDING)}
+    assert await world.rows(Session) == []
+    assert await world.revision() == before
+
+
+async def test_a_repeated_create_has_one_effect_and_the_answer_of_now(world: World) -> None:
+    async def create(spec: SessionSpec) -> Session:
+        return await world.sessions.create(ALICE, session_id="", owner="", spec=spec, request_id="r1")
+
+    first = await create(SessionSpec(env={"A": "1", "B": "2"}))
+    assert await create(SessionSpec(env={"B": "2", "A": "1"})) == first  # the same arguments: maps have no order
+    stopped = await world.sessions.stop(ALICE, first.name)
+    assert await create(SessionSpec(env={"A": "1", "B": "2"})) == stopped
+    with pytest.raises(AlreadyExists, match=rf"request_id 'r1' was used for session {first.full_name} with other"):
+        await create(SessionSpec())
+    assert len(await world.rows(Session)) == 1
+
+
+async def test_a_request_id_is_its_users_own(world: World) -> None:
+    for caller in (ALICE, BOB):
+        session = await world.sessions.create(caller, session_id="x", owner="", spec=SessionSpec(), request_id="r1")
+        assert session.owner == caller.user
+
+
+async def test_a_repeated_delete_answers_deleted_when_the_row_is_gone(world: World) -> None:
+    await world.runner()
+    await world.session()
+    session = await world.sessions.delete(ALICE, "dev1", request_id="r1")
+    assert (await world.reported(session, SessionState.DELETED)).desired is DesiredState.DELETED
+    assert await world.rows(Session) == []
+    again = await world.sessions.delete(ALICE, "dev1", request_id="r1")
+    assert (again.uid, again.state) == (session.uid, SessionState.DELETED)
+
+
+@pytest.mark.parametrize("caller", [BOB, ALICE])
+@pytest.mark.parametrize("verb", ["get", "stop", "start", "delete"])
+async def test_what_is_not_yours_looks_like_what_is_not_there(world: World, caller: Caller, verb: str) -> None:
+    await world.session("dev1", ALICE)
+    name = "dev1.alice" if caller is BOB else "dev2.alice"
+    with pytest.raises(NotFound) as caught:
+        await getattr(world.sessions, verb)(caller, name)
+    assert str(caught.value) == f"no session {name}: see netvps ls"
+
+
+async def test_an_admin_sees_all_and_names_owners(world: World) -> None:
+    session = await world.session("dev1", ALICE)
+    assert await world.sessions.get(ROOT, "dev1.alice") == session
+    with pytest.raises(NotFound, match=r"^no session dev1\.root: see netvps ls$"):
+        await world.sessions.get(ROOT, "dev1")
+
+
+@pytest.mark.parametrize("name", ["", ".", "dev1.", "a.b.c", "Dev", "a\x1b[31m", "x" * 41])
+async def test_a_name_that_is_none_is_refused_with_its_field(world: World, name: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await world.sessions.get(ALICE, name)
+    assert [violation.field for violation in caught.value.violations] == ["name"]
+    assert "\x1b" not in str(caught.value)
+
+
+async def test_lists_come_by_owner_in_pages(world: World) -> None:
+    for name, caller in (("c", ALICE), ("a", ALICE), ("b", BOB), ("a", BOB), ("a-b", ALICE)):
+        await world.session(name, caller)
+
+    async def names(caller: Caller, parent: str) -> list[str]:
+        found, token = [], ""
+        while True:
+            page = await world.sessions.list(caller, parent=parent, page_size=2, page_token=token)
+            assert len(page.items) <= 2
+            found += [str(session.full_name) for session in page.items]
+            if not (token := page.next_page_token):
+                return found
+
+    assert await names(ALICE, "") == ["a.alice", "a-b.alice", "c.alice"]
+    assert await names(ALICE, "-") == ["a.alice", "a-b.alice", "c.alice"]
+    assert await names(ROOT, "") == []
+    assert await names(ROOT, "bob") == ["a.bob", "b.bob"]
+    assert await names(ROOT, "-") == ["a.alice", "a.bob", "a-b.alice", "b.bob", "c.alice"]
+    for parent in ("bob", "nobody"):
+        with pytest.raises(NotFound, match=f"^no user {parent}: see netvps user ls$"):
+            await world.sessions.list(ALICE, parent=parent)
+
+
+async def test_stop_and_start_move_what_is_wanted_once(world: World) -> None:
+    await world.runner()
+    session = await world.reported(await world.session(), SessionState.RUNNING)
+    stopped = await world.sessions.stop(ALICE, "dev1")
+    assert (stopped.desired, stopped.generation, stopped.state) == (DesiredState.STOPPED, 2, SessionState.RUNNING)
+    assert await world.sessions.stop(ALICE, "dev1") == stopped
+    started = await world.sessions.start(ALICE, "dev1")
+    assert (started.desired, started.generation, started.epoch) == (DesiredState.RUNNING, 3, session.epoch)
+
+
+async def test_what_no_runner_has_stops_and_goes_at_once(world: World) -> None:
+    await world.session()
+    stopped = await world.sessions.stop(ALICE, "dev1")
+    assert (stopped.state, stopped.observed_generation) == (SessionState.STOPPED, stopped.generation)
+    await world.runner()
+    assert (await world.sessions.get(ALICE, "dev1")).runner == ""  # nobody asked for it to run
+    assert (await world.sessions.start(ALICE, "dev1")).runner_name == "lab1"
+
+
+async def test_delete_of_what_no_runner_has_removes_the_row(world: World) -> None:
+    session = await world.session()
+    gone = await world.sessions.delete(ALICE, "dev1", request_id="r1")
+    assert (gone.uid, gone.state) == (session.uid, SessionState.DELETED)
+    assert await world.rows(Session) == []
+    assert (await world.sessions.delete(ALICE, "dev1", request_id="r1")).state is SessionState.DELETED
+    with pytest.raises(NotFound):
+        await world.sessions.delete(ALICE, "dev1")
+
+
+async def test_delete_on_a_silent_runner_is_kept_for_its_return(world: World) -> None:
+    runner = await world.runner()
+    session = await world.reported(await world.session(), SessionState.RUNNING)
+    await world.runners.offline(runner.uid)
+    deleted = await world.sessions.delete(ALICE, "dev1")
+    assert (deleted.desired, deleted.state) == (DesiredState.DELETED, SessionState.UNREACHABLE)
+    assert deleted.message == "its runner lab1 is offline: it will be removed when that returns"
+    await world.reported(session, SessionState.DELETED)
+    assert await world.rows(Session) == []
+
+
+async def test_what_is_being_deleted_cannot_start(world: World) -> None:
+    await world.runner()
+    await world.session()
+    await world.sessions.delete(ALICE, "dev1")
+    with pytest.raises(WrongState, match=r"session dev1\.alice is being deleted"):
+        await world.sessions.start(ALICE, "dev1")
+
+
+async def test_expected_revision_guards_a_race(world: World) -> None:
+    await world.runner()
+    session = await world.session()
+    with pytest.raises(Changed, match=r"look at it again, then decide"):
+        await world.sessions.stop(ALICE, "dev1", expected_revision=session.revision - 1)
+    await world.sessions.stop(ALICE, "dev1", expected_revision=session.revision)
+    with pytest.raises(Changed):
+        await world.sessions.delete(ALICE, "dev1", expected_revision=session.revision)
+    with pytest.raises(InvalidInput, match="expected_revision: -1 is negative"):
+        await world.sessions.delete(ALICE, "dev1", expected_revision=-1)
+
+
+async def test_a_spec_larger_than_every_machine_says_so(world: World) -> None:
+    await world.runner()
+    session = await world.session(spec=SessionSpec(cpus=9, memory_bytes=32 << 30, authorized_keys=(ed25519(1),)))
+    assert session.runner == ""
+    assert session.message == (
+        "no runner that is online has 9 CPUs and 32 GiB of memory; see netvps runner ls, or ask for less"
+    )
