@@ -29,7 +29,7 @@ _PATIENCE: Final = 90.0  # seconds until a started program is ready
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """A path from a client to a server; both are command prefixes that enter network namespaces."""
 
     client: tuple[str, ...]
@@ -39,7 +39,7 @@ class Way:
 
 
 @contextmanager
-def ways() -> Iterator[dict[str, Way]]:
+def ways() -> Iterator[dict[str, Route]]:
     """Provides the paths: sessions of netvps first, then the references; removes everything afterwards."""
     lab = unique("nvb")
     os.environ["NETVPS_LAB"] = lab
@@ -67,7 +67,7 @@ def _of_container(lab: str, host: int, name: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _sessions(lab: str) -> Iterator[Way]:
+def _sessions(lab: str) -> Iterator[Route]:
     """Runs a server on the first host, and a runner and a session on each."""
     folder = Path(tempfile.mkdtemp(prefix="nvb-"))
     started: list[subprocess.Popen[bytes]] = []
@@ -103,7 +103,7 @@ def _sessions(lab: str) -> Iterator[Way]:
             if len(found) == len(_HOSTS):
                 break
         (one, _), (two, address) = (found[host] for host in _HOSTS)
-        yield Way(_of_container(lab, 1, one), _of_container(lab, 2, two), address)
+        yield Route(_of_container(lab, 1, one), _of_container(lab, 2, two), address)
     finally:
         for process in reversed(started):
             process.send_signal(signal.SIGTERM)
@@ -112,7 +112,7 @@ def _sessions(lab: str) -> Iterator[Way]:
 
 
 @contextmanager
-def _by_hand(lab: str) -> Iterator[tuple[Way, Way]]:
+def _by_hand(lab: str) -> Iterator[tuple[Route, Route]]:
     """Provides the bare underlay and a VXLAN made by `ip`: hosts without Docker and without a filter."""
     names = [f"{lab}-{kind}{host}" for host in _HOSTS for kind in ("bare", "inner")]
     with ExitStack() as stack:
@@ -125,7 +125,7 @@ def _by_hand(lab: str) -> Iterator[tuple[Way, Way]]:
             _peer_by_hand(lab, host, 3 - host)
         inner = [_within(f"{lab}-inner{host}") for host in _HOSTS]
         outer = [_within(f"{lab}-bare{host}") for host in _HOSTS]
-        yield Way(outer[0], outer[1], "192.0.2.102"), Way(inner[0], inner[1], "10.200.2.2")
+        yield Route(outer[0], outer[1], "192.0.2.102"), Route(inner[0], inner[1], "10.200.2.2")
 
 
 def _host_by_hand(lab: str, host: int) -> None:
@@ -164,7 +164,7 @@ def _mac(host: int) -> str:
     return f"02:00:00:00:99:0{host}"
 
 
-def _swarm(lab: str) -> Way:
+def _swarm(lab: str) -> Route:
     """Creates an attachable overlay network and a container on each host."""
     one, two = (_docker(lab, host) for host in _HOSTS)
     run(*one, "swarm", "init", "--advertise-addr", "192.0.2.1")
@@ -173,7 +173,7 @@ def _swarm(lab: str) -> Way:
     for docker in (one, two):
         run(*docker, "run", "-d", "--name", "ref", "--network", "ref", _IMAGE, "/bin/busybox", "sleep", "100000")
     address = run(*two, "inspect", "-f", "{{.NetworkSettings.Networks.ref.IPAddress}}", "ref").strip()
-    return Way(_of_container(lab, 1, "ref"), _of_container(lab, 2, "ref"), address)
+    return Route(_of_container(lab, 1, "ref"), _of_container(lab, 2, "ref"), address)
 
 
 def _busybox() -> bytes:

@@ -27,7 +27,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.hosts import Way, ways
+from bench.hosts import Route, ways
 from bench.pingpong import middle
 from bench.place import run
 from bench.result import Goal, Measure, Row
@@ -51,7 +51,7 @@ def measure(rounds: int) -> list[Row]:
     """Measures each value against the manual VXLAN, and against Swarm."""
     if not shutil.which("iperf3"):
         run("apt-get", "install", "-qy", "--no-install-recommends", "iperf3")
-    measures: list[tuple[str, str, Callable[[Way], float], tuple[Goal, Goal]]] = [
+    measures: list[tuple[str, str, Callable[[Route], float], tuple[Goal, Goal]]] = [
         ("TCP, one stream", "Gbit/s", _tcp, (_BY_HAND, _SWARM)),
         ("UDP, full size, that arrived", "Gbit/s", _udp, (_BY_HAND, _SWARM)),
         ("packets of 64 bytes that arrived", "1,000/s", _packets, (_BY_HAND, _SWARM)),
@@ -71,7 +71,7 @@ def measure(rounds: int) -> list[Row]:
     return rows
 
 
-def _serve(way: Way, stack: ExitStack) -> None:
+def _serve(way: Route, stack: ExitStack) -> None:
     server = subprocess.Popen([*way.server, "iperf3", "-s"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stack.callback(server.wait, 10)
     stack.callback(server.terminate)
@@ -82,34 +82,34 @@ def _serve(way: Way, stack: ExitStack) -> None:
         time.sleep(0.05)
 
 
-def _iperf(way: Way, *arguments: str) -> dict[str, Any]:
+def _iperf(way: Route, *arguments: str) -> dict[str, Any]:
     said = json.loads(run(*way.client, "iperf3", "-J", "-c", way.address, "-t", str(_SECONDS), *arguments))
     end: dict[str, Any] = said["end"]
     return end
 
 
-def _tcp(way: Way) -> float:
+def _tcp(way: Route) -> float:
     return float(_iperf(way)["sum_received"]["bits_per_second"]) / 1e9
 
 
-def _datagrams(way: Way, size: str) -> float:
+def _datagrams(way: Route, size: str) -> float:
     """Measures datagrams received per second."""
     end = _iperf(way, "-u", "-b", "0", "-l", size)["sum"]
     return float((end["packets"] - end["lost_packets"]) / end["seconds"])
 
 
-def _udp(way: Way) -> float:
+def _udp(way: Route) -> float:
     return _datagrams(way, _FULL) * int(_FULL) * 8 / 1e9
 
 
-def _packets(way: Way) -> float:
+def _packets(way: Route) -> float:
     return _datagrams(way, _SMALL) / 1e3
 
 
-def _round_trip(way: Way) -> float:
+def _round_trip(way: Route) -> float:
     return float(run(*way.client, sys.executable, "-m", "bench.pingpong", way.address, str(_PINGS)))
 
 
-def _after_a_pause(way: Way) -> float:
+def _after_a_pause(way: Route) -> float:
     said = run(*way.client, "/bin/busybox", "ping", "-i", "0.001", "-c", str(_PINGS), way.address)
     return middle([float(text) * 1000 for text in re.findall(r"time=([0-9.]+) ms", said)])

@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 Step = Literal["store", "runner_step", "gateway_login", "gateway_dial"]
 STEPS: Final[dict[str, Step]] = {step: step for step in get_args(Step)}
-"""Steps by name."""
+"""SessionActions by name."""
 Observer = Callable[[Step, str, float], None]
 """Takes the kind of step, a variant (one of few, because it becomes a metric label), and the duration in seconds."""
 
@@ -36,10 +36,10 @@ def timed(step: Step, which: str) -> Iterator[None]:
     try:
         yield
     finally:
-        took(step, which, time.monotonic() - began)
+        observe_duration(step, which, time.monotonic() - began)
 
 
-def took(step: Step, which: str, seconds: float) -> None:
+def observe_duration(step: Step, which: str, seconds: float) -> None:
     """Reports a step that was measured elsewhere."""
     for observer in _observers:
         observer(step, which, seconds)

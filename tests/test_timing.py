@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.timing import observe_durations, timed, took
+from netvps.timing import observe_duration, observe_durations, timed
 
 
 def test_a_step_is_told_however_it_ends() -> None:
@@ -14,6 +14,6 @@ def test_a_step_is_told_however_it_ends() -> None:
             pass
         with pytest.raises(ValueError, match="boom"), timed("store", "write"):
             raise ValueError("boom")
-        took("gateway_login", "joined", 0.5)
-    took("gateway_login", "joined", 0.5)
+        observe_duration("gateway_login", "joined", 0.5)
+    observe_duration("gateway_login", "joined", 0.5)
     assert seen == [("store", "read", True), ("store", "write", True), ("gateway_login", "joined", True)]

@@ -58,7 +58,7 @@ class Metrics:
         }
         self._counts: dict[Count, Gauge] = {}
 
-    def took(self, step: Step, which: str, seconds: float) -> None:
+    def observe_duration(self, step: Step, which: str, seconds: float) -> None:
         """Records a duration: a timing.Observer."""
         self._durations[step].labels(which).observe(seconds)
 

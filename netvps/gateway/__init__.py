@@ -1,1 +1,1 @@
-"""The ways into sessions: SSH in, tunnels from agents, HTTP."""
+"""The dialer into sessions: SSH in, tunnels from agents, HTTP."""

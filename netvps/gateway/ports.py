@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from netvps.domain.names import SshLogin
     from netvps.domain.tunnel import AgentConfig, DialTarget
     from netvps.services.access.logins import Grant
-    from netvps.services.network.gateway_place import Way
+    from netvps.services.network.gateway_place import Route
 
 
 class Stream(Protocol):
@@ -38,7 +38,7 @@ class Stream(Protocol):
 Dial = Callable[[], Awaitable[Stream]]
 
 
-Locate = Callable[[str], Awaitable["Way | None"]]
+Locate = Callable[[str], Awaitable["Route | None"]]
 """Returns how to reach a session (by uid) over the overlay; None if the overlay does not lead there from here."""
 
 
@@ -69,7 +69,7 @@ class Certifier(Protocol):
         """A user certificate (OpenSSH form, three minutes) for the session and Unix user of the grant."""
 
 
-class Doorman(Certifier, Protocol):
+class Authorizer(Certifier, Protocol):
     """Authorises SSH logins."""
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:

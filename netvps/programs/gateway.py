@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from netvps import log as logging
-from netvps.gateway.ssh.agent_login import Upstream
+from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
-from netvps.gateway.tunnel.dialer import Ways
+from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.worker.client import ControlPlane
 from netvps.process.process import allow_many_files, beating, die_with, guarded, run_to_end
 from netvps.process.readiness import Readiness
@@ -37,19 +37,19 @@ NAME: Final = "gateway"
 
 async def run(control: Path, listening: socket.socket, drain: float, readiness: Readiness) -> None:
     """Serves until a signal, then drains; ends at a second signal, or when the server is gone. Raises NetvpsError."""
-    async with ControlPlane(control) as plane, Ways(plane, plane.locate) as ways:
+    async with ControlPlane(control) as plane, Dialer(plane, plane.locate) as dialer:
         welcome = plane.welcome
         gateway = SshGateway(
             plane,
-            ways,
-            Upstream(plane, welcome.host_ca),
+            dialer,
+            AgentLogin(plane, welcome.host_ca),
             sock=listening,
             host_key=welcome.host_key,
             user_ca=welcome.user_ca,
             limits=ConnectionLimits(welcome.connections_per_user, welcome.connections_per_session),
         )
         async with gateway, Tasks() as tasks:
-            with observe_durations(plane.took), Stop() as stop:
+            with observe_durations(plane.observe_duration), Stop() as stop:
                 tasks.start(plane.report(lambda: (gateway.connections, gateway.unauthenticated)), name="counts")
                 lost = tasks.start(plane.lost.wait(), name="server")
                 asked = tasks.start(stop.asked.wait(), name="signal")

@@ -101,7 +101,7 @@ async def _measured(runner: Runner, port: int | None) -> AsyncIterator[None]:
     from netvps.programs.wiring.measuring import MetricsPage, RunnerCounts
 
     page = MetricsPage(RunnerCounts(runner).read)
-    with observe_durations(page.metrics.took):
+    with observe_durations(page.metrics.observe_duration):
         async with HttpGateway({}, host="127.0.0.1", port=port, metrics=page):
             yield
 

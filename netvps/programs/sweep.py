@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
-from netvps.adapters.docker.leftovers import Thing
+from netvps.adapters.docker.leftovers import Leftover
 from netvps.cli.machine import programs
 from netvps.cli.machine.program_command import parse
 from netvps.cli.server.connect import dial
@@ -50,11 +50,11 @@ class Folders:
     last_runs: Path
     copies: Path
 
-    def things(self) -> list[Thing]:
+    def things(self) -> list[Leftover]:
         """All folders and logs named after a session."""
-        found = [Thing(path.name, "folder", str(path)) for path in _listed(self.run)]
-        found += [Thing(path.stem, "log", str(path)) for path in _listed(self.logs) if path.suffix == ".log"]
-        found += [Thing(path.stem, "copy", str(path)) for path in _listed(self.copies) if path.suffix == ".json"]
+        found = [Leftover(path.name, "folder", str(path)) for path in _listed(self.run)]
+        found += [Leftover(path.stem, "log", str(path)) for path in _listed(self.logs) if path.suffix == ".log"]
+        found += [Leftover(path.stem, "copy", str(path)) for path in _listed(self.copies) if path.suffix == ".json"]
         return sorted(thing for thing in found if _UID.fullmatch(thing.session_uid))
 
     def remove(self, session_uid: str) -> None:
@@ -112,7 +112,7 @@ async def _sweep(
     print(f"{len(left)} of {len(there)} objects of runner {identity.name} are left over: {said}", file=sys.stderr)  # noqa: T201
 
 
-def orphaned(there: Sequence[Thing], known: Collection[str]) -> list[Thing]:
+def orphaned(there: Sequence[Leftover], known: Collection[str]) -> list[Leftover]:
     """The objects of sessions that are not known."""
     return [thing for thing in there if thing.session_uid not in known]
 

@@ -20,7 +20,7 @@ _VERSION = 1
 log = structlog.get_logger()
 
 
-class Memory:
+class AssignmentStore:
     """Assignments by session; each change is on disk before it is acted on. Mode 0600: env may contain secrets.
 
     A runner that acted on an assignment and lost it could, restarted while the control plane is unavailable, undo it by

@@ -13,7 +13,7 @@ from netvps.domain.session.session import SessionReport, SessionState
 from netvps.runner.ports import FromRunner
 
 
-class Board:
+class ReportOutbox:
     """Holds the latest report of each session: bounded, and never blocking a reconciler on a slow connection."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Board:
 class Outgoing:
     """An iterator, not a generator: it may be dropped or cancelled at any point without cleanup."""
 
-    def __init__(self, board: Board, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> None:
+    def __init__(self, board: ReportOutbox, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> None:
         self._board = board
         self._heartbeat = heartbeat
         self._interval = interval

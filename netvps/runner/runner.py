@@ -1,8 +1,8 @@
 """The runner: reconciles this machine with the control plane's desired state.
 
-    Link ──► assignments ──► one Worker per session ──► Board ──► Link
+    Link ──► assignments ──► one SessionReconciler per session ──► ReportOutbox ──► Link
                  │                     ▲
-              Memory             events of the engine
+              AssignmentStore             events of the engine
 
 A lost connection stops nothing: workers continue with the last known assignments, which are on disk. On every
 connection the control plane sends all assignments again: no state to synchronise, and sessions that it does not name
@@ -21,7 +21,7 @@ from functools import partial
 
 import structlog
 
-from netvps.domain.overlay.diagnosis.health import Link as Way
+from netvps.domain.overlay.diagnosis.health import Link as Route
 from netvps.domain.overlay.diagnosis.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
@@ -29,17 +29,17 @@ from netvps.domain.session.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
 from netvps.runner.agent import drop_unused_agents, keep_agent
-from netvps.runner.assignment_store import Memory
+from netvps.runner.assignment_store import AssignmentStore
 from netvps.runner.files import remove_parts
 from netvps.runner.machine_watch import MachineWatch
 from netvps.runner.orphans import Orphans
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.ports import Engine, HostFilter, Link
-from netvps.runner.report_outbox import Board
-from netvps.runner.session.actions import Steps
+from netvps.runner.report_outbox import ReportOutbox
+from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.last_runs import LastRuns
 from netvps.runner.session.logs import KeptLogs, log_pieces
-from netvps.runner.session.reconciler import Worker
+from netvps.runner.session.reconciler import SessionReconciler
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.runtime import RuntimeFolder
 from netvps.runner.settings import RunnerSettings
@@ -70,18 +70,18 @@ class Runner:
         self._overlay = overlay
         self._engine = engine
         self._settings = settings
-        self._board = Board()
+        self._board = ReportOutbox()
         if overlay:
             overlay.on_underlay_change = self._underlay_changed
             overlay.on_problems_change = self._board.hurry
-        self._memory = Memory(settings.state_dir / "assignments.json")
+        self._memory = AssignmentStore(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._last_runs = LastRuns(settings.state_dir / "last_runs")
         remove_parts(settings.run_dir)
         self._trash = Trash(settings.run_dir)
         self._agent = keep_agent(settings.agent, settings.state_dir)
         self._orphans = Orphans(engine, self._erase_orphan, settings.orphan_grace)
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, SessionReconciler] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
         self.log_streams = 0
@@ -196,7 +196,7 @@ class Runner:
 
     async def _probe(self, request: ProbeRequest) -> None:
         """Answers every request so that the caller does not wait; without links if too many run at once."""
-        links: tuple[Way, ...] = ()
+        links: tuple[Route, ...] = ()
         if self._overlay and self._probes < _MAX_PROBES:
             self._probes += 1
             try:
@@ -223,7 +223,7 @@ class Runner:
 
     def _employ(self, want: Assignment) -> None:
         reporter = Reporter(self._board.post)
-        steps = Steps(
+        steps = SessionActions(
             self._engine,
             self._link,
             self._folder(want.session_uid),
@@ -233,12 +233,12 @@ class Runner:
             node=self._settings.uid,
             agent=self._agent,
         )
-        worker = Worker(want, steps, reporter, look_every=self._settings.look_every)
+        worker = SessionReconciler(want, steps, reporter, look_every=self._settings.look_every)
         self._workers[want.session_uid] = worker
         job = self._employed(want.session_uid, worker)
         self._jobs[want.session_uid] = self._tasks.start(job, name=f"session {want.session_uid}")
 
-    async def _employed(self, session_uid: str, worker: Worker) -> None:
+    async def _employed(self, session_uid: str, worker: SessionReconciler) -> None:
         try:
             await worker.run()
             self._memory.forget(session_uid)

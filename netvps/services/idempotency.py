@@ -33,7 +33,7 @@ def check_request_id(checks: Checks, request_id: str) -> None:
     )
 
 
-class Once:
+class Idempotency:
     """The idempotency record of one mutation, within its transaction.
 
     Without a request id every call is a new mutation.

@@ -15,9 +15,9 @@ def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
 
 def test_durations_are_counted_by_step() -> None:
     metrics = Metrics("1.2.3")
-    metrics.took("runner_step", "create", 0.2)
-    metrics.took("runner_step", "create", 0.4)
-    metrics.took("store", "write", 0.001)
+    metrics.observe_duration("runner_step", "create", 0.2)
+    metrics.observe_duration("runner_step", "create", 0.4)
+    metrics.observe_duration("store", "write", 0.001)
     found = samples(metrics)
     assert found["netvps_runner_step_seconds_count", "create"] == 2
     assert abs(found["netvps_runner_step_seconds_sum", "create"] - 0.6) < 1e-9
@@ -38,5 +38,5 @@ def test_a_count_is_what_it_is_now() -> None:
 
 def test_processes_do_not_share_numbers() -> None:
     one, other = Metrics("1"), Metrics("1")
-    one.took("store", "read", 0.1)
+    one.observe_duration("store", "read", 0.1)
     assert ("netvps_store_seconds_count", "read") not in samples(other)

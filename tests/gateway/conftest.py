@@ -1,4 +1,4 @@
-"""A gateway with a fake doorman, and a session whose agent is a fake in front of OpenSSH's sshd."""
+"""A gateway with a fake authorizer, and a session whose agent is a fake in front of OpenSSH's sshd."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from netvps.domain.names import SshLogin
 from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound
-from netvps.gateway.ports import Doorman, Locate, SessionDialer
-from netvps.gateway.ssh.agent_login import Upstream
+from netvps.gateway.ports import Authorizer, Locate, SessionDialer
+from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
 from netvps.gateway.ssh.listener import listen_at
-from netvps.gateway.tunnel.dialer import Ways
+from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.tunnel.tunnels import Tunnels
 from netvps.gateway.worker.client import ControlPlane
 from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
 from netvps.services.access.logins import Grant
-from netvps.services.network.gateway_place import Way
+from netvps.services.network.gateway_place import Route
 from tests.gateway.fake_agent import FakeAgent
 
 UID = "0d1e2f3g4h5j6"
@@ -126,8 +126,8 @@ class FakePlace:
 
     address: str | None = "127.0.0.1"
 
-    async def locate(self, _session_uid: str) -> Way | None:
-        return Way("127.0.0.1", self.address) if self.address else None
+    async def locate(self, _session_uid: str) -> Route | None:
+        return Route("127.0.0.1", self.address) if self.address else None
 
 
 def free_port() -> int:
@@ -194,10 +194,10 @@ class World:
     """All of it, and how to come in."""
 
     gateway: SshGateway
-    ways: Ways
+    dialer: Dialer
     tunnels: Tunnels
-    doorman: FakeDoorman
-    upstream: Upstream
+    authorizer: FakeDoorman
+    agent_login: AgentLogin
     agent: FakeAgent
     folder: Path
     key: Path
@@ -222,7 +222,7 @@ class World:
         return ["ssh", *options, *self.ssh_options(key), *address, *command]
 
     def set_state(self, state: SessionState) -> None:
-        self.doorman.session = replace(self.doorman.session, state=state)
+        self.authorizer.session = replace(self.authorizer.session, state=state)
 
 
 def new_key(path: Path) -> Path:
@@ -260,31 +260,31 @@ class a_world:
 
     async def __aenter__(self) -> World:
         key = new_key(self.folder / "id")
-        doorman = FakeDoorman(self.sshd.user_ca)
-        doorman.keys[asyncssh.read_private_key(str(key)).get_fingerprint()] = "alice"
-        self.tunnels = Tunnels(doorman)
+        authorizer = FakeDoorman(self.sshd.user_ca)
+        authorizer.keys[asyncssh.read_private_key(str(key)).get_fingerprint()] = "alice"
+        self.tunnels = Tunnels(authorizer)
         await self.tunnels.__aenter__()
         host_ca = self.sshd.host_ca.export_public_key().decode()
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         user_ca = self.sshd.user_ca.export_public_key().decode()
-        fits: Doorman = doorman
+        fits: Authorizer = authorizer
         dialer: SessionDialer = self.tunnels
         locate: Locate | None = self.place.locate if self.place else None
         worker: WorkerSocket | None = None
         if self.apart:
             welcome = Welcome(host_key.export_private_key().decode(), host_ca, user_ca, 1000, 500)
             path = Path(self.stack.enter_context(TemporaryDirectory(prefix="nv-"))) / "gateway" / "control.sock"
-            worker = await self.stack.enter_async_context(WorkerSocket(path, doorman, self.tunnels, locate, welcome))
+            worker = await self.stack.enter_async_context(WorkerSocket(path, authorizer, self.tunnels, locate, welcome))
             plane = await self.stack.enter_async_context(ControlPlane(path))
             assert plane.welcome == welcome
             fits, dialer, locate = plane, plane, plane.locate
-        upstream = Upstream(fits, host_ca, rekey_bytes=self.rekey_bytes)
-        self.ways = Ways(dialer, locate)
-        await self.ways.__aenter__()
+        agent_login = AgentLogin(fits, host_ca, rekey_bytes=self.rekey_bytes)
+        self.dialer = Dialer(dialer, locate)
+        await self.dialer.__aenter__()
         self.gateway = SshGateway(
             fits,
-            self.ways,
-            upstream,
+            self.dialer,
+            agent_login,
             sock=listen_at("127.0.0.1", 0),
             host_key=host_key.export_private_key().decode(),
             user_ca=user_ca,
@@ -297,11 +297,13 @@ class a_world:
         (self.folder / "known_hosts").write_text(known)
         self.agent = FakeAgent(self.tunnels, UID, self.sshd.port)
         await self.agent.__aenter__()
-        return World(self.gateway, self.ways, self.tunnels, doorman, upstream, self.agent, self.folder, key, worker)
+        return World(
+            self.gateway, self.dialer, self.tunnels, authorizer, agent_login, self.agent, self.folder, key, worker
+        )
 
     async def __aexit__(self, *_: object) -> None:
         await self.gateway.__aexit__()
-        await self.ways.__aexit__()
+        await self.dialer.__aexit__()
         await self.stack.aclose()
         await self.agent.__aexit__()
         await self.tunnels.__aexit__()

@@ -20,7 +20,7 @@ from asyncssh.packet import Boolean, Byte, NameList, String, UInt32
 
 from netvps.gateway.ssh import pipe as ssh_pipe
 from netvps.gateway.ssh.algorithms import encryption_algorithms, kex_algorithms
-from netvps.gateway.ssh.pipe import ClientLeg
+from netvps.gateway.ssh.pipe import Downstream
 from netvps.gateway.worker import wire as worker_wire
 
 ALLOWED = (asyncssh.Error, asyncssh.misc.DisconnectError, UnicodeDecodeError, ValueError)
@@ -101,7 +101,7 @@ def stream(dice: random.Random) -> bytes:
 
 
 async def before_login(dice: random.Random, options: SSHServerConnectionOptions, errors: list[str]) -> None:
-    leg, transport = ClientLeg(asyncio.get_running_loop(), options), Transport()
+    leg, transport = Downstream(asyncio.get_running_loop(), options), Transport()
     leg.connection_made(transport)
     data = stream(dice) * dice.choice([1, 1, 1, 40])
     while data and not transport.closed:

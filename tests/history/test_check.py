@@ -168,8 +168,8 @@ async def test_services_that_lose_a_stop_are_found_out(monkeypatch: pytest.Monke
 async def test_services_that_forget_requests_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     async def forgets(*_: object) -> None: ...
 
-    monkeypatch.setattr("netvps.services.idempotency.Once.earlier", forgets)
-    monkeypatch.setattr("netvps.services.idempotency.Once.record", forgets)
+    monkeypatch.setattr("netvps.services.idempotency.Idempotency.earlier", forgets)
+    monkeypatch.setattr("netvps.services.idempotency.Idempotency.record", forgets)
     history = History()
     # With a name of its own choice: else the store, in which names are unique, refuses the second.
     end = await _story(await _world(), history, session_id="")

@@ -12,7 +12,7 @@ import pytest
 from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
-from netvps.adapters.docker.leftovers import Thing
+from netvps.adapters.docker.leftovers import Leftover
 from netvps.cli.server.contexts import Context
 from netvps.domain.access.accounts import Role
 from netvps.domain.runner.docker_names import session_labels, volume_name
@@ -143,8 +143,8 @@ def test_only_what_has_a_sessions_name(tmp_path: Path) -> None:
     there = folders.things()
     assert {thing.session_uid for thing in there} == {uid, other}
     assert orphaned(there, {uid}) == [
-        Thing(other, "copy", str(copy)),
-        Thing(other, "log", str(tmp_path / f"logs/{other}.log")),
+        Leftover(other, "copy", str(copy)),
+        Leftover(other, "log", str(tmp_path / f"logs/{other}.log")),
     ]
     folders.remove(other)
     folders.remove(other)

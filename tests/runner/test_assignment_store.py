@@ -14,7 +14,7 @@ import pytest
 
 from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
 from netvps.errors import ConfigError
-from netvps.runner.assignment_store import Memory, read_assignments
+from netvps.runner.assignment_store import AssignmentStore, read_assignments
 from netvps.runner.files import write_file
 from netvps.tasks import Tasks
 
@@ -29,14 +29,14 @@ def path(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def running(path: Path) -> AsyncIterator[Memory]:
-    memory = Memory(path)
+async def running(path: Path) -> AsyncIterator[AssignmentStore]:
+    memory = AssignmentStore(path)
     async with Tasks() as tasks:
         tasks.start(memory.run(), name="assignments")
         yield memory
 
 
-async def kept(memory: Memory, want: Assignment) -> None:
+async def kept(memory: AssignmentStore, want: Assignment) -> None:
     done = asyncio.Event()
     memory.keep(want, done.set)
     async with asyncio.timeout(5):
@@ -63,7 +63,7 @@ async def test_what_is_kept_comes_back_equal(path: Path) -> None:
         await kept(memory, replace(WANT, session_uid="v", snapshot=None))
         memory.forget("v")
         await kept(memory, replace(WANT, session_uid="w"))
-    assert Memory(path).assignments == {"u": WANT, "w": replace(WANT, session_uid="w")}
+    assert AssignmentStore(path).assignments == {"u": WANT, "w": replace(WANT, session_uid="w")}
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -77,7 +77,7 @@ async def test_nothing_is_acted_on_before_it_is_on_disk(path: Path, monkeypatch:
         disk.went_on.set()
         await kept(memory, replace(WANT, generation=4))
     assert acts == ["first", "the same, which is being written"]
-    assert Memory(path).get("u") == replace(WANT, generation=4)
+    assert AssignmentStore(path).get("u") == replace(WANT, generation=4)
 
 
 async def test_what_comes_during_a_write_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ async def test_what_comes_during_a_write_is_one_write(path: Path, monkeypatch: p
         disk.went_on.set()
         await kept(memory, WANT)
     assert (disk.writes, acts) == (2, list(wants))
-    assert Memory(path).assignments == {"u": WANT} | wants
+    assert AssignmentStore(path).assignments == {"u": WANT} | wants
 
 
 async def test_what_is_told_again_is_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ async def test_a_thousand_assignments_do_not_stop_the_loop(path: Path) -> None:
             await asyncio.sleep(0)  # as messages come
         async with asyncio.timeout(30):
             await done.wait()
-    assert len(Memory(path).assignments) == 1000
+    assert len(AssignmentStore(path).assignments) == 1000
     assert longest < 0.5  # some ms, on a machine that does nothing else
 
 
@@ -131,7 +131,7 @@ def test_a_damaged_file_is_an_empty_memory(tmp_path: Path) -> None:
     path = tmp_path / "assignments.json"
     for content in ("", "{", '{"assignments": [{"spec": {}}]}', '{"assignments": 7}'):
         path.write_text(content)
-        assert Memory(path).assignments == {}
+        assert AssignmentStore(path).assignments == {}
 
 
 async def test_a_full_disk_loses_nothing_that_is_wanted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,9 +143,9 @@ async def test_a_full_disk_loses_nothing_that_is_wanted(path: Path, monkeypatch:
             patch.setattr("netvps.runner.assignment_store.write_file", full)
             await kept(memory, WANT)  # and acted on
         assert memory.assignments == {"u": WANT}
-        assert Memory(path).assignments == {}
+        assert AssignmentStore(path).assignments == {}
         await kept(memory, WANT)  # it is told again, and there is room now
-    assert Memory(path).assignments == {"u": WANT}
+    assert AssignmentStore(path).assignments == {"u": WANT}
 
 
 def test_who_removes_by_a_damaged_file_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from netvps.runner.assignment_store import Memory
+from netvps.runner.assignment_store import AssignmentStore
 from netvps.runner.files import write_file
 from netvps.runner.ports import Engine, Link
 from netvps.runner.runner import Runner
@@ -45,7 +45,7 @@ def test_what_a_death_leaves_of_a_file_goes_at_the_next_start(tmp_path: Path) ->
     dead = subprocess.run([sys.executable, "-c", code, kept], check=False, timeout=30)
     assert dead.returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2
-    for starts in (KeptLogs, lambda folder: Memory(folder / "assignments.json"), _runner):
+    for starts in (KeptLogs, lambda folder: AssignmentStore(folder / "assignments.json"), _runner):
         (tmp_path / ".u.log.x.part").touch()
         starts(tmp_path)
         assert list(tmp_path.iterdir()) == [kept]

@@ -8,13 +8,13 @@ from dataclasses import replace
 from netvps.domain.overlay.diagnosis.health import ProbeReport
 from netvps.domain.runner.runner import Capacity, Heartbeat
 from netvps.domain.session.session import SessionReport, SessionState
-from netvps.runner.report_outbox import Board, Outgoing
+from netvps.runner.report_outbox import Outgoing, ReportOutbox
 
 A = SessionReport("a", 1, 1, SessionState.RUNNING)
 B = SessionReport("b", 1, 1, SessionState.DELETED)
 
 
-def connection(board: Board, interval: float = 3600.0) -> Outgoing:
+def connection(board: ReportOutbox, interval: float = 3600.0) -> Outgoing:
     return board.outgoing(lambda: Heartbeat(Capacity(cpus=2)), lambda: interval)
 
 
@@ -28,7 +28,7 @@ async def silent(outgoing: Outgoing) -> bool:
 
 
 async def test_only_the_newest_is_said_and_only_once() -> None:
-    board = Board()
+    board = ReportOutbox()
     outgoing = connection(board)
     board.post(A)
     board.post(newer := replace(A, message="more"))
@@ -38,7 +38,7 @@ async def test_only_the_newest_is_said_and_only_once() -> None:
 
 
 async def test_every_connection_hears_all_of_it_again_but_an_end_is_said_once() -> None:
-    board = Board()
+    board = ReportOutbox()
     board.post(A)
     board.post(B)
     first = connection(board)
@@ -49,7 +49,7 @@ async def test_every_connection_hears_all_of_it_again_but_an_end_is_said_once() 
 
 
 async def test_an_answer_is_for_the_connection_that_asked() -> None:
-    board = Board()
+    board = ReportOutbox()
     outgoing = connection(board)
     board.post(A)
     board.answer(ProbeReport("p", ()))
@@ -59,7 +59,7 @@ async def test_an_answer_is_for_the_connection_that_asked() -> None:
 
 
 async def test_heartbeats_come_between_reports_however_many_these_are() -> None:
-    board = Board()
+    board = ReportOutbox()
     outgoing = connection(board, interval=0.0)
     board.post(A)
     assert await anext(outgoing) == Heartbeat(Capacity(cpus=2))

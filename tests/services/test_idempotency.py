@@ -7,7 +7,7 @@ import pytest
 from netvps.domain.access.accounts import Request, Role, User
 from netvps.domain.checks import Checks
 from netvps.errors import AlreadyExists, InvalidInput, NotFound
-from netvps.services.idempotency import KEPT, Once, check_request_id
+from netvps.services.idempotency import KEPT, Idempotency, check_request_id
 from tests.fakes.world import ALICE, ROOT, World
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def test_old_requests_are_dropped_where_new_ones_come(world: World) -> Non
 
 async def test_without_an_id_nothing_is_kept(world: World) -> None:
     async with world.store.write("alice") as tx:
-        once = Once(tx, ALICE, "", world.clock(), "Method", 1)
+        once = Idempotency(tx, ALICE, "", world.clock(), "Method", 1)
         assert await once.earlier() is None
         await once.record(User("x", Role.USER, world.clock()), "x")
     assert await world.rows(Request) == []

@@ -11,7 +11,7 @@ from netvps.adapters.bpf.programs import arriving, leaving
 from netvps.adapters.bpf.syscall import Program
 from netvps.adapters.bpf.tables import Tables
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.kernel.fast_path import Terms, fast_path
+from netvps.domain.overlay.kernel.fast_path import FastPathConstants, fast_path
 from netvps.domain.overlay.kernel.links import ObjectNames
 from netvps.domain.overlay.view import View
 
@@ -39,7 +39,7 @@ class Placed:
         self._prefix = f"{names.table}/"
         self._tables: Tables | None = None
         self._programs: dict[str, Program] = {}
-        self._terms: Terms | None = None
+        self._terms: FastPathConstants | None = None
         """What the loaded programs were assembled for."""
         self._at: dict[int, int] = {}
         """Attached programs: interface index to program id."""
@@ -81,7 +81,7 @@ class Placed:
         self._at = {}
         self._bare = True
 
-    def _compile(self, terms: Terms, tables: Tables) -> None:
+    def _compile(self, terms: FastPathConstants, tables: Tables) -> None:
         of_sessions = Program(leaving(terms, tables.maps), f"netvps_{_LEAVING}")
         try:
             of_device = Program(arriving(terms, tables.maps), f"netvps_{_ARRIVING}")
@@ -106,7 +106,7 @@ class Placed:
         self._at |= {link: self._programs[new[link]].id for link in put}
 
 
-def _filled(tables: Tables, view: View, change: Change | None) -> Terms:
+def _filled(tables: Tables, view: View, change: Change | None) -> FastPathConstants:
     if change is None:
         whole = fast_path(view)
         tables.be(whole)

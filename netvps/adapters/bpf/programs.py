@@ -41,7 +41,7 @@ from netvps.adapters.bpf.assembly import (
     store,
 )
 from netvps.domain.overlay.fabric import session_mac
-from netvps.domain.overlay.kernel.fast_path import Terms
+from netvps.domain.overlay.kernel.fast_path import FastPathConstants
 
 DEVICE: Final = bytes(4)
 """Key of the VXLAN device in the map of interfaces: no session has the address 0.0.0.0."""
@@ -72,7 +72,7 @@ class Maps:
     """Address of a session on this machine to its interface index."""
 
 
-def leaving(terms: Terms, maps: Maps) -> bytes:
+def leaving(terms: FastPathConstants, maps: Maps) -> bytes:
     """Assembles the program for a session's interface.
 
     Redirects frames that carry the session's own addresses to a session of the same owner on another runner.
@@ -113,7 +113,7 @@ def leaving(terms: Terms, maps: Maps) -> bytes:
     )
 
 
-def arriving(terms: Terms, maps: Maps) -> bytes:
+def arriving(terms: FastPathConstants, maps: Maps) -> bytes:
     """Assembles the program for the VXLAN device.
 
     Redirects frames from the runner that has the sender's subnet to a session of the same owner on this machine.
@@ -148,7 +148,7 @@ def arriving(terms: Terms, maps: Maps) -> bytes:
     )
 
 
-def _ordinary(terms: Terms) -> Code:
+def _ordinary(terms: FastPathConstants) -> Code:
     """Checks for a plain IPv4 packet of at most the MTU. Sets R6 to the context, R7 to the frame; uses R8 and R9."""
     return [
         move(R6, R1),
@@ -231,7 +231,7 @@ def _unless_owned(owners: int) -> Code:
     return [*_found(owners), load(DOUBLE, R0, R0, 0), jump(_SLOW_PATH, R0, "!=", R9, wide=True)]
 
 
-def _found_subnet(terms: Terms, subnets: int) -> Code:
+def _found_subnet(terms: FastPathConstants, subnets: int) -> Code:
     """Sets R0 to the subnet of the address in R1."""
     return [mask(R1, _as_loaded(IPv4Address(terms.mask).packed.hex())), store(WORD, R10, _KEY, R1), *_found(subnets)]
 

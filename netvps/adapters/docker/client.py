@@ -20,7 +20,7 @@ from netvps.adapters.docker.errors import (
     LIBRARY_ERRORS,
     ContainerFailed,
     DockerError,
-    EngineAway,
+    EngineUnavailable,
     EngineUnusable,
     mapped,
 )
@@ -75,7 +75,7 @@ class Docker:
 
     @classmethod
     async def open(cls, base_url: str | None = None) -> Docker:
-        """Connects and checks the engine. Raises EngineAway or EngineUnusable, with the remedy."""
+        """Connects and checks the engine. Raises EngineUnavailable or EngineUnusable, with the remedy."""
         engine = cls(base_url)
         await engine.info()
         return engine
@@ -195,7 +195,7 @@ def guarded(subject: str, function: Callable[[], T], otherwise: type[DockerError
 def _mapped(error: Exception, subject: str, otherwise: type[DockerError]) -> DockerError:
     """Maps an error; a missing socket without a dockerd program means that Docker is not installed."""
     failure = mapped(error, subject, otherwise)
-    if isinstance(failure, EngineAway) and "No such file" in str(error) and not _installed():
+    if isinstance(failure, EngineUnavailable) and "No such file" in str(error) and not _installed():
         return EngineUnusable("Docker is not installed; install it (Debian: sudo apt-get install docker.io)")
     return failure
 

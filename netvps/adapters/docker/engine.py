@@ -20,7 +20,7 @@ from netvps.adapters.docker.files.copies import Copies
 from netvps.adapters.docker.files.images import Contents, Images
 from netvps.adapters.docker.files.snapshots import Snapshots
 from netvps.adapters.docker.files.volumes import SessionVolumes
-from netvps.adapters.docker.leftovers import Leftovers, Thing
+from netvps.adapters.docker.leftovers import Leftover, Leftovers
 from netvps.adapters.docker.network.network import SessionNetworks
 from netvps.adapters.docker.stream import Closable, iterate
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
@@ -198,7 +198,7 @@ class DockerEngine:
         """Returns the host paths that any container mounts."""
         return await self._leftovers.mounted()
 
-    async def things(self) -> list[Thing]:
+    async def things(self) -> list[Leftover]:
         """Lists the objects of all sessions."""
         return await self._leftovers.things()
 

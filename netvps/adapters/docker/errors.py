@@ -1,7 +1,7 @@
 """Docker errors, and the one place where the library's errors are mapped to them.
 
     DockerError
-    ├── EngineAway              (Unavailable)    the engine does not run, or the connection broke
+    ├── EngineUnavailable              (Unavailable)    the engine does not run, or the connection broke
     ├── EngineUnusable          (ConfigError)    not installed, or no permission to use its socket
     ├── EngineSlow              (TimedOut)       no answer in time
     ├── ContainerNotFound       (NotFound)
@@ -11,13 +11,13 @@
     ├── VolumeMissing           (WrongState)     a volume that a session had is gone
     ├── ImageNotFound           (NotFound)       neither on the machine nor in its registry
     ├── ImageForbidden          (NotPermitted)   the registry requires a login
-    ├── RegistryAway            (Unavailable)    the registry cannot be reached
+    ├── RegistryUnavailable            (Unavailable)    the registry cannot be reached
     ├── ImageExportFailed       (WrongState)
     ├── ImageImportFailed       (WrongState)
     ├── ImageBuildFailed        (WrongState)
     ├── DiskFull                (Exhausted)
     ├── NetworkUnavailable      (Exhausted)      no subnet for an owner's network
-    └── OverlayAway             (Unavailable)    its network does not exist yet, or lacks the address's subnet
+    └── OverlayUnavailable             (Unavailable)    its network does not exist yet, or lacks the address's subnet
 
 Each class also inherits from one class of netvps.errors, which determines its gRPC status code.
 """
@@ -36,7 +36,7 @@ class DockerError(errors.NetvpsError):
     """Base class of errors of the container engine."""
 
 
-class EngineAway(DockerError, errors.Unavailable):
+class EngineUnavailable(DockerError, errors.Unavailable):
     """The engine does not run, or the connection to it broke; implies nothing about any container."""
 
     default_reason = ENGINE_AWAY
@@ -96,7 +96,7 @@ class ImageForbidden(DockerError, errors.NotPermitted):
     default_reason = "IMAGE_FORBIDDEN"
 
 
-class RegistryAway(DockerError, errors.Unavailable):
+class RegistryUnavailable(DockerError, errors.Unavailable):
     """The image's registry cannot be reached."""
 
     default_reason = "REGISTRY_AWAY"
@@ -132,7 +132,7 @@ class NetworkUnavailable(DockerError, errors.Exhausted):
     default_reason = "NETWORK"
 
 
-class OverlayAway(DockerError, errors.Unavailable):
+class OverlayUnavailable(DockerError, errors.Unavailable):
     """The overlay's network does not exist yet, or does not have the subnet of a session's address."""
 
     default_reason = OVERLAY_AWAY
@@ -195,7 +195,7 @@ def mapped(error: Exception, subject: str, otherwise: type[DockerError] = Contai
             "permission denied on Docker's socket: add yourself to the docker group "
             "(sudo usermod -aG docker $USER, then log in again), or run as root"
         )
-    return EngineAway(
+    return EngineUnavailable(
         f"{subject}: Docker does not answer ({_cause(error)}); check whether it runs (systemctl status docker)"
     )
 
@@ -215,7 +215,7 @@ def _answered(  # noqa: PLR0911 — one return per kind of error
     if isinstance(error, docker.errors.NotFound):
         return ContainerNotFound(f"{subject}: not found ({said})")
     if "is shutting down" in low or ("containerd" in low and "connection" in low):
-        return EngineAway(f"{subject}: Docker is shutting down ({said})")
+        return EngineUnavailable(f"{subject}: Docker is shutting down ({said})")
     return otherwise(f"{subject}: Docker refused: {said}")
 
 
@@ -231,10 +231,12 @@ def pull_failure(reference: str, said: str) -> DockerError:
             f"image {reference}: its registry requires a login; run docker login on the runner ({said})"
         )
     if any(word in low for word in _UNREACHABLE):
-        return RegistryAway(f"image {reference}: its registry cannot be reached from the runner; retry later ({said})")
+        return RegistryUnavailable(
+            f"image {reference}: its registry cannot be reached from the runner; retry later ({said})"
+        )
     if any(word in low for word in _UNKNOWN):
         return ImageNotFound(
             f"image {reference} is neither on this machine nor in its registry, or the registry requires a login; "
             "check the name, or build it (`netvps env bootstrap NAME`)"
         )
-    return RegistryAway(f"image {reference} could not be pulled: {said}")
+    return RegistryUnavailable(f"image {reference} could not be pulled: {said}")

@@ -12,7 +12,7 @@ from netvps.domain.runner.docker_names import LABEL_NODE, session_of
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Thing:
+class Leftover:
     """An object of a session: its kind ("container", "image" or "volume") and its Docker name."""
 
     session_uid: str
@@ -32,7 +32,7 @@ class Leftovers:
         """Returns the uids of sessions that have a container, image or volume."""
         return frozenset(thing.session_uid for thing in await self.things())
 
-    async def things(self) -> list[Thing]:
+    async def things(self) -> list[Leftover]:
         """Lists all containers, images and volumes, by session."""
         return await self._docker.call("containers, images and volumes", self._things)
 
@@ -56,12 +56,12 @@ class Leftovers:
             except ContainerNotFound:
                 continue
 
-    def _things(self, api: Api) -> list[Thing]:
+    def _things(self, api: Api) -> list[Leftover]:
         return sorted(
             {
-                *(Thing(uid, "container", name) for uid, name, _ in self._containers(api)),
-                *(Thing(uid, "image", name) for uid, name in self._images(api)),
-                *(Thing(uid, "volume", name) for uid, name in self._volumes(api)),
+                *(Leftover(uid, "container", name) for uid, name, _ in self._containers(api)),
+                *(Leftover(uid, "image", name) for uid, name in self._images(api)),
+                *(Leftover(uid, "volume", name) for uid, name in self._volumes(api)),
             }
         )
 

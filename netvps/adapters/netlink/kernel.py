@@ -25,7 +25,7 @@ from netvps.adapters.netlink.entries import (
 )
 from netvps.adapters.netlink.events import Events
 from netvps.adapters.netlink.interfaces.interfaces import Links
-from netvps.adapters.netlink.overlay_lock import Hold
+from netvps.adapters.netlink.overlay_lock import OverlayLock
 from netvps.adapters.netlink.privilege import unprivileged
 from netvps.adapters.netlink.refused import Refused, done_before, explained
 from netvps.adapters.netlink.underlay import detect
@@ -58,7 +58,7 @@ class NetlinkKernel:
         self._names = names
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._own = Own(0, names.protocol)
-        self._hold = Hold(names)
+        self._hold = OverlayLock(names)
 
     async def __aenter__(self) -> Self:
         self._links, self._bulk = await self._run(lambda: (Links(self._names), BulkSocket()))

@@ -24,7 +24,7 @@ _SENDER: Final = struct.Struct("3i")
 """struct ucred: pid, uid, gid."""
 
 
-class Hold:
+class OverlayLock:
     """This process' lock on the overlay, taken or not yet."""
 
     def __init__(self, names: ObjectNames = OBJECT_NAMES) -> None:
@@ -76,7 +76,7 @@ class Hold:
         return True
 
 
-class Yielding:
+class YieldingLock:
     """Receives hand-over requests from runners: a context manager, to enter before the lock is taken.
 
     Raises Unavailable if another process receives them.

@@ -34,7 +34,7 @@ def endpoint_of(session: Session) -> Endpoint | None:
 
 
 @dataclass(slots=True)
-class Roster:
+class MembershipIndex:
     """Index of all members; call `take` with each change in order."""
 
     fabric: Fabric

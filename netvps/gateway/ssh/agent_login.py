@@ -28,7 +28,7 @@ class StreamBroke(Unavailable):
     """The stream ended before the login completed, because the agent was stopping or restarting."""
 
 
-class Upstream:
+class AgentLogin:
     """Logs in to agents and verifies their host certificates against the host CA (OpenSSH form)."""
 
     def __init__(self, certifier: Certifier, host_ca: str, *, rekey_bytes: int = 1 << 30) -> None:

@@ -16,7 +16,7 @@ from netvps.domain.names import SshLogin
 from netvps.domain.session.session import SessionState
 from netvps.errors import InvalidInput, NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh.user_certificate import certified_user
-from netvps.timing import took
+from netvps.timing import observe_duration
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from asyncssh import SSHKey, SSHServerConnection
     from asyncssh.public_key import SSHOpenSSHCertificate
 
-    from netvps.gateway.ports import Doorman
-    from netvps.gateway.ssh.pipe import AgentLeg, ClientLeg
+    from netvps.gateway.ports import Authorizer
+    from netvps.gateway.ssh.pipe import Downstream, Upstream
     from netvps.services.access.logins import Grant, Reachable
 
 log = structlog.get_logger()
@@ -46,29 +46,29 @@ _HINTS = {
 
 
 class Host(Protocol):
-    """The gateway as a visit uses it."""
+    """The gateway as a connection uses it."""
 
-    doorman: Doorman
+    authorizer: Authorizer
     user_ca: bytes
     """Public key, in SSH wire format, of the CA for user certificates."""
 
     def explains(self, fingerprint: str) -> bool:
         """Whether to explain to a client that this key was refused; not if it regularly precedes a key that logs in."""
 
-    def admit(self, visit: Visit) -> str:
+    def admit(self, connection: SshConnection) -> str:
         """Why an authenticated connection is not admitted now; '' if it is."""
 
-    def begin(self, visit: Visit) -> None:
+    def begin(self, connection: SshConnection) -> None:
         """Called when the login is complete."""
 
-    def gone(self, visit: Visit) -> None:
+    def gone(self, connection: SshConnection) -> None:
         """Called when the connection has ended."""
 
-    def refused(self, visit: Visit, outcome: Outcome, reason: str) -> None:
+    def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
         """Called when the connection ended before the login was complete; `reason` is '' if nothing is to be logged."""
 
 
-class Visit(SSHServer):
+class SshConnection(SSHServer):
     """The callbacks of asyncssh for one client connection: keys to check, and events."""
 
     def __init__(self, host: Host) -> None:
@@ -84,7 +84,7 @@ class Visit(SSHServer):
         self.welcome = False
         self.ending = ""
         """Why the gateway ends the connection; '' if it does not."""
-        self.agent_leg: AgentLeg | None = None
+        self.upstream: Upstream | None = None
         self.serving: asyncio.Task[None] | None = None
         self._host = host
         self._began = time.monotonic()
@@ -105,7 +105,7 @@ class Visit(SSHServer):
 
     def connection_made(self, conn: SSHServerConnection) -> None:
         """Records the client's address and enables TCP keepalive."""
-        self.leg: ClientLeg = conn  # type: ignore[assignment] # the listener makes no others
+        self.leg: Downstream = conn  # type: ignore[assignment] # the listener makes no others
         address = conn.get_extra_info("peername") or ("unknown", 0)
         self.address = str(address[0])
         self.origin = f"{address[0]}:{address[1]}"
@@ -137,10 +137,10 @@ class Visit(SSHServer):
         return await self._check(username, certificate.key, user)
 
     async def authorization(self, login: SshLogin) -> Grant:
-        """The login that the client's key or certificate gets now. Raises what the Doorman raises."""
+        """The login that the client's key or certificate gets now. Raises what the Authorizer raises."""
         if self.user:
-            return await self._host.doorman.authorize_user(login, self.user)
-        return await self._host.doorman.authorize(login, self.fingerprint)
+            return await self._host.authorizer.authorize_user(login, self.user)
+        return await self._host.authorizer.authorize(login, self.fingerprint)
 
     async def _check(self, username: str, key: SSHKey, user: str) -> bool:
         self.grant, self.login, self.fingerprint, self.user = None, None, key.get_fingerprint(), user
@@ -191,7 +191,7 @@ class Visit(SSHServer):
     def connection_lost(self, exc: Exception | None) -> None:
         """Logs and reports the end of the client's connection."""
         if self.welcome:
-            sent = self.agent_leg.passed if self.agent_leg else 0
+            sent = self.upstream.passed if self.upstream else 0
             reason = self.ending or (str(exc) if exc else "the client left")
             self._log(
                 "ssh end",
@@ -218,7 +218,7 @@ class Visit(SSHServer):
         else:
             outcome, reason = Outcome.SAID_NOTHING, ""
         if self._user_name:
-            took("gateway_login", "refused", self.age)
+            observe_duration("gateway_login", "refused", self.age)
         self._host.refused(self, outcome, reason)
 
     def _log(self, event: str, **more: object) -> None:

@@ -17,19 +17,19 @@ from netvps.domain.access.admission import Admission, Outcome
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh.algorithms import encryption_algorithms, kex_algorithms
-from netvps.gateway.ssh.connection import LOGIN_TIMEOUT, Visit, shown_name
+from netvps.gateway.ssh.connection import LOGIN_TIMEOUT, SshConnection, shown_name
 from netvps.gateway.ssh.listener import Listener
-from netvps.gateway.ssh.pipe import AgentLeg, ClientLeg
+from netvps.gateway.ssh.pipe import Downstream, Upstream
 from netvps.tasks import Tasks
-from netvps.timing import took
+from netvps.timing import observe_duration
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable
 
-    from netvps.gateway.ports import Doorman, Stream
-    from netvps.gateway.ssh.agent_login import Upstream
-    from netvps.gateway.tunnel.dialer import Ways
+    from netvps.gateway.ports import Authorizer, Stream
+    from netvps.gateway.ssh.agent_login import AgentLogin
+    from netvps.gateway.tunnel.dialer import Dialer
     from netvps.services.access.logins import Grant
 
 log = structlog.get_logger()
@@ -57,9 +57,9 @@ class SshGateway:
 
     def __init__(
         self,
-        doorman: Doorman,
-        ways: Ways,
-        upstream: Upstream,
+        authorizer: Authorizer,
+        dialer: Dialer,
+        agent_login: AgentLogin,
         *,
         sock: socket.socket,
         host_key: str,
@@ -68,9 +68,9 @@ class SshGateway:
         admission: Admission | None = None,
         rekey_bytes: int = 1 << 30,
     ) -> None:
-        self.doorman = doorman
-        self._ways = ways
-        self._upstream = upstream
+        self.authorizer = authorizer
+        self._dialer = dialer
+        self._agent_login = agent_login
         self._sock = sock
         self._host_key = asyncssh.import_private_key(host_key)
         self.user_ca = asyncssh.import_public_key(user_ca).public_data
@@ -78,15 +78,15 @@ class SshGateway:
         self._limits = limits or ConnectionLimits()
         self._listener = Listener(self._new_leg, admission)
         self._tasks = Tasks()
-        self._unauthenticated: set[Visit] = set()
-        self._visits: set[Visit] = set()
+        self._unauthenticated: set[SshConnection] = set()
+        self._connections: set[SshConnection] = set()
         self._per_user: Counter[str] = Counter()
         self._per_session: Counter[str] = Counter()
         self._companions: OrderedDict[str, None] = OrderedDict()
         self._empty = asyncio.Event()
         self._empty.set()
         self._stopping = False
-        ways.tunnels.on_config(self._review)
+        dialer.tunnels.on_config(self._review)
 
     @property
     def port(self) -> int:
@@ -96,7 +96,7 @@ class SshGateway:
     @property
     def connections(self) -> int:
         """Number of authenticated connections."""
-        return len(self._visits)
+        return len(self._connections)
 
     @property
     def unauthenticated(self) -> int:
@@ -106,7 +106,7 @@ class SshGateway:
     async def __aenter__(self) -> Self:
         """Starts accepting connections."""
         self._options = await SSHServerConnectionOptions.construct(
-            server_factory=self._new_visit,
+            server_factory=self._new_connection,
             config=None,
             server_host_keys=[self._host_key],
             server_version="netvps",
@@ -137,24 +137,24 @@ class SshGateway:
         self._stopping = True
         self._listener.close()
         await self._wait_empty(grace)
-        for visit in [*self._visits, *self._unauthenticated]:
-            self._end(visit, "the gateway is restarting: connect again in a moment")
-        await self._wait_empty(2.0 if self._visits or self._unauthenticated else 0)
-        for visit in [*self._visits, *self._unauthenticated]:
-            visit.leg.abort()
+        for connection in [*self._connections, *self._unauthenticated]:
+            self._end(connection, "the gateway is restarting: connect again in a moment")
+        await self._wait_empty(2.0 if self._connections or self._unauthenticated else 0)
+        for connection in [*self._connections, *self._unauthenticated]:
+            connection.leg.abort()
         await self._tasks.__aexit__()
 
-    # Called by visits
+    # Called by connections
 
     def explains(self, fingerprint: str) -> bool:
         """Whether to explain to a client that this key was refused. Not if it preceded a successful key before."""
         return fingerprint not in self._companions
 
-    def admit(self, visit: Visit) -> str:
+    def admit(self, connection: SshConnection) -> str:
         """Why a connection is not admitted now; '' if it is."""
         if self._stopping:
             return "the gateway is restarting: connect again in a moment"
-        grant, limits = _granted(visit), self._limits
+        grant, limits = _granted(connection), self._limits
         if self._per_user[grant.user] >= limits.per_user:
             return f"{grant.user} has {limits.per_user} connections already: close some"
         if self._per_session[grant.session.uid] >= limits.per_session:
@@ -162,42 +162,42 @@ class SshGateway:
             return f"session {name} has {limits.per_session} connections already: close some"
         return ""
 
-    def begin(self, visit: Visit) -> None:
+    def begin(self, connection: SshConnection) -> None:
         """Joins an authenticated connection with the session's agent."""
-        self._unauthenticated.discard(visit)
-        self._visits.add(visit)
-        self._count(_granted(visit), 1)
-        self._settle(visit, Outcome.LOGGED_IN)
-        for fingerprint in visit.refused_keys:
+        self._unauthenticated.discard(connection)
+        self._connections.add(connection)
+        self._count(_granted(connection), 1)
+        self._settle(connection, Outcome.LOGGED_IN)
+        for fingerprint in connection.refused_keys:
             self._companions[fingerprint] = None
             self._companions.move_to_end(fingerprint)
         while len(self._companions) > _COMPANIONS:
             self._companions.popitem(last=False)
-        visit.serving = self._tasks.start(self._serve(visit), name=f"ssh from {visit.origin}")
+        connection.serving = self._tasks.start(self._serve(connection), name=f"ssh from {connection.origin}")
 
-    def gone(self, visit: Visit) -> None:
+    def gone(self, connection: SshConnection) -> None:
         """Removes a connection that has ended."""
-        self._unauthenticated.discard(visit)
-        if visit in self._visits:
-            self._visits.discard(visit)
-            self._count(_granted(visit), -1)
-        if visit.serving is not None and visit.agent_leg is None:
-            visit.serving.cancel()  # the client left while the agent was dialled
-        if not self._visits and not self._unauthenticated:
+        self._unauthenticated.discard(connection)
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._count(_granted(connection), -1)
+        if connection.serving is not None and connection.upstream is None:
+            connection.serving.cancel()  # the client left while the agent was dialled
+        if not self._connections and not self._unauthenticated:
             self._empty.set()
 
-    def refused(self, visit: Visit, outcome: Outcome, reason: str) -> None:
+    def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
         """Records a connection that ended before it was authenticated."""
         if reason:
-            login = {"login": visit.user_name, "key": visit.fingerprint} if visit.user_name else {}
-            self._listener.note_refusal(visit.address, reason, origin=visit.origin, **login)
-        self._settle(visit, outcome)
+            login = {"login": connection.user_name, "key": connection.fingerprint} if connection.user_name else {}
+            self._listener.note_refusal(connection.address, reason, origin=connection.origin, **login)
+        self._settle(connection, outcome)
 
     # Internals
 
-    def _settle(self, visit: Visit, outcome: Outcome) -> None:
-        if visit.leg.ticket is not None:
-            self._listener.settle(visit.leg.ticket, outcome)
+    def _settle(self, connection: SshConnection, outcome: Outcome) -> None:
+        if connection.leg.ticket is not None:
+            self._listener.settle(connection.leg.ticket, outcome)
 
     def _count(self, grant: Grant, change: int) -> None:
         for counter, key in ((self._per_user, grant.user), (self._per_session, grant.session.uid)):
@@ -205,101 +205,103 @@ class SshGateway:
             if not counter[key]:
                 del counter[key]
 
-    def _new_leg(self) -> ClientLeg:
-        return ClientLeg(asyncio.get_running_loop(), self._options)
+    def _new_leg(self) -> Downstream:
+        return Downstream(asyncio.get_running_loop(), self._options)
 
-    def _new_visit(self) -> Visit:
-        visit = Visit(self)
-        self._unauthenticated.add(visit)
+    def _new_connection(self) -> SshConnection:
+        connection = SshConnection(self)
+        self._unauthenticated.add(connection)
         self._empty.clear()
-        return visit
+        return connection
 
-    async def _serve(self, visit: Visit) -> None:
-        grant = _granted(visit)
+    async def _serve(self, connection: SshConnection) -> None:
+        grant = _granted(connection)
         name = shown_name(grant.session, grant.user)
         try:
-            visit.agent_leg = await self._reach(visit)
-            visit.leg.join(visit.agent_leg)
-            took("gateway_login", "joined", visit.age)
-            why = await self._until_end(visit, visit.agent_leg)
-            self._end(visit, f"session {name} went away: {why}")
+            connection.upstream = await self._reach(connection)
+            connection.leg.join(connection.upstream)
+            observe_duration("gateway_login", "joined", connection.age)
+            why = await self._until_end(connection, connection.upstream)
+            self._end(connection, f"session {name} went away: {why}")
         except NetvpsError as error:
-            took("gateway_login", "unreachable", visit.age)
-            self._end(visit, f"session {name} cannot be reached: {error}")
+            observe_duration("gateway_login", "unreachable", connection.age)
+            self._end(connection, f"session {name} cannot be reached: {error}")
         finally:
-            self._end(visit, "the gateway ended it")
+            self._end(connection, "the gateway ended it")
 
-    async def _reach(self, visit: Visit) -> AgentLeg:
+    async def _reach(self, connection: SshConnection) -> Upstream:
         """Dials the agent. Checks authorisation again first: the key may have been removed during the login.
 
         Raises NetvpsError.
         """
-        await self._recheck(visit)
-        grant = _granted(visit)
+        await self._recheck(connection)
+        grant = _granted(connection)
 
         def dial() -> Awaitable[Stream]:
-            return self._ways.open(grant.session.uid, SshTarget(), f"{grant.user}@{visit.origin}")
+            return self._dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{connection.origin}")
 
-        return await self._upstream.reach(dial, grant, AgentLeg)
+        return await self._agent_login.reach(dial, grant, Upstream)
 
-    async def _until_end(self, visit: Visit, agent_leg: AgentLeg) -> str:
+    async def _until_end(self, connection: SshConnection, upstream: Upstream) -> str:
         """Waits until either side ends, and ends the agent's side.
 
         Returns the agent's reason, if the agent ended first.
         """
         gone = [
-            self._tasks.start(visit.leg.wait_closed(), name=f"client {visit.origin}"),
-            self._tasks.start(agent_leg.wait_closed(), name=f"agent for {visit.origin}"),
+            self._tasks.start(connection.leg.wait_closed(), name=f"client {connection.origin}"),
+            self._tasks.start(upstream.wait_closed(), name=f"agent for {connection.origin}"),
         ]
         try:
             await asyncio.wait(gone, return_when=asyncio.FIRST_COMPLETED)
-            agent_leg.end(DISC_BY_APPLICATION, "the client left")
+            upstream.end(DISC_BY_APPLICATION, "the client left")
             await gone[1]
-            return str(agent_leg.lost or "it closed the connection")
+            return str(upstream.lost or "it closed the connection")
         finally:
-            agent_leg.abort()
+            upstream.abort()
             for task in gone:
                 task.cancel()
 
-    def _end(self, visit: Visit, reason: str) -> None:
-        visit.ending = visit.ending or reason
-        visit.leg.end(DISC_CONNECTION_LOST, reason)
+    def _end(self, connection: SshConnection, reason: str) -> None:
+        connection.ending = connection.ending or reason
+        connection.leg.end(DISC_CONNECTION_LOST, reason)
 
     # Revocation
 
     def _review(self, session_uid: str) -> None:
         """Checks access again for all connections to a session, after its keys may have changed."""
-        for visit in list(self._visits):
-            if _granted(visit).session.uid == session_uid and not self._stopping:
-                self._tasks.start(self._review_one(visit), name=f"review of {visit.origin}")
+        for connection in list(self._connections):
+            if _granted(connection).session.uid == session_uid and not self._stopping:
+                self._tasks.start(self._review_one(connection), name=f"review of {connection.origin}")
 
     async def _keep_reviewing(self) -> None:
         """Checks access again for overlay connections to sessions whose agent is not connected (no `on_config`)."""
         while True:
             await asyncio.sleep(REVIEW_EVERY)
-            visits = list(self._visits)
+            connections = list(self._connections)
             try:
-                unwatched = await self._ways.tunnels.unwatched({_granted(visit).session.uid for visit in visits})
+                unwatched = await self._dialer.tunnels.unwatched(
+                    {_granted(connection).session.uid for connection in connections}
+                )
             except NetvpsError as error:
                 log.warning("cannot check access again", error=str(error))
                 continue
-            for visit in visits:
-                if _granted(visit).session.uid in unwatched:
-                    await self._review_one(visit)
+            for connection in connections:
+                if _granted(connection).session.uid in unwatched:
+                    await self._review_one(connection)
 
-    async def _review_one(self, visit: Visit) -> None:
+    async def _review_one(self, connection: SshConnection) -> None:
         try:
-            await self._recheck(visit)
+            await self._recheck(connection)
         except (NotFound, NotPermitted):
-            self._end(visit, _REVOKED)
+            self._end(connection, _REVOKED)
         except NetvpsError as error:
-            log.warning("cannot check access again", origin=visit.origin, error=str(error))
+            log.warning("cannot check access again", origin=connection.origin, error=str(error))
 
-    async def _recheck(self, visit: Visit) -> None:
-        if visit.login is None:
+    async def _recheck(self, connection: SshConnection) -> None:
+        if connection.login is None:
             raise NotPermitted(_REVOKED)
-        grant = await visit.authorization(visit.login)
-        if grant.session.uid != _granted(visit).session.uid or grant.user != _granted(visit).user:
+        grant = await connection.authorization(connection.login)
+        if grant.session.uid != _granted(connection).session.uid or grant.user != _granted(connection).user:
             raise NotPermitted(_REVOKED)
 
     async def _wait_empty(self, seconds: float) -> None:
@@ -308,7 +310,7 @@ class SshGateway:
                 await self._empty.wait()
 
 
-def _granted(visit: Visit) -> Grant:
-    if visit.grant is None:
+def _granted(connection: SshConnection) -> Grant:
+    if connection.grant is None:
         raise RuntimeError("an authenticated connection has no grant")
-    return visit.grant
+    return connection.grant

@@ -2,7 +2,7 @@
 
 accepted ──► refused: one line of text, closed
     ├──────► queued: nothing is sent, and little read, for at most WAIT_SECONDS
-    └──────► served: becomes a ClientLeg, until it logs in or ends
+    └──────► served: becomes a Downstream, until it logs in or ends
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netvps.domain.access.admission import Decision
-    from netvps.gateway.ssh.pipe import ClientLeg
+    from netvps.gateway.ssh.pipe import Downstream
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ BACKLOG: Final = 512
 class Listener:
     """Creates a connection with `new_leg` for each served one. Run `log_summaries` as a task."""
 
-    def __init__(self, new_leg: Callable[[], ClientLeg], admission: Admission | None = None) -> None:
+    def __init__(self, new_leg: Callable[[], Downstream], admission: Admission | None = None) -> None:
         self._new_leg = new_leg
         self._admission = admission or Admission()
         self._refusals = RefusalLog()
@@ -125,7 +125,7 @@ class _Arrival(asyncio.Protocol):
 
     def __init__(self, listener: Listener) -> None:
         self.address = ""
-        self.leg: ClientLeg | None = None
+        self.leg: Downstream | None = None
         self.ticket: Ticket | None = None
         self._listener = listener
         self._transport: asyncio.Transport | None = None
@@ -140,7 +140,7 @@ class _Arrival(asyncio.Protocol):
         if self.leg is None and not self._transport.is_closing():
             self._gives_up = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._give_up)
 
-    def serve(self, leg: ClientLeg) -> None:
+    def serve(self, leg: Downstream) -> None:
         """Hands the connection to the gateway."""
         if self._gives_up is not None:
             self._gives_up.cancel()

@@ -73,21 +73,21 @@ _HOST_KEYS = bytes([MSG_GLOBAL_REQUEST]) + String("hostkeys-00@openssh.com")
 class _Everyone(dict[int, Any]):
     """The channel table for `_recv_packet`: every channel number maps to the leg itself."""
 
-    def __init__(self, leg: Leg) -> None:
+    def __init__(self, leg: PipeEnd) -> None:
         super().__init__()
         self._leg = leg
 
-    def __missing__(self, _number: int) -> Leg:
+    def __missing__(self, _number: int) -> PipeEnd:
         return self._leg
 
 
-class Leg(Paced):
+class PipeEnd(Paced):
     """Common base of the two connections of a pipe."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._channels = _Everyone(self)
-        self.other: Leg | None = None
+        self.other: PipeEnd | None = None
         self.lost: Exception | None = None
         """Why the connection was lost; None if it was closed regularly."""
         self.passed = 0
@@ -100,7 +100,7 @@ class Leg(Paced):
         self._said_goodbye = False
         self._linger: asyncio.TimerHandle | None = None
 
-    def join(self, other: Leg) -> None:
+    def join(self, other: PipeEnd) -> None:
         """Joins two legs to a pipe; queued messages are passed on first."""
         self.other, other.other = other, self
         self.flush()
@@ -240,7 +240,7 @@ class Leg(Paced):
             self.other.balance()
 
 
-class ClientLeg(Leg, SSHServerConnection):
+class Downstream(PipeEnd, SSHServerConnection):
     """The connection to a user's SSH client."""
 
     ticket: Ticket | None = None
@@ -294,7 +294,7 @@ class ClientLeg(Leg, SSHServerConnection):
 
     async def _validate_openssh_certificate(self, username: str, cert: SSHOpenSSHCertificate) -> SSHKey | None:
         """Lets the owner decide; asyncssh would require a principal that equals the login."""
-        return cert.key if await self._owner.validate_certificate(username, cert) else None  # type: ignore[attr-defined] # a Visit
+        return cert.key if await self._owner.validate_certificate(username, cert) else None  # type: ignore[attr-defined] # a SshConnection
 
     async def reload_config(self) -> None:
         """Does nothing: there is no configuration file with rules per user."""
@@ -308,7 +308,7 @@ class ClientLeg(Leg, SSHServerConnection):
 
     async def send_userauth_success(self) -> None:
         """Called after a valid signature; the owner of the connection may still refuse."""
-        if reason := self._owner.refusal():  # type: ignore[attr-defined] # a Visit
+        if reason := self._owner.refusal():  # type: ignore[attr-defined] # a SshConnection
             self._refuse(reason)
         else:
             await super().send_userauth_success()
@@ -320,7 +320,7 @@ class ClientLeg(Leg, SSHServerConnection):
         self.end(DISC_BY_APPLICATION, reason)
 
 
-class AgentLeg(Leg, SSHClientConnection):
+class Upstream(PipeEnd, SSHClientConnection):
     """The connection to a session's agent."""
 
     def _is_own(self, payload: bytes) -> bool:

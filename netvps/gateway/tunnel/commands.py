@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from netvps.domain.session.exec import ExecStart
     from netvps.domain.session.session import Session
     from netvps.gateway.ports import Stream
-    from netvps.gateway.ssh.agent_login import Upstream
-    from netvps.gateway.tunnel.dialer import Ways
+    from netvps.gateway.ssh.agent_login import AgentLogin
+    from netvps.gateway.tunnel.dialer import Dialer
 
 log = structlog.get_logger()
 
@@ -48,8 +48,8 @@ class _Connection(Paced, SSHClientConnection):
 class Commands:
     """Runs commands in running sessions."""
 
-    def __init__(self, ways: Ways, upstream: Upstream) -> None:
-        self._ways = ways
+    def __init__(self, dialer: Dialer, upstream: AgentLogin) -> None:
+        self._dialer = dialer
         self._upstream = upstream
 
     async def run(
@@ -66,7 +66,7 @@ class Commands:
             raise WrongState(reason)
 
         def dial() -> Awaitable[Stream]:
-            return self._ways.open(session.uid, SshTarget(), f"{grant.user}@exec")
+            return self._dialer.open(session.uid, SshTarget(), f"{grant.user}@exec")
 
         connection = await self._upstream.reach(dial, grant, _Connection)
         bound = log.bind(session=session.uid, user=grant.user)

@@ -21,14 +21,14 @@ from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError
 from netvps.gateway.tunnel.overlay_stream import connect
 from netvps.tasks import Tasks
-from netvps.timing import took
+from netvps.timing import observe_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from netvps.domain.tunnel import DialTarget
     from netvps.gateway.ports import Dial, Locate, SessionDialer, Stream
-    from netvps.services.network.gateway_place import Way
+    from netvps.services.network.gateway_place import Route
 
 log = structlog.get_logger()
 Try = asyncio.Task["Stream | NetvpsError"]
@@ -41,7 +41,7 @@ REMEMBERED: Final = 10_000
 """Maximum number of such sessions."""
 
 
-class Ways:
+class Dialer:
     """Opens connections on the fastest route.
 
     An async context manager inside that of its tunnels; without `locate` only tunnels are used.
@@ -77,15 +77,15 @@ class Ways:
 
         way = await self._overlay(session_uid) if isinstance(target, SshTarget) else None
         stream = await (tunnel() if way is None else self._race(session_uid, way, tunnel))
-        took("gateway_dial", stream.way, time.monotonic() - began)
+        observe_duration("gateway_dial", stream.way, time.monotonic() - began)
         return stream
 
-    async def _overlay(self, session_uid: str) -> Way | None:
+    async def _overlay(self, session_uid: str) -> Route | None:
         if self._locate is None or self._avoided.get(session_uid, 0.0) > time.monotonic():
             return None
         return await self._locate(session_uid)
 
-    async def _race(self, session_uid: str, way: Way, tunnel: Dial) -> Stream:
+    async def _race(self, session_uid: str, way: Route, tunnel: Dial) -> Stream:
         def overlay() -> Awaitable[Stream]:
             return connect(way, functools.partial(self._avoid, session_uid))
 

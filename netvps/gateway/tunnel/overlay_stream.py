@@ -13,7 +13,7 @@ from netvps.gateway.worker.socket_stream import SocketStream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from netvps.services.network.gateway_place import Way
+    from netvps.services.network.gateway_place import Route
 
 CONNECT_TIMEOUT = 5.0
 """Seconds within which the agent's SSH greeting must arrive."""
@@ -50,7 +50,7 @@ class OverlayStream(SocketStream):
             transport.get_extra_info("socket").setsockopt(level, option, value)
 
 
-async def connect(way: Way, no_good: Callable[[], None], port: int = SSH_PORT) -> OverlayStream:
+async def connect(way: Route, no_good: Callable[[], None], port: int = SSH_PORT) -> OverlayStream:
     """Connects and waits for the greeting. Raises Unavailable; leaves nothing open when it is cancelled."""
     stream = OverlayStream(no_good)
     done = False

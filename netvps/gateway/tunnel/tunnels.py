@@ -35,8 +35,8 @@ class Tunnels:
     (contextlib.aclosing), also when cancelled.
     """
 
-    def __init__(self, doorman: Configs) -> None:
-        self._doorman = doorman
+    def __init__(self, authorizer: Configs) -> None:
+        self._authorizer = authorizer
         self._agents: dict[str, Agent] = {}
         self._arrived = asyncio.Condition()
         self._tasks = Tasks()
@@ -173,7 +173,7 @@ class Tunnels:
     async def _configure(self, agent: Agent) -> None:
         hello = agent.hello
         try:
-            async with aclosing(self._doorman.configs(hello.session_uid, hello.epoch, hello.host_key)) as configs:
+            async with aclosing(self._authorizer.configs(hello.session_uid, hello.epoch, hello.host_key)) as configs:
                 async for config in configs:
                     agent.configure(config)
                     for listener in self._listeners:

@@ -14,7 +14,7 @@ from netvps.errors import Unavailable
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.socket_stream import SocketStream
 from netvps.services.access.logins import Grant, SessionRef
-from netvps.services.network.gateway_place import Way
+from netvps.services.network.gateway_place import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,7 +38,7 @@ _MANY: Final = 500
 class ControlPlane(asyncio.Protocol):
     """The connection to the control plane, an async context manager. Raises Unavailable if it does not answer.
 
-    Implements Doorman and SessionDialer.
+    Implements Authorizer and SessionDialer.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,7 @@ class ControlPlane(asyncio.Protocol):
         """Keys and limits; available once connected."""
         return self._welcome.result()
 
-    # Doorman
+    # Authorizer
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
         """The login that a key gets. Raises what the control plane raises."""
@@ -95,10 +95,10 @@ class ControlPlane(asyncio.Protocol):
         question = wire.Certify(number, of.uid, of.name, of.owner, of.state, grant.unix_user, grant.user, public_key)
         return (await self._ask(question, wire.Certified)).certificate
 
-    async def locate(self, session_uid: str) -> Way | None:
+    async def locate(self, session_uid: str) -> Route | None:
         """How to reach a session over the overlay; None if it does not lead there."""
         found = await self._ask(wire.Locate(next(self._ids), session_uid), wire.Located)
-        return Way(found.source, found.address) if found.address else None
+        return Route(found.source, found.address) if found.address else None
 
     # SessionDialer
 
@@ -135,7 +135,7 @@ class ControlPlane(asyncio.Protocol):
 
     # Metrics
 
-    def took(self, step: Step, which: str, seconds: float) -> None:
+    def observe_duration(self, step: Step, which: str, seconds: float) -> None:
         """Reports a duration; a timing.Observer."""
         self._send(wire.Duration(step, which, seconds))
 

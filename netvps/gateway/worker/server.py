@@ -22,12 +22,12 @@ from netvps.gateway.worker import wire
 from netvps.gateway.worker.joint import join
 from netvps.services.access.logins import Grant, SessionRef
 from netvps.tasks import Tasks
-from netvps.timing import STEPS, took
+from netvps.timing import STEPS, observe_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from netvps.gateway.ports import Doorman, Locate
+    from netvps.gateway.ports import Authorizer, Locate
     from netvps.gateway.tunnel.tunnels import Tunnels
     from netvps.gateway.worker.wire import Message, Welcome
 
@@ -45,9 +45,11 @@ _UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: man 7 unix
 class WorkerSocket:
     """Listens on the private socket. An async context manager; its end closes all connections."""
 
-    def __init__(self, path: Path, doorman: Doorman, tunnels: Tunnels, locate: Locate | None, welcome: Welcome) -> None:
+    def __init__(
+        self, path: Path, authorizer: Authorizer, tunnels: Tunnels, locate: Locate | None, welcome: Welcome
+    ) -> None:
         self._path = path
-        self._doorman, self._locate = doorman, locate
+        self._authorizer, self._locate = authorizer, locate
         self.tunnels, self.welcome = tunnels, welcome
         self._connections: set[_Connection] = set()
         self.tasks = Tasks()
@@ -109,15 +111,15 @@ class WorkerSocket:
         match question:
             case wire.Authorize(number, session, owner, unix_user, fingerprint):
                 return _granted(
-                    number, await self._doorman.authorize(SshLogin(session, owner or None, unix_user), fingerprint)
+                    number, await self._authorizer.authorize(SshLogin(session, owner or None, unix_user), fingerprint)
                 )
             case wire.AuthorizeUser(number, session, owner, unix_user, user):
                 return _granted(
-                    number, await self._doorman.authorize_user(SshLogin(session, owner or None, unix_user), user)
+                    number, await self._authorizer.authorize_user(SshLogin(session, owner or None, unix_user), user)
                 )
             case wire.Certify(number, uid, name, owner, state, unix_user, user, public_key):
                 ref = SessionRef(uid, name, owner, SessionState(state))
-                return wire.Certified(number, await self._doorman.certify(Grant(ref, unix_user, user), public_key))
+                return wire.Certified(number, await self._authorizer.certify(Grant(ref, unix_user, user), public_key))
             case wire.Locate(number, uid):
                 way = await self._locate(uid) if self._locate else None
                 return wire.Located(number, way.source if way else "", way.address if way else "")
@@ -214,7 +216,7 @@ class _Connection(asyncio.Protocol):
             case wire.Counts() if self.is_control:
                 self.counts = message
             case wire.Duration(step, which, seconds) if self.is_control and step in STEPS:
-                took(STEPS[step], which, seconds)
+                observe_duration(STEPS[step], which, seconds)
             case wire.Authorize() | wire.AuthorizeUser() | wire.Certify() | wire.Locate() | wire.Unwatched() if (
                 self.is_control
             ):

@@ -23,9 +23,9 @@ from netvps.domain.runner.runner import Runner
 from netvps.domain.server import ServerInfo
 from netvps.errors import ConfigError, NetvpsError
 from netvps.gateway.http.monitoring import HttpGateway
-from netvps.gateway.ssh.agent_login import Upstream
+from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.tunnel.commands import Commands
-from netvps.gateway.tunnel.dialer import Ways
+from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.tunnel.tunnels import Tunnels
 from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
@@ -43,7 +43,7 @@ from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.feed import Feed
-from netvps.services.network.gateway_place import GatewayPlace, Way
+from netvps.services.network.gateway_place import GatewayPlace, Route
 from netvps.services.network.gateway_row import GatewayRow
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
@@ -146,8 +146,8 @@ class _Parts:
         logins = Logins(self.store, clock.now, self.ca, self.feed)
         tunnels = await stack.enter_async_context(Tunnels(logins))
         locate = self._locate if self.place else None
-        ways = await stack.enter_async_context(Ways(tunnels, locate))
-        upstream = Upstream(logins, self.ca.ssh_host_ca)
+        dialer = await stack.enter_async_context(Dialer(tunnels, locate))
+        upstream = AgentLogin(logins, self.ca.ssh_host_ca)
         welcome = Welcome(
             self.ca.ssh_host_key,
             self.ca.ssh_host_ca,
@@ -159,16 +159,16 @@ class _Parts:
         worker = await stack.enter_async_context(WorkerSocket(control, logins, tunnels, locate, welcome))
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
-        services = await self._services(tunnels, Commands(ways, upstream))
+        services = await self._services(tunnels, Commands(dialer, upstream))
         api = await stack.enter_async_context(self._api(services))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
-        stack.enter_context(observe_durations(page.metrics.took))
+        stack.enter_context(observe_durations(page.metrics.observe_duration))
         checks = {"database": self._database_answers}
         http = HttpGateway(checks, host=settings.listen, port=settings.http_port, metrics=page)
         await stack.enter_async_context(http)
         return ControlPlane(self.store, api, ssh, http, tunnels)
 
-    async def _locate(self, session_uid: str) -> Way | None:
+    async def _locate(self, session_uid: str) -> Route | None:
         return self.place.way(session_uid) if self.place else None
 
     async def _services(self, tunnels: Tunnels, commands: Commands) -> Services:

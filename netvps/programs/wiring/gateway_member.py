@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from netvps.adapters.netlink.overlay_lock import Hold, Yielding
+from netvps.adapters.netlink.overlay_lock import OverlayLock, YieldingLock
 from netvps.adapters.netlink.privilege import unprivileged
 from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.errors import NetvpsError
@@ -77,7 +77,7 @@ class GatewayMember:
 
     async def _wait_until_free(self) -> None:
         """Returns when there are runners to reach and no program has held this machine's overlay for a while."""
-        hold, loop = Hold(), asyncio.get_running_loop()
+        hold, loop = OverlayLock(), asyncio.get_running_loop()
         since = loop.time()
         while loop.time() - since < self.after or not self._target():
             await asyncio.sleep(min(_LOOK, self.after))
@@ -109,7 +109,7 @@ class GatewayMember:
     async def _belong(self) -> None:
         """Joins, and stays on the overlay until a runner asks for it or the row is removed."""
         heavy = await asyncio.to_thread(_import)
-        with Yielding() as yielding:
+        with YieldingLock() as yielding:
             async with heavy(self._target()) as machine:
                 if not machine.kernel.hold():
                     return  # another program took the lock first
@@ -120,7 +120,7 @@ class GatewayMember:
                 await machine.erase()
         await self.row.leave()
 
-    async def _be_there(self, machine: Machine, yielding: Yielding) -> None:
+    async def _be_there(self, machine: Machine, yielding: YieldingLock) -> None:
         """Runs the overlay; returns when a runner asks for it, or the row was removed."""
         welcome = await self.row.join(await machine.kernel.underlay())
         async with machine.overlay(self.row.uid, welcome) as overlay, asyncio.TaskGroup() as group:

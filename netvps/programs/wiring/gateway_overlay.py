@@ -19,7 +19,7 @@ from netvps.adapters.probe.echo import Echo
 from netvps.adapters.probe.tcp import TcpEcho
 from netvps.domain.overlay.diagnosis.conflicts import in_the_way
 from netvps.programs.wiring.erasing import erase
-from netvps.runner.overlay.disabled import NoMemory, NoNames, NoNetwork
+from netvps.runner.overlay.disabled import NoNames, NoNetmapStore, NoNetwork
 from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
@@ -61,7 +61,7 @@ class Machine:
             tcp = TcpEcho()
             reconciler = Reconciler(self.kernel, self._network, self._filter, NoNames())
             links = Links(welcome.runner, echo, tcp, self.kernel)
-            overlay = Overlay(uid, self.kernel, reconciler, NoMemory(), links, hosting=False)
+            overlay = Overlay(uid, self.kernel, reconciler, NoNetmapStore(), links, hosting=False)
             try:
                 await overlay.prepare()
                 overlay.welcome(welcome)

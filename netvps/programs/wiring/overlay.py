@@ -18,7 +18,7 @@ from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.probe.echo import Echo
 from netvps.adapters.probe.tcp import TcpEcho
 from netvps.runner.overlay.links import Links
-from netvps.runner.overlay.netmap_store import OverlayMemory
+from netvps.runner.overlay.netmap_store import NetmapStore
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
 
@@ -45,7 +45,7 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
         nftables = Nftables(generation=generation, batch=batch.change)
         fast_path = FastPath(wanted=settings.overlay_fast_path == "auto")
         filter_ = OverlayFilter(nftables, Iptables(), Firewalld(), network.ports, fast_path=fast_path)
-        memory = OverlayMemory(place.state_dir / MEMORY, place.uid)
+        memory = NetmapStore(place.state_dir / MEMORY, place.uid)
         try:
             reconciler = Reconciler(kernel, network, filter_, names)
             yield Overlay(place.uid, kernel, reconciler, memory, Links(place.name, echo, tcp, kernel))

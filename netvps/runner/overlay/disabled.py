@@ -33,7 +33,7 @@ class NoNames:
         """Does nothing."""
 
 
-class NoMemory:
+class NoNetmapStore:
     """Implements runner.overlay.memory.Memory: the netmap comes from the database before anything is done."""
 
     def load(self) -> Known | None:

@@ -194,7 +194,7 @@ class Links:
         now = asyncio.get_running_loop().time()
         self._examined[target.peer] = now
         state = found.state(target)
-        if self._table.took(target, found, now, random.uniform(0.75, 1.25)):  # noqa: S311 — no secret
+        if self._table.record(target, found, now, random.uniform(0.75, 1.25)):  # noqa: S311 — no secret
             if state is LinkState.UP:
                 log.info("link recovered", peer=target.name)
             else:

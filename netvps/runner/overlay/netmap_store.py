@@ -42,7 +42,7 @@ class Memory(Protocol):
         """Returns a function that stores `known`; call it in a thread."""
 
 
-class OverlayMemory:
+class NetmapStore:
     """Stores the state in one file; ignores a file of another runner."""
 
     def __init__(self, path: Path, runner: str) -> None:

@@ -27,10 +27,10 @@ from netvps.domain.runner.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError
 from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.netmap_store import Known, Memory
-from netvps.runner.overlay.pending_netmap import Staging
+from netvps.runner.overlay.pending_netmap import PendingNetmap
 from netvps.runner.overlay.ports import Kernel
 from netvps.runner.overlay.reconcile import Outcome, Reconciler
-from netvps.runner.overlay.repair_backoff import Contest
+from netvps.runner.overlay.repair_backoff import RepairBackoff
 
 _TIMER = (30.0, 60.0)
 _RETRY_MIN, _RETRY_MAX = 0.5, 15.0
@@ -78,7 +78,7 @@ class Overlay:
         """Called when the control plane must learn of the underlay at once."""
         self.on_problems_change: Callable[[], None] = lambda: None
         """Called when the control plane must learn of problems at once."""
-        self._staging = Staging(Netmap())
+        self._staging = PendingNetmap(Netmap())
         self._fabric: Fabric | None = None
         self._lease: Lease | None = None
         self._offered: Lease | None = None
@@ -134,7 +134,7 @@ class Overlay:
         if not self._current and (known := await asyncio.to_thread(self._memory.load)):
             self._fabric, self._lease = known.fabric, known.lease
             self._links.remember(known.health)
-            self._staging = Staging(known.netmap)
+            self._staging = PendingNetmap(known.netmap)
         await self._detect_underlay()
 
     def welcome(self, welcome: Welcome) -> None:
@@ -154,7 +154,7 @@ class Overlay:
 
     def know(self, netmap: Netmap) -> None:
         """Sets the complete netmap, where the control plane is this process and sends no updates."""
-        self._staging = Staging(netmap)
+        self._staging = PendingNetmap(netmap)
         self._current = True
         self._hurry()
 
@@ -197,7 +197,7 @@ class Overlay:
                     self._wake.set()
 
     async def _keep(self) -> None:
-        failures, contest = 0, Contest()
+        failures, contest = 0, RepairBackoff()
         while True:
             self._wake.clear()
             self._urgent.clear()

@@ -6,7 +6,7 @@ from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.errors import DataLoss
 
 
-class Staging:
+class PendingNetmap:
     """Holds the last complete map, and updates since."""
 
     def __init__(self, netmap: Netmap) -> None:

@@ -6,7 +6,7 @@ _FIRST, _LONGEST = 0.05, 5.0
 _CALM = 1.0
 
 
-class Contest:
+class RepairBackoff:
     """Pauses between repairs: short at first, doubling while repairs follow each other."""
 
     def __init__(self) -> None:

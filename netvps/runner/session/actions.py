@@ -24,7 +24,7 @@ from netvps.runner.session.kept import GaveUp, Kept, new_uid
 from netvps.runner.session.last_runs import LastRuns
 from netvps.runner.session.logs import KeptLogs
 from netvps.runner.session.reporter import Reporter
-from netvps.runner.session.restart_backoff import Exits
+from netvps.runner.session.restart_backoff import RestartBackoff
 from netvps.runner.session.runtime import RuntimeFolder
 from netvps.runner.session.wake import Wake
 
@@ -42,7 +42,7 @@ _DISK_FULL = "DISK_FULL"
 _REASONS = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image", "VOLUME": "volume"}
 
 
-class Steps:
+class SessionActions:
     """The actions of one session. Pauses are in seconds; None means the slow timer."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Steps:
         self._say = reporter.say
         self._node = node
         self._agent = agent
-        self._exits = Exits()
+        self._exits = RestartBackoff()
         self._generation = 0
         self._terminating: tuple[str, float] | None = None
         """Run of the container that got SIGTERM, and the end of its grace period (loop time)."""

@@ -17,7 +17,7 @@ from netvps.domain.session.session import Assignment
 from netvps.errors import InternalError, NetvpsError, Unavailable
 from netvps.faults import fault_point
 from netvps.runner.assignment_store import same_content
-from netvps.runner.session.actions import Steps
+from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.kept import GaveUp
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.wake import Wake
@@ -29,10 +29,10 @@ _RETRYABLE_MIN, _RETRYABLE_MAX = 15.0, 300.0
 log = structlog.get_logger()
 
 
-class Worker:
+class SessionReconciler:
     """Reconciles one session; `run` returns once the session is deleted."""
 
-    def __init__(self, want: Assignment, steps: Steps, reporter: Reporter, *, look_every: float) -> None:
+    def __init__(self, want: Assignment, steps: SessionActions, reporter: Reporter, *, look_every: float) -> None:
         self._want = want
         self._steps = steps
         self._reporter = reporter

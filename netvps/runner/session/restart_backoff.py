@@ -14,7 +14,7 @@ _STEADY = timedelta(seconds=60)
 _OOM_SURVIVED = timedelta(seconds=5)
 
 
-class Exits:
+class RestartBackoff:
     """The restart backoff of a session; is given the container at each inspection."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from netvps.domain.session.session import Session
 from netvps.errors import AlreadyExists, NotFound, Unauthenticated, WrongState
 from netvps.services.access.tokens import API, Token, mint
 from netvps.services.commit import write
-from netvps.services.idempotency import Once, check_request_id, recall
+from netvps.services.idempotency import Idempotency, check_request_id, recall
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scope import ME, require_user, user_in_sight
 
@@ -98,7 +98,7 @@ class Access:
         checks.done()
         now = self._clock()
         async with write(self._store, caller.user, "access.user") as tx:
-            once = Once(tx, caller, request_id, now, "CreateUser", user_id, role)
+            once = Idempotency(tx, caller, request_id, now, "CreateUser", user_id, role)
             request = await once.earlier()
             if request is None:
                 if await tx.get(User, user_id) is not None:
@@ -114,7 +114,7 @@ class Access:
         name = caller.user if name == ME else name
         _check(request_id)
         async with self._store.write(caller.user) as tx:
-            once = Once(tx, caller, request_id, self._clock(), "DeleteUser", name)
+            once = Idempotency(tx, caller, request_id, self._clock(), "DeleteUser", name)
             request = await once.earlier()
             if request is None:
                 user = await require_user(tx, name)
@@ -161,7 +161,7 @@ class Access:
         now = self._clock()
         async with self._store.write(caller.user) as tx:
             owner = caller.user if parent in {"", ME} else parent
-            once = Once(tx, caller, request_id, now, "CreateApiKey", owner, title, str(ttl))
+            once = Idempotency(tx, caller, request_id, now, "CreateApiKey", owner, title, str(ttl))
             await once.earlier_secret()
             user = await user_in_sight(tx, caller, parent)
             credential, secret = mint(API, user.name, now, ttl, title=title)
@@ -176,7 +176,7 @@ class Access:
         if owner != caller.user:
             caller.require_admin("revoke API keys of other users")
         async with self._store.write(caller.user) as tx:
-            once = Once(tx, caller, request_id, self._clock(), "DeleteApiKey", owner, kid)
+            once = Idempotency(tx, caller, request_id, self._clock(), "DeleteApiKey", owner, kid)
             request = await once.earlier()
             if request is None:
                 credential = await tx.get(Credential, kid)

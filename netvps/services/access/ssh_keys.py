@@ -9,7 +9,7 @@ from netvps.domain.access.ssh_key import PublicKey, check_title
 from netvps.domain.checks import Checks, shown
 from netvps.errors import AlreadyExists, Exhausted, NotFound
 from netvps.services.commit import write
-from netvps.services.idempotency import Once, check_request_id, recall
+from netvps.services.idempotency import Idempotency, check_request_id, recall
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scope import user_in_sight
 
@@ -48,7 +48,7 @@ class SshKeys:
         now = self._clock()
         async with write(self._store, caller.user, "key.create") as tx:
             user = await user_in_sight(tx, caller, parent)
-            once = Once(tx, caller, request_id, now, "CreateSshKey", user.name, key.text, title)
+            once = Idempotency(tx, caller, request_id, now, "CreateSshKey", user.name, key.text, title)
             request = await once.earlier()
             if request is None:
                 await _require_new(tx, user.name, key.fingerprint)
@@ -66,7 +66,7 @@ class SshKeys:
         checks.done()
         async with write(self._store, caller.user, "key.delete") as tx:
             user = await user_in_sight(tx, caller, parent)
-            once = Once(tx, caller, request_id, self._clock(), "DeleteSshKey", user.name, key)
+            once = Idempotency(tx, caller, request_id, self._clock(), "DeleteSshKey", user.name, key)
             request = await once.earlier()
             if request is None:
                 ssh_key = await _find(tx, user.name, key)

@@ -45,7 +45,7 @@ _PAUSE: Final = 1.0
 """Minimum seconds between two checks, however often the netmap changes."""
 
 
-class Way(NamedTuple):
+class Route(NamedTuple):
     """The addresses of a connection to a session: the session's, and the local one."""
 
     source: str
@@ -60,7 +60,7 @@ class GatewayPlace:
         self._store, self._clock, self._hub, self._mac = store, clock, hub, mac
         self._runner = ""
 
-    def way(self, session_uid: str) -> Way | None:
+    def way(self, session_uid: str) -> Route | None:
         """The addresses to reach a session; None if it has none, or this server is not on the overlay."""
         netmap = self._hub.netmap
         here, there = netmap.peers.get(self._runner), netmap.endpoints.get(session_uid)
@@ -69,7 +69,7 @@ class GatewayPlace:
         own = IPv4Address(there.address) in IPv4Network(here.lease.cidr)
         # Within the local subnet the .0 is no host address, so the bridge's address is used.
         source = bridge_address if own else endpoint_address
-        return Way(source(here.lease.cidr), there.address)
+        return Route(source(here.lease.cidr), there.address)
 
     async def run(self) -> None:
         """Checks now, when the netmap changes, and periodically, until cancelled."""

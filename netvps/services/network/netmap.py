@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
-from netvps.domain.overlay.membership import Roster, mentioned
+from netvps.domain.overlay.membership import MembershipIndex, mentioned
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Touched, in_parts, whole
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
 from netvps.errors import TooOld, Unavailable
 from netvps.services.feed import Topic
-from netvps.services.network.netmap_ring import Letter, Ring
+from netvps.services.network.netmap_ring import NetmapDelta, Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,11 +69,11 @@ class NetmapHub:
         """`encode` serialises an update; `window` is in seconds, `part` in entries."""
         self._store, self._feed, self._fabric = store, feed, fabric
         self._encode, self._window, self._part, self._new_ring = encode, window, part, ring
-        self._roster, self._netmap = Roster(fabric), Netmap()
+        self._roster, self._netmap = MembershipIndex(fabric), Netmap()
         self._revision = 0
         self.ring = ring()
         self._loaded, self._news = asyncio.Event(), asyncio.Event()
-        self._whole = Letter(0, 0, "")
+        self._whole = NetmapDelta(0, 0, "")
         self._copying = asyncio.Lock()
 
     @property
@@ -114,11 +114,11 @@ class NetmapHub:
         """Returns when there may be a new letter."""
         await self._news.wait()
 
-    def no_news(self) -> Letter:
+    def no_news(self) -> NetmapDelta:
         """An empty update to the current generation."""
         return self._letter(self._netmap.generation, self._netmap, NetmapUpdate(self._netmap.generation))
 
-    async def whole(self) -> Letter:
+    async def whole(self) -> NetmapDelta:
         """The full map, possibly slightly outdated: the ring has the later updates."""
         async with self._copying:
             while not self._whole.parts or not self.ring.reaches(self._whole.generation):
@@ -127,7 +127,7 @@ class NetmapHub:
             return self._whole
 
     async def _load(self) -> None:
-        roster = Roster(self._fabric)
+        roster = MembershipIndex(self._fabric)
         async with self._store.read() as reader:
             revision = reader.revision
             for runner in await reader.find(Runner):
@@ -182,9 +182,9 @@ class NetmapHub:
         self.ring.append(self._letter(since, self._netmap, update))
         self.wake()
 
-    def _letter(self, since: int, netmap: Netmap, update: NetmapUpdate) -> Letter:
+    def _letter(self, since: int, netmap: Netmap, update: NetmapUpdate) -> NetmapDelta:
         parts = in_parts(update, netmap.digest, self._part)
-        return Letter(since, netmap.generation, netmap.digest, tuple(map(self._encode, parts)))
+        return NetmapDelta(since, netmap.generation, netmap.digest, tuple(map(self._encode, parts)))
 
 
 class Follower:
@@ -223,7 +223,7 @@ class Follower:
         self._generation = None
         self._hub.wake()
 
-    async def _next(self) -> Letter:
+    async def _next(self) -> NetmapDelta:
         hub = self._hub
         await hub.loaded()
         while self._generation is not None and hub.ring.reaches(self._generation):
@@ -243,7 +243,7 @@ class Follower:
         return await hub.whole()
 
 
-async def _take_sessions(reader: Reader, roster: Roster) -> None:
+async def _take_sessions(reader: Reader, roster: MembershipIndex) -> None:
     """Reads page by page, so that the event loop stays responsive with 100,000 sessions."""
     position = ""
     while sessions := await reader.page(Session, position, _PAGE):

@@ -11,7 +11,7 @@ _BYTES: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class NetmapDelta:
     """An update from the map of any generation since `since` to `generation`, whose map has the digest `digest`."""
 
     since: int
@@ -26,7 +26,7 @@ class Ring:
 
     def __init__(self, letters: int = _LETTERS, size: int = _BYTES) -> None:
         """Keeps at most `letters` letters and `size` bytes in total, but always the latest letter."""
-        self._letters: deque[Letter] = deque()
+        self._letters: deque[NetmapDelta] = deque()
         self._most, self._size = letters, size
         self._held = 0
 
@@ -35,7 +35,7 @@ class Ring:
         """Generation of the latest letter; 0 before the first one."""
         return self._letters[-1].generation if self._letters else 0
 
-    def append(self, letter: Letter) -> None:
+    def append(self, letter: NetmapDelta) -> None:
         """Adds the next letter, which starts at the generation of the latest one."""
         self._letters.append(letter)
         self._held += _size(letter)
@@ -46,7 +46,7 @@ class Ring:
         """Whether letters, present or future, lead on from that generation."""
         return bool(self._letters) and self._letters[0].since <= generation
 
-    def after(self, generation: int) -> Letter | None:
+    def after(self, generation: int) -> NetmapDelta | None:
         """The next letter after that generation; None if there is none yet."""
         if generation >= self.generation:
             return None
@@ -58,5 +58,5 @@ class Ring:
         return next((letter.digest for letter in reversed(self._letters) if letter.generation == generation), None)
 
 
-def _size(letter: Letter) -> int:
+def _size(letter: NetmapDelta) -> int:
     return sum(map(len, letter.parts))

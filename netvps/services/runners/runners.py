@@ -14,7 +14,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.errors import NotFound, Unavailable
 from netvps.services.access.tokens import BOOT, JOIN, mint
 from netvps.services.commit import write
-from netvps.services.idempotency import Once, check_request_id
+from netvps.services.idempotency import Idempotency, check_request_id
 from netvps.services.page import Page, read_page
 from netvps.services.runners.joining import TOKEN_LIFE, Joined, Joining
 from netvps.services.runners.leases import lease_of
@@ -84,7 +84,7 @@ class Runners:
         check_request_id(checks, request_id)
         checks.done()
         async with write(self._store, caller.user, "join.token") as tx:
-            once = Once(tx, caller, request_id, now, "CreateJoinToken")
+            once = Idempotency(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
             await _drop_expired(tx, now, purpose=JOIN, used_by="")  # used tokens are deleted with their runner
             credential, token = mint(JOIN, "", now, TOKEN_LIFE, fingerprint=self._ca.fingerprint)
@@ -255,7 +255,7 @@ class Runners:
         check_request_id(checks, request_id)
         checks.done()
         async with self._store.write(caller.user) as tx:
-            once = Once(tx, caller, request_id, self._clock(), "DeleteRunner", name, force)
+            once = Idempotency(tx, caller, request_id, self._clock(), "DeleteRunner", name, force)
             if await once.earlier() is None:
                 await once.record(await remove_runner(tx, name, force=force), name)
 

@@ -16,7 +16,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.wordlist import COUNT, pleasant_name
 from netvps.errors import AlreadyExists, Changed, NotFound, NotPermitted
 from netvps.services.commit import write
-from netvps.services.idempotency import Once, check_request_id, recall
+from netvps.services.idempotency import Idempotency, check_request_id, recall
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scheduler import placed
@@ -76,7 +76,7 @@ class Sessions:
             async with self._store.read() as reader:
                 return await self._draft(reader, caller, session_id, owner, spec)
         async with write(self._store, caller.user, "session.create") as tx:
-            once = Once(tx, caller, request_id, self._clock(), "CreateSession", session_id, owner, spec)
+            once = Idempotency(tx, caller, request_id, self._clock(), "CreateSession", session_id, owner, spec)
             request = await once.earlier()
             if request is None:
                 session = await put_addressed(tx, await self._draft(tx, caller, session_id, owner, spec))
@@ -141,7 +141,7 @@ class Sessions:
         full_name = _check_named(caller, name, request_id, expected_revision)
         now = self._clock()
         async with write(self._store, caller.user, "session.want") as tx:
-            once = Once(tx, caller, request_id, now, desired, str(full_name), expected_revision)
+            once = Idempotency(tx, caller, request_id, now, desired, str(full_name), expected_revision)
             request = await once.earlier()
             if request is None:
                 session = await find_session(tx, caller, full_name)

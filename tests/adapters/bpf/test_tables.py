@@ -12,13 +12,13 @@ import pytest
 
 from netvps.adapters.bpf.syscall import HASH
 from netvps.adapters.bpf.tables import Table, Tables
-from netvps.domain.overlay.kernel.fast_path import FastPath, Subnet, Terms
+from netvps.domain.overlay.kernel.fast_path import FastPath, FastPathConstants, Subnet
 from tests.adapters.bpf.kernel import items
 from tests.support.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 PATH = FastPath(
-    Terms("02:00:00:00:00:01", "02:42:0a:80:00:01", "255.255.252.0", 1450),
+    FastPathConstants("02:00:00:00:00:01", "02:42:0a:80:00:01", "255.255.252.0", 1450),
     {"10.128.0.2": "ann", "10.128.4.2": "ann", "10.128.4.3": "bob"},
     {"10.128.4.0": Subnet("02:00:00:00:00:02", open=True), "10.128.8.0": Subnet("02:00:00:00:00:03", open=False)},
 )

@@ -32,7 +32,7 @@ def refusal(status: int, said: str) -> docker.errors.APIError:
         (refusal(404, "No such container: x"), errors.ContainerNotFound),
         (refusal(500, "OCI runtime create failed"), errors.ContainerFailed),
         (requests.exceptions.ReadTimeout("read timed out"), errors.EngineSlow),
-        (requests.exceptions.ConnectionError("RemoteDisconnected"), errors.EngineAway),
+        (requests.exceptions.ConnectionError("RemoteDisconnected"), errors.EngineUnavailable),
         (docker.errors.DockerException("PermissionError(13, 'Permission denied')"), errors.EngineUnusable),
     ],
 )
@@ -48,8 +48,8 @@ def test_each_has_its_class(error: Exception, kind: type[DockerError]) -> None:
         ("manifest for x:1 not found: manifest unknown", errors.ImageNotFound),
         ("pull access denied for x, repository does not exist or may require 'docker login'", errors.ImageNotFound),
         ("Get https://r/v2/: unauthorized: authentication required", errors.ImageForbidden),
-        ("Get https://r/v2/: dial tcp: lookup r: no such host", errors.RegistryAway),
-        ("Get https://r/v2/: net/http: TLS handshake timeout", errors.RegistryAway),
+        ("Get https://r/v2/: dial tcp: lookup r: no such host", errors.RegistryUnavailable),
+        ("Get https://r/v2/: net/http: TLS handshake timeout", errors.RegistryUnavailable),
         ("write /x: no space left on device", errors.DiskFull),
     ],
 )
@@ -78,5 +78,5 @@ def test_an_engine_that_is_away_is_told_in_the_systems_words() -> None:
 
 
 async def test_an_engine_that_does_not_run_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(errors.EngineAway, match="does not answer"):
+    with pytest.raises(errors.EngineUnavailable, match="does not answer"):
         await Docker.open(f"unix://{tmp_path}/no.sock")

@@ -15,7 +15,7 @@ from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import ContainerNameTaken, ContainerNotFound
 from netvps.adapters.docker.events import Events
 from netvps.adapters.docker.files.debootstrap import _clean
-from netvps.adapters.docker.leftovers import Leftovers, Thing
+from netvps.adapters.docker.leftovers import Leftover, Leftovers
 from netvps.domain.runner.docker_names import (
     LABEL_MANAGED,
     LABEL_RUN,
@@ -226,7 +226,7 @@ async def test_a_volume_alone_is_found_and_removed() -> None:
     try:
         assert await leftovers.sessions() == {UID}
         assert await leftovers.containers(UID) == []
-        assert await leftovers.things() == [Thing(UID, "volume", name)]
+        assert await leftovers.things() == [Leftover(UID, "volume", name)]
         assert await Leftovers(docker, "another").sessions() == frozenset()
     finally:
         await leftovers.remove_volumes(UID)

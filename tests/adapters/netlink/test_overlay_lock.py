@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from netvps.adapters.netlink.overlay_lock import Hold, Yielding
+from netvps.adapters.netlink.overlay_lock import OverlayLock, YieldingLock
 from netvps.domain.overlay.kernel.links import ObjectNames
 from netvps.errors import Unavailable
 
@@ -19,7 +19,7 @@ def names() -> ObjectNames:
 
 
 async def test_one_has_it_until_it_lets_go(names: ObjectNames) -> None:
-    one, other = Hold(names), Hold(names)
+    one, other = OverlayLock(names), OverlayLock(names)
     assert not one.held()
     assert one.take()
     assert one.take()
@@ -34,8 +34,8 @@ async def test_one_has_it_until_it_lets_go(names: ObjectNames) -> None:
 
 
 async def test_who_yields_is_asked_and_waited_for(names: ObjectNames) -> None:
-    server, runner = Hold(names), Hold(names)
-    with Yielding(names) as yielding:
+    server, runner = OverlayLock(names), OverlayLock(names)
+    with YieldingLock(names) as yielding:
         assert server.take()
         assert runner.yields()
         taking = asyncio.ensure_future(runner.take_over(10))
@@ -45,12 +45,12 @@ async def test_who_yields_is_asked_and_waited_for(names: ObjectNames) -> None:
         server.free()
         assert await taking
     runner.free()
-    assert not Hold(names).yields()
+    assert not OverlayLock(names).yields()
 
 
 async def test_who_hears_and_does_nothing_is_not_waited_for_for_ever(names: ObjectNames) -> None:
-    server, runner = Hold(names), Hold(names)
-    with Yielding(names):
+    server, runner = OverlayLock(names), OverlayLock(names)
+    with YieldingLock(names):
         assert server.take()
         for _ in range(20):  # more than the kernel keeps for who does not listen
             assert not await runner.take_over(0.01)
@@ -59,7 +59,7 @@ async def test_who_hears_and_does_nothing_is_not_waited_for_for_ever(names: Obje
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to be another user")
 async def test_other_users_are_not_heard(names: ObjectNames) -> None:
-    with Yielding(names) as yielding:
+    with YieldingLock(names) as yielding:
         asked = asyncio.ensure_future(yielding.asked())
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
             os.setreuid(65534, 0)
@@ -69,10 +69,10 @@ async def test_other_users_are_not_heard(names: ObjectNames) -> None:
                 os.setreuid(0, 0)
         await asyncio.sleep(0.1)
         assert not asked.done()
-        Hold(names)._ask()
+        OverlayLock(names)._ask()
         await asyncio.wait_for(asked, 5)
 
 
 def test_two_do_not_yield_at_once(names: ObjectNames) -> None:
-    with Yielding(names), pytest.raises(Unavailable, match="another server"), Yielding(names):
+    with YieldingLock(names), pytest.raises(Unavailable, match="another server"), YieldingLock(names):
         pass

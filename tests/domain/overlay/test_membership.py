@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.membership import Resource, Roster, mentioned
+from netvps.domain.overlay.membership import MembershipIndex, Resource, mentioned
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer, Touched
 from netvps.domain.runner.runner import Lease, Runner, RunnerState, Underlay
 from netvps.domain.session.lifecycle import new_session
@@ -22,8 +22,8 @@ SESSION = replace(
 PEER = Peer("r1", "lab1", Lease("10.128.0.0/22", "r1", 7), device_mac(FABRIC, "r1"), UNDERLAY)
 
 
-def roster(*resources: Resource) -> Roster:
-    made = Roster(FABRIC)
+def roster(*resources: Resource) -> MembershipIndex:
+    made = MembershipIndex(FABRIC)
     for resource in resources:
         made.take(resource)
     return made

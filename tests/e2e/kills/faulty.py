@@ -146,7 +146,7 @@ class Faulty(System):
         return answer.stdout if answer.returncode == 0 else None
 
     def write_file(self, name: str, content: str) -> None:
-        """Once ssh gets through."""
+        """Idempotency ssh gets through."""
         command = f"echo {content} > /root/proof; cat /root/proof"
         until(f"ssh {name} works", lambda: self.in_session(name, command) == f"{content}\n".encode())
 

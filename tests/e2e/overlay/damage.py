@@ -16,7 +16,7 @@ NOBODY: Final = "192.0.2.250"
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """What a host has for a peer."""
 
     cidr: str
@@ -24,11 +24,11 @@ class Way:
     mac: str
 
 
-def ways(host: Host, spared: Collection[str] = ()) -> list[Way]:
+def ways(host: Host, spared: Collection[str] = ()) -> list[Route]:
     """Those of its peers, but for these subnets."""
     macs = {found["dst"]: found.get("lladdr", "") for found in _json(host, "ip", "-j", "neigh", "show", "dev", "nv0")}
     routes = _json(host, "ip", "-j", "route", "show", "proto", "201")
-    known = [Way(route["dst"], route.get("gateway", ""), macs.get(route.get("gateway", ""), "")) for route in routes]
+    known = [Route(route["dst"], route.get("gateway", ""), macs.get(route.get("gateway", ""), "")) for route in routes]
     return [way for way in known if way.mac and way.cidr not in spared]
 
 

@@ -17,9 +17,8 @@ from netvps.domain.tunnel import Eof, Reset, SshTarget
 from netvps.errors import NotPermitted, Unavailable
 from netvps.gateway.ports import Stream
 from netvps.gateway.ssh import agent_login as ssh_upstream
-from netvps.gateway.ssh.agent_login import Upstream
-from netvps.gateway.tunnel import dialer as ways
-from netvps.gateway.tunnel import overlay_stream
+from netvps.gateway.ssh.agent_login import AgentLogin
+from netvps.gateway.tunnel import dialer, overlay_stream
 from netvps.gateway.tunnel.dial_stream import DialStream
 from netvps.services.access.logins import Grant
 from tests.gateway.conftest import UID, FakePlace, Sshd, World, a_world
@@ -29,21 +28,21 @@ async def test_a_host_certified_by_another_ca_is_not_talked_to(world: World) -> 
     stranger = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     stream = await world.tunnels.open(UID, SshTarget(), "test")
     with pytest.raises(Unavailable, match="refused the gateway: Host CA key is not trusted"):
-        await Upstream(world.doorman, stranger).login(
-            stream, Grant(world.doorman.session, "root", "alice"), SSHClientConnection
+        await AgentLogin(world.authorizer, stranger).login(
+            stream, Grant(world.authorizer.session, "root", "alice"), SSHClientConnection
         )
     assert stream.is_closing()
 
 
 async def test_another_session_is_not_taken_for_this_one(world: World) -> None:
-    other = replace(world.doorman.session, uid="another")
+    other = replace(world.authorizer.session, uid="another")
     stream = await world.tunnels.open(UID, SshTarget(), "test")
     with pytest.raises(Unavailable, match="Certificate principal mismatch"):
-        await world.upstream.login(stream, Grant(other, "root", "alice"), SSHClientConnection)
+        await world.agent_login.login(stream, Grant(other, "root", "alice"), SSHClientConnection)
 
 
 async def test_a_stream_that_breaks_before_the_login_is_dialled_once_more(world: World) -> None:
-    grant = Grant(world.doorman.session, "root", "alice")
+    grant = Grant(world.authorizer.session, "root", "alice")
     dialled = []
 
     async def dial() -> DialStream:
@@ -53,7 +52,7 @@ async def test_a_stream_that_breaks_before_the_login_is_dialled_once_more(world:
             stream.receive(Eof())  # as an agent does that ends
         return stream
 
-    connection = await world.upstream.reach(dial, grant, SSHClientConnection)
+    connection = await world.agent_login.reach(dial, grant, SSHClientConnection)
     connection.abort()
     assert len(dialled) == 2
 
@@ -68,7 +67,7 @@ async def test_a_stream_that_breaks_each_time_is_given_up(world: World) -> None:
         return stream
 
     with pytest.raises(Unavailable, match="refused the gateway"):
-        await world.upstream.reach(dial, Grant(world.doorman.session, "root", "alice"), SSHClientConnection)
+        await world.agent_login.reach(dial, Grant(world.authorizer.session, "root", "alice"), SSHClientConnection)
     assert len(dialled) == 2
 
 
@@ -78,8 +77,8 @@ async def test_a_stream_that_breaks_each_time_is_given_up(world: World) -> None:
 @contextlib.contextmanager
 def overlay_at(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[None]:
     with monkeypatch.context() as patch:
-        patch.setattr(ways, "connect", functools.partial(overlay_stream.connect, port=port))
-        patch.setattr(ways, "HEAD_START", 60.0)
+        patch.setattr(dialer, "connect", functools.partial(overlay_stream.connect, port=port))
+        patch.setattr(dialer, "HEAD_START", 60.0)
         yield
 
 
@@ -100,14 +99,16 @@ async def liar(answer: Callable[[asyncio.StreamWriter], None]) -> AsyncIterator[
 
 
 async def reached(world: World) -> list[str]:
-    """Which ways were tried, the last with success."""
+    """Which dialer were tried, the last with success."""
     dialled: list[Stream] = []
 
     async def dial() -> Stream:
-        dialled.append(await world.ways.open(UID, SshTarget(), "test"))
+        dialled.append(await world.dialer.open(UID, SshTarget(), "test"))
         return dialled[-1]
 
-    connection = await world.upstream.reach(dial, Grant(world.doorman.session, "root", "alice"), SSHClientConnection)
+    connection = await world.agent_login.reach(
+        dial, Grant(world.authorizer.session, "root", "alice"), SSHClientConnection
+    )
     result = await connection.run("echo out; exit 3")
     assert (result.stdout, result.exit_status) == ("out\n", 3)
     connection.abort()
@@ -170,9 +171,9 @@ async def test_a_user_that_the_session_does_not_have_is_not_looked_for_in_the_tu
 ) -> None:
     async with a_world(sshd, tmp_path, place=FakePlace()) as world:
         with overlay_at(monkeypatch, sshd.port), pytest.raises(NotPermitted, match="it lets no one in as nobody-here"):
-            await world.upstream.reach(
-                lambda: world.ways.open(UID, SshTarget(), "test"),
-                Grant(world.doorman.session, "nobody-here", "alice"),
+            await world.agent_login.reach(
+                lambda: world.dialer.open(UID, SshTarget(), "test"),
+                Grant(world.authorizer.session, "nobody-here", "alice"),
                 SSHClientConnection,
             )
         assert world.agent.requests == []

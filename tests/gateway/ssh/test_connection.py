@@ -1,4 +1,4 @@
-"""What a state of a session means for those who want in, and what ends the visits of those who are."""
+"""What a state of a session means for those who want in, and what ends the connections of those who are."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ async def test_a_key_that_was_removed_ends_a_visit_of_which_no_agent_is_told(
     monkeypatch.setattr(gateway_ssh, "REVIEW_EVERY", 0.05)
     async with (
         SshGateway(
-            world.doorman,
-            world.ways,
-            world.upstream,
+            world.authorizer,
+            world.dialer,
+            world.agent_login,
             sock=listen_at("127.0.0.1", 0),
             host_key=asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode(),
-            user_ca=world.doorman.user_ca.export_public_key().decode(),
+            user_ca=world.authorizer.user_ca.export_public_key().decode(),
         ) as gateway,
         asyncssh.connect(
             "127.0.0.1", gateway.port, username="dev1", client_keys=[str(world.key)], known_hosts=None, config=None
@@ -63,7 +63,7 @@ async def test_a_key_that_was_removed_ends_a_visit_of_which_no_agent_is_told(
         world.agent.control.cancel()
         await world.agent.until(lambda: not world.tunnels.controls)
         assert (await client.run("echo still in")).stdout == "still in\n"
-        world.doorman.keys.clear()
+        world.authorizer.keys.clear()
         await asyncio.wait_for(client.wait_closed(), 10)
 
 

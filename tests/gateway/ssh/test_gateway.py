@@ -191,7 +191,7 @@ async def test_dropbear_client(world: World) -> None:
     key = world.folder / "dropbear"
     await run(["dropbearkey", "-t", "ed25519", "-f", str(key)])
     public = (await run(["dropbearkey", "-y", "-f", str(key)])).out.decode().splitlines()[1]
-    world.doorman.keys[asyncssh.import_public_key(public).get_fingerprint()] = "alice"
+    world.authorizer.keys[asyncssh.import_public_key(public).get_fingerprint()] = "alice"
     argv = ["dbclient", "-y", "-y", "-i", str(key), "-p", str(world.gateway.port), "dev1@127.0.0.1"]
     ran = await run([*argv, "cat; exit 7"], b"x" * MIB)
     assert (ran.code, ran.out) == (7, b"x" * MIB), ran.err
@@ -280,17 +280,17 @@ async def test_a_stalled_reader_stalls_the_sender_and_not_memory(world: World) -
     await process.stdout.readexactly(4 * MIB)
     process.send_signal(signal.SIGSTOP)
     try:
-        (visit,) = world.gateway._visits
-        assert visit.agent_leg is not None
+        (connection,) = world.gateway._connections
+        assert connection.upstream is not None
         before = -1
         async with asyncio.timeout(20):
-            while before != visit.agent_leg.passed:
-                before = visit.agent_leg.passed
+            while before != connection.upstream.passed:
+                before = connection.upstream.passed
                 await asyncio.sleep(0.5)
-        transport = visit.leg._transport
+        transport = connection.leg._transport
         assert transport is not None
         assert transport.get_write_buffer_size() < MIB
-        assert len(visit.agent_leg._inpbuf) < MIB
+        assert len(connection.upstream._inpbuf) < MIB
     finally:
         process.send_signal(signal.SIGCONT)
         process.kill()
@@ -306,8 +306,8 @@ async def test_a_stalled_session_stalls_the_client_and_not_memory(world: World) 
                 while True:
                     process.stdin.write(b"x" * MIB)
                     await process.stdin.drain()
-        (visit,) = world.gateway._visits
-        assert visit.leg.passed < 8 * MIB
+        (connection,) = world.gateway._connections
+        assert connection.leg.passed < 8 * MIB
     finally:
         process.kill()
         await process.wait()
@@ -342,14 +342,14 @@ async def test_users_and_sessions_have_limits(
 async def test_a_removed_key_ends_its_connections_and_no_others(world: World) -> None:
     other = new_key(world.folder / "second")
     fingerprint = asyncssh.read_private_key(str(other)).get_fingerprint()
-    world.doorman.keys[fingerprint] = "alice"
+    world.authorizer.keys[fingerprint] = "alice"
     removed = await asyncio.create_subprocess_exec(
         *world.ssh("-N", key=other), stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
     )
     kept = await asyncio.create_subprocess_exec(*world.ssh("-N"))
     await world.agent.until(lambda: len(world.agent.connections) == 2)
-    del world.doorman.keys[fingerprint]
-    world.doorman.change()
+    del world.authorizer.keys[fingerprint]
+    world.authorizer.change()
     _, said = await asyncio.wait_for(removed.communicate(), 5)
     assert b"your access to this session ended" in said
     assert kept.returncode is None

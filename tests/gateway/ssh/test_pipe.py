@@ -21,9 +21,8 @@ from asyncssh.constants import MSG_DEBUG, MSG_IGNORE, MSG_UNIMPLEMENTED
 from asyncssh.packet import Boolean, String, UInt32
 
 from netvps.gateway.ssh import pipe as ssh_pipe
-from netvps.gateway.ssh.pipe import MAX_TRIES, QUEUE_LIMIT, ClientLeg
-from netvps.gateway.tunnel import dialer as ways
-from netvps.gateway.tunnel import overlay_stream
+from netvps.gateway.ssh.pipe import MAX_TRIES, QUEUE_LIMIT, Downstream
+from netvps.gateway.tunnel import dialer, overlay_stream
 from tests.gateway.conftest import FakePlace, Sshd, World, a_world, run
 from tests.gateway.ssh import test_gateway as a_gateway
 
@@ -103,8 +102,8 @@ async def test_what_comes_before_the_session_is_there_waits_up_to_a_limit(world:
     await client._options.waiter  # type: ignore[misc]
     for _ in range(QUEUE_LIMIT // 1024 - 1):
         client.send_packet(80, String(b"x" * 1000), Boolean(False))
-    (visit,) = world.gateway._visits
-    await world.agent.until(lambda: len(visit.leg._queue) == QUEUE_LIMIT // 1024 - 1)
+    (connection,) = world.gateway._connections
+    await world.agent.until(lambda: len(connection.leg._queue) == QUEUE_LIMIT // 1024 - 1)
     assert not client.is_closed()
     for _ in range(9):
         client.send_packet(80, String(b"x" * 1000), Boolean(False))
@@ -120,20 +119,20 @@ async def test_messages_are_acknowledged_at_once_until_the_login(world: World, m
         def setsockopt(self, level: int, option: int, value: int) -> None:
             self.told.append((level, option, value))
 
-    real = ClientLeg.get_extra_info
+    real = Downstream.get_extra_info
 
-    def spied(leg: ClientLeg, name: str, default: object = None) -> object:
+    def spied(leg: Downstream, name: str, default: object = None) -> object:
         return Spy() if name == "socket" else real(leg, name, default)
 
-    monkeypatch.setattr(ClientLeg, "get_extra_info", spied)
+    monkeypatch.setattr(Downstream, "get_extra_info", spied)
     world.agent.mute = True
     client = await knock(world, Client, client_keys=[str(world.key)])
     await client._options.waiter  # type: ignore[misc]
     before = Spy.told.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1))
     assert before > 2  # its version, its keys, its request for a login
     client.send_packet(80, String(b"x"), Boolean(False))
-    (visit,) = world.gateway._visits
-    await world.agent.until(lambda: bool(visit.leg._queue))
+    (connection,) = world.gateway._connections
+    await world.agent.until(lambda: bool(connection.leg._queue))
     assert Spy.told.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)) == before
     client.abort()
 
@@ -144,7 +143,7 @@ async def test_tries_are_counted_as_sshd_counts_them(world: World) -> None:
     with pytest.raises(asyncssh.DisconnectError, match="Too many authentication failures"):
         await client._options.waiter  # type: ignore[misc]
     await client.wait_closed()
-    assert len(world.doorman.asked) == MAX_TRIES + 1
+    assert len(world.authorizer.asked) == MAX_TRIES + 1
 
 
 async def test_host_keys_of_the_agent_do_not_reach_the_client(world: World) -> None:
@@ -177,11 +176,11 @@ async def test_a_peer_that_never_ends_a_key_exchange_stalls_the_other(
     await client._options.waiter  # type: ignore[misc]
     process = await client.create_process("cat /dev/zero", encoding=None, window=64 << 20)
     await process.stdout.readexactly(1 << 20)
-    (visit,) = world.gateway._visits
-    visit.leg._rekey_bytes = 1
-    leg: ClientLeg = visit.leg
+    (connection,) = world.gateway._connections
+    connection.leg._rekey_bytes = 1
+    leg: Downstream = connection.leg
     await world.agent.until(lambda: bool(leg._deferred_packets))
-    await world.agent.until(lambda: visit.agent_leg is not None and visit.agent_leg._held)
+    await world.agent.until(lambda: connection.upstream is not None and connection.upstream._held)
     await asyncio.sleep(0.2)
     assert sum(len(args[0]) for _, args in leg._deferred_packets) < 2 << 20
     client.abort()
@@ -190,7 +189,7 @@ async def test_a_peer_that_never_ends_a_key_exchange_stalls_the_other(
 
 def test_over_the_overlay_it_is_the_same_pipe(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a TCP connection instead of a stream of the tunnel, which nobody serves here; on the programs' loop."""
-    monkeypatch.setattr(ways, "connect", functools.partial(overlay_stream.connect, port=sshd.port))
+    monkeypatch.setattr(dialer, "connect", functools.partial(overlay_stream.connect, port=sshd.port))
     data = os.urandom(8 << 20)
 
     async def all_of_it() -> None:

@@ -35,13 +35,13 @@ async def test_a_certificate_of_the_server_logs_in_with_no_registered_key(
     sshd: Sshd, tmp_path: Path, apart: bool
 ) -> None:
     async with a_world(sshd, tmp_path, apart=apart) as world:
-        ran = await _log_in(world, world.doorman.user_ca, ["users/alice"])
+        ran = await _log_in(world, world.authorizer.user_ca, ["users/alice"])
         assert (ran.code, ran.out) == (0, b"in\n"), ran.err
         assert b"netvps:" not in ran.err
 
 
 async def test_a_user_without_that_session_hears_it(world: World) -> None:
-    ran = await _log_in(world, world.doorman.user_ca, ["users/bob"])
+    ran = await _log_in(world, world.authorizer.user_ca, ["users/bob"])
     assert ran.code == 255
     assert b"netvps: session dev1 is not open to user bob: `netvps ls` lists yours" in ran.err
 
@@ -63,7 +63,7 @@ BAD: dict[str, tuple[list[str], dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", BAD)
 async def test_any_other_certificate_is_refused_with_a_reason(world: World, name: str) -> None:
     principals, options, why = BAD[name]
-    ran = await _log_in(world, world.doorman.user_ca, principals, **options)
+    ran = await _log_in(world, world.authorizer.user_ca, principals, **options)
     assert ran.code == 255
     assert why in ran.err.decode()
 
@@ -83,14 +83,14 @@ def test_a_host_certificate_is_no_users() -> None:
 
 async def test_a_user_who_is_removed_loses_open_connections(world: World) -> None:
     key = new_key(world.folder / "ephemeral")
-    _sign(world.doorman.user_ca, key, ["users/alice"])
+    _sign(world.authorizer.user_ca, key, ["users/alice"])
     pair = (asyncssh.read_private_key(str(key)), asyncssh.read_certificate(f"{key}-cert.pub"))
     async with asyncssh.connect(
         "127.0.0.1", world.gateway.port, username="dev1", client_keys=[pair], known_hosts=None, config=None
     ) as client:
         assert (await client.run("echo in")).stdout == "in\n"
-        world.doorman.change()
+        world.authorizer.change()
         assert (await client.run("echo still in")).stdout == "still in\n"
-        world.doorman.users.clear()
-        world.doorman.change()
+        world.authorizer.users.clear()
+        world.authorizer.change()
         await asyncio.wait_for(client.wait_closed(), 10)

@@ -33,8 +33,8 @@ async def typed(*messages: ToCommand) -> AsyncIterator[ToCommand]:
 async def ran(world: World, *argv: str, stdin: bytes | None = None, **start: object) -> list[FromCommand]:
     incoming = typed() if stdin is None else typed(Stdin(stdin), StdinEof())
     started = ExecStart("dev1", argv, **start)  # type: ignore[arg-type]
-    commands = Commands(world.ways, world.upstream)
-    async with aclosing(commands.run(world.doorman.session, started, incoming)) as output:
+    commands = Commands(world.dialer, world.agent_login)
+    async with aclosing(commands.run(world.authorizer.session, started, incoming)) as output:
         return [piece async for piece in output]
 
 
@@ -72,9 +72,9 @@ async def test_a_terminal_of_that_size(world: World) -> None:
 
 async def test_much_output_to_a_slow_caller(world: World) -> None:
     total = 0
-    commands = Commands(world.ways, world.upstream)
+    commands = Commands(world.dialer, world.agent_login)
     start = ExecStart("dev1", ("head", "-c", str(20 << 20), "/dev/zero"))
-    async with aclosing(commands.run(world.doorman.session, start, typed())) as output:
+    async with aclosing(commands.run(world.authorizer.session, start, typed())) as output:
         async for piece in output:
             await asyncio.sleep(0)
             if isinstance(piece, Stdout):
@@ -85,25 +85,25 @@ async def test_much_output_to_a_slow_caller(world: World) -> None:
 
 
 async def test_a_caller_that_leaves_ends_the_connection(world: World) -> None:
-    commands = Commands(world.ways, world.upstream)
+    commands = Commands(world.dialer, world.agent_login)
     start = ExecStart("dev1", ("yes",))
-    async with aclosing(commands.run(world.doorman.session, start, typed())) as output:
+    async with aclosing(commands.run(world.authorizer.session, start, typed())) as output:
         async for _ in output:
             break
     await world.agent.until(lambda: not world.agent.connections)
 
 
 async def test_a_session_that_does_not_run(world: World) -> None:
-    commands = Commands(world.ways, world.upstream)
+    commands = Commands(world.dialer, world.agent_login)
     stopped = a_session(SessionState.STOPPED)
     with pytest.raises(WrongState, match="session dev1 is STOPPED: start it with"):
         await anext(commands.run(stopped, ExecStart("dev1", ("true",)), typed()))
 
 
 async def test_a_session_that_goes_away_meanwhile(world: World) -> None:
-    commands = Commands(world.ways, world.upstream)
+    commands = Commands(world.dialer, world.agent_login)
     start = ExecStart("dev1", ("sh", "-c", "echo up; sleep 60"))
-    async with aclosing(commands.run(world.doorman.session, start, typed())) as output:
+    async with aclosing(commands.run(world.authorizer.session, start, typed())) as output:
         assert await anext(output) == Stdout(b"up\n")
         for connection in world.agent.connections:
             connection.transport.abort()

@@ -13,10 +13,9 @@ import pytest
 
 from netvps.domain.tunnel import SshTarget, TcpTarget
 from netvps.errors import NetvpsError, Unavailable
-from netvps.gateway.tunnel import dialer as ways
-from netvps.gateway.tunnel import overlay_stream
+from netvps.gateway.tunnel import dialer, overlay_stream
 from netvps.gateway.tunnel.dial_stream import DialStream
-from netvps.gateway.tunnel.dialer import Ways
+from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.tunnel.tunnels import Tunnels
 from tests.gateway.conftest import UID, FakePlace, free_port
 from tests.gateway.tunnel.test_overlay_stream import greeting, serving, silent
@@ -60,8 +59,8 @@ class FakeTunnels:
         return sum(not stream.is_closing() for stream in self.given)
 
 
-def over(tunnels: FakeTunnels, place: FakePlace | None) -> Ways:
-    return Ways(cast("Tunnels", tunnels), place.locate if place else None)
+def over(tunnels: FakeTunnels, place: FakePlace | None) -> Dialer:
+    return Dialer(cast("Tunnels", tunnels), place.locate if place else None)
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets that of the agents' SSH servers."""
 
     def set_(number: int) -> None:
-        monkeypatch.setattr(ways, "connect", functools.partial(overlay_stream.connect, port=number))
+        monkeypatch.setattr(dialer, "connect", functools.partial(overlay_stream.connect, port=number))
 
     set_(free_port())
     return set_
@@ -77,7 +76,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.fixture
 def head_start(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    return lambda seconds: monkeypatch.setattr(ways, "HEAD_START", seconds)
+    return lambda seconds: monkeypatch.setattr(dialer, "HEAD_START", seconds)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -116,7 +115,7 @@ async def test_an_overlay_without_anybody_is_left_at_once_and_for_a_minute(
             assert other.way == "overlay"
             other.abort()
             now = time.monotonic()
-            monkeypatch.setattr(time, "monotonic", lambda: now + ways.AVOIDED)
+            monkeypatch.setattr(time, "monotonic", lambda: now + dialer.AVOIDED)
             stream = await both.open(UID, SshTarget(), "test")
             assert stream.way == "overlay"
             stream.abort()
@@ -233,7 +232,7 @@ async def test_two_that_come_at_the_same_moment_are_one_and_the_other_is_closed(
         made.append(DialStream())
         return made[-1]
 
-    monkeypatch.setattr(ways, "connect", connect)
+    monkeypatch.setattr(dialer, "connect", connect)
     async with over(tunnels := FakeTunnels(), FakePlace()) as both:
         tunnels.answer = both_are_there
         opening = asyncio.create_task(both.open(UID, SshTarget(), "test"))
@@ -248,13 +247,13 @@ async def test_two_that_come_at_the_same_moment_are_one_and_the_other_is_closed(
 
 @pytest.mark.usefixtures("port")
 async def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "REMEMBERED", 3)
+    monkeypatch.setattr(dialer, "REMEMBERED", 3)
     async with over(FakeTunnels(), FakePlace()) as both:
         for number in (0, 1, 2, 3, 1, 4):
             both._avoid(f"s{number}")
         assert list(both._avoided) == ["s3", "s1", "s4"]
         now = time.monotonic()
-        monkeypatch.setattr(time, "monotonic", lambda: now + ways.AVOIDED + 1)
+        monkeypatch.setattr(time, "monotonic", lambda: now + dialer.AVOIDED + 1)
         both._avoid("s5")
         both._avoid("s6")
         assert list(both._avoided) == ["s5", "s6"]

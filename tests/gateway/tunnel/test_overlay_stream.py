@@ -15,10 +15,10 @@ import uvloop
 from netvps.errors import Unavailable
 from netvps.gateway.tunnel import overlay_stream
 from netvps.gateway.tunnel.overlay_stream import OverlayStream, connect
-from netvps.services.network.gateway_place import Way
+from netvps.services.network.gateway_place import Route
 from tests.gateway.conftest import free_port
 
-HERE = Way("127.0.0.1", "127.0.0.1")
+HERE = Route("127.0.0.1", "127.0.0.1")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -142,7 +142,7 @@ async def test_nobody_there_and_no_address_of_ours() -> None:
         await connect(HERE, good, free_port())
     async with serving(greeting) as server:
         with pytest.raises(Unavailable, match=r"no connection to 127\.0\.0\.1"):
-            await connect(Way("192.0.2.200", "127.0.0.1"), good, server.port)
+            await connect(Route("192.0.2.200", "127.0.0.1"), good, server.port)
         assert server.came == 0
 
 

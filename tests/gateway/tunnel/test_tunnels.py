@@ -19,13 +19,13 @@ from tests.gateway.fake_agent import FakeAgent, until_none
 
 
 @pytest.fixture
-def doorman() -> FakeDoorman:
+def authorizer() -> FakeDoorman:
     return FakeDoorman(asyncssh.generate_private_key("ssh-ed25519"))
 
 
 @pytest.fixture
-async def gateway(doorman: FakeDoorman) -> AsyncIterator[Tunnels]:
-    async with Tunnels(doorman) as made:
+async def gateway(authorizer: FakeDoorman) -> AsyncIterator[Tunnels]:
+    async with Tunnels(authorizer) as made:
         yield made
 
 
@@ -106,9 +106,11 @@ async def test_open_waits_for_an_agent_that_is_about_to_come(gateway: Tunnels, e
             writer.close()
 
 
-async def test_an_agent_is_told_its_config_before_any_dial(gateway: Tunnels, doorman: FakeDoorman, echo: int) -> None:
+async def test_an_agent_is_told_its_config_before_any_dial(
+    gateway: Tunnels, authorizer: FakeDoorman, echo: int
+) -> None:
     """Without one it has no host certificate, and turns away the gateway itself."""
-    doorman.ready.clear()
+    authorizer.ready.clear()
     async with asyncio.TaskGroup() as group:
         opening = group.create_task(talk(gateway))
         agent = FakeAgent(gateway, UID, echo)
@@ -117,7 +119,7 @@ async def test_an_agent_is_told_its_config_before_any_dial(gateway: Tunnels, doo
         for _ in range(20):
             await asyncio.sleep(0)  # all that can happen, does
         assert agent.requests == []
-        doorman.ready.set()
+        authorizer.ready.set()
         await entering
         _, writer = await opening
         assert [len(agent.configs), len(agent.requests)] == [1, 1]
@@ -221,21 +223,21 @@ async def test_a_newer_epoch_ends_an_older_one(gateway: Tunnels, echo: int) -> N
                 await anext(stale)
 
 
-async def test_configs_come_at_once_and_at_each_change(gateway: Tunnels, doorman: FakeDoorman) -> None:
+async def test_configs_come_at_once_and_at_each_change(gateway: Tunnels, authorizer: FakeDoorman) -> None:
     told: list[str] = []
     gateway.on_config(told.append)
     async with FakeAgent(gateway, UID, 1) as agent:
-        doorman.change()
+        authorizer.change()
         await agent.until(lambda: len(agent.configs) == 2)
     assert [config.generation for config in agent.configs] == [1, 2]
     assert told == [UID, UID]
 
 
-async def test_control_ends_with_the_epoch(gateway: Tunnels, doorman: FakeDoorman) -> None:
+async def test_control_ends_with_the_epoch(gateway: Tunnels, authorizer: FakeDoorman) -> None:
     control = gateway.control(AgentHello(UID, 1, "", ""), until_none(asyncio.Queue()))
     await anext(control)
-    doorman.over = True
-    doorman.change()
+    authorizer.over = True
+    authorizer.change()
     with pytest.raises(NotFound, match="not in epoch 1 any more"):
         await anext(control)
 

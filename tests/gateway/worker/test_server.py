@@ -21,7 +21,7 @@ from netvps.gateway.worker import server as worker_socket
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.client import ControlPlane
 from netvps.gateway.worker.server import WorkerSocket
-from netvps.services.network.gateway_place import Way
+from netvps.services.network.gateway_place import Route
 from tests.gateway.conftest import UID, FakePlace, Sshd, World, a_world, run
 from tests.gateway.ssh import test_gateway as a_gateway
 
@@ -33,8 +33,8 @@ async def apart(sshd: Sshd, tmp_path: Path) -> AsyncIterator[World]:
 
 
 def plane_of(world: World) -> ControlPlane:
-    assert isinstance(world.gateway.doorman, ControlPlane)
-    return world.gateway.doorman
+    assert isinstance(world.gateway.authorizer, ControlPlane)
+    return world.gateway.authorizer
 
 
 def worker_of(world: World) -> WorkerSocket:
@@ -96,7 +96,7 @@ async def test_who_gives_up_dialling_leaves_nothing_behind(apart: World) -> None
 async def test_places_on_the_overlay_and_silent_agents_are_told(sshd: Sshd, tmp_path: Path) -> None:
     async with a_world(sshd, tmp_path, apart=True, place=FakePlace("127.0.0.9")) as world:
         plane = plane_of(world)
-        assert await plane.locate(UID) == Way("127.0.0.1", "127.0.0.9")
+        assert await plane.locate(UID) == Route("127.0.0.1", "127.0.0.9")
         others = [f"{number:013}" for number in range(1200)]
         assert await plane.unwatched([UID, *others]) == set(others)
 
@@ -106,7 +106,7 @@ async def test_counts_and_durations_arrive(apart: World) -> None:
     worker = worker_of(apart)
     reporting = asyncio.get_running_loop().create_task(plane_of(apart).report(lambda: (3, 2)))
     with timing.observe_durations(lambda step, which, _seconds: seen.append((step, which))):
-        plane_of(apart).took("gateway_login", "joined", 0.1)
+        plane_of(apart).observe_duration("gateway_login", "joined", 0.1)
         await apart.agent.until(lambda: (worker.connections, worker.unauthenticated) == (3, 2))
     reporting.cancel()
     assert seen == [("gateway_login", "joined")]
@@ -125,12 +125,12 @@ async def test_without_the_control_plane_everything_fails_at_once(apart: World) 
 
 async def test_a_server_that_hangs_is_given_up(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_client, "ANSWER_SECONDS", 0.05)
-    apart.doorman.ready.clear()
+    apart.authorizer.ready.clear()
 
     async def never(*_: object) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(apart.doorman, "authorize", never)
+    monkeypatch.setattr(apart.authorizer, "authorize", never)
     with pytest.raises(Unavailable, match="did not answer within"):
         await plane_of(apart).authorize(SshLogin("dev1", None, "root"), "x")
 
@@ -178,7 +178,9 @@ async def test_who_reads_nothing_is_cut_off(apart: World, monkeypatch: pytest.Mo
 
 async def test_a_folder_that_others_may_enter_is_refused(apart: World, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
-    socket = WorkerSocket(tmp_path / "open" / "s", apart.doorman, apart.tunnels, None, wire.Welcome("", "", "", 1, 1))
+    socket = WorkerSocket(
+        tmp_path / "open" / "s", apart.authorizer, apart.tunnels, None, wire.Welcome("", "", "", 1, 1)
+    )
     with pytest.raises(ConfigError, match="mode 0700"):
         await socket.__aenter__()
 
@@ -190,7 +192,7 @@ async def test_nobody_to_connect_to_is_unavailable(tmp_path: Path) -> None:
 
 async def test_a_key_of_the_gateway_is_certified(apart: World) -> None:
     plane = plane_of(apart)
-    (fingerprint,) = apart.doorman.keys
+    (fingerprint,) = apart.authorizer.keys
     grant = await plane.authorize(SshLogin("dev1", None, "root"), fingerprint)
     assert (grant.session.uid, str(grant.session.full_name), grant.user) == (UID, "dev1.alice", "alice")
     key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from netvps.adapters.netlink.interfaces.mac import link_mac
-from netvps.adapters.netlink.overlay_lock import Hold
+from netvps.adapters.netlink.overlay_lock import OverlayLock
 from netvps.domain.overlay.fabric import device_mac
 from netvps.domain.runner.runner import Runner, Underlay
 from netvps.errors import Unavailable
@@ -101,9 +101,9 @@ async def test_it_joins_once_there_is_somebody_to_reach_and_what_it_made_stays(s
     running.cancel()
     await asyncio.wait([running])
     assert server.is_there()
-    assert not Hold().held()
+    assert not OverlayLock().held()
     server.start()
-    await until(Hold().held)
+    await until(OverlayLock().held)
     assert server.is_there()
 
 
@@ -111,7 +111,7 @@ async def test_a_runner_that_comes_has_it_at_once(server: Server) -> None:
     await server.world.runner("lab1", hello=THERE)
     server.start()
     await until(server.is_there)
-    runner = Hold()
+    runner = OverlayLock()
     assert await runner.take_over(10)
     assert link_mac("nv0") == ""
     assert server.host.ip("route", "show", "table", "all", "proto", "201") == ""
@@ -133,7 +133,7 @@ async def test_what_a_runner_left_here_is_left_to_it(server: Server) -> None:
     server.start()
     await asyncio.sleep(0.7)
     assert await server.uids() == [here.uid]
-    assert not Hold().held()
+    assert not OverlayLock().held()
 
 
 async def test_one_that_is_removed_goes_and_joins_anew(server: Server) -> None:

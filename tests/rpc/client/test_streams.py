@@ -31,12 +31,12 @@ async def test_a_generator_is_closed_at_the_end_of_the_block_however_it_ends() -
 
 
 async def test_what_cannot_be_closed_is_left() -> None:
-    class Once:
-        def __aiter__(self) -> Once:
+    class Idempotency:
+        def __aiter__(self) -> Idempotency:
             return self
 
         async def __anext__(self) -> int:
             return 1
 
-    async with closing(Once()) as found:
+    async with closing(Idempotency()) as found:
         assert await anext(found) == 1

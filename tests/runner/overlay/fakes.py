@@ -94,7 +94,7 @@ class FakeKernel:
 
 
 class FakeWire:
-    """Ways to others. By address: what is `largest` there (0: nothing comes back); None where it answers at once."""
+    """Dialer to others. By address: what is `largest` there (0: nothing comes back); None where it answers at once."""
 
     def __init__(self) -> None:
         self.able = True

@@ -5,7 +5,7 @@ from netvps.domain.overlay.kernel.links import Bridge
 from netvps.domain.overlay.netmap import Netmap
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
-from netvps.runner.overlay.disabled import NoMemory, NoNames, NoNetwork
+from netvps.runner.overlay.disabled import NoNames, NoNetmapStore, NoNetwork
 from netvps.runner.overlay.netmap_store import Known
 from netvps.runner.overlay.reconcile import Reconciler
 from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, lease, peer
@@ -24,7 +24,7 @@ async def test_there_is_a_way_to_the_others_and_nothing_for_sessions() -> None:
 
 
 async def test_nothing_is_there_and_nothing_is_kept() -> None:
-    network, names, memory = NoNetwork(), NoNames(), NoMemory()
+    network, names, memory = NoNetwork(), NoNames(), NoNetmapStore()
     await network.ensure("10.128.4.0/22", Bridge("02:00:00:00:00:01", 1450, 365))
     assert await network.ports() == {}
     await names.close()

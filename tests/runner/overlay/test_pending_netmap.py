@@ -4,12 +4,12 @@ import pytest
 
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.errors import DataLoss
-from netvps.runner.overlay.pending_netmap import Staging
+from netvps.runner.overlay.pending_netmap import PendingNetmap
 from tests.runner.overlay.fakes import peer, whole
 
 
 def test_half_a_map_changes_nothing() -> None:
-    staging = Staging(Netmap())
+    staging = PendingNetmap(Netmap())
     assert staging.take(whole(5, peer(1), peer(2)))
     before = staging.netmap
     assert not staging.take(NetmapUpdate(9, peers=(peer(3),), reset=True))
@@ -20,7 +20,7 @@ def test_half_a_map_changes_nothing() -> None:
 
 
 def test_a_connection_that_broke_in_the_middle_leaves_nothing_of_it() -> None:
-    staging = Staging(Netmap())
+    staging = PendingNetmap(Netmap())
     staging.take(whole(5, peer(1)))
     staging.take(NetmapUpdate(6, gone_peers=("runner1",)))
     staging.begin()
@@ -29,14 +29,14 @@ def test_a_connection_that_broke_in_the_middle_leaves_nothing_of_it() -> None:
 
 
 def test_an_empty_map_means_empty() -> None:
-    staging = Staging(Netmap())
+    staging = PendingNetmap(Netmap())
     staging.take(whole(5, peer(1)))
     assert staging.take(NetmapUpdate(6, reset=True, caught_up=True))
     assert not staging.netmap.peers
 
 
 def test_a_map_with_a_wrong_digest_is_not_taken_and_all_of_it_is_asked_for() -> None:
-    staging = Staging(Netmap())
+    staging = PendingNetmap(Netmap())
     staging.take(whole(5, peer(1)))
     with pytest.raises(DataLoss, match="netmap of generation 6 differs from the server's"):
         staging.take(NetmapUpdate(6, peers=(peer(2),), caught_up=True, digest="0" * 32))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from netvps.adapters.docker.engine import DockerEngine
-from netvps.adapters.docker.errors import DiskFull, EngineAway, EngineSlow
+from netvps.adapters.docker.errors import DiskFull, EngineSlow, EngineUnavailable
 from netvps.domain.access.identity import AgentCredential
 from netvps.domain.runner.docker_names import (
     LABEL_RUN,
@@ -161,7 +161,7 @@ async def test_a_runner_that_dies_around_any_step_is_followed_by_one_that_finish
 ) -> None:
     want = lab.session()
     lab.link.want(want)
-    engine = FaultyEngine(lab, method, EngineAway("Docker went away"), after=after)
+    engine = FaultyEngine(lab, method, EngineUnavailable("Docker went away"), after=after)
     goals = [DesiredState.STOPPED, DesiredState.RUNNING, DesiredState.STOPPED]
     states = {DesiredState.STOPPED: SessionState.STOPPED, DesiredState.RUNNING: SessionState.RUNNING}
     async with lab.runner(engine):

@@ -26,7 +26,7 @@ from netvps.domain.session.container import (
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionSpec, SessionState
 from netvps.errors import NetvpsError, Unavailable
 from netvps.runner.session.kept import GaveUp
-from netvps.runner.session.reconciler import Worker
+from netvps.runner.session.reconciler import SessionReconciler
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.wake import Wake
 from netvps.tasks import Tasks
@@ -57,8 +57,8 @@ class ScriptedSteps:
         self.closed = True
 
 
-def worker(steps: ScriptedSteps, reports: list[SessionReport]) -> Worker:
-    return Worker(WANT, steps, Reporter(reports.append), look_every=3600)  # type: ignore[arg-type]
+def worker(steps: ScriptedSteps, reports: list[SessionReport]) -> SessionReconciler:
+    return SessionReconciler(WANT, steps, Reporter(reports.append), look_every=3600)  # type: ignore[arg-type]
 
 
 async def test_a_new_assignment_breaks_off_a_wait_and_a_deletion_ends_it() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from netvps.domain.session.container import Container, Status
-from netvps.runner.session.restart_backoff import Exits
+from netvps.runner.session.restart_backoff import RestartBackoff
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
 RUNS = Container("c", Status.RUNNING, 1, started=START)
@@ -21,7 +21,7 @@ def ended(seconds: float, *, oom: bool = False) -> Container:
 
 
 def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
-    exits = Exits()
+    exits = RestartBackoff()
     waits = []
     for number in range(1, 9):
         exits.started(RUNS)
@@ -35,7 +35,7 @@ def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
 
 
 def test_a_clock_that_is_set_back_makes_nobody_wait_for_it() -> None:
-    exits = Exits()
+    exits = RestartBackoff()
     exits.started(RUNS)
     exits.see(ended(5), asked=False, now=after(5))
     assert exits.wait(after(5)) > 0
@@ -43,14 +43,14 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_it() -> None:
 
 
 def test_what_ended_before_we_came_starts_at_once() -> None:
-    exits = Exits()
+    exits = RestartBackoff()
     exits.see(ended(5), asked=False, now=after(9))
     assert exits.wait(after(9)) == 0
     assert exits.last is not None
 
 
 def test_an_oom_kill_that_was_survived_long_ago_is_not_the_cause() -> None:
-    exits = Exits()
+    exits = RestartBackoff()
     exits.see(replace(RUNS, oom_killed=True, oom_kills=1), asked=False, now=after(10))
     exits.see(ended(3600, oom=True), asked=False, now=after(3600))
     assert exits.last is not None
@@ -58,7 +58,7 @@ def test_an_oom_kill_that_was_survived_long_ago_is_not_the_cause() -> None:
 
 
 def test_an_oom_kill_just_before_the_end_is() -> None:
-    exits = Exits()
+    exits = RestartBackoff()
     exits.see(replace(RUNS, oom_killed=True, oom_kills=1), asked=False, now=after(10))
     exits.see(replace(RUNS, oom_killed=True, oom_kills=2), asked=False, now=after(3599))
     exits.see(ended(3600, oom=True), asked=False, now=after(3600))

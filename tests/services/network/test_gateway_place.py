@@ -15,7 +15,7 @@ from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.session import Session
 from netvps.errors import Unavailable
 from netvps.services.network import gateway_place as module
-from netvps.services.network.gateway_place import FORGOTTEN, LIFE, GatewayPlace, Way
+from netvps.services.network.gateway_place import FORGOTTEN, LIFE, GatewayPlace, Route
 from netvps.services.network.gateway_row import GatewayRow
 from netvps.services.network.netmap import NetmapHub
 from netvps.tasks import Tasks
@@ -157,8 +157,8 @@ async def test_a_way_leads_to_the_address_that_a_session_has_now(world: World) -
         leases = {uid: peer.lease.cidr.removesuffix(".0/22") for uid, peer in machine.hub.netmap.peers.items()}
         own, other = leases[session.runner], leases[({lab1.uid, lab2.uid} - {session.runner}).pop()]
         assert ways == {
-            session.runner: Way(f"{own}.1", session.overlay_address),  # the .0 is no host's, seen from there
-            ({lab1.uid, lab2.uid} - {session.runner}).pop(): Way(f"{other}.0", session.overlay_address),
+            session.runner: Route(f"{own}.1", session.overlay_address),  # the .0 is no host's, seen from there
+            ({lab1.uid, lab2.uid} - {session.runner}).pop(): Route(f"{other}.0", session.overlay_address),
         }
         async with world.store.write("test") as tx:
             await tx.put(replace(session, overlay_address=f"{own}.77"))

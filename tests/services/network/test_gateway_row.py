@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from netvps.domain.overlay.diagnosis.health import Problem
-from netvps.domain.overlay.membership import Roster
+from netvps.domain.overlay.membership import MembershipIndex
 from netvps.domain.runner.runner import Lease, Runner, RunnerState, Underlay
 from netvps.errors import Exhausted
 from netvps.services.network.gateway_place import LIFE
@@ -40,7 +40,7 @@ async def test_it_is_a_peer_with_a_subnet_of_its_own_and_the_same_after_a_restar
     assert row
     assert row.gateway_only
     assert (row.state, row.last_seen, row.gateway_until) == (RunnerState.ONLINE, world.clock(), world.clock() + LIFE)
-    roster = Roster(FABRIC)
+    roster = MembershipIndex(FABRIC)
     for each in await world.rows(Runner):
         roster.take(each)
     for held in await world.rows(Lease):

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from netvps.services.network.netmap_ring import Letter, Ring
+from netvps.services.network.netmap_ring import NetmapDelta, Ring
 
 
-def letter(since: int, generation: int, size: int = 1) -> Letter:
-    return Letter(since, generation, f"digest of {generation}", (b"x" * size,))
+def letter(since: int, generation: int, size: int = 1) -> NetmapDelta:
+    return NetmapDelta(since, generation, f"digest of {generation}", (b"x" * size,))
 
 
-def ring(*letters: Letter, most: int = 256, size: int = 1 << 20) -> Ring:
+def ring(*letters: NetmapDelta, most: int = 256, size: int = 1 << 20) -> Ring:
     made = Ring(most, size)
     for each in letters:
         made.append(each)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from docker.utils import version_lt
 
 from netvps.adapters.docker.client import Answer, Api, Docker
-from netvps.adapters.docker.errors import DockerError, OverlayAway
+from netvps.adapters.docker.errors import DockerError, OverlayUnavailable
 from netvps.adapters.docker.network.network import SessionNetworks, subnets
 from netvps.domain.overlay.fabric import bridge_address, session_mac
 from netvps.domain.runner.docker_names import SHARED_NETWORK
@@ -29,16 +29,16 @@ class Attachments:
         self._overlay = overlay
 
     async def bridge(self, address: str) -> str:
-        """Returns the address of the overlay's bridge for a container with this address. Raises OverlayAway."""
+        """Returns the address of the overlay's bridge for a container with this address. Raises OverlayUnavailable."""
         # Not inspect: that lists every container, too. The API's name filter also matches parts of names.
         listed = await self._docker.call("networks", lambda api: api.networks(names=[self._overlay]))
         found = next((network for network in listed if network["Name"] == self._overlay), None)
         if found is None:
-            raise OverlayAway("the overlay is not ready on this runner yet")
+            raise OverlayUnavailable("the overlay is not ready on this runner yet")
         for subnet in subnets(found):
             if IPv4Address(address) in IPv4Network(subnet):
                 return bridge_address(subnet)
-        raise OverlayAway(
+        raise OverlayUnavailable(
             f"the overlay of this runner has {', '.join(subnets(found)) or 'no subnet'}, which does not contain "
             f"{address}"
         )

@@ -15,10 +15,10 @@ from docker.types import CancellableStream
 from netvps.adapters.docker.client import Answer, Api, Docker, guarded
 from netvps.adapters.docker.errors import (
     LIBRARY_ERRORS,
-    EngineAway,
     EngineSlow,
+    EngineUnavailable,
     ImageNotFound,
-    RegistryAway,
+    RegistryUnavailable,
     explanation,
     mapped,
     pull_failure,
@@ -86,15 +86,15 @@ class Images:
     ) -> None:  # fmt: skip
         """Pulls an image; `progress` receives lines such as "pulling debian:12: 34 MB of 120 MB".
 
-        Raises ImageNotFound, ImageForbidden, RegistryAway (also after `seconds`), DiskFull, EngineAway.
+        Raises ImageNotFound, ImageForbidden, RegistryUnavailable (also after `seconds`), DiskFull, EngineUnavailable.
         """
         try:
             async with asyncio.timeout(seconds), self._pulls:
                 await self._pull(reference, progress)
         except TimeoutError:
-            raise RegistryAway(f"image {reference} was not pulled within {seconds:.0f} s; retry later") from None
+            raise RegistryUnavailable(f"image {reference} was not pulled within {seconds:.0f} s; retry later") from None
         if await self.find(reference) is None:
-            raise RegistryAway(f"image {reference}: the connection broke during the pull; retry")
+            raise RegistryUnavailable(f"image {reference}: the connection broke during the pull; retry")
 
     async def tag(self, reference: str, name: str) -> None:
         """Gives an image an additional name, "REPOSITORY:TAG"."""
@@ -115,7 +115,7 @@ class Images:
                         progress(line)
         except LIBRARY_ERRORS as error:
             known = mapped(error, f"image {reference}")
-            if isinstance(known, EngineAway | EngineSlow):
+            if isinstance(known, EngineUnavailable | EngineSlow):
                 raise known from error
             raise pull_failure(reference, explanation(error)) from error
 

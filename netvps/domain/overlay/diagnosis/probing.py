@@ -126,7 +126,7 @@ class LinkTable:
         """The time of the next measurement; inf if there is none."""
         return min((track.due for track in self._tracks.values()), default=inf)
 
-    def took(self, target: Target, found: Measured, now: float, jitter: float = 1.0) -> bool:
+    def record(self, target: Target, found: Measured, now: float, jitter: float = 1.0) -> bool:
         """Records a measurement, unless the target has changed since. Returns whether the state changed.
 
         A link without a measurement counts as healthy.

@@ -26,7 +26,7 @@ from netvps.domain.overlay.view import View
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class FastPathConstants:
     """The constants that every packet is compared with."""
 
     device_mac: str
@@ -51,7 +51,7 @@ class Subnet:
 class FastPath:
     """The lookup tables of the programs."""
 
-    terms: Terms
+    terms: FastPathConstants
     owners: Mapping[str, str]
     """Owner name by session address, on any runner; only owners that have a session on this runner."""
     subnets: Mapping[str, Subnet]
@@ -65,7 +65,7 @@ def fast_path(view: View) -> FastPath:
     desired = plan(view)
     ways = ((cidr, route) for cidr, route in desired.routes.items() if route.gateway and alike(view, cidr))
     return FastPath(
-        Terms(view.mac, session_mac(bridge_address(view.lease.cidr)), mask_of(view), view.underlay.mtu),
+        FastPathConstants(view.mac, session_mac(bridge_address(view.lease.cidr)), mask_of(view), view.underlay.mtu),
         {address: owner for owner, addresses in owned.items() for address in addresses},
         {route.gateway: Subnet(desired.neighbours[route.gateway], not route.mtu) for _, route in ways},
     )

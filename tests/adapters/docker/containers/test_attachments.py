@@ -14,7 +14,7 @@ from docker.types import EndpointConfig, NetworkingConfig
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers.attachments import Attachments
-from netvps.adapters.docker.errors import OverlayAway
+from netvps.adapters.docker.errors import OverlayUnavailable
 from netvps.adapters.docker.network.network import SessionNetworks
 from netvps.domain.overlay.fabric import bridge_address, session_addresses, session_mac
 from netvps.domain.runner.docker_names import isolated_network
@@ -174,10 +174,10 @@ async def test_it_moves_whether_it_runs_or_not(site: Site) -> None:
 @pytest.mark.docker
 async def test_an_overlay_that_is_not_there_or_has_another_subnet_is_waited_for(site: Site) -> None:
     assert await site.attachments.bridge(site.overlay.address(0)) == bridge_address(site.overlay.subnet)
-    with pytest.raises(OverlayAway, match="does not contain 203"):
+    with pytest.raises(OverlayUnavailable, match="does not contain 203"):
         await site.attachments.bridge("203.0.113.7")
     missing = Attachments(site.docker, SessionNetworks(site.docker, "test-node"), site.overlay.name[:-1])
-    with pytest.raises(OverlayAway, match="not ready"):
+    with pytest.raises(OverlayUnavailable, match="not ready"):
         await missing.bridge(site.overlay.address(0))
 
 

@@ -8,7 +8,7 @@ import docker.errors
 import pytest
 
 from netvps.adapters.docker.client import Docker
-from netvps.adapters.docker.errors import RegistryAway
+from netvps.adapters.docker.errors import RegistryUnavailable
 from netvps.adapters.docker.files.images import Contents, Images, _Layers, source_image
 from netvps.domain.session.container import SourceImage
 
@@ -69,7 +69,7 @@ async def test_a_registry_that_is_away() -> None:
     try:
         images = Images(docker)
         assert await images.find("127.0.0.1:9/nothing:1") is None
-        with pytest.raises(RegistryAway, match="cannot be reached"):
+        with pytest.raises(RegistryUnavailable, match="cannot be reached"):
             await images.pull("127.0.0.1:9/nothing:1", lambda _: None)
     finally:
         docker.close()

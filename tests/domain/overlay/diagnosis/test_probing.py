@@ -61,7 +61,7 @@ def test_what_is_known_follows_from_the_last_examination(
     for number, found, jitter, passed in examinations:
         now += passed
         peer, state = f"r{number}", found.state(target())
-        before = table.took(target(number), found, now, jitter)
+        before = table.record(target(number), found, now, jitter)
         mtus.pop(peer, None) if state is not LinkState.DOWN else None
         if state is LinkState.REDUCED:
             mtus[peer] = found.mtu
@@ -97,7 +97,7 @@ def test_what_is_not_well_is_examined_less_and_less_often_and_what_is_only_on_do
     for one in found:
         assert table.begin(now, 16) == [target()]
         assert table.begin(now, 16) == []  # being examined
-        table.took(target(), one, now, jitter)
+        table.record(target(), one, now, jitter)
         state = one.state(target())
         if state is LinkState.UP:
             assert table.next_due == inf
@@ -128,27 +128,27 @@ def test_the_longest_due_come_first_and_no_more_than_wanted() -> None:
 def test_a_link_that_leads_elsewhere_is_another() -> None:
     table = LinkTable()
     table.aim(target(), 0.0)
-    table.took(target(), reduced(1300), 1.0)
+    table.record(target(), reduced(1300), 1.0)
     table.aim(target(), 5.0)  # the same: nothing is new
     assert (table.mtus, table.next_due) == ({"r2": 1300}, 4.0)
     moved = target(there="192.0.2.9")
     table.aim(moved, 5.0)
     assert (table.mtus, table.next_due, table.target("r2")) == ({}, 5.0, moved)
-    assert not table.took(target(), BLOCKED, 6.0)  # an examination that began before
+    assert not table.record(target(), BLOCKED, 6.0)  # an examination that began before
     assert table.problems(6.0) == []
     table.forget("r2")
     table.forget("r2")
-    assert (table.target("r2"), table.next_due, table.took(moved, BLOCKED, 7.0)) == (None, inf, False)
+    assert (table.target("r2"), table.next_due, table.record(moved, BLOCKED, 7.0)) == (None, inf, False)
 
 
 def test_a_machine_that_is_started_again_is_no_problem_but_one_that_stays_away() -> None:
     table = LinkTable()
     table.aim(target(), 0.0)
-    table.took(target(), SILENT, 10.0)
+    table.record(target(), SILENT, 10.0)
     assert table.problems(10.0 + SILENT_SECONDS - 1) == []
-    table.took(target(), SILENT, 10.0 + SILENT_SECONDS)
+    table.record(target(), SILENT, 10.0 + SILENT_SECONDS)
     assert table.problems(10.0 + SILENT_SECONDS) == [Problem(why(target(), SILENT), "r2")]
-    table.took(target(), WELL, 200.0)
+    table.record(target(), WELL, 200.0)
     assert table.problems(900.0) == []
 
 

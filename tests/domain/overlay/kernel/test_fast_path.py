@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netvps.domain.overlay.change import Tracker
 from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.fabric import Fabric, device_mac
-from netvps.domain.overlay.kernel.fast_path import Subnet, Terms, fast_path
+from netvps.domain.overlay.kernel.fast_path import FastPathConstants, Subnet, fast_path
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
@@ -54,7 +54,7 @@ def test_other_runners_are_known_by_the_first_address_of_their_subnets() -> None
         "10.128.4.0": Subnet(PEERS[1].mac, open=True),
         "10.128.8.0": Subnet(PEERS[2].mac, open=True),
     }
-    assert known.terms == Terms(PEERS[0].mac, "02:42:0a:80:00:01", "255.255.252.0", MTU)
+    assert known.terms == FastPathConstants(PEERS[0].mac, "02:42:0a:80:00:01", "255.255.252.0", MTU)
 
 
 @pytest.mark.parametrize(
