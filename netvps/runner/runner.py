@@ -1,8 +1,8 @@
 """The runner: reconciles this machine with the control plane's desired state.
 
     Link ──► assignments ──► one SessionReconciler per session ──► ReportOutbox ──► Link
-                 │                     ▲
-              AssignmentStore             events of the engine
+                  │                         ▲
+           AssignmentStore         events of the engine
 
 A lost connection stops nothing: workers continue with the last known assignments, which are on disk. On every
 connection the control plane sends all assignments again: no state to synchronise, and sessions that it does not name
@@ -74,7 +74,7 @@ class Runner:
         if overlay:
             overlay.on_underlay_change = self._underlay_changed
             overlay.on_problems_change = self._board.hurry
-        self._memory = AssignmentStore(settings.state_dir / "assignments.json")
+        self._store = AssignmentStore(settings.state_dir / "assignments.json")
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._last_runs = LastRuns(settings.state_dir / "last_runs")
         remove_parts(settings.run_dir)
@@ -101,13 +101,13 @@ class Runner:
     async def run(self) -> None:
         """Runs until cancelled."""
         async with self._tasks, asyncio.TaskGroup() as group:
-            for want in self._memory.assignments.values():
+            for want in self._store.assignments.values():
                 self._employ(want)
             await self._machine.look()
             if self._overlay:
                 await self._overlay.prepare()
                 group.create_task(self._overlay.run(), name="overlay")
-            group.create_task(self._memory.run(), name="assignments")
+            group.create_task(self._store.run(), name="assignments")
             group.create_task(self._engine.watch(self._changed), name="engine events")
             group.create_task(self._trash.run(), name="trash")
             group.create_task(self._machine.run(), name="machine")
@@ -206,11 +206,11 @@ class Runner:
         self._board.answer(ProbeReport(request.probe_id, links))
 
     def _assign(self, want: Assignment) -> None:
-        known = self._memory.get(want.session_uid)
+        known = self._store.get(want.session_uid)
         if known and (want.epoch, want.generation) < (known.epoch, known.generation):
             log.warning("older assignment refused", session=want.session_uid, epoch=want.epoch, known=known.epoch)
             return
-        self._memory.keep(want, partial(self._act, want))
+        self._store.keep(want, partial(self._act, want))
 
     def _act(self, want: Assignment) -> None:
         """Acts on an assignment that is on disk."""
@@ -241,7 +241,7 @@ class Runner:
     async def _employed(self, session_uid: str, worker: SessionReconciler) -> None:
         try:
             await worker.run()
-            self._memory.forget(session_uid)
+            self._store.forget(session_uid)
         finally:
             if self._workers.get(session_uid) is worker:
                 del self._workers[session_uid], self._jobs[session_uid]
@@ -261,7 +261,7 @@ class Runner:
             )
 
     def _known(self) -> frozenset[str]:
-        return self._memory.sessions.union(self._workers)  # an assignment that is being stored has no worker yet
+        return self._store.sessions.union(self._workers)  # an assignment that is being stored has no worker yet
 
     def _changed(self, session_uid: str) -> None:
         if not session_uid:  # the engine's event stream ended or began

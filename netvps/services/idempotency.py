@@ -90,7 +90,7 @@ class Idempotency:
 
 
 async def recall(store: Store, kind: type[R], request: Request) -> tuple[R, bool]:
-    """The result of an earlier request, as it is now or as the request left it, and whether it was deleted.
+    """The result of an earlier request, in its present state or as the request left it, and whether it was deleted.
 
     Raises NotFound if it was deleted and the log does not reach back far enough.
     """

@@ -80,6 +80,6 @@ def test_a_reader_who_has_enough_is_no_error() -> None:
 
 
 def test_ctrl_c_ends_the_program_by_its_signal_so_that_a_loop_of_a_shell_ends() -> None:
-    program = "from netvps import exit_codes; from netvps.cli import app; app.run = lambda _: exit_codes.INTERRUPTED; app.main()"
+    program = "from netvps.cli import app; app.run = lambda _: app.exit_codes.INTERRUPTED; app.main()"
     ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
     assert ended.returncode == -signal.SIGINT

@@ -30,15 +30,15 @@ def path(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def running(path: Path) -> AsyncIterator[AssignmentStore]:
-    memory = AssignmentStore(path)
+    store = AssignmentStore(path)
     async with Tasks() as tasks:
-        tasks.start(memory.run(), name="assignments")
-        yield memory
+        tasks.start(store.run(), name="assignments")
+        yield store
 
 
-async def kept(memory: AssignmentStore, want: Assignment) -> None:
+async def kept(store: AssignmentStore, want: Assignment) -> None:
     done = asyncio.Event()
-    memory.keep(want, done.set)
+    store.keep(want, done.set)
     async with asyncio.timeout(5):
         await done.wait()
 
@@ -58,24 +58,24 @@ class SlowDisk:
 
 
 async def test_what_is_kept_comes_back_equal(path: Path) -> None:
-    async with running(path) as memory:
-        await kept(memory, WANT)
-        await kept(memory, replace(WANT, session_uid="v", snapshot=None))
-        memory.forget("v")
-        await kept(memory, replace(WANT, session_uid="w"))
+    async with running(path) as store:
+        await kept(store, WANT)
+        await kept(store, replace(WANT, session_uid="v", snapshot=None))
+        store.forget("v")
+        await kept(store, replace(WANT, session_uid="w"))
     assert AssignmentStore(path).assignments == {"u": WANT, "w": replace(WANT, session_uid="w")}
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 async def test_nothing_is_acted_on_before_it_is_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, acts = SlowDisk(monkeypatch), list[str]()
-    async with running(path) as memory:
-        memory.keep(WANT, lambda: acts.append("first"))
+    async with running(path) as store:
+        store.keep(WANT, lambda: acts.append("first"))
         await asyncio.sleep(0.1)
-        memory.keep(WANT, lambda: acts.append("the same, which is being written"))
-        assert (disk.writes, acts, memory.get("u")) == (1, [], WANT)
+        store.keep(WANT, lambda: acts.append("the same, which is being written"))
+        assert (disk.writes, acts, store.get("u")) == (1, [], WANT)
         disk.went_on.set()
-        await kept(memory, replace(WANT, generation=4))
+        await kept(store, replace(WANT, generation=4))
     assert acts == ["first", "the same, which is being written"]
     assert AssignmentStore(path).get("u") == replace(WANT, generation=4)
 
@@ -83,24 +83,24 @@ async def test_nothing_is_acted_on_before_it_is_on_disk(path: Path, monkeypatch:
 async def test_what_comes_during_a_write_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, acts = SlowDisk(monkeypatch), list[str]()
     wants = {f"s{number}": replace(WANT, session_uid=f"s{number}") for number in range(1000)}
-    async with running(path) as memory:
-        memory.keep(WANT)
+    async with running(path) as store:
+        store.keep(WANT)
         await asyncio.sleep(0.1)
         for uid, want in wants.items():
-            memory.keep(want, lambda uid=uid: acts.append(uid))  # type: ignore[misc]
+            store.keep(want, lambda uid=uid: acts.append(uid))  # type: ignore[misc]
         disk.went_on.set()
-        await kept(memory, WANT)
+        await kept(store, WANT)
     assert (disk.writes, acts) == (2, list(wants))
     assert AssignmentStore(path).assignments == {"u": WANT} | wants
 
 
 async def test_what_is_told_again_is_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The revision of an assignment moves with each report of its session, and asks for nothing."""
-    async with running(path) as memory:
-        await kept(memory, WANT)
+    async with running(path) as store:
+        await kept(store, WANT)
         SlowDisk(monkeypatch)
         acts: list[str] = []
-        memory.keep(replace(WANT, revision=700), lambda: acts.append("at once"))
+        store.keep(replace(WANT, revision=700), lambda: acts.append("at once"))
         assert acts == ["at once"]
 
 
@@ -116,10 +116,10 @@ async def test_a_thousand_assignments_do_not_stop_the_loop(path: Path) -> None:
             await asyncio.sleep(0.001)
             longest = max(longest, loop.time() - began)
 
-    async with running(path) as memory, Tasks() as tasks:
+    async with running(path) as store, Tasks() as tasks:
         tasks.start(tick(), name="tick")
         for number in range(1000):
-            memory.keep(replace(WANT, session_uid=f"s{number}"), done.set if number == 999 else lambda: None)
+            store.keep(replace(WANT, session_uid=f"s{number}"), done.set if number == 999 else lambda: None)
             await asyncio.sleep(0)  # as messages come
         async with asyncio.timeout(30):
             await done.wait()
@@ -138,13 +138,13 @@ async def test_a_full_disk_loses_nothing_that_is_wanted(path: Path, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    async with running(path) as memory:
+    async with running(path) as store:
         with monkeypatch.context() as patch:
             patch.setattr("netvps.runner.assignment_store.write_file", full)
-            await kept(memory, WANT)  # and acted on
-        assert memory.assignments == {"u": WANT}
+            await kept(store, WANT)  # and acted on
+        assert store.assignments == {"u": WANT}
         assert AssignmentStore(path).assignments == {}
-        await kept(memory, WANT)  # it is told again, and there is room now
+        await kept(store, WANT)  # it is told again, and there is room now
     assert AssignmentStore(path).assignments == {"u": WANT}
 
 

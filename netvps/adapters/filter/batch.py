@@ -19,8 +19,8 @@ transaction is applied completely or not at all, that a foreign change in betwee
 answers are handled. The isolation tests send packets through rules that were changed this way. At run time the runner
 compares the ruleset with the kernel's whenever the generation is not the one it left, and at least once a minute.
 
-How to switch it off. Construct `Nftables` without `batch` (netvps/programs/wiring/overlay.py): `nft` then makes every change,
-with the same result. At log level debug, "packet filter is left to nft" names the reason of each fallback.
+How to switch it off. Construct `Nftables` without `batch` (netvps/programs/wiring/overlay.py): `nft` then makes every
+change, with the same result. At log level debug, "packet filter is left to nft" names the reason of each fallback.
 """
 
 from __future__ import annotations

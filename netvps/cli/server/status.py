@@ -57,7 +57,7 @@ def look(server: Client, where: Context) -> Status:
     """Asks the server."""
     info, user = server.server_info(), server.get_user("me")
     views = [*server.list_runners()]
-    troubled = [view.runner for view in views if view.runner.engine_problem]
+    failing = [view.runner for view in views if view.runner.engine_problem]
     return Status(
         context=where.name,
         address=where.address,
@@ -65,7 +65,7 @@ def look(server: Client, where: Context) -> Status:
         user=user.name,
         role=user.role.lower(),
         runners=Counter(str(view.runner.state) for view in views),
-        problems=tuple(f"{runner.name}: {runner.engine_problem}" for runner in troubled[:_PROBLEMS]),
+        problems=tuple(f"{runner.name}: {runner.engine_problem}" for runner in failing[:_PROBLEMS]),
         sessions=Counter(str(session.state) for session in server.list_sessions("")),
     )
 

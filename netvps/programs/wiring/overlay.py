@@ -18,7 +18,7 @@ from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.probe.echo import Echo
 from netvps.adapters.probe.tcp import TcpEcho
 from netvps.runner.overlay.links import Links
-from netvps.runner.overlay.netmap_store import NetmapStore
+from netvps.runner.overlay.netmap_store import FileNetmapStore
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
 
@@ -45,10 +45,10 @@ async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> Asy
         nftables = Nftables(generation=generation, batch=batch.change)
         fast_path = FastPath(wanted=settings.overlay_fast_path == "auto")
         filter_ = OverlayFilter(nftables, Iptables(), Firewalld(), network.ports, fast_path=fast_path)
-        memory = NetmapStore(place.state_dir / MEMORY, place.uid)
+        store = FileNetmapStore(place.state_dir / MEMORY, place.uid)
         try:
             reconciler = Reconciler(kernel, network, filter_, names)
-            yield Overlay(place.uid, kernel, reconciler, memory, Links(place.name, echo, tcp, kernel))
+            yield Overlay(place.uid, kernel, reconciler, store, Links(place.name, echo, tcp, kernel))
         finally:
             batch.close()
             await tcp.close()

@@ -185,7 +185,7 @@ class Client:
         return overview_from_proto(self._transport.call(self._network.GetNetwork, network_pb2.GetNetworkRequest()))
 
     def probe_links(self, runners: Sequence[str] = ()) -> Generator[Path, None, None]:
-        """Measures links: all, those of one runner, or those between several. Yields each as it is measured."""
+        """Measures links: all, those of one runner, or those between several. Yields each link once it is measured."""
         from netvps.rpc.convert.runner.network import path_from_proto
 
         request = network_pb2.ProbeLinksRequest(runners=map(names.runner_name, runners))

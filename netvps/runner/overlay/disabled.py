@@ -34,7 +34,7 @@ class NoNames:
 
 
 class NoNetmapStore:
-    """Implements runner.overlay.memory.Memory: the netmap comes from the database before anything is done."""
+    """Implements runner.overlay.netmap_store.NetmapStore: the netmap comes from the database."""
 
     def load(self) -> Known | None:
         """Returns None."""

@@ -32,7 +32,7 @@ class Known:
     """Findings about links, which are not measured again."""
 
 
-class Memory(Protocol):
+class NetmapStore(Protocol):
     """Stores the overlay's state, or does not."""
 
     def load(self) -> Known | None:
@@ -42,7 +42,7 @@ class Memory(Protocol):
         """Returns a function that stores `known`; call it in a thread."""
 
 
-class NetmapStore:
+class FileNetmapStore:
     """Stores the state in one file; ignores a file of another runner."""
 
     def __init__(self, path: Path, runner: str) -> None:

@@ -26,7 +26,7 @@ from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError
 from netvps.runner.overlay.links import Links
-from netvps.runner.overlay.netmap_store import Known, Memory
+from netvps.runner.overlay.netmap_store import Known, NetmapStore
 from netvps.runner.overlay.pending_netmap import PendingNetmap
 from netvps.runner.overlay.ports import Kernel
 from netvps.runner.overlay.reconcile import Outcome, Reconciler
@@ -61,7 +61,7 @@ class Overlay:
         runner: str,
         kernel: Kernel,
         reconciler: Reconciler,
-        memory: Memory,
+        store: NetmapStore,
         links: Links,
         *,
         hosting: bool = True,
@@ -70,7 +70,7 @@ class Overlay:
         self._runner = runner
         self._kernel = kernel
         self._reconciler = reconciler
-        self._memory = memory
+        self._store = store
         self._links = links
         self._hosting = hosting
         links.changed = self._take_health
@@ -131,7 +131,7 @@ class Overlay:
             if self._unable != before:
                 log.warning("this runner has no overlay; its sessions get Docker networks", error=self._unable)
             return
-        if not self._current and (known := await asyncio.to_thread(self._memory.load)):
+        if not self._current and (known := await asyncio.to_thread(self._store.load)):
             self._fabric, self._lease = known.fabric, known.lease
             self._links.remember(known.health)
             self._staging = PendingNetmap(known.netmap)
@@ -326,7 +326,7 @@ class Overlay:
             self._dirty.clear()
             if self._fabric and self._lease and self._current:
                 known = Known(self._fabric, self._lease, self._staging.netmap, self._links.health)
-                write = self._memory.writer(known)
+                write = self._store.writer(known)
                 began = loop.time()
                 try:
                     await asyncio.to_thread(write)

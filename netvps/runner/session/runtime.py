@@ -1,7 +1,7 @@
 """Manages a session's runtime folder, RUN/UID: its agent's boot file, key and certificate, and its socket.
 
 The runner writes it, and the container mounts it read-only; the agent's own data is in a tmpfs of the container
-(domain.blueprint). The folder survives restarts of container and runner, but not of the machine, as it is on tmpfs.
+(domain.blueprint). The folder survives restarts of container and runner, but not of the machine: it is on tmpfs.
 
 Containers of earlier versions mount it read-write until they are recreated. Root in them may create anything in it at
 any time, so nothing here follows a link, blocks on a special file, trusts content, or recurses.

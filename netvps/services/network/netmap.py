@@ -1,9 +1,9 @@
 """Distributes the netmap: one reader of the log encodes each update once, and all runners are sent the same bytes.
 
-    log ──► roster ──► a letter for each window of changes ──► ring ──► a follower for each runner
+    log ──► members ──► a delta for each window of changes ──► ring ──► a follower for each runner
                                                                 └─────► the full map, if the ring no longer reaches back
 
-There are no queues per runner. A follower knows the generation that its runner was sent, and takes the next letter when
+There are no queues per runner. A follower knows the generation that its runner was sent, and takes the next delta when
 the runner is ready; a slow one takes it later, or gets the full map. A generation is a revision of the log, so a runner
 may continue from another server of the cluster, whose windows were different.
 """
@@ -69,7 +69,7 @@ class NetmapHub:
         """`encode` serialises an update; `window` is in seconds, `part` in entries."""
         self._store, self._feed, self._fabric = store, feed, fabric
         self._encode, self._window, self._part, self._new_ring = encode, window, part, ring
-        self._roster, self._netmap = MembershipIndex(fabric), Netmap()
+        self._members, self._netmap = MembershipIndex(fabric), Netmap()
         self._revision = 0
         self.ring = ring()
         self._loaded, self._news = asyncio.Event(), asyncio.Event()
@@ -83,7 +83,7 @@ class NetmapHub:
 
     def runner(self, uid: str) -> Runner | None:
         """A runner's row as of the last change read; None if there is none, or before the first read."""
-        return self._roster.runner(uid)
+        return self._members.runner(uid)
 
     def follow(self, runner_uid: str, generation: int) -> Follower:
         """The messages for a runner that has the map of a generation; 0 if it has none."""
@@ -111,36 +111,36 @@ class NetmapHub:
         self._news = asyncio.Event()
 
     async def news(self) -> None:
-        """Returns when there may be a new letter."""
+        """Returns when there may be a new delta."""
         await self._news.wait()
 
     def no_news(self) -> NetmapDelta:
         """An empty update to the current generation."""
-        return self._letter(self._netmap.generation, self._netmap, NetmapUpdate(self._netmap.generation))
+        return self._delta(self._netmap.generation, self._netmap, NetmapUpdate(self._netmap.generation))
 
     async def whole(self) -> NetmapDelta:
         """The full map, possibly slightly outdated: the ring has the later updates."""
         async with self._copying:
             while not self._whole.parts or not self.ring.reaches(self._whole.generation):
                 netmap = self._netmap
-                self._whole = await asyncio.to_thread(self._letter, 0, netmap, whole(netmap))
+                self._whole = await asyncio.to_thread(self._delta, 0, netmap, whole(netmap))
             return self._whole
 
     async def _load(self) -> None:
-        roster = MembershipIndex(self._fabric)
+        members = MembershipIndex(self._fabric)
         async with self._store.read() as reader:
             revision = reader.revision
             for runner in await reader.find(Runner):
-                roster.take(runner)
+                members.take(runner)
             for lease in await reader.find(Lease):
-                roster.take(lease)
-            await _take_sessions(reader, roster)
+                members.take(lease)
+            await _take_sessions(reader, members)
         since, recent = await self._recent(revision)
-        everybody = NetmapUpdate(revision, tuple(roster.peers.values()), tuple(roster.endpoints.values()), reset=True)
+        everybody = NetmapUpdate(revision, tuple(members.peers.values()), tuple(members.endpoints.values()), reset=True)
         netmap = await asyncio.to_thread(Netmap().updated, everybody)
         ring = self._new_ring()
-        ring.append(self._letter(since, netmap, roster.update(recent, revision)))
-        self._roster, self._netmap, self._revision, self.ring = roster, netmap, revision, ring
+        ring.append(self._delta(since, netmap, members.update(recent, revision)))
+        self._members, self._netmap, self._revision, self.ring = members, netmap, revision, ring
         self._loaded.set()
         self.wake()
 
@@ -174,15 +174,15 @@ class NetmapHub:
             return Touched()
         self._revision = change.revision
         assert isinstance(resource, Runner | Lease | Session)  # noqa: S101 — matched
-        return self._roster.take(resource, deleted=change.deleted)
+        return self._members.take(resource, deleted=change.deleted)
 
     async def _tell(self, touched: Touched) -> None:
-        since, update = self._netmap.generation, self._roster.update(touched, self._revision)
+        since, update = self._netmap.generation, self._members.update(touched, self._revision)
         self._netmap = self._netmap.updated(update)
-        self.ring.append(self._letter(since, self._netmap, update))
+        self.ring.append(self._delta(since, self._netmap, update))
         self.wake()
 
-    def _letter(self, since: int, netmap: Netmap, update: NetmapUpdate) -> NetmapDelta:
+    def _delta(self, since: int, netmap: Netmap, update: NetmapUpdate) -> NetmapDelta:
         parts = in_parts(update, netmap.digest, self._part)
         return NetmapDelta(since, netmap.generation, netmap.digest, tuple(map(self._encode, parts)))
 
@@ -207,9 +207,9 @@ class Follower:
     async def __anext__(self) -> bytes:
         """Waits for the next message. May be cancelled without loss."""
         while not self._outbox:
-            letter = await self._next()
-            self._outbox.extend(letter.parts)
-            self._generation, self._greeted = letter.generation, True
+            delta = await self._next()
+            self._outbox.extend(delta.parts)
+            self._generation, self._greeted = delta.generation, True
         return self._outbox.popleft()
 
     def heard(self, generation: int, digest: str) -> None:
@@ -227,8 +227,8 @@ class Follower:
         hub = self._hub
         await hub.loaded()
         while self._generation is not None and hub.ring.reaches(self._generation):
-            if letter := hub.ring.after(self._generation):
-                return letter
+            if delta := hub.ring.after(self._generation):
+                return delta
             if self._generation == hub.ring.generation and not self._greeted:
                 return hub.no_news()
             if self._generation <= hub.ring.generation:
@@ -243,10 +243,10 @@ class Follower:
         return await hub.whole()
 
 
-async def _take_sessions(reader: Reader, roster: MembershipIndex) -> None:
+async def _take_sessions(reader: Reader, members: MembershipIndex) -> None:
     """Reads page by page, so that the event loop stays responsive with 100,000 sessions."""
     position = ""
     while sessions := await reader.page(Session, position, _PAGE):
         for session in sessions:
-            roster.take(session)
+            members.take(session)
         position = str(sessions[-1].full_name)

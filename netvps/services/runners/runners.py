@@ -180,7 +180,7 @@ class Runners:
 
         Moves `last_seen` back, so that the server that has the runner finds at the next heartbeat that a write is due.
         """
-        async with self._store.write("roll call") as tx:
+        async with self._store.write("liveness") as tx:
             for runner in await tx.find(Runner, state=RunnerState.ONLINE):
                 if runner.uid not in self._heard and not runner.gateway_only:
                     asked = await tx.put(replace(runner, last_seen=runner.last_seen - _SEEN_EVERY))

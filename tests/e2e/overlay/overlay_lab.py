@@ -33,7 +33,7 @@ from netvps.errors import NetvpsError
 from netvps.programs.wiring.identity import FOLDER, load_identity
 from netvps.programs.wiring.overlay import MEMORY
 from netvps.rpc.client.client import Client, Endpoint
-from netvps.runner.overlay.netmap_store import NetmapStore
+from netvps.runner.overlay.netmap_store import FileNetmapStore
 from tests.e2e.system import NETVPS
 from tests.support.environment import INHERITED
 from tests.support.images import BUSYBOX, busybox_archive, import_image
@@ -157,7 +157,7 @@ class Host:
     def view_and_kernel(self) -> tuple[View, KernelState]:
         """What its runner was told, and what is in its kernel."""
         identity = load_identity(self.folder / "s")
-        known = identity and NetmapStore(self.folder / "s" / FOLDER / MEMORY, identity.uid).load()
+        known = identity and FileNetmapStore(self.folder / "s" / FOLDER / MEMORY, identity.uid).load()
         assert identity
         assert known, "the runner keeps no netmap yet"
 

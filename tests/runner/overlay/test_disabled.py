@@ -24,9 +24,9 @@ async def test_there_is_a_way_to_the_others_and_nothing_for_sessions() -> None:
 
 
 async def test_nothing_is_there_and_nothing_is_kept() -> None:
-    network, names, memory = NoNetwork(), NoNames(), NoNetmapStore()
+    network, names, store = NoNetwork(), NoNames(), NoNetmapStore()
     await network.ensure("10.128.4.0/22", Bridge("02:00:00:00:00:01", 1450, 365))
     assert await network.ports() == {}
     await names.close()
-    memory.writer(Known(FABRIC, lease(1, "runner1"), Netmap(), Health()))()
-    assert memory.load() is None
+    store.writer(Known(FABRIC, lease(1, "runner1"), Netmap(), Health()))()
+    assert store.load() is None

@@ -16,7 +16,7 @@ from netvps.domain.runner.runner import Lease, Underlay, Welcome
 from netvps.runner.overlay import overlay as module
 from netvps.runner.overlay import repair_backoff as contest
 from netvps.runner.overlay.links import Links
-from netvps.runner.overlay.netmap_store import NetmapStore
+from netvps.runner.overlay.netmap_store import FileNetmapStore
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
 from netvps.tasks import Tasks
@@ -47,9 +47,9 @@ class Machine:
     def restarted(self) -> Overlay:
         """A new process of its runner."""
         reconciler = Reconciler(self.kernel, self.network, self.filter, self.names)
-        memory = NetmapStore(self.folder / "overlay.json", "runner1")
+        store = FileNetmapStore(self.folder / "overlay.json", "runner1")
         links = Links("box1", self.wire, FakeTcp(), self.kernel)
-        self.overlay = Overlay("runner1", self.kernel, reconciler, memory, links)
+        self.overlay = Overlay("runner1", self.kernel, reconciler, store, links)
         self.overlay.on_underlay_change = self._note
         self.overlay.on_problems_change = lambda: self.worries.append(self.overlay.problems)
         return self.overlay
@@ -271,8 +271,8 @@ async def test_endpoints_are_part_of_what_is_kept(machine: Machine) -> None:
         machine.welcome()
         end = Endpoint("s", "web", "anna", "10.128.4.2")
         overlay.update(NetmapUpdate(1, peers=(peer(1),), endpoints=(end,), reset=True, caught_up=True))
-        memory = NetmapStore(machine.folder / "overlay.json", "runner1")
-        await until(lambda: (known := memory.load()) and known.netmap.endpoints == {"s": end})
+        store = FileNetmapStore(machine.folder / "overlay.json", "runner1")
+        await until(lambda: (known := store.load()) and known.netmap.endpoints == {"s": end})
 
 
 async def test_what_gets_through_is_the_routes_mtu_is_told_and_is_known_after_a_restart(machine: Machine) -> None:
@@ -287,8 +287,8 @@ async def test_what_gets_through_is_the_routes_mtu_is_told_and_is_known_after_a_
         for part in ("box1 (192.0.2.1)", "runner2 (192.0.2.2)", "UDP port 14789", "1500 bytes", "1350"):
             assert part in problem.message
         assert [link.state for link in await overlay.probe(("runner2", "runner9"))] == [LinkState.REDUCED]
-        memory = NetmapStore(machine.folder / "overlay.json", "runner1")
-        await until(lambda: (known := memory.load()) and known.health.mtus == {"runner2": 1300})
+        store = FileNetmapStore(machine.folder / "overlay.json", "runner1")
+        await until(lambda: (known := store.load()) and known.health.mtus == {"runner2": 1300})
     machine.wire.able = False  # nothing is measured: what was, holds
     machine.restarted()
     async with machine.running() as overlay:

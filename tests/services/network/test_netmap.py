@@ -156,7 +156,7 @@ async def test_what_a_runner_sees_of_its_sessions_is_no_news_to_others(world: Wo
         await world.runners.online(runner.uid, ON_OVERLAY)
         await world.runner("lab2", hello=ON_OVERLAY)
         await same(world, hub)
-        assert [letter.since for letter in hub.ring._letters][1:] == [before]
+        assert [delta.since for delta in hub.ring._deltas][1:] == [before]
 
 
 async def test_half_a_map_is_none(world: World) -> None:

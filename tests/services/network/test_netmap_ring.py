@@ -3,36 +3,36 @@ from __future__ import annotations
 from netvps.services.network.netmap_ring import NetmapDelta, Ring
 
 
-def letter(since: int, generation: int, size: int = 1) -> NetmapDelta:
+def delta(since: int, generation: int, size: int = 1) -> NetmapDelta:
     return NetmapDelta(since, generation, f"digest of {generation}", (b"x" * size,))
 
 
-def ring(*letters: NetmapDelta, most: int = 256, size: int = 1 << 20) -> Ring:
+def ring(*deltas: NetmapDelta, most: int = 256, size: int = 1 << 20) -> Ring:
     made = Ring(most, size)
-    for each in letters:
+    for each in deltas:
         made.append(each)
     return made
 
 
 def test_whoever_knows_any_generation_of_the_ring_gets_the_next_letter() -> None:
-    letters = letter(5, 10), letter(10, 13), letter(13, 20)
-    made = ring(*letters)
+    deltas = delta(5, 10), delta(10, 13), delta(13, 20)
+    made = ring(*deltas)
     expected = {5: 0, 7: 0, 9: 0, 10: 1, 12: 1, 13: 2, 19: 2}
-    assert {known: made.after(known) for known in expected} == {g: letters[i] for g, i in expected.items()}
+    assert {known: made.after(known) for known in expected} == {g: deltas[i] for g, i in expected.items()}
     assert [made.after(known) for known in (20, 21)] == [None, None]
     assert [made.reaches(known) for known in (4, 5, 20, 99)] == [False, True, True, True]
 
 
 def test_digests_are_those_of_the_letters() -> None:
-    made = ring(letter(5, 10), letter(10, 13))
+    made = ring(delta(5, 10), delta(10, 13))
     assert [made.digest(generation) for generation in (10, 13, 5, 12)] == ["digest of 10", "digest of 13", None, None]
 
 
 def test_the_oldest_are_forgotten_and_the_latest_never() -> None:
-    assert not ring(letter(0, 1), letter(1, 2), letter(2, 3), most=2).reaches(0)
-    heavy = ring(letter(0, 1, 60), letter(1, 2, 60), letter(2, 3, 60), size=100)
+    assert not ring(delta(0, 1), delta(1, 2), delta(2, 3), most=2).reaches(0)
+    heavy = ring(delta(0, 1, 60), delta(1, 2, 60), delta(2, 3, 60), size=100)
     assert (heavy.reaches(1), heavy.reaches(2)) == (False, True)
-    assert ring(letter(0, 1, 200), size=100).after(0) is not None
+    assert ring(delta(0, 1, 200), size=100).after(0) is not None
 
 
 def test_an_empty_ring_helps_nobody() -> None:

@@ -1,1 +1,1 @@
-"""The overlay in the kernel: what is wanted, how it differs from what is there, and the operations; pure."""
+"""The overlay in the kernel: what is wanted, the difference to the present state, and the operations; pure."""

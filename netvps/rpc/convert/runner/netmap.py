@@ -1,4 +1,4 @@
-"""The netmap as it is sent to runners."""
+"""The form in which the netmap is sent to runners."""
 
 from __future__ import annotations
 
