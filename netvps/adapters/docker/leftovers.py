@@ -1,4 +1,4 @@
-"""Finds everything that a runner created in Docker, by labels and names together (domain.docker_names)."""
+"""Finds everything that a runner created in Docker, by labels and names together (domain.runner.docker_names)."""
 
 from __future__ import annotations
 

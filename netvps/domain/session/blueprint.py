@@ -89,7 +89,7 @@ def blueprint(
     """The container of an assignment.
 
     `node` is the runner's uid; `machine_memory` is in bytes. Paths on the machine: `agent`, the agent's binary; `run`,
-    the session's runtime folder; `resolv_conf`, a file with the content that domain.attachment defines.
+    the session's runtime folder; `resolv_conf`, a file with the content that domain.session.attachment defines.
     """
     spec = want.spec
     names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=True),) if want.address else ()

@@ -10,7 +10,7 @@ cannot be spoofed, so they are checked where a packet arrives:
     nv0      ─► prerouting  its source is in the subnet of the runner with this MAC
     nvbr0    ─► prerouting  its source and MAC are a local session's (`bridge_filter`: and its port)
 
-The tables only drop: a packet that they accept may still be dropped by another table (see adapters/iptables.py).
+The tables only drop: a packet that they accept may still be dropped by another table (see adapters/filter/iptables.py).
 """
 
 from __future__ import annotations
