@@ -57,7 +57,7 @@ def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled[OwnEng
         system.require_file(name, "kept")
         until("it has its network", lambda: b"172.30." in system.ssh(name, "ip address", check=False).stdout)
         until("the message is gone", lambda: _message(system, name) == "")
-        until("the log tells that, too", lambda: system.logged("Docker is back") == said + 1)
+        until("the log tells that, too", lambda: system.logged("Docker is available again") == said + 1)
         assert system.logged("Docker is unavailable") == said + 1
         client.stop_session(name)
         system.settled(name)
