@@ -1,6 +1,6 @@
 """`stop`: after 200 MB were changed; with netvps until the session is stopped, by hand until the files are in an image.
 
-netvps keeps the container, and the command waits up to a second for the copies that follow. By hand, most of the time
+netvps keeps the container, and the command waits up to 0.2 s for the copies that follow. By hand, most of the time
 is spent in `docker commit`.
 """
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from netvps.rpc.client.client import Client
 
 _names = click.argument("names", nargs=-1, required=True, metavar="NAME...", type=SESSION)
-_MOMENT: Final = 1.0
+_MOMENT: Final = 0.2
 """Seconds that `stop` waits for a snapshot where --wait-snapshot is not given."""
 _wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done (the default).")
 _timeout = click.option("--timeout", type=DURATION, default="10m", show_default=True, help="How long to wait.")
