@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,13 +22,13 @@ Answer = subprocess.CompletedProcess[bytes]
 
 
 def free_ports() -> dict[str, int]:
-    """Ports that nobody listens at, one for each listener."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    try:
-        return {name: one.getsockname()[1] for name, one in zip(PORTS, sockets, strict=True)}
-    finally:
-        for one in sockets:
-            one.close()
+    """Free ports, one for each listener, below those that the kernel gives to outgoing connections (32768 and more)."""
+    free: list[int] = []
+    while len(free) < len(PORTS):
+        port = 12_000 + secrets.randbelow(20_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            free.append(port)
+    return dict(zip(PORTS, free, strict=True))
 
 
 @dataclass
