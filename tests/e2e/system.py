@@ -27,7 +27,7 @@ def free_ports() -> dict[str, int]:
     while len(free) < len(PORTS):
         port = 12_000 + secrets.randbelow(20_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            free.append(port)
+            free += [port] if port not in free else []
     return dict(zip(PORTS, free, strict=True))
 
 
