@@ -113,11 +113,11 @@ class System(Account):
         images = docker("images", "-aq", "--filter", f"label=netvps.node={node}").split()
         networks = docker("network", "ls", "-q", "--filter", f"label=netvps.node={node}").split()
         mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.state.parent) in line]
-        return containers + images + networks + mounts + self.processes()
+        return containers + images + networks + mounts + list(self.processes().values())
 
-    def processes(self) -> list[str]:
-        """Command lines of the programs that run on our folders."""
-        found = []
+    def processes(self) -> dict[int, str]:
+        """Command lines of the programs that run on our folders, by pid."""
+        found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -125,7 +125,7 @@ class System(Account):
             except OSError:
                 continue
             if "netvps.programs" in line and f"NETVPS_STATE_DIR={self.state}" in environment:
-                found.append(line)
+                found[int(folder.name)] = line
         return found
 
     def runner_uid(self) -> str:

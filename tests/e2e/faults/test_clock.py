@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -76,9 +77,11 @@ class OddClock(Troubled[Engine]):
         assert asyncio.run(await_outcome(reading)) == Outcome()
 
     def destroy(self) -> None:
-        """And nothing of it is left to wait for."""
+        """And what waits in the library for ever: a child that was forked while another thread held its lock."""
         super().destroy()
-        self._process.kill()
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait(30)
 
     def set(self, offset: str) -> None:

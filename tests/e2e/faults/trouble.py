@@ -139,4 +139,6 @@ class Troubled(System, Generic[E]):
                 self.engine.docker("rm", "-f", *containers, check=False)
             if images := self.engine.docker("images", "-aq", "--filter", self._mine(), check=False).split():
                 self.engine.docker("rmi", "-f", *images, check=False)
+            if networks := self.engine.docker("network", "ls", "-q", "--filter", self._mine(), check=False).split():
+                self.engine.docker("network", "rm", *networks, check=False)
         shutil.rmtree(self.state.parent, ignore_errors=True)

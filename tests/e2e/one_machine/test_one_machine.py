@@ -314,7 +314,7 @@ def test_no_secret_is_in_the_log_or_in_a_command_line(system: System) -> None:
     log = (system.state / "up.log").read_text()
     assert "PRIVATE KEY" not in log
     assert "nvj_" not in log.replace("[redacted]", "")
-    assert not [line for line in system.processes() if "nvj_" in line or "nv_" in line]
+    assert not [line for line in system.processes().values() if "nvj_" in line or "nv_" in line]
 
 
 @pytest.mark.usefixtures("plain")
