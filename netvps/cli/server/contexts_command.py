@@ -59,7 +59,7 @@ def use(name: str) -> None:
 @context.command("show")
 @click.argument("name", default="", shell_complete=complete_context)
 @click.option("--ca", is_flag=True, help="Print the certificate of the server's CA (PEM), and nothing else.")
-@click.option("-o", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option
 def show(name: str, ca: bool, form: str) -> None:
     """Print a context (by default the one in force), without its API key.
 
@@ -79,10 +79,9 @@ def show(name: str, ca: bool, form: str) -> None:
         "targetName": SERVER_NAME,
         "apiKey": "known" if found.api_key else "none",
     }
-    if form == "json":
-        import json
-
-        emit(json.dumps(facts, indent=2))
+    if form not in {"table", "wide"}:
+        shown: View[dict[str, str]] = View(name=lambda one: one["name"], columns=(), json=lambda one: one)
+        shown.print_one(facts, form)
         return
     for title, value in zip(("name", "address", "CA, SHA-256", "target name", "API key"), facts.values(), strict=True):
         emit(f"{title:<12} {value}")
