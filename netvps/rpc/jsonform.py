@@ -9,8 +9,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from netvps.domain.access.accounts import ApiKey, SshKey, User
-from netvps.domain.overlay.diagnosis.path import Path
-from netvps.domain.overlay.overview import Overview
+from netvps.domain.overlay.fabric import Overview
+from netvps.domain.overlay.path import Path
 from netvps.domain.runner.runner import RunnerView
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import SessionEvent

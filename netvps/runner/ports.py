@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Protocol
 
 from netvps.domain.access.identity import AgentCredential
-from netvps.domain.overlay.diagnosis.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-from netvps.domain.overlay.diagnosis.health import ProbeReport
+from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport, SessionState
 from netvps.runner.ports import FromRunner

@@ -21,9 +21,9 @@ from functools import partial
 
 import structlog
 
-from netvps.domain.overlay.diagnosis.health import Link as Route
-from netvps.domain.overlay.diagnosis.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.overlay.peer_health import Link as Route
+from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.session import Assignment
 from netvps.errors import Exhausted, NetvpsError

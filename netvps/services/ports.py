@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from netvps.domain.overlay.diagnosis.health import Link
+    from netvps.domain.overlay.peer_health import Link
 
 
 class Resource(Protocol):

@@ -10,11 +10,10 @@ from typing import Any, Self
 
 from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
 from netvps.domain.access.ssh_key import PublicKey
-from netvps.domain.overlay.diagnosis.finding import Finding
-from netvps.domain.overlay.diagnosis.health import Problem
-from netvps.domain.overlay.diagnosis.path import Path
-from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.overview import Overview
+from netvps.domain.finding import Finding
+from netvps.domain.overlay.fabric import Fabric, Overview
+from netvps.domain.overlay.path import Path
+from netvps.domain.overlay.peer_health import Problem
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import EventType, SessionEvent

@@ -14,8 +14,8 @@ from pathlib import Path
 from netvps.adapters.docker.client import Api, Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.access.identity import AgentCredential
-from netvps.domain.overlay.diagnosis.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.docker_names import LABEL_NODE, container_name
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.session import Assignment, DesiredState, Network, SessionReport, SessionSpec, SessionState

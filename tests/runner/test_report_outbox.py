@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from netvps.domain.overlay.diagnosis.health import ProbeReport
+from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import Capacity, Heartbeat
 from netvps.domain.session.session import SessionReport, SessionState
 from netvps.runner.report_outbox import Outgoing, ReportOutbox

@@ -12,7 +12,7 @@ import pytest
 from docker import APIClient
 from structlog.testing import capture_logs
 
-from netvps.domain.overlay.diagnosis.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
+from netvps.domain.overlay.peer_health import Link, LinkState, ProbeReport, ProbeRequest, Problem
 from netvps.domain.runner.docker_names import container_name
 from netvps.domain.runner.runner import LogRequest
 from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SessionState

@@ -16,7 +16,7 @@ from netvps.adapters.filter.nftables import NEEDS, Nftables
 from netvps.adapters.filter.rules.edit import edited
 from netvps.adapters.filter.rules.overlay import ruleset
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.diagnosis.conflicts import cut_off
+from netvps.domain.overlay.conflicts import cut_off
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Netmap

@@ -13,7 +13,7 @@ from typing import Final
 from netvps.adapters.netlink.entries import ForeignRoute, Own, decode
 from netvps.adapters.netlink.wire import attributes, messages
 from netvps.domain.overlay.kernel.links import ObjectNames
-from netvps.domain.overlay.kernel.news import EntryChanged, KernelEvent, LinksChanged, PortChanged
+from netvps.domain.overlay.kernel.operations import EntryChanged, KernelEvent, LinksChanged, PortChanged
 
 _LINKS, _NEIGHBOURS, _IPV4_ADDRESSES, _IPV4_ROUTES, _IPV6_ADDRESSES = 0x1, 0x4, 0x10, 0x40, 0x100
 _GROUPS: Final = _LINKS | _NEIGHBOURS | _IPV4_ADDRESSES | _IPV4_ROUTES | _IPV6_ADDRESSES

@@ -31,8 +31,14 @@ from netvps.adapters.netlink.refused import Refused, done_before, explained
 from netvps.adapters.netlink.underlay import detect
 from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, KernelState, ObjectNames, Route
-from netvps.domain.overlay.kernel.news import Failure, KernelEvent
-from netvps.domain.overlay.kernel.operations import AddressOperation, EntryOperation, LinkOperation, Operation
+from netvps.domain.overlay.kernel.operations import (
+    AddressOperation,
+    EntryOperation,
+    Failure,
+    KernelEvent,
+    LinkOperation,
+    Operation,
+)
 from netvps.domain.overlay.kernel.plan import sysctls
 from netvps.domain.runner.runner import Underlay
 from netvps.errors import NetvpsError, TimedOut, Unavailable

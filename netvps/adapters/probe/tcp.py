@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from netvps.domain.overlay.diagnosis.health import TcpOutcome
+from netvps.domain.overlay.peer_health import TcpOutcome
 from netvps.errors import Unavailable
 
 _IP_AND_TCP: Final = 40

@@ -16,7 +16,7 @@ from netvps.cli.ui.arguments import SESSION
 from netvps.cli.ui.output import Column, View, emit, format_option, print_fields
 
 if TYPE_CHECKING:
-    from netvps.domain.overlay.overview import Overview
+    from netvps.domain.overlay.fabric import Overview
     from netvps.domain.runner.runner import RunnerView
 
 

@@ -11,7 +11,7 @@ from netvps.cli.session.sessions import to_json
 from netvps.cli.ui.arguments import RUNNER
 from netvps.cli.ui.output import Column, View, emit, format_option, note
 from netvps.cli.ui.terminal import clean
-from netvps.domain.overlay.diagnosis.path import Path, PathState, rtt_words
+from netvps.domain.overlay.path import Path, PathState, rtt_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Settings that all runners of a cluster share on the overlay, and the addresses derived from a subnet.
+"""Settings that all runners of a cluster share on the overlay; addresses and packet sizes that follow from them.
 
 SUBNET.0   the tunnel endpoint: address of the VXLAN device, next hop of the routes to this subnet
 SUBNET.1   the bridge: gateway and DNS server of the local sessions
@@ -14,12 +14,15 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
+from netvps.errors import ConfigError
+
 MULTICAST: Final = "224.0.0.0/4"
 """RFC 5771."""
-
-VXLAN_OVERHEAD_IPV4: Final = 50
+_OVERHEAD_IPV4: Final = 50
 """Bytes that encapsulation adds to a packet on an IPv4 underlay."""
-VXLAN_OVERHEAD_IPV6: Final = 70
+_OVERHEAD_IPV6: Final = 70
+_SMALLEST: Final = 576
+"""Every IPv4 host must accept packets of this size (RFC 791); with less, IPv4 does not work on a link."""
 _MANY: Final = 1 << 16
 """Size of the caches of address computations: parsing addresses takes longer than everything else done with them."""
 
@@ -34,6 +37,25 @@ class Fabric:
     vni: int = 7
     port: int = 14789
     """UDP port; below the ephemeral range, and different from those of other overlays (4789, 8472)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of the whole overlay as the server knows it."""
+
+    fabric: Fabric
+    prefix: int
+    """Prefix length of a runner's subnet."""
+    generation: int
+    """Generation of the netmap."""
+    runners_on: int
+    """Runners on the overlay, online or not."""
+    runners_off: int
+    """Runners without the overlay."""
+    subnets_used: int
+    subnets_free: int
+    sessions: int
+    """Sessions with an overlay address."""
 
 
 def device_mac(fabric: Fabric, runner: str) -> str:
@@ -66,3 +88,19 @@ def session_mac(address: str) -> str:
     Set explicitly: the filter matches both, and Docker 28 changed its own choice.
     """
     return ":".join(f"{byte:02x}" for byte in (0x02, 0x42, *IPv4Address(address).packed))
+
+
+def overhead(address: str) -> int:
+    """Bytes that encapsulation adds to a packet on an underlay of this address's family."""
+    return _OVERHEAD_IPV6 if ":" in address else _OVERHEAD_IPV4
+
+
+def overlay_mtu(underlay_mtu: int, address: str) -> int:
+    """MTU of the overlay on an underlay, both in bytes; `address` is the local underlay address. Raises ConfigError."""
+    least = _SMALLEST + overhead(address)
+    if underlay_mtu < least:
+        raise ConfigError(
+            f"the MTU of the underlay at {address} is {underlay_mtu}, but the overlay needs at least "
+            f"{least}: raise it (ip link set … mtu), or choose another interface (--underlay)"
+        )
+    return underlay_mtu - overhead(address)

@@ -11,7 +11,8 @@ the full map is sent again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypeVar
 
@@ -144,6 +145,25 @@ def in_parts(update: NetmapUpdate, digest: str, size: int) -> list[NetmapUpdate]
         parts.append(NetmapUpdate(update.generation, **chosen, reset=update.reset and number == 1))
     parts[-1] = replace(parts[-1], caught_up=True, digest=digest)
     return parts
+
+
+def holders(ends: Iterable[Endpoint]) -> list[Endpoint]:
+    """One session per address. Addresses are unique; if a map has duplicates, the newest session wins."""
+    newest: dict[str, Endpoint] = {}
+    for end in ends:
+        if newest.setdefault(end.address, end).session < end.session:
+            newest[end.address] = end
+    return list(newest.values())
+
+
+def addresses_by_owner(local: Iterable[Endpoint], everywhere: Iterable[Endpoint]) -> dict[str, frozenset[str]]:
+    """The addresses `everywhere` of all owners that have `local` sessions."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    owners = {end.owner for end in local}
+    for end in everywhere:
+        if end.owner in owners:
+            found[end.owner].add(end.address)
+    return {owner: frozenset(addresses) for owner, addresses in found.items()}
 
 
 _ENTRIES: Final = ("gone_peers", "gone_endpoints", "peers", "endpoints")

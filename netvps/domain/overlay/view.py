@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network
 
-from netvps.domain.overlay.diagnosis.health import Health
-from netvps.domain.overlay.fabric import Fabric, device_mac
+from netvps.domain.overlay.fabric import Fabric, device_mac, endpoint_address
 from netvps.domain.overlay.netmap import Endpoint, Netmap, Peer
+from netvps.domain.overlay.peer_health import Health, Target
 from netvps.domain.runner.runner import Lease, Underlay
 
 
@@ -43,6 +43,32 @@ class View:
     def holds(self, end: Endpoint) -> bool:
         """Whether a session is in this runner's subnet."""
         return end.address in _addresses(self.lease.cidr)
+
+    @property
+    def netmask(self) -> str:
+        """The netmask of the local subnet, and of all subnets of its size: "255.255.252.0"."""
+        return str(IPv4Network(self.lease.cidr).netmask)
+
+    def same_size(self, cidr: str) -> bool:
+        """Whether a subnet is as large as the local one, as nearly all are."""
+        return cidr.partition("/")[2] == self.lease.cidr.partition("/")[2]
+
+    def target(self, peer: Peer, own: str) -> Target | None:
+        """The link of this runner, named `own`, to a peer; None if it has no underlay address of the local family."""
+        here = self.underlay.addresses[0]
+        there = next((address for address in peer.underlay.addresses if (":" in address) == (":" in here)), None)
+        if there is None:
+            return None
+        return Target(
+            peer=peer.runner,
+            name=peer.name,
+            address=endpoint_address(peer.lease.cidr),
+            mtu=min(self.underlay.mtu, peer.underlay.mtu),
+            here=here,
+            there=there,
+            own=own,
+            port=self.fabric.port,
+        )
 
 
 @lru_cache(maxsize=4)

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from typing import ClassVar, Final
 
 from netvps.domain.checks import Checks, shown
-from netvps.domain.overlay.diagnosis.health import Problem
 from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.peer_health import Problem
 
 MAX_ADDRESSES: Final = 8
 """Maximum number of underlay addresses of a runner."""

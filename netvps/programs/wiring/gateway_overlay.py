@@ -17,7 +17,7 @@ from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.probe.echo import Echo
 from netvps.adapters.probe.tcp import TcpEcho
-from netvps.domain.overlay.diagnosis.conflicts import in_the_way
+from netvps.domain.overlay.conflicts import in_the_way
 from netvps.programs.wiring.erasing import erase
 from netvps.runner.overlay.disabled import NoNames, NoNetmapStore, NoNetwork
 from netvps.runner.overlay.links import Links

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
-    from netvps.domain.overlay.diagnosis.finding import Finding
-    from netvps.domain.overlay.diagnosis.path import Path
-    from netvps.domain.overlay.overview import Overview
+    from netvps.domain.finding import Finding
+    from netvps.domain.overlay.fabric import Overview
+    from netvps.domain.overlay.path import Path
     from netvps.domain.runner.runner import RunnerView
     from netvps.domain.server import ServerInfo
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand

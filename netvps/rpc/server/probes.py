@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from netvps.domain.overlay.diagnosis.health import Link, ProbeReport, ProbeRequest
+from netvps.domain.overlay.peer_health import Link, ProbeReport, ProbeRequest
 from netvps.errors import Unavailable
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from netvps.domain.overlay.diagnosis.health import ProbeRequest
+    from netvps.domain.overlay.peer_health import ProbeRequest
     from netvps.domain.runner.runner import LogRequest
     from netvps.services.runners.runners import Runners
 

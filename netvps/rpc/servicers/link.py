@@ -10,7 +10,7 @@ import structlog
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceServicer
-from netvps.domain.overlay.diagnosis.health import ProbeReport
+from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport
 from netvps.errors import InvalidInput, NotFound, Unavailable

@@ -17,10 +17,20 @@ from typing import Final
 
 import structlog
 
-from netvps.domain.overlay.diagnosis.health import Health, Link, LinkState, Problem, TcpOutcome
-from netvps.domain.overlay.diagnosis.probing import LinkTable, Measured, Target, link, target_of, why
 from netvps.domain.overlay.fabric import endpoint_address
 from netvps.domain.overlay.netmap import Peer
+from netvps.domain.overlay.peer_health import (
+    Health,
+    Link,
+    LinkState,
+    LinkTable,
+    Measured,
+    Problem,
+    Target,
+    TcpOutcome,
+    link,
+    why,
+)
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
 from netvps.errors import NetvpsError
@@ -143,7 +153,7 @@ class Links:
         for peer in others:
             if not all_again and self._peers.get(peer.runner) is peer:
                 continue
-            if target := target_of(view, peer, self._name):
+            if target := view.target(peer, self._name):
                 # Spread out for thousands of peers, also so that not all of them probe a new one at once.
                 self._table.aim(target, now + random.uniform(0, spread))  # noqa: S311 — no secret
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from netvps.domain.overlay.diagnosis.probing import Measured, Target
+from netvps.domain.overlay.peer_health import Measured, Target
 from netvps.runner.overlay.ports import Prober
 
 SMALL: Final = 84

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import structlog
 
-from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.peer_health import Health
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.runner.files import write_file
 

@@ -17,11 +17,11 @@ from typing import Protocol
 
 import structlog
 
-from netvps.domain.overlay.diagnosis.conflicts import conflicting_lease_holder
-from netvps.domain.overlay.diagnosis.health import MAX_PROBLEMS, Link, Problem
+from netvps.domain.overlay.conflicts import conflicting_lease_holder
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.kernel.news import LinksChanged
+from netvps.domain.overlay.kernel.operations import LinksChanged
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
+from netvps.domain.overlay.peer_health import MAX_PROBLEMS, Link, Problem
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError

@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from typing import Protocol
 
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.diagnosis.health import TcpOutcome
 from netvps.domain.overlay.kernel.links import Bridge, KernelState
-from netvps.domain.overlay.kernel.news import Failure, KernelEvent
-from netvps.domain.overlay.kernel.operations import Operation
+from netvps.domain.overlay.kernel.operations import Failure, KernelEvent, Operation
+from netvps.domain.overlay.peer_health import TcpOutcome
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
 

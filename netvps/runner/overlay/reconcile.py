@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import structlog
 
 from netvps.domain.overlay.change import Change, Tracker
-from netvps.domain.overlay.diagnosis.conflicts import in_the_way
+from netvps.domain.overlay.conflicts import in_the_way
 from netvps.domain.overlay.kernel.diff import additions, as_wanted, diff, patched
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, KernelState, ObjectNames
-from netvps.domain.overlay.kernel.news import EntryChanged, KernelEvent, PortChanged
-from netvps.domain.overlay.kernel.operations import Operation
+from netvps.domain.overlay.kernel.operations import EntryChanged, KernelEvent, Operation, PortChanged
 from netvps.domain.overlay.kernel.plan import plan, withdrawn
 from netvps.domain.overlay.view import View
 from netvps.errors import ConfigError, NetvpsError

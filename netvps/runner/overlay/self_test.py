@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from netvps.domain.overlay.diagnosis.health import Problem, TcpOutcome
-from netvps.domain.overlay.diagnosis.probing import Target
+from netvps.domain.overlay.peer_health import Problem, Target, TcpOutcome
 
 PATIENCE: Final = 3
 """Failed tests after which checksums are not the cause."""

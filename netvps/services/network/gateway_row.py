@@ -16,8 +16,8 @@ from netvps.services.runners.leases import is_within, lease, lease_of
 from netvps.services.sessions.removal import remove_runner
 
 if TYPE_CHECKING:
-    from netvps.domain.overlay.diagnosis.health import Problem
     from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.overlay.peer_health import Problem
     from netvps.domain.runner.runner import Underlay
     from netvps.services.ports import Clock, Store
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
-from netvps.domain.overlay.diagnosis.path import measured, pairs, unknown, why_unable
-from netvps.domain.overlay.diagnosis.verdict import Case, examine
-from netvps.domain.overlay.overview import Overview
+from netvps.domain.overlay.diagnosis import DiagnosisInput, diagnose
+from netvps.domain.overlay.fabric import Overview
+from netvps.domain.overlay.path import measured, pairs, unknown, why_unable
 from netvps.domain.runner.ipam import room
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.errors import NetvpsError
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from netvps.domain.access.accounts import Caller
-    from netvps.domain.overlay.diagnosis.finding import Finding
-    from netvps.domain.overlay.diagnosis.health import Link
-    from netvps.domain.overlay.diagnosis.path import Path
+    from netvps.domain.finding import Finding
     from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.overlay.path import Path
+    from netvps.domain.overlay.peer_health import Link
     from netvps.domain.session.session import Session
     from netvps.services.network.netmap import NetmapHub
     from netvps.services.ports import Prober, Reader, Store
@@ -101,8 +101,8 @@ class Network:
             leases = [await lease_of(reader, session.runner) for session in sessions]
             used, free = (0, 1) if sessions else await self._subnets(reader)
         chosen, unmeasured = _to_measure(sessions, runners)
-        return examine(
-            Case(
+        return diagnose(
+            DiagnosisInput(
                 port=self._fabric.port,
                 runners=runners,
                 paths=[path async for path in _paths(chosen, prober)],

@@ -15,8 +15,8 @@ import structlog
 from netvps.adapters.bpf import placed
 from netvps.adapters.bpf.fast_path import FastPath
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
+from netvps.domain.overlay.peer_health import Health
 from netvps.domain.overlay.view import View
 from tests.adapters.filter.site.lab import MTU, PORTS, SECONDS, Lab, netmap, view
 from tests.adapters.filter.site.traffic import ADDRESS, connected, ears, routed, say

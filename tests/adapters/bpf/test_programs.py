@@ -17,10 +17,10 @@ from netvps.adapters.bpf.syscall import Program
 from netvps.adapters.bpf.tables import Tables
 from netvps.adapters.filter.rules.nft import Table
 from netvps.adapters.filter.rules.overlay import ruleset
-from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.fabric import Fabric, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.kernel.fast_path import fast_path
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.peer_health import Health
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from tests.adapters.bpf.kernel import REDIRECTED, SLOW_PATH, run

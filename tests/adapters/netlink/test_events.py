@@ -13,7 +13,7 @@ from netvps.adapters.netlink.entries import Own
 from netvps.adapters.netlink.events import Events
 from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.links import ObjectNames, Route
-from netvps.domain.overlay.kernel.news import EntryChanged, KernelEvent, LinksChanged, PortChanged
+from netvps.domain.overlay.kernel.operations import EntryChanged, KernelEvent, LinksChanged, PortChanged
 from tests.support.namespaces import Namespace, namespace
 
 pytestmark = pytest.mark.netns

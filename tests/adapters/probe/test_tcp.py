@@ -17,11 +17,11 @@ from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.probe import tcp as module
 from netvps.adapters.probe.echo import Echo
 from netvps.adapters.probe.tcp import TcpEcho
-from netvps.domain.overlay.diagnosis.health import TcpOutcome
 from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.diff import diff
 from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.peer_health import TcpOutcome
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import Unavailable

@@ -8,8 +8,8 @@ import pytest
 
 from netvps import exit_codes
 from netvps.cli.machine.network import network
-from netvps.domain.overlay.diagnosis.finding import Finding, Severity
-from netvps.domain.overlay.diagnosis.health import Problem
+from netvps.domain.finding import Finding, Severity
+from netvps.domain.overlay.peer_health import Problem
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient
 

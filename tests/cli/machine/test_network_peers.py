@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import permutations
 
-from netvps.domain.overlay.diagnosis.path import Path, PathState
+from netvps.domain.overlay.path import Path, PathState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from netvps.cli.machine.overlay_words import gateway, overlay, short
-from netvps.domain.overlay.diagnosis.health import Problem
+from netvps.domain.overlay.peer_health import Problem
 from tests.cli.fake_client import NOW, FakeClient
 
 

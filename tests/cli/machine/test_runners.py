@@ -10,7 +10,7 @@ import pytest
 
 from netvps import exit_codes
 from netvps.cli.machine.runners import runner
-from netvps.domain.overlay.diagnosis.health import Problem
+from netvps.domain.overlay.peer_health import Problem
 from netvps.domain.runner.runner import RunnerState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from itertools import permutations
 from typing import Any
 
-from netvps.domain.overlay.diagnosis.health import Link, LinkState
-from netvps.domain.overlay.diagnosis.path import Path, measured
+from netvps.domain.overlay.path import Path, measured
+from netvps.domain.overlay.peer_health import Link, LinkState
 from netvps.domain.runner.runner import Runner, RunnerState, Underlay
 from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
 

@@ -11,9 +11,11 @@ from netvps.domain.overlay.fabric import (
     bridge_address,
     device_mac,
     endpoint_address,
+    overlay_mtu,
     session_addresses,
     session_mac,
 )
+from netvps.errors import ConfigError
 
 FABRIC = Fabric("cluster")
 
@@ -45,3 +47,16 @@ def test_a_device_mac_differs_by_runner_and_by_cluster(other: str) -> None:
 
 def test_a_session_mac_follows_from_its_address() -> None:
     assert session_mac("10.128.4.2") == "02:42:0a:80:04:02"
+
+
+def test_the_overlay_takes_its_headers_from_the_underlay() -> None:
+    assert overlay_mtu(1500, "192.0.2.1") == 1450
+    assert overlay_mtu(1500, "2001:db8::1") == 1430
+    assert overlay_mtu(9000, "192.0.2.1") == 8950
+
+
+def test_an_underlay_that_is_too_small_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"MTU of the underlay at 192.0.2.1 is 600, but the overlay needs at least 626"
+    ):
+        overlay_mtu(600, "192.0.2.1")

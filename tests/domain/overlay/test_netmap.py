@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer, in_parts, whole
+from netvps.domain.overlay.netmap import (
+    Endpoint,
+    Netmap,
+    NetmapUpdate,
+    Peer,
+    addresses_by_owner,
+    holders,
+    in_parts,
+    whole,
+)
 from netvps.domain.runner.runner import Lease, Underlay
 
 PEER = Peer("r1", "one", Lease("10.128.0.0/22", "r1", 1), "02:00:00:00:00:01", Underlay(("192.0.2.1",), 1450))
@@ -88,3 +97,17 @@ def test_the_whole_map_takes_the_place_of_whatever_was_known(a: list[NetmapUpdat
     for update in b:
         other = other.updated(update)
     assert other.updated(whole(known)) == known
+
+
+HERE = Endpoint("a", "web", "ann", "10.128.0.2")
+THERE = Endpoint("b", "db", "ann", "10.128.4.2")
+OTHER = Endpoint("c", "db", "bob", "10.128.4.3")
+
+
+def test_only_owners_with_sessions_here_are_known_and_all_that_they_have() -> None:
+    assert addresses_by_owner([HERE], [HERE, THERE, OTHER]) == {"ann": frozenset({"10.128.0.2", "10.128.4.2"})}
+
+
+def test_an_address_is_the_newest_sessions() -> None:
+    later = Endpoint("z", "web", "bob", HERE.address)
+    assert holders([HERE, later, THERE]) == holders([later, HERE, THERE]) == [later, THERE]

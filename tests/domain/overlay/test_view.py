@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.fabric import (
+    Fabric,
+)
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
+from tests.adapters.filter.rules.test_subnets import CIDRS, subnet_view
 
 
 def test_a_view_tells_itself_from_the_others() -> None:
@@ -20,3 +23,8 @@ def test_a_view_tells_itself_from_the_others() -> None:
     assert [peer.name for peer in view.peers()] == ["two"]
     assert [end.name for end in view.local_endpoints()] == ["web"]
     assert view.mac != View("b", Fabric("cluster"), other, way, netmap).mac
+
+
+def test_the_mask_is_that_of_ones_own_subnet() -> None:
+    assert [subnet_view(n).netmask for n in (0, 2, 3)] == ["255.255.252.0", "255.255.254.0", "255.255.0.0"]
+    assert [subnet_view(0).same_size(cidr) for cidr in CIDRS] == [True, True, False, False]

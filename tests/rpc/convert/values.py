@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 from netvps.domain.access.accounts import Role, SshKey, User
+from netvps.domain.finding import Finding, Severity
 from netvps.domain.names import SessionName
-from netvps.domain.overlay.diagnosis.finding import Finding, Severity
-from netvps.domain.overlay.diagnosis.health import Link, LinkState, ProbeReport, ProbeRequest, Problem
-from netvps.domain.overlay.diagnosis.path import Path, PathState
-from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.fabric import Fabric, Overview
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
-from netvps.domain.overlay.overview import Overview
+from netvps.domain.overlay.path import Path, PathState
+from netvps.domain.overlay.peer_health import Link, LinkState, ProbeReport, ProbeRequest, Problem
 from netvps.domain.runner.runner import (
     Capacity,
     CaughtUp,

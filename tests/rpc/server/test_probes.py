@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.overlay.diagnosis.finding import Severity
-from netvps.domain.overlay.diagnosis.health import Link, LinkState, ProbeReport, ProbeRequest
-from netvps.domain.overlay.diagnosis.path import PathState
+from netvps.domain.finding import Severity
+from netvps.domain.overlay.path import PathState
+from netvps.domain.overlay.peer_health import Link, LinkState, ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import Heartbeat, Underlay
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc.server import probes as limits
@@ -22,7 +22,7 @@ from tests.rpc.site import ALICE, CAPACITY, default_spec, hello, soon
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from netvps.domain.overlay.diagnosis.path import Path
+    from netvps.domain.overlay.path import Path
     from netvps.rpc.client.client import Client
     from tests.rpc.site import Site
 

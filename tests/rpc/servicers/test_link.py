@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.overlay.diagnosis.health import ProbeReport
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
+from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, Runner, RunnerState, Underlay, Welcome
 from netvps.domain.session.session import Assignment, Session, SessionReport, SessionState
 from netvps.errors import AlreadyExists, Exhausted, NetvpsError, NotFound, Unavailable

@@ -7,12 +7,11 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.diagnosis.health import TcpOutcome
 from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.links import Bridge, KernelState
-from netvps.domain.overlay.kernel.news import Failure, KernelEvent, LinksChanged
-from netvps.domain.overlay.kernel.operations import Operation
+from netvps.domain.overlay.kernel.operations import Failure, KernelEvent, LinksChanged, Operation
 from netvps.domain.overlay.netmap import NetmapUpdate, Peer
+from netvps.domain.overlay.peer_health import TcpOutcome
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import NetvpsError, Unavailable

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.kernel.links import Bridge
 from netvps.domain.overlay.netmap import Netmap
+from netvps.domain.overlay.peer_health import Health
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
 from netvps.runner.overlay.disabled import NoNames, NoNetmapStore, NoNetwork

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from netvps.domain.overlay.diagnosis.health import Health, LinkState, TcpOutcome
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.peer_health import Health, LinkState, TcpOutcome
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
 from netvps.errors import Unavailable
@@ -95,7 +95,7 @@ async def test_links_that_come_are_examined_once_and_well_ones_let_be(runner: Ru
 
 
 async def test_what_is_wrong_is_told_and_healed(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.domain.overlay.diagnosis.probing.FIRST_PAUSE", 0.02)
+    monkeypatch.setattr("netvps.domain.overlay.peer_health.FIRST_PAUSE", 0.02)
     runner.wire.largest = {END.format(8): 1200, END.format(12): 0}
     async with runner.running(peer(2), peer(3), peer(4)) as links:
         await until(lambda: len(links.problems) == 2)
@@ -143,7 +143,7 @@ async def test_a_kernel_that_does_not_tell_is_no_reason_to_stop(
 async def test_who_asks_is_told_of_those_that_there_are_and_it_counts(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netvps.domain.overlay.diagnosis.probing.BLOCKED_TIMES", 1)
+    monkeypatch.setattr("netvps.domain.overlay.peer_health.BLOCKED_TIMES", 1)
     async with runner.running(peer(2), peer(3)) as links:
         await until(lambda: states(links) == {"runner2": LinkState.UP, "runner3": LinkState.UP})
         runner.wire.largest[END.format(12)] = 0

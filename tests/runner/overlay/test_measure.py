@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.diagnosis.probing import Measured, Target
+from netvps.domain.overlay.peer_health import Measured, Target
 from netvps.runner.overlay.measure import SMALL, WAITS, measure
 from tests.runner.overlay.fakes import FakeWire
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate
+from netvps.domain.overlay.peer_health import Health
 from netvps.runner.overlay.netmap_store import FileNetmapStore, Known
 from tests.runner.overlay.fakes import FABRIC, lease, peer
 

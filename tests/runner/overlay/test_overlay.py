@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from netvps.domain.overlay.diagnosis.health import LinkState, Problem
 from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.links import Route
-from netvps.domain.overlay.kernel.news import EntryChanged
+from netvps.domain.overlay.kernel.operations import EntryChanged
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
+from netvps.domain.overlay.peer_health import LinkState, Problem
 from netvps.domain.runner.runner import Lease, Underlay, Welcome
 from netvps.runner.overlay import overlay as module
 from netvps.runner.overlay import repair_backoff as contest
@@ -174,7 +174,7 @@ async def test_a_way_that_comes_later_is_told_at_once(machine: Machine) -> None:
 
 
 async def test_an_address_that_changes_is_the_devices_and_told_at_once(machine: Machine) -> None:
-    from netvps.domain.overlay.kernel.news import LinksChanged
+    from netvps.domain.overlay.kernel.operations import LinksChanged
 
     async with machine.running() as overlay:
         machine.welcome()
@@ -193,7 +193,7 @@ async def test_an_address_that_changes_is_the_devices_and_told_at_once(machine: 
 
 
 async def test_an_address_that_changes_while_a_round_goes_on_is_not_missed(machine: Machine) -> None:
-    from netvps.domain.overlay.kernel.news import LinksChanged
+    from netvps.domain.overlay.kernel.operations import LinksChanged
 
     async with machine.running() as overlay:
         machine.welcome()

@@ -7,7 +7,7 @@ import pytest
 from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.diff import diff
 from netvps.domain.overlay.kernel.links import KernelState
-from netvps.domain.overlay.kernel.news import EntryChanged, LinksChanged, PortChanged
+from netvps.domain.overlay.kernel.operations import EntryChanged, LinksChanged, PortChanged
 from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View

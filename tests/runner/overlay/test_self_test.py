@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.domain.overlay.diagnosis.health import TcpOutcome
-from netvps.domain.overlay.diagnosis.probing import Target
+from netvps.domain.overlay.peer_health import Target, TcpOutcome
 from netvps.runner.overlay.self_test import PATIENCE, SelfTest, broken
 
 GOOD, BROKEN, SILENT, ABSENT = TcpOutcome.GOOD, TcpOutcome.BROKEN, TcpOutcome.SILENT, TcpOutcome.ABSENT

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from netvps.domain.overlay.diagnosis.health import Problem
 from netvps.domain.overlay.membership import MembershipIndex
+from netvps.domain.overlay.peer_health import Problem
 from netvps.domain.runner.runner import Lease, Runner, RunnerState, Underlay
 from netvps.errors import Exhausted
 from netvps.services.network.gateway_place import LIFE

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.overlay.diagnosis.finding import Severity
-from netvps.domain.overlay.diagnosis.health import Link, LinkState, Problem
-from netvps.domain.overlay.diagnosis.path import Path, PathState
+from netvps.domain.finding import Severity
+from netvps.domain.overlay.path import Path, PathState
+from netvps.domain.overlay.peer_health import Link, LinkState, Problem
 from netvps.domain.runner.runner import Underlay
 from netvps.domain.session.session import SessionState
 from netvps.errors import InvalidInput, NotFound, Unavailable

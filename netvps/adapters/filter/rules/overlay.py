@@ -25,9 +25,7 @@ from netvps.adapters.filter.rules.owners import owner_table
 from netvps.adapters.filter.rules.subnets import by_mask, by_prefix
 from netvps.domain.overlay.fabric import MULTICAST, bridge_address, endpoint_address, session_mac
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
-from netvps.domain.overlay.netmap import Endpoint, Peer
-from netvps.domain.overlay.owners import addresses_by_owner, holders
-from netvps.domain.overlay.subnets import mask_of
+from netvps.domain.overlay.netmap import Endpoint, Peer, addresses_by_owner, holders
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
 from netvps.domain.runner.runner import Lease
@@ -120,7 +118,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
         ),
         "from-tunnel": Chain(
             (
-                f"ether saddr . ip saddr & {mask_of(view)} @subnets goto tracking-in",
+                f"ether saddr . ip saddr & {view.netmask} @subnets goto tracking-in",
                 "ether saddr . ip saddr @sources goto tracking-in",
                 "drop",
             )

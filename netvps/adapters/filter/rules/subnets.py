@@ -14,7 +14,6 @@ from typing import Final
 
 from netvps.adapters.filter.rules.nft import Set
 from netvps.domain.overlay.fabric import endpoint_address
-from netvps.domain.overlay.subnets import alike
 from netvps.domain.overlay.view import View
 
 _TYPE: Final = "ether_addr . ipv4_addr"
@@ -22,11 +21,11 @@ _TYPE: Final = "ether_addr . ipv4_addr"
 
 def by_mask(view: View) -> Set:
     """Peers whose subnets are as large as the local one."""
-    peers = (peer for peer in view.peers() if alike(view, peer.lease.cidr))
+    peers = (peer for peer in view.peers() if view.same_size(peer.lease.cidr))
     return Set(_TYPE, frozenset(f"{peer.mac} . {endpoint_address(peer.lease.cidr)}" for peer in peers))
 
 
 def by_prefix(view: View) -> Set:
     """All other peers."""
-    peers = (peer for peer in view.peers() if not alike(view, peer.lease.cidr))
+    peers = (peer for peer in view.peers() if not view.same_size(peer.lease.cidr))
     return Set(_TYPE, frozenset(f"{peer.mac} . {peer.lease.cidr}" for peer in peers), interval=True)

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 
 from netvps.domain.overlay.fabric import bridge_address, session_mac
 from netvps.domain.overlay.kernel.plan import plan
-from netvps.domain.overlay.owners import addresses_by_owner, holders
-from netvps.domain.overlay.subnets import alike, mask_of
+from netvps.domain.overlay.netmap import addresses_by_owner, holders
 from netvps.domain.overlay.view import View
 
 
@@ -63,9 +62,9 @@ def fast_path(view: View) -> FastPath:
     ends = holders(view.netmap.endpoints.values())
     owned = addresses_by_owner(filter(view.holds, ends), ends)
     desired = plan(view)
-    ways = ((cidr, route) for cidr, route in desired.routes.items() if route.gateway and alike(view, cidr))
+    ways = ((cidr, route) for cidr, route in desired.routes.items() if route.gateway and view.same_size(cidr))
     return FastPath(
-        FastPathConstants(view.mac, session_mac(bridge_address(view.lease.cidr)), mask_of(view), view.underlay.mtu),
+        FastPathConstants(view.mac, session_mac(bridge_address(view.lease.cidr)), view.netmask, view.underlay.mtu),
         {address: owner for owner, addresses in owned.items() for address in addresses},
         {route.gateway: Subnet(desired.neighbours[route.gateway], not route.mtu) for _, route in ways},
     )

@@ -1,4 +1,4 @@
-"""Operations on the overlay's objects in the kernel. All are idempotent."""
+"""Operations on the overlay's objects in the kernel, all idempotent; what it refuses, and what it notifies of."""
 
 from __future__ import annotations
 
@@ -117,6 +117,39 @@ AddressOperation = PutAddress | DropAddress
 EntryOperation = PutNeighbour | DropNeighbour | PutFdb | DropFdb | PutRoute | DropRoute
 """Operations of which a change may contain thousands."""
 Operation = LinkOperation | AddressOperation | EntryOperation | SetSysctl
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An operation that the kernel refused, and why, for people."""
+
+    operation: Operation
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryChanged:
+    """A neighbour, FDB entry or route of the overlay was changed, by this runner or another program."""
+
+    done: EntryOperation
+
+
+@dataclass(frozen=True, slots=True)
+class LinksChanged:
+    """A link or address of this machine changed, or notifications were lost (`why`): inspect the full state."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortChanged:
+    """A port of the bridge (a container's veth) came, went or changed. No other object is affected."""
+
+    link: str
+    """Name of the link."""
+
+
+KernelEvent = EntryChanged | LinksChanged | PortChanged
 
 
 def needs_device(operation: Operation, names: ObjectNames) -> bool:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.domain.checks import Checks
-from netvps.domain.overlay.diagnosis.health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Underlay, Welcome
 from netvps.domain.session.session import Assignment, SessionReport
 from netvps.errors import InvalidInput

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from netvps.api.v1 import network_pb2 as pb
-from netvps.domain.overlay.diagnosis.finding import Finding, Severity
-from netvps.domain.overlay.diagnosis.path import Path, PathState
-from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.overlay.overview import Overview
+from netvps.domain.finding import Finding, Severity
+from netvps.domain.overlay.fabric import Fabric, Overview
+from netvps.domain.overlay.path import Path, PathState
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.times import duration_from_proto, duration_to_proto

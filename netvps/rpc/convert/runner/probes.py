@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from netvps.api.v1 import link_pb2 as pb
-from netvps.domain.overlay.diagnosis.health import MAX_PROBED, Link, LinkState, ProbeReport, ProbeRequest
+from netvps.domain.overlay.peer_health import MAX_PROBED, Link, LinkState, ProbeReport, ProbeRequest
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.texts import sentence, word

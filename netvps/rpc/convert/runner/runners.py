@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from netvps.api.v1 import runner_pb2 as pb
-from netvps.domain.overlay.diagnosis.health import MAX_PROBLEMS, Problem
+from netvps.domain.overlay.peer_health import MAX_PROBLEMS, Problem
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.fast_path import FastPathConstants, Subnet, fast_path
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.peer_health import Health
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 

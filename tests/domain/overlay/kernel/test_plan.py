@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netvps.domain.overlay.diagnosis.health import Health
 from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.links import Address, Bridge, Device, ObjectNames, Route
 from netvps.domain.overlay.kernel.plan import AGEING_DAYS, UNREACHABLE, plan, withdrawn
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.peer_health import Health
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from netvps.domain.overlay.diagnosis.finding import Finding
-from netvps.domain.overlay.diagnosis.path import Path
-from netvps.domain.overlay.overview import Overview
+from netvps.domain.finding import Finding
+from netvps.domain.overlay.fabric import Overview
+from netvps.domain.overlay.path import Path
 from netvps.rpc.convert.runner.network import (
     finding_from_proto,
     finding_to_proto,

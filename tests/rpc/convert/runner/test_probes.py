@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from netvps.api.v1 import link_pb2 as pb
-from netvps.domain.overlay.diagnosis.health import MAX_PROBED, ProbeReport, ProbeRequest
+from netvps.domain.overlay.peer_health import MAX_PROBED, ProbeReport, ProbeRequest
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.runner.probes import (
     probe_report_from_proto,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from netvps.domain.overlay.diagnosis.conflicts import conflicting_lease_holder, cut_off, in_the_way, overlapping
+from netvps.domain.overlay.conflicts import conflicting_lease_holder, cut_off, in_the_way, overlapping
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View

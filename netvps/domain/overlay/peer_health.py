@@ -1,4 +1,4 @@
-"""State of a runner's links over time: a table that is updated with the time and with measurements.
+"""Health of the links to other runners: what is measured, its state over time, and its effect on the kernel state.
 
 A healthy link is measured only when it is in doubt; an unhealthy one again and again with backoff. The table never
 removes a route: a link that seems down may be one on which only probes are lost.
@@ -7,14 +7,29 @@ removes a route: a link that seems down may be one on which only probes are lost
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from math import inf
 from typing import Final
 
-from netvps.domain.overlay.diagnosis.health import Link, LinkState, Problem
-from netvps.domain.overlay.fabric import VXLAN_OVERHEAD_IPV4, VXLAN_OVERHEAD_IPV6, endpoint_address
-from netvps.domain.overlay.netmap import Peer
-from netvps.domain.overlay.view import View
+from netvps.domain.overlay.fabric import overhead
+
+MAX_PROBLEMS: Final = 16
+"""Maximum number of problems in a report; further ones are left out."""
+MAX_PROBED: Final = 256
+"""Maximum number of links in one request."""
+
+
+class LinkState(StrEnum):
+    """State of a link as measured from one side."""
+
+    UP = "UP"
+    """Packets of all sizes are returned."""
+    REDUCED = "REDUCED"
+    """Small packets are returned, the largest expected ones are not."""
+    DOWN = "DOWN"
+    """No packet is returned."""
+
 
 FIRST_PAUSE: Final = 3.0
 LONGEST_PAUSE: Final = {LinkState.REDUCED: 600.0, LinkState.DOWN: 120.0}
@@ -25,6 +40,71 @@ BLOCKED_TIMES: Final = 2
 """Consecutive measurements in which the machine answers, but not on the overlay, before that is reported as blocked:
 its overlay may just not be up yet.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A runner's measurement of its link to another."""
+
+    peer: str
+    """Uid of the runner at the other end."""
+    state: LinkState
+    rtt: float | None = None
+    """Seconds; None if no packet was returned."""
+    mtu: int = 0
+    """The largest overlay packet that was returned, in bytes; 0 if none was."""
+    message: str = ""
+    """What is wrong and what to do, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem of the overlay as one runner sees it."""
+
+    message: str
+    """What is wrong and what to do, for people."""
+    peer: str = ""
+    """Uid of the other runner that it concerns, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How measurements change the desired kernel state."""
+
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    """The largest packet that reaches a peer, in bytes, by uid; only peers where it is less than expected."""
+    checksum_offload: bool = True
+    """Whether the checksums inside the tunnel may be offloaded to the network card."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """Asks for a measurement of links, to be answered by a report with this id."""
+
+    probe_id: str
+    peers: tuple[str, ...]
+    """Uids of runners, at most MAX_PROBED."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """The answer to a ProbeRequest: one link for each requested runner that is on the overlay."""
+
+    probe_id: str
+    links: tuple[Link, ...]
+
+
+class TcpOutcome(StrEnum):
+    """Result of a TCP probe to a peer."""
+
+    GOOD = "GOOD"
+    """All data was echoed unchanged."""
+    BROKEN = "BROKEN"
+    """The connection opened, but data was lost or changed."""
+    SILENT = "SILENT"
+    """No answer."""
+    ABSENT = "ABSENT"
+    """Connection refused, so the probe has no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +129,7 @@ class Target:
     @property
     def overhead(self) -> int:
         """Bytes that encapsulation adds to a packet."""
-        return VXLAN_OVERHEAD_IPV6 if ":" in self.there else VXLAN_OVERHEAD_IPV4
+        return overhead(self.there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,24 +274,6 @@ def why(target: Target, found: Measured) -> str:
     return (
         f"{there} does not answer {here}, neither on the overlay nor a ping: see whether it is on and on the"
         f" network; if so, let UDP port {target.port} through between the two, in both directions"
-    )
-
-
-def target_of(view: View, peer: Peer, own: str) -> Target | None:
-    """The link from the runner named `own` to a peer; None if the peer has no underlay address of the local family."""
-    here = view.underlay.addresses[0]
-    there = next((address for address in peer.underlay.addresses if (":" in address) == (":" in here)), None)
-    if there is None:
-        return None
-    return Target(
-        peer=peer.runner,
-        name=peer.name,
-        address=endpoint_address(peer.lease.cidr),
-        mtu=min(view.underlay.mtu, peer.underlay.mtu),
-        here=here,
-        there=there,
-        own=own,
-        port=view.fabric.port,
     )
 
 

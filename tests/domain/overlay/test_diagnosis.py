@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.diagnosis.finding import Finding, Severity
-from netvps.domain.overlay.diagnosis.health import LinkState, Problem
-from netvps.domain.overlay.diagnosis.path import unknown
-from netvps.domain.overlay.diagnosis.verdict import Case, examine
+from netvps.domain.finding import Finding, Severity
+from netvps.domain.overlay.diagnosis import DiagnosisInput, diagnose
+from netvps.domain.overlay.path import unknown
+from netvps.domain.overlay.peer_health import LinkState, Problem
 from netvps.domain.runner.runner import Runner, RunnerState, Underlay
 from netvps.domain.session.session import DesiredState, Network, SessionSpec, SessionState
 from tests.domain.overlay.cases import mesh, runner, session, subnet
@@ -19,34 +19,34 @@ ONE, TWO, THREE = (runner(number) for number in (1, 2, 3))
 WEB, DB = session("web", 1), session("db", 2)
 
 
-def case(*runners: Runner, **changes: Any) -> Case:
+def case(*runners: Runner, **changes: Any) -> DiagnosisInput:
     """Between web on box1 and db on box2."""
     boxes = runners or (ONE, TWO)
     subnets = {box.uid: subnet(int(box.name[3:])) for box in boxes}
-    return replace(Case(14789, boxes, mesh(boxes[:2]), (WEB, DB), subnets), **changes)
+    return replace(DiagnosisInput(14789, boxes, mesh(boxes[:2]), (WEB, DB), subnets), **changes)
 
 
-def faults(it: Case) -> list[Finding]:
-    return [finding for finding in examine(it) if finding.severity is not Severity.OK]
+def faults(it: DiagnosisInput) -> list[Finding]:
+    return [finding for finding in diagnose(it) if finding.severity is not Severity.OK]
 
 
-def only(it: Case) -> Finding:
+def only(it: DiagnosisInput) -> Finding:
     (found,) = faults(it)
     return found
 
 
 def test_no_fault_is_said_with_what_was_looked_at() -> None:
-    found = examine(case())
+    found = diagnose(case())
     assert [finding.severity for finding in found] == [Severity.OK] * 5
     assert found[0] == Finding(Severity.OK, "session web.ann", "it runs on box1 as 10.128.4.9")
     assert found[-1].text.startswith("no fault found; looked at 2 sessions, 2 runners, 2 links; if a service")
-    whole = examine(case(ONE, TWO, sessions=()))
+    whole = diagnose(case(ONE, TWO, sessions=()))
     assert whole[-1].text == "no fault found; looked at 2 runners, 2 links, the pool"
 
 
 def test_multicast_is_said_to_end_at_the_machine_where_there_are_several() -> None:
-    def said(it: Case) -> list[str]:
-        return [finding.text for finding in examine(it) if finding.subject == "multicast"]
+    def said(it: DiagnosisInput) -> list[str]:
+        return [finding.text for finding in diagnose(it) if finding.subject == "multicast"]
 
     (text,) = said(case())
     assert "is not carried to other machines" in text
@@ -153,7 +153,7 @@ def test_a_pool_that_is_nearly_used_up_is_told() -> None:
 
 
 def test_why_nothing_was_measured_is_told() -> None:
-    assert Finding(Severity.OK, "links", "not measured") in examine(
+    assert Finding(Severity.OK, "links", "not measured") in diagnose(
         case(paths=(), sessions=(), unmeasured="not measured")
     )
 
@@ -184,19 +184,19 @@ sessions = st.builds(
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
+def cases(draw: st.DrawFn) -> DiagnosisInput:
     runners = draw(st.lists(boxes, unique_by=lambda box: box.uid, max_size=5))
     able = [box for box in runners if box.underlay]
     ways = [f"{a.name}_{b.name}" for a in able for b in able]
     paths = mesh(able, **draw(st.dictionaries(st.sampled_from(ways), states))) if ways else []
     asked = draw(st.lists(sessions, unique_by=lambda one: one.full_name, max_size=2))
     used, free = draw(st.tuples(st.integers(0, 9), st.integers(0, 9)))
-    return Case(14789, runners, paths, asked, {box.uid: subnet(1) for box in runners}, used, free)
+    return DiagnosisInput(14789, runners, paths, asked, {box.uid: subnet(1) for box in runners}, used, free)
 
 
 @given(cases())
-def test_the_worst_comes_first_each_fault_has_a_remedy_and_silence_is_impossible(it: Case) -> None:
-    found = examine(it)
+def test_the_worst_comes_first_each_fault_has_a_remedy_and_silence_is_impossible(it: DiagnosisInput) -> None:
+    found = diagnose(it)
     order = [list(Severity).index(finding.severity) for finding in found]
     assert found
     assert order == sorted(order)
@@ -207,23 +207,23 @@ def test_the_worst_comes_first_each_fault_has_a_remedy_and_silence_is_impossible
 
 
 @given(cases(), st.randoms(use_true_random=False))
-def test_the_order_of_what_is_looked_at_changes_nothing(it: Case, random: Any) -> None:
+def test_the_order_of_what_is_looked_at_changes_nothing(it: DiagnosisInput, random: Any) -> None:
     shuffled = [*it.runners], [*it.paths]
     for items in shuffled:
         random.shuffle(items)
     other = replace(it, runners=shuffled[0], paths=shuffled[1])
-    assert {(one.severity, one.subject) for one in examine(it)} == {
-        (one.severity, one.subject) for one in examine(other)
+    assert {(one.severity, one.subject) for one in diagnose(it)} == {
+        (one.severity, one.subject) for one in diagnose(other)
     }
 
 
 @given(cases())
-def test_a_pair_that_is_down_between_two_that_are_there_is_always_a_fault(it: Case) -> None:
+def test_a_pair_that_is_down_between_two_that_are_there_is_always_a_fault(it: DiagnosisInput) -> None:
     there = {box.name for box in it.runners if box.state is RunnerState.ONLINE and box.underlay}
     dead = {
         frozenset((one.start, one.end)) for one in it.paths if one.state == "DOWN" and {one.start, one.end} <= there
     }
-    told = {frozenset(one.subject.split(" - ")) for one in examine(it) if one.severity is Severity.FAIL}
+    told = {frozenset(one.subject.split(" - ")) for one in diagnose(it) if one.severity is Severity.FAIL}
     assert dead <= told
 
 

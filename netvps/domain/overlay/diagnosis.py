@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from netvps.domain.overlay.diagnosis import verdict_links as links
-from netvps.domain.overlay.diagnosis.finding import Finding, Severity
-from netvps.domain.overlay.diagnosis.path import Path, PathState, reason_without
+from netvps.domain.finding import Finding, Severity
+from netvps.domain.overlay.path import (
+    Path,
+    PathState,
+    healthy_links,
+    path_findings,
+    reason_without,
+    unhealthy_pairs,
+)
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.session import DesiredState, Network, Session, SessionState
 
@@ -24,7 +30,7 @@ _ORDER: Final = list(Severity)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class DiagnosisInput:
     """The input of a diagnosis."""
 
     port: int
@@ -59,25 +65,25 @@ class Case:
         return [one for one in self.runners if not self.sessions or one.uid in placed or one.name in ends]
 
 
-def examine(case: Case) -> list[Finding]:
+def diagnose(given: DiagnosisInput) -> list[Finding]:
     """The findings: problems first, the worst first, each with a remedy; then what is fine. Never empty."""
-    away = frozenset(one.name for one in case.runners if one.state is RunnerState.OFFLINE or one.underlay is None)
+    away = frozenset(one.name for one in given.runners if one.state is RunnerState.OFFLINE or one.underlay is None)
     wrong = [
-        *_sessions(case),
-        *_owners(case),
-        *_runners(case),
-        *_clones(case),
-        *links.judge(case.paths, case.port, away),
-        *_problems(case),
-        *_sizes(case),
-        *_pool(case),
+        *_sessions(given),
+        *_owners(given),
+        *_runners(given),
+        *_clones(given),
+        *path_findings(given.paths, given.port, away),
+        *_problems(given),
+        *_sizes(given),
+        *_pool(given),
     ]
-    return sorted([*wrong, *_well(case, wrong)], key=lambda finding: _ORDER.index(finding.severity))
+    return sorted([*wrong, *_healthy(given, wrong)], key=lambda finding: _ORDER.index(finding.severity))
 
 
-def _sessions(case: Case) -> Iterator[Finding]:
-    for session in case.sessions:
-        if fault := _fault(session, case.runner_of.get(session.runner), case.subnets.get(session.runner, "")):
+def _sessions(given: DiagnosisInput) -> Iterator[Finding]:
+    for session in given.sessions:
+        if fault := _fault(session, given.runner_of.get(session.runner), given.subnets.get(session.runner, "")):
             yield Finding(Severity.FAIL, _called(session), *fault)
 
 
@@ -114,21 +120,21 @@ def _not_running(session: Session) -> tuple[str, str]:
     return f"it is {session.state}{why}", f"wait until it is RUNNING; netvps show {session.full_name} tells more"
 
 
-def _owners(case: Case) -> Iterator[Finding]:
-    owners = sorted({session.owner for session in case.sessions})
+def _owners(given: DiagnosisInput) -> Iterator[Finding]:
+    owners = sorted({session.owner for session in given.sessions})
     if len(owners) > 1:
-        subject = " - ".join(str(session.full_name) for session in case.sessions)
+        subject = " - ".join(str(session.full_name) for session in given.sessions)
         text = f"one is {owners[0]}'s, the other {owners[1]}'s, and sessions of two owners do not reach each other"
         yield Finding(
             Severity.FAIL, subject, text, "have both made by one owner, or go through the gateway (netvps ssh -L)"
         )
 
 
-def _runners(case: Case) -> Iterator[Finding]:
+def _runners(given: DiagnosisInput) -> Iterator[Finding]:
     """Runners that are offline or without the overlay."""
-    involved = {runner.uid for runner in case.involved}
-    answering = {path.end for path in case.paths if path.state in {PathState.UP, PathState.REDUCED}}
-    for runner in case.looked_at:
+    involved = {runner.uid for runner in given.involved}
+    answering = {path.end for path in given.paths if path.state in {PathState.UP, PathState.REDUCED}}
+    for runner in given.looked_at:
         severity = Severity.FAIL if runner.uid in involved else Severity.WARN
         subject = f"runner {runner.name}"
         program = "server" if runner.gateway_only else "runner"
@@ -142,13 +148,13 @@ def _runners(case: Case) -> Iterator[Finding]:
             yield Finding(severity, subject, text, "fix that on its machine; the runner retries by itself")
 
 
-def _clones(case: Case) -> Iterator[Finding]:
+def _clones(given: DiagnosisInput) -> Iterator[Finding]:
     at: defaultdict[str, list[Runner]] = defaultdict(list)
-    for runner in case.runners:
+    for runner in given.runners:
         for address in runner.underlay.addresses if runner.underlay else ():
             at[address].append(runner)
     shared = {tuple(runners): address for address, runners in sorted(at.items(), reverse=True) if len(runners) > 1}
-    looked_at = {runner.uid for runner in case.looked_at}
+    looked_at = {runner.uid for runner in given.looked_at}
     for runners, address in sorted(shared.items(), key=lambda item: [runner.name for runner in item[0]]):
         if looked_at.isdisjoint(runner.uid for runner in runners):
             continue
@@ -162,11 +168,11 @@ def _clones(case: Case) -> Iterator[Finding]:
         )
 
 
-def _problems(case: Case) -> Iterator[Finding]:
+def _problems(given: DiagnosisInput) -> Iterator[Finding]:
     """Problems that runners report, except links that were measured now and have a finding already."""
-    names = {runner.uid: runner.name for runner in case.runners}
-    looked_at, diagnosed = {runner.uid for runner in case.looked_at}, links.at_fault(case.paths)
-    for runner in case.looked_at:
+    names = {runner.uid: runner.name for runner in given.runners}
+    looked_at, diagnosed = {runner.uid for runner in given.looked_at}, unhealthy_pairs(given.paths)
+    for runner in given.looked_at:
         for problem in runner.problems if runner.underlay else ():
             pair = frozenset((runner.name, names.get(problem.peer, "")))
             if not problem.peer or (problem.peer in looked_at and pair not in diagnosed):
@@ -174,10 +180,10 @@ def _problems(case: Case) -> Iterator[Finding]:
                 yield Finding(Severity.WARN, f"runner {runner.name}", text, f"fix that on {runner.name}")
 
 
-def _sizes(case: Case) -> Iterator[Finding]:
+def _sizes(given: DiagnosisInput) -> Iterator[Finding]:
     """One finding about all runners with different MTUs."""
     by_size: defaultdict[int, list[str]] = defaultdict(list)
-    for runner in case.looked_at:
+    for runner in given.looked_at:
         if runner.underlay:
             by_size[runner.underlay.mtu].append(runner.name)
     if len(by_size) > 1:
@@ -191,9 +197,9 @@ def _some(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _pool(case: Case) -> Iterator[Finding]:
-    used, free = case.subnets_used, case.subnets_free
-    if case.sessions or free * _SCARCE >= used + free:
+def _pool(given: DiagnosisInput) -> Iterator[Finding]:
+    used, free = given.subnets_used, given.subnets_free
+    if given.sessions or free * _SCARCE >= used + free:
         return
     text = f"{used} of {used + free} subnets are taken" if free else f"all {used} subnets are taken: no runner can join"
     yield Finding(
@@ -201,30 +207,30 @@ def _pool(case: Case) -> Iterator[Finding]:
     )
 
 
-def _well(case: Case, wrong: Sequence[Finding]) -> Iterator[Finding]:
+def _healthy(given: DiagnosisInput, wrong: Sequence[Finding]) -> Iterator[Finding]:
     at_fault = {finding.subject for finding in wrong}
-    for session in case.sessions:
-        runner = case.runner_of.get(session.runner)
+    for session in given.sessions:
+        runner = given.runner_of.get(session.runner)
         if _called(session) not in at_fault and session.state is SessionState.RUNNING and runner and runner.underlay:
             place = f"it runs on {runner.name} as {session.overlay_address}"
             yield Finding(Severity.OK, _called(session), place)
-    yield from links.well(case.paths)
-    if len([runner for runner in case.involved or case.runners if not runner.gateway_only]) > 1:
+    yield from healthy_links(given.paths)
+    if len([runner for runner in given.involved or given.runners if not runner.gateway_only]) > 1:
         yield Finding(Severity.OK, "multicast", _MULTICAST)
-    if case.unmeasured:
-        yield Finding(Severity.OK, "links", case.unmeasured)
+    if given.unmeasured:
+        yield Finding(Severity.OK, "links", given.unmeasured)
     if not wrong:
-        yield Finding(Severity.OK, "network", f"no fault found; looked at {_looked_at(case)}{_hint(case)}")
+        yield Finding(Severity.OK, "network", f"no fault found; looked at {_looked_at(given)}{_hint(given)}")
 
 
-def _looked_at(case: Case) -> str:
-    counts = {"session": len(case.sessions), "runner": len(case.looked_at), "link": len(case.paths)}
+def _looked_at(given: DiagnosisInput) -> str:
+    counts = {"session": len(given.sessions), "runner": len(given.looked_at), "link": len(given.paths)}
     counted = [f"{count} {what}{'s' * (count != 1)}" for what, count in counts.items() if count]
-    return " and ".join([", ".join([*counted, *([] if case.sessions else ["the pool"])])])
+    return " and ".join([", ".join([*counted, *([] if given.sessions else ["the pool"])])])
 
 
-def _hint(case: Case) -> str:
-    if len(case.sessions) < 2:  # noqa: PLR2004 — a pair
+def _hint(given: DiagnosisInput) -> str:
+    if len(given.sessions) < 2:  # noqa: PLR2004 — a pair
         return ""
     return "; if a service still does not answer, it may listen on 127.0.0.1 alone: let it listen on 0.0.0.0"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 
-from netvps.domain.overlay.netmap import Netmap
-from netvps.domain.overlay.owners import holders
+from netvps.domain.overlay.netmap import Netmap, holders
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease
 
