@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SnapshotImage
 from netvps.errors import ConfigError, InvalidInput
 from netvps.runner.files import remove_parts, write_file
 
@@ -141,7 +141,7 @@ def _decode(item: dict[str, Any]) -> Assignment:
     spec, snapshot = item["spec"], item["snapshot"]
     spec = spec | {"authorized_keys": tuple(spec["authorized_keys"]), "network": Network(spec["network"])}
     if snapshot is not None:
-        snapshot = Snapshot(**snapshot | {"create_time": datetime.fromisoformat(snapshot["create_time"])})
+        snapshot = SnapshotImage(**snapshot | {"create_time": datetime.fromisoformat(snapshot["create_time"])})
     return Assignment(
         **item | {"desired": DesiredState(item["desired"]), "spec": SessionSpec(**spec), "snapshot": snapshot}
     )  # fmt: skip

@@ -14,7 +14,7 @@ from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage
 from netvps.domain.session.kept import SavedFiles
-from netvps.domain.session.session import Assignment, SessionReport, Snapshot
+from netvps.domain.session.session import Assignment, SessionReport, SnapshotImage
 
 Progress = Callable[[str], None]
 """Takes a line of progress to show to the user."""
@@ -71,7 +71,7 @@ class Snapshots(Protocol):
 
     async def commit(
         self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
-    ) -> Snapshot | None:
+    ) -> SnapshotImage | None:
         """Takes and verifies snapshot `uid`; it gets its name only then. Returns None if abandoned.
 
         Raises Exhausted if there is no space.
@@ -79,7 +79,7 @@ class Snapshots(Protocol):
 
     async def flatten(
         self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
-    ) -> Snapshot | None:
+    ) -> SnapshotImage | None:
         """Takes single-layer snapshot `uid` of a snapshot's content; it gets its name only once verified.
 
         Returns None if another is being written, or if `given_up`, callable in any thread, returned true.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from netvps.domain.session import container as plan
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
-from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SnapshotImage
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 UID = "0123456789abc"
@@ -16,7 +16,7 @@ RUNNING = DesiredState.RUNNING
 
 
 def want(
-    desired: DesiredState, generation: int = 1, snapshot: Snapshot | None = None, *, address: str = ""
+    desired: DesiredState, generation: int = 1, snapshot: SnapshotImage | None = None, *, address: str = ""
 ) -> Assignment:
     spec = SessionSpec(image="debian:12")
     return Assignment(UID, "dev1", "ann", 1, generation, desired, spec, snapshot, 1, address)
@@ -114,7 +114,7 @@ class World:
                 self.last = LastRun(container.run, self.wanted.generation)
                 layers = 1 if flatten else container.layers + 1
                 reference = f"netvps-snapshot/vps-{UID}:{self.clock}"
-                snapshot = Snapshot(
+                snapshot = SnapshotImage(
                     f"s{self.clock}", UID, reference, f"sha256:{self.clock}", 1, layers, "here",
                     self.wanted.generation, now,
                 )  # fmt: skip

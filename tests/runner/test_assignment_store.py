@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SnapshotImage
 from netvps.errors import ConfigError
 from netvps.runner.assignment_store import AssignmentStore, read_assignments
 from netvps.runner.files import write_file
 from netvps.tasks import Tasks
 
-SNAPSHOT = Snapshot("s", "u", "i:1", "sha256:1", 5, 2, "here", 3, datetime(2026, 11, 21, tzinfo=UTC))
+SNAPSHOT = SnapshotImage("s", "u", "i:1", "sha256:1", 5, 2, "here", 3, datetime(2026, 11, 21, tzinfo=UTC))
 SPEC = SessionSpec(image="x", cpus=0.5, env={"A": "1"}, network=Network.NONE, labels={"k": "v"})
 WANT = Assignment("u", "dev1", "ann", 2, 3, DesiredState.STOPPED, SPEC, SNAPSHOT, 9, "10.128.4.2")
 

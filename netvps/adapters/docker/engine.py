@@ -30,7 +30,7 @@ from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status, source_of
 from netvps.domain.session.kept import SavedFiles
-from netvps.domain.session.session import Assignment, DesiredState, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
 from netvps.faults import fault_point
 
 _PIECE = 64 * 1024
@@ -145,7 +145,7 @@ class DockerEngine:
 
     async def commit(
         self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
-    ) -> Snapshot | None:
+    ) -> SnapshotImage | None:
         """Takes a snapshot of a container: create, verify, name."""
         labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, container.run)
         image_id = await self._snapshots.commit(container, labels, flatten=flatten, given_up=given_up)
@@ -156,7 +156,7 @@ class DockerEngine:
 
     async def flatten(
         self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
-    ) -> Snapshot | None:
+    ) -> SnapshotImage | None:
         """Makes a single-layer snapshot of a snapshot: create, verify, name."""
         labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, saved.run)
         image_id = await self._snapshots.flatten(saved.snapshot, labels, given_up)

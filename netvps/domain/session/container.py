@@ -23,7 +23,7 @@ from typing import Final
 from netvps.domain.runner.docker_names import snapshot_number
 from netvps.domain.session.attachment import Attachment, attachment_at_once, attachment_of
 from netvps.domain.session.kept import LastRun, SavedFiles
-from netvps.domain.session.session import Assignment, DesiredState, SessionState, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
 
 FLATTEN_FROM: Final = 25
 """Number of layers from which a snapshot is flattened to one layer, while its session is stopped and has no container.
@@ -85,7 +85,7 @@ class Container:
 class SavedImage:
     """A complete and verified snapshot image on this machine, and the run of the container that it captures."""
 
-    snapshot: Snapshot
+    snapshot: SnapshotImage
     run: str
 
 
@@ -194,7 +194,7 @@ class Commit:
 class Record:
     """Report the snapshot of the stopped session, and wait for an assignment that contains it."""
 
-    snapshot: Snapshot
+    snapshot: SnapshotImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +379,7 @@ def _holding(seen: Seen, container: Container) -> SavedImage | None:
     return next((image for image in reversed(seen.saved) if image.run == container.run), None)
 
 
-def _older(seen: Seen, snapshot: Snapshot) -> tuple[SavedImage, ...]:
+def _older(seen: Seen, snapshot: SnapshotImage) -> tuple[SavedImage, ...]:
     return tuple(image for image in seen.saved if _order(image.snapshot) < _order(snapshot))
 
 
@@ -387,7 +387,7 @@ def _is_recorded(want: Assignment, held: SavedImage) -> bool:
     return want.snapshot is not None and want.snapshot.digest == held.snapshot.digest
 
 
-def _order(snapshot: Snapshot) -> tuple[int, datetime]:
+def _order(snapshot: SnapshotImage) -> tuple[int, datetime]:
     """Sorts by the snapshot's number first, because the clock may have been set back between two snapshots."""
     return snapshot_number(snapshot.image), snapshot.create_time
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from netvps.domain.session.session import Snapshot
+    from netvps.domain.session.session import SnapshotImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,6 @@ class LastRun:
     """Container.run"""
     generation: int
 
-    def is_latest(self, snapshot: Snapshot | None) -> bool:
+    def is_latest(self, snapshot: SnapshotImage | None) -> bool:
         """False if a snapshot is of a later stop: then a version of netvps that keeps no containers has run since."""
         return snapshot is None or snapshot.generation <= self.generation

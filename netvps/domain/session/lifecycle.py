@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.names import SessionName
     from netvps.domain.runner.runner import Runner
-    from netvps.domain.session.session import Snapshot
+    from netvps.domain.session.session import SnapshotImage
 
 SNAPSHOT_FAILED = "snapshot_failed"
 SNAPSHOT_PENDING = "snapshot_pending"
@@ -202,7 +202,7 @@ def _credible(session: Session, report: SessionReport) -> bool:
     return report.state is not SessionState.UNREACHABLE  # a runner that reports is reachable
 
 
-def _newer(session: Session, report: SessionReport) -> Snapshot | None:
+def _newer(session: Session, report: SessionReport) -> SnapshotImage | None:
     """The snapshot to start from: highest generation, then highest number, since a runner's clock may be set back."""
     old, new = session.snapshot, report.snapshot
     if new is None or new.session_uid != session.uid:
@@ -212,5 +212,5 @@ def _newer(session: Session, report: SessionReport) -> Snapshot | None:
     return old
 
 
-def _order(snapshot: Snapshot) -> tuple[int, int, datetime]:
+def _order(snapshot: SnapshotImage) -> tuple[int, int, datetime]:
     return snapshot.generation, snapshot_number(snapshot.image), snapshot.create_time

@@ -162,7 +162,7 @@ class SessionSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class SnapshotImage:
     """A committed file system of a session."""
 
     uid: str
@@ -208,7 +208,7 @@ class Session:
     """Uid of the runner that it is placed on, or ''."""
     runner_name: str = ""
     epoch: int = 0
-    snapshot: Snapshot | None = None
+    snapshot: SnapshotImage | None = None
     last_exit: LastExit | None = None
     address: str = ""
     """The address that its runner reports."""
@@ -253,7 +253,7 @@ class SessionReport:
     reason: str = ""
     message: str = ""
     address: str = ""
-    snapshot: Snapshot | None = None
+    snapshot: SnapshotImage | None = None
     """A complete and verified snapshot to be recorded."""
     last_exit: LastExit | None = None
     progress: str = ""
@@ -271,7 +271,7 @@ class Assignment:
     generation: int
     desired: DesiredState
     spec: SessionSpec
-    snapshot: Snapshot | None
+    snapshot: SnapshotImage | None
     revision: int
     address: str = ""
     """Address on the overlay; '' if it is not on it."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from netvps.domain.session.session import Assignment, LastExit, SessionReport, SessionState, Snapshot
+from netvps.domain.session.session import Assignment, LastExit, SessionReport, SessionState, SnapshotImage
 
 PROGRESS_SECONDS = 1.0
 
@@ -28,7 +28,7 @@ class Reporter:
         reason: str = "",
         message: str = "",
         address: str = "",
-        snapshot: Snapshot | None = None,
+        snapshot: SnapshotImage | None = None,
     ) -> None:
         """Reports a state for the assignment in work."""
         self._last = SessionReport(

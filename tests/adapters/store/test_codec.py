@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from netvps.adapters.store.codec import decode, encode, from_micros, to_micros
 from netvps.domain.access.accounts import Credential, Request, Role, SshKey, User
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState
-from netvps.domain.session.session import DesiredState, LastExit, Network, Session, SessionSpec, SessionState, Snapshot
+from netvps.domain.session.session import (
+    DesiredState,
+    LastExit,
+    Network,
+    Session,
+    SessionSpec,
+    SessionState,
+    SnapshotImage,
+)
 from netvps.errors import DataLoss
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -40,7 +48,7 @@ specs = st.builds(
     labels=st.dictionaries(labels, printable, max_size=5),
 )
 snapshots = st.builds(
-    Snapshot,
+    SnapshotImage,
     uid=text,
     session_uid=text,
     image=text,

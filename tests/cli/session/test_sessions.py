@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from netvps import exit_codes
-from netvps.domain.session.session import LastExit, SessionState, Snapshot
+from netvps.domain.session.session import LastExit, SessionState, SnapshotImage
 from tests.cli.conftest import Run
 from tests.cli.fake_client import NOW, FakeClient, session
 
@@ -77,7 +77,7 @@ def test_no_sessions_is_said_on_stderr(run: Run, fake: FakeClient) -> None:
 
 
 def test_show_tells_all_and_how_to_get_in(run: Run, fake: FakeClient) -> None:
-    snapshot = Snapshot("s", "uid-db", "netvps-snapshot/vps-x:1", "sha256:0", 3 << 20, 2, "box1", 1, NOW)
+    snapshot = SnapshotImage("s", "uid-db", "netvps-snapshot/vps-x:1", "sha256:0", 3 << 20, 2, "box1", 1, NOW)
     fake.sessions["db"] = replace(fake.sessions["db"], snapshot=snapshot, last_exit=LastExit(137, "oom", NOW))
     out = run("show", "db").out
     for fact in (

@@ -14,7 +14,7 @@ from netvps.domain.session import container as plan
 from netvps.domain.session.attachment import Attachment, Net
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
-from netvps.domain.session.session import Assignment, DesiredState, SessionState, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
 from tests.domain.world_of_plan import NOW, UID, World, want
 
 RUNNING, STOPPED, DELETED = DesiredState.RUNNING, DesiredState.STOPPED, DesiredState.DELETED
@@ -29,7 +29,7 @@ def on(attachment: Attachment, status: Status = Status.EXITED) -> Container:
 
 
 def saved(container: Container, generation: int = 1, number: int = 1) -> SavedImage:
-    snapshot = Snapshot(
+    snapshot = SnapshotImage(
         f"s{number}", UID, f"netvps-snapshot/vps-{UID}:{number}", f"sha256:{number}", 10, 2, "here", generation,
         NOW + timedelta(minutes=number),
     )  # fmt: skip

@@ -25,7 +25,7 @@ from netvps.domain.session.lifecycle import (
     wait,
     want,
 )
-from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionSpec, SessionState, Snapshot
+from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionSpec, SessionState, SnapshotImage
 from netvps.errors import WrongState
 
 T0 = datetime(2026, 5, 4, tzinfo=UTC)
@@ -40,16 +40,18 @@ GOAL = {
 }
 
 
-def _report(session: Session, state: SessionState, reason: str = "", snapshot: Snapshot | None = None) -> SessionReport:
+def _report(
+    session: Session, state: SessionState, reason: str = "", snapshot: SnapshotImage | None = None
+) -> SessionReport:
     return SessionReport(session.uid, session.epoch, session.generation, state, reason, snapshot=snapshot)
 
 
-def _seen(session: Session, state: SessionState, reason: str = "", snapshot: Snapshot | None = None) -> Session:
+def _seen(session: Session, state: SessionState, reason: str = "", snapshot: SnapshotImage | None = None) -> Session:
     return observe(session, _report(session, state, reason, snapshot), LATER)
 
 
-def _snapshot(generation: int, time: datetime = T0, session: str = "uid") -> Snapshot:
-    return Snapshot(f"s{generation}", session, "image", "sha256:1", 1, 1, "lab1", generation, time)
+def _snapshot(generation: int, time: datetime = T0, session: str = "uid") -> SnapshotImage:
+    return SnapshotImage(f"s{generation}", session, "image", "sha256:1", 1, 1, "lab1", generation, time)
 
 
 def test_a_new_session_shall_run_and_waits() -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from netvps.adapters.store import open_store
 from netvps.domain.runner.runner import CaughtUp
-from netvps.domain.session.session import Assignment, DesiredState, Session, SessionReport, SessionState, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, Session, SessionReport, SessionState, SnapshotImage
 from netvps.errors import NotFound, WrongState
 from netvps.tasks import Tasks
 from tests.fakes.clock import FakeClock
@@ -69,7 +69,7 @@ class ModelRunner:
         if state is not SessionState.STOPPED:
             return report
         image = f"netvps-snapshot/vps-{want.session_uid}:{want.generation}"
-        taken = Snapshot(
+        taken = SnapshotImage(
             f"s{want.generation}", want.session_uid, image, f"sha256:{want.generation}", 1, 1, "lab",
             want.generation, FakeClock()(),
         )  # fmt: skip

@@ -37,7 +37,7 @@ from netvps.domain.session.session import (
     SessionReport,
     SessionSpec,
     SessionState,
-    Snapshot,
+    SnapshotImage,
 )
 from tests.fakes.keys import ed25519
 
@@ -65,7 +65,7 @@ specs = st.builds(
     labels=st.dictionaries(st.from_regex(r"[a-z0-9]{1,9}", fullmatch=True), st.just("value"), max_size=3),
 )
 snapshots = st.builds(
-    Snapshot, text, text, text, text, number, small, runner=labels, generation=number, create_time=times
+    SnapshotImage, text, text, text, text, number, small, runner=labels, generation=number, create_time=times
 )
 exits = st.builds(LastExit, st.integers(0, 255), text, times)
 sessions = st.builds(

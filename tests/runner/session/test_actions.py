@@ -22,7 +22,7 @@ from netvps.domain.runner.docker_names import (
 )
 from netvps.domain.session import container as plan
 from netvps.domain.session.blueprint import Blueprint
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SessionState, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SessionState, SnapshotImage
 from netvps.runner.session import actions as steps
 from netvps.runner.session import reconciler as worker
 from tests.runner.lab import Lab
@@ -338,7 +338,7 @@ async def test_a_start_is_waited_for_by_no_flattening(lab: Lab, monkeypatch: pyt
     class Long(DockerEngine):
         async def flatten(
             self, uid: str, want: Assignment, saved: plan.SavedImage, given_up: Callable[[], bool]
-        ) -> Snapshot | None:
+        ) -> SnapshotImage | None:
             begun.set()
             while not given_up():
                 await asyncio.sleep(0.01)
@@ -370,7 +370,7 @@ async def test_what_cannot_be_flattened_stays_deep_and_is_tried_no_more(
     class Full(DockerEngine):
         async def flatten(
             self, uid: str, want: Assignment, saved: plan.SavedImage, given_up: Callable[[], bool]
-        ) -> Snapshot | None:
+        ) -> SnapshotImage | None:
             tried.append(saved.snapshot.image)
             raise DiskFull("no room")
 

@@ -18,7 +18,7 @@ from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session import container as plan
 from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import Container
-from netvps.domain.session.session import Assignment, DesiredState, SessionState, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
 from tests.runner.lab import Lab
 
 pytestmark = pytest.mark.docker
@@ -33,7 +33,7 @@ class Engine(DockerEngine):
         self.copy_fails = self.restore_fails = False
         self.commits, self.go_on = threading.Event(), asyncio.Event()
         self.go_on.set()
-        self.taken: list[Snapshot | None] = []
+        self.taken: list[SnapshotImage | None] = []
 
     async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
         if self.copy_fails:
@@ -47,7 +47,7 @@ class Engine(DockerEngine):
 
     async def commit(
         self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
-    ) -> Snapshot | None:
+    ) -> SnapshotImage | None:
         self.commits.set()
         await self.go_on.wait()
         self.taken.append(await super().commit(uid, want, container, flatten=flatten, given_up=given_up))

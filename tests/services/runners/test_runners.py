@@ -7,7 +7,7 @@ import pytest
 
 from netvps.domain.access.accounts import Credential
 from netvps.domain.runner.runner import Capacity, Heartbeat, Runner, RunnerState, Underlay
-from netvps.domain.session.session import DesiredState, LastExit, Session, SessionReport, SessionState, Snapshot
+from netvps.domain.session.session import DesiredState, LastExit, Session, SessionReport, SessionState, SnapshotImage
 from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unavailable
 from netvps.services.runners.runners import Runners
 from tests.fakes.counting import CountingStore
@@ -171,7 +171,7 @@ async def test_a_server_that_starts_takes_nobody_for_offline_whom_another_hears(
 async def test_a_report_is_recorded_and_its_repetition_changes_nothing(world: World) -> None:
     runner = await world.runner()
     session = await world.session()
-    snapshot = Snapshot("s", session.uid, "image", "sha256:1", 5, 1, "lab1", 1, world.clock.now)
+    snapshot = SnapshotImage("s", session.uid, "image", "sha256:1", 5, 1, "lab1", 1, world.clock.now)
     last_exit = LastExit(137, "oom", world.clock.now)
     report = SessionReport(
         session.uid, 1, 1, SessionState.STOPPED, "oom", "out of memory", snapshot=snapshot, last_exit=last_exit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.runner.runner import CaughtUp
 from netvps.domain.session.lifecycle import place
-from netvps.domain.session.session import SessionState, Snapshot
+from netvps.domain.session.session import SessionState, SnapshotImage
 from netvps.services.feed import Feed, Topic
 from netvps.services.sessions.assignments import follow
 from netvps.tasks import Tasks
@@ -58,7 +58,7 @@ async def test_a_snapshot_that_was_recorded_is_told(world: World) -> None:
     runner = await world.runner()
     session = await world.session("dev1")
     await world.sessions.stop(ALICE, "dev1")
-    snapshot = Snapshot("s", session.uid, "image", "sha256:1", 5, 1, "lab1", 2, world.clock.now)
+    snapshot = SnapshotImage("s", session.uid, "image", "sha256:1", 5, 1, "lab1", 2, world.clock.now)
     async with aclosing(world.runners.assignments(runner.uid, 0)) as items:
         await _take(items, 2)
         async with world.store.write("test") as tx:

@@ -50,7 +50,7 @@ from netvps.domain.runner.docker_names import (
     unfinished_image,
 )
 from netvps.domain.session.container import Container, SavedImage
-from netvps.domain.session.session import Snapshot
+from netvps.domain.session.session import SnapshotImage
 from netvps.faults import fault_point
 
 log = structlog.get_logger()
@@ -108,7 +108,9 @@ class Snapshots:
             await self.tidy(labels[LABEL_SESSION])
         return made
 
-    async def flatten(self, snapshot: Snapshot, labels: dict[str, str], given_up: Callable[[], bool]) -> str | None:
+    async def flatten(
+        self, snapshot: SnapshotImage, labels: dict[str, str], given_up: Callable[[], bool]
+    ) -> str | None:
         """Makes a single-layer image of a snapshot; returns its id once verified. Raises DiskFull.
 
         Returns None while another one is being made, or as soon as `given_up()`, called in a thread, returns true.
@@ -184,7 +186,7 @@ class Snapshots:
         return made
 
     def _flatten_snapshot(
-        self, api: Api, snapshot: Snapshot, labels: dict[str, str], root: str, given_up: Callable[[], bool]
+        self, api: Api, snapshot: SnapshotImage, labels: dict[str, str], root: str, given_up: Callable[[], bool]
     ) -> str:
         """Exports a container of the snapshot that never runs."""
         self._remove_helper(api, snapshot.session_uid)
@@ -268,7 +270,7 @@ class Snapshots:
 
     def _saved(self, reference: str, image: Content) -> SavedImage:
         labels = image.config["Labels"]
-        snapshot = Snapshot(
+        snapshot = SnapshotImage(
             uid=labels[LABEL_SNAPSHOT],
             session_uid=labels[LABEL_SESSION],
             image=reference,

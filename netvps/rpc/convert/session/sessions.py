@@ -14,7 +14,7 @@ from netvps.domain.session.session import (
     Session,
     SessionSpec,
     SessionState,
-    Snapshot,
+    SnapshotImage,
 )
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
@@ -130,7 +130,7 @@ def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
     return spec
 
 
-def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
+def snapshot_to_proto(snapshot: SnapshotImage) -> pb.Snapshot:
     """Converts all fields."""
     return pb.Snapshot(
         uid=snapshot.uid,
@@ -145,9 +145,9 @@ def snapshot_to_proto(snapshot: Snapshot) -> pb.Snapshot:
     )
 
 
-def snapshot_from_proto(message: pb.Snapshot) -> Snapshot:
+def snapshot_from_proto(message: pb.Snapshot) -> SnapshotImage:
     """Parses a snapshot. Raises InvalidInput."""
-    return Snapshot(
+    return SnapshotImage(
         uid=word(message.uid, "uid"),
         session_uid=word(message.session_uid, "session_uid"),
         image=word(message.image, "image"),

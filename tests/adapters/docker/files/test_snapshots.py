@@ -25,7 +25,7 @@ from netvps.adapters.docker.files.written import need
 from netvps.domain.runner.docker_names import container_name, unfinished_image
 from netvps.domain.session.blueprint import Bind, blueprint
 from netvps.domain.session.container import Container, SourceImage, Status
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, Snapshot
+from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SnapshotImage
 from netvps.domain.uid import make_uid
 from tests.support.images import busybox_archive
 
@@ -69,7 +69,7 @@ class Bench:
                 await asyncio.sleep(0.02)
         return found
 
-    async def commit(self, uid: str, container: Container, *, flatten: bool) -> Snapshot:
+    async def commit(self, uid: str, container: Container, *, flatten: bool) -> SnapshotImage:
         taken = await self.engine.commit(uid, self.want, container, flatten=flatten, given_up=lambda: False)
         assert taken is not None
         return taken
