@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+INTERNAL_NAME: Final = "control.netvps.internal"
+"""The DNS name in every server's certificate. Clients pin the CA and expect this name, whatever address they dial."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from netvps.files import write_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -25,9 +27,7 @@ class PidFile:
     def update(self, **facts: object) -> None:
         """Replaces the file, with these facts added."""
         self._content |= facts
-        part = self._file.with_suffix(".part")
-        part.write_text(json.dumps(self._content) + "\n")
-        part.replace(self._file)
+        write_file(self._file, json.dumps(self._content).encode() + b"\n", 0o644)
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def pid_file(file: Path, facts: Mapping[str, object] | None = None) -> Iterator[
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None if there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name, in parentheses, may contain spaces and parentheses itself.

@@ -6,7 +6,6 @@ exists: an interrupted restore is run again, and nothing is lost, because the ea
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from netvps.adapters.store.backup import check_database, database_file
 from netvps.cli.machine import programs
 from netvps.cli.machine.program_command import parse
 from netvps.errors import AlreadyExists, ConfigError, DataLoss
+from netvps.files import sync_folder
 from netvps.process import clock
 from netvps.process.locks import hold
 from netvps.process.process import guarded
@@ -98,7 +98,7 @@ def _replace(draft: Path, database: Path, state: Path, *, yes: bool) -> Path | N
     aside = state / f"replaced-{clock.now():%Y%m%dT%H%M%S.%fZ}" if there else None
     try:
         (state / _MARK).touch(0o600)
-        _sync(state)
+        sync_folder(state)
         if aside:
             aside.mkdir(0o700)
         for path in there:
@@ -106,24 +106,16 @@ def _replace(draft: Path, database: Path, state: Path, *, yes: bool) -> Path | N
         database.parent.mkdir(0o700, parents=True, exist_ok=True)
         shutil.move(draft / DATABASE, database)
         shutil.move(draft / CA, state / CA)
-        _sync(database.parent)
-        _sync(state)
+        sync_folder(database.parent)
+        sync_folder(state)
         (state / _MARK).unlink()
-        _sync(state)
+        sync_folder(state)
     except OSError as error:
         raise ConfigError(
             f"the restore into {state} was interrupted ({error.strerror or error}): correct that and run it again with"
             f" --yes; the earlier files are in {aside or state}"
         ) from None
     return aside
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 if __name__ == "__main__":

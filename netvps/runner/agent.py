@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from netvps.errors import ConfigError
-from netvps.runner.files import write_file
+from netvps.files import write_file
 
 _NAME = "agent"
 _DIGEST = re.compile(r"[0-9a-f]{64}")

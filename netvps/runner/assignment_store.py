@@ -14,7 +14,7 @@ import structlog
 
 from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SnapshotImage
 from netvps.errors import ConfigError, InvalidInput
-from netvps.runner.files import remove_parts, write_file
+from netvps.files import remove_parts, write_file
 
 _VERSION = 1
 log = structlog.get_logger()

@@ -28,9 +28,9 @@ from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerH
 from netvps.domain.session.session import Assignment
 from netvps.errors import Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
+from netvps.files import remove_parts
 from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.assignment_store import AssignmentStore
-from netvps.runner.files import remove_parts
 from netvps.runner.machine_watch import MachineWatch
 from netvps.runner.orphans import Orphans
 from netvps.runner.overlay.overlay import Overlay

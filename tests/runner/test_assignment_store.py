@@ -14,8 +14,8 @@ import pytest
 
 from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SnapshotImage
 from netvps.errors import ConfigError
+from netvps.files import write_file
 from netvps.runner.assignment_store import AssignmentStore, read_assignments
-from netvps.runner.files import write_file
 from netvps.tasks import Tasks
 
 SNAPSHOT = SnapshotImage("s", "u", "i:1", "sha256:1", 5, 2, "here", 3, datetime(2026, 11, 21, tzinfo=UTC))

@@ -12,15 +12,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from netvps.adapters.ca import ssh
 from netvps.adapters.ca.files import Keys, private_pem
 from netvps.adapters.ca.x509 import Issuer, requested_key
+from netvps.domain.server import INTERNAL_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
 
     from netvps.services.ports import Clock
-
-CONTROL_NAME = "control.netvps.internal"
-"""The DNS name that every client expects in the server's certificate, whatever address it dials."""
 
 
 class ServerIdentity(NamedTuple):
@@ -71,10 +69,10 @@ class Authority:
     def server_certificate(self, names: Iterable[str]) -> ServerIdentity:
         """Creates a key and certificate for the listeners, at each start and in memory only.
 
-        The certificate is for CONTROL_NAME, localhost and `names` (DNS names and IP addresses).
+        The certificate is for INTERNAL_NAME, localhost and `names` (DNS names and IP addresses).
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._issuer.server(key.public_key(), (CONTROL_NAME, "localhost", *names), self._clock())
+        certificate = self._issuer.server(key.public_key(), (INTERNAL_NAME, "localhost", *names), self._clock())
         return ServerIdentity(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
             certificate.public_bytes(Encoding.PEM).decode(),

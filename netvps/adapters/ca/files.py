@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from netvps.errors import ConfigError
+from netvps.files import sync_folder
 
 _ROOT, _ROOT_KEY = "ca.pem", "ca.key"
 _SSH_USER_CA, _SSH_HOST_CA, _SSH_HOST_KEY = "ssh_user_ca", "ssh_host_ca", "ssh_host_key"
@@ -93,7 +94,7 @@ def _write_all(draft: Path, keys: Keys) -> None:
     _write(draft / _SSH_USER_CA, private_pem(keys.ssh_user_ca).encode())
     _write(draft / _SSH_HOST_CA, private_pem(keys.ssh_host_ca).encode())
     _write(draft / _SSH_HOST_KEY, private_pem(keys.ssh_host_key).encode())
-    _sync(draft)
+    sync_folder(draft)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -111,15 +112,7 @@ def _move(draft: Path, directory: Path) -> None:
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
             raise
-    _sync(directory.parent)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(directory.parent)
 
 
 def _certificate(path: Path) -> x509.Certificate:

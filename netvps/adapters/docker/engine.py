@@ -33,7 +33,6 @@ from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
 from netvps.faults import fault_point
 
-_PIECE = 64 * 1024
 log = structlog.get_logger()
 
 
@@ -223,10 +222,8 @@ class DockerEngine:
             return stream
 
         try:
-            pieces = iterate(open_stream, f"logs {session_uid}")
-            async with aclosing(pieces):
+            async with aclosing(iterate(open_stream, f"logs {session_uid}")) as pieces:
                 async for piece in pieces:
-                    for start in range(0, len(piece), _PIECE):
-                        yield piece[start : start + _PIECE]
+                    yield piece
         except LIBRARY_ERRORS as error:
             raise mapped(error, f"logs of container {name}") from error

@@ -16,6 +16,7 @@ from netvps.cli.access import ssh_config
 from netvps.cli.access.ssh_config import Files, Gateway
 from netvps.cli.server import contexts
 from netvps.errors import ConfigError, Unavailable
+from netvps.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,29 +182,14 @@ def _read(file: Path) -> bytes:
 
 def _replace(file: Path, content: bytes) -> None:
     """Replaces the person's file as a whole; it keeps its mode and owner, and a symbolic link stays one."""
-    import tempfile
-
     target = file.resolve()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        before: os.stat_result | None = target.stat()
+        before = target.stat()
     except FileNotFoundError:
-        before = None
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-            if before is not None:
-                os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode))
-                made = os.fstat(stream.fileno())
-                if (before.st_uid, before.st_gid) != (made.st_uid, made.st_gid):
-                    os.fchown(stream.fileno(), before.st_uid, before.st_gid)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        write_file(target, content)
+    else:
+        write_file(target, content, stat.S_IMODE(before.st_mode), (before.st_uid, before.st_gid))
 
 
 def _program() -> str:

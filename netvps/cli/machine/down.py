@@ -20,6 +20,7 @@ from netvps.cli.ui.parse import DURATION, duration_words
 from netvps.cli.ui.progress import TICK, progress
 from netvps.errors import ConfigError, NotPermitted, TimedOut
 from netvps.exit_codes import Cancelled
+from netvps.process.pid_file import start_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 SECONDS: Final = 90.0
 """How long an end may take."""
 INTERFACES = Path("/sys/class/net")
-_START_TIME: Final = 21
-"""Field of /proc/PID/stat (proc(5) counts from 1), the first after the name being 2."""
 
 
 @click.command("down")
@@ -102,15 +101,6 @@ def _process(file: Path) -> Iterator[tuple[int, int]]:
         yield pid, descriptor
     finally:
         os.close(descriptor)
-
-
-def start_time(pid: int) -> int:
-    """When a process began, in clock ticks since the boot; -1 if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return -1
-    return int(stat.rpartition(")")[2].split()[_START_TIME - 2])  # the name may hold spaces and parentheses
 
 
 def _end(pid: int, process: int, timeout: float) -> None:

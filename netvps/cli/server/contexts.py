@@ -12,6 +12,7 @@ from netvps.cli.server.environment_context import NAME as ENVIRONMENT
 from netvps.cli.server.environment_context import from_environment
 from netvps.domain.names import check_label
 from netvps.errors import ConfigError, NotFound
+from netvps.files import write_file
 
 LOCAL: Final = "local"
 _NAME_MAX: Final = 63
@@ -163,19 +164,10 @@ def _unknown(name: str) -> NotFound:
 
 def write_private(file: Path, text: str) -> None:
     """Replaces a file as a whole; folder 0700, file 0600."""
-    import tempfile  # only to write: it takes as long to import as the rest of this module
-
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.parent.chmod(0o700)
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            Path(temporary).replace(file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_file(file, text.encode())
     except OSError as error:
         raise ConfigError(
             f"{file} cannot be written: {error.strerror}; make its folder writable, or set NETVPS_CONFIG_DIR"

@@ -65,7 +65,7 @@ def show(name: str, ca: bool, form: str) -> None:
 
     Example: netvps context show --ca > ca.pem
     """
-    from netvps.rpc.client.client import SERVER_NAME
+    from netvps.domain.server import INTERNAL_NAME
 
     found = contexts.resolve(name or click.get_current_context().find_root().obj)
     certificate = found.ca_certificate or _ca_of(found)
@@ -76,7 +76,7 @@ def show(name: str, ca: bool, form: str) -> None:
         "name": found.name,
         "address": found.address,
         "caFingerprint": fingerprint(certificate),
-        "targetName": SERVER_NAME,
+        "targetName": INTERNAL_NAME,
         "apiKey": "known" if found.api_key else "none",
     }
     if form not in {"table", "wide"}:

@@ -11,6 +11,7 @@ import asyncssh
 import structlog
 from asyncssh import SSHClientConnection
 
+from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.exec import Exit, FromCommand, Stderr, Stdin, StdinEof, Stdout, TerminalSize, ToCommand
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import Unavailable, WrongState
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_PIECE = 64 * 1024
 _PIECES = 8
 """Maximum buffered pieces of output. Beyond it, SSH flow control pauses the command."""
 _NO_STATUS = 255
@@ -107,7 +107,7 @@ class _Output:
 
     async def _read(self, reader: SSHReader[bytes], kind: type[Stdout | Stderr]) -> None:
         try:
-            while data := await reader.read(_PIECE):
+            while data := await reader.read(MAX_PIECE):
                 await self._queue.put(kind(data))
         except (asyncssh.Error, OSError):
             log.debug("output of a command interrupted")  # the caller sees that from the missing exit status

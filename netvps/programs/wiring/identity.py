@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from netvps.adapters.ca.client_key import new_key, uri_of, validity
 from netvps.domain.access.identity import RunnerIdentity, parse_identity
 from netvps.errors import ConfigError, InvalidInput
+from netvps.files import write_file
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,10 +97,4 @@ def own_key(state: Path) -> str:
 
 def _write_private(file: Path, text: str) -> None:
     file.parent.mkdir(mode=0o700, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as output:
-        output.write(text)
-        output.flush()
-        os.fsync(output.fileno())
-    part.replace(file)
+    write_file(file, text.encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from netvps.config import REMEMBERED, paths, remembered_flags
-from netvps.runner.files import write_file
+from netvps.files import write_file
 from netvps.settings import PREFIX, load
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 import grpc
 
 from netvps.domain.checks import shown
+from netvps.domain.server import INTERNAL_NAME
 from netvps.errors import InvalidInput
 
-SERVER_NAME = "control.netvps.internal"
-"""The name in every server certificate. Clients pin the CA and check no other name."""
 _UNIX = "unix:"
 
 OPTIONS: tuple[tuple[str, int | str], ...] = (
@@ -25,7 +24,7 @@ OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.enable_http_proxy", 0),  # servers are reached directly; HTTP_PROXY is for web traffic
     ("grpc.service_config_disable_resolution", 1),
 )
-TLS_OPTIONS = (*OPTIONS, ("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.default_authority", SERVER_NAME))
+TLS_OPTIONS = (*OPTIONS, ("grpc.ssl_target_name_override", INTERNAL_NAME), ("grpc.default_authority", INTERNAL_NAME))
 
 
 @dataclass(frozen=True, slots=True)

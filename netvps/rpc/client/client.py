@@ -18,7 +18,7 @@ from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceStub
 from netvps.api.v1.user_pb2_grpc import UserServiceStub
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.errors import InvalidInput
-from netvps.rpc.client.channel import SERVER_NAME, Endpoint
+from netvps.rpc.client.channel import Endpoint
 from netvps.rpc.client.transport import Transport
 from netvps.rpc.convert import names
 from netvps.rpc.convert.server_info import server_info_from_proto
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.session.session import Session, SessionSpec
 
-__all__ = ["SERVER_NAME", "Client", "Endpoint", "EventType", "SessionEvent", "fetch_server_info"]
+__all__ = ["Client", "Endpoint", "EventType", "SessionEvent", "fetch_server_info"]
 
 
 def fetch_server_info(address: str) -> ServerInfo:
@@ -291,14 +291,14 @@ def _parent(user: str) -> str:
 
 
 def _exec_requests(start: ExecStart, incoming: Iterator[ToCommand]) -> Iterator[session_pb2.ExecSessionRequest]:
+    from netvps.domain.pieces import pieces
     from netvps.domain.session.exec import Stdin
-    from netvps.rpc.convert.session.exec import MAX_PIECE, input_to_proto, start_to_proto
+    from netvps.rpc.convert.session.exec import input_to_proto, start_to_proto
 
     yield start_to_proto(start)
     for message in incoming:
         if isinstance(message, Stdin):
-            for offset in range(0, len(message.data), MAX_PIECE):
-                piece = message.data[offset : offset + MAX_PIECE]
+            for piece in pieces(message.data):
                 yield input_to_proto(Stdin(piece))
         else:
             yield input_to_proto(message)

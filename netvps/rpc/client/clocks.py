@@ -8,8 +8,9 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.server import INTERNAL_NAME
 from netvps.errors import InvalidInput, Unavailable
-from netvps.rpc.client.channel import SERVER_NAME, split_address
+from netvps.rpc.client.channel import split_address
 from netvps.rpc.client.failures import CLOCK
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def served_validity(endpoint: Endpoint) -> Validity | None:
     with suppress(OSError, ValueError, InvalidInput):  # ssl.SSLError is an OSError
         context.load_verify_locations(cadata=endpoint.ca_certificate)
         connection = socket.create_connection(split_address(endpoint.address), _SECONDS)
-        with closing(connection), context.wrap_socket(connection, server_hostname=SERVER_NAME) as secure:
+        with closing(connection), context.wrap_socket(connection, server_hostname=INTERNAL_NAME) as secure:
             return _dates(dict(secure.getpeercert() or {}))
     return None
 

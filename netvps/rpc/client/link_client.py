@@ -13,6 +13,7 @@ import grpc.aio
 from netvps.api.v1 import enrollment_pb2, link_pb2
 from netvps.api.v1.enrollment_pb2_grpc import CertificateServiceStub, EnrollmentServiceStub
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceStub
+from netvps.domain.pieces import pieces
 from netvps.errors import NetvpsError, Unauthenticated, Unavailable
 from netvps.rpc.client.channel import TLS_OPTIONS, Endpoint, channel_credentials, split_address
 from netvps.rpc.client.failures import to_error
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from netvps.rpc.convert.runner.link import FromRunner, ToRunner
 
 UNARY_TIMEOUT = 30.0
-MAX_PIECE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +162,13 @@ async def _send(call: Any, hello: RunnerHello, outgoing: AsyncIterator[FromRunne
         raise
 
 
-async def _log_messages(stream_id: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[link_pb2.SendLogsRequest]:
+async def _log_messages(stream_id: str, found: AsyncIterator[bytes]) -> AsyncIterator[link_pb2.SendLogsRequest]:
     yield link_pb2.SendLogsRequest(stream_id=stream_id)
     try:
-        async with closing(pieces):
-            async for piece in pieces:
-                for offset in range(0, len(piece), MAX_PIECE):
-                    yield link_pb2.SendLogsRequest(data=piece[offset : offset + MAX_PIECE])
+        async with closing(found):
+            async for piece in found:
+                for data in pieces(piece):
+                    yield link_pb2.SendLogsRequest(data=data)
     except NetvpsError as error:
         yield link_pb2.SendLogsRequest(error=error.message)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from netvps.errors import ConfigError, Unauthenticated
+from netvps.relay import abort, relay
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -116,18 +117,16 @@ class LocalSocket:
             del self._open[uid]
 
     async def _serve(self, uid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream: asyncio.StreamWriter | None = None
         try:
-            source, upstream = await self._connect(uid)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, upstream))
-                group.create_task(_copy(source, writer))
-        except* OSError as errors:
-            log.debug("local connection ended", uid=uid, error=str(errors.exceptions[0]))
-        finally:
-            writer.close()
-            if upstream is not None:
-                upstream.close()
+            upstream = await self._connect(uid)
+        except OSError as error:
+            log.debug("local connection ended", uid=uid, error=str(error))
+            await abort(writer)
+            return
+        except asyncio.CancelledError:
+            await abort(writer)
+            raise
+        await relay((reader, writer), upstream)
 
     async def _connect(self, uid: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -139,14 +138,6 @@ class LocalSocket:
         except BaseException:
             connection.close()
             raise
-
-
-async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    while data := await source.read(_CHUNK):
-        sink.write(data)
-        await sink.drain()
-    if sink.can_write_eof():
-        sink.write_eof()
 
 
 def _credentials(writer: asyncio.StreamWriter) -> int:

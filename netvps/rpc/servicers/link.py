@@ -11,6 +11,7 @@ import structlog
 from netvps.api.v1 import link_pb2 as pb
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceServicer
 from netvps.domain.overlay.peer_health import ProbeReport
+from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport
 from netvps.errors import InvalidInput, NotFound, Unavailable
@@ -35,7 +36,6 @@ log = structlog.get_logger()
 
 STALL_TIMEOUT = 30.0
 """Seconds that a runner may leave sent messages unread before its stream is closed."""
-MAX_PIECE = 64 * 1024
 
 
 class _StreamEnd(Exception):

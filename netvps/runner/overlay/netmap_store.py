@@ -14,7 +14,7 @@ from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.peer_health import Health
 from netvps.domain.runner.runner import Lease, Underlay
-from netvps.runner.files import write_file
+from netvps.files import write_file
 
 _VERSION = 1
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from netvps.domain.session.kept import LastRun
-from netvps.runner.files import remove_parts, write_file
+from netvps.files import remove_parts, write_file
 
 log = structlog.get_logger()
 

@@ -12,12 +12,12 @@ from typing import Protocol
 
 import structlog
 
+from netvps.domain.pieces import pieces
 from netvps.domain.runner.runner import LogRequest
 from netvps.errors import NetvpsError, NotFound
-from netvps.runner.files import remove_parts, write_file
+from netvps.files import remove_parts, write_file
 
 MAX_KEPT = 1 << 20
-PIECE = 64 * 1024
 _TAIL_LINES = 20_000
 _KEEP_SECONDS = 30.0
 log = structlog.get_logger()
@@ -41,17 +41,17 @@ class KeptLogs:
 
     async def keep(self, session_uid: str, read: _Reader) -> None:
         """Saves the end of a container's log; only logs errors, as a log is not worth a failed stop."""
-        pieces: deque[bytes] = deque()
+        kept: deque[bytes] = deque()
         size = 0
         try:
             async with asyncio.timeout(_KEEP_SECONDS):
                 async for piece in read(session_uid, _TAIL_LINES, follow=False):
-                    pieces.append(piece)
+                    kept.append(piece)
                     size += len(piece)
-                    while size - len(pieces[0]) >= MAX_KEPT:
-                        size -= len(pieces.popleft())
+                    while size - len(kept[0]) >= MAX_KEPT:
+                        size -= len(kept.popleft())
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_file(self._path(session_uid), b"".join(pieces)[-MAX_KEPT:])
+            write_file(self._path(session_uid), b"".join(kept)[-MAX_KEPT:])
         except (NetvpsError, OSError, TimeoutError) as error:
             log.warning("logs not kept", error=str(error))
 
@@ -78,10 +78,10 @@ async def log_pieces(request: LogRequest, kept: KeptLogs, read: _Reader) -> Asyn
     """Yields the requested log, from the container or from what was saved of it. Raises NotFound."""
     try:
         found = read(request.session_uid, request.tail_lines, follow=request.follow, since=request.since)
-        async with aclosing(found) as pieces:
-            async for piece in pieces:
+        async with aclosing(found) as whole:
+            async for piece in whole:
                 yield piece
     except NotFound:
         content = await asyncio.to_thread(kept.read, request.session_uid, request.tail_lines, request.since)
-        for start in range(0, len(content), PIECE):
-            yield content[start : start + PIECE]
+        for piece in pieces(content):
+            yield piece

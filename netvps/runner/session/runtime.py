@@ -20,11 +20,11 @@ from typing import Any
 import structlog
 
 from netvps.domain.access.identity import AgentCredential
-from netvps.runner.files import write_file
+from netvps.domain.server import INTERNAL_NAME
+from netvps.files import write_file
 from netvps.runner.session.sockets import Relay
 from netvps.runner.trash import Trash
 
-SERVER_NAME = "control.netvps.internal"
 _RESOLV_CONF = ".resolv.conf"
 _BOOT_FILE = "boot.json"
 _IDENTITY_FILE = "identity.pem"
@@ -114,7 +114,7 @@ class RuntimeFolder:
             "session_uid": self._session_uid,
             "epoch": epoch,
             "ca_certificate": credential.ca_certificate,
-            "server_name": SERVER_NAME,
+            "server_name": INTERNAL_NAME,
             "renew_time": credential.renew_time.timestamp(),
         }
         self._write(_IDENTITY_FILE, credential.key + credential.certificate)

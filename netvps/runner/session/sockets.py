@@ -13,12 +13,11 @@ from typing import Self
 
 import structlog
 
+from netvps.relay import abort, relay
 from netvps.tasks import Tasks
 
 MAX_CONNECTIONS = 512
-_CHUNK = 64 * 1024
 _CONNECT_SECONDS = 10.0
-_FLUSH_SECONDS = 30.0
 log = structlog.get_logger()
 
 
@@ -37,7 +36,7 @@ class Relay:
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
         self._path.unlink(missing_ok=True)  # left by an earlier runner
-        self._server = await asyncio.start_unix_server(self._accept, self._path, limit=_CHUNK)
+        self._server = await asyncio.start_unix_server(self._accept, self._path)
         # No chmod: it follows links, and root in the session may create one here at any time.
         return self
 
@@ -67,45 +66,12 @@ class Relay:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                answers, upstream = await asyncio.open_connection(self._host or "localhost", self._port, limit=_CHUNK)
+                upstream = await asyncio.open_connection(self._host or "localhost", self._port)
         except (OSError, TimeoutError) as error:
-            await _abort(writer)
+            await abort(writer)
             log.debug("relay: cannot connect", address=f"{self._host}:{self._port}", error=str(error))
             return
         except asyncio.CancelledError:
-            await _abort(writer)
+            await abort(writer)
             raise
-        try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, upstream), name="relay up")
-                both.create_task(_copy(answers, writer), name="relay down")
-            async with asyncio.timeout(_FLUSH_SECONDS):
-                await _close(writer)
-                await _close(upstream)
-        except* (OSError, TimeoutError):
-            pass  # one side failed; the other is aborted below
-        finally:
-            await _abort(writer)
-            await _abort(upstream)
-
-
-async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Copies until EOF, then half-closes the sink: the other direction may continue."""
-    while data := await source.read(_CHUNK):
-        sink.write(data)
-        await sink.drain()
-    with contextlib.suppress(OSError, RuntimeError):
-        sink.write_eof()
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    """Closes after everything was written."""
-    writer.close()
-    await writer.wait_closed()
-
-
-async def _abort(writer: asyncio.StreamWriter) -> None:
-    """Closes at once and drops unwritten data; idempotent."""
-    writer.transport.abort()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+        await relay((reader, writer), upstream)

@@ -89,7 +89,7 @@ def test_a_failure_half_way_leaves_nothing(directory: Path, clock: Clock, monkey
     def full(_draft: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "_sync", full)
+    monkeypatch.setattr(files, "sync_folder", full)
     with pytest.raises(ConfigError, match=r"cannot be created: No space left on device; fix that"):
         open_ca(directory, "c1", clock)
     assert list(directory.parent.iterdir()) == []

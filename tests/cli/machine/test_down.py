@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from netvps import exit_codes
-from netvps.cli.machine.down import start_time
+from netvps.process.pid_file import start_time
 from tests.cli.conftest import Run
 
 # Holds the lock and waits for SIGTERM, or shrugs it off if told so.

@@ -8,7 +8,6 @@ image also proves that there was a container with all volumes that the image dec
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from netvps.adapters.docker.client import Answer, Api
 from netvps.adapters.docker.errors import VolumeMissing
 from netvps.domain.runner.docker_names import is_named_for, parse_snapshot_image
 from netvps.domain.session.blueprint import Blueprint
+from netvps.files import write_file
 
 log = structlog.get_logger()
 
@@ -61,12 +61,7 @@ class SessionVolumes:
             return
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            part = self._path(session_uid).with_suffix(".part")
-            with part.open("w", encoding="utf-8") as file:
-                json.dump(sorted(self._known[session_uid]), file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path(session_uid))
+            write_file(self._path(session_uid), json.dumps(sorted(self._known[session_uid])).encode())
         except OSError as error:
             log.warning("cannot record which volumes a session has; free disk space", error=str(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netvps.api.v1 import session_pb2 as pb
 from netvps.domain.checks import Checks
+from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.exec import (
     ExecStart,
     Exit,
@@ -17,9 +18,6 @@ from netvps.domain.session.exec import (
 )
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
-
-MAX_PIECE = 64 * 1024
-"""Maximum bytes of standard input, output or error in one message."""
 
 
 def start_to_proto(start: ExecStart) -> pb.ExecSessionRequest:

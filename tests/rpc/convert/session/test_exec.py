@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from netvps.api.v1 import session_pb2 as pb
+from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.exec import (
     ExecStart,
     Exit,
@@ -16,7 +17,6 @@ from netvps.domain.session.exec import (
 )
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.session.exec import (
-    MAX_PIECE,
     input_from_proto,
     input_to_proto,
     output_from_proto,

@@ -10,8 +10,8 @@ from unittest.mock import create_autospec
 
 import pytest
 
+from netvps.files import write_file
 from netvps.runner.assignment_store import AssignmentStore
-from netvps.runner.files import write_file
 from netvps.runner.ports import Engine, Link
 from netvps.runner.runner import Runner
 from netvps.runner.session.logs import KeptLogs
@@ -26,6 +26,12 @@ def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o755
 
 
+def test_a_file_may_be_that_of_another_account(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_file(path, b"one", 0o640, (path.parent.stat().st_uid, path.parent.stat().st_gid))
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (tmp_path.stat().st_uid, 0o640)
+
+
 def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.mkdir()
@@ -37,7 +43,7 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> Non
 
 def test_what_a_death_leaves_of_a_file_goes_at_the_next_start(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from netvps.runner.files import write_file;"
+        "import os, signal, sys; from pathlib import Path; from netvps.files import write_file;"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL); write_file(Path(sys.argv[1]), b'half')"
     )
     kept = tmp_path / "kept"
