@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.runner.runner import Capacity, RunnerHello, Underlay
+from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello, Underlay
 from netvps.domain.session.session import Session, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
 from netvps.services.access.accounts import Access
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ALICE, BOB, ROOT = Caller("alice", Role.USER), Caller("bob", Role.USER), Caller("root", Role.ADMIN)
 IMAGE = "debian:12"
 FABRIC = Fabric("cluster")
-HELLO = RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30))
+HELLO = RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30), CAPABILITIES)
 
 UNDERLAY = Underlay(("192.0.2.1",), 1450)
 ON_OVERLAY = replace(HELLO, underlay=UNDERLAY)
@@ -73,11 +73,11 @@ class World:
     async def session(self, name: str = "dev1", caller: Caller = ALICE, spec: SessionSpec | None = None) -> Session:
         return await self.sessions.create(caller, session_id=name, owner="", spec=spec or SessionSpec())
 
-    async def reported(self, session: Session, state: SessionState, *, address: str = "") -> Session:
+    async def reported(self, session: Session, state: SessionState, reason: str = "", *, address: str = "") -> Session:
         """The session after its runner said that its present generation is in that state."""
         now = await self.row(Session, session.uid)
         assert now is not None
-        report = SessionReport(now.uid, now.epoch, now.generation, state, address=address)
+        report = SessionReport(now.uid, now.epoch, now.generation, state, reason, address=address)
         await self.runners.report(now.runner, report)
         return await self.row(Session, session.uid) or now
 

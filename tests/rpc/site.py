@@ -18,7 +18,7 @@ from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.fabric import Fabric
-from netvps.domain.runner.runner import Capacity, RunnerHello
+from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
 from netvps.domain.session.session import SessionReport, SessionState
@@ -202,7 +202,7 @@ class Site:
 
 
 def hello(instance: str = "one") -> RunnerHello:
-    return RunnerHello(instance, "1.0", CAPACITY, ("overlay",))
+    return RunnerHello(instance, "1.0", CAPACITY, ("overlay", *CAPABILITIES))
 
 
 def default_spec() -> Any:

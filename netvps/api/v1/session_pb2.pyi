@@ -6,10 +6,12 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from netvps.api.v1 import session_change_pb2 as _session_change_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -38,15 +40,13 @@ class _SessionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionS
     SESSION_STATE_RUNNING: _SessionState.ValueType  # 4
     """Its container runs."""
     SESSION_STATE_PAUSED: _SessionState.ValueType  # 5
-    """Its container is frozen."""
+    """Its container is frozen: its processes use no CPU, and their connections stay open."""
     SESSION_STATE_STOPPING: _SessionState.ValueType  # 6
     """Its container is being stopped."""
     SESSION_STATE_SNAPSHOTTING: _SessionState.ValueType  # 7
     """Reported by older runners only: its file system is being committed; the container still exists."""
     SESSION_STATE_STOPPED: _SessionState.ValueType  # 8
-    """It is stopped; its container is kept. The reason is snapshot_pending until its snapshot is taken, and
-    snapshot_failed if that failed.
-    """
+    """It is stopped; its container is kept. The reason is snapshot_pending or snapshot_failed until there is a snapshot."""
     SESSION_STATE_FAILED: _SessionState.ValueType  # 9
     """It could not be started; reason and message say why. StartSession retries."""
     SESSION_STATE_UNREACHABLE: _SessionState.ValueType  # 10
@@ -68,15 +68,13 @@ SESSION_STATE_STARTING: SessionState.ValueType  # 3
 SESSION_STATE_RUNNING: SessionState.ValueType  # 4
 """Its container runs."""
 SESSION_STATE_PAUSED: SessionState.ValueType  # 5
-"""Its container is frozen."""
+"""Its container is frozen: its processes use no CPU, and their connections stay open."""
 SESSION_STATE_STOPPING: SessionState.ValueType  # 6
 """Its container is being stopped."""
 SESSION_STATE_SNAPSHOTTING: SessionState.ValueType  # 7
 """Reported by older runners only: its file system is being committed; the container still exists."""
 SESSION_STATE_STOPPED: SessionState.ValueType  # 8
-"""It is stopped; its container is kept. The reason is snapshot_pending until its snapshot is taken, and
-snapshot_failed if that failed.
-"""
+"""It is stopped; its container is kept. The reason is snapshot_pending or snapshot_failed until there is a snapshot."""
 SESSION_STATE_FAILED: SessionState.ValueType  # 9
 """It could not be started; reason and message say why. StartSession retries."""
 SESSION_STATE_UNREACHABLE: SessionState.ValueType  # 10
@@ -99,6 +97,8 @@ class _DesiredStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DesiredS
     """The session should be stopped, with its state kept."""
     DESIRED_STATE_DELETED: _DesiredState.ValueType  # 3
     """The session should be deleted."""
+    DESIRED_STATE_PAUSED: _DesiredState.ValueType  # 4
+    """The session should be frozen."""
 
 class DesiredState(_DesiredState, metaclass=_DesiredStateEnumTypeWrapper):
     """DesiredState is the state that the owner requested."""
@@ -111,6 +111,8 @@ DESIRED_STATE_STOPPED: DesiredState.ValueType  # 2
 """The session should be stopped, with its state kept."""
 DESIRED_STATE_DELETED: DesiredState.ValueType  # 3
 """The session should be deleted."""
+DESIRED_STATE_PAUSED: DesiredState.ValueType  # 4
+"""The session should be frozen."""
 Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
 
 class _SessionNetwork:
@@ -156,9 +158,7 @@ class _WatchEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchE
     WATCH_EVENT_TYPE_CAUGHT_UP: _WatchEventType.ValueType  # 3
     """The initial state has been sent; changes follow."""
     WATCH_EVENT_TYPE_PROGRESS: _WatchEventType.ValueType  # 4
-    """A session that has not changed, with the progress of its current action as its message, at most once a second. Not
-    stored: a resumed watch does not repeat it. Only sent if requested.
-    """
+    """A session that has not changed, with its progress as message, at most once a second; not stored, only if requested."""
 
 class WatchEventType(_WatchEventType, metaclass=_WatchEventTypeEnumTypeWrapper):
     """WatchEventType is the type of an event."""
@@ -172,9 +172,7 @@ WATCH_EVENT_TYPE_DELETED: WatchEventType.ValueType  # 2
 WATCH_EVENT_TYPE_CAUGHT_UP: WatchEventType.ValueType  # 3
 """The initial state has been sent; changes follow."""
 WATCH_EVENT_TYPE_PROGRESS: WatchEventType.ValueType  # 4
-"""A session that has not changed, with the progress of its current action as its message, at most once a second. Not
-stored: a resumed watch does not repeat it. Only sent if requested.
-"""
+"""A session that has not changed, with its progress as message, at most once a second; not stored, only if requested."""
 Global___WatchEventType: _TypeAlias = WatchEventType  # noqa: Y015
 
 @_typing.final
@@ -201,6 +199,7 @@ class Session(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    DESIRED_BY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "sessions/NAME.OWNER"."""
     uid: _builtins.str
@@ -217,7 +216,7 @@ class Session(_message.Message):
     """The generation of the last report."""
     reason: _builtins.str
     """Machine-readable cause of the state, if it needs one: image, snapshot_failed, disk, runner_lost,
-    addresses_exhausted, oom, killed, …
+    addresses_exhausted, oom, killed, ended, pause_failed, resize_refused, …
     """
     message: _builtins.str
     """The cause for people, with a remedy; or the progress of the current action."""
@@ -226,14 +225,12 @@ class Session(_message.Message):
     epoch: _builtins.int
     """Counts placements, from 1; used to ignore late messages of earlier placements."""
     address: _builtins.str
-    """Its address on the overlay, which it keeps while it is on its runner; without the overlay, the container's address.
-    Empty while it has none.
-    """
+    """Its address on the overlay, which it keeps, or, without the overlay, its container's; empty while it has none."""
     revision: _builtins.int
     """Global revision of its last change."""
     @_builtins.property
     def spec(self) -> Global___SessionSpec:
-        """The spec from its creation."""
+        """The spec from its creation, with later updates."""
 
     @_builtins.property
     def snapshot(self) -> Global___Snapshot:
@@ -250,6 +247,10 @@ class Session(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
+
+    @_builtins.property
+    def desired_by(self) -> _session_change_pb2.Author:
+        """Who requested desired_state, and why."""
 
     def __init__(
         self,
@@ -272,10 +273,11 @@ class Session(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        desired_by: _session_change_pb2.Author | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_exit", b"last_exit", "snapshot", b"snapshot", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "desired_by", b"desired_by", "last_exit", b"last_exit", "snapshot", b"snapshot", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "name", b"name", "observed_generation", b"observed_generation", "owner", b"owner", "reason", b"reason", "revision", b"revision", "runner", b"runner", "snapshot", b"snapshot", "spec", b"spec", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "desired_by", b"desired_by", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "name", b"name", "observed_generation", b"observed_generation", "owner", b"owner", "reason", b"reason", "revision", b"revision", "runner", b"runner", "snapshot", b"snapshot", "spec", b"spec", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,6 +340,9 @@ class SessionSpec(_message.Message):
     STOP_GRACE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     SHM_BYTES_FIELD_NUMBER: _builtins.int
+    DELETE_PROTECTION_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    MAX_RESTARTS_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -351,9 +356,13 @@ class SessionSpec(_message.Message):
     network: Global___SessionNetwork.ValueType
     """The network of the container."""
     shm_bytes: _builtins.int
-    """Size of /dev/shm in bytes, at least 64 KiB; 0 means half of the memory limit, or of the machine's memory if there
-    is no limit. Its content counts as memory.
-    """
+    """Size of /dev/shm in bytes, at least 64 KiB; 0 means half of the memory limit, or of the machine's memory."""
+    delete_protection: _builtins.bool
+    """Whether DeleteSession is refused."""
+    restart_policy: _session_change_pb2.RestartPolicy.ValueType
+    """What happens when the container ends by itself."""
+    max_restarts: _builtins.int
+    """Failures in a row after which RESTART_POLICY_ON_FAILURE keeps it stopped, 1 to 1000; 0 means no limit."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment variables: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all.
@@ -388,10 +397,13 @@ class SessionSpec(_message.Message):
         stop_grace: _duration_pb2.Duration | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         shm_bytes: _builtins.int = ...,
+        delete_protection: _builtins.bool = ...,
+        restart_policy: _session_change_pb2.RestartPolicy.ValueType = ...,
+        max_restarts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "env", b"env", "image", b"image", "labels", b"labels", "memory_bytes", b"memory_bytes", "network", b"network", "pids", b"pids", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "stop_grace", b"stop_grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -462,13 +474,18 @@ class LastExit(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
     exit_code: _builtins.int
     """Exit code, 0 to 255; 128+N for death by signal N."""
     cause: _builtins.str
-    """exit, oom, killed, stopped."""
+    """stopped (as requested), exit (by itself), oom, killed (by another signal), runner_lost (with its machine)."""
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
+
+    @_builtins.property
+    def author(self) -> _session_change_pb2.Author:
+        """If the cause is stopped: who requested that, and why."""
 
     def __init__(
         self,
@@ -476,10 +493,11 @@ class LastExit(_message.Message):
         exit_code: _builtins.int = ...,
         cause: _builtins.str = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        author: _session_change_pb2.Author | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "end_time", b"end_time", "exit_code", b"exit_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "cause", b"cause", "end_time", b"end_time", "exit_code", b"exit_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -668,6 +686,44 @@ class StartSessionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StartSessionRequest: _TypeAlias = StartSessionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateSessionRequest(_message.Message):
+    """UpdateSessionRequest changes fields of a session's spec."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key, as in CreateSessionRequest."""
+    expected_revision: _builtins.int
+    """If not 0, the session's revision must still be this, else ABORTED."""
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """The session: its name, as in GetSessionRequest, and the new values in spec."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """"spec." and cpus, memory_bytes, pids, stop_grace, labels, delete_protection, restart_policy or max_restarts."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+        expected_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_revision", b"expected_revision", "request_id", b"request_id", "session", b"session", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSessionRequest: _TypeAlias = UpdateSessionRequest  # noqa: Y015
 
 @_typing.final
 class DeleteSessionRequest(_message.Message):

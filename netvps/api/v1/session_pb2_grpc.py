@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from netvps.api.v1 import session_change_pb2 as netvps_dot_api_dot_v1_dot_session__change__pb2
 from netvps.api.v1 import session_pb2 as netvps_dot_api_dot_v1_dot_session__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -63,6 +64,26 @@ class SessionServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.StartSessionRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
                 _registered_method=True)
+        self.PauseSession = channel.unary_unary(
+                '/netvps.api.v1.SessionService/PauseSession',
+                request_serializer=netvps_dot_api_dot_v1_dot_session__change__pb2.PauseSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+                _registered_method=True)
+        self.ResumeSession = channel.unary_unary(
+                '/netvps.api.v1.SessionService/ResumeSession',
+                request_serializer=netvps_dot_api_dot_v1_dot_session__change__pb2.ResumeSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+                _registered_method=True)
+        self.RenameSession = channel.unary_unary(
+                '/netvps.api.v1.SessionService/RenameSession',
+                request_serializer=netvps_dot_api_dot_v1_dot_session__change__pb2.RenameSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+                _registered_method=True)
+        self.UpdateSession = channel.unary_unary(
+                '/netvps.api.v1.SessionService/UpdateSession',
+                request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.UpdateSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+                _registered_method=True)
         self.DeleteSession = channel.unary_unary(
                 '/netvps.api.v1.SessionService/DeleteSession',
                 request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.DeleteSessionRequest.SerializeToString,
@@ -93,8 +114,7 @@ class SessionServiceServicer:
     """
 
     def CreateSession(self, request, context):
-        """CreateSession creates a session with the desired state RUNNING. It returns at once, in state PENDING; WatchSessions
-        or GetSession show its progress. Errors: ALREADY_EXISTS (name in use), INVALID_ARGUMENT (all violations).
+        """CreateSession creates a session to be RUNNING, and returns at once, in state PENDING. Errors: ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,8 +148,36 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseSession(self, request, context):
+        """PauseSession requests that a running session is frozen; a login resumes it. Errors: FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeSession(self, request, context):
+        """ResumeSession requests that a paused session runs on. Errors: FAILED_PRECONDITION (it is stopped).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameSession(self, request, context):
+        """RenameSession gives a session another name; the old one is free at once. Errors: ALREADY_EXISTS (name in use).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSession(self, request, context):
+        """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteSession(self, request, context):
-        """DeleteSession permanently deletes a session, its container and its snapshots.
+        """DeleteSession permanently deletes a session, its container and its snapshots. Errors: FAILED_PRECONDITION (protected).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,6 +231,26 @@ def add_SessionServiceServicer_to_server(servicer, server):
             'StartSession': grpc.unary_unary_rpc_method_handler(
                     servicer.StartSession,
                     request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.StartSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.SerializeToString,
+            ),
+            'PauseSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseSession,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__change__pb2.PauseSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.SerializeToString,
+            ),
+            'ResumeSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeSession,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__change__pb2.ResumeSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.SerializeToString,
+            ),
+            'RenameSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameSession,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__change__pb2.RenameSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.SerializeToString,
+            ),
+            'UpdateSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSession,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.UpdateSessionRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.Session.SerializeToString,
             ),
             'DeleteSession': grpc.unary_unary_rpc_method_handler(
@@ -344,6 +412,114 @@ class SessionService:
             target,
             '/netvps.api.v1.SessionService/StartSession',
             netvps_dot_api_dot_v1_dot_session__pb2.StartSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SessionService/PauseSession',
+            netvps_dot_api_dot_v1_dot_session__change__pb2.PauseSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SessionService/ResumeSession',
+            netvps_dot_api_dot_v1_dot_session__change__pb2.ResumeSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SessionService/RenameSession',
+            netvps_dot_api_dot_v1_dot_session__change__pb2.RenameSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SessionService/UpdateSession',
+            netvps_dot_api_dot_v1_dot_session__pb2.UpdateSessionRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_session__pb2.Session.FromString,
             options,
             channel_credentials,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from netvps.api.v1 import session_change_pb2 as _session_change_pb2
 from netvps.api.v1 import session_pb2 as _session_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -38,9 +39,7 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.Session]
-    """CreateSession creates a session with the desired state RUNNING. It returns at once, in state PENDING; WatchSessions
-    or GetSession show its progress. Errors: ALREADY_EXISTS (name in use), INVALID_ARGUMENT (all violations).
-    """
+    """CreateSession creates a session to be RUNNING, and returns at once, in state PENDING. Errors: ALREADY_EXISTS."""
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.Session]
     """GetSession returns one session. Errors: NOT_FOUND."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]
@@ -49,8 +48,16 @@ class SessionServiceStub:
     """StopSession requests a stop with a snapshot. Stopping a stopped session changes nothing."""
     StartSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.StartSessionRequest, _session_pb2.Session]
     """StartSession requests a start from the kept container or the latest snapshot; it also retries a failed one."""
+    PauseSession: _grpc.UnaryUnaryMultiCallable[_session_change_pb2.PauseSessionRequest, _session_pb2.Session]
+    """PauseSession requests that a running session is frozen; a login resumes it. Errors: FAILED_PRECONDITION."""
+    ResumeSession: _grpc.UnaryUnaryMultiCallable[_session_change_pb2.ResumeSessionRequest, _session_pb2.Session]
+    """ResumeSession requests that a paused session runs on. Errors: FAILED_PRECONDITION (it is stopped)."""
+    RenameSession: _grpc.UnaryUnaryMultiCallable[_session_change_pb2.RenameSessionRequest, _session_pb2.Session]
+    """RenameSession gives a session another name; the old one is free at once. Errors: ALREADY_EXISTS (name in use)."""
+    UpdateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.UpdateSessionRequest, _session_pb2.Session]
+    """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused)."""
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.Session]
-    """DeleteSession permanently deletes a session, its container and its snapshots."""
+    """DeleteSession permanently deletes a session, its container and its snapshots. Errors: FAILED_PRECONDITION (protected)."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]
     """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
     every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
@@ -70,9 +77,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
-    """CreateSession creates a session with the desired state RUNNING. It returns at once, in state PENDING; WatchSessions
-    or GetSession show its progress. Errors: ALREADY_EXISTS (name in use), INVALID_ARGUMENT (all violations).
-    """
+    """CreateSession creates a session to be RUNNING, and returns at once, in state PENDING. Errors: ALREADY_EXISTS."""
     GetSession: _aio.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """GetSession returns one session. Errors: NOT_FOUND."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]  # type: ignore[assignment]
@@ -81,8 +86,16 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """StopSession requests a stop with a snapshot. Stopping a stopped session changes nothing."""
     StartSession: _aio.UnaryUnaryMultiCallable[_session_pb2.StartSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """StartSession requests a start from the kept container or the latest snapshot; it also retries a failed one."""
+    PauseSession: _aio.UnaryUnaryMultiCallable[_session_change_pb2.PauseSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
+    """PauseSession requests that a running session is frozen; a login resumes it. Errors: FAILED_PRECONDITION."""
+    ResumeSession: _aio.UnaryUnaryMultiCallable[_session_change_pb2.ResumeSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
+    """ResumeSession requests that a paused session runs on. Errors: FAILED_PRECONDITION (it is stopped)."""
+    RenameSession: _aio.UnaryUnaryMultiCallable[_session_change_pb2.RenameSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
+    """RenameSession gives a session another name; the old one is free at once. Errors: ALREADY_EXISTS (name in use)."""
+    UpdateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.UpdateSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
+    """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused)."""
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
-    """DeleteSession permanently deletes a session, its container and its snapshots."""
+    """DeleteSession permanently deletes a session, its container and its snapshots. Errors: FAILED_PRECONDITION (protected)."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]  # type: ignore[assignment]
     """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
     every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
@@ -105,9 +118,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
-        """CreateSession creates a session with the desired state RUNNING. It returns at once, in state PENDING; WatchSessions
-        or GetSession show its progress. Errors: ALREADY_EXISTS (name in use), INVALID_ARGUMENT (all violations).
-        """
+        """CreateSession creates a session to be RUNNING, and returns at once, in state PENDING. Errors: ALREADY_EXISTS."""
 
     @_abc_1.abstractmethod
     def GetSession(
@@ -142,12 +153,44 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """StartSession requests a start from the kept container or the latest snapshot; it also retries a failed one."""
 
     @_abc_1.abstractmethod
+    def PauseSession(
+        self,
+        request: _session_change_pb2.PauseSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
+        """PauseSession requests that a running session is frozen; a login resumes it. Errors: FAILED_PRECONDITION."""
+
+    @_abc_1.abstractmethod
+    def ResumeSession(
+        self,
+        request: _session_change_pb2.ResumeSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
+        """ResumeSession requests that a paused session runs on. Errors: FAILED_PRECONDITION (it is stopped)."""
+
+    @_abc_1.abstractmethod
+    def RenameSession(
+        self,
+        request: _session_change_pb2.RenameSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
+        """RenameSession gives a session another name; the old one is free at once. Errors: ALREADY_EXISTS (name in use)."""
+
+    @_abc_1.abstractmethod
+    def UpdateSession(
+        self,
+        request: _session_pb2.UpdateSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
+        """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused)."""
+
+    @_abc_1.abstractmethod
     def DeleteSession(
         self,
         request: _session_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
-        """DeleteSession permanently deletes a session, its container and its snapshots."""
+        """DeleteSession permanently deletes a session, its container and its snapshots. Errors: FAILED_PRECONDITION (protected)."""
 
     @_abc_1.abstractmethod
     def WatchSessions(

@@ -44,10 +44,20 @@ def fits(spec: SessionSpec, runner: Runner) -> bool:
 
     Also checks that the runner is on the overlay if the spec requires it.
     """
-    has = runner.capacity
     if spec.network is Network.OVERLAY and runner.underlay is None:
         return False
-    return (not has.cpus or spec.cpus <= has.cpus) and (not has.memory_bytes or spec.memory_bytes <= has.memory_bytes)
+    return not why_not_fits(spec, runner)
+
+
+def why_not_fits(spec: SessionSpec, runner: Runner) -> str:
+    """Why a session with these limits is larger than its machine, with figures; '' if it fits."""
+    has = runner.capacity
+    if has.cpus and spec.cpus > has.cpus:
+        return f"{spec.cpus:g} CPUs are more than the {has.cpus} of its runner {runner.name}"
+    if has.memory_bytes and spec.memory_bytes > has.memory_bytes:
+        asked, there = _gib_words(spec.memory_bytes), _gib_words(has.memory_bytes)
+        return f"{asked} of memory are more than the {there} of its runner {runner.name}"
+    return ""
 
 
 def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use]) -> Runner | None:

@@ -15,6 +15,10 @@ from netvps.domain.overlay.peer_health import Problem
 MAX_ADDRESSES: Final = 8
 """Maximum number of underlay addresses of a runner."""
 MIN_MTU, MAX_MTU = 576, 65_535
+PAUSE: Final = "pause"
+"""The runner knows the desired state PAUSED."""
+CAPABILITIES: Final = (PAUSE,)
+"""What a runner of this version can do, and older ones cannot."""
 
 
 class RunnerState(StrEnum):

@@ -7,7 +7,8 @@
 A session is STOPPED as soon as its container is; while its files are copied afterwards, its reason is
 `snapshot_pending`. Older runners report SNAPSHOTTING between STOPPING and STOPPED.
 
-The owner changes `desired` and `generation` (`want`); the runner changes the rest (`observe`). Both are level-based:
+The owner changes `desired`, the spec and `generation` (`want`, `pause`, `update`); the runner changes the rest
+(`observe`). Both are level-based:
 a runner that receives the same desired state twice, and a control plane that receives the same report twice, change
 nothing. A session without a runner has nothing to converge, so its desired state takes effect immediately.
 """
@@ -18,7 +19,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.runner.docker_names import snapshot_number
-from netvps.domain.session.session import Assignment, DesiredState, Session, SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import (
+    UNKNOWN_AUTHOR,
+    Assignment,
+    Author,
+    ChangeCause,
+    DesiredState,
+    LastExit,
+    Session,
+    SessionReport,
+    SessionSpec,
+    SessionState,
+)
 from netvps.errors import WrongState
 
 if TYPE_CHECKING:
@@ -31,6 +43,12 @@ if TYPE_CHECKING:
 SNAPSHOT_FAILED = "snapshot_failed"
 SNAPSHOT_PENDING = "snapshot_pending"
 RUNNER_LOST = "runner_lost"
+ENDED = "ended"
+"""The container ended by itself and is not to be started again."""
+STOPPED_CAUSE = "stopped"
+"""LastExit.cause of a container that was stopped as requested."""
+PAUSE_FAILED = "pause_failed"
+RESIZE_REFUSED = "resize_refused"
 ADDRESSES_EXHAUSTED = "addresses_exhausted"
 TRANSIENT = frozenset(
     {
@@ -47,15 +65,18 @@ _GOAL = {
     DesiredState.RUNNING: SessionState.RUNNING,
     DesiredState.STOPPED: SessionState.STOPPED,
     DesiredState.DELETED: SessionState.DELETED,
+    DesiredState.PAUSED: SessionState.PAUSED,
 }
 _DONE_TO_IT = {
     DesiredState.RUNNING: "started",
     DesiredState.STOPPED: "stopped",
     DesiredState.DELETED: "removed",
+    DesiredState.PAUSED: "paused",
 }
+_PAUSABLE = frozenset({SessionState.RUNNING, SessionState.PAUSED, SessionState.UNREACHABLE})
 
 
-def new_session(uid: str, name: SessionName, spec: SessionSpec, now: datetime) -> Session:
+def new_session(uid: str, name: SessionName, spec: SessionSpec, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
     """A session with the desired state RUNNING, not placed yet."""
     return Session(
         uid=uid,
@@ -67,10 +88,11 @@ def new_session(uid: str, name: SessionName, spec: SessionSpec, now: datetime) -
         create_time=now,
         update_time=now,
         message="waiting for a runner",
+        desired_by=by,
     )
 
 
-def want(session: Session, desired: DesiredState, now: datetime) -> Session:
+def want(session: Session, desired: DesiredState, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
     """The session with a new desired state; the same object if nothing changes.
 
     A repeated request is a retry, with a new generation, if the session FAILED or the snapshot of its stop failed.
@@ -80,8 +102,65 @@ def want(session: Session, desired: DesiredState, now: datetime) -> Session:
         raise WrongState(f"session {session.full_name} is being deleted: wait until it is gone, then create it again")
     if session.desired is desired and not _failed(session):
         return session
-    wanted = replace(session, desired=desired, generation=session.generation + 1, update_time=now)
+    wanted = replace(session, desired=desired, generation=session.generation + 1, update_time=now, desired_by=by)
+    if desired in {DesiredState.STOPPED, DesiredState.DELETED}:
+        wanted = replace(wanted, stopped_by=by)
     return wanted if session.runner else _settle_unplaced(wanted)
+
+
+def pause(session: Session, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
+    """The session to be frozen. Raises WrongState unless it runs; for one that is being deleted, as `want`."""
+    pausable = session.desired in {DesiredState.RUNNING, DesiredState.PAUSED} and session.state in _PAUSABLE
+    if session.desired is not DesiredState.DELETED and not pausable:
+        raise WrongState(
+            f"session {session.full_name} is {session.state}, and only a running session can be paused: "
+            + _until_pausable(session)
+        )
+    return want(session, DesiredState.PAUSED, now, by)
+
+
+def resume(session: Session, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
+    """The session to run on; the same object if it is not paused. Raises WrongState if it is stopped."""
+    if session.desired is DesiredState.RUNNING:
+        return session
+    if session.desired is DesiredState.STOPPED:
+        raise WrongState(
+            f"session {session.full_name} is {session.state}, not PAUSED: start it with: "
+            f"netvps start {session.full_name}"
+        )
+    return want(session, DesiredState.RUNNING, now, by)
+
+
+def delete(session: Session, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
+    """The session to be deleted. Raises WrongState if it is protected."""
+    if session.spec.delete_protection:
+        raise WrongState(
+            f"session {session.full_name} is protected from deletion: lift that with: "
+            f"netvps set {session.full_name} --no-protect",
+            reason="DELETE_PROTECTED",
+        )
+    return want(session, DesiredState.DELETED, now, by)
+
+
+def rename(session: Session, name: str, now: datetime) -> Session:
+    """The session with another name; the same object if it has that. Raises WrongState if it is being deleted."""
+    _require_kept(session)
+    return session if session.name == name else replace(session, name=name, update_time=now)
+
+
+def update(session: Session, spec: SessionSpec, now: datetime) -> Session:
+    """The session with an updated spec; the same object if nothing changes. Raises WrongState if it is being deleted.
+
+    New limits of a placed session get a new generation: it is settled once its runner has applied or refused them.
+    """
+    _require_kept(session)
+    if spec == session.spec:
+        return session
+    updated = replace(session, spec=spec, update_time=now)
+    if not session.runner or spec.limits == session.spec.limits:
+        return updated
+    before = session.limits_before or session.spec.limits
+    return replace(updated, generation=session.generation + 1, limits_before=before)
 
 
 def defer(session: Session, now: datetime) -> Session:
@@ -121,15 +200,17 @@ def observe(session: Session, report: SessionReport, now: datetime) -> Session:
     if not _credible(session, report):
         return session
     seen = replace(
-        session,
+        _with_limits_settled(session, report),
         state=report.state,
         observed_generation=report.generation,
         reason=report.reason,
         message=report.message,
         address=report.address,
         snapshot=_newer(session, report),
-        last_exit=report.last_exit or session.last_exit,
+        last_exit=_last_exit(session, report),
     )
+    if report.reason == ENDED and report.generation == session.generation:
+        seen = _ended(seen)
     return session if seen == session else replace(seen, update_time=now)
 
 
@@ -138,16 +219,12 @@ def lose(session: Session, now: datetime) -> Session:
     if session.state in _AT_REST:
         return session
     silent = f"its runner {session.runner_name} is silent"
-    goes_on = session.state not in _NOT_UP_YET
-    return replace(
-        session,
-        state=SessionState.UNREACHABLE,
-        reason=RUNNER_LOST,
-        message=f"{silent}; the session itself most likely runs"
-        if goes_on
-        else f"{silent}; it goes on when that returns",
-        update_time=now,
-    )
+    if session.state in _NOT_UP_YET:
+        message = f"{silent}; it goes on when that returns"
+    else:
+        is_so = "is still paused" if session.state is SessionState.PAUSED else "runs"
+        message = f"{silent}; the session itself most likely {is_so}"
+    return replace(session, state=SessionState.UNREACHABLE, reason=RUNNER_LOST, message=message, update_time=now)
 
 
 def settled(session: Session) -> bool:
@@ -175,8 +252,12 @@ def assignment(session: Session) -> Assignment:
 
 def _failed(session: Session) -> bool:
     """Whether the runner gave up on the current generation."""
-    stop_failed = session.desired is DesiredState.STOPPED and session.reason == SNAPSHOT_FAILED
-    return session.observed_generation == session.generation and (session.state is SessionState.FAILED or stop_failed)
+    failed = (
+        session.state is SessionState.FAILED
+        or (session.desired is DesiredState.STOPPED and session.reason == SNAPSHOT_FAILED)
+        or (session.desired is DesiredState.PAUSED and session.reason == PAUSE_FAILED)
+    )
+    return session.observed_generation == session.generation and failed
 
 
 def _settle_unplaced(session: Session) -> Session:
@@ -189,6 +270,48 @@ def _settle_unplaced(session: Session) -> Session:
         reason="",
         message="it was never started" if session.desired is DesiredState.STOPPED else "",
     )
+
+
+def _require_kept(session: Session) -> None:
+    if session.desired is DesiredState.DELETED:
+        raise WrongState(f"session {session.full_name} is being deleted, and cannot be changed any more")
+
+
+def _until_pausable(session: Session) -> str:
+    if session.desired is DesiredState.STOPPED or session.state is SessionState.FAILED:
+        return f"start it with: netvps start {session.full_name}"
+    return "wait until it is RUNNING"
+
+
+def _ended(session: Session) -> Session:
+    """The session after its container ended by itself and is not started again: as if its owner had stopped it."""
+    return replace(
+        session,
+        desired=DesiredState.STOPPED,
+        generation=session.generation + 1,
+        observed_generation=session.generation + 1,
+        desired_by=Author(cause=ChangeCause.ENDED),
+    )
+
+
+def _with_limits_settled(session: Session, report: SessionReport) -> Session:
+    """The session with its old limits if the runner refused the new ones; without them if it applied them."""
+    if session.limits_before is None or report.generation != session.generation:
+        return session
+    if report.reason != RESIZE_REFUSED:
+        applied = report.state in {SessionState.RUNNING, SessionState.PAUSED, *_AT_REST}
+        return replace(session, limits_before=None) if applied else session
+    old = session.limits_before
+    spec = replace(session.spec, cpus=old.cpus, memory_bytes=old.memory_bytes, pids=old.pids)
+    return replace(session, spec=spec, limits_before=None)
+
+
+def _last_exit(session: Session, report: SessionReport) -> LastExit | None:
+    """The last exit with its author. What was reported of it first stays: a restarted runner knows less about it."""
+    new, old = report.last_exit, session.last_exit
+    if new is None or (old is not None and old.end_time == new.end_time):
+        return old
+    return replace(new, author=session.stopped_by) if new.cause == STOPPED_CAUSE else new
 
 
 def _credible(session: Session, report: SessionReport) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from netvps.domain.access.ssh_key import PublicKey, fingerprint_of
 from netvps.domain.checks import Checks, shown
 from netvps.domain.names import SessionName
+from netvps.domain.session.limits import Limits
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL_KEY = re.compile(r"[a-z0-9]([-a-z0-9_./]*[a-z0-9])?")
@@ -26,8 +27,23 @@ _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
 _MAX_ENV_BYTES, _MAX_KEY_BYTES = 256 * 1024, 128 * 1024
 _MAX_KEYS, _MAX_LABELS, _MAX_LABEL_KEY, _MAX_LABEL_VALUE = 50, 32, 63, 255
 _MAX_GRACE, DEFAULT_GRACE = 600.0, 10.0
+_MAX_RESTARTS = 1000
 # Claims of a session without limits, so that the scheduler spreads such sessions, too. The store persists claims.
 _UNLIMITED_CPU_CLAIM, _UNLIMITED_MEMORY_CLAIM = 1000, 1 << 30
+
+UPDATABLE: Final = frozenset(
+    {
+        "cpus",
+        "memory_bytes",
+        "pids",
+        "stop_grace",
+        "labels",
+        "delete_protection",
+        "restart_policy",
+        "max_restarts",
+    }
+)
+"""Fields of a spec that change after the creation."""
 
 
 class SessionState(StrEnum):
@@ -52,6 +68,44 @@ class DesiredState(StrEnum):
     RUNNING = "RUNNING"
     STOPPED = "STOPPED"
     DELETED = "DELETED"
+    PAUSED = "PAUSED"
+
+
+class ChangeCause(StrEnum):
+    """Why the desired state changed."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    """Not known: an earlier version of netvps did not record it."""
+    PERSON = "PERSON"
+    IDLE = "IDLE"
+    SCHEDULE = "SCHEDULE"
+    LIFETIME = "LIFETIME"
+    DRAIN = "DRAIN"
+    ENDED = "ENDED"
+    """The container ended by itself, and the restart policy keeps it stopped."""
+    LOGIN = "LOGIN"
+    """Someone logged in while it was paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who requested a state, and why."""
+
+    actor: str = ""
+    """A user, or the fingerprint of a key that only the session has; '' is netvps itself."""
+    cause: ChangeCause = ChangeCause.UNSPECIFIED
+
+
+UNKNOWN_AUTHOR: Final = Author()
+
+
+class RestartPolicy(StrEnum):
+    """What happens when the container ends by itself."""
+
+    ALWAYS = "ALWAYS"
+    ON_FAILURE = "ON_FAILURE"
+    """Started again unless its exit code is 0."""
+    NEVER = "NEVER"
 
 
 class Network(StrEnum):
@@ -80,6 +134,10 @@ class SessionSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     shm_bytes: int = 0
     """Size of /dev/shm; 0 means half of the memory limit, or half of the machine's memory if there is no limit."""
+    delete_protection: bool = False
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    max_restarts: int = 0
+    """For ON_FAILURE: failures in a row after which it stays stopped; 0 means no limit."""
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -110,6 +168,11 @@ class SessionSpec:
             "stop_grace",
             f"{self.stop_grace} is not between 0 and {_MAX_GRACE:.0f} seconds",
         )
+        need(
+            0 <= self.max_restarts <= _MAX_RESTARTS,
+            "max_restarts",
+            f"{self.max_restarts} is not between 1 and {_MAX_RESTARTS}; 0 means no limit",
+        )
         self._check_env(checks)
         self._check_labels(checks)
         need(len(self.authorized_keys) <= _MAX_KEYS, "authorized_keys", f"more than {_MAX_KEYS} keys")
@@ -117,6 +180,15 @@ class SessionSpec:
             with checks.nested():
                 PublicKey.parse(key, f"authorized_keys[{index}]")
         checks.done()
+
+    def updated(self, spec: SessionSpec, fields: Iterable[str]) -> SessionSpec:
+        """The spec with these fields taken from another one. Raises InvalidInput."""
+        return replace(self, **{field: getattr(spec, field) for field in fields})
+
+    @property
+    def limits(self) -> Limits:
+        """What changes while the session runs."""
+        return Limits(self.cpus, self.memory_bytes, self.pids)
 
     def require_size(self) -> None:
         """Raises InvalidInput if environment or keys are too large for a new session.
@@ -179,11 +251,13 @@ class SnapshotImage:
 
 @dataclass(frozen=True, slots=True)
 class LastExit:
-    """How a container ended; `cause` is exit, oom, killed or stopped."""
+    """How a container ended; `cause` is stopped, exit, oom, killed or runner_lost."""
 
     exit_code: int
     cause: str
     end_time: datetime
+    author: Author = UNKNOWN_AUTHOR
+    """Who requested it, if it was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +289,11 @@ class Session:
     overlay_address: str = ""
     """Its unique overlay address; '' if it is not on the overlay."""
     revision: int = 0
+    desired_by: Author = UNKNOWN_AUTHOR
+    stopped_by: Author = UNKNOWN_AUTHOR
+    """Who requested the last stop or deletion."""
+    limits_before: Limits | None = None
+    """The limits to go back to if the runner refuses those of the spec; None if they are applied."""
 
     @property
     def key(self) -> str:

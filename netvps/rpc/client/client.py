@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from netvps.api.v1 import network_pb2, runner_pb2, server_pb2, session_pb2, ssh_key_pb2, user_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from netvps.api.v1 import network_pb2, runner_pb2, server_pb2, session_change_pb2, session_pb2, ssh_key_pb2, user_pb2
 from netvps.api.v1.network_pb2_grpc import NetworkServiceStub
 from netvps.api.v1.runner_pb2_grpc import RunnerServiceStub
 from netvps.api.v1.server_pb2_grpc import ServerServiceStub
@@ -27,7 +29,7 @@ from netvps.rpc.convert.session.sessions import session_from_proto, spec_to_prot
 from netvps.rpc.convert.times import time_from_proto, time_to_proto
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
@@ -120,6 +122,42 @@ class Client:
             name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
         )
         return session_from_proto(self._transport.call(self._sessions.StartSession, request))
+
+    def pause_session(self, name: str, *, expected_revision: int = 0) -> Session:
+        """Requests that a running session is frozen."""
+        request = session_change_pb2.PauseSessionRequest(
+            name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
+        )
+        return session_from_proto(self._transport.call(self._sessions.PauseSession, request))
+
+    def resume_session(self, name: str, *, expected_revision: int = 0) -> Session:
+        """Requests that a paused session runs on."""
+        request = session_change_pb2.ResumeSessionRequest(
+            name=names.session_name(name), request_id=_request_id(), expected_revision=expected_revision
+        )
+        return session_from_proto(self._transport.call(self._sessions.ResumeSession, request))
+
+    def rename_session(self, name: str, session_id: str, *, expected_revision: int = 0) -> Session:
+        """Gives a session another NAME; its owner stays."""
+        request = session_change_pb2.RenameSessionRequest(
+            name=names.session_name(name),
+            session_id=session_id,
+            request_id=_request_id(),
+            expected_revision=expected_revision,
+        )
+        return session_from_proto(self._transport.call(self._sessions.RenameSession, request))
+
+    def update_session(
+        self, name: str, spec: SessionSpec, fields: Iterable[str], *, expected_revision: int = 0
+    ) -> Session:
+        """Takes these fields of a session's spec (`UPDATABLE`) from `spec`."""
+        request = session_pb2.UpdateSessionRequest(
+            session=session_pb2.Session(name=names.session_name(name), spec=spec_to_proto(spec)),
+            update_mask=FieldMask(paths=[f"spec.{field}" for field in sorted(fields)]),
+            request_id=_request_id(),
+            expected_revision=expected_revision,
+        )
+        return session_from_proto(self._transport.call(self._sessions.UpdateSession, request))
 
     def delete_session(self, name: str, *, expected_revision: int = 0) -> Session:
         """Deletes a session with its container and snapshots."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.api.v1.session_pb2_grpc import SessionServiceServicer
 from netvps.domain.session.session import SessionState
@@ -13,14 +14,22 @@ from netvps.rpc.convert import names
 from netvps.rpc.convert.remembered import Remembered
 from netvps.rpc.convert.session import exec as exec_convert
 from netvps.rpc.convert.session.events import event_to_proto
-from netvps.rpc.convert.session.requests import change_from_proto, create_from_proto, read_logs_from_proto
+from netvps.rpc.convert.session.requests import (
+    change_from_proto,
+    create_from_proto,
+    read_logs_from_proto,
+    rename_from_proto,
+    update_from_proto,
+)
 from netvps.rpc.convert.session.sessions import listed_to_proto, session_to_proto
 from netvps.rpc.server import identity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from netvps.domain.session.exec import ToCommand
+    from netvps.domain.session.session import Session
+    from netvps.rpc.convert.session.requests import SessionChange
     from netvps.rpc.server.context import Context
     from netvps.rpc.server.ports import Commands
     from netvps.services.ports import SessionLogs
@@ -69,34 +78,42 @@ class SessionServicer(SessionServiceServicer):
         )
 
     async def StopSession(self, request: pb.StopSessionRequest, context: Context) -> pb.Session:
-        change = change_from_proto(request)
-        session = await self._sessions.stop(
+        return await _changed(self._sessions.stop, request)
+
+    async def StartSession(self, request: pb.StartSessionRequest, context: Context) -> pb.Session:
+        return await _changed(self._sessions.start, request)
+
+    async def PauseSession(self, request: change_pb.PauseSessionRequest, context: Context) -> pb.Session:
+        return await _changed(self._sessions.pause, request)
+
+    async def ResumeSession(self, request: change_pb.ResumeSessionRequest, context: Context) -> pb.Session:
+        return await _changed(self._sessions.resume, request)
+
+    async def RenameSession(self, request: change_pb.RenameSessionRequest, context: Context) -> pb.Session:
+        change = rename_from_proto(request)
+        session = await self._sessions.rename(
             identity.caller(),
             change.name,
+            change.session_id,
             request_id=change.request_id,
             expected_revision=change.expected_revision,
         )
         return session_to_proto(session)
 
-    async def StartSession(self, request: pb.StartSessionRequest, context: Context) -> pb.Session:
-        change = change_from_proto(request)
-        session = await self._sessions.start(
+    async def UpdateSession(self, request: pb.UpdateSessionRequest, context: Context) -> pb.Session:
+        change = update_from_proto(request)
+        session = await self._sessions.update(
             identity.caller(),
             change.name,
+            change.spec,
+            change.fields,
             request_id=change.request_id,
             expected_revision=change.expected_revision,
         )
         return session_to_proto(session)
 
     async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Context) -> pb.Session:
-        change = change_from_proto(request)
-        session = await self._sessions.delete(
-            identity.caller(),
-            change.name,
-            request_id=change.request_id,
-            expected_revision=change.expected_revision,
-        )
-        return session_to_proto(session)
+        return await _changed(self._sessions.delete, request)
 
     async def WatchSessions(
         self, request: pb.WatchSessionsRequest, context: Context
@@ -140,6 +157,15 @@ class SessionServicer(SessionServiceServicer):
         async with closing(output):
             async for message in output:
                 yield exec_convert.output_to_proto(message)
+
+
+async def _changed(change: Callable[..., Awaitable[Session]], request: SessionChange) -> pb.Session:
+    """Makes a change that needs no further argument."""
+    wanted = change_from_proto(request)
+    session = await change(
+        identity.caller(), wanted.name, request_id=wanted.request_id, expected_revision=wanted.expected_revision
+    )
+    return session_to_proto(session)
 
 
 async def _inputs(messages: AsyncIterator[pb.ExecSessionRequest]) -> AsyncIterator[ToCommand]:

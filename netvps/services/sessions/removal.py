@@ -26,7 +26,7 @@ async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
     """Deletes a runner and frees its subnet; with `force` also the sessions placed on it.
 
     Their files exist on that machine only, so they cannot be started elsewhere. What the machine itself holds of them
-    stays there. Raises NotFound, and WrongState while it has sessions, unless forced.
+    stays there. Raises NotFound, and WrongState while it has sessions, unless forced, or if one of them is protected.
     """
     runner = await runner_named(tx, name)
     sessions = await tx.find(Session, runner=runner.uid)
@@ -37,6 +37,13 @@ async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
             f" is lost, and their files with it: netvps runner rm --force {name}",
             reason="RUNNER_HAS_SESSIONS",
         )
+    for session in sessions:
+        if session.spec.delete_protection:
+            raise WrongState(
+                f"session {session.full_name} on runner {name} is protected from deletion: lift that with: "
+                f"netvps set {session.full_name} --no-protect",
+                reason="DELETE_PROTECTED",
+            )
     for session in sessions:
         await remove_session(tx, session)
     for lease in await tx.find(Lease, runner=runner.uid):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 3
 """Maximum number of runners named in a message."""
+_CLAIMING: Final = (DesiredState.RUNNING, DesiredState.PAUSED)
+"""A paused session counts, because it may run again at any moment."""
 
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
@@ -47,7 +49,7 @@ async def _online(reader: Reader) -> list[Runner]:
 
 async def _uses(reader: Reader) -> dict[str, Use]:
     """Resources in use by uid of the runner. Aggregated by the store, because there may be 100,000 sessions."""
-    totals = await reader.tally(Session, "runner", "cpu_claim", "memory_claim", desired=DesiredState.RUNNING)
+    totals = await reader.tally(Session, "runner", "cpu_claim", "memory_claim", desired=_CLAIMING)
     return {runner: Use(*total) for runner, total in totals.items()}
 
 

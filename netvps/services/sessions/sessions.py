@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller
 from netvps.domain.checks import Checks
 from netvps.domain.names import SESSION_NAME_MAX, USER_NAME_MAX, SessionName, check_label
-from netvps.domain.runner.runner import Runner, RunnerState
-from netvps.domain.session.lifecycle import defer, new_session, want
-from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.runner.placement import why_not_fits
+from netvps.domain.runner.runner import PAUSE, Runner, RunnerState
+from netvps.domain.session import lifecycle
+from netvps.domain.session.lifecycle import defer, new_session
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
 from netvps.domain.session.wordlist import COUNT, pleasant_name
-from netvps.errors import AlreadyExists, Changed, NotFound, NotPermitted
+from netvps.errors import AlreadyExists, Changed, Exhausted, NotFound, NotPermitted, Unavailable, WrongState
 from netvps.services.commit import write
 from netvps.services.idempotency import Idempotency, check_request_id, recall
 from netvps.services.network.addresses import Addresses, put_addressed
@@ -23,7 +26,7 @@ from netvps.services.sessions.scheduler import placed
 from netvps.services.sessions.scope import owner_filter, require_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from datetime import datetime
 
     from netvps.domain.access.accounts import Request
@@ -34,7 +37,7 @@ _TRIES = 20
 
 
 class Sessions:
-    """Creates, finds, stops, starts and deletes sessions."""
+    """Creates, finds, changes and deletes sessions."""
 
     def __init__(
         self,
@@ -99,17 +102,108 @@ class Sessions:
             page = await read_page(reader, Session, page_size, page_token, **where)
             return replace(page, items=list(map(self._shown, page.items)))
 
-    async def stop(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
+    async def stop(
+        self,
+        caller: Caller,
+        name: str,
+        *,
+        request_id: str = "",
+        expected_revision: int = 0,
+        cause: ChangeCause = ChangeCause.PERSON,
+    ) -> Session:
         """Requests a stop with a snapshot. Raises NotFound, Changed, WrongState."""
-        return await self._want(caller, name, DesiredState.STOPPED, request_id, expected_revision)
+        change = partial(lifecycle.want, desired=DesiredState.STOPPED, by=Author(caller.user, cause))
+        return await self._change(_named(caller, name, DesiredState.STOPPED, request_id, expected_revision), change)
 
     async def start(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
-        """Requests a start, or retries a failed one. Raises NotFound, Changed, WrongState."""
-        return await self._want(caller, name, DesiredState.RUNNING, request_id, expected_revision)
+        """Requests a start, or retries a failed one; resumes a paused session. Raises NotFound, Changed, WrongState."""
+        change = partial(lifecycle.want, desired=DesiredState.RUNNING, by=_person(caller))
+        return await self._change(_named(caller, name, DesiredState.RUNNING, request_id, expected_revision), change)
+
+    async def pause(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
+        """Requests that a running session is frozen. Raises NotFound, Changed, WrongState."""
+        change = partial(lifecycle.pause, by=_person(caller))
+        request = _named(caller, name, DesiredState.PAUSED, request_id, expected_revision)
+        return await self._change(request, change, needs=PAUSE)
+
+    async def resume(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
+        """Requests that a paused session runs on. Raises NotFound, Changed, WrongState if it is not paused."""
+        change = partial(lifecycle.resume, by=_person(caller))
+        return await self._change(_named(caller, name, "ResumeSession", request_id, expected_revision), change)
 
     async def delete(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
-        """Requests the deletion; a session without a runner is deleted at once. Raises NotFound, Changed."""
-        return await self._want(caller, name, DesiredState.DELETED, request_id, expected_revision)
+        """Requests the deletion; a session without a runner is deleted at once.
+
+        Raises NotFound, Changed, WrongState if it is protected.
+        """
+        change = partial(lifecycle.delete, by=_person(caller))
+        return await self._change(_named(caller, name, DesiredState.DELETED, request_id, expected_revision), change)
+
+    async def rename(
+        self, caller: Caller, name: str, session_id: str, *, request_id: str = "", expected_revision: int = 0
+    ) -> Session:
+        """Gives a session another name. Raises InvalidInput, NotFound, AlreadyExists, Changed, WrongState."""
+        request = _named(caller, name, "RenameSession", request_id, expected_revision, session_id)
+        check_label(session_id, "session_id", SESSION_NAME_MAX)
+
+        async def renamed(tx: Transaction, session: Session, now: datetime) -> Session:
+            after = lifecycle.rename(session, session_id, now)
+            if after is not session:
+                await _require_free(tx, caller, after.full_name)
+            return after
+
+        return await self._edit(request, renamed)
+
+    async def update(
+        self,
+        caller: Caller,
+        name: str,
+        spec: SessionSpec,
+        fields: Iterable[str],
+        *,
+        request_id: str = "",
+        expected_revision: int = 0,
+    ) -> Session:
+        """Takes these fields of the spec from `spec`.
+
+        Raises InvalidInput, NotFound, Changed, WrongState, and Exhausted if the session would not fit its machine.
+        """
+        wanted = sorted(fields)
+        values = {field: getattr(spec, field) for field in wanted}
+        request = _named(caller, name, "UpdateSession", request_id, expected_revision, values)
+
+        async def updated(tx: Transaction, session: Session, now: datetime) -> Session:
+            after = lifecycle.update(session, session.spec.updated(spec, wanted), now)
+            runner = await tx.get(Runner, after.runner) if after.runner else None
+            if after.spec.limits != session.spec.limits and runner is not None:
+                if reason := why_not_fits(after.spec, runner):
+                    raise Exhausted(f"session {session.full_name} keeps its limits: {reason}")
+                if runner.state is RunnerState.OFFLINE:
+                    after = replace(after, message=f"its runner {runner.name} is offline: its limits change later")
+            return after
+
+        return await self._edit(request, updated)
+
+    async def wake(self, session_uid: str, actor: str) -> None:
+        """Resumes a session if it is paused, for a login that was authorised; `actor` is its user or its key.
+
+        However many log in at once, one of them resumes it. Raises Unavailable if its runner is offline.
+        """
+        async with self._store.read() as reader:
+            session = await reader.get(Session, session_uid)
+        if session is None or session.desired is not DesiredState.PAUSED:
+            return
+        now = self._clock()
+        async with write(self._store, actor, "session.want") as tx:
+            session = await tx.get(Session, session_uid)
+            if session is None or session.desired is not DesiredState.PAUSED:
+                return
+            runner = await tx.get(Runner, session.runner)
+            if runner is None or runner.state is RunnerState.OFFLINE:
+                raise Unavailable(
+                    f"it is paused, and its runner {session.runner_name} is offline: try again when that returns"
+                )
+            await tx.put(lifecycle.resume(session, now, Author(actor, ChangeCause.LOGIN)))
 
     def _check_new(self, session_id: str, owner: str, spec: SessionSpec, request_id: str) -> None:
         checks = Checks()
@@ -133,27 +227,49 @@ class Sessions:
         name = SessionName(owner, session_id or await _free_name(reader, owner))
         now = self._clock()
         spec = spec if spec.image else replace(spec, image=self._default_image)
-        return await placed(reader, new_session(self._new_uid(), name, spec, now), now)
+        return await placed(reader, new_session(self._new_uid(), name, spec, now, _person(caller)), now)
 
-    async def _want(
-        self, caller: Caller, name: str, desired: DesiredState, request_id: str, expected_revision: int
+    async def _change(self, request: _Request, change: Callable[..., Session], *, needs: str = "") -> Session:
+        """Changes the desired state; `needs` is a capability that the session's runner must have."""
+
+        async def changed(tx: Transaction, session: Session, now: datetime) -> Session:
+            return await _with_runner(tx, session, change(session, now=now), now, needs)
+
+        return await self._edit(request, changed)
+
+    async def _edit(
+        self, request: _Request, edit: Callable[[Transaction, Session, datetime], Awaitable[Session]]
     ) -> Session:
-        full_name = _check_named(caller, name, request_id, expected_revision)
-        now = self._clock()
-        async with write(self._store, caller.user, "session.want") as tx:
-            once = Idempotency(tx, caller, request_id, now, desired, str(full_name), expected_revision)
-            request = await once.earlier()
-            if request is None:
-                session = await find_session(tx, caller, full_name)
-                if expected_revision and session.revision != expected_revision:
+        """Writes what `edit` makes of a session, once per request id."""
+        now, name, revision = self._clock(), request.full_name, request.expected_revision
+        async with write(self._store, request.caller.user, "session.want") as tx:
+            once = Idempotency(
+                tx, request.caller, request.request_id, now, request.method, str(name), revision, *request.arguments
+            )
+            earlier = await once.earlier()
+            if earlier is None:
+                session = await find_session(tx, request.caller, name)
+                if revision and session.revision != revision:
                     raise Changed(
-                        f"session {full_name} changed since revision {expected_revision} (it is at "
-                        f"{session.revision}): look at it again, then decide"
+                        f"session {name} changed since revision {revision} (it is at {session.revision}): look at it "
+                        "again, then decide"
                     )
-                session = await _write(tx, session, want(session, desired, now), now)
-                await once.record(session, str(full_name))
+                session = await _write(tx, session, await edit(tx, session, now), now)
+                await once.record(session, str(session.full_name))
                 return session
-        return await _recalled(self._store, request)
+        return await _recalled(self._store, earlier)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A change of one session, once per request id: the method, and its arguments besides name and revision."""
+
+    caller: Caller
+    full_name: SessionName
+    method: str
+    request_id: str
+    expected_revision: int
+    arguments: tuple[object, ...] = ()
 
 
 async def find_session(reader: Reader, caller: Caller, name: SessionName) -> Session:
@@ -169,7 +285,10 @@ def no_session(name: SessionName) -> NotFound:
     return NotFound(f"no session {name}: see netvps ls")
 
 
-def _check_named(caller: Caller, name: str, request_id: str, expected_revision: int) -> SessionName:
+def _named(
+    caller: Caller, name: str, method: str, request_id: str, expected_revision: int, *arguments: object
+) -> _Request:
+    """Checks the name, the request id and the revision. Raises InvalidInput."""
     checks, full_name = Checks(), None
     with checks.nested():
         full_name = SessionName.parse(name, caller.user)
@@ -177,23 +296,37 @@ def _check_named(caller: Caller, name: str, request_id: str, expected_revision: 
     checks.require(expected_revision >= 0, "expected_revision", f"{expected_revision} is negative; 0 means any")
     checks.done()
     assert full_name is not None  # noqa: S101 — `done` raised otherwise
-    return full_name
+    return _Request(caller, full_name, method, request_id, expected_revision, arguments)
+
+
+async def _with_runner(tx: Transaction, before: Session, after: Session, now: datetime, needs: str) -> Session:
+    """The session with what its runner means for its new desired state. Raises WrongState if that lacks `needs`."""
+    if after is before or not after.runner:
+        return after
+    runner = await tx.get(Runner, after.runner)
+    if runner is not None and needs and needs not in runner.capabilities:
+        version = f"netvps {runner.version}" if runner.version else "an earlier version of netvps"
+        raise WrongState(f"runner {runner.name} runs {version}, which cannot {needs} sessions: update it")
+    if runner is not None and after.desired is DesiredState.RUNNING:
+        after = await Addresses(tx).again(after, runner)
+    silent = runner is None or runner.state is RunnerState.OFFLINE
+    return defer(after, now) if silent else after
 
 
 async def _write(tx: Transaction, before: Session, after: Session, now: datetime) -> Session:
-    """Writes a session's new desired state, with a message if its runner is offline."""
+    """Writes a changed session; places one that waits for a runner, and drops one that was deleted without one."""
     if after is before:
         return before
     if after.state is SessionState.DELETED:  # it was never placed, so there is no runner to wait for
         await tx.delete(after)
         return after
-    if not after.runner:
-        return await put_addressed(tx, await placed(tx, after, now) if after.desired is DesiredState.RUNNING else after)
-    runner = await tx.get(Runner, after.runner)
-    if runner is not None and after.desired is DesiredState.RUNNING:
-        after = await Addresses(tx).again(after, runner)
-    silent = runner is None or runner.state is RunnerState.OFFLINE
-    return await put_addressed(tx, defer(after, now) if silent else after)
+    if not after.runner and after.desired is DesiredState.RUNNING:
+        after = await placed(tx, after, now)
+    return await put_addressed(tx, after)
+
+
+def _person(caller: Caller) -> Author:
+    return Author(caller.user, ChangeCause.PERSON)
 
 
 async def _recalled(store: Store, request: Request) -> Session:

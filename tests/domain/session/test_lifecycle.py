@@ -6,38 +6,52 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from netvps.domain.names import SessionName
 from netvps.domain.runner.docker_names import snapshot_image
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.lifecycle import (
     ADDRESSES_EXHAUSTED,
+    ENDED,
+    PAUSE_FAILED,
+    RESIZE_REFUSED,
     RUNNER_LOST,
     SNAPSHOT_FAILED,
     assignment,
     defer,
+    delete,
     lose,
     new_session,
     observe,
+    pause,
     place,
+    rename,
+    resume,
     settled,
+    update,
     wait,
     want,
 )
-from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionSpec, SessionState, SnapshotImage
+from netvps.domain.session.session import (
+    Author,
+    ChangeCause,
+    DesiredState,
+    LastExit,
+    Session,
+    SessionReport,
+    SessionSpec,
+    SessionState,
+    SnapshotImage,
+)
 from netvps.errors import WrongState
+from tests.domain.session.lifecycle_machine import REASONS, Lifecycle
 
 T0 = datetime(2026, 5, 4, tzinfo=UTC)
 LATER = T0 + timedelta(minutes=1)
 RUNNER = Runner("runner1", "lab1", T0, T0)
 NEW = new_session("uid", SessionName("alice", "dev1"), SessionSpec(image="debian"), T0)
 PLACED = place(NEW, RUNNER, T0)
-GOAL = {
-    DesiredState.RUNNING: SessionState.RUNNING,
-    DesiredState.STOPPED: SessionState.STOPPED,
-    DesiredState.DELETED: SessionState.DELETED,
-}
+ALICE = Author("alice", ChangeCause.PERSON)
 
 
 def _report(
@@ -61,7 +75,8 @@ def test_a_new_session_shall_run_and_waits() -> None:
 
 @pytest.mark.parametrize("desired", DesiredState)
 def test_asking_again_changes_nothing(desired: DesiredState) -> None:
-    for session in (NEW, PLACED, _seen(PLACED, SessionState.RUNNING)):
+    never_placed = [] if desired is DesiredState.PAUSED else [NEW]
+    for session in (*never_placed, PLACED, _seen(PLACED, SessionState.RUNNING)):
         wanted = want(session, desired, LATER)
         assert want(wanted, desired, LATER) is wanted
 
@@ -85,6 +100,8 @@ def test_what_a_runner_has_comes_about_when_it_says_so() -> None:
         (DesiredState.RUNNING, SessionState.FAILED, "image", True),
         (DesiredState.STOPPED, SessionState.STOPPED, SNAPSHOT_FAILED, True),
         (DesiredState.DELETED, SessionState.FAILED, "disk", True),
+        (DesiredState.PAUSED, SessionState.RUNNING, PAUSE_FAILED, True),
+        (DesiredState.PAUSED, SessionState.PAUSED, "", False),
         (DesiredState.RUNNING, SessionState.RUNNING, "", False),
         (DesiredState.STOPPED, SessionState.STOPPED, "", False),
     ],
@@ -190,6 +207,7 @@ def test_of_two_snapshots_of_one_stop_the_later_one_is_kept_whatever_the_clocks_
         (SessionState.PENDING, True, "it goes on when that returns"),
         (SessionState.STARTING, True, "it goes on when that returns"),
         (SessionState.RUNNING, True, "the session itself most likely runs"),
+        (SessionState.PAUSED, True, "the session itself most likely is still paused"),
         (SessionState.SNAPSHOTTING, True, "the session itself most likely runs"),
         (SessionState.STOPPED, False, ""),
         (SessionState.FAILED, False, ""),
@@ -206,6 +224,106 @@ def test_a_silent_runner_makes_unreachable_what_was_not_at_rest(state: SessionSt
     assert after.message == f"its runner lab1 is silent; {says}"
     assert not settled(after)
     assert _seen(after, state).state is state
+
+
+def test_only_a_running_session_is_paused() -> None:
+    running = _seen(PLACED, SessionState.RUNNING)
+    pausing = pause(running, LATER, ALICE)
+    assert (pausing.desired, pausing.generation, pausing.desired_by) == (DesiredState.PAUSED, 2, ALICE)
+    assert not settled(pausing)
+    paused = _seen(pausing, SessionState.PAUSED)
+    assert settled(paused)
+    assert pause(paused, LATER) is paused
+    stopped = _seen(want(running, DesiredState.STOPPED, T0), SessionState.STOPPED)
+    failed = _seen(PLACED, SessionState.FAILED, "image")
+    for session, words in (
+        (NEW, "dev1.alice is PENDING, and only a running session can be paused: wait until it is RUNNING"),
+        (stopped, "dev1.alice is STOPPED, and only a running session can be paused: start it with: netvps start"),
+        (failed, "dev1.alice is FAILED, and only a running session can be paused: start it with: netvps start"),
+        (want(running, DesiredState.DELETED, T0), "is being deleted"),
+    ):
+        with pytest.raises(WrongState, match=words):
+            pause(session, LATER)
+
+
+def test_a_pause_is_resumed_stopped_or_deleted() -> None:
+    paused = _seen(pause(_seen(PLACED, SessionState.RUNNING), T0), SessionState.PAUSED)
+    resumed = resume(paused, LATER, ALICE)
+    assert (resumed.desired, resumed.generation, resumed.desired_by) == (DesiredState.RUNNING, 3, ALICE)
+    assert resume(resumed, LATER) is resumed
+    stopping = want(paused, DesiredState.STOPPED, LATER)
+    assert stopping.generation == 3
+    with pytest.raises(WrongState, match=r"is STOPPED, not PAUSED: start it with: netvps start dev1\.alice"):
+        resume(_seen(stopping, SessionState.STOPPED), LATER)
+    assert want(paused, DesiredState.DELETED, LATER).desired is DesiredState.DELETED
+
+
+def test_a_renamed_session_is_the_same_one() -> None:
+    renamed = rename(PLACED, "web", LATER)
+    assert renamed == replace(PLACED, name="web", update_time=LATER)
+    assert rename(renamed, "web", T0) is renamed
+    with pytest.raises(WrongState, match="is being deleted"):
+        rename(want(PLACED, DesiredState.DELETED, T0), "web", LATER)
+
+
+def test_a_protected_session_is_not_deleted() -> None:
+    protected = update(PLACED, replace(PLACED.spec, delete_protection=True), LATER)
+    assert protected.generation == PLACED.generation
+    with pytest.raises(
+        WrongState, match=r"protected from deletion: lift that with: netvps set dev1\.alice --no-protect"
+    ):
+        delete(protected, LATER)
+    lifted = update(protected, PLACED.spec, LATER)
+    assert delete(lifted, LATER, ALICE).stopped_by == ALICE
+
+
+def test_new_limits_are_settled_once_the_runner_has_applied_them() -> None:
+    running = _seen(PLACED, SessionState.RUNNING)
+    assert update(running, running.spec, LATER) is running
+    larger = update(running, replace(running.spec, cpus=2.0), LATER)
+    assert (larger.generation, larger.limits_before, settled(larger)) == (2, running.spec.limits, False)
+    assert observe(larger, _report(running, SessionState.RUNNING), LATER).limits_before is not None
+    applied = _seen(larger, SessionState.RUNNING)
+    assert (applied.spec.cpus, applied.limits_before, settled(applied)) == (2.0, None, True)
+    assert update(NEW, replace(NEW.spec, cpus=2.0), LATER).generation == NEW.generation
+
+
+def test_refused_limits_are_taken_back() -> None:
+    running = _seen(PLACED, SessionState.RUNNING)
+    once = update(running, replace(running.spec, memory_bytes=1 << 30, cpus=2.0), LATER)
+    smaller = update(once, replace(once.spec, memory_bytes=1 << 26), LATER)
+    refused = _seen(smaller, SessionState.RUNNING, RESIZE_REFUSED)
+    assert (refused.spec.limits, refused.reason, settled(refused)) == (running.spec.limits, RESIZE_REFUSED, True)
+    assert refused.limits_before is None
+    again = _seen(refused, SessionState.RUNNING)
+    assert (again.spec, again.reason) == (refused.spec, "")
+
+
+def test_a_container_that_ended_by_itself_and_stays_down_counts_as_stopped() -> None:
+    ended = LastExit(3, "exit", LATER)
+    report = replace(_report(PLACED, SessionState.STOPPED, ENDED), last_exit=ended)
+    stopped = observe(_seen(PLACED, SessionState.RUNNING), report, LATER)
+    assert (stopped.desired, stopped.state, stopped.generation) == (DesiredState.STOPPED, SessionState.STOPPED, 2)
+    assert (stopped.last_exit, stopped.desired_by, settled(stopped)) == (ended, Author(cause=ChangeCause.ENDED), True)
+    starting = want(_seen(PLACED, SessionState.RUNNING), DesiredState.STOPPED, T0)
+    assert observe(starting, report, LATER).generation == 2  # its owner asked for something else meanwhile
+
+
+def test_an_exit_keeps_its_author_and_what_was_reported_first() -> None:
+    running = _seen(PLACED, SessionState.RUNNING)
+    stopping = want(running, DesiredState.STOPPED, T0, ALICE)
+    report = replace(_report(stopping, SessionState.STOPPED), last_exit=LastExit(0, "stopped", LATER))
+    stopped = observe(stopping, report, LATER)
+    assert stopped.last_exit == LastExit(0, "stopped", LATER, ALICE)
+    bob = Author("bob", ChangeCause.PERSON)
+    started = want(stopped, DesiredState.RUNNING, LATER, bob)
+    assert observe(started, replace(report, generation=3, state=SessionState.RUNNING), LATER).last_exit == (
+        stopped.last_exit
+    )
+    oom = replace(_report(PLACED, SessionState.STARTING), last_exit=LastExit(137, "oom", LATER))
+    killed = observe(running, oom, LATER)
+    restarted = replace(oom, last_exit=LastExit(137, "killed", LATER))  # a restarted runner did not see the OOM kill
+    assert observe(killed, restarted, LATER).last_exit == LastExit(137, "oom", LATER)
 
 
 def test_a_wish_that_must_wait_says_for_what() -> None:
@@ -225,7 +343,7 @@ def test_an_assignment_is_what_is_wanted() -> None:
     st.integers(0, 3),
     st.integers(0, 4),
     st.sampled_from(list(SessionState)),
-    st.sampled_from(["", "image", SNAPSHOT_FAILED]),
+    st.sampled_from(REASONS),
     st.sampled_from(list(DesiredState)),
 )
 @settings(max_examples=200)
@@ -236,79 +354,6 @@ def test_observing_twice_is_observing_once(
     report = SessionReport("uid", epoch, generation, state, reason)
     once = observe(session, report, T0)
     assert observe(once, report, LATER) is once
-
-
-class Lifecycle(RuleBasedStateMachine):
-    """Wishes, placements, losses and reports, in any order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = T0
-        self.session = NEW
-        self.before = NEW
-        self.posted: list[SessionReport] = []
-        self.wishes: dict[int, DesiredState] = {1: DesiredState.RUNNING}
-
-    def _become(self, after: Session) -> None:
-        self.before, self.session = self.session, after
-        self.wishes.setdefault(after.generation, after.desired)
-
-    @rule(desired=st.sampled_from(list(DesiredState)))
-    def wish(self, desired: DesiredState) -> None:
-        try:
-            self._become(want(self.session, desired, self.now))
-        except WrongState:
-            assert self.session.desired is DesiredState.DELETED
-
-    @precondition(lambda self: self.session.desired is DesiredState.RUNNING)
-    @rule()
-    def move(self) -> None:
-        self._become(place(self.session, RUNNER, self.now))
-
-    @precondition(lambda self: self.session.runner)
-    @rule()
-    def silence(self) -> None:
-        self._become(lose(self.session, self.now))
-
-    @rule(state=st.sampled_from(list(SessionState)), reason=st.sampled_from(["", "image", SNAPSHOT_FAILED]))
-    def post(self, state: SessionState, reason: str) -> None:
-        self.posted.append(_report(self.session, state, reason))
-
-    @precondition(lambda self: self.posted)
-    @rule(number=st.integers(0, 9), seconds=st.integers(0, 60))
-    def arrive(self, number: int, seconds: int) -> None:
-        """Any report that was ever posted, and so perhaps for the third time."""
-        self.now += timedelta(seconds=seconds)
-        report = self.posted[number % len(self.posted)]
-        self._become(observe(self.session, report, self.now))
-        if self.session is not self.before:
-            assert report.epoch == self.session.epoch
-            assert report.generation == self.session.observed_generation
-
-    @invariant()
-    def nothing_goes_back(self) -> None:
-        before, after = self.before, self.session
-        assert after.epoch >= before.epoch
-        assert after.generation >= before.generation
-        assert after.epoch > before.epoch or after.observed_generation >= before.observed_generation
-        assert after.observed_generation <= after.generation
-
-    @invariant()
-    def each_generation_is_one_wish(self) -> None:
-        assert self.wishes[self.session.generation] is self.session.desired
-
-    @invariant()
-    def settled_means_reached_or_failed(self) -> None:
-        session = self.session
-        if settled(session):
-            assert session.observed_generation == session.generation
-            failed = session.state is SessionState.FAILED or session.reason == SNAPSHOT_FAILED
-            assert failed or session.state is GOAL[session.desired]
-
-    @invariant()
-    def only_its_owner_ends_a_session(self) -> None:
-        if self.session.state is SessionState.DELETED:
-            assert self.session.desired is DesiredState.DELETED
 
 
 TestLifecycle = Lifecycle.TestCase

@@ -44,6 +44,8 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"shm_bytes": -1}, "shm_bytes"),
     ({"shm_bytes": 2 << 50}, "shm_bytes"),
     ({"pids": 0}, "pids"),
+    ({"max_restarts": -1}, "max_restarts"),
+    ({"max_restarts": 1001}, "max_restarts"),
     ({"env": {"1A": ""}}, "env['1A']"),
     ({"env": {"": ""}}, "env['']"),
     ({"env": {"A": "\0"}}, "env['A']"),

@@ -59,10 +59,30 @@ async def test_a_session_is_created_found_listed_changed_and_deleted(site: Site)
         with pytest.raises(Changed):
             client.start_session("dev1", expected_revision=made.revision)
         assert client.start_session("dev1").desired is DesiredState.RUNNING
-        client.delete_session("dev1")
+        renamed = client.rename_session("dev1", "web")
+        assert (renamed.name, renamed.uid) == ("web", made.uid)
+        protected = client.update_session("web", SessionSpec(delete_protection=True), {"delete_protection"})
+        assert protected.spec == replace(spec, delete_protection=True)
+        with pytest.raises(WrongState, match="--no-protect"):
+            client.delete_session("web")
+        client.update_session("web", SessionSpec(), {"delete_protection"})
+        with pytest.raises(WrongState, match="only a running session can be paused"):
+            client.pause_session("web")
+        assert client.resume_session("web").desired is DesiredState.RUNNING
+        client.delete_session("web")
 
     await site.do(work)
     await site.do(work, await site.remote("root"))
+
+
+async def test_a_running_session_is_paused_and_resumed(site: Site) -> None:
+    await site.running()
+
+    def work(client: Client) -> None:
+        assert client.pause_session("dev1.alice").desired is DesiredState.PAUSED
+        assert client.resume_session("dev1.alice").desired is DesiredState.RUNNING
+
+    await site.do(work)
 
 
 async def test_lists_page_by_themselves(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,9 +30,12 @@ from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.session import (
     Assignment,
+    Author,
+    ChangeCause,
     DesiredState,
     LastExit,
     Network,
+    RestartPolicy,
     Session,
     SessionReport,
     SessionSpec,
@@ -63,11 +66,15 @@ specs = st.builds(
     network=st.sampled_from(Network),
     stop_grace=st.integers(0, 600_000).map(lambda milliseconds: milliseconds / 1000),
     labels=st.dictionaries(st.from_regex(r"[a-z0-9]{1,9}", fullmatch=True), st.just("value"), max_size=3),
+    delete_protection=st.booleans(),
+    restart_policy=st.sampled_from(RestartPolicy),
+    max_restarts=st.integers(0, 1000),
 )
+authors = st.builds(Author, text, st.sampled_from(ChangeCause))
 snapshots = st.builds(
     SnapshotImage, text, text, text, text, number, small, runner=labels, generation=number, create_time=times
 )
-exits = st.builds(LastExit, st.integers(0, 255), text, times)
+exits = st.builds(LastExit, st.integers(0, 255), text, times, authors)
 sessions = st.builds(
     Session,
     uid=text,
@@ -89,6 +96,7 @@ sessions = st.builds(
     last_exit=st.none() | exits,
     address=text,
     revision=number,
+    desired_by=authors,
 )
 full_names = st.builds(SessionName, labels, labels)
 events = st.builds(SessionEvent, st.sampled_from(EventType), st.none() | sessions, number)

@@ -1,18 +1,31 @@
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.lifecycle import RESIZE_REFUSED
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionSpec, SessionState
 from netvps.domain.session.wordlist import ADJECTIVES, NOUNS
-from netvps.errors import AlreadyExists, Changed, InvalidInput, NotFound, NotPermitted, WrongState
+from netvps.errors import (
+    AlreadyExists,
+    Changed,
+    Exhausted,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    Unavailable,
+    WrongState,
+)
 from netvps.services.sessions.sessions import Sessions
 from tests.fakes.keys import ed25519
-from tests.fakes.world import ALICE, BOB, IMAGE, ROOT
+from tests.fakes.world import ALICE, BOB, HELLO, IMAGE, ROOT
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import Caller
+    from netvps.domain.runner.runner import RunnerHello
     from netvps.services.ports import Store
     from tests.fakes.clock import FakeClock
     from tests.fakes.world import World
@@ -131,7 +144,7 @@ async def test_a_repeated_delete_answers_deleted_when_the_row_is_gone(world: Wor
 
 
 @pytest.mark.parametrize("caller", [BOB, ALICE])
-@pytest.mark.parametrize("verb", ["get", "stop", "start", "delete"])
+@pytest.mark.parametrize("verb", ["get", "stop", "start", "pause", "resume", "delete"])
 async def test_what_is_not_yours_looks_like_what_is_not_there(world: World, caller: Caller, verb: str) -> None:
     await world.session("dev1", ALICE)
     name = "dev1.alice" if caller is BOB else "dev2.alice"
@@ -245,3 +258,120 @@ async def test_a_spec_larger_than_every_machine_says_so(world: World) -> None:
     assert session.message == (
         "no runner that is online has 9 CPUs and 32 GiB of memory; see netvps runner ls, or ask for less"
     )
+
+
+async def _running(world: World, spec: SessionSpec | None = None, *, hello: RunnerHello = HELLO) -> Session:
+    await world.runner(hello=hello)
+    return await world.reported(await world.session(spec=spec), SessionState.RUNNING)
+
+
+async def test_a_pause_and_a_resume_name_who_asked(world: World) -> None:
+    await _running(world)
+    pausing = await world.sessions.pause(ALICE, "dev1", request_id="r1")
+    assert (pausing.desired, pausing.desired_by) == (DesiredState.PAUSED, Author("alice", ChangeCause.PERSON))
+    assert await world.sessions.pause(ALICE, "dev1", request_id="r1") == pausing
+    await world.reported(pausing, SessionState.PAUSED)
+    resumed = await world.sessions.resume(ROOT, "dev1.alice")
+    assert (resumed.desired, resumed.desired_by) == (DesiredState.RUNNING, Author("root", ChangeCause.PERSON))
+    assert await world.sessions.resume(ALICE, "dev1") == resumed
+
+
+async def test_only_a_running_session_on_a_current_runner_is_paused(world: World) -> None:
+    old = replace(HELLO, version="0.1.0", capabilities=())
+    session = await _running(world, hello=old)
+    with pytest.raises(WrongState, match=r"^runner lab1 runs netvps 0\.1\.0, which cannot pause sessions: update it$"):
+        await world.sessions.pause(ALICE, "dev1")
+    stopped = await world.reported(await world.sessions.stop(ALICE, "dev1"), SessionState.STOPPED)
+    for verb in (world.sessions.pause, world.sessions.resume):
+        with pytest.raises(WrongState, match=r"is STOPPED, .*: start it with: netvps start dev1\.alice$"):
+            await verb(ALICE, "dev1")
+    assert await world.row(Session, session.uid) == stopped
+
+
+async def test_a_pause_on_a_silent_runner_says_that_it_waits(world: World) -> None:
+    session = await _running(world)
+    await world.runners.offline(session.runner)
+    pausing = await world.sessions.pause(ALICE, "dev1")
+    assert pausing.message == "its runner lab1 is offline: it will be paused when that returns"
+
+
+async def test_a_paused_session_counts_as_load(world: World) -> None:
+    first = await _running(world, SessionSpec(memory_bytes=1 << 30))
+    other = await world.runner("lab2")
+    await world.reported(await world.sessions.pause(ALICE, "dev1"), SessionState.PAUSED)
+    assert (await world.session("dev2")).runner == other.uid != first.runner
+
+
+async def test_a_login_wakes_a_paused_session_once(world: World) -> None:
+    session = await _running(world)
+    await world.sessions.wake(session.uid, "alice")
+    assert await world.row(Session, session.uid) == session
+    await world.reported(await world.sessions.pause(ALICE, "dev1"), SessionState.PAUSED)
+    await asyncio.gather(*(world.sessions.wake(session.uid, "bob") for _ in range(20)))
+    woken = await world.row(Session, session.uid)
+    assert woken is not None
+    assert (woken.desired, woken.generation) == (DesiredState.RUNNING, session.generation + 2)
+    assert woken.desired_by == Author("bob", ChangeCause.LOGIN)
+
+
+async def test_a_login_to_a_paused_session_on_a_silent_runner_is_explained(world: World) -> None:
+    session = await world.reported(await _running(world), SessionState.RUNNING)
+    await world.sessions.pause(ALICE, "dev1")
+    await world.runners.offline(session.runner)
+    with pytest.raises(Unavailable, match=r"^it is paused, and its runner lab1 is offline: try again when"):
+        await world.sessions.wake(session.uid, "alice")
+
+
+async def test_a_new_name_is_the_only_one_at_once(world: World) -> None:
+    session = await _running(world)
+    renamed = await world.sessions.rename(ALICE, "dev1", "web", request_id="r1")
+    assert (renamed.name, renamed.uid, renamed.state, renamed.generation) == (
+        "web", session.uid, SessionState.RUNNING, session.generation,
+    )  # fmt: skip
+    assert await world.sessions.rename(ALICE, "dev1", "web", request_id="r1") == renamed
+    with pytest.raises(NotFound, match=r"^no session dev1\.alice"):
+        await world.sessions.get(ALICE, "dev1")
+    assert (await world.session("dev1")).uid != session.uid
+    with pytest.raises(AlreadyExists, match=r"^session dev1 exists already: choose another name"):
+        await world.sessions.rename(ALICE, "web", "dev1")
+    assert await world.sessions.rename(ALICE, "web", "web") == renamed
+    with pytest.raises(InvalidInput, match="session_id: 'Web!' is not a name"):
+        await world.sessions.rename(ALICE, "web", "Web!")
+
+
+async def test_limits_change_where_they_fit_the_machine(world: World) -> None:
+    session = await _running(world, SessionSpec(cpus=1.0, labels={"a": "1"}))
+    larger = await world.sessions.update(ALICE, "dev1", SessionSpec(cpus=4.0, pids=64), {"cpus"}, request_id="r1")
+    assert (larger.spec, larger.generation) == (replace(session.spec, cpus=4.0), session.generation + 1)
+    assert await world.sessions.update(ALICE, "dev1", SessionSpec(cpus=4.0), ["cpus"], request_id="r1") == larger
+    with pytest.raises(Exhausted, match=r"keeps its limits: 9 CPUs are more than the 8 of its runner lab1$"):
+        await world.sessions.update(ALICE, "dev1", SessionSpec(cpus=9.0), {"cpus"})
+    with pytest.raises(Exhausted, match=r"keeps its limits: 32 GiB of memory are more than the 16 GiB of its runner"):
+        await world.sessions.update(ALICE, "dev1", SessionSpec(memory_bytes=32 << 30), {"memory_bytes"})
+    refused = await world.reported(larger, SessionState.RUNNING, RESIZE_REFUSED)
+    assert refused.spec == session.spec
+    await world.runners.offline(session.runner)
+    later = await world.sessions.update(ALICE, "dev1", SessionSpec(cpus=2.0), {"cpus"})
+    assert later.message == "its runner lab1 is offline: its limits change later"
+
+
+async def test_a_waiting_session_is_placed_when_it_asks_for_less(world: World) -> None:
+    await world.runner()
+    waiting = await world.session(spec=SessionSpec(cpus=100.0))
+    assert waiting.runner == ""
+    assert (await world.sessions.update(ALICE, "dev1", SessionSpec(cpus=1.0), {"cpus"})).runner_name == "lab1"
+
+
+@pytest.mark.parametrize("caller", [ALICE, ROOT])
+async def test_a_protected_session_is_deleted_by_no_one(world: World, caller: Caller) -> None:
+    session = await _running(world)
+    await world.sessions.update(ALICE, "dev1", SessionSpec(delete_protection=True), {"delete_protection"})
+    words = r"^session dev1\.alice is protected from deletion: lift that with: netvps set dev1\.alice --no-protect$"
+    with pytest.raises(WrongState, match=words):
+        await world.sessions.delete(caller, "dev1.alice")
+    with pytest.raises(WrongState, match=r"session dev1\.alice on runner lab1 is protected from deletion"):
+        await world.runners.remove(ROOT, "lab1", force=True)
+    assert await world.rows(Session) != []
+    lifted = await world.sessions.update(ALICE, "dev1", SessionSpec(), {"delete_protection"})
+    assert lifted.spec == session.spec
+    assert (await world.sessions.delete(caller, "dev1.alice")).desired is DesiredState.DELETED

@@ -5,15 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_pb2 as pb
-from netvps.domain.checks import Checks
+from netvps.domain.checks import Checks, shown
 from netvps.domain.names import SESSION_NAME_MAX, check_label
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.session import UPDATABLE, SessionSpec
 from netvps.rpc.convert import names
 from netvps.rpc.convert.session.sessions import spec_from_proto
 from netvps.rpc.convert.times import optional_time_from_proto
 
 _DEFAULT_TAIL, _MAX_TAIL = 1000, 100_000
+_SPEC = "spec."
+
+
+SessionChange = (
+    pb.StopSessionRequest
+    | pb.StartSessionRequest
+    | change_pb.PauseSessionRequest
+    | change_pb.ResumeSessionRequest
+    | pb.DeleteSessionRequest
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +40,26 @@ class CreateSession:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSession:
-    """The session to stop, start or delete; 0 means any revision."""
+    """The session to stop, start, pause, resume or delete; 0 means any revision."""
 
     name: str
     request_id: str
     expected_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenameSession(ChangeSession):
+    """The session to rename, and its new NAME."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSession(ChangeSession):
+    """The session to update: the fields of its spec to change, and a spec with their values."""
+
+    spec: SessionSpec
+    fields: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +90,40 @@ def create_from_proto(message: pb.CreateSessionRequest) -> CreateSession:
     return CreateSession(message.session_id, owner, spec, message.request_id, message.validate_only)
 
 
-def change_from_proto(
-    message: pb.StopSessionRequest | pb.StartSessionRequest | pb.DeleteSessionRequest,
-) -> ChangeSession:
+def change_from_proto(message: SessionChange) -> ChangeSession:
     """Parses the request. Raises InvalidInput."""
     checks = Checks()
-    name = ""
-    with checks.nested():
-        name = names.parse_session_name(message.name)
-    with checks.nested():
-        names.check_request_id(message.request_id)
-    checks.require(
-        message.expected_revision >= 0, "expected_revision", f"{message.expected_revision} is not a revision"
-    )
+    name = _changed(checks, message.name, message)
     checks.done()
     return ChangeSession(name, message.request_id, message.expected_revision)
+
+
+def rename_from_proto(message: change_pb.RenameSessionRequest) -> RenameSession:
+    """Parses the request. Raises InvalidInput."""
+    checks = Checks()
+    name = _changed(checks, message.name, message)
+    with checks.nested():
+        check_label(message.session_id, "session_id", SESSION_NAME_MAX)
+    checks.done()
+    return RenameSession(name, message.request_id, message.expected_revision, message.session_id)
+
+
+def update_from_proto(message: pb.UpdateSessionRequest) -> UpdateSession:
+    """Parses the request. Raises InvalidInput."""
+    checks, spec = Checks(), SessionSpec()
+    name = _changed(checks, message.session.name, message)
+    with checks.nested("session.spec"):
+        spec = spec_from_proto(message.session.spec)
+    paths = frozenset(message.update_mask.paths)
+    fields = frozenset(path.removeprefix(_SPEC) for path in paths)
+    checks.require(bool(paths), "update_mask", "no field is named: name those to change, for example spec.cpus")
+    for path in sorted(paths):
+        known = path.startswith(_SPEC) and path.removeprefix(_SPEC) in UPDATABLE
+        checks.require(
+            known, "update_mask", f"{shown(path)} cannot be changed; what can: spec.{', spec.'.join(sorted(UPDATABLE))}"
+        )
+    checks.done()
+    return UpdateSession(name, message.request_id, message.expected_revision, spec, fields)
 
 
 def read_logs_from_proto(message: pb.ReadSessionLogsRequest) -> ReadLogs:
@@ -97,3 +142,18 @@ def read_logs_from_proto(message: pb.ReadSessionLogsRequest) -> ReadLogs:
         since = optional_time_from_proto(message, "since_time")
     checks.done()
     return ReadLogs(name, message.tail_lines or _DEFAULT_TAIL, message.follow, since)
+
+
+def _changed(
+    checks: Checks, name: str, message: SessionChange | change_pb.RenameSessionRequest | pb.UpdateSessionRequest
+) -> str:
+    """Checks what requests for a change have in common; returns NAME or NAME.OWNER."""
+    parsed = ""
+    with checks.nested():
+        parsed = names.parse_session_name(name)
+    with checks.nested():
+        names.check_request_id(message.request_id)
+    checks.require(
+        message.expected_revision >= 0, "expected_revision", f"{message.expected_revision} is not a revision"
+    )
+    return parsed

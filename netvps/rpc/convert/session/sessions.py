@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import (
     DEFAULT_GRACE,
     DEFAULT_PIDS,
+    Author,
+    ChangeCause,
     DesiredState,
     LastExit,
     Network,
+    RestartPolicy,
     Session,
     SessionSpec,
     SessionState,
@@ -23,6 +27,8 @@ from netvps.rpc.convert.times import duration_from_proto, duration_to_proto, tim
 
 SESSION_STATE = EnumPair(SessionState, pb.SessionState, "SESSION_STATE_")
 DESIRED_STATE = EnumPair(DesiredState, pb.DesiredState, "DESIRED_STATE_")
+CHANGE_CAUSE = EnumPair(ChangeCause, change_pb.ChangeCause, "CHANGE_CAUSE_")
+RESTART_POLICY = EnumPair(RestartPolicy, change_pb.RestartPolicy, "RESTART_POLICY_")
 NETWORK = EnumPair(Network, pb.SessionNetwork, "SESSION_NETWORK_")
 
 
@@ -56,6 +62,7 @@ def _session_to_proto(session: Session, spec: pb.SessionSpec) -> pb.Session:
         create_time=time_to_proto(session.create_time),
         update_time=time_to_proto(session.update_time),
         revision=session.revision,
+        desired_by=author_to_proto(session.desired_by),
     )
 
 
@@ -81,6 +88,7 @@ def session_from_proto(message: pb.Session) -> Session:
         last_exit=last_exit_from_proto(message.last_exit) if message.HasField("last_exit") else None,
         address=message.address,
         revision=message.revision,
+        desired_by=author_from_proto(message.desired_by),
     )
 
 
@@ -103,15 +111,20 @@ def _listed_spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
         stop_grace=duration_to_proto(spec.stop_grace),
         labels=dict(spec.labels),
         shm_bytes=spec.shm_bytes,
+        delete_protection=spec.delete_protection,
+        restart_policy=RESTART_POLICY.to_proto(spec.restart_policy),
+        max_restarts=spec.max_restarts,
     )
 
 
 def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
     """Parses a spec. Raises InvalidInput with all violations; fields are named as in the message."""
     checks = Checks()
-    network, spec = Network.DEFAULT, SessionSpec()
+    network, policy, spec = Network.DEFAULT, RestartPolicy.ALWAYS, SessionSpec()
     with checks.nested():
         network = NETWORK.from_proto(message.network, "network", unspecified=Network.DEFAULT)
+    with checks.nested():
+        policy = RESTART_POLICY.from_proto(message.restart_policy, "restart_policy", unspecified=RestartPolicy.ALWAYS)
     with checks.nested():
         spec = SessionSpec(
             image=message.image,
@@ -125,6 +138,9 @@ def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
             stop_grace=duration_from_proto(message.stop_grace) if message.HasField("stop_grace") else DEFAULT_GRACE,
             labels=dict(message.labels),
             shm_bytes=message.shm_bytes,
+            delete_protection=message.delete_protection,
+            restart_policy=policy,
+            max_restarts=message.max_restarts,
         )
     checks.done()
     return spec
@@ -162,9 +178,31 @@ def snapshot_from_proto(message: pb.Snapshot) -> SnapshotImage:
 
 def last_exit_to_proto(last: LastExit) -> pb.LastExit:
     """Converts all fields."""
-    return pb.LastExit(exit_code=last.exit_code, cause=last.cause, end_time=time_to_proto(last.end_time))
+    return pb.LastExit(
+        exit_code=last.exit_code,
+        cause=last.cause,
+        end_time=time_to_proto(last.end_time),
+        author=author_to_proto(last.author),
+    )
 
 
 def last_exit_from_proto(message: pb.LastExit) -> LastExit:
     """Parses an exit. Raises InvalidInput."""
-    return LastExit(message.exit_code, word(message.cause, "cause"), time_from_proto(message, "end_time"))
+    return LastExit(
+        message.exit_code,
+        word(message.cause, "cause"),
+        time_from_proto(message, "end_time"),
+        author_from_proto(message.author),
+    )
+
+
+def author_to_proto(author: Author) -> change_pb.Author:
+    """Converts all fields."""
+    return change_pb.Author(actor=author.actor, cause=CHANGE_CAUSE.to_proto(author.cause))
+
+
+def author_from_proto(message: change_pb.Author) -> Author:
+    """Parses an author; a cause that a newer server may send is unspecified. Raises InvalidInput."""
+    known = message.cause in change_pb.ChangeCause.values()
+    cause = CHANGE_CAUSE.from_proto(message.cause, "cause") if known else ChangeCause.UNSPECIFIED
+    return Author(word(message.actor, "actor"), cause)

@@ -4,16 +4,34 @@ from dataclasses import replace
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.domain.session.event import SessionEvent
-from netvps.domain.session.session import DEFAULT_GRACE, DEFAULT_PIDS, Network, Session, SessionSpec
+from netvps.domain.session.session import (
+    DEFAULT_GRACE,
+    DEFAULT_PIDS,
+    Author,
+    ChangeCause,
+    Network,
+    RestartPolicy,
+    Session,
+    SessionSpec,
+)
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.session.events import event_from_proto, event_to_proto
-from netvps.rpc.convert.session.requests import change_from_proto, create_from_proto, read_logs_from_proto
+from netvps.rpc.convert.session.requests import (
+    change_from_proto,
+    create_from_proto,
+    read_logs_from_proto,
+    rename_from_proto,
+    update_from_proto,
+)
 from netvps.rpc.convert.session.sessions import (
+    author_from_proto,
     listed_to_proto,
     session_from_proto,
     session_to_proto,
@@ -109,6 +127,43 @@ def test_a_change_names_its_session() -> None:
     with pytest.raises(InvalidInput) as error:
         change_from_proto(pb.DeleteSessionRequest(name="a.b", request_id="\n", expected_revision=-1))
     assert [violation.field for violation in error.value.violations] == ["name", "request_id", "expected_revision"]
+
+
+def test_a_rename_has_a_new_name() -> None:
+    change = rename_from_proto(change_pb.RenameSessionRequest(name="sessions/a.b", session_id="web", request_id="r"))
+    assert (change.name, change.session_id, change.request_id) == ("a.b", "web", "r")
+    with pytest.raises(InvalidInput) as error:
+        rename_from_proto(change_pb.RenameSessionRequest(name="a.b", session_id="Web!", expected_revision=-1))
+    assert [violation.field for violation in error.value.violations] == ["name", "expected_revision", "session_id"]
+
+
+def test_an_update_names_its_fields() -> None:
+    spec = pb.SessionSpec(cpus=2.0, restart_policy=change_pb.RESTART_POLICY_NEVER)
+    session = pb.Session(name="sessions/a.b", spec=spec)
+    mask = FieldMask(paths=["spec.cpus", "spec.restart_policy"])
+    change = update_from_proto(pb.UpdateSessionRequest(session=session, update_mask=mask, expected_revision=3))
+    assert (change.name, change.expected_revision) == ("a.b", 3)
+    assert change.fields == {"cpus", "restart_policy"}
+    assert (change.spec.cpus, change.spec.restart_policy) == (2.0, RestartPolicy.NEVER)
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        ([], "update_mask: no field is named"),
+        (["spec.image"], r"'spec\.image' cannot be changed; what can: spec\.cpus, "),
+        (["cpus"], "'cpus' cannot be changed"),
+        (["spec.cpus"], r"session\.spec\.cpus: 2000\.0 is not between"),
+    ],
+)
+def test_an_update_of_what_cannot_change_is_refused(paths: list[str], words: str) -> None:
+    session = pb.Session(name="sessions/a.b", spec=pb.SessionSpec(cpus=2000 if "spec.cpus" in paths else 0))
+    with pytest.raises(InvalidInput, match=words):
+        update_from_proto(pb.UpdateSessionRequest(session=session, update_mask=FieldMask(paths=paths)))
+
+
+def test_a_cause_of_a_newer_server_is_not_known() -> None:
+    assert author_from_proto(change_pb.Author(actor="ann", cause=99)) == Author("ann", ChangeCause.UNSPECIFIED)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("asked", "read"), [(0, 1000), (1, 1), (100_000, 100_000)])
