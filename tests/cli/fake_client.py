@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, cast
 
+from netvps.client import Client, WatchEvent
 from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.finding import Finding
@@ -123,7 +124,12 @@ class FakeClient:
             raise NotFound(f"there is no session {name}")
         return replace(self.sessions[name], desired=desired, generation=2, revision=5)
 
-    def watch_sessions(self, parent: str = "", from_revision: int = 0) -> Iterator[SessionEvent]:
+    def watch(self, parent: str = "", from_revision: int = 0, **how: Any) -> Iterator[WatchEvent]:
+        return Client.watch(cast("Client", self), parent, from_revision, **how)
+
+    def watch_sessions(
+        self, parent: str = "", from_revision: int = 0, *, timeout: float | None = None
+    ) -> Iterator[SessionEvent]:
         self._ask("watch_sessions", parent, from_revision)
         yield from (event for event in self.script if event.revision > from_revision)
         if self.silent:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("adapters", "cli", "domain", "gateway", "process", "programs", "rpc", "runner", "services")
+PACKAGES = ("adapters", "cli", "client", "domain", "gateway", "process", "programs", "rpc", "runner", "services")
 
 _PORT = "what one needs of another is a Protocol of its own, which a program fulfils"
 _DOWN = "imports point down: errors ← domain ← services ← {adapters, rpc, gateway, runner} ← {programs, cli}"
-_CLIENT = "the CLI reaches the system through rpc.client alone"
+_CLIENT = "clients reach the system through netvps.client alone"
 _PROCESS = "running as a program needs nothing of what the program does"
 _PROGRAM = "nothing imports a program: it is the place that wires everything"
 
@@ -28,13 +28,14 @@ FORBIDDEN: dict[str, dict[str, str]] = {
     "netvps.rpc": dict.fromkeys(("adapters", "gateway", "runner"), _PORT) | {"cli": _DOWN},
     "netvps.gateway": dict.fromkeys(("adapters", "rpc", "runner"), _PORT) | {"cli": _DOWN},
     "netvps.runner": dict.fromkeys(("adapters", "rpc", "gateway"), _PORT) | {"cli": _DOWN, "services": _PORT},
+    "netvps.client": dict.fromkeys(("adapters", "gateway", "process", "runner", "services"), _CLIENT) | {"cli": _DOWN},
     "netvps.cli": dict.fromkeys(("adapters", "gateway", "runner", "services"), _CLIENT),
     "netvps.process": dict.fromkeys(("adapters", "gateway", "rpc", "runner", "services"), _PROCESS) | {"cli": _DOWN},
     "netvps": {"programs": _PROGRAM},
 }
 
-# What the CLI sees of rpc: calls, and the JSON form of what they return.
-CLIENT_MODULES = ("netvps.rpc.client.client", "netvps.rpc.jsonform")
+# What the CLI sees of rpc beside netvps.client: the JSON form of what calls return.
+CLIENT_MODULES = ("netvps.rpc.jsonform",)
 
 # library → the only packages that may import it
 LIBRARIES: dict[str, tuple[str, ...]] = {
@@ -104,9 +105,7 @@ def _broken_rules(path: Path) -> list[str]:
     if any(_within(name, "netvps.api") for name in imported) and not _within(module, "netvps.rpc"):
         broken.append(f"{module} imports netvps.api: only rpc knows the wire")
     if _within(module, "netvps.cli"):
-        own = {
-            name for name in imported if _within(name, "netvps.rpc") and name not in {"netvps.rpc", "netvps.rpc.client"}
-        }
+        own = {name for name in imported if _within(name, "netvps.rpc") and name != "netvps.rpc"}
         broken += [f"{module} imports {name}: {_CLIENT}" for name in own if not name.startswith(CLIENT_MODULES)]
     return broken
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from netvps.cli.server.contexts import Context
-    from netvps.rpc.client.client import Client
+    from netvps.client import Client
 
 option = click.option(
     "--config-ssh/--no-config-ssh",

@@ -19,7 +19,7 @@ from netvps.errors import AlreadyExists, ConfigError, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from netvps.rpc.client.client import Client
+    from netvps.client import Client
 
 _USUAL: Final = ("id_ed25519", "id_ecdsa", "id_rsa")
 _OWN: Final = "netvps_ed25519"

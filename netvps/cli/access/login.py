@@ -94,10 +94,9 @@ def fingerprint(certificate: str) -> str:
 
 
 def _server(address: str) -> ServerInfo:
-    from netvps.rpc.client import client
+    from netvps import client
 
-    info: ServerInfo = client.fetch_server_info(address)
-    return info
+    return client.fetch_server_info(address)
 
 
 def _trust(address: str, seen: str, expected: str, *, yes: bool) -> None:

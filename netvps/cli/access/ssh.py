@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from netvps.cli.server.contexts import Context
+    from netvps.client import Client
     from netvps.domain.server import ServerInfo
-    from netvps.rpc.client.client import Client
 
 _HELP = """Log in to a session, or run a command in it.
 

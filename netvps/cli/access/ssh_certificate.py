@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from netvps.cli.server.contexts import Context
-    from netvps.rpc.client.client import Client
+    from netvps.client import Client
 
 _KEY: Final = "cli_ed25519"
 _FRESH: Final = 240.0

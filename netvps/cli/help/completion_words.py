@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from netvps.rpc.client.client import Client
+    from netvps.client import Client
 
 _LIMIT: Final = 200
 

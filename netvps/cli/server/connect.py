@@ -10,7 +10,7 @@ from netvps.cli.server.contexts import resolve
 
 if TYPE_CHECKING:
     from netvps.cli.server.contexts import Context
-    from netvps.rpc.client.client import Client
+    from netvps.client import Client
 
 
 def context() -> Context:
@@ -25,6 +25,6 @@ def client() -> Client:
 
 def dial(to: Context) -> Client:
     """A client for a context."""
-    from netvps.rpc.client.client import Client, Endpoint
+    from netvps.client import Client, Endpoint
 
     return Client(Endpoint(to.address, to.ca_certificate, to.api_key))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from netvps.cli.server.contexts import Context
-    from netvps.rpc.client.client import Client
+    from netvps.client import Client
 
 _PROBLEMS: Final = 3
 """Runners with a problem that are named."""

@@ -17,8 +17,8 @@ from netvps.cli.ui.parse import DURATION, size_words
 from netvps.errors import NotFound
 
 if TYPE_CHECKING:
+    from netvps.client import Client
     from netvps.domain.session.session import Session
-    from netvps.rpc.client.client import Client
 
 
 @click.command("create")

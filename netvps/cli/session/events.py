@@ -17,9 +17,9 @@ from netvps.errors import TooOld
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from netvps.client import Client
     from netvps.domain.session.event import SessionEvent
     from netvps.domain.session.session import Session
-    from netvps.rpc.client.client import Client
 
 
 @click.command("events")

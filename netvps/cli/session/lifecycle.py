@@ -18,8 +18,8 @@ from netvps.errors import NetvpsError, TimedOut, WrongState
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from netvps.client import Client
     from netvps.domain.session.session import Session
-    from netvps.rpc.client.client import Client
 
 _names = click.argument("names", nargs=-1, required=True, metavar="NAME...", type=SESSION)
 _MOMENT: Final = 0.2

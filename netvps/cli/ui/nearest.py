@@ -11,7 +11,7 @@ from netvps.errors import NetvpsError, NotFound
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from netvps.rpc.client.client import Client
+    from netvps.client import Client
 
 _MOST: Final = 1000
 _NAMED: Final = re.compile(r"(?:no|there is no) (session|user|runner) '?([a-z0-9.-]+)")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from netvps.cli.ui.progress import Progress
+    from netvps.client import Client
     from netvps.domain.session.event import SessionEvent
-    from netvps.rpc.client.client import Client
 
 _ERRORS: Final[dict[str, type[NetvpsError]]] = {
     "image": NotFound,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
@@ -16,47 +16,70 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from netvps.errors import NetvpsError
+    from netvps.rpc.client.calls.call import Pages, Stream, Unary
 
 R = TypeVar("R")
 
-UNARY_TIMEOUT = 30.0
-_PAGE_SIZE = 500
+UNARY_TIMEOUT: Final = 30.0
+"""Seconds for a unary call with all its retries."""
+PAGE_SIZE: Final = 500
+_API: Final = "/netvps.api.v1."
 
 
 class Transport:
-    """A channel to one endpoint."""
+    """A channel to one endpoint; `timeout` is in seconds, for each unary call."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, timeout: float = UNARY_TIMEOUT) -> None:
         self._endpoint = endpoint
-        self._metadata = (("authorization", f"Bearer {endpoint.api_key}"),) if endpoint.api_key else ()
+        self._timeout = timeout
+        self._metadata = metadata(endpoint)
         self.channel = _open(endpoint)
 
     def close(self) -> None:
         """Aborts running calls and closes the channel. Idempotent."""
         self.channel.close()
 
-    def call(self, method: grpc.UnaryUnaryMultiCallable[Any, R], request: Any) -> R:
+    def call(self, unary: Unary[R]) -> R:
         """Makes a unary call."""
-        self._require_socket()
+        return unary.read(self._answer(unary))
+
+    def pages(self, pages: Pages[R]) -> Iterator[R]:
+        """Yields the items of all pages of a list, fetched on demand."""
+        pages.request.page_size = PAGE_SIZE
+        while True:
+            page = self._answer(pages)
+            yield from pages.read(page)
+            if not page.next_page_token:
+                return
+            pages.request.page_token = page.next_page_token
+
+    def stream(self, stream: Stream[R]) -> Generator[R, None, None]:
+        """Yields the converted answers to a request; close() cancels the call."""
+        method = self.channel.unary_stream(
+            path(stream.method), type(stream.request).SerializeToString, stream.response.FromString
+        )
+        return self._read(lambda: method(stream.request, stream.timeout, self._metadata), stream.read)
+
+    def duplex(
+        self, method: str, requests: Iterator[Any], response: Any, read: Callable[[Any], R]
+    ) -> Generator[R, None, None]:
+        """Yields the converted answers to an iterator of requests, which is read on another thread."""
+        call = self.channel.stream_stream(path(method), serialized, response.FromString)
+        return self._read(lambda: call(requests, None, self._metadata), read)
+
+    def _answer(self, call: Unary[Any] | Pages[Any]) -> Any:
+        require_socket(self._endpoint)
+        method = self.channel.unary_unary(
+            path(call.method), type(call.request).SerializeToString, call.response.FromString
+        )
         try:
-            return method(request, timeout=UNARY_TIMEOUT, metadata=self._metadata)
+            return method(call.request, self._timeout, self._metadata)
         except grpc.RpcError as error:
             raise self._error(error) from None
 
-    def pages(self, method: grpc.UnaryUnaryMultiCallable[Any, R], request: Any) -> Iterator[R]:
-        """Yields all pages of a list, fetched on demand."""
-        request.page_size = _PAGE_SIZE
-        while True:
-            page: Any = self.call(method, request)
-            yield page
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
-
-    def stream(self, method: Any, request: Any, read: Callable[[Any], R]) -> Generator[R, None, None]:
-        """Yields the converted answers to a request, or to an iterator of requests; close() cancels the call."""
-        self._require_socket()
-        call = method(request, metadata=self._metadata)
+    def _read(self, begin: Callable[[], Any], read: Callable[[Any], R]) -> Generator[R, None, None]:
+        require_socket(self._endpoint)
+        call = begin()
         try:
             for message in call:
                 yield read(message)
@@ -66,32 +89,60 @@ class Transport:
             call.cancel()
 
     def _error(self, failure: grpc.RpcError) -> NetvpsError:
-        """As `to_error`; if certificate dates are wrong, asks the server for its dates for the message."""
-        error = to_error(failure, self._endpoint)
-        if error.reason != CLOCK:
-            return error
-        from netvps.rpc.client.clocks import served_validity, wrong_clock
-
-        return wrong_clock(self._endpoint, served_validity(self._endpoint))
-
-    def _require_socket(self) -> None:
-        # Fails at once if the socket is missing, because gRPC would retry.
-        if not self._endpoint.local:
-            return
-        try:
-            Path(self._endpoint.path).stat()
-        except FileNotFoundError:
-            raise no_server(self._endpoint) from None
-        except OSError as error:
-            raise Unavailable(f"cannot reach {self._endpoint.address}: {error.strerror}") from None
+        return with_served_dates(to_error(failure, self._endpoint), self._endpoint)
 
 
 def _open(endpoint: Endpoint) -> grpc.Channel:
+    credentials, options = channel_arguments(endpoint)
+    if credentials is None:
+        return grpc.insecure_channel(endpoint.address, options)
+    return grpc.secure_channel(endpoint.address, credentials, options)
+
+
+def channel_arguments(endpoint: Endpoint) -> tuple[grpc.ChannelCredentials | None, list[tuple[str, Any]]]:
+    """Credentials and options of a channel. Raises ConfigError if the CA of a remote server is not known."""
     config = ("grpc.service_config", service_config())
     if endpoint.local:
-        return grpc.insecure_channel(endpoint.address, [*OPTIONS, config])
+        return None, [*OPTIONS, config]
     if endpoint.ca_certificate is None:
         raise ConfigError(
             f"the CA of {endpoint.address} is not known: log in first with: netvps login {endpoint.address}"
         )
-    return grpc.secure_channel(endpoint.address, channel_credentials(endpoint.ca_certificate), [*TLS_OPTIONS, config])
+    return channel_credentials(endpoint.ca_certificate), [*TLS_OPTIONS, config]
+
+
+def metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    """What each call carries: the API key."""
+    return (("authorization", f"Bearer {endpoint.api_key}"),) if endpoint.api_key else ()
+
+
+def path(method: str) -> str:
+    """The path of "Service/Method"."""
+    return _API + method
+
+
+def serialized(message: Any) -> bytes:
+    """A protobuf message as bytes."""
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def with_served_dates(error: NetvpsError, endpoint: Endpoint) -> NetvpsError:
+    """The error; if it is about certificate dates, with those that the server shows. Then it blocks for seconds."""
+    if error.reason != CLOCK:
+        return error
+    from netvps.rpc.client.clocks import served_validity, wrong_clock
+
+    return wrong_clock(endpoint, served_validity(endpoint))
+
+
+def require_socket(endpoint: Endpoint) -> None:
+    """Raises Unavailable at once if a local socket is missing, because gRPC would retry."""
+    if not endpoint.local:
+        return
+    try:
+        Path(endpoint.path).stat()
+    except FileNotFoundError:
+        raise no_server(endpoint) from None
+    except OSError as error:
+        raise Unavailable(f"cannot reach {endpoint.address}: {error.strerror}") from None

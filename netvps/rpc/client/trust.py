@@ -6,13 +6,11 @@ import hashlib
 import ssl
 from typing import TYPE_CHECKING
 
-from netvps.api.v1.server_pb2 import GetServerInfoRequest
-from netvps.api.v1.server_pb2_grpc import ServerServiceStub
 from netvps.errors import InvalidInput, Unavailable
+from netvps.rpc.client.calls.machines import server_info
 from netvps.rpc.client.channel import Endpoint, split_address
 from netvps.rpc.client.failures import no_server
 from netvps.rpc.client.transport import Transport
-from netvps.rpc.convert.server_info import server_info_from_proto
 
 if TYPE_CHECKING:
     from netvps.domain.server import ServerInfo
@@ -39,8 +37,7 @@ def fetch_server_info(address: str) -> ServerInfo:
     # server.
     transport = Transport(Endpoint(address, leaf))
     try:
-        answer = transport.call(ServerServiceStub(transport.channel).GetServerInfo, GetServerInfoRequest())
-        return server_info_from_proto(answer)
+        return transport.call(server_info())
     finally:
         transport.close()
 

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from netvps import exit_codes
+from netvps import client, exit_codes
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli.access.login import fingerprint
 from netvps.cli.server import contexts
 from netvps.cli.server.contexts_command import context
-from netvps.rpc.client import client as rpc_client
 from tests.cli.conftest import Run
 from tests.cli.fake_client import INFO, FakeClient
 
@@ -27,7 +26,7 @@ KEY = "nv_kid_secret"
 def ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The certificate of a server that answers wherever it is asked."""
     certificate = open_ca(tmp_path / "ca", "c1", lambda: datetime.now(UTC)).certificate
-    monkeypatch.setattr(rpc_client, "fetch_server_info", lambda _: replace(INFO, ca_certificate=certificate))
+    monkeypatch.setattr(client, "fetch_server_info", lambda _: replace(INFO, ca_certificate=certificate))
     return certificate
 
 

@@ -58,7 +58,7 @@ def test_stop_waits_until_it_is_stopped(run: Run, fake: FakeClient) -> None:
 def test_an_older_value_is_not_taken_for_news(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     early = replace(stopped("dev1", reason="snapshot_failed").session or session(), revision=4)
     events = [SessionEvent(EventType.PUT, early, 4), stopped("dev1")]
-    monkeypatch.setattr(fake, "watch_sessions", lambda _parent, _revision: iter(events))
+    monkeypatch.setattr(fake, "watch_sessions", lambda *_, **_how: (event for event in events))
     assert run("stop", "dev1").code == 0
 
 

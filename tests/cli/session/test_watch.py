@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import UTC, datetime
 
 import pytest
 
 from netvps import exit_codes
-from netvps.cli.ui.follow import resumed
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.session import SessionState
-from netvps.errors import TooOld, Unavailable
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient, put, session
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.cli.ui.follow.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("netvps.rpc.client.watching.random.uniform", lambda *_: 0.0)
 
 
 def test_a_line_for_each_event(run: Run, fake: FakeClient) -> None:
@@ -49,37 +46,3 @@ def test_jsonl_is_that_of_the_proto(run: Run, fake: FakeClient) -> None:
     assert (first["type"], first["session"]["name"]) == ("WATCH_EVENT_TYPE_PUT", "sessions/dev1.alice")
     assert second == {"type": "WATCH_EVENT_TYPE_CAUGHT_UP", "revision": "2"}
     assert fake.asked[0] == ("watch_sessions", "-", 0)
-
-
-def test_it_resumes_where_it_was_and_lists_again_where_that_is_too_old(
-    fake: FakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-
-    def watch(_parent: str, revision: int) -> object:
-        asked.append(revision)
-        if len(asked) == 1:
-            yield put(session("dev1"), 5)
-            raise Unavailable("restarting")
-        if len(asked) == 2:
-            raise TooOld("compacted")
-        yield put(session("dev1"), 9)
-
-    monkeypatch.setattr(fake, "watch_sessions", watch)
-    events = resumed(fake, "", 3, threading.Event())  # type: ignore[arg-type]  # a fake client
-    assert [next(events).revision, next(events).revision] == [5, 9]
-    assert asked == [3, 5, 0]
-
-
-def test_it_gives_up_on_a_server_that_stays_away(fake: FakeClient) -> None:
-    fake.errors["watch_sessions"] = Unavailable("nobody answers")
-    with pytest.raises(Unavailable, match="nobody answers"):
-        next(resumed(fake, "", 0, threading.Event()))  # type: ignore[arg-type]  # a fake client
-    assert len(fake.asked) == 8
-
-
-def test_it_ends_when_nobody_wants_it_any_more(fake: FakeClient) -> None:
-    closed = threading.Event()
-    fake.errors["watch_sessions"] = Unavailable("nobody answers")
-    closed.set()
-    assert list(resumed(fake, "", 0, closed)) == []  # type: ignore[arg-type]  # a fake client

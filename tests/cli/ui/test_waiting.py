@@ -45,13 +45,13 @@ def test_ctrl_c_while_waiting_says_what_goes_on(run: Run, fake: FakeClient, monk
 def test_a_server_that_went_away_is_not_the_end_of_the_wait(
     run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netvps.cli.ui.follow.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("netvps.rpc.client.watching.random.uniform", lambda *_: 0.0)
     breaks = iter([Unavailable("restarting"), None])
 
-    def watch(_parent: str, _revision: int) -> object:
+    def watch(*_: object, **_how: object) -> object:
         if (error := next(breaks)) is not None:
             raise error
-        return iter([put(session("dev1"), 3)])
+        yield put(session("dev1"), 3)
 
     monkeypatch.setattr(fake, "watch_sessions", watch)
     assert run("create", "dev1").code == 0

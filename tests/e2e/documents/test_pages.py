@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shlex
 import shutil
 import subprocess
@@ -82,7 +83,8 @@ def test_the_page_of_keys(system: System, busybox: str, folder: Path) -> None:
 
 def test_the_page_of_the_api(system: System, busybox: str, folder: Path) -> None:
     job, printed = Account(folder), b""
-    (program,) = python_blocks("docs/api.md")
+    program, watching = python_blocks("docs/api.md")
+    compile(watching, "docs/api.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     (job.home / "example.py").write_text(program)
     for line in run_lines("docs/api.md"):
         words = words_of(line, system, busybox)

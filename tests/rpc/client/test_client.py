@@ -86,7 +86,7 @@ async def test_a_running_session_is_paused_and_resumed(site: Site) -> None:
 
 
 async def test_lists_page_by_themselves(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.rpc.client.transport._PAGE_SIZE", 2)
+    monkeypatch.setattr("netvps.rpc.client.transport.PAGE_SIZE", 2)
 
     def work(client: Client) -> list[str]:
         for number in range(5):
@@ -317,6 +317,6 @@ async def test_another_ca_is_told_in_words(site: Site, tmp_path: object) -> None
 def test_importing_the_client_is_cheap() -> None:
     """The CLI imports it for every command: nothing that a synchronous gRPC call does not need."""
     heavy = "sqlalchemy asyncssh netaddr pydantic structlog docker cryptography google.rpc aiohttp netvps.services"
-    program = f"import netvps.rpc.client.client, sys; print([n for n in {heavy.split()!r} if n in sys.modules])"
+    program = f"import netvps.client, sys; print([n for n in {heavy.split()!r} if n in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert answer.stdout.strip() == "[]"

@@ -1,0 +1,82 @@
+"""netvps for Python programs: what to import.
+
+    from netvps.client import Client, Endpoint, SessionSpec, SessionState
+
+    with Client(Endpoint("unix:/run/netvps/api.sock")) as client:
+        session = client.create_session("job1", SessionSpec(image="debian:12", cpus=2))
+        client.wait(session.name, SessionState.RUNNING, timeout=60)
+
+Client blocks; AsyncClient has the same methods, awaited. Both take and return frozen values, raise the errors of
+netvps.errors, have a deadline for each call, and repeat a call whose connection broke if that is safe: reads, and
+mutations, whose request id stays the same. A command (`exec`) is never repeated. `watch` yields every change once, over
+breaks, and `wait` returns when a session is as wanted.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from netvps.domain.server import ServerInfo
+from netvps.domain.session.event import EventType, SessionEvent
+from netvps.domain.session.session import DesiredState, Network, Session, SessionSpec, SessionState, SnapshotImage
+from netvps.rpc.client.client import Client, Endpoint, fetch_server_info
+from netvps.rpc.client.watching import Interrupted, Reset, WatchEvent
+
+if TYPE_CHECKING:
+    from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+    from netvps.domain.runner.runner import RunnerState, RunnerView
+    from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
+    from netvps.domain.session.lifecycle import settled
+    from netvps.rpc.client.async_client import AsyncClient
+
+__all__ = [
+    "ApiKey",
+    "AsyncClient",
+    "Client",
+    "DesiredState",
+    "Endpoint",
+    "EventType",
+    "ExecStart",
+    "Exit",
+    "Interrupted",
+    "Network",
+    "Reset",
+    "Role",
+    "RunnerState",
+    "RunnerView",
+    "ServerInfo",
+    "Session",
+    "SessionEvent",
+    "SessionSpec",
+    "SessionState",
+    "SnapshotImage",
+    "SshKey",
+    "Stderr",
+    "Stdin",
+    "StdinEof",
+    "Stdout",
+    "TerminalSize",
+    "User",
+    "WatchEvent",
+    "fetch_server_info",
+    "settled",
+]
+
+
+_ON_DEMAND: Final = {
+    "netvps.domain.access.accounts": {"ApiKey", "Role", "SshKey", "User"},
+    "netvps.domain.runner.runner": {"RunnerState", "RunnerView"},
+    "netvps.domain.session.exec": {"ExecStart", "Exit", "Stderr", "Stdin", "StdinEof", "Stdout", "TerminalSize"},
+    "netvps.domain.session.lifecycle": {"settled"},
+    "netvps.rpc.client.async_client": {"AsyncClient"},
+}
+"""What a program pays for only if it uses it: every command of the CLI imports this module."""
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a name that is used."""
+    for module, names in _ON_DEMAND.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,47 @@
+"""The methods that Client and AsyncClient share."""
+
+from __future__ import annotations
+
+from netvps.rpc.client.calls import machines, people, sessions
+from netvps.rpc.client.calls.call import ListMethod, StreamMethod, UnaryMethod
+
+
+class Calls:
+    """Every call of the API. Client returns what AsyncClient awaits, and iterates where that iterates with `async`."""
+
+    server_info = UnaryMethod(machines.server_info)
+
+    create_session = UnaryMethod(sessions.create_session)
+    get_session = UnaryMethod(sessions.get_session)
+    list_sessions = ListMethod(sessions.list_sessions)
+    stop_session = UnaryMethod(sessions.stop_session)
+    start_session = UnaryMethod(sessions.start_session)
+    pause_session = UnaryMethod(sessions.pause_session)
+    resume_session = UnaryMethod(sessions.resume_session)
+    rename_session = UnaryMethod(sessions.rename_session)
+    update_session = UnaryMethod(sessions.update_session)
+    delete_session = UnaryMethod(sessions.delete_session)
+    watch_sessions = StreamMethod(sessions.watch_sessions)
+    read_logs = StreamMethod(sessions.read_logs)
+
+    list_runners = ListMethod(machines.list_runners)
+    get_runner = UnaryMethod(machines.get_runner)
+    create_join_token = UnaryMethod(machines.create_join_token)
+    delete_runner = UnaryMethod(machines.delete_runner)
+
+    get_network = UnaryMethod(machines.get_network)
+    probe_links = StreamMethod(machines.probe_links)
+    check_network = UnaryMethod(machines.check_network)
+
+    get_user = UnaryMethod(people.get_user)
+    list_users = ListMethod(people.list_users)
+    create_user = UnaryMethod(people.create_user)
+    delete_user = UnaryMethod(people.delete_user)
+    list_api_keys = ListMethod(people.list_api_keys)
+    create_api_key = UnaryMethod(people.create_api_key)
+    delete_api_key = UnaryMethod(people.delete_api_key)
+
+    list_ssh_keys = ListMethod(people.list_ssh_keys)
+    create_ssh_key = UnaryMethod(people.create_ssh_key)
+    issue_ssh_certificate = UnaryMethod(people.issue_ssh_certificate)
+    delete_ssh_key = UnaryMethod(people.delete_ssh_key)

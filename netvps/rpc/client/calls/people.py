@@ -1,0 +1,123 @@
+"""Calls of UserService and SshKeyService. Users are named NAME or "me"; converters are imported on demand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netvps.api.v1 import ssh_key_pb2, user_pb2
+from netvps.errors import InvalidInput
+from netvps.rpc.client.calls.call import Pages, Unary, new_request_id, nothing
+from netvps.rpc.convert import names
+
+if TYPE_CHECKING:
+    from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+
+
+def get_user(name: str = names.ME) -> Unary[User]:
+    """One user."""
+    from netvps.rpc.convert.users import user_from_proto
+
+    return Unary(
+        "UserService/GetUser", user_pb2.GetUserRequest(name=names.user_name(name)), user_pb2.User, user_from_proto
+    )
+
+
+def list_users() -> Pages[User]:
+    """Users by name."""
+    from netvps.rpc.convert.users import user_from_proto
+
+    return Pages(
+        "UserService/ListUsers",
+        user_pb2.ListUsersRequest(),
+        user_pb2.ListUsersResponse,
+        lambda page: map(user_from_proto, page.users),
+    )
+
+
+def create_user(name: str, role: Role) -> Unary[User]:
+    """Adds a user: a person or a program."""
+    from netvps.rpc.convert.users import ROLE, user_from_proto
+
+    request = user_pb2.CreateUserRequest(user_id=name, role=ROLE.to_proto(role), request_id=new_request_id())
+    return Unary("UserService/CreateUser", request, user_pb2.User, user_from_proto)
+
+
+def delete_user(name: str) -> Unary[User]:
+    """Removes a user with their keys."""
+    from netvps.rpc.convert.users import user_from_proto
+
+    request = user_pb2.DeleteUserRequest(name=names.user_name(name), request_id=new_request_id())
+    return Unary("UserService/DeleteUser", request, user_pb2.User, user_from_proto)
+
+
+def list_api_keys(user: str = names.ME) -> Pages[ApiKey]:
+    """A user's API keys by kid, without their secrets."""
+    from netvps.rpc.convert.users import api_key_from_proto
+
+    request = user_pb2.ListApiKeysRequest(parent=names.user_name(user))
+    return Pages(
+        "UserService/ListApiKeys",
+        request,
+        user_pb2.ListApiKeysResponse,
+        lambda page: map(api_key_from_proto, page.api_keys),
+    )
+
+
+def create_api_key(user: str = names.ME, *, title: str = "", ttl: float | None = None) -> Unary[str]:
+    """Creates an API key, valid for `ttl` seconds or without expiry; the server does not store its secret."""
+    request = user_pb2.CreateApiKeyRequest(parent=names.user_name(user), title=title, request_id=new_request_id())
+    if ttl is not None:
+        request.ttl.FromSeconds(round(ttl))
+    return Unary("UserService/CreateApiKey", request, user_pb2.CreateApiKeyResponse, lambda answer: str(answer.secret))
+
+
+def delete_api_key(name: str) -> Unary[None]:
+    """Revokes the API key "USER/KID"."""
+    user, slash, kid = name.partition("/")
+    if not slash:
+        raise InvalidInput.of("name", f"{name!r} is not USER/KID")
+    request = user_pb2.DeleteApiKeyRequest(name=names.api_key_name(user, kid), request_id=new_request_id())
+    return Unary("UserService/DeleteApiKey", request, user_pb2.ApiKey, nothing)
+
+
+def list_ssh_keys(user: str = "") -> Pages[SshKey]:
+    """A user's keys by fingerprint; '' is the caller."""
+    from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
+
+    request = ssh_key_pb2.ListSshKeysRequest(parent=names.user_name(user or names.ME))
+    return Pages(
+        "SshKeyService/ListSshKeys",
+        request,
+        ssh_key_pb2.ListSshKeysResponse,
+        lambda page: map(ssh_key_from_proto, page.ssh_keys),
+    )
+
+
+def create_ssh_key(public_key: str, title: str = "", user: str = "") -> Unary[SshKey]:
+    """Registers a key; its title defaults to the key's comment."""
+    from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
+
+    request = ssh_key_pb2.CreateSshKeyRequest(
+        parent=names.user_name(user or names.ME), public_key=public_key, title=title, request_id=new_request_id()
+    )
+    return Unary("SshKeyService/CreateSshKey", request, ssh_key_pb2.SshKey, ssh_key_from_proto)
+
+
+def issue_ssh_certificate(public_key: str) -> Unary[str]:
+    """A user certificate (OpenSSH form) that logs in to the gateway as the caller for five minutes."""
+    return Unary(
+        "SshKeyService/IssueSshCertificate",
+        ssh_key_pb2.IssueSshCertificateRequest(public_key=public_key),
+        ssh_key_pb2.IssueSshCertificateResponse,
+        lambda answer: str(answer.certificate),
+    )
+
+
+def delete_ssh_key(uid_or_fingerprint: str, user: str = "") -> Unary[SshKey]:
+    """Revokes a key."""
+    from netvps.rpc.convert.ssh_keys import ssh_key_from_proto
+
+    request = ssh_key_pb2.DeleteSshKeyRequest(
+        name=names.ssh_key_name(user or names.ME, uid_or_fingerprint), request_id=new_request_id()
+    )
+    return Unary("SshKeyService/DeleteSshKey", request, ssh_key_pb2.SshKey, ssh_key_from_proto)

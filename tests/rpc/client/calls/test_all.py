@@ -1,0 +1,72 @@
+"""The table of calls against the API. What the calls do is tested by tests/rpc/client/test_client.py.
+
+So it is the test of netvps.rpc.client.calls.call, netvps.rpc.client.calls.machines, netvps.rpc.client.calls.people and
+netvps.rpc.client.calls.sessions, too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from google.protobuf import message_factory
+
+from netvps.domain.session.session import SessionSpec
+from netvps.rpc.client.calls import machines, people, sessions
+from netvps.rpc.client.calls.all import Calls
+from netvps.rpc.client.calls.call import Pages, Stream, Unary
+from tests.rpc.client.test_retries import described
+
+EXAMPLES: dict[str, Any] = {
+    "name": "dev1",
+    "session_id": "dev1",
+    "spec": SessionSpec(),
+    "fields": ("cpus",),
+    "role": "USER",
+    "public_key": "ssh-ed25519 AAAA",
+    "uid_or_fingerprint": "SHA256:x",
+}
+
+
+def functions() -> dict[str, Any]:
+    """What makes calls, by name."""
+    return {
+        name: function
+        for module in (machines, people, sessions)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith(("_", "exec_"))
+    }
+
+
+def made(name: str, build: Any) -> Unary[Any] | Pages[Any] | Stream[Any]:
+    needed = [one.name for one in inspect.signature(build).parameters.values() if one.default is one.empty]
+    example = {key: EXAMPLES[key] for key in needed}
+    call: Unary[Any] | Pages[Any] | Stream[Any] = build(
+        **(example | ({"name": "alice/kid"} if name == "delete_api_key" else {}))
+    )
+    return call
+
+
+def test_every_call_names_a_method_with_its_request_and_answer() -> None:
+    methods = described()
+    for name, build in functions().items():
+        call = made(name, build)
+        method = methods[call.method.replace("/", ".")]
+        assert call.request.DESCRIPTOR is method.input_type, name
+        assert call.response is message_factory.GetMessageClass(method.output_type), name
+        assert isinstance(call, Stream) == method.server_streaming, name
+        assert isinstance(call, Pages) == ("next_page_token" in method.output_type.fields_by_name), name
+
+
+def test_the_clients_offer_every_call() -> None:
+    assert {name for name in vars(Calls) if not name.startswith("_")} == set(functions())
+    assert Calls.get_session.__doc__ == "One session."
+
+
+def test_each_mutation_has_a_request_id_of_its_own() -> None:
+    mutations = {name: build for name, build in functions().items() if hasattr(made(name, build).request, "request_id")}
+    assert {"create_session", "stop_session", "create_api_key", "delete_runner"} <= set(mutations)
+    for name, build in mutations.items():
+        first, second = (made(name, build).request.request_id for _ in range(2))
+        assert first, name
+        assert first != second, name
