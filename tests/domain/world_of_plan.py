@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from netvps.domain.session import container as plan
+from netvps.domain.session import plan
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SnapshotImage

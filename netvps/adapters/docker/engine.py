@@ -28,8 +28,9 @@ from netvps.domain.runner.docker_names import container_name, restore_name, sess
 from netvps.domain.runner.runner import Capacity
 from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint
-from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status, source_of
+from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import SavedFiles
+from netvps.domain.session.plan import source_of
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
 from netvps.faults import fault_point
 

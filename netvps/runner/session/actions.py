@@ -11,9 +11,10 @@ from pathlib import Path
 import structlog
 
 from netvps.domain.runner.docker_names import LABEL_LAYOUT
-from netvps.domain.session import container as plan
+from netvps.domain.session import plan
 from netvps.domain.session.attachment import resolv_conf
 from netvps.domain.session.blueprint import Blueprint, blueprint
+from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
@@ -81,7 +82,7 @@ class SessionActions:
         await self._kept.close()
         await self._folder.close()
 
-    async def look(self, want: Assignment) -> plan.Seen:
+    async def look(self, want: Assignment) -> Seen:
         """Inspects the session."""
         try:
             seen = await self._engine.look(want)
@@ -92,8 +93,8 @@ class SessionActions:
             self._exits.forgive()
         self._exits.see(seen.container, asked=want.desired is not DesiredState.RUNNING, now=_now())
         self._reporter.last_exit = self._exits.last
-        if seen.container and want.desired is DesiredState.RUNNING and seen.container.status is plan.Status.EXITED:
-            seen = replace(seen, layout=self._blueprint(want, plan.SourceImage("")).labels[LABEL_LAYOUT])
+        if seen.container and want.desired is DesiredState.RUNNING and seen.container.status is Status.EXITED:
+            seen = replace(seen, layout=self._blueprint(want, SourceImage("")).labels[LABEL_LAYOUT])
         return await self._kept.look(want, seen)
 
     async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
@@ -162,7 +163,7 @@ class SessionActions:
             raise _failed(failure, "image")
         return _AT_ONCE
 
-    async def _create(self, want: Assignment, source: plan.SourceImage) -> float:
+    async def _create(self, want: Assignment, source: SourceImage) -> float:
         self._say(want, SessionState.STARTING, message=f"creating its container from {source.reference}")
         await self._prepare(want)
         made = self._blueprint(want, source)
@@ -178,7 +179,7 @@ class SessionActions:
             raise _failed(failure, "container")
         return _AT_ONCE
 
-    async def _restore(self, want: Assignment, files: SavedFiles, replaced: plan.Container | None) -> float:
+    async def _restore(self, want: Assignment, files: SavedFiles, replaced: Container | None) -> float:
         taken = f"{files.create_time:%Y-%m-%d %H:%M:%S} UTC"
         why = "its container was created by another version of netvps" if replaced else "its container is gone"
         self._say(want, SessionState.PREPARING, message=f"{why}: recreating it with its files as of {taken}")
@@ -200,7 +201,7 @@ class SessionActions:
         await self._folder.prepare()
         await self._write_resolv_conf(want)
 
-    def _blueprint(self, want: Assignment, source: plan.SourceImage) -> Blueprint:
+    def _blueprint(self, want: Assignment, source: SourceImage) -> Blueprint:
         return blueprint(
             want,
             source,
@@ -211,7 +212,7 @@ class SessionActions:
             resolv_conf=self._folder.resolv_conf,
         )
 
-    async def _start(self, want: Assignment, container: plan.Container) -> float:
+    async def _start(self, want: Assignment, container: Container) -> float:
         if (pause := self._exits.wait(_now())) > 0:
             ended = f"it exited by itself (exit code {container.exit_code})"
             self._say(want, SessionState.STARTING, message=f"{ended} and restarts after a pause")
@@ -250,7 +251,7 @@ class SessionActions:
         fault_point("boot.after_write")
         return True
 
-    async def _terminate(self, want: Assignment, container: plan.Container) -> float:
+    async def _terminate(self, want: Assignment, container: Container) -> float:
         grace = want.spec.stop_grace
         now = asyncio.get_running_loop().time()
         if self._terminating is None or self._terminating[0] != container.run:
@@ -264,7 +265,7 @@ class SessionActions:
         return _KILL_AGAIN
 
     async def _commit(
-        self, want: Assignment, container: plan.Container, wake: Wake, *, flatten: bool
+        self, want: Assignment, container: Container, wake: Wake, *, flatten: bool
     ) -> float | None:  # fmt: skip
         try:
             return await self._kept.commit(want, container, wake, flatten=flatten)
@@ -272,7 +273,7 @@ class SessionActions:
             self._doubt()
             raise
 
-    async def _flatten(self, want: Assignment, saved: plan.SavedImage, wake: Wake) -> float | None:
+    async def _flatten(self, want: Assignment, saved: SavedImage, wake: Wake) -> float | None:
         """Flattens a snapshot. A failure only logs: the snapshot is as good as before."""
         pause = await self._rest(want, SessionState.STOPPED, "")
         if self._stays_deep == saved.snapshot.uid:
@@ -281,7 +282,7 @@ class SessionActions:
             flat = await self._engine.flatten(new_uid(), want, saved, lambda: wake.superseded)
         except NetvpsError as error:
             self._doubt()
-            if error.reason == plan.ENGINE_AWAY:
+            if error.reason == ENGINE_AWAY:
                 raise
             self._stays_deep = saved.snapshot.uid
             log.warning(
@@ -344,7 +345,7 @@ async def _raise_when_assigned(wake: Wake) -> None:
 
 def _failed(error: NetvpsError, reason: str) -> NetvpsError:
     """Maps an engine's error: unavailable or slow is retried; everything else ends this generation."""
-    if error.reason in {plan.ENGINE_AWAY, plan.OVERLAY_AWAY} or isinstance(error, TimedOut):
+    if error.reason in {ENGINE_AWAY, OVERLAY_AWAY} or isinstance(error, TimedOut):
         return error
     retryable = error.reason == _DISK_FULL
     message = f"{error.message}; it is retried automatically" if retryable else error.message

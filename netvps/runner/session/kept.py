@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from netvps.domain.session import container as plan
+from netvps.domain.session.container import ENGINE_AWAY, Container, Seen
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
@@ -73,7 +73,7 @@ class Kept:
         """Text to append to a refusal; '' if no copy failed."""
         return f" ({self._not_restored[1]})" if self._not_restored else ""
 
-    async def look(self, want: Assignment, seen: plan.Seen) -> plan.Seen:
+    async def look(self, want: Assignment, seen: Seen) -> Seen:
         """Adds the last run to what was inspected where it matters, and hides what failed lately."""
         container = seen.container
         if self._not_restored and want.desired is DesiredState.RUNNING and self._not_restored[0] == seen.files:
@@ -86,7 +86,7 @@ class Kept:
         self._not_copied = None
         return seen
 
-    async def copy(self, want: Assignment, container: plan.Container, wake: Wake) -> float | None:
+    async def copy(self, want: Assignment, container: Container, wake: Wake) -> float | None:
         """Copies the files. A failure is kept for `why_not_copied`, and the snapshot is taken all the same."""
 
         async def job(given_up: Callable[[], bool]) -> None:
@@ -96,13 +96,13 @@ class Kept:
         try:
             return await self._pending(want, container, "copying its files", job, wake)
         except NetvpsError as error:
-            if error.reason == plan.ENGINE_AWAY:
+            if error.reason == ENGINE_AWAY:
                 raise
             log.warning("files not copied", error=error.message)
             self._not_copied = (container.run, _now() + _COPY_AGAIN, error.message)
             return _AT_ONCE
 
-    async def commit(self, want: Assignment, container: plan.Container, wake: Wake, *, flatten: bool) -> float | None:
+    async def commit(self, want: Assignment, container: Container, wake: Wake, *, flatten: bool) -> float | None:
         """Takes the snapshot. Raises GaveUp, retryable."""
 
         async def job(given_up: Callable[[], bool]) -> None:
@@ -113,7 +113,7 @@ class Kept:
         try:
             return await self._pending(want, container, "taking its snapshot", job, wake)
         except NetvpsError as error:
-            if error.reason == plan.ENGINE_AWAY or isinstance(error, TimedOut):
+            if error.reason == ENGINE_AWAY or isinstance(error, TimedOut):
                 raise  # the session is not the cause: retry with backoff
             raise GaveUp(
                 SessionState.STOPPED,
@@ -142,7 +142,7 @@ class Kept:
         await self._background.close()
 
     async def _pending(
-        self, want: Assignment, container: plan.Container, message: str, job: Job, wake: Wake
+        self, want: Assignment, container: Container, message: str, job: Job, wake: Wake
     ) -> float | None:  # fmt: skip
         """Runs a job for a stopped session and reports it as pending; raises the job's error."""
         last = LastRun(container.run, want.generation)

@@ -12,7 +12,8 @@ import random
 
 import structlog
 
-from netvps.domain.session.container import ENGINE_AWAY, Erase, Rest, next_step
+from netvps.domain.session.container import ENGINE_AWAY
+from netvps.domain.session.plan import Erase, Rest, next_step
 from netvps.domain.session.session import Assignment
 from netvps.errors import InternalError, NetvpsError, Unavailable
 from netvps.faults import fault_point

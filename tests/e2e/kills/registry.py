@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from netvps.domain.session.container import FLATTEN_FROM
+from netvps.domain.session.plan import FLATTEN_FROM
 from tests.support.images import busybox_archive
 
 if TYPE_CHECKING:

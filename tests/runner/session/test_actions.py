@@ -20,8 +20,9 @@ from netvps.domain.runner.docker_names import (
     session_labels,
     unfinished_image,
 )
-from netvps.domain.session import container as plan
+from netvps.domain.session import plan
 from netvps.domain.session.blueprint import Blueprint
+from netvps.domain.session.container import SavedImage
 from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SessionState, SnapshotImage
 from netvps.runner.session import actions as steps
 from netvps.runner.session import reconciler as worker
@@ -337,7 +338,7 @@ async def test_what_an_engine_makes_for_a_runner_that_was_killed_is_removed(
 async def test_a_start_is_waited_for_by_no_flattening(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     class Long(DockerEngine):
         async def flatten(
-            self, uid: str, want: Assignment, saved: plan.SavedImage, given_up: Callable[[], bool]
+            self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
         ) -> SnapshotImage | None:
             begun.set()
             while not given_up():
@@ -369,7 +370,7 @@ async def test_what_cannot_be_flattened_stays_deep_and_is_tried_no_more(
 
     class Full(DockerEngine):
         async def flatten(
-            self, uid: str, want: Assignment, saved: plan.SavedImage, given_up: Callable[[], bool]
+            self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
         ) -> SnapshotImage | None:
             tried.append(saved.snapshot.image)
             raise DiskFull("no room")

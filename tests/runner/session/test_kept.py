@@ -15,9 +15,8 @@ from netvps import faults
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull, ImageImportFailed
 from netvps.domain.runner.docker_names import container_name
-from netvps.domain.session import container as plan
 from netvps.domain.session.blueprint import Blueprint
-from netvps.domain.session.container import Container
+from netvps.domain.session.container import Container, Seen, Status
 from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
 from tests.runner.lab import Lab
 
@@ -214,13 +213,13 @@ async def test_a_container_that_cannot_be_started_is_made_again_from_what_was_ke
     lab: Lab, point: str, copied: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Dead(DockerEngine):
-        async def look(self, want: Assignment) -> plan.Seen:
+        async def look(self, want: Assignment) -> Seen:
             seen = await super().look(want)
             if seen.container is None or seen.container.id != ended:
                 return seen
             seen = await super().look(replace(want, desired=STOPPED))
             assert seen.container
-            return replace(seen, container=replace(seen.container, status=plan.Status.DEAD))
+            return replace(seen, container=replace(seen.container, status=Status.DEAD))
 
     async with lab.runner():
         want = await started(lab)

@@ -10,19 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from netvps import faults
-from netvps.domain.session.container import (
-    ENGINE_AWAY,
-    Container,
-    Create,
-    Erase,
-    Fetch,
-    Rest,
-    Seen,
-    SourceImage,
-    Status,
-    Step,
-    Wait,
-)
+from netvps.domain.session.container import ENGINE_AWAY, Container, Seen, SourceImage, Status
+from netvps.domain.session.plan import Create, Erase, Fetch, Rest, Step, Wait
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionSpec, SessionState
 from netvps.errors import NetvpsError, Unavailable
 from netvps.runner.session.kept import GaveUp

@@ -1,0 +1,295 @@
+"""Decides the next action for a session's container from the desired state and the inspected state.
+
+    desired RUNNING  fetch → create → start → rest          exited: (move →) start again     paused: unpause
+                     no container: restore (from the runner's copy), or create (from the snapshot)
+    desired STOPPED  terminate → (copy → commit → record → prune →) rest; the container is kept
+                     no container: record → prune → (flatten → record → prune →) rest
+    desired DELETED  erase
+
+`next_step` depends on its arguments only, so a crash between two steps loses nothing: the next comparison yields the
+same step. While the container of a stopped session exists, it holds the session's files and is started again; the
+copy of its files in the runner's folder and the snapshot (an image) are written in the background, and nothing
+depends on them. Each records the container's id and the times of its last run (`run`), so whether a copy is current
+is decided by comparison of these and not by clocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from netvps.domain.session.attachment import Attachment, attachment_at_once, attachment_of
+from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status, age_of
+from netvps.domain.session.kept import SavedFiles
+from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
+
+FLATTEN_FROM: Final = 25
+"""Number of layers from which a snapshot is flattened to one layer, while its session is stopped and has no container.
+Docker refuses more than 125 layers, and is slow long before that.
+"""
+FLATTEN_NOW: Final = 100
+"""Number of layers of a container from which its snapshot is written as one layer at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Pull the image."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make the container from this image."""
+
+    source: SourceImage
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Make the container again, with all files of the runner's copy."""
+
+    files: SavedFiles
+    replaced: Container | None = None
+    """An existing container with the same files, made with other parameters, for example with an older agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Attach the container to another network or address. A running one stays up and loses its old address."""
+
+    container: Container
+    to: Attachment
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start the container, whether new, stopped or exited."""
+
+    container: Container
+
+
+@dataclass(frozen=True, slots=True)
+class Unpause:
+    """Unpause the container. Only a commit pauses it; the pause remained because the engine died during that commit."""
+
+    container: Container
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Stop the container: SIGTERM, then SIGKILL after the grace period."""
+
+    container: Container
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy the stopped container's writable layer to the runner's folder, then the image below it."""
+
+    container: Container
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Take a snapshot of the stopped container; as a single layer if `flatten`."""
+
+    container: Container
+    flatten: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Report the snapshot of the stopped session, and wait for an assignment that contains it."""
+
+    snapshot: SnapshotImage
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove a container that cannot be started any more. `saved` holds all of its content."""
+
+    container: Container
+    saved: SavedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Remove the images of older snapshots."""
+
+    images: tuple[SavedImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """Rewrite the recorded snapshot of the stopped session as one layer. Interrupted when the desired state changes."""
+
+    saved: SavedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to do: the state is as desired."""
+
+    state: SessionState
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Docker is busy with the container: inspect it again soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The desired state cannot be reached, and nothing was changed; the message is for the owner."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Remove everything of the session, because its owner deleted it."""
+
+
+Step = (
+    Fetch | Create | Restore | Move | Start | Unpause
+    | Terminate | Copy | Commit | Record | Remove | Prune | Flatten
+    | Rest | Wait | Refuse | Erase
+)  # fmt: skip
+
+
+def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a table
+    """The next action towards the desired state."""
+    if want.desired is DesiredState.DELETED:
+        return Erase()
+    container = seen.container
+    if container is None:
+        return _without_container(want, seen)
+    match container.status:
+        case Status.REMOVING:
+            return Wait()
+        case Status.PAUSED:
+            return Unpause(container)
+        case Status.RUNNING:
+            if want.desired is not DesiredState.RUNNING:
+                return Terminate(container)
+            if to := attachment_at_once(want, container.attachment):
+                return Move(container, to)
+            return Rest(SessionState.RUNNING, container.address)
+        case Status.DEAD:
+            return _bury(want, seen, container)
+        case _:
+            return (
+                _start(want, seen, container) if want.desired is DesiredState.RUNNING else _keep(want, seen, container)
+            )
+
+
+def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
+    """Reference of the image to make the container from: the latest snapshot if there is one, else the spec's image."""
+    newest = Seen(saved=saved).newest
+    if newest and (want.snapshot is None or age_of(newest.snapshot) >= age_of(want.snapshot)):
+        return newest.snapshot.image
+    return want.snapshot.image if want.snapshot else want.spec.image
+
+
+def _without_container(want: Assignment, seen: Seen) -> Step:
+    last = seen.last_run if seen.last_run and seen.last_run.is_latest(want.snapshot) else None
+    if last and not _is_held(seen, last.run):
+        return _refuse_older(want, seen)
+    if want.desired is DesiredState.STOPPED:
+        return _tidy(want, seen)
+    if last and seen.files and seen.files.run == last.run:
+        return Restore(seen.files)
+    if seen.source:
+        return Create(seen.source)
+    reference = source_of(want, seen.saved)
+    if want.snapshot and reference == want.snapshot.image:
+        # Never fall back to the plain image: the owner would see no files, and the next stop would commit that state.
+        return Refuse(
+            "snapshot",
+            f"the snapshot {reference} is not on this machine any more; "
+            "load it again (docker load) and start the session, or delete the session",
+        )
+    return Fetch(reference)
+
+
+def _is_held(seen: Seen, run: str) -> bool:
+    return bool(seen.files and seen.files.run == run) or any(image.run == run for image in seen.saved)
+
+
+def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
+    """Never start from an older state or from the plain image without the owner's decision."""
+    older = seen.newest
+    back = (
+        f"to go back to its snapshot of {older.snapshot.create_time:%Y-%m-%d %H:%M:%S} UTC, remove last_runs/"
+        f"{want.session_uid}.json from the runner's state folder and start it"
+        if older
+        else "delete the session"
+    )
+    return Refuse(
+        "container",
+        "its container is gone from Docker (docker container prune?), and there is no complete copy of the files of "
+        f"its last run: {back}",
+    )
+
+
+def _start(want: Assignment, seen: Seen, container: Container) -> Step:
+    if seen.layout not in {"", container.layout} and seen.files and seen.files.run == container.run:
+        return Restore(seen.files, container)
+    wanted = attachment_of(want)
+    return Start(container) if container.attachment in {wanted, None} else Move(container, wanted)
+
+
+def _keep(want: Assignment, seen: Seen, container: Container) -> Step:
+    if container.started is None:
+        return Rest(SessionState.STOPPED)  # it never ran, so its content is that of its image
+    if container.files and not (seen.files and seen.files.run == container.run and seen.files.image_saved):
+        return Copy(container)
+    held = _holding(seen, container)
+    if held is None:
+        return Commit(container, flatten=container.layers >= FLATTEN_NOW)
+    if not _is_recorded(want, held):
+        return Record(held.snapshot)
+    # The image below the container is kept, too: the next snapshot is that image plus one layer.
+    older = tuple(image for image in _older(seen, held.snapshot) if image.snapshot.digest != container.image)
+    return Prune(older) if older else Rest(SessionState.STOPPED)
+
+
+def _bury(want: Assignment, seen: Seen, container: Container) -> Step:
+    held = _holding(seen, container)
+    if held and _is_recorded(want, held):
+        return Remove(container, held)
+    return Refuse(
+        "container",
+        f"Docker gave up removing container {container.id[:12]} half-way, and its files are in no snapshot; "
+        "restart Docker, save what you need from it, and delete the session",
+    )
+
+
+def _tidy(want: Assignment, seen: Seen) -> Step:
+    newest = seen.newest
+    if newest is None:
+        return Rest(SessionState.STOPPED)
+    if want.snapshot is None or age_of(newest.snapshot) > age_of(want.snapshot):
+        # The snapshot was flattened, or its container was removed outside netvps; the snapshot is valid in both cases.
+        return Record(replace(newest.snapshot, generation=want.generation))
+    older = _older(seen, want.snapshot)
+    if older and len(older) < len(seen.saved):
+        return Prune(older)
+    if newest.snapshot.layers >= FLATTEN_FROM and _is_recorded(want, newest):
+        return Flatten(newest)
+    return Rest(SessionState.STOPPED)
+
+
+def _holding(seen: Seen, container: Container) -> SavedImage | None:
+    return next((image for image in reversed(seen.saved) if image.run == container.run), None)
+
+
+def _older(seen: Seen, snapshot: SnapshotImage) -> tuple[SavedImage, ...]:
+    return tuple(image for image in seen.saved if age_of(image.snapshot) < age_of(snapshot))
+
+
+def _is_recorded(want: Assignment, held: SavedImage) -> bool:
+    return want.snapshot is not None and want.snapshot.digest == held.snapshot.digest
