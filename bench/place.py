@@ -66,7 +66,6 @@ class Place:
             "HOME": str(self.home),
             "NETVPS_STATE_DIR": str(self.folder / "s"),
             "NETVPS_OVERLAY": "false",  # the reference has none
-            "NETVPS_GATEWAY_OVERLAY": "off",  # simulated runners have no machines, and this one may be in use
             "NETVPS_RUNTIME_DIR": str(self.folder / "r"),
             "NETVPS_CALLS_PER_USER": "8192",  # one user is all of the load
             "NETVPS_WATCHES_PER_USER": "4096",

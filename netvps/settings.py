@@ -183,13 +183,6 @@ class ServerSettings(Settings):
     overlay_prefix: int = Field(default=22, ge=8, le=29, description="prefix length of a runner's subnet")
     overlay_vni: int = Field(default=7, ge=1, le=(1 << 24) - 1, description="VXLAN network identifier")
     overlay_port: Port = Field(default=14789, description="UDP port of VXLAN between runners")
-    gateway_overlay: Literal["auto", "off"] = Field(
-        default="auto",
-        description="reach sessions over the overlay: auto (by this machine's runner, or as root without one) or off",
-    )
-    gateway_overlay_after: float = Field(
-        default=30.0, ge=1, le=3600, description="seconds without a runner until it makes its own part of the overlay"
-    )
     heartbeat_interval: float = Field(default=5.0, gt=0, le=300, description="seconds between a runner's heartbeats")
     calls_per_user: int = Field(default=1024, ge=16, description="maximum open API calls of one user, of all kinds")
     watches_per_user: int = Field(default=256, ge=1, description="maximum open watches of one user")
@@ -238,6 +231,9 @@ class RunnerSettings(Settings):
     join_token: SecretStr | None = Field(default=None, description="single-use token, needed only to join")
     join_token_file: Path | None = Field(default=None, description="file with the join token, needed only to join")
     docker_host: str | None = Field(default=None, description="Docker's socket; by default DOCKER_HOST or its own")
+    no_sessions: bool = Field(
+        default=False, description="only join this machine to the overlay: needs no Docker, and gets no sessions"
+    )
     metrics_port: Port | None = Field(default=None, description="metrics over HTTP, on loopback; by default none")
     overlay: bool = Field(
         default=True, description="join the overlay network if this machine supports it: true or false"

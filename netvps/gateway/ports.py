@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from netvps.domain.names import SshLogin
     from netvps.domain.tunnel import AgentConfig, DialTarget
     from netvps.services.access.logins import Grant
-    from netvps.services.network.gateway_place import Route
+    from netvps.services.network.gateway_location import Route
 
 
 class Stream(Protocol):

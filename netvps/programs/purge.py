@@ -22,11 +22,11 @@ from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.netlink.privilege import unprivileged
 from netvps.cli.machine import programs
 from netvps.cli.machine.program_command import parse
-from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
+from netvps.domain.overlay.kernel.diff import diff
+from netvps.domain.overlay.kernel.links import OBJECT_NAMES, KernelState, ObjectNames
 from netvps.domain.runner.docker_names import ISOLATED_BRIDGES
-from netvps.errors import NetvpsError, NotPermitted, WrongState
+from netvps.errors import NetvpsError, NotPermitted, Unavailable, WrongState
 from netvps.process.process import guarded, run_to_end
-from netvps.programs.wiring.erasing import erase
 from netvps.programs.wiring.remembered import load_remembered
 from netvps.settings import RunnerSettings
 
@@ -68,15 +68,18 @@ async def purge(kernel: NetlinkKernel, network: OverlayNetwork, names: ObjectNam
     if why := unprivileged():
         raise NotPermitted(why)
     if not kernel.hold():
-        raise WrongState("a runner or the server on this machine uses the overlay: stop it first")
+        raise WrongState("a runner on this machine uses the overlay: stop it first")
     await _leave(network, names, force=force, bridged=(await kernel.dump()).bridge is not None)
     fast_path = FastPath(names)
     filter_ = OverlayFilter(Nftables(), Iptables(names), Firewalld(names), network.ports, names, fast_path=fast_path)
-    removed = await erase(kernel, filter_, names)
+    await filter_.remove()
+    operations = diff(KernelState(), await kernel.dump(), names)
+    if failures := await kernel.apply(operations):
+        raise Unavailable("; ".join(failure.why for failure in failures))
     # Runners load this table with the overlay, but sessions without the overlay still need it.
     if not any(name.startswith(ISOLATED_BRIDGES) for _, name in if_nameindex()):
         await HostFilter(Nftables()).remove()
-    return removed
+    return len(operations)
 
 
 async def _leave(network: OverlayNetwork, names: ObjectNames, *, force: bool, bridged: bool) -> None:

@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 
 async def run(settings: RunnerSettings, readiness: Readiness) -> None:
-    """Runs until a signal; containers keep running. Raises ConfigError, or Unavailable if Docker is."""
+    """Runs until a signal; containers keep running. Raises ConfigError, or Unavailable if Docker is needed and is."""
     folders = settings.paths
     folders.prepare()
     own = folders.state / FOLDER
@@ -56,7 +56,7 @@ async def run(settings: RunnerSettings, readiness: Readiness) -> None:
 
 async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
     program = agent_program(settings.agent_dir)
-    docker = await Docker.open(settings.docker_host)  # before the token is consumed
+    docker = None if settings.no_sessions else await Docker.open(settings.docker_host)  # before the token is consumed
     try:
         state = settings.paths.state
         identity = await _identity(settings, state)
@@ -69,25 +69,31 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             agent=program,
             tunnel_address=identity.link,
         )
-        if hidden := await docker.hidden(place.state_dir, place.run_dir):
-            raise ConfigError(hidden)
-        engine = DockerEngine(
-            docker,
-            node=identity.uid,
-            node_name=identity.name,
-            copies=place.state_dir / "copies",
-            volumes=place.state_dir / VOLUMES,
-        )
+        engine = await _engine(docker, place) if docker else None
+        host_filter = HostFilter(Nftables(generation=generation)) if docker else None
         async with (
             overlay(settings, place, docker) as network,  # opens its sockets before gRPC starts threads
             RenewingLink(identity, state, readiness.ready) as link,
         ):
-            runner = Runner(link, engine, place, network, HostFilter(Nftables(generation=generation)))
+            runner = Runner(link, engine, place, network, host_filter)
             async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")
                 group.create_task(_run(runner, identity, state), name="runner")
     finally:
-        docker.close()
+        if docker:
+            docker.close()
+
+
+async def _engine(docker: Docker, place: Place) -> DockerEngine:
+    if hidden := await docker.hidden(place.state_dir, place.run_dir):
+        raise ConfigError(hidden)
+    return DockerEngine(
+        docker,
+        node=place.uid,
+        node_name=place.name,
+        copies=place.state_dir / "copies",
+        volumes=place.state_dir / VOLUMES,
+    )
 
 
 @asynccontextmanager

@@ -26,15 +26,16 @@ from netvps.domain.overlay.peer_health import Link as Route
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.session import Assignment
-from netvps.errors import Exhausted, NetvpsError
+from netvps.errors import ConfigError, Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
 from netvps.files import remove_parts
 from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.assignment_store import AssignmentStore
+from netvps.runner.disabled import NoEngine
 from netvps.runner.machine_watch import MachineWatch
 from netvps.runner.orphans import Orphans
 from netvps.runner.overlay.overlay import Overlay
-from netvps.runner.ports import Engine, HostFilter, Link
+from netvps.runner.ports import Engine, HostFilter, Link, Machine
 from netvps.runner.report_outbox import ReportOutbox
 from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.last_runs import LastRuns
@@ -60,27 +61,36 @@ class Runner:
     def __init__(
         self,
         link: Link,
-        engine: Engine,
+        engine: Engine | None,
         settings: RunnerSettings,
         overlay: Overlay | None = None,
         host_filter: HostFilter | None = None,
     ) -> None:
-        """`overlay` None: not available. `host_filter` None: not configured."""
+        """`engine` None: no sessions run here. `overlay` None: not available. `host_filter` None: not configured.
+
+        Raises ConfigError if the runner has sessions, but no engine.
+        """
         self._link = link
         self._overlay = overlay
         self._engine = engine
+        self._containers: Machine = engine or NoEngine()
         self._settings = settings
         self._board = ReportOutbox()
         if overlay:
             overlay.on_underlay_change = self._underlay_changed
             overlay.on_problems_change = self._board.hurry
         self._store = AssignmentStore(settings.state_dir / "assignments.json")
+        if engine is None and (count := len(self._store.assignments)):
+            raise ConfigError(
+                f"this runner has {count} sessions: start it without --no-sessions, or remove them first"
+                " (netvps rm NAME …)"
+            )
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._last_runs = LastRuns(settings.state_dir / "last_runs")
         remove_parts(settings.run_dir)
         self._trash = Trash(settings.run_dir)
         self._agent = keep_agent(settings.agent, settings.state_dir)
-        self._orphans = Orphans(engine, self._erase_orphan, settings.orphan_grace)
+        self._orphans = Orphans(self._containers, self._erase_orphan, settings.orphan_grace)
         self._workers: dict[str, SessionReconciler] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
@@ -88,7 +98,7 @@ class Runner:
         """Number of log streams of sessions on this machine."""
         self._probes = 0
         self._instance_id = secrets.token_hex(8)
-        self._machine = MachineWatch(engine, host_filter, self._board.hurry)
+        self._machine = MachineWatch(self._containers, host_filter, self._board.hurry)
         self._heartbeat = _HEARTBEAT_SECONDS
         self._failures = 0
         """Connection attempts without a Welcome since the last Welcome."""
@@ -108,7 +118,7 @@ class Runner:
                 await self._overlay.prepare()
                 group.create_task(self._overlay.run(), name="overlay")
             group.create_task(self._store.run(), name="assignments")
-            group.create_task(self._engine.watch(self._changed), name="engine events")
+            group.create_task(self._containers.watch(self._changed), name="engine events")
             group.create_task(self._trash.run(), name="trash")
             group.create_task(self._machine.run(), name="machine")
             group.create_task(self._keep_agents_few(), name="agents")
@@ -141,6 +151,7 @@ class Runner:
             problems=overlay.problems if overlay else (),
             engine_problem=self._machine.engine_problem,
             isolation_problem=self._machine.isolation_problem,
+            no_sessions=self._engine is None,
         )
         outgoing = self._board.outgoing(self._beat, lambda: self._heartbeat)
         named: set[str] = set()
@@ -222,6 +233,9 @@ class Runner:
             worker.assign(want)
 
     def _employ(self, want: Assignment) -> None:
+        if self._engine is None:
+            log.error("this runner runs no sessions: the server must not assign one", session=want.session_uid)
+            return
         reporter = Reporter(self._board.post)
         steps = SessionActions(
             self._engine,
@@ -279,7 +293,8 @@ class Runner:
         return RuntimeFolder(path, session_uid, settings.tunnel_address, self._trash)
 
     async def _erase_orphan(self, session_uid: str) -> None:
-        await self._engine.erase(session_uid)
+        if self._engine:
+            await self._engine.erase(session_uid)
         await self._folder(session_uid).remove()
         self._logs.remove(session_uid)
         self._last_runs.remove(session_uid)
@@ -296,7 +311,7 @@ class Runner:
             raise Exhausted("too many log streams on this runner; try again in a minute")
         self.log_streams += 1
         try:
-            async with aclosing(log_pieces(request, self._logs, self._engine.logs)) as pieces:
+            async with aclosing(log_pieces(request, self._logs, self._containers.logs)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
@@ -310,7 +325,7 @@ class Runner:
         """
         while True:
             try:
-                mounted = await self._engine.mounted()
+                mounted = await self._containers.mounted()
                 await asyncio.to_thread(drop_unused_agents, self._agent, mounted)
             except (NetvpsError, OSError) as error:
                 log.info("cannot look for unused agents", error=str(error))

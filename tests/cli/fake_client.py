@@ -70,6 +70,7 @@ class FakeClient:
     """Of the runner's overlay."""
     overlay: bool = True
     engine_problem: str = ""
+    no_sessions: bool = False
     state: RunnerState = RunnerState.ONLINE
     """Of the runner."""
     paths: list[Path] = field(default_factory=list)
@@ -159,7 +160,7 @@ class FakeClient:
         underlay = Underlay(("192.0.2.1", "2001:db8::1"), 1450) if self.overlay else None
         known = Runner("runner-uid", name, NOW, NOW, self.state, "0.1.0", capacity, (), underlay, self.problems)
         return RunnerView(
-            replace(known, engine_problem=self.engine_problem),
+            replace(known, engine_problem=self.engine_problem, no_sessions=self.no_sessions),
             Lease("10.128.0.0/22", "runner-uid", 1),
             3,
         )

@@ -81,7 +81,6 @@ class System(Account):
             "NETVPS_STATE_DIR": str(self.state),
             "NETVPS_RUNTIME_DIR": str(self.runtime),
             "NETVPS_OVERLAY": "false",  # several systems share this machine; the overlay is tested in hosts of its own
-            "NETVPS_GATEWAY_OVERLAY": "off",
         }
         self.key()
 

@@ -31,7 +31,7 @@ from netvps.gateway.worker.client import ControlPlane
 from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
 from netvps.services.access.logins import Grant
-from netvps.services.network.gateway_place import Route
+from netvps.services.network.gateway_location import Route
 from tests.gateway.fake_agent import FakeAgent
 
 UID = "0d1e2f3g4h5j6"

@@ -86,7 +86,7 @@ async def test_not_while_a_runner_has_it(network: OverlayNetwork) -> None:
     async with NetlinkKernel() as runner, NetlinkKernel() as kernel:
         assert await runner.unable() == ""
         assert "another runner of this machine has nv0" in await kernel.unable()
-        with pytest.raises(WrongState, match="a runner or the server on this machine uses the overlay"):
+        with pytest.raises(WrongState, match="a runner on this machine uses the overlay"):
             await purge(kernel, network, NAMES, force=True)
 
 

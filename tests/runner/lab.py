@@ -44,6 +44,7 @@ class ScriptedLink:
         self.wanted: dict[str, Assignment] = {}
         self.reports: list[SessionReport] = []
         self.probes: list[ProbeReport] = []
+        self.hellos: list[RunnerHello] = []
         self.heartbeats = 0
         self.connections = 0
         self.logs: dict[str, bytes] = {}
@@ -58,6 +59,7 @@ class ScriptedLink:
         if self.away:
             raise Unavailable("the control plane is away")
         self.connections += 1
+        self.hellos.append(hello)
         queue: asyncio.Queue[ToRunner | None] = asyncio.Queue()
         self._queues.add(queue)
         try:

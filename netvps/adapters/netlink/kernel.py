@@ -47,8 +47,6 @@ T = TypeVar("T")
 _ENTRY = (op.PutNeighbour, op.DropNeighbour, op.PutFdb, op.DropFdb, op.PutRoute, op.DropRoute)
 _SECONDS: Final = 60.0
 _RESOLVE_SECONDS: Final = 10.0
-_YIELD_SECONDS: Final = 5.0
-"""Time that a server has to remove its part of the overlay and release the lock."""
 
 
 class NetlinkKernel:
@@ -82,9 +80,8 @@ class NetlinkKernel:
             return f"no overlay: {why}"
         if not await self._run(self._links.understands_vxlan):
             return "no overlay: this kernel has no VXLAN; load the module (modprobe vxlan)"
-        if not await self._hold.take_over(_YIELD_SECONDS):
-            holder = "the server" if self._hold.yields() else "another runner"
-            return f"no overlay: {holder} of this machine has {self._names.device}; stop one of the two"
+        if not self.hold():
+            return f"no overlay: another runner of this machine has {self._names.device}; stop one of the two"
         return ""
 
     def hold(self) -> bool:

@@ -111,6 +111,7 @@ class RunnerHello(_message.Message):
     OVERLAY_PROBLEMS_FIELD_NUMBER: _builtins.int
     ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
     ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
+    NO_SESSIONS_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     """Random, generated at each start of the process."""
     version: _builtins.str
@@ -122,6 +123,8 @@ class RunnerHello(_message.Message):
     engine_problem: _builtins.str
     """As in Runner."""
     isolation_problem: _builtins.str
+    """As in Runner."""
+    no_sessions: _builtins.bool
     """As in Runner."""
     @_builtins.property
     def capacity(self) -> _runner_pb2.Capacity:
@@ -152,10 +155,11 @@ class RunnerHello(_message.Message):
         overlay_problems: _abc.Iterable[_runner_pb2.OverlayProblem] | None = ...,
         engine_problem: _builtins.str = ...,
         isolation_problem: _builtins.str = ...,
+        no_sessions: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "engine_problem", b"engine_problem", "instance_id", b"instance_id", "isolation_problem", b"isolation_problem", "netmap_generation", b"netmap_generation", "overlay_problems", b"overlay_problems", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "capacity", b"capacity", "engine_problem", b"engine_problem", "instance_id", b"instance_id", "isolation_problem", b"isolation_problem", "netmap_generation", b"netmap_generation", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "resume_revision", b"resume_revision", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _RunnerState:
@@ -66,6 +71,7 @@ class Runner(_message.Message):
     GATEWAY_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
     ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
+    NO_SESSIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "runners/NAME"."""
     uid: _builtins.str
@@ -78,12 +84,22 @@ class Runner(_message.Message):
     """Sessions placed on it."""
     revision: _builtins.int
     """Global revision of its last change."""
-    gateway_only: _builtins.bool
-    """Whether it is a server's own member of the overlay: no session is placed on it."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def gateway_only(self) -> _builtins.bool:
+        """No server sets this; see no_sessions."""
+
+    @gateway_only.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def gateway_only(self, value: _builtins.bool) -> None:
+        """No server sets this; see no_sessions."""
+
     engine_problem: _builtins.str
     """Why no session can start on it now, because its container engine is unavailable; empty if it is available."""
     isolation_problem: _builtins.str
     """Why sessions without the overlay are not isolated from services of its machine; empty if they are."""
+    no_sessions: _builtins.bool
+    """Whether it runs no sessions, and only joins its machine to the overlay (netvps runner --no-sessions)."""
     @_builtins.property
     def capacity(self) -> Global___Capacity:
         """Resources of the machine."""
@@ -131,10 +147,11 @@ class Runner(_message.Message):
         gateway_until_time: _timestamp_pb2.Timestamp | None = ...,
         engine_problem: _builtins.str = ...,
         isolation_problem: _builtins.str = ...,
+        no_sessions: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "isolation_problem", b"isolation_problem", "last_seen_time", b"last_seen_time", "name", b"name", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "isolation_problem", b"isolation_problem", "last_seen_time", b"last_seen_time", "name", b"name", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,8 +19,7 @@ def overlay(view: RunnerView) -> str:
     messages = [problem.message for problem in view.runner.problems]
     if view.runner.underlay is None:
         return f"no: {short(messages[0])}" if messages else "no"
-    yes = "gateway" if view.runner.gateway_only else "yes"
-    return f"{yes}, but: {short(messages[0])}" if messages else yes
+    return f"yes, but: {short(messages[0])}" if messages else "yes"
 
 
 def underlay(view: RunnerView) -> str:

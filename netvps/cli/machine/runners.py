@@ -107,6 +107,8 @@ def _view() -> View[RunnerView]:
         return "now" if view.runner.state == "ONLINE" else f"{age(view.runner.last_seen)} ago"
 
     def engine(view: RunnerView) -> str:
+        if view.runner.no_sessions:
+            return "none: no sessions here"
         problem = view.runner.engine_problem
         return f"down: {short(problem)}" if problem else view.runner.capacity.engine_version or "unknown"
 

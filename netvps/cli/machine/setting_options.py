@@ -91,8 +91,14 @@ def setting_options(kinds: Sequence[type[Settings]], without: Collection[str]) -
                 help=text,
                 multiple=is_repeatable(settings, name),
                 callback=_join if is_repeatable(settings, name) else None,
+                **_switch(field.default),
             )
     return [*found.values()]
+
+
+def _switch(default: object) -> dict[str, Any]:
+    """The flag of a setting that is off by default may stand alone, which turns it on."""
+    return {"is_flag": False, "flag_value": "true"} if default is False else {}
 
 
 def _join(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> str | None:

@@ -137,12 +137,11 @@ def _runners(given: DiagnosisInput) -> Iterator[Finding]:
     for runner in given.looked_at:
         severity = Severity.FAIL if runner.uid in involved else Severity.WARN
         subject = f"runner {runner.name}"
-        program = "server" if runner.gateway_only else "runner"
         if runner.state is RunnerState.OFFLINE:
             text = f"it is offline, and was last heard of at {runner.last_seen:%Y-%m-%d %H:%M} UTC"
-            if runner.name in answering and not runner.gateway_only:
+            if runner.name in answering and not runner.no_sessions:
                 severity, text = Severity.WARN, f"{text}; its sessions are still reachable, but cannot resolve names"
-            yield Finding(severity, subject, text, f"see that its machine is on, and that netvps {program} runs there")
+            yield Finding(severity, subject, text, "see that its machine is on, and that netvps runner runs there")
         if runner.underlay is None:
             text = f"it has no overlay: {reason_without(runner)}"
             yield Finding(severity, subject, text, "fix that on its machine; the runner retries by itself")
@@ -215,7 +214,7 @@ def _healthy(given: DiagnosisInput, wrong: Sequence[Finding]) -> Iterator[Findin
             place = f"it runs on {runner.name} as {session.overlay_address}"
             yield Finding(Severity.OK, _called(session), place)
     yield from healthy_links(given.paths)
-    if len([runner for runner in given.involved or given.runners if not runner.gateway_only]) > 1:
+    if len([runner for runner in given.involved or given.runners if not runner.no_sessions]) > 1:
         yield Finding(Severity.OK, "multicast", _MULTICAST)
     if given.unmeasured:
         yield Finding(Severity.OK, "links", given.unmeasured)

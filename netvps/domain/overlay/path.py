@@ -79,10 +79,8 @@ def reason_without(runner: Runner) -> str:
 
 
 def pairs(runners: Sequence[Runner], centre: Runner | None = None) -> Iterator[tuple[Runner, Runner]]:
-    """All ordered pairs of runners; with `centre`, those that include it. A server's own member does not measure."""
-    return (
-        pair for pair in permutations(runners, 2) if (centre is None or centre in pair) and not pair[0].gateway_only
-    )
+    """All ordered pairs of runners; with `centre`, those that include it."""
+    return (pair for pair in permutations(runners, 2) if centre is None or centre in pair)
 
 
 def rtt_words(seconds: float | None) -> str:

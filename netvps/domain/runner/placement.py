@@ -77,7 +77,7 @@ def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use])
 
 def is_able(runner: Runner) -> bool:
     """Whether a session can start on this runner now."""
-    return runner.state is RunnerState.ONLINE and not runner.engine_problem
+    return runner.state is RunnerState.ONLINE and not runner.no_sessions and not runner.engine_problem
 
 
 def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
@@ -85,6 +85,9 @@ def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
     online = [runner for runner in runners if runner.state is RunnerState.ONLINE]
     if not online:
         return "no runner is online; see netvps runner ls"
+    online = [runner for runner in online if not runner.no_sessions]
+    if not online:
+        return "no runner that is online runs sessions (all have --no-sessions); see netvps runner ls"
     able = [runner for runner in online if is_able(runner)]
     if not able:
         problems = "; ".join(f"{runner.name}: {runner.engine_problem}" for runner in online[:_NAMED])

@@ -1,4 +1,4 @@
-"""A runner: a machine that runs sessions, its subnet lease, and its own reports."""
+"""A runner: a machine on the overlay that runs sessions, its subnet lease, and its own reports."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ class Runner:
     """Problems of its part of the overlay, as it reports them."""
     gateway_until: datetime | None = None
     """Until when a server has confirmed that it runs on this machine. Never taken from the runner's own report."""
-    gateway_only: bool = False
-    """The server's own member of the overlay: no runner process connects as it, and no session is placed on it."""
+    no_sessions: bool = False
+    """It only joins its machine to the overlay: the scheduler places no session on it."""
     revision: int = 0
     engine_problem: str = ""
     """Why no session can start on it now; "" if the container engine is available."""
@@ -140,6 +140,8 @@ class RunnerHello:
     """Why no session can start on it now; "" if the container engine is available."""
     isolation_problem: str = ""
     """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
+    no_sessions: bool = False
+    """It only joins its machine to the overlay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.tunnel import DialTarget
     from netvps.gateway.ports import Dial, Locate, SessionDialer, Stream
-    from netvps.services.network.gateway_place import Route
+    from netvps.services.network.gateway_location import Route
 
 log = structlog.get_logger()
 Try = asyncio.Task["Stream | NetvpsError"]

@@ -13,7 +13,7 @@ from netvps.gateway.worker.socket_stream import SocketStream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from netvps.services.network.gateway_place import Route
+    from netvps.services.network.gateway_location import Route
 
 CONNECT_TIMEOUT = 5.0
 """Seconds within which the agent's SSH greeting must arrive."""

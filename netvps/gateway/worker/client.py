@@ -14,7 +14,7 @@ from netvps.errors import Unavailable
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.socket_stream import SocketStream
 from netvps.services.access.logins import Grant, SessionRef
-from netvps.services.network.gateway_place import Route
+from netvps.services.network.gateway_location import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +15,11 @@ from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.interfaces.mac import link_mac
 from netvps.adapters.store.opening import open_store
-from netvps.domain.names import label_from
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.runner.runner import Runner
 from netvps.domain.server import ServerInfo
-from netvps.errors import ConfigError, NetvpsError
+from netvps.errors import NetvpsError
 from netvps.gateway.http.monitoring import HttpGateway
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.tunnel.commands import Commands
@@ -31,7 +29,6 @@ from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
 from netvps.process import clock
 from netvps.process.account import local_users, user_name
-from netvps.programs.wiring.gateway_member import GatewayMember, own_uid
 from netvps.programs.wiring.gateway_process import GatewayProcess
 from netvps.programs.wiring.measuring import ControlPlaneCounts, MetricsPage
 from netvps.programs.wiring.served_names import served_names
@@ -43,8 +40,7 @@ from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.feed import Feed
-from netvps.services.network.gateway_place import GatewayPlace, Route
-from netvps.services.network.gateway_row import GatewayRow
+from netvps.services.network.gateway_location import GatewayLocation, Route
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
 from netvps.services.runners.certificates import Certificates
@@ -107,23 +103,17 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         feed, fabric = Feed(store), _fabric(settings, cluster_id)
         progress = Progress(store, feed)
         netmap = NetmapHub(store, feed, fabric, encoded)
+        location = GatewayLocation(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
         background = [
             tasks.create_task(feed.run(), name="feed"),
             tasks.create_task(netmap.run(), name="netmap"),
             tasks.create_task(progress.run(), name="progress"),
+            tasks.create_task(location.run(), name="gateway's location"),
             tasks.create_task(_compact(store), name="compaction"),
         ]
-        place = None
-        if settings.gateway_overlay == "auto":
-            mac = partial(link_mac, OBJECT_NAMES.device)
-            place = GatewayPlace(store, clock.now, netmap, mac)
-            row = await _gateway_row(settings, store, fabric)
-            member = GatewayMember(fabric, netmap, row, place, mac, settings.listen, settings.gateway_overlay_after)
-            background.append(tasks.create_task(place.run(), name="gateway's place"))
-            background.append(tasks.create_task(member.run(), name="gateway's own overlay"))
         for task in background:
             stack.callback(task.cancel)
-        yield await _Parts(settings, store, ca, feed, progress, netmap, fabric, place, names).listen(stack)
+        yield await _Parts(settings, store, ca, feed, progress, netmap, fabric, location, names).listen(stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +127,7 @@ class _Parts:
     progress: Progress
     netmap: NetmapHub
     fabric: Fabric
-    place: GatewayPlace | None
+    location: GatewayLocation
     names: tuple[str, ...]
 
     async def listen(self, stack: AsyncExitStack) -> ControlPlane:
@@ -145,8 +135,7 @@ class _Parts:
         settings = self.settings
         logins = Logins(self.store, clock.now, self.ca, self.feed)
         tunnels = await stack.enter_async_context(Tunnels(logins))
-        locate = self._locate if self.place else None
-        dialer = await stack.enter_async_context(Dialer(tunnels, locate))
+        dialer = await stack.enter_async_context(Dialer(tunnels, self._locate))
         upstream = AgentLogin(logins, self.ca.ssh_host_ca)
         welcome = Welcome(
             self.ca.ssh_host_key,
@@ -156,7 +145,7 @@ class _Parts:
             settings.ssh_connections_per_session,
         )
         control = settings.paths.gateway_socket
-        worker = await stack.enter_async_context(WorkerSocket(control, logins, tunnels, locate, welcome))
+        worker = await stack.enter_async_context(WorkerSocket(control, logins, tunnels, self._locate, welcome))
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(dialer, upstream))
@@ -169,7 +158,7 @@ class _Parts:
         return ControlPlane(self.store, api, ssh, http, tunnels)
 
     async def _locate(self, session_uid: str) -> Route | None:
-        return self.place.way(session_uid) if self.place else None
+        return self.location.route_to(session_uid)
 
     async def _services(self, tunnels: Tunnels, commands: Commands) -> Services:
         settings, store, ca = self.settings, self.store, self.ca
@@ -253,16 +242,6 @@ async def _compact(store: SqlStore) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_COMPACT_EVERY):
                 await store.grown(_KEPT_BYTES // 4)
-
-
-async def _gateway_row(settings: ServerSettings, store: SqlStore, fabric: Fabric) -> GatewayRow:
-    file = settings.paths.state / "gateway"
-    try:
-        uid = await asyncio.to_thread(own_uid, file, clock.new_uid)
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be used ({error}): give this account the state folder") from None
-    name = label_from(f"gateway-{socket.gethostname().split('.')[0]}", "gateway")
-    return GatewayRow(store, clock.now, fabric, settings.overlay_prefix, uid=uid, name=name, version=__version__)
 
 
 def _fabric(settings: ServerSettings, cluster_id: str) -> Fabric:

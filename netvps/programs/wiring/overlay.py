@@ -17,6 +17,7 @@ from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.probe.echo import Echo
 from netvps.adapters.probe.tcp import TcpEcho
+from netvps.runner.overlay.disabled import NoNames, NoNetwork
 from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.netmap_store import FileNetmapStore
 from netvps.runner.overlay.overlay import Overlay
@@ -33,22 +34,27 @@ MEMORY = "overlay.json"
 
 
 @asynccontextmanager
-async def overlay(settings: RunnerSettings, place: Place, docker: Docker) -> AsyncIterator[Overlay | None]:
-    """The overlay of this machine, if it is enabled. Kernel objects stay when the program ends."""
+async def overlay(settings: RunnerSettings, place: Place, docker: Docker | None) -> AsyncIterator[Overlay | None]:
+    """The overlay of this machine, if it is enabled; `docker` None: it runs no sessions.
+
+    Kernel objects stay when the program ends.
+    """
     if not settings.overlay:
         yield None
         return
     server = place.tunnel_address.rpartition(":")[0].strip("[]")
     async with NetlinkKernel(server=server, underlay=settings.underlay) as kernel, Echo() as echo:
-        network, names, tcp = OverlayNetwork(docker), DnsServer(), TcpEcho()
-        batch = Batch()
+        network = OverlayNetwork(docker) if docker else NoNetwork()
+        names = DnsServer() if docker else NoNames()
+        tcp, batch = TcpEcho(), Batch()
         nftables = Nftables(generation=generation, batch=batch.change)
         fast_path = FastPath(wanted=settings.overlay_fast_path == "auto")
         filter_ = OverlayFilter(nftables, Iptables(), Firewalld(), network.ports, fast_path=fast_path)
         store = FileNetmapStore(place.state_dir / MEMORY, place.uid)
         try:
             reconciler = Reconciler(kernel, network, filter_, names)
-            yield Overlay(place.uid, kernel, reconciler, store, Links(place.name, echo, tcp, kernel))
+            links = Links(place.name, echo, tcp, kernel)
+            yield Overlay(place.uid, kernel, reconciler, store, links, hosting=docker is not None)
         finally:
             batch.close()
             await tcp.close()

@@ -1,12 +1,11 @@
-"""Null objects for a machine on the overlay without sessions: a server's, without a runner."""
+"""Null objects for the overlay of a runner that runs no sessions: nothing that only sessions need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from netvps.domain.overlay.kernel.links import Bridge
 from netvps.domain.overlay.view import View
-from netvps.runner.overlay.netmap_store import Known
 
 
 class NoNetwork:
@@ -31,15 +30,3 @@ class NoNames:
 
     async def close(self) -> None:
         """Does nothing."""
-
-
-class NoNetmapStore:
-    """Implements runner.overlay.netmap_store.NetmapStore: the netmap comes from the database."""
-
-    def load(self) -> Known | None:
-        """Returns None."""
-        return None
-
-    def writer(self, known: Known) -> Callable[[], None]:
-        """Returns a function that does nothing."""
-        return lambda: None

@@ -152,12 +152,6 @@ class Overlay:
             self._dirty.set()
             self._hurry()
 
-    def know(self, netmap: Netmap) -> None:
-        """Sets the complete netmap, where the control plane is this process and sends no updates."""
-        self._staging = PendingNetmap(netmap)
-        self._current = True
-        self._hurry()
-
     def look(self) -> None:
         """Makes the next pass read the bridge ports again, after a container started or ended."""
         self._reconciler.look()

@@ -59,17 +59,12 @@ class Network:
             fabric=self._fabric,
             prefix=self._prefix,
             generation=netmap.generation,
-            runners_on=len(netmap.peers) - self._gateways(),
+            runners_on=len(netmap.peers),
             runners_off=max(runners - len(netmap.peers), 0),  # the netmap may lag slightly behind
             subnets_used=used,
             subnets_free=free,
             sessions=len(netmap.endpoints),
         )
-
-    def _gateways(self) -> int:
-        """Number of overlay members that are servers and not runners."""
-        rows = map(self._netmap.runner, self._netmap.netmap.peers)
-        return sum(row.gateway_only for row in rows if row)
 
     async def links(self, names: Sequence[str], prober: Prober) -> AsyncGenerator[Path, None]:
         """Measures links now: all, those of one runner with all others, or those between several.

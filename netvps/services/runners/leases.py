@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from netvps.domain.runner.ipam import allocate
-from netvps.domain.runner.runner import Lease, Runner
+from netvps.domain.runner.runner import Lease
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,19 +30,9 @@ async def lease_of(reader: Reader, runner_uid: str) -> Lease | None:
     return found[0] if found else None
 
 
-def is_within(held: Lease, pool: str) -> bool:
-    """Whether a subnet is within a pool (CIDR)."""
-    return IPv4Network(held.cidr).subnet_of(IPv4Network(pool))
-
-
 async def require_in_pool(reader: Reader, pool: str) -> None:
-    """Raises ConfigError if a runner's subnet is outside the pool (CIDR): other runners would have no route to it.
-
-    A server's own member is excluded: it gets another subnet by itself, since no session has an address of it.
-    """
-    leases = [held for held in await reader.find(Lease) if not is_within(held, pool)]
-    rows = [await reader.get(Runner, held.runner) for held in leases]
-    outside = [held.cidr for held, row in zip(leases, rows, strict=True) if row is None or not row.gateway_only]
+    """Raises ConfigError if a runner's subnet is outside the pool (CIDR): other runners would have no route to it."""
+    outside = [held.cidr for held in await reader.find(Lease) if not _is_within(held, pool)]
     if outside:
         more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
         raise ConfigError(
@@ -50,3 +40,7 @@ async def require_in_pool(reader: Reader, pool: str) -> None:
             " them, or remove those runners first (`netvps runner rm NAME`) with the previous pool",
             reason="LEASE_OUTSIDE_POOL",
         )
+
+
+def _is_within(held: Lease, pool: str) -> bool:
+    return IPv4Network(held.cidr).subnet_of(IPv4Network(pool))

@@ -11,7 +11,7 @@ from netvps.domain.checks import Checks, shown
 from netvps.domain.runner.runner import CaughtUp, Lease, Runner, RunnerState, RunnerView, Welcome
 from netvps.domain.session.lifecycle import lose, observe, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
-from netvps.errors import NotFound, Unavailable
+from netvps.errors import NotFound, Unavailable, WrongState
 from netvps.services.access.tokens import BOOT, JOIN, mint
 from netvps.services.commit import write
 from netvps.services.idempotency import Idempotency, check_request_id
@@ -99,11 +99,20 @@ class Runners:
         return await self._joining.join(join_token, csr, runner_id)
 
     async def online(self, runner_uid: str, hello: RunnerHello) -> Welcome:
-        """Marks a runner online and places waiting sessions. Raises NotFound if it was removed."""
+        """Marks a runner online and places waiting sessions.
+
+        Raises NotFound if it was removed, and WrongState if it wants no sessions and has some.
+        """
         now = self._heard[runner_uid] = self._clock()
         self._progress.end(runner_uid)
         async with write(self._store, _actor(runner_uid), "runner.online") as tx:
             runner = await _require(tx, runner_uid)
+            if hello.no_sessions and (sessions := await tx.find(Session, runner=runner_uid)):
+                raise WrongState(
+                    f"runner {runner.name} has {len(sessions)} sessions: start it without --no-sessions, or remove them"
+                    f" first (netvps rm {sessions[0].full_name} …)",
+                    reason="RUNNER_HAS_SESSIONS",
+                )
             await tx.put(
                 replace(
                     runner,
@@ -116,6 +125,7 @@ class Runners:
                     problems=hello.problems,
                     engine_problem=hello.engine_problem,
                     isolation_problem=hello.isolation_problem,
+                    no_sessions=hello.no_sessions,
                 )
             )
             await place_waiting(tx, now)
@@ -182,7 +192,7 @@ class Runners:
         """
         async with self._store.write("liveness") as tx:
             for runner in await tx.find(Runner, state=RunnerState.ONLINE):
-                if runner.uid not in self._heard and not runner.gateway_only:
+                if runner.uid not in self._heard:
                     asked = await tx.put(replace(runner, last_seen=runner.last_seen - _SEEN_EVERY))
                     self._asked[runner.uid] = asked.last_seen
 

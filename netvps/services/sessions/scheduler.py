@@ -43,8 +43,7 @@ async def place_waiting(tx: Transaction, now: datetime) -> None:
 
 
 async def _online(reader: Reader) -> list[Runner]:
-    online = await reader.find(Runner, state=RunnerState.ONLINE)
-    return [runner for runner in online if not runner.gateway_only]
+    return await reader.find(Runner, state=RunnerState.ONLINE)
 
 
 async def _uses(reader: Reader) -> dict[str, Use]:

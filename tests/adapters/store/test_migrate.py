@@ -61,11 +61,11 @@ async def test_a_newer_database_is_refused_and_left_alone(url: str, clock: Clock
         lease = await transaction.put(Lease("10.0.0.0/22", "r1", 1))
     await run(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(
-        ConfigError, match="newer than this program: it has schema 9999, this program knows 0005; nothing was"
+        ConfigError, match="newer than this program: it has schema 9999, this program knows 0006; nothing was"
     ):
         async with open_store(url, clock):
             pass
-    await run(url, "UPDATE alembic_version SET version_num = '0005'")
+    await run(url, "UPDATE alembic_version SET version_num = '0006'")
     async with open_store(url, clock) as store, store.read() as view:
         assert await view.find(Lease) == [lease]
 
@@ -177,10 +177,40 @@ async def test_the_log_of_before_is_measured(url: str, clock: Clock) -> None:
         assert [change.revision for change in await store.changes(2, 9)] == [3, 4]
 
 
+async def test_runners_that_servers_added_for_their_own_machines_are_removed(url: str, clock: Clock) -> None:
+    dialect = dialect_of(url)
+    dialect.prepare()
+    engine = dialect.writer()
+    row, subnet = Runner("gw1", "gateway-box", NOW, NOW, revision=2), Lease("10.128.4.0/22", "gw1", 2, 2)
+    async with engine.begin() as connection:
+        await connection.run_sync(_upgrade_to, "0005")
+        await connection.execute(text(INSERT_RUNNER), {"data": encode(Runner("r1", "lab1", NOW, NOW))})
+        data = encode(row).replace('"no_sessions":false', '"gateway_only":true')
+        await connection.execute(text(INSERT_RUNNER.replace("'r1', 'lab1'", "'gw1', 'gateway-box'")), {"data": data})
+        for lease in (Lease("10.128.0.0/22", "r1", 1), subnet):
+            values = {"key": lease.cidr, "runner": lease.runner, "data": encode(lease)}
+            await connection.execute(text(INSERT_LEASE), values)
+        await connection.execute(text("UPDATE clock SET revision = 2"))
+    await engine.dispose()
+    async with open_store(url, clock) as store:
+        async with store.read() as view:
+            assert [runner.uid for runner in await view.find(Runner)] == ["r1"]
+            assert [lease.runner for lease in await view.find(Lease)] == ["r1"]
+        changes = await store.changes(2, 9)
+        assert [(change.revision, change.deleted, change.resource) for change in changes] == [
+            (3, True, subnet),
+            (4, True, row),
+        ]
+        async with store.write("me") as tx:
+            assert tx.log_bytes == len(data) + len(encode(subnet))
+            assert (await tx.put(Lease("10.128.4.0/22", "r2", 5))).revision == 5
+
+
 INSERT_LOG = """
 INSERT INTO log (revision, kind, key, deleted, actor, time, data) VALUES (:revision, 'user', 'u', false, 'me', 0, :data)
 """
 INSERT_RUNNER = "INSERT INTO runner (key, name, state, revision, data) VALUES ('r1', 'lab1', 'ONLINE', 1, :data)"
+INSERT_LEASE = "INSERT INTO lease (key, runner, revision, data) VALUES (:key, :runner, 1, :data)"
 INSERT_CREDENTIAL = """
 INSERT INTO credential (key, purpose, subject, revision, data) VALUES (:kid, 'join', '', 1, :data)
 """

@@ -36,7 +36,7 @@ def test_names_are_completed_and_trouble_is_silent(run: Run, fake: FakeClient, m
         ("netvps context use lo", "local"),
         ("netvps --context lo", "local"),
         ("netvps create --owner a", "alice"),
-        ("netvps up --gateway-overlay o", "off"),
+        ("netvps up --overlay-fast-path o", "off"),
         ("netvps server --ssh-po", "--ssh-port"),
         ("netvps help exit", "exit-codes"),
     ],

@@ -40,8 +40,3 @@ def test_yes_or_no_comes_first() -> None:
     assert overlay(client.get_runner("box1")) == "no: one"
     client.problems = ()
     assert overlay(client.get_runner("box1")) == "no"
-
-
-def test_a_gateway_is_called_so() -> None:
-    view = FakeClient().get_runner("box1")
-    assert overlay(replace(view, runner=replace(view.runner, gateway_only=True))) == "gateway"

@@ -58,7 +58,7 @@ def test_it_becomes_the_program_with_all_its_words(
         (["server", "--lisen", "x"], "there is no option --lisen; did you mean --listen?; see `netvps server --help`"),
         (["server", "--ssh-port", "70000"], "--ssh-port: '70000' is wrong: give a value less than or equal to 65535"),
         (["up", "--overlay", "maybe"], "--overlay: 'maybe' is wrong: give true or false"),
-        (["up", "--gateway-overlay", "on"], "--gateway-overlay: 'on' is wrong: give 'auto' or 'off'"),
+        (["up", "--overlay-fast-path", "on"], "--overlay-fast-path: 'on' is wrong: give 'auto' or 'off'"),
         (["up", "--listen", "here"], "--listen: 'here' is wrong: give an IP address of this machine"),
         (["up", "--server", "h:7443"], "there is no option --server"),
         (["up", "--ssh-port"], "--ssh-port needs a value after it"),

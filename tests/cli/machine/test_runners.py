@@ -58,6 +58,14 @@ def test_a_healthy_runner_is_seen_now_and_one_without_its_engine_says_so(run: Ru
     assert box[heading.index("SEEN") :].split()[1] == "ago"
 
 
+def test_a_runner_that_runs_no_sessions_says_so(run: Run, fake: FakeClient) -> None:
+    fake.no_sessions = True
+    for command in (("ls",), ("show", "box1")):
+        assert "none: no sessions here" in run("runner", *command).out
+    (shown,) = json.loads(run("runner", "ls", "-o", "json").out)
+    assert shown["noSessions"]
+
+
 def test_a_runner_is_removed_by_who_types_its_name(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     refused = run("runner", "rm", "box1", "--force")

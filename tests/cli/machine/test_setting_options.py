@@ -27,17 +27,35 @@ def test_the_help_of_a_setting_is_a_sentence_with_its_default() -> None:
 @pytest.mark.parametrize(
     ("name", "metavar", "words"),
     [
-        ("ssh_port", "PORT", []),
-        ("drain", "SECONDS", []),
-        ("gateway_overlay", "auto|off", ["auto", "off"]),
+        ("metrics_port", "PORT", []),
+        ("overlay_fast_path", "auto|off", ["auto", "off"]),
+        ("no_sessions", "true|false", ["true", "false"]),
         ("state_dir", "DIR", [""]),
     ],
 )
 def test_a_value_is_named_and_completed_by_its_type(name: str, metavar: str, words: list[str]) -> None:
-    kind = SettingType(ServerSettings, name)
+    kind = SettingType(RunnerSettings, name)
     context = click.Context(click.Command("x"))
     assert kind.metavar == metavar
     assert [item.value for item in kind.shell_complete(context, click.Option(["-x"]), "")] == words
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ([], None),
+        (["--no-sessions"], "true"),
+        (["--no-sessions", "--name", "a"], "true"),
+        (["--no-sessions=false"], "false"),
+    ],
+)
+def test_a_switch_needs_no_value(typed: list[str], value: str | None) -> None:
+    command = click.Command("x", params=setting_options([RunnerSettings], {}))
+    assert command.make_context("x", typed).params["no_sessions"] == value
+
+
+def test_a_number_has_a_unit_in_the_help() -> None:
+    assert SettingType(ServerSettings, "drain").metavar == "SECONDS"
 
 
 def test_a_value_passes_as_it_was_typed() -> None:

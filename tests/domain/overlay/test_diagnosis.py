@@ -227,6 +227,9 @@ def test_a_pair_that_is_down_between_two_that_are_there_is_always_a_fault(it: Di
     assert dead <= told
 
 
-def test_a_gateway_that_is_gone_is_a_servers() -> None:
-    (found,) = faults(case(runner(1), runner(2, gateway_only=True, state=RunnerState.OFFLINE)))
-    assert "netvps server runs there" in found.remedy
+def test_an_offline_runner_without_sessions_makes_no_session_unreachable() -> None:
+    boxes = runner(1), runner(2, no_sessions=True, state=RunnerState.OFFLINE)
+    (found,) = faults(case(*boxes, sessions=()))
+    assert "offline" in found.text
+    assert "sessions" not in found.text
+    assert not any(finding.subject == "multicast" for finding in diagnose(case(*boxes, sessions=())))

@@ -120,6 +120,16 @@ def test_the_chosen_machine_is_online_and_large_enough(runners: list[Runner], cp
     assert choose(session, reversed(runners), {}) == chosen
 
 
+def test_a_runner_without_sessions_gets_none() -> None:
+    member, other = replace(machine("a", 64, 64), no_sessions=True), machine("b")
+    assert choose(wanted(), [member, other], {}) == other
+    assert choose(wanted(), [member], {}) is None
+    assert why_none(SessionSpec(), [member]) == (
+        "no runner that is online runs sessions (all have --no-sessions); see netvps runner ls"
+    )
+    assert "64" in why_none(SessionSpec(cpus=64), [member, other])
+
+
 def test_a_machine_whose_engine_does_not_answer_gets_no_session_and_says_why() -> None:
     broken, other = replace(machine("a", 64, 64), engine_problem="Docker does not answer"), machine("b")
     assert choose(wanted(), [broken, other], {}) == other

@@ -73,7 +73,7 @@ class Newcomer:
 
 def _variables(ports: dict[str, int]) -> dict[str, str]:
     found = {f"NETVPS_{name.upper()}_PORT": str(port) for name, port in ports.items()}
-    return found | {"NETVPS_OVERLAY": "false", "NETVPS_GATEWAY_OVERLAY": "off", "NO_COLOR": "1"}
+    return found | {"NETVPS_OVERLAY": "false", "NO_COLOR": "1"}
 
 
 def _lines(document: str) -> list[str]:

@@ -221,8 +221,7 @@ class Lab:
         folder = self.folder / "server"
         folder.mkdir(exist_ok=True)
         flags = [word for name, port in _ports().items() for word in (f"--{name}-port", str(port))]
-        # Its gateway waits for its machine's runner, which tests may take away for a while; flags may shorten that.
-        flags += ["--drain", "1", "--gateway-overlay-after", "3600"]
+        flags += ["--drain", "1"]
         self.server = self.start(self.hosts[0], folder, "server", "--listen", "192.0.2.1", *flags, *self._server_flags)
 
     def stop_server(self, signal_: int = signal.SIGTERM) -> None:

@@ -215,7 +215,7 @@ def test_an_address_that_changes_is_followed(lab: Lab, pair: tuple[Session, Sess
 
 def test_purge_is_refused_while_it_is_used_and_leaves_nothing(third: Session) -> None:
     host, purge = third.host, ("network", "purge", "--docker-host", third.host.docker_host)
-    with pytest.raises(AssertionError, match="a runner or the server on this machine uses the overlay"):
+    with pytest.raises(AssertionError, match="a runner on this machine uses the overlay"):
         host.netvps(*purge)
     host.stop_runner()
     try:

@@ -15,7 +15,7 @@ import uvloop
 from netvps.errors import Unavailable
 from netvps.gateway.tunnel import overlay_stream
 from netvps.gateway.tunnel.overlay_stream import OverlayStream, connect
-from netvps.services.network.gateway_place import Route
+from netvps.services.network.gateway_location import Route
 from tests.gateway.conftest import free_port
 
 HERE = Route("127.0.0.1", "127.0.0.1")

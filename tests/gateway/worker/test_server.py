@@ -21,7 +21,7 @@ from netvps.gateway.worker import server as worker_socket
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.client import ControlPlane
 from netvps.gateway.worker.server import WorkerSocket
-from netvps.services.network.gateway_place import Route
+from netvps.services.network.gateway_location import Route
 from tests.gateway.conftest import UID, FakePlace, Sshd, World, a_world, run
 from tests.gateway.ssh import test_gateway as a_gateway
 

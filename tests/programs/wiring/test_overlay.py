@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from netvps.adapters.docker.client import Docker
+from netvps.adapters.netlink.kernel import NetlinkKernel
+from netvps.domain.overlay.kernel.diff import diff
+from netvps.domain.overlay.kernel.plan import plan
+from netvps.domain.overlay.netmap import Netmap
+from netvps.domain.overlay.view import View
+from netvps.domain.runner.runner import Lease, Welcome
 from netvps.programs.wiring.overlay import overlay
 from netvps.runner.settings import RunnerSettings as Place
 from netvps.settings import RunnerSettings, load
-from tests.support.namespaces import namespace
+from netvps.tasks import Tasks
+from tests.runner.overlay.fakes import FABRIC, peer, whole
+from tests.support.namespaces import joined, namespace
 
 
 @pytest.fixture
@@ -36,3 +46,26 @@ async def test_it_knows_what_the_machine_can(place: Place) -> None:
                 assert not built.local_problems
                 assert built.underlay is not None
                 assert built.underlay.addresses == ("192.0.2.1",)
+
+
+@pytest.mark.netns
+async def test_without_sessions_it_takes_over_what_another_left(place: Place) -> None:
+    """As a server did that joined the overlay itself: its device has another MAC and another address."""
+    with joined(1) as (host,), host.inside():
+        forwarding = host.run("sysctl", "-n", "net.ipv4.ip_forward")
+        for uid, lease in (("gw1", Lease("10.128.0.0/22", "gw1", 1)), ("r1", Lease("10.128.8.0/22", "r1", 3))):
+            netmap = whole(5, peer(3), peer(4))
+            async with overlay(load(RunnerSettings, {}), replace(place, uid=uid), None) as built, Tasks() as tasks:
+                assert built
+                await built.prepare()
+                built.welcome(Welcome("box1", 5.0, lease, FABRIC))
+                built.update(netmap)
+                tasks.start(built.run(), name="overlay")
+                assert built.underlay
+                desired = plan(View(uid, FABRIC, lease, built.underlay, Netmap().updated(netmap), hosting=False))
+                async with NetlinkKernel() as kernel, asyncio.timeout(20):
+                    while diff(desired, await kernel.dump()):
+                        await asyncio.sleep(0.02)
+        assert "nvbr0" not in host.ip("-br", "link")
+        assert "10.128.0.0/32" not in host.ip("-br", "address")
+        assert host.run("sysctl", "-n", "net.ipv4.ip_forward") == forwarding

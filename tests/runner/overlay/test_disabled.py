@@ -2,11 +2,9 @@ from __future__ import annotations
 
 from netvps.domain.overlay.kernel.links import Bridge
 from netvps.domain.overlay.netmap import Netmap
-from netvps.domain.overlay.peer_health import Health
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
-from netvps.runner.overlay.disabled import NoNames, NoNetmapStore, NoNetwork
-from netvps.runner.overlay.netmap_store import Known
+from netvps.runner.overlay.disabled import NoNames, NoNetwork
 from netvps.runner.overlay.reconcile import Reconciler
 from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, lease, peer
 
@@ -23,10 +21,8 @@ async def test_there_is_a_way_to_the_others_and_nothing_for_sessions() -> None:
     assert await reconciler.vacate()
 
 
-async def test_nothing_is_there_and_nothing_is_kept() -> None:
-    network, names, store = NoNetwork(), NoNames(), NoNetmapStore()
+async def test_there_is_no_port_of_the_bridge() -> None:
+    network, names = NoNetwork(), NoNames()
     await network.ensure("10.128.4.0/22", Bridge("02:00:00:00:00:01", 1450, 365))
     assert await network.ports() == {}
     await names.close()
-    store.writer(Known(FABRIC, lease(1, "runner1"), Netmap(), Health()))()
-    assert store.load() is None

@@ -8,10 +8,10 @@ import pytest
 from netvps.domain.access.accounts import Credential
 from netvps.domain.runner.runner import Capacity, Heartbeat, Runner, RunnerState, Underlay
 from netvps.domain.session.session import DesiredState, LastExit, Session, SessionReport, SessionState, SnapshotImage
-from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unavailable
+from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unavailable, WrongState
 from netvps.services.runners.runners import Runners
 from tests.fakes.counting import CountingStore
-from tests.fakes.world import ALICE, FABRIC, HELLO, ROOT
+from tests.fakes.world import ALICE, FABRIC, HELLO, ON_OVERLAY, ROOT
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -55,6 +55,20 @@ async def test_a_runner_that_was_removed_is_told_to_join_again(world: World) -> 
         with pytest.raises(NotFound, match="this runner was removed: join again"):
             await call
     await world.runners.offline("nobody")
+
+
+async def test_a_runner_without_sessions_gets_none_until_it_wants_some(world: World) -> None:
+    runner = await world.runner(hello=replace(ON_OVERLAY, no_sessions=True))
+    session = await world.session()
+    assert (session.runner, "runs sessions" in session.message) == ("", True)
+    await world.runners.online(runner.uid, ON_OVERLAY)
+    placed = await world.row(Session, session.uid)
+    assert placed
+    assert placed.runner == runner.uid
+    before = await world.row(Runner, runner.uid)
+    with pytest.raises(WrongState, match=r"runner lab1 has 1 sessions: start it without --no-sessions, .* dev1\.alice"):
+        await world.runners.online(runner.uid, replace(ON_OVERLAY, no_sessions=True))
+    assert await world.row(Runner, runner.uid) == before
 
 
 async def test_heartbeats_are_written_rarely(world: World) -> None:

@@ -68,7 +68,7 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
 
 
 def _endpoint_only(state: KernelState, names: ObjectNames) -> KernelState:
-    """The state of a machine without sessions. It reaches the overlay, but does not forward: a server is no router."""
+    """The state of a machine without sessions. It reaches the overlay, but does not forward: it is no router."""
     on_device = frozenset(address for address in state.addresses if address.link == names.device)
     kept = {path: value for path, value in state.sysctls.items() if "forward" not in path}
     return replace(state, bridge=None, addresses=on_device, sysctls=kept)

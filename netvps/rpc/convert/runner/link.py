@@ -70,6 +70,7 @@ def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
             overlay_problems=problems_to_proto(hello.problems),
             engine_problem=hello.engine_problem,
             isolation_problem=hello.isolation_problem,
+            no_sessions=hello.no_sessions,
         )
     )
 
@@ -90,6 +91,7 @@ def hello_from_proto(message: pb.ConnectRequest) -> RunnerHello:
         problems=problems_from_proto(hello.overlay_problems),
         engine_problem=problem_text(hello.engine_problem),
         isolation_problem=problem_text(hello.isolation_problem),
+        no_sessions=hello.no_sessions,
     )
 
 

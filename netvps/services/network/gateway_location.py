@@ -1,7 +1,4 @@
-"""Records where this server's gateway is on the overlay, so that it may reach sessions directly.
-
-The gateway is on a runner's machine, whose routes to the sessions it may use, or on one where the server has its own
-overlay member (`gateway_row`), which is treated the same.
+"""Records on which runner's machine this server is, so that its gateway may use the overlay (ADR 0013).
 
 No runner is asked. A VXLAN device in this process's network namespace with the MAC of a runner in the netmap belongs
 to that runner. The store then records for some minutes at a time that this runner hosts a gateway, so that other
@@ -21,9 +18,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 
 from netvps.domain.overlay.fabric import bridge_address, endpoint_address
-from netvps.domain.runner.runner import Runner, RunnerState
+from netvps.domain.runner.runner import Runner
 from netvps.errors import NetvpsError
-from netvps.services.sessions.removal import remove_runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +34,6 @@ log = structlog.get_logger()
 LIFE: Final = timedelta(minutes=10)
 RENEWED: Final = timedelta(minutes=5)
 """Remaining lifetime at which the record is renewed."""
-FORGOTTEN: Final = timedelta(days=1)
-"""Time without a renewal after which a server's own overlay member is removed and its subnet freed."""
 _TIMER: Final = (30.0, 60.0)
 _PAUSE: Final = 1.0
 """Minimum seconds between two checks, however often the netmap changes."""
@@ -52,7 +46,7 @@ class Route(NamedTuple):
     address: str
 
 
-class GatewayPlace:
+class GatewayLocation:
     """Records in the store on which runner's machine this server is. `run` is a task of the program."""
 
     def __init__(self, store: Store, clock: Clock, hub: NetmapHub, mac: Callable[[], str]) -> None:
@@ -60,7 +54,7 @@ class GatewayPlace:
         self._store, self._clock, self._hub, self._mac = store, clock, hub, mac
         self._runner = ""
 
-    def way(self, session_uid: str) -> Route | None:
+    def route_to(self, session_uid: str) -> Route | None:
         """The addresses to reach a session; None if it has none, or this server is not on the overlay."""
         netmap = self._hub.netmap
         here, there = netmap.peers.get(self._runner), netmap.endpoints.get(session_uid)
@@ -75,18 +69,18 @@ class GatewayPlace:
         """Checks now, when the netmap changes, and periodically, until cancelled."""
         await self._hub.loaded()
         while True:
-            seen = self._hub.netmap.generation
+            checked = self._hub.netmap.generation
             try:
-                await self.look()
+                await self.check()
             except NetvpsError as error:
                 log.warning("cannot record the gateway's runner", error=error.message)
             await asyncio.sleep(_PAUSE)
-            if self._hub.netmap.generation == seen:
+            if self._hub.netmap.generation == checked:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(random.uniform(*_TIMER)):  # noqa: S311 — no secret
                         await self._hub.news()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Checks once and writes what changed. Raises NetvpsError."""
         now, here = self._clock(), self._here()
         uid = here.runner if here else ""
@@ -96,9 +90,7 @@ class GatewayPlace:
         if here and self._left(uid, now) < RENEWED:
             await self._write(uid, lambda _: now + LIFE)
         for peer in list(self._hub.netmap.peers.values()):
-            if (row := self._hub.runner(peer.runner)) and row.gateway_only and now - row.last_seen > FORGOTTEN:
-                await self._forget(peer.runner, now)
-            elif peer.gateway and self._left(peer.runner, now) < timedelta():
+            if peer.gateway and self._left(peer.runner, now) < timedelta():
                 await self._write(peer.runner, lambda until: until if until and until > now else None)
 
     def _here(self) -> Peer | None:
@@ -113,18 +105,4 @@ class GatewayPlace:
         async with self._store.write("gateway") as tx:
             runner = await tx.get(Runner, uid)
             if runner and runner.gateway_until != (wanted := until(runner.gateway_until)):
-                renewed = replace(runner, gateway_until=wanted)
-                await tx.put(self._heard(renewed) if runner.gateway_only else renewed)
-
-    def _heard(self, row: Runner) -> Runner:
-        """Sets the online state of a server's own member, which sends no heartbeats."""
-        if row.gateway_until is None:
-            return replace(row, state=RunnerState.OFFLINE)
-        return replace(row, state=RunnerState.ONLINE, last_seen=self._clock())
-
-    async def _forget(self, uid: str, now: datetime) -> None:
-        async with self._store.write("gateway") as tx:
-            row = await tx.get(Runner, uid)
-            if row and now - row.last_seen > FORGOTTEN:
-                await remove_runner(tx, row.name, force=False)
-                log.info("removed the overlay member of a server that is gone", gateway=row.name)
+                await tx.put(replace(runner, gateway_until=wanted))

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.overlay.fabric import device_mac
-from netvps.domain.runner.runner import Runner, RunnerState
+from netvps.domain.runner.runner import Runner
 from netvps.domain.session.session import Session
 from netvps.errors import Unavailable
-from netvps.services.network import gateway_place as module
-from netvps.services.network.gateway_place import FORGOTTEN, LIFE, GatewayPlace, Route
-from netvps.services.network.gateway_row import GatewayRow
+from netvps.services.network import gateway_location as module
+from netvps.services.network.gateway_location import LIFE, GatewayLocation, Route
 from netvps.services.network.netmap import NetmapHub
 from netvps.tasks import Tasks
-from tests.fakes.world import FABRIC, ON_OVERLAY, UNDERLAY, World
+from tests.fakes.world import FABRIC, ON_OVERLAY, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,14 +33,14 @@ class Machine:
     mac: str = ""
 
     def __post_init__(self) -> None:
-        self.place = GatewayPlace(self.world.store, self.world.clock, self.hub, lambda: self.mac)
+        self.location = GatewayLocation(self.world.store, self.world.clock, self.hub, lambda: self.mac)
 
     def of(self, runner: Runner) -> None:
         self.mac = device_mac(FABRIC, runner.uid)
 
     async def looks(self) -> list[str]:
         """Who is a gateway when everybody knows what this look has written."""
-        await self.place.look()
+        await self.location.check()
         revision = await self.world.revision()
         async with asyncio.timeout(10):
             while self.hub.netmap.generation < revision and await self.others():
@@ -148,12 +147,12 @@ async def test_a_way_leads_to_the_address_that_a_session_has_now(world: World) -
     lab1, lab2 = await world.runner("lab1", hello=ON_OVERLAY), await world.runner("lab2", hello=ON_OVERLAY)
     session = await world.session()
     async with machine_of(world) as machine:
-        assert machine.place.way(session.uid) is None
+        assert machine.location.route_to(session.uid) is None
         ways = {}
         for here in (lab1, lab2):
             machine.of(here)
             await machine.looks()
-            ways[here.uid] = machine.place.way(session.uid)
+            ways[here.uid] = machine.location.route_to(session.uid)
         leases = {uid: peer.lease.cidr.removesuffix(".0/22") for uid, peer in machine.hub.netmap.peers.items()}
         own, other = leases[session.runner], leases[({lab1.uid, lab2.uid} - {session.runner}).pop()]
         assert ways == {
@@ -163,14 +162,14 @@ async def test_a_way_leads_to_the_address_that_a_session_has_now(world: World) -
         async with world.store.write("test") as tx:
             await tx.put(replace(session, overlay_address=f"{own}.77"))
         async with asyncio.timeout(10):
-            while (way := machine.place.way(session.uid)) is None or way.address != f"{own}.77":
+            while (way := machine.location.route_to(session.uid)) is None or way.address != f"{own}.77":
                 await asyncio.sleep(0.001)
         async with world.store.write("test") as tx:
             row = await tx.get(Session, session.uid)
             assert row
             await tx.delete(row)
         async with asyncio.timeout(10):
-            while machine.place.way(session.uid):
+            while machine.location.route_to(session.uid):
                 await asyncio.sleep(0.001)
 
 
@@ -187,9 +186,9 @@ async def test_it_looks_when_the_netmap_changes_and_goes_on_after_trouble(
             raise Unavailable("the database is away")
 
         with monkeypatch.context() as patch:
-            patch.setattr(machine.place, "_write", troubled)
+            patch.setattr(machine.location, "_write", troubled)
             machine.of(lab1)
-            tasks.start(machine.place.run(), name="place")
+            tasks.start(machine.location.run(), name="location")
             async with asyncio.timeout(10):
                 while left[0] > 0:
                     await world.runner(f"more{left[0]}", hello=ON_OVERLAY)
@@ -202,28 +201,3 @@ async def test_it_looks_when_the_netmap_changes_and_goes_on_after_trouble(
 
 def test_it_is_renewed_long_before_it_ends() -> None:
     assert timedelta(seconds=3 * module._TIMER[1]) < module.RENEWED < LIFE
-
-
-async def test_a_servers_own_place_goes_offline_without_it_and_is_forgotten_in_the_end(world: World) -> None:
-    lab1 = await world.runner("lab1", hello=ON_OVERLAY)
-    row = GatewayRow(world.store, world.clock, FABRIC, 22, uid="gw1", name="gateway", version="1")
-    await row.join(UNDERLAY)
-    async with machine_of(world) as machine, machine_of(world) as elsewhere:
-        machine.mac = device_mac(FABRIC, "gw1")
-        assert await machine.looks() == ["gateway"]
-        for _ in range(3):
-            world.clock.advance(minutes=6)
-            assert await machine.looks() == ["gateway"]
-        seen = await world.row(Runner, "gw1")
-        assert seen
-        assert (seen.state, seen.last_seen) == (RunnerState.ONLINE, world.clock())
-        world.clock.advance(seconds=LIFE.total_seconds() + 1)
-        assert await elsewhere.looks() == []
-        seen = await world.row(Runner, "gw1")
-        assert seen
-        assert (seen.state, seen.gateway_until) == (RunnerState.OFFLINE, None)
-        assert await machine.looks() == ["gateway"]
-        world.clock.advance(seconds=FORGOTTEN.total_seconds() + 1)
-        await elsewhere.looks()
-        await elsewhere.looks()
-        assert [row.uid for row in await world.rows(Runner)] == [lab1.uid]
