@@ -43,6 +43,7 @@ from netvps.runner.session.logs import KeptLogs, log_pieces
 from netvps.runner.session.reconciler import SessionReconciler
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.runtime import RuntimeFolder
+from netvps.runner.session.upstream import Upstream
 from netvps.runner.settings import RunnerSettings
 from netvps.runner.trash import Trash
 from netvps.tasks import Tasks
@@ -89,6 +90,7 @@ class Runner:
         self._last_runs = LastRuns(settings.state_dir / "last_runs")
         remove_parts(settings.run_dir)
         self._trash = Trash(settings.run_dir)
+        self._upstream = Upstream(settings.tunnel_address)
         self._agent = keep_agent(settings.agent, settings.state_dir)
         self._orphans = Orphans(self._containers, self._erase_orphan, settings.orphan_grace)
         self._workers: dict[str, SessionReconciler] = {}
@@ -288,9 +290,7 @@ class Runner:
                 worker.wake()
 
     def _folder(self, session_uid: str) -> RuntimeFolder:
-        settings = self._settings
-        path = settings.run_dir / session_uid
-        return RuntimeFolder(path, session_uid, settings.tunnel_address, self._trash)
+        return RuntimeFolder(self._settings.run_dir / session_uid, session_uid, self._upstream, self._trash)
 
     async def _erase_orphan(self, session_uid: str) -> None:
         if self._engine:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -30,6 +31,8 @@ const (
 	// stableAfter is how long a connection must have lasted for the backoff to start over. It also prevents a tight loop
 	// with a gateway that drains every connection.
 	stableAfter = 10 * time.Second
+
+	socketWait = 200 * time.Millisecond // between attempts to reach the runner, at least
 
 	// Flow control is by credits; HTTP/2's own must not limit a stream.
 	streamWindow     = 2 << 20
@@ -90,7 +93,7 @@ func (c *Client) Run(ctx context.Context) error {
 			continue
 		}
 		c.Log.Info("tunnel is down", "error", reasonDown(err))
-		pause.wait(ctx)
+		pause.wait(ctx, start)
 	}
 	return nil
 }
@@ -130,6 +133,22 @@ func (c *Client) connect(ctx context.Context) error {
 	return err
 }
 
+// awaitRunner connects to the runner's socket. While that is away, it tries again and again until the context ends: a local
+// attempt costs nothing, and a backoff would keep the session unreachable after the runner's restart.
+func (c *Client) awaitRunner(ctx context.Context, _ string) (net.Conn, error) {
+	for {
+		conn, err := c.Dir.Dial(ctx, rundir.TunnelSocket)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-time.After(socketWait + rand.N(socketWait)):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
 func (c *Client) dial(boot rundir.Boot, own tls.Certificate) (*grpc.ClientConn, error) {
 	roots, err := identity.Roots(boot)
 	if err != nil {
@@ -140,9 +159,7 @@ func (c *Client) dial(boot rundir.Boot, own tls.Certificate) (*grpc.ClientConn, 
 			RootCAs: roots, ServerName: boot.ServerName, MinVersion: tls.VersionTLS12,
 			Certificates: []tls.Certificate{own},
 		})),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return c.Dir.Dial(ctx, rundir.TunnelSocket)
-		}),
+		grpc.WithContextDialer(c.awaitRunner),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: longWait}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: 20 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),

@@ -77,3 +77,16 @@ func TestTheNextConnectionUsesARenewedCertificate(t *testing.T) {
 	a.WriteIdentity(1)
 	a.NextHello()
 }
+
+func TestAgentWaitsForARunnerThatIsAway(t *testing.T) {
+	a := start(t)
+	a.NextHello()
+	a.Stop() // closes the sockets, too, as the end of a runner does
+	time.Sleep(3 * time.Second)
+	restarted := time.Now()
+	a.Start()
+	a.NextHello()
+	if took := time.Since(restarted); took > time.Second {
+		t.Fatalf("the agent took %v to come back: no backoff for a local socket", took)
+	}
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +82,12 @@ class SessionActions:
         """Closes the session's socket and background work."""
         await self._kept.close()
         await self._folder.close()
+
+    async def resume(self, want: Assignment) -> None:
+        """Serves the socket of a session that ran under an earlier runner, before Docker says if it runs."""
+        if want.desired is DesiredState.RUNNING and self._folder.path.exists():
+            with suppress(OSError):  # reported by the first pass
+                await self._folder.open()
 
     async def look(self, want: Assignment) -> Seen:
         """Inspects the session."""

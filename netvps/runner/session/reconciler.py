@@ -60,6 +60,7 @@ class SessionReconciler:
         """Runs until the session is deleted. Cancelling it changes nothing in the engine."""
         with structlog.contextvars.bound_contextvars(session=self._want.session_uid):
             try:
+                await self._steps.resume(self._want)
                 while (pause := await self._reconcile()) is not None:
                     await self._wake.wait(pause)
             finally:

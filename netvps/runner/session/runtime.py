@@ -23,6 +23,7 @@ from netvps.domain.access.identity import AgentCredential
 from netvps.domain.server import INTERNAL_NAME
 from netvps.files import write_file
 from netvps.runner.session.sockets import Relay
+from netvps.runner.session.upstream import Upstream
 from netvps.runner.trash import Trash
 
 _RESOLV_CONF = ".resolv.conf"
@@ -41,10 +42,10 @@ log = structlog.get_logger()
 class RuntimeFolder:
     """The runtime folder of one session: call `prepare` before the container starts, and `remove` with the session."""
 
-    def __init__(self, path: Path, session_uid: str, tunnel_address: str, trash: Trash) -> None:
+    def __init__(self, path: Path, session_uid: str, upstream: Upstream, trash: Trash) -> None:
         self.path = path
         self._session_uid = session_uid
-        self._tunnel_address = tunnel_address
+        self._upstream = upstream
         self._trash = trash
         self._stack: AsyncExitStack | None = None
 
@@ -65,7 +66,7 @@ class RuntimeFolder:
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._clear(_SOCKET)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(Relay(socket, self._tunnel_address))
+            await stack.enter_async_context(Relay(socket, self._upstream))
             self._stack = stack.pop_all()
 
     async def close(self) -> None:

@@ -14,20 +14,19 @@ from typing import Self
 import structlog
 
 from netvps.relay import abort, relay
+from netvps.runner.session.upstream import Upstream
 from netvps.tasks import Tasks
 
 MAX_CONNECTIONS = 512
-_CONNECT_SECONDS = 10.0
 log = structlog.get_logger()
 
 
 class Relay:
-    """A Unix socket and the TCP address behind it; an async context manager that serves while open."""
+    """A Unix socket and the TCP port behind it; an async context manager that serves while open."""
 
-    def __init__(self, path: Path, address: str, *, limit: int = MAX_CONNECTIONS) -> None:
+    def __init__(self, path: Path, upstream: Upstream, *, limit: int = MAX_CONNECTIONS) -> None:
         self._path = path
-        self._host, _, port = address.rpartition(":")
-        self._port = int(port)
+        self._upstream = upstream
         self._limit = limit
         self._open = 0
         self._tasks = Tasks()
@@ -65,11 +64,10 @@ class Relay:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                upstream = await asyncio.open_connection(self._host or "localhost", self._port)
+            upstream = await self._upstream.connect()
         except (OSError, TimeoutError) as error:
             await abort(writer)
-            log.debug("relay: cannot connect", address=f"{self._host}:{self._port}", error=str(error))
+            log.debug("relay: cannot connect", address=self._upstream.address, error=str(error))
             return
         except asyncio.CancelledError:
             await abort(writer)

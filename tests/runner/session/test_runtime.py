@@ -12,6 +12,7 @@ import pytest
 
 from netvps.domain.session.session import SessionState
 from netvps.runner.session.runtime import RuntimeFolder
+from netvps.runner.session.upstream import Upstream
 from netvps.runner.trash import Trash
 from tests.runner.lab import Lab, Until, credential
 
@@ -22,7 +23,7 @@ UID = "0123456789abc"
 def folder(tmp_path: Path) -> RuntimeFolder:
     path = tmp_path / "x"
     path.mkdir()
-    return RuntimeFolder(path, UID, "127.0.0.1:9", Trash(tmp_path))
+    return RuntimeFolder(path, UID, Upstream("127.0.0.1:9"), Trash(tmp_path))
 
 
 def test_a_certificate_is_needed_once_for_each_epoch(folder: RuntimeFolder) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from netvps.runner.session.sockets import Relay
+from netvps.runner.session.upstream import Upstream
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ async def echo() -> AsyncIterator[str]:
 
 async def test_a_megabyte_there_and_back_after_half_close(tmp_path: Path, echo: str) -> None:
     data = bytes(range(256)) * 4096
-    async with Relay(tmp_path / "s", echo):
+    async with Relay(tmp_path / "s", Upstream(echo)):
         reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
         writer.write(data)
         writer.write_eof()
@@ -39,8 +40,8 @@ async def test_a_megabyte_there_and_back_after_half_close(tmp_path: Path, echo: 
     assert not (tmp_path / "s").exists()
 
 
-async def test_a_control_plane_that_is_away_is_an_end_at_once(tmp_path: Path) -> None:
-    async with Relay(tmp_path / "s", "127.0.0.1:9"):
+async def test_a_control_plane_that_stays_away_ends_the_connection(tmp_path: Path) -> None:
+    async with Relay(tmp_path / "s", Upstream("127.0.0.1:9", patience=0.1)):
         reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
@@ -50,7 +51,7 @@ async def test_a_control_plane_that_is_away_is_an_end_at_once(tmp_path: Path) ->
 
 
 async def test_more_connections_than_the_limit_are_refused(tmp_path: Path, echo: str) -> None:
-    async with Relay(tmp_path / "s", echo, limit=1):
+    async with Relay(tmp_path / "s", Upstream(echo), limit=1):
         _, first = await asyncio.open_unix_connection(tmp_path / "s")
         reader, second = await asyncio.open_unix_connection(tmp_path / "s")
         with contextlib.suppress(ConnectionError):
@@ -63,7 +64,7 @@ async def test_more_connections_than_the_limit_are_refused(tmp_path: Path, echo:
 
 async def test_a_socket_left_by_a_runner_before_is_replaced(tmp_path: Path, echo: str) -> None:
     (tmp_path / "s").write_text("")
-    async with Relay(tmp_path / "s", echo):
+    async with Relay(tmp_path / "s", Upstream(echo)):
         reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
         writer.write(b"hello")
         writer.write_eof()
