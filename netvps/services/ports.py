@@ -107,7 +107,7 @@ class Store(Protocol):
     def read(self) -> AbstractAsyncContextManager[Reader]:
         """Opens a snapshot to read from."""
 
-    def write(self, actor: str) -> AbstractAsyncContextManager[Transaction]:
+    def write(self, actor: str, point: str = "") -> AbstractAsyncContextManager[Transaction]:
         """Opens a transaction; `actor` is recorded in the log. It is committed at the end of the block."""
 
     async def changes(self, after: int, limit: int) -> list[Change]:

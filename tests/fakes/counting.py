@@ -26,9 +26,9 @@ class CountingStore:
             yield _Counted(self, reader)
 
     @asynccontextmanager
-    async def write(self, actor: str) -> AsyncIterator[Any]:
+    async def write(self, actor: str, point: str = "") -> AsyncIterator[Any]:
         self.writes += 1
-        async with self._store.write(actor) as tx:
+        async with self._store.write(actor, point) as tx:
             yield _Counted(self, tx)
 
     async def changes(self, after: int, limit: int) -> list[Change]:

@@ -11,6 +11,7 @@ from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
 from netvps.errors import AlreadyExists, TooOld
+from netvps.faults import fault_point
 from netvps.services.ports import Change
 
 if TYPE_CHECKING:
@@ -143,15 +144,19 @@ class MemoryStore:
         yield MemoryReader(self._rows, self.revision)
 
     @asynccontextmanager
-    async def write(self, actor: str) -> AsyncIterator[MemoryTransaction]:
+    async def write(self, actor: str, point: str = "") -> AsyncIterator[MemoryTransaction]:
         async with self._turn:
             copy = {kind: dict(rows) for kind, rows in self._rows.items()}
             transaction = MemoryTransaction(copy, self.revision, actor, self._clock)
             yield transaction
+            if point:
+                fault_point(f"{point}.before_commit")
             self._rows = copy
             self.log += transaction.log
             self._news.set()
             self._news = asyncio.Event()
+        if point:
+            fault_point(f"{point}.after_commit")
 
     async def changes(self, after: int, limit: int) -> list[Change]:
         await asyncio.sleep(0)

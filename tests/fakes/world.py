@@ -16,6 +16,7 @@ from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.feed import Feed
 from netvps.services.runners.certificates import Certificates
+from netvps.services.runners.joining import Joining
 from netvps.services.runners.runners import Runners
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
@@ -49,9 +50,8 @@ class World:
         self.feed = Feed(store)
         progress = Progress(store, self.feed)
         self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown)
-        self.runners = Runners(
-            store, clock, new_uid, self.ca, feed=self.feed, fabric=FABRIC, prefix=22, progress=progress
-        )
+        self.runners = Runners(store, clock, self.ca, progress=progress, fabric=FABRIC)
+        self.joining = Joining(store, clock, new_uid, self.ca, FABRIC, 22)
         self.certificates = Certificates(store, clock, self.ca)
         self.access = Access(store, clock, new_uid)
         self.ssh_keys = SshKeys(store, clock, new_uid)
@@ -65,7 +65,7 @@ class World:
 
     async def runner(self, name: str = "lab1", *, online: bool = True, hello: RunnerHello = HELLO) -> Runner:
         token, _ = await self.runners.create_join_token(ROOT)
-        joined = await self.runners.join(token, f"csr:{name}", name)
+        joined = await self.joining.join(token, f"csr:{name}", name)
         if online:
             await self.runners.online(joined.runner.uid, hello)
         return joined.runner

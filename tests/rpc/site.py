@@ -11,6 +11,7 @@ import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,7 +38,10 @@ from netvps.services.feed import Feed
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
 from netvps.services.runners.certificates import Certificates
+from netvps.services.runners.joining import Joining
 from netvps.services.runners.runners import Runners
+from netvps.services.sessions.assignments import follow
+from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
 from netvps.tasks import Tasks
@@ -178,7 +182,7 @@ class Site:
     async def join(self, name: str = "lab1") -> Machine:
         token, _ = await self.services.runners.create_join_token(ROOT, "")
         key = new_key()
-        joined = await self.services.runners.join(token, signing_request(key), name)
+        joined = await self.services.joining.join(token, signing_request(key), name)
         return Machine(joined.runner.uid, key, joined.certificate)
 
     def link(self, machine: Machine) -> RunnerLink:
@@ -239,14 +243,14 @@ async def open_site(
             runners=Runners(
                 store,
                 now,
-                new_uid,
                 ca,
-                feed=feed,
+                progress=Progress(store, feed),
                 fabric=fabric,
-                prefix=22,
                 heartbeat_interval=HEARTBEAT,
                 rows=netmap.runner,
             ),
+            joining=Joining(store, now, new_uid, ca, fabric, 22),
+            assignments=partial(follow, store, feed),
             netmap=netmap,
             network=Network(store, netmap, fabric, 22),
             certificates=Certificates(store, now, ca),

@@ -18,6 +18,7 @@ from netvps.adapters.store.tables import KINDS, clock, log, meta
 from netvps.adapters.store.views import SqlReader, SqlTransaction
 from netvps.domain.uid import make_uid
 from netvps.errors import NetvpsError, TooOld
+from netvps.faults import fault_point
 from netvps.services.ports import Change
 from netvps.timing import timed
 
@@ -65,17 +66,22 @@ class SqlStore:
                 yield await SqlReader.begin(connection)
 
     @asynccontextmanager
-    async def write(self, actor: str) -> AsyncIterator[SqlTransaction]:
+    async def write(self, actor: str, point: str = "") -> AsyncIterator[SqlTransaction]:
         """Provides a transaction, committed when the block ends and rolled back if it raises.
 
-        If the caller is cancelled during the commit, it cannot know whether it was committed.
+        If the caller is cancelled during the commit, it cannot know whether it was committed. `point` names the
+        transaction for fault injection: a process may die before the commit, or between commit and answer.
         """
         with timed("store", "write"):
             async with self._writer.one() as connection:
                 transaction = await SqlTransaction.begin(connection)
                 transaction.sign(actor, self._clock())
                 yield transaction
+                if point:
+                    fault_point(f"{point}.before_commit")
                 await unbroken(self._finish(transaction))
+        if point:
+            fault_point(f"{point}.after_commit")
 
     async def changes(self, after: int, limit: int) -> list[Change]:
         """Returns at most `limit` log entries after a revision, in order; fewer if they are large.

@@ -44,8 +44,10 @@ from netvps.services.network.gateway_location import GatewayLocation, Route
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
 from netvps.services.runners.certificates import Certificates
+from netvps.services.runners.joining import Joining
 from netvps.services.runners.leases import require_in_pool
 from netvps.services.runners.runners import Runners
+from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
@@ -170,15 +172,14 @@ class _Parts:
             runners=Runners(
                 store,
                 clock.now,
-                clock.new_uid,
                 ca,
-                feed=self.feed,
+                progress=self.progress,
                 fabric=self.fabric,
-                prefix=settings.overlay_prefix,
                 heartbeat_interval=settings.heartbeat_interval,
                 rows=self.netmap.runner,
-                progress=self.progress,
             ),
+            joining=Joining(store, clock.now, clock.new_uid, ca, self.fabric, settings.overlay_prefix),
+            assignments=partial(follow, store, self.feed),
             netmap=self.netmap,
             network=Network(store, self.netmap, self.fabric, settings.overlay_prefix),
             certificates=Certificates(store, clock.now, ca),

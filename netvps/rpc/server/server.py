@@ -46,10 +46,12 @@ from netvps.rpc.servicers.tunnel import TunnelServicer
 from netvps.rpc.servicers.users import UserServicer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from pathlib import Path
 
+    from netvps.domain.runner.runner import CaughtUp
     from netvps.domain.server import ServerInfo
+    from netvps.domain.session.session import Assignment
     from netvps.rpc.server.listeners import Registration
     from netvps.rpc.server.open_calls import CallLimits
     from netvps.rpc.server.ports import Commands, Tunnels
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from netvps.services.network.netmap import NetmapHub
     from netvps.services.network.network import Network
     from netvps.services.runners.certificates import Certificates
+    from netvps.services.runners.joining import Joining
     from netvps.services.runners.runners import Runners
     from netvps.services.sessions.sessions import Sessions
     from netvps.services.sessions.watch import Watch
@@ -77,6 +80,9 @@ class Services:
     sessions: Sessions
     watch: Watch
     runners: Runners
+    joining: Joining
+    assignments: Callable[[str], AsyncGenerator[Assignment | CaughtUp, None]]
+    """A runner's sessions, by its uid: all, CaughtUp, then every change."""
     netmap: NetmapHub
     network: Network
     certificates: Certificates
@@ -216,7 +222,7 @@ class ApiServer:
     def _for_people(self) -> dict[str, Registration]:
         given = self._services
         sessions = SessionServicer(given.sessions, given.watch, self._logs, given.commands)
-        enroll = EnrollmentServicer(given.runners, given.certificates, self._certificate.ca)
+        enroll = EnrollmentServicer(given.joining, given.certificates, self._certificate.ca)
         return {
             f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
             f"{_PACKAGE}.RunnerService": partial(
@@ -243,6 +249,7 @@ class ApiServer:
             self._streams,
             self._logs,
             self._probes,
+            assignments=given.assignments,
             ca_certificate=self._certificate.ca,
         )
         return {

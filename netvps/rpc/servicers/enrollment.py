@@ -11,19 +11,19 @@ from netvps.rpc.convert import names
 if TYPE_CHECKING:
     from netvps.rpc.server.context import Context
     from netvps.services.runners.certificates import Certificates
-    from netvps.services.runners.runners import Runners
+    from netvps.services.runners.joining import Joining
 
 
 class EnrollmentServicer(EnrollmentServiceServicer):
     """Raises the errors of the services; `ca_certificate` in PEM."""
 
-    def __init__(self, runners: Runners, certificates: Certificates, ca_certificate: str) -> None:
-        self._runners = runners
+    def __init__(self, joining: Joining, certificates: Certificates, ca_certificate: str) -> None:
+        self._joining = joining
         self._certificates = certificates
         self._ca_certificate = ca_certificate
 
     async def JoinRunner(self, request: pb.JoinRunnerRequest, context: Context) -> pb.JoinRunnerResponse:
-        joined = await self._runners.join(request.join_token, request.csr, request.runner_id)
+        joined = await self._joining.join(request.join_token, request.csr, request.runner_id)
         return pb.JoinRunnerResponse(
             runner=names.runner_name(joined.runner.name),
             certificate=joined.certificate,

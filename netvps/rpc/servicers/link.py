@@ -22,9 +22,10 @@ from netvps.rpc.convert.times import time_to_proto
 from netvps.rpc.server import identity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from netvps.domain.runner.runner import RunnerHello, Welcome
+    from netvps.domain.runner.runner import CaughtUp, RunnerHello, Welcome
+    from netvps.domain.session.session import Assignment
     from netvps.rpc.server.context import Context
     from netvps.rpc.server.probes import StreamedProbes
     from netvps.rpc.server.runner_streams import RunnerStream, RunnerStreams
@@ -53,9 +54,11 @@ class LinkServicer(RunnerLinkServiceServicer):
         logs: StreamedLogs,
         probes: StreamedProbes,
         *,
+        assignments: Callable[[str], AsyncGenerator[Assignment | CaughtUp, None]],
         ca_certificate: str,
     ) -> None:
         self._runners = runners
+        self._assignments = assignments
         self._netmap = netmap
         self._streams = streams
         self._logs = logs
@@ -92,7 +95,7 @@ class LinkServicer(RunnerLinkServiceServicer):
             async with asyncio.TaskGroup() as group:
                 await wire.send(to_runner_to_proto(welcome))
                 group.create_task(self._listen(stream, incoming, netmap))
-                group.create_task(self._assign(stream, wire, hello.resume_revision))
+                group.create_task(self._assign(stream, wire))
                 group.create_task(_send_netmap(netmap, wire))
                 group.create_task(_push(stream, wire))
                 group.create_task(_end(stream, wire))
@@ -113,8 +116,8 @@ class LinkServicer(RunnerLinkServiceServicer):
                     self._probes.deliver(stream.runner_uid, seen)
         raise _StreamEnd
 
-    async def _assign(self, stream: RunnerStream, wire: _Wire, resume_revision: int) -> None:
-        async with closing(self._runners.assignments(stream.runner_uid, resume_revision)) as assignments:
+    async def _assign(self, stream: RunnerStream, wire: _Wire) -> None:
+        async with closing(self._assignments(stream.runner_uid)) as assignments:
             async for assignment in assignments:
                 await wire.send(to_runner_to_proto(assignment))
         raise Unavailable("the control plane has no more assignments to send: connect again")

@@ -14,7 +14,6 @@ from netvps.domain.names import USER_NAME_MAX, check_label
 from netvps.domain.session.session import Session
 from netvps.errors import AlreadyExists, NotFound, Unauthenticated, WrongState
 from netvps.services.access.tokens import API, Token, mint
-from netvps.services.commit import write
 from netvps.services.idempotency import Idempotency, check_request_id, recall
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scope import ME, require_user, user_in_sight
@@ -97,7 +96,7 @@ class Access:
         check_request_id(checks, request_id)
         checks.done()
         now = self._clock()
-        async with write(self._store, caller.user, "access.user") as tx:
+        async with self._store.write(caller.user, "access.user") as tx:
             once = Idempotency(tx, caller, request_id, now, "CreateUser", user_id, role)
             request = await once.earlier()
             if request is None:

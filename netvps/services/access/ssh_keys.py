@@ -8,7 +8,6 @@ from netvps.domain.access.accounts import SshKey
 from netvps.domain.access.ssh_key import PublicKey, check_title
 from netvps.domain.checks import Checks, shown
 from netvps.errors import AlreadyExists, Exhausted, NotFound
-from netvps.services.commit import write
 from netvps.services.idempotency import Idempotency, check_request_id, recall
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scope import user_in_sight
@@ -46,7 +45,7 @@ class SshKeys:
         """
         key = _check_new(public_key, title, request_id)
         now = self._clock()
-        async with write(self._store, caller.user, "key.create") as tx:
+        async with self._store.write(caller.user, "key.create") as tx:
             user = await user_in_sight(tx, caller, parent)
             once = Idempotency(tx, caller, request_id, now, "CreateSshKey", user.name, key.text, title)
             request = await once.earlier()
@@ -64,7 +63,7 @@ class SshKeys:
         checks = Checks()
         check_request_id(checks, request_id)
         checks.done()
-        async with write(self._store, caller.user, "key.delete") as tx:
+        async with self._store.write(caller.user, "key.delete") as tx:
             user = await user_in_sight(tx, caller, parent)
             once = Idempotency(tx, caller, request_id, self._clock(), "DeleteSshKey", user.name, key)
             request = await once.earlier()

@@ -11,7 +11,6 @@ from netvps.domain.runner.runner import Runner
 from netvps.domain.session.session import Session
 from netvps.errors import InvalidInput, Unauthenticated
 from netvps.services.access.tokens import BOOT, Token
-from netvps.services.commit import write
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,7 +40,7 @@ class Certificates:
         async with self._store.read() as reader:  # invalid tokens cost a read, not the write lock
             await _redeemable(reader, token, now)
         public_key = self._ca.csr_key(csr)
-        async with write(self._store, f"boot:{token.kid}", "agent.certificate") as tx:
+        async with self._store.write(f"boot:{token.kid}", "agent.certificate") as tx:
             credential = await _redeemable(tx, token, now)
             if credential.used_by not in {"", public_key}:
                 raise Unauthenticated(f"this boot token was used with another key: {_REMEDY}")

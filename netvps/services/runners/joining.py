@@ -14,7 +14,6 @@ from netvps.domain.runner.runner import Runner
 from netvps.errors import Unauthenticated
 from netvps.faults import fault_point
 from netvps.services.access.tokens import JOIN, Token
-from netvps.services.commit import write
 from netvps.services.runners.leases import lease
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Joining:
         async with self.store.read() as reader:  # invalid tokens cost a read, not the write lock
             await _redeemable(reader, token, now)
         public_key = self._check(csr, runner_id)
-        async with write(self.store, f"join:{token.kid}", "join.runner") as tx:
+        async with self.store.write(f"join:{token.kid}", "join.runner") as tx:
             credential = await _redeemable(tx, token, now)
             if credential.used_by not in {"", public_key}:
                 raise Unauthenticated(f"this join token was used by another machine, and works only once: {_REMEDY}")

@@ -8,33 +8,28 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Credential
 from netvps.domain.checks import Checks, shown
-from netvps.domain.runner.runner import CaughtUp, Lease, Runner, RunnerState, RunnerView, Welcome
+from netvps.domain.runner.runner import Lease, Runner, RunnerState, RunnerView, Welcome
 from netvps.domain.session.lifecycle import lose, observe, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.errors import NotFound, Unavailable, WrongState
 from netvps.services.access.tokens import BOOT, JOIN, mint
-from netvps.services.commit import write
 from netvps.services.idempotency import Idempotency, check_request_id
 from netvps.services.page import Page, read_page
-from netvps.services.runners.joining import TOKEN_LIFE, Joined, Joining
+from netvps.services.runners.joining import TOKEN_LIFE
 from netvps.services.runners.leases import lease_of
-from netvps.services.sessions import assignments
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.removal import remove_runner, remove_session, runner_named, was_removed
 from netvps.services.sessions.scheduler import place_waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from netvps.domain.access.accounts import Caller
     from netvps.domain.overlay.fabric import Fabric
     from netvps.domain.runner.runner import Heartbeat, RunnerHello
-    from netvps.domain.session.session import Assignment, SessionReport
-    from netvps.services.feed import Feed
+    from netvps.domain.session.session import SessionReport
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
-
-__all__ = ["Joined", "RunnerView", "Runners"]
 
 _SEEN_EVERY = timedelta(seconds=30)
 _DISK_CHANGE = 0.1
@@ -48,17 +43,14 @@ class Runners:
         self,
         store: Store,
         clock: Clock,
-        new_uid: Callable[[], str],
         ca: CertificateAuthority,
         *,
-        feed: Feed,
+        progress: Progress,
         fabric: Fabric,
-        prefix: int,
         heartbeat_interval: float = 5.0,
         rows: Callable[[str], Runner | None] = lambda _uid: None,
-        progress: Progress | None = None,
     ) -> None:
-        """Each runner gets a subnet with a prefix of length `prefix`; the interval is in seconds.
+        """The interval is in seconds.
 
         `rows` returns a runner's cached row, or None. A heartbeat that does not differ from it is not looked up in the
         store.
@@ -66,12 +58,10 @@ class Runners:
         self._store = store
         self._clock = clock
         self._ca = ca
-        self._feed = feed
         self._fabric = fabric
         self._heartbeat_interval = heartbeat_interval
         self._rows = rows
-        self._progress = progress or Progress(store, feed)
-        self._joining = Joining(store, clock, new_uid, ca, fabric, prefix)
+        self._progress = progress
         self._heard: dict[str, datetime] = {}
         """Runners connected to this server, with the latest time at which it recorded them."""
         self._asked: dict[str, datetime] = {}
@@ -83,20 +73,13 @@ class Runners:
         checks, now = Checks(), self._clock()
         check_request_id(checks, request_id)
         checks.done()
-        async with write(self._store, caller.user, "join.token") as tx:
+        async with self._store.write(caller.user, "join.token") as tx:
             once = Idempotency(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
             await _drop_expired(tx, now, purpose=JOIN, used_by="")  # used tokens are deleted with their runner
             credential, token = mint(JOIN, "", now, TOKEN_LIFE, fingerprint=self._ca.fingerprint)
             await once.record(await tx.put(credential), f"join token {credential.kid}")
         return token, now + TOKEN_LIFE
-
-    async def join(self, join_token: str, csr: str, runner_id: str) -> Joined:
-        """Makes a machine a runner. The same token with the same key returns the same identity.
-
-        Raises InvalidInput, Unauthenticated, and Exhausted if no subnet is left.
-        """
-        return await self._joining.join(join_token, csr, runner_id)
 
     async def online(self, runner_uid: str, hello: RunnerHello) -> Welcome:
         """Marks a runner online and places waiting sessions.
@@ -105,7 +88,7 @@ class Runners:
         """
         now = self._heard[runner_uid] = self._clock()
         self._progress.end(runner_uid)
-        async with write(self._store, _actor(runner_uid), "runner.online") as tx:
+        async with self._store.write(_actor(runner_uid), "runner.online") as tx:
             runner = await _require(tx, runner_uid)
             if hello.no_sessions and (sessions := await tx.find(Session, runner=runner_uid)):
                 raise WrongState(
@@ -172,7 +155,7 @@ class Runners:
         Does nothing if the runner has connected to another server of this database since.
         """
         now = self._clock()
-        async with write(self._store, _actor(runner_uid), "runner.offline") as tx:
+        async with self._store.write(_actor(runner_uid), "runner.offline") as tx:
             runner = await tx.get(Runner, runner_uid)
             if runner is None or runner.state is RunnerState.OFFLINE:
                 return
@@ -220,7 +203,7 @@ class Runners:
             before = await reader.get(Session, report.session_uid)
         if before is None or before.runner != runner_uid or observe(before, report, now) is before:
             return
-        async with write(self._store, _actor(runner_uid), _transaction(report)) as tx:
+        async with self._store.write(_actor(runner_uid), _transaction(report)) as tx:
             session = await tx.get(Session, report.session_uid)
             if session is None or session.runner != runner_uid:
                 return
@@ -232,14 +215,10 @@ class Runners:
             elif seen is not session:
                 await tx.put(seen)
 
-    def assignments(self, runner_uid: str, resume_revision: int) -> AsyncGenerator[Assignment | CaughtUp, None]:
-        """Yields all sessions of a runner, CaughtUp, then every change; the same for any `resume_revision`."""
-        return assignments.follow(self._store, self._feed, runner_uid)
-
     async def boot_token(self, runner_uid: str, session_uid: str, epoch: int) -> str:
         """A token for a session's agent. Raises NotFound unless that runner has the session in that epoch."""
         now = self._clock()
-        async with write(self._store, _actor(runner_uid), "runner.boot_token") as tx:
+        async with self._store.write(_actor(runner_uid), "runner.boot_token") as tx:
             session = await tx.get(Session, session_uid)
             if session is None or (session.runner, session.epoch) != (runner_uid, epoch):
                 raise NotFound(f"no session {shown(session_uid)[1:-1]} in epoch {epoch} on this runner: remove it")

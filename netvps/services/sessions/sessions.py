@@ -18,7 +18,6 @@ from netvps.domain.session.lifecycle import defer, new_session
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
 from netvps.domain.session.wordlist import COUNT, pleasant_name
 from netvps.errors import AlreadyExists, Changed, Exhausted, NotFound, NotPermitted, Unavailable, WrongState
-from netvps.services.commit import write
 from netvps.services.idempotency import Idempotency, check_request_id, recall
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.page import Page, read_page
@@ -78,7 +77,7 @@ class Sessions:
         if validate_only:
             async with self._store.read() as reader:
                 return await self._draft(reader, caller, session_id, owner, spec)
-        async with write(self._store, caller.user, "session.create") as tx:
+        async with self._store.write(caller.user, "session.create") as tx:
             once = Idempotency(tx, caller, request_id, self._clock(), "CreateSession", session_id, owner, spec)
             request = await once.earlier()
             if request is None:
@@ -194,7 +193,7 @@ class Sessions:
         if session is None or session.desired is not DesiredState.PAUSED:
             return
         now = self._clock()
-        async with write(self._store, actor, "session.want") as tx:
+        async with self._store.write(actor, "session.want") as tx:
             session = await tx.get(Session, session_uid)
             if session is None or session.desired is not DesiredState.PAUSED:
                 return
@@ -242,7 +241,7 @@ class Sessions:
     ) -> Session:
         """Writes what `edit` makes of a session, once per request id."""
         now, name, revision = self._clock(), request.full_name, request.expected_revision
-        async with write(self._store, request.caller.user, "session.want") as tx:
+        async with self._store.write(request.caller.user, "session.want") as tx:
             once = Idempotency(
                 tx, request.caller, request.request_id, now, request.method, str(name), revision, *request.arguments
             )

@@ -23,6 +23,7 @@ from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, Netvp
 from netvps.process import clock as real_clock
 from netvps.services.feed import Feed
 from netvps.services.runners.runners import Runners
+from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
 from netvps.tasks import Tasks
@@ -224,7 +225,7 @@ async def test_nobody_waits_once_a_runner_has_come_whichever_server_they_asked(s
         await tx.put(Runner(uid, "box1", real_clock.now(), real_clock.now()))
         await tx.put(Lease("10.0.0.0/22", uid, 1))
     fabric = Fabric("c")
-    runners = Runners(one, real_clock.now, real_clock.new_uid, FakeCa(), feed=Feed(one), fabric=fabric, prefix=22)
+    runners = Runners(one, real_clock.now, FakeCa(), progress=Progress(one, Feed(one)), fabric=fabric)
 
     async def make(store: SqlStore, half: str) -> None:
         for number in range(10):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps import faults
 from netvps.adapters.store import SqlStore, connection, open_store
 from netvps.adapters.store import store as module
 from netvps.domain.access.accounts import Role, User
@@ -20,6 +21,7 @@ from netvps.errors import TooOld, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 CRASHING_WRITER = """
@@ -297,3 +299,16 @@ async def test_the_log_is_read_in_parts_of_some_size(store: SqlStore, monkeypatc
         parts.append(len(changes))
         after = changes[-1].revision
     assert parts == [3, 1, 2]
+
+
+@pytest.mark.parametrize(("when", "kept"), [("before", False), ("after", True)])
+async def test_a_named_transaction_has_a_point_on_either_side_of_its_commit(
+    store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, kept: bool
+) -> None:
+    monkeypatch.setattr(faults, "_FOLDER", tmp_path)
+    (tmp_path / f"access.user.{when}_commit").write_text("raise")
+    with pytest.raises(faults.InjectedFault):
+        async with store.write("test", "access.user") as tx:
+            await tx.put(User("carol", Role.USER, NOW))
+    async with store.read() as reader:
+        assert (await reader.get(User, "carol") is not None) is kept

@@ -22,6 +22,7 @@ from netvps.adapters.store import open_store
 from netvps.domain.runner.runner import CaughtUp
 from netvps.domain.session.session import Assignment, DesiredState, Session, SessionReport, SessionState, SnapshotImage
 from netvps.errors import NotFound, WrongState
+from netvps.services.sessions.assignments import follow
 from netvps.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.world import ALICE, HELLO, World
@@ -148,7 +149,7 @@ class Run:
 
     async def tell(self) -> None:
         """The list as it is now goes on its way; with chance, so do older ones again."""
-        async with aclosing(self.world.runners.assignments(self.uid, 0)) as assignments:
+        async with aclosing(follow(self.world.store, self.world.feed, self.uid)) as assignments:
             async for item in assignments:
                 if isinstance(item, CaughtUp):
                     break

@@ -12,7 +12,7 @@ from netvps.domain.runner.runner import Heartbeat, Lease
 from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED
 from netvps.domain.session.session import Network, Session, SessionSpec, SessionState
 from netvps.errors import Exhausted
-from netvps.services.runners.runners import Runners
+from netvps.services.runners.joining import Joining
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore
 from tests.fakes.world import ALICE, HELLO, ON_OVERLAY, ROOT, UNDERLAY, World
@@ -30,9 +30,7 @@ def small(world: World) -> World:
 
 
 def with_prefix(world: World, prefix: int, pool: str = "10.128.0.0/10") -> World:
-    world.runners = Runners(
-        world.store, world.clock, world.new_uid, world.ca, feed=world.feed, fabric=Fabric("c", pool), prefix=prefix
-    )
+    world.joining = Joining(world.store, world.clock, world.new_uid, world.ca, Fabric("c", pool), prefix)
     return world
 
 

@@ -10,10 +10,12 @@ from netvps.domain.runner.runner import Capacity, Heartbeat, Runner, RunnerState
 from netvps.domain.session.session import DesiredState, LastExit, Session, SessionReport, SessionState, SnapshotImage
 from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unavailable, WrongState
 from netvps.services.runners.runners import Runners
+from netvps.services.sessions.progress import Progress
 from tests.fakes.counting import CountingStore
 from tests.fakes.world import ALICE, FABRIC, HELLO, ON_OVERLAY, ROOT
 
 if TYPE_CHECKING:
+    from netvps.services.ports import Store
     from tests.fakes.world import World
 
 
@@ -130,9 +132,13 @@ async def test_sessions_of_a_silent_runner_are_unreachable_and_come_back(world: 
     assert (found.state, found.reason, found.message) == (SessionState.RUNNING, "", "")
 
 
+def _runners(store: Store, world: World) -> Runners:
+    return Runners(store, world.clock, world.ca, progress=Progress(store, world.feed), fabric=FABRIC)
+
+
 def another_server(world: World) -> Runners:
     """Of the same database."""
-    return Runners(world.store, world.clock, str, world.ca, feed=world.feed, fabric=FABRIC, prefix=22)
+    return _runners(world.store, world)
 
 
 async def test_who_went_to_another_server_of_the_database_is_not_taken_for_offline(world: World) -> None:
@@ -260,7 +266,7 @@ async def test_a_page_of_runners_is_three_reads(world: World, number: int) -> No
     for name in range(number):
         await world.runner(f"lab{name}")
     store = CountingStore(world.store)
-    runners = Runners(store, world.clock, world.new_uid, world.ca, feed=world.feed, fabric=FABRIC, prefix=22)
+    runners = _runners(store, world)
     assert len((await runners.list(ALICE)).items) == number
     assert store.reads == 3
 

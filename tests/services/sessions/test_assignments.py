@@ -37,7 +37,7 @@ async def _take(items: AsyncIterator[Assignment | CaughtUp], count: int) -> list
 async def test_the_list_then_what_is_wanted_next_and_no_echo_of_reports(world: World) -> None:
     runner = await world.runner()
     session = await world.session("dev1")
-    async with aclosing(world.runners.assignments(runner.uid, 0)) as items:
+    async with aclosing(follow(world.store, world.feed, runner.uid)) as items:
         assert await _take(items, 2) == ["dev1 epoch 1 generation 1 RUNNING", "CAUGHT_UP"]
         for state in (SessionState.PREPARING, SessionState.STARTING, SessionState.RUNNING):
             await world.reported(session, state)
@@ -59,7 +59,7 @@ async def test_a_snapshot_that_was_recorded_is_told(world: World) -> None:
     session = await world.session("dev1")
     await world.sessions.stop(ALICE, "dev1")
     snapshot = SnapshotImage("s", session.uid, "image", "sha256:1", 5, 1, "lab1", 2, world.clock.now)
-    async with aclosing(world.runners.assignments(runner.uid, 0)) as items:
+    async with aclosing(follow(world.store, world.feed, runner.uid)) as items:
         await _take(items, 2)
         async with world.store.write("test") as tx:
             await tx.put(replace(await world.sessions.get(ALICE, "dev1"), snapshot=snapshot))
@@ -74,7 +74,7 @@ async def test_only_the_runners_own_sessions_and_the_whole_list_from_any_revisio
     second = await world.runner("lab2")
     await world.session("dev2")
     for runner, name in ((first, "dev1"), (second, "dev2")):
-        async with aclosing(world.runners.assignments(runner.uid, await world.revision())) as items:
+        async with aclosing(follow(world.store, world.feed, runner.uid)) as items:
             assert await _take(items, 2) == [f"{name} epoch 1 generation 1 RUNNING", "CAUGHT_UP"]
 
 
@@ -96,7 +96,7 @@ async def test_a_session_that_moves_away_is_seen_by_the_next_list(world: World) 
     runner = await world.runner("lab1")
     session = await world.session("dev1")
     other = await world.runner("lab2")
-    async with aclosing(world.runners.assignments(runner.uid, 0)) as items:
+    async with aclosing(follow(world.store, world.feed, runner.uid)) as items:
         await _take(items, 2)
         async with world.store.write("test") as tx:
             await tx.put(place(session, other, world.clock()))

@@ -11,6 +11,7 @@ from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
 from netvps.errors import NotFound, NotPermitted, WrongState
 from netvps.services.access.tokens import BOOT
+from netvps.services.sessions.assignments import follow
 from tests.fakes.world import ALICE, HELLO, ROOT
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ async def test_a_runner_with_sessions_goes_by_force_alone_and_takes_them_along(w
 
 async def test_a_runner_that_is_connected_hears_of_its_removal_at_once(world: World) -> None:
     runner = await world.runner("lab1")
-    async with aclosing(world.runners.assignments(runner.uid, 0)) as items:
+    async with aclosing(follow(world.store, world.feed, runner.uid)) as items:
         await anext(items)
         await world.runners.remove(ROOT, "lab1")
         with pytest.raises(NotFound, match="this runner was removed"):
             async with asyncio.timeout(5):
                 await anext(items)
     with pytest.raises(NotFound, match="this runner was removed"):
-        await anext(world.runners.assignments(runner.uid, 0))
+        await anext(follow(world.store, world.feed, runner.uid))
