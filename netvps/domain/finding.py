@@ -1,4 +1,4 @@
-"""A finding of a diagnosis of the overlay."""
+"""A finding: the result of one check of `netvps doctor`, or of a diagnosis of the overlay."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """Effect of a finding on sessions; the worst first."""
+    """How bad a finding is; the worst first."""
 
     FAIL = "FAIL"
-    """Some sessions do not reach each other."""
+    """Something does not work: some sessions do not reach each other, or do not start."""
     WARN = "WARN"
-    """Sessions reach each other, but something is wrong or could not be checked."""
+    """It works, but something is wrong or could not be checked."""
     OK = "OK"
     """No problem."""
 
@@ -23,6 +23,6 @@ class Finding:
 
     severity: Severity
     subject: str
-    """What was checked: a session, a runner, a pair, or the pool."""
+    """What was checked: a session, a runner, a pair, the pool, or a part of a machine."""
     text: str
     remedy: str = ""

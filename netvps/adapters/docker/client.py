@@ -71,7 +71,7 @@ class Docker:
         self._slow = {work: Pool(f"docker {work.name.lower()}", work.value) for work in Work}
         self._lock = threading.Lock()
         self._root_dir = ""
-        self._clients: dict[int | None, docker.APIClient] = {}
+        self._clients: dict[float | None, docker.APIClient] = {}
 
     @classmethod
     async def open(cls, base_url: str | None = None) -> Docker:
@@ -158,16 +158,17 @@ class Docker:
         """The client for streams that may be silent for long, without a timeout."""
         return self._client(None)
 
-    def _client(self, timeout: int | None) -> docker.APIClient:
+    def _client(self, timeout: float | None) -> docker.APIClient:
         with self._lock:
             if timeout not in self._clients:
                 self._clients[timeout] = self._connect(timeout)
             return self._clients[timeout]
 
-    def _connect(self, timeout: int | None) -> docker.APIClient:
-        _probe(self.base_url)
+    def _connect(self, timeout: float | None) -> docker.APIClient:
         # Always with a timeout: an engine that hangs must not block the runner.
-        first = self._opened(_MIN_API, CALL_SECONDS)
+        patience = min(timeout or CALL_SECONDS, CALL_SECONDS)
+        _probe(self.base_url, patience)
+        first = self._opened(_MIN_API, patience)
         try:
             version = str(first.version(api_version=False)["ApiVersion"])
         finally:
@@ -176,10 +177,19 @@ class Docker:
             raise EngineUnusable(f"Docker's API {version} is too old; install Docker 20.10 or later")
         return self._opened(version, timeout)
 
-    def _opened(self, version: str, timeout: int | None) -> docker.APIClient:
+    def _opened(self, version: str, timeout: float | None) -> docker.APIClient:
         client = docker.APIClient(self.base_url, version=version, timeout=timeout)  # type: ignore[arg-type]
         client.trust_env = False  # no proxies and no ~/.netrc for a local engine
         return client
+
+
+def ask(base_url: str, function: Callable[[Api], T], timeout: float) -> T:
+    """Makes one short call on a connection of its own; blocks, at most `timeout` seconds for each answer."""
+    engine = Docker(base_url)
+    try:
+        return guarded(f"the engine at {base_url}", lambda: function(engine._client(timeout)))  # noqa: SLF001 — its own
+    finally:
+        engine.close()
 
 
 def guarded(subject: str, function: Callable[[], T], otherwise: type[DockerError] = ContainerFailed) -> T:
@@ -200,11 +210,11 @@ def _mapped(error: Exception, subject: str, otherwise: type[DockerError]) -> Doc
     return failure
 
 
-def _probe(base_url: str) -> None:
+def _probe(base_url: str, patience: float) -> None:
     """Connects and disconnects: the system's error is clearer than the library's, which also leaks a socket."""
     if base_url.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(CALL_SECONDS)
+            probe.settimeout(patience)
             probe.connect(base_url.removeprefix("unix://"))
 
 

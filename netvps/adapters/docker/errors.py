@@ -192,7 +192,7 @@ def mapped(error: Exception, subject: str, otherwise: type[DockerError] = Contai
         return _answered(error, said, subject, otherwise)
     if "permission denied" in said.lower():
         return EngineUnusable(
-            "permission denied on Docker's socket: add yourself to the docker group "
+            "permission denied on Docker's socket; add yourself to the docker group "
             "(sudo usermod -aG docker $USER, then log in again), or run as root"
         )
     return EngineUnavailable(

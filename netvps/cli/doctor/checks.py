@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from netvps.cli.doctor.finding import Finding, Verdict
+from netvps.domain.finding import Finding, Severity
 from netvps.errors import NetvpsError
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def server(context: Context) -> list[Finding]:
             me = client.get_user("me")
             known = [view.runner for view in client.list_runners()]
     except NetvpsError as error:
-        return [Finding("server", Verdict.FAIL, f"{context.name}: {error}")]
+        return [Finding(Severity.FAIL, "server", f"{context.name}: {error}")]
     answered = f"{context.name} ({context.address}) runs netvps {info.version}; you are {me.name}, {me.role.lower()}"
     heard = max((runner.last_seen for runner in known if runner.state == "ONLINE"), default=None)
-    found = [Finding("server", Verdict.OK, answered), authority(info.ca_certificate), clock(heard=heard)]
+    found = [Finding(Severity.OK, "server", answered), authority(info.ca_certificate), clock(heard=heard)]
     return [*found, *runners(known)]
 
 
@@ -50,12 +50,12 @@ def runners(known: Iterable[Runner]) -> list[Finding]:
     """What runners that are online say is wrong with their machines, beside the overlay."""
     online = [runner for runner in known if runner.state == "ONLINE"]
     found = [
-        Finding(f"runner {runner.name}", Verdict.FAIL, f"no session can start there: {runner.engine_problem}")
+        Finding(Severity.FAIL, f"runner {runner.name}", f"no session can start there: {runner.engine_problem}")
         for runner in online
         if runner.engine_problem
     ]
     return found + [
-        Finding(f"runner {runner.name}", Verdict.WARN, runner.isolation_problem, _KEEP_APART)
+        Finding(Severity.WARN, f"runner {runner.name}", runner.isolation_problem, _KEEP_APART)
         for runner in online
         if runner.isolation_problem
     ]
@@ -72,12 +72,12 @@ def authority(certificate: str, now: float | None = None) -> Finding:
         store.load_verify_locations(cadata=certificate)
         (found,) = store.get_ca_certs()
     except (ssl.SSLError, ValueError) as error:
-        return Finding("certificates", Verdict.FAIL, f"the CA certificate cannot be loaded: {error}", _SEE_LOG)
+        return Finding(Severity.FAIL, "certificates", f"the CA certificate cannot be loaded: {error}", _SEE_LOG)
     begin, end = (ssl.cert_time_to_seconds(str(found[key])) for key in ("notBefore", "notAfter"))
     if not begin <= (time.time() if now is None else now) <= end:
         dates = f"the CA certificate is good from {found['notBefore']} to {found['notAfter']}, and not now"
-        return Finding("certificates", Verdict.FAIL, dates, _SET_CLOCK)
-    return Finding("certificates", Verdict.OK, f"CA SHA-256 {fingerprint(certificate)}")
+        return Finding(Severity.FAIL, "certificates", dates, _SET_CLOCK)
+    return Finding(Severity.OK, "certificates", f"CA SHA-256 {fingerprint(certificate)}")
 
 
 def clock(now: datetime | None = None, heard: datetime | None = None) -> Finding:
@@ -89,13 +89,13 @@ def clock(now: datetime | None = None, heard: datetime | None = None) -> Finding
     installed = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
     said = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     if now < installed - _SKEW:
-        return Finding("clock", Verdict.FAIL, f"{said} is before this program was installed", _SET_CLOCK)
+        return Finding(Severity.FAIL, "clock", f"{said} is before this program was installed", _SET_CLOCK)
     if heard is not None and not -_SKEW <= now - heard <= _HEARD:
         apart = f"{said}, and the server heard of a runner at {heard:%H:%M:%S}: the clocks differ, or that one hangs"
-        return Finding("clock", Verdict.FAIL, apart, f"{_SET_CLOCK}, on both")
+        return Finding(Severity.FAIL, "clock", apart, f"{_SET_CLOCK}, on both")
     if not _synchronized():
-        return Finding("clock", Verdict.WARN, f"{said}; no time server keeps it right", _SET_CLOCK)
-    return Finding("clock", Verdict.OK, said)
+        return Finding(Severity.WARN, "clock", f"{said}; no time server keeps it right", _SET_CLOCK)
+    return Finding(Severity.OK, "clock", said)
 
 
 def _synchronized() -> bool:
@@ -110,7 +110,7 @@ def programs() -> list[Finding]:
     for name in ("ssh", "ssh-keygen"):
         where = shutil.which(name)
         if where is None:
-            found.append(Finding(name, Verdict.FAIL, "not installed", "apt install openssh-client"))
+            found.append(Finding(Severity.FAIL, name, "not installed", "apt install openssh-client"))
         else:
-            found.append(Finding(name, Verdict.OK, where))
+            found.append(Finding(Severity.OK, name, where))
     return found

@@ -8,10 +8,11 @@ import click
 
 from netvps.cli.doctor import checks
 from netvps.cli.doctor import checks_machine as machine
-from netvps.cli.doctor.finding import Finding, Verdict, conclude
+from netvps.cli.doctor.conclusion import conclude
 from netvps.cli.server.connect import context
 from netvps.cli.ui.output import format_option
 from netvps.config import paths
+from netvps.domain.finding import Finding, Severity
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def doctor(form: str) -> None:
 def examine(context: Context) -> list[Finding]:
     """All checks. Those of this machine are left out where the server is another one."""
     answered = checks.server(context)
-    serving = answered[0].verdict is Verdict.OK
+    serving = answered[0].severity is Severity.OK
     anywhere = [*answered, *([] if serving else [checks.clock()]), *checks.programs()]
     return [*anywhere, *_of_this_machine(serving=serving)] if context.address.startswith("unix:") else anywhere
 
@@ -41,7 +42,7 @@ def _of_this_machine(*, serving: bool) -> list[Finding]:
     try:
         settings, docker = machine.settings_in_force(state), machine.docker_host(state)
     except ConfigError as error:
-        return [Finding("settings", Verdict.FAIL, str(error)), machine.agent()]
+        return [Finding(Severity.FAIL, "settings", str(error)), machine.agent()]
     return [
         machine.engine(docker),
         *machine.disk(state, machine.docker_root(docker)),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netvps.cli.doctor.finding import Finding, Verdict, conclude
+from netvps.cli.doctor.conclusion import conclude
 from netvps.cli.machine.network_peers import peers
 from netvps.cli.machine.overlay_words import overlay, problems, underlay
 from netvps.cli.machine.programs import purge
@@ -57,8 +57,7 @@ def check(sessions: tuple[str, ...], form: str) -> None:
     """
     if len(sessions) > 2:  # noqa: PLR2004 — a pair
         raise click.UsageError("name two sessions that should reach each other, one, or none")
-    found = client().check_network(sessions)
-    conclude([Finding(one.subject, Verdict[one.severity], one.text, one.remedy) for one in found], form)
+    conclude(client().check_network(sessions), form)
 
 
 network.add_command(purge)

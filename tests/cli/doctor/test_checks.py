@@ -11,7 +11,7 @@ import pytest
 
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli.doctor import checks
-from netvps.cli.doctor.finding import Verdict
+from netvps.domain.finding import Severity
 from netvps.domain.runner.runner import Runner, RunnerState
 
 
@@ -21,14 +21,14 @@ def certificate(tmp_path: Path) -> str:
 
 
 def test_the_dates_of_the_ca_are_held_against_the_clock(certificate: str) -> None:
-    assert checks.authority(certificate).verdict is Verdict.OK
-    assert checks.authority(certificate, now=0.0).verdict is Verdict.FAIL
-    assert checks.authority("rubbish").verdict is Verdict.FAIL
+    assert checks.authority(certificate).severity is Severity.OK
+    assert checks.authority(certificate, now=0.0).severity is Severity.FAIL
+    assert checks.authority("rubbish").severity is Severity.FAIL
 
 
 def test_a_clock_before_the_installation_is_wrong() -> None:
-    assert checks.clock().verdict is not Verdict.FAIL
-    assert checks.clock(datetime.now(UTC) - timedelta(days=3650)).verdict is Verdict.FAIL
+    assert checks.clock().severity is not Severity.FAIL
+    assert checks.clock(datetime.now(UTC) - timedelta(days=3650)).severity is Severity.FAIL
 
 
 @pytest.mark.parametrize(
@@ -37,23 +37,23 @@ def test_a_clock_before_the_installation_is_wrong() -> None:
 def test_a_clock_that_is_not_the_servers_is_wrong(ago: float, wrong: bool) -> None:
     now = datetime.now(UTC)
     found = checks.clock(now, heard=now - timedelta(seconds=ago))
-    assert (found.verdict is Verdict.FAIL) == wrong
+    assert (found.severity is Severity.FAIL) == wrong
     assert ("the clocks differ" in found.text) == wrong
 
 
-@pytest.mark.parametrize(("told", "verdict"), [(True, Verdict.OK), (False, Verdict.WARN)])
+@pytest.mark.parametrize(("told", "verdict"), [(True, Severity.OK), (False, Severity.WARN)])
 def test_a_clock_that_nobody_keeps_right_is_told(
-    told: bool, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+    told: bool, verdict: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     assert checks._synchronized() in {True, False}  # whatever this machine's kernel says
     monkeypatch.setattr(checks, "_synchronized", lambda: told)
-    assert checks.clock().verdict is verdict
+    assert checks.clock().severity is verdict
 
 
 def test_programs_are_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [finding.verdict for finding in checks.programs()] == [Verdict.OK, Verdict.OK]
+    assert [finding.severity for finding in checks.programs()] == [Severity.OK, Severity.OK]
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    assert [finding.verdict for finding in checks.programs()] == [Verdict.FAIL, Verdict.FAIL]
+    assert [finding.severity for finding in checks.programs()] == [Severity.FAIL, Severity.FAIL]
 
 
 def test_what_is_wrong_with_runners_that_are_online_is_told() -> None:
@@ -62,7 +62,7 @@ def test_what_is_wrong_with_runners_that_are_online_is_told() -> None:
     away = replace(well, name="box2", engine_problem="Docker does not answer")
     open_ = replace(well, name="box3", isolation_problem="no nft")
     silent = replace(away, state=RunnerState.OFFLINE)
-    assert [(found.check, found.verdict) for found in checks.runners([well, away, open_, silent])] == [
-        ("runner box2", Verdict.FAIL),
-        ("runner box3", Verdict.WARN),
+    assert [(found.subject, found.severity) for found in checks.runners([well, away, open_, silent])] == [
+        ("runner box2", Severity.FAIL),
+        ("runner box3", Severity.WARN),
     ]

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import platform
 import socket
+import socketserver
 import sqlite3
-import ssl
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self, cast
 
 import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request
-from netvps.adapters.ca.client_key import validity as by_the_library
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli.doctor import checks_machine as machine
-from netvps.cli.doctor.finding import Verdict
+from netvps.domain.finding import Severity
 from netvps.errors import ConfigError
 from netvps.settings import ServerSettings, load
 
-OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
+OK, WARN, FAIL = Severity.OK, Severity.WARN, Severity.FAIL
 
 
 @contextmanager
@@ -49,29 +50,54 @@ def docker_socket(tmp_path: Path) -> Path:
     return tmp_path / "docker.sock"
 
 
-def _ping(version: str, status: str = "200 OK") -> bytes:
-    return f"HTTP/1.1 {status}\r\nApi-Version: {version}\r\nContent-Length: 2\r\n\r\nOK".encode()
+class Engine(socketserver.ThreadingUnixStreamServer):
+    """Answers as Docker does about itself; `version` is that of its API, '' for rubbish and "500" for an error."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path, version: str) -> None:
+        self.version = version
+        super().__init__(str(path), _Answers)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        version = cast("Engine", self.server).version
+        if not version:
+            self.wfile.write(b"rubbish\r\n\r\n")
+            return
+        known = {"ApiVersion": version, "DockerRootDir": "/data/docker"}
+        body = json.dumps(known if version != "500" else {"message": "oops"}).encode()
+        self.send_response(200 if version != "500" else 500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self) -> str:
+        return "a socket"
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict"),
-    [
-        (_ping("1.41"), OK),
-        (_ping("1.54"), OK),
-        (_ping("1.39"), FAIL),
-        (_ping("1.41", "500 Oops"), FAIL),
-        (b"rubbish\r\n\r\n", FAIL),
-    ],
+    ("version", "severity"),
+    [("1.41", OK), ("1.54", OK), ("1.39", FAIL), ("500", FAIL), ("", FAIL)],
 )
-def test_the_engine_is_pinged(answer: bytes, verdict: Verdict, docker_socket: Path) -> None:
-    assert machine.engine(f"unix://{docker_socket}").verdict is FAIL  # there is none yet
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(docker_socket))
-        listener.listen()
-        with answering(listener, answer):
-            found = machine.engine(f"unix://{docker_socket}")
-    assert found.verdict is verdict
-    assert (found.remedy == "") == (verdict is OK)
+def test_the_engine_is_asked(version: str, severity: Severity, docker_socket: Path) -> None:
+    assert machine.engine(f"unix://{docker_socket}").severity is FAIL  # there is none yet
+    with Engine(docker_socket, version):
+        found = machine.engine(f"unix://{docker_socket}")
+    assert found.severity is severity
+    assert (found.remedy == "") == (severity is OK)
 
 
 def test_an_engine_that_never_answers_is_given_up(docker_socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,17 +105,13 @@ def test_an_engine_that_never_answers_is_given_up(docker_socket: Path, monkeypat
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(docker_socket))
         listener.listen()
-        assert "does not answer" in machine.engine(f"unix://{docker_socket}").text
+        assert "did not answer in time" in machine.engine(f"unix://{docker_socket}").text
         assert machine.docker_root(f"unix://{docker_socket}") == Path("/var/lib/docker")
 
 
 def test_docker_says_where_it_keeps_things(docker_socket: Path) -> None:
-    body = json.dumps({"DockerRootDir": "/data/docker"}).encode()
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(docker_socket))
-        listener.listen()
-        with answering(listener, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)):
-            assert machine.docker_root(f"unix://{docker_socket}") == Path("/data/docker")
+    with Engine(docker_socket, "1.41"):
+        assert machine.docker_root(f"unix://{docker_socket}") == Path("/data/docker")
 
 
 def _space(free: int, files: int) -> os.statvfs_result:
@@ -101,21 +123,21 @@ def _space(free: int, files: int) -> os.statvfs_result:
     [(9 << 30, 1 << 19, OK), (3 << 30, 1 << 19, WARN), (9 << 20, 1 << 19, FAIL), (9 << 30, 7, FAIL)],
 )
 def test_room_for_bytes_and_for_files(
-    free: int, files: int, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    free: int, files: int, verdict: Severity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _: _space(free, files))
     (found,) = machine.disk(tmp_path / "not/there/yet", tmp_path)  # one file system, told once
-    assert (found.check, found.verdict) == ("disk", verdict)
+    assert (found.subject, found.severity) == ("disk", verdict)
 
 
 def test_ports_are_served_or_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         settings = load(ServerSettings, {"ssh_port": port, "listen": "0.0.0.0"})
-        assert machine.ports(settings, serving=True)[0].verdict is OK
-        assert machine.ports(settings, serving=False)[0].verdict is WARN
-    assert machine.ports(settings, serving=True)[0].verdict is FAIL
-    assert machine.ports(settings, serving=False)[0].verdict is OK
+        assert machine.ports(settings, serving=True)[0].severity is OK
+        assert machine.ports(settings, serving=False)[0].severity is WARN
+    assert machine.ports(settings, serving=True)[0].severity is FAIL
+    assert machine.ports(settings, serving=False)[0].severity is OK
 
 
 def test_settings_are_those_of_the_server_that_runs(tmp_path: Path) -> None:
@@ -179,19 +201,19 @@ def test_wrong_settings_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (b"HTTP/1.1 503 No\r\nContent-Length: 20\r\n\r\nnot ready: database\n", FAIL),
     ],
 )
-def test_a_server_that_runs_says_whether_it_reads_its_database(answer: bytes, verdict: Verdict) -> None:
+def test_a_server_that_runs_says_whether_it_reads_its_database(answer: bytes, verdict: Severity) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = load(ServerSettings, {"http_port": listener.getsockname()[1]})
         with answering(listener, answer):
-            assert machine.database(settings, serving=True).verdict is verdict
-    assert machine.database(settings, serving=True).verdict is WARN  # nobody there
+            assert machine.database(settings, serving=True).severity is verdict
+    assert machine.database(settings, serving=True).severity is WARN  # nobody there
 
 
 async def test_a_database_at_rest_is_whole_or_damaged(tmp_path: Path) -> None:
     from netvps.adapters.store import open_store
 
     settings = load(ServerSettings, {"state_dir": str(tmp_path)})
-    assert machine.database(settings, serving=False).verdict is OK  # none yet
+    assert machine.database(settings, serving=False).severity is OK  # none yet
     async with open_store(settings.database, lambda: datetime.now(UTC)):
         pass
     assert "is whole" in machine.database(settings, serving=False).text
@@ -199,10 +221,10 @@ async def test_a_database_at_rest_is_whole_or_damaged(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[4096:8192] = b"\xff" * 4096
     file.write_bytes(content)
-    assert machine.database(settings, serving=False).verdict is FAIL
+    assert machine.database(settings, serving=False).severity is FAIL
     file.write_bytes(b"rubbish" * 1000)
     found = machine.database(settings, serving=False)
-    assert (found.verdict, found.remedy[:44]) == (FAIL, "restore a backup: `netvps restore FILE --yes")
+    assert (found.severity, found.remedy[:44]) == (FAIL, "restore a backup: `netvps restore FILE --yes")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +250,7 @@ def test_a_database_that_only_cannot_be_opened_is_not_to_be_replaced(
 
     monkeypatch.setattr(sqlite3, "connect", fail)
     found = machine.database(load(ServerSettings, {"state_dir": str(tmp_path)}), serving=False)
-    assert found.verdict is FAIL
+    assert found.severity is FAIL
     assert "restore" not in found.remedy
     assert remedy in found.remedy
 
@@ -236,22 +258,20 @@ def test_a_database_that_only_cannot_be_opened_is_not_to_be_replaced(
 def test_a_database_elsewhere_is_not_guessed_about() -> None:
     settings = load(ServerSettings, {"database_url": "postgresql://u:hush@h/d"})
     found = machine.database(settings, serving=False)
-    assert found.verdict is WARN
+    assert found.severity is WARN
     assert "hush" not in str(found)
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(0, OK), (-80, WARN), (-100, FAIL), (100, FAIL)])
-def test_the_certificate_of_the_runner(tmp_path: Path, days: int, verdict: Verdict) -> None:
+def test_the_certificate_of_the_runner(tmp_path: Path, days: int, verdict: Severity) -> None:
     assert machine.runner_certificate(tmp_path) == []  # no runner ever joined here
     ca = open_ca(tmp_path / "ca", "c1", lambda: datetime.now(UTC))
     made = datetime.now(UTC) + timedelta(days=days)
     certificate, _ = ca.sign_client(signing_request(new_key()), "netvps://runner/0123456789abc", made)
-    assert machine.validity(ssl.PEM_cert_to_DER_cert(certificate)) == by_the_library(certificate)
-    assert machine.validity(ssl.PEM_cert_to_DER_cert(ca.certificate)) == by_the_library(ca.certificate)
     (tmp_path / "runner").mkdir()
     (tmp_path / "runner/identity").write_text(json.dumps({"certificate": certificate}))
     (found,) = machine.runner_certificate(tmp_path)
-    assert (found.check, found.verdict) == ("certificates", verdict)
+    assert (found.subject, found.severity) == ("certificates", verdict)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"certificate": "rubbish"}', "[]"])
@@ -259,11 +279,11 @@ def test_a_damaged_identity_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "runner").mkdir()
     (tmp_path / "runner/identity").write_text(content)
     (found,) = machine.runner_certificate(tmp_path)
-    assert found.verdict is FAIL
+    assert found.severity is FAIL
 
 
 def test_an_agent_that_is_missing_or_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.agent().verdict is OK
+    assert machine.agent().severity is OK
     assert "is missing" in machine.agent(tmp_path).text
     file = tmp_path / machine.agent().text.partition(",")[0]
     file.write_bytes(b"\x7fELF and no more")
@@ -271,4 +291,4 @@ def test_an_agent_that_is_missing_or_does_not_run(tmp_path: Path, monkeypatch: p
     file.chmod(0o755)
     assert "does not run" in machine.agent(tmp_path).text
     monkeypatch.setattr(platform, "machine", lambda: "vax")
-    assert machine.agent().verdict is FAIL
+    assert machine.agent().severity is FAIL

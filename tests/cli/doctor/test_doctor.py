@@ -12,16 +12,16 @@ import pytest
 from netvps import exit_codes
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli.doctor import checks, checks_machine
-from netvps.cli.doctor.finding import Finding, Verdict
+from netvps.domain.finding import Finding, Severity
 from netvps.errors import Unavailable
 from tests.cli.conftest import Run
 from tests.cli.fake_client import INFO, FakeClient
 
 
-def _quiet(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
+def _quiet(monkeypatch: pytest.MonkeyPatch, verdict: Severity) -> None:
     """Checks of this machine that come out the same everywhere."""
     for module, name in ((checks_machine, "engine"), (checks, "clock"), (checks_machine, "agent")):
-        monkeypatch.setattr(module, name, lambda *_, name=name, **__: Finding(name, verdict, "as expected", ""))
+        monkeypatch.setattr(module, name, lambda *_, name=name, **__: Finding(verdict, name, "as expected", ""))
     for module, name in ((checks_machine, "disk"), (checks, "programs"), (checks_machine, "runner_certificate")):
         monkeypatch.setattr(module, name, lambda *_: [])
     for name in ("ports", "database"):
@@ -29,7 +29,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
 
 
 def _said(name: str, text: str) -> list[Finding] | Finding:
-    finding = Finding(name, Verdict.OK, text)
+    finding = Finding(Severity.OK, name, text)
     return [finding] if name == "ports" else finding
 
 
@@ -39,7 +39,7 @@ def certificate(tmp_path: Path) -> str:
 
 
 def test_all_well_is_0(run: Run, fake: FakeClient, certificate: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _quiet(monkeypatch, Verdict.WARN)
+    _quiet(monkeypatch, Severity.WARN)
     fake.info = replace(INFO, ca_certificate=certificate)
     ran = run("doctor")
     assert ran.code == 0
@@ -50,7 +50,7 @@ def test_all_well_is_0(run: Run, fake: FakeClient, certificate: str, monkeypatch
 
 
 def test_a_failure_is_1_with_its_remedy(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    _quiet(monkeypatch, Verdict.OK)
+    _quiet(monkeypatch, Severity.OK)
     fake.errors["server_info"] = Unavailable("nobody answers\x1b[2J")
     ran = run("doctor", "-o", "json")
     assert ran.code == exit_codes.UNKNOWN
@@ -60,14 +60,14 @@ def test_a_failure_is_1_with_its_remedy(run: Run, fake: FakeClient, monkeypatch:
 
 
 def test_each_check_has_a_name(run: Run, fake: FakeClient, certificate: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _quiet(monkeypatch, Verdict.OK)
+    _quiet(monkeypatch, Severity.OK)
     fake.info = replace(INFO, ca_certificate=certificate)
     names = [finding["check"] for finding in json.loads(run("doctor", "-o", "json").out)]
     assert names == ["server", "certificates", "clock", "engine", "ports", "database", "agent"]
 
 
 def test_wrong_settings_are_a_finding(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    _quiet(monkeypatch, Verdict.OK)
+    _quiet(monkeypatch, Severity.OK)
     fake.errors["server_info"] = Unavailable("nobody answers")
     monkeypatch.setenv("NETVPS_SSH_PORT", "many")
     found = {one["check"]: one for one in json.loads(run("doctor", "-o", "json").out)}
