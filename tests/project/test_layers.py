@@ -59,6 +59,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "grpc_reflection": ("netvps.rpc",),
     "google": ("netvps.rpc", "netvps.api"),
     "click": ("netvps.cli",),
+    "yaml": ("netvps.cli",),
     "pydantic": ("netvps.settings", "netvps.adapters.store"),  # there, it turns stored JSON into frozen values
     "pydantic_settings": ("netvps.settings",),
     "uvloop": ("netvps.process", "netvps.programs"),

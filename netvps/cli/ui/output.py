@@ -16,8 +16,7 @@ from netvps.cli.ui.terminal import clean, paint, state_colour
 T = TypeVar("T")
 FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name")
 _UNPRINTABLE = re.compile(r"[^ -~\n]")
-_PLAIN_YAML = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
-_YAML_WORDS: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+_NO_WRAP: Final = 1 << 20
 
 format_option = click.option(
     "-o", "--output", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print."
@@ -96,46 +95,32 @@ def moment_words(moment: datetime) -> str:
     return moment.astimezone().isoformat(" ", "seconds")
 
 
-def yaml_lines(value: Any, indent: int = 0) -> list[str]:
-    """A JSON value as YAML in block style; a scalar that could be read as something else is quoted as in JSON."""
-    pad = "  " * indent
-    if isinstance(value, dict) and value:
-        lines: list[str] = []
-        for key, item in value.items():
-            lines += _yaml_item(f"{pad}{_yaml_scalar(key)}:", item, indent)
-        return lines
-    if isinstance(value, list) and value:
-        lines = []
-        for item in value:
-            inner = yaml_lines(item, indent + 1)
-            lines += [f"{pad}- {inner[0].lstrip()}", *inner[1:]]
-        return lines
-    return [pad + _yaml_scalar(value)]
+def yaml_text(value: Any) -> str:
+    """A JSON value as YAML in block style; unprintable characters are escaped, too."""
+    import yaml  # only for this format: it takes as long to import as click
 
+    class Dumper(yaml.SafeDumper):
+        ignore_aliases = staticmethod(lambda _: True)  # type: ignore[assignment]
 
-def _yaml_item(head: str, item: Any, indent: int) -> list[str]:
-    nested = isinstance(item, (dict, list)) and item
-    return [head, *yaml_lines(item, indent + 1)] if nested else [f"{head} {_yaml_scalar(item)}"]
+    def text(dumper: Dumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, None if value.isprintable() else '"')
 
-
-def _yaml_scalar(value: Any) -> str:
-    if isinstance(value, str) and _PLAIN_YAML.fullmatch(value) and value.lower() not in _YAML_WORDS:
-        return value
-    return json_text(value)
+    Dumper.add_representer(str, text)
+    found = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_NO_WRAP).rstrip("\n")
+    return _escape(found, lambda character: f"\\U{ord(character):08x}")
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON with letters as they are; what is no printable character is escaped, so that none steers a terminal."""
-    return _UNPRINTABLE.sub(_escaped, json.dumps(value, indent=indent, ensure_ascii=False))
+    return _escape(json.dumps(value, indent=indent, ensure_ascii=False), lambda character: json.dumps(character)[1:-1])
 
 
-def _escaped(match: re.Match[str]) -> str:
-    character = match[0]
-    return character if character.isprintable() else json.dumps(character)[1:-1]
+def _escape(text: str, escaped: Callable[[str], str]) -> str:
+    return _UNPRINTABLE.sub(lambda match: match[0] if match[0].isprintable() else escaped(match[0]), text)
 
 
 def _print_value(value: Any, form: str) -> None:
-    emit(json_text(value, 2) if form == "json" else "\n".join(yaml_lines(value)))
+    emit(json_text(value, 2) if form == "json" else yaml_text(value))
 
 
 def _print_table(columns: Sequence[Column[T]], things: Sequence[T], *, wide: bool) -> None:

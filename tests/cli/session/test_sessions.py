@@ -53,8 +53,8 @@ def test_jsonl_is_one_line_each_and_name_the_names(run: Run) -> None:
 def test_yaml_reads_back(run: Run) -> None:
     out = run("show", "db", "-o", "yaml").out
     assert "name: sessions/db.alice\n" in out
-    assert 'spec:\n  image: "debian:12"\n' in out
-    assert 'revision: "1"' in out
+    assert "spec:\n  image: debian:12\n" in out
+    assert "revision: '1'" in out
 
 
 @pytest.mark.parametrize(("words", "parent"), [([], ""), (["--all"], "-"), (["--owner", "bob"], "bob")])

@@ -7,9 +7,12 @@ from datetime import timedelta
 
 import click
 import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from netvps.cli.ui import terminal
-from netvps.cli.ui.output import age, yaml_lines
+from netvps.cli.ui.output import age, yaml_text
 from netvps.cli.ui.parse import DURATION, SIZE, duration_words, size_words
 from tests.cli.fake_client import NOW
 
@@ -47,21 +50,37 @@ def test_words_for_people() -> None:
     assert [age(NOW - timedelta(seconds=n), NOW) for n in (-5, 5, 65, 7200, 200_000)] == ["0s", "5s", "1m", "2h", "2d"]
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+@example("\U000e0001 \x85\u2028\ufeff")
+def test_yaml_reads_back_and_steers_no_terminal(value: object) -> None:
+    text = yaml_text(value)
+    assert yaml.safe_load(text) == value
+    assert all(character.isprintable() or character == "\n" for character in text)
+
+
 def test_yaml_is_quoted_where_it_could_be_misread() -> None:
-    value = {"a": "plain", "b": "yes", "c": {"d": ["x y", 1, {"e": None, "f": True}], "g": {}}, "h": "1"}
+    value = {"a": "plain", "b": "yes", "c": {"d": ["x y", 1, {"e": None, "f": True}], "g": {}}, "h": "1", "i": "\u202e"}
     expected = """\
 a: plain
-b: "yes"
+b: 'yes'
 c:
   d:
-    - "x y"
-    - 1
-    - e: null
-      f: true
+  - x y
+  - 1
+  - e: null
+    f: true
   g: {}
-h: "1"
+h: '1'
+i: "\\U0000202e"
 """
-    assert "\n".join(yaml_lines(value)) + "\n" == expected
+    assert yaml_text(value) + "\n" == expected
 
 
 def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
