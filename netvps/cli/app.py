@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "forward": Entry("netvps.cli.session.forward:forward", "make ports of a session reachable here", _SESSIONS),
     "exec": Entry("netvps.cli.session.execute:execute", "run a command in a session without ssh", _SESSIONS),
     "logs": Entry("netvps.cli.session.logs:logs", "print what a session's container wrote", _SESSIONS),
+    "top": Entry("netvps.cli.server.top:top", "show what running sessions use, as it changes", _SESSIONS),
     "events": Entry("netvps.cli.session.events:events", "print what happened to a session", _SESSIONS),
     "stop": Entry("netvps.cli.session.lifecycle:stop", "stop sessions; their files are kept", _SESSIONS),
     "start": Entry("netvps.cli.session.lifecycle:start", "start stopped or failed sessions", _SESSIONS),

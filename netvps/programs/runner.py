@@ -13,6 +13,7 @@ import structlog
 from netvps import __version__
 from netvps.adapters.ca.client_key import signing_request
 from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.containers.usage import SessionUsage
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.host import HostFilter
@@ -75,7 +76,8 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             overlay(settings, place, docker) as network,  # opens its sockets before gRPC starts threads
             RenewingLink(identity, state, readiness.ready) as link,
         ):
-            runner = Runner(link, engine, place, network, host_filter)
+            meter = SessionUsage(docker, identity.uid)
+            runner = Runner(link, engine, place, network, host_filter, meter=meter)
             async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")
                 group.create_task(_run(runner, identity, state), name="runner")

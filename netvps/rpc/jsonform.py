@@ -9,12 +9,14 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from netvps.domain.access.accounts import ApiKey, SshKey, User
+from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.fabric import Overview
 from netvps.domain.overlay.path import Path
 from netvps.domain.runner.runner import RunnerView
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import SessionEvent
 from netvps.domain.session.session import Session
+from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
 from netvps.rpc.convert.runner.runners import runner_to_proto
 from netvps.rpc.convert.server_info import server_info_to_proto
@@ -23,7 +25,7 @@ from netvps.rpc.convert.session.sessions import session_to_proto
 from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
 from netvps.rpc.convert.users import listed_api_key_to_proto, user_to_proto
 
-Printable = Session | SessionEvent | User | ApiKey | SshKey | ServerInfo | RunnerView | Overview | Path
+Printable = Session | SessionEvent | User | ApiKey | SshKey | ServerInfo | RunnerView | Overview | Path | MetricSample
 
 
 def to_json(value: Printable) -> dict[str, Any]:
@@ -42,4 +44,5 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     RunnerView: runner_to_proto,
     Overview: overview_to_proto,
     Path: path_to_proto,
+    MetricSample: sample_to_proto,
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from datetime import datetime
 from typing import Protocol
 
 from netvps.domain.access.identity import AgentCredential
+from netvps.domain.metrics import Counters, MetricsReport, MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
@@ -133,8 +134,21 @@ class HostFilter(Protocol):
         """Loads the rules if needed; returns why that failed, or ""."""
 
 
-FromRunner = SessionReport | Heartbeat | ProbeReport
-ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest
+class Meter(Protocol):
+    """Reads what sessions and the machine use."""
+
+    async def find(self, session_uids: Collection[str]) -> None:
+        """Looks up the processes of sessions that it does not know, or that have ended, with the engine."""
+
+    async def read(self, session_uids: Collection[str], *, machine: bool) -> dict[str, Counters]:
+        """Reads the counters of sessions whose processes are known, and of the machine (key MACHINE).
+
+        Does not wait for the engine. A session that does not run is left out.
+        """
+
+
+FromRunner = SessionReport | Heartbeat | ProbeReport | MetricsReport
+ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest
 
 
 class Link(Protocol):

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
+from netvps.domain.metrics import MetricsReport
 from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport, SessionState
@@ -20,6 +21,7 @@ class ReportOutbox:
         self._reports: dict[str, SessionReport] = {}
         self._unsent: dict[str, None] = {}
         self._answers: deque[ProbeReport] = deque()
+        self._metrics: MetricsReport | None = None
         self._ready = asyncio.Event()
         self.hurried = False
         """A heartbeat is due now."""
@@ -46,17 +48,26 @@ class ReportOutbox:
         self._answers.append(report)
         self._ready.set()
 
+    def post_metrics(self, report: MetricsReport) -> None:
+        """Queues measurements, in place of earlier ones that were not sent yet."""
+        self._metrics = report
+        self._ready.set()
+
     def outgoing(self, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> Outgoing:
         """Yields, for one connection, all reports, then each new one, and a `heartbeat` every `interval` seconds."""
         self._unsent = dict.fromkeys(self._reports)
         self._answers.clear()
+        self._metrics = None
         return Outgoing(self, heartbeat, interval)
 
-    def take(self) -> SessionReport | ProbeReport | None:
-        """Returns a report not yet sent over this connection, or None."""
+    def take(self) -> SessionReport | ProbeReport | MetricsReport | None:
+        """Returns a report not yet sent over this connection, or None. Measurements come last."""
         if self._answers:
             return self._answers.popleft()
         if not self._unsent:
+            if self._metrics is not None:
+                metrics, self._metrics = self._metrics, None
+                return metrics
             if not self.hurried:
                 self._ready.clear()
             return None

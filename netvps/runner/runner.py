@@ -21,6 +21,7 @@ from functools import partial
 
 import structlog
 
+from netvps.domain.metrics import MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import Link as Route
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
@@ -33,9 +34,10 @@ from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.assignment_store import AssignmentStore
 from netvps.runner.disabled import NoEngine
 from netvps.runner.machine_watch import MachineWatch
+from netvps.runner.metrics import MetricsSampler
 from netvps.runner.orphans import Orphans
 from netvps.runner.overlay.overlay import Overlay
-from netvps.runner.ports import Engine, HostFilter, Link, Machine
+from netvps.runner.ports import Engine, HostFilter, Link, Machine, Meter, ToRunner
 from netvps.runner.report_outbox import ReportOutbox
 from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.last_runs import LastRuns
@@ -66,10 +68,12 @@ class Runner:
         settings: RunnerSettings,
         overlay: Overlay | None = None,
         host_filter: HostFilter | None = None,
+        *,
+        meter: Meter | None = None,
     ) -> None:
         """`engine` None: no sessions run here. `overlay` None: not available. `host_filter` None: not configured.
 
-        Raises ConfigError if the runner has sessions, but no engine.
+        `meter` None: nothing is measured.         Raises ConfigError if the runner has sessions, but no engine.
         """
         self._link = link
         self._overlay = overlay
@@ -100,6 +104,7 @@ class Runner:
         """Number of log streams of sessions on this machine."""
         self._probes = 0
         self._instance_id = secrets.token_hex(8)
+        self._sampler = MetricsSampler(meter, self._board.post_metrics) if meter else None
         self._machine = MachineWatch(self._containers, host_filter, self._board.hurry)
         self._heartbeat = _HEARTBEAT_SECONDS
         self._failures = 0
@@ -123,6 +128,8 @@ class Runner:
             group.create_task(self._containers.watch(self._changed), name="engine events")
             group.create_task(self._trash.run(), name="trash")
             group.create_task(self._machine.run(), name="machine")
+            if self._sampler:
+                group.create_task(self._sampler.run(), name="metrics")
             group.create_task(self._keep_agents_few(), name="agents")
             group.create_task(self._stay_connected(), name="link")
 
@@ -174,15 +181,25 @@ class Runner:
                         case CaughtUp() if sweep is None:
                             self._warn_of_missing(named)
                             sweep = self._tasks.start(self._orphans.sweep(self._known), name="orphans")
-                        case NetmapUpdate() if overlay:
-                            overlay.update(message)
-                        case LogRequest():
-                            self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
-                        case ProbeRequest():
-                            self._tasks.start(self._probe(message), name=f"probe {message.probe_id}")
+                        case _:
+                            self._handle(message)
         finally:
+            if self._sampler:
+                self._sampler.request(MetricsRequest())  # of this connection; the next one requests again
             if sweep:
                 sweep.cancel()
+
+    def _handle(self, message: ToRunner) -> None:
+        """Handles a message that has nothing to do with assignments."""
+        match message:
+            case NetmapUpdate() if self._overlay:
+                self._overlay.update(message)
+            case LogRequest():
+                self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
+            case ProbeRequest():
+                self._tasks.start(self._probe(message), name=f"probe {message.probe_id}")
+            case MetricsRequest() if self._sampler:
+                self._sampler.request(message)
 
     def _underlay_changed(self, *, moved: bool) -> None:
         """Reports a new underlay at once: until then, peers send to the old address, and so may the connection."""

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
+    from netvps.domain.metrics import Measurement
     from netvps.domain.overlay.peer_health import Link
+    from netvps.errors import NetvpsError
 
 
 class Resource(Protocol):
@@ -157,6 +159,15 @@ class CertificateAuthority(Protocol):
         """Signs an SSH user certificate (OpenSSH form), valid from a minute ago for `life`, by default two minutes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A measurement of a target, as in MetricsInbox, and when it was received."""
+
+    target: tuple[str, str]
+    time: datetime
+    measured: Measurement
+
+
 class SessionLogs(Protocol):
     """Reads logs from the session's runner."""
 
@@ -175,6 +186,26 @@ class SessionLogs(Protocol):
         Raises Unavailable if the runner is not connected, NotFound if it has no logs, Exhausted if `user` reads too
         many.
         """
+
+
+class MetricsInbox(Protocol):
+    """Measurements for one watcher. A target is a runner and one of its sessions (uids), or the runner and MACHINE."""
+
+    def follow(self, targets: frozenset[tuple[str, str]]) -> None:
+        """Replaces the targets. Measurements of the last minute of a new one come first, as far as they are known."""
+
+    async def next(self) -> list[Received]:
+        """Waits for measurements, and returns them in order; the oldest ones are dropped if they are not taken."""
+
+    def end(self, error: NetvpsError) -> None:
+        """Makes `next` raise this error."""
+
+
+class MetricsSource(Protocol):
+    """Lets runners measure, for as long as an inbox follows what they have."""
+
+    def open(self) -> AbstractContextManager[MetricsInbox]:
+        """Opens an inbox, without targets."""
 
 
 class Prober(Protocol):

@@ -1,4 +1,4 @@
-"""The OOM counter, on trees recorded on machines with cgroup version 1, 2, and both."""
+"""OOM kills, CPU and memory, on trees recorded on machines with cgroup version 1, 2, and both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netvps.adapters.cgroup import oom_kills
+from netvps.adapters.cgroup import CgroupUsage, cgroup_of, cgroup_upto, oom_kills, usage
 
 V1 = {
     "proc/7/cgroup": "12:pids:/docker/c1\n9:memory:/docker/c1\n1:name=systemd:/docker/c1\n0::/docker/c1\n",
@@ -44,8 +44,51 @@ OTHER_NAMESPACE = {"proc/7/cgroup": "0::/../../docker/c1\n"}
     ],
 )
 def test_the_counter(tmp_path: Path, tree: dict[str, str], kills: int | None) -> None:
+    grow(tmp_path, tree)
+    assert oom_kills(7, tmp_path) == kills
+
+
+V1_USE = {
+    "proc/7/cgroup": "9:memory:/docker/c1\n4:cpu,cpuacct:/docker/c1\n0::/docker/c1\n",
+    "sys/fs/cgroup/cpuacct/docker/c1/cpuacct.usage": "2500000000\n",
+    "sys/fs/cgroup/memory/docker/c1/memory.usage_in_bytes": "10485760\n",
+    "sys/fs/cgroup/memory/docker/c1/memory.stat": "cache 5000000\ninactive_file 1\ntotal_inactive_file 4194304\n",
+}
+V1_WITHOUT_LINKS = {name.replace("/cpuacct/", "/cpu,cpuacct/"): content for name, content in V1_USE.items()}
+V2_USE = {
+    "proc/7/cgroup": "0::/system.slice/docker-c1.scope/init.scope\n",
+    "sys/fs/cgroup/system.slice/docker-c1.scope/cpu.stat": "usage_usec 2500000\nuser_usec 2000000\n",
+    "sys/fs/cgroup/system.slice/docker-c1.scope/memory.current": "10485760\n",
+    "sys/fs/cgroup/system.slice/docker-c1.scope/memory.stat": "anon 6000000\ninactive_file 4194304\n",
+}
+USED = CgroupUsage(2.5, 6 << 20)
+
+
+@pytest.mark.parametrize(
+    ("tree", "used"),
+    [
+        (V1_USE, USED),
+        (V1_WITHOUT_LINKS, USED),
+        (V2_USE, USED),
+        (V1_USE | {"sys/fs/cgroup/cpuacct/docker/c1/cpuacct.usage": "\n"}, None),
+        (GONE, None),
+        (OTHER_NAMESPACE, None),
+        ({}, None),
+    ],
+)
+def test_use_of_a_container_with_the_cgroups_that_it_made(
+    tmp_path: Path, tree: dict[str, str], used: CgroupUsage | None
+) -> None:
+    grow(tmp_path, tree)
+    assert usage(cgroup_upto(cgroup_of(7, tmp_path) or "", "c1"), tmp_path) == used
+
+
+def test_a_process_of_something_else_is_not_of_the_container() -> None:
+    assert not cgroup_upto("9:memory:/docker/c2\n0::/init.scope\n", "c1")
+
+
+def grow(root: Path, tree: dict[str, str]) -> None:
     for name, content in tree.items():
-        path = tmp_path / name
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
-    assert oom_kills(7, tmp_path) == kills

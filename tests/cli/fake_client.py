@@ -12,6 +12,7 @@ from netvps.client import Client, WatchEvent
 from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.finding import Finding
+from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.fabric import Fabric, Overview
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.peer_health import Problem
@@ -20,7 +21,7 @@ from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
 from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
-from netvps.errors import AlreadyExists, NotFound
+from netvps.errors import AlreadyExists, NotFound, Unavailable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostKeyHostKeyHostKeyHostKeyHostKeyHostKey0 gateway"
@@ -73,6 +74,7 @@ class FakeClient:
     no_sessions: bool = False
     state: RunnerState = RunnerState.ONLINE
     """Of the runner."""
+    samples: list[list[MetricSample]] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     fed: list[ToCommand] = field(default_factory=list)
@@ -149,6 +151,13 @@ class FakeClient:
             if not isinstance(message, Stdin):
                 break
         yield from self.output
+
+    def watch_metrics(
+        self, sessions: Sequence[str] = (), runners: Sequence[str] = (), parent: str = ""
+    ) -> Iterator[list[MetricSample]]:
+        self._ask("watch_metrics", sessions, runners, parent)
+        yield from self.samples
+        self.errors["watch_metrics"] = Unavailable("the server is away")
 
     def list_runners(self) -> Iterator[RunnerView]:
         self._ask("list_runners")

@@ -35,6 +35,7 @@ from netvps.services.access.accounts import Access
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.feed import Feed
+from netvps.services.metrics import Metrics
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
 from netvps.services.runners.certificates import Certificates
@@ -150,6 +151,8 @@ class Site:
     ca: Any
     tunnels: EchoTunnels
     commands: EchoCommands
+    machines: list[Machine] = field(default_factory=list)
+    """Those that joined."""
     _keys: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -183,7 +186,8 @@ class Site:
         token, _ = await self.services.runners.create_join_token(ROOT, "")
         key = new_key()
         joined = await self.services.joining.join(token, signing_request(key), name)
-        return Machine(joined.runner.uid, key, joined.certificate)
+        self.machines.append(Machine(joined.runner.uid, key, joined.certificate))
+        return self.machines[-1]
 
     def link(self, machine: Machine) -> RunnerLink:
         return RunnerLink(self.link_address, self.ca.certificate, machine.certificate, machine.key)
@@ -253,6 +257,7 @@ async def open_site(
             assignments=partial(follow, store, feed),
             netmap=netmap,
             network=Network(store, netmap, fabric, 22),
+            metrics=Metrics(store, feed, interval=0.0),
             certificates=Certificates(store, now, ca),
             access=Access(store, now, new_uid),
             ssh_keys=SshKeys(store, now, new_uid),

@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from netvps.adapters.docker.client import Api, Docker
+from netvps.adapters.docker.containers.usage import SessionUsage
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.access.identity import AgentCredential
+from netvps.domain.metrics import Measurement, MetricsReport, MetricsRequest
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.docker_names import LABEL_NODE, container_name
@@ -45,6 +47,8 @@ class ScriptedLink:
         self.reports: list[SessionReport] = []
         self.probes: list[ProbeReport] = []
         self.hellos: list[RunnerHello] = []
+        self.measured: dict[str, list[Measurement]] = {}
+        """By session; "" is the machine."""
         self.heartbeats = 0
         self.connections = 0
         self.logs: dict[str, bytes] = {}
@@ -99,7 +103,7 @@ class ScriptedLink:
         self.wanted[want.session_uid] = want
         self._send(want)
 
-    def request(self, request: LogRequest | ProbeRequest) -> None:
+    def request(self, request: LogRequest | ProbeRequest | MetricsRequest) -> None:
         self._send(request)
 
     def hang_up(self, *, away: bool = False) -> None:
@@ -137,6 +141,9 @@ class ScriptedLink:
                 self.heartbeats += 1
             elif isinstance(item, ProbeReport):
                 self.probes.append(item)
+            elif isinstance(item, MetricsReport):
+                for uid, measurement in item.measurements.items():
+                    self.measured.setdefault(uid, []).append(measurement)
             else:
                 self.reports.append(item)
                 self._record(item)
@@ -192,7 +199,7 @@ class Lab:
     @asynccontextmanager
     async def runner(self, engine: Engine | None = None) -> AsyncIterator[Runner]:
         """A runner that runs for as long as the block; its end is that of a process: nothing is tidied up."""
-        runner = Runner(self.link, engine or self.engine, self.settings)
+        runner = Runner(self.link, engine or self.engine, self.settings, meter=SessionUsage(self.docker, self.node))
         async with Tasks() as tasks:
             tasks.start(runner.run(), name="runner under test")
             yield runner

@@ -61,6 +61,7 @@ class ConnectRequest(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
     PROBE_REPORT_FIELD_NUMBER: _builtins.int
+    METRICS_REPORT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___RunnerHello:
         """First, once."""
@@ -77,6 +78,10 @@ class ConnectRequest(_message.Message):
     def probe_report(self) -> Global___ProbeReport:
         """The answer to a ProbeRequest."""
 
+    @_builtins.property
+    def metrics_report(self) -> Global___MetricsReport:
+        """What was requested by the last MetricsRequest, once a second."""
+
     def __init__(
         self,
         *,
@@ -84,12 +89,13 @@ class ConnectRequest(_message.Message):
         heartbeat: Global___Heartbeat | None = ...,
         report: Global___SessionReport | None = ...,
         probe_report: Global___ProbeReport | None = ...,
+        metrics_report: Global___MetricsReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "report", "probe_report"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "report", "probe_report", "metrics_report"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -294,6 +300,7 @@ class ConnectResponse(_message.Message):
     LOG_REQUEST_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
     PROBE_REQUEST_FIELD_NUMBER: _builtins.int
+    METRICS_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First, once."""
@@ -322,6 +329,10 @@ class ConnectResponse(_message.Message):
     def probe_request(self) -> Global___ProbeRequest:
         """A user requests measurements of links to other runners."""
 
+    @_builtins.property
+    def metrics_request(self) -> Global___MetricsRequest:
+        """Users watch metrics, or do not any more."""
+
     def __init__(
         self,
         *,
@@ -332,12 +343,13 @@ class ConnectResponse(_message.Message):
         log_request: Global___LogRequest | None = ...,
         drain: Global___Drain | None = ...,
         probe_request: Global___ProbeRequest | None = ...,
+        metrics_request: Global___MetricsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -780,6 +792,105 @@ class LinkReport(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LinkReport: _TypeAlias = LinkReport  # noqa: Y015
+
+@_typing.final
+class MetricsRequest(_message.Message):
+    """MetricsRequest replaces the earlier one of this stream: what to measure and to report once a second. A runner measures
+    nothing that was not requested on its current stream.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_UIDS_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
+    machine: _builtins.bool
+    """Whether to measure the machine."""
+    @_builtins.property
+    def session_uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Uids of sessions, at most 2,048."""
+
+    def __init__(
+        self,
+        *,
+        session_uids: _abc.Iterable[_builtins.str] | None = ...,
+        machine: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["machine", b"machine", "session_uids", b"session_uids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MetricsRequest: _TypeAlias = MetricsRequest  # noqa: Y015
+
+@_typing.final
+class MetricsReport(_message.Message):
+    """MetricsReport contains measurements of the last second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASUREMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def measurements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measurement]:
+        """One for each requested session that runs, and one for the machine."""
+
+    def __init__(
+        self,
+        *,
+        measurements: _abc.Iterable[Global___Measurement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measurements", b"measurements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MetricsReport: _TypeAlias = MetricsReport  # noqa: Y015
+
+@_typing.final
+class Measurement(_message.Message):
+    """Measurement is what a session or the machine used within the last second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_UID_FIELD_NUMBER: _builtins.int
+    CPUS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    RECEIVED_RATE_FIELD_NUMBER: _builtins.int
+    SENT_RATE_FIELD_NUMBER: _builtins.int
+    session_uid: _builtins.str
+    """Uid of the session; empty for the machine."""
+    cpus: _builtins.float
+    """As in MetricSample."""
+    memory_bytes: _builtins.int
+    """As in MetricSample."""
+    received_rate: _builtins.float
+    """As in MetricSample."""
+    sent_rate: _builtins.float
+    """As in MetricSample."""
+    def __init__(
+        self,
+        *,
+        session_uid: _builtins.str = ...,
+        cpus: _builtins.float = ...,
+        memory_bytes: _builtins.int = ...,
+        received_rate: _builtins.float | None = ...,
+        sent_rate: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_received_rate", b"_received_rate", "_sent_rate", b"_sent_rate", "received_rate", b"received_rate", "sent_rate", b"sent_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_received_rate", b"_received_rate", "_sent_rate", b"_sent_rate", "cpus", b"cpus", "memory_bytes", b"memory_bytes", "received_rate", b"received_rate", "sent_rate", b"sent_rate", "session_uid", b"session_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__received_rate: _TypeAlias = _typing.Literal["received_rate"]  # noqa: Y015
+    _WhichOneofArgType__received_rate: _TypeAlias = _typing.Literal["_received_rate", b"_received_rate"]  # noqa: Y015
+    _WhichOneofReturnType__sent_rate: _TypeAlias = _typing.Literal["sent_rate"]  # noqa: Y015
+    _WhichOneofArgType__sent_rate: _TypeAlias = _typing.Literal["_sent_rate", b"_sent_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__received_rate) -> _WhichOneofReturnType__received_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sent_rate) -> _WhichOneofReturnType__sent_rate | None: ...
+
+Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):

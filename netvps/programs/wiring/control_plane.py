@@ -40,6 +40,7 @@ from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.feed import Feed
+from netvps.services.metrics import Metrics
 from netvps.services.network.gateway_location import GatewayLocation, Route
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
@@ -182,6 +183,7 @@ class _Parts:
             assignments=partial(follow, store, self.feed),
             netmap=self.netmap,
             network=Network(store, self.netmap, self.fabric, settings.overlay_prefix),
+            metrics=Metrics(store, self.feed),
             certificates=Certificates(store, clock.now, ca),
             access=access,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),

@@ -11,13 +11,23 @@ READS: Final = {
     "ServerService": ("GetServerInfo",),
     "SessionService": ("GetSession", "ListSessions", "WatchSessions", "ReadSessionLogs"),
     "RunnerService": ("GetRunner", "ListRunners"),
+    "MetricsService": ("WatchMetrics",),
     "NetworkService": ("GetNetwork", "CheckNetwork", "ProbeLinks"),
     "UserService": ("GetUser", "ListUsers", "ListApiKeys"),
     "SshKeyService": ("ListSshKeys",),
 }
 """Read-only methods by service."""
 IDEMPOTENT: Final = {
-    "SessionService": ("CreateSession", "StopSession", "StartSession", "DeleteSession"),
+    "SessionService": (
+        "CreateSession",
+        "StopSession",
+        "StartSession",
+        "PauseSession",
+        "ResumeSession",
+        "RenameSession",
+        "UpdateSession",
+        "DeleteSession",
+    ),
     "RunnerService": ("CreateJoinToken", "DeleteRunner"),
     "UserService": ("CreateUser", "DeleteUser", "CreateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),

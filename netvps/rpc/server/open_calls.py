@@ -50,6 +50,8 @@ RUNNER_LIMITS: Final = {
     f"{_PACKAGE}RunnerLinkService/SendLogs": 64,
     f"{_PACKAGE}CertificateService/RenewCertificate": 4,
 }
+METRICS_WATCHES: Final = 32
+"""Maximum watches of metrics of one user."""
 STRANGER_PER_CONNECTION: Final = 16
 STRANGER_PER_ADDRESS: Final = 1024
 """Limits of calls without an identity: server info, joining, health, reflection."""
@@ -63,6 +65,7 @@ class OpenCalls:
         self._of_users = {
             _TOTAL: limits.calls_per_user,
             f"{_PACKAGE}SessionService/WatchSessions": limits.watches_per_user,
+            f"{_PACKAGE}MetricsService/WatchMetrics": METRICS_WATCHES,
             f"{_PACKAGE}SessionService/ReadSessionLogs": limits.log_readers_per_user,
             f"{_PACKAGE}SessionService/ExecSession": limits.commands_per_user,
         }

@@ -15,6 +15,7 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from netvps.domain.metrics import MetricsRequest
     from netvps.domain.overlay.peer_health import ProbeRequest
     from netvps.domain.runner.runner import LogRequest
     from netvps.services.runners.runners import Runners
@@ -23,6 +24,8 @@ log = structlog.get_logger()
 
 SILENT_INTERVALS = 3
 """Number of missed heartbeats after which a runner counts as gone."""
+BUSY = "RUNNER_BUSY"
+"""Reason of the error if a connected runner cannot get a request now."""
 _MAX_PUSHED = 256
 
 
@@ -34,7 +37,9 @@ class RunnerStream:
     instance_id: str
     heard: float
     """Time of its last message, on the monotonic clock."""
-    pushed: asyncio.Queue[LogRequest | ProbeRequest] = field(default_factory=lambda: asyncio.Queue(_MAX_PUSHED))
+    pushed: asyncio.Queue[LogRequest | ProbeRequest | MetricsRequest] = field(
+        default_factory=lambda: asyncio.Queue(_MAX_PUSHED)
+    )
     """Requests to send between assignments."""
     ended: asyncio.Future[str] = field(default_factory=asyncio.Future)
     """Why the stream has to end; set once."""
@@ -116,7 +121,7 @@ class RunnerStreams:
             return  # the server is stopping, and the runner will reconnect
         self._leaving[uid] = self._tasks.start(self._depart(uid), name=f"runner {uid} left")
 
-    def push(self, runner_uid: str, request: LogRequest | ProbeRequest) -> None:
+    def push(self, runner_uid: str, request: LogRequest | ProbeRequest | MetricsRequest) -> None:
         """Sends a request to a runner. Raises Unavailable if it is not connected or does not read."""
         stream = self._streams.get(runner_uid)
         if stream is None:
@@ -127,7 +132,7 @@ class RunnerStreams:
         try:
             stream.pushed.put_nowait(request)
         except asyncio.QueueFull:
-            raise Unavailable("the runner does not keep up with requests: try again") from None
+            raise Unavailable("the runner does not keep up with requests: try again", reason=BUSY) from None
 
     def end_all(self, why: str) -> None:
         """Asks all streams to end."""

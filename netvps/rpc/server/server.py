@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from netvps.api.v1 import enrollment_pb2_grpc as enrollment
 from netvps.api.v1 import link_pb2_grpc as link
+from netvps.api.v1 import metrics_pb2_grpc as metrics
 from netvps.api.v1 import network_pb2_grpc as network
 from netvps.api.v1 import runner_pb2_grpc as runner
 from netvps.api.v1 import server_pb2_grpc as server
@@ -32,11 +33,13 @@ from netvps.rpc.server.listeners import Listener, tls
 from netvps.rpc.server.local_socket import LocalSocket, private_folder
 from netvps.rpc.server.open_calls import OpenCalls
 from netvps.rpc.server.probes import StreamedProbes
+from netvps.rpc.server.runner_metrics import StreamedMetrics
 from netvps.rpc.server.runner_streams import RunnerStreams
 from netvps.rpc.server.session_logs import StreamedLogs
 from netvps.rpc.servicers.certificates import CertificateServicer
 from netvps.rpc.servicers.enrollment import EnrollmentServicer
 from netvps.rpc.servicers.link import LinkServicer
+from netvps.rpc.servicers.metrics import MetricsServicer
 from netvps.rpc.servicers.network import NetworkServicer
 from netvps.rpc.servicers.runners import RunnerServicer
 from netvps.rpc.servicers.server_info import ServerInfoServicer
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from netvps.services.access.accounts import Access
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
+    from netvps.services.metrics import Metrics
     from netvps.services.network.netmap import NetmapHub
     from netvps.services.network.network import Network
     from netvps.services.runners.certificates import Certificates
@@ -85,6 +89,7 @@ class Services:
     """A runner's sessions, by its uid: all, CaughtUp, then every change."""
     netmap: NetmapHub
     network: Network
+    metrics: Metrics
     certificates: Certificates
     access: Access
     ssh_keys: SshKeys
@@ -136,6 +141,7 @@ class ApiServer:
         self._streams = RunnerStreams(services.runners, heartbeat_interval)
         self._logs = StreamedLogs(self._streams)
         self._probes = StreamedProbes(self._streams)
+        self._metrics = StreamedMetrics(self._streams)
         self._listeners: list[Listener] = []
         self._local: LocalSocket | None = None
         self._socket_behind: Path | None = None
@@ -152,6 +158,7 @@ class ApiServer:
     async def __aenter__(self) -> Self:
         """Listens on all addresses, or on none. Raises ConfigError for one that is not available."""
         await self._streams.__aenter__()
+        await self._metrics.__aenter__()
         try:
             await self._bind()
             for listener in self._listeners:
@@ -165,6 +172,7 @@ class ApiServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop(0)
+        await self._metrics.__aexit__()
         await self._streams.__aexit__()
 
     async def stop(self, grace: float) -> None:
@@ -231,6 +239,9 @@ class ApiServer:
             f"{_PACKAGE}.NetworkService": partial(
                 network.add_NetworkServiceServicer_to_server, NetworkServicer(given.network, self._probes)
             ),
+            f"{_PACKAGE}.MetricsService": partial(
+                metrics.add_MetricsServiceServicer_to_server, MetricsServicer(given.metrics, self._metrics)
+            ),
             f"{_PACKAGE}.UserService": partial(user.add_UserServiceServicer_to_server, UserServicer(given.access)),
             f"{_PACKAGE}.SshKeyService": partial(
                 ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys, given.ssh_certificates)
@@ -250,6 +261,7 @@ class ApiServer:
             self._logs,
             self._probes,
             assignments=given.assignments,
+            metrics=self._metrics,
             ca_certificate=self._certificate.ca,
         )
         return {

@@ -10,6 +10,7 @@ import structlog
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceServicer
+from netvps.domain.metrics import MetricsReport
 from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.runner.runner import Heartbeat
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from netvps.domain.session.session import Assignment
     from netvps.rpc.server.context import Context
     from netvps.rpc.server.probes import StreamedProbes
+    from netvps.rpc.server.runner_metrics import StreamedMetrics
     from netvps.rpc.server.runner_streams import RunnerStream, RunnerStreams
     from netvps.rpc.server.session_logs import StreamedLogs
     from netvps.services.network.netmap import Follower, NetmapHub
@@ -55,6 +57,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         probes: StreamedProbes,
         *,
         assignments: Callable[[str], AsyncGenerator[Assignment | CaughtUp, None]],
+        metrics: StreamedMetrics,
         ca_certificate: str,
     ) -> None:
         self._runners = runners
@@ -63,6 +66,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         self._streams = streams
         self._logs = logs
         self._probes = probes
+        self._metrics = metrics
         self._ca_certificate = ca_certificate
 
     # A coroutine that writes, not a generator, so that writes can have a timeout and the task group ends cleanly.
@@ -94,6 +98,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         try:
             async with asyncio.TaskGroup() as group:
                 await wire.send(to_runner_to_proto(welcome))
+                self._metrics.connected(stream.runner_uid)
                 group.create_task(self._listen(stream, incoming, netmap))
                 group.create_task(self._assign(stream, wire))
                 group.create_task(_send_netmap(netmap, wire))
@@ -114,6 +119,8 @@ class LinkServicer(RunnerLinkServiceServicer):
                     await self._runners.report(stream.runner_uid, seen)
                 case ProbeReport():
                     self._probes.deliver(stream.runner_uid, seen)
+                case MetricsReport():
+                    self._metrics.deliver(stream.runner_uid, seen)
         raise _StreamEnd
 
     async def _assign(self, stream: RunnerStream, wire: _Wire) -> None:

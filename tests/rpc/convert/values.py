@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from netvps.domain.access.accounts import Role, SshKey, User
 from netvps.domain.finding import Finding, Severity
+from netvps.domain.metrics import MACHINE, Measurement, MetricSample, MetricsReport, MetricsRequest
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.fabric import Fabric, Overview
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
@@ -227,3 +228,10 @@ caught_up = st.builds(CaughtUp, number)
 users = st.builds(User, labels, st.sampled_from(Role), times, number)
 ssh_keys = st.builds(SshKey, text.filter(bool), labels, text, text, text, times, number)
 infos = st.builds(ServerInfo, text, text, text, text, text, text, text, text)
+rates = st.floats(0, 1e15)
+measurements = st.builds(
+    Measurement, cpus=rates, memory_bytes=number, received_rate=st.none() | rates, sent_rate=st.none() | rates
+)
+metric_samples = st.builds(MetricSample, name=text, time=times, measured=measurements)
+metrics_requests = st.builds(MetricsRequest, session_uids=st.frozensets(labels, max_size=3), machine=st.booleans())
+metrics_reports = st.builds(MetricsReport, st.dictionaries(st.just(MACHINE) | labels, measurements, max_size=3))

@@ -29,6 +29,8 @@ class Calls:
     create_join_token = UnaryMethod(machines.create_join_token)
     delete_runner = UnaryMethod(machines.delete_runner)
 
+    watch_metrics = StreamMethod(machines.watch_metrics)
+
     get_network = UnaryMethod(machines.get_network)
     probe_links = StreamMethod(machines.probe_links)
     check_network = UnaryMethod(machines.check_network)

@@ -1,4 +1,4 @@
-"""Calls of ServerService, RunnerService and NetworkService; converters that few need are imported on demand."""
+"""Calls of ServerService, RunnerService, MetricsService and NetworkService; some converters are imported on demand."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.finding import Finding
+    from netvps.domain.metrics import MetricSample
     from netvps.domain.overlay.fabric import Overview
     from netvps.domain.overlay.path import Path
     from netvps.domain.runner.runner import RunnerView
@@ -62,6 +63,21 @@ def delete_runner(name: str, *, force: bool = False) -> Unary[None]:
     """Removes a runner; with `force` also the sessions placed on it."""
     request = runner_pb2.DeleteRunnerRequest(name=names.runner_name(name), request_id=new_request_id(), force=force)
     return Unary("RunnerService/DeleteRunner", request, runner_pb2.DeleteRunnerResponse, nothing)
+
+
+def watch_metrics(
+    sessions: Sequence[str] = (), runners: Sequence[str] = (), parent: str = ""
+) -> Stream[list[MetricSample]]:
+    """Yields samples of the named sessions and runners, or of all running sessions of a parent, once a second.
+
+    Yields an empty list after three seconds without a sample.
+    """
+    from netvps.api.v1 import metrics_pb2
+    from netvps.rpc.convert.metrics import samples_from_proto
+
+    named = [*map(names.session_name, sessions), *map(names.runner_name, runners)]
+    request = metrics_pb2.WatchMetricsRequest(names=named, parent=names.user_name(parent) if parent else "")
+    return Stream("MetricsService/WatchMetrics", request, metrics_pb2.WatchMetricsResponse, samples_from_proto)
 
 
 def get_network() -> Unary[Overview]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from netvps.api.v1 import link_pb2 as pb
 from netvps.domain.checks import Checks
+from netvps.domain.metrics import MetricsReport, MetricsRequest
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
@@ -14,6 +15,12 @@ from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerH
 from netvps.domain.session.session import Assignment, SessionReport
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
+from netvps.rpc.convert.metrics import (
+    metrics_report_from_proto,
+    metrics_report_to_proto,
+    metrics_request_from_proto,
+    metrics_request_to_proto,
+)
 from netvps.rpc.convert.runner.netmap import netmap_update_from_proto, netmap_update_to_proto
 from netvps.rpc.convert.runner.probes import (
     probe_report_from_proto,
@@ -52,8 +59,8 @@ from netvps.rpc.convert.times import (
 
 _MAX_CAPABILITIES: Final = 64
 
-FromRunner = Heartbeat | SessionReport | ProbeReport
-ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest
+FromRunner = Heartbeat | SessionReport | ProbeReport | MetricsReport
+ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest
 
 
 def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
@@ -104,6 +111,8 @@ def from_runner_to_proto(message: FromRunner) -> pb.ConnectRequest:
             return pb.ConnectRequest(report=_report_to_proto(message))
         case ProbeReport():
             return pb.ConnectRequest(probe_report=probe_report_to_proto(message))
+        case MetricsReport():
+            return pb.ConnectRequest(metrics_report=metrics_report_to_proto(message))
 
 
 def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
@@ -115,24 +124,15 @@ def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
             return _report_from_proto(message.report)
         case "probe_report":
             return probe_report_from_proto(message.probe_report)
-    raise InvalidInput.of("message", "only heartbeat, report and probe_report may follow hello")
+        case "metrics_report":
+            return metrics_report_from_proto(message.metrics_report)
+    raise InvalidInput.of("message", "only heartbeat, report, probe_report and metrics_report may follow hello")
 
 
 def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
     """Any message of the control plane except the drain."""
-    match message:
-        case Welcome():
-            return pb.ConnectResponse(welcome=_welcome_to_proto(message))
-        case Assignment():
-            return pb.ConnectResponse(assignment=_assignment_to_proto(message))
-        case CaughtUp(revision):
-            return pb.ConnectResponse(caught_up=pb.CaughtUp(revision=revision))
-        case NetmapUpdate():
-            return pb.ConnectResponse(netmap=netmap_update_to_proto(message))
-        case LogRequest():
-            return pb.ConnectResponse(log_request=_log_request_to_proto(message))
-        case ProbeRequest():
-            return pb.ConnectResponse(probe_request=probe_request_to_proto(message))
+    kind, convert = _TO_RUNNER_KINDS[type(message)]
+    return pb.ConnectResponse(**{kind: convert(message)})
 
 
 def to_runner_from_proto(message: pb.ConnectResponse) -> ToRunner | None:
@@ -279,4 +279,14 @@ _TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner]]] = {
     "netmap": netmap_update_from_proto,
     "log_request": _log_request_from_proto,
     "probe_request": probe_request_from_proto,
+    "metrics_request": metrics_request_from_proto,
+}
+_TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] = {
+    Welcome: ("welcome", _welcome_to_proto),
+    Assignment: ("assignment", _assignment_to_proto),
+    CaughtUp: ("caught_up", lambda message: pb.CaughtUp(revision=message.revision)),
+    NetmapUpdate: ("netmap", netmap_update_to_proto),
+    LogRequest: ("log_request", _log_request_to_proto),
+    ProbeRequest: ("probe_request", probe_request_to_proto),
+    MetricsRequest: ("metrics_request", metrics_request_to_proto),
 }
