@@ -12,7 +12,7 @@ import asyncio
 import random
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 from asyncssh import SSHServer, SSHServerConnectionOptions
@@ -22,6 +22,9 @@ from netvps.gateway.ssh import pipe as ssh_pipe
 from netvps.gateway.ssh.algorithms import encryption_algorithms, kex_algorithms
 from netvps.gateway.ssh.pipe import Downstream
 from netvps.gateway.worker import wire as worker_wire
+
+if TYPE_CHECKING:
+    from netvps.gateway.ssh.connection import SshConnection
 
 ALLOWED = (asyncssh.Error, asyncssh.misc.DisconnectError, UnicodeDecodeError, ValueError)
 
@@ -101,7 +104,8 @@ def stream(dice: random.Random) -> bytes:
 
 
 async def before_login(dice: random.Random, options: SSHServerConnectionOptions, errors: list[str]) -> None:
-    leg, transport = Downstream(asyncio.get_running_loop(), options), Transport()
+    connection = cast("SshConnection", SSHServer())  # accepts nothing
+    leg, transport = Downstream(asyncio.get_running_loop(), options, connection), Transport()
     leg.connection_made(transport)
     data = stream(dice) * dice.choice([1, 1, 1, 40])
     while data and not transport.closed:
@@ -143,7 +147,6 @@ async def fuzz(seconds: float, seed: int) -> None:
 
     asyncio.get_running_loop().set_exception_handler(told)
     options = await SSHServerConnectionOptions.construct(
-        server_factory=SSHServer,
         config=None,
         server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
         compression_algs=None,

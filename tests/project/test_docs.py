@@ -16,6 +16,7 @@ from tests.project.doc_pages import DOCUMENTS, ROOT, all_lines
 
 _VARIABLE = re.compile(r"[A-Z_]+=\S*")
 _OTHER_PROGRAMS = {"ssh", "scp", "sftp", "rsync", "sudo", "install", "tar", "python3"}
+_ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
@@ -83,3 +84,23 @@ def test_every_decision_is_in_the_list_in_madr_form() -> None:
         assert decision.name in listed
         for part in ("## Context", "## Options", "## Decision", "## Consequences"):
             assert part in text, f"{decision.name} has no {part}"
+
+
+def _calls() -> list[tuple[str, str]]:
+    """(file, name) of each function, method or class that a picture of the architecture names."""
+    found = []
+    for picture in re.findall(r"```mermaid\nsequenceDiagram\n(.*?)```", _ARCHITECTURE, re.DOTALL):
+        files = dict(re.findall(r"participant (\w+) as (\S+\.py)", picture))
+        found += [(files[end], name) for end, name in re.findall(r"(?<!-)->>(\w+): (\w+)", picture) if end in files]
+    return found
+
+
+@pytest.mark.parametrize(("file", "name"), _calls())
+def test_what_a_picture_calls_is_defined_there(file: str, name: str) -> None:
+    source = (ROOT / "netvps" / file).read_text()
+    assert re.search(rf"^ *(async def|def|class) {name}\b", source, re.MULTILINE), f"{file} has no {name}"
+
+
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"\b(?:[a-z_]+/)+[a-z_]+\.py", _ARCHITECTURE))))
+def test_a_file_of_the_architecture_exists(file: str) -> None:
+    assert (ROOT / "netvps" / file).exists() or (ROOT / file).exists()

@@ -1,121 +1,154 @@
-"""The life of one SSH login: authorises the client's key or certificate for a session, and writes the audit log."""
+"""One SSH connection, from the moment that it is served to its end. Nothing else writes its state.
+
+    LOGIN ──► DIALLING ──► JOINED ──► ENDED
+      │           │                     ▲
+      └───────────┴─────────────────────┘
+
+A task of the connection serves it from DIALLING on: it dials the session, logs in to the agent, and joins the two
+sides, which then pass messages to each other (pipe.py) until one of them leaves.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 from asyncssh import DisconnectError, ProtocolError, SSHServer
-from asyncssh.constants import DISC_PROTOCOL_ERROR, DISC_SERVICE_NOT_AVAILABLE
+from asyncssh.constants import (
+    DISC_BY_APPLICATION,
+    DISC_CONNECTION_LOST,
+    DISC_PROTOCOL_ERROR,
+    DISC_SERVICE_NOT_AVAILABLE,
+)
 
 from netvps.domain.access.admission import Outcome
-from netvps.domain.checks import shown
-from netvps.domain.names import SshLogin
-from netvps.domain.session.session import SessionState
-from netvps.errors import InvalidInput, NetvpsError, NotFound, NotPermitted
-from netvps.gateway.ssh.user_certificate import certified_user
+from netvps.domain.tunnel import SshTarget
+from netvps.errors import NetvpsError, NotFound, NotPermitted
+from netvps.gateway.ssh.client_auth import REVOKED, ClientAuth, PrecedingKeys
+from netvps.gateway.ssh.pipe import Downstream, Upstream
+from netvps.gateway.ssh.readiness import reason_not_ready, shown_name
 from netvps.timing import observe_duration
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Awaitable
 
-    from asyncssh import SSHKey, SSHServerConnection
+    from asyncssh import SSHKey, SSHServerConnection, SSHServerConnectionOptions
     from asyncssh.public_key import SSHOpenSSHCertificate
 
-    from netvps.gateway.ports import Authorizer
-    from netvps.gateway.ssh.pipe import Downstream, Upstream
-    from netvps.services.access.logins import Grant, Reachable
+    from netvps.domain.access.admission import Ticket
+    from netvps.gateway.ports import Authorizer, Stream
+    from netvps.gateway.ssh.agent_login import AgentLogin
+    from netvps.gateway.tunnel.dialer import Dialer
+    from netvps.services.access.logins import Grant
+    from netvps.tasks import Tasks
 
 log = structlog.get_logger()
 
 LOGIN_TIMEOUT = 30.0
-_EXPLAINED = 3
-"""Maximum number of refused keys per connection that are explained to the user."""
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client that vanished is detected within two minutes."""
-_HINTS = {
-    SessionState.STOPPED: "start it with: netvps start {name}",
-    SessionState.STOPPING: "when it is STOPPED, start it with: netvps start {name}",
-    SessionState.SNAPSHOTTING: "when it is STOPPED, start it with: netvps start {name}",
-    SessionState.PAUSED: "ask whoever paused it",
-    SessionState.FAILED: "see why with: netvps show {name}",
-    SessionState.DELETED: "create it again with: netvps create {name}",
-}
 
 
-class Host(Protocol):
-    """The gateway as a connection uses it."""
+class State(Enum):
+    """Where a connection is in its life."""
+
+    LOGIN = auto()
+    """The client is not authenticated."""
+    DIALLING = auto()
+    """The client is logged in, and the session's agent is not reached yet."""
+    JOINED = auto()
+    """Messages pass between the client and the agent."""
+    ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What every connection of a gateway uses."""
 
     authorizer: Authorizer
+    dialer: Dialer
+    agent_login: AgentLogin
     user_ca: bytes
     """Public key, in SSH wire format, of the CA for user certificates."""
+    options: SSHServerConnectionOptions
+    tasks: Tasks
+    preceding_keys: PrecedingKeys
 
-    def explains(self, fingerprint: str) -> bool:
-        """Whether to explain to a client that this key was refused; not if it regularly precedes a key that logs in."""
 
-    def admit(self, connection: SshConnection) -> str:
-        """Why an authenticated connection is not admitted now; '' if it is."""
+class Registry(Protocol):
+    """The gateway as a connection uses it: it counts connections and limits them."""
 
-    def begin(self, connection: SshConnection) -> None:
+    def reason_to_refuse(self, grant: Grant) -> str | None:
+        """Why one more connection is not admitted now; None if it is."""
+
+    def logged_in(self, connection: SshConnection) -> None:
         """Called when the login is complete."""
-
-    def gone(self, connection: SshConnection) -> None:
-        """Called when the connection has ended."""
 
     def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
         """Called when the connection ended before the login was complete; `reason` is '' if nothing is to be logged."""
 
+    def ended(self, connection: SshConnection) -> None:
+        """Called last, in either case."""
+
 
 class SshConnection(SSHServer):
-    """The callbacks of asyncssh for one client connection: keys to check, and events."""
+    """One connection; as an SSHServer it receives asyncssh's callbacks for the client's side."""
 
-    def __init__(self, host: Host) -> None:
-        self.origin = ""
-        self.address = ""
-        self.grant: Grant | None = None
-        self.login: SshLogin | None = None
-        self.fingerprint = ""
-        self.user = ""
-        """The user named by the client's certificate; '' if it uses a plain key."""
-        self.refused_keys: list[str] = []
-        """Fingerprints of the keys that were refused."""
-        self.welcome = False
-        self.ending = ""
-        """Why the gateway ends the connection; '' if it does not."""
+    def __init__(self, registry: Registry, backend: Backend, ticket: Ticket) -> None:
+        """`ticket` identifies the connection to the listener until it is logged in."""
+        self.state = State.LOGIN
+        self.ticket = ticket
+        self.downstream = Downstream(asyncio.get_running_loop(), backend.options, self)
         self.upstream: Upstream | None = None
-        self.serving: asyncio.Task[None] | None = None
-        self._host = host
+        self.address, self.origin = "", ""
+        """The client's IP address, and with its port."""
+        self.user_name = ""
+        """The login name that the client sent; '' until then."""
+        self._registry = registry
+        self._backend = backend
+        self._auth = ClientAuth(backend.authorizer, backend.user_ca, backend.preceding_keys, self._explain)
         self._began = time.monotonic()
-        self._user_name = ""
-        self._refused = ""
+        self._refusal = ""
+        """Why the login is refused after a valid signature; '' if it is not."""
+        self._end_reason = ""
+        """Why the gateway ends the connection; '' if it does not."""
+        self._serving: asyncio.Task[None] | None = None
 
     @property
-    def user_name(self) -> str:
-        """The login name that the client sent; '' until then."""
-        return self._user_name
+    def grant(self) -> Grant:
+        """What the client may do. Raises RuntimeError while no key was accepted."""
+        if self._auth.grant is None:
+            raise RuntimeError("an SSH connection has no grant")
+        return self._auth.grant
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the key that was checked last; '' if none was."""
+        return self._auth.fingerprint
 
     @property
     def age(self) -> float:
-        """Seconds since the connection was accepted."""
+        """Seconds since the connection was served."""
         return time.monotonic() - self._began
 
-    # Called by asyncssh
+    # LOGIN: called by asyncssh
 
     def connection_made(self, conn: SSHServerConnection) -> None:
         """Records the client's address and enables TCP keepalive."""
-        self.leg: Downstream = conn  # type: ignore[assignment] # the listener makes no others
         address = conn.get_extra_info("peername") or ("unknown", 0)
-        self.address = str(address[0])
-        self.origin = f"{address[0]}:{address[1]}"
+        self.address, self.origin = str(address[0]), f"{address[0]}:{address[1]}"
         if (sock := conn.get_extra_info("socket")) is not None:
             for option, value in _KEEPALIVE:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def begin_auth(self, username: str) -> bool:
         """Requires a key for every login name, so that a client without one cannot find out which sessions exist."""
-        self._user_name = username
+        self.user_name = username
         return True
 
     def public_key_auth_supported(self) -> bool:
@@ -124,121 +157,125 @@ class SshConnection(SSHServer):
 
     async def validate_public_key(self, username: str, key: SSHKey) -> bool:
         """Whether the key opens that session. Called when the key is offered, and again after its signature."""
-        return await self._check(username, key, "")
+        return await self._decided(self._auth.accepts_key(username, key))
 
     async def validate_certificate(self, username: str, certificate: SSHOpenSSHCertificate) -> bool:
-        """Whether a certificate opens that session. Called like validate_public_key; its CA may be any key."""
-        try:
-            user = certified_user(certificate, self._host.user_ca, time.time())
-        except NotPermitted as error:
-            self.fingerprint = certificate.key.get_fingerprint()
-            self._explain(error.message)
-            return False
-        return await self._check(username, certificate.key, user)
+        """Whether a certificate opens that session. Called by the downstream like validate_public_key."""
+        return await self._decided(self._auth.accepts_certificate(username, certificate))
 
-    async def authorization(self, login: SshLogin) -> Grant:
-        """The login that the client's key or certificate gets now. Raises what the Authorizer raises."""
-        if self.user:
-            return await self._host.authorizer.authorize_user(login, self.user)
-        return await self._host.authorizer.authorize(login, self.fingerprint)
-
-    async def _check(self, username: str, key: SSHKey, user: str) -> bool:
-        self.grant, self.login, self.fingerprint, self.user = None, None, key.get_fingerprint(), user
-        try:
-            login = SshLogin.parse(username)
-        except InvalidInput:
-            self._explain(
-                f"{shown(username)} is no session name: log in as NAME or NAME.OWNER; `netvps ls` lists yours"
-            )
-            return False
-        try:
-            self.grant = await self.authorization(login)
-        except (NotFound, NotPermitted):
-            # The same message for an unknown key and for a user without that session: the key is not proved yet.
-            self._explain(
-                f"session {login.session} is not open to {'user' if user else 'key'} {user or self.fingerprint}: "
-                + ("`netvps ls` lists yours" if user else "`netvps key add` registers a key, `netvps ls` lists yours")
-            )
-            return False
-        except NetvpsError as error:
-            log.warning("cannot check logins", error=str(error))
-            self.ending = f"cannot check logins now: {error}"
-            self.leg.end(DISC_SERVICE_NOT_AVAILABLE, self.ending)
-            return False
-        self.login = login
-        return True
-
-    def _explain(self, reason: str) -> None:
-        """Explains a refused key in a banner; otherwise clients show only 'Permission denied'."""
-        first = self.fingerprint not in self.refused_keys and len(self.refused_keys) < _EXPLAINED
-        self.refused_keys.append(self.fingerprint)
-        if first and self._host.explains(self.fingerprint):
-            self.leg.send_auth_banner(f"netvps: {reason}\r\n")
-
-    def refusal(self) -> str:
-        """Called after a valid signature: why the login is refused; '' if it succeeds."""
-        if self.grant is None:
-            raise RuntimeError("a login without a grant was about to succeed")
-        self._refused = closed(self.grant) or self._host.admit(self)
-        return self._refused
+    def reason_to_refuse(self) -> str | None:
+        """Called by the downstream after a valid signature: why the login is refused; None if it succeeds."""
+        reason = reason_not_ready(self.grant) or self._registry.reason_to_refuse(self.grant)
+        self._refusal = reason or ""
+        return reason
 
     def auth_completed(self) -> None:
         """Starts serving the connection."""
-        self.welcome = True
-        self._log("ssh login", client=self.leg.get_extra_info("client_version", ""))
-        self._host.begin(self)
+        self.state = State.DIALLING
+        self._auth.completed()
+        self._log("ssh login", client=self.downstream.get_extra_info("client_version", ""))
+        self._registry.logged_in(self)
+        self._serving = self._backend.tasks.start(self._serve(), name=f"ssh from {self.origin}")
+
+    async def _decided(self, decision: Awaitable[bool]) -> bool:
+        try:
+            return await decision
+        except NetvpsError as error:
+            log.warning("cannot check logins", error=str(error))
+            self.end(f"cannot check logins now: {error}", DISC_SERVICE_NOT_AVAILABLE)
+            return False
+
+    def _explain(self, reason: str) -> None:
+        self.downstream.send_auth_banner(f"netvps: {reason}\r\n")
+
+    # DIALLING and JOINED
+
+    async def _serve(self) -> None:
+        """Dials the session, joins both sides, and waits until the agent's is closed."""
+        name = shown_name(self.grant.session, self.grant.user)
+        try:
+            self.upstream = await self._reach()
+            self.state = State.JOINED
+            self.downstream.join(self.upstream)
+            observe_duration("gateway_login", "joined", self.age)
+            await self.upstream.wait_closed()
+            self.end(f"session {name} went away: {self.upstream.lost or 'it closed the connection'}")
+        except NetvpsError as error:
+            observe_duration("gateway_login", "unreachable", self.age)
+            self.end(f"session {name} cannot be reached: {error}")
+        finally:
+            self.end("the gateway ended it")
+            if self.upstream:
+                self.upstream.abort()
+
+    async def _reach(self) -> Upstream:
+        """Dials the agent. Checks the key again first: it may have been removed during the login.
+
+        Raises NetvpsError.
+        """
+        await self._auth.check_again()
+        grant = self.grant
+
+        def dial() -> Awaitable[Stream]:
+            return self._backend.dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{self.origin}")
+
+        return await self._backend.agent_login.reach(dial, grant, Upstream)
+
+    async def review(self) -> None:
+        """Ends the connection if its key no longer opens the session."""
+        try:
+            await self._auth.check_again()
+        except (NotFound, NotPermitted):
+            self.end(REVOKED)
+        except NetvpsError as error:
+            log.warning("cannot check access again", origin=self.origin, error=str(error))
+
+    # The end
+
+    def end(self, reason: str, code: int = DISC_CONNECTION_LOST) -> None:
+        """Ends the connection with a reason for the client, after pending data. The first reason counts."""
+        self._end_reason = self._end_reason or reason
+        self.downstream.end(code, reason)
+
+    def abort(self) -> None:
+        """Closes the connection immediately."""
+        self.downstream.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Logs and reports the end of the client's connection."""
-        if self.welcome:
-            sent = self.upstream.passed if self.upstream else 0
-            reason = self.ending or (str(exc) if exc else "the client left")
+        """Called by asyncssh when the client's side is closed: ends the agent's side, logs and reports the end."""
+        before, self.state = self.state, State.ENDED
+        if self.upstream:
+            self.upstream.end(DISC_BY_APPLICATION, "the client left")
+        elif self._serving:
+            self._serving.cancel()
+        if before is State.LOGIN:
+            if self.user_name:
+                observe_duration("gateway_login", "refused", self.age)
+            self._registry.refused(self, *self._failure(exc))
+        else:
             self._log(
                 "ssh end",
-                reason=reason,
-                received_bytes=self.leg.passed,
-                sent_bytes=sent,
+                reason=self._end_reason or (str(exc) if exc else "the client left"),
+                received_bytes=self.downstream.passed,
+                sent_bytes=self.upstream.passed if self.upstream else 0,
                 seconds=round(self.age, 1),
             )
-        else:
-            self._report_refusal(exc)
-        self._host.gone(self)
+        self._registry.ended(self)
 
-    def _report_refusal(self, exc: Exception | None) -> None:
-        if self._refused or self.ending:
-            outcome, reason = Outcome.LOGGED_IN, self._refused or self.ending
-        elif isinstance(exc, ProtocolError) or (isinstance(exc, DisconnectError) and exc.code == DISC_PROTOCOL_ERROR):
-            outcome, reason = Outcome.ABUSED, str(exc)
-        elif self._user_name:
-            outcome, reason = Outcome.FAILED, "no accepted key"
-        elif self.leg.spoke():
-            outcome, reason = Outcome.FAILED, f"no login: {exc or 'the client left'}"
-        elif self.age >= LOGIN_TIMEOUT:
-            outcome, reason = Outcome.FAILED, "no data from the client"
-        else:
-            outcome, reason = Outcome.SAID_NOTHING, ""
-        if self._user_name:
-            observe_duration("gateway_login", "refused", self.age)
-        self._host.refused(self, outcome, reason)
+    def _failure(self, exc: Exception | None) -> tuple[Outcome, str]:
+        """What a connection that did not log in costs its source, and why it ended."""
+        if reason := self._refusal or self._end_reason:
+            return Outcome.LOGGED_IN, reason
+        if isinstance(exc, ProtocolError) or (isinstance(exc, DisconnectError) and exc.code == DISC_PROTOCOL_ERROR):
+            return Outcome.ABUSED, str(exc)
+        if self.user_name:
+            return Outcome.FAILED, "no accepted key"
+        if self.downstream.spoke():
+            return Outcome.FAILED, f"no login: {exc or 'the client left'}"
+        if self.age >= LOGIN_TIMEOUT:
+            return Outcome.FAILED, "no data from the client"
+        return Outcome.SAID_NOTHING, ""
 
     def _log(self, event: str, **more: object) -> None:
-        who = {} if self.grant is None else {"session": self.grant.session.uid, "user": self.grant.user}
-        log.info(event, origin=self.origin, key=self.fingerprint, **who, **more)
-
-
-def shown_name(session: Reachable, user: str) -> str:
-    """The name by which that user refers to the session."""
-    return session.name if session.owner == user else str(session.full_name)
-
-
-def closed(grant: Grant) -> str:
-    """Why the session's state does not permit logins; '' if it does.
-
-    UNREACHABLE permits them: the runner is silent, but the agent may still be connected.
-    """
-    session = grant.session
-    if session.state in {SessionState.RUNNING, SessionState.UNREACHABLE}:
-        return ""
-    name = shown_name(session, grant.user)
-    hint = _HINTS.get(session.state, "try again in a moment").format(name=name)
-    return f"session {name} is {session.state}: {hint}"
+        grant = self.grant
+        log.info(event, origin=self.origin, key=self.fingerprint, session=grant.session.uid, user=grant.user, **more)

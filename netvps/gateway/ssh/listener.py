@@ -35,10 +35,11 @@ BACKLOG: Final = 512
 
 
 class Listener:
-    """Creates a connection with `new_leg` for each served one. Run `log_summaries` as a task."""
+    """Calls `serve` for each connection that it serves. Run `log_summaries` as a task."""
 
-    def __init__(self, new_leg: Callable[[], Downstream], admission: Admission | None = None) -> None:
-        self._new_leg = new_leg
+    def __init__(self, serve: Callable[[Ticket], Downstream], admission: Admission | None = None) -> None:
+        """`serve` makes the protocol of a connection, to be settled with its ticket."""
+        self._serve = serve
         self._admission = admission or Admission()
         self._refusals = RefusalLog()
         self._holders: dict[Ticket, _Arrival] = {}
@@ -67,7 +68,7 @@ class Listener:
         self._closed = True
         if self._server is not None:
             self._server.close()
-        for arrival in [each for each in self._holders.values() if each.leg is None]:
+        for arrival in [each for each in self._holders.values() if each.served is None]:
             arrival.refuse("the gateway is restarting")
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> None:
@@ -107,7 +108,7 @@ class Listener:
             self._holders[decision.ticket] = arrival
             arrival.ticket = decision.ticket
             if decision.ticket.served:
-                arrival.serve(self._new_leg())
+                arrival.serve(self._serve)
         self._follow(decision)
 
     def _follow(self, decision: Decision) -> None:
@@ -117,7 +118,7 @@ class Listener:
                 arrival.refuse(decision.reason)
         for ticket in decision.admitted:
             if (arrival := self._holders.get(ticket)) is not None:
-                arrival.serve(self._new_leg())
+                arrival.serve(self._serve)
 
 
 class _Arrival(asyncio.Protocol):
@@ -125,7 +126,7 @@ class _Arrival(asyncio.Protocol):
 
     def __init__(self, listener: Listener) -> None:
         self.address = ""
-        self.leg: Downstream | None = None
+        self.served: Downstream | None = None
         self.ticket: Ticket | None = None
         self._listener = listener
         self._transport: asyncio.Transport | None = None
@@ -137,24 +138,23 @@ class _Arrival(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
         self.address = (transport.get_extra_info("peername") or ("unknown",))[0]
         self._listener.arrive(self)
-        if self.leg is None and not self._transport.is_closing():
+        if self.served is None and not self._transport.is_closing():
             self._gives_up = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._give_up)
 
-    def serve(self, leg: Downstream) -> None:
-        """Hands the connection to the gateway."""
+    def serve(self, serve: Callable[[Ticket], Downstream]) -> None:
+        """Hands the connection over to the protocol that `serve` makes for it."""
         if self._gives_up is not None:
             self._gives_up.cancel()
         assert self._transport is not None and self.ticket is not None  # noqa: S101, PT018 — it arrived
-        self.leg = leg
-        leg.ticket = self.ticket
         if self._transport.is_closing():
             self._listener.settle(self.ticket, Outcome.SAID_NOTHING)
             return
-        self._transport.set_protocol(leg)
-        leg.connection_made(self._transport)
+        self.served = serve(self.ticket)
+        self._transport.set_protocol(self.served)
+        self.served.connection_made(self._transport)
         if self._said:
             self._transport.resume_reading()
-            leg.data_received(self._said)
+            self.served.data_received(self._said)
 
     def data_received(self, data: bytes) -> None:
         """Buffers the client's version, usually; the rest stays in the kernel until the connection is served.
@@ -167,8 +167,8 @@ class _Arrival(asyncio.Protocol):
 
     def refuse(self, reason: str) -> None:
         """Closes it with a reason. The line starts with the same words as sshd's."""
-        if self.leg is not None:
-            self.leg.abort()
+        if self.served is not None:
+            self.served.abort()
         elif self._transport is not None:
             self._transport.write(f"Exceeded MaxStartups: {reason}\r\n".encode())
             self._transport.close()

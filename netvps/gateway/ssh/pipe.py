@@ -14,6 +14,7 @@ exactly, and tests/gateway/ssh/test_pipe.py checks what must hold before the pin
   here: leaving it out makes the pipe a third faster;
 - `_recv_packet` empties `_packet` when it has consumed a message, also one whose handling continues in a task;
 - a certificate is passed to `_validate_openssh_certificate` once its signature by the CA that it names is verified;
+- `connection_made` calls `_protocol_factory` once, and calls the result back;
 - `_send_kexinit` starts each key exchange, `_cleanup` ends each connection, `_force_close` aborts the transport and
   discards unsent data: `end` does not use it.
 
@@ -44,10 +45,10 @@ from asyncssh.packet import SSHPacket, String
 from netvps.gateway.ssh.pacing import Paced
 
 if TYPE_CHECKING:
-    from asyncssh import SSHKey
+    from asyncssh import SSHKey, SSHServerConnectionOptions
     from asyncssh.public_key import SSHOpenSSHCertificate
 
-    from netvps.domain.access.admission import Ticket
+    from netvps.gateway.ssh.connection import SshConnection
 
 QUEUE_LIMIT = 256 * 1024
 """Bytes that a leg may send before the other leg is connected."""
@@ -243,11 +244,16 @@ class PipeEnd(Paced):
 class Downstream(PipeEnd, SSHServerConnection):
     """The connection to a user's SSH client."""
 
-    ticket: Ticket | None = None
-    """Identifies the connection to the listener until it is logged in."""
     _failures = 0
     _login_bytes = LOGIN_BYTES
     _login_packets = LOGIN_PACKETS
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: SSHServerConnectionOptions, connection: SshConnection
+    ) -> None:
+        super().__init__(loop, options)
+        self._connection = connection
+        self._protocol_factory = lambda: connection  # which asyncssh calls once, for its callbacks
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         """Until the login is complete, counts bytes, and sends TCP ACKs immediately.
@@ -293,8 +299,8 @@ class Downstream(PipeEnd, SSHServerConnection):
         return self._login_packets < LOGIN_PACKETS
 
     async def _validate_openssh_certificate(self, username: str, cert: SSHOpenSSHCertificate) -> SSHKey | None:
-        """Lets the owner decide; asyncssh would require a principal that equals the login."""
-        return cert.key if await self._owner.validate_certificate(username, cert) else None  # type: ignore[attr-defined] # a SshConnection
+        """Lets the connection decide; asyncssh would require a principal that equals the login."""
+        return cert.key if await self._connection.validate_certificate(username, cert) else None
 
     async def reload_config(self) -> None:
         """Does nothing: there is no configuration file with rules per user."""
@@ -307,8 +313,8 @@ class Downstream(PipeEnd, SSHServerConnection):
         super().send_userauth_failure(partial_success)
 
     async def send_userauth_success(self) -> None:
-        """Called after a valid signature; the owner of the connection may still refuse."""
-        if reason := self._owner.refusal():  # type: ignore[attr-defined] # a SshConnection
+        """Called after a valid signature; the connection may still refuse."""
+        if reason := self._connection.reason_to_refuse():
             self._refuse(reason)
         else:
             await super().send_userauth_success()

@@ -15,8 +15,8 @@ from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.exec import Exit, FromCommand, Stderr, Stdin, StdinEof, Stdout, TerminalSize, ToCommand
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import Unavailable, WrongState
-from netvps.gateway.ssh.connection import closed
 from netvps.gateway.ssh.pacing import Paced
+from netvps.gateway.ssh.readiness import reason_not_ready
 from netvps.services.access.logins import Grant
 from netvps.tasks import Tasks
 
@@ -62,7 +62,7 @@ class Commands:
         such Unix user, Unavailable if it cannot be reached or disconnects.
         """
         grant = Grant(session, start.user, user or session.owner)
-        if reason := closed(grant):
+        if reason := reason_not_ready(grant):
             raise WrongState(reason)
 
         def dial() -> Awaitable[Stream]:

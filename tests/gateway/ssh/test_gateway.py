@@ -287,7 +287,7 @@ async def test_a_stalled_reader_stalls_the_sender_and_not_memory(world: World) -
             while before != connection.upstream.passed:
                 before = connection.upstream.passed
                 await asyncio.sleep(0.5)
-        transport = connection.leg._transport
+        transport = connection.downstream._transport
         assert transport is not None
         assert transport.get_write_buffer_size() < MIB
         assert len(connection.upstream._inpbuf) < MIB
@@ -307,7 +307,7 @@ async def test_a_stalled_session_stalls_the_client_and_not_memory(world: World) 
                     process.stdin.write(b"x" * MIB)
                     await process.stdin.drain()
         (connection,) = world.gateway._connections
-        assert connection.leg.passed < 8 * MIB
+        assert connection.downstream.passed < 8 * MIB
     finally:
         process.kill()
         await process.wait()

@@ -103,7 +103,7 @@ async def test_what_comes_before_the_session_is_there_waits_up_to_a_limit(world:
     for _ in range(QUEUE_LIMIT // 1024 - 1):
         client.send_packet(80, String(b"x" * 1000), Boolean(False))
     (connection,) = world.gateway._connections
-    await world.agent.until(lambda: len(connection.leg._queue) == QUEUE_LIMIT // 1024 - 1)
+    await world.agent.until(lambda: len(connection.downstream._queue) == QUEUE_LIMIT // 1024 - 1)
     assert not client.is_closed()
     for _ in range(9):
         client.send_packet(80, String(b"x" * 1000), Boolean(False))
@@ -132,7 +132,7 @@ async def test_messages_are_acknowledged_at_once_until_the_login(world: World, m
     assert before > 2  # its version, its keys, its request for a login
     client.send_packet(80, String(b"x"), Boolean(False))
     (connection,) = world.gateway._connections
-    await world.agent.until(lambda: bool(connection.leg._queue))
+    await world.agent.until(lambda: bool(connection.downstream._queue))
     assert Spy.told.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)) == before
     client.abort()
 
@@ -177,8 +177,8 @@ async def test_a_peer_that_never_ends_a_key_exchange_stalls_the_other(
     process = await client.create_process("cat /dev/zero", encoding=None, window=64 << 20)
     await process.stdout.readexactly(1 << 20)
     (connection,) = world.gateway._connections
-    connection.leg._rekey_bytes = 1
-    leg: Downstream = connection.leg
+    connection.downstream._rekey_bytes = 1
+    leg: Downstream = connection.downstream
     await world.agent.until(lambda: bool(leg._deferred_packets))
     await world.agent.until(lambda: connection.upstream is not None and connection.upstream._held)
     await asyncio.sleep(0.2)

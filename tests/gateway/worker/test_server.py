@@ -33,8 +33,8 @@ async def apart(sshd: Sshd, tmp_path: Path) -> AsyncIterator[World]:
 
 
 def plane_of(world: World) -> ControlPlane:
-    assert isinstance(world.gateway.authorizer, ControlPlane)
-    return world.gateway.authorizer
+    assert isinstance(world.gateway._authorizer, ControlPlane)
+    return world.gateway._authorizer
 
 
 def worker_of(world: World) -> WorkerSocket:
