@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Request
-from netvps.domain.checks import Checks, shown
+from netvps.domain.checks import shown
 from netvps.errors import AlreadyExists, NotFound, TooOld
 
 if TYPE_CHECKING:
@@ -18,19 +18,9 @@ if TYPE_CHECKING:
     from netvps.domain.access.accounts import Caller
     from netvps.services.ports import R, Resource, Store, Transaction
 
-REQUEST_ID_MAX = 64
 KEPT = timedelta(hours=24)
 _SWEPT = 4
 """Number of neighbouring records checked per request: so at most a quarter of the stored records is expired."""
-
-
-def check_request_id(checks: Checks, request_id: str) -> None:
-    """Records a violation unless the id has at most 64 printable characters; '' means none."""
-    checks.require(
-        len(request_id) <= REQUEST_ID_MAX and request_id.isprintable(),
-        "request_id",
-        f"{shown(request_id)} is not up to {REQUEST_ID_MAX} printable characters",
-    )
 
 
 class Idempotency:

@@ -70,10 +70,10 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
     ("--context lab ls", NOT_FOUND, "there is no context 'lab': there are local; `netvps login HOST` adds one"),
     ("context use lab", NOT_FOUND, "there is no context 'lab': there are local; `netvps login HOST` adds one"),
     # sizes, numbers, times
-    ("create --memory 2", USAGE, "--memory: '2' is 2 bytes, less than 6M: give a number with a unit, for example 2G;"),
+    ("create --memory 2", USAGE, "--memory: 2 is less than 6291456 (6 MiB); 0 means no limit"),
     ("create --memory lots", USAGE, f"--memory: 'lots' {_SIZE}{_CREATE}"),
     ("create --memory -1", USAGE, f"--memory: '-1' {_SIZE}{_CREATE}"),
-    ("create --shm-size 1", USAGE, "--shm-size: '1' is 1 byte, less than 64K: give a number with a unit"),
+    ("create --shm-size 1", USAGE, "--shm-size: 1 is not between 65536 (64 KiB) and"),
     ("create --cpus many", USAGE, f"--cpus: 'many' is not a number: give for example 1.5; see {_CREATE}"),
     ("create --cpus -1", USAGE, "--cpus: -1.0 is not between 0.01 and 1024; 0 means no limit"),
     ("create --pids 3", USAGE, "--pids: 3 is not between 16 and 4194304"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from netvps.cli.ui.parse import DURATION, MEMORY, SHM_SIZE, Number, pairs
+from netvps.cli.ui.parse import DURATION, SIZE, Number, pairs
 from netvps.errors import InvalidInput, Violation
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ _OPTIONS: Final = (
                  help="Docker image; by default the server's default environment."),
     click.option("--cpus", type=Number("1.5"), default=0.0, metavar="N",
                  help="Limit of CPUs, for example 1.5; 0 means no limit."),
-    click.option("--memory", type=MEMORY, default=0, help="Limit of memory, for example 2G; 0 means no limit."),
-    click.option("--shm-size", type=SHM_SIZE, default=0, help="Size of /dev/shm; by default half of the memory."),
+    click.option("--memory", type=SIZE, default=0, help="Limit of memory, for example 2G; 0 means no limit."),
+    click.option("--shm-size", type=SIZE, default=0, help="Size of /dev/shm; by default half of the memory."),
     click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads."),
     click.option("--env", "env", multiple=True, metavar="K=V", help="An environment variable; may be repeated."),
     click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated."),

@@ -21,11 +21,6 @@ class Size(click.ParamType[int]):
 
     name = "SIZE"
 
-    def __init__(self, least: int = 0, zero: str = "") -> None:
-        """`least` is in bytes; `zero` says what 0 means, where it is taken although it is less."""
-        self._least = least
-        self._zero = zero
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Bytes of what was typed."""
         if isinstance(value, int):
@@ -33,12 +28,7 @@ class Size(click.ParamType[int]):
         match = _SIZE.fullmatch(str(value).strip())
         if match is None:
             self.fail(f"{value!r} is not a size: give a number and K, M, G or T, for example 2G", param, ctx)
-        size = int(float(match[1]) * _UNITS[(match[2] or "").lower()])
-        if size < self._least and (size or not self._zero):
-            less = f"is {size} byte{'' if size == 1 else 's'}, less than {size_words(self._least)}"
-            zero = f"; 0 means {self._zero}" if self._zero else ""
-            self.fail(f"{value!r} {less}: give a number with a unit, for example 2G{zero}", param, ctx)
-        return size
+        return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
 
 
 class Duration(click.ParamType[float]):
@@ -76,8 +66,6 @@ class Since(click.ParamType[datetime]):
 
 
 SIZE = Size()
-MEMORY = Size(6 << 20, "no limit")  # Docker's own minimum
-SHM_SIZE = Size(64 << 10, "half of the memory")
 DURATION = Duration()
 SINCE = Since()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from netvps.api.v1 import user_pb2 as pb
 from netvps.domain.access.accounts import ApiKey, Role, User
+from netvps.domain.access.ssh_key import check_title
 from netvps.domain.checks import Checks
 from netvps.domain.names import USER_NAME_MAX, check_label
 from netvps.errors import InvalidInput
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.accounts import Credential
 
+_MIN_TTL, _MAX_TTL = 60.0, 3653 * 86_400.0
 ROLE = EnumPair(Role, pb.Role, "ROLE_")
 
 
@@ -30,6 +32,16 @@ class CreateUser:
     user_id: str
     role: Role
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateApiKey:
+    """The API key to create, for a user; without `ttl` it does not expire."""
+
+    user: str
+    request_id: str
+    title: str
+    ttl: timedelta | None
 
 
 def user_to_proto(user: User) -> pb.User:
@@ -58,12 +70,28 @@ def create_from_proto(message: pb.CreateUserRequest) -> CreateUser:
     role = Role.USER
     with checks.nested():
         check_label(message.user_id, "user_id", USER_NAME_MAX)
+    checks.require(message.user_id != names.ME, "user_id", f"'{names.ME}' stands for the caller: choose another name")
     with checks.nested():
         role = ROLE.from_proto(message.role, "role", unspecified=Role.USER)
     with checks.nested():
         names.check_request_id(message.request_id)
     checks.done()
     return CreateUser(message.user_id, role, message.request_id)
+
+
+def create_api_key_from_proto(message: pb.CreateApiKeyRequest) -> CreateApiKey:
+    """Parses the request. Raises InvalidInput."""
+    checks = Checks()
+    user, ttl = "", None
+    with checks.nested():
+        user = names.parse_user_name(message.parent, "parent")
+    with checks.nested():
+        names.check_request_id(message.request_id)
+    check_title(checks, message.title)
+    with checks.nested():
+        ttl = _ttl(message)
+    checks.done()
+    return CreateApiKey(user, message.request_id, message.title, ttl)
 
 
 def api_key_to_proto(credential: Credential, last_use: datetime | None = None) -> pb.ApiKey:
@@ -101,11 +129,10 @@ def api_key_from_proto(message: pb.ApiKey) -> ApiKey:
     )
 
 
-def ttl_from_proto(message: pb.CreateApiKeyRequest) -> timedelta | None:
-    """Validity of a new key; None if it does not expire. Raises InvalidInput."""
+def _ttl(message: pb.CreateApiKeyRequest) -> timedelta | None:
     if not message.HasField("ttl"):
         return None
-    try:
-        return timedelta(seconds=duration_from_proto(message.ttl))
-    except OverflowError:
-        raise InvalidInput.of("ttl", f"{message.ttl.seconds} s is not between one minute and ten years") from None
+    seconds = duration_from_proto(message.ttl)
+    if not _MIN_TTL <= seconds <= _MAX_TTL:
+        raise InvalidInput.of("ttl", f"{seconds:g} s is not between one minute and ten years")
+    return timedelta(seconds=seconds)

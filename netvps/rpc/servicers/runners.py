@@ -32,10 +32,11 @@ class RunnerServicer(RunnerServiceServicer):
         )
 
     async def CreateJoinToken(self, request: pb.CreateJoinTokenRequest, context: Context) -> pb.CreateJoinTokenResponse:
-        token, expire = await self._runners.create_join_token(identity.caller(), request.request_id)
+        request_id = names.check_request_id(request.request_id)
+        token, expire = await self._runners.create_join_token(identity.caller(), request_id)
         return pb.CreateJoinTokenResponse(join_token=token, expire_time=time_to_proto(expire))
 
     async def DeleteRunner(self, request: pb.DeleteRunnerRequest, context: Context) -> pb.DeleteRunnerResponse:
-        name = names.parse_runner_name(request.name)
-        await self._runners.remove(identity.caller(), name, force=request.force, request_id=request.request_id)
+        name, request_id = names.parse_runner_name(request.name), names.check_request_id(request.request_id)
+        await self._runners.remove(identity.caller(), name, force=request.force, request_id=request_id)
         return pb.DeleteRunnerResponse()

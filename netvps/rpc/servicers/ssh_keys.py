@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from netvps.api.v1 import ssh_key_pb2 as pb
 from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceServicer
 from netvps.rpc.convert import names
-from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
+from netvps.rpc.convert.ssh_keys import create_from_proto, ssh_key_to_proto
 from netvps.rpc.convert.times import time_to_proto
 from netvps.rpc.server import identity
 
@@ -36,19 +36,17 @@ class SshKeyServicer(SshKeyServiceServicer):
         )
 
     async def CreateSshKey(self, request: pb.CreateSshKeyRequest, context: Context) -> pb.SshKey:
+        wanted = create_from_proto(request)
         key = await self._keys.create(
-            identity.caller(),
-            parent=names.parse_owner(request.parent, "parent"),
-            public_key=request.public_key,
-            title=request.title,
-            request_id=request.request_id,
+            identity.caller(), wanted.key, parent=wanted.owner, title=wanted.title, request_id=wanted.request_id
         )
         return ssh_key_to_proto(key)
 
     async def DeleteSshKey(self, request: pb.DeleteSshKeyRequest, context: Context) -> pb.SshKey:
         user, key = names.parse_ssh_key_name(request.name)
         owner = "" if user == names.ME else user
-        return ssh_key_to_proto(await self._keys.delete(identity.caller(), owner, key, request_id=request.request_id))
+        request_id = names.check_request_id(request.request_id)
+        return ssh_key_to_proto(await self._keys.delete(identity.caller(), owner, key, request_id=request_id))
 
     async def IssueSshCertificate(
         self, request: pb.IssueSshCertificateRequest, context: Context

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from netvps.api.v1 import user_pb2 as pb
 from netvps.api.v1.user_pb2_grpc import UserServiceServicer
 from netvps.rpc.convert import names
-from netvps.rpc.convert.users import api_key_to_proto, create_from_proto, ttl_from_proto, user_to_proto
+from netvps.rpc.convert.users import api_key_to_proto, create_api_key_from_proto, create_from_proto, user_to_proto
 from netvps.rpc.server import identity
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class UserServicer(UserServiceServicer):
         return user_to_proto(user)
 
     async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.User:
-        name = names.parse_user_name(request.name)
-        return user_to_proto(await self._access.delete_user(identity.caller(), name, request.request_id))
+        name, request_id = names.parse_user_name(request.name), names.check_request_id(request.request_id)
+        return user_to_proto(await self._access.delete_user(identity.caller(), name, request_id))
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
-        parent = names.parse_user_name(request.parent, "parent")
+        wanted = create_api_key_from_proto(request)
         credential, secret = await self._access.create_api_key(
-            identity.caller(), parent, request.request_id, title=request.title, ttl=ttl_from_proto(request)
+            identity.caller(), wanted.user, wanted.request_id, title=wanted.title, ttl=wanted.ttl
         )
         return pb.CreateApiKeyResponse(api_key=api_key_to_proto(credential), secret=secret)
 
@@ -61,5 +61,5 @@ class UserServicer(UserServiceServicer):
         )
 
     async def DeleteApiKey(self, request: pb.DeleteApiKeyRequest, context: Context) -> pb.ApiKey:
-        user, kid = names.parse_api_key_name(request.name)
-        return api_key_to_proto(await self._access.delete_api_key(identity.caller(), user, kid, request.request_id))
+        (user, kid), request_id = names.parse_api_key_name(request.name), names.check_request_id(request.request_id)
+        return api_key_to_proto(await self._access.delete_api_key(identity.caller(), user, kid, request_id))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import SshKey
-from netvps.domain.access.ssh_key import PublicKey, check_title
-from netvps.domain.checks import Checks, shown
+from netvps.domain.checks import shown
 from netvps.errors import AlreadyExists, Exhausted, NotFound
-from netvps.services.idempotency import Idempotency, check_request_id, recall
+from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scope import user_in_sight
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netvps.domain.access.accounts import Caller
+    from netvps.domain.access.ssh_key import PublicKey
     from netvps.services.ports import Clock, Reader, Store
 
 MAX_KEYS = 200
@@ -37,13 +37,9 @@ class SshKeys:
             return await read_page(reader, SshKey, page_size, page_token, owner=user.name)
 
     async def create(
-        self, caller: Caller, *, public_key: str, parent: str = "", title: str = "", request_id: str = ""
+        self, caller: Caller, key: PublicKey, *, parent: str = "", title: str = "", request_id: str = ""
     ) -> SshKey:
-        """Registers a key; its title defaults to the key's comment.
-
-        Raises InvalidInput, NotFound, AlreadyExists, Exhausted.
-        """
-        key = _check_new(public_key, title, request_id)
+        """Registers a key; its title defaults to the key's comment. Raises NotFound, AlreadyExists, Exhausted."""
         now = self._clock()
         async with self._store.write(caller.user, "key.create") as tx:
             user = await user_in_sight(tx, caller, parent)
@@ -60,9 +56,6 @@ class SshKeys:
 
     async def delete(self, caller: Caller, parent: str, key: str, *, request_id: str = "") -> SshKey:
         """Revokes a key by uid or fingerprint. Raises NotFound."""
-        checks = Checks()
-        check_request_id(checks, request_id)
-        checks.done()
         async with self._store.write(caller.user, "key.delete") as tx:
             user = await user_in_sight(tx, caller, parent)
             once = Idempotency(tx, caller, request_id, self._clock(), "DeleteSshKey", user.name, key)
@@ -73,17 +66,6 @@ class SshKeys:
                 await once.record(ssh_key, ssh_key.fingerprint)
                 return ssh_key
         return (await recall(self._store, SshKey, request))[0]
-
-
-def _check_new(public_key: str, title: str, request_id: str) -> PublicKey:
-    checks, key = Checks(), None
-    with checks.nested():
-        key = PublicKey.parse(public_key)
-    check_title(checks, title)
-    check_request_id(checks, request_id)
-    checks.done()
-    assert key is not None  # noqa: S101 — `done` raised otherwise
-    return key
 
 
 async def _require_new(reader: Reader, owner: str, fingerprint: str) -> None:

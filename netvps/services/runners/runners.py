@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Credential
-from netvps.domain.checks import Checks, shown
+from netvps.domain.checks import shown
 from netvps.domain.runner.runner import Lease, Runner, RunnerState, RunnerView, Welcome
 from netvps.domain.session.lifecycle import lose, observe, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.errors import NotFound, Unavailable, WrongState
 from netvps.services.access.tokens import BOOT, JOIN, mint
-from netvps.services.idempotency import Idempotency, check_request_id
+from netvps.services.idempotency import Idempotency
 from netvps.services.page import Page, read_page
 from netvps.services.runners.joining import TOKEN_LIFE
 from netvps.services.runners.leases import lease_of
@@ -70,9 +70,7 @@ class Runners:
     async def create_join_token(self, caller: Caller, request_id: str = "") -> tuple[str, datetime]:
         """A token "nvj_KID_SECRET_FINGERPRINT" that lets one machine join, and its expiry. Requires role admin."""
         caller.require_admin("make join tokens")
-        checks, now = Checks(), self._clock()
-        check_request_id(checks, request_id)
-        checks.done()
+        now = self._clock()
         async with self._store.write(caller.user, "join.token") as tx:
             once = Idempotency(tx, caller, request_id, now, "CreateJoinToken")
             await once.earlier_secret()
@@ -240,9 +238,6 @@ class Runners:
         Raises NotPermitted, NotFound, and WrongState while it has sessions, unless forced.
         """
         caller.require_admin("remove runners")
-        checks = Checks()
-        check_request_id(checks, request_id)
-        checks.done()
         async with self._store.write(caller.user) as tx:
             once = Idempotency(tx, caller, request_id, self._clock(), "DeleteRunner", name, force)
             if await once.earlier() is None:

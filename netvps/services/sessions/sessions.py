@@ -9,16 +9,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller
-from netvps.domain.checks import Checks
-from netvps.domain.names import SESSION_NAME_MAX, USER_NAME_MAX, SessionName, check_label
+from netvps.domain.names import SessionName
 from netvps.domain.runner.placement import why_not_fits
 from netvps.domain.runner.runner import PAUSE, Runner, RunnerState
 from netvps.domain.session import lifecycle
 from netvps.domain.session.lifecycle import defer, new_session
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
 from netvps.domain.session.wordlist import COUNT, pleasant_name
-from netvps.errors import AlreadyExists, Changed, Exhausted, NotFound, NotPermitted, Unavailable, WrongState
-from netvps.services.idempotency import Idempotency, check_request_id, recall
+from netvps.errors import (
+    AlreadyExists,
+    Changed,
+    Exhausted,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    Unavailable,
+    WrongState,
+)
+from netvps.services.idempotency import Idempotency, recall
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scheduler import placed
@@ -71,9 +79,12 @@ class Sessions:
         Raises InvalidInput, AlreadyExists, and NotPermitted or NotFound for another owner.
         """
         owner = owner or caller.user
-        self._check_new(session_id, owner, spec, request_id)
         if not caller.sees(owner):
             raise NotPermitted(f"user {caller.user} may not create sessions of others: it needs role admin")
+        if not (spec.image or self._default_image):
+            raise InvalidInput.of(
+                "spec.image", "no image is named, and this server has no default: name one, for example debian:12"
+            )
         if validate_only:
             async with self._store.read() as reader:
                 return await self._draft(reader, caller, session_id, owner, spec)
@@ -141,9 +152,8 @@ class Sessions:
     async def rename(
         self, caller: Caller, name: str, session_id: str, *, request_id: str = "", expected_revision: int = 0
     ) -> Session:
-        """Gives a session another name. Raises InvalidInput, NotFound, AlreadyExists, Changed, WrongState."""
+        """Gives a session another name. Raises NotFound, AlreadyExists, Changed, WrongState."""
         request = _named(caller, name, "RenameSession", request_id, expected_revision, session_id)
-        check_label(session_id, "session_id", SESSION_NAME_MAX)
 
         async def renamed(tx: Transaction, session: Session, now: datetime) -> Session:
             after = lifecycle.rename(session, session_id, now)
@@ -203,21 +213,6 @@ class Sessions:
                     f"it is paused, and its runner {session.runner_name} is offline: try again when that returns"
                 )
             await tx.put(lifecycle.resume(session, now, Author(actor, ChangeCause.LOGIN)))
-
-    def _check_new(self, session_id: str, owner: str, spec: SessionSpec, request_id: str) -> None:
-        checks = Checks()
-        with checks.nested():
-            if session_id:
-                check_label(session_id, "session_id", SESSION_NAME_MAX)
-        with checks.nested():
-            check_label(owner, "owner", USER_NAME_MAX)
-        checks.require(
-            bool(spec.image or self._default_image),
-            "spec.image",
-            "no image is named, and this server has no default: name one, for example debian:12",
-        )
-        check_request_id(checks, request_id)
-        checks.done()
 
     async def _draft(self, reader: Reader, caller: Caller, session_id: str, owner: str, spec: SessionSpec) -> Session:
         await require_user(reader, owner)
@@ -287,14 +282,7 @@ def no_session(name: SessionName) -> NotFound:
 def _named(
     caller: Caller, name: str, method: str, request_id: str, expected_revision: int, *arguments: object
 ) -> _Request:
-    """Checks the name, the request id and the revision. Raises InvalidInput."""
-    checks, full_name = Checks(), None
-    with checks.nested():
-        full_name = SessionName.parse(name, caller.user)
-    check_request_id(checks, request_id)
-    checks.require(expected_revision >= 0, "expected_revision", f"{expected_revision} is negative; 0 means any")
-    checks.done()
-    assert full_name is not None  # noqa: S101 — `done` raised otherwise
+    full_name = SessionName.parse(name, caller.user)
     return _Request(caller, full_name, method, request_id, expected_revision, arguments)
 
 

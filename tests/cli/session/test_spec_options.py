@@ -24,9 +24,9 @@ def test_a_memory_limit_is_taken_as_people_type_it(typed: str, size: int, run: R
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--memory", "2"], "--memory: '2' is 2 bytes, less than 6M: give a number with a unit, for example 2G"),
-        (["--memory", "5M"], "--memory: '5M' is 5242880 bytes, less than 6M"),
-        (["--shm-size", "1K"], "--shm-size: '1K' is 1024 bytes, less than 64K"),
+        (["--memory", "2"], "--memory: 2 is less than 6291456 (6 MiB); 0 means no limit"),
+        (["--memory", "5M"], "--memory: 5242880 is less than 6291456 (6 MiB)"),
+        (["--shm-size", "1K"], "--shm-size: 1024 is not between 65536 (64 KiB)"),
         (["--pids", "3"], "--pids: 3 is not between 16 and 4194304"),
         (["--image", "UP case"], "--image: 'UP case' is not an image reference"),
         (["--env", "1A=x"], "--env '1A': a name is letters, digits and '_'"),

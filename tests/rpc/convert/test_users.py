@@ -1,17 +1,28 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 
+from netvps.api.v1 import ssh_key_pb2 as ssh_key_pb
 from netvps.api.v1 import user_pb2 as pb
 from netvps.domain.access.accounts import Credential, Role, SshKey, User
 from netvps.domain.server import ServerInfo
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.server_info import server_info_from_proto, server_info_to_proto
+from netvps.rpc.convert.ssh_keys import create_from_proto as create_ssh_key
 from netvps.rpc.convert.ssh_keys import ssh_key_from_proto, ssh_key_to_proto
-from netvps.rpc.convert.users import api_key_to_proto, create_from_proto, user_from_proto, user_to_proto
+from netvps.rpc.convert.users import (
+    CreateApiKey,
+    api_key_to_proto,
+    create_api_key_from_proto,
+    create_from_proto,
+    user_from_proto,
+    user_to_proto,
+)
+from tests.fakes.keys import ed25519
 from tests.rpc.convert import values
 
 
@@ -43,3 +54,33 @@ def test_a_new_user_is_no_admin_unless_asked() -> None:
     with pytest.raises(InvalidInput) as error:
         create_from_proto(pb.CreateUserRequest(user_id="Carol", role=7))  # type: ignore[arg-type]
     assert [violation.field for violation in error.value.violations] == ["user_id", "role"]
+    with pytest.raises(InvalidInput, match="user_id: 'me' stands for the caller"):
+        create_from_proto(pb.CreateUserRequest(user_id="me"))
+
+
+@pytest.mark.parametrize("seconds", [59, 4_000_000_000, 200_000_000_000])
+def test_all_that_is_wrong_with_a_new_api_key_is_said_at_once(seconds: int) -> None:
+    ttl = Duration(seconds=seconds)
+    with pytest.raises(InvalidInput) as error:
+        create_api_key_from_proto(pb.CreateApiKeyRequest(parent="me", request_id="\n", title="\x1b", ttl=ttl))
+    assert [violation.field for violation in error.value.violations] == ["parent", "request_id", "title", "ttl"]
+
+
+def test_a_new_api_key_lasts_as_long_as_asked() -> None:
+    found = create_api_key_from_proto(pb.CreateApiKeyRequest(parent="users/me", ttl=Duration(seconds=60)))
+    assert found == CreateApiKey("me", "", "", timedelta(minutes=1))
+    assert create_api_key_from_proto(pb.CreateApiKeyRequest(parent="users/me")).ttl is None
+
+
+def test_a_new_ssh_key_is_parsed_and_all_that_is_wrong_is_said_at_once() -> None:
+    wanted = create_ssh_key(ssh_key_pb.CreateSshKeyRequest(public_key=f" {ed25519(1)}  ann@laptop\n", request_id="r1"))
+    assert (wanted.key.text, wanted.key.comment, wanted.owner, wanted.request_id) == (
+        ed25519(1),
+        "ann@laptop",
+        "",
+        "r1",
+    )
+    wrong = ssh_key_pb.CreateSshKeyRequest(parent="bob", public_key="nonsense", title="\x07", request_id="x" * 65)
+    with pytest.raises(InvalidInput) as error:
+        create_ssh_key(wrong)
+    assert [one.field for one in error.value.violations] == ["parent", "public_key", "title", "request_id"]

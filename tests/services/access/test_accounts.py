@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access.accounts import Caller, Credential, Role, SshKey, User
-from netvps.errors import AlreadyExists, InvalidInput, NotFound, NotPermitted, Unauthenticated, WrongState
+from netvps.domain.access.ssh_key import PublicKey
+from netvps.errors import AlreadyExists, NotFound, NotPermitted, Unauthenticated, WrongState
 from tests.fakes.keys import ed25519
 from tests.fakes.world import ALICE, BOB, ROOT
 
@@ -71,14 +72,6 @@ async def test_api_keys_are_listed_with_their_names_ends_and_last_use(world: Wor
         await world.access.list_api_keys(ALICE, "bob")
 
 
-@pytest.mark.parametrize(
-    ("title", "ttl", "field"), [("\x1b", None, "title"), ("x" * 101, None, "title"), ("", timedelta(seconds=59), "ttl")]
-)
-async def test_what_no_api_key_can_be(title: str, ttl: timedelta | None, field: str, world: World) -> None:
-    with pytest.raises(InvalidInput, match=f"^{field}: "):
-        await world.access.create_api_key(ROOT, "alice", title=title, ttl=ttl)
-
-
 async def test_people_revoke_their_own_api_keys(world: World) -> None:
     credential, secret = await world.access.create_api_key(ROOT, "alice")
     await world.access.delete_api_key(ALICE, "me", credential.kid)
@@ -113,20 +106,15 @@ async def test_all_but_looking_at_oneself_needs_an_admin(world: World) -> None:
             await call
 
 
-async def test_a_new_user_needs_a_name_that_is_free_and_no_word_of_ours(world: World) -> None:
+async def test_a_new_user_needs_a_name_that_is_free(world: World) -> None:
     assert (await world.access.create_user(ROOT, "carol", Role.USER)).role is Role.USER
     with pytest.raises(AlreadyExists, match=r"^user carol exists already: choose another name$"):
         await world.access.create_user(ROOT, "carol", Role.USER)
-    with pytest.raises(InvalidInput, match="user_id: 'me' stands for the caller"):
-        await world.access.create_user(ROOT, "me", Role.USER)
-    with pytest.raises(InvalidInput) as caught:
-        await world.access.create_user(ROOT, "Carol!", Role.USER, "\n")
-    assert [violation.field for violation in caught.value.violations] == ["user_id", "request_id"]
 
 
 async def test_a_user_goes_with_all_their_keys(world: World) -> None:
     _, secret = await world.access.create_api_key(ROOT, "alice")
-    await world.ssh_keys.create(ALICE, public_key=ed25519(1))
+    await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(1)))
     assert (await world.access.delete_user(ROOT, "alice", "r1")).name == "alice"
     assert (await world.access.delete_user(ROOT, "alice", "r1")).name == "alice"
     assert await world.rows(SshKey) == []

@@ -9,6 +9,7 @@ import asyncssh
 import pytest
 
 from netvps.adapters.ca.opening import open_ca
+from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.session.lifecycle import place
 from netvps.domain.session.session import SessionSpec, SessionState
 from netvps.errors import NotFound
@@ -34,8 +35,8 @@ async def _next(configs: AsyncIterator[AgentConfig]) -> AgentConfig:
 
 async def test_keys_of_the_owner_and_of_the_spec_each_once(world: World) -> None:
     await world.runner()
-    await world.ssh_keys.create(ALICE, public_key=ed25519(1))
-    await world.ssh_keys.create(BOB, public_key=ed25519(9))
+    await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(1)))
+    await world.ssh_keys.create(BOB, PublicKey.parse(ed25519(9)))
     session = await world.session(spec=SessionSpec(authorized_keys=(f"{ed25519(1)} again", f"{ed25519(2)} c@d")))
     async with aclosing(world.logins.configs(session.uid, 1, "HOSTKEY")) as configs:
         config = await _next(configs)
@@ -100,9 +101,9 @@ async def test_each_change_of_keys_comes_with_a_higher_generation(world: World) 
     session = await world.session()
     async with aclosing(world.logins.configs(session.uid, 1, "HOSTKEY")) as configs:
         first = await _next(configs)
-        await world.ssh_keys.create(BOB, public_key=ed25519(9))
+        await world.ssh_keys.create(BOB, PublicKey.parse(ed25519(9)))
         await world.reported(session, SessionState.RUNNING)
-        key = await world.ssh_keys.create(ALICE, public_key=ed25519(1))
+        key = await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(1)))
         added = await _next(configs)
         await world.ssh_keys.delete(ALICE, "", key.uid)
         removed = await _next(configs)
@@ -117,9 +118,9 @@ async def test_a_burst_of_changes_is_one_config(world: World) -> None:
     async with aclosing(world.logins.configs(session.uid, 1, "HOSTKEY")) as configs:
         await _next(configs)
         for number in range(3):
-            await world.ssh_keys.create(ALICE, public_key=ed25519(number))
+            await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(number)))
         assert len((await _next(configs)).authorized_keys) == 3
-        await world.ssh_keys.create(ALICE, public_key=ed25519(7))
+        await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(7)))
         assert len((await _next(configs)).authorized_keys) == 4
 
 
@@ -167,6 +168,6 @@ async def test_an_agent_that_falls_behind_gets_what_holds_now(world: World) -> N
         async with aclosing(slow) as configs, world.feed.subscribe(Topic()) as every:
             await _next(configs)
             for number in range(3):
-                await world.ssh_keys.create(ALICE, public_key=ed25519(number))
+                await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(number)))
                 await anext(every)
             assert len((await _next(configs)).authorized_keys) == 3

@@ -32,7 +32,7 @@ async def _let(world: World, login: str, key: int) -> str:
 async def _keys(world: World) -> None:
     """Alice has key 1, Bob key 2, root key 3; Alice's dev1 also takes key 4, and Bob's both."""
     for number, caller in enumerate((ALICE, BOB, ROOT), start=1):
-        await world.ssh_keys.create(caller, public_key=ed25519(number))
+        await world.ssh_keys.create(caller, PublicKey.parse(ed25519(number)))
     await world.session("dev1", ALICE, SessionSpec(authorized_keys=(f"{ed25519(4)} carol@desk",)))
     await world.session("dev2", ALICE, SessionSpec(authorized_keys=(ed25519(2), ed25519(4))))
     await world.session("dev1", BOB, SessionSpec(authorized_keys=(ed25519(4), ed25519(5))))
@@ -93,7 +93,7 @@ async def test_a_revoked_key_opens_nothing_any_more(world: World) -> None:
 
 async def test_the_grant_tells_the_state(world: World) -> None:
     await world.runner()
-    await world.ssh_keys.create(ALICE, public_key=ed25519(1))
+    await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(1)))
     session = await world.session()
     await world.reported(session, SessionState.RUNNING)
     grant = await world.logins.authorize(SshLogin.parse("dev1"), _print(1))
@@ -103,7 +103,7 @@ async def test_the_grant_tells_the_state(world: World) -> None:
 
 @pytest.mark.parametrize("owners", [1, 40])
 async def test_an_offered_key_costs_the_same_however_many_sessions_have_the_name(world: World, owners: int) -> None:
-    await world.ssh_keys.create(BOB, public_key=ed25519(1))
+    await world.ssh_keys.create(BOB, PublicKey.parse(ed25519(1)))
     for number in range(owners):
         caller = Caller(f"user{number}", Role.USER)
         async with world.store.write("test") as tx:

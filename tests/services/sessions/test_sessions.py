@@ -85,12 +85,6 @@ async def test_the_name_of_a_session_being_deleted_says_so(world: World) -> None
         await world.session()
 
 
-async def test_all_violations_of_a_create_come_at_once(world: World) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        await world.sessions.create(ALICE, session_id="Dev 1", owner="No One", spec=SessionSpec(), request_id="x" * 65)
-    assert [violation.field for violation in caught.value.violations] == ["session_id", "owner", "request_id"]
-
-
 async def test_only_an_admin_creates_for_others(world: World) -> None:
     with pytest.raises(NotPermitted, match="it needs role admin"):
         await world.sessions.create(ALICE, session_id="dev1", owner="bob", spec=SessionSpec())
@@ -247,8 +241,6 @@ async def test_expected_revision_guards_a_race(world: World) -> None:
     await world.sessions.stop(ALICE, "dev1", expected_revision=session.revision)
     with pytest.raises(Changed):
         await world.sessions.delete(ALICE, "dev1", expected_revision=session.revision)
-    with pytest.raises(InvalidInput, match="expected_revision: -1 is negative"):
-        await world.sessions.delete(ALICE, "dev1", expected_revision=-1)
 
 
 async def test_a_spec_larger_than_every_machine_says_so(world: World) -> None:
@@ -335,8 +327,6 @@ async def test_a_new_name_is_the_only_one_at_once(world: World) -> None:
     with pytest.raises(AlreadyExists, match=r"^session dev1 exists already: choose another name"):
         await world.sessions.rename(ALICE, "web", "dev1")
     assert await world.sessions.rename(ALICE, "web", "web") == renamed
-    with pytest.raises(InvalidInput, match="session_id: 'Web!' is not a name"):
-        await world.sessions.rename(ALICE, "web", "Web!")
 
 
 async def test_limits_change_where_they_fit_the_machine(world: World) -> None:
