@@ -24,6 +24,7 @@ BENCHES: Final = {
     "converge": 15,
     "program": 9,
     "overlay": 7,
+    "reconnect": 3,
 }
 SMOKE: Final = ("cli",)
 

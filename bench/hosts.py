@@ -21,9 +21,9 @@ from bench.place import NETVPS, run, unique
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_LAB: Final = Path(__file__).parent.parent / "scripts/lab"
+LAB: Final = Path(__file__).parent.parent / "scripts/lab"
 _BUSYBOX: Final = Path("/bin/busybox")
-_IMAGE: Final = "bench/busybox:latest"
+IMAGE: Final = "bench/busybox:latest"
 _HOSTS: Final = (1, 2)
 _PATIENCE: Final = 90.0  # seconds until a started program is ready
 
@@ -42,12 +42,12 @@ class Route:
 def ways() -> Iterator[dict[str, Route]]:
     """Provides the paths: sessions of netvps first, then the references; removes everything afterwards."""
     lab = unique("nvb")
-    os.environ["NETVPS_LAB"] = lab
+    os.environ["NETVPSLAB"] = lab
     with ExitStack() as stack:
-        run(str(_LAB), "up", str(len(_HOSTS)))
-        stack.callback(run, str(_LAB), "down")
+        run(str(LAB), "up", str(len(_HOSTS)))
+        stack.callback(run, str(LAB), "down")
         for host in _HOSTS:
-            run(*_docker(lab, host), "import", "--change", 'CMD ["/bin/sh"]', "-", _IMAGE, data=_busybox())
+            run(*_docker(lab, host), "import", "--change", 'CMD ["/bin/sh"]', "-", IMAGE, data=busybox())
         ours = stack.enter_context(_sessions(lab))
         underlay, by_hand = stack.enter_context(_by_hand(lab))
         yield {"netvps": ours, "VXLAN by hand": by_hand, "Docker Swarm": _swarm(lab), "underlay": underlay}
@@ -97,7 +97,7 @@ def _sessions(lab: str) -> Iterator[Route]:
         _await(lambda: netvps("runner", "ls", check=False).count("ONLINE") == len(_HOSTS), folder / "box1/log")
         found: dict[int, tuple[str, str]] = {}
         for number in range(8):  # placement is the server's
-            netvps("create", f"s{number}", "--image", _IMAGE, "--network", "overlay")
+            netvps("create", f"s{number}", "--image", IMAGE, "--network", "overlay")
             shown = json.loads(netvps("show", f"s{number}", "-o", "json"))
             found[int(shown["runner"][-1])] = (f"netvps-vps-{shown['uid']}", shown["address"])
             if len(found) == len(_HOSTS):
@@ -171,12 +171,12 @@ def _swarm(lab: str) -> Route:
     run(*two, "swarm", "join", "--token", run(*one, "swarm", "join-token", "-q", "worker").strip(), "192.0.2.1:2377")
     run(*one, "network", "create", "--driver", "overlay", "--attachable", "ref")
     for docker in (one, two):
-        run(*docker, "run", "-d", "--name", "ref", "--network", "ref", _IMAGE, "/bin/busybox", "sleep", "100000")
+        run(*docker, "run", "-d", "--name", "ref", "--network", "ref", IMAGE, "/bin/busybox", "sleep", "100000")
     address = run(*two, "inspect", "-f", "{{.NetworkSettings.Networks.ref.IPAddress}}", "ref").strip()
     return Route(_of_container(lab, 1, "ref"), _of_container(lab, 2, "ref"), address)
 
 
-def _busybox() -> bytes:
+def busybox() -> bytes:
     """Builds a root file system, as tar."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

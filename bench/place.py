@@ -54,9 +54,13 @@ def ssh_options(key: Path) -> list[str]:
 
 
 class Place:
-    """An isolated installation: folders, ports, a home with an ssh key, programs; removed at the end."""
+    """An isolated installation: folders, ports, a home with an ssh key, programs; removed at the end.
 
-    def __init__(self) -> None:
+    `within` is a command prefix that enters a namespace, and `docker_host` the engine there.
+    """
+
+    def __init__(self, *, within: tuple[str, ...] = (), docker_host: str = "") -> None:
+        self._within = within
         self.folder = Path(tempfile.mkdtemp(prefix="nvb-"))  # short: sockets are in it
         self.home = self.folder / "home"
         self.key = self.home / ".ssh/id_ed25519"
@@ -71,6 +75,8 @@ class Place:
             "NETVPS_WATCHES_PER_USER": "4096",
             "NETVPS_COMMANDS_PER_USER": "1024",
         }
+        if docker_host:
+            self.env["DOCKER_HOST"] = docker_host
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -102,7 +108,7 @@ class Place:
 
     def netvps(self, *arguments: str, check: bool = True) -> str:
         """Runs `netvps` and returns its output."""
-        return run(NETVPS, *arguments, env=self.env, check=check)
+        return run(*self._within, NETVPS, *arguments, env=self.env, check=check)
 
     def up(self) -> None:
         """Starts everything."""
@@ -140,7 +146,7 @@ class Place:
         if identity is None:
             return
         label = f"label=netvps.node={identity.uid}"
-        for container in run("docker", "ps", "-aq", "--filter", label).split():
-            run("docker", "rm", "-f", container, check=False)
-        for image in run("docker", "images", "-aq", "--filter", label).split():
-            run("docker", "rmi", "-f", image, check=False)
+        for container in run("docker", "ps", "-aq", "--filter", label, env=self.env).split():
+            run("docker", "rm", "-f", container, env=self.env, check=False)
+        for image in run("docker", "images", "-aq", "--filter", label, env=self.env).split():
+            run("docker", "rmi", "-f", image, env=self.env, check=False)
