@@ -25,6 +25,7 @@ BENCHES: Final = {
     "program": 9,
     "overlay": 7,
     "reconnect": 3,
+    "cycles": 1,
 }
 SMOKE: Final = ("cli",)
 
