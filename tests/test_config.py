@@ -72,20 +72,20 @@ def test_prepare_makes_a_private_state_and_a_passable_runtime(folder: Path) -> N
     assert stat.S_IMODE(made.runtime.stat().st_mode) == 0o755
 
 
-def test_a_file_in_the_way_is_told_with_the_remedy(folder: Path) -> None:
+def test_a_conflicting_file_is_reported_with_the_remedy(folder: Path) -> None:
     (folder / "file").touch()
     with pytest.raises(ConfigError, match=r"cannot make folder .*/file/state.*NETVPS_STATE_DIR"):
         Paths(folder / "file/state", folder / "run").prepare()
 
 
-def test_a_path_too_long_for_a_socket_is_told_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket_is_reported_before_anything_is_made(tmp_path: Path) -> None:
     long = Paths(tmp_path / "state", tmp_path / ("x" * 100))
     with pytest.raises(ConfigError, match="too long"):
         long.prepare()
     assert not long.state.exists()
 
 
-def test_the_fallback_in_tmp_must_be_ours(tmp_path: Path) -> None:
+def test_the_fallback_in_tmp_must_be_owned(tmp_path: Path) -> None:
     from netvps import config
 
     with pytest.raises(ConfigError, match="another account"):

@@ -84,7 +84,7 @@ def test_an_hour_of_flood_takes_a_small_part_of_the_log() -> None:
     assert size < 3 << 20
 
 
-def test_logins_are_told_while_the_session_or_others_flood() -> None:
+def test_logins_are_reported_while_the_session_or_others_flood() -> None:
     limit = VolumeLimit(Clock())
     for number in range(100):
         passed(limit, 1000, event="call refused", caller=f"session {number}", error="x" * 1000)

@@ -60,25 +60,25 @@ def test_the_variable_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ('[server]\noverlay_pool = "172.16.0.0/12"\n', "overlaps 172.30.0.0/16, which sessions"),
     ],
 )
-def test_a_wrong_file_is_told_in_one_line(tmp_path: Path, text: str, sentence: str) -> None:
+def test_a_wrong_file_is_reported_in_one_line(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as error:
         load(ServerSettings, {}, _file(tmp_path, text))
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(ServerSettings, {}, tmp_path / "none.toml")
 
 
-def test_an_unknown_variable_of_ours_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_variable_with_the_prefix_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETVPS_SSH_PROT", "22")
     with pytest.raises(ConfigError, match="NETVPS_SSH_PROT: did you mean NETVPS_SSH_PORT"):
         load(ServerSettings, {})
 
 
-def test_a_variable_that_anybody_reads_or_is_told_of_is_known(root: Path) -> None:
+def test_a_variable_that_is_read_or_documented_is_known(root: Path) -> None:
     """Programs have the environment of who starts them: a test of many, say, who asked for NETVPS_FULL."""
     code = [path for folder in ("netvps", "bench", "tests") for path in (root / folder).rglob("*.py")]
     documents = [root / "README.md", *(root / "docs").rglob("*.md")]
@@ -89,7 +89,7 @@ def test_a_variable_that_anybody_reads_or_is_told_of_is_known(root: Path) -> Non
     refuse_unknown_variables(dict.fromkeys(found, "1"))
 
 
-def test_all_wrong_settings_are_told_at_once() -> None:
+def test_all_wrong_settings_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         load(ServerSettings, {"api_port": "x", "ssh_port": "0"})
     assert "api_port: 'x'" in str(error.value)
@@ -118,7 +118,7 @@ def test_the_environment_overrules_a_secret_of_the_file(monkeypatch: pytest.Monk
     assert load(ServerSettings, {}, file).database == "sqlite:///two"
 
 
-def test_an_unreadable_secret_file_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_secret_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"join_token_file .* cannot be read"):
         load(RunnerSettings, {"join_token_file": str(tmp_path / "none")})
 

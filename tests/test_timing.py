@@ -7,7 +7,7 @@ import pytest
 from netvps.timing import observe_duration, observe_durations, timed
 
 
-def test_a_step_is_told_however_it_ends() -> None:
+def test_a_step_is_reported_however_it_ends() -> None:
     seen: list[tuple[str, str, bool]] = []
     with observe_durations(lambda step, which, seconds: seen.append((step, which, 0 <= seconds < 60))):
         with timed("store", "read"):

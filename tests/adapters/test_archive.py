@@ -113,7 +113,7 @@ def test_a_newer_form_is_refused(backup: Path, tmp_path: Path) -> None:
         unpack(backup, tmp_path)
 
 
-def test_what_is_no_backup_is_told(tmp_path: Path) -> None:
+def test_what_is_no_backup_is_reported(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("hello")
     with pytest.raises(DataLoss, match="is damaged"):
         unpack(tmp_path / "x", tmp_path)

@@ -14,7 +14,7 @@ async def test_a_program_is_fed_and_heard() -> None:
     assert (answer.code, answer.out, answer.why) == (3, "said", "one")
 
 
-async def test_a_program_that_does_not_read_is_no_trouble() -> None:
+async def test_a_program_that_does_not_read_is_no_problem() -> None:
     assert (await run("true", stdin="x" * 1_000_000)).code == 0
 
 
@@ -33,7 +33,7 @@ async def test_one_that_hangs_is_ended(tmp_path: Path) -> None:
     await _ended(tmp_path / "pid")
 
 
-async def test_one_that_nobody_waits_for_any_more_is_ended(tmp_path: Path) -> None:
+async def test_one_without_a_waiter_is_ended(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     task = asyncio.create_task(run("sh", "-c", f"echo $$ > {pid}; exec sleep 60"))
     while not (pid.exists() and pid.read_text()):

@@ -55,7 +55,7 @@ def test_an_error_from_elsewhere_cannot_steer_the_terminal(run: Run, fake: FakeC
     assert ran.err == "netvps: no\ufffd[2J\ufffd31m such thing\ufffd\n"
 
 
-def test_version_is_told_without_a_server(run: Run) -> None:
+def test_version_is_reported_without_a_server(run: Run) -> None:
     assert run("--version").out == "netvps 0.1.0\n"
 
 

@@ -36,7 +36,7 @@ def test_each_error_is_one_line_and_its_code(error: BaseException, code: int, ru
     assert ran.err == f"netvps: {error}\n"
 
 
-def test_ctrl_c_is_told_below_the_line_it_was_typed_in(run: Run, fake: FakeClient) -> None:
+def test_ctrl_c_is_shown_below_the_line_it_was_typed_in(run: Run, fake: FakeClient) -> None:
     fake.errors["list_sessions"] = KeyboardInterrupt()
     ran = run("ls")
     assert (ran.code, ran.err) == (exit_codes.INTERRUPTED, "\nnetvps: interrupted\n")

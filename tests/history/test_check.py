@@ -54,7 +54,7 @@ def test_what_went_well_is_found_well() -> None:
 
 
 @pytest.mark.parametrize("end", [End((RUNS,), (UID,)), End((STOPPED,), snapshots=(IMAGE,))])
-def test_what_nobody_heard_the_end_of_may_have_happened_or_not(end: End) -> None:
+def test_a_call_without_an_answer_may_have_happened_or_not(end: End) -> None:
     assert violations(note_lost(note(History(), "create"), "stop"), end) == []
 
 

@@ -14,11 +14,11 @@ def test_each_architecture_has_its_own(tmp_path: Path, machine: str, name: str) 
     assert agent_program(tmp_path, machine) == tmp_path / name
 
 
-def test_a_missing_one_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_missing_one_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"agent-linux-amd64 is missing: install netvps again"):
         agent_program(tmp_path, "x86_64")
 
 
-def test_an_unknown_architecture_is_told(tmp_path: Path) -> None:
+def test_an_unknown_architecture_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no agent for riscv64"):
         agent_program(tmp_path, "riscv64")

@@ -11,7 +11,7 @@ from netvps.errors import ConfigError
 from netvps.process.locks import hold
 
 
-def test_a_second_holder_is_told_who_is_the_first(tmp_path: Path) -> None:
+def test_a_second_holder_learns_who_is_the_first(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with hold(lock, "netvps up"), pytest.raises(ConfigError) as error, hold(lock, "netvps up"):
         pytest.fail("held twice")

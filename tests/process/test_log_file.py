@@ -54,7 +54,7 @@ def test_four_rotated_logs_are_kept(tmp_path: Path) -> None:
     assert kept == {f"up.log.{age}": f"the {6 - age}. log" for age in range(1, 5)}
 
 
-async def test_a_log_that_is_written_to_begins_anew(tmp_path: Path) -> None:
+async def test_a_log_that_is_written_to_begins_again(tmp_path: Path) -> None:
     file, older = tmp_path / "up.log", tmp_path / "up.log.1"
     async with asyncio.timeout(10), Tasks() as tasks:
         with own_log(file) as stream:
@@ -87,7 +87,7 @@ async def test_a_disk_that_is_full_loses_no_line(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "up.log").read_text() == f"{'x' * 200}\n"
 
 
-async def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+async def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "up.log").write_text("x" * 200)
     await asyncio.wait_for(keep_bounded(tmp_path / "up.log", limit=100), 5)
     await asyncio.wait_for(keep_bounded(tmp_path / "none.log", limit=100), 5)

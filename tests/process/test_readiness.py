@@ -12,7 +12,7 @@ from netvps.process.readiness import Outcome, Readiness, Signs, await_outcome
 from netvps.tasks import Tasks
 
 
-async def test_ready_is_told_once() -> None:
+async def test_ready_is_reported_once() -> None:
     reading, writing = os.pipe()
     readiness = Readiness(writing)
     readiness.ready()
@@ -20,7 +20,7 @@ async def test_ready_is_told_once() -> None:
     assert await await_outcome(reading) == Outcome()
 
 
-async def test_a_failure_is_told_with_its_code() -> None:
+async def test_a_failure_is_reported_with_its_code() -> None:
     reading, writing = os.pipe()
     Readiness(writing).failed("port 2222 is taken", 10)
     assert await await_outcome(reading) == Outcome("port 2222 is taken", 10)
@@ -32,7 +32,7 @@ async def test_a_death_without_a_word_is_heard() -> None:
     assert await await_outcome(reading) is None
 
 
-def test_nobody_waits() -> None:
+def test_no_caller_waits() -> None:
     Readiness(None).ready()
     reading, writing = os.pipe()
     os.close(reading)
@@ -57,7 +57,7 @@ async def test_who_is_ready_shows_signs_of_life_and_not_before() -> None:
     signs.close()
 
 
-async def test_one_who_watches_and_never_reads_holds_nobody_up() -> None:
+async def test_a_watcher_that_never_reads_blocks_no_other() -> None:
     reading, writing = os.pipe()
     fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
     readiness = Readiness(writing, beat_every=0)
@@ -71,7 +71,7 @@ async def test_one_who_watches_and_never_reads_holds_nobody_up() -> None:
     os.close(writing)
 
 
-def test_systemd_hears_of_it_where_nobody_else_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systemd_is_notified_where_no_other_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     with TemporaryDirectory(prefix="nv-") as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(f"{folder}/notify")
         systemd.settimeout(5)

@@ -148,7 +148,7 @@ async def test_a_child_tells_where_it_is_when_asked(
         await child.stop()
 
 
-async def test_a_death_before_it_is_ready_is_told_from_an_error(arguments: list[str]) -> None:
+async def test_a_death_before_it_is_ready_is_distinguished_from_an_error(arguments: list[str]) -> None:
     child = Child("server", [*arguments, "--no-such-flag"], os.environ, 10)
     with pytest.raises(ChildDied, match="code 2"):
         await child.start()

@@ -53,13 +53,13 @@ async def test_a_server_comes_back_as_it_was_backed_up(
         await plane.stop()
 
 
-def test_a_server_that_never_was_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_never_was_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert backup.main([str(tmp_path / "backup"), "--state-dir", str(tmp_path / "s")]) == 10
     assert "there is no CA" in capsys.readouterr().err
     assert not (tmp_path / "backup").exists()
 
 
-def test_a_folder_that_is_not_there_is_told(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_not_there_is_reported(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert backup.main(["/nonexistent/folder/backup", "--state-dir", str(made)]) == 10
     assert "cannot write in /nonexistent/folder" in capsys.readouterr().err
 

@@ -42,7 +42,7 @@ async def test_addresses_of_the_join_hold_until_others_are_set(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("days", [-100, 100])
-async def test_a_certificate_that_is_not_good_now_is_told_with_the_way_out(tmp_path: Path, days: int) -> None:
+async def test_a_certificate_that_is_not_valid_now_is_reported_with_the_remedy(tmp_path: Path, days: int) -> None:
     joined(tmp_path, clock.now() + timedelta(days=days))
     with pytest.raises(ConfigError, match=r"check this machine's clock; .*--join-token-file FILE"):
         await runner._identity(load(RunnerSettings, {}), tmp_path)
@@ -57,7 +57,7 @@ async def test_without_identity_and_token_it_says_how_to_get_one(tmp_path: Path)
         await runner._identity(load(RunnerSettings, {}), tmp_path)
 
 
-async def test_what_is_no_token_is_not_sent_and_not_told(tmp_path: Path) -> None:
+async def test_what_is_no_token_is_not_sent_and_not_revealed(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("hush hush")
     settings = load(RunnerSettings, {"join_token_file": str(tmp_path / "token")})
     with pytest.raises(Unauthenticated, match="no join token") as error:
@@ -72,7 +72,7 @@ class _Busy:
     unsent_reports = 3
 
 
-async def test_metrics_are_told_on_loopback_where_there_is_a_port_for_them() -> None:
+async def test_metrics_are_reported_on_loopback_where_there_is_a_port_for_them() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one:
         port = one.getsockname()[1]
 

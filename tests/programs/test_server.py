@@ -92,7 +92,7 @@ async def test_a_second_one_on_the_same_state_is_refused(arguments: list[str]) -
 
 
 @pytest.mark.parametrize("port", ["api_port", "link_port", "ssh_port", "http_port"])
-async def test_a_port_that_is_taken_is_told(arguments: list[str], server_flags: dict[str, str], port: str) -> None:
+async def test_a_port_that_is_taken_is_reported(arguments: list[str], server_flags: dict[str, str], port: str) -> None:
     with socket.create_server(("127.0.0.1", int(server_flags[port]))), _Server(arguments) as server:
         outcome = await server.outcome()
         _, said = server.process.communicate(timeout=30)
@@ -103,7 +103,7 @@ async def test_a_port_that_is_taken_is_told(arguments: list[str], server_flags: 
     assert "Traceback" not in said
 
 
-async def test_a_database_that_is_newer_is_told_and_left_alone(arguments: list[str], state: Path) -> None:
+async def test_a_database_that_is_newer_is_reported_and_left_alone(arguments: list[str], state: Path) -> None:
     with _Server(arguments) as server:
         assert await server.outcome() == Outcome()
         server.end()

@@ -126,7 +126,7 @@ async def test_who_sees_not_all_sessions_is_refused(server: ServerSettings, iden
         await asyncio.to_thread(known_to_server, stranger, admin)
 
 
-def test_a_machine_without_a_runner_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_machine_without_a_runner_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sweep.main(["--dry-run", "--state-dir", str(tmp_path)]) == 10
     assert "no runner has joined" in capsys.readouterr().err
 

@@ -79,7 +79,7 @@ async def test_a_machine_that_joined_needs_no_token(server_flags: dict[str, str]
 
 
 @pytest.mark.parametrize("days", [-100, 100])
-async def test_a_machine_whose_certificate_is_not_good_joins_anew(server_flags: dict[str, str], days: int) -> None:
+async def test_a_machine_whose_certificate_is_not_valid_joins_again(server_flags: dict[str, str], days: int) -> None:
     settings = load(ServerSettings, server_flags)
     settings.paths.prepare()
     joined(settings.paths.state, clock.now() + timedelta(days=days))
@@ -155,7 +155,7 @@ async def test_a_runner_whose_server_died_meanwhile_waits_for_it() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-async def test_an_error_of_its_own_is_told_at_once() -> None:
+async def test_an_error_of_its_own_is_reported_at_once() -> None:
     tries = []
 
     async def start() -> None:

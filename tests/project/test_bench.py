@@ -24,7 +24,7 @@ from netvps.services.network.netmap import WINDOW
 
 
 @pytest.mark.parametrize("name", BENCHES)
-def test_each_benchmark_can_be_run_and_is_told_of(name: str, root: Path) -> None:
+def test_each_benchmark_can_be_run_and_is_documented(name: str, root: Path) -> None:
     assert callable(importlib.import_module(f"bench.{name}").measure)
     assert name in (root / "scripts/bench").read_text().splitlines()[1]
 

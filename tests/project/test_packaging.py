@@ -32,7 +32,7 @@ def test_an_agent_is_there_and_needs_nothing_of_an_image(architecture: str) -> N
     assert _PT_INTERP not in kinds, "it is linked dynamically"
 
 
-def test_the_agent_is_built_anew_when_its_sources_change(tmp_path: Path) -> None:
+def test_the_agent_is_rebuilt_when_its_sources_change(tmp_path: Path) -> None:
     (tmp_path / "version").write_text("1")
     (tmp_path / "src").mkdir()
     source = tmp_path / "src/main.go"

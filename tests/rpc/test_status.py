@@ -61,6 +61,6 @@ def test_what_is_too_long_for_metadata_is_cut() -> None:
     assert arrived.violations[-1].description == "more violations are left out"
 
 
-def test_a_status_that_is_not_ours_is_left_to_others() -> None:
+def test_a_foreign_status_is_left_alone() -> None:
     assert from_status(grpc.StatusCode.UNAVAILABLE, "no", None) is None
     assert from_status(grpc.StatusCode.UNAVAILABLE, "no", b"") is None

@@ -94,7 +94,7 @@ async def test_what_comes_during_a_write_is_one_write(path: Path, monkeypatch: p
     assert AssignmentStore(path).assignments == {"u": WANT} | wants
 
 
-async def test_what_is_told_again_is_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_sent_again_is_not_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The revision of an assignment moves with each report of its session, and asks for nothing."""
     async with running(path) as store:
         await kept(store, WANT)
@@ -148,7 +148,7 @@ async def test_a_full_disk_loses_nothing_that_is_wanted(path: Path, monkeypatch:
     assert AssignmentStore(path).assignments == {"u": WANT}
 
 
-def test_who_removes_by_a_damaged_file_is_told(tmp_path: Path) -> None:
+def test_a_removal_by_a_damaged_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "assignments.json"
     assert read_assignments(path) == {}
     path.write_text("{")

@@ -39,7 +39,7 @@ class HostFilter:
         return self.why
 
 
-async def test_an_engine_that_does_not_answer_is_told_at_once_and_so_is_its_return(
+async def test_an_engine_that_does_not_answer_is_reported_at_once_and_so_is_its_return(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine, changes = Engine(), asyncio.Queue[None]()
@@ -63,7 +63,7 @@ async def test_an_engine_that_does_not_answer_is_told_at_once_and_so_is_its_retu
     assert watch.capacity == Capacity(2)
 
 
-async def test_what_keeps_sessions_from_the_machine_is_looked_after_and_told_once() -> None:
+async def test_isolation_from_the_machine_is_maintained_and_reported_once() -> None:
     host_filter, changes = HostFilter(), asyncio.Queue[None]()
     watch = MachineWatch(cast("Any", Engine()), host_filter, lambda: changes.put_nowait(None))
     for host_filter.why in ("no nft", ""):

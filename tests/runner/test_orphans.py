@@ -46,7 +46,7 @@ class UnreliableMachine:
         yield b""
 
 
-async def test_only_what_is_nobodys() -> None:
+async def test_only_what_is_orphaned() -> None:
     machine = UnreliableMachine("known", "orphan")
     port: Machine = machine
     async with Tasks() as tasks:

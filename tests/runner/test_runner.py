@@ -225,7 +225,7 @@ async def test_a_session_that_the_server_forgot_keeps_its_container(lab: Lab) ->
     assert await lab.container(want) is not None
 
 
-async def test_nothing_is_an_orphan_before_all_assignments_were_told(lab: Lab) -> None:
+async def test_nothing_is_an_orphan_before_all_assignments_were_sent(lab: Lab) -> None:
     want = lab.session()
     lab.link.want(want)
     async with lab.runner():
@@ -369,7 +369,7 @@ class Measuring:
         return tuple(Link(peer, LinkState.UP, 0.1, 1450) for peer in peers)
 
 
-async def test_links_are_measured_for_few_at_once_and_problems_are_told(lab: Lab) -> None:
+async def test_links_are_measured_for_few_at_once_and_problems_are_reported(lab: Lab) -> None:
     overlay = Measuring()
     runner = Runner(lab.link, lab.engine, lab.settings, cast("Overlay", overlay))
     assert runner._beat().problems == overlay.problems

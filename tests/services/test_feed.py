@@ -173,7 +173,7 @@ async def test_a_log_that_was_compacted_under_the_feed_ends_subscriptions_and_no
             assert await _names(news, 1) == ["dave"]
 
 
-async def test_a_change_is_offered_to_those_whom_it_concerns_and_asks_nobody_else(world: World) -> None:
+async def test_a_change_is_offered_only_to_those_whom_it_concerns(world: World) -> None:
     asked: list[str] = []
 
     def note(name: str) -> Callable[[Change], bool]:

@@ -142,7 +142,7 @@ async def test_where_it_is_not_wanted_what_an_earlier_run_left_goes(hosts: Lab, 
             assert _there(hosts, "one") == _there(hosts, "one", "p-ann1") == ""
 
 
-async def test_a_kernel_that_refuses_is_told_of_once_and_asked_again_after_a_look(
+async def test_a_kernel_that_refuses_is_reported_once_and_asked_again_after_a_look(
     hosts: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = _fast(hosts, "one")

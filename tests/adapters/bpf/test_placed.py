@@ -82,7 +82,7 @@ def test_where_the_device_is_gone_there_is_nothing_until_it_is_back(hosts: Lab, 
     assert _programs(hosts).keys() == {"nv0", *HERE}
 
 
-def test_a_device_that_was_made_anew_between_two_loads_has_it(hosts: Lab, placed: Placed) -> None:
+def test_a_device_recreated_between_two_loads_has_it(hosts: Lab, placed: Placed) -> None:
     hosts.run("one", "ip", "link", "delete", "nv0")
     tunnel(hosts, "one")
     placed.load(view("one"), PORTS, None)
@@ -129,7 +129,7 @@ def _another() -> Iterator[Placed]:
 
 
 @pytest.mark.usefixtures("placed")
-def test_a_later_process_puts_its_own_in_place_and_takes_what_is_nobodys(hosts: Lab) -> None:
+def test_a_later_process_puts_its_own_in_place_and_removes_orphans(hosts: Lab) -> None:
     before = _programs(hosts)
     with _another() as later:
         later.load(view("one"), {at: link for at, link in PORTS.items() if link != "p-bob1"}, None)

@@ -12,7 +12,7 @@ def test_what_is_asked_for_is_what_the_ca_takes() -> None:
     assert isinstance(requested_key(signing_request(new_key())), ec.EllipticCurvePublicKey)
 
 
-def test_damage_is_told() -> None:
+def test_damage_is_reported() -> None:
     with pytest.raises(ConfigError, match="damaged"):
         signing_request("nonsense")
     with pytest.raises(ConfigError, match="damaged"):

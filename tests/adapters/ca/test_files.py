@@ -44,7 +44,7 @@ def test_an_empty_directory_is_filled(directory: Path, clock: Clock) -> None:
 @pytest.mark.parametrize(
     "damage", [b"", b"hello", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", None]
 )
-def test_a_damaged_or_missing_file_is_named_and_nothing_is_made_anew(
+def test_a_damaged_or_missing_file_is_named_and_nothing_is_recreated(
     name: str, damage: bytes | None, directory: Path, clock: Clock
 ) -> None:
     path = directory / name

@@ -69,13 +69,13 @@ def test_a_ca_that_ended_is_refused(directory: Path, now: datetime) -> None:
 
 
 @pytest.mark.usefixtures("ca")
-def test_a_clock_before_the_ca_is_told(directory: Path, now: datetime) -> None:
+def test_a_clock_before_the_ca_is_reported(directory: Path, now: datetime) -> None:
     open_ca(directory, "c1", lambda: now - timedelta(hours=23))
     with pytest.raises(ConfigError, match=r"is valid from .* in the future: set this machine's clock"):
         open_ca(directory, "c1", lambda: now - timedelta(hours=25))
 
 
-def test_keys_that_somebody_trusts_are_never_made_anew(tmp_path: Path, clock: Callable[[], datetime]) -> None:
+def test_keys_that_are_trusted_are_never_recreated(tmp_path: Path, clock: Callable[[], datetime]) -> None:
     with pytest.raises(ConfigError, match="is missing, and the runners in the database trust its keys"):
         open_ca(tmp_path / "gone", "c1", clock, trusted=True)
     assert not (tmp_path / "gone").exists()

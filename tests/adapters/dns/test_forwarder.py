@@ -117,7 +117,7 @@ async def test_that_a_name_is_not_there_is_an_answer() -> None:
         assert (await ask(port, "127.0.0.4", "127.0.0.3")).rcode() == dns.rcode.NXDOMAIN
 
 
-async def test_who_asks_hears_in_time_that_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_caller_learns_in_time_that_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECONDS < 5
     monkeypatch.setattr("netvps.adapters.dns.forwarder.SECONDS", 1.2)
     mute = Resolver(silent)
@@ -130,7 +130,7 @@ async def test_who_asks_hears_in_time_that_nobody_answers(monkeypatch: pytest.Mo
         assert (await ask(port, "127.0.0.9")).rcode() == dns.rcode.SERVFAIL  # that is ourselves
 
 
-async def test_a_resolver_whose_tcp_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_resolver_whose_tcp_hangs_blocks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.adapters.dns.forwarder.SECONDS", 0.4)
     async with Resolver(cut_short).running() as port:
         with socket.create_server(("127.0.0.1", port)):

@@ -163,7 +163,7 @@ async def test_who_is_silent_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> N
         writer.close()
 
 
-async def test_garbage_harms_nobody() -> None:
+async def test_garbage_harms_nothing() -> None:
     async with serving() as server:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.bind((DB, 0))
@@ -195,7 +195,7 @@ async def test_a_bound_that_is_reached_is_silence() -> None:
             )
 
 
-async def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
+async def test_a_port_that_is_taken_is_reported_with_what_to_do() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("", 0))
         server = DnsServer(Forwarder(Listed()), port=other.getsockname()[1])

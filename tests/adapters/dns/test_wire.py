@@ -73,7 +73,7 @@ def test_edns_is_answered_with_edns() -> None:
     assert rcode_of(read(newer.to_wire(), stream=False)) == "BADVERS"
 
 
-def test_what_is_no_question_of_ours_is_refused_by_its_kind() -> None:
+def test_a_foreign_question_is_refused_by_its_kind() -> None:
     def told(message: dns.message.Message) -> str:
         return rcode_of(read(message.to_wire(), stream=True))
 

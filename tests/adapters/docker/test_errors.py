@@ -69,7 +69,7 @@ def test_each_is_one_of_our_classes(kind: type[DockerError]) -> None:
     assert len(parents) == 1
 
 
-def test_an_engine_that_is_away_is_told_in_the_systems_words() -> None:
+def test_an_unavailable_engine_is_reported_in_the_systems_words() -> None:
     inner = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionRefusedError(111, "Connection refused"))
     ours = mapped(requests.exceptions.ConnectionError(inner), "events")
     assert ours.message == (
@@ -77,6 +77,6 @@ def test_an_engine_that_is_away_is_told_in_the_systems_words() -> None:
     )
 
 
-async def test_an_engine_that_does_not_run_is_told_so(tmp_path: Path) -> None:
+async def test_an_engine_that_does_not_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(errors.EngineUnavailable, match="does not answer"):
         await Docker.open(f"unix://{tmp_path}/no.sock")

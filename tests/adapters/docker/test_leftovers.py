@@ -146,7 +146,7 @@ async def _logs(engine: DockerEngine) -> None:
 
 
 @pytest.mark.parametrize("act", [_erase, _erase_recorded, _tidy, _owned, _look, _logs])
-async def test_what_somebody_made_of_a_session_is_neither_seen_nor_touched(
+async def test_an_image_made_by_hand_of_a_session_is_neither_seen_nor_touched(
     act: Callable[[DockerEngine], Awaitable[None]],
 ) -> None:
     engine = somebodys()
@@ -193,7 +193,7 @@ async def test_names_with_labels_are_removed_and_nothing_beside_them() -> None:
     ("name", "woken"),
     [(container_name(UID), [UID]), ("golden", []), (container_name(OTHER), []), (f"{container_name(UID)}-copy", [])],
 )
-def test_events_of_somebody_elses_container_wake_nobody(name: str, woken: list[str]) -> None:
+def test_events_of_foreign_containers_wake_no_session(name: str, woken: list[str]) -> None:
     heard: list[str] = []
     event = {"Action": "die", "Actor": {"Attributes": LABELS | {"name": name}}}
     Events(Engine().as_docker, NODE)._report(event, heard.append)

@@ -313,7 +313,7 @@ def test_what_is_nowhere_on_the_overlay_is_not_looked_for_outside(lab: Lab, unkn
 
 
 @pytest.mark.parametrize("route_mtu", [MTU, 1300])
-def test_connections_over_the_tunnel_are_told_segments_that_fit(lab: Lab, route_mtu: int) -> None:
+def test_connections_over_the_tunnel_get_segments_that_fit(lab: Lab, route_mtu: int) -> None:
     via = ("via", endpoint_address(RUNNERS["two"][1]), "dev", "nv0", "onlink")
     lab.run("one", "ip", "route", "replace", RUNNERS["two"][1], *via, "mtu", str(route_mtu))
     try:

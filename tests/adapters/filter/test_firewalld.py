@@ -58,7 +58,7 @@ async def test_the_device_is_trusted_and_the_port_is_open_and_nothing_is_done_tw
     assert _zones(machine)["trusted"] == ["nv0"]
 
 
-async def test_a_device_that_somebody_put_into_a_zone_stays_there(machine: Path) -> None:
+async def test_a_device_that_was_put_into_a_zone_stays_there(machine: Path) -> None:
     (machine / "docker").write_text("nv0\n")
     accepts = Firewalld(program=str(machine / "firewall-cmd"))
     await accepts.ensure(14789)

@@ -34,7 +34,7 @@ _TRIES = 5
 """That nobody gave."""
 
 
-def test_sessions_hear_those_of_their_owner_and_nobody_else(lab: Lab) -> None:
+def test_sessions_hear_only_those_of_their_owner(lab: Lab) -> None:
     with ears(lab, *SESSIONS) as all_ears:
         for sender, address in itertools.product(SESSIONS, ADDRESS.values()):
             say(lab, sender, address, sender.encode())
@@ -173,7 +173,7 @@ def _answers(wire: socket.socket, told: Collection[str], *expected: str) -> set[
     ("bob1", "ann1", ADDRESS["ann2"]), ("bob1", "ann1", BRIDGE["one"]),
     ("bob2", "ann4", ADDRESS["ann3"]), ("bob2", "ann4", BRIDGE["two"]),
 ])  # fmt: skip
-def test_nobody_believes_an_arp_reply_of_the_wrong_session(
+def test_an_arp_reply_of_the_wrong_session_is_not_believed(
     lab: Lab, liar: str, victim: str, claimed: str, mac: str
 ) -> None:
     runner = HOME[victim]

@@ -138,7 +138,7 @@ def _sorted(listed: str) -> list[str]:
         "delete element inet netvps runners { 10.128.4.0 }; add element inet netvps runners { 10.128.4.7 }",
     ],
 )
-async def test_what_others_did_is_seen_and_mended(hosts: Lab, nft: Nftables, damage: str) -> None:
+async def test_what_others_did_is_found_and_repaired(hosts: Lab, nft: Nftables, damage: str) -> None:
     before = _listed(hosts)
     hosts.run("one", "nft", damage)
     assert not await nft.loaded()
@@ -156,7 +156,7 @@ async def test_a_rule_that_was_replaced_in_place_is_seen(hosts: Lab, nft: Nftabl
     assert await nft.loaded()
 
 
-async def test_it_looks_only_where_somebody_changed_something(hosts: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_looks_only_where_something_changed(hosts: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     def there() -> int | None:
         with hosts.inside("one"):
             return generation()

@@ -136,7 +136,7 @@ async def test_what_changed_alone_is_loaded_as_all_of_it_would_be(
     assert await kept.loaded()
 
 
-async def test_two_sessions_with_one_address_are_told_of_once(hosts: Lab) -> None:
+async def test_two_sessions_with_one_address_are_reported_once(hosts: Lab) -> None:
     made, seen = overlay_filter(hosts, "two"), view("two")
     later = Endpoint("uid-later", "bob9", "bob", ADDRESS["ann3"])
     seen = replace(seen, netmap=seen.netmap.updated(NetmapUpdate(2, endpoints=(later,))))

@@ -34,7 +34,7 @@ def test_what_is_written_is_what_is_read(operation: EntryOperation) -> None:
     assert through(operation, OWN, OWN) == operation
 
 
-def test_entries_of_other_devices_are_nobodys_concern() -> None:
+def test_entries_of_other_devices_are_ignored() -> None:
     other = Own(device=8, protocol=201)
     assert through(op.PutNeighbour("10.128.4.0", "02:00:00:00:00:09"), other, OWN) is None
     assert through(op.DropFdb("02:00:00:00:00:09"), other, OWN) is None
@@ -47,6 +47,6 @@ def test_a_route_with_our_protocol_elsewhere_is_never_one_that_we_want() -> None
     )
 
 
-def test_routes_of_others_are_told_apart() -> None:
+def test_routes_of_others_are_distinguished() -> None:
     route = op.PutRoute("10.128.4.0/22", Route("10.128.4.0"))
     assert through(route, Own(device=8, protocol=4), OWN) == ForeignRoute("10.128.4.0/22", 8, 4)

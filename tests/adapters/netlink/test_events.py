@@ -41,7 +41,7 @@ async def listening(own: Own) -> AsyncIterator[AsyncGenerator[KernelEvent, None]
         yield stream
 
 
-async def test_entries_of_ours_are_told_as_operations(host: Namespace) -> None:
+async def test_own_entries_are_reported_as_operations(host: Namespace) -> None:
     async with listening(Own(index(host, "nv0"), 201)) as events:
         host.run("bridge", "fdb", "add", MAC, "dev", "nv0", "dst", "192.0.2.9", "self", "permanent")
         assert await anext(events) == EntryChanged(op.PutFdb(MAC, "192.0.2.9"))
@@ -59,7 +59,7 @@ async def test_entries_of_ours_are_told_as_operations(host: Namespace) -> None:
         }
 
 
-async def test_what_is_not_ours_is_not_told_of(host: Namespace) -> None:
+async def test_what_is_foreign_is_not_reported(host: Namespace) -> None:
     async with listening(Own(index(host, "nv0"), 201)) as events:
         host.ip("link", "set", "other", "up")
         host.ip("route", "add", "198.51.100.0/24", "dev", "other")
@@ -77,14 +77,14 @@ async def test_addresses_of_the_machine_and_ports_of_the_bridge_are(host: Namesp
         assert await anext(events) == PortChanged("port")
 
 
-async def test_that_the_bridge_shall_forget_is_told(host: Namespace) -> None:
+async def test_that_the_bridge_is_to_forget_is_reported(host: Namespace) -> None:
     host.ip("link", "add", "nvbr0", "up", "type", "bridge")
     async with listening(Own(index(host, "nv0"), 201, bridge=index(host, "nvbr0"))) as events:
         host.ip("link", "set", "nvbr0", "type", "bridge", "ageing_time", "30000")
         assert await anext(events) == LinksChanged("link nvbr0 changed")
 
 
-async def test_news_that_were_lost_are_told_as_such(host: Namespace) -> None:
+async def test_news_that_were_lost_are_reported_as_such(host: Namespace) -> None:
     class Full:
         def recv(self, _size: int) -> bytes:
             raise OSError(errno.ENOBUFS, "No buffer space available")

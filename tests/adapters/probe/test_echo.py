@@ -82,7 +82,7 @@ async def test_an_answer_is_what_was_sent_from_where_it_was_sent_to(echo: Echo) 
     assert answered.done()
 
 
-async def test_hundreds_at_once_are_told_apart(echo: Echo, hosts: list[Namespace]) -> None:
+async def test_hundreds_at_once_are_distinguished(echo: Echo, hosts: list[Namespace]) -> None:
     refuse(hosts[1], "ip length > 600")
     sizes = [100, 1400] * 200
     found = await asyncio.gather(*(echo.echo(THERE, size, SOON if size == 100 else 0.2) for size in sizes))

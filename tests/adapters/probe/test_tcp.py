@@ -52,7 +52,7 @@ async def test_all_that_is_sent_comes_back(echo: TcpEcho) -> None:
     assert await echo.exchange(HOME, PORT, 1450) is TcpOutcome.GOOD
 
 
-async def test_nobody_there_and_no_answer_are_not_the_same(echo: TcpEcho, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_listener_and_no_answer_are_not_the_same(echo: TcpEcho, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.2)
     assert await echo.exchange(HOME, PORT + 1, 1450) is TcpOutcome.ABSENT
     assert await echo.exchange("192.0.2.9", PORT, 1450) is TcpOutcome.SILENT
@@ -66,7 +66,7 @@ async def test_it_follows_its_address_and_says_when_it_cannot(echo: TcpEcho) -> 
         await other.serve("127.0.0.2", PORT, set)
 
 
-async def test_who_is_cancelled_at_any_step_leaves_nobody_listening(echo: TcpEcho) -> None:
+async def test_a_cancel_at_any_step_leaves_no_listener(echo: TcpEcho) -> None:
     for steps in range(8):
         serving = asyncio.ensure_future(echo.serve(HOME, PORT + 1 + steps, lambda: {HOME}))
         for _ in range(steps):

@@ -24,7 +24,7 @@ async def database(tmp_path: Path) -> Path:
     return tmp_path / "a.db"
 
 
-def test_a_database_that_nobody_uses_is_copied(database: Path, tmp_path: Path) -> None:
+def test_an_unused_database_is_copied(database: Path, tmp_path: Path) -> None:
     copy_database(database, tmp_path / "copy")
     check_database(tmp_path / "copy")
     assert cluster_of(tmp_path / "copy") != ""
@@ -61,7 +61,7 @@ async def test_a_copy_under_writes_is_one_moment(database: Path, tmp_path: Path)
     assert sizes[-1] > 0
 
 
-def test_what_is_wrong_is_told(database: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_is_reported(database: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no database"):
         copy_database(tmp_path / "missing", tmp_path / "copy")
     with sqlite3.connect(tmp_path / "foreign") as foreign:

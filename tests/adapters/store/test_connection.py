@@ -92,7 +92,7 @@ def _no_garbage_collection() -> Iterator[None]:
     ],
     ids=["read", "write", "changes", "compact", "cluster_id"],
 )
-async def test_cancelled_at_any_await_it_harms_nobody(store: SqlStore, other: SqlStore, operation: Operation) -> None:
+async def test_cancelled_at_any_await_it_harms_no_other(store: SqlStore, other: SqlStore, operation: Operation) -> None:
     await put_pair(store, "before")
     for step in count():
         work = CancelledAt(operation(store), step, times=1 + step % 2)

@@ -100,7 +100,7 @@ async def test_sessions_from_before_are_counted_for_what_they_claim(url: str, cl
         assert await view.tally(Session, "runner", "cpu_claim", "memory_claim") == {"r1": expected}
 
 
-async def test_addresses_that_docker_gave_are_nobodys_on_the_overlay(url: str, clock: Clock) -> None:
+async def test_addresses_that_docker_gave_have_no_owner_on_the_overlay(url: str, clock: Clock) -> None:
     """Two runners without overlay give the same ones."""
     dialect = dialect_of(url)
     dialect.prepare()

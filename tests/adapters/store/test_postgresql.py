@@ -217,7 +217,7 @@ async def test_who_watches_at_one_server_hears_of_the_other_in_order(servers: li
 
 
 @pytest.mark.postgres
-async def test_nobody_waits_once_a_runner_has_come_whichever_server_they_asked(servers: list[SqlStore]) -> None:
+async def test_no_session_waits_once_a_runner_has_come_whichever_server_was_asked(servers: list[SqlStore]) -> None:
     """Sessions are made at both while the runner comes to one: each is placed by its own create, or by the arrival."""
     one, other = servers
     uid = real_clock.new_uid()

@@ -142,7 +142,7 @@ async def test_a_lock_of_another_program_is_waited_for_and_readers_do_not(
     assert sorted(writer.result() for writer in writers) == [3, 4, 5, 6, 7]
 
 
-async def test_a_cancelled_waiter_harms_nobody(store: SqlStore) -> None:
+async def test_a_cancelled_waiter_harms_no_other(store: SqlStore) -> None:
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         doomed = group.create_task(store.wait(0))
         other = group.create_task(store.wait(0))
@@ -160,7 +160,7 @@ async def test_wait_hears_of_another_process(store: SqlStore, url: str, clock: C
         await asyncio.wait_for(store.wait(0), 5)
 
 
-async def test_a_cancelled_writer_leaves_nothing_and_blocks_nobody(store: SqlStore) -> None:
+async def test_a_cancelled_writer_leaves_nothing_and_blocks_no_other(store: SqlStore) -> None:
     inside = asyncio.Event()
 
     async def slow() -> None:

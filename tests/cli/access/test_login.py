@@ -65,7 +65,7 @@ def test_another_fingerprint_ends_it_before_the_key_is_read(run: Run, fake: Fake
 
 
 @pytest.mark.usefixtures("piped_key", "ca")
-def test_where_nobody_can_compare_it_must_be_given(run: Run, fake: FakeClient) -> None:
+def test_where_no_comparison_is_possible_it_must_be_given(run: Run, fake: FakeClient) -> None:
     ran = run("login", "vps.example")
     assert ran.code == exit_codes.USAGE
     assert "--ca-fingerprint" in ran.err

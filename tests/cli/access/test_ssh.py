@@ -162,5 +162,5 @@ def test_bad_names(word: str, code: int, run: Run) -> None:
     assert run("ssh", word).code == code
 
 
-def test_help_is_ours(run: Run) -> None:
+def test_help_is_handled_by_netvps(run: Run) -> None:
     assert "netvps ssh dev1 -L 8080:localhost:80" in run("ssh", "--help").out

@@ -26,7 +26,7 @@ from netvps.cli.access.ssh_arguments import SshArguments
         ("-o ServerAliveInterval=5 dev1", SshArguments("dev1", options=("-o", "ServerAliveInterval=5"))),
     ],
 )
-def test_words_are_told_apart(line: str, expected: SshArguments) -> None:
+def test_words_are_distinguished(line: str, expected: SshArguments) -> None:
     assert SshArguments.parse(line.split()) == expected
 
 

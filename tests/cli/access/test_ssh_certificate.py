@@ -22,7 +22,7 @@ def _options(fake: FakeClient) -> list[str]:
     return certificate_options(cast("Client", fake), HERE)
 
 
-def test_half_of_a_pair_is_made_anew(fake: FakeClient, home: Path) -> None:
+def test_half_of_a_pair_is_recreated(fake: FakeClient, home: Path) -> None:
     (home / "config").mkdir()
     (home / "config/cli_ed25519").write_text("half")
     assert _options(fake)[-1] == f"{home}/config/cli_ed25519"

@@ -46,7 +46,7 @@ def test_what_was_in_the_persons_own_file_stays_byte_for_byte(parts: list[bytes]
 
 
 @given(lines, endings)
-def test_no_line_of_ours_is_left(parts: list[bytes], end: bytes) -> None:
+def test_no_line_of_netvps_is_left(parts: list[bytes], end: bytes) -> None:
     left = without_include(end.join(parts), LINE)
     assert LINE.strip() not in [line.strip() for line in left.splitlines()]
 

@@ -42,7 +42,7 @@ def test_a_clock_that_is_not_the_servers_is_wrong(ago: float, wrong: bool) -> No
 
 
 @pytest.mark.parametrize(("told", "verdict"), [(True, Severity.OK), (False, Severity.WARN)])
-def test_a_clock_that_nobody_keeps_right_is_told(
+def test_a_clock_that_is_not_synchronised_is_reported(
     told: bool, verdict: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     assert checks._synchronized() in {True, False}  # whatever this machine's kernel says
@@ -56,7 +56,7 @@ def test_programs_are_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [finding.severity for finding in checks.programs()] == [Severity.FAIL, Severity.FAIL]
 
 
-def test_what_is_wrong_with_runners_that_are_online_is_told() -> None:
+def test_what_is_wrong_with_runners_that_are_online_is_reported() -> None:
     now = datetime.now(UTC)
     well = Runner("u1", "box1", now, now, RunnerState.ONLINE)
     away = replace(well, name="box2", engine_problem="Docker does not answer")

@@ -275,7 +275,7 @@ def test_the_certificate_of_the_runner(tmp_path: Path, days: int, verdict: Sever
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"certificate": "rubbish"}', "[]"])
-def test_a_damaged_identity_is_told(tmp_path: Path, content: str) -> None:
+def test_a_damaged_identity_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "runner").mkdir()
     (tmp_path / "runner/identity").write_text(content)
     (found,) = machine.runner_certificate(tmp_path)

@@ -16,7 +16,7 @@ def test_the_script_is_for_our_program(shell: str, run: Run) -> None:
     assert "_NETVPS_COMPLETE" in run("completion", shell).out
 
 
-def test_names_are_completed_and_trouble_is_silent(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_completed_and_errors_are_silent(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert complete_session.__module__ == "netvps.cli.help.completion_words"
     fake.sessions = {name: session(name) for name in ("dev1", "dev2", "db")}
     monkeypatch.setenv("COMP_WORDS", "netvps show de")

@@ -36,7 +36,7 @@ def test_no_text_is_taken_for_a_request_of_the_formatter() -> None:
     assert "\\&'a \\efB" in text
 
 
-def test_a_folder_that_cannot_be_written_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = run("man-pages", str(tmp_path / "file" / "man1"))
     assert ran.code == exit_codes.CONFIGURATION

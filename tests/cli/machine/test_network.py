@@ -39,7 +39,7 @@ def test_it_is_shown_to_programs(run: Run) -> None:
     assert (seen["pool"], seen["port"], seen["runnersOff"]) == ("10.128.0.0/10", 14789, 2)
 
 
-def test_findings_are_told_like_the_doctors_and_fail_as_its(run: Run, fake: FakeClient) -> None:
+def test_findings_are_printed_like_the_doctors_and_fail_as_its(run: Run, fake: FakeClient) -> None:
     fake.findings = [
         Finding(Severity.FAIL, "session web.alice", "it is STOPPED", "netvps start web.alice"),
         Finding(Severity.OK, "links", "all well\x1b[2J"),

@@ -20,7 +20,7 @@ def runner(home: Path) -> Path:
 
 
 @pytest.mark.usefixtures("runner")
-def test_a_runner_is_not_told_to_start_a_server() -> None:
+def test_a_runner_is_not_advised_to_start_a_server() -> None:
     told = sentence(no_server(Endpoint("unix:/run/netvps/api.sock")))
     assert "`netvps login gw.example`" in told
     assert "netvps up" not in told
@@ -33,7 +33,7 @@ def test_other_errors_stay_as_they_are() -> None:
     assert sentence(Unavailable("busy: try again")) == "busy: try again"
 
 
-def test_a_machine_with_a_server_of_its_own_is_told_to_start_it(runner: Path) -> None:
+def test_a_machine_with_a_server_of_its_own_is_advised_to_start_it(runner: Path) -> None:
     (runner / "netvps.db").touch()
     assert "netvps up" in sentence(no_server(Endpoint("unix:/run/netvps/api.sock")))
 

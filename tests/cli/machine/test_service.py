@@ -67,7 +67,7 @@ def test_uninstall_removes_it(run: Run, units: Path, asked: Asked) -> None:
     assert "nothing to uninstall" in run("down", "--uninstall").err
 
 
-def test_a_machine_without_systemd_is_told_what_to_do(run: Run, units: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_systemd_gets_a_remedy(run: Run, units: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "RUNNING", units / "nothing")
     ran = run("up", "--install")
     assert ran.code == exit_codes.CONFIGURATION
@@ -92,7 +92,7 @@ def test_an_account_has_a_unit_of_its_own(
 
 
 @pytest.mark.usefixtures("units", "asked")
-def test_the_complaint_of_systemctl_is_told(run: Run, tmp_path: Path) -> None:
+def test_the_complaint_of_systemctl_is_reported(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bin/systemctl").write_text("#!/bin/sh\necho Access denied >&2\nexit 1\n")
     ran = run("up", "--install")
     assert ran.code == exit_codes.CONFIGURATION

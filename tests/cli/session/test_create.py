@@ -145,7 +145,7 @@ def test_the_owner_may_be_part_of_the_name(run: Run, fake: FakeClient) -> None:
 
 
 @pytest.mark.usefixtures("key")
-def test_for_somebody_else_the_full_name_is_shown_and_no_key_of_mine_is_registered(run: Run, fake: FakeClient) -> None:
+def test_for_another_owner_the_full_name_is_shown_and_no_own_key_is_registered(run: Run, fake: FakeClient) -> None:
     ran = run("create", "dev1", "--owner", "alice", "--no-wait")
     assert ran.out == "dev1.alice\n"
     assert not [asked for asked in fake.asked if asked[0].endswith("ssh_keys")]

@@ -30,7 +30,7 @@ def server(fake: FakeClient) -> FakeClient:
     return fake
 
 
-def test_the_log_of_one_session_is_told_up_to_now(run: Run, server: FakeClient) -> None:
+def test_the_log_of_one_session_is_shown_up_to_now(run: Run, server: FakeClient) -> None:
     lines = run("events", "sessions/dev1").out.splitlines()
     assert [line.split()[3] for line in lines] == ["PENDING", "PREPARING", "RUNNING"]
     assert ("watch_sessions", "alice", 1) in server.asked
@@ -45,7 +45,7 @@ def test_it_goes_on_where_the_log_ended(run: Run, server: FakeClient, monkeypatc
     assert ("watch_sessions", "alice", 9) in server.asked
 
 
-def test_where_the_log_begins_later_the_session_is_told_as_it_is(
+def test_where_the_log_begins_later_the_session_is_sent_in_its_present_state(
     run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.sessions = {"dev1": session()}

@@ -42,7 +42,7 @@ def test_filters_and_order(words: list[str], names: str, run: Run) -> None:
 
 
 @pytest.mark.usefixtures("three")
-def test_what_is_wrong_is_told(run: Run) -> None:
+def test_what_is_wrong_is_reported(run: Run) -> None:
     assert "no sessions like that" in run("ls", "-l", "no=one").err
     ran = run("ls", "--state", "runing")
     assert (ran.code, "--state: 'runing' is not one of" in ran.err) == (exit_codes.USAGE, True)

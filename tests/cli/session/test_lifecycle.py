@@ -70,7 +70,7 @@ def test_several_at_once_with_one_that_is_not_there(run: Run, fake: FakeClient) 
     assert ran.err.splitlines()[-1] == "netvps: there is no session none"
 
 
-def test_a_failed_snapshot_is_told_and_is_an_error_only_for_who_waits_for_it(run: Run, fake: FakeClient) -> None:
+def test_a_failed_snapshot_is_reported_and_is_an_error_only_for_who_waits_for_it(run: Run, fake: FakeClient) -> None:
     fake.script = [stopped("dev1", reason="snapshot_failed", message="no space left")]
     ran = run("stop", "dev1")
     assert (ran.code, ran.out) == (0, "dev1\n")

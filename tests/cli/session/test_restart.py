@@ -38,7 +38,7 @@ def test_each_session_is_stopped_and_then_started(run: Run, obedient: FakeClient
     assert "session dev1 runs" in ran.err
 
 
-def test_one_that_cannot_be_stopped_is_told_and_the_rest_restarts(run: Run, obedient: FakeClient) -> None:
+def test_one_that_cannot_be_stopped_is_reported_and_the_rest_restarts(run: Run, obedient: FakeClient) -> None:
     obedient.errors["start_session"] = WrongState("session dev1 is being deleted: wait until it is gone")
     ran = run("restart", "dev1")
     assert (ran.code, ran.out) == (exit_codes.CONFLICT, "")

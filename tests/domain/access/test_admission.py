@@ -89,7 +89,7 @@ def test_abuse_costs_more_than_a_wrong_key_and_a_probe_less() -> None:
     assert counts == {Outcome.SAID_NOTHING: 190, Outcome.FAILED: 20, Outcome.ABUSED: 4}
 
 
-def test_who_waits_is_told_when_the_budget_is_used_up() -> None:
+def test_waiting_clients_are_refused_when_the_budget_is_used_up() -> None:
     admission = Admission(SMALL)
     tickets = [served(admission.arrive(A, 0, 0)), served(admission.arrive(A, 0, 0))]
     waiting = [waits(admission.arrive(A, 0, 0)) for _ in range(3)]

@@ -96,7 +96,7 @@ def test_two_owners_are_kept_apart() -> None:
     assert "one is ann's, the other bob's" in found.text
 
 
-def test_a_silent_runner_is_told_once_for_its_session() -> None:
+def test_a_silent_runner_is_reported_once_for_its_session() -> None:
     off, lost = replace(TWO, state=RunnerState.OFFLINE), replace(DB, state=SessionState.UNREACHABLE)
     down = [mesh([ONE, off], box1_box2=LinkState.DOWN)[0], unknown(off, ONE, "box2 is offline")]
     found = only(case(ONE, off, paths=down, sessions=(WEB, lost)))
@@ -128,7 +128,7 @@ def test_a_clone_is_found_by_its_address() -> None:
     assert faults(case(ONE, TWO, elsewhere, replace(elsewhere, uid="uid4", name="box4"))) == []
 
 
-def test_what_runners_tell_of_is_told_unless_it_was_measured_now() -> None:
+def test_reported_problems_are_findings_unless_measured_now() -> None:
     general, of_a_link = Problem("nftables is not there"), Problem("box2 does not answer", "uid2")
     telling = replace(ONE, problems=(general, of_a_link, Problem("box3 does not answer", "uid3")))
     told = [(one.severity, one.text) for one in faults(case(telling, TWO, THREE))]
@@ -138,21 +138,21 @@ def test_what_runners_tell_of_is_told_unless_it_was_measured_now() -> None:
     assert [one.subject for one in measured] == ["box1 - box2", "runner box1"]
 
 
-def test_sizes_that_differ_are_told_once() -> None:
+def test_sizes_that_differ_are_reported_once() -> None:
     wide = [runner(number, underlay=Underlay((f"192.0.2.{number}",), 8950)) for number in (2, 3)]
     found = only(case(ONE, *wide, sessions=()))
     assert (found.severity, found.subject) == (Severity.WARN, "MTU")
     assert found.text.endswith("1450 bytes on box1, 8950 bytes on box2 and 1 more")
 
 
-def test_a_pool_that_is_nearly_used_up_is_told() -> None:
+def test_a_pool_that_is_nearly_used_up_is_reported() -> None:
     assert faults(case(sessions=(), subnets_used=9, subnets_free=1)) == []
     assert only(case(sessions=(), subnets_used=10, subnets_free=1)).text == "10 of 11 subnets are taken"
     assert "no runner can join" in only(case(sessions=(), subnets_used=10, subnets_free=0)).text
     assert faults(case(subnets_used=10, subnets_free=0)) == []  # of no concern to two sessions
 
 
-def test_why_nothing_was_measured_is_told() -> None:
+def test_why_nothing_was_measured_is_reported() -> None:
     assert Finding(Severity.OK, "links", "not measured") in diagnose(
         case(paths=(), sessions=(), unmeasured="not measured")
     )

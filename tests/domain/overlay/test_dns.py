@@ -131,7 +131,7 @@ _suffixes = st.sampled_from(
 
 
 @given(labels=_labels, suffix=_suffixes, kind=st.sampled_from(TYPES))
-def test_nobody_learns_of_others(labels: list[str], suffix: tuple[str, ...], kind: str) -> None:
+def test_users_learn_nothing_of_others(labels: list[str], suffix: tuple[str, ...], kind: str) -> None:
     """What one of ann's sessions is told is the same whether bob has sessions or not."""
     name = (*labels, *suffix)
     alone = names(endpoints={WEB.session: WEB, DB.session: DB})
@@ -139,7 +139,7 @@ def test_nobody_learns_of_others(labels: list[str], suffix: tuple[str, ...], kin
 
 
 @given(name=st.lists(st.text(max_size=63), max_size=12), suffix=_suffixes, kind=st.sampled_from(TYPES))
-def test_any_name_has_an_answer_or_is_not_ours(name: list[str], suffix: tuple[str, ...], kind: str) -> None:
+def test_any_name_has_an_answer_or_is_foreign(name: list[str], suffix: tuple[str, ...], kind: str) -> None:
     answer = names().answer(WEB.address, (*name, *suffix), kind)
     assert answer is None or isinstance(answer, Answer)
     if answer and answer.outcome is Outcome.UNKNOWN:

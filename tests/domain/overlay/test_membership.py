@@ -73,7 +73,7 @@ def test_a_session_is_an_endpoint_while_it_has_an_address_however_it_is() -> Non
     assert made.endpoints == {}
 
 
-def test_who_came_and_went_is_told_as_gone() -> None:
+def test_who_came_and_went_is_reported_as_gone() -> None:
     made, touched = roster(RUNNER, LEASE), Touched()
     for resource, deleted in ((SESSION, False), (SESSION, True), (replace(RUNNER, name="lab2"), False)):
         touched.add(made.take(resource, deleted=deleted))

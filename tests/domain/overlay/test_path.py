@@ -59,7 +59,7 @@ def test_pairs_are_all_or_those_of_one() -> None:
     ]
 
 
-def test_round_trips_are_told_with_two_digits() -> None:
+def test_round_trips_are_reported_with_two_digits() -> None:
     assert [rtt_words(seconds) for seconds in (None, 0.000123, 0.0042, 0.0334, 0.0996, 0.25, 2.0)] == [
         "", "0.12 ms", "4.2 ms", "33 ms", "100 ms", "250 ms", "2000 ms",
     ]  # fmt: skip
@@ -80,7 +80,7 @@ def judged(paths: list[Path], away: frozenset[str] = NOBODY) -> list[Finding]:
     return list(path_findings(paths, 14789, away))
 
 
-def test_paths_that_are_well_are_no_fault_and_told_once() -> None:
+def test_paths_that_are_well_are_no_fault_and_reported_once() -> None:
     paths = mesh([ONE, TWO])
     assert judged(paths) == []
     assert list(healthy_links(paths)) == [
@@ -103,7 +103,7 @@ def test_down_in_one_direction_is_the_firewall_of_the_one_that_does_not_answer()
     assert "UDP port 14789 from 192.0.2.2 in, in the firewall of box1" in finding.remedy
 
 
-def test_down_is_told_where_nobody_looked_from_the_other_side() -> None:
+def test_down_is_reported_without_a_measurement_from_the_other_side() -> None:
     paths = [mesh([ONE, TWO], box1_box2=LinkState.DOWN)[0], unknown(TWO, ONE, "box2: no answer")]
     down, unmeasured = judged(paths)
     assert down.text == "box1 (192.0.2.1) gets no answer from box2 (192.0.2.2)"
@@ -135,7 +135,7 @@ def test_two_kinds_of_addresses_are_the_fault_itself() -> None:
     assert "box2 has no address of the kind that box1 uses" in finding.text
 
 
-def test_a_reason_is_told_once_for_all_links_of_a_runner() -> None:
+def test_a_reason_is_reported_once_for_all_links_of_a_runner() -> None:
     others = [runner(number) for number in range(2, 6)]
     findings = judged([unknown(ONE, other, "box1: too busy") for other in others])
     assert [finding.subject for finding in findings] == ["runner box1"]

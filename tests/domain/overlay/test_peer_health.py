@@ -152,7 +152,7 @@ def test_a_machine_that_is_started_again_is_no_problem_but_one_that_stays_away()
     assert table.problems(900.0) == []
 
 
-def test_people_are_told_who_what_and_what_to_do() -> None:
+def test_people_learn_who_what_and_what_to_do() -> None:
     assert why(target(), WELL) == ""
     assert link(target(), WELL).rtt == 0.01
     for part in ("box1 (192.0.2.1)", "box2 (192.0.2.2)", "more than 1350 bytes", "1300 of its 1450", "1500 bytes"):

@@ -35,7 +35,7 @@ def test_a_snapshot_reads_back() -> None:
 
 
 @pytest.mark.parametrize("other", ["", "debian:12", f"netvps-snapshot/vps-{UID}", f"netvps-snapshot/vps-{UID}:x"])
-def test_other_images_are_none_of_ours(other: str) -> None:
+def test_foreign_images_are_left_alone(other: str) -> None:
     assert parse_snapshot_image(other) is None
     assert snapshot_number(other) == 0
 

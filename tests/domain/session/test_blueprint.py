@@ -104,7 +104,7 @@ def test_volumes_of_the_image_get_names_so_that_they_outlive_the_container() -> 
     assert plan.attachment == Attachment(Net.NONE)
 
 
-def test_on_the_overlay_it_has_its_address_and_a_resolv_conf_of_ours() -> None:
+def test_on_the_overlay_it_has_its_address_and_a_resolv_conf_of_netvps() -> None:
     spec = SessionSpec(image="debian:12")
     plan, without = made(spec, SourceImage("debian:12"), "10.128.4.2"), made(spec, SourceImage("debian:12"))
     assert plan.attachment == Attachment(Net.OVERLAY, "10.128.4.2")

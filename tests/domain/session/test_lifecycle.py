@@ -68,7 +68,7 @@ def _snapshot(generation: int, time: datetime = T0, session: str = "uid") -> Sna
     return SnapshotImage(f"s{generation}", session, "image", "sha256:1", 1, 1, "lab1", generation, time)
 
 
-def test_a_new_session_shall_run_and_waits() -> None:
+def test_a_new_session_is_to_run_and_waits() -> None:
     assert (NEW.desired, NEW.generation, NEW.state, NEW.epoch) == (DesiredState.RUNNING, 1, SessionState.PENDING, 0)
     assert not settled(NEW)
 
@@ -81,7 +81,7 @@ def test_asking_again_changes_nothing(desired: DesiredState) -> None:
         assert want(wanted, desired, LATER) is wanted
 
 
-def test_what_nobody_has_comes_about_at_once() -> None:
+def test_what_no_session_has_comes_about_at_once() -> None:
     stopped = want(NEW, DesiredState.STOPPED, LATER)
     assert (stopped.state, settled(stopped)) == (SessionState.STOPPED, True)
     assert want(stopped, DesiredState.RUNNING, LATER).state is SessionState.PENDING
@@ -130,7 +130,7 @@ def test_who_waits_says_why_once_and_forgets_it_when_stopped() -> None:
     assert place(waiting, Runner("runner2", "lab2", T0, T0), LATER, "10.128.0.2").reason == ""
 
 
-def test_an_address_of_ours_goes_to_the_runner_and_stays_whatever_that_reports() -> None:
+def test_an_assigned_address_goes_to_the_runner_and_stays_whatever_that_reports() -> None:
     placed = place(NEW, Runner("runner1", "lab1", T0, T0), T0, "10.128.0.2")
     seen = observe(placed, replace(_report(placed, SessionState.RUNNING), address="172.30.0.2"), LATER)
     assert (seen.overlay_address, seen.address) == ("10.128.0.2", "172.30.0.2")

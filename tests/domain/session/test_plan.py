@@ -133,7 +133,7 @@ def test_the_image_under_a_kept_container_is_not_pruned() -> None:
 
 @pytest.mark.parametrize("desired", [RUNNING, STOPPED])
 @pytest.mark.parametrize("older", [(), (saved(EXITED),)])
-def test_a_session_whose_last_run_is_lost_is_told_so_and_never_starts_older(
+def test_a_lost_last_run_is_reported_and_never_replaced_by_an_older(
     desired: DesiredState, older: tuple[SavedImage, ...]
 ) -> None:
     snapshot = older[0].snapshot if older else None

@@ -11,5 +11,5 @@ def test_every_number_is_another_name_and_each_is_a_label() -> None:
         check_label(name, "name", SESSION_NAME_MAX)
 
 
-def test_numbers_beyond_begin_anew() -> None:
+def test_numbers_beyond_begin_again() -> None:
     assert pleasant_name(COUNT) == pleasant_name(0) == "amber-acorn"

@@ -146,7 +146,7 @@ class TestAfterMonths:
 
     __test__ = FULL
 
-    def test_a_runner_whose_certificate_ended_joins_anew_as_the_same(self, system: OddClock, busybox: str) -> None:
+    def test_a_runner_whose_certificate_expired_joins_again_as_the_same(self, system: OddClock, busybox: str) -> None:
         """`netvps up` can make the token itself; elsewhere it says how to."""
         name = unique("s")
         with system.client() as client:

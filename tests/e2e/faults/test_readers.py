@@ -85,7 +85,7 @@ def test_a_program_that_never_reads_what_ssh_sends_it(system: System, session: s
         assert system.ssh(session, "echo served").stdout == b"served\n"
 
 
-def test_logs_that_nobody_reads(system: System, session: str) -> None:
+def test_logs_without_a_reader(system: System, session: str) -> None:
     """The container writes on, and its log is rotated under the reader."""
     writer = ["ssh", *system.ssh_options(session), "127.0.0.1", "yes $(seq 200) > /proc/1/fd/1"]
     with (

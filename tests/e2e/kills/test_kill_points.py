@@ -72,7 +72,7 @@ def test_all_ends_as_asked(walk: Walk, case: Case, request: pytest.FixtureReques
 
 
 @pytest.mark.parametrize("point", ["join.token.after_commit", "join.signed", "identity.before_save"])
-def test_a_first_start_in_which_somebody_dies_is_a_start(ground: Ground, point: str) -> None:
+def test_a_first_start_in_which_a_program_dies_is_a_start(ground: Ground, point: str) -> None:
     """The points of a join are walked by another machine's; this is `netvps up` by itself."""
     system = Faulty("", ground.agents)
     try:

@@ -101,7 +101,7 @@ def test_a_token_works_once_and_a_wrong_one_never(server: System, machine: Syste
             other.destroy()
 
 
-def test_two_runners_with_one_identity_are_told_apart(server: System, machine: System, tmp_path: Path) -> None:
+def test_two_runners_with_one_identity_are_distinguished(server: System, machine: System, tmp_path: Path) -> None:
     import shutil
 
     clone = new_system()

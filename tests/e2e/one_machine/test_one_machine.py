@@ -186,7 +186,7 @@ def test_a_file_survives_stop_and_start(system: System, session: str) -> None:
     assert system.ssh(session, "cat /root/proof").stdout == b"kept\n"
 
 
-def test_a_session_without_a_network_is_reached_and_told_of(system: System, busybox: str) -> None:
+def test_a_session_without_a_network_is_reached_and_reported(system: System, busybox: str) -> None:
     name = unique("s")
     system.netvps("create", name, "--image", busybox, "--network", "none")
     links = system.ssh(name, "ls /sys/class/net").stdout.split()

@@ -105,7 +105,7 @@ def test_owners_are_apart_and_only_see_their_own(lab: Lab, tmp_path: Path) -> No
     assert b"box3" in bob.run(*here, "network", "peers", "box3").stdout
 
 
-def test_a_firewall_and_a_black_hole_are_found_and_told_apart(lab: Lab, pair: tuple[Host, Host]) -> None:
+def test_a_firewall_and_a_black_hole_are_found_and_distinguished(lab: Lab, pair: tuple[Host, Host]) -> None:
     web, db = sorted(pair, key=lambda host: host.number)
     third = next(host for host in lab.hosts if host not in pair)
     with dropped(lab, (web, db, ""), (web, third, "ip length > 1400")):

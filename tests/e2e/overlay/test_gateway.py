@@ -115,7 +115,7 @@ def test_of_a_session_the_gateways_machine_reaches_ssh_and_ping_alone(lab: Lab, 
     assert knocks(lab.hosts[1].namespace, three.address, 22) == "timed out"
 
 
-def test_nobody_elses_session_gets_in_where_the_gateway_does(lab: Lab, sessions: list[Session]) -> None:
+def test_no_session_of_another_owner_gets_in_where_the_gateway_does(lab: Lab, sessions: list[Session]) -> None:
     lab.netvps("user", "add", "bob")
     lab.netvps("create", "bobs", "--owner", "bob", "--image", "lab/busybox:latest", "--network", "overlay")
     bobs = lab.session("bobs.bob")

@@ -61,7 +61,7 @@ def self_tests(host: Host) -> set[str]:
     return {line["outcome"] for line in said if line["event"] == "self-test of TCP"}
 
 
-def test_what_is_lost_between_machines_is_told_by_both_gone_on_with_and_healed(lab: Lab) -> None:
+def test_what_is_lost_between_machines_is_reported_by_both_and_healed(lab: Lab) -> None:
     small, blocked = {("box1", "box2"), ("box2", "box1")}, {("box1", "box3"), ("box3", "box1")}
     wait(lambda: small <= told(lab).keys(), "both ends of the small path tell of it")
     problems = told(lab)

@@ -107,7 +107,7 @@ def test_a_sessions_port_is_known_as_soon_as_it_runs(lab: Lab, third: Session) -
     lab.netvps("rm", late.name, "--yes")
 
 
-def test_what_nobody_has_is_unreachable_at_once(lab: Lab) -> None:
+def test_an_unused_address_is_unreachable_at_once(lab: Lab) -> None:
     host = lab.hosts[0].namespace
     assert host.ip("route", "get", "10.190.0.1", check=False) == ""
 

@@ -59,7 +59,7 @@ def said(host: Host, what: str) -> None:
     wait(lambda: what in host.log, f"{what}: {host.log[-3000:]}", 30)
 
 
-def test_each_trouble_of_a_start_is_said_and_the_next_is_met_when_it_is_gone(lab: Lab, tmp_path: Path) -> None:
+def test_each_problem_of_a_start_is_reported_and_the_next_after_its_end(lab: Lab, tmp_path: Path) -> None:
     """All of them at once, and taken away one after the other: its runner is never started anew."""
     host = lab.hosts[1]
     place = host.namespace
@@ -111,7 +111,7 @@ def test_each_trouble_of_a_start_is_said_and_the_next_is_met_when_it_is_gone(lab
     assert "local 192.0.2.72" in place.ip("-d", "link", "show", "nv0")
 
 
-def test_policies_that_drop_and_reverse_paths_that_are_checked_are_no_trouble(pair: tuple[Session, Session]) -> None:
+def test_policies_that_drop_and_checked_reverse_paths_are_no_problem(pair: tuple[Session, Session]) -> None:
     one, two = pair
     for session in pair:
         assert "-P FORWARD DROP" in session.host.namespace.run("iptables", "-S", "FORWARD")
@@ -120,7 +120,7 @@ def test_policies_that_drop_and_reverse_paths_that_are_checked_are_no_trouble(pa
     assert two.reaches(one.address)
 
 
-def test_a_pool_that_is_given_out_refuses_the_next_machine_and_nobody_else(
+def test_an_exhausted_pool_refuses_only_the_next_machine(
     lab: Lab, pair: tuple[Session, Session], tmp_path: Path
 ) -> None:
     joining = ("--join-token-file", token(lab, tmp_path))
@@ -160,7 +160,7 @@ def test_a_pool_or_prefix_that_cannot_be_is_refused_at_the_start(
     assert remedy in answer.stderr
 
 
-def test_a_clone_of_a_machine_is_told_so_and_takes_nothing_from_it(
+def test_a_clone_of_a_machine_is_refused_and_takes_nothing_from_it(
     lab: Lab, pair: tuple[Session, Session], tmp_path: Path
 ) -> None:
     """Two machines with one identity: the second knows the first's subnet, too, and makes itself an end of it."""

@@ -23,7 +23,7 @@ async def test_a_refused_key_is_named_with_what_to_do(world: World, login: str) 
     assert line.startswith(f"netvps: session {session} is not open to key {fingerprint}: `netvps key add` registers")
 
 
-async def test_a_key_without_that_session_is_told_what_a_key_of_nobody_is(world: World) -> None:
+async def test_a_key_without_that_session_gets_the_message_of_an_unknown_key(world: World) -> None:
     stranger = new_key(world.folder / "stranger")
     said = []
     for key in (world.key, stranger):

@@ -46,7 +46,7 @@ async def test_a_connection_goes_from_login_to_its_end(world: World) -> None:
     assert (world.gateway.connections, world.gateway.unauthenticated) == (0, 0)
 
 
-async def test_a_key_that_was_removed_ends_a_visit_of_which_no_agent_is_told(
+async def test_a_removed_key_ends_a_connection_that_no_agent_is_notified_of(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway_ssh, "REVIEW_EVERY", 0.05)

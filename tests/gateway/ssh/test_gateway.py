@@ -63,7 +63,7 @@ async def test_terminal_with_its_size(world: World) -> None:
     assert ran.code == 0
 
 
-async def test_keys_are_renewed_on_both_legs_while_data_flows(sshd: Sshd, tmp_path: Path) -> None:
+async def test_keys_are_renewed_on_both_sides_while_data_flows(sshd: Sshd, tmp_path: Path) -> None:
     data = os.urandom(20 * MIB)
     async with a_world(sshd, tmp_path, rekey_bytes=MIB) as world:
         ran = await run(world.ssh("-v", "-o", "RekeyLimit=700K", "cat"), data)

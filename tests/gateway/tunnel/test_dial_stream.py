@@ -199,7 +199,7 @@ async def test_a_reset_is_the_end(stream: DialStream) -> None:
     assert seen.seen == [("lost", "no more")]
 
 
-async def test_a_protocol_that_comes_too_late_is_told(stream: DialStream) -> None:
+async def test_a_protocol_that_comes_too_late_is_reported(stream: DialStream) -> None:
     stream.broke("gone")
     stream.start(seen := Recorder())
     await turn()

@@ -172,7 +172,7 @@ async def test_a_tunnel_that_fails_first_does_not_end_the_overlays_try(port: Por
 
 
 @pytest.mark.usefixtures("port")
-async def test_where_both_fail_the_tunnels_reason_is_told() -> None:
+async def test_where_both_fail_the_tunnels_reason_is_reported() -> None:
     async with over(FakeTunnels(Unavailable("the agent is not connected")), FakePlace()) as both:
         with pytest.raises(Unavailable, match="the agent is not connected"):
             await both.open(UID, SshTarget(), "test")

@@ -137,7 +137,7 @@ async def test_what_is_no_way_in(serve: Serve, why: str, monkeypatch: pytest.Mon
             await connect(HERE, good, server.port)
 
 
-async def test_nobody_there_and_no_address_of_ours() -> None:
+async def test_no_peer_and_no_own_address() -> None:
     with pytest.raises(Unavailable, match=r"no connection to 127\.0\.0\.1"):
         await connect(HERE, good, free_port())
     async with serving(greeting) as server:
@@ -167,7 +167,7 @@ async def test_a_stream_that_broke_before_its_start_says_so() -> None:
             stream.start(asyncio.Protocol())
 
 
-async def test_a_login_that_came_to_nothing_is_told() -> None:
+async def test_a_login_that_came_to_nothing_is_reported() -> None:
     told: list[str] = []
     async with serving(greeting) as server:
         stream = await connect(HERE, lambda: told.append("no good"), server.port)

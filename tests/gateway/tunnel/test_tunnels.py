@@ -106,9 +106,7 @@ async def test_open_waits_for_an_agent_that_is_about_to_come(gateway: Tunnels, e
             writer.close()
 
 
-async def test_an_agent_is_told_its_config_before_any_dial(
-    gateway: Tunnels, authorizer: FakeDoorman, echo: int
-) -> None:
+async def test_an_agent_gets_its_config_before_any_dial(gateway: Tunnels, authorizer: FakeDoorman, echo: int) -> None:
     """Without one it has no host certificate, and turns away the gateway itself."""
     authorizer.ready.clear()
     async with asyncio.TaskGroup() as group:

@@ -93,7 +93,7 @@ async def test_who_gives_up_dialling_leaves_nothing_behind(apart: World) -> None
     await apart.agent.until(lambda: not agent._dials)
 
 
-async def test_places_on_the_overlay_and_silent_agents_are_told(sshd: Sshd, tmp_path: Path) -> None:
+async def test_places_on_the_overlay_and_silent_agents_are_reported(sshd: Sshd, tmp_path: Path) -> None:
     async with a_world(sshd, tmp_path, apart=True, place=FakePlace("127.0.0.9")) as world:
         plane = plane_of(world)
         assert await plane.locate(UID) == Route("127.0.0.1", "127.0.0.9")
@@ -185,7 +185,7 @@ async def test_a_folder_that_others_may_enter_is_refused(apart: World, tmp_path:
         await socket.__aenter__()
 
 
-async def test_nobody_to_connect_to_is_unavailable(tmp_path: Path) -> None:
+async def test_no_server_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="the server does not answer"):
         await ControlPlane(tmp_path / "s").__aenter__()
 

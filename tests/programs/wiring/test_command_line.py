@@ -83,7 +83,7 @@ def test_a_wrong_variable_is_a_configuration_error(
     assert "ssh_port: 'x'" in capsys.readouterr().err
 
 
-def test_the_outcome_is_told_to_whoever_started_it() -> None:
+def test_the_outcome_is_reported_to_whoever_started_it() -> None:
     reading, writing = os.pipe()
     launch(_raising(ConfigError("no")), ["--ready-fd", str(writing)])
     assert asyncio.run(await_outcome(reading)) == Outcome("no", 10)

@@ -173,7 +173,9 @@ async def test_a_certificate_that_has_ended_ends_the_program(server: ServerSetti
             await link.keep_renewing(lambda: identity.end)
 
 
-async def test_a_runner_that_the_server_does_not_know_is_told_for_good(server: ServerSettings, tmp_path: Path) -> None:
+async def test_a_runner_that_the_server_does_not_know_is_refused_for_good(
+    server: ServerSettings, tmp_path: Path
+) -> None:
     from netvps.adapters.ca.opening import open_ca
     from netvps.adapters.store.opening import open_store
     from netvps.domain.access.identity import RunnerIdentity
@@ -188,7 +190,7 @@ async def test_a_runner_that_the_server_does_not_know_is_told_for_good(server: S
             await anext(link.connect(HELLO, _nothing()))
 
 
-async def test_a_watch_from_before_a_compaction_is_told_to_begin_anew(server_flags: dict[str, str]) -> None:
+async def test_a_watch_from_before_a_compaction_has_to_begin_again(server_flags: dict[str, str]) -> None:
     settings = load(ServerSettings, server_flags)
     settings.paths.prepare()
 
@@ -254,7 +256,7 @@ def _lock(file: str) -> None:
 
 
 @pytest.mark.netns
-async def test_a_full_disk_is_told_and_the_server_lives_on(server_flags: dict[str, str]) -> None:
+async def test_a_full_disk_is_reported_and_the_server_lives_on(server_flags: dict[str, str]) -> None:
     """Everything that was acknowledged is there; once there is room, it goes on."""
     settings = load(ServerSettings, server_flags)
     settings.paths.prepare()
@@ -315,7 +317,7 @@ async def test_a_pool_that_leaves_out_the_subnet_of_a_runner_is_refused(server_f
                 await plane.stop()
 
 
-async def test_a_lost_ca_is_not_made_anew_under_runners_that_trust_it(server_flags: dict[str, str]) -> None:
+async def test_a_lost_ca_is_not_recreated_under_runners_that_trust_it(server_flags: dict[str, str]) -> None:
     settings = load(ServerSettings, server_flags)
     settings.paths.prepare()
     async with build(settings) as plane:

@@ -102,7 +102,7 @@ async def test_it_ends_with_the_server_and_frees_the_port(
     listen_at("127.0.0.1", port).close()
 
 
-async def test_a_taken_port_is_told_at_the_start(server_flags: dict[str, str]) -> None:
+async def test_a_taken_port_is_reported_at_the_start(server_flags: dict[str, str]) -> None:
     settings = load(ServerSettings, server_flags)
     settings.paths.prepare()
     taken = listen_at("127.0.0.1", settings.ssh_port)

@@ -37,7 +37,7 @@ def test_there_is_none_before_the_join(tmp_path: Path) -> None:
     assert load_identity(tmp_path) is None
 
 
-def test_a_damaged_one_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_damaged_one_is_reported_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "runner").mkdir()
     for text in ("", "[]", '{"name": "x"}', json.dumps(dict.fromkeys(Identity.__dataclass_fields__, "x"))):
         (tmp_path / "runner/identity").write_text(text)

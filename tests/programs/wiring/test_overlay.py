@@ -28,7 +28,7 @@ def place(tmp_path: Path) -> Place:
     return Place("r1", "box1", "1", tmp_path, tmp_path, tmp_path, "192.0.2.9:7444")
 
 
-async def test_it_is_built_only_where_it_shall_be(place: Place) -> None:
+async def test_it_is_built_only_where_it_is_enabled(place: Place) -> None:
     off = load(RunnerSettings, {"overlay": "false"})
     async with overlay(off, place, Docker("unix:///nowhere")) as none:
         assert none is None

@@ -48,7 +48,7 @@ def test_the_same_flags_are_accepted_and_others_refused_with_the_remedy(tmp_path
     assert "of version 0.0.1, not" in running.describe()
 
 
-def test_no_secret_is_told(tmp_path: Path) -> None:
+def test_no_secret_is_revealed(tmp_path: Path) -> None:
     settings = load(ServerSettings, {"state_dir": str(tmp_path), "database_url": "postgresql://me:hush@h/d"})
     assert "hush" not in str(facts([settings]))
     assert where(plain([settings])).startswith("ssh 127.0.0.1:2222")

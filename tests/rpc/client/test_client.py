@@ -113,7 +113,7 @@ async def test_sessions_with_large_environments_are_listed_and_watched(site: Sit
     assert await site.do(work) == [f"dev{number:02}" for number in range(20)]
 
 
-async def test_somebody_elses_session_is_not_there(site: Site) -> None:
+async def test_a_session_of_another_owner_is_not_found(site: Site) -> None:
     await site.do(lambda client: client.create_session("dev1", default_spec(), owner="alice"))
     alice, bob = await site.remote("alice"), await site.remote("bob")
     assert (await site.do(lambda client: client.get_session("dev1"), alice)).owner == "alice"
@@ -296,13 +296,13 @@ async def test_who_the_server_is_can_be_asked_before_it_is_trusted(site: Site) -
         await asyncio.to_thread(fetch_server_info, "127.0.0.1:1")
 
 
-async def test_a_missing_server_is_told_in_words() -> None:
+async def test_a_missing_server_is_explained() -> None:
     endpoint = Endpoint("unix:/nonexistent/api.sock")
     with pytest.raises(Unavailable, match=r"no netvps server answers at unix:.*: start one with: netvps up, or log in"):
         Client(endpoint).get_user()
 
 
-async def test_another_ca_is_told_in_words(site: Site, tmp_path: object) -> None:
+async def test_another_ca_is_explained(site: Site, tmp_path: object) -> None:
     from pathlib import Path
 
     from netvps.adapters.ca.opening import open_ca

@@ -46,6 +46,6 @@ def test_a_certificate_is_who_its_uri_says(who: RunnerIdentity | SessionIdentity
     "names",
     [[], [b"lab1"], [RUNNER.uri.encode(), AGENT.uri.encode()], [b"netvps://runner/x"], [b"netvps:\xff"]],
 )
-def test_a_certificate_without_exactly_one_is_nobodys(names: list[bytes]) -> None:
+def test_a_certificate_without_exactly_one_name_has_no_owner(names: list[bytes]) -> None:
     with pytest.raises(Unauthenticated):
         identity.of_certificate({"x509_subject_alternative_name": names})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 captured = partial(structlog.testing.capture_logs, processors=[structlog.contextvars.merge_contextvars])
 
 
-async def test_a_bug_is_told_without_its_insides_and_logged_with_them(
+async def test_a_bug_is_reported_without_internals_and_logged_with_them(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object, **__: object) -> None:

@@ -48,7 +48,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user"
 
 
 @needs_root
-async def test_another_account_is_told_what_to_do(site: Site) -> None:
+async def test_another_account_gets_a_remedy(site: Site) -> None:
     import asyncio
 
     answer = await asyncio.to_thread(ask_as, site, NOBODY)
@@ -84,7 +84,7 @@ def test_the_uid_is_in_the_peer(peer: str, uid: int) -> None:
 @pytest.mark.parametrize(
     "peer", ["unix:", "unix:/run/x", "unix-abstract:netvps/0", "ipv4:127.0.0.1:1", "unix-abstract:netvps/-1/a"]
 )
-def test_any_other_peer_is_nobody(peer: str) -> None:
+def test_any_other_peer_has_no_identity(peer: str) -> None:
     with pytest.raises(Unauthenticated):
         peer_uid(peer)
 

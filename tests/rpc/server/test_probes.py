@@ -74,7 +74,7 @@ async def test_links_come_from_the_runners(site: Site) -> None:
     assert probes(site)._asked == {}
 
 
-async def test_the_overlay_is_told_to_everybody(site: Site) -> None:
+async def test_the_overlay_is_shown_to_every_user(site: Site) -> None:
     async with lab(site):
         seen = await site.do(lambda client: client.get_network(), await site.remote("alice"))
         assert (seen.fabric.pool, seen.fabric.port, seen.prefix) == ("10.128.0.0/10", 14789, 22)
@@ -106,7 +106,7 @@ async def test_what_is_named_wrongly_is_said_at_the_door(site: Site) -> None:
         await site.do(lambda client: list(client.probe_links(["lab9"])))
 
 
-async def test_one_that_does_not_answer_is_named_and_the_rest_is_told(
+async def test_one_that_does_not_answer_is_named_and_the_rest_is_reported(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "ANSWER_TIMEOUT", 0.3)

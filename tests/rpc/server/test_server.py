@@ -74,7 +74,7 @@ async def test_the_api_takes_only_good_keys(site: Site, metadata: Any, sentence:
     assert details.startswith(sentence)
 
 
-async def test_the_link_takes_only_certificates_of_ours(site: Site) -> None:
+async def test_the_link_takes_only_certificates_of_its_ca(site: Site) -> None:
     async with (
         remote(site),
         grpc.aio.secure_channel(site.link_address, channel_credentials(site.ca.certificate), TLS_OPTIONS) as channel,
@@ -130,12 +130,12 @@ async def test_a_machine_joins_and_renews(site: Site) -> None:
         await join(site.api_address, token, signing_request(new_key()), "lab1")
 
 
-async def test_a_join_token_of_another_server_is_told_in_words(site: Site) -> None:
+async def test_a_join_token_of_another_server_is_explained(site: Site) -> None:
     with pytest.raises(Unauthenticated, match="did not create this join token"):
         await join(site.api_address, f"nvj_kid_secret_{'0' * 64}", "csr", "lab1")
 
 
-async def test_health_is_told_to_everybody_where_people_and_programs_call(site: Site) -> None:
+async def test_health_is_public_where_people_and_programs_call(site: Site) -> None:
     channels: list[tuple[Callable[[], grpc.aio.Channel], str]] = [
         (lambda: local(site), "netvps.api.v1.SessionService"),
         (lambda: remote(site), "netvps.api.v1.UserService"),
@@ -246,7 +246,7 @@ async def test_a_second_server_on_the_same_socket_is_refused(site: Site) -> None
     assert (await site.do(lambda client: client.get_user())).name == "root"
 
 
-async def test_a_watcher_that_never_reads_harms_nobody(site: Site) -> None:
+async def test_a_watcher_that_never_reads_harms_no_other(site: Site) -> None:
     key = (await site.remote("root")).api_key
     async with remote(site) as channel:
         idle: Any = SessionServiceStub(channel).WatchSessions(
@@ -281,7 +281,7 @@ async def test_the_end_is_two_stages(site: Site) -> None:
         await site.do(lambda client: client.get_user())
 
 
-async def test_unknown_methods_are_told_in_words(site: Site) -> None:
+async def test_unknown_methods_are_explained(site: Site) -> None:
     async with local(site) as channel:
         call = channel.unary_unary("/netvps.api.v1.SessionService/Nonsense", bytes, bytes)
         code, _ = await refusal(call(b""))

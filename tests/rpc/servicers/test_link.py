@@ -196,7 +196,7 @@ async def test_another_process_is_refused_while_the_first_is_heard_and_welcome_w
             await first.ended.wait()
 
 
-async def test_a_runner_that_was_removed_is_told_so(site: Site) -> None:
+async def test_a_removed_runner_is_refused(site: Site) -> None:
     machine = await site.join()
     async with site.store.write("test") as tx:
         runner = await tx.get(Runner, machine.uid)

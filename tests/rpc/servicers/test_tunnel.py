@@ -72,7 +72,7 @@ async def test_a_connection_carries_bytes_and_its_end(site: Site) -> None:
         assert not await call.read()
 
 
-async def test_a_dial_that_nobody_asked_for_is_refused(site: Site) -> None:
+async def test_a_dial_that_was_not_requested_is_refused(site: Site) -> None:
     async with agent(site) as stub:
         call = stub.DialBack()
         await call.write(pb.DialBackRequest(open="guessed"))

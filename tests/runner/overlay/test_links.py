@@ -94,7 +94,7 @@ async def test_links_that_come_are_examined_once_and_well_ones_let_be(runner: Ru
         assert (links.problems, links.health) == ((), Health())
 
 
-async def test_what_is_wrong_is_told_and_healed(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_wrong_is_reported_and_healed(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.domain.overlay.peer_health.FIRST_PAUSE", 0.02)
     runner.wire.largest = {END.format(8): 1200, END.format(12): 0}
     async with runner.running(peer(2), peer(3), peer(4)) as links:
@@ -140,7 +140,7 @@ async def test_a_kernel_that_does_not_tell_is_no_reason_to_stop(
         await until(lambda: len(runner.sent_to(2)) >= 6)
 
 
-async def test_who_asks_is_told_of_those_that_there_are_and_it_counts(
+async def test_existing_ones_are_reported_to_a_caller_and_it_counts(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("netvps.domain.overlay.peer_health.BLOCKED_TIMES", 1)
@@ -177,7 +177,7 @@ async def test_a_card_that_gets_checksums_wrong_goes_without(runner: Runner) -> 
         await until(lambda: links.health.checksum_offload and len(runner.tcp.tried) == 4)
 
 
-async def test_tcp_that_is_broken_in_any_case_is_told(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tcp_that_is_broken_in_any_case_is_reported(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LONG_TEST_PAUSE", 0.02)
     runner.tcp.outcomes = [TcpOutcome.BROKEN] * 8
     async with runner.running(peer(2)) as links:

@@ -96,7 +96,7 @@ async def test_nothing_is_made_before_the_map_is_whole(machine: Machine) -> None
         assert (overlay.generation, overlay.digest != "") == (4, True)
 
 
-async def test_who_deletes_on_and_on_keeps_nobody_from_the_news(
+async def test_continuous_deletes_keep_no_watcher_from_changes(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contest, "_FIRST", 60.0)
@@ -161,7 +161,7 @@ async def test_a_machine_that_cannot_goes_without_until_it_can(machine: Machine)
         assert not overlay.local_problems
 
 
-async def test_a_way_that_comes_later_is_told_at_once(machine: Machine) -> None:
+async def test_an_underlay_that_comes_later_is_reported_at_once(machine: Machine) -> None:
     machine.kernel.way = None
     async with machine.running() as overlay:
         assert overlay.underlay is None
@@ -173,7 +173,7 @@ async def test_a_way_that_comes_later_is_told_at_once(machine: Machine) -> None:
         assert machine.told == 1
 
 
-async def test_an_address_that_changes_is_the_devices_and_told_at_once(machine: Machine) -> None:
+async def test_a_changed_address_is_the_devices_and_reported_at_once(machine: Machine) -> None:
     from netvps.domain.overlay.kernel.operations import LinksChanged
 
     async with machine.running() as overlay:
@@ -275,7 +275,7 @@ async def test_endpoints_are_part_of_what_is_kept(machine: Machine) -> None:
         await until(lambda: (known := store.load()) and known.netmap.endpoints == {"s": end})
 
 
-async def test_what_gets_through_is_the_routes_mtu_is_told_and_is_known_after_a_restart(machine: Machine) -> None:
+async def test_what_gets_through_is_the_routes_mtu_is_reported_and_known_after_a_restart(machine: Machine) -> None:
     machine.wire.largest["10.128.8.0"] = 1300
     async with machine.running() as overlay:
         machine.welcome()
@@ -297,7 +297,7 @@ async def test_what_gets_through_is_the_routes_mtu_is_told_and_is_known_after_a_
         assert await overlay.probe(("runner2",)) == ()
 
 
-async def test_a_trouble_is_told_and_its_end(machine: Machine) -> None:
+async def test_a_problem_and_its_end_are_reported(machine: Machine) -> None:
     machine.kernel.refusing = {op.PutRoute}
     async with machine.running() as overlay:
         machine.welcome()

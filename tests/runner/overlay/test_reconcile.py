@@ -75,7 +75,7 @@ async def test_what_changed_alone_leads_where_the_whole_does(site: Site) -> None
     assert site.kernel.dumps == 1
 
 
-async def test_what_others_changed_is_looked_at_and_mended(site: Site) -> None:
+async def test_what_others_changed_is_found_and_repaired(site: Site) -> None:
     await site.make(peer(2))
     whole_state = site.kernel.state
     assert not site.reconciler.concerns(EntryChanged(op.PutFdb(peer(2).mac, "192.0.2.2")))  # it was us
@@ -142,7 +142,7 @@ async def test_without_forwarding_sessions_keep_their_bridge(site: Site) -> None
     assert list(state.routes) == ["10.128.0.0/10"]
 
 
-async def test_a_bridge_made_anew_and_ports_taken_off_it_are_put_together_again(site: Site) -> None:
+async def test_a_recreated_bridge_and_ports_taken_off_it_are_joined_again(site: Site) -> None:
     await site.make(peer(2))
     site.network.on_it = {"10.128.4.2": "veth1", "10.128.4.3": "veth2"}
     for state in (replace(site.kernel.state, bridge=None, addresses=frozenset()), site.kernel.state):
@@ -172,7 +172,7 @@ async def test_news_during_a_round_are_not_lost(site: Site) -> None:
     assert site.reconciler.must_look
 
 
-async def test_the_old_network_goes_once_nobody_is_on_it(site: Site) -> None:
+async def test_the_old_network_is_removed_once_it_is_unused(site: Site) -> None:
     await site.make(peer(2))
     site.network.on_it = {"10.128.4.2": "veth1"}
     assert not await site.reconciler.vacate()

@@ -78,7 +78,7 @@ async def test_if_both_are_wrong_both_find_out() -> None:
     assert one.history == [False, True, False]  # in the end it looks whether it was the other alone
 
 
-async def test_if_only_the_other_is_wrong_ours_is_on_in_the_end() -> None:
+async def test_if_only_the_other_is_wrong_the_own_is_on_in_the_end() -> None:
     machine = Machine()
     machine.other_works = False
     assert (await machine.run(), machine.offload) == (BROKEN, False)
@@ -96,7 +96,7 @@ async def test_what_is_not_for_the_checksums_is_not_for_ever_without_offload(bad
     assert (await machine.run(), machine.offload, machine.test.failures) == (GOOD, True, 0)
 
 
-def test_people_are_told_who_it_is_about() -> None:
+def test_people_learn_who_it_is_about() -> None:
     problem = broken(Target("r2", "box2", "10.128.8.0", 1450, "192.0.2.1", "192.0.2.2", "box1", 14789))
     assert problem.peer == "r2"
     assert "between box1 (192.0.2.1) and box2 (192.0.2.2)" in problem.message

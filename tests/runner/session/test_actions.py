@@ -139,7 +139,7 @@ async def test_a_failed_snapshot_is_taken_by_itself_after_a_while(lab: Lab, monk
         assert lab.link.wanted[want.session_uid].snapshot is not None
 
 
-async def test_a_stop_is_told_before_its_snapshot_is_recorded(lab: Lab) -> None:
+async def test_a_stop_is_reported_before_its_snapshot_is_recorded(lab: Lab) -> None:
     want = lab.session()
     lab.link.want(want)
     lab.link.recording = False
@@ -199,7 +199,7 @@ async def test_a_runner_that_dies_around_any_step_is_followed_by_one_that_finish
         assert await lab.traces() == []
 
 
-async def test_a_killed_first_process_is_told_and_started_again(lab: Lab) -> None:
+async def test_a_killed_init_is_reported_and_started_again(lab: Lab) -> None:
     want = lab.session()
     lab.link.want(want)
     async with lab.runner():
@@ -211,7 +211,7 @@ async def test_a_killed_first_process_is_told_and_started_again(lab: Lab) -> Non
         assert (again.last_exit.cause, again.last_exit.exit_code) == ("killed", 137)
 
 
-async def test_death_by_memory_is_told_as_such(lab: Lab) -> None:
+async def test_death_by_memory_is_reported_as_such(lab: Lab) -> None:
     # In place of the agent, a first process that eats all there is: then it is that one which is killed.
     lab.settings.agent.rename(hidden := lab.settings.agent.with_name("real"))
     try:
@@ -237,7 +237,7 @@ async def test_an_unknown_image_fails_with_a_sentence(lab: Lab) -> None:
         assert "cannot be reached" in failed.message
 
 
-async def test_a_pause_that_nobody_owns_is_lifted(lab: Lab) -> None:
+async def test_a_pause_without_an_owner_is_lifted(lab: Lab) -> None:
     want = lab.session()
     lab.link.want(want)
     async with lab.runner():
@@ -271,7 +271,7 @@ async def test_a_stop_before_there_is_a_container_needs_no_snapshot(lab: Lab) ->
         assert stopped.snapshot is None
 
 
-async def test_a_lost_snapshot_image_is_told_and_never_replaced_by_the_plain_image(lab: Lab) -> None:
+async def test_a_lost_snapshot_image_is_reported_and_never_replaced_by_the_plain_image(lab: Lab) -> None:
     want = lab.session()
     lab.link.want(want)
     await lived(lab, want)

@@ -11,7 +11,7 @@ from netvps.runner.session.background import Background
 from netvps.runner.session.wake import Wake
 
 
-async def test_a_job_runs_once_and_its_end_wakes_and_is_told_once() -> None:
+async def test_a_job_runs_once_and_its_end_wakes_and_is_reported_once() -> None:
     background, wake, go_on, ran = Background(), Wake(), asyncio.Event(), []
 
     async def job(_: Callable[[], bool]) -> None:
@@ -44,7 +44,7 @@ async def test_a_failure_is_raised_where_the_job_was_asked_for() -> None:
     await background.close()
 
 
-async def test_of_a_job_that_was_given_up_nothing_is_told() -> None:
+async def test_a_job_that_was_given_up_reports_nothing() -> None:
     background, wake, told = Background(), Wake(), []
 
     async def job(given_up: Callable[[], bool]) -> None:

@@ -151,7 +151,7 @@ async def test_a_damaged_copy_leaves_the_snapshot(lab: Lab) -> None:
         assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
 
 
-async def test_a_damaged_copy_without_a_snapshot_is_told(lab: Lab) -> None:
+async def test_a_damaged_copy_without_a_snapshot_is_reported(lab: Lab) -> None:
     engine = Engine(lab)
     async with lab.runner(engine):
         want = await started(lab)
@@ -162,7 +162,7 @@ async def test_a_damaged_copy_without_a_snapshot_is_told(lab: Lab) -> None:
         assert failed.message.endswith("delete the session (the copy is damaged)")
 
 
-async def test_a_copy_that_fails_is_told_once_the_snapshot_is_taken(lab: Lab) -> None:
+async def test_a_copy_that_fails_is_reported_once_the_snapshot_is_taken(lab: Lab) -> None:
     engine = Engine(lab)
     engine.copy_fails = True
     async with lab.runner(engine):
@@ -175,7 +175,7 @@ async def test_a_copy_that_fails_is_told_once_the_snapshot_is_taken(lab: Lab) ->
         await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
 
 
-async def test_what_was_removed_before_it_was_copied_is_told_and_nothing_older_starts(lab: Lab) -> None:
+async def test_what_was_removed_before_it_was_copied_is_reported_and_nothing_older_starts(lab: Lab) -> None:
     engine = Engine(lab)
     async with lab.runner(engine):
         want = await started(lab)
@@ -196,7 +196,7 @@ async def test_what_was_removed_before_it_was_copied_is_told_and_nothing_older_s
         assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
 
 
-async def test_names_that_no_image_holds_are_told_and_the_files_are_kept(lab: Lab) -> None:
+async def test_names_that_no_image_holds_are_reported_and_the_files_are_kept(lab: Lab) -> None:
     async with lab.runner():
         want = await started(lab)
         await lab.run_in(want, "sh", "-c", "cd /root && echo notes > .wh.file")

@@ -66,7 +66,7 @@ async def test_a_new_assignment_breaks_off_a_wait_and_a_deletion_ends_it() -> No
     assert steps.closed
 
 
-async def test_trouble_is_retried_and_a_bug_is_no_end() -> None:
+async def test_an_error_is_retried_and_a_bug_is_no_end() -> None:
     steps = ScriptedSteps(Unavailable("away", reason=ENGINE_AWAY), ValueError("a bug"))
     async with Tasks() as tasks, asyncio.timeout(10):
         tasks.start(worker(steps, []).run(), name="worker")
@@ -74,7 +74,7 @@ async def test_trouble_is_retried_and_a_bug_is_no_end() -> None:
     assert steps.taken
 
 
-async def test_what_was_given_up_with_hope_is_tried_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_retryable_failure_is_tried_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.runner.session.reconciler._RETRYABLE_MIN", 0.02)
     reports: list[SessionReport] = []
     full = GaveUp(SessionState.FAILED, "disk", "no room", retryable=True)
@@ -85,7 +85,7 @@ async def test_what_was_given_up_with_hope_is_tried_again_by_itself(monkeypatch:
     assert [report.reason for report in reports] == ["disk", "disk"]
 
 
-async def test_a_full_disk_of_the_runner_itself_is_trouble_and_no_bug() -> None:
+async def test_a_full_disk_of_the_runner_itself_is_an_error_and_no_bug() -> None:
     reports: list[SessionReport] = []
     steps = ScriptedSteps(OSError(28, "No space left on device", "/run/x"), OSError(28, "No space left on device"))
     looked_after = worker(steps, reports)

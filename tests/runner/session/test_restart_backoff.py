@@ -34,7 +34,7 @@ def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
     assert exits.wait(after(200)) <= 2
 
 
-def test_a_clock_that_is_set_back_makes_nobody_wait_for_it() -> None:
+def test_a_clock_that_is_set_back_makes_no_one_wait_for_it() -> None:
     exits = RestartBackoff()
     exits.started(RUNS)
     exits.see(ended(5), asked=False, now=after(5))

@@ -79,7 +79,7 @@ async def test_people_revoke_their_own_api_keys(world: World) -> None:
         await world.access.authenticate(secret)
 
 
-async def test_a_local_account_is_a_user_or_told_how_to_become_one(world: World) -> None:
+async def test_a_local_account_is_a_user_or_learns_how_to_become_one(world: World) -> None:
     assert await world.access.caller_of("root") == ROOT
     with pytest.raises(Unauthenticated, match=r"^eve is no user here: ask an admin to add you"):
         await world.access.caller_of("eve")
@@ -133,7 +133,7 @@ async def test_a_user_with_sessions_stays(world: World) -> None:
     assert await world.row(User, "bob") is not None
 
 
-async def test_nobody_removes_themselves_or_the_last_admin(world: World) -> None:
+async def test_users_cannot_remove_themselves_or_the_last_admin(world: World) -> None:
     with pytest.raises(WrongState, match="you cannot remove yourself"):
         await world.access.delete_user(ROOT, "me")
     with pytest.raises(WrongState, match="root is the only admin: make another one first"):

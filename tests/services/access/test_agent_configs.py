@@ -149,7 +149,7 @@ async def test_configs_end_when_the_epoch_is_over(world: World) -> None:
             await _next(world.logins.configs(uid, epoch, "HOSTKEY"))
 
 
-async def test_host_certificates_are_made_anew_in_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_host_certificates_are_renewed_in_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.services.access.agent_configs._CERTIFY_AGAIN", timedelta(milliseconds=20))
     await world.runner()
     session = await world.session()

@@ -72,7 +72,7 @@ async def test_foreign_and_missing_sessions_look_the_same(world: World, login: s
 
 @pytest.mark.usefixtures("_keys")
 @pytest.mark.parametrize(("login", "key"), [("dev1.alice", 5), ("dev9", 4), ("dev1.alice", 6), ("dev9", 6)])
-async def test_a_key_of_nobody_hears_nothing_of_sessions(world: World, login: str, key: int) -> None:
+async def test_an_unknown_key_learns_nothing_of_sessions(world: World, login: str, key: int) -> None:
     with pytest.raises(NotPermitted) as caught:
         await _let(world, login, key)
     assert str(caught.value) == f"key {_print(key)} is not registered: add it with netvps key add"

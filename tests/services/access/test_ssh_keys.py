@@ -20,7 +20,7 @@ async def test_a_key_is_kept_without_its_comment_which_is_its_title(world: World
     assert (await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(2)), title="desk")).title == "desk"
 
 
-async def test_a_key_belongs_to_one_user_and_nobody_hears_to_whom(world: World) -> None:
+async def test_a_key_belongs_to_one_user_who_is_not_revealed(world: World) -> None:
     await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(1)), title="desk")
     fingerprint = PublicKey.parse(ed25519(1)).fingerprint
     with pytest.raises(AlreadyExists) as caught:

@@ -64,7 +64,7 @@ async def machine_of(world: World) -> AsyncIterator[Machine]:
         yield Machine(world, hub)
 
 
-async def test_the_runner_whose_device_is_here_is_a_gateway_and_nobody_else(world: World) -> None:
+async def test_only_the_runner_whose_device_is_here_is_a_gateway(world: World) -> None:
     await world.runner("lab1", hello=ON_OVERLAY)
     lab2 = await world.runner("lab2", hello=ON_OVERLAY)
     async with machine_of(world) as machine:
@@ -173,7 +173,7 @@ async def test_a_way_leads_to_the_address_that_a_session_has_now(world: World) -
                 await asyncio.sleep(0.001)
 
 
-async def test_it_looks_when_the_netmap_changes_and_goes_on_after_trouble(
+async def test_it_checks_when_the_netmap_changes_and_goes_on_after_errors(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PAUSE", 0.0)

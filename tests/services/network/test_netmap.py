@@ -137,7 +137,7 @@ async def test_who_resumes_gets_what_changed_since_also_from_a_server_that_was_r
     assert not any(update.reset for update in listener.updates)
 
 
-async def test_who_resumes_where_there_is_no_news_is_told_so(world: World) -> None:
+async def test_a_resume_without_changes_is_answered(world: World) -> None:
     """Else a runner would take what it kept on its disk for old until somebody changes something."""
     await world.runner("lab1", hello=ON_OVERLAY)
     async with hub_of(world) as hub:
@@ -223,7 +223,7 @@ async def test_where_nothing_changes_the_generation_goes_on_with_the_log(
     assert listener.known.generation > listener.updates[0].generation + 4
 
 
-async def test_a_hub_that_falls_behind_reads_the_store_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hub_that_falls_behind_reads_the_store_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PAUSE", 0.0)
     world.feed = Feed(world.store, queue_length=3)
     listener = Listener()

@@ -14,7 +14,7 @@ def ring(*deltas: NetmapDelta, most: int = 256, size: int = 1 << 20) -> Ring:
     return made
 
 
-def test_whoever_knows_any_generation_of_the_ring_gets_the_next_letter() -> None:
+def test_a_reader_of_any_generation_of_the_ring_gets_the_next_delta() -> None:
     deltas = delta(5, 10), delta(10, 13), delta(13, 20)
     made = ring(*deltas)
     expected = {5: 0, 7: 0, 9: 0, 10: 1, 12: 1, 13: 2, 19: 2}
@@ -35,5 +35,5 @@ def test_the_oldest_are_forgotten_and_the_latest_never() -> None:
     assert ring(delta(0, 1, 200), size=100).after(0) is not None
 
 
-def test_an_empty_ring_helps_nobody() -> None:
+def test_an_empty_ring_reaches_no_generation() -> None:
     assert (ring().reaches(0), ring().after(0), ring().generation, ring().digest(0)) == (False, None, 0, None)

@@ -39,7 +39,7 @@ async def test_a_boot_token_lasts_an_hour(world: World) -> None:
         await world.certificates.boot_agent(token, "csr:k1")
 
 
-async def test_what_is_no_boot_token_of_ours_is_refused(world: World) -> None:
+async def test_a_foreign_boot_token_is_refused(world: World) -> None:
     _, token = await _boot(world)
     for wrong in ("", "nvb_x", token[:-1], token[:-64] + "0" * 64, "nvb_" + "0" * 12 + token[16:]):
         with pytest.raises(Unauthenticated):

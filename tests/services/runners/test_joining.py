@@ -54,7 +54,7 @@ async def test_a_machine_that_was_away_for_months_is_the_same_with_a_fresh_token
     assert len(await world.rows(Runner)) == len(await world.rows(Lease)) == 1
 
 
-async def test_tokens_that_nobody_used_in_time_go(world: World) -> None:
+async def test_tokens_that_were_not_used_in_time_are_removed(world: World) -> None:
     for _ in range(3):
         await _token(world)
     world.clock.advance(hours=2)

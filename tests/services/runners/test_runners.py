@@ -50,7 +50,7 @@ async def test_a_runner_that_comes_is_online_and_hears_who_it_is(world: World) -
     assert view.lease == welcome.lease
 
 
-async def test_a_runner_that_was_removed_is_told_to_join_again(world: World) -> None:
+async def test_a_removed_runner_is_advised_to_join_again(world: World) -> None:
     for call in (world.runners.online("nobody", HELLO), world.runners.heartbeat("nobody", Heartbeat(Capacity()))):
         with pytest.raises(NotFound, match="this runner was removed: join again"):
             await call
@@ -150,7 +150,7 @@ async def test_who_went_to_another_server_of_the_database_is_not_taken_for_offli
     assert [row.state for row in await world.rows(Runner)] == [RunnerState.OFFLINE]
 
 
-async def test_who_was_taken_for_offline_though_it_lives_is_told_to_come_again(world: World) -> None:
+async def test_a_live_runner_that_was_marked_offline_connects_again(world: World) -> None:
     """And so tells all it has to tell again: its sessions are not UNREACHABLE for ever."""
     runner = await world.runner()
     await world.runners.offline(runner.uid)
@@ -170,7 +170,7 @@ async def test_after_a_restart_only_those_who_do_not_come_back_are_offline(world
     assert states == {gone.uid: RunnerState.OFFLINE, back.uid: RunnerState.ONLINE}
 
 
-async def test_a_server_that_starts_takes_nobody_for_offline_whom_another_hears(world: World) -> None:
+async def test_a_server_that_starts_marks_no_runner_offline_that_another_hears(world: World) -> None:
     here, gone = await world.runner("here"), await world.runner("gone")
     starting = another_server(world)
     await starting.call_roll()

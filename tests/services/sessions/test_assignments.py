@@ -54,7 +54,7 @@ async def test_the_list_then_what_is_wanted_next_and_no_echo_of_reports(world: W
         ]
 
 
-async def test_a_snapshot_that_was_recorded_is_told(world: World) -> None:
+async def test_a_snapshot_that_was_recorded_is_reported(world: World) -> None:
     runner = await world.runner()
     session = await world.session("dev1")
     await world.sessions.stop(ALICE, "dev1")

@@ -43,7 +43,7 @@ async def test_sessions_spread_over_runners(world: World) -> None:
     assert names == ["lab1", "lab2", "lab3"] * 2
 
 
-async def test_what_shall_not_run_takes_no_room(world: World) -> None:
+async def test_what_is_not_to_run_takes_no_room(world: World) -> None:
     for name in ("lab1", "lab2"):
         await world.runner(name)
     assert (await world.session("dev1", spec=SessionSpec(cpus=8))).runner_name == "lab1"

@@ -62,7 +62,7 @@ async def test_an_admin_follows_all_and_a_user_only_their_own(world: World) -> N
         assert await _take(own, 1) == ["PUT y.alice PENDING"]
 
 
-async def test_all_who_watch_are_told_with_the_same_object(world: World) -> None:
+async def test_all_watchers_get_the_same_object(world: World) -> None:
     """So that it is turned into a message once, for a thousand."""
     async with (
         aclosing(world.watch.sessions(ROOT, "-", 0)) as one,

@@ -54,9 +54,7 @@ def attachments(overlay: str = "nv-test") -> Attachments:
         ("1.51", {"IPAMConfig": {"IPv4Address": "10.128.4.2"}, "MacAddress": "02:42:0a:80:04:02"}),
     ],
 )
-def test_an_engine_is_told_the_mac_unless_it_makes_the_same_of_the_address(
-    version: str, endpoint: dict[str, object]
-) -> None:
+def test_an_engine_is_given_the_mac_unless_it_derives_the_same(version: str, endpoint: dict[str, object]) -> None:
     made = attachments().creation(Spoken(version), HERE)
     assert made == {"networking_config": {"EndpointsConfig": {"nv-test": endpoint}}}
 

@@ -26,7 +26,7 @@ ID, OTHER = "05" * 32, "06" * 32
         ("container 050505: Docker refused: network netvps-net already exists", False),
     ],
 )
-def test_it_is_told_from_other_refusals(said: str, cut_off: bool) -> None:
+def test_it_is_distinguished_from_other_refusals(said: str, cut_off: bool) -> None:
     assert was_interrupted(ContainerFailed(said)) is cut_off
 
 
@@ -58,7 +58,7 @@ def test_what_runs_of_the_container_and_its_shim_end_and_nothing_else(tmp_path: 
             process.wait()
 
 
-def test_who_may_not_end_them_is_told_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_may_not_end_them_gets_all_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError
 
@@ -126,7 +126,7 @@ def test_a_folder_elsewhere_stays_and_the_error_says_what_to_remove(tmp_path: Pa
     assert (elsewhere / ID / "rootfs").exists()
 
 
-def test_where_an_engine_keeps_containers_is_told_by_its_command_line(tmp_path: Path) -> None:
+def test_where_an_engine_keeps_containers_is_read_from_its_command_line(tmp_path: Path) -> None:
     sock, tasks = tmp_path / "docker.sock", "io.containerd.runtime.v2.task"
     defaults = {Path("/run/containerd", tasks, "moby"), Path("/var/run/docker/containerd/daemon", tasks, "moby")}
     assert task_folders(f"unix://{sock}") == {path.resolve() for path in defaults}

@@ -257,7 +257,7 @@ async def test_the_image_that_a_container_stands_on_stays_without_its_name(bench
 
 
 @pytest.mark.docker
-async def test_what_somebody_made_of_a_session_outlives_it(bench: Bench) -> None:
+async def test_an_image_made_by_hand_of_a_session_outlives_it(bench: Bench) -> None:
     """A container of a commit has all labels of the session, and so have the commits, with and without a name."""
     container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
     golden, theirs = f"{bench.want.spec.image}-golden", f"{bench.node}-theirs"

@@ -69,7 +69,7 @@ def test_what_a_container_mounts_is_kept_if_it_is_a_session_s(tmp_path: Path) ->
     assert SessionVolumes(tmp_path).of(UID) == {DATA}
 
 
-def test_a_file_that_is_damaged_or_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+def test_a_file_that_is_damaged_or_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / f"{UID}.json").write_text("{")
     assert SessionVolumes(tmp_path).of(UID) == frozenset()
     (tmp_path / "file").touch()

@@ -28,7 +28,7 @@ def test_hard_links_count_once_and_links_are_not_followed(tmp_path: Path) -> Non
     assert 1 << 20 <= survey(str(tmp_path)).blocks < 3 << 19
 
 
-def test_names_that_delete_their_neighbours_are_told_the_first_few(tmp_path: Path) -> None:
+def test_names_that_delete_their_neighbours_are_reported_up_to_a_few(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     for number in range(9):
         (tmp_path / f"d/.wh.{number}").touch()

@@ -100,7 +100,7 @@ async def test_what_another_runner_of_the_machine_takes_meanwhile_is_no_failure(
     assert engine.subnet_of("ann")
 
 
-async def test_a_network_of_that_name_that_is_not_ours_is_refused_and_stays() -> None:
+async def test_a_foreign_network_of_that_name_is_refused_and_stays() -> None:
     engine = Engine()
     name = isolated_network(NODE, "ann")
     engine.add(name, "192.0.2.0/24", {LABEL_NODE: "another"})
@@ -117,7 +117,7 @@ async def test_who_has_all_addresses_is_named() -> None:
         await engine.networks_of().ensure("ann")
 
 
-async def test_only_networks_of_this_runner_that_nobody_is_on_are_removed() -> None:
+async def test_only_unused_networks_of_this_runner_are_removed() -> None:
     engine = Engine()
     for owner in ("ann", "bob"):
         await engine.networks_of().ensure(owner)
@@ -139,7 +139,7 @@ async def test_the_network_that_all_owners_shared_is_left_and_removed() -> None:
 @pytest.mark.parametrize(
     "other", [container("golden", SHARED_NETWORK), container(container_name(UID), SHARED_NETWORK, "runner2")]
 )
-async def test_nobody_is_taken_off_it_while_others_are_on_it(other: dict[str, Any]) -> None:
+async def test_no_session_is_taken_off_it_while_others_are_on_it(other: dict[str, Any]) -> None:
     engine = Engine()
     engine.add(SHARED_NETWORK, NETWORK_SUBNET, {LABEL_MANAGED: "true"})
     engine.on = {SHARED_NETWORK: [container(container_name("0123456789abd"), SHARED_NETWORK), other]}

@@ -133,7 +133,7 @@ async def test_docker_s_resolver_goes_from_those_that_ask_the_runner_and_from_no
         run("docker", "rm", "-f", ours, other)
 
 
-async def test_that_of_somebody_else_is_left_alone(network: OverlayNetwork, names: ObjectNames) -> None:
+async def test_a_foreign_one_is_left_alone(network: OverlayNetwork, names: ObjectNames) -> None:
     run("docker", "network", "create", "--subnet", OTHER, names.network)
     with pytest.raises(NetworkUnavailable, match="exists and is not managed by netvps: remove it"):
         await network.ensure(SUBNET, bridge())

@@ -37,7 +37,7 @@ def test_a_known_port_speaks_for_one_session_and_an_unknown_one_only_for_those_w
         ("02:42:ac:11:00:02", "10.130.0.2", False),
     ],
 )
-def test_frames_of_other_bridges_are_told_by_what_the_pool_does_not_have(
+def test_frames_of_other_bridges_are_recognised_by_addresses_outside_the_pool(
     table: Table, mac: str, address: str, passed: bool
 ) -> None:
     frame = {"iifname": "veth7", "ether type": "ip", "ether saddr": mac, "ip saddr": address}

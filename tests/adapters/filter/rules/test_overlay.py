@@ -225,7 +225,7 @@ def test_a_runner_is_believed_only_what_is_its_own(known: str) -> None:
 @pytest.mark.parametrize(
     ("size", "last"), [(21, "10.128.15.254"), (22, "10.128.11.254"), (23, "10.128.9.254"), (24, "10.128.8.254")]
 )
-def test_so_is_one_whose_subnet_is_of_another_size_than_ours(size: int, last: str) -> None:
+def test_so_is_one_whose_subnet_is_of_another_size(size: int, last: str) -> None:
     machine = _machine(NETMAP.updated(NetmapUpdate(2, (_peer("r2", size=size),))), "r0", {})
     mac, after = device_mac(FABRIC, "r2"), str(ip_address(last) + 2)
     for source, passed in (("10.128.8.0", True), (last, True), (after, False), ("10.128.7.255", False)):

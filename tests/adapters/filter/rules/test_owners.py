@@ -19,7 +19,7 @@ def test_each_owner_has_a_set_and_a_chain_that_sessions_here_lead_to() -> None:
     assert table.chains == {"owner-ann": Chain(("ip daddr @owner-ann accept",))}
 
 
-def test_what_is_told_by_its_receiver_has_a_map_and_chains_of_its_own_and_the_same_sets() -> None:
+def test_what_depends_on_the_receiver_has_a_map_and_chains_of_its_own_and_the_same_sets() -> None:
     rules = ("ip daddr @{name} accept",), ("ip saddr @{name} accept",)
     table = owner_table([HERE], {"ann": frozenset({"10.128.0.2", "10.128.4.2"})}, *rules)
     assert table.sets.keys() == {"owners", "receivers", "owner-ann"}

@@ -22,7 +22,7 @@ def view(*peers: Peer) -> View:
     return View("me", FABRIC, me.lease, me.underlay, Netmap().updated(NetmapUpdate(1, peers=(me, *peers))))
 
 
-def test_alone_there_is_a_device_a_bridge_and_nobody_to_reach() -> None:
+def test_alone_there_is_a_device_a_bridge_and_no_peer() -> None:
     state = plan(view())
     assert state.device == Device(7, 14789, "192.0.2.1", device_mac(FABRIC, "me"), 1450)
     assert state.bridge == Bridge("02:42:0a:80:00:01", 1450, ageing_days=365)
@@ -72,7 +72,7 @@ def test_of_two_holders_of_a_subnet_the_later_lease_counts() -> None:
         assert list(plan(view(*peers)).fdb.values()) == ["192.0.2.3"]
 
 
-def test_nobody_else_gets_our_own_subnet() -> None:
+def test_no_other_runner_gets_the_own_subnet() -> None:
     assert plan(view(peer("b", "10.128.0.0/22", "192.0.2.2"))) == plan(view())
 
 
@@ -83,7 +83,7 @@ def test_names_can_be_others() -> None:
     assert "net/ipv4/conf/x0/rp_filter" in state.sysctls
 
 
-def test_withdrawn_leaves_sessions_their_bridge_and_nobody_a_way() -> None:
+def test_withdrawn_leaves_sessions_their_bridge_and_no_routes() -> None:
     state = plan(view(peer("b", "10.128.4.0/22", "192.0.2.2")))
     left = withdrawn(state)
     assert (left.device, left.neighbours, left.fdb) == (None, {}, {})

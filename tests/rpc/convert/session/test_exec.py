@@ -43,7 +43,7 @@ def test_output_comes_back_as_it_was(message: FromCommand) -> None:
     assert output_from_proto(output_to_proto(message)) == message
 
 
-def test_nobody_named_is_root() -> None:
+def test_no_unix_user_means_root() -> None:
     message = pb.ExecSessionRequest(start=pb.ExecStart(name="sessions/a", argv=["true"]))
     assert start_from_proto(message).user == "root"
 
