@@ -32,8 +32,13 @@ COMMITS: Final = {
     "runner.removed": "a session's row is removed, since its runner reports it erased",
     "runner.report": "a runner's report about a session is recorded",
     "runner.snapshot": "a snapshot is recorded",
+    "session.clone": "a session is created from a snapshot",
     "session.create": "a session is created",
     "session.want": "the desired state of a session changes: stop, start, delete",
+    "snapshot.create": "a snapshot is ordered",
+    "snapshot.delete": "the deletion of a snapshot is ordered",
+    "snapshot.restore": "a restore in place is ordered",
+    "snapshot.update": "a snapshot is described, labelled or pinned",
 }
 """Transactions of the control plane; each has the points NAME.before_commit and NAME.after_commit."""
 

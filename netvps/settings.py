@@ -188,6 +188,8 @@ class ServerSettings(Settings):
     watches_per_user: int = Field(default=256, ge=1, description="maximum open watches of one user")
     log_readers_per_user: int = Field(default=32, ge=1, description="maximum open log readers of one user")
     commands_per_user: int = Field(default=128, ge=1, description="maximum running commands (exec) of one user")
+    snapshots_per_session: int = Field(default=50, ge=1, le=1000, description="maximum snapshots of one session")
+    snapshots_per_user: int = Field(default=500, ge=1, description="maximum snapshots of one user's sessions")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end on shutdown")
 
     @model_validator(mode="after")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netvps.errors import InvalidInput, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+_LABEL_KEY: Final = re.compile(r"[a-z0-9]([-a-z0-9_./]*[a-z0-9])?")
+_MAX_LABELS, _MAX_LABEL_KEY, _MAX_LABEL_VALUE = 32, 63, 255
 
 
 class Checks:
@@ -36,6 +40,23 @@ class Checks:
         """Raises InvalidInput if any rule was broken."""
         if self._violations:
             raise InvalidInput(*self._violations)
+
+
+def check_labels(checks: Checks, labels: Mapping[str, str]) -> None:
+    """Records violations of the rules for an owner's labels."""
+    checks.require(len(labels) <= _MAX_LABELS, "labels", f"more than {_MAX_LABELS} labels")
+    for key, value in labels.items():
+        path = f"labels[{shown(key)}]"
+        checks.require(
+            len(key) <= _MAX_LABEL_KEY and bool(_LABEL_KEY.fullmatch(key)),
+            path,
+            f"a key is up to {_MAX_LABEL_KEY} of a-z, 0-9, '-_./', with a letter or digit first and last",
+        )
+        checks.require(
+            len(value) <= _MAX_LABEL_VALUE and value.isprintable(),
+            path,
+            f"a value is up to {_MAX_LABEL_VALUE} printable characters",
+        )
 
 
 def shown(value: object, limit: int = 60) -> str:

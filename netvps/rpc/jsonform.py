@@ -14,18 +14,33 @@ from netvps.domain.overlay.fabric import Overview
 from netvps.domain.overlay.path import Path
 from netvps.domain.runner.runner import RunnerView
 from netvps.domain.server import ServerInfo
-from netvps.domain.session.event import SessionEvent
+from netvps.domain.session.event import SessionEvent, SnapshotEvent
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
 from netvps.rpc.convert.runner.runners import runner_to_proto
 from netvps.rpc.convert.server_info import server_info_to_proto
 from netvps.rpc.convert.session.events import event_to_proto
 from netvps.rpc.convert.session.sessions import session_to_proto
+from netvps.rpc.convert.session.snapshots import snapshot_event_to_proto, snapshot_to_proto
 from netvps.rpc.convert.ssh_keys import ssh_key_to_proto
 from netvps.rpc.convert.users import listed_api_key_to_proto, user_to_proto
 
-Printable = Session | SessionEvent | User | ApiKey | SshKey | ServerInfo | RunnerView | Overview | Path | MetricSample
+Printable = (
+    Session
+    | SessionEvent
+    | Snapshot
+    | SnapshotEvent
+    | User
+    | ApiKey
+    | SshKey
+    | ServerInfo
+    | RunnerView
+    | Overview
+    | Path
+    | MetricSample
+)
 
 
 def to_json(value: Printable) -> dict[str, Any]:
@@ -37,6 +52,8 @@ def to_json(value: Printable) -> dict[str, Any]:
 _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     Session: session_to_proto,
     SessionEvent: event_to_proto,
+    Snapshot: snapshot_to_proto,
+    SnapshotEvent: snapshot_event_to_proto,
     User: user_to_proto,
     ApiKey: listed_api_key_to_proto,
     SshKey: ssh_key_to_proto,

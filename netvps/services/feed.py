@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import structlog
 
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import NetvpsError, TooOld, Unavailable
 from netvps.services.ports import Change
 
@@ -31,7 +32,12 @@ QUEUE_TEXT = 16 << 20
 """Characters of user-supplied data that may wait in one queue; one session's environment may have three million."""
 _CHUNK = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-_BY = {"session": ("key", "owner", "runner"), "runner": ("key",), "ssh_key": ("owner",)}
+_BY = {
+    "session": ("key", "owner", "runner"),
+    "runner": ("key",),
+    "ssh_key": ("owner",),
+    "snapshot": ("owner", "session"),
+}
 """Attributes by which the changes of a kind can be subscribed to."""
 
 
@@ -236,6 +242,8 @@ class Feed:
 
 def _text(change: Change) -> int:
     """Number of characters in a change that a user chose, which may be many."""
+    if isinstance(change.resource, Snapshot):
+        return len(change.resource.description) + _size(change.resource.labels)
     if not isinstance(change.resource, Session):
         return 0
     spec = change.resource.spec

@@ -12,8 +12,7 @@ from netvps.domain.session.session import Session, SessionState
 from netvps.errors import NetvpsError, NotFound
 from netvps.services.feed import Topic
 from netvps.services.sessions.removal import runner_named
-from netvps.services.sessions.scope import owner_filter
-from netvps.services.sessions.sessions import find_session
+from netvps.services.sessions.scope import find_session, owner_filter
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from netvps.domain.access.accounts import SshKey, User
 from netvps.domain.checks import Checks, shown
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ def listed_bytes(resource: Resource) -> int:
             if snapshot is not None:
                 texts += (snapshot.uid, snapshot.session_uid, snapshot.image, snapshot.digest)
             texts += (last.cause,) if last is not None else ()
+            texts += (resource.restore.message,) if resource.restore is not None else ()
+            texts += (resource.source.name,) if resource.source is not None else ()
+        case Snapshot():
+            texts = (resource.message, resource.description, *resource.labels, *resource.labels.values())
+            texts += (*resource.warnings, *(holder.name for holder in resource.holders))
         case Runner():
             texts = (resource.version, resource.capacity.engine_version)
             texts += tuple(text for problem in resource.problems for text in (problem.message, problem.peer))
@@ -94,6 +100,8 @@ def position(resource: Resource) -> str:
     match resource:
         case Session():
             return str(resource.full_name)
+        case Snapshot():
+            return f"{resource.session}.{resource.id}"
         case Runner() | User():
             return resource.name
         case SshKey():

@@ -42,7 +42,9 @@ class Reader(Protocol):
 
     | kind | natural order, and so `position` | columns of `where` |
     |---|---|---|
-    | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired, overlay_address, key_fingerprints |
+    | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired, overlay_address, awaits, |
+    | | | key_fingerprints |
+    | snapshot | session, id: "UID.ID" | session, owner, id, state |
     | runner | name | name, state |
     | user | name | role |
     | ssh_key | fingerprint | fingerprint, owner |

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, TooOld
 from netvps.faults import fault_point
 from netvps.services.ports import Change
@@ -34,11 +35,12 @@ class Kind:
 
 KINDS: dict[type[Any], Kind] = {
     Session: Kind(
-        ("name", "owner", "runner", "state", "desired", "overlay_address"),
+        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits"),
         ("name", "owner"),
         "key_fingerprints",
         (("owner", "name"), ("overlay_address",)),
     ),
+    Snapshot: Kind(("session", "owner", "id", "state"), ("session", "id"), unique=(("session", "id"),)),
     Runner: Kind(("name", "state"), ("name",), unique=(("name",),)),
     Lease: Kind(("runner",), unique=(("runner",),)),
     User: Kind(("role",)),

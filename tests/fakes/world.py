@@ -21,6 +21,9 @@ from netvps.services.runners.runners import Runners
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.snapshots.clones import Clones
+from netvps.services.snapshots.snapshots import Snapshots
+from netvps.services.snapshots.take import Limits
 from tests.fakes.ca import FakeCa
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ class World:
         self.feed = Feed(store)
         progress = Progress(store, self.feed)
         self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown)
+        self.snapshots = Snapshots(store, clock, new_uid, Limits(per_session=5, per_user=8))
+        self.clones = Clones(store, clock, new_uid)
         self.runners = Runners(store, clock, self.ca, progress=progress, fabric=FABRIC)
         self.joining = Joining(store, clock, new_uid, self.ca, FABRIC, 22)
         self.certificates = Certificates(store, clock, self.ca)

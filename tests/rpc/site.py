@@ -45,6 +45,9 @@ from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.snapshots.clones import Clones
+from netvps.services.snapshots.snapshots import Snapshots
+from netvps.services.snapshots.take import Limits
 from netvps.tasks import Tasks
 from tests.fakes.store import MemoryStore
 
@@ -243,6 +246,8 @@ async def open_site(
         tunnels, commands = EchoTunnels(), EchoCommands()
         services = Services(
             sessions=Sessions(store, now, new_uid, "debian:12"),
+            snapshots=Snapshots(store, now, new_uid, Limits()),
+            clones=Clones(store, now, new_uid),
             watch=Watch(store, feed),
             runners=Runners(
                 store,

@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Ta
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.snapshot import Snapshot
 
 metadata = MetaData()
 
@@ -127,13 +128,13 @@ def _unique_index(table: str, unique: Unique) -> Index:
 
 def _later(column: str) -> str | None:
     """Returns the default of a column added after the first schema, for rows that are older."""
-    return "" if column in {"overlay_address", "used_by", "used_for"} else None
+    return "" if column in {"awaits", "overlay_address", "used_by", "used_for"} else None
 
 
 _KINDS = (
     _kind(
         Session,
-        ("name", "owner", "runner", "state", "desired", "overlay_address"),
+        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits"),
         numbers=("cpu_claim", "memory_claim"),
         order=("name", "owner"),
         unique=(
@@ -152,8 +153,16 @@ _KINDS = (
             ("runner",),
             ("state",),
             ("desired", "runner", "cpu_claim", "memory_claim"),  # covers scheduling, so that no row is read
+            ("awaits",),
         ),
         listed="key_fingerprints",
+    ),
+    _kind(
+        Snapshot,
+        ("session", "owner", "id", "state"),
+        order=("session", "id"),
+        unique=(Unique(("session", "id"), "this session has a snapshot {id} already; choose another name"),),
+        indexed=(("owner",), ("state",)),
     ),
     _kind(
         Runner,

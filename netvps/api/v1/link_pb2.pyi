@@ -10,7 +10,9 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from netvps.api.v1 import link_snapshot_pb2 as _link_snapshot_pb2
 from netvps.api.v1 import runner_pb2 as _runner_pb2
+from netvps.api.v1 import session_change_pb2 as _session_change_pb2
 from netvps.api.v1 import session_pb2 as _session_pb2
 import builtins as _builtins
 import sys
@@ -239,6 +241,8 @@ class SessionReport(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     LAST_EXIT_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    SNAPSHOTS_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Uid of the session."""
     epoch: _builtins.int
@@ -265,6 +269,14 @@ class SessionReport(_message.Message):
     def last_exit(self) -> _session_pb2.LastExit:
         """How the container ended, if it did."""
 
+    @_builtins.property
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[_link_snapshot_pb2.SnapshotResult]:
+        """The results of the assignment's snapshot_orders so far; and a snapshot of the latest stop with snapshot's uid."""
+
+    @_builtins.property
+    def restore(self) -> _link_snapshot_pb2.RestoreResult:
+        """The result of the assignment's restore, once there is one."""
+
     def __init__(
         self,
         *,
@@ -278,10 +290,12 @@ class SessionReport(_message.Message):
         snapshot: _session_pb2.Snapshot | None = ...,
         last_exit: _session_pb2.LastExit | None = ...,
         progress: _builtins.str = ...,
+        snapshots: _abc.Iterable[_link_snapshot_pb2.SnapshotResult] | None = ...,
+        restore: _link_snapshot_pb2.RestoreResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_exit", b"last_exit", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_exit", b"last_exit", "restore", b"restore", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "progress", b"progress", "reason", b"reason", "session_uid", b"session_uid", "snapshot", b"snapshot", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "progress", b"progress", "reason", b"reason", "restore", b"restore", "session_uid", b"session_uid", "snapshot", b"snapshot", "snapshots", b"snapshots", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -445,6 +459,9 @@ class Assignment(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ORDERS_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Uid of the session."""
     session_id: _builtins.str
@@ -469,6 +486,18 @@ class Assignment(_message.Message):
     def snapshot(self) -> _session_pb2.Snapshot:
         """The latest recorded snapshot, to start from. The container may be removed only if it is of this generation."""
 
+    @_builtins.property
+    def snapshot_orders(self) -> _containers.RepeatedCompositeFieldContainer[_link_snapshot_pb2.SnapshotOrder]:
+        """What to do with its snapshots."""
+
+    @_builtins.property
+    def restore(self) -> _session_change_pb2.SessionRestore:
+        """The restore in place to carry out, if one is pending."""
+
+    @_builtins.property
+    def source(self) -> _link_snapshot_pb2.SnapshotSource:
+        """The snapshot that it is made from, where it has no files yet."""
+
     def __init__(
         self,
         *,
@@ -482,10 +511,13 @@ class Assignment(_message.Message):
         snapshot: _session_pb2.Snapshot | None = ...,
         revision: _builtins.int = ...,
         address: _builtins.str = ...,
+        snapshot_orders: _abc.Iterable[_link_snapshot_pb2.SnapshotOrder] | None = ...,
+        restore: _session_change_pb2.SessionRestore | None = ...,
+        source: _link_snapshot_pb2.SnapshotSource | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot", b"snapshot", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["restore", b"restore", "snapshot", b"snapshot", "source", b"source", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "owner_id", b"owner_id", "revision", b"revision", "session_id", b"session_id", "session_uid", b"session_uid", "snapshot", b"snapshot", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "owner_id", b"owner_id", "restore", b"restore", "revision", b"revision", "session_id", b"session_id", "session_uid", b"session_uid", "snapshot", b"snapshot", "snapshot_orders", b"snapshot_orders", "source", b"source", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

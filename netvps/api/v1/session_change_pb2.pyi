@@ -4,7 +4,9 @@ isort:skip_file
 """
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -88,6 +90,34 @@ RESTART_POLICY_ON_FAILURE: RestartPolicy.ValueType  # 2
 RESTART_POLICY_NEVER: RestartPolicy.ValueType  # 3
 """It stays stopped."""
 Global___RestartPolicy: _TypeAlias = RestartPolicy  # noqa: Y015
+
+class _RestoreState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RestoreStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RestoreState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESTORE_STATE_UNSPECIFIED: _RestoreState.ValueType  # 0
+    """Never sent."""
+    RESTORE_STATE_PENDING: _RestoreState.ValueType  # 1
+    """It is in progress, or waits for the runner."""
+    RESTORE_STATE_DONE: _RestoreState.ValueType  # 2
+    """The session has the files of the snapshot."""
+    RESTORE_STATE_FAILED: _RestoreState.ValueType  # 3
+    """The session has the files that it had before."""
+
+class RestoreState(_RestoreState, metaclass=_RestoreStateEnumTypeWrapper):
+    """RestoreState is the state of a restore."""
+
+RESTORE_STATE_UNSPECIFIED: RestoreState.ValueType  # 0
+"""Never sent."""
+RESTORE_STATE_PENDING: RestoreState.ValueType  # 1
+"""It is in progress, or waits for the runner."""
+RESTORE_STATE_DONE: RestoreState.ValueType  # 2
+"""The session has the files of the snapshot."""
+RESTORE_STATE_FAILED: RestoreState.ValueType  # 3
+"""The session has the files that it had before."""
+Global___RestoreState: _TypeAlias = RestoreState  # noqa: Y015
 
 @_typing.final
 class Author(_message.Message):
@@ -208,3 +238,75 @@ class RenameSessionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RenameSessionRequest: _TypeAlias = RenameSessionRequest  # noqa: Y015
+
+@_typing.final
+class SessionRestore(_message.Message):
+    """SessionRestore is a restore of a snapshot in place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_UID_FIELD_NUMBER: _builtins.int
+    PREVIOUS_SNAPSHOT_UID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """Unique for all time, like a session's."""
+    snapshot_uid: _builtins.str
+    """Uid of the snapshot that is restored."""
+    previous_snapshot_uid: _builtins.str
+    """Uid of the snapshot of the state that it replaces."""
+    state: Global___RestoreState.ValueType
+    """How far it is."""
+    message: _builtins.str
+    """Why it failed, for people, with a remedy."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was requested."""
+
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        snapshot_uid: _builtins.str = ...,
+        previous_snapshot_uid: _builtins.str = ...,
+        state: Global___RestoreState.ValueType = ...,
+        message: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "message", b"message", "previous_snapshot_uid", b"previous_snapshot_uid", "snapshot_uid", b"snapshot_uid", "state", b"state", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionRestore: _TypeAlias = SessionRestore  # noqa: Y015
+
+@_typing.final
+class SnapshotRetention(_message.Message):
+    """SnapshotRetention is which snapshots of a session are kept, unless they are pinned or in use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEEP_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    keep: _builtins.int
+    """The latest of those that stops took, 1 to 100; 0 means the default of 1."""
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """Age at which snapshots taken without a request are deleted, 1 minute to 10 years; unset means no limit."""
+
+    def __init__(
+        self,
+        *,
+        keep: _builtins.int = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep", b"keep", "max_age", b"max_age"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotRetention: _TypeAlias = SnapshotRetention  # noqa: Y015

@@ -200,6 +200,8 @@ class Session(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     DESIRED_BY_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
+    SOURCE_SNAPSHOT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "sessions/NAME.OWNER"."""
     uid: _builtins.str
@@ -215,9 +217,7 @@ class Session(_message.Message):
     observed_generation: _builtins.int
     """The generation of the last report."""
     reason: _builtins.str
-    """Machine-readable cause of the state, if it needs one: image, snapshot_failed, disk, runner_lost,
-    addresses_exhausted, oom, killed, ended, pause_failed, resize_refused, …
-    """
+    """Machine-readable cause of the state, if it needs one: image, disk, snapshot_failed, runner_lost, oom, ended, …"""
     message: _builtins.str
     """The cause for people, with a remedy; or the progress of the current action."""
     runner: _builtins.str
@@ -228,6 +228,8 @@ class Session(_message.Message):
     """Its address on the overlay, which it keeps, or, without the overlay, its container's; empty while it has none."""
     revision: _builtins.int
     """Global revision of its last change."""
+    source_snapshot: _builtins.str
+    """The snapshot that it was cloned from, by the name that it had then; empty if it was not cloned."""
     @_builtins.property
     def spec(self) -> Global___SessionSpec:
         """The spec from its creation, with later updates."""
@@ -252,6 +254,10 @@ class Session(_message.Message):
     def desired_by(self) -> _session_change_pb2.Author:
         """Who requested desired_state, and why."""
 
+    @_builtins.property
+    def restore(self) -> _session_change_pb2.SessionRestore:
+        """The latest restore of a snapshot in place, if there was one."""
+
     def __init__(
         self,
         *,
@@ -274,10 +280,12 @@ class Session(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         desired_by: _session_change_pb2.Author | None = ...,
+        restore: _session_change_pb2.SessionRestore | None = ...,
+        source_snapshot: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "desired_by", b"desired_by", "last_exit", b"last_exit", "snapshot", b"snapshot", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "desired_by", b"desired_by", "last_exit", b"last_exit", "restore", b"restore", "snapshot", b"snapshot", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "desired_by", b"desired_by", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "name", b"name", "observed_generation", b"observed_generation", "owner", b"owner", "reason", b"reason", "revision", b"revision", "runner", b"runner", "snapshot", b"snapshot", "spec", b"spec", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "desired_by", b"desired_by", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "name", b"name", "observed_generation", b"observed_generation", "owner", b"owner", "reason", b"reason", "restore", b"restore", "revision", b"revision", "runner", b"runner", "snapshot", b"snapshot", "source_snapshot", b"source_snapshot", "spec", b"spec", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -343,6 +351,7 @@ class SessionSpec(_message.Message):
     DELETE_PROTECTION_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
     MAX_RESTARTS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_RETENTION_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -365,15 +374,11 @@ class SessionSpec(_message.Message):
     """Failures in a row after which RESTART_POLICY_ON_FAILURE keeps it stopped, 1 to 1000; 0 means no limit."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Environment variables: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all.
-        Lists and events leave it out: GetSession has it.
-        """
+        """Environment: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all; only in GetSession."""
 
     @_builtins.property
     def authorized_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Public keys (authorized_keys lines without options) that may log in besides the owner's own; at most 50, 128 KiB
-        in all. Lists and events leave them out: GetSession has them.
-        """
+        """Public keys (authorized_keys lines) that may log in besides the owner's; at most 50, 128 KiB; only in GetSession."""
 
     @_builtins.property
     def stop_grace(self) -> _duration_pb2.Duration:
@@ -382,6 +387,10 @@ class SessionSpec(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels for the owner's own use: keys [a-z0-9]([-a-z0-9_./]*[a-z0-9])? up to 63 characters, at most 32."""
+
+    @_builtins.property
+    def snapshot_retention(self) -> _session_change_pb2.SnapshotRetention:
+        """Which of its snapshots are kept."""
 
     def __init__(
         self,
@@ -400,10 +409,11 @@ class SessionSpec(_message.Message):
         delete_protection: _builtins.bool = ...,
         restart_policy: _session_change_pb2.RestartPolicy.ValueType = ...,
         max_restarts: _builtins.int = ...,
+        snapshot_retention: _session_change_pb2.SnapshotRetention | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stop_grace", b"stop_grace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -835,9 +845,7 @@ class ReadSessionLogsRequest(_message.Message):
     """Keep sending until the container ends."""
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
-        """Only lines written after this time; unset means all. The lines of a removed container have no times: all that is
-        kept of them is sent, unless the container ended before.
-        """
+        """Only lines written after this time; unset: all. Of a removed container, whose lines have no times, all or none."""
 
     def __init__(
         self,

@@ -29,8 +29,7 @@ if _version_not_supported:
 class SessionServiceStub:
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
-    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
+    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
     """
 
     def __init__(self, channel):
@@ -109,8 +108,7 @@ class SessionServiceStub:
 class SessionServiceServicer:
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
-    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
+    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
     """
 
     def CreateSession(self, request, context):
@@ -177,15 +175,14 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """DeleteSession permanently deletes a session, its container and its snapshots. Errors: FAILED_PRECONDITION (protected).
+        """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchSessions(self, request, context):
-        """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
-        every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
+        """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,8 +281,7 @@ def add_SessionServiceServicer_to_server(servicer, server):
 class SessionService:
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
-    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
+    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
     """
 
     @staticmethod

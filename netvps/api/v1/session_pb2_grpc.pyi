@@ -30,8 +30,7 @@ GRPC_VERSION: str
 class SessionServiceStub:
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
-    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
+    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
     """
 
     @_typing.overload
@@ -57,11 +56,9 @@ class SessionServiceStub:
     UpdateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.UpdateSessionRequest, _session_pb2.Session]
     """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused)."""
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.Session]
-    """DeleteSession permanently deletes a session, its container and its snapshots. Errors: FAILED_PRECONDITION (protected)."""
+    """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]
-    """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
-    every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
-    """
+    """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
     ReadSessionLogs: _grpc.UnaryStreamMultiCallable[_session_pb2.ReadSessionLogsRequest, _session_pb2.ReadSessionLogsResponse]
     """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
     ExecSession: _grpc.StreamStreamMultiCallable[_session_pb2.ExecSessionRequest, _session_pb2.ExecSessionResponse]
@@ -71,8 +68,7 @@ class SessionServiceStub:
 class SessionServiceAsyncStub(SessionServiceStub):
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
-    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
+    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -95,11 +91,9 @@ class SessionServiceAsyncStub(SessionServiceStub):
     UpdateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.UpdateSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
     """UpdateSession changes the spec; limits change without a restart, or go back if they do not fit (resize_refused)."""
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_pb2.DeleteSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
-    """DeleteSession permanently deletes a session, its container and its snapshots. Errors: FAILED_PRECONDITION (protected)."""
+    """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]  # type: ignore[assignment]
-    """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
-    every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
-    """
+    """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
     ReadSessionLogs: _aio.UnaryStreamMultiCallable[_session_pb2.ReadSessionLogsRequest, _session_pb2.ReadSessionLogsResponse]  # type: ignore[assignment]
     """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
     ExecSession: _aio.StreamStreamMultiCallable[_session_pb2.ExecSessionRequest, _session_pb2.ExecSessionResponse]  # type: ignore[assignment]
@@ -108,8 +102,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """SessionService manages sessions: the VPSs of people and schedulers.
 
-    Served on the Unix socket (peer credentials) and on :7443 (API key). Callers see their own sessions; admins see
-    all. For a session of another user the error is NOT_FOUND, exactly as for one that does not exist.
+    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
     """
 
     @_abc_1.abstractmethod
@@ -190,7 +183,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.Session, _abc.Awaitable[_session_pb2.Session]]:
-        """DeleteSession permanently deletes a session, its container and its snapshots. Errors: FAILED_PRECONDITION (protected)."""
+        """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
 
     @_abc_1.abstractmethod
     def WatchSessions(
@@ -198,9 +191,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.WatchSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_pb2.WatchSessionsResponse], _abc.AsyncIterator[_session_pb2.WatchSessionsResponse]]:
-        """WatchSessions sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then
-        every change exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
-        """
+        """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
 
     @_abc_1.abstractmethod
     def ReadSessionLogs(

@@ -17,6 +17,8 @@ MAX_ADDRESSES: Final = 8
 MIN_MTU, MAX_MTU = 576, 65_535
 PAUSE: Final = "pause"
 """The runner knows the desired state PAUSED."""
+SNAPSHOTS: Final = "snapshots"
+"""The runner carries out orders for snapshots, restores in place and clones."""
 CAPABILITIES: Final = (PAUSE,)
 """What a runner of this version can do, and older ones cannot."""
 

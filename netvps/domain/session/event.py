@@ -1,4 +1,4 @@
-"""Events for watchers of sessions."""
+"""Events for watchers of sessions and snapshots."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.snapshot import Snapshot
 
 
 class EventType(StrEnum):
@@ -24,4 +25,13 @@ class SessionEvent:
 
     type: EventType
     session: Session | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEvent:
+    """One event about a snapshot; never PROGRESS. A watcher resumes from its revision. CAUGHT_UP has no snapshot."""
+
+    type: EventType
+    snapshot: Snapshot | None
     revision: int

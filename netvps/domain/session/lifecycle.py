@@ -247,6 +247,9 @@ def assignment(session: Session) -> Assignment:
         snapshot=session.snapshot,
         revision=session.revision,
         address=session.overlay_address,
+        snapshot_orders=session.snapshot_orders,
+        restore=session.pending_restore,
+        source=session.source,
     )
 
 

@@ -11,12 +11,19 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 from netvps.domain.access.ssh_key import PublicKey, fingerprint_of
-from netvps.domain.checks import Checks, shown
+from netvps.domain.checks import Checks, check_labels, shown
 from netvps.domain.names import SessionName
 from netvps.domain.session.limits import Limits
+from netvps.domain.snapshot.snapshot import (
+    Restore,
+    RestoreResult,
+    RestoreState,
+    SnapshotOrder,
+    SnapshotResult,
+    SnapshotSource,
+)
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LABEL_KEY = re.compile(r"[a-z0-9]([-a-z0-9_./]*[a-z0-9])?")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._\-/:@]{0,254}")
 _MIB = 1 << 20
 _MAX_CPUS, _MIN_CPUS = 1024, 0.01
@@ -25,7 +32,8 @@ _MIN_SHM, _MAX_SHM = 64 << 10, 1 << 50
 _MIN_PIDS, _MAX_PIDS, DEFAULT_PIDS = 16, 4_194_304, 4096
 _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
 _MAX_ENV_BYTES, _MAX_KEY_BYTES = 256 * 1024, 128 * 1024
-_MAX_KEYS, _MAX_LABELS, _MAX_LABEL_KEY, _MAX_LABEL_VALUE = 50, 32, 63, 255
+_MAX_KEYS = 50
+_MAX_SNAPSHOT_KEEP, _MIN_SNAPSHOT_AGE, _MAX_SNAPSHOT_AGE = 100, 60.0, 3650 * 86_400.0
 _MAX_GRACE, DEFAULT_GRACE = 600.0, 10.0
 _MAX_RESTARTS = 1000
 # Claims of a session without limits, so that the scheduler spreads such sessions, too. The store persists claims.
@@ -138,6 +146,10 @@ class SessionSpec:
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     max_restarts: int = 0
     """For ON_FAILURE: failures in a row after which it stays stopped; 0 means no limit."""
+    snapshot_keep: int = 0
+    """Snapshots of stops that are kept; 0 means the default (domain.snapshot.retention)."""
+    snapshot_max_age: float = 0.0
+    """Seconds after which automatic snapshots are deleted; 0 means no limit."""
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -174,7 +186,8 @@ class SessionSpec:
             f"{self.max_restarts} is not between 1 and {_MAX_RESTARTS}; 0 means no limit",
         )
         self._check_env(checks)
-        self._check_labels(checks)
+        check_labels(checks, self.labels)
+        self._check_retention(checks)
         need(len(self.authorized_keys) <= _MAX_KEYS, "authorized_keys", f"more than {_MAX_KEYS} keys")
         for index, key in enumerate(self.authorized_keys[:_MAX_KEYS]):
             with checks.nested():
@@ -206,6 +219,18 @@ class SessionSpec:
         )
         checks.done()
 
+    def _check_retention(self, checks: Checks) -> None:
+        checks.require(
+            0 <= self.snapshot_keep <= _MAX_SNAPSHOT_KEEP,
+            "snapshot_keep",
+            f"{self.snapshot_keep} is not between 1 and {_MAX_SNAPSHOT_KEEP}; 0 means the default",
+        )
+        checks.require(
+            self.snapshot_max_age == 0 or _MIN_SNAPSHOT_AGE <= self.snapshot_max_age <= _MAX_SNAPSHOT_AGE,
+            "snapshot_max_age",
+            f"{self.snapshot_max_age:g} seconds are not between 1 minute and 10 years; 0 means no limit",
+        )
+
     def _check_env(self, checks: Checks) -> None:
         checks.require(len(self.env) <= _MAX_ENV, "env", f"{len(self.env)} variables are more than {_MAX_ENV}")
         for name, value in self.env.items():
@@ -215,21 +240,6 @@ class SessionSpec:
                 len(value) <= _MAX_ENV_VALUE and "\0" not in value,
                 path,
                 f"a value has at most {_MAX_ENV_VALUE} characters and no NUL",
-            )
-
-    def _check_labels(self, checks: Checks) -> None:
-        checks.require(len(self.labels) <= _MAX_LABELS, "labels", f"more than {_MAX_LABELS} labels")
-        for key, value in self.labels.items():
-            path = f"labels[{shown(key)}]"
-            checks.require(
-                len(key) <= _MAX_LABEL_KEY and bool(_LABEL_KEY.fullmatch(key)),
-                path,
-                f"a key is up to {_MAX_LABEL_KEY} of a-z, 0-9, '-_./', with a letter or digit first and last",
-            )
-            checks.require(
-                len(value) <= _MAX_LABEL_VALUE and value.isprintable(),
-                path,
-                f"a value is up to {_MAX_LABEL_VALUE} printable characters",
             )
 
 
@@ -288,6 +298,12 @@ class Session:
     """The address that its runner reports."""
     overlay_address: str = ""
     """Its unique overlay address; '' if it is not on the overlay."""
+    snapshot_orders: tuple[SnapshotOrder, ...] = ()
+    """What its runner should do with its snapshots."""
+    restore: Restore | None = None
+    """The latest restore in place."""
+    source: SnapshotSource | None = None
+    """What it was cloned from."""
     revision: int = 0
     desired_by: Author = UNKNOWN_AUTHOR
     stopped_by: Author = UNKNOWN_AUTHOR
@@ -304,6 +320,16 @@ class Session:
     def full_name(self) -> SessionName:
         """NAME and OWNER."""
         return SessionName(self.owner, self.name)
+
+    @property
+    def pending_restore(self) -> Restore | None:
+        """The restore in place that its runner has not reported about yet."""
+        return self.restore if self.restore and self.restore.state is RestoreState.PENDING else None
+
+    @property
+    def awaits(self) -> str:
+        """Uid of the snapshot that it is made from, as long as it has no files of its own; else ''."""
+        return self.source.uid if self.source and not self.source.consumed else ""
 
     @property
     def key_fingerprints(self) -> tuple[str, ...]:
@@ -337,6 +363,8 @@ class SessionReport:
     last_exit: LastExit | None = None
     progress: str = ""
     """Progress of the current action, for people; never stored."""
+    snapshots: tuple[SnapshotResult, ...] = ()
+    restore: RestoreResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,3 +382,8 @@ class Assignment:
     revision: int
     address: str = ""
     """Address on the overlay; '' if it is not on it."""
+    snapshot_orders: tuple[SnapshotOrder, ...] = ()
+    restore: Restore | None = None
+    """The restore to carry out."""
+    source: SnapshotSource | None = None
+    """What to make it from where it has no files yet."""

@@ -52,6 +52,10 @@ from netvps.services.sessions.assignments import follow
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
+from netvps.services.snapshots.clones import Clones
+from netvps.services.snapshots.snapshots import Snapshots
+from netvps.services.snapshots.take import Limits
+from netvps.tasks import Tasks
 from netvps.timing import observe_durations
 
 if TYPE_CHECKING:
@@ -68,6 +72,7 @@ _KEPT_BYTES: Final = 256 << 20
 """Limits of the change log, so that the database does not grow with changes of sessions with megabytes of environment.
 """
 _COMPACT_EVERY, _COMPACT_PAUSE = 3600.0, 10.0
+_EXPIRE_EVERY: Final = 300.0
 log = structlog.get_logger()
 
 
@@ -153,6 +158,7 @@ class _Parts:
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(dialer, upstream))
         api = await stack.enter_async_context(self._api(services))
+        await stack.enter_async_context(_expiring(services.snapshots))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
         stack.enter_context(observe_durations(page.metrics.observe_duration))
         checks = {"database": self._database_answers}
@@ -169,6 +175,8 @@ class _Parts:
         await access.ensure_admin(user_name())
         return Services(
             sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image, self.progress.shown),
+            snapshots=Snapshots(store, clock.now, clock.new_uid, self._limits()),
+            clones=Clones(store, clock.now, clock.new_uid),
             watch=Watch(store, self.feed),
             runners=Runners(
                 store,
@@ -192,6 +200,9 @@ class _Parts:
             commands=commands,
             info=self._info,
         )
+
+    def _limits(self) -> Limits:
+        return Limits(self.settings.snapshots_per_session, self.settings.snapshots_per_user)
 
     def _api(self, services: Services) -> ApiServer:
         settings = self.settings
@@ -245,6 +256,23 @@ async def _compact(store: SqlStore) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_COMPACT_EVERY):
                 await store.grown(_KEPT_BYTES // 4)
+
+
+@asynccontextmanager
+async def _expiring(snapshots: Snapshots) -> AsyncIterator[None]:
+    """Deletes snapshots that are too old, now and then, until the block ends."""
+
+    async def expire() -> None:
+        while True:
+            await asyncio.sleep(_EXPIRE_EVERY)
+            try:
+                await snapshots.expire()
+            except NetvpsError as error:
+                log.warning("cannot look for snapshots that are too old; retrying", error=error.message)
+
+    async with Tasks() as tasks:
+        tasks.start(expire(), name="retention")
+        yield
 
 
 def _fabric(settings: ServerSettings, cluster_id: str) -> Fabric:

@@ -10,6 +10,7 @@ _PACKAGE: Final = "netvps.api.v1"
 READS: Final = {
     "ServerService": ("GetServerInfo",),
     "SessionService": ("GetSession", "ListSessions", "WatchSessions", "ReadSessionLogs"),
+    "SnapshotService": ("GetSnapshot", "ListSnapshots", "WatchSnapshots"),
     "RunnerService": ("GetRunner", "ListRunners"),
     "MetricsService": ("WatchMetrics",),
     "NetworkService": ("GetNetwork", "CheckNetwork", "ProbeLinks"),
@@ -28,6 +29,7 @@ IDEMPOTENT: Final = {
         "UpdateSession",
         "DeleteSession",
     ),
+    "SnapshotService": ("CreateSnapshot", "UpdateSnapshot", "DeleteSnapshot", "RestoreSnapshot", "CloneSession"),
     "RunnerService": ("CreateJoinToken", "DeleteRunner"),
     "UserService": ("CreateUser", "DeleteUser", "CreateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),

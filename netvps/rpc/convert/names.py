@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from netvps.domain.checks import shown
 from netvps.domain.names import RUNNER_NAME_MAX, SESSION_NAME_MAX, USER_NAME_MAX, check_label
+from netvps.domain.snapshot.snapshot import SNAPSHOT_ID_MAX
+from netvps.domain.uid import UID_PATTERN
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.texts import word
 
@@ -11,6 +15,8 @@ ME = "me"
 ALL = "-"
 _REQUEST_ID_MAX = 64
 _SESSION, _USER, _RUNNER, _SSH_KEY, _API_KEY = "sessions/", "users/", "runners/", "/sshKeys/", "/apiKeys/"
+_SNAPSHOT, _SNAPSHOT_FORM = "/snapshots/", "sessions/NAME/snapshots/SNAPSHOT or sessions/NAME.OWNER/snapshots/SNAPSHOT"
+_UID = re.compile(UID_PATTERN)
 
 
 def session_name(name: str) -> str:
@@ -26,6 +32,40 @@ def parse_session_name(text: str, field: str = "name") -> str:
     if dot:
         check_label(owner, field, USER_NAME_MAX)
     return full
+
+
+def snapshot_name(name: str) -> str:
+    """The resource name for SESSION/ID, where SESSION is NAME or NAME.OWNER."""
+    session, _, snapshot = name.partition("/")
+    return f"{_SESSION}{session}{_SNAPSHOT}{snapshot}"
+
+
+def parse_snapshot_name(text: str, field: str = "name") -> tuple[str, str]:
+    """Parses "sessions/SESSION/snapshots/ID" into (SESSION, ID), where SESSION is NAME or NAME.OWNER.
+
+    Raises InvalidInput.
+    """
+    session, found, snapshot = text.partition(_SNAPSHOT)
+    if not found:
+        raise InvalidInput.of(field, f"{shown(text)} is not of the form {_SNAPSHOT_FORM}")
+    return parse_session_name(session, field), check_label(snapshot, field, SNAPSHOT_ID_MAX)
+
+
+def parse_snapshots_parent(text: str, field: str = "parent") -> tuple[str, str]:
+    """Parses "sessions/SESSION" into ("", SESSION), and what `parse_parent` parses into (that, "").
+
+    Raises InvalidInput.
+    """
+    if text.startswith(_SESSION):
+        return "", parse_session_name(text, field)
+    return parse_parent(text, field), ""
+
+
+def check_uid(text: str, field: str) -> str:
+    """Returns `text` if it can be a uid, else raises InvalidInput. Runners use uids in the names of files."""
+    if _UID.fullmatch(text):
+        return text
+    raise InvalidInput.of(field, f"{shown(text)} is not a uid")
 
 
 def user_name(name: str) -> str:

@@ -66,6 +66,7 @@ class OpenCalls:
             _TOTAL: limits.calls_per_user,
             f"{_PACKAGE}SessionService/WatchSessions": limits.watches_per_user,
             f"{_PACKAGE}MetricsService/WatchMetrics": METRICS_WATCHES,
+            f"{_PACKAGE}SnapshotService/WatchSnapshots": limits.watches_per_user,
             f"{_PACKAGE}SessionService/ReadSessionLogs": limits.log_readers_per_user,
             f"{_PACKAGE}SessionService/ExecSession": limits.commands_per_user,
         }

@@ -25,6 +25,7 @@ from netvps.api.v1 import network_pb2_grpc as network
 from netvps.api.v1 import runner_pb2_grpc as runner
 from netvps.api.v1 import server_pb2_grpc as server
 from netvps.api.v1 import session_pb2_grpc as session
+from netvps.api.v1 import snapshot_pb2_grpc as snapshot
 from netvps.api.v1 import ssh_key_pb2_grpc as ssh_key
 from netvps.api.v1 import tunnel_pb2_grpc as tunnel
 from netvps.api.v1 import user_pb2_grpc as user
@@ -44,6 +45,7 @@ from netvps.rpc.servicers.network import NetworkServicer
 from netvps.rpc.servicers.runners import RunnerServicer
 from netvps.rpc.servicers.server_info import ServerInfoServicer
 from netvps.rpc.servicers.sessions import SessionServicer
+from netvps.rpc.servicers.snapshots import SnapshotServicer
 from netvps.rpc.servicers.ssh_keys import SshKeyServicer
 from netvps.rpc.servicers.tunnel import TunnelServicer
 from netvps.rpc.servicers.users import UserServicer
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
     from netvps.services.runners.runners import Runners
     from netvps.services.sessions.sessions import Sessions
     from netvps.services.sessions.watch import Watch
+    from netvps.services.snapshots.clones import Clones
+    from netvps.services.snapshots.snapshots import Snapshots
 
 _PACKAGE = "netvps.api.v1"
 _API_MESSAGE = 4 << 20
@@ -82,6 +86,8 @@ class Services:
     """Everything the listeners serve."""
 
     sessions: Sessions
+    snapshots: Snapshots
+    clones: Clones
     watch: Watch
     runners: Runners
     joining: Joining
@@ -230,9 +236,11 @@ class ApiServer:
     def _for_people(self) -> dict[str, Registration]:
         given = self._services
         sessions = SessionServicer(given.sessions, given.watch, self._logs, given.commands)
+        snapshots = SnapshotServicer(given.snapshots, given.clones, given.watch)
         enroll = EnrollmentServicer(given.joining, given.certificates, self._certificate.ca)
         return {
             f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
+            f"{_PACKAGE}.SnapshotService": partial(snapshot.add_SnapshotServiceServicer_to_server, snapshots),
             f"{_PACKAGE}.RunnerService": partial(
                 runner.add_RunnerServiceServicer_to_server, RunnerServicer(given.runners)
             ),

@@ -10,7 +10,7 @@ from netvps.domain.names import SessionName
 from netvps.domain.session.session import Session, SessionState
 from netvps.errors import NotFound, NotPermitted
 from netvps.services.access.agent_configs import AgentConfigs
-from netvps.services.sessions.sessions import find_session, no_session
+from netvps.services.sessions.scope import find_session, no_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -18,7 +18,7 @@ from netvps.errors import NetvpsError
 from netvps.services.page import read_all
 from netvps.services.runners.leases import lease_of
 from netvps.services.sessions.removal import runner_named
-from netvps.services.sessions.sessions import find_session
+from netvps.services.sessions.scope import find_session
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from netvps.services.runners.leases import lease_of
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.removal import remove_runner, remove_session, runner_named, was_removed
 from netvps.services.sessions.scheduler import place_waiting
+from netvps.services.snapshots.results import has_results, record_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -199,7 +200,9 @@ class Runners:
         now = self._clock()
         async with self._store.read() as reader:  # most reports after a reconnect are unchanged and need no write lock
             before = await reader.get(Session, report.session_uid)
-        if before is None or before.runner != runner_uid or observe(before, report, now) is before:
+        if before is None or before.runner != runner_uid:
+            return
+        if observe(before, report, now) is before and not has_results(before, report):
             return
         async with self._store.write(_actor(runner_uid), _transaction(report)) as tx:
             session = await tx.get(Session, report.session_uid)
@@ -210,7 +213,9 @@ class Runners:
                 await remove_session(tx, seen)
                 if seen.overlay_address:  # a session may wait for this address
                     await place_waiting(tx, now)
-            elif seen is not session:
+                return
+            seen = await record_results(tx, session, seen, report, now)
+            if seen is not session:
                 await tx.put(seen)
 
     async def boot_token(self, runner_uid: str, session_uid: str, epoch: int) -> str:

@@ -9,13 +9,18 @@ from netvps.domain.checks import shown
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
 from netvps.errors import NotFound, WrongState
+from netvps.services.snapshots.use import remove_snapshots
 
 if TYPE_CHECKING:
     from netvps.services.ports import Reader, Transaction
 
 
 async def remove_session(tx: Transaction, session: Session) -> None:
-    """Deletes a session's row and the boot tokens of all its placements. Its name and address become free."""
+    """Deletes the rows of a session and its snapshots, and the boot tokens of all its placements.
+
+    Its name and address become free.
+    """
+    await remove_snapshots(tx, session)
     for epoch in range(1, session.epoch + 1):
         for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
             await tx.delete(credential)

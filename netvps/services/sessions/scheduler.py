@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from netvps.domain.runner.placement import Use, choose, why_none
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED, place, wait
-from netvps.domain.session.session import DesiredState, Session
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.snapshot.orders import fail_unplaced
+from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 from netvps.services.network.addresses import Addresses, put_addressed
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ _CLAIMING: Final = (DesiredState.RUNNING, DesiredState.PAUSED)
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
     """The session placed on the best runner, or, if there is none, with a message why it waits."""
-    return await _placed(session, await _online(reader), await _uses(reader), Addresses(reader), now)
+    online, uses = await _online(reader), await _uses(reader)
+    return await _placed(session, await _able(reader, session, online, now), uses, Addresses(reader), now)
 
 
 async def place_waiting(tx: Transaction, now: datetime) -> None:
@@ -34,12 +37,37 @@ async def place_waiting(tx: Transaction, now: datetime) -> None:
         return
     runners, uses, addresses = await _online(tx), await _uses(tx), Addresses(tx)
     for session in sorted(waiting, key=lambda s: s.uid):
-        after = await _placed(session, runners, uses, addresses, now)
+        if session.state is SessionState.FAILED:
+            continue
+        after = await _placed(session, await _able(tx, session, runners, now), uses, addresses, now)
         if after is session:
             continue
         await put_addressed(tx, after)
         if after.runner:
             uses[after.runner] = uses.get(after.runner, Use()).with_session(after)
+
+
+async def _able(reader: Reader, session: Session, online: list[Runner], now: datetime) -> list[Runner] | Session:
+    """The runners that can make a session; else the session, with the reason why it waits or failed."""
+    if not session.awaits:
+        return online
+    snapshot = await reader.get(Snapshot, session.awaits)
+    if snapshot is None or snapshot.state is not SnapshotState.READY:
+        return _without_snapshot(session, snapshot, now)
+    held_by = {holder.runner: holder.name for holder in snapshot.holders}
+    able = [runner for runner in online if runner.uid in held_by]
+    names = ", ".join(held_by.values())
+    return able or wait(session, "", f"waiting for a runner with its snapshot {snapshot.full_name}: {names}", now)
+
+
+def _without_snapshot(session: Session, snapshot: Snapshot | None, now: datetime) -> Session:
+    """A clone whose source snapshot is not READY: it waits, or failed."""
+    named = session.source.name if session.source else ""
+    if snapshot is not None and snapshot.state is SnapshotState.CREATING:
+        return wait(session, "", f"waiting for the snapshot {named}", now)
+    why = f"failed: {snapshot.message}" if snapshot and snapshot.state is SnapshotState.FAILED else "is gone"
+    message = f"the snapshot {named}, which it is cloned from, {why}; remove it and clone again"
+    return fail_unplaced(session, "snapshot", message, now)
 
 
 async def _online(reader: Reader) -> list[Runner]:
@@ -53,9 +81,12 @@ async def _uses(reader: Reader) -> dict[str, Use]:
 
 
 async def _placed(
-    session: Session, online: list[Runner], uses: Mapping[str, Use], addresses: Addresses, now: datetime
+    session: Session, able: list[Runner] | Session, uses: Mapping[str, Use], addresses: Addresses, now: datetime
 ) -> Session:
-    full: dict[str, str] = {}
+    """The session on the best of the runners that are able to make it; or as `_able` says why it waits."""
+    if isinstance(able, Session):
+        return able
+    online, full = able, dict[str, str]()
     while runner := choose(session, (runner for runner in online if runner.uid not in full), uses):
         address = await addresses.pick(session.spec, runner)
         if address is not None:

@@ -21,7 +21,6 @@ from netvps.errors import (
     Changed,
     Exhausted,
     InvalidInput,
-    NotFound,
     NotPermitted,
     Unavailable,
     WrongState,
@@ -30,7 +29,8 @@ from netvps.services.idempotency import Idempotency, recall
 from netvps.services.network.addresses import Addresses, put_addressed
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.scheduler import placed
-from netvps.services.sessions.scope import owner_filter, require_user
+from netvps.services.sessions.scope import find_session, owner_filter, require_user
+from netvps.services.snapshots.use import rename_snapshots, require_unused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -144,10 +144,17 @@ class Sessions:
     async def delete(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
         """Requests the deletion; a session without a runner is deleted at once.
 
-        Raises NotFound, Changed, WrongState if it is protected.
+        Raises NotFound, Changed, WrongState if it is protected, has a pinned snapshot, or is being cloned.
         """
-        change = partial(lifecycle.delete, by=_person(caller))
-        return await self._change(_named(caller, name, DesiredState.DELETED, request_id, expected_revision), change)
+        request = _named(caller, name, DesiredState.DELETED, request_id, expected_revision)
+
+        async def deleted(tx: Transaction, session: Session, now: datetime) -> Session:
+            after = lifecycle.delete(session, now, _person(caller))
+            if after is not session:
+                await require_unused(tx, session)
+            return await _with_runner(tx, session, after, now, "")
+
+        return await self._edit(request, deleted)
 
     async def rename(
         self, caller: Caller, name: str, session_id: str, *, request_id: str = "", expected_revision: int = 0
@@ -158,7 +165,8 @@ class Sessions:
         async def renamed(tx: Transaction, session: Session, now: datetime) -> Session:
             after = lifecycle.rename(session, session_id, now)
             if after is not session:
-                await _require_free(tx, caller, after.full_name)
+                await require_free(tx, caller, after.full_name)
+                await rename_snapshots(tx, after)
             return after
 
         return await self._edit(request, renamed)
@@ -217,8 +225,8 @@ class Sessions:
     async def _draft(self, reader: Reader, caller: Caller, session_id: str, owner: str, spec: SessionSpec) -> Session:
         await require_user(reader, owner)
         if session_id:
-            await _require_free(reader, caller, SessionName(owner, session_id))
-        name = SessionName(owner, session_id or await _free_name(reader, owner))
+            await require_free(reader, caller, SessionName(owner, session_id))
+        name = SessionName(owner, session_id or await free_name(reader, owner))
         now = self._clock()
         spec = spec if spec.image else replace(spec, image=self._default_image)
         return await placed(reader, new_session(self._new_uid(), name, spec, now, _person(caller)), now)
@@ -266,19 +274,6 @@ class _Request:
     arguments: tuple[object, ...] = ()
 
 
-async def find_session(reader: Reader, caller: Caller, name: SessionName) -> Session:
-    """The session with that name. Raises NotFound, with the same message if the caller may not see it."""
-    found = await reader.find(Session, owner=name.owner, name=name.name) if caller.sees(name.owner) else []
-    if not found:
-        raise no_session(name)
-    return found[0]
-
-
-def no_session(name: SessionName) -> NotFound:
-    """The error for a session that does not exist or belongs to another user."""
-    return NotFound(f"no session {name}: see netvps ls")
-
-
 def _named(
     caller: Caller, name: str, method: str, request_id: str, expected_revision: int, *arguments: object
 ) -> _Request:
@@ -321,7 +316,7 @@ async def _recalled(store: Store, request: Request) -> Session:
     return replace(session, state=SessionState.DELETED, desired=DesiredState.DELETED) if gone else session
 
 
-async def _require_free(reader: Reader, caller: Caller, name: SessionName) -> None:
+async def require_free(reader: Reader, caller: Caller, name: SessionName) -> None:
     """Raises AlreadyExists if a session has that name."""
     found = await reader.find(Session, owner=name.owner, name=name.name)
     if not found:
@@ -332,7 +327,7 @@ async def _require_free(reader: Reader, caller: Caller, name: SessionName) -> No
     raise AlreadyExists(f"session {short} exists already: choose another name, or netvps ssh {short}")
 
 
-async def _free_name(reader: Reader, owner: str) -> str:
+async def free_name(reader: Reader, owner: str) -> str:
     """A generated name, with a number appended if several random ones are in use."""
 
     async def free(name: str) -> bool:

@@ -1,20 +1,21 @@
-"""Watches of sessions: each change exactly once, in order, without a gap."""
+"""Watches of sessions and snapshots: each change exactly once, in order, without a gap."""
 
 from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from netvps.domain.session.event import EventType, SessionEvent
+from netvps.domain.session.event import EventType, SessionEvent, SnapshotEvent
 from netvps.domain.session.session import Session, SessionState
-from netvps.errors import TooOld
+from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 from netvps.services.feed import PROGRESS, Topic
+from netvps.services.follow import Head, follow_log
 from netvps.services.page import read_all
-from netvps.services.sessions.scope import owner_filter
+from netvps.services.sessions.scope import owner_filter, snapshot_filter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from netvps.domain.access.accounts import Caller
     from netvps.services.feed import Feed
@@ -22,19 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EventType", "SessionEvent", "Watch"]
 
-_CHUNK = 500
 _REMEMBERED = 32  # events; few, because each may contain an environment of megabytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """Marker for the end of the log."""
-
-    revision: int
-
-
 class Watch:
-    """Watches sessions."""
+    """Watches sessions and snapshots."""
 
     def __init__(self, store: Store, feed: Feed) -> None:
         self._store = store
@@ -69,41 +62,41 @@ class Watch:
                 for session in listed:
                     yield SessionEvent(EventType.PUT, session, session.revision)
                 yield SessionEvent(EventType.CAUGHT_UP, None, sent)
-            async with aclosing(self._changes(sent, topics, concerns)) as changes:
+            async with aclosing(follow_log(self._store, self._feed, sent, topics, concerns)) as changes:
                 async for change in changes:
-                    if isinstance(change, _Head):
+                    if isinstance(change, Head):
                         if from_revision:
                             yield SessionEvent(EventType.CAUGHT_UP, None, change.revision)
                     else:
                         yield self._event(change)
 
-    async def _changes(
-        self, after: int, topics: list[Topic], concerns: Callable[[Change], bool]
-    ) -> AsyncGenerator[Change | _Head, None]:
-        """Yields the changes after a revision without end, and _Head once, at the end of the log when it was read."""
+    async def snapshots(
+        self, caller: Caller, parent: str, session: str, from_revision: int
+    ) -> AsyncGenerator[SnapshotEvent, None]:
+        """As `sessions`, of the snapshots of one session (NAME or NAME.OWNER), or, if that is '', of `parent`."""
         async with self._store.read() as reader:
-            if after > reader.revision:
-                raise TooOld(
-                    f"revision {after} is later than the current {reader.revision}, so it is of another log: list again"
-                )
-        # Sending a list or missed changes may take longer than a subscription's queue can buffer. So changes are read
-        # from the log first, and the subscription starts only at its end.
-        while changes := await self._store.changes(after, _CHUNK):
-            for change in filter(concerns, changes):
-                yield change
-            after = changes[-1].revision
-        # Subscribes before the last read of the log, so that there is no gap; duplicates are skipped by revision.
-        async with self._feed.subscribe(*topics) as news:
-            async with self._store.read() as reader:
-                head = reader.revision
-            async with aclosing(self._missed(after, head)) as missed:
-                async for change in missed:
-                    if concerns(change):
-                        yield change
-            yield _Head(head)
-            async for change in news:
-                if change.revision > head or (change.ephemeral and change.revision == head):
-                    yield change
+            where = await snapshot_filter(reader, caller, parent, session)
+
+        def concerns(change: Change) -> bool:
+            found = change.resource
+            return isinstance(found, Snapshot) and all(getattr(found, by) == value for by, value in where.items())
+
+        topics = [Topic(Snapshot.kind, by, value) for by, value in where.items()] or [Topic(Snapshot.kind)]
+        async with self._counted():
+            sent = from_revision
+            if not from_revision:
+                async with self._store.read() as reader:
+                    sent = reader.revision
+                    listed = await read_all(reader, Snapshot, **where)
+                for snapshot in listed:
+                    yield SnapshotEvent(EventType.PUT, snapshot, snapshot.revision)
+                yield SnapshotEvent(EventType.CAUGHT_UP, None, sent)
+            async with aclosing(follow_log(self._store, self._feed, sent, topics, concerns)) as changes:
+                async for change in changes:
+                    if not isinstance(change, Head):
+                        yield _snapshot_event(change)
+                    elif from_revision:
+                        yield SnapshotEvent(EventType.CAUGHT_UP, None, change.revision)
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
@@ -124,17 +117,6 @@ class Watch:
                 del self._events[next(iter(self._events))]
         return event
 
-    async def _missed(self, after: int, until: int) -> AsyncGenerator[Change, None]:
-        while after < until:
-            changes = await self._store.changes(after, _CHUNK)
-            for change in changes:
-                if change.revision > until:
-                    return
-                yield change
-            if not changes:
-                return
-            after = changes[-1].revision
-
 
 def _session(change: Change) -> Session:
     assert isinstance(change.resource, Session)  # noqa: S101 — guaranteed by the topics
@@ -147,3 +129,12 @@ def _event(change: Change) -> SessionEvent:
         gone = replace(session, state=SessionState.DELETED, revision=change.revision)
         return SessionEvent(EventType.DELETED, gone, change.revision)
     return SessionEvent(EventType.PUT, session, change.revision)
+
+
+def _snapshot_event(change: Change) -> SnapshotEvent:
+    snapshot = change.resource
+    assert isinstance(snapshot, Snapshot)  # noqa: S101 — guaranteed by the topics
+    if change.deleted:
+        gone = replace(snapshot, state=SnapshotState.DELETING, revision=change.revision)
+        return SnapshotEvent(EventType.DELETED, gone, change.revision)
+    return SnapshotEvent(EventType.PUT, snapshot, change.revision)

@@ -5,19 +5,23 @@ from typing import Any
 
 import pytest
 
-from netvps.api.v1 import runner_pb2, session_pb2, user_pb2
+from netvps.api.v1 import runner_pb2, session_change_pb2, session_pb2, snapshot_pb2, user_pb2
 from netvps.domain.session.session import Network
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.runner.runners import RUNNER_STATE
-from netvps.rpc.convert.session.events import EVENT_TYPE
+from netvps.rpc.convert.session.event_types import EVENT_TYPE
 from netvps.rpc.convert.session.sessions import DESIRED_STATE, NETWORK, SESSION_STATE
+from netvps.rpc.convert.session.snapshots import RESTORE_STATE, SNAPSHOT_CAUSE, SNAPSHOT_STATE
 from netvps.rpc.convert.users import ROLE
 
 PAIRS: list[tuple[EnumPair[Any], Any]] = [
     (SESSION_STATE, session_pb2.SessionState),
     (DESIRED_STATE, session_pb2.DesiredState),
     (NETWORK, session_pb2.SessionNetwork),
+    (SNAPSHOT_STATE, snapshot_pb2.SnapshotState),
+    (SNAPSHOT_CAUSE, snapshot_pb2.SnapshotCause),
+    (RESTORE_STATE, session_change_pb2.RestoreState),
     (EVENT_TYPE, session_pb2.WatchEventType),
     (RUNNER_STATE, runner_pb2.RunnerState),
     (ROLE, user_pb2.Role),

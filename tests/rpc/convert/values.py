@@ -28,7 +28,7 @@ from netvps.domain.runner.runner import (
     Welcome,
 )
 from netvps.domain.server import ServerInfo
-from netvps.domain.session.event import EventType, SessionEvent
+from netvps.domain.session.event import EventType, SessionEvent, SnapshotEvent
 from netvps.domain.session.session import (
     Assignment,
     Author,
@@ -43,6 +43,19 @@ from netvps.domain.session.session import (
     SessionState,
     SnapshotImage,
 )
+from netvps.domain.snapshot.snapshot import (
+    Holder,
+    Restore,
+    RestoreResult,
+    RestoreState,
+    Snapshot,
+    SnapshotCause,
+    SnapshotOrder,
+    SnapshotResult,
+    SnapshotSource,
+    SnapshotState,
+)
+from netvps.domain.uid import UID_PATTERN
 from tests.fakes.keys import ed25519
 
 text = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=20)  # printable
@@ -70,12 +83,40 @@ specs = st.builds(
     delete_protection=st.booleans(),
     restart_policy=st.sampled_from(RestartPolicy),
     max_restarts=st.integers(0, 1000),
+    snapshot_keep=st.integers(0, 100),
+    snapshot_max_age=st.just(0.0) | st.integers(60, 1 << 27).map(float),
 )
-authors = st.builds(Author, text, st.sampled_from(ChangeCause))
-snapshots = st.builds(
+images = st.builds(
     SnapshotImage, text, text, text, text, number, small, runner=labels, generation=number, create_time=times
 )
+authors = st.builds(Author, text, st.sampled_from(ChangeCause))
 exits = st.builds(LastExit, st.integers(0, 255), text, times, authors)
+uids = st.from_regex(UID_PATTERN, fullmatch=True)
+restores = st.builds(Restore, text, text, text, times, st.sampled_from(RestoreState), text)
+sources = st.builds("{}.{}/{}".format, labels, labels, labels).map(lambda name: SnapshotSource("", "", name))
+snapshots = st.builds(
+    Snapshot,
+    uid=text,
+    session=text,
+    session_name=labels,
+    owner=labels,
+    id=labels,
+    cause=st.sampled_from(SnapshotCause),
+    create_time=times,
+    update_time=times,
+    state=st.sampled_from(SnapshotState),
+    reason=text,
+    message=text,
+    description=text,
+    labels=st.dictionaries(st.from_regex(r"[a-z0-9]{1,9}", fullmatch=True), st.just("value"), max_size=3),
+    pinned=st.booleans(),
+    size_bytes=number,
+    digest=text,
+    holders=st.lists(st.builds(Holder, st.just(""), labels), max_size=2).map(tuple),
+    warnings=st.lists(text, max_size=2).map(tuple),
+    ready_time=st.none() | times,
+    revision=number,
+)
 sessions = st.builds(
     Session,
     uid=text,
@@ -93,12 +134,15 @@ sessions = st.builds(
     runner=st.just(""),  # a client never learns the uid
     runner_name=st.just("") | labels,
     epoch=number,
-    snapshot=st.none() | snapshots,
+    snapshot=st.none() | images,
     last_exit=st.none() | exits,
     address=text,
+    restore=st.none() | restores,
+    source=st.none() | sources,
     revision=number,
     desired_by=authors,
 )
+snapshot_events = st.builds(SnapshotEvent, st.sampled_from(EventType), st.none() | snapshots, number)
 full_names = st.builds(SessionName, labels, labels)
 events = st.builds(SessionEvent, st.sampled_from(EventType), st.none() | sessions, number)
 capacities = st.builds(Capacity, small, number, number, text)
@@ -158,8 +202,22 @@ reports = st.builds(
     text,
     text,
     text,
-    st.none() | snapshots,
+    st.none() | images,
     st.none() | exits,
+    snapshots=st.lists(
+        st.builds(
+            SnapshotResult,
+            uids,
+            st.sampled_from(SnapshotState),
+            text,
+            text,
+            number,
+            text,
+            st.lists(text, max_size=2).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+    restore=st.none() | st.builds(RestoreResult, text, st.sampled_from(RestoreState), text),
 )
 assignments = st.builds(
     Assignment,
@@ -170,9 +228,12 @@ assignments = st.builds(
     number,
     st.sampled_from(DesiredState),
     specs,
-    st.none() | snapshots,
+    st.none() | images,
     number,
     text,
+    st.lists(st.builds(SnapshotOrder, uids, st.booleans()), max_size=3).map(tuple),
+    st.none() | restores,
+    st.none() | st.builds(SnapshotSource, uids, uids),
 )
 fabrics = st.builds(Fabric, text, text, small, small)
 overviews = st.builds(
@@ -199,7 +260,6 @@ welcomes = st.builds(
     number,
     fabrics,
 )
-uids = st.from_regex("[a-z0-9]{13}", fullmatch=True)
 peers = st.builds(
     lambda uid, name, number, epoch, underlay, gateway: Peer(
         uid, name, Lease(f"10.128.{4 * number}.0/22", uid, epoch), f"02:00:00:00:00:{number:02x}", underlay, gateway

@@ -111,7 +111,7 @@ async def test_a_revision_that_was_compacted_is_too_old(memory: MemoryStore, clo
 
 
 async def test_a_long_absence_is_read_in_chunks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.services.sessions.watch._CHUNK", 3)
+    monkeypatch.setattr("netvps.services.follow._CHUNK", 3)
     start = await world.revision()
     for number in range(10):
         await world.session(f"dev{number}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netvps.rpc.client.calls import machines, people, sessions
+from netvps.rpc.client.calls import machines, people, sessions, snapshots
 from netvps.rpc.client.calls.call import ListMethod, StreamMethod, UnaryMethod
 
 
@@ -23,6 +23,15 @@ class Calls:
     delete_session = UnaryMethod(sessions.delete_session)
     watch_sessions = StreamMethod(sessions.watch_sessions)
     read_logs = StreamMethod(sessions.read_logs)
+
+    create_snapshot = UnaryMethod(snapshots.create_snapshot)
+    get_snapshot = UnaryMethod(snapshots.get_snapshot)
+    list_snapshots = ListMethod(snapshots.list_snapshots)
+    update_snapshot = UnaryMethod(snapshots.update_snapshot)
+    delete_snapshot = UnaryMethod(snapshots.delete_snapshot)
+    restore_snapshot = UnaryMethod(snapshots.restore_snapshot)
+    clone_session = UnaryMethod(snapshots.clone_session)
+    watch_snapshots = StreamMethod(snapshots.watch_snapshots)
 
     list_runners = ListMethod(machines.list_runners)
     get_runner = UnaryMethod(machines.get_runner)

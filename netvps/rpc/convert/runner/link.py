@@ -44,10 +44,22 @@ from netvps.rpc.convert.session.sessions import (
     SESSION_STATE,
     last_exit_from_proto,
     last_exit_to_proto,
-    snapshot_from_proto,
-    snapshot_to_proto,
     spec_from_proto,
     spec_to_proto,
+)
+from netvps.rpc.convert.session.snapshots import (
+    image_from_proto,
+    image_to_proto,
+    order_from_proto,
+    order_to_proto,
+    restore_from_proto,
+    restore_result_from_proto,
+    restore_result_to_proto,
+    restore_to_proto,
+    result_to_proto,
+    results_from_proto,
+    source_from_proto,
+    source_to_proto,
 )
 from netvps.rpc.convert.texts import sentence, word, words
 from netvps.rpc.convert.times import (
@@ -184,9 +196,11 @@ def _report_to_proto(report: SessionReport) -> pb.SessionReport:
         reason=report.reason,
         message=report.message,
         address=report.address,
-        snapshot=snapshot_to_proto(report.snapshot) if report.snapshot else None,
+        snapshot=image_to_proto(report.snapshot) if report.snapshot else None,
         last_exit=last_exit_to_proto(report.last_exit) if report.last_exit else None,
         progress=report.progress,
+        snapshots=map(result_to_proto, report.snapshots),
+        restore=restore_result_to_proto(report.restore) if report.restore else None,
     )
 
 
@@ -199,9 +213,11 @@ def _report_from_proto(message: pb.SessionReport) -> SessionReport:
         reason=word(message.reason, "report.reason"),
         message=sentence(message.message),
         address=word(message.address, "report.address"),
-        snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        snapshot=image_from_proto(message.snapshot) if message.HasField("snapshot") else None,
         last_exit=last_exit_from_proto(message.last_exit) if message.HasField("last_exit") else None,
         progress=message.progress,
+        snapshots=results_from_proto(message),
+        restore=restore_result_from_proto(message.restore) if message.HasField("restore") else None,
     )
 
 
@@ -236,9 +252,12 @@ def _assignment_to_proto(assignment: Assignment) -> pb.Assignment:
         generation=assignment.generation,
         desired_state=DESIRED_STATE.to_proto(assignment.desired),
         spec=spec_to_proto(assignment.spec),
-        snapshot=snapshot_to_proto(assignment.snapshot) if assignment.snapshot else None,
+        snapshot=image_to_proto(assignment.snapshot) if assignment.snapshot else None,
         revision=assignment.revision,
         address=assignment.address,
+        snapshot_orders=map(order_to_proto, assignment.snapshot_orders),
+        restore=restore_to_proto(assignment.restore) if assignment.restore else None,
+        source=source_to_proto(assignment.source) if assignment.source else None,
     )
 
 
@@ -251,9 +270,12 @@ def _assignment_from_proto(message: pb.Assignment) -> Assignment:
         generation=message.generation,
         desired=DESIRED_STATE.from_proto(message.desired_state, "desired_state"),
         spec=spec_from_proto(message.spec),
-        snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        snapshot=image_from_proto(message.snapshot) if message.HasField("snapshot") else None,
         revision=message.revision,
         address=message.address,
+        snapshot_orders=tuple(map(order_from_proto, message.snapshot_orders)),
+        restore=restore_from_proto(message.restore) if message.HasField("restore") else None,
+        source=source_from_proto(message.source) if message.HasField("source") else None,
     )
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from netvps.api.v1 import session_pb2 as pb
-from netvps.domain.session.event import EventType, SessionEvent
-from netvps.rpc.convert.enums import EnumPair
+from netvps.domain.session.event import SessionEvent
+from netvps.rpc.convert.session.event_types import EVENT_TYPE
 from netvps.rpc.convert.session.sessions import listed_to_proto, session_from_proto
-
-EVENT_TYPE = EnumPair(EventType, pb.WatchEventType, "WATCH_EVENT_TYPE_")
 
 
 def event_to_proto(event: SessionEvent) -> pb.WatchSessionsResponse:

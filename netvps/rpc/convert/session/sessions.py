@@ -1,4 +1,4 @@
-"""Sessions, their specs and their snapshots."""
+"""Sessions and their specs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ from netvps.domain.session.session import (
     Session,
     SessionSpec,
     SessionState,
-    SnapshotImage,
 )
+from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.session.snapshots import (
+    image_from_proto,
+    image_to_proto,
+    restore_from_proto,
+    restore_to_proto,
+)
 from netvps.rpc.convert.texts import word
 from netvps.rpc.convert.times import duration_from_proto, duration_to_proto, time_from_proto, time_to_proto
 
@@ -56,13 +62,15 @@ def _session_to_proto(session: Session, spec: pb.SessionSpec) -> pb.Session:
         message=session.message,
         runner=names.runner_name(session.runner_name),
         epoch=session.epoch,
-        snapshot=snapshot_to_proto(session.snapshot) if session.snapshot else None,
+        snapshot=image_to_proto(session.snapshot) if session.snapshot else None,
         last_exit=last_exit_to_proto(session.last_exit) if session.last_exit else None,
         address=session.overlay_address or session.address,
         create_time=time_to_proto(session.create_time),
         update_time=time_to_proto(session.update_time),
         revision=session.revision,
         desired_by=author_to_proto(session.desired_by),
+        restore=restore_to_proto(session.restore) if session.restore else None,
+        source_snapshot=names.snapshot_name(session.source.name) if session.source else "",
     )
 
 
@@ -84,12 +92,18 @@ def session_from_proto(message: pb.Session) -> Session:
         message=message.message,
         runner_name=names.parse_runner_name(message.runner, "runner") if message.runner else "",
         epoch=message.epoch,
-        snapshot=snapshot_from_proto(message.snapshot) if message.HasField("snapshot") else None,
+        snapshot=image_from_proto(message.snapshot) if message.HasField("snapshot") else None,
         last_exit=last_exit_from_proto(message.last_exit) if message.HasField("last_exit") else None,
         address=message.address,
+        restore=restore_from_proto(message.restore) if message.HasField("restore") else None,
+        source=_source_from_proto(message.source_snapshot),
         revision=message.revision,
         desired_by=author_from_proto(message.desired_by),
     )
+
+
+def _source_from_proto(name: str) -> SnapshotSource | None:
+    return SnapshotSource("", "", "/".join(names.parse_snapshot_name(name, "source_snapshot"))) if name else None
 
 
 def spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
@@ -114,6 +128,10 @@ def _listed_spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
         delete_protection=spec.delete_protection,
         restart_policy=RESTART_POLICY.to_proto(spec.restart_policy),
         max_restarts=spec.max_restarts,
+        snapshot_retention=change_pb.SnapshotRetention(
+            keep=spec.snapshot_keep,
+            max_age=duration_to_proto(spec.snapshot_max_age) if spec.snapshot_max_age else None,
+        ),
     )
 
 
@@ -141,39 +159,11 @@ def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
             delete_protection=message.delete_protection,
             restart_policy=policy,
             max_restarts=message.max_restarts,
+            snapshot_keep=message.snapshot_retention.keep,
+            snapshot_max_age=duration_from_proto(message.snapshot_retention.max_age),
         )
     checks.done()
     return spec
-
-
-def snapshot_to_proto(snapshot: SnapshotImage) -> pb.Snapshot:
-    """Converts all fields."""
-    return pb.Snapshot(
-        uid=snapshot.uid,
-        session_uid=snapshot.session_uid,
-        image=snapshot.image,
-        digest=snapshot.digest,
-        size_bytes=snapshot.size_bytes,
-        layers=snapshot.layers,
-        runner=names.runner_name(snapshot.runner),
-        generation=snapshot.generation,
-        create_time=time_to_proto(snapshot.create_time),
-    )
-
-
-def snapshot_from_proto(message: pb.Snapshot) -> SnapshotImage:
-    """Parses a snapshot. Raises InvalidInput."""
-    return SnapshotImage(
-        uid=word(message.uid, "uid"),
-        session_uid=word(message.session_uid, "session_uid"),
-        image=word(message.image, "image"),
-        digest=word(message.digest, "digest"),
-        size_bytes=message.size_bytes,
-        layers=message.layers,
-        runner=names.parse_runner_name(message.runner, "runner") if message.runner else "",
-        generation=message.generation,
-        create_time=time_from_proto(message, "create_time"),
-    )
 
 
 def last_exit_to_proto(last: LastExit) -> pb.LastExit:

@@ -12,7 +12,8 @@ from typing import Any
 from google.protobuf import message_factory
 
 from netvps.domain.session.session import SessionSpec
-from netvps.rpc.client.calls import machines, people, sessions
+from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
+from netvps.rpc.client.calls import machines, people, sessions, snapshots
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.calls.call import Pages, Stream, Unary
 from tests.rpc.client.test_retries import described
@@ -22,6 +23,11 @@ EXAMPLES: dict[str, Any] = {
     "session_id": "dev1",
     "spec": SessionSpec(),
     "fields": ("cpus",),
+    "session": "dev1",
+    "snapshot": "one",
+    "source": "dev1",
+    "draft": SnapshotDraft(),
+    "change": SnapshotChange(pinned=True),
     "role": "USER",
     "public_key": "ssh-ed25519 AAAA",
     "uid_or_fingerprint": "SHA256:x",
@@ -32,7 +38,7 @@ def functions() -> dict[str, Any]:
     """What makes calls, by name."""
     return {
         name: function
-        for module in (machines, people, sessions)
+        for module in (machines, people, sessions, snapshots)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith(("_", "exec_"))
     }

@@ -1,0 +1,1 @@
+"""Snapshots of sessions: values, orders for runners, retention; pure."""
