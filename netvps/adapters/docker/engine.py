@@ -20,7 +20,7 @@ from netvps.adapters.docker.files.copies import Copies
 from netvps.adapters.docker.files.images import Contents, Images
 from netvps.adapters.docker.files.snapshots import Snapshots
 from netvps.adapters.docker.files.volumes import SessionVolumes
-from netvps.adapters.docker.leftovers import Leftover, Leftovers
+from netvps.adapters.docker.leftovers import Leftovers
 from netvps.adapters.docker.network.network import SessionNetworks
 from netvps.adapters.docker.stream import Closable, iterate
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
@@ -66,7 +66,12 @@ class DockerEngine:
         self._snapshots = Snapshots(docker, contents, node, node_name)
         self._copies = Copies(docker, copies)
         self._leftovers = Leftovers(docker, node)
-        self._events = Events(docker, node)
+        # What a part does by itself, the part offers; the methods below take several.
+        self.start, self.signal = self._containers.start, self._containers.signal
+        self.unpause, self.bridge = self._containers.unpause, self._attachments.bridge
+        self.pull, self.prune = self._images.pull, self._snapshots.prune
+        self.mounted, self.things = self._leftovers.mounted, self._leftovers.things
+        self.watch = Events(docker, node).watch
 
     async def look(self, want: Assignment) -> Seen:
         """Inspects a session, as far as its desired state needs it."""
@@ -79,10 +84,6 @@ class DockerEngine:
         if container or not wanted:
             return Seen(container, saved, files=files)
         return Seen(None, saved, await self._images.find(source_of(want, saved)), files)
-
-    async def pull(self, reference: str, progress: Callable[[str], None]) -> None:
-        """Pulls an image from its registry."""
-        await self._images.pull(reference, progress)
 
     async def create(self, plan: Blueprint) -> None:
         """Creates a container."""
@@ -118,26 +119,10 @@ class DockerEngine:
             await self._containers.remove(replaced.id, force=False)
         await self._containers.rename(name, plan.name)
 
-    async def bridge(self, address: str) -> str:
-        """Returns the overlay's bridge address for a container with this address."""
-        return await self._attachments.bridge(address)
-
     async def move(self, container: Container, to: Attachment) -> None:
         """Moves a container to another network or address; removes an owner's network that has no container left."""
         await self._containers.move(container, to)
         await self._network.release()
-
-    async def start(self, container: Container) -> None:
-        """Starts a container."""
-        await self._containers.start(container)
-
-    async def signal(self, container: Container, signal: str) -> None:
-        """Sends a signal to a container."""
-        await self._containers.signal(container, signal)
-
-    async def unpause(self, container: Container) -> None:
-        """Unpauses a container."""
-        await self._containers.unpause(container)
 
     async def remove(self, container: Container) -> None:
         """Removes a stopped container; refuses a running one."""
@@ -161,10 +146,6 @@ class DockerEngine:
         labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, saved.run)
         image_id = await self._snapshots.flatten(saved.snapshot, labels, given_up)
         return (await self._snapshots.name(want.session_uid, image_id)).snapshot if image_id else None
-
-    async def prune(self, images: tuple[SavedImage, ...]) -> None:
-        """Removes snapshot images."""
-        await self._snapshots.prune(images)
 
     async def tidy(self, want: Assignment) -> None:
         """Removes the remains of interrupted snapshots."""
@@ -193,18 +174,6 @@ class DockerEngine:
     async def owned(self) -> frozenset[str]:
         """Returns the uids of sessions that have any object here."""
         return await self._leftovers.sessions() | await asyncio.to_thread(self._copies.sessions)
-
-    async def mounted(self) -> frozenset[str]:
-        """Returns the host paths that any container mounts."""
-        return await self._leftovers.mounted()
-
-    async def things(self) -> list[Leftover]:
-        """Lists the objects of all sessions."""
-        return await self._leftovers.things()
-
-    async def watch(self, changed: Callable[[str], None]) -> None:
-        """Reports changes of containers until it is cancelled."""
-        await self._events.watch(changed)
 
     async def logs(
         self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None

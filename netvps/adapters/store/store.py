@@ -13,7 +13,6 @@ from sqlalchemy import delete, func, insert, select, update
 from netvps.adapters.store.codec import decode, from_micros
 from netvps.adapters.store.connection import Connections, unbroken
 from netvps.adapters.store.dialect import READERS, Dialect
-from netvps.adapters.store.news import News
 from netvps.adapters.store.tables import KINDS, clock, log, meta
 from netvps.adapters.store.views import SqlReader, SqlTransaction
 from netvps.domain.uid import make_uid
@@ -182,3 +181,24 @@ def _last_before(end_bytes: int) -> Select[tuple[int]]:
     """Selects the revision of the last log entry up to a running total of bytes."""
     entries = select(log.c.revision).where(log.c.end_bytes <= end_bytes)
     return entries.order_by(log.c.end_bytes.desc(), log.c.revision.desc()).limit(1)
+
+
+class News:
+    """The latest revision that this process knows to be committed."""
+
+    def __init__(self) -> None:
+        self._revision = 0
+        self._newer = asyncio.Event()
+
+    def publish(self, revision: int) -> None:
+        """Wakes all tasks that wait for an earlier revision; ignores older ones."""
+        if revision > self._revision:
+            self._revision = revision
+            self._newer.set()
+            self._newer = asyncio.Event()
+
+    async def wait(self, after: int) -> None:
+        """Returns once a revision greater than `after` was published."""
+        # No await between the comparison and taking the event, so no publication is missed.
+        while self._revision <= after:
+            await self._newer.wait()

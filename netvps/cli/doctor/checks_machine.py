@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import platform
 import socket
 import sqlite3
 import subprocess
@@ -47,7 +46,6 @@ _PORTS: Final = {
     "link_port": "runners and agents",
     "http_port": "health over HTTP",
 }
-_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _RENEWED_BY: Final = 4
 """A certificate is renewed when a third of its life is left; with a quarter left, something is wrong."""
 
@@ -260,19 +258,19 @@ def runner_certificate(state: Path, now: datetime | None = None) -> list[Finding
 
 def agent(folder: Path | None = None) -> Finding:
     """Whether the agent for this machine's kind of processor is there, and runs."""
-    import netvps
+    from netvps.process.agent_program import agent_program
 
-    machine = platform.machine()
-    name = f"agent-linux-{_ARCHITECTURES.get(machine, machine)}"
     named = os.environ.get("NETVPS_AGENT_DIR")
-    file = (folder or (Path(named) if named else Path(netvps.__file__).parent / "agents")) / name
-    again = "install netvps again, with Go on PATH to build it"
-    if not file.is_file():
-        return Finding(Severity.FAIL, "agent", f"{file} is missing", again)
+    try:
+        file = agent_program(folder or (Path(named) if named else None))
+    except ConfigError as error:
+        text, _, remedy = error.message.partition(": ")
+        return Finding(Severity.FAIL, "agent", text, remedy)
     if not os.access(file, os.X_OK):
         return Finding(Severity.WARN, "agent", f"{file} is not executable", f"chmod +x {file}")
     try:
         ran = subprocess.run([file, "version"], capture_output=True, text=True, timeout=5 * _SECONDS, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        return Finding(Severity.FAIL, "agent", f"{file} does not run: {error}", again)
-    return Finding(Severity.OK, "agent", f"{name}, version {ran.stdout.strip()[:40]}")
+        remedy = "install netvps again, with Go on PATH to build it"
+        return Finding(Severity.FAIL, "agent", f"{file} does not run: {error}", remedy)
+    return Finding(Severity.OK, "agent", f"{file.name}, version {ran.stdout.strip()[:40]}")

@@ -32,10 +32,10 @@ def cut_off(view: View) -> list[str]:
     )
 
 
-def in_the_way(pool: str, foreign: Mapping[str, str]) -> str:
-    """An error message about routes that overlap the pool; '' if none does."""
+def pool_conflict(pool: str, foreign: Mapping[str, str]) -> str | None:
+    """An error message about routes that overlap the pool; None if none does."""
     if not (found := overlapping(pool, foreign)):
-        return ""
+        return None
     return (
         f"the overlay's pool {pool} overlaps a route of this machine ({', '.join(found[:_FEW])}): "
         "remove that, or give the server another pool (overlay_pool)"

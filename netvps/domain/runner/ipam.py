@@ -1,8 +1,10 @@
-"""Allocation of subnets from the overlay's pool."""
+"""Allocation of subnets: from the overlay's pool, and for the isolated networks of owners."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Final
 
 from netaddr import IPNetwork, IPSet
 
@@ -29,3 +31,18 @@ def room(pool: str, prefix: int, taken: Iterable[str]) -> int:
     """Number of subnets of length `prefix` in `pool` that overlap none of `taken`."""
     free = IPSet(IPNetwork(pool)) - IPSet(IPNetwork(cidr) for cidr in taken)
     return sum(1 << (prefix - block.prefixlen) for block in free.iter_cidrs() if block.prefixlen <= prefix)
+
+
+_SIZES: Final = (("172.30.0.0/17", 22), ("172.30.128.0/18", 24), ("172.30.192.0/18", 26))
+"""Parts of NETWORK_SUBNET and the prefix length used in each: 32 owners with up to 1,021 sessions each (a bridge
+has at most 1,023 ports), 64 more with up to 253, and 256 more with up to 61.
+"""
+
+
+def free_subnets(taken: Iterable[str]) -> Iterator[str]:
+    """Subnets for an owner's network that overlap none of `taken` (CIDR; IPv6 ones are ignored): large ones first."""
+    others = [IPv4Network(cidr, strict=False) for cidr in taken if ":" not in cidr]
+    for part, prefix in _SIZES:
+        for subnet in IPv4Network(part).subnets(new_prefix=prefix):
+            if not any(subnet.overlaps(other) for other in others):
+                yield str(subnet)

@@ -53,19 +53,11 @@ class OverlayStream(SocketStream):
 async def connect(way: Route, no_good: Callable[[], None], port: int = SSH_PORT) -> OverlayStream:
     """Connects and waits for the greeting. Raises Unavailable; leaves nothing open when it is cancelled."""
     stream = OverlayStream(no_good)
-    done = False
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_connection(lambda: stream, way.address, port, local_addr=(way.source, 0))
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            await asyncio.get_running_loop().create_connection(
-                lambda: stream, way.address, port, local_addr=(way.source, 0)
-            )
-            await stream.ready
-        done = True
+        return await stream.connected(connecting, CONNECT_TIMEOUT)
     except TimeoutError:
         raise Unavailable(f"no answer from {way.address} within {CONNECT_TIMEOUT:.0f} s") from None
     except OSError as error:
         raise Unavailable(f"no connection to {way.address}: {error.strerror or error}") from error
-    finally:
-        if not done:
-            stream.abort()
-    return stream

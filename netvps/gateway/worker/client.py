@@ -105,20 +105,13 @@ class ControlPlane(asyncio.Protocol):
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialledStream:
         """Opens a connection to a session's SSH server through its tunnel. Raises what Tunnels.open raises."""
         stream = DialledStream(wire.Dial(session_uid, origin))
-        done = False
+        connecting = asyncio.get_running_loop().create_unix_connection(lambda: stream, str(self._path))
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
-                await asyncio.get_running_loop().create_unix_connection(lambda: stream, str(self._path))
-                await stream.ready
-            done = True
+            return await stream.connected(connecting, DIAL_SECONDS)
         except TimeoutError:
             raise Unavailable(f"the server did not connect to the session within {DIAL_SECONDS:.0f} s") from None
         except OSError as error:
             raise Unavailable(f"the server is restarting ({error.strerror or error}): try again in a moment") from error
-        finally:
-            if not done:
-                stream.abort()
-        return stream
 
     async def unwatched(self, session_uids: Iterable[str]) -> set[str]:
         """The sessions whose agents are not connected, for which no AgentConfigured is sent."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import TYPE_CHECKING, Self, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 
 class SocketStream(asyncio.Protocol):
@@ -25,6 +28,17 @@ class SocketStream(asyncio.Protocol):
         transport.resume_reading()
         if self._said:
             protocol.data_received(self._said)
+
+    async def connected(self, connecting: Awaitable[object], seconds: float) -> Self:
+        """Waits until it is connected and ready; leaves nothing open otherwise. Raises OSError, TimeoutError."""
+        try:
+            async with asyncio.timeout(seconds):
+                await connecting
+                await self.ready
+        except BaseException:
+            self.abort()
+            raise
+        return self
 
     def is_closing(self) -> bool:
         """Whether it is closed or lost."""

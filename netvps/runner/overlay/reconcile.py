@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from netvps.domain.overlay.change import Change, Tracker
-from netvps.domain.overlay.conflicts import in_the_way
+from netvps.domain.overlay.conflicts import pool_conflict
 from netvps.domain.overlay.kernel.diff import additions, as_wanted, diff, patched
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, KernelState, ObjectNames
 from netvps.domain.overlay.kernel.operations import EntryChanged, KernelEvent, Operation, PortChanged
@@ -152,7 +152,7 @@ class Reconciler:
         await self._kernel.attach(frozenset(ports.values()))
 
     def _refuse_overlaps(self, view: View, actual: KernelState) -> None:
-        if not (conflict := in_the_way(view.fabric.pool, actual.foreign)):
+        if not (conflict := pool_conflict(view.fabric.pool, actual.foreign)):
             return
         if actual.device is None:
             raise ConfigError(conflict)

@@ -14,6 +14,7 @@ import pytest
 from netvps import faults
 from netvps.adapters.store import SqlStore, connection, open_store
 from netvps.adapters.store import store as module
+from netvps.adapters.store.store import News
 from netvps.domain.access.accounts import Role, User
 from netvps.domain.runner.runner import Lease
 from netvps.domain.session.session import DesiredState, Session, SessionSpec
@@ -44,6 +45,8 @@ FIRST_START = """
 import asyncio, sys
 from datetime import UTC, datetime
 from netvps.adapters.store import open_store
+import asyncio
+from netvps.adapters.store.store import News
 
 async def main():
     sys.stdin.readline()
@@ -312,3 +315,34 @@ async def test_a_named_transaction_has_a_point_on_either_side_of_its_commit(
             await tx.put(User("carol", Role.USER, NOW))
     async with store.read() as reader:
         assert (await reader.get(User, "carol") is not None) is kept
+
+
+async def test_a_waiter_is_woken_by_a_greater_revision_only() -> None:
+    news = News()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        waiter = group.create_task(news.wait(3))
+        for revision in (1, 3, 2, 3):
+            news.publish(revision)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not waiter.done()
+        news.publish(4)
+    assert waiter.done()
+
+
+async def test_a_publication_between_two_waits_is_not_lost() -> None:
+    news = News()
+    news.publish(1)
+    await asyncio.wait_for(news.wait(0), 1)
+    news.publish(2)
+    await asyncio.wait_for(news.wait(1), 1)
+
+
+async def test_all_waiters_are_woken_at_once() -> None:
+    news = News()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        waiters = [group.create_task(news.wait(0)) for _ in range(100)]
+        await asyncio.sleep(0)
+        waiters[50].cancel()
+        news.publish(1)
+    assert [w.cancelled() for w in waiters].count(True) == 1

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from netvps.domain.overlay.conflicts import conflicting_lease_holder, cut_off, in_the_way, overlapping
+from netvps.domain.overlay.conflicts import conflicting_lease_holder, cut_off, overlapping, pool_conflict
 from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
@@ -35,7 +35,7 @@ def test_of_two_sessions_with_one_address_the_older_one_is_cut_off() -> None:
         assert cut_off(view) == ["web.ann (10.128.0.2, which web.bob has, too)"]
 
 
-def test_what_is_in_the_way_is_named_and_what_to_do() -> None:
-    assert in_the_way("10.128.0.0/10", {"192.0.2.0/24": "elsewhere"}) == ""
-    said = in_the_way("10.128.0.0/10", {"10.130.0.0/16": "10.130.0.0/16 dev eth1"})
+def test_a_conflict_of_the_pool_is_named_with_what_to_do() -> None:
+    assert pool_conflict("10.128.0.0/10", {"192.0.2.0/24": "elsewhere"}) is None
+    said = pool_conflict("10.128.0.0/10", {"10.130.0.0/16": "10.130.0.0/16 dev eth1"}) or ""
     assert "overlaps a route of this machine (10.130.0.0/16 dev eth1): remove that" in said

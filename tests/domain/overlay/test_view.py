@@ -6,7 +6,7 @@ from netvps.domain.overlay.fabric import (
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
-from tests.adapters.filter.rules.test_subnets import CIDRS, subnet_view
+from tests.adapters.filter.rules.test_overlay import CIDRS, subnet_view
 
 
 def test_a_view_tells_itself_from_the_others() -> None:

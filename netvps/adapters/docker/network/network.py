@@ -26,7 +26,7 @@ from netvps.domain.runner.docker_names import (
     isolated_network,
     session_of,
 )
-from netvps.domain.runner.isolated_subnets import free_subnets
+from netvps.domain.runner.ipam import free_subnets
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8)
 """Seconds between attempts to create one."""

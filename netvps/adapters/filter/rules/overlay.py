@@ -22,7 +22,6 @@ from typing import Final
 from netvps.adapters.filter.rules.bridge import bridge_table
 from netvps.adapters.filter.rules.nft import Chain, Ruleset, Set, Table
 from netvps.adapters.filter.rules.owners import owner_table
-from netvps.adapters.filter.rules.subnets import by_mask, by_prefix
 from netvps.domain.overlay.fabric import MULTICAST, bridge_address, endpoint_address, session_mac
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Endpoint, Peer, addresses_by_owner, holders
@@ -202,3 +201,22 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
             "type nat hook postrouting priority 100",
         ),
     }
+
+
+# Source subnets of runners as sets: `subnets`, MAC . first address, of those as large as the local one, whose source is
+# masked for the lookup; `sources`, MAC . prefix, of all others, which exist if the pool's settings were changed. One
+# interval set for all is avoided, because the kernel takes 18 ms to remove one element of thousands. `sources` keeps
+# the name it had when it held all subnets: so entries of an earlier version stay valid while rules are only added.
+_SOURCES: Final = "ether_addr . ipv4_addr"
+
+
+def by_mask(view: View) -> Set:
+    """Peers whose subnets are as large as the local one."""
+    peers = (peer for peer in view.peers() if view.same_size(peer.lease.cidr))
+    return Set(_SOURCES, frozenset(f"{peer.mac} . {endpoint_address(peer.lease.cidr)}" for peer in peers))
+
+
+def by_prefix(view: View) -> Set:
+    """All other peers."""
+    peers = (peer for peer in view.peers() if not view.same_size(peer.lease.cidr))
+    return Set(_SOURCES, frozenset(f"{peer.mac} . {peer.lease.cidr}" for peer in peers), interval=True)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netvps.adapters.filter.rules.nft import Table
-from netvps.adapters.filter.rules.overlay import ruleset
+from netvps.adapters.filter.rules.overlay import by_mask, by_prefix, ruleset
 from netvps.domain.overlay.fabric import Fabric, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
@@ -309,3 +309,33 @@ def test_a_session_that_comes_is_a_handful_of_elements() -> None:
     lines = new.changes_from(old).text.splitlines()
     assert len(lines) == 7
     assert all(line.startswith("add element") and "10.128.0.9" in line for line in lines), lines
+
+
+CIDRS = ("10.128.0.0/22", "10.128.4.0/22", "10.128.8.0/23", "10.144.0.0/16")
+
+
+def subnet_view(here: int) -> View:
+    peers = [
+        Peer(f"r{n}", f"box{n}", Lease(cidr, f"r{n}", 1), f"02:00:00:00:00:0{n}", Underlay((f"192.0.2.{n}",), 1450))
+        for n, cidr in enumerate(CIDRS)
+    ]
+    netmap = Netmap().updated(NetmapUpdate(1, tuple(peers)))
+    return View(f"r{here}", Fabric("cluster"), peers[here].lease, peers[here].underlay, netmap)
+
+
+def test_each_peer_is_in_one_of_the_two() -> None:
+    assert by_mask(subnet_view(0)).elements == {"02:00:00:00:00:01 . 10.128.4.0"}
+    assert by_prefix(subnet_view(0)).elements == {
+        "02:00:00:00:00:02 . 10.128.8.0/23",
+        "02:00:00:00:00:03 . 10.144.0.0/16",
+    }
+
+
+def test_whoever_is_of_a_size_of_its_own_has_all_others_as_prefixes() -> None:
+    assert by_mask(subnet_view(3)).elements == set()
+    assert by_prefix(subnet_view(3)).elements == {f"02:00:00:00:00:0{n} . {CIDRS[n]}" for n in range(3)}
+
+
+def test_what_an_earlier_version_left_there_can_be_added_to() -> None:
+    """nft refuses a set of another kind under one name."""
+    assert by_prefix(subnet_view(0)).declaration == "{ type ether_addr . ipv4_addr; flags interval; }"
