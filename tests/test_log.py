@@ -35,11 +35,11 @@ def _lines(stream: io.StringIO) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("secret", [KEY, TOKEN, PEM, PEM.removesuffix("-----END EC PRIVATE KEY-----")])
 def test_secrets_are_cut_out_of_any_text(secret: str) -> None:
-    told = redact(f"before {secret} after")
-    assert "before " in told
-    assert "[redacted]" in told
-    assert secret[-12:] not in told
-    assert "MHcC" not in told
+    reported = redact(f"before {secret} after")
+    assert "before " in reported
+    assert "[redacted]" in reported
+    assert secret[-12:] not in reported
+    assert "MHcC" not in reported
 
 
 def test_a_kid_may_be_seen_and_ordinary_words_stay() -> None:

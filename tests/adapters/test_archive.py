@@ -90,9 +90,9 @@ def _no_json(members: dict[str, bytes]) -> None:
 
 
 def _outside(members: dict[str, bytes]) -> None:
-    told = json.loads(members["manifest.json"])
-    told["entries"][0]["name"] = "../a.db"
-    members["manifest.json"] = json.dumps(told).encode()
+    manifest = json.loads(members["manifest.json"])
+    manifest["entries"][0]["name"] = "../a.db"
+    members["manifest.json"] = json.dumps(manifest).encode()
 
 
 @pytest.mark.parametrize("change", [_flip, _lose, _add, _no_json, _outside])

@@ -78,24 +78,24 @@ def mistaken(run: Run, monkeypatch: pytest.MonkeyPatch, served: Served) -> Itera
         yield run
 
 
-@pytest.mark.parametrize(("line", "code", "told"), MISTAKES, ids=[line for line, *_ in MISTAKES])
-def test_a_mistake_is_one_line_with_a_remedy(line: str, code: int, told: str, mistaken: Run) -> None:
-    _check(mistaken(*shlex.split(line)), code, told)
+@pytest.mark.parametrize(("line", "code", "shown"), MISTAKES, ids=[line for line, *_ in MISTAKES])
+def test_a_mistake_is_one_line_with_a_remedy(line: str, code: int, shown: str, mistaken: Run) -> None:
+    _check(mistaken(*shlex.split(line)), code, shown)
 
 
-@pytest.mark.parametrize(("line", "code", "told"), OF_A_USER, ids=[line for line, *_ in OF_A_USER])
+@pytest.mark.parametrize(("line", "code", "shown"), OF_A_USER, ids=[line for line, *_ in OF_A_USER])
 def test_so_is_what_a_user_may_not(
-    line: str, code: int, told: str, mistaken: Run, *, served: Served, home: Path
+    line: str, code: int, shown: str, mistaken: Run, *, served: Served, home: Path
 ) -> None:
     contexts = home / "config/contexts"
     contexts.mkdir(parents=True)
     (contexts / "alice.json").write_text(served.context)
-    _check(mistaken("--context", "alice", *shlex.split(line)), code, told)
+    _check(mistaken("--context", "alice", *shlex.split(line)), code, shown)
 
 
-@pytest.mark.parametrize(("line", "code", "told"), WITHOUT_A_SERVER, ids=[line for line, *_ in WITHOUT_A_SERVER])
-def test_so_is_what_needs_a_server_where_there_is_none(line: str, code: int, told: str, run: Run) -> None:
-    _check(run(*shlex.split(line)), code, told)
+@pytest.mark.parametrize(("line", "code", "shown"), WITHOUT_A_SERVER, ids=[line for line, *_ in WITHOUT_A_SERVER])
+def test_so_is_what_needs_a_server_where_there_is_none(line: str, code: int, shown: str, run: Run) -> None:
+    _check(run(*shlex.split(line)), code, shown)
 
 
 def test_there_are_as_many_as_were_tried() -> None:
@@ -103,10 +103,10 @@ def test_there_are_as_many_as_were_tried() -> None:
     assert len(set(lines)) == len(lines) >= 64
 
 
-def _check(ran: Ran, code: int, told: str) -> None:
+def _check(ran: Ran, code: int, shown: str) -> None:
     lines = [line for line in ran.err.splitlines() if line.startswith("netvps: ")]
     assert (ran.code, len(lines)) == (code, 1), ran
-    assert lines[0].removeprefix("netvps: ").startswith(told)
+    assert lines[0].removeprefix("netvps: ").startswith(shown)
     for quoted, bare in _COMMAND.findall(lines[0].removeprefix("netvps: ")):
         _require_command((quoted or bare).split())
 

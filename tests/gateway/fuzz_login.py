@@ -142,10 +142,10 @@ def private_socket(dice: random.Random) -> None:
 async def fuzz(seconds: float, seed: int) -> None:
     errors: list[str] = []
 
-    def told(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def handle_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         errors.append(repr(context))
 
-    asyncio.get_running_loop().set_exception_handler(told)
+    asyncio.get_running_loop().set_exception_handler(handle_exception)
     options = await SSHServerConnectionOptions.construct(
         config=None,
         server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],

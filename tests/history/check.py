@@ -55,9 +55,17 @@ def _requests(operations: list[Operation]) -> list[Operation]:
         groups[operation.request_id].append(operation)
     for calls in groups.values():
         answered = [call for call in calls if call.outcome != "unknown"]
-        told = answered[-1] if answered else calls[-1]
+        reported = answered[-1] if answered else calls[-1]
         merged.append(
-            Operation(told.kind, told.session, told.request_id, calls[0].start, told.end, told.outcome, told.uid)
+            Operation(
+                reported.kind,
+                reported.session,
+                reported.request_id,
+                calls[0].start,
+                reported.end,
+                reported.outcome,
+                reported.uid,
+            )
         )
     return merged
 

@@ -14,13 +14,13 @@ from netvps.process.process import allow_many_files, guarded
 
 
 def test_an_error_is_one_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:
-    told: list[tuple[str, int]] = []
+    reported: list[tuple[str, int]] = []
 
     def work() -> int:
         raise Unavailable("nobody is there: try again")
 
-    assert guarded("x", work, lambda error, code: told.append((error, code))) == exit_codes.UNAVAILABLE
-    assert told == [("nobody is there: try again", exit_codes.UNAVAILABLE)]
+    assert guarded("x", work, lambda error, code: reported.append((error, code))) == exit_codes.UNAVAILABLE
+    assert reported == [("nobody is there: try again", exit_codes.UNAVAILABLE)]
     assert capsys.readouterr().err == "netvps x: nobody is there: try again\n"
 
 

@@ -24,8 +24,8 @@ from tests.programs.test_runner import joined
 def test_settings_reach_the_programs_as_flags_but_secrets_do_not(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("postgresql://u:hush@h/d")
     flags = {"ssh_port": "22", "state_dir": "/s", "database_url_file": str(tmp_path / "url")}
-    told = up._arguments(load(ServerSettings, flags))
-    assert told == ["--database-url-file", f"{tmp_path}/url", "--ssh-port", "22", "--state-dir", "/s"]
+    reported = up._arguments(load(ServerSettings, flags))
+    assert reported == ["--database-url-file", f"{tmp_path}/url", "--ssh-port", "22", "--state-dir", "/s"]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def test_the_join_token_is_in_a_private_file_for_as_long_as_needed(server_
 
 def test_a_token_whose_telling_was_cut_off_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library asks again by itself, and the server, back again, does not tell a secret twice."""
-    answers: list[str] = ["lost", "told"]
+    answers: list[str] = ["lost", "reported"]
 
     class Server:
         def __init__(self, endpoint: object) -> None: ...
@@ -67,7 +67,7 @@ def test_a_token_whose_telling_was_cut_off_is_replaced(tmp_path: Path, monkeypat
             return answer, None
 
     monkeypatch.setattr(up, "Client", Server)
-    assert up._create_join_token(paths(str(tmp_path / "s"), str(tmp_path / "r")))[0] == "told"
+    assert up._create_join_token(paths(str(tmp_path / "s"), str(tmp_path / "r")))[0] == "reported"
 
 
 async def test_a_machine_that_joined_needs_no_token(server_flags: dict[str, str]) -> None:

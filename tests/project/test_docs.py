@@ -53,11 +53,11 @@ def test_a_command_exists_with_its_flags(document: str, line: str) -> None:
     assert words[0] in COMMANDS, f"{document}: {line}"
     flags = [word for word in words if word.startswith("--")]
     if words[0] == "runner" and (len(words) == 1 or words[1].startswith("-")):
-        told = _help("runner", "run")
+        reported = _help("runner", "run")
     else:
-        told = _help(*_path(words))
+        reported = _help(*_path(words))
     for flag in flags:
-        assert flag in told, f"{document}: {line}"
+        assert flag in reported, f"{document}: {line}"
 
 
 def _path(words: list[str]) -> list[str]:

@@ -49,7 +49,7 @@ async def test_an_engine_that_does_not_answer_is_reported_at_once_and_so_is_its_
     assert (watch.capacity, watch.engine_problem, changes.empty()) == (Capacity(2), "", True)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         running = group.create_task(watch.run())
-        for error, hangs, told in (
+        for error, hangs, reported in (
             (Unavailable("Docker does not answer", reason=ENGINE_AWAY), False, "Docker does not answer"),
             (None, False, ""),
             (None, True, "Docker has not answered for 0.1 s; check whether it hangs (systemctl status docker)"),
@@ -58,7 +58,7 @@ async def test_an_engine_that_does_not_answer_is_reported_at_once_and_so_is_its_
             engine.error, engine.hangs = error, hangs
             watch.hurry()
             await changes.get()
-            assert watch.engine_problem == told
+            assert watch.engine_problem == reported
         running.cancel()
     assert watch.capacity == Capacity(2)
 

@@ -34,7 +34,7 @@ class Progress:
         self._known: dict[str, float] = config.cache.get(_KEY, {})
         self._waiting: dict[str, None] = {}
         self._total = 0
-        self._began = self._told = time.monotonic()
+        self._began = self._reported = time.monotonic()
         self._test_began = self._began
 
     @pytest.hookimpl(trylast=True)  # after -m and -k
@@ -51,14 +51,14 @@ class Progress:
         now = time.monotonic()
         self._known[nodeid] = now - self._test_began
         self._waiting.pop(nodeid, None)
-        if now - self._told >= EVERY:
+        if now - self._reported >= EVERY:
             self._say(now)
 
     def pytest_sessionfinish(self) -> None:
         self._config.cache.set(_KEY, self._known)
 
     def _say(self, now: float) -> None:
-        self._told = now
+        self._reported = now
         done = self._total - len(self._waiting)
         left = seconds_left([*self._waiting], self._known, done, now - self._began)
         estimate = "" if left is None else f", about {max(1, round(left / 60))} min left"

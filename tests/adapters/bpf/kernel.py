@@ -41,10 +41,10 @@ def maps_of(program: int) -> dict[str, dict[bytes, bytes]]:
     descriptor = _bpf(_PROGRAM_BY_ID, bytearray(struct.pack("=III", program, 0, 0)))
     try:
         numbers = ctypes.create_string_buffer(4 * _MAPS)
-        told = ctypes.create_string_buffer(64)
-        struct.pack_into("=IQ", told, 52, _MAPS, ctypes.addressof(numbers))
-        _info(descriptor, told)
-        (count,) = struct.unpack_from("=I", told, 52)
+        buffer = ctypes.create_string_buffer(64)
+        struct.pack_into("=IQ", buffer, 52, _MAPS, ctypes.addressof(numbers))
+        _info(descriptor, buffer)
+        (count,) = struct.unpack_from("=I", buffer, 52)
         return dict(map(_map, struct.unpack_from(f"={count}I", numbers)))
     finally:
         os.close(descriptor)
@@ -74,16 +74,16 @@ def _at(buffer: ctypes.Array[ctypes.c_char], key: bytes) -> int:
 def _map(number: int) -> tuple[str, dict[bytes, bytes]]:
     descriptor = _bpf(_MAP_BY_ID, bytearray(struct.pack("=III", number, 0, 0)))
     try:
-        told = ctypes.create_string_buffer(64)
-        _info(descriptor, told)
-        _, _, _, size, _, _, name = struct.unpack_from("=IIIIII16s", told)
+        buffer = ctypes.create_string_buffer(64)
+        _info(descriptor, buffer)
+        _, _, _, size, _, _, name = struct.unpack_from("=IIIIII16s", buffer)
         return name.rstrip(b"\0").decode(), items(descriptor, size)
     finally:
         os.close(descriptor)
 
 
-def _info(descriptor: int, told: ctypes.Array[ctypes.c_char]) -> None:
-    _bpf(_INFO, bytearray(struct.pack("=IIQ", descriptor, len(told), ctypes.addressof(told))))
+def _info(descriptor: int, buffer: ctypes.Array[ctypes.c_char]) -> None:
+    _bpf(_INFO, bytearray(struct.pack("=IIQ", descriptor, len(buffer), ctypes.addressof(buffer))))
 
 
 def _bpf(command: int, asked: bytearray) -> int:

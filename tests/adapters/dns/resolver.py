@@ -17,7 +17,7 @@ Behaviour = Callable[[dns.message.Message], list[bytes]]
 """The datagrams that a question gets."""
 
 
-def told(value: str = "192.0.2.7", *, rcode: dns.rcode.Rcode = dns.rcode.NOERROR, count: int = 1) -> Behaviour:
+def answering(value: str = "192.0.2.7", *, rcode: dns.rcode.Rcode = dns.rcode.NOERROR, count: int = 1) -> Behaviour:
     """Answers with `count` records, whatever they are asked for."""
 
     def answer(query: dns.message.Message) -> list[bytes]:

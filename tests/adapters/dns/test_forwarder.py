@@ -15,7 +15,7 @@ import pytest
 from netvps.adapters.dns.exchange import ask as ask_one
 from netvps.adapters.dns.forwarder import SECONDS, Forwarder
 from netvps.adapters.dns.wire import Query, read
-from tests.adapters.dns.resolver import Resolver, cut_short, reply, silent, told
+from tests.adapters.dns.resolver import Resolver, answering, cut_short, reply, silent
 
 
 class Listed:
@@ -43,7 +43,7 @@ async def ask(port: int, *servers: str, query: Query | None = None) -> dns.messa
 
 
 async def test_the_answer_of_a_resolver_is_passed_on() -> None:
-    resolver = Resolver(told("192.0.2.7"))
+    resolver = Resolver(answering("192.0.2.7"))
     async with resolver.running() as port:
         query = question()
         response = await ask(port, "127.0.0.1", query=query)
@@ -76,7 +76,7 @@ async def test_forged_answers_are_passed_over() -> None:
 
 
 async def test_a_long_answer_is_fetched_over_tcp_and_cut_for_who_asked_over_udp() -> None:
-    resolver = Resolver(cut_short, told(count=200))
+    resolver = Resolver(cut_short, answering(count=200))
     async with resolver.running() as port:
         long = await ask(port, "127.0.0.1", query=question(stream=True))
         assert len(long.answer[0]) == 200
@@ -93,8 +93,8 @@ async def test_a_resolver_without_tcp_is_believed_as_far_as_it_goes() -> None:
 
 async def test_the_next_is_asked_when_one_is_away_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.adapters.dns.forwarder.SECONDS", 2.0)
-    failing, mute = Resolver(told(rcode=dns.rcode.SERVFAIL)), Resolver(silent)
-    async with Resolver(told("192.0.2.7")).running("127.0.0.3") as port:
+    failing, mute = Resolver(answering(rcode=dns.rcode.SERVFAIL)), Resolver(silent)
+    async with Resolver(answering("192.0.2.7")).running("127.0.0.3") as port:
         assert (await ask(port, "127.0.0.2", "127.0.0.3")).answer  # nothing listens there: told at once
         async with failing.running("127.0.0.4", port), mute.running("127.0.0.5", port):
             assert (await ask(port, "127.0.0.4", "127.0.0.5", "127.0.0.3")).answer
@@ -103,8 +103,8 @@ async def test_the_next_is_asked_when_one_is_away_or_fails(monkeypatch: pytest.M
 
 
 async def test_the_one_that_answered_last_is_asked_first() -> None:
-    failing = Resolver(told(rcode=dns.rcode.REFUSED))
-    async with Resolver(told()).running("127.0.0.3") as port, failing.running("127.0.0.4", port):
+    failing = Resolver(answering(rcode=dns.rcode.REFUSED))
+    async with Resolver(answering()).running("127.0.0.3") as port, failing.running("127.0.0.4", port):
         forwarder = Forwarder(Listed("127.0.0.4", "127.0.0.3"), port=port)
         for _ in range(3):
             await forwarder.ask(question(), without=())
@@ -112,8 +112,8 @@ async def test_the_one_that_answered_last_is_asked_first() -> None:
 
 
 async def test_that_a_name_is_not_there_is_an_answer() -> None:
-    missing = Resolver(told(rcode=dns.rcode.NXDOMAIN))
-    async with Resolver(told()).running("127.0.0.3") as port, missing.running("127.0.0.4", port):
+    missing = Resolver(answering(rcode=dns.rcode.NXDOMAIN))
+    async with Resolver(answering()).running("127.0.0.3") as port, missing.running("127.0.0.4", port):
         assert (await ask(port, "127.0.0.4", "127.0.0.3")).rcode() == dns.rcode.NXDOMAIN
 
 

@@ -33,10 +33,10 @@ from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import ConfigError, Unavailable
-from tests.adapters.dns.resolver import Behaviour, Resolver, silent, told
+from tests.adapters.dns.resolver import Behaviour, Resolver, answering, silent
 from tests.adapters.dns.test_forwarder import Listed
 
-BRIDGE, WEB, DB, BOB, NOBODY = "127.66.4.1", "127.66.4.2", "127.66.4.3", "127.66.4.9", "127.66.4.50"
+BRIDGE, WEB, DB, BOB, UNASSIGNED = "127.66.4.1", "127.66.4.2", "127.66.4.3", "127.66.4.9", "127.66.4.50"
 ENDPOINTS = (
     Endpoint("s1", "web", "ann", WEB),
     Endpoint("s2", "db", "ann", DB),
@@ -70,7 +70,7 @@ async def ask(
     return await how(query, BRIDGE, timeout=20, port=server.port, source=asker)
 
 
-def told_to(response: dns.message.Message) -> str:
+def answer_of(response: dns.message.Message) -> str:
     if response.answer:
         return str(response.answer[0][0])
     return dns.rcode.to_text(response.rcode())
@@ -79,25 +79,25 @@ def told_to(response: dns.message.Message) -> str:
 @pytest.mark.parametrize("tcp", [False, True])
 async def test_the_answer_depends_on_who_asks(tcp: bool) -> None:
     async with serving() as server:
-        assert told_to(await ask(server, "db.ann.nv.internal.", tcp=tcp)) == DB
-        assert told_to(await ask(server, "WEB.nv.internal.", tcp=tcp)) == WEB
-        assert told_to(await ask(server, "web.nv.internal.", BOB, tcp=tcp)) == BOB
-        assert told_to(await ask(server, "web.bob.nv.internal.", tcp=tcp)) == "NXDOMAIN"
-        assert told_to(await ask(server, "web.bob.nv.internal.", BRIDGE, tcp=tcp)) == BOB
-        assert told_to(await ask(server, "web.bob.nv.internal.", NOBODY, tcp=tcp)) == "REFUSED"
+        assert answer_of(await ask(server, "db.ann.nv.internal.", tcp=tcp)) == DB
+        assert answer_of(await ask(server, "WEB.nv.internal.", tcp=tcp)) == WEB
+        assert answer_of(await ask(server, "web.nv.internal.", BOB, tcp=tcp)) == BOB
+        assert answer_of(await ask(server, "web.bob.nv.internal.", tcp=tcp)) == "NXDOMAIN"
+        assert answer_of(await ask(server, "web.bob.nv.internal.", BRIDGE, tcp=tcp)) == BOB
+        assert answer_of(await ask(server, "web.bob.nv.internal.", UNASSIGNED, tcp=tcp)) == "REFUSED"
 
 
 @pytest.mark.parametrize("tcp", [False, True])
 async def test_the_rest_of_the_world_is_known_to_the_machines_resolvers(tcp: bool) -> None:
-    async with serving(told("192.0.2.7")) as server:
-        assert told_to(await ask(server, "example.org.", tcp=tcp)) == "192.0.2.7"
-        assert told_to(await ask(server, "example.org.", NOBODY, tcp=tcp)) == "192.0.2.7"
+    async with serving(answering("192.0.2.7")) as server:
+        assert answer_of(await ask(server, "example.org.", tcp=tcp)) == "192.0.2.7"
+        assert answer_of(await ask(server, "example.org.", UNASSIGNED, tcp=tcp)) == "192.0.2.7"
         # The machine has resolvers of its own. If they ask us, to ask them in turn would go round and round.
-        assert told_to(await ask(server, "example.org.", BRIDGE, tcp=tcp)) == "REFUSED"
+        assert answer_of(await ask(server, "example.org.", BRIDGE, tcp=tcp)) == "REFUSED"
 
 
 async def test_what_is_too_long_for_udp_comes_over_tcp() -> None:
-    async with serving(told(count=200), told(count=200)) as server:
+    async with serving(answering(count=200), answering(count=200)) as server:
         cut = await ask(server, "example.org.")
         assert cut.flags & dns.flags.TC
         query = dns.message.make_query("example.org.", "A")
@@ -126,8 +126,8 @@ async def test_a_change_is_answered_from_then_on() -> None:
     async with serving() as server:
         moved = replace(ENDPOINTS[1], address="127.66.8.3")
         await server.serve(view(ENDPOINTS[0], moved))
-        assert told_to(await ask(server, "db.nv.internal.")) == "127.66.8.3"
-        assert told_to(await ask(server, "db.nv.internal.", BOB)) == "REFUSED"
+        assert answer_of(await ask(server, "db.nv.internal.")) == "127.66.8.3"
+        assert answer_of(await ask(server, "db.nv.internal.", BOB)) == "REFUSED"
 
 
 async def test_another_subnet_is_another_address_to_listen_on() -> None:
@@ -135,7 +135,7 @@ async def test_another_subnet_is_another_address_to_listen_on() -> None:
         await server.serve(view(subnet="127.66.8.0/22"))
         query = dns.message.make_query("web.ann.nv.internal.", "A")
         answer = await dns.asyncquery.udp(query, "127.66.8.1", timeout=20, port=server.port, source="127.66.8.1")
-        assert told_to(answer) == WEB
+        assert answer_of(answer) == WEB
         with pytest.raises(OSError, match="refused"):
             socket.create_connection((BRIDGE, server.port), timeout=5)
 
@@ -148,7 +148,7 @@ async def test_many_questions_on_one_connection_and_then_none() -> None:
             writer.write(struct.pack("!H", len(wire)) + wire)
         for _ in range(50):
             (length,) = struct.unpack("!H", await reader.readexactly(2))
-            assert told_to(dns.message.from_wire(await reader.readexactly(length))) == DB
+            assert answer_of(dns.message.from_wire(await reader.readexactly(length))) == DB
         writer.write(struct.pack("!H", 3) + b"abc")  # no question: nothing more is said
         assert await reader.read() == b""
         writer.close()
@@ -169,7 +169,7 @@ async def test_garbage_harms_nothing() -> None:
             sender.bind((DB, 0))
             for _ in range(100):  # what the socket's buffer holds: more would be lost, ours too
                 sender.sendto(secrets.token_bytes(secrets.randbelow(600)), (BRIDGE, server.port))
-        assert told_to(await ask(server, "db.nv.internal.")) == DB
+        assert answer_of(await ask(server, "db.nv.internal.")) == DB
 
 
 async def test_one_that_floods_takes_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,10 +179,10 @@ async def test_one_that_floods_takes_nothing_from_the_others(monkeypatch: pytest
             sender.bind((BOB, 0))
             for n in range(100):
                 sender.sendto(dns.message.make_query(f"x{n}.example.org.", "A").to_wire(), (BRIDGE, server.port))
-        assert told_to(await ask(server, "db.nv.internal.")) == DB
+        assert answer_of(await ask(server, "db.nv.internal.")) == DB
         async with asyncio.TaskGroup() as group:
             slow = [group.create_task(ask(server, f"y{n}.example.org.")) for n in range(4)]
-        assert {told_to(answer.result()) for answer in slow} == {"SERVFAIL"}
+        assert {answer_of(answer.result()) for answer in slow} == {"SERVFAIL"}
 
 
 async def test_a_bound_that_is_reached_is_silence() -> None:
@@ -203,7 +203,7 @@ async def test_a_port_that_is_taken_is_reported_with_what_to_do() -> None:
             await server.serve(view())
     try:
         await server.serve(view())
-        assert told_to(await ask(server, "db.nv.internal.")) == DB
+        assert answer_of(await ask(server, "db.nv.internal.")) == DB
     finally:
         await server.close()
         await server.close()

@@ -74,17 +74,17 @@ def test_edns_is_answered_with_edns() -> None:
 
 
 def test_a_foreign_question_is_refused_by_its_kind() -> None:
-    def told(message: dns.message.Message) -> str:
+    def outcome(message: dns.message.Message) -> str:
         return rcode_of(read(message.to_wire(), stream=True))
 
-    assert told(dns.message.make_query("nv.internal.", "AXFR")) == "REFUSED"
-    assert told(dns.message.make_query("version.bind.", "TXT", rdclass=dns.rdataclass.CH)) == "REFUSED"
+    assert outcome(dns.message.make_query("nv.internal.", "AXFR")) == "REFUSED"
+    assert outcome(dns.message.make_query("version.bind.", "TXT", rdclass=dns.rdataclass.CH)) == "REFUSED"
     notify = dns.message.make_query("nv.internal.", "SOA")
     notify.set_opcode(dns.opcode.NOTIFY)
-    assert told(notify) == "NOTIMP"
+    assert outcome(notify) == "NOTIMP"
     two = dns.message.make_query("nv.internal.", "SOA")
     two.question = [*two.question, *dns.message.make_query("b.nv.internal.", "SOA").question]
-    assert told(two) == "FORMERR"
+    assert outcome(two) == "FORMERR"
 
 
 def test_answers_are_never_answered() -> None:

@@ -100,7 +100,7 @@ class Engine:
         return cast("Docker", self)
 
 
-def somebodys() -> Engine:
+def foreign_engine() -> Engine:
     """What an admin has made of a session: every thing has all of its labels, and a name that no runner gives."""
     engine = Engine(
         containers={
@@ -149,7 +149,7 @@ async def _logs(engine: DockerEngine) -> None:
 async def test_an_image_made_by_hand_of_a_session_is_neither_seen_nor_touched(
     act: Callable[[DockerEngine], Awaitable[None]],
 ) -> None:
-    engine = somebodys()
+    engine = foreign_engine()
     await act(DockerEngine(engine.as_docker, node=NODE, node_name="here", copies=Path("/nonexistent")))
     assert engine.removed == []
 
@@ -174,7 +174,7 @@ async def test_a_name_alone_is_not_enough_either(labels: dict[str, str]) -> None
 
 
 async def test_names_with_labels_are_removed_and_nothing_beside_them() -> None:
-    engine = somebodys()
+    engine = foreign_engine()
     engine._containers |= {container_name(UID): "own", flatten_name(UID): "helper"}
     engine._images |= {
         "sha256:8": [snapshot_image(UID, 7), "golden:3"],

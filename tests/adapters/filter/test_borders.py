@@ -54,18 +54,20 @@ def test_a_tunnel_carries_only_what_is_its_runners_own(
 
 async def test_two_runners_on_one_address_are_both_heard_there_and_each_for_itself(lab: Lab) -> None:
     """As after a machine joined anew, until the runner that it was is removed."""
-    anew = replace(peer("two"), runner="anew", lease=Lease("10.128.12.0/22", "anew", 1), mac=device_mac(FABRIC, "anew"))
+    rejoined = replace(
+        peer("two"), runner="rejoined", lease=Lease("10.128.12.0/22", "rejoined", 1), mac=device_mac(FABRIC, "rejoined")
+    )
     theirs = Endpoint("uid-ann9", "ann9", "ann", "10.128.12.2")
     one = overlay_filter(lab, "one")
-    await one.load(view("one", netmap().updated(NetmapUpdate(2, (anew,), (theirs,)))))
+    await one.load(view("one", netmap().updated(NetmapUpdate(2, (rejoined,), (theirs,)))))
     try:
         with ears(lab, "ann1") as (ear,):
             for sender, carrier, source, passes in (
                 ("two", "two", ADDRESS["ann3"], True),
-                ("two", "anew", theirs.address, True),
+                ("two", "rejoined", theirs.address, True),
                 ("two", "two", theirs.address, False),
-                ("two", "anew", ADDRESS["ann3"], False),
-                ("door", "anew", theirs.address, False),
+                ("two", "rejoined", ADDRESS["ann3"], False),
+                ("door", "rejoined", theirs.address, False),
             ):
                 say(lab, sender, UNDERLAY["one"], encapsulated(carrier, source, "ann1"), FABRIC.port)
                 assert ear.heard() == ([b"forged"] if passes else []), (sender, carrier, source)
@@ -80,9 +82,9 @@ async def test_a_runner_whose_subnet_is_of_another_size_is_heard_and_for_itself_
         replace(peer("two"), runner=name, lease=Lease(cidr, name, 1), mac=device_mac(FABRIC, name))
         for name, cidr in here.items()
     ]
-    told = [Endpoint(f"uid-{at}", "ann9", "ann", at) for at in ("10.144.200.2", "10.128.13.2", "10.128.14.2")]
+    ends = [Endpoint(f"uid-{at}", "ann9", "ann", at) for at in ("10.144.200.2", "10.128.13.2", "10.128.14.2")]
     one = overlay_filter(lab, "one")
-    await one.load(view("one", netmap().updated(NetmapUpdate(2, tuple(odd), tuple(told)))))
+    await one.load(view("one", netmap().updated(NetmapUpdate(2, tuple(odd), tuple(ends)))))
     try:
         with ears(lab, "ann1") as (ear,):
             for carrier, source, passes in (

@@ -135,7 +135,7 @@ def test_the_bridge_learns_no_mac_that_is_not_the_senders(lab: Lab, sender: str)
 @pytest.mark.parametrize(("asker", "friend", "stranger"), [("ann1", "ann2", "bob1"), ("ann3", "ann4", "bob2")])
 def test_arp_is_answered_within_an_owner_and_by_the_gateway(lab: Lab, asker: str, friend: str, stranger: str) -> None:
     gateway = BRIDGE[HOME[asker]]
-    told = {MAC[asker], MAC[stranger], OWN_MAC}  # others on the bridge ask, too, and may
+    allowed = {MAC[asker], MAC[stranger], OWN_MAC}  # others on the bridge ask, too, and may
     with closing(lab.wire(stranger)) as wire, closing(lab.wire(asker)) as asking:
         for mac, address in ((OWN_MAC, OUT), (MAC[stranger], ADDRESS[stranger])):
             put(lab, stranger, ether(mac, BROADCAST, arp(mac, address, ADDRESS[asker]), 0x0806))
@@ -143,12 +143,12 @@ def test_arp_is_answered_within_an_owner_and_by_the_gateway(lab: Lab, asker: str
         for _ in range(_TRIES):  # ARP is for asking again: a busy machine drops frames
             for asked in (ADDRESS[friend], ADDRESS[stranger], gateway):
                 asking.send(ether(MAC[asker], BROADCAST, arp(MAC[asker], ADDRESS[asker], asked), 0x0806))
-            answered |= _answers(asking, told, ADDRESS[friend], gateway)
+            answered |= _answers(asking, allowed, ADDRESS[friend], gateway)
             if len(answered) > 1:
                 break
         assert answered == {ADDRESS[friend], gateway}
         put(lab, stranger, ether(MAC[stranger], BROADCAST, arp(MAC[stranger], ADDRESS[stranger], gateway), 0x0806))
-        assert _answers(wire, told, gateway) == {gateway}
+        assert _answers(wire, allowed, gateway) == {gateway}
 
 
 def _frames(wire: socket.socket) -> Iterator[bytes]:
@@ -157,11 +157,11 @@ def _frames(wire: socket.socket) -> Iterator[bytes]:
             yield wire.recv(2048)
 
 
-def _answers(wire: socket.socket, told: Collection[str], *expected: str) -> set[str]:
+def _answers(wire: socket.socket, allowed: Collection[str], *expected: str) -> set[str]:
     """Addresses that ARP replies to these MACs are of, until all that are expected are there."""
     found: set[str] = set()
     for frame in _frames(wire):
-        if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\x00\x02" and frame[:6].hex(":") in told:
+        if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\x00\x02" and frame[:6].hex(":") in allowed:
             found.add(socket.inet_ntoa(frame[28:32]))
             if found >= {*expected}:
                 break

@@ -48,6 +48,8 @@ def test_the_kernels_own_words_are_part_of_a_refusal() -> None:
     assert refusal(0, struct.pack("=i", 0) + header) is None
     plain = refusal(0, struct.pack("=i", -errno.ENODEV) + header)
     assert str(plain) == "No such device"
-    told = refusal(ACK_TLVS, struct.pack("=i", -errno.EINVAL) + header + attribute(1, b"Nexthop has invalid gateway\0"))
-    assert told == Refusal(errno.EINVAL, "Nexthop has invalid gateway")
-    assert str(told) == "Nexthop has invalid gateway (Invalid argument)"
+    found = refusal(
+        ACK_TLVS, struct.pack("=i", -errno.EINVAL) + header + attribute(1, b"Nexthop has invalid gateway\0")
+    )
+    assert found == Refusal(errno.EINVAL, "Nexthop has invalid gateway")
+    assert str(found) == "Nexthop has invalid gateway (Invalid argument)"

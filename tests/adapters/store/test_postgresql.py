@@ -147,14 +147,14 @@ async def test_a_restart_under_load_loses_and_doubles_nothing(
     request: pytest.FixtureRequest, servers: list[SqlStore], mode: str
 ) -> None:
     """What was in flight is told Unavailable; whether it was committed, the request id finds out. The pools recover."""
-    told: dict[str, str] = {}
+    acknowledged: dict[str, str] = {}
     refusals: list[str] = []
     enough = asyncio.Event()
 
     async def client(number: int) -> None:
         for turn in itertools.count():
             session = await create_persistently(servers, f"c{number}-{turn}", refusals)
-            told[session.uid] = session.name
+            acknowledged[session.uid] = session.name
             if enough.is_set():
                 return
 
@@ -162,15 +162,15 @@ async def test_a_restart_under_load_loses_and_doubles_nothing(
         for number in range(10):
             group.create_task(client(number))
         for _ in range(2):
-            before = len(told)
-            while len(told) < before + 20:
+            before = len(acknowledged)
+            while len(acknowledged) < before + 20:
                 await asyncio.sleep(0.01)
             await restart(request.getfixturevalue("cluster"), mode)
         enough.set()
     assert refusals  # the restart was felt
     for store in servers:
-        assert await all_sessions(store) == told
-        await check_log(store, puts=len(told))
+        assert await all_sessions(store) == acknowledged
+        await check_log(store, puts=len(acknowledged))
 
 
 async def broken_write(store: SqlStore, other: SqlStore) -> None:

@@ -15,5 +15,5 @@ def test_it_tells_the_account_and_the_server(run: Run) -> None:
     assert lines[:3] == [["name", "alice"], ["role", "admin"], ["context", "local"]]
     assert lines[3][1].startswith("unix:")
     assert run("whoami", "-o", "name").out == "alice\n"
-    told = json.loads(run("whoami", "-o", "json").out)
-    assert (told["name"], told["context"]) == ("users/alice", "local")
+    shown = json.loads(run("whoami", "-o", "json").out)
+    assert (shown["name"], shown["context"]) == ("users/alice", "local")

@@ -41,12 +41,12 @@ def test_a_clock_that_is_not_the_servers_is_wrong(ago: float, wrong: bool) -> No
     assert ("the clocks differ" in found.text) == wrong
 
 
-@pytest.mark.parametrize(("told", "verdict"), [(True, Severity.OK), (False, Severity.WARN)])
+@pytest.mark.parametrize(("shown", "verdict"), [(True, Severity.OK), (False, Severity.WARN)])
 def test_a_clock_that_is_not_synchronised_is_reported(
-    told: bool, verdict: Severity, monkeypatch: pytest.MonkeyPatch
+    shown: bool, verdict: Severity, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     assert checks._synchronized() in {True, False}  # whatever this machine's kernel says
-    monkeypatch.setattr(checks, "_synchronized", lambda: told)
+    monkeypatch.setattr(checks, "_synchronized", lambda: shown)
     assert checks.clock().severity is verdict
 
 

@@ -40,8 +40,8 @@ def running(state: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        told = {"pid": process.pid, "started": start_time(process.pid)}
-        (state / "up.pid").write_text(json.dumps(told))
+        shown = {"pid": process.pid, "started": start_time(process.pid)}
+        (state / "up.pid").write_text(json.dumps(shown))
         try:
             yield process
         finally:

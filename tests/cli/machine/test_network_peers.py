@@ -55,8 +55,12 @@ def test_wide_and_many_are_pair_by_pair(run: Run, fake: FakeClient) -> None:
 
 def test_programs_get_the_protos_form(run: Run, fake: FakeClient) -> None:
     fake.paths = [path(1, 2, PathState.DOWN)]
-    (told,) = json.loads(run("network", "peers", "-o", "json").out)
-    assert (told["fromRunner"], told["state"], told["expectedMtu"]) == ("runners/box1", "NETWORK_LINK_STATE_DOWN", 1450)
+    (shown,) = json.loads(run("network", "peers", "-o", "json").out)
+    assert (shown["fromRunner"], shown["state"], shown["expectedMtu"]) == (
+        "runners/box1",
+        "NETWORK_LINK_STATE_DOWN",
+        1450,
+    )
     assert run("network", "peers", "-o", "name").out == "box1 box2\n"
 
 

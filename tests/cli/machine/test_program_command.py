@@ -41,8 +41,8 @@ def test_the_program_tells_of_a_mistake_in_one_line(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit) as ended:
         parse(_program(), ["--mush", "3"])
     assert ended.value.code == 2
-    told = "netvps some x: there is no option --mush; did you mean --much?; see `netvps some x --help`\n"
-    assert capsys.readouterr().err == told
+    shown = "netvps some x: there is no option --mush; did you mean --much?; see `netvps some x --help`\n"
+    assert capsys.readouterr().err == shown
 
 
 def test_the_program_has_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def test_it_becomes_the_program_with_all_its_words(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "shown"),
     [
         (["server", "--lisen", "x"], "there is no option --lisen; did you mean --listen?; see `netvps server --help`"),
         (["server", "--ssh-port", "70000"], "--ssh-port: '70000' is wrong: give a value less than or equal to 65535"),
@@ -72,11 +72,11 @@ def test_it_becomes_the_program_with_all_its_words(
     ],
 )
 def test_a_mistake_is_found_before_anything_starts(
-    words: list[str], told: str, run: Run, became: list[list[str]]
+    words: list[str], shown: str, run: Run, became: list[list[str]]
 ) -> None:
     ran = run(*words)
     assert (ran.code, became) == (exit_codes.USAGE, [])
-    assert told in ran.err
+    assert shown in ran.err
     assert len(ran.err.splitlines()) == 1
 
 

@@ -21,9 +21,9 @@ def runner(home: Path) -> Path:
 
 @pytest.mark.usefixtures("runner")
 def test_a_runner_is_not_advised_to_start_a_server() -> None:
-    told = sentence(no_server(Endpoint("unix:/run/netvps/api.sock")))
-    assert "`netvps login gw.example`" in told
-    assert "netvps up" not in told
+    shown = sentence(no_server(Endpoint("unix:/run/netvps/api.sock")))
+    assert "`netvps login gw.example`" in shown
+    assert "netvps up" not in shown
 
 
 @pytest.mark.usefixtures("runner")

@@ -40,8 +40,8 @@ def test_a_runner_says_why_it_has_no_overlay_in_short_and_in_full(run: Run, fake
     heading, box = run("runner", "ls").out.splitlines()
     assert box[heading.index("OVERLAY") :] == "no: changing the network needs CAP_NET_ADMIN"
     assert why in run("runner", "ls", "-o", "wide").out
-    (told,) = json.loads(run("runner", "ls", "-o", "json").out)
-    assert told["overlayProblems"] == [{"message": why}]
+    (shown,) = json.loads(run("runner", "ls", "-o", "json").out)
+    assert shown["overlayProblems"] == [{"message": why}]
     fake.overlay, fake.problems = True, (Problem("box2 does not answer, see to it", "uid2"),)
     assert "yes, but: box2 does not answer, see to it\n" in run("runner", "ls").out
 
@@ -81,5 +81,5 @@ def test_a_join_token_is_data(run: Run) -> None:
     ran = run("runner", "join-token")
     assert ran.out == "nvj_k_s_f\n"
     assert "--join-token-file" in ran.err
-    told = json.loads(run("runner", "join-token", "-o", "json").out)
-    assert told == {"joinToken": "nvj_k_s_f", "expireTime": "2026-01-02T04:04:05+00:00"}
+    shown = json.loads(run("runner", "join-token", "-o", "json").out)
+    assert shown == {"joinToken": "nvj_k_s_f", "expireTime": "2026-01-02T04:04:05+00:00"}

@@ -18,10 +18,10 @@ def test_no_secret_has_a_flag_and_no_flag_is_there_twice() -> None:
 
 def test_the_help_of_a_setting_is_a_sentence_with_its_default() -> None:
     options = {option.name: option for option in setting_options([RunnerSettings], {})}
-    told = {name: option.help for name, option in options.items() if isinstance(option, click.Option)}
-    assert told["overlay"] == ("Join the overlay network if this machine supports it: true or false (default true).")
-    assert told["underlay"] is not None
-    assert "default )" not in told["underlay"]
+    shown = {name: option.help for name, option in options.items() if isinstance(option, click.Option)}
+    assert shown["overlay"] == ("Join the overlay network if this machine supports it: true or false (default true).")
+    assert shown["underlay"] is not None
+    assert "default )" not in shown["underlay"]
 
 
 @pytest.mark.parametrize(

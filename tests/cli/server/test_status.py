@@ -12,11 +12,11 @@ from tests.cli.fake_client import INFO, FakeClient, session
 
 def test_it_tells_server_runners_and_sessions(run: Run, fake: FakeClient) -> None:
     fake.sessions = {"dev1": session(), "db": session("db", SessionState.STOPPED)}
-    told = dict(line.split(maxsplit=1) for line in run("status").out.splitlines())
-    assert told["user"] == "alice (admin)"
-    assert told["runners"] == "1 ONLINE"
-    assert told["sessions"] == "1 RUNNING, 1 STOPPED"
-    assert "problems" not in told
+    shown = dict(line.split(maxsplit=1) for line in run("status").out.splitlines())
+    assert shown["user"] == "alice (admin)"
+    assert shown["runners"] == "1 ONLINE"
+    assert shown["sessions"] == "1 RUNNING, 1 STOPPED"
+    assert "problems" not in shown
     found = json.loads(run("status", "-o", "json").out)
     assert (found["serverVersion"], found["sessions"]) == ("0.1.0", {"RUNNING": 1, "STOPPED": 1})
 

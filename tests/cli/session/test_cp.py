@@ -52,7 +52,7 @@ def test_a_place_on_this_machine(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "shown"),
     [
         (["notes.txt"], "TARGET is missing: give what to copy, and where to, for example notes.txt dev1:"),
         (["a", "b"], "no session is named: write NAME:PATH, for example a dev1:"),
@@ -60,7 +60,7 @@ def test_a_place_on_this_machine(place: str) -> None:
         (["a", ""], "SOURCE: the value is empty"),
     ],
 )
-def test_what_is_missing_is_reported(words: list[str], told: str, run: Run, fake: FakeClient) -> None:
+def test_what_is_missing_is_reported(words: list[str], shown: str, run: Run, fake: FakeClient) -> None:
     ran = run("cp", *words)
     assert (ran.code, fake.asked) == (exit_codes.USAGE, [])
-    assert told in ran.err
+    assert shown in ran.err

@@ -22,7 +22,7 @@ def test_a_memory_limit_is_taken_as_people_type_it(typed: str, size: int, run: R
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "shown"),
     [
         (["--memory", "2"], "--memory: 2 is less than 6291456 (6 MiB); 0 means no limit"),
         (["--memory", "5M"], "--memory: 5242880 is less than 6291456 (6 MiB)"),
@@ -34,10 +34,10 @@ def test_a_memory_limit_is_taken_as_people_type_it(typed: str, size: int, run: R
         (["--stop-grace", "1h"], "--stop-grace: 3600.0 is not between 0 and 600 seconds"),
     ],
 )
-def test_a_mistake_is_named_by_its_option(words: list[str], told: str, run: Run, fake: FakeClient) -> None:
+def test_a_mistake_is_named_by_its_option(words: list[str], shown: str, run: Run, fake: FakeClient) -> None:
     ran = run("create", *words)
     assert (ran.code, fake.asked) == (exit_codes.USAGE, [])
-    assert ran.err.startswith(f"netvps: {told}")
+    assert ran.err.startswith(f"netvps: {shown}")
 
 
 def test_what_the_server_says_of_a_field_is_named_by_its_option() -> None:

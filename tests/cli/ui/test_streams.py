@@ -24,8 +24,8 @@ def _shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(("where", "reason"), [(">/dev/full", "no space left on device"), (">&-", "it is closed")])
 def test_output_that_cannot_be_written_is_one_line(where: str, reason: str) -> None:
     ended = _shell(f"--help {where}")
-    told = f"cannot write to standard output: {reason}; part of the output is missing, write it elsewhere"
-    assert (ended.returncode, ended.stdout, ended.stderr) == (exit_codes.UNKNOWN, "", f"netvps: {told}\n")
+    shown = f"cannot write to standard output: {reason}; part of the output is missing, write it elsewhere"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (exit_codes.UNKNOWN, "", f"netvps: {shown}\n")
 
 
 def test_without_standard_error_the_code_is_the_same_and_nothing_goes_astray() -> None:

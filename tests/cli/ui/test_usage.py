@@ -16,7 +16,7 @@ def _cut(name: str, much: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "shown"),
     [
         ([], "NAME is missing; see `cut --help`"),
         (["a", "b"], "more arguments than this command takes: b; see `cut --help`"),
@@ -26,7 +26,7 @@ def _cut(name: str, much: int) -> None:
         (["a", "--much"], "--much needs a value after it"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_word_and_the_help(words: list[str], told: str) -> None:
+def test_a_mistake_is_one_line_that_names_the_word_and_the_help(words: list[str], shown: str) -> None:
     with pytest.raises(click.UsageError) as raised:
         _cut.main(words, prog_name="cut", standalone_mode=False)
-    assert usage.sentence(raised.value) == told
+    assert usage.sentence(raised.value) == shown

@@ -131,9 +131,9 @@ def test_a_clone_is_found_by_its_address() -> None:
 def test_reported_problems_are_findings_unless_measured_now() -> None:
     general, of_a_link = Problem("nftables is not there"), Problem("box2 does not answer", "uid2")
     telling = replace(ONE, problems=(general, of_a_link, Problem("box3 does not answer", "uid3")))
-    told = [(one.severity, one.text) for one in faults(case(telling, TWO, THREE))]
+    reported = [(one.severity, one.text) for one in faults(case(telling, TWO, THREE))]
     says = [(Severity.WARN, f"it says: {problem.message}") for problem in (general, of_a_link)]
-    assert told == says
+    assert reported == says
     measured = faults(case(telling, TWO, THREE, paths=mesh([telling, TWO], box1_box2=LinkState.DOWN)))
     assert [one.subject for one in measured] == ["box1 - box2", "runner box1"]
 
@@ -160,11 +160,11 @@ def test_why_nothing_was_measured_is_reported() -> None:
 
 states = st.sampled_from(LinkState)
 boxes = st.builds(
-    lambda number, online, mtu, told: runner(
+    lambda number, online, mtu, reported: runner(
         number,
         state=RunnerState.ONLINE if online else RunnerState.OFFLINE,
         underlay=Underlay((f"192.0.2.{number}",), mtu) if mtu else None,
-        problems=tuple(Problem(text, peer) for text, peer in told),
+        problems=tuple(Problem(text, peer) for text, peer in reported),
     ),
     st.integers(1, 6),
     st.booleans(),
@@ -223,8 +223,8 @@ def test_a_pair_that_is_down_between_two_that_are_there_is_always_a_fault(it: Di
     dead = {
         frozenset((one.start, one.end)) for one in it.paths if one.state == "DOWN" and {one.start, one.end} <= there
     }
-    told = {frozenset(one.subject.split(" - ")) for one in diagnose(it) if one.severity is Severity.FAIL}
-    assert dead <= told
+    reported = {frozenset(one.subject.split(" - ")) for one in diagnose(it) if one.severity is Severity.FAIL}
+    assert dead <= reported
 
 
 def test_an_offline_runner_without_sessions_makes_no_session_unreachable() -> None:

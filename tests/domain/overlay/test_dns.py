@@ -36,7 +36,7 @@ def ask(asker: str, name: str, kind: str = "A") -> str:
 
 
 @pytest.mark.parametrize(
-    ("asker", "name", "kind", "told"),
+    ("asker", "name", "kind", "answer"),
     [
         (WEB.address, "db.ann.nv.internal", "A", "10.128.8.7"),
         (WEB.address, "db.ann.nv.internal", "ANY", "10.128.8.7"),
@@ -89,8 +89,8 @@ def ask(asker: str, name: str, kind: str = "A") -> str:
         (WEB.address, "web", "A", "not ours"),
     ],
 )
-def test_answers(asker: str, name: str, kind: str, told: str) -> None:
-    assert ask(asker, name, kind) == told
+def test_answers(asker: str, name: str, kind: str, answer: str) -> None:
+    assert ask(asker, name, kind) == answer
 
 
 def test_the_zone_of_an_address_follows_from_the_pool() -> None:

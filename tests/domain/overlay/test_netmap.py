@@ -40,8 +40,8 @@ def test_the_digest_is_of_what_is_known_not_of_how_it_came(history: list[NetmapU
     for update in history:
         netmap = netmap.updated(update)
     peers, endpoints = tuple(netmap.peers.values()), tuple(netmap.endpoints.values())
-    anew = Netmap().updated(NetmapUpdate(1, peers[::-1], endpoints[::-1], reset=True))
-    assert (anew.digest, anew.peers, anew.endpoints) == (netmap.digest, netmap.peers, netmap.endpoints)
+    reset = Netmap().updated(NetmapUpdate(1, peers[::-1], endpoints[::-1], reset=True))
+    assert (reset.digest, reset.peers, reset.endpoints) == (netmap.digest, netmap.peers, netmap.endpoints)
 
 
 @pytest.mark.parametrize(

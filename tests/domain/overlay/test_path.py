@@ -44,8 +44,8 @@ def test_who_need_not_be_asked() -> None:
     assert why_unable(runner(1)) == ""
     assert why_unable(runner(1, state=RunnerState.OFFLINE)) == "box1 is offline"
     assert "overlay = false" in why_unable(runner(1, underlay=None))
-    told = runner(1, underlay=None, problems=(Problem("no right to"), Problem("a link", "uid2")))
-    assert why_unable(told) == "box1 has no overlay: no right to"
+    reported = runner(1, underlay=None, problems=(Problem("no right to"), Problem("a link", "uid2")))
+    assert why_unable(reported) == "box1 has no overlay: no right to"
 
 
 def test_pairs_are_all_or_those_of_one() -> None:
@@ -73,10 +73,10 @@ def test_each_pair_is_measured_from_both_ends() -> None:
 
 
 ONE, TWO = runner(1), runner(2)
-NOBODY: frozenset[str] = frozenset()
+NONE: frozenset[str] = frozenset()
 
 
-def judged(paths: list[Path], away: frozenset[str] = NOBODY) -> list[Finding]:
+def judged(paths: list[Path], away: frozenset[str] = NONE) -> list[Finding]:
     return list(path_findings(paths, 14789, away))
 
 

@@ -75,7 +75,7 @@ def test_what_is_known_follows_from_the_last_examination(
         failures[peer] = 0 if found == WELL else 1 if before else failures[peer] + 1
         assert table.mtus == mtus
         assert set(table.known()) == {peer for peer, seen in last.items() if seen == WELL}
-        told = {
+        reported = {
             peer
             for peer, seen in last.items()
             if seen != WELL
@@ -84,7 +84,7 @@ def test_what_is_known_follows_from_the_last_examination(
             )
         }
         problems = table.problems(now)
-        assert [problem.peer for problem in problems] == sorted(told)
+        assert [problem.peer for problem in problems] == sorted(reported)
         assert all(0 < len(problem.message) <= 500 for problem in problems)
 
 

@@ -333,10 +333,10 @@ def test_a_wish_that_must_wait_says_for_what() -> None:
 
 
 def test_an_assignment_is_what_is_wanted() -> None:
-    told = assignment(replace(PLACED, snapshot=_snapshot(1), revision=7))
-    assert (told.session_uid, told.session_id, told.owner_id) == ("uid", "dev1", "alice")
-    assert (told.epoch, told.generation, told.desired) == (1, 1, DesiredState.RUNNING)
-    assert (told.spec, told.snapshot, told.revision) == (NEW.spec, _snapshot(1), 7)
+    sent = assignment(replace(PLACED, snapshot=_snapshot(1), revision=7))
+    assert (sent.session_uid, sent.session_id, sent.owner_id) == ("uid", "dev1", "alice")
+    assert (sent.epoch, sent.generation, sent.desired) == (1, 1, DesiredState.RUNNING)
+    assert (sent.spec, sent.snapshot, sent.revision) == (NEW.spec, _snapshot(1), 7)
 
 
 @given(

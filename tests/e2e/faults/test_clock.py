@@ -24,8 +24,8 @@ from netvps.domain.session.event import EventType
 from netvps.domain.session.session import SessionSpec, SessionState
 from netvps.errors import Unavailable
 from netvps.process.readiness import Outcome, await_outcome
+from tests.e2e.faults.faulty_system import FaultySystem
 from tests.e2e.faults.own_engine import Engine, shared_engine
-from tests.e2e.faults.trouble import Troubled
 from tests.e2e.kills.faulty import until
 from tests.e2e.system import unique
 
@@ -41,7 +41,7 @@ _CACHED = 1
 """Seconds between two looks of a process at the offset."""
 
 
-class OddClock(Troubled[Engine]):
+class OddClock(FaultySystem[Engine]):
     """A system whose clock can be set while it runs; its commands have the right time."""
 
     def __init__(self) -> None:

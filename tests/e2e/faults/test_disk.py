@@ -9,8 +9,8 @@ import pytest
 
 from netvps.domain.session.lifecycle import SNAPSHOT_FAILED
 from netvps.domain.session.session import SessionSpec, SessionState
+from tests.e2e.faults.faulty_system import FaultySystem
 from tests.e2e.faults.own_engine import OwnEngine
-from tests.e2e.faults.trouble import Troubled
 from tests.e2e.kills.faulty import until
 from tests.e2e.system import unique
 
@@ -27,9 +27,9 @@ SPEC = SessionSpec(image="busybox:latest", stop_grace=2)
 
 
 @pytest.fixture(scope="module")
-def system() -> Iterator[Troubled[OwnEngine]]:
+def system() -> Iterator[FaultySystem[OwnEngine]]:
     engine = OwnEngine(disk=DISK)
-    made = Troubled(engine)
+    made = FaultySystem(engine)
     try:
         engine.start()
         engine.import_busybox()
@@ -42,7 +42,7 @@ def system() -> Iterator[Troubled[OwnEngine]]:
 
 
 @pytest.fixture
-def session(system: Troubled[OwnEngine]) -> Iterator[str]:
+def session(system: FaultySystem[OwnEngine]) -> Iterator[str]:
     """One that runs, with a file in it; when it is removed, nothing of it is left, and the disk is as it was."""
     name, used = unique("s"), _used(system)
     with system.client() as client:
@@ -57,7 +57,7 @@ def session(system: Troubled[OwnEngine]) -> Iterator[str]:
 
 
 def test_a_stop_and_a_create_without_room_fail_at_once_and_go_on_by_themselves(
-    system: Troubled[OwnEngine], session: str
+    system: FaultySystem[OwnEngine], session: str
 ) -> None:
     other = unique("s")
     with system.client() as client:
@@ -87,7 +87,7 @@ def test_a_stop_and_a_create_without_room_fail_at_once_and_go_on_by_themselves(
 
 
 def test_a_disk_with_too_little_room_for_many_small_files_loses_nothing(
-    system: Troubled[OwnEngine], session: str
+    system: FaultySystem[OwnEngine], session: str
 ) -> None:
     """Files of one byte take a page each on the disk: that is what is counted, and no snapshot is begun."""
     system.ssh(session, f"mkdir /root/many && cd /root/many && seq {MANY} | while read n; do echo > $n; done")
@@ -107,16 +107,16 @@ def test_a_disk_with_too_little_room_for_many_small_files_loses_nothing(
         assert _required(system, session).snapshot is None
 
 
-def _required(system: Troubled[OwnEngine], name: str) -> Session:
+def _required(system: FaultySystem[OwnEngine], name: str) -> Session:
     session = system.settled(name)
     assert session is not None
     return session
 
 
-def _failed(system: Troubled[OwnEngine], name: str) -> Session:
+def _failed(system: FaultySystem[OwnEngine], name: str) -> Session:
     until("its snapshot failed", lambda: _required(system, name).reason == SNAPSHOT_FAILED)
     return _required(system, name)
 
 
-def _used(system: Troubled[OwnEngine]) -> int:
+def _used(system: FaultySystem[OwnEngine]) -> int:
     return shutil.disk_usage(system.engine.data).used

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.session.session import DesiredState, SessionSpec, SessionState
+from tests.e2e.faults.faulty_system import FaultySystem
 from tests.e2e.faults.own_engine import OwnEngine
-from tests.e2e.faults.trouble import Troubled
 from tests.e2e.kills.faulty import until
 from tests.e2e.system import unique
 
@@ -27,9 +27,9 @@ SPEC = SessionSpec(image="busybox:latest", stop_grace=2)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "live-restore"])
-def system(request: pytest.FixtureRequest) -> Iterator[Troubled[OwnEngine]]:
+def system(request: pytest.FixtureRequest) -> Iterator[FaultySystem[OwnEngine]]:
     engine = OwnEngine(live_restore=request.param)
-    made = Troubled(engine)
+    made = FaultySystem(engine)
     try:
         engine.start()
         engine.import_busybox()
@@ -42,7 +42,7 @@ def system(request: pytest.FixtureRequest) -> Iterator[Troubled[OwnEngine]]:
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled[OwnEngine], how: str) -> None:
+def test_a_session_comes_back_with_files_network_and_ssh(system: FaultySystem[OwnEngine], how: str) -> None:
     name, engine = unique("s"), system.engine
     with system.client() as client:
         client.create_session(name, SPEC)
@@ -70,7 +70,7 @@ def test_a_session_comes_back_with_files_network_and_ssh(system: Troubled[OwnEng
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"] if FULL else ["kill"])
-def test_what_is_under_way_ends_as_it_was_wanted(system: Troubled[OwnEngine], how: str) -> None:
+def test_what_is_under_way_ends_as_it_was_wanted(system: FaultySystem[OwnEngine], how: str) -> None:
     """Some are being made, and one is in the middle of its commit."""
     engine = system.engine
     kept, coming = unique("k"), [unique("c") for _ in range(MANY)]
@@ -107,16 +107,16 @@ def test_what_is_under_way_ends_as_it_was_wanted(system: Troubled[OwnEngine], ho
     assert system.wrong() == []
 
 
-def _has_no_reason(system: Troubled[OwnEngine], name: str) -> bool:
+def _has_no_reason(system: FaultySystem[OwnEngine], name: str) -> bool:
     """Such as that its snapshot is still to be taken."""
     session = system.session(name)
     return session is not None and session.reason == ""
 
 
-def _says_nothing(system: Troubled[OwnEngine], name: str) -> bool:
+def _says_nothing(system: FaultySystem[OwnEngine], name: str) -> bool:
     return _message(system, name) == ""
 
 
-def _message(system: Troubled[OwnEngine], name: str) -> str:
+def _message(system: FaultySystem[OwnEngine], name: str) -> str:
     session = system.session(name)
     return session.message if session else "gone"

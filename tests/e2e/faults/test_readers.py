@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from netvps.domain.session.session import DesiredState, SessionSpec
+from tests.e2e.faults.faulty_system import FaultySystem
 from tests.e2e.faults.own_engine import Engine, shared_engine
-from tests.e2e.faults.trouble import Troubled
 from tests.e2e.system import NETVPS, unique
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ MUCH = 1 << 30
 """Bytes that wait to be read, far more than anybody may keep."""
 CHANGES = 60
 STOPPED = DesiredState.STOPPED
-System = Troubled[Engine]
+System = FaultySystem[Engine]
 Ended = subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
-    made = Troubled(shared_engine())
+    made = FaultySystem(shared_engine())
     try:
         made.up()
         made.register_key()

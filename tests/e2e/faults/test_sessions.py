@@ -75,7 +75,7 @@ class OnTheEngine(RuleBasedStateMachine):
         self.run(asyncio.sleep(milliseconds / 1000))
 
     @rule(how=st.sampled_from(["kill", "pause"]))
-    def somebody_strikes_the_container(self, how: str) -> None:
+    def the_container_is_struck(self, how: str) -> None:
         name = container_name(self.want.session_uid)
 
         def strike() -> None:

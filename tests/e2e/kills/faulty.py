@@ -122,9 +122,9 @@ class Faulty(System):
             with self.history.operation(kind, self.full(name), _asking.request) as noted:
                 noted.uid = (calls[kind](name) if spec is None else client.create_session(name, spec)).uid
 
-        self.told(once)
+        self.answered(once)
 
-    def told(self, call: Callable[[api.Client], T]) -> T:
+    def answered(self, call: Callable[[api.Client], T]) -> T:
         """What a call answers, made again for as long as it is unclear what became of it; all are one request."""
         _asking.request = unique("r")
         began = time.monotonic()

@@ -36,7 +36,7 @@ class Ground:
         system = Faulty(url, self.agents)
         try:
             system.up()
-            system.told(lambda client: client.create_ssh_key(system.key().with_suffix(".pub").read_text()))
+            system.answered(lambda client: client.create_ssh_key(system.key().with_suffix(".pub").read_text()))
         except BaseException:
             system.destroy()
             raise

@@ -202,9 +202,9 @@ class Storm:
         public = key.with_suffix(".pub").read_text()
         if self.written.keys[key]:
             fingerprint = self.system.run("ssh-keygen", "-lf", f"{key}.pub").stdout.decode().split()[1]
-            self.system.told(lambda client: client.delete_ssh_key(fingerprint))
+            self.system.answered(lambda client: client.delete_ssh_key(fingerprint))
         else:
-            self.system.told(lambda client: client.create_ssh_key(public))
+            self.system.answered(lambda client: client.create_ssh_key(public))
         self.written.keys[key] = not self.written.keys[key]
 
     # What dies.
@@ -215,7 +215,7 @@ class Storm:
             if self._errors or self._enough.is_set():
                 return
             if choices.random() < _SERVES_FIRST:
-                self.system.told(lambda client: client.server_info())
+                self.system.answered(lambda client: client.server_info())
             self._over.wait(choices.uniform(0, _PAUSE))
             way = choices.choices(list(_WAYS), list(_WAYS.values()))[0]
             self.killed[way] += 1

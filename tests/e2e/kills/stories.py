@@ -224,7 +224,7 @@ class Stories:
         fingerprint = self._register(key)
         self._opens(key)
         with self.system.struck(point, mode):
-            self.system.told(lambda client: client.delete_ssh_key(fingerprint))
+            self.system.answered(lambda client: client.delete_ssh_key(fingerprint))
         name = self._running()
         assert self.system.in_session(name, "true", key=key) is None
         self.system.require_file(name, "kept")
@@ -233,8 +233,8 @@ class Stories:
         """A person is added, once."""
         name = unique("u")
         with self.system.struck(point, mode):
-            self.system.told(lambda client: client.create_user(name, Role.USER))
-        assert [user.name for user in self.system.told(lambda client: list(client.list_users()))].count(name) == 1
+            self.system.answered(lambda client: client.create_user(name, Role.USER))
+        assert [user.name for user in self.system.answered(lambda client: list(client.list_users()))].count(name) == 1
 
     def join(self, point: str, mode: str) -> None:
         """Another machine joins: one runner, with one subnet, however often it has to start."""
@@ -242,15 +242,15 @@ class Stories:
         with self.system.struck(point, mode):
             machine.join(name, self._join_token(), lambda: self.system.victim(point) != 0 and self._is_online(name))
         until("it is missed", lambda: self._is_offline(name))  # else the next session may be placed there
-        named = [one.runner.name for one in self.system.told(lambda client: list(client.list_runners()))]
+        named = [one.runner.name for one in self.system.answered(lambda client: list(client.list_runners()))]
         assert [other for other in named if other.startswith(name)] == [name]
 
     def _join_token(self) -> str:
         try:
-            return self.system.told(lambda client: client.create_join_token())[0]
+            return self.system.answered(lambda client: client.create_join_token())[0]
         except AlreadyExists as error:  # the answer was lost, and a secret is told once
             assert error.reason == "SECRET_SHOWN", error
-            return self.system.told(lambda client: client.create_join_token())[0]
+            return self.system.answered(lambda client: client.create_join_token())[0]
 
     def _made(self, name: str, image: str = "") -> str:
         self.system.ask("create", name, replace(self.spec, image=image) if image else self.spec)
@@ -306,7 +306,7 @@ class Stories:
 
     def _register(self, key: Path) -> str:
         public = Path(f"{key}.pub").read_text()
-        return self.system.told(lambda client: client.create_ssh_key(public)).fingerprint
+        return self.system.answered(lambda client: client.create_ssh_key(public)).fingerprint
 
     def _opens(self, key: Path) -> None:
         name = self._running()

@@ -91,7 +91,7 @@ def test_a_first_start_in_which_a_program_dies_is_a_start(ground: Ground, point:
         system.arm(point)
         system.up()
         assert system.victim(point) != 0
-        assert len(system.told(lambda client: list(client.list_runners()))) == 1
+        assert len(system.answered(lambda client: list(client.list_runners()))) == 1
         system.until_right()
     finally:
         system.destroy()

@@ -51,6 +51,6 @@ def test_random_kills_lose_nothing_double_nothing_and_leave_nothing(
             wait(systems)
         finally:
             enough.set()  # Ctrl-C: what was done so far is judged, and all is removed
-    told = [system.result() for system in systems]
+    answered = [system.result() for system in systems]
     with capsys.disabled():
-        sys.stdout.write("\n".join(["", *told, ""]))
+        sys.stdout.write("\n".join(["", *answered, ""]))

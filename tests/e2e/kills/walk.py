@@ -117,7 +117,7 @@ class Walk:
                         stories = Stories(self._ground.new_system(database), self._ground.image, self._registry)
                     result.set_result(_judged(stories, case))
                 except BaseException as error:
-                    result.set_exception(_told(case, error, stories, self._ground.logs))
+                    result.set_exception(_failed(case, error, stories, self._ground.logs))
                     _end(stories)
                     stories = None
         except IndexError:
@@ -139,7 +139,7 @@ def _judged(stories: Stories, case: Case) -> float:
     return time.monotonic() - began
 
 
-def _told(case: Case, error: BaseException, stories: Stories | None, logs: Path) -> CaseFailed:
+def _failed(case: Case, error: BaseException, stories: Stories | None, logs: Path) -> CaseFailed:
     where = "".join(traceback.format_exception(error)[-4:])
     said = stories.system.story(logs / f"{case}.log") if stories else "no system came up"
     return CaseFailed(f"{case}\n{where}\n{said}")

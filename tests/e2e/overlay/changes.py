@@ -122,7 +122,9 @@ class Changes:
 
         Raises AssertionError, also if a runner told of a bug.
         """
-        members = sum(view.runner.underlay is not None for view in self._told(lambda client: [*client.list_runners()]))
+        members = sum(
+            view.runner.underlay is not None for view in self._answered(lambda client: [*client.list_runners()])
+        )
         for host in self.lab.hosts:
             if host.runner:
                 self._nudge(host)
@@ -186,7 +188,7 @@ class Changes:
     def _is_busy(self, what: str) -> bool:
         return what in self._busy and not self._busy[what].done()
 
-    def _told(self, call: Callable[[api.Client], T]) -> T:
+    def _answered(self, call: Callable[[api.Client], T]) -> T:
         """What a call answers, made again until it is answered."""
         while True:
             try:
@@ -257,13 +259,13 @@ class Changes:
             self._guest_number += 1
             name = f"guest{self._guest_number}"
             self._guests.append(name)
-            visit["token"] = self._told(lambda client: client.create_join_token()[0])
+            visit["token"] = self._answered(lambda client: client.create_join_token()[0])
         else:
             name = self._choices.choice(self._guests)
         if doing == "remove":
             self._guests.remove(name)
             with suppress(NetvpsError):  # it has not come yet
-                self._told(lambda client: client.delete_runner(name))
+                self._answered(lambda client: client.delete_runner(name))
             return f"{name} is removed"
         assert self._crowd.stdin
         self._crowd.stdin.write(json.dumps({"name": name, **visit}) + "\n")
@@ -280,7 +282,7 @@ class Changes:
             return client.create_session(name, _SPEC) if doing == "create" else calls[doing](name)
 
         with suppress(NetvpsError):  # a refusal is an answer
-            self._told(ask)
+            self._answered(ask)
         return f"{doing} {name}"
 
     def _runner(self) -> str:
@@ -320,7 +322,7 @@ class Changes:
 
     def _leave(self, host: Host) -> None:
         host.stop_runner(signal.SIGKILL)
-        self._told(lambda client: client.delete_runner(f"box{host.number}", force=True))
+        self._answered(lambda client: client.delete_runner(f"box{host.number}", force=True))
         if containers := host.docker("ps", "-aq").split():
             host.docker("rm", "-f", *containers)
         host.netvps("network", "purge", "--docker-host", host.docker_host)

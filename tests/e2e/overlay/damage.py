@@ -11,7 +11,7 @@ from typing import Any, Final
 from tests.e2e.overlay.overlay_lab import Host
 
 Command = tuple[str, ...]
-NOBODY: Final = "192.0.2.250"
+UNUSED: Final = "192.0.2.250"
 """An address on the underlay that no machine has."""
 
 
@@ -50,7 +50,7 @@ def entry(host: Host, choices: random.Random, spared: Collection[str]) -> Comman
         (*neighbour, "replace", *at, "lladdr", _mac(choices), "nud", "permanent"),
         (*neighbour, "replace", *at, "lladdr", way.mac, "nud", "stale"),
         ("bridge", "fdb", "delete", *fdb, "self"),
-        ("bridge", "fdb", "replace", *fdb, "dst", NOBODY, "self", "permanent"),
+        ("bridge", "fdb", "replace", *fdb, "dst", UNUSED, "self", "permanent"),
     ]
     return choices.choice(commands)
 
@@ -63,7 +63,7 @@ def planted(_host: Host, choices: random.Random, _spared: Collection[str]) -> Co
         ("ip", "route", "replace", f"10.191.{low}.0/24", "dev", "lo", "proto", "201"),
         ("ip", "route", "replace", f"10.191.{low}.0/24", "via", f"10.191.{low}.0", "dev", "nv0", "onlink", *_OURS),
         ("ip", "neigh", "replace", f"10.191.{low}.0", "dev", "nv0", "lladdr", _mac(choices), "nud", "permanent"),
-        ("bridge", "fdb", "replace", _mac(choices), "dev", "nv0", "dst", NOBODY, "self", "permanent"),
+        ("bridge", "fdb", "replace", _mac(choices), "dev", "nv0", "dst", UNUSED, "self", "permanent"),
         ("ip", "address", "replace", f"10.190.0.{low}/32", "dev", choices.choice(("nv0", "nvbr0"))),
     ]
     return choices.choice(commands)

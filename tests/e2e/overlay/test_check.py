@@ -37,8 +37,8 @@ def pair(lab: Lab) -> tuple[Host, Host]:
 
 def peers(lab: Lab) -> dict[tuple[str, str], dict[str, Any]]:
     """By the names of both."""
-    told = json.loads(lab.netvps("network", "peers", "-o", "json"))
-    return {(path["fromRunner"].split("/")[1], path["toRunner"].split("/")[1]): path for path in told}
+    answered = json.loads(lab.netvps("network", "peers", "-o", "json"))
+    return {(path["fromRunner"].split("/")[1], path["toRunner"].split("/")[1]): path for path in answered}
 
 
 def check(lab: Lab, *sessions: str) -> list[dict[str, str]]:

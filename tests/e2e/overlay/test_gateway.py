@@ -81,7 +81,7 @@ def counted(lab: Lab, way: str) -> float:
     return sum(float(line.removeprefix(name)) for line in page if line.startswith(name))
 
 
-def knocks(at: Namespace, address: str, port: int) -> str:
+def refusal_of(at: Namespace, address: str, port: int) -> str:
     """What becomes of a call from there: "" if it is taken."""
     with at.inside():
         caller = socket.socket()
@@ -109,10 +109,10 @@ def test_of_a_session_the_gateways_machine_reaches_ssh_and_ping_alone(lab: Lab, 
     with pytest.raises(AssertionError, match="Connection refused"):
         one.run("nc", "-w1", two.address, "80")  # which is what there is to hear
     for address in (two.address, three.address):
-        assert knocks(lab.hosts[0].namespace, address, 22) == ""
-        assert knocks(lab.hosts[0].namespace, address, 80) == "timed out"
+        assert refusal_of(lab.hosts[0].namespace, address, 22) == ""
+        assert refusal_of(lab.hosts[0].namespace, address, 80) == "timed out"
         lab.hosts[0].namespace.run("busybox", "ping", "-c1", "-W5", address)
-    assert knocks(lab.hosts[1].namespace, three.address, 22) == "timed out"
+    assert refusal_of(lab.hosts[1].namespace, three.address, 22) == "timed out"
 
 
 def test_no_session_of_another_owner_gets_in_where_the_gateway_does(lab: Lab, sessions: list[Session]) -> None:

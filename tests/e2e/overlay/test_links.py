@@ -47,7 +47,7 @@ def switch(lab: Lab) -> Namespace:
     return Namespace(f"{lab.prefix}-switch")
 
 
-def told(lab: Lab) -> dict[tuple[str, str], str]:
+def reported_problems(lab: Lab) -> dict[tuple[str, str], str]:
     """What is wrong, by the machine that says so and the one that it is about, as the server knows it."""
     with lab.client() as client:
         runners = [view.runner for view in client.list_runners()]
@@ -63,8 +63,8 @@ def self_tests(host: Host) -> set[str]:
 
 def test_what_is_lost_between_machines_is_reported_by_both_and_healed(lab: Lab) -> None:
     small, blocked = {("box1", "box2"), ("box2", "box1")}, {("box1", "box3"), ("box3", "box1")}
-    wait(lambda: small <= told(lab).keys(), "both ends of the small path tell of it")
-    problems = told(lab)
+    wait(lambda: small <= reported_problems(lab).keys(), "both ends of the small path tell of it")
+    problems = reported_problems(lab)
     for own, other in small:
         said = f"between {own} (192.0.2.{own[-1]}) and {other} (192.0.2.{other[-1]}), packets of more than 1400 bytes"
         assert said in problems[own, other]
@@ -75,12 +75,12 @@ def test_what_is_lost_between_machines_is_reported_by_both_and_healed(lab: Lab) 
     assert exchanged(one, two, socket.SOCK_STREAM, 1 << 20)
     assert exchanged(two, one, socket.SOCK_STREAM, 1 << 20)
 
-    wait(lambda: told(lab).keys() == small | blocked, "both ends of the blocked path, too")
+    wait(lambda: reported_problems(lab).keys() == small | blocked, "both ends of the blocked path, too")
     for pair in blocked:
-        assert "though that machine answers a ping: let UDP port 14789 through" in told(lab)[pair]
+        assert "though that machine answers a ping: let UDP port 14789 through" in reported_problems(lab)[pair]
 
     switch(lab).run("nft", "delete", "table", "bridge", "faults")
-    wait(lambda: told(lab) == {}, "all is well, and nobody says otherwise")
+    wait(lambda: reported_problems(lab) == {}, "all is well, and nobody says otherwise")
     wait(lambda: "mtu" not in lab.hosts[0].namespace.ip("route", "show", "proto", "201"), "full size again", SOON)
     assert one.reaches(two.address, size=1422)
     # One that starts before another finds nobody who listens there, and tries again.

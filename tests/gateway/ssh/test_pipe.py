@@ -73,7 +73,7 @@ class Client(asyncssh.SSHClientConnection):
         self._auth_complete = done
 
 
-async def knock(world: World, kind: type[Client], **options: Any) -> Client:
+async def connect(world: World, kind: type[Client], **options: Any) -> Client:
     loop = asyncio.get_running_loop()
     made = await asyncssh.SSHClientConnectionOptions.construct(
         config=None, host="127.0.0.1", username="dev1", known_hosts=None, agent_path=None, gss_host=None, **options
@@ -89,7 +89,7 @@ async def test_no_message_of_the_connection_passes_before_authentication(world: 
         def try_next_auth(self, *, next_method: bool = False) -> None:
             self.say(message, UInt32(0), String(b"x"), Boolean(True))
 
-    client = await knock(world, Early, client_keys=None, password="none")
+    client = await connect(world, Early, client_keys=None, password="none")
     with pytest.raises(asyncssh.ProtocolError, match="before authentication was complete"):
         await client._options.waiter  # type: ignore[misc]
     await client.wait_closed()
@@ -98,7 +98,7 @@ async def test_no_message_of_the_connection_passes_before_authentication(world: 
 
 async def test_what_comes_before_the_session_is_there_waits_up_to_a_limit(world: World) -> None:
     world.agent.mute = True
-    client = await knock(world, Client, client_keys=[str(world.key)])
+    client = await connect(world, Client, client_keys=[str(world.key)])
     await client._options.waiter  # type: ignore[misc]
     for _ in range(QUEUE_LIMIT // 1024 - 1):
         client.send_packet(80, String(b"x" * 1000), Boolean(False))
@@ -114,10 +114,10 @@ async def test_what_comes_before_the_session_is_there_waits_up_to_a_limit(world:
 async def test_messages_are_acknowledged_at_once_until_the_login(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     class Spy:
         family = socket.AF_INET
-        told: ClassVar[list[tuple[int, int, int]]] = []
+        reported: ClassVar[list[tuple[int, int, int]]] = []
 
         def setsockopt(self, level: int, option: int, value: int) -> None:
-            self.told.append((level, option, value))
+            self.reported.append((level, option, value))
 
     real = Downstream.get_extra_info
 
@@ -126,20 +126,20 @@ async def test_messages_are_acknowledged_at_once_until_the_login(world: World, m
 
     monkeypatch.setattr(Downstream, "get_extra_info", spied)
     world.agent.mute = True
-    client = await knock(world, Client, client_keys=[str(world.key)])
+    client = await connect(world, Client, client_keys=[str(world.key)])
     await client._options.waiter  # type: ignore[misc]
-    before = Spy.told.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1))
+    before = Spy.reported.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1))
     assert before > 2  # its version, its keys, its request for a login
     client.send_packet(80, String(b"x"), Boolean(False))
     (connection,) = world.gateway._connections
     await world.agent.until(lambda: bool(connection.downstream._queue))
-    assert Spy.told.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)) == before
+    assert Spy.reported.count((socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)) == before
     client.abort()
 
 
 async def test_tries_are_counted_as_sshd_counts_them(world: World) -> None:
     keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(MAX_TRIES + 2)]
-    client = await knock(world, Client, client_keys=keys)
+    client = await connect(world, Client, client_keys=keys)
     with pytest.raises(asyncssh.DisconnectError, match="Too many authentication failures"):
         await client._options.waiter  # type: ignore[misc]
     await client.wait_closed()
@@ -155,7 +155,7 @@ async def test_host_keys_of_the_agent_do_not_reach_the_client(world: World) -> N
                 heard.append(packet.get_full_payload())
             return super().process_packet(pkttype, pktid, packet)
 
-    client = await knock(world, Listening, client_keys=[str(world.key)])
+    client = await connect(world, Listening, client_keys=[str(world.key)])
     await client._options.waiter  # type: ignore[misc]
     assert (await client.run("true")).exit_status == 0
     assert heard == []
@@ -172,7 +172,7 @@ async def test_a_peer_that_never_ends_a_key_exchange_stalls_the_other(
                 await super()._process_kexinit(pkttype, pktid, packet)
 
     monkeypatch.setattr(ssh_pipe, "UNPACED_LIMIT", 4 << 20)
-    client = await knock(world, Stubborn, client_keys=[str(world.key)])
+    client = await connect(world, Stubborn, client_keys=[str(world.key)])
     await client._options.waiter  # type: ignore[misc]
     process = await client.create_process("cat /dev/zero", encoding=None, window=64 << 20)
     await process.stdout.readexactly(1 << 20)
@@ -255,7 +255,7 @@ async def test_a_stranger_may_send_so_many_messages(world: World) -> None:
             for _ in range(ssh_pipe.LOGIN_PACKETS):
                 self.send_packet(MSG_DEBUG, Boolean(False), String(b""), String(b""))
 
-    client = await knock(world, Chatty, client_keys=None, password="none")
+    client = await connect(world, Chatty, client_keys=None, password="none")
     with pytest.raises(asyncssh.DisconnectError, match="too much data before the login"):
         await client._options.waiter  # type: ignore[misc]
     await client.wait_closed()
@@ -263,7 +263,7 @@ async def test_a_stranger_may_send_so_many_messages(world: World) -> None:
 
 async def test_what_waits_for_the_session_is_bounded_in_number_too(world: World) -> None:
     world.agent.mute = True
-    client = await knock(world, Client, client_keys=[str(world.key)])
+    client = await connect(world, Client, client_keys=[str(world.key)])
     await client._options.waiter  # type: ignore[misc]
     for _ in range(ssh_pipe.QUEUE_MESSAGES + 1):
         client.send_packet(80)

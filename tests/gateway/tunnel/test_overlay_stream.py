@@ -168,9 +168,9 @@ async def test_a_stream_that_broke_before_its_start_says_so() -> None:
 
 
 async def test_a_login_that_came_to_nothing_is_reported() -> None:
-    told: list[str] = []
+    reported: list[str] = []
     async with serving(greeting) as server:
-        stream = await connect(HERE, lambda: told.append("no good"), server.port)
+        stream = await connect(HERE, lambda: reported.append("no good"), server.port)
         assert stream.other_way()
-        assert told == ["no good"]
+        assert reported == ["no good"]
         stream.abort()

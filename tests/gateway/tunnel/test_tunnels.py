@@ -222,13 +222,13 @@ async def test_a_newer_epoch_ends_an_older_one(gateway: Tunnels, echo: int) -> N
 
 
 async def test_configs_come_at_once_and_at_each_change(gateway: Tunnels, authorizer: FakeDoorman) -> None:
-    told: list[str] = []
-    gateway.on_config(told.append)
+    received: list[str] = []
+    gateway.on_config(received.append)
     async with FakeAgent(gateway, UID, 1) as agent:
         authorizer.change()
         await agent.until(lambda: len(agent.configs) == 2)
     assert [config.generation for config in agent.configs] == [1, 2]
-    assert told == [UID, UID]
+    assert received == [UID, UID]
 
 
 async def test_control_ends_with_the_epoch(gateway: Tunnels, authorizer: FakeDoorman) -> None:
@@ -280,14 +280,14 @@ def agent_messages(messages: list[FromAgent], taken: list[FromAgent]) -> AsyncIt
 
 
 async def test_a_message_that_is_none_ends_the_control_stream_with_its_error(gateway: Tunnels) -> None:
-    async def told() -> list[ToAgent]:
+    async def received() -> list[ToAgent]:
         async with aclosing(
             gateway.control(AgentHello(UID, 1, "1", "ssh-ed25519 AAAA"), agent_messages([], []))
         ) as all_:
             return [message async for message in all_]
 
     with structlog.testing.capture_logs() as logs, pytest.raises(InvalidInput, match="message: it is none"):
-        await told()
+        await received()
     assert not [entry for entry in logs if entry["log_level"] == "error"]
 
 

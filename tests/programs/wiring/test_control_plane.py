@@ -225,14 +225,14 @@ async def test_a_watch_from_before_a_compaction_has_to_begin_again(server_flags:
 async def test_calls_that_are_given_up_at_any_moment_lock_nothing(server: ServerSettings) -> None:
     """A deadline that passes cancels the call wherever it is. Garbage collection would hide what is left open."""
     address, file = f"unix:{server.paths.api_socket}", server.database.removeprefix("sqlite:///")
-    told: set[str] = set()
+    reported: set[str] = set()
 
     async def call(stub: Any, number: int) -> None:
         spec = session_pb2.SessionSpec(image="debian")
         request = session_pb2.CreateSessionRequest(session_id=f"dev{number}", request_id=str(number), spec=spec)
         with suppress(grpc.aio.AioRpcError):
             session = await stub.CreateSession(request, timeout=number / 10_000)
-            told.add(session.uid)
+            reported.add(session.uid)
 
     async with grpc.aio.insecure_channel(address) as channel:
         stub: Any = SessionServiceStub(channel)
@@ -246,8 +246,8 @@ async def test_calls_that_are_given_up_at_any_moment_lock_nothing(server: Server
             gc.enable()
         await call(stub, 10**6)  # with all the time it needs
         there = await stub.ListSessions(session_pb2.ListSessionsRequest(page_size=1000))
-    assert told
-    assert told <= {session.uid for session in there.sessions}
+    assert reported
+    assert reported <= {session.uid for session in there.sessions}
 
 
 def _lock(file: str) -> None:

@@ -43,13 +43,13 @@ class Stubborn(NoRunners):
 
     def __init__(self) -> None:
         super().__init__()
-        self.troubles: list[Exception] = [Unavailable("the database is locked"), ValueError("a bug")]
+        self.errors: list[Exception] = [Unavailable("the database is locked"), ValueError("a bug")]
         self.marked = asyncio.Event()
 
     async def offline(self, uid: str) -> None:
         await super().offline(uid)
-        if self.troubles:
-            raise self.troubles.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         self.marked.set()
 
 

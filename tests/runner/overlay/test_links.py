@@ -101,9 +101,9 @@ async def test_what_is_wrong_is_reported_and_healed(runner: Runner, monkeypatch:
         await until(lambda: len(links.problems) == 2)
         assert [problem.peer for problem in links.problems] == ["runner2", "runner3"]
         assert links.health.mtus == {"runner2": 1200}
-        told, changes = links.problems, runner.changes
+        reported, changes = links.problems, runner.changes
         await until(lambda: len(runner.sent_to(3)) > 9)  # examined again, and nothing is new
-        assert (links.problems, runner.changes) == (told, changes)
+        assert (links.problems, runner.changes) == (reported, changes)
         runner.wire.largest.clear()
         await until(lambda: not links.problems)
         assert links.health == Health()

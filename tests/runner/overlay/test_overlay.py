@@ -41,7 +41,7 @@ class Machine:
         self.folder = folder
         self.wire = FakeWire()
         self.worries: list[tuple[Problem, ...]] = []
-        self.told, self.moved = 0, False
+        self.reports, self.moved = 0, False
         self.overlay = self.restarted()
 
     def restarted(self) -> Overlay:
@@ -65,7 +65,7 @@ class Machine:
             yield self.overlay
 
     def _note(self, *, moved: bool) -> None:
-        self.told += 1
+        self.reports += 1
         self.moved = moved
 
 
@@ -157,7 +157,7 @@ async def test_a_machine_that_cannot_goes_without_until_it_can(machine: Machine)
         assert machine.kernel.applied == []
         machine.kernel.incapable = ""
         await until(lambda: machine.kernel.state.fdb)
-        assert machine.told == 1
+        assert machine.reports == 1
         assert not overlay.local_problems
 
 
@@ -170,7 +170,7 @@ async def test_an_underlay_that_comes_later_is_reported_at_once(machine: Machine
         await until(lambda: overlay.local_problems)
         machine.kernel.way = Underlay(("192.0.2.1",), 1450)
         await until(lambda: machine.kernel.state.device)
-        assert machine.told == 1
+        assert machine.reports == 1
 
 
 async def test_a_changed_address_is_the_devices_and_reported_at_once(machine: Machine) -> None:
@@ -183,7 +183,7 @@ async def test_a_changed_address_is_the_devices_and_reported_at_once(machine: Ma
         machine.kernel.way = Underlay(("192.0.2.77",), 1450)
         machine.kernel.happens(LinksChanged("an address"))
         await until(lambda: machine.kernel.state.device and machine.kernel.state.device.local == "192.0.2.77")
-        assert (overlay.underlay, machine.told, machine.moved) == (machine.kernel.way, 2, True)
+        assert (overlay.underlay, machine.reports, machine.moved) == (machine.kernel.way, 2, True)
         machine.kernel.way = None  # lost: what there is stays
         machine.kernel.happens(LinksChanged("an address"))
         dumps = machine.kernel.dumps

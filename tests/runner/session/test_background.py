@@ -45,18 +45,18 @@ async def test_a_failure_is_raised_where_the_job_was_asked_for() -> None:
 
 
 async def test_a_job_that_was_given_up_reports_nothing() -> None:
-    background, wake, told = Background(), Wake(), []
+    background, wake, reported = Background(), Wake(), []
 
     async def job(given_up: Callable[[], bool]) -> None:
         while not given_up():
             await asyncio.sleep(0)
-        told.append(given_up())
+        reported.append(given_up())
         raise ValueError("no")
 
     background.run(job, wake, name="first")
     await asyncio.sleep(0)
     await background.end()
-    assert told == [True]
+    assert reported == [True]
     assert background.run(job, wake, name="second") is False
     assert background.busy
     await background.close()

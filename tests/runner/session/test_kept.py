@@ -167,8 +167,8 @@ async def test_a_copy_that_fails_is_reported_once_the_snapshot_is_taken(lab: Lab
     engine.copy_fails = True
     async with lab.runner(engine):
         want = await started(lab)
-        told = await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED, "snapshot_failed")
-        assert "9 MiB" in told.message
+        report = await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED, "snapshot_failed")
+        assert "9 MiB" in report.message
         assert lab.link.wanted[want.session_uid].snapshot is not None
         engine.copy_fails = False
         await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
@@ -200,8 +200,8 @@ async def test_names_that_no_image_holds_are_reported_and_the_files_are_kept(lab
     async with lab.runner():
         want = await started(lab)
         await lab.run_in(want, "sh", "-c", "cd /root && echo notes > .wh.file")
-        told = await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED, "snapshot_failed")
-        assert "/root/.wh.file" in told.message
+        report = await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED, "snapshot_failed")
+        assert "/root/.wh.file" in report.message
         await asyncio.to_thread(lambda: lab.api.remove_container(container_name(want.session_uid)))
         await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
         assert await lab.run_in(want, "sh", "-c", "cd /root && cat file .wh.file") == "kept\nnotes\n"

@@ -26,8 +26,8 @@ WANT = Assignment("u", "dev1", "ann", 1, 1, DesiredState.RUNNING, SessionSpec(im
 class ScriptedSteps:
     """Each look raises the next of `troubles`, if there is one."""
 
-    def __init__(self, *troubles: Exception) -> None:
-        self.troubles = list(troubles)
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
         self.taken: list[Step] = []
         self.closed = False
         self.news = asyncio.Event()
@@ -36,8 +36,8 @@ class ScriptedSteps:
         pass
 
     async def look(self, want: Assignment) -> Seen:
-        if self.troubles:
-            raise self.troubles.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         return Seen(source=SourceImage("x"))
 
     async def take(self, want: Assignment, step: Step, wake: Wake) -> float | None:
@@ -99,8 +99,8 @@ async def test_a_full_disk_of_the_runner_itself_is_an_error_and_no_bug() -> None
 
 async def test_what_was_given_up_waits_for_another_generation() -> None:
     reports: list[SessionReport] = []
-    trouble: NetvpsError = GaveUp(SessionState.FAILED, "image", "no such image")
-    steps = ScriptedSteps(trouble)
+    error: NetvpsError = GaveUp(SessionState.FAILED, "image", "no such image")
+    steps = ScriptedSteps(error)
     looked_after = worker(steps, reports)
     async with Tasks() as tasks, asyncio.timeout(5):
         tasks.start(looked_after.run(), name="worker")

@@ -181,12 +181,12 @@ async def test_it_checks_when_the_netmap_changes_and_goes_on_after_errors(
     async with machine_of(world) as machine, Tasks() as tasks:
         left = [2]
 
-        async def troubled(*_: object) -> None:
+        async def failing(*_: object) -> None:
             left[0] -= 1
             raise Unavailable("the database is away")
 
         with monkeypatch.context() as patch:
-            patch.setattr(machine.location, "_write", troubled)
+            patch.setattr(machine.location, "_write", failing)
             machine.of(lab1)
             tasks.start(machine.location.run(), name="location")
             async with asyncio.timeout(10):

@@ -251,9 +251,9 @@ async def test_a_server_hears_what_another_one_wrote(clock: FakeClock, tmp_path:
 
 
 CHANGES = ("join", "leave", "move", "silence", "create", "delete", "report")
-TROUBLES = ("connect", "resume", "lie", "hang_up", "compact", "restart", "pause")
+DISTURBANCES = ("connect", "resume", "lie", "hang_up", "compact", "restart", "pause")
 step = st.tuples(
-    st.sampled_from((*CHANGES, "create", "create", *TROUBLES, "pause")), st.integers(0, 5), st.integers(0, 1)
+    st.sampled_from((*CHANGES, "create", "create", *DISTURBANCES, "pause")), st.integers(0, 5), st.integers(0, 1)
 )
 steps = st.lists(step, min_size=30, max_size=60)
 
@@ -317,7 +317,7 @@ class History:
             case "report" if session and session.runner:
                 await world.reported(session, SessionState.RUNNING, address="172.30.0.2")
 
-    async def trouble(self, step: str, which: int, at: int) -> None:
+    async def disturb(self, step: str, which: int, at: int) -> None:
         """What happens to servers and streams."""
         match step:
             case "connect":
@@ -374,5 +374,5 @@ async def test_whatever_happened_all_end_with_what_the_store_says(history: list[
                 await lab.change("create", which)
                 await lab.connect(which, which % 2, Netmap())
             for step, which, at in history:
-                await (lab.change(step, which) if step in CHANGES else lab.trouble(step, which, at))
+                await (lab.change(step, which) if step in CHANGES else lab.disturb(step, which, at))
             await lab.settle(heartbeats="lie" in {step for step, _, _ in history})

@@ -289,9 +289,9 @@ async def test_a_runner_whose_engine_is_away_gets_no_sessions_until_it_is_back(w
     assert (shown.state, shown.engine_problem, shown.isolation_problem) == (
         RunnerState.ONLINE, "Docker does not answer", "no nft",
     )  # fmt: skip
-    told = await world.sessions.get(ALICE, "dev1")
-    assert told.message == "its runner lab1 cannot start it now: Docker does not answer; it starts when it can"
-    assert told.epoch == placed.epoch
+    waiting = await world.sessions.get(ALICE, "dev1")
+    assert waiting.message == "its runner lab1 cannot start it now: Docker does not answer; it starts when it can"
+    assert waiting.epoch == placed.epoch
     waiting = await world.session("dev2")
     assert (waiting.runner, waiting.message) == (
         "", "no runner that is online can start sessions now (lab1: Docker does not answer); it starts when one can",

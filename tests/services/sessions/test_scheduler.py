@@ -65,12 +65,12 @@ async def test_those_that_waited_spread_too(world: World) -> None:
 async def test_the_reason_to_wait_is_written_once(world: World) -> None:
     session = await world.session(spec=SessionSpec(cpus=64))
     await world.runner()
-    told = await world.sessions.get(ALICE, "dev1")
-    assert told.message == "no runner that is online has 64 CPUs; see netvps runner ls, or ask for less"
-    assert (told.state, told.uid) == (SessionState.PENDING, session.uid)
+    reported = await world.sessions.get(ALICE, "dev1")
+    assert reported.message == "no runner that is online has 64 CPUs; see netvps runner ls, or ask for less"
+    assert (reported.state, reported.uid) == (SessionState.PENDING, session.uid)
     async with world.store.write("test") as tx:
         await place_waiting(tx, world.clock())
-    assert await world.sessions.get(ALICE, "dev1") == told
+    assert await world.sessions.get(ALICE, "dev1") == reported
 
 
 async def test_no_create_reads_the_sessions_that_are_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,9 +71,9 @@ async def test_all_watchers_get_the_same_object(world: World) -> None:
         assert await _take(one, 1) == await _take(other, 1)
         for number in range(40):  # more than are remembered
             await world.session(f"dev{number}")
-            told = [await anext(one), await anext(other)]
-            assert told[0] is told[1]
-            assert _short(told[0]) == f"PUT dev{number}.alice PENDING"
+            reported = [await anext(one), await anext(other)]
+            assert reported[0] is reported[1]
+            assert _short(reported[0]) == f"PUT dev{number}.alice PENDING"
 
 
 async def test_a_foreign_parent_is_not_found(world: World) -> None:

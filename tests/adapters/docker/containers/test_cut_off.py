@@ -33,7 +33,7 @@ def test_it_is_distinguished_from_other_refusals(said: str, cut_off: bool) -> No
 def test_what_runs_of_the_container_and_its_shim_end_and_nothing_else(tmp_path: Path) -> None:
     shim = "/usr/bin/containerd-shim-runc-v2\0-namespace\0moby\0-id\0{}\0"
     cgroup = "9:memory:/docker/{0}\n0::/system.slice/docker-{0}.scope\n"
-    told = [
+    cases = [
         (cgroup.format(ID), "sleep\0"),
         ("0::/system.slice/docker.service\n", shim.format(ID)),
         (cgroup.format(OTHER), "sleep\0"),
@@ -41,9 +41,9 @@ def test_what_runs_of_the_container_and_its_shim_end_and_nothing_else(tmp_path: 
         ("0::/user.slice\n", f"docker\0inspect\0{ID}\0"),
         (cgroup.format(ID), ""),  # a zombie
     ]
-    processes = [subprocess.Popen(["sleep", "60"]) for _ in told]
+    processes = [subprocess.Popen(["sleep", "60"]) for _ in cases]
     try:
-        for process, (cgroups, command) in zip(processes, told, strict=True):
+        for process, (cgroups, command) in zip(processes, cases, strict=True):
             folder = tmp_path / "proc" / str(process.pid)
             folder.mkdir(parents=True)
             (folder / "cgroup").write_text(cgroups)
@@ -68,9 +68,9 @@ def test_who_may_not_end_them_gets_all_named(tmp_path: Path, monkeypatch: pytest
         (tmp_path / "proc" / pid).mkdir(parents=True)
         (tmp_path / "proc" / pid / "cgroup").write_text(f"9:memory:/docker/{ID}\n")
         (tmp_path / "proc" / pid / "cmdline").write_text("sleep\0")
-    with pytest.raises(ContainerFailed, match=r"as root \(kill -9 (\d+) (\d+)\)") as told:
+    with pytest.raises(ContainerFailed, match=r"as root \(kill -9 (\d+) (\d+)\)") as cases:
         end_processes(ID, tmp_path)
-    assert all(pid in str(told.value) for pid in pids)
+    assert all(pid in str(cases.value) for pid in pids)
 
 
 def in_the_way(folder: Path) -> ContainerFailed:

@@ -42,10 +42,10 @@ exit 0
 """
 
 
-_NOBODY = 0xFFFFFFFF
+_NO_ID = 0xFFFFFFFF
 ACL = struct.pack("<I", 2) + b"".join(
     struct.pack("<HHI", *entry)
-    for entry in ((1, 6, _NOBODY), (2, 6, 4321), (4, 4, _NOBODY), (16, 6, _NOBODY), (32, 4, _NOBODY))
+    for entry in ((1, 6, _NO_ID), (2, 6, 4321), (4, 4, _NO_ID), (16, 6, _NO_ID), (32, 4, _NO_ID))
 )
 """user::rw-, user:4321:rw-, group::r--, mask::rw-, other::r-- (linux/posix_acl_xattr.h)."""
 

@@ -32,7 +32,7 @@ def test_progress_is_counted() -> None:
         "I: Retrieving sed 4.9",
         "I: Unpacking tar...",
     ]
-    assert [told for line in lines if (told := _progress_line(line, counts))] == [
+    assert [shown for line in lines if (shown := _progress_line(line, counts))] == [
         "retrieving packages: 1",
         "retrieving packages: 2",
         "unpacking packages: 1",

@@ -254,8 +254,8 @@ def test_a_tunnel_is_heard_only_from_the_runner_whose_mac_is_in_it(
 
 
 def test_machines_that_had_one_address_after_another_are_both_believed_there() -> None:
-    anew = replace(_peer("r1"), underlay=_peer("r2").underlay)
-    machine = _machine(NETMAP.updated(NetmapUpdate(2, (anew,))), "r0", {})
+    moved = replace(_peer("r1"), underlay=_peer("r2").underlay)
+    machine = _machine(NETMAP.updated(NetmapUpdate(2, (moved,))), "r0", {})
     for uid, passed in (("r0", False), ("r1", True), ("r2", True)):
         assert passes(machine.inet, "input", _tunnelled(device_mac(FABRIC, uid), "192.0.2.3")) == passed
 

@@ -33,5 +33,5 @@ def test_neither_may_be_of_more_links_than_one_can_probe_at_once() -> None:
 
 
 def test_what_people_get_to_read_is_cut() -> None:
-    told = pb.ProbeReport(links=[pb.LinkReport(state=pb.LINK_STATE_DOWN, message="x" * 1000)])
-    assert len(probe_report_from_proto(told).links[0].message) == 500
+    reported = pb.ProbeReport(links=[pb.LinkReport(state=pb.LINK_STATE_DOWN, message="x" * 1000)])
+    assert len(probe_report_from_proto(reported).links[0].message) == 500

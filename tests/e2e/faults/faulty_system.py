@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Engine)
 
 
-class Troubled(System, Generic[E]):
+class FaultySystem(System, Generic[E]):
     """`netvps up` on that engine, in folders of its own, and a person with a key."""
 
     def __init__(self, engine: E) -> None:

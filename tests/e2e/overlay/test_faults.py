@@ -129,11 +129,11 @@ def test_an_exhausted_pool_refuses_only_the_next_machine(
         pinging(pair[0].inside, pair[1].address),
         runner(lab, third, tmp_path, *joining) as process,
     ):
-        _, told = process.communicate(timeout=60)
+        _, answered = process.communicate(timeout=60)
         assert process.returncode != 0
-        assert f"no /24 is left in the overlay's pool {POOL}: remove runners that are gone, or set a larger" in told, (
-            told
-        )
+        assert (
+            f"no /24 is left in the overlay's pool {POOL}: remove runners that are gone, or set a larger" in answered
+        ), answered
         assert ours(third) == set()
         assert lab.netvps("runner", "ls").count("ONLINE") == 2
 
