@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 import click
 
 from netvps import exit_codes
-from netvps.cli.help.completion_words import complete_context
+from netvps.cli.help.completion import complete_context
 from netvps.cli.lazy import Entry, LazyGroup
 from netvps.cli.machine import runner_only
 from netvps.cli.ui import streams, usage

@@ -13,8 +13,7 @@ from netvps.adapters.bpf.fast_path import FastPath
 from netvps.adapters.filter.firewalld import Firewalld
 from netvps.adapters.filter.iptables import Iptables
 from netvps.adapters.filter.nftables import NEEDS, Nftables
-from netvps.adapters.filter.rules.edit import edited
-from netvps.adapters.filter.rules.overlay import ruleset
+from netvps.adapters.filter.rules.overlay import edited, ruleset
 from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.conflicts import cut_off
 from netvps.domain.overlay.fabric import Fabric

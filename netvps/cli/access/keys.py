@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netvps.cli.help.completion_words import complete_key
+from netvps.cli.help.completion import complete_key
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import USER, child_of_user
 from netvps.cli.ui.output import Column, View, age, emit, format_option, note

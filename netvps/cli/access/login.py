@@ -10,7 +10,7 @@ import click
 
 from netvps.cli.access import config_ssh
 from netvps.cli.access.ssh_files import SshFiles
-from netvps.cli.help.completion_words import complete_context
+from netvps.cli.help.completion import complete_context
 from netvps.cli.server import connect, contexts
 from netvps.cli.ui.output import emit, note
 from netvps.domain.names import label_from

@@ -13,7 +13,7 @@ from netvps.cli.access import gateway
 from netvps.cli.access.local_keys import matching_agent_key, matching_files, own_files
 from netvps.cli.access.ssh_arguments import SshArguments
 from netvps.cli.access.ssh_certificate import certificate_options
-from netvps.cli.help.completion_words import complete_session
+from netvps.cli.help.completion import complete_session
 from netvps.cli.server import connect
 from netvps.cli.server.contexts import write_agent_key, write_known_hosts
 from netvps.cli.session.choice import pick

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from netvps.cli.help import completion_words as words
+from netvps.cli.help import completion as words
 from netvps.domain.names import RUNNER_NAME_MAX, USER_NAME_MAX, SessionName, check_label, check_unix_user
 from netvps.errors import InvalidInput
 

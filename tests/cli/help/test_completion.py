@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.cli.help.completion_words import complete_session
+from netvps.cli.help.completion import complete_session
 from netvps.errors import Unavailable
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient, session
@@ -17,7 +17,7 @@ def test_the_script_is_for_our_program(shell: str, run: Run) -> None:
 
 
 def test_names_are_completed_and_errors_are_silent(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert complete_session.__module__ == "netvps.cli.help.completion_words"
+    assert complete_session.__module__ == "netvps.cli.help.completion"
     fake.sessions = {name: session(name) for name in ("dev1", "dev2", "db")}
     monkeypatch.setenv("COMP_WORDS", "netvps show de")
     monkeypatch.setenv("COMP_CWORD", "2")

@@ -15,21 +15,25 @@ The tables only drop: a packet that they accept may still be dropped by another 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 from netvps.adapters.filter.rules.bridge import bridge_table
-from netvps.adapters.filter.rules.nft import Chain, Ruleset, Set, Table
+from netvps.adapters.filter.rules.nft import Chain, Edit, Ruleset, Set, Table
 from netvps.adapters.filter.rules.owners import owner_table
+from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.fabric import MULTICAST, bridge_address, endpoint_address, session_mac
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
-from netvps.domain.overlay.netmap import Endpoint, Peer, addresses_by_owner, holders
+from netvps.domain.overlay.netmap import Endpoint, Netmap, Peer, addresses_by_owner, holders
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
 from netvps.domain.runner.runner import Lease
 from netvps.domain.tunnel import SSH_PORT
 
+Links = Mapping[str, str]
+"""Bridge ports by the address of the session behind each."""
 _LINK_LOCAL: Final = "169.254.0.0/16"
 """Never forwarded (RFC 3927): clouds serve a machine's credentials there."""
 _INNER_SOURCE_MAC: Final = "@th,192,32"
@@ -220,3 +224,15 @@ def by_prefix(view: View) -> Set:
     """All other peers."""
     peers = (peer for peer in view.peers() if not view.same_size(peer.lease.cidr))
     return Set(_SOURCES, frozenset(f"{peer.mac} . {peer.lease.cidr}" for peer in peers), interval=True)
+
+
+def edited(rules: Callable[[View, Links], Ruleset], change: Change, view: View, before: Links, after: Links) -> Edit:
+    """The edit for a change of the view, followed by the edit for a change of the ports, on the full `view`.
+
+    The first part costs as much as the change, the second as much as the number of local sessions.
+    """
+    edit = rules(change.new, before).changes_from(rules(change.old, before))
+    if before != after:
+        here = replace(view, netmap=Netmap(endpoints={end.session: end for end in view.local_endpoints()}))
+        edit += rules(here, after).changes_from(rules(here, before))
+    return edit

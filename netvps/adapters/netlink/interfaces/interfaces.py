@@ -14,8 +14,7 @@ from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netvps.adapters.netlink.bulk import BulkSocket
-from netvps.adapters.netlink.interfaces.link_local import no_link_local_learning
-from netvps.adapters.netlink.interfaces.listing import all_links
+from netvps.adapters.netlink.interfaces.messages import all_links, no_link_local_learning
 from netvps.adapters.netlink.refused import Refused
 from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.links import Address, Bridge, Device, ObjectNames

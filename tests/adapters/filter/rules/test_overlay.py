@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Literal
@@ -11,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netvps.adapters.filter.rules.nft import Table
-from netvps.adapters.filter.rules.overlay import by_mask, by_prefix, ruleset
+from netvps.adapters.filter.rules.overlay import by_mask, by_prefix, edited, ruleset
+from netvps.domain.overlay.change import Tracker
 from netvps.domain.overlay.fabric import Fabric, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import InvalidInput
 from tests.adapters.filter.rules.nft_model import Kernel, Packet, passes
+from tests.domain.overlay.test_change import ME, PORTS, UPDATES
 
 FABRIC = Fabric("cluster")
 UIDS = ("r0", "r1", "r2")
@@ -339,3 +342,23 @@ def test_whoever_is_of_a_size_of_its_own_has_all_others_as_prefixes() -> None:
 def test_what_an_earlier_version_left_there_can_be_added_to() -> None:
     """nft refuses a set of another kind under one name."""
     assert by_prefix(subnet_view(0)).declaration == "{ type ether_addr . ipv4_addr; flags interval; }"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(UPDATES, PORTS), min_size=1, max_size=6), PORTS)
+def test_it_leads_where_all_of_the_new_rules_do(
+    history: Sequence[tuple[NetmapUpdate, dict[str, str]]], bound: dict[str, str]
+) -> None:
+    tracker = Tracker()
+    view = View("r0", Fabric("c"), ME.lease, ME.underlay, Netmap())
+    tracker.follow(view)
+    kernel = Kernel()
+    kernel.feed(ruleset(view, bound).text)
+    for update, ports in history:
+        view = View("r0", Fabric("c"), ME.lease, ME.underlay, view.netmap.updated(update))
+        if change := tracker.follow(view):
+            kernel.feed(edited(ruleset, change, view, bound, ports).text)
+        else:
+            kernel.feed(ruleset(view, ports).text)
+        assert kernel.ruleset == ruleset(view, ports)
+        bound = ports

@@ -1,15 +1,27 @@
+"""All links of a namespace."""
+
 from __future__ import annotations
 
 import pytest
 
 from netvps.adapters.netlink.bulk import BulkSocket
-from netvps.adapters.netlink.interfaces.link_local import no_link_local_learning
+from netvps.adapters.netlink.interfaces.messages import Link, all_links, no_link_local_learning
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.domain.overlay.kernel.links import Bridge
 from netvps.domain.overlay.kernel.operations import MakeBridge
-from tests.support.namespaces import namespace
+from tests.support.namespaces import Namespace, namespace
 
 pytestmark = pytest.mark.netns
+
+
+def test_each_is_there_with_its_master_and_its_state(host: Namespace) -> None:
+    host.ip("link", "add", "br0", "type", "bridge")
+    host.ip("link", "set", "far", "master", "br0")
+    found = {link.name: link for link in all_links()}
+    assert set(found) == {"lo", "eth0", "far", "br0"}
+    bridge, far = found["br0"], found["far"]
+    assert far == Link(far.index, "far", bridge.index, up=True)
+    assert (bridge.master, bridge.up) == (0, False)
 
 
 def test_a_bridge_learns_by_no_frames_that_are_not_seen() -> None:
