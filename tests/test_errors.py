@@ -14,7 +14,7 @@ def test_every_class_is_in_the_tree_and_has_a_reason_for_programs(kind: type[Net
     assert kind.default_reason.replace("_", "").isupper()
 
 
-def test_reasons_are_different_but_for_the_root() -> None:
+def test_reasons_are_different_except_for_the_root() -> None:
     reasons = [kind.default_reason for kind in CLASSES if kind not in {NetvpsError, InternalError}]
     assert len(reasons) == len(set(reasons))
 

@@ -27,7 +27,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nobody's own files are touched, and nobody's own settings are heard."""
+    """No person's files are touched, and no person's settings are read."""
     for name in ("NETVPS_ADDRESS", "NETVPS_API_KEY", "NETVPS_API_KEY_FILE", "NETVPS_CA"):
         monkeypatch.delenv(name, raising=False)
     for name in ("NETVPS_CONTEXT", "NETVPS_SOCKET", "NETVPS_DEBUG", "NO_COLOR", "NETVPS_ACCESSIBLE", "XDG_CONFIG_HOME"):

@@ -1,4 +1,4 @@
-"""A server that is one object: it does what it is told, remembers what it was asked, and may misbehave."""
+"""A server that is one object: it does what is asked, remembers what it was asked, and may misbehave."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class FakeClient:
     keys: list[SshKey] = field(default_factory=list)
     api_keys: list[ApiKey] = field(default_factory=list)
     taken: frozenset[str] = frozenset()
-    """Fingerprints that belong to somebody else."""
+    """Fingerprints that belong to another user."""
     output: Iterable[FromCommand] = (Stdout(b"out\n"), Exit(0))
     log: Iterable[bytes] = ()
     info: ServerInfo = INFO
@@ -232,7 +232,7 @@ class FakeClient:
         self._ask("create_ssh_key", public_key, title, user)
         parsed = PublicKey.parse(public_key)
         if parsed.fingerprint in self.taken:
-            raise AlreadyExists(f"key {parsed.fingerprint} is somebody else's")
+            raise AlreadyExists(f"key {parsed.fingerprint} belongs to another user")
         made = SshKey("key-uid", "alice", parsed.text, parsed.fingerprint, title or parsed.comment, NOW)
         self.keys.append(made)
         return made

@@ -70,7 +70,7 @@ def test_the_program_ends_with_the_code_and_all_it_printed(tmp_path: Path) -> No
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_a_reader_who_has_enough_is_no_error() -> None:
+def test_a_reader_that_has_enough_is_a_success() -> None:
     command = "from netvps.cli.app import main; main()"
     ended = subprocess.run(
         ["/bin/sh", "-c", f"'{sys.executable}' -c '{command}' --help | true"],

@@ -67,7 +67,7 @@ class World:
             stopped = self.last is not None and self.last.run == run
             held = [image.run for image, _ in self.images.values()] + ([self.copy[0].run] if self.copy else [])
             if ran and not stopped:
-                return  # nobody was told that it is stopped: one that ends by itself starts from its last stop
+                return  # it was not reported as stopped: one that ends by itself starts from its last stop
             self.lost = ran and run not in held
             self.container = None
         if images:

@@ -160,5 +160,5 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 
 def unique(prefix: str) -> str:
-    """A name that nobody else has."""
+    """A unique name."""
     return f"{prefix}-{secrets.token_hex(3)}"

@@ -1,4 +1,4 @@
-"""SSH public keys that look right and belong to nobody."""
+"""SSH public keys that look right and belong to no one."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def a_session(state: SessionState = SessionState.RUNNING) -> Session:
 
 @dataclass
 class FakeDoorman:
-    """Lets the keys in that it was told of, into one session."""
+    """Accepts the keys in `keys`, for one session."""
 
     user_ca: asyncssh.SSHKey
     keys: dict[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class FakeDoorman:
     changes: list[asyncio.Queue[None]] = field(default_factory=list)
     over: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    """Configs are told once it is set, as it is in the beginning."""
+    """Configs are sent once it is set, which it is at first."""
 
     def __post_init__(self) -> None:
         self.ready.set()

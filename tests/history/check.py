@@ -1,6 +1,6 @@
-"""Judges a history: is there an order of the operations that explains what was answered and what is there (P1, P2)?
+"""Judges a history: is there an order of the operations that explains what was answered and what exists (P1, P2)?
 
-And what must hold whatever was asked: nothing given twice (P4), all as wanted (P7), nothing that is nobody's (P8).
+And what must hold whatever was asked: nothing given twice (P4), all as wanted (P7), nothing orphaned (P8).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _explained(operations: list[Operation], final: State) -> bool:
         seen.add((left, state))
         if all(operations[i].outcome == "unknown" for i in left) and _same(state, final):
             return True
-        # An unknown one may happen long after its caller gave up, so it holds back nobody.
+        # An unknown one may happen long after its caller gave up, so it blocks no other.
         ends = [end for i in left if operations[i].outcome != "unknown" and (end := operations[i].end) is not None]
         for i in left:
             if operations[i].start <= min(ends, default=operations[i].start):

@@ -9,7 +9,7 @@ import pytest
 from netvps.process.stopping import Stop
 
 
-async def _for_ever(ended: list[str]) -> None:
+async def _endlessly(ended: list[str]) -> None:
     try:
         await asyncio.Event().wait()
     finally:
@@ -29,7 +29,7 @@ async def test_work_is_cancelled_when_a_stop_is_asked_for() -> None:
     ended: list[str] = []
     stop = Stop()
     stop.request()
-    await asyncio.wait_for(stop.run(_for_ever(ended)), 5)
+    await asyncio.wait_for(stop.run(_endlessly(ended)), 5)
     assert ended in ([], ["ended"])  # it may not even have begun
 
 
@@ -48,9 +48,9 @@ async def test_drain_waits_for_the_work() -> None:
 
 async def test_drain_ends_with_its_time_or_the_second_signal() -> None:
     ended: list[str] = []
-    assert not await Stop().drain(_for_ever(ended), 0.01)
+    assert not await Stop().drain(_endlessly(ended), 0.01)
     hurried = Stop()
     hurried.request()
     hurried.request()
-    assert not await asyncio.wait_for(hurried.drain(_for_ever(ended), 60), 5)
+    assert not await asyncio.wait_for(hurried.drain(_endlessly(ended), 60), 5)
     assert ended == ["ended", "ended"]

@@ -1,4 +1,4 @@
-"""`netvps server` as a process: it serves, it ends in two stages, and its troubles are one line each."""
+"""`netvps server` as a process: it serves, it ends in two stages, and its errors are one line each."""
 
 from __future__ import annotations
 

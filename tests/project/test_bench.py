@@ -123,7 +123,7 @@ def test_what_cannot_be_found_out_is_left_out(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_the_reference_answers_with_the_size_that_is_asked_for(tmp_path: Path) -> None:
-    """And tells all who watch what it is told."""
+    """And sends all watchers what it receives."""
     with bare_server(tmp_path / "s") as (address, _):
         async with grpc.aio.insecure_channel(address) as channel:
             assert await channel.unary_unary(CALL, None, None)(b"5") == bytes(5)

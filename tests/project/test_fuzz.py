@@ -54,7 +54,7 @@ FLOATS: Final = (0.0, 1.5, -1.0, 1e308, float("inf"), float("-inf"), float("nan"
 
 
 def until(seconds: float, at_least: int = 0) -> Iterator[int]:
-    """Numbers, for so many seconds, and so many of them on a machine that is busy."""
+    """Numbers, for this many seconds, and at least this many on a busy machine."""
     end, number = time.monotonic() + seconds, 0
     while number < at_least or time.monotonic() < end:
         yield number
@@ -224,7 +224,7 @@ async def test_no_message_brings_the_server_down(record_property: Any) -> None:
 def test_no_key_and_no_login_is_more_than_refused(record_property: Any) -> None:
     chance, count = random.Random(SEED), 0
     lines = [ed25519(1).encode(), b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ==", b"sk-ssh-ed25519@openssh.com AAAA x"]
-    for count in until(SECONDS / 2):  # noqa: B007 — told below
+    for count in until(SECONDS / 2):  # noqa: B007 — reported below
         text = damaged(chance.choice(lines), chance).decode(errors=chance.choice(("replace", "surrogateescape")))
         for parse in (PublicKey.parse, SshLogin.parse):
             try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,20 @@ def test_words_are_plain(path: Path) -> None:
         f"{number}: {line.strip()}" for number, line in enumerate(lines, 1) if re.search(NOT_USED, line, re.IGNORECASE)
     ]
     assert used == []
+
+
+def _prose(source: str) -> list[tuple[int, str]]:
+    """Comments, docstrings and names of Python code, with their lines; strings may quote what programs print."""
+    kinds = {tokenize.COMMENT, tokenize.NAME, tokenize.STRING}
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type in kinds]
+    return [
+        (token.start[0], token.string.replace("_", " ") if token.type == tokenize.NAME else token.string)
+        for token in tokens
+        if token.type != tokenize.STRING or token.string.startswith('"""')
+    ]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_words_of_tests_are_plain(path: Path) -> None:
+    said = _prose(path.read_text(encoding="utf-8"))
+    assert [(line, text) for line, text in said if re.search(NOT_USED, text, re.IGNORECASE)] == []

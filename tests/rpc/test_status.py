@@ -17,7 +17,7 @@ ONLY_GRPC = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED, grpc.StatusCode
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, NetvpsError)]
 
 
-def test_the_tables_are_inverse_but_for_the_named_exceptions() -> None:
+def test_the_tables_are_inverse_except_for_the_named_exceptions() -> None:
     assert {cls: ERROR_OF[code] for cls, code in CODE_OF.items()} == {cls: LOSSY.get(cls, cls) for cls in CODE_OF}
     assert {code: CODE_OF[cls] for code, cls in ERROR_OF.items() if code not in ONLY_GRPC} == {
         code: code for code in ERROR_OF if code not in ONLY_GRPC

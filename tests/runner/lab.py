@@ -39,7 +39,7 @@ def credential(key: str = "key", days: float = 60.0) -> AgentCredential:
 class ScriptedLink:
     """A control plane of one runner: keeps what is wanted, notes reports, records snapshots as they come.
 
-    `away` makes it refuse everything; `recording` False makes it slow to record for ever.
+    `away` makes it refuse everything; `recording` False makes it never record.
     """
 
     def __init__(self) -> None:
@@ -205,7 +205,7 @@ class Lab:
             yield runner
 
     def session(self, spec: SessionSpec | None = None, *, name: str = "dev1", address: str = "") -> Assignment:
-        """A new session that shall run, of the image of the test; on the overlay if it has an address."""
+        """A new session that is to run, of the image of the test; on the overlay if it has an address."""
         uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
         network = Network.DEFAULT if address else Network.NONE
         spec = spec or SessionSpec(image=self.image, network=network, stop_grace=2.0)

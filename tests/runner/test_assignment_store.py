@@ -44,7 +44,7 @@ async def kept(store: AssignmentStore, want: Assignment) -> None:
 
 
 class SlowDisk:
-    """Counts writes, and lets each go on when it is told."""
+    """Counts writes, and lets each go on when asked to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.writes = 0
@@ -144,7 +144,7 @@ async def test_a_full_disk_loses_nothing_that_is_wanted(path: Path, monkeypatch:
             await kept(store, WANT)  # and acted on
         assert store.assignments == {"u": WANT}
         assert AssignmentStore(path).assignments == {}
-        await kept(store, WANT)  # it is told again, and there is room now
+        await kept(store, WANT)  # it is sent again, and there is room now
     assert AssignmentStore(path).assignments == {"u": WANT}
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the machine is told when it comes and when it goes."""
+"""Problems of the machine are reported when they begin and when they end."""
 
 from __future__ import annotations
 

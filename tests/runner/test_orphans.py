@@ -1,4 +1,4 @@
-"""What was nobody's a grace ago, and is nobody's still, goes."""
+"""What was orphaned a grace period ago, and still is, is removed."""
 
 from __future__ import annotations
 

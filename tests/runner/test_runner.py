@@ -254,7 +254,7 @@ async def test_logs_of_a_running_and_of_a_stopped_session(lab: Lab) -> None:
 
 
 async def test_sessions_of_an_owner_find_each_other_by_name(networked: tuple[Lab, OverlayNetwork]) -> None:
-    """On one machine, over TCP and UDP; another owner's session of the same name is somebody else."""
+    """On one machine, over TCP and UDP; another owner's session of the same name is another one."""
     lab, overlay = networked
     web, db = (lab.session(name=name, address=overlay.address(n)) for n, name in enumerate(("web", "db")))
     bobs = replace(lab.session(name="web", address=overlay.address(2)), owner_id="bob")

@@ -23,7 +23,7 @@ _NOTE = 64
 
 @dataclass
 class Answers:
-    """What busybox's ping says; its numbers are counted on where the 16 bits of the wire begin anew."""
+    """What busybox's ping says; its numbers are counted on where the 16 bits of the wire begin again."""
 
     numbers: set[int] = field(default_factory=set)
     latest: int = 0
@@ -56,7 +56,7 @@ class Answers:
 def pinging(place: Sequence[str], address: str, began: float = 0.0, every: float = 0.001) -> Iterator[Answers]:
     """Not one of them may be lost within the block.
 
-    `place` is what comes before a command that is to run there; `every` so many seconds there is one.
+    `place` is what comes before a command that is to run there; there is one each `every` seconds.
     """
     command = ["nice", "-n", "-10", *place, str(BUSYBOX), "ping", "-i", str(every), address]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)

@@ -55,7 +55,7 @@ def test_another_takes_its_place(place: Namespace, programs: tuple[Program, Prog
     assert "ours/a" not in _shown(place, "one")
 
 
-def test_a_link_that_is_not_there_is_no_error(programs: tuple[Program, Program]) -> None:
+def test_a_missing_link_is_ignored(programs: tuple[Program, Program]) -> None:
     assert attach({NOWHERE: ("ours/a", programs[0]), ONE: ("ours/a", programs[0])}) == {ONE}
     detach((NOWHERE, ONE, ONE))
     assert attached("") == []

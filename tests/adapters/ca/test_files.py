@@ -1,4 +1,4 @@
-"""The CA's files: private, whole, and never made anew in silence."""
+"""The CA's files: private, whole, and never recreated silently."""
 
 from __future__ import annotations
 

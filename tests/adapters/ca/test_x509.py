@@ -34,7 +34,7 @@ KEYS: dict[str, Callable[[], CertificateIssuerPrivateKeyTypes]] = {
 
 
 def csr_of(key: CertificateIssuerPrivateKeyTypes, *names: str) -> str:
-    """A request that also asks for what it shall not get."""
+    """A request that also asks for what it must not get."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "root of all")])
     )

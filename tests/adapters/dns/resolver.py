@@ -1,4 +1,4 @@
-"""A resolver on loopback that answers, is silent, or lies, as it is told."""
+"""A resolver on loopback that answers, is silent, or lies, as configured."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ async def test_the_next_is_asked_when_one_is_away_or_fails(monkeypatch: pytest.M
     monkeypatch.setattr("netvps.adapters.dns.forwarder.SECONDS", 2.0)
     failing, mute = Resolver(answering(rcode=dns.rcode.SERVFAIL)), Resolver(silent)
     async with Resolver(answering("192.0.2.7")).running("127.0.0.3") as port:
-        assert (await ask(port, "127.0.0.2", "127.0.0.3")).answer  # nothing listens there: told at once
+        assert (await ask(port, "127.0.0.2", "127.0.0.3")).answer  # nothing listens there: known at once
         async with failing.running("127.0.0.4", port), mute.running("127.0.0.5", port):
             assert (await ask(port, "127.0.0.4", "127.0.0.5", "127.0.0.3")).answer
             assert len(failing.asked) == len(mute.asked) == 1

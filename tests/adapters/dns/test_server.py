@@ -3,7 +3,7 @@
 127.66.4.1            the bridge
 127.66.4.2, .3        ann's web and db
 127.66.4.9            bob's web
-127.66.4.50           in the subnet, and nobody's
+127.66.4.50           in the subnet, not assigned
 127.0.0.1             not in the subnet
 """
 

@@ -1,4 +1,4 @@
-"""What somebody made of a session carries its labels, too: it is never taken for a session's, nor removed."""
+"""Images and containers made by hand of a session carry its labels: they are not taken for its own, nor removed."""
 
 from __future__ import annotations
 

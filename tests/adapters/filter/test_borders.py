@@ -53,7 +53,7 @@ def test_a_tunnel_carries_only_what_is_its_runners_own(
 
 
 async def test_two_runners_on_one_address_are_both_heard_there_and_each_for_itself(lab: Lab) -> None:
-    """As after a machine joined anew, until the runner that it was is removed."""
+    """As after a machine joined again, until its former runner is removed."""
     rejoined = replace(
         peer("two"), runner="rejoined", lease=Lease("10.128.12.0/22", "rejoined", 1), mac=device_mac(FABRIC, "rejoined")
     )
@@ -268,7 +268,7 @@ def test_other_runners_the_outside_and_whoever_else_is_on_the_gateways_machine_d
 def test_of_a_sessions_tcp_ports_the_gateways_machine_reaches_that_of_ssh_alone(
     lab: Lab, port: int, *, passes: bool
 ) -> None:
-    """Nobody listens: what arrives is refused at once, and of the rest nothing is heard."""
+    """Nothing listens: what arrives is refused at once, and of the rest nothing is heard."""
     with closing(lab.open("door", socket.SOCK_STREAM)) as caller:
         caller.settimeout(SECONDS if passes else 0.5)
         with pytest.raises(ConnectionRefusedError if passes else TimeoutError):

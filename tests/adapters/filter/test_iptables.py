@@ -102,7 +102,7 @@ async def test_without_docker_the_jump_is_where_the_policy_is(machine: Machine) 
 
 
 @pytest.mark.parametrize("policy", [DOCKER, SHUT], ids=["docker", "shut"])
-async def test_what_is_there_is_not_touched_and_what_is_missing_comes_back(machine: Machine, policy: str) -> None:
+async def test_existing_rules_are_not_touched_and_missing_ones_come_back(machine: Machine, policy: str) -> None:
     machine.restore(policy)
     assert not await machine.accepts.ensure(FABRIC.port)
     whole = machine.rules()

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.netns
 
 OWN_MAC = "06:00:00:00:00:01"
 _TRIES = 5
-"""That nobody gave."""
+"""That was never assigned."""
 
 
 def test_sessions_hear_only_those_of_their_owner(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""Loading, looking and mending in real namespaces (see lab.py), under connections that are open all the while."""
+"""Loading, checking and repairing in real namespaces (see lab.py), under connections that are open all the while."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_what_is_added_takes_nothing_away(hosts: Lab) -> None:
 
 
 @pytest.mark.usefixtures("nft")
-async def test_what_cannot_be_added_stays_as_it_is(hosts: Lab) -> None:
+async def test_what_cannot_be_added_stays_unchanged(hosts: Lab) -> None:
     before = _listed(hosts)
     moved = NetmapUpdate(2, endpoints=(Endpoint("uid-ann1", "ann1", "bob", "10.128.0.2"),))
     with structlog.testing.capture_logs() as logs:
@@ -206,7 +206,7 @@ async def test_elements_change_without_nft_and_as_by_it(
         made = Nftables((*hosts.enter("one"), "nft"), own.generation, own.change)
         await made.load(RULES)
         with monkeypatch.context() as patch:
-            patch.setattr(made, "_feed", None)  # nobody asks for it
+            patch.setattr(made, "_feed", None)  # it is not asked for
             for wanted in (rules, RULES, rules):
                 await made.load(wanted)
                 assert await made.loaded()
@@ -351,7 +351,7 @@ async def test_connections_live_through_reloads(hosts: Lab) -> None:
 
 
 class Stream:
-    """Sends from one end to the other until told to stop."""
+    """Sends from one end to the other until asked to stop."""
 
     def __init__(self, sender: socket.socket, receiver: socket.socket, done: threading.Event) -> None:
         self._sender, self._receiver, self._done = sender, receiver, done

@@ -10,7 +10,7 @@ from netvps.domain.overlay.kernel.links import ObjectNames
 
 @pytest.fixture
 def names() -> ObjectNames:
-    """Of nobody else in this namespace."""
+    """Used by no other test in this namespace."""
     return ObjectNames(device=f"nvt{secrets.token_hex(4)}")
 
 

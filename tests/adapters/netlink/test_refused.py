@@ -10,7 +10,7 @@ from netvps.domain.overlay.kernel.links import Address, Device, Route
 DEVICE = Device(7, 14789, "192.0.2.1", "02:00:00:00:00:01", 1450)
 
 
-def test_what_is_there_or_gone_was_done_before() -> None:
+def test_what_exists_or_is_gone_was_done_before() -> None:
     assert done_before(op.PutRoute("10.0.0.0/8", Route()), Refusal(errno.EEXIST, ""))
     assert done_before(op.DropRoute("10.0.0.0/8"), Refusal(errno.ESRCH, ""))
     assert not done_before(op.DropRoute("10.0.0.0/8"), Refusal(errno.EPERM, ""))

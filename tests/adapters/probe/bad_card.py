@@ -80,5 +80,5 @@ def _copy(source: socket.socket, target: socket.socket, forgets: Forgets) -> Non
             flags, segmentation, _, _, start, _ = _HEADER.unpack_from(frame)
             if flags & _NEEDS_CHECKSUM and start > _OUTER_UDP and forgets(segmentation):
                 frame = bytes(_HEADER.size) + frame[_HEADER.size :]
-            with suppress(OSError):  # too large, now that nobody cuts it
+            with suppress(OSError):  # too large, as nothing segments it
                 target.send(frame)

@@ -123,7 +123,7 @@ def peer(number: int) -> Peer:
 
 
 class Machine(threading.Thread):
-    """A runner's overlay in a namespace, without a filter; made anew whenever its health changes."""
+    """A runner's overlay in a namespace, without a filter; recreated whenever its health changes."""
 
     def __init__(self, number: int, host: Namespace) -> None:
         super().__init__()

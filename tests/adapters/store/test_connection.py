@@ -1,4 +1,4 @@
-"""Cancelled at whatever moment, an operation leaves a store that works, and a database that nobody has locked."""
+"""Cancelled at whatever moment, an operation leaves a store that works, and a database that is not locked."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def test_what_is_unbroken_ends_before_who_was_cancelled() -> None:
     async def work() -> None:
         await go.wait()
         ended.append("work")
-        raise ZeroDivisionError  # nobody is there to hear of it
+        raise ZeroDivisionError  # no one awaits it
 
     task = asyncio.ensure_future(unbroken(work()))
     for _ in range(3):
@@ -138,7 +138,7 @@ async def test_what_is_unbroken_ends_before_who_was_cancelled() -> None:
     assert ended == ["work"]
 
 
-async def test_what_is_unbroken_returns_and_raises_as_it_is() -> None:
+async def test_what_is_not_interrupted_returns_and_raises_unchanged() -> None:
     async def work(number: int) -> float:
         await asyncio.sleep(0)
         return 1 / number

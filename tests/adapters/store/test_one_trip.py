@@ -83,7 +83,7 @@ async def test_a_transaction_begins_with_its_first_statement(connection: OneTrip
         other.execute("BEGIN IMMEDIATE")
     await connection.rollback()
     await run(connection, "SELECT 1")
-    assert [*states, connection.in_transaction] == [False, True, False]  # it was told to begin once
+    assert [*states, connection.in_transaction] == [False, True, False]  # it began once
     other.close()
 
 

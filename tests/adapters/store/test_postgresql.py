@@ -1,4 +1,4 @@
-"""PostgreSQL's troubles, and two servers on one of its databases."""
+"""Faults of PostgreSQL, and two servers on one of its databases."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def create(store: SqlStore, name: str, request_id: str) -> Session:
 
 
 async def create_persistently(servers: list[SqlStore], name: str, refusals: list[str]) -> Session:
-    """As a good client does it: with one request id, at one server or the other, until it is told."""
+    """As a good client does it: with one request id, at one server or the other, until it has the answer."""
     for store in itertools.cycle(servers):
         try:
             return await create(store, name, name)
@@ -146,7 +146,7 @@ async def check_log(store: SqlStore, puts: int) -> None:
 async def test_a_restart_under_load_loses_and_doubles_nothing(
     request: pytest.FixtureRequest, servers: list[SqlStore], mode: str
 ) -> None:
-    """What was in flight is told Unavailable; whether it was committed, the request id finds out. The pools recover."""
+    """Calls in flight get Unavailable; whether it was committed, the request id finds out. The pools recover."""
     acknowledged: dict[str, str] = {}
     refusals: list[str] = []
     enough = asyncio.Event()
@@ -197,7 +197,7 @@ async def test_a_connection_that_was_killed_is_unavailable_once(servers: list[Sq
 
 @pytest.mark.postgres
 async def test_one_request_at_two_servers_has_one_effect_and_one_answer(servers: list[SqlStore]) -> None:
-    """Twenty at once, half of them at each; nobody gave it a name."""
+    """Twenty at once, half of them at each; the session has no chosen name."""
     answers = await asyncio.gather(*(create(servers[number % 2], "", "r1") for number in range(20)))
     assert len({answer.uid for answer in answers}) == 1
     assert await all_sessions(servers[0]) == {answers[0].uid: answers[0].name}

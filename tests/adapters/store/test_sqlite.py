@@ -1,4 +1,4 @@
-"""SQLite's files and SQLite's troubles."""
+"""SQLite's files and SQLite's faults."""
 
 from __future__ import annotations
 

@@ -166,7 +166,10 @@ async def test_pages_follow_each_other_in_the_order_of_name_and_owner(store: Sql
             seen += [(s.name, s.owner) for s in page]
             after = str(page[-1].full_name)
         assert seen == sorted(names)
-        assert [s.key for s in await view.page(Session, "dev.bear", 9, owner="al")] == ["s2", "s4"]  # nobody is there
+        assert [s.key for s in await view.page(Session, "dev.bear", 9, owner="al")] == [
+            "s2",
+            "s4",
+        ]  # there is no such row
 
 
 async def test_pages_of_other_kinds_go_by_their_natural_key(store: SqlStore) -> None:

@@ -31,7 +31,7 @@ OK, WARN, FAIL = Severity.OK, Severity.WARN, Severity.FAIL
 
 @contextmanager
 def answering(listener: socket.socket, answer: bytes) -> Iterator[None]:
-    """Somebody who accepts once, reads, and answers."""
+    """A server that accepts once, reads, and answers."""
 
     def serve() -> None:
         connection, _ = listener.accept()
@@ -126,7 +126,7 @@ def test_room_for_bytes_and_for_files(
     free: int, files: int, verdict: Severity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _: _space(free, files))
-    (found,) = machine.disk(tmp_path / "not/there/yet", tmp_path)  # one file system, told once
+    (found,) = machine.disk(tmp_path / "not/there/yet", tmp_path)  # one file system, reported once
     assert (found.subject, found.severity) == ("disk", verdict)
 
 
@@ -153,7 +153,7 @@ def test_settings_are_those_of_the_server_that_runs(tmp_path: Path) -> None:
         (tmp_path / "server.lock").write_text(f"{process.pid:<10}\n")
         assert machine.settings_in_force(tmp_path).ssh_port == 4022
         process.communicate()
-    (tmp_path / "server.lock").write_text(f"{os.getpid()}\n")  # somebody else has its number now
+    (tmp_path / "server.lock").write_text(f"{os.getpid()}\n")  # another process has its number now
     assert machine.settings_in_force(tmp_path).ssh_port == 2222
 
 
@@ -206,7 +206,7 @@ def test_a_server_that_runs_says_whether_it_reads_its_database(answer: bytes, ve
         settings = load(ServerSettings, {"http_port": listener.getsockname()[1]})
         with answering(listener, answer):
             assert machine.database(settings, serving=True).severity is verdict
-    assert machine.database(settings, serving=True).severity is WARN  # nobody there
+    assert machine.database(settings, serving=True).severity is WARN  # nothing listens there
 
 
 async def test_a_database_at_rest_is_whole_or_damaged(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`netvps up` and `down`: a process in the background, told from all others."""
+"""`netvps up` and `down`: a process in the background, distinguished from all others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netvps import exit_codes
 from netvps.process.pid_file import start_time
 from tests.cli.conftest import Run
 
-# Holds the lock and waits for SIGTERM, or shrugs it off if told so.
+# Holds the lock and waits for SIGTERM, or ignores it if asked to.
 _PROGRAM = """
 import fcntl, json, os, signal, sys
 lock = os.open(sys.argv[1] + "/up.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -48,7 +48,7 @@ def running(state: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.
             process.kill()
 
 
-def test_nothing_to_end_is_no_error(run: Run, state: Path) -> None:
+def test_nothing_to_end_is_a_success(run: Run, state: Path) -> None:
     assert run("down").code == 0
     (state / "up.lock").touch()
     (state / "up.pid").write_text(json.dumps({"pid": os.getpid(), "started": 1}))

@@ -14,7 +14,7 @@ from tests.cli.session.conftest import Became
 
 
 class Terminal(io.StringIO):
-    """Somebody types there."""
+    """A person types there."""
 
     def isatty(self) -> bool:
         return True

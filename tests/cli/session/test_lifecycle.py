@@ -17,7 +17,7 @@ from tests.cli.fake_client import FakeClient, put, session
 
 
 class Terminal(io.StringIO):
-    """Somebody sits there, and has typed this."""
+    """A person has typed this."""
 
     def isatty(self) -> bool:
         return True

@@ -28,7 +28,7 @@ def test_the_nearest_user_or_runner_is_named(kind: str, name: str, hint: str, ru
     assert run(kind, "rm", name, "--yes").err == f"netvps: {message}; did you mean {hint}?\n"
 
 
-def test_without_a_near_name_or_an_answer_the_error_stays_as_it_is(run: Run, fake: FakeClient) -> None:
+def test_without_a_near_name_or_an_answer_the_error_stays_unchanged(run: Run, fake: FakeClient) -> None:
     fake.sessions = {"web": session("web")}
     fake.errors["get_session"] = NotFound("no session dev1.alice: see netvps ls")
     assert run("show", "dev1").err == "netvps: no session dev1.alice: see netvps ls\n"

@@ -1,4 +1,4 @@
-"""What a session, the machine and a stranger are told of names."""
+"""The answers that a session, the machine and a stranger get."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def ask(asker: str, name: str, kind: str = "A") -> str:
         (WEB.address, "no.ann.nv.internal", "A", "NXDOMAIN"),
         (WEB.address, "no.ann.nv.internal", "AAAA", "NXDOMAIN"),
         (WEB.address, "x.db.ann.nv.internal", "A", "NXDOMAIN"),
-        # Of other owners' sessions nothing is told, not even whether there are any.
+        # Other owners' sessions are not revealed, not even whether there are any.
         (WEB.address, "web.bob.nv.internal", "A", "NXDOMAIN"),
         (WEB.address, "bob.nv.internal", "A", "NXDOMAIN"),
         (OTHER.address, "db.nv.internal", "A", "NXDOMAIN"),
         (WEB.address, "3.4.128.10.in-addr.arpa", "PTR", "NXDOMAIN"),
-        # The machine itself is told all of it, and has no owner.
+        # The machine itself gets every answer, and has no owner.
         (BRIDGE, "web.bob.nv.internal", "A", "10.128.4.3"),
         (BRIDGE, "bob.nv.internal", "A", "NOERROR"),
         (BRIDGE, "web.nv.internal", "A", "NXDOMAIN"),
         (BRIDGE, "3.4.128.10.in-addr.arpa", "PTR", "web.bob.nv.internal."),
-        # A stranger in the subnet is told to ask again.
+        # A stranger in the subnet is to ask again.
         ("10.128.4.99", "web.ann.nv.internal", "A", "REFUSED"),
         ("10.128.4.99", "nv.internal", "SOA", "REFUSED"),
         ("10.128.4.99", "example.org", "A", "not ours"),
@@ -132,7 +132,7 @@ _suffixes = st.sampled_from(
 
 @given(labels=_labels, suffix=_suffixes, kind=st.sampled_from(TYPES))
 def test_users_learn_nothing_of_others(labels: list[str], suffix: tuple[str, ...], kind: str) -> None:
-    """What one of ann's sessions is told is the same whether bob has sessions or not."""
+    """The answer that one of ann's sessions gets is the same whether bob has sessions or not."""
     name = (*labels, *suffix)
     alone = names(endpoints={WEB.session: WEB, DB.session: DB})
     assert names().answer(WEB.address, name, kind) == alone.answer(WEB.address, name, kind)

@@ -1,4 +1,4 @@
-"""Where a container shall be, and where it asks for names."""
+"""Where a container belongs, and where it asks for names."""
 
 from __future__ import annotations
 

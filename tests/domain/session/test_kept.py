@@ -1,4 +1,4 @@
-"""Which run of a session was the last one that anybody was told of."""
+"""Which run of a session was the last one that was reported."""
 
 from __future__ import annotations
 

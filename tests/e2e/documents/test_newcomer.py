@@ -37,7 +37,7 @@ _SERVER, _CLIENT = "198.18.77.1", "198.18.77.2"
 
 @dataclass(frozen=True)
 class Newcomer:
-    """Somebody at a shell."""
+    """A person at a shell."""
 
     shell: tuple[str, ...]
     """What makes a shell of theirs, which reads a script."""

@@ -1,4 +1,4 @@
-"""A system on an engine of its own, in trouble; and what must be so when the trouble is over."""
+"""A system on an engine of its own, under faults; and what must hold when they are over."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FaultySystem(System, Generic[E]):
             client.create_ssh_key(Path(f"{self.key()}.pub").read_text())
 
     def session(self, name: str) -> Session | None:
-        """As it is now; None if it is gone."""
+        """Its present state; None if it is gone."""
         with self.client() as client:
             try:
                 return client.get_session(name)
@@ -85,7 +85,7 @@ class FaultySystem(System, Generic[E]):
         assert answers[-1] == f"{content}\n".encode()
 
     def wrong(self) -> list[str]:
-        """What is there and should not be, or is missing, in sentences."""
+        """What exists and should not, or is missing, in sentences."""
         with self.client() as client:
             sessions = list(client.list_sessions("-"))
         wanted = sorted(session.uid for session in sessions if session.desired is DesiredState.RUNNING)
@@ -101,7 +101,7 @@ class FaultySystem(System, Generic[E]):
         with self.client() as client:
             uids = [session.uid for session in client.list_sessions("-")]
         images = self.engine.docker("images", "--filter", self._mine(), "--format", "{{.Repository}}:{{.Tag}}").split()
-        return [f"image {image} is nobody's" for image in images if not any(f"vps-{uid}:" in image for uid in uids)]
+        return [f"image {image} is orphaned" for image in images if not any(f"vps-{uid}:" in image for uid in uids)]
 
     def _mine(self) -> str:
         return f"label=netvps.node={self.runner_uid()}"

@@ -1,6 +1,6 @@
 """A Docker engine of a test's own: to be killed, restarted and filled, while the shared one notices nothing.
 
-It lives in a network namespace of its own, so that its bridges and its firewall are nobody else's. Sessions reach the
+It lives in a network namespace of its own, so that its bridges and its firewall are its own. Sessions reach the
 gateway through the sockets in their folders, so that they need no way out of there.
 """
 
@@ -106,7 +106,7 @@ class OwnEngine(Engine):
         file = self.folder / "exec/containerd/containerd.pid"
         with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
             os.kill(int(file.read_text()), signal.SIGKILL)
-        # Where nobody reaps it, dockerd would take what is left of it for one that runs, and wait for that.
+        # Where nothing reaps it, dockerd would take what is left of it for one that runs, and wait for that.
         file.unlink(missing_ok=True)
 
     def stop(self) -> None:
@@ -130,7 +130,7 @@ class OwnEngine(Engine):
 
     @contextlib.contextmanager
     def full(self, leave: int = 0) -> Iterator[None]:
-        """Its disk is full, but for so many bytes, as long as the block lasts."""
+        """Its disk is full except for this many bytes, as long as the block lasts."""
         try:
             self.fill(leave)
             yield

@@ -1,6 +1,6 @@
 """The clock is set back an hour, and forward by a day and by months, under a system that runs (faketime).
 
-Only the clock on the wall: the monotonic one goes on, as it does when somebody sets a clock. The agents, static
+Only the clock on the wall: the monotonic one goes on, as it does when a clock is set. The agents, static
 programs, keep the right time; so ssh, whose certificates are good for minutes, waits until the clock is right again.
 """
 
@@ -77,7 +77,7 @@ class OddClock(FaultySystem[Engine]):
         assert asyncio.run(await_outcome(reading)) == Outcome()
 
     def destroy(self) -> None:
-        """And what waits in the library for ever: a child that was forked while another thread held its lock."""
+        """And what waits in the library without end: a child that was forked while another thread held its lock."""
         super().destroy()
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):

@@ -50,7 +50,7 @@ def test_a_session_comes_back_with_files_network_and_ssh(system: FaultySystem[Ow
         system.write_file(name, "kept")
         said = system.logged("Docker is unavailable")
         getattr(engine, how)()
-        until("its owner is told", lambda: "Docker does not answer" in _message(system, name))
+        until("its owner learns why", lambda: "Docker does not answer" in _message(system, name))
         assert system.doctor()["engine"] == "fail"
         until("the log tells", lambda: system.logged("Docker is unavailable") == said + 1)
         engine.start()

@@ -65,7 +65,7 @@ class ModelRunner:
         return reports
 
     def _report(self, want: Assignment, state: SessionState) -> SessionReport:
-        """A snapshot is told with STOPPED; each has the number of its stop."""
+        """A snapshot is reported with STOPPED; each has the number of its stop."""
         report = SessionReport(want.session_uid, want.epoch, want.generation, state, address="")
         if state is not SessionState.STOPPED:
             return report
@@ -128,7 +128,7 @@ class Run:
                 await self.world.runners.report(self.uid, report)
 
     async def end(self) -> dict[str, tuple[str, ...]]:
-        """What is there of each session. Which snapshot a running one began with, is for chance to decide: a stop that
+        """The state of each session. Which snapshot a running one began with, is for chance to decide: a stop that
         its runner did not hear of before the next start left none."""
         rows = await self.world.rows(Session)
         return {
@@ -148,7 +148,7 @@ class Run:
         self.up += self.runner.latest.values()
 
     async def tell(self) -> None:
-        """The list as it is now goes on its way; with chance, so do older ones again."""
+        """The present list is sent; with chance, so do older ones again."""
         async with aclosing(follow(self.world.store, self.world.feed, self.uid)) as assignments:
             async for item in assignments:
                 if isinstance(item, CaughtUp):

@@ -116,7 +116,7 @@ def test_a_watcher_that_never_reads(system: System) -> None:
             assert client.get_session(name).revision == latest.revision
             os.kill(watch.pid, signal.SIGCONT)
             seen = 0
-            while seen < latest.revision:  # told one by one, or the list again, but told
+            while seen < latest.revision:  # sent one by one, or as the list again, but sent
                 seen = int(json.loads(watch.stdout.readline()).get("revision", 0))
         client.delete_session(name)
 

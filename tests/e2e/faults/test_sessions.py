@@ -111,7 +111,7 @@ class OnTheEngine(RuleBasedStateMachine):
         await self.process.enter_async_context(self.lab.runner())
 
     async def _write(self) -> None:
-        """Again if the container is struck, or starts anew, at that very moment."""
+        """Again if the container is struck, or restarts, at that very moment."""
         command = f"touch {LOG}; grep -qx {self.lines} {LOG} || echo {self.lines} >> {LOG}; sync; cat {LOG}; echo end"
         self.lines += 1
         async with asyncio.timeout(60):

@@ -33,7 +33,7 @@ T = TypeVar("T")
 CONVERGES = 60.0
 """Seconds (promise P7)."""
 HEARTBEAT = 0.5
-"""Seconds; a runner whose stream is gone for three of them is offline, which is sooner than it starts anew."""
+"""Seconds; a runner whose stream is gone for three of them is offline, which is sooner than it restarts."""
 SSH_FAILED = 255
 _TAIL = 40
 
@@ -83,7 +83,7 @@ class Faulty(System):
         self.arm(point, mode)
         try:
             yield
-            until(f"somebody passes {point}", lambda: self.victim(point) != 0)
+            until(f"a program passes {point}", lambda: self.victim(point) != 0)
             if mode == KILL and self.victim(point) in before.values():
                 until("what died is there again", lambda: self._restarted(before))
         finally:
@@ -125,7 +125,7 @@ class Faulty(System):
         self.answered(once)
 
     def answered(self, call: Callable[[api.Client], T]) -> T:
-        """What a call answers, made again for as long as it is unclear what became of it; all are one request."""
+        """What a call answers, made again until its outcome is known; all are one request."""
         _asking.request = unique("r")
         began = time.monotonic()
         try:
@@ -189,7 +189,7 @@ class Faulty(System):
         return last
 
     def end(self) -> End:
-        """What is there now. Raises NetvpsError if nobody tells."""
+        """What exists now. Raises NetvpsError if no server answers."""
         with self.connect() as client:
             sessions = list(client.list_sessions("-"))
             runners = list(client.list_runners())
@@ -230,7 +230,7 @@ _asking = threading.local()
 
 @contextmanager
 def own_request_ids() -> Iterator[None]:
-    """For the block, clients' requests have the id that `told` gave them."""
+    """For the block, clients' requests have the id that `answered` gave them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "_request_id", lambda: getattr(_asking, "request", "") or os.urandom(16).hex())
         yield

@@ -20,7 +20,7 @@ from tests.support.namespaces import Namespace, namespace
 
 
 def wrong(host: Host, members: int | None = None) -> list[str]:
-    """What on a host is not as planned; `members` is how many runners its map shall have."""
+    """What on a host is not as planned; `members` is how many runners its map is to have."""
     try:
         view, actual = host.view_and_kernel()
         found = [str(operation) for operation in diff(plan(view), actual)]

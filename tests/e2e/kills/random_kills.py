@@ -41,7 +41,7 @@ NAMES: Final = ("ada", "bob", "cyd", "dot")
 KEPT: Final = "dot"
 """Is never deleted: what is written to it in the beginning has to live through all that dies."""
 BYSTANDER: Final = "eve"
-"""A session that nobody asks anything of: whatever dies, its processes must not notice."""
+"""A session that gets no requests: whatever dies, its processes must not notice."""
 _ASKS: Final = {"create": 25, "stop": 15, "start": 20, "delete": 10, "write": 25, "key": 5}
 """What clients do, and how often in a hundred."""
 _WAYS: Final = {"server": 30, "runner": 30, "both": 10, "all": 3, "session": 12, "point": 15}
@@ -62,7 +62,7 @@ _SERVES_FIRST = 0.7
 _PAUSE = 3.0
 """Seconds at most from there on, or from the last death, to the next."""
 _REACHES = 2.0
-"""Seconds to wait for somebody to pass a random point."""
+"""Seconds to wait until a program passes a random point."""
 
 
 @dataclass
@@ -189,7 +189,7 @@ class Storm:
             self._over.wait(_TRY_AGAIN)
 
     def _may_run(self, name: str) -> bool:
-        """Whether its owner wants it to; also if nobody tells."""
+        """Whether its owner wants it to; also if no server answers."""
         try:
             with self.system.connect() as client:
                 return client.get_session(name).desired is DesiredState.RUNNING
@@ -225,13 +225,13 @@ class Storm:
                 self._kill_session(choices)
             elif way == "all":
                 self._kill(self.system.pid(), *self._alive().values())
-                until("somebody starts it again", lambda: self.system.up(check=False).returncode == 0)
+                until("it starts again", lambda: self.system.up(check=False).returncode == 0)
             else:
                 alive = self._alive()
                 self._kill(*(pid for name, pid in alive.items() if way in {name, "both"}))
 
     def _kill_at(self, point: str) -> None:
-        """Or, if nobody comes by, wherever they are."""
+        """Or, if none passes it, wherever they are."""
         self.system.arm(point, KILL)
         with suppress(AssertionError):
             until("it is passed", lambda: self.system.victim(point) != 0, _REACHES)
@@ -288,7 +288,7 @@ class Storm:
         until("its command runs on", lambda: self.system.in_session(BYSTANDER, count) is not None)
 
     def _require_files(self, name: str) -> None:
-        """Of a session as it is in the end."""
+        """Of a session in its final state."""
         self.system.ask("start", name)
         session = self.system.settled(name)
         assert session is not None

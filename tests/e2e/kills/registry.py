@@ -46,7 +46,7 @@ class Registry:
         self.address = ""
 
     def image(self, name: str, tag: str) -> str:
-        """A reference that the engine has to pull: a tag that nobody used."""
+        """A reference that the engine has to pull: an unused tag."""
         return f"{self.address}/{name}:{tag}"
 
     def answer(self, path: str) -> tuple[str, bytes]:

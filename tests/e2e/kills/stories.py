@@ -65,7 +65,7 @@ PASSES: Final = {
 
 
 class Stories:
-    """One system and what is there of it from one operation to the next. Each operation takes a point and a mode."""
+    """One system and its state from one operation to the next. Each operation takes a point and a mode."""
 
     def __init__(self, system: Faulty, image: str, registry: Registry) -> None:
         self.system = system
@@ -123,7 +123,7 @@ class Stories:
         self._stopped = True
 
     def restore(self, point: str, mode: str) -> None:
-        """A start of a session whose container and images somebody removed; the file is there again."""
+        """A start of a session whose container and images were removed by hand; the file is there again."""
         name = self._running()
         self.system.ask("stop", name)
         session = self._copied(name)
@@ -158,7 +158,7 @@ class Stories:
             self._delete(name)
 
     def refuse(self, point: str, mode: str) -> None:
-        """A start of a session of which somebody removed everything: it says so, and can be deleted."""
+        """A start of a session of which everything was removed by hand: it says so, and can be deleted."""
         name = self._made(unique("s"))
         self.system.ask("stop", name)
         session = self._copied(name)
@@ -174,7 +174,7 @@ class Stories:
         self._delete(name)
 
     def pause(self, point: str, mode: str) -> None:
-        """A pause that nobody owns is lifted."""
+        """A pause without an owner is lifted."""
         name = self._running()
         container = container_name(self._require(name).uid)
         with self.system.struck(point, mode):
@@ -248,7 +248,7 @@ class Stories:
     def _join_token(self) -> str:
         try:
             return self.system.answered(lambda client: client.create_join_token())[0]
-        except AlreadyExists as error:  # the answer was lost, and a secret is told once
+        except AlreadyExists as error:  # the answer was lost, and a secret is shown once
             assert error.reason == "SECRET_SHOWN", error
             return self.system.answered(lambda client: client.create_join_token())[0]
 
@@ -319,7 +319,7 @@ class Stories:
         return self._state(name) == RunnerState.OFFLINE
 
     def _state(self, name: str) -> str:
-        """Of the runner of that name, or the first; '' if nobody tells."""
+        """Of the runner of that name, or the first; '' if no server answers."""
         try:
             with self.system.connect() as client:
                 runners = [one.runner for one in client.list_runners()]

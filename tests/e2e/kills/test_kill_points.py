@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 WALKED_ELSEWHERE = (
     dict.fromkeys(
-        # Docker calls a container so for milliseconds, and nobody can make it.
+        # Docker calls a container so for milliseconds, and it cannot be made to.
         ("step.wait.before", "step.wait.after"),
         test_worker.test_a_fault_while_the_engine_is_busy_is_only_a_round_more,
     )

@@ -122,7 +122,7 @@ async def test_a_thousand_creates_that_wait_stay_within_their_memory(server: Ser
         idle, began = server.memory("VmRSS"), time.monotonic()
 
         async def create(number: int) -> int:
-            """Until it is taken: who is told to try again does, with the same request id."""
+            """Until it is taken: who is asked to try again does, with the same request id."""
             for _ in range(20):
                 try:
                     wanted = _create(f"w{number}", f"r{number}")
@@ -154,7 +154,7 @@ async def test_two_hundred_clients_that_come_back_at_once_are_all_served(server:
             clients.append(SessionServiceStub(await stack.enter_async_context(channel)))
 
         async def caught_up(client: Any, from_revision: int) -> tuple[Any, int]:
-            """A watch that has told all there is; tried again for as long as the server is away."""
+            """A watch that has sent everything; tried again while the server is unavailable."""
             while True:
                 wanted = pb.WatchSessionsRequest(from_revision=from_revision)
                 events = aiter(client.WatchSessions(wanted, metadata=metadata, wait_for_ready=True))

@@ -120,7 +120,7 @@ class Changes:
     def judge(self) -> None:
         """Every kernel and every filter is as planned for the runners that the server knows, and names are known there.
 
-        Raises AssertionError, also if a runner told of a bug.
+        Raises AssertionError, also if a runner logged a bug.
         """
         members = sum(
             view.runner.underlay is not None for view in self._answered(lambda client: [*client.list_runners()])
@@ -156,7 +156,7 @@ class Changes:
             return found
         try:
             there, view = accepts(host), host.view_and_kernel()[0]
-        except AssertionError as error:  # somebody else is just about to change it
+        except AssertionError as error:  # another task is just about to change it
             return [str(error)]
         if there != self._accepts:
             found.append(f"{there} in place of {self._accepts}")
@@ -339,6 +339,6 @@ class Changes:
         wait(joined, f"host {host.number} joins")
 
     def _nudge(self, host: Host) -> None:
-        """Nobody tells of a sysctl or a rule. The next look finds it: in half a minute, or when an address changes."""
+        """No event reports a sysctl or a rule. The next look finds it: in half a minute, or when an address changes."""
         host.namespace.ip("address", "add", "198.51.100.99/32", "dev", "lo")
         host.namespace.ip("address", "delete", "198.51.100.99/32", "dev", "lo")

@@ -1,4 +1,4 @@
-"""What somebody else may do to a host's network: commands, chosen at random."""
+"""What other programs may do to a host's network: commands, chosen at random."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Route:
 
 
 def ways(host: Host, spared: Collection[str] = ()) -> list[Route]:
-    """Those of its peers, but for these subnets."""
+    """Those of its peers, except these subnets."""
     macs = {found["dst"]: found.get("lladdr", "") for found in _json(host, "ip", "-j", "neigh", "show", "dev", "nv0")}
     routes = _json(host, "ip", "-j", "route", "show", "proto", "201")
     known = [Route(route["dst"], route.get("gateway", ""), macs.get(route.get("gateway", ""), "")) for route in routes]
@@ -108,7 +108,7 @@ def filter_(host: Host, choices: random.Random, spared: Collection[str]) -> Comm
 
 
 def cut(host: Host, choices: random.Random, _spared: Collection[str]) -> Command:
-    """What takes sessions off the overlay until it is mended."""
+    """What takes sessions off the overlay until it is repaired."""
     commands: list[Command] = [
         ("ip", "link", "delete", "nv0"),
         ("ip", "link", "delete", "nvbr0"),

@@ -145,7 +145,7 @@ class Host:
         return _ran("docker", "-H", self.docker_host, *arguments, check=check, timeout=120)
 
     def state(self) -> tuple[KernelState, KernelState]:
-        """What shall be in its kernel, by what its runner was told, and what is."""
+        """The desired state of its kernel, by what its runner received, and the actual one."""
         view, actual = self.view_and_kernel()
         return plan(view), actual
 
@@ -155,7 +155,7 @@ class Host:
         memory.write_text(json.dumps(json.loads(memory.read_text()) | {"endpoints": []}))
 
     def view_and_kernel(self) -> tuple[View, KernelState]:
-        """What its runner was told, and what is in its kernel."""
+        """What its runner received, and what is in its kernel."""
         identity = load_identity(self.folder / "s")
         known = identity and FileNetmapStore(self.folder / "s" / FOLDER / MEMORY, identity.uid).load()
         assert identity

@@ -22,7 +22,7 @@ class StandingLab:
 
     @contextmanager
     def lent(self) -> Iterator[Lab]:
-        """For the block. Raises AssertionError if it is left in a state that nobody else can start from."""
+        """For the block. Raises AssertionError if it is left in a state that no other module can start from."""
         lab = self._lab or _made()
         self._lab = None
         try:
@@ -57,7 +57,7 @@ def _made() -> Lab:
 
 
 def _cleared(lab: Lab) -> None:
-    """All are at work, and well; there is no session, and nobody but the administrator."""
+    """All are at work, and well; there is no session, and no user except the administrator."""
     for process in (lab.server, *(host.runner for host in lab.hosts)):
         assert process is not None
         assert process.poll() is None

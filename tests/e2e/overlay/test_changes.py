@@ -1,4 +1,4 @@
-"""Random changes of the overlay under a ping every millisecond between two sessions that nobody touches.
+"""Random changes of the overlay under a ping every millisecond between two untouched sessions.
 
 More of them, or the same again: scripts/test tests/e2e/overlay/test_changes.py --changes 1000 --seed 7
 """
@@ -76,7 +76,7 @@ def test_random_changes_lose_no_packet_and_end_as_planned(
 
 @pytest.mark.usefixtures("lab")
 def test_what_is_lost_or_not_as_planned_is_found(pair: tuple[Session, Session]) -> None:
-    """The judges judged: a way is cut, and nobody mends it for a moment."""
+    """The judges judged: a path is cut, and not repaired for a moment."""
     with pytest.raises(AssertionError, match="pings lost: number "):
         _cut_off(*pair)
 
@@ -98,7 +98,7 @@ def _cut_off(one: Session, two: Session) -> None:
 
 
 def test_a_ping_without_an_answer_is_found() -> None:
-    """Also where the numbers of the wire begin anew, and answers come twice, or not in order."""
+    """Also where the numbers of the wire begin again, and answers come twice, or not in order."""
     answers = Answers()
     numbers = [number for number in range(70_000) if number not in {7, 65_536}]
     numbers[100:100] = [numbers[99], numbers[101]]

@@ -1,4 +1,4 @@
-"""What `netvps network` says of real trouble between three machines: see overlay_lab."""
+"""What `netvps network` says of real faults between three machines: see overlay_lab."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check(lab: Lab, *sessions: str) -> list[dict[str, str]]:
 
 @contextmanager
 def dropped(lab: Lab, *rules: tuple[Host, Host, str]) -> Iterator[None]:
-    """The switch loses packets of the overlay between two hosts, in both directions: such as nft is told, '' is all."""
+    """The switch loses packets of the overlay between two hosts, in both directions: as in nft's rule, '' is all."""
     switch = Namespace(f"{lab.prefix}-switch")
     switch.run("nft", "add table bridge lossy; add chain bridge lossy way { type filter hook forward priority 0; }")
     for one, other, what in rules:

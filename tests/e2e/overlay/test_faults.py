@@ -60,7 +60,7 @@ def said(host: Host, what: str) -> None:
 
 
 def test_each_problem_of_a_start_is_reported_and_the_next_after_its_end(lab: Lab, tmp_path: Path) -> None:
-    """All of them at once, and taken away one after the other: its runner is never started anew."""
+    """All of them at once, and taken away one after the other: its runner is never restarted."""
     host = lab.hosts[1]
     place = host.namespace
     for program in ("nsenter", "iptables", "iptables-restore"):
@@ -185,7 +185,7 @@ def test_a_clone_of_a_machine_is_refused_and_takes_nothing_from_it(
     lab.settle()
 
 
-def test_an_underlay_that_is_lost_leaves_all_as_it_is(lab: Lab, pair: tuple[Session, Session]) -> None:
+def test_a_lost_underlay_leaves_everything_unchanged(lab: Lab, pair: tuple[Session, Session]) -> None:
     one, two = pair
     host = two.host
     _, before = host.view_and_kernel()

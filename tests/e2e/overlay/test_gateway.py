@@ -100,7 +100,7 @@ def test_people_reach_sessions_on_all_machines_over_the_overlay(lab: Lab, sessio
         goes_over_the_overlay(lab, session)
     assert lab.netvps("exec", sessions[2].name, "--", "hostname").strip()
     assert ways(lab)[-1] == "overlay"
-    wait(lambda: counted(lab, "overlay") >= before + 4, "the page is anew", 20)
+    wait(lambda: counted(lab, "overlay") >= before + 4, "the page is fresh", 20)
 
 
 def test_of_a_session_the_gateways_machine_reaches_ssh_and_ping_alone(lab: Lab, sessions: list[Session]) -> None:
@@ -154,7 +154,7 @@ def test_without_the_overlay_by_the_tunnel(lab: Lab, sessions: list[Session]) ->
     with blocked(lab):
         assert [way_of(lab, session) for session in sessions[1:]] == ["tunnel"] * 2
     assert [way_of(lab, session) for session in sessions[1:]] == ["tunnel"] * 2  # which it remembers for a minute
-    wait(lambda: counted(lab, "tunnel") == before + 4, "the page is anew", 20)
+    wait(lambda: counted(lab, "tunnel") == before + 4, "the page is fresh", 20)
 
 
 @contextmanager

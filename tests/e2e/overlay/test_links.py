@@ -1,6 +1,6 @@
-"""Paths between machines that lose large packets, or all of the overlay's: found, told, gone on with, and healed.
+"""Paths between machines that lose large packets, or all of the overlay's: found, reported, worked around, and healed.
 
-host 1 ─┐   1 ↔ 2: packets of the overlay of more than 1400 bytes are lost, and nobody says so
+host 1 ─┐   1 ↔ 2: packets of the overlay of more than 1400 bytes are lost silently
 host 2 ─┼── switch
 host 3 ─┘   1 ↔ 3: all of them are
 """
@@ -80,9 +80,9 @@ def test_what_is_lost_between_machines_is_reported_by_both_and_healed(lab: Lab) 
         assert "though that machine answers a ping: let UDP port 14789 through" in reported_problems(lab)[pair]
 
     switch(lab).run("nft", "delete", "table", "bridge", "faults")
-    wait(lambda: reported_problems(lab) == {}, "all is well, and nobody says otherwise")
+    wait(lambda: reported_problems(lab) == {}, "all problems are gone")
     wait(lambda: "mtu" not in lab.hosts[0].namespace.ip("route", "show", "proto", "201"), "full size again", SOON)
     assert one.reaches(two.address, size=1422)
-    # One that starts before another finds nobody who listens there, and tries again.
+    # One that starts before another finds no listener there, and tries again.
     wait(lambda: all("GOOD" in self_tests(host) for host in lab.hosts), "TCP between the runners is tried")
     assert all(self_tests(host) <= {"GOOD", "ABSENT"} for host in lab.hosts)

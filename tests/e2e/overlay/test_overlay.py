@@ -24,7 +24,7 @@ from tests.support.namespaces import enter
 
 pytestmark = [pytest.mark.docker, pytest.mark.netns, pytest.mark.e2e]
 SOON = 10.0
-"""Seconds in which something is mended that takes well under one on a machine that is not as busy."""
+"""Seconds in which something is repaired that takes well under one on a machine that is not as busy."""
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_without_the_control_plane_nothing_is_lost_and_what_breaks_is_healed(
         lab.stop_server(signal.SIGKILL)
         third.stop_runner(signal.SIGKILL)
         third.start_process()
-        third.namespace.ip("link", "delete", "nv0")  # its runner knows what to make, though nobody can tell it
+        third.namespace.ip("link", "delete", "nv0")  # its runner knows what to make, though no server can send it
         wait(lambda: "nv0" in third.namespace.ip("-br", "link"), f"healed alone: {third.log[-2000:]}", 30)
         wait(lambda: diff(*third.state()) == (), "as planned, alone", 30)
         lab.start_server()

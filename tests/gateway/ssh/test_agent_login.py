@@ -146,7 +146,7 @@ async def test_what_only_looks_like_an_agent_is_left_for_the_tunnel(
 async def test_another_host_is_refused_and_the_tunnel_leads_to_the_right_one(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One whose key nobody certified; and one that is another session's, by its certificate."""
+    """One whose key is not certified; and one that is another session's, by its certificate."""
     stranger = asyncssh.generate_private_key("ssh-ed25519")
     other = sshd.host_ca.generate_host_certificate(stranger, "host", principals=["another"])
     asked: list[str] = []

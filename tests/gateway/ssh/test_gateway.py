@@ -119,7 +119,7 @@ async def echo_server(path: str | None = None) -> tuple[asyncio.Server, int]:
 async def connect(
     process: asyncio.subprocess.Process, port: int, path: str
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connects to a forward as soon as it is there."""
+    """Connects to a forward once it listens."""
     while process.returncode is None:
         try:
             return await (asyncio.open_unix_connection(path) if path else asyncio.open_connection("127.0.0.1", port))

@@ -188,7 +188,7 @@ async def test_a_peer_that_never_ends_a_key_exchange_stalls_the_other(
 
 
 def test_over_the_overlay_it_is_the_same_pipe(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a TCP connection instead of a stream of the tunnel, which nobody serves here; on the programs' loop."""
+    """On a TCP connection instead of a stream of the tunnel, which is not served here; on the programs' loop."""
     monkeypatch.setattr(dialer, "connect", functools.partial(overlay_stream.connect, port=sshd.port))
     data = os.urandom(8 << 20)
 

@@ -31,7 +31,7 @@ LONG = 3600.0
 
 @dataclass
 class FakeTunnels:
-    """Answers when `answer` is set, as it is by itself; each stream that it gave is kept."""
+    """Answers when `answer` is set, which it is at first; each stream that it gave is kept."""
 
     error: NetvpsError | None = None
     asked: list[DialTarget] = field(default_factory=list)

@@ -87,7 +87,7 @@ async def test_ten_megabytes_there_and_back(gateway: Tunnels, echo: int) -> None
 async def test_a_slow_connection_stalls_no_other(gateway: Tunnels, echo: int) -> None:
     async with FakeAgent(gateway, UID, echo):
         _, slow = await talk(gateway)
-        slow.write(b"x" * (8 << 20))  # and nobody reads what comes back
+        slow.write(b"x" * (8 << 20))  # and what comes back is not read
         reader, writer = await talk(gateway)
         writer.write_eof()
         assert await asyncio.wait_for(reader.read(), 5) == b"end"
@@ -125,7 +125,7 @@ async def test_an_agent_gets_its_config_before_any_dial(gateway: Tunnels, author
         await agent.__aexit__()
 
 
-async def test_open_does_not_wait_for_ever(gateway: Tunnels, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_open_does_not_wait_without_end(gateway: Tunnels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.gateway.tunnel.tunnels.CONNECT_TIMEOUT", 0.01)
     with pytest.raises(Unavailable, match="agent is not connected"):
         await gateway.open(UID, SshTarget(), "")

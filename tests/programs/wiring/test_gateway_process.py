@@ -35,7 +35,7 @@ def server_of(state: Path) -> int:
 
 
 async def greeting(port: int) -> bytes:
-    """What the gateway says first; b'' if nobody listens."""
+    """What the gateway says first; b'' if nothing listens."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except ConnectionError:

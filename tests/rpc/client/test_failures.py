@@ -64,7 +64,7 @@ def test_what_grpc_says_in_words(
     assert "secret" not in str(error)
 
 
-def test_what_our_server_says_as_it_is() -> None:
+def test_an_error_of_the_server_passes_unchanged() -> None:
     code, message, details = to_status(NotFound("no session a.b: see netvps ls"))
     error = to_error(Failed(code, message, ((DETAILS_KEY, details),)), REMOTE)
     assert (type(error), str(error)) == (NotFound, "no session a.b: see netvps ls")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.rpc.site import Site
 
-NOBODY = 65534
+UNKNOWN_UID = 65534
 ASK = """
 import os, sys
 from netvps.errors import NetvpsError
@@ -51,9 +51,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user"
 async def test_another_account_gets_a_remedy(site: Site) -> None:
     import asyncio
 
-    answer = await asyncio.to_thread(ask_as, site, NOBODY)
+    answer = await asyncio.to_thread(ask_as, site, UNKNOWN_UID)
     assert answer == (
-        f"Unauthenticated your account (uid {NOBODY}) is not known here: "
+        f"Unauthenticated your account (uid {UNKNOWN_UID}) is not known here: "
         "ask an admin for an API key, then: netvps login HOST"
     )
 
@@ -62,8 +62,8 @@ async def test_another_account_gets_a_remedy(site: Site) -> None:
 async def test_an_account_that_is_known_is_its_user() -> None:
     import asyncio
 
-    async with open_site(local_users={0: "root", NOBODY: "alice"}) as site:
-        assert await asyncio.to_thread(ask_as, site, NOBODY) == "alice"
+    async with open_site(local_users={0: "root", UNKNOWN_UID: "alice"}) as site:
+        assert await asyncio.to_thread(ask_as, site, UNKNOWN_UID) == "alice"
         assert await asyncio.to_thread(ask_as, site, 0) == "root"
 
 

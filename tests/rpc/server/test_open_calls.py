@@ -31,7 +31,7 @@ DIAL_BACK = "/netvps.api.v1.TunnelService/DialBack"
 
 
 def until_refused(call: Callable[[], Any], stack: ExitStack) -> tuple[int, str]:
-    """How many calls are let in, and what the next one is told."""
+    """How many calls are let in, and how the next one is refused."""
     for number in range(10_000):
         try:
             stack.enter_context(call())

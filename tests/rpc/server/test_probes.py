@@ -139,7 +139,7 @@ async def test_an_answer_counts_once_from_the_runner_that_was_asked(site: Site) 
         true = ProbeReport(request.probe_id, (Link("peer", LinkState.UP, 0.001, 1450),))
         await one.says.put(true)
         assert await links == true.links
-        await one.says.put(forged)  # late: nobody waits, and the stream goes on
+        await one.says.put(forged)  # late: no call waits, and the stream goes on
         await two.says.put(Heartbeat(CAPACITY))
         again = group.create_task(probes(site).probe(uid, ()))
         assert (await asked(one, 2)).probe_id != request.probe_id

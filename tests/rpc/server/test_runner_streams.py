@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class NoRunners:
-    """Nobody is marked offline by a server that ends."""
+    """A server that ends marks no runner offline."""
 
     def __init__(self) -> None:
         self.offline_calls = 0
@@ -28,7 +28,7 @@ class NoRunners:
         return
 
 
-async def test_a_stream_that_ends_after_the_server_is_no_error_and_no_news() -> None:
+async def test_a_stream_that_ends_after_the_server_is_neither_error_nor_change() -> None:
     runners = NoRunners()
     async with RunnerStreams(cast("Runners", runners), 0.001) as streams:
         stream = await streams.enter("r1", "i1")

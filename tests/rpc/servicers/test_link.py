@@ -53,7 +53,7 @@ class Process:
 
     @property
     def netmap(self) -> Netmap:
-        """As it was told, if it is whole."""
+        """As it was sent, if it is complete."""
         netmap, whole = Netmap(), Netmap()
         for update in self.heard:
             if isinstance(update, NetmapUpdate):

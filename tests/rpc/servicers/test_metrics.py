@@ -25,7 +25,7 @@ USED = Measurement(0.5, 1 << 20, 10.0, None)
 
 
 class Measuring:
-    """A runner process that measures the same again and again, as it is asked to."""
+    """A runner process that measures the same on every request."""
 
     def __init__(self, link: RunnerLink) -> None:
         self.link = link

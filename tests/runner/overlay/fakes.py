@@ -83,7 +83,7 @@ class FakeKernel:
         return self.uses
 
     def happens(self, event: KernelEvent, state: KernelState | None = None) -> None:
-        """Somebody else changes it."""
+        """Another program changes it."""
         self.state = state or self.state
         self._events.put_nowait(event)
 

@@ -22,7 +22,7 @@ END = "10.128.{}.0"
 
 
 class Runner:
-    """Number 1, which programs whatever it is told at once."""
+    """Number 1, which programs whatever it gets at once."""
 
     def __init__(self) -> None:
         self.wire, self.tcp, self.kernel = FakeWire(), FakeTcp(), FakeKernel()

@@ -141,7 +141,7 @@ async def test_a_start_without_the_control_plane_goes_by_what_was_known(machine:
     async with machine.running() as overlay:
         await until(lambda: machine.kernel.state.fdb)
         assert overlay.generation == 7
-        # What it knows is out of date, and so takes nothing away; what it is told now does.
+        # What it knows is out of date, and so takes nothing away; what it receives now does.
         machine.welcome()
         overlay.update(NetmapUpdate(8, gone_peers=("runner2",), caught_up=True))
         await until(lambda: not machine.kernel.state.fdb)

@@ -164,7 +164,7 @@ async def test_news_during_a_round_are_not_lost(site: Site) -> None:
     apply = site.kernel.apply
 
     async def disturbed(operations: object) -> object:
-        site.reconciler.concerns(LinksChanged("somebody else, just now"))
+        site.reconciler.concerns(LinksChanged("another program, just now"))
         return await apply(operations)  # type: ignore[arg-type]
 
     site.kernel.apply = disturbed  # type: ignore[method-assign,assignment]

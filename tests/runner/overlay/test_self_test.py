@@ -87,7 +87,7 @@ async def test_if_only_the_other_is_wrong_the_own_is_on_in_the_end() -> None:
 
 
 @pytest.mark.parametrize("bad", [BROKEN, SILENT])
-async def test_what_is_not_for_the_checksums_is_not_for_ever_without_offload(bad: TcpOutcome) -> None:
+async def test_a_loss_without_wrong_checksums_does_not_keep_offload_off(bad: TcpOutcome) -> None:
     machine = Machine(bad=bad)
     machine.other_works = False
     outcomes = [await machine.run() for _ in range(PATIENCE + 1)]

@@ -32,15 +32,15 @@ pytestmark = pytest.mark.docker
 
 
 class FaultyEngine(DockerEngine):
-    """One call fails once, before or after it did its work; or for ever."""
+    """One call fails once, before or after it did its work; or always."""
 
-    def __init__(self, lab: Lab, method: str, error: Exception, *, after: bool = False, for_ever: bool = False) -> None:
+    def __init__(self, lab: Lab, method: str, error: Exception, *, after: bool = False, always: bool = False) -> None:
         super().__init__(lab.docker, node=lab.node, node_name="here", copies=lab.copies, overlay=lab.overlay)
         self.struck = asyncio.Event()
         real: Callable[..., Any] = getattr(self, method)
 
         async def faulty(*args: Any, **kwargs: Any) -> Any:
-            if self.struck.is_set() and not for_ever:
+            if self.struck.is_set() and not always:
                 return await real(*args, **kwargs)
             if after:
                 await real(*args, **kwargs)
@@ -59,7 +59,7 @@ async def lived(lab: Lab, want: Assignment) -> None:
 
 
 async def lost(lab: Lab, want: Assignment, *, last_run: bool = True) -> None:
-    """Somebody removed the container, and the runner has no copy; nor does it know of a last run, if not `last_run`."""
+    """The container was removed by hand, and there is no copy; without `last_run`, no last run is known either."""
     await asyncio.to_thread(lambda: lab.api.remove_container(container_name(want.session_uid)))
     shutil.rmtree(lab.copies)
     if not last_run:
@@ -71,7 +71,7 @@ async def test_the_agents_certificate_is_asked_for_while_the_container_is_made(
 ) -> None:
     class Waiting(DockerEngine):
         async def create(self, plan: Blueprint) -> None:
-            await asked.wait()  # for ever, if it came afterwards
+            await asked.wait()  # without end, if it came afterwards
             await super().create(plan)
 
     async def agent_credential(session_uid: str, epoch: int) -> AgentCredential:
@@ -89,7 +89,7 @@ async def test_the_agents_certificate_is_asked_for_while_the_container_is_made(
 async def test_a_failed_snapshot_keeps_the_container_and_a_start_goes_on_from_it(lab: Lab) -> None:
     want = lab.session()
     lab.link.want(want)
-    engine = FaultyEngine(lab, "commit", DiskFull("the snapshot needs 9 MiB and 1 MiB are free"), for_ever=True)
+    engine = FaultyEngine(lab, "commit", DiskFull("the snapshot needs 9 MiB and 1 MiB are free"), always=True)
     async with lab.runner(engine):
         await lab.link.reported(want, SessionState.RUNNING)
         await lab.run_in(want, "sh", "-c", "echo kept > /root/file")

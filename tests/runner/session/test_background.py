@@ -1,4 +1,4 @@
-"""One job at a time, whose end is told once, and only while it is wanted."""
+"""One job at a time, whose end is reported once, and only while it is wanted."""
 
 from __future__ import annotations
 

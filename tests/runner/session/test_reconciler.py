@@ -1,4 +1,4 @@
-"""The loop around the steps: waits are broken off, steps are not, and trouble is retried."""
+"""The loop around the steps: waits are interrupted, actions are not, and errors are retried."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WANT = Assignment("u", "dev1", "ann", 1, 1, DesiredState.RUNNING, SessionSpec(im
 
 
 class ScriptedSteps:
-    """Each look raises the next of `troubles`, if there is one."""
+    """Each look raises the next of `errors`, if there is one."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)

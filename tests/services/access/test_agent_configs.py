@@ -47,7 +47,7 @@ async def test_keys_of_the_owner_and_of_the_spec_each_once(world: World) -> None
 
 
 async def _accepts(name: str, known_hosts: Path, port: int) -> bool:
-    """Whether OpenSSH takes a server for the host of that name. Nobody is let in, which comes after that."""
+    """Whether OpenSSH takes a server for the host of that name. No login succeeds, which comes after that."""
     options = {
         "BatchMode": "yes",
         "IdentityFile": "none",
@@ -155,7 +155,7 @@ async def test_host_certificates_are_renewed_in_time(world: World, monkeypatch: 
     session = await world.session()
     async with aclosing(world.logins.configs(session.uid, 1, "HOSTKEY")) as configs:
         first = await _next(configs)
-        assert await _next(configs) == first  # certified anew: the certificate of the fake bears no date
+        assert await _next(configs) == first  # certified again: the certificate of the fake bears no date
 
 
 async def test_an_agent_that_falls_behind_gets_what_holds_now(world: World) -> None:

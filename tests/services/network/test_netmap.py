@@ -138,7 +138,7 @@ async def test_who_resumes_gets_what_changed_since_also_from_a_server_that_was_r
 
 
 async def test_a_resume_without_changes_is_answered(world: World) -> None:
-    """Else a runner would take what it kept on its disk for old until somebody changes something."""
+    """Else a runner would take what it kept on its disk for old until something changes."""
     await world.runner("lab1", hello=ON_OVERLAY)
     async with hub_of(world) as hub:
         known = hub.netmap
@@ -190,7 +190,7 @@ async def test_a_wrong_digest_brings_the_whole_map_once(world: World) -> None:
     async with hub_of(world) as hub, follows(hub, listener) as follower:
         await same(world, listener)
         follower.heard(listener.known.generation, listener.known.digest)
-        follower.heard(listener.known.generation - 1, "of a time that nobody remembers")
+        follower.heard(listener.known.generation - 1, "of a forgotten time")
         follower.heard(listener.known.generation, "")
         listener.updates.clear()
         with capture_logs() as logs:
@@ -339,7 +339,7 @@ class History:
                     await asyncio.sleep(0)
 
     async def settle(self, *, heartbeats: bool) -> None:
-        """All come back at last; with `heartbeats` they say what they know, and are mended by that."""
+        """All come back at last; with `heartbeats` they say what they know, and are repaired by that."""
         for which, listener in enumerate(self.listeners):
             if which not in self.streams:
                 await self.connect(which, which % 2, listener.known)

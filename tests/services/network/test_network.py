@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Probes:
-    """Runners that answer, but for those (by uid) that raise, hang or leave a link out."""
+    """Runners that answer, except those (by uid) that raise, hang or leave a link out."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[str, ...]]] = []

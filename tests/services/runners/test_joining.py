@@ -156,7 +156,7 @@ async def test_a_join_costs_the_same_however_many_joined_before(world: World, jo
     assert (store.reads, store.rows) == (1, 0)
     first = await world.joining.join(token, "csr:new", "new")
     assert first.runner.name == "new"
-    assert (store.reads - 1, store.rows - joined) == (5, 2)  # but for the subnets, among which a free one is found
+    assert (store.reads - 1, store.rows - joined) == (5, 2)  # except the subnets, among which a free one is found
     again = await world.joining.join(await _token(world), "csr:new", "new")
     assert again.runner.uid == first.runner.uid
 

@@ -151,7 +151,7 @@ async def test_who_went_to_another_server_of_the_database_is_not_taken_for_offli
 
 
 async def test_a_live_runner_that_was_marked_offline_connects_again(world: World) -> None:
-    """And so tells all it has to tell again: its sessions are not UNREACHABLE for ever."""
+    """And so tells all it has to tell again: its sessions do not stay UNREACHABLE."""
     runner = await world.runner()
     await world.runners.offline(runner.uid)
     with pytest.raises(Unavailable, match="connect again"):
@@ -162,7 +162,7 @@ async def test_a_live_runner_that_was_marked_offline_connects_again(world: World
 
 async def test_after_a_restart_only_those_who_do_not_come_back_are_offline(world: World) -> None:
     gone, back = await world.runner("gone"), await world.runner("back")
-    world.runners._heard.clear()  # a new process has heard of nobody
+    world.runners._heard.clear()  # a new process has heard of no runner
     await world.runners.online(back.uid, HELLO)
     await world.runners.call_roll()
     await world.runners.stale()
@@ -176,7 +176,7 @@ async def test_a_server_that_starts_marks_no_runner_offline_that_another_hears(w
     await starting.call_roll()
     await world.runners.heartbeat(
         here.uid, Heartbeat(HELLO.capacity)
-    )  # but for the roll call it were too soon to be written
+    )  # without the roll call it would be too soon to be written
     await starting.stale()
     rows = {runner.uid: runner for runner in await world.rows(Runner)}
     assert {uid: row.state for uid, row in rows.items()} == {

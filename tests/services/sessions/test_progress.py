@@ -74,7 +74,7 @@ async def test_what_comes_with_the_first_line_is_recorded(world: World) -> None:
     await world.runners.report(session.runner, _pulling(session, "1 MB"))
     recorded = await _row(world, session)
     assert (recorded.state, recorded.message) == (SessionState.PREPARING, "pulling x")
-    # Taken for lost, and come again: the same report is news, whatever was told before.
+    # Taken for lost, and come again: the same report is news, whatever was reported before.
     await world.runners.offline(session.runner)
     await world.runners.online(session.runner, HELLO)
     await world.runners.report(session.runner, _pulling(session, "1 MB"))

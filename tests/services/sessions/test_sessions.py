@@ -200,7 +200,7 @@ async def test_what_no_runner_has_stops_and_goes_at_once(world: World) -> None:
     stopped = await world.sessions.stop(ALICE, "dev1")
     assert (stopped.state, stopped.observed_generation) == (SessionState.STOPPED, stopped.generation)
     await world.runner()
-    assert (await world.sessions.get(ALICE, "dev1")).runner == ""  # nobody asked for it to run
+    assert (await world.sessions.get(ALICE, "dev1")).runner == ""  # it was not asked to run
     assert (await world.sessions.start(ALICE, "dev1")).runner_name == "lab1"
 
 

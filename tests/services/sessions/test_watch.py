@@ -120,7 +120,7 @@ async def test_a_long_absence_is_read_in_chunks(world: World, monkeypatch: pytes
 
 
 class _BusyStore:
-    """Somebody writes between any two steps of a reader."""
+    """A writer writes between any two steps of a reader."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -76,7 +76,7 @@ def test_elsewhere_the_engine_chooses() -> None:
         ({"nv-test": {"IPAMConfig": {"IPv4Address": "10.128.4.2"}, "IPAddress": ""}}, HERE, ""),
         ({"nv-test": {"IPAMConfig": None, "IPAddress": "10.128.4.2"}}, HERE, "10.128.4.2"),
         ({"else": {"IPAddress": "192.0.2.9"}}, Attachment(Net.OTHER), "192.0.2.9"),
-        # Somebody put it on a network of theirs, too.
+        # It was put on a foreign network by hand, too.
         (
             {"a": {"IPAddress": "192.0.2.9"}, "nv-test": {"IPAMConfig": None, "IPAddress": "10.128.4.2"}},
             HERE, "10.128.4.2",

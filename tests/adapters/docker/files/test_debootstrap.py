@@ -1,4 +1,4 @@
-"""What is run, and what is told of it; the whole is run by scripts/up."""
+"""The commands, and the progress that is shown; scripts/up runs all of it."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ async def test_what_a_broken_off_snapshot_left_is_tidied_away_and_nothing_else(
     stopped = replace(bench.want, snapshot=snapshot)
     repository, _, tag = snapshot.image.rpartition(":")
     await bench.docker.call(snapshot.image, lambda api: api.tag(bench.want.spec.image, repository, tag))
-    await bench.engine.tidy(stopped)  # somebody took its name, and its owner's files are in there
+    await bench.engine.tidy(stopped)  # its name was taken by hand, and its owner's files are in there
     await bench.engine.erase(bench.want.session_uid)  # and without the record of it, nothing says whose it is
     assert [image["Id"] for image in await bench.images()] == [snapshot.digest]
     await bench.engine.erase(bench.want.session_uid, snapshot.digest)

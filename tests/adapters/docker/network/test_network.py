@@ -95,7 +95,7 @@ async def test_each_owner_gets_a_network_with_a_subnet_of_its_own() -> None:
 @pytest.mark.parametrize("refusal", [NetworkUnavailable, ContainerFailed])
 async def test_what_another_runner_of_the_machine_takes_meanwhile_is_no_failure(refusal: type[DockerError]) -> None:
     engine = Engine()
-    engine.refusals = [refusal("somebody was quicker")]
+    engine.refusals = [refusal("another one was quicker")]
     await engine.networks_of().ensure("ann")
     assert engine.subnet_of("ann")
 

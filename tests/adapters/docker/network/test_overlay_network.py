@@ -59,7 +59,7 @@ def bridge(mtu: int = 1450) -> Bridge:
     return Bridge("02:42:0a:ff:f0:01", mtu, 365)
 
 
-async def test_it_is_made_once_and_leaves_the_bridge_as_it_is(network: OverlayNetwork, names: ObjectNames) -> None:
+async def test_it_is_made_once_and_leaves_the_bridge_unchanged(network: OverlayNetwork, names: ObjectNames) -> None:
     before = run("ip", "-br", "link", "show", names.bridge)
     await network.ensure(SUBNET, bridge())
     made = run("docker", "network", "inspect", "-f", "{{.Id}}", names.network)

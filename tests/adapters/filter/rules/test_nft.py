@@ -26,7 +26,7 @@ def _ruleset(owners: dict[str, str], rule: str = "drop") -> Ruleset:
     )
 
 
-def test_a_ruleset_is_one_transaction_that_replaces_what_is_there() -> None:
+def test_a_ruleset_is_one_transaction_that_replaces_existing_rules() -> None:
     text = re.sub(r' comment "[0-9a-f]{8}"\n', "\n", _ruleset({"10.128.0.2": "ann"}).text)
     assert text == (
         "add table inet t\n"
@@ -75,7 +75,7 @@ def test_changes_lead_from_any_ruleset_to_any_other(old: dict[str, str], new: di
 
 
 @given(OWNERS, OWNERS)
-def test_it_can_be_put_over_what_is_there(old: dict[str, str], new: dict[str, str]) -> None:
+def test_it_can_be_put_over_existing_rules(old: dict[str, str], new: dict[str, str]) -> None:
     """Sets that are needed are never removed on the way, and what is right already may keep its elements."""
     kernel = Kernel()
     for emptied in (False, True):
@@ -91,8 +91,8 @@ def test_it_can_be_put_over_what_is_there(old: dict[str, str], new: dict[str, st
 
 
 @given(OWNERS, OWNERS)
-def test_it_can_be_added_to_what_is_there(old: dict[str, str], new: dict[str, str]) -> None:
-    """All that is there already stays, but for rules that are not ours."""
+def test_it_can_be_added_to_existing_rules(old: dict[str, str], new: dict[str, str]) -> None:
+    """All existing elements stay, except foreign rules."""
     kernel = Kernel()
     kernel.feed(_ruleset(old, "accept").text)
     known = {address: owner for address, owner in new.items() if old.get(address, owner) == owner}

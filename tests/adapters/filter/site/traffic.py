@@ -21,7 +21,7 @@ END = b"this one may pass"
 
 
 class Ear:
-    """Hears what comes to a UDP port; what nobody may keep from it tells where to stop listening."""
+    """Hears what comes to a UDP port; a packet that no rule may drop marks the end."""
 
     def __init__(self, lab: Lab, name: str, port: int = UDP_PORT) -> None:
         self._lab = lab
@@ -90,7 +90,7 @@ def put(lab: Lab, name: str, frame: bytes, link: str = "eth0") -> None:
 
 
 def bridged(sender: str, receiver: str, text: bytes, *, mac: str = "", address: str = "") -> bytes:
-    """A frame to a neighbour on the bridge; with somebody else's MAC or address."""
+    """A frame to a neighbour on the bridge; with a foreign MAC or address."""
     packet = ipv4(address or ADDRESS[sender], ADDRESS[receiver], udp(UDP_PORT, text))
     return ether(mac or MAC[sender], MAC[receiver], packet)
 

@@ -73,7 +73,7 @@ def test_what_goes_may_be_gone_and_what_comes_may_be_there(links: Links) -> None
     assert (links.addresses(), links.bridge()) == (frozenset(), None)
 
 
-def test_a_device_that_is_changed_by_others_is_seen_as_it_is(links: Links, host: Namespace) -> None:
+def test_a_device_changed_by_others_is_seen_in_its_actual_state(links: Links, host: Namespace) -> None:
     host.ip("link", "add", "nv0", "type", "vxlan", "id", "9", "dstport", "4789", "remote", "192.0.2.7", "dev", "eth0")
     seen = links.device()
     assert seen is not None
@@ -95,7 +95,7 @@ def test_ports_are_put_on_the_bridge_and_it_keeps_its_mac_and_mtu(links: Links, 
 
 
 def test_a_bridge_that_forgets_is_changed_in_place_and_keeps_what_it_learned(links: Links, host: Namespace) -> None:
-    """As one that somebody changed, or that was made before: by itself a bridge forgets after 300 s."""
+    """As one that was changed by hand, or made by an earlier version: by itself a bridge forgets after 300 s."""
     links.apply(op.MakeBridge(BRIDGE))
     assert _ageing_time(host) == 365 * 24 * 60 * 60 * 100
     host.ip("link", "add", "veth-one", "type", "veth", "peer", "name", "end-one")

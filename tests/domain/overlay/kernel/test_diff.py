@@ -72,7 +72,7 @@ def found(draw: st.DrawFn) -> KernelState:
 
 
 @given(wanted(), found())
-def test_it_makes_what_is_wanted_of_what_is_there(desired: KernelState, actual: KernelState) -> None:
+def test_it_turns_the_actual_state_into_the_desired_one(desired: KernelState, actual: KernelState) -> None:
     state = actual
     for operation in diff(desired, actual):
         state = applied(operation, state)
