@@ -10,10 +10,13 @@ On a hybrid machine both lines exist, and memory and CPU belong to the v1 hierar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 _OOM_KILLS = "oom_kill"
+_RECLAIM_PIECE = 64 << 20
+"""Bytes per request, so that a container that goes on waits for a short one only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,33 @@ def usage(cgroup: str, root: Path = Path("/")) -> CgroupUsage | None:
     """What the cgroup with these lines of /proc/PID/cgroup uses; None if it is gone or unreadable."""
     cpu, memory = _cpu_seconds(cgroup, root), _memory_bytes(cgroup, root)
     return CgroupUsage(cpu, memory) if cpu is not None and memory is not None else None
+
+
+def pids(cgroup: str, root: Path = Path("/")) -> int | None:
+    """The number of processes and threads in the cgroup with these lines; None if it is gone or unreadable."""
+    folder, _ = _folder(cgroup, "pids", root)
+    return _number(folder / "pids.current") if folder else None
+
+
+def reclaim(cgroup: str, given_up: Callable[[], bool], root: Path = Path("/")) -> int:
+    """Lets the kernel take back memory of the cgroup with these lines; returns how many bytes it took.
+
+    File contents are dropped, and the rest goes to swap if there is any. Ends early once `given_up()`, called between
+    pieces, returns true. Version 1 has no such request, nor has a kernel before 5.19: nothing is taken there.
+    """
+    folder, unified = _folder(cgroup, "memory", root)
+    if folder is None or not unified:
+        return 0
+    request, current = folder / "memory.reclaim", folder / "memory.current"
+    before = _number(current) or 0
+    last = before + 1
+    while request.exists() and not given_up() and 0 < (left := _number(current) or 0) < last:
+        last = left
+        try:
+            request.write_text(str(min(left, _RECLAIM_PIECE)))
+        except OSError:  # mostly EAGAIN: the kernel took back less than requested, so there is no more
+            break
+    return max(0, before - (_number(current) or before))
 
 
 def _cpu_seconds(cgroup: str, root: Path) -> float | None:

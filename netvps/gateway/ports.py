@@ -69,7 +69,17 @@ class Certifier(Protocol):
         """A user certificate (OpenSSH form, three minutes) for the session and Unix user of the grant."""
 
 
-class Authorizer(Certifier, Protocol):
+class Waker(Protocol):
+    """Lets paused sessions go on."""
+
+    async def wake(self, session_uid: str, actor: str) -> None:
+        """Resumes a session if it is paused, on behalf of a user, or of a key, that may log in to it.
+
+        Returns at once; the agent answers when the session goes on. Raises Unavailable.
+        """
+
+
+class Authorizer(Certifier, Waker, Protocol):
     """Authorises SSH logins."""
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:

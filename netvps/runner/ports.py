@@ -15,6 +15,7 @@ from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage
 from netvps.domain.session.kept import SavedFiles
+from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, SessionReport, SnapshotImage
 
 Progress = Callable[[str], None]
@@ -45,8 +46,20 @@ class Containers(Protocol):
     async def signal(self, container: Container, signal: str) -> None:
         """Sends "TERM" or "KILL" to PID 1; ignores that it does not run."""
 
+    async def pause(self, container: Container) -> None:
+        """Freezes a container; idempotent. Its connections stay open."""
+
     async def unpause(self, container: Container) -> None:
         """Unpauses a container; idempotent."""
+
+    async def reclaim(self, container: Container, given_up: Callable[[], bool]) -> int:
+        """Takes back memory of a paused container where the kernel can; returns the bytes.
+
+        Ends early once `given_up`, callable in any thread, returns true.
+        """
+
+    async def resize(self, container: Container, to: Limits) -> None:
+        """Changes the limits of a container, running or not; raises a NetvpsError if more is in use."""
 
     async def remove(self, container: Container) -> None:
         """Removes a container; idempotent."""

@@ -25,7 +25,7 @@ from netvps.domain.metrics import MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import Link as Route
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
-from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
+from netvps.domain.runner.runner import CAPABILITIES, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.session import Assignment
 from netvps.errors import ConfigError, Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
@@ -45,6 +45,7 @@ from netvps.runner.session.logs import KeptLogs, log_pieces
 from netvps.runner.session.reconciler import SessionReconciler
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.runtime import RuntimeFolder
+from netvps.runner.session.starts import Starts
 from netvps.runner.session.upstream import Upstream
 from netvps.runner.settings import RunnerSettings
 from netvps.runner.trash import Trash
@@ -92,6 +93,7 @@ class Runner:
             )
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._last_runs = LastRuns(settings.state_dir / "last_runs")
+        self._starts = Starts(settings.state_dir / "starts")
         remove_parts(settings.run_dir)
         self._trash = Trash(settings.run_dir)
         self._upstream = Upstream(settings.tunnel_address)
@@ -155,6 +157,7 @@ class Runner:
             self._instance_id,
             self._settings.version,
             self._machine.capacity,
+            CAPABILITIES,
             underlay=overlay.underlay if overlay else None,
             netmap_generation=overlay.generation if overlay else 0,
             problems=overlay.problems if overlay else (),
@@ -263,6 +266,7 @@ class Runner:
             self._logs,
             reporter,
             last_runs=self._last_runs,
+            starts=self._starts,
             node=self._settings.uid,
             agent=self._agent,
         )
@@ -315,6 +319,7 @@ class Runner:
         await self._folder(session_uid).remove()
         self._logs.remove(session_uid)
         self._last_runs.remove(session_uid)
+        self._starts.remove(session_uid)
 
     async def _send_logs(self, request: LogRequest) -> None:
         try:

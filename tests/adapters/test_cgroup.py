@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netvps.adapters.cgroup import CgroupUsage, cgroup_of, cgroup_upto, oom_kills, usage
+from netvps.adapters.cgroup import CgroupUsage, cgroup_of, cgroup_upto, oom_kills, pids, reclaim, usage
 
 V1 = {
     "proc/7/cgroup": "12:pids:/docker/c1\n9:memory:/docker/c1\n1:name=systemd:/docker/c1\n0::/docker/c1\n",
@@ -85,6 +85,55 @@ def test_use_of_a_container_with_the_cgroups_that_it_made(
 
 def test_a_process_of_something_else_is_not_of_the_container() -> None:
     assert not cgroup_upto("9:memory:/docker/c2\n0::/init.scope\n", "c1")
+
+
+SCOPE = "sys/fs/cgroup/system.slice/docker-c1.scope"
+CGROUP = "0::/system.slice/docker-c1.scope\n"
+V2_MEMORY = {f"{SCOPE}/memory.current": "5000000\n"}
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "tree", "number"),
+    [
+        ("12:pids:/docker/c1\n0::/x\n", {"sys/fs/cgroup/pids/docker/c1/pids.current": "12\n"}, 12),
+        (CGROUP, {f"{SCOPE}/pids.current": "3\n"}, 3),
+        (CGROUP, {f"{SCOPE}/pids.current": "max\n"}, None),
+        (CGROUP, {}, None),
+        ("", {}, None),
+    ],
+)
+def test_processes_and_threads(tmp_path: Path, cgroup: str, tree: dict[str, str], number: int | None) -> None:
+    grow(tmp_path, tree)
+    assert pids(cgroup, tmp_path) == number
+
+
+def test_memory_is_reclaimed_in_pieces_until_no_more_is_taken(tmp_path: Path) -> None:
+    """A kernel that takes back 64 MiB per request, down to 40 MiB that it cannot take."""
+    grow(tmp_path, V2_MEMORY | {f"{SCOPE}/memory.current": str(200 << 20), f"{SCOPE}/memory.reclaim": ""})
+    requests: list[int] = []
+
+    def kernel() -> bool:
+        text = (tmp_path / SCOPE / "memory.reclaim").read_text()
+        current = tmp_path / SCOPE / "memory.current"
+        if text:
+            requests.append(int(text))
+            current.write_text(str(max(40 << 20, int(current.read_text()) - int(text))))
+        return False
+
+    assert reclaim(CGROUP, kernel, tmp_path) == 160 << 20
+    assert requests == [64 << 20, 64 << 20, 64 << 20, 40 << 20]
+
+
+@pytest.mark.parametrize("tree", [V2_MEMORY, {}])
+def test_nothing_is_reclaimed_where_the_kernel_cannot(tmp_path: Path, tree: dict[str, str]) -> None:
+    grow(tmp_path, tree)
+    assert reclaim(CGROUP, lambda: False, tmp_path) == 0
+
+
+def test_a_reclaim_that_is_given_up_requests_nothing(tmp_path: Path) -> None:
+    grow(tmp_path, V2_MEMORY | {f"{SCOPE}/memory.reclaim": ""})
+    assert reclaim(CGROUP, lambda: True, tmp_path) == 0
+    assert (tmp_path / SCOPE / "memory.reclaim").read_text() == ""
 
 
 def grow(root: Path, tree: dict[str, str]) -> None:

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from netvps.domain.session import plan
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SnapshotImage
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 UID = "0123456789abc"
 RUNNING = DesiredState.RUNNING
+MACHINE = Limits(8.0, 16 << 30)
 
 
 def want(
@@ -40,12 +42,16 @@ class World:
     lost: bool = False
     """What the last run wrote was removed before it was copied."""
 
+    @property
+    def limits(self) -> Limits:
+        return self.wanted.spec.limits.on(MACHINE)
+
     def seen(self) -> Seen:
         images = tuple(image for image, _ in self.images.values())
         reference = plan.source_of(self.wanted, images)
         here = reference in self.images or (reference == "debian:12" and self.image_here)
         source = SourceImage(reference) if here and self.container is None else None
-        return Seen(self.container, images, source, self.copy and self.copy[0], self.last)
+        return Seen(self.container, images, source, self.copy and self.copy[0], self.last, machine=MACHINE)
 
     def tick(self) -> datetime:
         self.clock += 1
@@ -54,6 +60,11 @@ class World:
     def own(self, desired: DesiredState) -> None:
         """The owner wants something."""
         self.wanted = replace(self.wanted, desired=desired, generation=self.wanted.generation + 1)
+
+    def resize(self, cpus: float) -> None:
+        """The owner wants other limits."""
+        spec = replace(self.wanted.spec, cpus=cpus)
+        self.wanted = replace(self.wanted, spec=spec, generation=self.wanted.generation + 1)
 
     def end(self) -> None:
         """The container ends, by itself or because the machine went down."""
@@ -90,13 +101,17 @@ class World:
                 self.files = kept[1] if kept else 0
                 layers = kept[0].snapshot.layers if kept else 1
                 image = kept[0].snapshot.digest if kept else "sha256:base"
-                self.container = Container(f"c{self.clock}", Status.CREATED, layers, image=image, files="/upper")
+                self.container = Container(
+                    f"c{self.clock}", Status.CREATED, layers, image=image, files="/upper", limits=self.limits
+                )
                 self.tick()
             case plan.Restore(files):
                 assert self.copy is not None
                 assert self.copy[0] == files
                 self.files = self.copy[1]
-                self.container = Container(f"c{self.clock}", Status.CREATED, 1, image=files.image, files="/upper")
+                self.container = Container(
+                    f"c{self.clock}", Status.CREATED, 1, image=files.image, files="/upper", limits=self.limits
+                )
                 self.tick()
             case plan.Copy(container):
                 self.last = LastRun(container.run, self.wanted.generation)
@@ -105,8 +120,18 @@ class World:
                 assert self.container == container
                 self.container = replace(container, status=Status.RUNNING, started=self.tick())
                 self.files += 1
+            case plan.Pause(container):
+                assert self.container == container
+                self.container = replace(container, status=Status.PAUSED)
             case plan.Unpause(container):
                 self.container = replace(container, status=Status.RUNNING)
+            case plan.Resize(container, to):
+                assert self.container == container
+                old = container.limits or Limits()
+                changed = Limits(to.cpus or old.cpus, to.memory_bytes or old.memory_bytes, to.pids or old.pids)
+                self.container = replace(container, limits=changed)
+            case plan.Ended():  # the control plane makes this wish of it
+                self.own(DesiredState.STOPPED)
             case plan.Terminate():
                 self.end()
             case plan.Commit(container, flatten):

@@ -20,7 +20,7 @@ from netvps.domain.access.admission import Admission
 from netvps.domain.names import SshLogin
 from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
 from netvps.domain.tunnel import AgentConfig
-from netvps.errors import NotFound
+from netvps.errors import NotFound, Unavailable
 from netvps.gateway.ports import Authorizer, Locate, SessionDialer
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
@@ -30,7 +30,7 @@ from netvps.gateway.tunnel.tunnels import Tunnels
 from netvps.gateway.worker.client import ControlPlane
 from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
-from netvps.services.access.logins import Grant
+from netvps.services.access.logins import Grant, ref_to
 from netvps.services.network.gateway_location import Route
 from tests.gateway.fake_agent import FakeAgent
 
@@ -66,6 +66,8 @@ class FakeDoorman:
     session: Session = field(default_factory=a_session)
     asked: list[tuple[SshLogin, str]] = field(default_factory=list)
     changes: list[asyncio.Queue[None]] = field(default_factory=list)
+    woken: list[tuple[str, str]] = field(default_factory=list)
+    cannot_wake: str = ""
     over: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Configs are sent once it is set, which it is at first."""
@@ -78,12 +80,17 @@ class FakeDoorman:
         user = self.keys.get(fingerprint)
         if user is None or login.session != self.session.name or (login.owner or user) != self.session.owner:
             raise NotFound(f"there is no session {login.session} of yours")
-        return Grant(self.session, login.unix_user, user)
+        return Grant(ref_to(self.session), login.unix_user, user)
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
         if user_name not in self.users or login.session != self.session.name:
             raise NotFound(f"there is no session {login.session} of yours")
-        return Grant(self.session, login.unix_user, user_name)
+        return Grant(ref_to(self.session), login.unix_user, user_name)
+
+    async def wake(self, session_uid: str, actor: str) -> None:
+        self.woken.append((session_uid, actor))
+        if self.cannot_wake:
+            raise Unavailable(self.cannot_wake)
 
     async def certify(self, grant: Grant, public_key: str) -> str:
         certificate = self.user_ca.generate_user_certificate(

@@ -20,6 +20,7 @@ from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.docker_names import LABEL_NODE, container_name
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
+from netvps.domain.session.lifecycle import ENDED
 from netvps.domain.session.session import Assignment, DesiredState, Network, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
 from netvps.errors import Unavailable
@@ -155,6 +156,8 @@ class ScriptedLink:
             return
         if report.state is SessionState.DELETED and want.desired is DesiredState.DELETED:
             del self.wanted[report.session_uid]
+        elif report.reason == ENDED and report.generation == want.generation:
+            self.want(replace(want, desired=DesiredState.STOPPED, generation=want.generation + 1))
         elif self.recording and report.snapshot and want.snapshot != report.snapshot:
             self.want(replace(want, snapshot=report.snapshot))
 

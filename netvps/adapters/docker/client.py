@@ -25,6 +25,7 @@ from netvps.adapters.docker.errors import (
     mapped,
 )
 from netvps.adapters.docker.pool import Pool
+from netvps.domain.session.limits import Limits
 
 T = TypeVar("T")
 Api = Any
@@ -71,6 +72,7 @@ class Docker:
         self._slow = {work: Pool(f"docker {work.name.lower()}", work.value) for work in Work}
         self._lock = threading.Lock()
         self._root_dir = ""
+        self._machine: Limits | None = None
         self._clients: dict[float | None, docker.APIClient] = {}
 
     @classmethod
@@ -85,11 +87,18 @@ class Docker:
         said = await self.call(f"the engine at {self.base_url}", lambda api: api.info())
         version, self._root_dir = str(said.get("ServerVersion", "")), str(said.get("DockerRootDir", ""))
         cpus, memory = int(said.get("NCPU", 0)), int(said.get("MemTotal", 0))
+        self._machine = Limits(float(cpus), memory)
         return EngineInfo(version, self._root_dir, cpus, memory, disk_free(self._root_dir) or 0)
 
     async def root_dir(self) -> str:
         """Returns the engine's data folder from the last `info`, which is slow; the runner calls that regularly."""
         return self._root_dir or (await self.info()).root_dir
+
+    async def machine(self) -> Limits:
+        """Returns the machine's CPUs and memory, which do not change while the engine runs."""
+        if self._machine is None:
+            await self.info()
+        return self._machine or Limits()
 
     async def call(
         self, subject: str, function: Callable[[Api], T], otherwise: type[DockerError] = ContainerFailed

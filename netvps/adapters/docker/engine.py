@@ -68,7 +68,9 @@ class DockerEngine:
         self._leftovers = Leftovers(docker, node)
         # What a part does by itself, the part offers; the methods below take several.
         self.start, self.signal = self._containers.start, self._containers.signal
-        self.unpause, self.bridge = self._containers.unpause, self._attachments.bridge
+        self.pause, self.unpause = self._containers.pause, self._containers.unpause
+        self.resize, self.reclaim = self._containers.resize, self._containers.reclaim
+        self.bridge = self._attachments.bridge
         self.pull, self.prune = self._images.pull, self._snapshots.prune
         self.mounted, self.things = self._leftovers.mounted, self._leftovers.things
         self.watch = Events(docker, node).watch
@@ -78,8 +80,10 @@ class DockerEngine:
         container = await self._containers.find(want.session_uid, want.owner_id)
         wanted = want.desired is DesiredState.RUNNING
         files = await asyncio.to_thread(self._copies.find, want.session_uid)
-        if container and (container.status is Status.RUNNING or (wanted and container.status is not Status.DEAD)):
-            return Seen(container, files=files)  # no action on it needs snapshots
+        alive = container is not None and container.status in {Status.RUNNING, Status.PAUSED}
+        if container and (alive or (wanted and container.status is not Status.DEAD)):
+            machine = await self._docker.machine()
+            return Seen(container, files=files, machine=machine)  # no action on it needs snapshots
         saved = await self._snapshots.find(want.session_uid)
         if container or not wanted:
             return Seen(container, saved, files=files)

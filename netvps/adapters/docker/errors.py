@@ -8,6 +8,7 @@
     ├── ContainerNameTaken      (AlreadyExists)  by a container that is not this runner's
     ├── ContainerCreationFailed (WrongState)
     ├── ContainerFailed         (WrongState)     start, signal, removal
+    ├── DoesNotFit              (Exhausted)      more is in use than a new limit
     ├── VolumeMissing           (WrongState)     a volume that a session had is gone
     ├── ImageNotFound           (NotFound)       neither on the machine nor in its registry
     ├── ImageForbidden          (NotPermitted)   the registry requires a login
@@ -82,6 +83,12 @@ class ContainerFailed(DockerError, errors.WrongState):
     """The engine did not start, signal or remove the container."""
 
     default_reason = "CONTAINER"
+
+
+class DoesNotFit(DockerError, errors.Exhausted):
+    """The processes of a container use more than its new limits allow."""
+
+    default_reason = "DOES_NOT_FIT"
 
 
 class ImageNotFound(DockerError, errors.NotFound):

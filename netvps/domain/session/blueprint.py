@@ -96,7 +96,8 @@ def blueprint(
     binds = (Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=True), *names)
     # The default size of a tmpfs on Linux. Docker's 64 MB are too few for databases, browsers and data loaders.
     shm_bytes = spec.shm_bytes or (spec.memory_bytes or machine_memory) // 2
-    layout = _layout(binds, AGENT_TMPFS, shm_bytes, spec.cpus, spec.memory_bytes, spec.pids)
+    # Not the limits, which change without a new container.
+    layout = _layout(binds, AGENT_TMPFS, spec.shm_bytes, want.session_id)
     return Blueprint(
         session_uid=want.session_uid,
         name=container_name(want.session_uid),

@@ -10,6 +10,7 @@ from typing import Final
 from netvps.domain.runner.docker_names import snapshot_number
 from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.limits import UNLIMITED, Limits
 from netvps.domain.session.session import SnapshotImage
 
 ENGINE_AWAY: Final = "ENGINE_AWAY"
@@ -55,6 +56,8 @@ class Container:
     """Folder on this machine with its writable layer; '' if it is not readable from here."""
     layout: str = ""
     """Digest of the parameters it was made with."""
+    limits: Limits | None = None
+    """None if unknown."""
 
     @property
     def run(self) -> str:
@@ -97,6 +100,14 @@ class Seen:
     last_run: LastRun | None = None
     layout: str = ""
     """Digest of the parameters that a container would be made with now; '' where it does not matter."""
+    machine: Limits = UNLIMITED
+    """What the machine has; 0 where unknown."""
+    refused: tuple[Limits, str] | None = None
+    """Limits that could not be applied, and why."""
+    cannot_pause: str = ""
+    """Why the container could not be paused; '' if that was not tried in this generation, or it could."""
+    stays_down: str = ""
+    """Why a container that ended by itself is not started again; '' if it is."""
 
     @property
     def newest(self) -> SavedImage | None:

@@ -25,6 +25,18 @@ class SavedFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """The last start of a session that may stay down once its container ends by itself."""
+
+    generation: int
+    """The generation that it was started for, or that was reached while it ran."""
+    run: str
+    """Container.run at that time; any other one has ended since."""
+    failures: int
+    """Failures in a row before."""
+
+
+@dataclass(frozen=True, slots=True)
 class LastRun:
     """The run after which the session was last stopped on this runner, and the generation of the latest stop since."""
 

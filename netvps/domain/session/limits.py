@@ -17,10 +17,23 @@ class Limits:
     memory_bytes: int = 0
     pids: int = 0
 
-    def __str__(self) -> str:
-        cpus = f"{self.cpus:g} CPUs" if self.cpus else "all CPUs"
-        memory = bytes_words(self.memory_bytes) if self.memory_bytes else "all memory"
-        return f"{cpus}, {memory}, {self.pids or 'any number of'} processes"
+    def on(self, machine: Limits) -> Limits:
+        """What these limits mean on a machine: no limit is all that it has."""
+        cpus = min(self.cpus or machine.cpus, machine.cpus or self.cpus)
+        memory = min(self.memory_bytes or machine.memory_bytes, machine.memory_bytes or self.memory_bytes)
+        return Limits(round(cpus, 9), memory, self.pids)  # Docker counts in billionths
+
+    def differing(self, other: Limits) -> Limits | None:
+        """Those limits that differ from another's, and 0 for the rest; None if all are equal."""
+        different = Limits(
+            self.cpus if self.cpus != other.cpus else 0.0,
+            self.memory_bytes if self.memory_bytes != other.memory_bytes else 0,
+            self.pids if self.pids != other.pids else 0,
+        )
+        return different if self != other else None
+
+
+UNLIMITED: Final = Limits()
 
 
 def bytes_words(size: int) -> str:

@@ -1,8 +1,10 @@
 """Decides the next action for a session's container from the desired state and the inspected state.
 
     desired RUNNING  fetch → create → start → rest          exited: (move →) start again     paused: unpause
+                     running: (resize →) rest               exited, and not to be restarted: ended
                      no container: restore (from the runner's copy), or create (from the snapshot)
-    desired STOPPED  terminate → (copy → commit → record → prune →) rest; the container is kept
+    desired PAUSED   pause → rest                           exited or gone: ended
+    desired STOPPED  (unpause →) terminate → (copy → commit → record → prune →) rest; the container is kept
                      no container: record → prune → (flatten → record → prune →) rest
     desired DELETED  erase
 
@@ -21,6 +23,8 @@ from typing import Final
 from netvps.domain.session.attachment import Attachment, attachment_at_once, attachment_of
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status, age_of
 from netvps.domain.session.kept import SavedFiles
+from netvps.domain.session.lifecycle import PAUSE_FAILED, RESIZE_REFUSED
+from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
 
 FLATTEN_FROM: Final = 25
@@ -70,10 +74,32 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Unpause:
-    """Unpause the container. Only a commit pauses it; the pause remained because the engine died during that commit."""
+class Pause:
+    """Freeze the container."""
 
     container: Container
+
+
+@dataclass(frozen=True, slots=True)
+class Unpause:
+    """Let the frozen container go on: it was resumed, is to be stopped, or an interrupted commit left it paused."""
+
+    container: Container
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Give the container other limits, without a restart; 0 leaves a limit unchanged."""
+
+    container: Container
+    to: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Report that the container ended by itself and stays stopped, and wait for an assignment that says so."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +159,10 @@ class Rest:
 
     state: SessionState
     address: str = ""
+    container: Container | None = None
+    """Set if it is alive."""
+    reason: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +184,7 @@ class Erase:
 
 
 Step = (
-    Fetch | Create | Restore | Move | Start | Unpause
+    Fetch | Create | Restore | Move | Start | Pause | Unpause | Resize | Ended
     | Terminate | Copy | Commit | Record | Remove | Prune | Flatten
     | Rest | Wait | Refuse | Erase
 )  # fmt: skip
@@ -166,24 +196,20 @@ def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a tabl
         return Erase()
     container = seen.container
     if container is None:
-        return _without_container(want, seen)
+        gone = Ended("its container was removed from Docker while it was paused")
+        return gone if want.desired is DesiredState.PAUSED else _without_container(want, seen)
     match container.status:
         case Status.REMOVING:
             return Wait()
         case Status.PAUSED:
-            return Unpause(container)
+            paused = want.desired is DesiredState.PAUSED
+            return _live(want, seen, container, SessionState.PAUSED) if paused else Unpause(container)
         case Status.RUNNING:
-            if want.desired is not DesiredState.RUNNING:
-                return Terminate(container)
-            if to := attachment_at_once(want, container.attachment):
-                return Move(container, to)
-            return Rest(SessionState.RUNNING, container.address)
+            return Terminate(container) if want.desired is DesiredState.STOPPED else _running(want, seen, container)
         case Status.DEAD:
             return _bury(want, seen, container)
         case _:
-            return (
-                _start(want, seen, container) if want.desired is DesiredState.RUNNING else _keep(want, seen, container)
-            )
+            return _at_rest(want, seen, container)
 
 
 def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
@@ -192,6 +218,36 @@ def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
     if newest and (want.snapshot is None or age_of(newest.snapshot) >= age_of(want.snapshot)):
         return newest.snapshot.image
     return want.snapshot.image if want.snapshot else want.spec.image
+
+
+def _running(want: Assignment, seen: Seen, container: Container) -> Step:
+    if to := attachment_at_once(want, container.attachment):
+        return Move(container, to)
+    if want.desired is DesiredState.PAUSED and not seen.cannot_pause:
+        return Pause(container)
+    return _live(want, seen, container, SessionState.RUNNING)
+
+
+def _live(want: Assignment, seen: Seen, container: Container, state: SessionState) -> Step:
+    if (to := _new_limits(want, seen, container)) is None:
+        return Rest(state, container.address, container, PAUSE_FAILED if seen.cannot_pause else "", seen.cannot_pause)
+    if seen.refused and seen.refused[0] == to:
+        return Rest(state, container.address, container, RESIZE_REFUSED, seen.refused[1])
+    return Resize(container, to)
+
+
+def _new_limits(want: Assignment, seen: Seen, container: Container) -> Limits | None:
+    if container.limits is None:
+        return None
+    return want.spec.limits.on(seen.machine).differing(container.limits.on(seen.machine))
+
+
+def _at_rest(want: Assignment, seen: Seen, container: Container) -> Step:
+    if want.desired is DesiredState.STOPPED:
+        return _keep(want, seen, container)
+    if want.desired is DesiredState.PAUSED:
+        return Ended("its container ended while it was paused; its files are kept")
+    return Ended(seen.stays_down) if seen.stays_down else _start(want, seen, container)
 
 
 def _without_container(want: Assignment, seen: Seen) -> Step:
@@ -238,8 +294,12 @@ def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
 def _start(want: Assignment, seen: Seen, container: Container) -> Step:
     if seen.layout not in {"", container.layout} and seen.files and seen.files.run == container.run:
         return Restore(seen.files, container)
-    wanted = attachment_of(want)
-    return Start(container) if container.attachment in {wanted, None} else Move(container, wanted)
+    wanted, limits = attachment_of(want), _new_limits(want, seen, container)
+    if container.attachment not in {wanted, None}:
+        return Move(container, wanted)
+    if limits and not (seen.refused and seen.refused[0] == limits):
+        return Resize(container, limits)
+    return Start(container)
 
 
 def _keep(want: Assignment, seen: Seen, container: Container) -> Step:

@@ -85,13 +85,17 @@ class ClientAuth:
             return False
         return await self._accepts(username, certificate.key, user)
 
-    async def check_again(self) -> None:
-        """Raises NotPermitted or NotFound if the accepted key no longer opens the session, else a NetvpsError."""
+    async def check_again(self) -> Grant:
+        """What the accepted key may do now.
+
+        Raises NotPermitted or NotFound if it no longer opens the session, else a NetvpsError.
+        """
         if self._login is None or self.grant is None:
             raise NotPermitted(REVOKED)
         now = await self._authorize(self._login)
         if (now.session.uid, now.user) != (self.grant.session.uid, self.grant.user):
             raise NotPermitted(REVOKED)
+        return now
 
     def completed(self) -> None:
         """Remembers the keys that were refused before the accepted one."""

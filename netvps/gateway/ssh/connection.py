@@ -27,6 +27,7 @@ from asyncssh.constants import (
 )
 
 from netvps.domain.access.admission import Outcome
+from netvps.domain.session.session import SessionState
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh.client_auth import REVOKED, ClientAuth, PrecedingKeys
@@ -167,6 +168,8 @@ class SshConnection(SSHServer):
         """Called by the downstream after a valid signature: why the login is refused; None if it succeeds."""
         reason = reason_not_ready(self.grant) or self._registry.reason_to_refuse(self.grant)
         self._refusal = reason or ""
+        if reason is None and self.grant.session.state is SessionState.PAUSED:
+            self._explain(f"session {shown_name(self.grant.session, self.grant.user)} is paused: resuming it")
         return reason
 
     def auth_completed(self) -> None:
@@ -211,10 +214,11 @@ class SshConnection(SSHServer):
     async def _reach(self) -> Upstream:
         """Dials the agent. Checks the key again first: it may have been removed during the login.
 
-        Raises NetvpsError.
+        Resumes a paused session. Raises NetvpsError.
         """
-        await self._auth.check_again()
-        grant = self.grant
+        grant = await self._auth.check_again()
+        if grant.session.state is SessionState.PAUSED:
+            await self._backend.authorizer.wake(grant.session.uid, grant.user)
 
         def dial() -> Awaitable[Stream]:
             return self._backend.dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{self.origin}")

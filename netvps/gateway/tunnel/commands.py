@@ -13,11 +13,12 @@ from asyncssh import SSHClientConnection
 
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.exec import Exit, FromCommand, Stderr, Stdin, StdinEof, Stdout, TerminalSize, ToCommand
+from netvps.domain.session.session import SessionState
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import Unavailable, WrongState
 from netvps.gateway.ssh.pacing import Paced
 from netvps.gateway.ssh.readiness import reason_not_ready
-from netvps.services.access.logins import Grant
+from netvps.services.access.logins import Grant, ref_to
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.session.exec import ExecStart
     from netvps.domain.session.session import Session
-    from netvps.gateway.ports import Stream
+    from netvps.gateway.ports import Stream, Waker
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.tunnel.dialer import Dialer
 
@@ -48,9 +49,10 @@ class _Connection(Paced, SSHClientConnection):
 class Commands:
     """Runs commands in running sessions."""
 
-    def __init__(self, dialer: Dialer, upstream: AgentLogin) -> None:
+    def __init__(self, dialer: Dialer, upstream: AgentLogin, waker: Waker) -> None:
         self._dialer = dialer
         self._upstream = upstream
+        self._waker = waker
 
     async def run(
         self, session: Session, start: ExecStart, incoming: AsyncIterator[ToCommand], *, user: str = ""
@@ -58,12 +60,14 @@ class Commands:
         """Yields the command's output, then its Exit. `user` is on whose behalf it runs, by default the owner.
 
         The agent runs the arguments without a shell. If the caller closes this iterator early, the connection is
-        closed, as when an ssh client disconnects. Raises WrongState unless the session runs, NotPermitted if it has no
-        such Unix user, Unavailable if it cannot be reached or disconnects.
+        closed, as when an ssh client disconnects. A paused session is resumed. Raises WrongState unless it runs,
+        NotPermitted if it has no such Unix user, Unavailable if it cannot be reached or disconnects.
         """
-        grant = Grant(session, start.user, user or session.owner)
+        grant = Grant(ref_to(session), start.user, user or session.owner)
         if reason := reason_not_ready(grant):
             raise WrongState(reason)
+        if grant.session.state is SessionState.PAUSED:
+            await self._waker.wake(session.uid, grant.user)
 
         def dial() -> Awaitable[Stream]:
             return self._dialer.open(session.uid, SshTarget(), f"{grant.user}@exec")

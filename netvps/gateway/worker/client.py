@@ -95,6 +95,10 @@ class ControlPlane(asyncio.Protocol):
         question = wire.Certify(number, of.uid, of.name, of.owner, of.state, grant.unix_user, grant.user, public_key)
         return (await self._ask(question, wire.Certified)).certificate
 
+    async def wake(self, session_uid: str, actor: str) -> None:
+        """Resumes a session if it is paused. Raises what the control plane raises."""
+        await self._ask(wire.Wake(next(self._ids), session_uid, actor), wire.Woken)
+
     async def locate(self, session_uid: str) -> Route | None:
         """How to reach a session over the overlay; None if it does not lead there."""
         found = await self._ask(wire.Locate(next(self._ids), session_uid), wire.Located)

@@ -123,6 +123,9 @@ class WorkerSocket:
             case wire.Locate(number, uid):
                 way = await self._locate(uid) if self._locate else None
                 return wire.Located(number, way.source if way else "", way.address if way else "")
+            case wire.Wake(number, uid, actor):
+                await self._authorizer.wake(uid, actor)
+                return wire.Woken(number)
             case wire.Unwatched(number, uids):
                 return wire.Unwatched(number, tuple(await self.tunnels.unwatched(uids)))
         raise wire.WireError(f"{type(question).__name__} is no request")
@@ -217,9 +220,7 @@ class _Connection(asyncio.Protocol):
                 self.counts = message
             case wire.Duration(step, which, seconds) if self.is_control and step in STEPS:
                 observe_duration(STEPS[step], which, seconds)
-            case wire.Authorize() | wire.AuthorizeUser() | wire.Certify() | wire.Locate() | wire.Unwatched() if (
-                self.is_control
-            ):
+            case _ if self.is_control and isinstance(message, wire.QUESTIONS):
                 self._ask(message)
             case _:
                 raise wire.WireError(f"{type(message).__name__} is not expected here")

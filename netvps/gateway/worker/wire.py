@@ -133,6 +133,22 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True)
+class Wake:
+    """Asks to resume a session, if it is paused, for a granted login."""
+
+    id: int
+    uid: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """It runs, or is being resumed."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unwatched:
     """Asks, or answers, which sessions have no agent connected, and so get no AgentConfigured."""
 
@@ -197,6 +213,8 @@ Message = (
     | Certified
     | Locate
     | Located
+    | Wake
+    | Woken
     | Unwatched
     | Failed
     | AgentConfigured
@@ -205,7 +223,7 @@ Message = (
     | Dial
     | Opened
 )
-QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Unwatched)
+QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Wake, Unwatched)
 """Requests of a gateway process."""
 TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
 _FIELDS: Final = {name: {field.name: str(field.type) for field in fields(kind)} for name, kind in TYPES.items()}

@@ -156,7 +156,7 @@ class _Parts:
         worker = await stack.enter_async_context(WorkerSocket(control, logins, tunnels, self._locate, welcome))
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
-        services = await self._services(tunnels, Commands(dialer, upstream))
+        services = await self._services(tunnels, Commands(dialer, upstream, logins))
         api = await stack.enter_async_context(self._api(services))
         await stack.enter_async_context(_expiring(services.snapshots))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)

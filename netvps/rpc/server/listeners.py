@@ -25,14 +25,22 @@ MAX_STREAMS = 2048
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port in use is an error, instead of being shared
     ("grpc.max_concurrent_streams", MAX_STREAMS),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),  # also TCP_USER_TIMEOUT
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 300_000),  # without a call; clients reconnect automatically
 )
+
+
+KEEPALIVE_MS = 20_000
+"""Interval of pings to clients."""
+PATIENT_MS = (1 << 31) - 2
+"""Never: the agent of a paused session is frozen, and answers no ping for days. Its connection ends with its runner,
+which relays it; runners have heartbeats, and a peer that vanished is detected by the next data sent to it. With
+2^31 - 1, gRPC would not set TCP_USER_TIMEOUT either.
+"""
 
 
 class Listener:
@@ -47,17 +55,22 @@ class Listener:
         *,
         max_message: int,
         system: bool = True,
+        keepalive_ms: int = KEEPALIVE_MS,
     ) -> None:
         """`setting` names it in errors; `services` maps full names to functions that add the servicer to a server.
 
         `max_message` is the maximum size of a client's message in bytes. `system` adds health and reflection, which
-        need no credential.
+        need no credential. `keepalive_ms` is the interval of pings.
         """
         self._setting = setting
         self._names = list(services)
         self._server = grpc.aio.server(
             interceptors=[Guard(authenticate, calls)],
-            options=(*OPTIONS, ("grpc.max_receive_message_length", max_message)),
+            options=(
+                *OPTIONS,
+                ("grpc.max_receive_message_length", max_message),
+                ("grpc.keepalive_time_ms", keepalive_ms),
+            ),
         )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         for register in services.values():

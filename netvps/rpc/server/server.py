@@ -30,7 +30,7 @@ from netvps.api.v1 import ssh_key_pb2_grpc as ssh_key
 from netvps.api.v1 import tunnel_pb2_grpc as tunnel
 from netvps.api.v1 import user_pb2_grpc as user
 from netvps.rpc.server import authenticators
-from netvps.rpc.server.listeners import Listener, tls
+from netvps.rpc.server.listeners import KEEPALIVE_MS, PATIENT_MS, Listener, tls
 from netvps.rpc.server.local_socket import LocalSocket, private_folder
 from netvps.rpc.server.open_calls import OpenCalls
 from netvps.rpc.server.probes import StreamedProbes
@@ -215,7 +215,12 @@ class ApiServer:
             self.api_port = listener.bind(addresses.api, tls(certificate.certificate, certificate.key))
         if addresses.link is not None:
             listener = self._listen(
-                "runner link", authenticators.Certificates(), self._for_machines(), _LINK_MESSAGE, system=False
+                "runner link",
+                authenticators.Certificates(),
+                self._for_machines(),
+                _LINK_MESSAGE,
+                system=False,
+                keepalive_ms=PATIENT_MS,
             )
             credentials = tls(certificate.certificate, certificate.key, client_ca=certificate.ca)
             self.link_port = listener.bind(addresses.link, credentials)
@@ -228,8 +233,17 @@ class ApiServer:
         max_message: int = _API_MESSAGE,
         *,
         system: bool = True,
+        keepalive_ms: int = KEEPALIVE_MS,
     ) -> Listener:
-        listener = Listener(setting, known_by, services, self._calls, max_message=max_message, system=system)
+        listener = Listener(
+            setting,
+            known_by,
+            services,
+            self._calls,
+            max_message=max_message,
+            system=system,
+            keepalive_ms=keepalive_ms,
+        )
         self._listeners.append(listener)
         return listener
 

@@ -148,7 +148,7 @@ class SessionServicer(SessionServiceServicer):
         start = exec_convert.start_from_proto(first)
         caller = identity.caller()
         session = await self._sessions.get(caller, start.name)
-        if session.state is not SessionState.RUNNING:
+        if session.state not in {SessionState.RUNNING, SessionState.PAUSED}:
             raise WrongState(
                 f"session {session.full_name} is {session.state}, not RUNNING: "
                 f"start it with: netvps start {session.full_name}"

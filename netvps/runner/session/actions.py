@@ -17,17 +17,19 @@ from netvps.domain.session.attachment import resolv_conf
 from netvps.domain.session.blueprint import Blueprint, blueprint
 from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import SavedFiles
-from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
+from netvps.domain.session.lifecycle import ENDED, SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.errors import AlreadyExists, NetvpsError, TimedOut
 from netvps.faults import fault_point
 from netvps.runner.ports import Engine, Link
 from netvps.runner.session.kept import GaveUp, Kept, new_uid
 from netvps.runner.session.last_runs import LastRuns
+from netvps.runner.session.live import Live
 from netvps.runner.session.logs import KeptLogs
 from netvps.runner.session.reporter import Reporter
-from netvps.runner.session.restart_backoff import RestartBackoff
+from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
 from netvps.runner.session.runtime import RuntimeFolder
+from netvps.runner.session.starts import Starts
 from netvps.runner.session.wake import Wake
 
 _BOOT_SECONDS = 10.0
@@ -56,6 +58,7 @@ class SessionActions:
         reporter: Reporter,
         *,
         last_runs: LastRuns,
+        starts: Starts,
         node: str,
         agent: Path,
     ) -> None:
@@ -67,7 +70,7 @@ class SessionActions:
         self._say = reporter.say
         self._node = node
         self._agent = agent
-        self._exits = RestartBackoff()
+        self._exits = RestartBackoff(boot_time())
         self._generation = 0
         self._terminating: tuple[str, float] | None = None
         """Run of the container that got SIGTERM, and the end of its grace period (loop time)."""
@@ -77,9 +80,12 @@ class SessionActions:
         self._stays_deep = ""
         """Snapshot that could not be flattened."""
         self._kept = Kept(engine, last_runs, reporter)
+        self._live = Live(engine)
+        self._starts = starts
 
     async def close(self) -> None:
         """Closes the session's socket and background work."""
+        await self._live.close()
         await self._kept.close()
         await self._folder.close()
 
@@ -98,11 +104,15 @@ class SessionActions:
         if want.generation != self._generation:
             self._generation = want.generation
             self._exits.forgive()
-        self._exits.see(seen.container, asked=want.desired is not DesiredState.RUNNING, now=_now())
+        asked = want.desired in {DesiredState.STOPPED, DesiredState.DELETED}
+        self._exits.see(seen.container, asked=asked, now=_now())
         self._reporter.last_exit = self._exits.last
-        if seen.container and want.desired is DesiredState.RUNNING and seen.container.status is Status.EXITED:
-            seen = replace(seen, layout=self._blueprint(want, SourceImage("")).labels[LABEL_LAYOUT])
-        return await self._kept.look(want, seen)
+        container = seen.container
+        if container and want.desired is DesiredState.RUNNING and container.status is Status.EXITED:
+            down = await asyncio.to_thread(self._starts.why_down, want, container)
+            layout = self._blueprint(want, SourceImage("")).labels[LABEL_LAYOUT]
+            seen = replace(seen, layout=layout, stays_down=down)
+        return await self._kept.look(want, self._live.look(want, seen))
 
     async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
         """Executes an action. Raises GaveUp; other errors are retried."""
@@ -119,10 +129,15 @@ class SessionActions:
                 return _AT_ONCE
             case plan.Start(container):
                 return await self._start(want, container)
+            case plan.Pause(container):
+                return await self._live.pause(want, container)
             case plan.Unpause(container):
-                log.warning("unpausing a container that was paused by another program")
-                await self._engine.unpause(container)
-                return _AT_ONCE
+                return await self._live.unpause(container)
+            case plan.Resize(container, to):
+                return await self._live.resize(want, container, to)
+            case plan.Ended(message):
+                self._say(want, SessionState.STOPPED, reason=ENDED, message=message)
+                return None
             case plan.Terminate(container):
                 return await self._terminate(want, container)
             case plan.Copy(container):
@@ -143,8 +158,8 @@ class SessionActions:
                 return _AT_ONCE
             case plan.Flatten(saved):
                 return await self._flatten(want, saved, wake)
-            case plan.Rest(state, address):
-                return await self._rest(want, state, address)
+            case plan.Rest():
+                return await self._rest(want, step, wake)
             case plan.Wait():
                 return _SOON
             case plan.Refuse(reason, message):
@@ -226,6 +241,7 @@ class SessionActions:
             return pause
         self._kept.give_up()
         self._say(want, SessionState.STARTING, message="starting its container")
+        await asyncio.to_thread(self._starts.starting, want, container)
         await self._prepare(want)
         await self._boot(want)
         try:
@@ -282,7 +298,7 @@ class SessionActions:
 
     async def _flatten(self, want: Assignment, saved: SavedImage, wake: Wake) -> float | None:
         """Flattens a snapshot. A failure only logs: the snapshot is as good as before."""
-        pause = await self._rest(want, SessionState.STOPPED, "")
+        pause = await self._rest(want, plan.Rest(SessionState.STOPPED), wake)
         if self._stays_deep == saved.snapshot.uid:
             return pause
         try:
@@ -302,15 +318,18 @@ class SessionActions:
         log.info("snapshot flattened", image=flat.image, bytes=flat.size_bytes)
         return _AT_ONCE
 
-    async def _rest(self, want: Assignment, state: SessionState, address: str) -> float | None:
-        if state is SessionState.STOPPED and (why := self._kept.why_not_copied):
-            self._say(want, state, reason=SNAPSHOT_FAILED, message=why)
+    async def _rest(self, want: Assignment, rest: plan.Rest, wake: Wake) -> float | None:
+        if rest.state is SessionState.STOPPED and (why := self._kept.why_not_copied):
+            self._say(want, rest.state, reason=SNAPSHOT_FAILED, message=why)
         else:
-            self._say(want, state, address=address)
+            self._say(want, rest.state, reason=rest.reason, message=rest.message, address=rest.address)
         pause = await self._tidy(want)
-        if state is not SessionState.RUNNING:
+        if rest.container is None:
             await self._folder.close()
             return pause
+        await asyncio.to_thread(self._starts.runs, want, rest.container)
+        if rest.state is SessionState.PAUSED:
+            self._live.take_memory_back(rest.container, wake)
         await self._folder.open()
         return pause if await self._boot(want) else _BOOT_AGAIN
 
@@ -338,6 +357,7 @@ class SessionActions:
         await self._engine.erase(want.session_uid, want.snapshot.digest if want.snapshot else "")
         await self._folder.remove()
         self._logs.remove(want.session_uid)
+        self._starts.remove(want.session_uid)
         self._say(want, SessionState.DELETED)
 
 

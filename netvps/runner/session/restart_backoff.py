@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from netvps.domain.session.container import Container, Status
-from netvps.domain.session.exits import last_exit, restart_delay
+from netvps.domain.session.exits import is_steady, last_exit, restart_delay
 from netvps.domain.session.session import LastExit
 
-_STEADY = timedelta(seconds=60)
 # An OOM kill this long before the container's end hit another process in it, and was survived.
 _OOM_SURVIVED = timedelta(seconds=5)
+
+
+def boot_time(root: Path = Path("/")) -> datetime | None:
+    """Returns when this machine started, by its present clock; None if /proc/stat (proc(5)) does not say."""
+    try:
+        lines = (root / "proc/stat").read_text().splitlines()
+    except OSError:
+        return None
+    seconds = [line.split()[1] for line in lines if line.startswith("btime ")]
+    return datetime.fromtimestamp(int(seconds[0]), UTC) if seconds else None
 
 
 class RestartBackoff:
     """The restart backoff of a session; is given the container at each inspection."""
 
-    def __init__(self) -> None:
+    def __init__(self, booted: datetime | None = None) -> None:
+        """`booted` is when the machine last started; None if unknown."""
+        self._booted = booted
         self.last: LastExit | None = None
         self._ran: tuple[str, datetime | None] | None = None
         self._ended: str | None = None
@@ -68,10 +80,9 @@ class RestartBackoff:
             and container.ended is not None
             and container.ended - self._oom_time > _OOM_SURVIVED
         )
-        self.last = last_exit(container, asked=asked, survived_oom=survived) or self.last
+        self.last = last_exit(container, asked=asked, survived_oom=survived, booted=self._booted) or self.last
         if asked or first_look or self._ran is None or self._ran[0] != container.id:
             return
-        steady = container.started and container.ended and container.ended - container.started >= _STEADY
-        self._failures = 1 if steady else self._failures + 1
+        self._failures = 1 if is_steady(container) else self._failures + 1
         delay = restart_delay(self._failures, random.random())  # noqa: S311 — no secret
         self._not_before, self._noted = now + timedelta(seconds=delay), now

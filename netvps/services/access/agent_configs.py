@@ -19,6 +19,7 @@ from netvps.services.feed import Topic
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from netvps.domain.names import SessionName
     from netvps.services.feed import Feed, Subscription
     from netvps.services.ports import CertificateAuthority, Change, Clock, Store
 
@@ -50,21 +51,26 @@ class AgentConfigs:
 
     async def _since_now(self) -> AsyncGenerator[AgentConfig, None]:
         owner = (await self._session())[0].owner
+        certified = None
 
         def concerns(change: Change) -> bool:
-            return not isinstance(change.resource, Session) or change.deleted or change.resource.epoch != self.epoch
+            changed = change.resource
+            if not isinstance(changed, Session):
+                return True
+            return change.deleted or changed.epoch != self.epoch or changed.full_name != certified
 
         keys, session = Topic(SshKey.kind, "owner", owner), Topic(Session.kind, "key", self.session_uid)
         async with self.feed.subscribe(keys, session, match=concerns) as news:
             while True:
-                config = await self._config()
+                config, certified = await self._config()
                 yield config
                 await _newer_than(news, config.generation)
 
-    async def _config(self) -> AgentConfig:
+    async def _config(self) -> tuple[AgentConfig, SessionName]:
+        """The present configuration, and the name that its host certificate has."""
         session, keys, revision = await self._session()
         every = [key.public_key for key in keys] + [PublicKey.parse(key).text for key in session.spec.authorized_keys]
-        return AgentConfig(
+        config = AgentConfig(
             generation=revision,
             authorized_keys=tuple(dict.fromkeys(every)),
             user_ca_keys=(self.ca.ssh_user_ca,),
@@ -75,6 +81,7 @@ class AgentConfigs:
                 self.clock(),
             ),
         )
+        return config, session.full_name
 
     async def _session(self) -> tuple[Session, list[SshKey], int]:
         """The session, its owner's keys, and the revision of the read. Raises NotFound."""

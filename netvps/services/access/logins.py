@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller, SshKey, User
 from netvps.domain.names import SessionName
-from netvps.domain.session.session import Session, SessionState
-from netvps.errors import NotFound, NotPermitted
+from netvps.domain.runner.runner import Runner, RunnerState
+from netvps.domain.session.lifecycle import resume
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
+from netvps.errors import NotFound, NotPermitted, Unavailable
 from netvps.services.access.agent_configs import AgentConfigs
 from netvps.services.sessions.scope import find_session, no_session
 
@@ -22,30 +24,7 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 """Maximum number of sessions named in a message, and read for it."""
-
-
-class Reachable(Protocol):
-    """The fields of a session that a gateway needs; implemented by Session and SessionRef."""
-
-    @property
-    def uid(self) -> str:
-        """Its uid."""
-
-    @property
-    def name(self) -> str:
-        """Its short name."""
-
-    @property
-    def owner(self) -> str:
-        """Its owner."""
-
-    @property
-    def state(self) -> SessionState:
-        """Its observed state."""
-
-    @property
-    def full_name(self) -> SessionName:
-        """NAME.OWNER."""
+_ALIVE = frozenset({SessionState.RUNNING, SessionState.PAUSED, SessionState.UNREACHABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +42,18 @@ class SessionRef:
         return SessionName(self.owner, self.name)
 
 
+def ref_to(session: Session) -> SessionRef:
+    """The session for a gateway. One that is to be paused counts as PAUSED already: a login has to wake it."""
+    pausing = session.desired is DesiredState.PAUSED and session.state in _ALIVE
+    state = SessionState.PAUSED if pausing else session.state
+    return SessionRef(session.uid, session.name, session.owner, state)
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """An authorised login. The gateway decides what the session's state means for it."""
 
-    session: Reachable
+    session: SessionRef
     unix_user: str
     user: str
     """Owner of the key; the fingerprint, for a key that is only in the session's spec."""
@@ -103,7 +89,7 @@ class Logins:
                     raise NotPermitted(
                         f"key {fingerprint} is not registered: add it with netvps key add", reason="KEY_UNKNOWN"
                     )
-                return Grant(session, login.unix_user, fingerprint)
+                return Grant(ref_to(session), login.unix_user, fingerprint)
             caller = Caller(user.name, user.role)
             name = SessionName(login.owner or caller.user, login.session)
             try:
@@ -112,7 +98,7 @@ class Logins:
                 session = await _by_spec(reader, login, fingerprint)
             if session is None:
                 raise no_session(name)
-            return Grant(session, login.unix_user, caller.user)
+            return Grant(ref_to(session), login.unix_user, caller.user)
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
         """The login that a user's certificate gets.
@@ -125,7 +111,27 @@ class Logins:
                 raise NotPermitted(f"user {user_name} was removed: ask an admin to add you again", reason="KEY_UNKNOWN")
             caller = Caller(user.name, user.role)
             session = await find_session(reader, caller, SessionName(login.owner or caller.user, login.session))
-            return Grant(session, login.unix_user, caller.user)
+            return Grant(ref_to(session), login.unix_user, caller.user)
+
+    async def wake(self, session_uid: str, actor: str) -> None:
+        """Resumes a session if it is paused, for a login that was authorised; `actor` is its user or its key.
+
+        However many log in at once, one of them resumes it. Raises Unavailable if its runner is offline.
+        """
+        async with self._store.read() as reader:
+            session = await reader.get(Session, session_uid)
+        if session is None or session.desired is not DesiredState.PAUSED:
+            return
+        async with self._store.write(actor, "session.want") as tx:
+            session = await tx.get(Session, session_uid)
+            if session is None or session.desired is not DesiredState.PAUSED:
+                return
+            runner = await tx.get(Runner, session.runner)
+            if runner is None or runner.state is RunnerState.OFFLINE:
+                raise Unavailable(
+                    f"it is paused, and its runner {session.runner_name} is offline: try again when that returns"
+                )
+            await tx.put(resume(session, self._clock(), Author(actor, ChangeCause.LOGIN)))
 
     async def certify(self, grant: Grant, public_key: str) -> str:
         """Issues an SSH user certificate (OpenSSH form, three minutes) for the login of a grant."""

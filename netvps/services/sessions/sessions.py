@@ -22,7 +22,6 @@ from netvps.errors import (
     Exhausted,
     InvalidInput,
     NotPermitted,
-    Unavailable,
     WrongState,
 )
 from netvps.services.idempotency import Idempotency, recall
@@ -200,27 +199,6 @@ class Sessions:
             return after
 
         return await self._edit(request, updated)
-
-    async def wake(self, session_uid: str, actor: str) -> None:
-        """Resumes a session if it is paused, for a login that was authorised; `actor` is its user or its key.
-
-        However many log in at once, one of them resumes it. Raises Unavailable if its runner is offline.
-        """
-        async with self._store.read() as reader:
-            session = await reader.get(Session, session_uid)
-        if session is None or session.desired is not DesiredState.PAUSED:
-            return
-        now = self._clock()
-        async with self._store.write(actor, "session.want") as tx:
-            session = await tx.get(Session, session_uid)
-            if session is None or session.desired is not DesiredState.PAUSED:
-                return
-            runner = await tx.get(Runner, session.runner)
-            if runner is None or runner.state is RunnerState.OFFLINE:
-                raise Unavailable(
-                    f"it is paused, and its runner {session.runner_name} is offline: try again when that returns"
-                )
-            await tx.put(lifecycle.resume(session, now, Author(actor, ChangeCause.LOGIN)))
 
     async def _draft(self, reader: Reader, caller: Caller, session_id: str, owner: str, spec: SessionSpec) -> Session:
         await require_user(reader, owner)

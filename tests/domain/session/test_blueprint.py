@@ -53,8 +53,8 @@ def test_a_plain_session() -> None:
 
 
 def test_the_layout_tells_containers_of_another_agent_and_not_of_another_image() -> None:
-    def layout(agent: str, image: str, pids: int = 100) -> str:
-        want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, SessionSpec(pids=pids), None, 1)
+    def layout(agent: str, image: str, pids: int = 100, name: str = "dev1") -> str:
+        want = Assignment(UID, name, "ann", 3, 7, DesiredState.RUNNING, SessionSpec(pids=pids), None, 1)
         place = PurePosixPath("/r/x")
         plan = blueprint(
             want,
@@ -68,7 +68,8 @@ def test_the_layout_tells_containers_of_another_agent_and_not_of_another_image()
         return plan.labels["netvps.layout"]
 
     assert layout("/a", "one") == layout("/a", "two")
-    assert len({layout("/a", "one"), layout("/b", "one"), layout("/a", "one", 200)}) == 3
+    assert layout("/a", "one", 200) == layout("/a", "one")  # limits change without a new container
+    assert len({layout("/a", "one"), layout("/b", "one"), layout("/a", "one", name="web")}) == 3
 
 
 def test_the_images_own_command_runs_under_the_agent() -> None:

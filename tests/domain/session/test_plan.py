@@ -14,10 +14,12 @@ from netvps.domain.session import plan
 from netvps.domain.session.attachment import Attachment, Net
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
+from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
-from tests.domain.world_of_plan import NOW, UID, World, want
+from tests.domain.world_of_plan import MACHINE, NOW, UID, World, want
 
 RUNNING, STOPPED, DELETED = DesiredState.RUNNING, DesiredState.STOPPED, DesiredState.DELETED
+PAUSED = DesiredState.PAUSED
 
 
 def box(status: Status, layers: int = 1) -> Container:
@@ -26,6 +28,10 @@ def box(status: Status, layers: int = 1) -> Container:
 
 def on(attachment: Attachment, status: Status = Status.EXITED) -> Container:
     return replace(box(status), attachment=attachment)
+
+
+def sized(container: Container, pids: int = 512) -> Container:
+    return replace(container, limits=Limits(1.0, 1 << 30, pids) if pids == 4096 else Limits(pids=pids))
 
 
 def saved(container: Container, generation: int = 1, number: int = 1) -> SavedImage:
@@ -41,7 +47,8 @@ HERE, ISOLATED, NOWHERE = (
     Attachment(Net.ISOLATED, owner="ann"),
     Attachment(Net.NONE),
 )
-EXITED = box(Status.EXITED)
+EXITED, RUNS, FROZEN = box(Status.EXITED), box(Status.RUNNING), box(Status.PAUSED)
+REFUSED = (Limits(pids=4096), "512 are in use")
 NEW = Container("c1", Status.CREATED, 1)
 LIKE_NEW = replace(EXITED, layout="new")
 READABLE = replace(EXITED, files="/var/lib/docker/overlay2/x/diff")
@@ -59,9 +66,38 @@ SOURCE = SourceImage("debian:12")
         (want(RUNNING), Seen(), plan.Fetch("debian:12")),
         (want(RUNNING), Seen(source=SOURCE), plan.Create(SOURCE)),
         (want(RUNNING), Seen(box(Status.CREATED)), plan.Start(box(Status.CREATED))),
-        (want(RUNNING), Seen(box(Status.RUNNING)), plan.Rest(SessionState.RUNNING, "172.30.0.2")),
+        (want(RUNNING), Seen(RUNS), plan.Rest(SessionState.RUNNING, "172.30.0.2", RUNS)),
         (want(RUNNING), Seen(box(Status.PAUSED)), plan.Unpause(box(Status.PAUSED))),
         (want(RUNNING), Seen(EXITED), plan.Start(EXITED)),
+        (want(RUNNING), Seen(EXITED, stays_down="it is over"), plan.Ended("it is over")),
+        (want(PAUSED), Seen(RUNS), plan.Pause(RUNS)),
+        (want(PAUSED), Seen(FROZEN), plan.Rest(SessionState.PAUSED, "172.30.0.2", FROZEN)),
+        (
+            want(PAUSED),
+            Seen(RUNS, cannot_pause="no freezer"),
+            plan.Rest(SessionState.RUNNING, "172.30.0.2", RUNS, "pause_failed", "no freezer"),
+        ),
+        (want(PAUSED), Seen(EXITED), plan.Ended("its container ended while it was paused; its files are kept")),
+        (want(PAUSED), Seen(), plan.Ended("its container was removed from Docker while it was paused")),
+        (want(PAUSED), Seen(box(Status.REMOVING)), plan.Wait()),
+        (want(STOPPED), Seen(FROZEN), plan.Unpause(FROZEN)),
+        (want(DELETED), Seen(FROZEN), plan.Erase()),
+        # Limits change where they differ from what the container has; no limit is all that the machine has.
+        (want(RUNNING), Seen(sized(RUNS)), plan.Resize(sized(RUNS), Limits(pids=4096))),
+        (want(RUNNING), Seen(sized(EXITED)), plan.Resize(sized(EXITED), Limits(pids=4096))),
+        (want(PAUSED), Seen(sized(FROZEN)), plan.Resize(sized(FROZEN), Limits(pids=4096))),
+        (
+            want(RUNNING),
+            Seen(sized(RUNS, 4096), machine=MACHINE),
+            plan.Resize(sized(RUNS, 4096), Limits(8.0, 16 << 30)),
+        ),
+        (want(STOPPED), Seen(sized(READABLE)), plan.Copy(sized(READABLE))),
+        (want(RUNNING), Seen(sized(EXITED), refused=REFUSED), plan.Start(sized(EXITED))),
+        (
+            want(RUNNING),
+            Seen(sized(RUNS), refused=REFUSED),
+            plan.Rest(SessionState.RUNNING, "172.30.0.2", sized(RUNS), "resize_refused", "512 are in use"),
+        ),
         # What runs stays where it is; what does not is moved before it starts.
         (want(RUNNING, address=HERE.address), Seen(on(HERE)), plan.Start(on(HERE))),
         (want(RUNNING, address=HERE.address), Seen(on(ISOLATED)), plan.Move(on(ISOLATED), HERE)),
@@ -77,7 +113,7 @@ SOURCE = SourceImage("debian:12")
         (
             want(RUNNING, address="10.128.8.3"),
             Seen(on(HERE, Status.RUNNING)),
-            plan.Rest(SessionState.RUNNING, "172.30.0.2"),
+            plan.Rest(SessionState.RUNNING, "172.30.0.2", on(HERE, Status.RUNNING)),
         ),
         (want(STOPPED, address="10.128.8.3"), Seen(on(HERE)), plan.Commit(on(HERE), flatten=False)),
         (want(RUNNING), Seen(box(Status.REMOVING)), plan.Wait()),
@@ -192,7 +228,9 @@ PRUNES = {
 }
 EVENTS = st.lists(
     st.one_of(
-        st.sampled_from(["run", "stop", "end", "pause", "old image pruned", "clock set back", *PRUNES]),
+        st.sampled_from(
+            ["run", "stop", "freeze", "resize", "end", "pause", "old image pruned", "clock set back", *PRUNES]
+        ),
         st.integers(1, 8),  # so many steps, then the runner dies
     ),
     max_size=40,
@@ -201,7 +239,7 @@ EVENTS = st.lists(
 
 @patch.object(plan, "FLATTEN_FROM", 3)
 @settings(deadline=None)  # other tests may have the machine
-@given(EVENTS, st.sampled_from([RUNNING, STOPPED, DELETED]))
+@given(EVENTS, st.sampled_from([RUNNING, STOPPED, DELETED, PAUSED]))
 def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0912 — a table
     events: list[str | int], goal: DesiredState
 ) -> None:
@@ -212,6 +250,10 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0
                 world.own(RUNNING)
             case "stop":
                 world.own(STOPPED)
+            case "freeze":
+                world.own(PAUSED)
+            case "resize":
+                world.resize(float(len(events) % 4))
             case "end":
                 world.end()
             case "pause":
@@ -234,9 +276,11 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0
     if goal is DELETED or world.lost:
         return
     assert world.holds() >= written
-    if goal is RUNNING:
+    alive = world.container is not None and world.container.status in {Status.RUNNING, Status.PAUSED}
+    if goal is RUNNING or (goal is PAUSED and alive):
         assert world.container is not None
-        assert world.container.status is Status.RUNNING
+        assert world.container.status is (Status.RUNNING if goal is RUNNING else Status.PAUSED)
+        assert world.container.limits == world.limits
     else:
         assert world.container is None or world.container.status in {Status.CREATED, Status.EXITED}
         assert len(world.images) <= 2  # that under the container, and the snapshot

@@ -20,7 +20,7 @@ from netvps.gateway.ssh import agent_login as ssh_upstream
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.tunnel import dialer, overlay_stream
 from netvps.gateway.tunnel.dial_stream import DialStream
-from netvps.services.access.logins import Grant
+from netvps.services.access.logins import Grant, ref_to
 from tests.gateway.conftest import UID, FakePlace, Sshd, World, a_world
 
 
@@ -29,7 +29,7 @@ async def test_a_host_certified_by_another_ca_is_not_talked_to(world: World) -> 
     stream = await world.tunnels.open(UID, SshTarget(), "test")
     with pytest.raises(Unavailable, match="refused the gateway: Host CA key is not trusted"):
         await AgentLogin(world.authorizer, stranger).login(
-            stream, Grant(world.authorizer.session, "root", "alice"), SSHClientConnection
+            stream, Grant(ref_to(world.authorizer.session), "root", "alice"), SSHClientConnection
         )
     assert stream.is_closing()
 
@@ -38,11 +38,11 @@ async def test_another_session_is_not_taken_for_this_one(world: World) -> None:
     other = replace(world.authorizer.session, uid="another")
     stream = await world.tunnels.open(UID, SshTarget(), "test")
     with pytest.raises(Unavailable, match="Certificate principal mismatch"):
-        await world.agent_login.login(stream, Grant(other, "root", "alice"), SSHClientConnection)
+        await world.agent_login.login(stream, Grant(ref_to(other), "root", "alice"), SSHClientConnection)
 
 
 async def test_a_stream_that_breaks_before_the_login_is_dialled_once_more(world: World) -> None:
-    grant = Grant(world.authorizer.session, "root", "alice")
+    grant = Grant(ref_to(world.authorizer.session), "root", "alice")
     dialled = []
 
     async def dial() -> DialStream:
@@ -67,7 +67,9 @@ async def test_a_stream_that_breaks_each_time_is_given_up(world: World) -> None:
         return stream
 
     with pytest.raises(Unavailable, match="refused the gateway"):
-        await world.agent_login.reach(dial, Grant(world.authorizer.session, "root", "alice"), SSHClientConnection)
+        await world.agent_login.reach(
+            dial, Grant(ref_to(world.authorizer.session), "root", "alice"), SSHClientConnection
+        )
     assert len(dialled) == 2
 
 
@@ -107,7 +109,7 @@ async def reached(world: World) -> list[str]:
         return dialled[-1]
 
     connection = await world.agent_login.reach(
-        dial, Grant(world.authorizer.session, "root", "alice"), SSHClientConnection
+        dial, Grant(ref_to(world.authorizer.session), "root", "alice"), SSHClientConnection
     )
     result = await connection.run("echo out; exit 3")
     assert (result.stdout, result.exit_status) == ("out\n", 3)
@@ -173,7 +175,7 @@ async def test_a_user_that_the_session_does_not_have_is_not_looked_for_in_the_tu
         with overlay_at(monkeypatch, sshd.port), pytest.raises(NotPermitted, match="it lets no one in as nobody-here"):
             await world.agent_login.reach(
                 lambda: world.dialer.open(UID, SshTarget(), "test"),
-                Grant(world.authorizer.session, "nobody-here", "alice"),
+                Grant(ref_to(world.authorizer.session), "nobody-here", "alice"),
                 SSHClientConnection,
             )
         assert world.agent.requests == []

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import asyncssh
 import pytest
 
+from netvps.domain.session.session import DesiredState
 from netvps.gateway.ssh import gateway as gateway_ssh
 from netvps.gateway.ssh.connection import State
 from netvps.gateway.ssh.gateway import SshGateway
 from netvps.gateway.ssh.listener import listen_at
-from tests.gateway.conftest import World
+from tests.gateway.conftest import World, new_key, run
 
 
 async def connected(world: World) -> asyncssh.SSHClientConnection:
@@ -69,3 +71,26 @@ async def test_a_removed_key_ends_a_connection_that_no_agent_is_notified_of(
         assert (await client.run("echo still in")).stdout == "still in\n"
         world.authorizer.keys.clear()
         await asyncio.wait_for(client.wait_closed(), 10)
+
+
+async def test_a_login_resumes_a_paused_session_and_says_so(world: World) -> None:
+    world.authorizer.session = replace(world.authorizer.session, desired=DesiredState.PAUSED)
+    ran = await asyncio.gather(*(run(world.ssh("echo up")) for _ in range(3)))
+    assert [(each.code, each.out) for each in ran] == [(0, b"up\n")] * 3
+    assert all(b"netvps: session dev1 is paused: resuming it\r\n" in each.err for each in ran)
+    assert world.authorizer.woken == [(world.authorizer.session.uid, "alice")] * 3
+
+
+async def test_a_key_that_opens_nothing_wakes_nothing(world: World) -> None:
+    world.authorizer.session = replace(world.authorizer.session, desired=DesiredState.PAUSED)
+    stranger = new_key(world.folder / "stranger")
+    assert (await run(world.ssh("true", key=stranger))).code == 255
+    assert world.authorizer.woken == []
+
+
+async def test_a_paused_session_that_cannot_be_resumed_is_explained(world: World) -> None:
+    world.authorizer.session = replace(world.authorizer.session, desired=DesiredState.PAUSED)
+    world.authorizer.cannot_wake = "it is paused, and its runner lab1 is offline: try again when that returns"
+    ran = await run(world.ssh("true"))
+    assert ran.code == 255
+    assert b"session dev1 cannot be reached: it is paused, and its runner lab1 is offline" in ran.err

@@ -4,7 +4,7 @@ import pytest
 
 from netvps.domain.session.session import SessionState
 from netvps.gateway.ssh.readiness import reason_not_ready
-from netvps.services.access.logins import Grant
+from netvps.services.access.logins import Grant, ref_to
 from tests.gateway.conftest import a_session
 
 EXPECTED = {
@@ -12,7 +12,7 @@ EXPECTED = {
     SessionState.PREPARING: "session dev1 is PREPARING: try again in a moment",
     SessionState.STARTING: "session dev1 is STARTING: try again in a moment",
     SessionState.RUNNING: None,
-    SessionState.PAUSED: "session dev1 is PAUSED: ask whoever paused it",
+    SessionState.PAUSED: None,
     SessionState.STOPPING: "session dev1 is STOPPING: when it is STOPPED, start it with: netvps start dev1",
     SessionState.SNAPSHOTTING: "session dev1 is SNAPSHOTTING: when it is STOPPED, start it with: netvps start dev1",
     SessionState.STOPPED: "session dev1 is STOPPED: start it with: netvps start dev1",
@@ -24,11 +24,11 @@ EXPECTED = {
 
 @pytest.mark.parametrize("state", SessionState)
 def test_every_state_says_what_to_do(state: SessionState) -> None:
-    assert reason_not_ready(Grant(a_session(state), "root", "alice")) == EXPECTED[state]
+    assert reason_not_ready(Grant(ref_to(a_session(state)), "root", "alice")) == EXPECTED[state]
 
 
 def test_others_than_the_owner_get_the_whole_name() -> None:
     stopped = a_session(SessionState.STOPPED)
-    assert reason_not_ready(Grant(stopped, "root", "admin")) == (
+    assert reason_not_ready(Grant(ref_to(stopped), "root", "admin")) == (
         "session dev1.alice is STOPPED: start it with: netvps start dev1.alice"
     )

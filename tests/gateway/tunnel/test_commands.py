@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from netvps.domain.session.exec import (
     TerminalSize,
     ToCommand,
 )
-from netvps.domain.session.session import SessionState
+from netvps.domain.session.session import DesiredState, SessionState
 from netvps.errors import NotPermitted, Unavailable, WrongState
 from netvps.gateway.tunnel.commands import Commands
 from tests.gateway.conftest import World, a_session
@@ -33,7 +34,7 @@ async def typed(*messages: ToCommand) -> AsyncIterator[ToCommand]:
 async def ran(world: World, *argv: str, stdin: bytes | None = None, **start: object) -> list[FromCommand]:
     incoming = typed() if stdin is None else typed(Stdin(stdin), StdinEof())
     started = ExecStart("dev1", argv, **start)  # type: ignore[arg-type]
-    commands = Commands(world.dialer, world.agent_login)
+    commands = Commands(world.dialer, world.agent_login, world.authorizer)
     async with aclosing(commands.run(world.authorizer.session, started, incoming)) as output:
         return [piece async for piece in output]
 
@@ -72,7 +73,7 @@ async def test_a_terminal_of_that_size(world: World) -> None:
 
 async def test_much_output_to_a_slow_caller(world: World) -> None:
     total = 0
-    commands = Commands(world.dialer, world.agent_login)
+    commands = Commands(world.dialer, world.agent_login, world.authorizer)
     start = ExecStart("dev1", ("head", "-c", str(20 << 20), "/dev/zero"))
     async with aclosing(commands.run(world.authorizer.session, start, typed())) as output:
         async for piece in output:
@@ -85,7 +86,7 @@ async def test_much_output_to_a_slow_caller(world: World) -> None:
 
 
 async def test_a_caller_that_leaves_ends_the_connection(world: World) -> None:
-    commands = Commands(world.dialer, world.agent_login)
+    commands = Commands(world.dialer, world.agent_login, world.authorizer)
     start = ExecStart("dev1", ("yes",))
     async with aclosing(commands.run(world.authorizer.session, start, typed())) as output:
         async for _ in output:
@@ -94,14 +95,14 @@ async def test_a_caller_that_leaves_ends_the_connection(world: World) -> None:
 
 
 async def test_a_session_that_does_not_run(world: World) -> None:
-    commands = Commands(world.dialer, world.agent_login)
+    commands = Commands(world.dialer, world.agent_login, world.authorizer)
     stopped = a_session(SessionState.STOPPED)
     with pytest.raises(WrongState, match="session dev1 is STOPPED: start it with"):
         await anext(commands.run(stopped, ExecStart("dev1", ("true",)), typed()))
 
 
 async def test_a_session_that_goes_away_meanwhile(world: World) -> None:
-    commands = Commands(world.dialer, world.agent_login)
+    commands = Commands(world.dialer, world.agent_login, world.authorizer)
     start = ExecStart("dev1", ("sh", "-c", "echo up; sleep 60"))
     async with aclosing(commands.run(world.authorizer.session, start, typed())) as output:
         assert await anext(output) == Stdout(b"up\n")
@@ -114,3 +115,15 @@ async def test_a_session_that_goes_away_meanwhile(world: World) -> None:
 async def test_a_user_that_the_session_does_not_know(world: World) -> None:
     with pytest.raises(NotPermitted, match="lets no one in as nobody"):
         await ran(world, "true", user="nobody")
+
+
+async def test_a_paused_session_is_resumed_first(world: World) -> None:
+    commands = Commands(world.dialer, world.agent_login, world.authorizer)
+    paused = a_session(SessionState.PAUSED)
+    start = ExecStart("dev1", ("echo", "up"))
+    async with aclosing(commands.run(replace(paused, desired=DesiredState.PAUSED), start, typed())) as output:
+        assert [piece async for piece in output] == [Stdout(b"up\n"), Exit(0)]
+    assert world.authorizer.woken == [(paused.uid, "alice")]
+    world.authorizer.cannot_wake = "its runner lab1 is offline"
+    with pytest.raises(Unavailable, match="its runner lab1 is offline"):
+        await anext(commands.run(paused, start, typed()))

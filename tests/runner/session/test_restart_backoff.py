@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from netvps.domain.session.container import Container, Status
-from netvps.runner.session.restart_backoff import RestartBackoff
+from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
 RUNS = Container("c", Status.RUNNING, 1, started=START)
@@ -18,6 +19,23 @@ def after(seconds: float) -> datetime:
 
 def ended(seconds: float, *, oom: bool = False) -> Container:
     return replace(RUNS, status=Status.EXITED, ended=after(seconds), exit_code=137, oom_killed=oom)
+
+
+def test_the_machine_started_when_the_kernel_says(tmp_path: Path) -> None:
+    assert boot_time(tmp_path) is None
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/stat").write_text("cpu  1 2 3\nbtime 1795248000\nprocesses 7\n")
+    assert boot_time(tmp_path) == datetime(2026, 11, 21, 8, tzinfo=UTC)
+    real = boot_time()
+    assert real is not None
+    assert real < datetime.now(UTC)
+
+
+def test_what_ran_when_the_machine_went_down_ended_with_it() -> None:
+    exits = RestartBackoff(after(100))
+    exits.see(ended(50), asked=False, now=after(120))
+    assert exits.last is not None
+    assert exits.last.cause == "runner_lost"
 
 
 def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:

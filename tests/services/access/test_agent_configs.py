@@ -112,6 +112,20 @@ async def test_each_change_of_keys_comes_with_a_higher_generation(world: World) 
     assert added.generation == key.revision
 
 
+async def test_a_new_name_comes_with_a_certificate_for_it(world: World) -> None:
+    await world.runner()
+    session = await world.session()
+    async with aclosing(world.logins.configs(session.uid, 1, "HOSTKEY")) as configs:
+        await _next(configs)
+        await world.sessions.rename(ALICE, "dev1", "web")
+        names = f"{session.uid}, web.alice, web.alice.nv.internal"
+        renamed = await _next(configs)
+        assert renamed.host_certificate == f"host HOSTKEY is {names} (host:{session.uid})"
+        await world.reported(session, SessionState.RUNNING)  # is no news
+        await world.sessions.rename(ALICE, "web", "dev1")
+        assert "dev1.alice" in (await _next(configs)).host_certificate
+
+
 async def test_a_burst_of_changes_is_one_config(world: World) -> None:
     await world.runner()
     session = await world.session()

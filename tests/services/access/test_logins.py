@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,9 +9,9 @@ import pytest
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.names import SshLogin
-from netvps.domain.session.session import SessionSpec, SessionState
-from netvps.errors import NotFound, NotPermitted
-from netvps.services.access.logins import Logins
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionSpec, SessionState
+from netvps.errors import NotFound, NotPermitted, Unavailable
+from netvps.services.access.logins import Logins, ref_to
 from tests.fakes.counting import CountingStore
 from tests.fakes.keys import ed25519
 from tests.fakes.world import ALICE, BOB, ROOT
@@ -133,3 +135,37 @@ async def test_of_many_sessions_that_a_key_opens_only_some_are_read_and_named(wo
     ):
         await Logins(store, world.clock, world.ca, world.feed).authorize(SshLogin.parse("dev1"), _print(4))
     assert store.rows == 6
+
+
+async def _paused(world: World) -> Session:
+    await world.runner()
+    session = await world.reported(await world.session(), SessionState.RUNNING)
+    await world.sessions.pause(ALICE, "dev1")
+    return await world.reported(session, SessionState.PAUSED)
+
+
+async def test_a_login_wakes_a_paused_session_once(world: World) -> None:
+    session = await _paused(world)
+    await asyncio.gather(*(world.logins.wake(session.uid, "bob") for _ in range(20)))
+    woken = await world.row(Session, session.uid)
+    assert woken is not None
+    assert (woken.desired, woken.generation) == (DesiredState.RUNNING, session.generation + 1)
+    assert woken.desired_by == Author("bob", ChangeCause.LOGIN)
+    await world.logins.wake(session.uid, "bob")
+    assert await world.row(Session, session.uid) == woken
+
+
+async def test_a_login_to_a_paused_session_on_a_silent_runner_is_explained(world: World) -> None:
+    session = await _paused(world)
+    await world.runners.offline(session.runner)
+    with pytest.raises(Unavailable, match=r"^it is paused, and its runner lab1 is offline: try again when"):
+        await world.logins.wake(session.uid, "alice")
+
+
+async def test_a_session_counts_as_paused_from_the_moment_that_is_asked_for(world: World) -> None:
+    await world.runner()
+    session = await world.reported(await world.session(), SessionState.RUNNING)
+    assert ref_to(session).state is SessionState.RUNNING
+    pausing = await world.sessions.pause(ALICE, "dev1")
+    assert (pausing.state, ref_to(pausing).state) == (SessionState.RUNNING, SessionState.PAUSED)
+    assert ref_to(replace(pausing, state=SessionState.STOPPED)).state is SessionState.STOPPED

@@ -159,6 +159,17 @@ async def test_what_a_runner_sees_of_its_sessions_is_no_news_to_others(world: Wo
         assert [delta.since for delta in hub.ring._deltas][1:] == [before]
 
 
+async def test_a_new_name_of_a_session_reaches_all_at_once(world: World) -> None:
+    await world.runner("lab1", hello=ON_OVERLAY)
+    session = await world.session("dev1")
+    listener = Listener()
+    async with hub_of(world) as hub, follows(hub, listener):
+        await same(world, listener)
+        await world.sessions.rename(ALICE, "dev1", "web")
+        await same(world, listener)
+    assert [(end.name, end.address) for end in listener.updates[-1].endpoints] == [("web", session.overlay_address)]
+
+
 async def test_half_a_map_is_none(world: World) -> None:
     await world.runner("lab1", hello=ON_OVERLAY)
     for number in range(6):

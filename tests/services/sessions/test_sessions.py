@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ from netvps.errors import (
     InvalidInput,
     NotFound,
     NotPermitted,
-    Unavailable,
     WrongState,
 )
 from netvps.services.sessions.sessions import Sessions
@@ -292,26 +290,6 @@ async def test_a_paused_session_counts_as_load(world: World) -> None:
     other = await world.runner("lab2")
     await world.reported(await world.sessions.pause(ALICE, "dev1"), SessionState.PAUSED)
     assert (await world.session("dev2")).runner == other.uid != first.runner
-
-
-async def test_a_login_wakes_a_paused_session_once(world: World) -> None:
-    session = await _running(world)
-    await world.sessions.wake(session.uid, "alice")
-    assert await world.row(Session, session.uid) == session
-    await world.reported(await world.sessions.pause(ALICE, "dev1"), SessionState.PAUSED)
-    await asyncio.gather(*(world.sessions.wake(session.uid, "bob") for _ in range(20)))
-    woken = await world.row(Session, session.uid)
-    assert woken is not None
-    assert (woken.desired, woken.generation) == (DesiredState.RUNNING, session.generation + 2)
-    assert woken.desired_by == Author("bob", ChangeCause.LOGIN)
-
-
-async def test_a_login_to_a_paused_session_on_a_silent_runner_is_explained(world: World) -> None:
-    session = await world.reported(await _running(world), SessionState.RUNNING)
-    await world.sessions.pause(ALICE, "dev1")
-    await world.runners.offline(session.runner)
-    with pytest.raises(Unavailable, match=r"^it is paused, and its runner lab1 is offline: try again when"):
-        await world.sessions.wake(session.uid, "alice")
 
 
 async def test_a_new_name_is_the_only_one_at_once(world: World) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import docker.errors
 from docker.types import LogConfig, Mount
 
-from netvps.adapters.cgroup import oom_kills
+from netvps.adapters.cgroup import cgroup_of, oom_kills, reclaim
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.containers.attachments import Attachments
 from netvps.adapters.docker.containers.cut_off import PAUSES, remove_remains, task_folders, was_interrupted
+from netvps.adapters.docker.containers.limits import limits_of, update
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,
     ContainerFailed,
@@ -31,6 +32,7 @@ from netvps.domain.runner.docker_names import LABEL_LAYOUT, container_name, rest
 from netvps.domain.session.attachment import Attachment, Net
 from netvps.domain.session.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.session.container import Container, Status
+from netvps.domain.session.limits import Limits
 from netvps.faults import fault_point
 
 _NO_LIMIT = 0
@@ -40,6 +42,7 @@ _LOG = {"max-size": "10m", "max-file": "2"}
 # "2026-11-21T07:12:41.123456789Z": datetime holds microseconds only.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)")
 _NEVER = 1
+_NOT_PAUSABLE = ("already paused", "is not running", "not running")
 _NOT_RUNNING = ("is not running", "not running", "no such process", "already finished")
 
 
@@ -104,6 +107,28 @@ class Containers:
         except (ContainerFailed, ContainerNotFound) as error:
             if isinstance(error, ContainerFailed) and not any(word in error.message for word in _NOT_RUNNING):
                 raise
+
+    async def pause(self, container: Container) -> None:
+        """Pauses a container; ignores that it is paused already, or has ended."""
+        try:
+            await self._call(container, lambda api: api.pause(container.id))
+        except (ContainerFailed, ContainerNotFound) as error:
+            if isinstance(error, ContainerFailed) and not any(word in error.message for word in _NOT_PAUSABLE):
+                raise
+
+    async def resize(self, container: Container, to: Limits) -> None:
+        """Changes a container's limits. Raises DoesNotFit if more is in use."""
+        await self._call(container, lambda api: update(api, container.id, to))
+
+    async def reclaim(self, container: Container, given_up: Callable[[], bool]) -> int:
+        """Lets the kernel take back memory of a paused container; returns the bytes."""
+
+        def work(api: Api) -> int:
+            state = api.inspect_container(container.id)["State"]
+            pid = int(state.get("Pid") or 0)
+            return reclaim(cgroup_of(pid) or "", given_up) if pid and state["Paused"] else 0
+
+        return await self._docker.call_slowly(f"memory of container {container.id[:12]}", work, work=Work.IDLE)
 
     async def unpause(self, container: Container) -> None:
         """Unpauses a container."""
@@ -171,6 +196,7 @@ class Containers:
             image=str(found["Image"]),
             files=files_folder(found),
             layout=str((found["Config"].get("Labels") or {}).get(LABEL_LAYOUT, "")),
+            limits=limits_of(found),
         )
 
     async def _create(self, plan: Blueprint) -> None:
