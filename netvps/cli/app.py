@@ -17,7 +17,7 @@ from netvps.cli.lazy import Entry, LazyGroup
 from netvps.cli.machine import runner_only
 from netvps.cli.ui import streams, usage
 from netvps.cli.ui.arguments import refuse_empty
-from netvps.cli.ui.terminal import clean
+from netvps.display.text import clean
 from netvps.errors import NetvpsError
 
 _GARBAGE: Final = 100_000
@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "start": Entry("netvps.cli.session.lifecycle:start", "start stopped or failed sessions", _SESSIONS),
     "restart": Entry("netvps.cli.session.restart:restart", "stop sessions, then start them again", _SESSIONS),
     "rm": Entry("netvps.cli.session.lifecycle:rm", "remove sessions and their files, without a way back", _SESSIONS),
+    "tui": Entry("netvps.cli.server.tui:tui", "show everything live on one screen, with keys for it", _SESSIONS),
     "watch": Entry("netvps.cli.session.watch:watch", "print every change of sessions as it happens", _SESSIONS),
     "login": Entry("netvps.cli.access.login:login", "remember a server and your API key as a context", _ACCESS),
     "logout": Entry("netvps.cli.access.login:logout", "forget a context", _ACCESS),

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("adapters", "cli", "client", "domain", "gateway", "process", "programs", "rpc", "runner", "services")
+PACKAGES = (
+    *("adapters", "cli", "client", "display", "domain", "gateway", "process", "programs", "rpc", "runner"),
+    "services",
+)
 
 MACHINE_CHECKS = "netvps.cli.doctor.checks_machine"
 """The one module of the CLI that imports adapters: it looks at this machine, not at a server."""
 
 _PORT = "what one needs of another is a Protocol of its own, which a program fulfils"
 _DOWN = "imports point down: errors ← domain ← services ← {adapters, rpc, gateway, runner} ← {programs, cli}"
+_SHOWN = "what the CLI and the terminal UI share to show values knows none"
 _CLIENT = "clients reach the system through netvps.client alone"
 _PROCESS = "running as a program needs nothing of what the program does"
 _PROGRAM = "nothing imports a program: it is the place that wires everything"
@@ -32,6 +36,10 @@ FORBIDDEN: dict[str, dict[str, str]] = {
     "netvps.gateway": dict.fromkeys(("adapters", "rpc", "runner"), _PORT) | {"cli": _DOWN},
     "netvps.runner": dict.fromkeys(("adapters", "rpc", "gateway"), _PORT) | {"cli": _DOWN, "services": _PORT},
     "netvps.client": dict.fromkeys(("adapters", "gateway", "process", "runner", "services"), _CLIENT) | {"cli": _DOWN},
+    "netvps.display": {name: _SHOWN for name in PACKAGES if name != "display"} | {"netvps.errors": _SHOWN},
+    "netvps_tui": dict.fromkeys(
+        ("adapters", "cli", "gateway", "process", "programs", "rpc", "runner", "services"), _CLIENT
+    ),
     "netvps.cli": dict.fromkeys(("adapters", "gateway", "runner", "services"), _CLIENT),
     "netvps.process": dict.fromkeys(("adapters", "gateway", "rpc", "runner", "services"), _PROCESS) | {"cli": _DOWN},
     "netvps": {"programs": _PROGRAM},
@@ -59,6 +67,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "grpc_reflection": ("netvps.rpc",),
     "google": ("netvps.rpc", "netvps.api"),
     "click": ("netvps.cli",),
+    "textual": ("netvps_tui",),
+    "rich": ("netvps_tui",),
+    "netvps_tui": ("netvps.cli", "netvps_tui"),
     "yaml": ("netvps.cli",),
     "pydantic": ("netvps.settings", "netvps.adapters.store"),  # there, it turns stored JSON into frozen values
     "pydantic_settings": ("netvps.settings",),
@@ -72,11 +83,12 @@ EVERYWHERE = {"structlog"}
 
 
 def _modules() -> list[Path]:
-    return [path for path in sorted((ROOT / "netvps").rglob("*.py")) if "api" not in path.relative_to(ROOT).parts]
+    own = [*(ROOT / "netvps").rglob("*.py"), *(ROOT / "tui").rglob("*.py")]
+    return [path for path in sorted(own) if "api" not in path.relative_to(ROOT).parts]
 
 
 def _name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = path.relative_to(ROOT / "tui" if (ROOT / "tui") in path.parents else ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -139,5 +151,5 @@ def test_the_domain_does_not_wait_or_look_at_the_clock() -> None:
 
 def test_the_table_names_packages_that_exist() -> None:
     for package in FORBIDDEN:
-        path = ROOT / package.replace(".", "/")
+        path = (ROOT / "tui" if package == "netvps_tui" else ROOT) / package.replace(".", "/")
         assert path.is_dir() or path.with_suffix(".py").is_file(), package

@@ -14,9 +14,18 @@ WHOLE = {"test_isolation", "test_borders"}  # of the overlay, by its packet filt
 WHOLE |= {"test_exit_codes", "test_mistakes"}  # of every command
 
 
+TREES = {"netvps": (ROOT / "netvps", ROOT / "tests"), "netvps_tui": (ROOT / "tui/netvps_tui", ROOT / "tests/tui")}
+"""Where a package and its tests are."""
+
+
 def _sources() -> list[Path]:
-    files = [p for p in (ROOT / "netvps").rglob("*.py") if p.name not in {"__init__.py", "__main__.py"}]
-    return sorted(p.relative_to(ROOT / "netvps") for p in files if not {"api", "migrations"} & set(p.parts))
+    """Source files, each with its package first: netvps/domain/uid.py."""
+    return sorted(
+        package / path.relative_to(tree)
+        for package, (tree, _) in ((Path(name), trees) for name, trees in TREES.items())
+        for path in tree.rglob("*.py")
+        if path.name not in {"__init__.py", "__main__.py"} and not {"api", "migrations"} & set(path.parts)
+    )
 
 
 def _tests() -> list[Path]:
@@ -25,7 +34,15 @@ def _tests() -> list[Path]:
 
 def _own_files() -> list[Path]:
     found: list[Path] = [ROOT / "hatch_build.py"]
-    folders = {"netvps": "*.py", "bench": "*.py", "tests": "*.py", "tunnel": "*.go", "scripts": "*", "proto": "*.proto"}
+    folders = {
+        "netvps": "*.py",
+        "tui": "*.py",
+        "bench": "*.py",
+        "tests": "*.py",
+        "tunnel": "*.go",
+        "scripts": "*",
+        "proto": "*.proto",
+    }
     for folder, pattern in folders.items():
         found += [path for path in (ROOT / folder).rglob(pattern) if path.is_file()]
     generated = {"netvps/api", "tunnel/api"}
@@ -37,20 +54,22 @@ def test_every_test_file_mirrors_a_source_file(test: Path) -> None:
     if test.stem in WHOLE or test.parts[0] in {"e2e", "history", "project"}:
         return
     name = test.stem.removeprefix("test_")
-    source = ROOT / "netvps" / test.parent / name
+    package = "netvps_tui" if test.parts[0] == "tui" else "netvps"
+    tree, tests = TREES[package]
+    source = tree / (ROOT / "tests" / test).parent.relative_to(tests) / name
     assert source.with_suffix(".py").is_file() or source.is_dir(), f"tests/{test} tests nothing called {name}"
 
 
 @pytest.mark.parametrize("source", _sources(), ids=str)
 def test_every_source_file_is_tested(source: Path) -> None:
     """By a file of its own, or by a test of its layer that imports it; declarations alone need no test."""
-    if "def " not in (ROOT / "netvps" / source).read_text(encoding="utf-8"):
+    tree, tests = TREES[source.parts[0]]
+    inner = source.relative_to(source.parts[0])
+    if "def " not in (tree / inner).read_text(encoding="utf-8"):
         return
-    folder, layer = (
-        ROOT / "tests" / source.parent,
-        ROOT / "tests" / source.parent.parts[0] if len(source.parts) > 1 else ROOT / "tests",
-    )
-    module = ".".join(("netvps", *source.with_suffix("").parts))
+    in_layer = len(inner.parts) > 1 and source.parts[0] == "netvps"
+    folder, layer = tests / inner.parent, tests / inner.parts[0] if in_layer else tests
+    module = ".".join(source.with_suffix("").parts)
     by_another = any(module in path.read_text(encoding="utf-8") for path in layer.rglob("*.py"))
     assert (folder / f"test_{source.name}").is_file() or by_another, f"write {folder}/test_{source.name}"
 
@@ -61,6 +80,6 @@ def test_no_file_is_longer_than_one_idea(path: Path) -> None:
 
 
 def test_no_folder_is_crowded() -> None:
-    folders = [path for name in ("netvps", "tests") for path in (ROOT / name).rglob("*") if path.is_dir()]
+    folders = [path for name in ("netvps", "tests", "tui") for path in (ROOT / name).rglob("*") if path.is_dir()]
     counts = {str(path.relative_to(ROOT)): len(list(path.glob("*.py"))) for path in folders if "api" not in path.parts}
     assert {name: count for name, count in counts.items() if count > CROWDED} == {}

@@ -11,7 +11,8 @@ import click
 from netvps.cli.help.completion import complete_key
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import USER, child_of_user
-from netvps.cli.ui.output import Column, View, age, emit, format_option, note
+from netvps.cli.ui.output import Column, View, emit, format_option, note
+from netvps.display.units import age
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import SshKey

@@ -8,8 +8,9 @@ import click
 
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import USER, child_of_user
-from netvps.cli.ui.output import Column, View, age, emit, format_option, moment_words, note
+from netvps.cli.ui.output import Column, View, emit, format_option, note
 from netvps.cli.ui.parse import DURATION
+from netvps.display.units import age, moment_words
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, User

@@ -140,7 +140,7 @@ def disk(*folders: Path) -> list[Finding]:
 
 
 def _room(wanted: Path, space: os.statvfs_result) -> Finding:
-    from netvps.cli.ui.parse import size_words
+    from netvps.display.units import size_words
 
     remedy = (
         "make room: remove files that are no part of netvps, or sessions that their owners gave up (`netvps rm NAME`);"

@@ -9,7 +9,8 @@ import click
 
 from netvps import exit_codes
 from netvps.cli.ui.output import View, emit
-from netvps.cli.ui.terminal import clean, paint
+from netvps.cli.ui.terminal import paint
+from netvps.display.text import clean
 from netvps.domain.finding import Finding, Severity
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import click
 
 from netvps.cli.machine import service
 from netvps.cli.ui.output import note
-from netvps.cli.ui.parse import DURATION, duration_words
+from netvps.cli.ui.parse import DURATION
 from netvps.cli.ui.progress import TICK, progress
+from netvps.display.units import duration_words
 from netvps.errors import ConfigError, NotPermitted, TimedOut
 from netvps.exit_codes import Cancelled
 from netvps.process.pid_file import start_time

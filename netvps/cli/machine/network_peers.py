@@ -10,7 +10,7 @@ from netvps.cli.server.connect import client
 from netvps.cli.session.sessions import to_json
 from netvps.cli.ui.arguments import RUNNER
 from netvps.cli.ui.output import Column, View, emit, format_option, note
-from netvps.cli.ui.terminal import clean
+from netvps.display.text import clean
 from netvps.domain.overlay.path import Path, PathState, rtt_words
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from netvps.cli.machine.overlay_words import gateway, overlay, problems, short, 
 from netvps.cli.machine.programs import runner_run, sweep
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import RUNNER
-from netvps.cli.ui.output import Column, View, age, emit, format_option, moment_words, note
-from netvps.cli.ui.parse import size_words
+from netvps.cli.ui.output import Column, View, emit, format_option, note
+from netvps.display.units import age, moment_words, size_words
 
 if TYPE_CHECKING:
     from netvps.domain.runner.runner import RunnerView

@@ -18,7 +18,7 @@ from netvps.cli.machine.program_command import ProgramCommand, command, replace_
 from netvps.cli.server.contexts import local
 from netvps.cli.ui.output import note
 from netvps.cli.ui.progress import TICK, progress
-from netvps.cli.ui.terminal import clean
+from netvps.display.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

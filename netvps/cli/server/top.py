@@ -12,8 +12,8 @@ import click
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import RUNNER, SESSION
 from netvps.cli.ui.output import Column, View, emit, json_text, note
-from netvps.cli.ui.parse import size_words
 from netvps.cli.ui.terminal import moving
+from netvps.display.units import size_words
 from netvps.errors import Unavailable
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from netvps.cli.session.sessions import called, view
 from netvps.cli.session.spec_options import options_named, spec_of, spec_options
 from netvps.cli.ui.arguments import SESSION, USER
 from netvps.cli.ui.output import emit, format_option, note
-from netvps.cli.ui.parse import DURATION, size_words
+from netvps.cli.ui.parse import DURATION
+from netvps.display.units import size_words
 from netvps.errors import NotFound
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import click
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import SESSION
 from netvps.cli.ui.parse import SINCE
-from netvps.cli.ui.terminal import LogFilter
+from netvps.display.text import LogFilter
 
 _USUAL, _MOST = 1000, 100_000
 """Lines."""

@@ -9,8 +9,8 @@ import click
 from netvps.cli.server.connect import client, context
 from netvps.cli.session.filters import ORDERS, STATES, matches, wanted_labels
 from netvps.cli.ui.arguments import SESSION, USER
-from netvps.cli.ui.output import Column, View, age, emit, format_option, moment_words, note, print_fields
-from netvps.cli.ui.parse import duration_words, size_words
+from netvps.cli.ui.output import Column, View, emit, format_option, note, print_fields
+from netvps.display.units import age, duration_words, moment_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,8 @@ import click
 
 from netvps.cli.server.connect import client
 from netvps.cli.ui.output import emit, json_text
-from netvps.cli.ui.terminal import clean, paint, state_colour
+from netvps.cli.ui.terminal import paint, state_colour
+from netvps.display.text import clean
 
 if TYPE_CHECKING:
     from netvps.domain.session.event import SessionEvent

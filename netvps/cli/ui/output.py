@@ -6,12 +6,12 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import click
 
-from netvps.cli.ui.terminal import clean, paint, state_colour
+from netvps.cli.ui.terminal import paint, state_colour
+from netvps.display.text import clean
 
 T = TypeVar("T")
 FORMATS: Final = ("table", "wide", "json", "jsonl", "yaml", "name")
@@ -79,20 +79,6 @@ def print_fields(rows: Sequence[tuple[str, str]]) -> None:
     for name, value in rows:
         if value:
             emit(f"{paint(name.ljust(width), 'dim', sys.stdout)}  {_coloured(name.upper(), clean(value))}")
-
-
-def age(moment: datetime, now: datetime | None = None) -> str:
-    """How long ago, with one unit: 5m."""
-    seconds = max(0, int(((now or datetime.now(UTC)) - moment).total_seconds()))
-    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
-
-
-def moment_words(moment: datetime) -> str:
-    """A time in the clock of this machine, to the second."""
-    return moment.astimezone().isoformat(" ", "seconds")
 
 
 def yaml_text(value: Any) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netvps.display.units import parse_size
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(?:ib?|b)?|b)?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.IGNORECASE)
 
 
@@ -25,10 +25,10 @@ class Size(click.ParamType[int]):
         """Bytes of what was typed."""
         if isinstance(value, int):
             return value
-        match = _SIZE.fullmatch(str(value).strip())
-        if match is None:
-            self.fail(f"{value!r} is not a size: give a number and K, M, G or T, for example 2G", param, ctx)
-        return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Duration(click.ParamType[float]):
@@ -99,21 +99,3 @@ def pairs(words: Iterable[str], option: str) -> dict[str, str]:
             raise click.BadParameter(f"{key!r} is given twice: give it once", param_hint=option)
         found[key] = value
     return found
-
-
-def duration_words(seconds: float) -> str:
-    """Seconds as people type them: 90 → 1m30s."""
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest}s" if rest else ""]
-    return "".join(parts) or f"{seconds:g}s"
-
-
-def size_words(size: int) -> str:
-    """Bytes for people: 1536 → 1.5K."""
-    value = float(size)
-    for unit in ("", "K", "M", "G", "T"):
-        if value < 1024 or unit == "T":  # noqa: PLR2004 — the unit itself
-            return f"{value:.1f}".removesuffix(".0") + unit
-        value /= 1024
-    raise AssertionError("the last unit holds everything")

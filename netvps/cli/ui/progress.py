@@ -9,7 +9,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
-from netvps.cli.ui.terminal import clean, moving
+from netvps.cli.ui.terminal import moving
+from netvps.display.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

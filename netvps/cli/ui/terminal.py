@@ -1,33 +1,16 @@
-"""What may be sent to this terminal: colour or not, animated or not, and never control codes from names or logs."""
+"""What may be sent to this terminal: colour or not, animated or not."""
 
 from __future__ import annotations
 
-import codecs
 import os
-import re
 import sys
 from typing import IO, Final
 
-_COLOURS: Final = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
-_STATE_COLOURS: Final = {
-    "RUNNING": "green",
-    "ONLINE": "green",
-    "UP": "green",
-    "FAILED": "red",
-    "UNREACHABLE": "red",
-    "OFFLINE": "red",
-    "DOWN": "red",
-    "STOPPED": "dim",
+from netvps.display.palette import SGR, look
+
+_COLOURS: Final = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32"} | {
+    str(k): v for k, v in SGR.items()
 }
-_SGR = re.compile(r"\x1b\[[0-9;:]*m")
-_PARTIAL_SGR = re.compile(r"\x1b(\[[0-9;:]{0,32})?\Z")
-# All of C0 but tab, newline and carriage return, DEL, C1, and what turns the direction of writing.
-_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def clean(text: str) -> str:
-    """One printable line of any text: what a server, an image or another user wrote moves no cursor here."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).strip()
 
 
 def moving() -> bool:
@@ -48,30 +31,4 @@ def paint(text: str, colour: str, stream: IO[str]) -> str:
 
 def state_colour(state: str) -> str:
     """The colour of a state's word, which stays the word without it."""
-    return _STATE_COLOURS.get(state, "yellow")
-
-
-class LogFilter:
-    """Text of a log for a terminal: its colours and lines pass, everything else that steers a terminal does not."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held = ""
-
-    def feed(self, data: bytes, *, last: bool = False) -> str:
-        """The next piece; what may be half a colour waits for the piece after it."""
-        text = self._held + self._decoder.decode(data, last)
-        partial = None if last else _PARTIAL_SGR.search(text)
-        self._held = partial.group() if partial else ""
-        text = text[: len(text) - len(self._held)]
-        kept: list[str] = []
-        position = 0
-        for colour in _SGR.finditer(text):
-            kept += (_stripped(text[position : colour.start()]), colour.group())
-            position = colour.end()
-        kept.append(_stripped(text[position:]))
-        return "".join(kept)
-
-
-def _stripped(text: str) -> str:
-    return _UNSAFE.sub("", text).replace("\x1b", "")
+    return look(state).tone

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from netvps.cli.ui.follow import pumped
-from netvps.cli.ui.parse import duration_words
 from netvps.cli.ui.progress import TICK, progress
+from netvps.display.units import duration_words
 from netvps.domain.session.lifecycle import RUNNER_LOST, SNAPSHOT_FAILED, SNAPSHOT_PENDING, settled
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.errors import Exhausted, NetvpsError, NotFound, TimedOut, Unavailable, WrongState

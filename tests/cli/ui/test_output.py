@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netvps.cli.ui import terminal
-from netvps.cli.ui.output import age, yaml_text
-from netvps.cli.ui.parse import DURATION, SIZE, duration_words, size_words
+from netvps.cli.ui.output import yaml_text
+from netvps.cli.ui.parse import DURATION, SIZE
+from netvps.display.units import age, duration_words, size_words
 from tests.cli.fake_client import NOW
 
 

@@ -1,0 +1,146 @@
+"""All about one session, live: facts, what happened, and what is being done."""
+
+from __future__ import annotations
+
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from netvps.client import EventType, SessionEvent
+from netvps.display.palette import RGB, look
+from netvps.display.text import clean
+from netvps.display.units import age, duration_words, moment_words, size_words
+from netvps.errors import NetvpsError
+from netvps_tui.commands import command_line
+from netvps_tui.pages.actions import SessionActions
+from netvps_tui.theme import glyph
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from netvps.client import Session
+
+_EVENTS = 200
+
+
+def event_line(event: SessionEvent) -> Content:
+    """When, the state, and why, of a change."""
+    session = event.session
+    if session is None:
+        return Content("")
+    state = "DELETED" if event.type is EventType.DELETED else str(session.state)
+    shown = look(state)
+    when = session.update_time.astimezone()
+    return Content.assemble(
+        (f"{when:%m-%d %H:%M:%S}  ", "$faint"),
+        (f"{glyph(shown)} {state.ljust(12)}", RGB[shown.tone]),
+        (clean(session.message), "$muted"),
+    )
+
+
+class SessionPage(SessionActions):
+    """One session."""
+
+    tab = "sessions"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.back", "back", show=False)]
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._history: list[SessionEvent] = []
+
+    def body(self) -> ComposeResult:
+        """State above, facts on the left, events on the right."""
+        yield Static(id="headline")
+        with Horizontal(id="detail"):
+            with VerticalScroll(id="facts-box", classes="box") as box:
+                box.border_title = "Session"
+                yield Static(id="facts")
+            with Vertical(id="events-box", classes="box") as events:
+                events.border_title = "Events"
+                with VerticalScroll():
+                    yield Static(id="events")
+
+    def on_mount(self) -> None:
+        """Shows it, and reads its history from the server's log."""
+        self.tui.news.subscribe(self, self._news)
+        self.show_command(command_line("ssh", self.called(self._session)))
+        self._show()
+        self.run_worker(self._read_history(), name="history", exit_on_error=False)
+        self.set_interval(5, self._show)
+
+    def target(self) -> Session | None:
+        """The session; None once it is gone."""
+        return self.tui.live.sessions.get(self._session.uid)
+
+    def _news(self, uids: set[str]) -> None:
+        if self._session.uid not in uids:
+            return
+        now = self.tui.live.sessions.get(self._session.uid)
+        if now is not None and now.revision > self._session.revision:
+            self._history.append(SessionEvent(EventType.PUT, now, now.revision))
+        self._session = now or self._session
+        self._show()
+
+    async def _read_history(self) -> None:
+        session = self._session
+        with suppress(NetvpsError):  # the log may not go that far back; then the history begins now
+            async with aclosing(self.tui.client.watch_sessions(session.owner, 1, timeout=20)) as events:
+                async for event in events:
+                    if event.session is None:
+                        break
+                    if event.session.uid == session.uid and event.type is not EventType.PROGRESS:
+                        self._history.append(event)
+        self._history.sort(key=lambda event: event.revision)
+        self._show()
+
+    def _show(self) -> None:
+        session = self._session
+        gone = self.tui.live.complete and session.uid not in self.tui.live.sessions
+        state = "DELETED" if gone else str(session.state)
+        shown = look(state)
+        message = self.tui.live.progress.get(session.uid) or session.message
+        self.query_one("#headline", Static).update(
+            Content.assemble(
+                (f"{self.called(session)}  ", "bold"),
+                (f"{glyph(shown)} {state}", f"bold {RGB[shown.tone]}"),
+                (f"  {clean(message)}" if message else "", "$muted"),
+            )
+        )
+        facts = [(name, clean(value)) for name, value in self._facts(session) if value]
+        width = max(len(name) for name, _ in facts)
+        lines = [Content.assemble((name.ljust(width + 2), "$faint"), (value, "$foreground")) for name, value in facts]
+        self.query_one("#facts", Static).update(Content("\n").join(lines))
+        distinct: list[Content] = []
+        for event in self._history[-_EVENTS:]:
+            line = event_line(event)
+            if not distinct or distinct[-1].plain[16:] != line.plain[16:]:
+                distinct.append(line)
+        nothing = Content.styled("none in the server's log", "$faint")
+        self.query_one("#events", Static).update(Content("\n").join(reversed(distinct)) if distinct else nothing)
+
+    @staticmethod
+    def _facts(session: Session) -> list[tuple[str, str]]:
+        spec, snapshot, last = session.spec, session.snapshot, session.last_exit
+        return [
+            ("image", spec.image),
+            ("runner", session.runner_name or "none yet"),
+            ("address", session.address),
+            ("network", spec.network.lower()),
+            ("cpus", f"{spec.cpus:g}" if spec.cpus else "no limit"),
+            ("memory", size_words(spec.memory_bytes) if spec.memory_bytes else "no limit"),
+            ("processes", f"at most {spec.pids:,}"),
+            ("stop grace", duration_words(spec.stop_grace)),
+            ("labels", ", ".join(f"{key}={value}" for key, value in spec.labels.items())),
+            ("wanted", str(session.desired) if session.desired != str(session.state) else ""),
+            ("why", session.reason),
+            ("snapshot", f"{age(snapshot.create_time)} ago, {size_words(snapshot.size_bytes)}" if snapshot else ""),
+            ("last exit", f"code {last.exit_code} ({last.cause}), {age(last.end_time)} ago" if last else ""),
+            ("owner", session.owner),
+            ("created", moment_words(session.create_time)),
+            ("uid", session.uid),
+        ]
