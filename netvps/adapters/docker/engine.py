@@ -92,6 +92,7 @@ class DockerEngine:
     async def create(self, plan: Blueprint) -> None:
         """Creates a container."""
         await self._snapshots.remove_helper(plan.session_uid)
+        await self._containers.remove_restored(plan.session_uid)
         await self._containers.create(plan)
 
     async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
@@ -115,9 +116,13 @@ class DockerEngine:
         name = restore_name(plan.session_uid)
         await self._snapshots.remove_helper(plan.session_uid)
         await self._containers.remove_restored(plan.session_uid)
-        await self._containers.create(replace(plan, name=name))
+        saved = await asyncio.to_thread(self._copies.volumes, plan.session_uid)
+        missing = await self._docker.call("volumes", lambda api: self._volumes.fill(api, plan, saved))
+        await self._containers.create(replace(plan, name=name), missing)
         fault_point("restore.made")
-        await self._copies.unpack(plan.session_uid, name)
+        await self._copies.unpack(plan.session_uid, name, missing)
+        if missing:
+            await asyncio.to_thread(self._volumes.filled, plan.session_uid)
         fault_point("restore.unpacked")
         if replaced:
             await self._containers.remove(replaced.id, force=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,15 +74,18 @@ class Containers:
         name = container_name(session_uid)
         return await self._docker.call(f"container {name}", lambda api: self._find(api, session_uid, owner, name))
 
-    async def create(self, plan: Blueprint) -> None:
-        """Creates the container, and its owner's network if needed."""
+    async def create(self, plan: Blueprint, filled: Collection[str] = ()) -> None:
+        """Creates the container, and its owner's network if needed.
+
+        The volumes at the paths `filled` are made if they are missing, because the caller fills them.
+        """
         if plan.attachment.net is not Net.ISOLATED:
-            await self._create(plan)
+            await self._create(plan, filled)
             return
         async with self._network.lock:
             await self._network.ensure(plan.attachment.owner)
             fault_point("network.made")
-            await self._create(plan)
+            await self._create(plan, filled)
 
     async def move(self, container: Container, to: Attachment) -> None:
         """Moves a container to another network or address."""
@@ -199,10 +202,10 @@ class Containers:
             limits=limits_of(found),
         )
 
-    async def _create(self, plan: Blueprint) -> None:
+    async def _create(self, plan: Blueprint, filled: Collection[str]) -> None:
         """Creates the container. Raises VolumeMissing where Docker would silently create an empty volume."""
         if plan.volumes:
-            await self._docker.call("volumes", lambda api: self._volumes.require(api, plan))
+            await self._docker.call("volumes", lambda api: self._volumes.require(api, plan, filled))
         await self._docker.call(
             f"container {plan.name}",
             lambda api: api.create_container(

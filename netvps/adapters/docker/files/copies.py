@@ -6,7 +6,7 @@ GNU tar makes it from the container's overlayfs upper folder while the container
 too, once for all sessions, unless a registry has it.
 
     FOLDER/UID.json           metadata of a session's copy, including the archive's name
-    FOLDER/UID-HASH.tar       the archive
+    FOLDER/UID-HASH.tar       the archive: one tar archive of the upper folder, then one of each volume, end to end
     FOLDER/images/HEX.tar     an image, as `docker save` writes it
 """
 
@@ -21,13 +21,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import docker.errors
 import requests.exceptions
@@ -36,6 +36,7 @@ import structlog
 from netvps.adapters.docker.client import SLOW_SECONDS, Answer, Api, Docker, disk_free
 from netvps.adapters.docker.containers.containers import files_folder, unchanged
 from netvps.adapters.docker.errors import DiskFull, DockerError, ImageExportFailed, ImageImportFailed, ImageNotFound
+from netvps.adapters.docker.files.volumes import clear, volume_folders
 from netvps.adapters.docker.files.written import survey
 from netvps.domain.session.container import Container
 from netvps.domain.session.kept import SavedFiles
@@ -72,6 +73,8 @@ class _Metadata:
     """File name."""
     sha256: str
     create_time: str
+    volumes: dict[str, int] = field(default_factory=dict)
+    """Where the tar archive of a volume begins in the archive, in bytes, by the volume's path in the container."""
 
 
 class Copies:
@@ -113,11 +116,19 @@ class Copies:
         note = self._required(session_uid)
         return await self._docker.call_slowly(f"image {note.image}", partial(self._load, note), ImageImportFailed)
 
-    async def unpack(self, session_uid: str, container_id: str) -> None:
-        """Extracts a copy into a container that never ran. Raises ImageImportFailed if the copy is damaged."""
+    def volumes(self, session_uid: str) -> frozenset[str]:
+        """Returns the paths of the volumes whose files are in a session's copy. Reads one small file."""
+        note = self._note(session_uid)
+        return frozenset(note.volumes if note else ())
+
+    async def unpack(self, session_uid: str, container_id: str, volumes: Collection[str]) -> None:
+        """Extracts a copy into a container that never ran, and into those of its volumes that are named.
+
+        Raises ImageImportFailed if the copy is damaged.
+        """
         note = self._required(session_uid)
-        what = f"files of session {session_uid}"
-        await self._docker.call_slowly(what, partial(self._unpack, note, container_id), ImageImportFailed)
+        unpack = partial(self._unpack, session_uid, note, container_id, volumes)
+        await self._docker.call_slowly(f"files of session {session_uid}", unpack, ImageImportFailed)
 
     def erase(self, session_uid: str) -> None:
         """Removes a session's copy, and images that no other copy needs. Blocks."""
@@ -142,17 +153,20 @@ class Copies:
         self, api: Api, session_uid: str, container: Container, given_up: Callable[[], bool]
     ) -> _Metadata | None:
         """Archives the files, before the image: that is quick, and only the session has them."""
-        written = survey(container.files)
+        folders = {"": container.files} | volume_folders(api, session_uid, container.id)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._need(written.blocks)
+        self._need(sum(survey(folder).blocks for folder in folders.values()))
         registry = (api.inspect_image(container.image).get("RepoDigests") or [""])[0]
         archive = self._folder / f"{session_uid}-{hashlib.sha256(container.run.encode()).hexdigest()[:16]}.tar"
-        sha256 = self._store(_packed(container.files), archive, given_up)
+        begins: dict[str, int] = {}
+        sha256 = self._store(_joined(folders, begins), archive, given_up)
         fault_point("copy.written")
         if not unchanged(api, container):
             archive.unlink(missing_ok=True)
             return None
-        note = _Metadata(container.run, container.image, registry, archive.name, sha256, datetime.now(UTC).isoformat())
+        del begins[""]
+        now = datetime.now(UTC).isoformat()
+        note = _Metadata(container.run, container.image, registry, archive.name, sha256, now, begins)
         content = json.dumps({name: getattr(note, name) for name in _Metadata.__slots__}).encode()
         self._store([content], self._json(session_uid), given_up)
         for older in self._files(session_uid):
@@ -183,39 +197,23 @@ class Copies:
             ) from None
         return None
 
-    def _unpack(self, note: _Metadata, container_id: str, api: Api) -> None:
+    def _unpack(self, session_uid: str, note: _Metadata, container_id: str, volumes: Collection[str], api: Api) -> None:
         archive = self._folder / note.archive
-        with _own_errors(f"cannot unpack the copy {archive}", ImageImportFailed):
-            self._extract(note, archive, files_folder(api.inspect_container(container_id)))
-
-    def _extract(self, note: _Metadata, archive: Path, target: str) -> None:
-        with archive.open("rb") as content:
+        upper = files_folder(api.inspect_container(container_id))
+        if not upper:
+            raise ImageImportFailed(
+                "Docker's folder of the container is not accessible; run the runner as root on the host"
+            )
+        folders = volume_folders(api, session_uid, container_id)
+        with _own_errors(f"cannot unpack the copy {archive}", ImageImportFailed), archive.open("rb") as content:
             if hashlib.file_digest(content, "sha256").hexdigest() != note.sha256:
                 raise ImageImportFailed(
                     f"the copy {archive} is damaged: its checksum does not match; nothing was started"
                 )
-        if not target:
-            raise ImageImportFailed(
-                "Docker's folder of the container is not accessible; run the runner as root on the host"
-            )
-        command = [*_TAR, "--same-owner", "--preserve-permissions", f"--directory={target}", "--extract"]
-        command.append(f"--file={archive}")
-        try:
-            done = subprocess.run(
-                command,
-                check=False,
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                env=_environment(),
-                timeout=SLOW_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            raise ImageImportFailed(
-                f"the copy {archive} was not unpacked within {SLOW_SECONDS} s: check whether the disk is slow or "
-                "failing"
-            ) from None
-        if done.returncode:
-            raise ImageImportFailed(f"cannot unpack the copy {archive}: {_last_line(done.stderr)}")
+            _extract(content, 0, upper)
+            for path in volumes:
+                clear(folders[path])  # Docker fills a new volume with the image's files
+                _extract(content, note.volumes[path], folders[path])
 
     def _need(self, size: int) -> None:
         free = disk_free(str(self._folder))
@@ -291,6 +289,16 @@ def _own_errors(what: str, otherwise: type[DockerError]) -> Iterator[None]:
         raise otherwise(f"{what}: {error.strerror or error} ({error.filename})") from None
 
 
+def _joined(folders: Mapping[str, str], begins: dict[str, int]) -> Iterator[bytes]:
+    """Yields a tar archive of each folder, end to end; sets `begins` to where each begins, by the folder's key."""
+    size = 0
+    for key, folder in folders.items():
+        begins[key] = size
+        for piece in _packed(folder):
+            size += len(piece)
+            yield piece
+
+
 def _packed(folder: str) -> Iterator[bytes]:
     """Yields a tar archive of a folder. Raises ImageExportFailed at its end if it is incomplete."""
     command = [*_TAR, *_BOUND, "--format=posix", f"--directory={folder}", "--create", "--file=-", "."]
@@ -310,6 +318,23 @@ def _packed(folder: str) -> Iterator[bytes]:
         if process.wait():
             errors.seek(0)
             raise ImageExportFailed(f"cannot copy the session's files: {_last_line(errors.read(_PIECE))}")
+
+
+def _extract(archive: BinaryIO, begin: int, target: str) -> None:
+    """Extracts the tar archive that begins at an offset of a file; tar stops at that archive's end."""
+    archive.seek(begin)
+    command = [*_TAR, "--same-owner", "--preserve-permissions", f"--directory={target}", "--extract", "--file=-"]
+    try:
+        done = subprocess.run(
+            command, check=False, capture_output=True, stdin=archive, env=_environment(), timeout=SLOW_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise ImageImportFailed(
+            f"the copy {archive.name} was not unpacked within {SLOW_SECONDS} s: check whether the disk is slow or "
+            "failing"
+        ) from None
+    if done.returncode:
+        raise ImageImportFailed(f"cannot unpack the copy {archive.name}: {_last_line(done.stderr)}")
 
 
 def _environment() -> dict[str, str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
+import json
 import os
 import secrets
 import struct
+import tarfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -17,14 +20,14 @@ import pytest
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
-from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed, ImageNotFound
+from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed, ImageNotFound, VolumeMissing
 from netvps.adapters.docker.files import copies
 from netvps.domain.runner.docker_names import container_name, restore_name
 from netvps.domain.session.blueprint import Blueprint, blueprint
 from netvps.domain.session.container import Container, SourceImage, Status
 from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec
 from netvps.domain.uid import make_uid
-from tests.support.images import busybox_archive
+from tests.support.images import busybox_archive, import_image
 
 pytestmark = pytest.mark.docker
 
@@ -53,14 +56,21 @@ ACL = struct.pack("<I", 2) + b"".join(
 class Box:
     """A session's container, and the engine that keeps it."""
 
+    writes = WRITES
+
     def __init__(self, docker: Docker, image: str, folder: Path) -> None:
         uid = make_uid(time.time_ns() // 1_000_000, secrets.randbits(24))
         self.docker = docker
         self.folder = folder
         self.node = f"test{secrets.token_hex(6)}"
-        self.engine = DockerEngine(docker, node=self.node, node_name="here", copies=folder)
+        self.restart()
         spec = SessionSpec(image=image, network=Network.NONE)
         self.want = Assignment(uid, "dev1", "ann", 1, 1, DesiredState.STOPPED, spec, None, 1)
+
+    def restart(self) -> None:
+        """Forgets what is in memory."""
+        volumes = self.folder.with_name("volumes")
+        self.engine = DockerEngine(self.docker, node=self.node, node_name="here", copies=self.folder, volumes=volumes)
 
     def plan(self, source: SourceImage) -> Blueprint:
         made = blueprint(
@@ -72,16 +82,19 @@ class Box:
             run=Path("/tmp"),
             resolv_conf=Path("/tmp/x"),
         )
-        return replace(made, entrypoint=("/bin/sh", "-c", WRITES), binds=())
+        return replace(made, entrypoint=("/bin/sh", "-c", self.writes), binds=())
 
-    async def lived(self) -> Container:
-        await self.engine.create(self.plan(SourceImage(self.want.spec.image)))
+    async def lived(self, *, changed: bool = True) -> Container:
+        """Runs `writes` in a new container; adds what busybox cannot set if `changed`."""
+        await self.engine.create(self.plan(SourceImage(self.want.spec.image, volumes=VOLUMES)))
         await self.engine.start(await self.found())
         async with asyncio.timeout(30):
             while (container := await self.found()).status is not Status.EXITED:
                 await asyncio.sleep(0.02)
         assert container.exit_code == 0
-        # What busybox cannot set. Its folder is changed as the session's own processes would change it.
+        if not changed:
+            return container
+        # Its folder is changed as the session's own processes would change it.
         file = Path(container.files, "root/a")
         os.setxattr(file, "user.origin", b"lab7")
         os.setxattr(file, "system.posix_acl_access", ACL)
@@ -111,13 +124,40 @@ class Box:
         found = await self.docker.call("containers", lambda api: api.containers(all=True, filters=filters))
         return {name.removeprefix("/") for one in found for name in one["Names"]}
 
+    async def prune(self) -> None:
+        """Does what `docker system prune -af --volumes` does, to the objects of this test alone."""
+        own = {"label": [f"netvps.session_id={self.want.session_uid}"]}
+        await self.docker.call("prune", lambda api: api.prune_containers(own))
+        await self.docker.call("prune", lambda api: api.prune_volumes(own))
+        await self.docker.call(
+            "prune", lambda api: api.prune_images({"dangling": False, "label": [self.want.spec.image]})
+        )
+
+    async def volumes(self) -> dict[str, str]:
+        """The folders of the session's volumes, by path."""
+        found = await self.docker.call(
+            "container", lambda api: api.inspect_container(container_name(self.want.session_uid))
+        )
+        return {mount["Destination"]: mount["Source"] for mount in found["Mounts"] if mount["Type"] == "volume"}
+
+
+VOLUMES = ("/data", "/empty")
+
+
+def seeded_archive() -> bytes:
+    """A root file system with a file at the path of a volume: Docker copies it into the volume when that is new."""
+    buffer = io.BytesIO(busybox_archive())
+    with tarfile.open(fileobj=buffer, mode="a") as archive:
+        archive.addfile(tarfile.TarInfo("data/seed"), io.BytesIO())
+    return buffer.getvalue()
+
 
 @pytest.fixture
 async def box(tmp_path: Path) -> AsyncIterator[Box]:
     docker = await Docker.open()
     image = f"netvps-test-{secrets.token_hex(4)}:1"
-    repository = image.removesuffix(":1")
-    await docker.call(image, lambda api: api.import_image_from_data(busybox_archive(), repository=repository, tag="1"))
+    changes = (f"VOLUME {json.dumps(VOLUMES)}", f"LABEL {image}=1")
+    await asyncio.to_thread(import_image, seeded_archive(), image, changes=changes)
     made = Box(docker, image, tmp_path / "copies")
     try:
         yield made
@@ -167,6 +207,78 @@ async def test_all_comes_back_after_docker_forgot_the_container_and_its_image(bo
     await box.engine.erase(box.want.session_uid)
     assert await box.engine.owned() == frozenset()
     assert [path.name for path in box.folder.iterdir()] == ["images"]
+
+
+IN_VOLUME = """
+cd /data
+rm seed
+echo one > a && ln a b && chmod 4711 a && chown 7:8 a
+mkdir -p deep/er && truncate -s 1T deep/er/hole && mkfifo deep/pipe
+ln -s /nowhere link
+exit 0
+"""
+
+
+async def test_volumes_come_back_with_all_files_after_docker_pruned_everything(box: Box) -> None:
+    box.writes = IN_VOLUME
+    before = await box.lived(changed=False)
+    folders = await box.volumes()
+    assert set(folders) == set(VOLUMES)
+    os.setxattr(Path(folders["/data"], "a"), "user.origin", b"lab7")
+    os.setxattr(Path(folders["/data"], "a"), "system.posix_acl_access", ACL)
+    Path(folders["/data"]).chmod(0o2770)
+    expected = {path: manifest(folder) for path, folder in folders.items()}
+    assert await box.copy()
+    await box.prune()
+    assert not any(Path(folder).exists() for folder in folders.values())
+    with pytest.raises(ImageNotFound):
+        await box.docker.call("image", lambda api: api.inspect_image(before.image))
+    await box.restored()
+    assert {path: manifest(folder) for path, folder in (await box.volumes()).items()} == expected
+    assert Path(folders["/data"]).stat().st_mode & 0o7777 == 0o2770
+
+
+async def test_a_volume_that_still_exists_keeps_its_files(box: Box) -> None:
+    box.writes = IN_VOLUME
+    before = await box.lived(changed=False)
+    assert await box.copy()
+    newer = Path((await box.volumes())["/data"], "newer")
+    newer.touch()
+    await box.engine.remove(before)
+    await box.restored()
+    assert newer.exists()
+
+
+async def test_a_volume_that_a_crash_left_half_filled_is_filled_again(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError
+
+    box.writes = IN_VOLUME
+    await box.lived(changed=False)
+    folders = await box.volumes()
+    expected = manifest(folders["/data"])
+    assert await box.copy()
+    await box.prune()
+    with monkeypatch.context() as patch:
+        patch.setattr(copies, "_extract", crash)
+        with pytest.raises(RuntimeError):
+            await box.restored()
+    assert Path(folders["/data"], "seed").exists()  # from the image
+    box.restart()
+    with pytest.raises(VolumeMissing):  # neither does anything else start with it
+        await box.engine.create(box.plan(SourceImage(box.want.spec.image, volumes=VOLUMES)))
+    await box.restored()
+    assert manifest(folders["/data"]) == expected
+
+
+async def test_room_is_asked_for_files_in_volumes_too(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.writes = "dd if=/dev/zero of=/data/big bs=1M count=5"
+    await box.lived(changed=False)
+    monkeypatch.setattr(copies, "disk_free", lambda _: 1 << 20)
+    with pytest.raises(DiskFull, match=r"needs 69 MiB and 1 MiB are free"):
+        await box.copy()
 
 
 async def test_a_newer_copy_takes_the_place_of_the_older(box: Box) -> None:
