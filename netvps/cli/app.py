@@ -37,6 +37,11 @@ COMMANDS: Final = {
     "stop": Entry("netvps.cli.session.lifecycle:stop", "stop sessions; their files are kept", _SESSIONS),
     "start": Entry("netvps.cli.session.lifecycle:start", "start stopped or failed sessions", _SESSIONS),
     "restart": Entry("netvps.cli.session.restart:restart", "stop sessions, then start them again", _SESSIONS),
+    "pause": Entry("netvps.cli.session.change:pause", "freeze running sessions; a login resumes them", _SESSIONS),
+    "resume": Entry("netvps.cli.session.change:resume", "let paused sessions go on where they were", _SESSIONS),
+    "rename": Entry("netvps.cli.session.change:rename", "give a session another name", _SESSIONS),
+    "resize": Entry("netvps.cli.session.change:resize", "change limits of sessions, without a restart", _SESSIONS),
+    "set": Entry("netvps.cli.session.change:set_", "change settings of sessions: protection, labels, …", _SESSIONS),
     "rm": Entry("netvps.cli.session.lifecycle:rm", "remove sessions and their files, without a way back", _SESSIONS),
     "tui": Entry("netvps.cli.server.tui:tui", "show everything live on one screen, with keys for it", _SESSIONS),
     "watch": Entry("netvps.cli.session.watch:watch", "print every change of sessions as it happens", _SESSIONS),
@@ -76,6 +81,9 @@ ALIASES: Final = {
     "get": "show",
     "new": "create",
     "log": "logs",
+    "unpause": "resume",
+    "mv": "rename",
+    "update": "set",
 }
 """What people type who come from other programs; in groups of commands, too."""
 

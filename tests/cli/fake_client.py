@@ -121,6 +121,25 @@ class FakeClient:
     def delete_session(self, name: str) -> Session:
         return self._want("delete_session", name, DesiredState.DELETED)
 
+    def pause_session(self, name: str) -> Session:
+        return self._want("pause_session", name, DesiredState.PAUSED)
+
+    def resume_session(self, name: str) -> Session:
+        return self._want("resume_session", name, DesiredState.RUNNING)
+
+    def rename_session(self, name: str, session_id: str) -> Session:
+        self._ask("rename_session", name, session_id)
+        return replace(self.get_session(name), name=session_id)
+
+    def update_session(
+        self, name: str, spec: SessionSpec, fields: Iterable[str], *, expected_revision: int = 0
+    ) -> Session:
+        changed = {field: getattr(spec, field) for field in fields}
+        self._ask("update_session", name, changed, expected_revision)
+        known = self.get_session(name)
+        generation = 1 + bool({"cpus", "memory_bytes", "pids"} & set(changed))
+        return replace(known, spec=replace(known.spec, **changed), generation=generation, revision=5)
+
     def _want(self, method: str, name: str, desired: DesiredState) -> Session:
         self._ask(method, name)
         if name not in self.sessions:

@@ -147,7 +147,7 @@ def _ready(client: Client, name: str, timeout: float) -> Session:
 def refusal(session: Session, name: str) -> WrongState | Unavailable | None:
     """Why a session takes no logins now, and what to do about it; None if it does."""
     match session.state:
-        case SessionState.RUNNING:
+        case SessionState.RUNNING | SessionState.PAUSED:  # a login resumes a paused one
             return None
         case SessionState.UNREACHABLE:
             return Unavailable(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netvps.cli.server.connect import client
+from netvps.cli.session.sessions import author_words, exit_words
 from netvps.cli.session.watch import event_json, event_line
 from netvps.cli.ui.arguments import SESSION
 from netvps.cli.ui.output import emit, json_text, note
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from netvps.client import Client
     from netvps.domain.session.event import SessionEvent
-    from netvps.domain.session.session import Session
+    from netvps.domain.session.session import LastExit, Session
 
 
 @click.command("events")
@@ -51,6 +52,8 @@ class _Printer:
     session: Session
     form: str
     last: str = ""
+    generation: int = 0
+    exit: LastExit | None = None
 
     def print(self, event: SessionEvent) -> None:
         if event.session is None or event.session.uid != self.session.uid:
@@ -58,13 +61,23 @@ class _Printer:
         if self.form == "jsonl":
             emit(json_text(event_json(event)))
         else:
-            line = event_line(event, own=True)
+            line = event_line(event, own=True) + self._causes(event.session)
             what = line.partition("  ")[2]  # without the time
             if what == self.last:
                 return
             self.last = what
             emit(line)
         sys.stdout.flush()
+
+    def _causes(self, session: Session) -> str:
+        """Who asked for what, and how the container ended, if that is new."""
+        words = []
+        if session.generation > self.generation and (who := author_words(session.desired_by)):
+            words.append(f"{session.desired} asked by {who}")
+        if session.last_exit and session.last_exit != self.exit:
+            words.append(exit_words(session.last_exit))
+        self.generation, self.exit = session.generation, session.last_exit
+        return f"  [{'; '.join(words)}]" if words else ""
 
     def print_until_now(self, found: Iterator[SessionEvent]) -> int:
         """Prints all up to the end of the log; returns the revision of that."""

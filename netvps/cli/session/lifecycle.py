@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from netvps.client import Client
     from netvps.domain.session.session import Session
 
-_names = click.argument("names", nargs=-1, required=True, metavar="NAME...", type=SESSION)
+names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...", type=SESSION)
 _MOMENT: Final = 0.2
 """Seconds that `stop` waits for a snapshot where --wait-snapshot is not given."""
-_wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done (the default).")
-_timeout = click.option("--timeout", type=DURATION, default="10m", show_default=True, help="How long to wait.")
+wait_option = click.option("--wait/--no-wait", default=True, help="Wait until it is done (the default).")
+timeout_option = click.option("--timeout", type=DURATION, default="10m", show_default=True, help="How long to wait.")
 
 
 @click.command("stop")
-@_names
-@_wait
+@names_argument
+@wait_option
 @click.option("--wait-snapshot", is_flag=True, help="Wait for the snapshot, too, and fail if there is none.")
-@_timeout
+@timeout_option
 def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, timeout: float) -> None:
     """Stop sessions; their files are kept.
 
@@ -50,24 +50,24 @@ def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, timeout: float
 
 
 @click.command("start")
-@_names
-@_wait
-@_timeout
+@names_argument
+@wait_option
+@timeout_option
 def start(names: tuple[str, ...], wait: bool, timeout: float) -> None:
     """Start stopped sessions again, or retry failed ones.
 
     Example: netvps start dev1
     """
     connection = client()
-    settle = partial(_until_settled, connection, timeout)
+    settle = partial(until_settled, connection, timeout)
     ask_each(connection.start_session, names, wait=wait, settle=settle, done=lambda *_: "runs")
 
 
 @click.command("rm")
-@_names
+@names_argument
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@_wait
-@_timeout
+@wait_option
+@timeout_option
 def rm(names: tuple[str, ...], yes: bool, wait: bool, timeout: float) -> None:
     """Remove sessions with their files and snapshots, without a way back.
 
@@ -79,7 +79,7 @@ def rm(names: tuple[str, ...], yes: bool, wait: bool, timeout: float) -> None:
         whose = "its" if len(set(names)) == 1 else "their"
         confirm(names, "session", f"removes {whose} files and snapshots, without a way back")
     connection = client()
-    settle = partial(_until_settled, connection, timeout)
+    settle = partial(until_settled, connection, timeout)
     ask_each(connection.delete_session, names, wait=wait, settle=settle, done=lambda *_: "is gone")
     from netvps.cli.access import config_ssh
 
@@ -146,10 +146,11 @@ def _await(
     return errors
 
 
-def _until_settled(connection: Client, timeout: float, sessions: list[Session]) -> list[Session]:
-    from netvps.cli.ui.waiting import until_settled
+def until_settled(connection: Client, timeout: float, sessions: list[Session]) -> list[Session]:
+    """The sessions once they are at rest; at most `timeout` seconds."""
+    from netvps.cli.ui import waiting
 
-    return until_settled(connection, sessions, timeout)
+    return waiting.until_settled(connection, sessions, timeout)
 
 
 def _until_stopped(

@@ -15,7 +15,7 @@ from netvps.display.units import age, duration_words, moment_words, size_words
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from netvps.domain.session.session import Session
+    from netvps.domain.session.session import Author, LastExit, Session, SessionSpec
 
 
 def called(session: Session, *, own: bool) -> str:
@@ -133,6 +133,26 @@ def show(name: str, form: str) -> None:
     print_fields([("log in", f"netvps ssh {name}"), ("or", plain_ssh(name, connection.server_info(), context()))])
 
 
+def exit_words(last: LastExit) -> str:
+    """How a container ended, and who ended it: "stopped by alice", "out of memory (exit code 137)"."""
+    causes = {"exit": "ended by itself", "oom": "out of memory", "killed": "killed", "runner_lost": "its machine ended"}
+    if last.cause == "stopped":
+        by = author_words(last.author)
+        return f"stopped by {by}" if by else "stopped"
+    return f"{causes.get(last.cause, last.cause)} (exit code {last.exit_code})"
+
+
+def author_words(author: Author) -> str:
+    """Who asked for a state, and why if not because they wanted it: "alice", "alice (login)", "idle"."""
+    why = {"PERSON": "", "UNSPECIFIED": "", "ENDED": "itself"}.get(author.cause, author.cause.lower())
+    return f"{author.actor} ({why})" if author.actor and why else author.actor or why
+
+
+def _restart_words(spec: SessionSpec) -> str:
+    words = {"ALWAYS": "always", "ON_FAILURE": "after failures", "NEVER": "never"}[spec.restart_policy]
+    return f"{words}, at most {spec.max_restarts} in a row" if spec.max_restarts else words
+
+
 def _facts(session: Session) -> list[tuple[str, str]]:
     spec, snapshot, last = session.spec, session.snapshot, session.last_exit
     facts = [
@@ -141,6 +161,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("why", session.reason),
         ("message", session.message),
         ("wanted", str(session.desired) if session.desired != str(session.state) else ""),
+        ("asked by", author_words(session.desired_by)),
         ("image", spec.image),
         ("runner", session.runner_name),
         ("address", session.address),
@@ -150,6 +171,8 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("processes", f"at most {spec.pids}"),
         ("network", spec.network.lower()),
         ("stop grace", duration_words(spec.stop_grace)),
+        ("restarts", _restart_words(spec)),
+        ("protected", "from deletion" if spec.delete_protection else ""),
         ("entrypoint", "runs" if spec.run_entrypoint else ""),
         ("environment", ", ".join(spec.env)),
         ("labels", ", ".join(f"{key}={value}" for key, value in spec.labels.items())),
@@ -163,5 +186,5 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         taken = moment_words(snapshot.create_time)
         facts.append(("snapshot", f"{taken}, {size_words(snapshot.size_bytes)}, {snapshot.image}"))
     if last is not None:
-        facts.append(("last exit", f"code {last.exit_code} ({last.cause}) at {moment_words(last.end_time)}"))
+        facts.append(("last exit", f"{exit_words(last)}, at {moment_words(last.end_time)}"))
     return [*facts, ("created", moment_words(session.create_time)), ("uid", session.uid)]

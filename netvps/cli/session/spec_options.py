@@ -15,8 +15,29 @@ from netvps.errors import InvalidInput, Violation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from netvps.domain.session.session import SessionSpec
+    from netvps.domain.session.session import RestartPolicy, SessionSpec
 
+
+class Restart(click.ParamType["tuple[RestartPolicy, int]"]):
+    """A restart policy: always, on-failure, on-failure:N, never."""
+
+    name = "POLICY"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[RestartPolicy, int]:
+        """Returns the policy, and the limit of restarts; 0 means no limit."""
+        from netvps.domain.session.session import RestartPolicy
+
+        name, colon, limit = str(value).partition(":")
+        policies = {policy.lower().replace("_", "-"): policy for policy in RestartPolicy}
+        limited = name == "on-failure" and limit.isdecimal() and int(limit) > 0
+        if name not in policies or (colon and not limited):
+            self.fail(f"{value!r} is not always, on-failure, on-failure:N or never: give for example on-failure:3")
+        return policies[name], int(limit or 0)
+
+
+RESTART: Final = Restart()
 _OPTIONS: Final = (
     click.option("--image", default="", metavar="IMAGE",
                  help="Docker image; by default the server's default environment."),
@@ -31,6 +52,9 @@ _OPTIONS: Final = (
                  help="'default' is the overlay where the runner has one."),
     click.option("--entrypoint", is_flag=True,
                  help="Also run the image's own command, supervised: again after a failure."),
+    click.option("--restart", type=RESTART, default="always", show_default=True, metavar="POLICY",
+                 help="When its container ends by itself: always, on-failure[:N] or never."),
+    click.option("--protect", is_flag=True, help="Refuse to remove it until `netvps set NAME --no-protect`."),
     click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop."),
     click.option("--ssh-key", "key_files", multiple=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
                  help="A further public key that may log in; may be repeated."),
@@ -45,6 +69,9 @@ _FIELDS: Final = {
     "labels": "--label",
     "stop_grace": "--stop-grace",
     "authorized_keys": "--ssh-key",
+    "delete_protection": "--protect",
+    "restart_policy": "--restart",
+    "max_restarts": "--restart",
     "owner": "--owner",
     "session_id": "NAME",
     "name": "NAME",
@@ -76,6 +103,9 @@ def spec_of(options: Mapping[str, Any]) -> SessionSpec:
             network=Network(options["network"].upper()),
             run_entrypoint=options["entrypoint"],
             authorized_keys=tuple(_key(file) for file in options["key_files"]),
+            delete_protection=options["protect"],
+            restart_policy=options["restart"][0],
+            max_restarts=options["restart"][1],
             **given,
         )
 

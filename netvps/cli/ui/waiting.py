@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Final
 from netvps.cli.ui.follow import pumped
 from netvps.cli.ui.progress import TICK, progress
 from netvps.display.units import duration_words
-from netvps.domain.session.lifecycle import RUNNER_LOST, SNAPSHOT_FAILED, SNAPSHOT_PENDING, settled
-from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.lifecycle import (
+    PAUSE_FAILED,
+    RESIZE_REFUSED,
+    RUNNER_LOST,
+    SNAPSHOT_FAILED,
+    SNAPSHOT_PENDING,
+    settled,
+)
+from netvps.domain.session.session import ChangeCause, DesiredState, Session, SessionState
 from netvps.errors import Exhausted, NetvpsError, NotFound, TimedOut, Unavailable, WrongState
 from netvps.exit_codes import Cancelled
 
@@ -87,6 +94,12 @@ def require(session: Session, called: str) -> None:
         raise kind(
             f"session {called} failed: {cause}; `netvps start {called}` tries again, `netvps rm {called}` removes it"
         )
+    if session.reason == RESIZE_REFUSED:
+        raise Exhausted(f"session {called}: {session.message}")
+    if session.reason == PAUSE_FAILED:
+        raise WrongState(f"session {called}: {session.message}")
+    if session.desired_by.cause is ChangeCause.ENDED:
+        raise WrongState(f"session {called} is stopped: {session.message}; `netvps start {called}` starts it")
 
 
 class _Wait:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from netvps.domain.session.event import EventType, SessionEvent
-from netvps.domain.session.session import SessionState
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, LastExit, SessionState
 from netvps.errors import TooOld, Unavailable
 from tests.cli.conftest import Run
-from tests.cli.fake_client import FakeClient, put, session
+from tests.cli.fake_client import NOW, FakeClient, put, session
 
 DONE = SessionEvent(EventType.CAUGHT_UP, None, 9)
 
@@ -61,3 +63,32 @@ def test_where_the_log_begins_later_the_session_is_sent_in_its_present_state(
     ran = run("events", "dev1")
     assert [line.split()[3] for line in ran.out.splitlines()] == ["RUNNING"]
     assert "earlier events are not in the server's log any more" in ran.err
+
+
+def test_it_says_who_asked_for_what_and_how_the_container_ended(run: Run, fake: FakeClient) -> None:
+    alice, bob = Author("alice", ChangeCause.PERSON), Author("bob", ChangeCause.LOGIN)
+    idle, itself = Author("", ChangeCause.IDLE), Author("", ChangeCause.ENDED)
+
+    def seen(number: int, state: SessionState, by: Author, **more: Any) -> SessionEvent:
+        return put(session("dev1", state, generation=number, desired_by=by, **more), number)
+
+    fake.sessions = {"dev1": session()}
+    stopped = LastExit(0, "stopped", NOW, alice)
+    fake.script = [
+        seen(2, SessionState.RUNNING, alice),
+        seen(3, SessionState.PAUSED, idle, desired=DesiredState.PAUSED),
+        seen(4, SessionState.RUNNING, bob),
+        seen(5, SessionState.STOPPING, alice, desired=DesiredState.STOPPED),
+        put(session("dev1", SessionState.STOPPED, generation=5, desired_by=alice, last_exit=stopped), 6),
+        seen(7, SessionState.STOPPED, itself, last_exit=LastExit(137, "oom", NOW), desired=DesiredState.STOPPED),
+        replace(DONE, revision=9),
+    ]
+    words = [line.partition("[")[2] for line in run("events", "dev1").out.splitlines()]
+    assert words == [
+        "RUNNING asked by alice]",
+        "PAUSED asked by idle]",
+        "RUNNING asked by bob (login)]",
+        "STOPPED asked by alice]",
+        "stopped by alice]",
+        "STOPPED asked by itself; out of memory (exit code 137)]",
+    ]

@@ -86,7 +86,7 @@ def test_show_tells_all_and_how_to_get_in(run: Run, fake: FakeClient) -> None:
         "its files are kept",
         "no limit",
         "3M, netvps-snapshot/vps-x:1",
-        "code 137 (oom)",
+        "out of memory (exit code 137), at ",
     ):
         assert fact in out
     assert "netvps ssh db\n" in out

@@ -1,0 +1,168 @@
+"""`netvps pause`, `resume`, `rename`, `resize` and `set`: what changes of a session without a stop."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netvps.cli.server.connect import client, context
+from netvps.cli.session.lifecycle import ask_each, names_argument, timeout_option, until_settled, wait_option
+from netvps.cli.session.spec_options import RESTART, options_named
+from netvps.cli.ui.arguments import SESSION
+from netvps.cli.ui.output import emit, note
+from netvps.cli.ui.parse import DURATION, SIZE, Number, pairs
+from netvps.display.units import size_words
+
+if TYPE_CHECKING:
+    from netvps.domain.session.session import RestartPolicy, Session, SessionSpec
+    from netvps.rpc.client.client import Client
+
+
+@click.command("pause")
+@names_argument
+@wait_option
+@timeout_option
+def pause(names: tuple[str, ...], wait: bool, timeout: float) -> None:
+    """Freeze running sessions; a login resumes them.
+
+    Their processes stop where they are and use no CPU; connections stay open. Memory is given back as far as the
+    machine can, which needs cgroup version 2, and swap for all but file contents.
+
+    Example: netvps pause dev1
+    """
+    connection = client()
+    settle = partial(until_settled, connection, timeout)
+    ask_each(connection.pause_session, names, wait=wait, settle=settle, done=_paused)
+
+
+@click.command("resume")
+@names_argument
+@wait_option
+@timeout_option
+def resume(names: tuple[str, ...], wait: bool, timeout: float) -> None:
+    """Let paused sessions go on where they were.
+
+    Example: netvps resume dev1
+    """
+    connection = client()
+    settle = partial(until_settled, connection, timeout)
+    ask_each(connection.resume_session, names, wait=wait, settle=settle, done=lambda *_: "runs")
+
+
+@click.command("rename")
+@click.argument("name", type=SESSION)
+@click.argument("new_name", metavar="NEW_NAME")
+def rename(name: str, new_name: str) -> None:
+    """Give a session another name; files, address and host key stay.
+
+    Logins and DNS know the new name at once, and the old one is free. Programs inside see it as hostname after the
+    next stop and start.
+
+    Example: netvps rename dev1 web
+    """
+    with options_named():
+        session = client().rename_session(name, new_name)
+    emit(session.name)
+    note(f"session {name} is {session.name} now")
+    from netvps.cli.access import config_ssh
+
+    config_ssh.forget(context(), [name])
+
+
+@click.command("resize")
+@names_argument
+@click.option("--cpus", type=Number("1.5"), default=None, metavar="N", help="Limit of CPUs; 0 means no limit.")
+@click.option("--memory", type=SIZE, default=None, help="Limit of memory, for example 2G; 0 means no limit.")
+@click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads.")
+@wait_option
+@timeout_option
+def resize(
+    *, names: tuple[str, ...], cpus: float | None, memory: int | None, pids: int | None, wait: bool, timeout: float
+) -> None:
+    """Change the limits of sessions, also while they run, without a restart.
+
+    A session that uses more memory or processes than a new limit keeps its old limits.
+
+    Example: netvps resize dev1 --cpus 2 --memory 4G
+    """
+    changes = _given(cpus=cpus, memory_bytes=memory, pids=pids)
+    if not changes:
+        raise click.UsageError("no limit is given: give --cpus, --memory or --pids")
+    connection = client()
+    settle = partial(until_settled, connection, timeout)
+    ask_each(partial(_update, connection, changes), names, wait=wait, settle=settle, done=lambda one, _: _limits(one))
+
+
+@click.command("set")
+@names_argument
+@click.option("--protect/--no-protect", default=None, help="Refuse to remove it, or permit that again.")
+@click.option(
+    "--restart",
+    type=RESTART,
+    default=None,
+    metavar="POLICY",
+    help="When its container ends by itself: always, on-failure[:N] or never.",
+)
+@click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop.")
+@click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="Set a label; may be repeated.")
+@click.option("--no-label", "dropped", multiple=True, metavar="K", help="Remove a label; may be repeated.")
+def set_(
+    *,
+    names: tuple[str, ...],
+    protect: bool | None,
+    restart: tuple[RestartPolicy, int] | None,
+    stop_grace: float | None,
+    labels: tuple[str, ...],
+    dropped: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Change settings of sessions, also while they run.
+
+    \b
+    Examples: netvps set dev1 --protect
+              netvps set dev1 --restart on-failure:3 -l team=x
+    """  # noqa: D301 — Click means the character
+    policy, most = restart or (None, None)
+    changes = _given(delete_protection=protect, restart_policy=policy, max_restarts=most, stop_grace=stop_grace)
+    put = pairs(labels, "--label")
+    if not (changes or put or dropped):
+        raise click.UsageError("nothing is given to change; see `netvps set --help`")
+    connection = client()
+
+    def change(name: str) -> Session:
+        if not (put or dropped):
+            return _update(connection, changes, name)
+        now = connection.get_session(name)  # labels are replaced as a whole
+        kept = {key: value for key, value in now.spec.labels.items() if key not in dropped}
+        return _update(connection, changes | {"labels": kept | put}, name, expected_revision=now.revision)
+
+    ask_each(change, names, wait=True, settle=list, done=lambda *_: "is changed")
+
+
+def _update(connection: Client, changes: dict[str, Any], name: str, *, expected_revision: int = 0) -> Session:
+    with options_named():
+        return connection.update_session(name, _spec(changes), changes, expected_revision=expected_revision)
+
+
+def _spec(changes: dict[str, Any]) -> SessionSpec:
+    """A spec with the new values; the rest of it does not count."""
+    from netvps.domain.session.session import SessionSpec
+
+    return SessionSpec(**changes)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {field: value for field, value in options.items() if value is not None}
+
+
+def _paused(_: Session, name: str) -> str:
+    return f"is paused; `netvps resume {name}`, or a login, resumes it"
+
+
+def _limits(session: Session) -> str:
+    """What a session has now."""
+    spec = session.spec
+    cpus = f"{spec.cpus:g} CPUs" if spec.cpus else "all CPUs"
+    memory = f"{size_words(spec.memory_bytes)} of memory" if spec.memory_bytes else "all memory"
+    return f"has {cpus}, {memory} and at most {spec.pids} processes"
