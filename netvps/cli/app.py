@@ -36,7 +36,7 @@ COMMANDS: Final = {
     "events": Entry("netvps.cli.session.events:events", "print what happened to a session", _SESSIONS),
     "stop": Entry("netvps.cli.session.lifecycle:stop", "stop sessions; their files are kept", _SESSIONS),
     "start": Entry("netvps.cli.session.lifecycle:start", "start stopped or failed sessions", _SESSIONS),
-    "restart": Entry("netvps.cli.session.restart:restart", "stop sessions, then start them again", _SESSIONS),
+    "restart": Entry("netvps.cli.session.lifecycle:restart", "stop sessions, then start them again", _SESSIONS),
     "pause": Entry("netvps.cli.session.change:pause", "freeze running sessions; a login resumes them", _SESSIONS),
     "resume": Entry("netvps.cli.session.change:resume", "let paused sessions go on where they were", _SESSIONS),
     "rename": Entry("netvps.cli.session.change:rename", "give a session another name", _SESSIONS),

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
     from tests.history.record import End, History, Operation
 
-GOAL = {"RUNNING": "RUNNING", "STOPPED": "STOPPED"}
-_WANTS = {"stop": "STOPPED", "start": "RUNNING", "delete": "DELETED"}
+GOAL = {"RUNNING": "RUNNING", "STOPPED": "STOPPED", "PAUSED": "PAUSED"}
+_WANTS = {"stop": "STOPPED", "start": "RUNNING", "pause": "PAUSED", "resume": "RUNNING", "delete": "DELETED"}
+_FROM = {"pause": {"RUNNING", "PAUSED"}, "resume": {"RUNNING", "PAUSED"}}
+"""What has to be wanted before, if not anything but the deletion."""
+_BY_ITSELF = {"PAUSED": ("RUNNING", "STOPPED")}
+"""What a wish may become without a request: a login resumes a paused session, and one whose container ends is stopped.
+"""
 
 State = tuple[str, str] | None
 """Of the model of one session: its uid ('?' if no client heard it) and what is wanted; None if there is none."""
@@ -98,9 +103,14 @@ def _after(operation: Operation, state: State) -> list[State]:
         possible, after = state is None, (operation.uid or ANY, "RUNNING")
     else:
         # A delete ends in the session's removal, at some time; until then it can be asked for again.
-        possible = state is not None and (operation.kind == "delete" or state[1] != "DELETED")
+        allowed = _FROM.get(operation.kind)
+        possible = state is not None and (
+            operation.kind == "delete" or (state[1] in allowed if allowed else state[1] != "DELETED")
+        )
         after = (state[0], _WANTS[operation.kind]) if state else None
     found: list[State] = [after] if possible else []
+    if possible and after:
+        found += [(after[0], wish) for wish in _BY_ITSELF.get(after[1], ())]
     if possible and operation.kind == "delete":
         found.append(None)
     return found + ([state] if operation.outcome == "unknown" else [])

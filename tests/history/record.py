@@ -13,7 +13,7 @@ from netvps.errors import InternalError, NetvpsError, TimedOut, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["create", "stop", "start", "delete"]
+Kind = Literal["create", "stop", "start", "pause", "resume", "delete"]
 Outcome = Literal["unknown", "done", "refused"]
 
 # After these, it may have happened or not.

@@ -174,3 +174,15 @@ async def test_services_that_forget_requests_are_found_out(monkeypatch: pytest.M
     # With a name of its own choice: else the store, in which names are unique, refuses the second.
     end = await _story(await _world(), history, session_id="")
     assert "P2: request create made" in "\n".join(violations(history, end))
+
+
+def test_a_pause_may_end_by_a_login_or_with_its_container() -> None:
+    history = note(History(), "create", "pause")
+    for state in ("PAUSED", "RUNNING", "STOPPED"):
+        ended = End((replace(RUNS, desired=state, state=state),), (UID,), running=() if state == "STOPPED" else (UID,))
+        assert found(history, ended) == ""
+    assert "P1: no order" in found(note(History(), "create", "stop", "pause"), End((RUNS,), (UID,)))
+    assert "P1: no order" in found(note(History(), "create", "stop", "resume"), End((RUNS,), (UID,)))
+    assert found(note(History(), "create", "pause", "resume"), End((RUNS,), (UID,))) == ""
+    stuck = replace(RUNS, desired="PAUSED")
+    assert "P7" in found(history, End((stuck,), (UID,)))

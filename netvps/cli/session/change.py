@@ -16,8 +16,8 @@ from netvps.cli.ui.parse import DURATION, SIZE, Number, pairs
 from netvps.display.units import size_words
 
 if TYPE_CHECKING:
+    from netvps.client import Client
     from netvps.domain.session.session import RestartPolicy, Session, SessionSpec
-    from netvps.rpc.client.client import Client
 
 
 @click.command("pause")

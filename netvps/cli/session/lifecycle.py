@@ -1,4 +1,4 @@
-"""`netvps stop`, `start` and `rm`: what is wanted of sessions, and the wait until it is so."""
+"""`netvps stop`, `start`, `restart` and `rm`: what is wanted of sessions, and the wait until it is so."""
 
 from __future__ import annotations
 
@@ -61,6 +61,26 @@ def start(names: tuple[str, ...], wait: bool, timeout: float) -> None:
     connection = client()
     settle = partial(until_settled, connection, timeout)
     ask_each(connection.start_session, names, wait=wait, settle=settle, done=lambda *_: "runs")
+
+
+@click.command("restart")
+@names_argument
+@click.option("--timeout", type=DURATION, default="10m", show_default=True, help="How long to wait for each step.")
+def restart(names: tuple[str, ...], timeout: float) -> None:
+    """Stop sessions and start them again; their files are kept.
+
+    A session that is stopped is started.
+
+    Example: netvps restart dev1
+    """
+    connection = client()
+
+    def settle(sessions: list[Session]) -> list[Session]:
+        stopped = until_settled(connection, timeout, sessions)
+        started = [connection.start_session(str(session.full_name)) for session in stopped]
+        return until_settled(connection, timeout, started)
+
+    ask_each(connection.stop_session, names, wait=True, settle=settle, done=lambda *_: "runs")
 
 
 @click.command("rm")

@@ -118,7 +118,13 @@ class Faulty(System):
         """Asks for something until it is answered; all tries are one request."""
 
         def once(client: api.Client) -> None:
-            calls = {"stop": client.stop_session, "start": client.start_session, "delete": client.delete_session}
+            calls = {
+                "stop": client.stop_session,
+                "start": client.start_session,
+                "pause": client.pause_session,
+                "resume": client.resume_session,
+                "delete": client.delete_session,
+            }
             with self.history.operation(kind, self.full(name), _asking.request) as noted:
                 noted.uid = (calls[kind](name) if spec is None else client.create_session(name, spec)).uid
 

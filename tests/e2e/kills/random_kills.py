@@ -1,6 +1,6 @@
 """Clients that do random things to a system whose processes are killed at random, and the judgement in the end.
 
-     client ─┐ create, stop, start, delete, write files and look for all others, add and remove a key: until answered
+     client ─┐ create, stop, start, pause, delete, write files and look for all others, add and remove a key
      client ─┼──► system ◄── killer: control plane, runner, both, all of it, process 1 of a session; at random moments,
      client ─┘                       during a start too, and at random fault points
 
@@ -42,7 +42,7 @@ KEPT: Final = "dot"
 """Is never deleted: what is written to it in the beginning has to live through all that dies."""
 BYSTANDER: Final = "eve"
 """A session that gets no requests: whatever dies, its processes must not notice."""
-_ASKS: Final = {"create": 25, "stop": 15, "start": 20, "delete": 10, "write": 25, "key": 5}
+_ASKS: Final = {"create": 22, "stop": 13, "start": 18, "pause": 8, "resume": 4, "delete": 9, "write": 21, "key": 5}
 """What clients do, and how often in a hundred."""
 _WAYS: Final = {"server": 30, "runner": 30, "both": 10, "all": 3, "session": 12, "point": 15}
 """How to kill, and how often in a hundred."""
@@ -56,7 +56,7 @@ _WRITE: Final = (
     "cd /root && mkdir -p files && for i in 1 2 3 4; do head -c 4096 /dev/urandom > files/$line.$i || exit 1; done &&"
     f" echo $line >> lines && {_HELD}"
 )
-_OPERATIONS: Final = ("create", "stop", "start", "delete", "vanish", "add_key", "remove_key")
+_OPERATIONS: Final = ("create", "stop", "start", "pause", "wake", "delete", "vanish", "add_key", "remove_key")
 _SERVES_FIRST = 0.7
 """How often the next death waits until the system answers after the last; else it may come in the middle of a start."""
 _PAUSE = 3.0
@@ -156,6 +156,8 @@ class Storm:
             case "stop":
                 self._write(name, tries=1)  # so that the snapshot has to hold it
                 self._answered(lambda: self.system.ask("stop", name))
+            case "pause" | "resume":
+                self._answered(lambda: self.system.ask(doing, name))
             case "delete" if name != KEPT:
                 self._answered(lambda: self.system.ask("delete", name))
             case "write":
@@ -189,10 +191,10 @@ class Storm:
             self._over.wait(_TRY_AGAIN)
 
     def _may_run(self, name: str) -> bool:
-        """Whether its owner wants it to; also if no server answers."""
+        """Whether its owner wants it to, or a login resumes it; also if no server answers."""
         try:
             with self.system.connect() as client:
-                return client.get_session(name).desired is DesiredState.RUNNING
+                return client.get_session(name).desired in {DesiredState.RUNNING, DesiredState.PAUSED}
         except NotFound:
             return False
         except NetvpsError:

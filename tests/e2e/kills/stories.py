@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,15 +12,14 @@ from netvps.domain.access.accounts import Role
 from netvps.domain.runner.docker_names import container_name, isolated_network
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.lifecycle import SNAPSHOT_PENDING
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.session import RestartPolicy, SessionSpec
 from netvps.errors import AlreadyExists, NetvpsError
 from netvps.faults import AGENT, COMMITS
 from tests.e2e.kills.faulty import Faulty, until
+from tests.e2e.kills.machine import Machine
 from tests.e2e.system import docker, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from netvps.domain.session.session import Session
     from tests.e2e.kills.registry import Registry
 
@@ -50,7 +47,11 @@ PASSES: Final = {
     "delete": [*_both("session.want", "step.erase", "runner.removed"), "erase.containers", "erase.images"],
     "flatten": [*_both("step.flatten"), "flatten.imported"],
     "refuse": _both("step.refuse"),
-    "pause": _both("step.unpause"),
+    "lift_pause": _both("step.unpause"),
+    "pause": _both("session.want", "step.pause", "step.rest"),
+    "wake": _both("session.want", "step.unpause"),
+    "resize": _both("session.want", "step.resize"),
+    "end": _both("step.ended", "runner.report"),
     "move": _both("step.move"),
     "vanish": _both("runner.online", "runner.offline"),
     "add_key": _both("key.create"),
@@ -174,6 +175,60 @@ class Stories:
         self._delete(name)
 
     def pause(self, point: str, mode: str) -> None:
+        """A session is frozen, and goes on with its file."""
+        name = self._running()
+        with self.system.struck(point, mode):
+            self.system.ask("pause", name)
+            self.system.settled(name)
+        assert self._require(name).state == "PAUSED"
+        self.system.ask("resume", name)
+        self.system.settled(name)
+        self.system.require_file(name, "kept")
+
+    def wake(self, point: str, mode: str) -> None:
+        """A login resumes a paused session."""
+        name = self._running()
+        self.system.ask("pause", name)
+        self.system.settled(name)
+        with self.system.struck(point, mode):
+            self.system.require_file(name, "kept")
+        assert self._require(name).state == "RUNNING"
+
+    def resize(self, point: str, mode: str) -> None:
+        """Limits change while the session runs."""
+        name = self._running()
+        container, now = container_name(self._require(name).uid), self._require(name).spec.pids
+        spec = replace(self.spec, pids=5000 if now != 5000 else 6000)
+        with self.system.struck(point, mode):
+            self.system.answered(lambda client: client.update_session(name, spec, {"pids"}))
+            self.system.settled(name)
+        assert docker("inspect", "-f", "{{.HostConfig.PidsLimit}}", container) == f"{spec.pids}\n"
+
+    def end(self, point: str, mode: str) -> None:
+        """A session that is not to be restarted ends by itself, and stays stopped with its file."""
+        name = unique("s")
+        self.system.ask("create", name, replace(self.spec, restart_policy=RestartPolicy.NEVER))
+        container = container_name(self._require(name).uid)
+        self.system.write_file(name, "kept")
+        with self.system.struck(point, mode):
+            docker("kill", container)
+            until("it is stopped", lambda: self._wanted(name) == "STOPPED")
+            self.system.settled(name)
+        assert docker("inspect", "-f", "{{.State.Running}}", container) == "false\n"
+        self.system.ask("start", name)
+        self.system.settled(name)
+        self.system.require_file(name, "kept")
+        self._delete(name)
+
+    def _wanted(self, name: str) -> str:
+        """'' if no server answers."""
+        try:
+            with self.system.connect() as client:
+                return client.get_session(name).desired
+        except NetvpsError:
+            return ""
+
+    def lift_pause(self, point: str, mode: str) -> None:
         """A pause without an owner is lifted."""
         name = self._running()
         container = container_name(self._require(name).uid)
@@ -327,36 +382,3 @@ class Stories:
             return ""
         own = self.system.runner_uid()
         return next((str(r.state) for r in runners if (r.name == name if name else r.uid == own)), "")
-
-
-class Machine:
-    """Another machine, as far as netvps can tell: folders of its own, and a runner that is started until it stays."""
-
-    def __init__(self, system: Faulty) -> None:
-        self._server = f"127.0.0.1:{system.ports['api']}"
-        self._folder = system.state.parent / unique("m")
-        self._folder.mkdir()
-        own = {"NETVPS_STATE_DIR": str(self._folder / "s"), "NETVPS_RUNTIME_DIR": str(self._folder / "r")}
-        self._environment = system.full_environment() | own
-
-    def join(self, name: str, token: str, joined: Callable[[], bool]) -> None:
-        """Runs a runner until `joined`, then kills it."""
-        file = self._folder / "token"
-        file.write_text(token)
-        flags = ["--server", self._server, "--join-token-file", str(file), "--name", name]
-        command = [sys.executable, "-m", "netvps.programs.runner", *flags]
-        process: subprocess.Popen[bytes] | None = None
-
-        def goes_on() -> bool:
-            nonlocal process
-            if process is None or process.poll() is not None:
-                with (self._folder / "log").open("ab") as log:
-                    process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
-            return joined()
-
-        try:
-            until(f"{name} joins", goes_on)
-        finally:
-            if process is not None:
-                process.kill()
-                process.wait()
