@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LAB: Final = Path(__file__).parent.parent / "scripts/lab"
+LAB_NAME: Final = "NETVPS_LAB"
 _BUSYBOX: Final = Path("/bin/busybox")
 IMAGE: Final = "bench/busybox:latest"
 _HOSTS: Final = (1, 2)
@@ -39,15 +40,24 @@ class Route:
 
 
 @contextmanager
+def machines(count: int) -> Iterator[str]:
+    """Provides machines with an engine and the image each; yields the name of their lab (scripts/lab)."""
+    lab = unique("nvb")
+    os.environ[LAB_NAME] = lab
+    run(str(LAB), "up", str(count))
+    try:
+        for host in range(1, count + 1):
+            run(*_docker(lab, host), "import", "--change", 'CMD ["/bin/sh"]', "-", IMAGE, data=busybox())
+        yield lab
+    finally:
+        run(str(LAB), "down")
+
+
+@contextmanager
 def ways() -> Iterator[dict[str, Route]]:
     """Provides the paths: sessions of netvps first, then the references; removes everything afterwards."""
-    lab = unique("nvb")
-    os.environ["NETVPSLAB"] = lab
     with ExitStack() as stack:
-        run(str(LAB), "up", str(len(_HOSTS)))
-        stack.callback(run, str(LAB), "down")
-        for host in _HOSTS:
-            run(*_docker(lab, host), "import", "--change", 'CMD ["/bin/sh"]', "-", IMAGE, data=busybox())
+        lab = stack.enter_context(machines(len(_HOSTS)))
         ours = stack.enter_context(_sessions(lab))
         underlay, by_hand = stack.enter_context(_by_hand(lab))
         yield {"netvps": ours, "VXLAN by hand": by_hand, "Docker Swarm": _swarm(lab), "underlay": underlay}

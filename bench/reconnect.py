@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench.hosts import IMAGE, LAB, busybox
-from bench.place import Place, run, unique
+from bench.hosts import IMAGE, machines
+from bench.place import Place, run
 from bench.result import Goal, Measure, Row
 from bench.turns import in_turn
 from netvps.client import Client, Endpoint, SessionSpec, SessionState
@@ -137,15 +137,8 @@ class _Machine:
 
 @contextmanager
 def _host() -> Iterator[_Host]:
-    lab = unique("nvb")
-    os.environ["NETVPS_LAB"] = lab
-    run(str(LAB), "up", "1")
-    try:
-        host = _Host(lab)
-        run("docker", "-H", host.docker, "import", "--change", 'CMD ["/bin/sh"]', "-", IMAGE, data=busybox())
-        yield host
-    finally:
-        run(str(LAB), "down")
+    with machines(1) as lab:
+        yield _Host(lab)
 
 
 def _create(place: Place) -> None:

@@ -15,6 +15,7 @@ import pytest
 from bench import converge, report, result
 from bench.__main__ import BENCHES, SMOKE
 from bench.bare import CALL, TELL, WATCH, bare_server
+from bench.hosts import LAB_NAME
 from bench.machine import machine, versions
 from bench.plot import plot
 from bench.result import Goal, Measure, Outcome, Row, number, percentile, rounds, saved, spread, verdict
@@ -27,6 +28,10 @@ from netvps.services.network.netmap import WINDOW
 def test_each_benchmark_can_be_run_and_is_documented(name: str, root: Path) -> None:
     assert callable(importlib.import_module(f"bench.{name}").measure)
     assert name in (root / "scripts/bench").read_text().splitlines()[1]
+
+
+def test_a_lab_has_the_name_that_its_benchmark_gives_it(root: Path) -> None:
+    assert f"lab=${{{LAB_NAME}:-" in (root / "scripts/lab").read_text()
 
 
 def test_the_smoke_test_is_of_benchmarks() -> None:
