@@ -14,7 +14,7 @@ from netvps.cli.access import gateway
 from netvps.cli.access.ssh_config import DOMAIN, MOST_SESSIONS, Gateway
 from netvps.cli.access.ssh_files import SshFiles
 from netvps.cli.server import connect
-from netvps.cli.server.environment_context import NAME as ENVIRONMENT
+from netvps.cli.server.contexts import ENVIRONMENT
 from netvps.cli.ui.output import note
 from netvps.errors import NetvpsError
 

@@ -6,15 +6,20 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from netvps.cli.server.environment_context import NAME as ENVIRONMENT
-from netvps.cli.server.environment_context import from_environment
 from netvps.domain.names import check_label
 from netvps.errors import ConfigError, NotFound
 from netvps.files import write_file
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 LOCAL: Final = "local"
+ENVIRONMENT: Final = "environment"
+"""The context of environment variables, for CI and scheduled jobs: nothing of it is stored on the machine."""
+_ADDRESS, _KEY, _KEY_FILE, _CA = "NETVPS_ADDRESS", "NETVPS_API_KEY", "NETVPS_API_KEY_FILE", "NETVPS_CA"
+_PORT: Final = "7443"
 _NAME_MAX: Final = 63
 SYSTEM_SOCKET: Final = Path("/run/netvps/api.sock")
 
@@ -47,7 +52,7 @@ def config_folder() -> Path:
 def resolve(name: str | None = None) -> Context:
     """The context in force: given, of NETVPS_CONTEXT or NETVPS_ADDRESS, or chosen. Raises NotFound, ConfigError."""
     name = name or os.environ.get("NETVPS_CONTEXT")
-    if not name and (named := from_environment(_load(stored) for stored in names() if stored != LOCAL)):
+    if not name and (named := _from_environment(_load(stored) for stored in names() if stored != LOCAL)):
         return named
     name = name or chosen()
     return local() if name == LOCAL else _load(name)
@@ -172,3 +177,62 @@ def write_private(file: Path, text: str) -> None:
         raise ConfigError(
             f"{file} cannot be written: {error.strerror}; make its folder writable, or set NETVPS_CONFIG_DIR"
         ) from None
+
+
+def _from_environment(stored: Iterable[Context]) -> Context | None:
+    """The context of NETVPS_ADDRESS, NETVPS_API_KEY and NETVPS_CA; None without them.
+
+    Without NETVPS_CA, a stored context of that address vouches for the server. Raises ConfigError.
+    """
+    address = os.environ.get(_ADDRESS, "")
+    if not address:
+        for name in (_KEY, _KEY_FILE, _CA):
+            if os.environ.get(name):
+                raise ConfigError(f"{name} is set, and {_ADDRESS} is not: set it to HOST:{_PORT}, or unset {name}")
+        return None
+    if address.startswith("unix:"):
+        return Context(ENVIRONMENT, address)
+    address = address if address.rpartition(":")[2].isdigit() and not address.endswith("]") else f"{address}:{_PORT}"
+    return Context(ENVIRONMENT, address, _ca(address, stored), _api_key())
+
+
+def _ca(address: str, stored: Iterable[Context]) -> str:
+    if file := os.environ.get(_CA):
+        return _certificate(file)
+    found = next((context.ca_certificate for context in stored if context.address == address), None)
+    if found is None:
+        raise ConfigError(
+            f"{_CA} is not set, and no context knows the CA of {address}: set it to a file with that certificate; where"
+            " you are logged in, `netvps context show --ca` prints it"
+        )
+    return found
+
+
+def _certificate(file: str) -> str:
+    text = _read_named(_CA, file)
+    if not text.startswith("-----BEGIN CERTIFICATE-----"):
+        raise ConfigError(
+            f"{_CA}: {file} is no certificate in PEM form: `netvps context show --ca` prints the right one"
+        )
+    return text
+
+
+def _api_key() -> str:
+    key, file = os.environ.get(_KEY, ""), os.environ.get(_KEY_FILE, "")
+    if key and file:
+        raise ConfigError(f"{_KEY} and {_KEY_FILE} are both set: keep one")
+    key = (_read_named(_KEY_FILE, file) if file else key).strip()
+    if not key.startswith("nv_") or not key.isascii() or not key.isprintable():
+        raise ConfigError(
+            f"{_ADDRESS} is set, and {_KEY} or {_KEY_FILE} holds no API key: it begins with nv_; `netvps user api-key`"
+            " on the server makes one"
+        )
+    return key
+
+
+def _read_named(variable: str, file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8").lstrip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigError(f"{variable}: {file} cannot be read: {why}; give a file that this account may read") from None

@@ -10,7 +10,7 @@ from netvps.cli.access.login import fingerprint
 from netvps.cli.access.ssh_files import SshFiles
 from netvps.cli.help.completion import complete_context
 from netvps.cli.server import connect, contexts
-from netvps.cli.server.environment_context import NAME as ENVIRONMENT
+from netvps.cli.server.contexts import ENVIRONMENT
 from netvps.cli.ui.output import Column, View, emit, format_option, note
 
 

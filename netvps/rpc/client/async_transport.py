@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 import grpc.aio
 
-from netvps.rpc.client.failures import CLOCK, to_error
+from netvps.rpc.client.channel import CLOCK
+from netvps.rpc.client.failures import to_error
 from netvps.rpc.client.transport import (
     PAGE_SIZE,
     UNARY_TIMEOUT,

@@ -10,6 +10,8 @@ from netvps.domain.checks import shown
 from netvps.domain.server import INTERNAL_NAME
 from netvps.errors import InvalidInput
 
+CLOCK = "CLOCK"
+"""Reason of errors about wrong clocks."""
 _UNIX = "unix:"
 
 OPTIONS: tuple[tuple[str, int | str], ...] = (

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.server import INTERNAL_NAME
 from netvps.errors import InvalidInput, Unavailable
-from netvps.rpc.client.channel import split_address
-from netvps.rpc.client.failures import CLOCK
+from netvps.rpc.client.channel import CLOCK, split_address
 
 if TYPE_CHECKING:
     from netvps.rpc.client.channel import Endpoint

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from netvps.rpc.client.channel import Endpoint
 
-CLOCK: Final = "CLOCK"
-"""Reason of errors about wrong clocks."""
 _WRONG_TIME: Final = ("certificate is not yet valid", "certificate has expired")
 """Messages of gRPC's TLS library about certificate dates."""
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import grpc
 
 from netvps.errors import ConfigError, Unavailable
-from netvps.rpc.client.channel import OPTIONS, TLS_OPTIONS, Endpoint, channel_credentials
-from netvps.rpc.client.failures import CLOCK, no_server, to_error
+from netvps.rpc.client.channel import CLOCK, OPTIONS, TLS_OPTIONS, Endpoint, channel_credentials
+from netvps.rpc.client.failures import no_server, to_error
 from netvps.rpc.client.retries import service_config
 
 if TYPE_CHECKING:
