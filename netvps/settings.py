@@ -177,6 +177,7 @@ class ServerSettings(Settings):
     ssh_port: Port = Field(default=2222, description="SSH gateway")
     ssh_connections_per_user: int = Field(default=1000, ge=1, description="maximum SSH connections of one user")
     ssh_connections_per_session: int = Field(default=500, ge=1, description="maximum SSH connections to one session")
+    terminal_ui: bool = Field(default=True, description="the terminal UI for `ssh HOST` without a session's name")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that specify none")
     overlay_pool: str = Field(default="10.128.0.0/10", description="range from which runners get their subnets")

@@ -79,6 +79,19 @@ class SshLogin:
             check_label(owner, "user", USER_NAME_MAX)
         return cls(name, owner if dot else None, unix_user or "root")
 
+    @classmethod
+    def of_client(cls, text: str) -> SshLogin:
+        """Reads what an SSH client sent, which is the name of the local Unix user unless it was set to something else.
+
+        Such a name is kept although no session can have it. Raises InvalidInput.
+        """
+        try:
+            return cls.parse(text)
+        except InvalidInput:
+            if not _UNIX_USER.fullmatch(text) or "." in text:
+                raise
+            return cls(text, None, "root")
+
 
 def label_from(text: str, fallback: str, limit: int = RUNNER_NAME_MAX) -> str:
     """The valid label closest to any text (a machine's hostname, an account's name)."""

@@ -11,6 +11,7 @@ import asyncio
 import signal
 import socket
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ import structlog
 from netvps import log as logging
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
+from netvps.gateway.tui.apps import TerminalApps
 from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.worker.client import ControlPlane
 from netvps.process.process import allow_many_files, beating, die_with, guarded, run_to_end
@@ -39,6 +41,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
     """Serves until a signal, then drains; ends at a second signal, or when the server is gone. Raises NetvpsError."""
     async with ControlPlane(control) as plane, Dialer(plane, plane.locate) as dialer:
         welcome = plane.welcome
+        apps = TerminalApps(welcome.api_socket) if welcome.api_socket else None
         gateway = SshGateway(
             plane,
             dialer,
@@ -47,8 +50,10 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
             host_key=welcome.host_key,
             user_ca=welcome.user_ca,
             limits=ConnectionLimits(welcome.connections_per_user, welcome.connections_per_session),
+            ui_apps=apps,
+            ui_tokens=plane,
         )
-        async with gateway, Tasks() as tasks:
+        async with apps or nullcontext(), gateway, Tasks() as tasks:
             with observe_durations(plane.observe_duration), Stop() as stop:
                 tasks.start(plane.report(lambda: (gateway.connections, gateway.unauthenticated)), name="counts")
                 lost = tasks.start(plane.lost.wait(), name="server")

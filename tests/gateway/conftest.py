@@ -25,12 +25,14 @@ from netvps.gateway.ports import Authorizer, Locate, SessionDialer
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
 from netvps.gateway.ssh.listener import listen_at
+from netvps.gateway.tui.apps import TerminalApps
 from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.tunnel.tunnels import Tunnels
 from netvps.gateway.worker.client import ControlPlane
 from netvps.gateway.worker.server import WorkerSocket
 from netvps.gateway.worker.wire import Welcome
-from netvps.services.access.logins import Grant, ref_to
+from netvps.services.access.logins import Grant, SessionRef, ref_to
+from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.services.network.gateway_location import Route
 from tests.gateway.fake_agent import FakeAgent
 
@@ -72,12 +74,27 @@ class FakeDoorman:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Configs are sent once it is set, which it is at first."""
 
+    terminal_ui: bool = False
+    """Users get the terminal UI with other names."""
+    tokens: set[str] = field(default_factory=set)
+    """Credentials of terminal UIs that are good."""
+
     def __post_init__(self) -> None:
         self.ready.set()
+
+    async def mint_token(self, user: str) -> str:
+        token = f"token-of-{user}-{len(self.tokens)}"
+        self.tokens.add(token)
+        return token
+
+    def revoke_token(self, token: str) -> None:
+        self.tokens.remove(token)
 
     async def authorize(self, login: SshLogin, fingerprint: str) -> Grant:
         self.asked.append((login, fingerprint))
         user = self.keys.get(fingerprint)
+        if user and self.terminal_ui and login.session != self.session.name:
+            return Grant(SessionRef(TERMINAL_UI, TERMINAL_UI, user, SessionState.RUNNING), login.unix_user, user)
         if user is None or login.session != self.session.name or (login.owner or user) != self.session.owner:
             raise NotFound(f"there is no session {login.session} of yours")
         return Grant(ref_to(self.session), login.unix_user, user)
@@ -258,16 +275,18 @@ class a_world:
         limits: ConnectionLimits | None = None,
         admission: Admission | None = None,
         apart: bool = False,
+        ui_apps: TerminalApps | None = None,
     ) -> None:
         """`apart`: the gateway reaches the rest by the private socket, as in a process of its own."""
         self.sshd, self.folder, self.rekey_bytes, self.place = sshd, folder, rekey_bytes, place
         self.apart = apart
+        self.ui_apps = ui_apps
         self.stack = AsyncExitStack()
         self.limits, self.admission = limits, admission
 
     async def __aenter__(self) -> World:
         key = new_key(self.folder / "id")
-        authorizer = FakeDoorman(self.sshd.user_ca)
+        authorizer = FakeDoorman(self.sshd.user_ca, terminal_ui=self.ui_apps is not None)
         authorizer.keys[asyncssh.read_private_key(str(key)).get_fingerprint()] = "alice"
         self.tunnels = Tunnels(authorizer)
         await self.tunnels.__aenter__()
@@ -279,7 +298,7 @@ class a_world:
         locate: Locate | None = self.place.locate if self.place else None
         worker: WorkerSocket | None = None
         if self.apart:
-            welcome = Welcome(host_key.export_private_key().decode(), host_ca, user_ca, 1000, 500)
+            welcome = Welcome(host_key.export_private_key().decode(), host_ca, user_ca, 1000, 500, "")
             path = Path(self.stack.enter_context(TemporaryDirectory(prefix="nv-"))) / "gateway" / "control.sock"
             worker = await self.stack.enter_async_context(WorkerSocket(path, authorizer, self.tunnels, locate, welcome))
             plane = await self.stack.enter_async_context(ControlPlane(path))
@@ -298,6 +317,8 @@ class a_world:
             rekey_bytes=self.rekey_bytes,
             limits=self.limits,
             admission=self.admission,
+            ui_apps=self.ui_apps,
+            ui_tokens=authorizer,
         )
         await self.gateway.__aenter__()
         known = f"[127.0.0.1]:{self.gateway.port} {host_key.export_public_key().decode()}"

@@ -34,6 +34,7 @@ from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access.accounts import Access
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
+from netvps.services.access.terminal_ui import UiTokens
 from netvps.services.feed import Feed
 from netvps.services.metrics import Metrics
 from netvps.services.network.netmap import NetmapHub
@@ -266,6 +267,7 @@ async def open_site(
             certificates=Certificates(store, now, ca),
             access=Access(store, now, new_uid),
             ssh_keys=SshKeys(store, now, new_uid),
+            ui_tokens=UiTokens(),
             ssh_certificates=SshCertificates(now, ca),
             tunnels=tunnels,
             commands=commands,

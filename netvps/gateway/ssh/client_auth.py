@@ -92,7 +92,7 @@ class ClientAuth:
         """
         if self._login is None or self.grant is None:
             raise NotPermitted(REVOKED)
-        now = await self._authorize(self._login)
+        now = await self.authorize(self._login)
         if (now.session.uid, now.user) != (self.grant.session.uid, self.grant.user):
             raise NotPermitted(REVOKED)
         return now
@@ -104,12 +104,12 @@ class ClientAuth:
     async def _accepts(self, username: str, key: SSHKey, user: str) -> bool:
         self.grant, self._login, self.fingerprint, self._user = None, None, key.get_fingerprint(), user
         try:
-            login = SshLogin.parse(username)
+            login = SshLogin.of_client(username)
         except InvalidInput:
             self._refuse(f"{shown(username)} is no session name: log in as NAME or NAME.OWNER; `netvps ls` lists yours")
             return False
         try:
-            self.grant = await self._authorize(login)
+            self.grant = await self.authorize(login)
         except (NotFound, NotPermitted):
             # The same message for an unknown key and for a user without that session: the key is not proved yet.
             self._refuse(
@@ -120,7 +120,8 @@ class ClientAuth:
         self._login = login
         return True
 
-    async def _authorize(self, login: SshLogin) -> Grant:
+    async def authorize(self, login: SshLogin) -> Grant:
+        """What the key that was checked last may do with a login. Raises what the Authorizer raises."""
         if self._user:
             return await self._authorizer.authorize_user(login, self._user)
         return await self._authorizer.authorize(login, self.fingerprint)

@@ -2,10 +2,12 @@
 
     LOGIN ──► DIALLING ──► JOINED ──► ENDED
       │           │                     ▲
-      └───────────┴─────────────────────┘
+      ├───────────┴─────────────────────┤
+      └──► TERMINAL_UI ─────────────────┘
 
 A task of the connection serves it from DIALLING on: it dials the session, logs in to the agent, and joins the two
-sides, which then pass messages to each other (pipe.py) until one of them leaves.
+sides, which then pass messages to each other (pipe.py) until one of them leaves. A login to the terminal UI is served
+by the gateway itself (gateway/tui).
 """
 
 from __future__ import annotations
@@ -33,17 +35,22 @@ from netvps.errors import NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh.client_auth import REVOKED, ClientAuth, PrecedingKeys
 from netvps.gateway.ssh.pipe import Downstream, Upstream
 from netvps.gateway.ssh.readiness import reason_not_ready, shown_name
+from netvps.gateway.tui.terminal_ui import CHANNELS, REVIEW_SECONDS
+from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.timing import observe_duration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from asyncssh import SSHKey, SSHServerConnection, SSHServerConnectionOptions
+    from asyncssh import SSHKey, SSHServerChannel, SSHServerConnection, SSHServerConnectionOptions
     from asyncssh.public_key import SSHOpenSSHCertificate
 
     from netvps.domain.access.admission import Ticket
+    from netvps.domain.names import SshLogin
     from netvps.gateway.ports import Authorizer, Stream
     from netvps.gateway.ssh.agent_login import AgentLogin
+    from netvps.gateway.tui.session import UiSession
+    from netvps.gateway.tui.terminal_ui import TerminalUi
     from netvps.gateway.tunnel.dialer import Dialer
     from netvps.services.access.logins import Grant
     from netvps.tasks import Tasks
@@ -64,6 +71,8 @@ class State(Enum):
     """The client is logged in, and the session's agent is not reached yet."""
     JOINED = auto()
     """Messages pass between the client and the agent."""
+    TERMINAL_UI = auto()
+    """The gateway serves the client's channels itself."""
     ENDED = auto()
 
 
@@ -79,6 +88,8 @@ class Backend:
     options: SSHServerConnectionOptions
     tasks: Tasks
     preceding_keys: PrecedingKeys
+    terminal_ui: TerminalUi | None = None
+    """None: this gateway shows none."""
 
 
 class Registry(Protocol):
@@ -119,6 +130,7 @@ class SshConnection(SSHServer):
         self._end_reason = ""
         """Why the gateway ends the connection; '' if it does not."""
         self._serving: asyncio.Task[None] | None = None
+        self._ui_sessions: list[UiSession] = []
 
     @property
     def grant(self) -> Grant:
@@ -167,6 +179,9 @@ class SshConnection(SSHServer):
     def reason_to_refuse(self) -> str | None:
         """Called by the downstream after a valid signature: why the login is refused; None if it succeeds."""
         reason = reason_not_ready(self.grant) or self._registry.reason_to_refuse(self.grant)
+        if self.grant.session.uid == TERMINAL_UI and not reason:
+            ui = self._backend.terminal_ui
+            reason = ui.reason_to_refuse(self.grant.user) if ui else "this gateway shows no terminal UI"
         self._refusal = reason or ""
         if reason is None and self.grant.session.state is SessionState.PAUSED:
             self._explain(f"session {shown_name(self.grant.session, self.grant.user)} is paused: resuming it")
@@ -174,11 +189,16 @@ class SshConnection(SSHServer):
 
     def auth_completed(self) -> None:
         """Starts serving the connection."""
-        self.state = State.DIALLING
+        ui = self._backend.terminal_ui if self.grant.session.uid == TERMINAL_UI else None
+        self.state = State.TERMINAL_UI if ui else State.DIALLING
         self._auth.completed()
         self._log("ssh login", client=self.downstream.get_extra_info("client_version", ""))
         self._registry.logged_in(self)
-        self._serving = self._backend.tasks.start(self._serve(), name=f"ssh from {self.origin}")
+        if ui:
+            self.downstream.serve_channels()
+            ui.entered(self.grant.user)
+        serving = self._keep_reviewing() if ui else self._serve()
+        self._serving = self._backend.tasks.start(serving, name=f"ssh from {self.origin}")
 
     async def _decided(self, decision: Awaitable[bool]) -> bool:
         try:
@@ -217,13 +237,17 @@ class SshConnection(SSHServer):
         Resumes a paused session. Raises NetvpsError.
         """
         grant = await self._auth.check_again()
-        if grant.session.state is SessionState.PAUSED:
-            await self._backend.authorizer.wake(grant.session.uid, grant.user)
+        await self.wake(grant)
 
         def dial() -> Awaitable[Stream]:
             return self._backend.dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{self.origin}")
 
         return await self._backend.agent_login.reach(dial, grant, Upstream)
+
+    async def wake(self, grant: Grant) -> None:
+        """Resumes a paused session. Raises NetvpsError."""
+        if grant.session.state is SessionState.PAUSED:
+            await self._backend.authorizer.wake(grant.session.uid, grant.user)
 
     async def review(self) -> None:
         """Ends the connection if its key no longer opens the session."""
@@ -233,6 +257,38 @@ class SshConnection(SSHServer):
             self.end(REVOKED)
         except NetvpsError as error:
             log.warning("cannot check access again", origin=self.origin, error=str(error))
+
+    # TERMINAL_UI: called by asyncssh, the downstream, and sessions
+
+    def session_requested(self) -> tuple[SSHServerChannel[bytes], UiSession] | bool:
+        """Makes the session of a channel that the client opens."""
+        ui = self._backend.terminal_ui
+        if ui is None or len(self._ui_sessions) >= CHANNELS:
+            return False
+        channel = self.downstream.create_server_channel(encoding=None)
+        session = ui.session(self, channel)
+        self._ui_sessions.append(session)
+        return channel, session
+
+    async def authorize(self, login: SshLogin) -> Grant:
+        """What the client's key or certificate may do in a session. Raises NetvpsError."""
+        return await self._auth.authorize(login)
+
+    def writing_paused(self) -> None:
+        """The client does not read."""
+        for session in self._ui_sessions:
+            session.hold("transport")
+
+    def writing_resumed(self) -> None:
+        """The client reads again."""
+        for session in self._ui_sessions:
+            session.release("transport")
+
+    async def _keep_reviewing(self) -> None:
+        """Checks access again and again: no agent reports that a key was removed."""
+        while True:
+            await asyncio.sleep(REVIEW_SECONDS)
+            await self.review()
 
     # The end
 
@@ -248,6 +304,8 @@ class SshConnection(SSHServer):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncssh when the client's side is closed: ends the agent's side, logs and reports the end."""
         before, self.state = self.state, State.ENDED
+        if before is State.TERMINAL_UI and self._backend.terminal_ui:
+            self._backend.terminal_ui.left(self.grant.user)
         if self.upstream:
             self.upstream.end(DISC_BY_APPLICATION, "the client left")
         elif self._serving:

@@ -22,6 +22,7 @@ from netvps.gateway.ssh.client_auth import PrecedingKeys
 from netvps.gateway.ssh.connection import LOGIN_TIMEOUT, Backend, SshConnection
 from netvps.gateway.ssh.listener import Listener
 from netvps.gateway.ssh.readiness import shown_name
+from netvps.gateway.tui.terminal_ui import TerminalUi
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from netvps.gateway.ports import Authorizer
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.ssh.pipe import Downstream
+    from netvps.gateway.tui.apps import TerminalApps
+    from netvps.gateway.tui.session import Tokens
     from netvps.gateway.tunnel.dialer import Dialer
     from netvps.services.access.logins import Grant
 
@@ -67,7 +70,10 @@ class SshGateway:
         limits: ConnectionLimits | None = None,
         admission: Admission | None = None,
         rekey_bytes: int = 1 << 30,
+        ui_apps: TerminalApps | None = None,
+        ui_tokens: Tokens | None = None,
     ) -> None:
+        """Without `ui_apps` and `ui_tokens`, it shows no terminal UI."""
         self._authorizer = authorizer
         self._dialer = dialer
         self._agent_login = agent_login
@@ -75,6 +81,7 @@ class SshGateway:
         self._host_key = asyncssh.import_private_key(host_key)
         self._user_ca = asyncssh.import_public_key(user_ca).public_data
         self._rekey_bytes = rekey_bytes
+        self._ui_apps, self._ui_tokens = ui_apps, ui_tokens
         self._limits = limits or ConnectionLimits()
         self._listener = Listener(self._new_connection, admission)
         self._tasks = Tasks()
@@ -104,6 +111,9 @@ class SshGateway:
 
     async def __aenter__(self) -> Self:
         """Starts accepting connections."""
+        ui = None
+        if self._ui_apps and self._ui_tokens:
+            ui = TerminalUi(self._ui_apps, self._ui_tokens, self._dialer, self._agent_login, self._tasks)
         self._backend = Backend(
             self._authorizer,
             self._dialer,
@@ -112,6 +122,7 @@ class SshGateway:
             await self._options(),
             self._tasks,
             PrecedingKeys(),
+            ui,
         )
         await self._listener.listen(self._sock)
         await self._tasks.__aenter__()

@@ -254,6 +254,12 @@ class Downstream(PipeEnd, SSHServerConnection):
         super().__init__(loop, options)
         self._connection = connection
         self._protocol_factory = lambda: connection  # which asyncssh calls once, for its callbacks
+        self._serves_channels = False
+
+    def serve_channels(self) -> None:
+        """Lets asyncssh serve the client's channels here, instead of passing messages on; before the first of them."""
+        self._channels = {}
+        self._serves_channels = True
 
     def data_received(self, data: bytes, datatype: Any = None) -> None:
         """Until the login is complete, counts bytes, and sends TCP ACKs immediately.
@@ -284,7 +290,19 @@ class Downstream(PipeEnd, SSHServerConnection):
         """
         if self._recv_encryption is None and pkttype in _PADDING:
             raise DisconnectError(DISC_PROTOCOL_ERROR, f"message {pkttype} before the first key exchange")
+        if self._serves_channels:
+            return SSHServerConnection.process_packet(self, pkttype, pktid, packet)
         return super().process_packet(pkttype, pktid, packet)
+
+    def pause_writing(self) -> None:
+        """Also pauses the channels that are served here: asyncssh ignores that the transport's buffer is full."""
+        super().pause_writing()
+        self._connection.writing_paused()
+
+    def resume_writing(self) -> None:
+        """Also resumes the channels that are served here."""
+        super().resume_writing()
+        self._connection.writing_resumed()
 
     def _recv_packet(self) -> bool:
         done = super()._recv_packet()

@@ -104,6 +104,16 @@ class ControlPlane(asyncio.Protocol):
         found = await self._ask(wire.Locate(next(self._ids), session_uid), wire.Located)
         return Route(found.source, found.address) if found.address else None
 
+    # Terminal UIs
+
+    async def mint_token(self, user: str) -> str:
+        """The credential of a process that shows the terminal UI to a user. Raises what the control plane raises."""
+        return (await self._ask(wire.MintToken(next(self._ids), user), wire.Minted)).token
+
+    def revoke_token(self, token: str) -> None:
+        """Ends a credential."""
+        self._send(wire.RevokeToken(token))
+
     # SessionDialer
 
     async def open(self, session_uid: str, target: DialTarget, origin: str) -> DialledStream:

@@ -21,6 +21,7 @@ from netvps.errors import ConfigError, InternalError, NetvpsError
 from netvps.gateway.worker import wire
 from netvps.gateway.worker.joint import join
 from netvps.services.access.logins import Grant, SessionRef
+from netvps.services.access.terminal_ui import UiTokens
 from netvps.tasks import Tasks
 from netvps.timing import STEPS, observe_duration
 
@@ -46,10 +47,19 @@ class WorkerSocket:
     """Listens on the private socket. An async context manager; its end closes all connections."""
 
     def __init__(
-        self, path: Path, authorizer: Authorizer, tunnels: Tunnels, locate: Locate | None, welcome: Welcome
+        self,
+        path: Path,
+        authorizer: Authorizer,
+        tunnels: Tunnels,
+        locate: Locate | None,
+        welcome: Welcome,
+        *,
+        ui_tokens: UiTokens | None = None,
     ) -> None:
+        """`ui_tokens` None: no terminal UIs."""
         self._path = path
         self._authorizer, self._locate = authorizer, locate
+        self.ui_tokens = ui_tokens or UiTokens()
         self.tunnels, self.welcome = tunnels, welcome
         self._connections: set[_Connection] = set()
         self.tasks = Tasks()
@@ -100,6 +110,8 @@ class WorkerSocket:
         """The answer to a request; errors are answers, too."""
         number = getattr(question, "id", 0)
         try:
+            if isinstance(question, wire.MintToken):
+                return wire.Minted(number, self.ui_tokens.mint(question.user))
             return await self._answer(question)
         except NetvpsError as error:
             return wire.failure(number, error)
@@ -147,6 +159,8 @@ class _Connection(asyncio.Protocol):
         self._owner = owner
         self._decoder = wire.Decoder()
         self._questions = 0
+        self._tokens: set[str] = set()
+        """Credentials of terminal UIs, which end with the connection."""
         self._dialling: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._impatience: asyncio.TimerHandle | None = None
@@ -177,6 +191,8 @@ class _Connection(asyncio.Protocol):
         """Removes the connection and cancels its dial."""
         self._calm()
         self._owner.left(self)
+        for token in self._tokens:
+            self._owner.ui_tokens.revoke(token)
         if self._dialling is not None:
             self._dialling.cancel()
 
@@ -218,6 +234,9 @@ class _Connection(asyncio.Protocol):
                 self._dialling = self._owner.tasks.start(self._dial(message), name=f"dial to {message.uid}")
             case wire.Counts() if self.is_control:
                 self.counts = message
+            case wire.RevokeToken(token) if self.is_control:
+                self._owner.ui_tokens.revoke(token)
+                self._tokens.discard(token)
             case wire.Duration(step, which, seconds) if self.is_control and step in STEPS:
                 observe_duration(STEPS[step], which, seconds)
             case _ if self.is_control and isinstance(message, wire.QUESTIONS):
@@ -233,7 +252,10 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, question: Message) -> None:
         try:
-            self.send(await self._owner.answer(question))
+            answer = await self._owner.answer(question)
+            if isinstance(answer, wire.Minted):
+                self._tokens.add(answer.token)
+            self.send(answer)
         finally:
             self._questions -= 1
             if self._transport is not None and not self._transport.is_closing():

@@ -56,6 +56,8 @@ class Welcome:
     user_ca: str
     connections_per_user: int
     connections_per_session: int
+    api_socket: str
+    """For terminal UIs; empty if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,29 @@ class Unwatched:
 
 
 @dataclass(frozen=True, slots=True)
+class MintToken:
+    """Asks for the credential of a process that shows the terminal UI to a user."""
+
+    id: int
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """The credential, which is good until it is revoked or the connection ends."""
+
+    id: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeToken:
+    """A process that showed the terminal UI has ended; no answer."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """An error instead of an answer."""
 
@@ -216,6 +241,9 @@ Message = (
     | Wake
     | Woken
     | Unwatched
+    | MintToken
+    | Minted
+    | RevokeToken
     | Failed
     | AgentConfigured
     | Counts
@@ -223,7 +251,7 @@ Message = (
     | Dial
     | Opened
 )
-QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Wake, Unwatched)
+QUESTIONS: Final = (Authorize, AuthorizeUser, Certify, Locate, Wake, Unwatched, MintToken)
 """Requests of a gateway process."""
 TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in Message.__args__}
 _FIELDS: Final = {name: {field.name: str(field.type) for field in fields(kind)} for name, kind in TYPES.items()}

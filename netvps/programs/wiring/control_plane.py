@@ -7,6 +7,7 @@ import ipaddress
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -39,6 +40,7 @@ from netvps.services.access.accounts import Access
 from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
+from netvps.services.access.terminal_ui import UiTokens
 from netvps.services.feed import Feed
 from netvps.services.metrics import Metrics
 from netvps.services.network.gateway_location import GatewayLocation, Route
@@ -141,7 +143,10 @@ class _Parts:
     async def listen(self, stack: AsyncExitStack) -> ControlPlane:
         """Starts the gateway, then the API, so that the API never listens without a gateway."""
         settings = self.settings
-        logins = Logins(self.store, clock.now, self.ca, self.feed)
+        # The terminal UI is a package of its own, which an installation may lack.
+        terminal_ui = settings.terminal_ui and find_spec("netvps_tui") is not None
+        logins = Logins(self.store, clock.now, self.ca, self.feed, terminal_ui=terminal_ui)
+        ui_tokens = UiTokens()
         tunnels = await stack.enter_async_context(Tunnels(logins))
         dialer = await stack.enter_async_context(Dialer(tunnels, self._locate))
         upstream = AgentLogin(logins, self.ca.ssh_host_ca)
@@ -151,12 +156,14 @@ class _Parts:
             self.ca.ssh_user_ca,
             settings.ssh_connections_per_user,
             settings.ssh_connections_per_session,
+            str(settings.paths.api_socket) if terminal_ui else "",
         )
         control = settings.paths.gateway_socket
-        worker = await stack.enter_async_context(WorkerSocket(control, logins, tunnels, self._locate, welcome))
+        socket = WorkerSocket(control, logins, tunnels, self._locate, welcome, ui_tokens=ui_tokens)
+        worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
-        services = await self._services(tunnels, Commands(dialer, upstream, logins))
+        services = await self._services(tunnels, Commands(dialer, upstream, logins), ui_tokens)
         api = await stack.enter_async_context(self._api(services))
         await stack.enter_async_context(_expiring(services.snapshots))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
@@ -169,7 +176,7 @@ class _Parts:
     async def _locate(self, session_uid: str) -> Route | None:
         return self.location.route_to(session_uid)
 
-    async def _services(self, tunnels: Tunnels, commands: Commands) -> Services:
+    async def _services(self, tunnels: Tunnels, commands: Commands, ui_tokens: UiTokens) -> Services:
         settings, store, ca = self.settings, self.store, self.ca
         access = Access(store, clock.now, clock.new_uid)
         await access.ensure_admin(user_name())
@@ -196,6 +203,7 @@ class _Parts:
             access=access,
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),
             ssh_certificates=SshCertificates(clock.now, ca),
+            ui_tokens=ui_tokens,
             tunnels=tunnels,
             commands=commands,
             info=self._info,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from netvps.errors import Unauthenticated
 from netvps.rpc.server.identity import of_certificate
 from netvps.rpc.server.local_socket import peer_uid
+from netvps.services.access.terminal_ui import TOKEN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from netvps.rpc.server.context import Context
     from netvps.rpc.server.identity import Certified
     from netvps.services.access.accounts import Access
+    from netvps.services.access.terminal_ui import UiTokens
 
 _BEARER = "Bearer "
 
@@ -29,12 +31,17 @@ class Authenticator(Protocol):
 class PeerCredentials:
     """For the local socket: the kernel reports the peer's uid, which `users` maps to a user."""
 
-    def __init__(self, access: Access, users: Mapping[int, str]) -> None:
+    def __init__(self, access: Access, users: Mapping[int, str], ui_tokens: UiTokens) -> None:
+        """`ui_tokens` are those of terminal UIs that this server shows over SSH, whatever account they run as."""
         self._access = access
         self._users = users
+        self._ui_tokens = ui_tokens
 
     async def __call__(self, context: Context) -> Caller:
-        """The caller. Raises Unauthenticated if the peer's account maps to no user."""
+        """The caller. Raises Unauthenticated if the peer's account maps to no user, and for a token that ended."""
+        token = bearer(context)
+        if token and token.startswith(TOKEN_PREFIX):
+            return await self._access.caller_of(self._ui_tokens.user_of(token))
         uid = peer_uid(context.peer())
         user = self._users.get(uid)
         if user is None:
@@ -53,12 +60,12 @@ class ApiKeys:
 
     async def __call__(self, context: Context) -> Caller:
         """The caller. Raises Unauthenticated if the key is missing or invalid."""
-        values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
-        if len(values) != 1 or not str(values[0]).startswith(_BEARER):
+        key = bearer(context)
+        if key is None:
             raise Unauthenticated(
                 "this call has no API key: ask an admin for one, then: netvps login HOST", reason="NO_CREDENTIAL"
             )
-        return await self._access.authenticate(str(values[0]).removeprefix(_BEARER))
+        return await self._access.authenticate(key)
 
 
 class Certificates:
@@ -67,3 +74,9 @@ class Certificates:
     async def __call__(self, context: Context) -> Certified:
         """The runner or session. Raises Unauthenticated if the certificate names neither."""
         return of_certificate(context.auth_context())
+
+
+def bearer(context: Context) -> str | None:
+    """The credential in the metadata of a call; None if there is not exactly one."""
+    values = [str(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
+    return values[0].removeprefix(_BEARER) if len(values) == 1 and values[0].startswith(_BEARER) else None

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from netvps.services.access.accounts import Access
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
+    from netvps.services.access.terminal_ui import UiTokens
     from netvps.services.metrics import Metrics
     from netvps.services.network.netmap import NetmapHub
     from netvps.services.network.network import Network
@@ -100,6 +101,7 @@ class Services:
     access: Access
     ssh_keys: SshKeys
     ssh_certificates: SshCertificates
+    ui_tokens: UiTokens
     tunnels: Tunnels
     commands: Commands
     info: Callable[[], ServerInfo]
@@ -206,7 +208,7 @@ class ApiServer:
             local = LocalSocket(addresses.socket, behind)
             await local.claim()  # before gRPC binds its socket, which may belong to another server
             self._local, self._socket_behind = local, behind
-            known = authenticators.PeerCredentials(self._services.access, self._local_users)
+            known = authenticators.PeerCredentials(self._services.access, self._local_users, self._services.ui_tokens)
             listener = self._listen("socket", known, self._for_people())
             listener.bind(f"unix:{behind}")
         if addresses.api is not None:

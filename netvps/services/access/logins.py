@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netvps.domain.access.accounts import Caller, SshKey, User
 from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import resume
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
-from netvps.errors import NotFound, NotPermitted, Unavailable
+from netvps.errors import InvalidInput, NotFound, NotPermitted, Unavailable
 from netvps.services.access.agent_configs import AgentConfigs
-from netvps.services.sessions.scope import find_session, no_session
+from netvps.services.access.terminal_ui import TERMINAL_UI
+from netvps.services.sessions.scope import find_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from netvps.services.feed import Feed
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store
 
+_ROOT: Final = "root"
 _NAMED = 5
 """Maximum number of sessions named in a message, and read for it."""
 _ALIVE = frozenset({SessionState.RUNNING, SessionState.PAUSED, SessionState.UNREACHABLE})
@@ -66,7 +68,11 @@ class Logins:
     session's spec opens that session, registered or not.
     """
 
-    def __init__(self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed, *, terminal_ui: bool = False
+    ) -> None:
+        """With `terminal_ui`, users get the terminal UI with any login name that is none of their sessions."""
+        self._terminal_ui = terminal_ui
         self._store = store
         self._clock = clock
         self._ca = ca
@@ -91,14 +97,11 @@ class Logins:
                     )
                 return Grant(ref_to(session), login.unix_user, fingerprint)
             caller = Caller(user.name, user.role)
-            name = SessionName(login.owner or caller.user, login.session)
             try:
-                session = await find_session(reader, caller, name)
+                return Grant(ref_to(await _named(reader, caller, login)), login.unix_user, caller.user)
             except NotFound:
                 session = await _by_spec(reader, login, fingerprint)
-            if session is None:
-                raise no_session(name)
-            return Grant(ref_to(session), login.unix_user, caller.user)
+            return Grant(ref_to(session), login.unix_user, caller.user) if session else self._ui_or(login, caller)
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
         """The login that a user's certificate gets.
@@ -110,8 +113,10 @@ class Logins:
             if user is None:
                 raise NotPermitted(f"user {user_name} was removed: ask an admin to add you again", reason="KEY_UNKNOWN")
             caller = Caller(user.name, user.role)
-            session = await find_session(reader, caller, SessionName(login.owner or caller.user, login.session))
-            return Grant(ref_to(session), login.unix_user, caller.user)
+            try:
+                return Grant(ref_to(await _named(reader, caller, login)), login.unix_user, caller.user)
+            except NotFound:
+                return self._ui_or(login, caller)
 
     async def wake(self, session_uid: str, actor: str) -> None:
         """Resumes a session if it is paused, for a login that was authorised; `actor` is its user or its key.
@@ -133,6 +138,13 @@ class Logins:
                 )
             await tx.put(resume(session, self._clock(), Author(actor, ChangeCause.LOGIN)))
 
+    def _ui_or(self, login: SshLogin, caller: Caller) -> Grant:
+        """The terminal UI, unless the login can only mean a session. Raises NotFound."""
+        if not self._terminal_ui or login.owner is not None or login.unix_user != _ROOT:
+            raise NotFound(f"no session {login.session}.{login.owner or caller.user}: see netvps ls")
+        ui = SessionRef(TERMINAL_UI, TERMINAL_UI, caller.user, SessionState.RUNNING)
+        return Grant(ui, login.unix_user, caller.user)
+
     async def certify(self, grant: Grant, public_key: str) -> str:
         """Issues an SSH user certificate (OpenSSH form, three minutes) for the login of a grant."""
         principal = f"{grant.session.uid}/{grant.unix_user}"
@@ -145,6 +157,15 @@ class Logins:
         Raises NotFound when that epoch is over, InvalidInput if the host key (OpenSSH form) is malformed.
         """
         return AgentConfigs(self._store, self._clock, self._ca, self._feed, session_uid, epoch, host_key).follow()
+
+
+async def _named(reader: Reader, caller: Caller, login: SshLogin) -> Session:
+    """The session that a login names. Raises NotFound."""
+    try:
+        name = SessionName(login.owner or caller.user, login.session)
+    except InvalidInput:  # the name of a Unix user, which no session can have
+        raise NotFound(f"no session {login.session}: see netvps ls") from None
+    return await find_session(reader, caller, name)
 
 
 async def _by_spec(reader: Reader, login: SshLogin, fingerprint: str) -> Session | None:

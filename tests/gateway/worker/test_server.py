@@ -15,7 +15,7 @@ import uvloop
 from netvps import timing
 from netvps.domain.names import SshLogin
 from netvps.domain.tunnel import SshTarget
-from netvps.errors import ConfigError, NotFound, Unavailable
+from netvps.errors import ConfigError, NotFound, Unauthenticated, Unavailable
 from netvps.gateway.worker import client as worker_client
 from netvps.gateway.worker import server as worker_socket
 from netvps.gateway.worker import wire
@@ -179,7 +179,7 @@ async def test_who_reads_nothing_is_cut_off(apart: World, monkeypatch: pytest.Mo
 async def test_a_folder_that_others_may_enter_is_refused(apart: World, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     socket = WorkerSocket(
-        tmp_path / "open" / "s", apart.authorizer, apart.tunnels, None, wire.Welcome("", "", "", 1, 1)
+        tmp_path / "open" / "s", apart.authorizer, apart.tunnels, None, wire.Welcome("", "", "", 1, 1, "")
     )
     with pytest.raises(ConfigError, match="mode 0700"):
         await socket.__aenter__()
@@ -197,3 +197,19 @@ async def test_a_key_of_the_gateway_is_certified(apart: World) -> None:
     assert (grant.session.uid, str(grant.session.full_name), grant.user) == (UID, "dev1.alice", "alice")
     key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     assert (await plane.certify(grant, key)).startswith("ssh-ed25519-cert")
+
+
+async def test_a_token_of_a_terminal_ui_ends_when_it_is_revoked_and_with_the_process(apart: World) -> None:
+    plane, tokens = plane_of(apart), worker_of(apart).ui_tokens
+    first, second = await plane.mint_token("alice"), await plane.mint_token("bob")
+    assert (tokens.user_of(first), tokens.user_of(second)) == ("alice", "bob")
+    plane.revoke_token(first)
+    assert await plane.unwatched(()) == set()
+    await plane.mint_token("carol")  # answered after the revocation
+    with pytest.raises(Unauthenticated):
+        tokens.user_of(first)
+    worker_of(apart).dismiss()
+    await plane.lost.wait()
+    async with asyncio.timeout(5):
+        while tokens._users:
+            await asyncio.sleep(0.01)

@@ -294,3 +294,21 @@ async def test_local_calls_are_those_of_the_account(site: Site) -> None:
         await site.do(lambda client: client.get_session("missing"))
     with pytest.raises(Unauthenticated):
         await site.do(lambda client: client.get_user(), replace(await site.remote(), api_key=None))
+
+
+async def test_a_token_of_a_terminal_ui_is_its_user_at_the_local_socket_until_it_ends(site: Site) -> None:
+    tokens = site.services.ui_tokens
+    token = tokens.mint("alice")
+    endpoint = replace(site.local, api_key=token)
+    assert (await site.do(lambda client: client.get_user(), endpoint)).name == "alice"
+    remote = replace(await site.remote("alice"), api_key=token)
+    with pytest.raises(Unauthenticated):
+        await site.do(lambda client: client.get_user(), remote)
+    tokens.revoke(token)
+    with pytest.raises(Unauthenticated, match="has ended"):
+        await site.do(lambda client: client.get_user(), endpoint)
+    gone = replace(site.local, api_key=tokens.mint("nobody"))
+    with pytest.raises(Unauthenticated, match="is no user here"):
+        await site.do(lambda client: client.get_user(), gone)
+    other = replace(site.local, api_key="nv_kid_secret")
+    assert (await site.do(lambda client: client.get_user(), other)).name == "root"

@@ -1,0 +1,315 @@
+"""The channel of one viewer: shows the terminal UI, and gives the channel to a session whenever the viewer connects.
+
+app on a PTY ◄──► channel        until the app hands the terminal over
+agent        ◄──► channel        until the program in the session ends; then the app again, on the same row
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import asyncssh
+import structlog
+from asyncssh import SSHServerSession
+
+from netvps.domain.names import SshLogin
+from netvps.domain.tunnel import SshTarget
+from netvps.errors import NetvpsError
+from netvps.gateway.ssh.readiness import reason_not_ready
+from netvps.gateway.tui.apps import Outcome, Viewer
+from netvps.gateway.tui.relay import AgentConnection, ChannelRelay
+from netvps.gateway.tui.terminal import INPUT_LIMIT, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from asyncssh import SSHServerChannel
+
+    from netvps.gateway.ports import Stream
+    from netvps.gateway.ssh.agent_login import AgentLogin
+    from netvps.gateway.tui.apps import TerminalApps
+    from netvps.gateway.tunnel.dialer import Dialer
+    from netvps.services.access.logins import Grant
+    from netvps.tasks import Tasks
+
+log = structlog.get_logger()
+
+IDLE_SECONDS: Final = 4 * 3600.0
+"""A UI without any input for this long ends."""
+_LEAVE_SECONDS: Final = 60.0
+"""How long an error is shown before the UI comes back without a key being pressed."""
+REFUSED: Final = 2
+"""Exit code for whatever is not the terminal UI, as for wrong usage of a command."""
+_DRAWING: Final = ("COLORTERM", "NO_COLOR", "NETVPS_ACCESSIBLE")
+"""Variables of the client that the app gets, if the client sends them."""
+_RESET: Final = b"\x1b[!p\x1b[?25h\x1b[?1000;1002;1003;1006l\x1b[?2004l\x1b[?1049l\x1b[m"
+"""What a program that ended in an unclean way may have left switched on: cursor, mouse, paste, alternate screen."""
+
+
+class Login(Protocol):
+    """The connection that a viewer logged in with."""
+
+    user_name: str
+    origin: str
+
+    @property
+    def grant(self) -> Grant:
+        """Its grant for the terminal UI."""
+
+    async def authorize(self, login: SshLogin) -> Grant:
+        """What the same key or certificate may do in a session. Raises NetvpsError."""
+
+    async def wake(self, grant: Grant) -> None:
+        """Resumes a paused session. Raises NetvpsError."""
+
+
+class Tokens(Protocol):
+    """Credentials of app processes."""
+
+    async def mint_token(self, user: str) -> str:
+        """A credential for a user."""
+
+    def revoke_token(self, token: str) -> None:
+        """Ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all sessions use."""
+
+    apps: TerminalApps
+    tokens: Tokens
+    dialer: Dialer
+    agent_login: AgentLogin
+    tasks: Tasks
+
+
+class UiSession(SSHServerSession[bytes]):
+    """One channel. Only the first one of a connection with a terminal and without a command shows the UI."""
+
+    def __init__(
+        self,
+        login: Login,
+        channel: SSHServerChannel[bytes],
+        services: Services,
+    ) -> None:
+        self._login, self._channel = login, channel
+        self._services, self._tasks = services, services.tasks
+        self._terminal: Terminal | None = None
+        self._relay: ChannelRelay | None = None
+        self._command: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._held: set[str] = set()
+        """Why nothing may be written now."""
+        self._early = bytearray()
+        """Input while neither the app nor a session has the terminal."""
+        self._key = asyncio.Event()
+        self._active = 0.0
+
+    # Called by asyncssh
+
+    def pty_requested(self, term_type: str, term_size: tuple[int, int, int, int], term_modes: object) -> bool:
+        """Accepts a terminal; its type and size are those of the channel."""
+        return True
+
+    def shell_requested(self) -> bool:
+        """What the UI is."""
+        return True
+
+    def exec_requested(self, command: str) -> bool:
+        """Accepted, so that it can be refused with words."""
+        self._command = command
+        return True
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """Accepted, so that it can be refused with words."""
+        self._command = subsystem
+        return True
+
+    def session_started(self) -> None:
+        """Shows the UI, or says why not."""
+        if self._command is not None:
+            name = self._login.user_name
+            self._refuse(
+                f"you have no session {name}, so this is the terminal UI, which runs no commands and copies no files:"
+                " `netvps ls` lists your sessions"
+            )
+        elif not self._channel.get_terminal_type():
+            self._refuse("the terminal UI needs a terminal: ssh -t, or use `netvps ls` and `netvps watch`")
+        else:
+            self._active = asyncio.get_running_loop().time()
+            self._task = self._tasks.start(self._serve(), name=f"terminal UI of {self._login.origin}")
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Input of the viewer."""
+        self._active = asyncio.get_running_loop().time()
+        self._key.set()
+        if self._relay:
+            self._relay.feed(data)
+        elif self._terminal:
+            self._terminal.feed(data)
+        else:
+            self._early += data[: INPUT_LIMIT - len(self._early)]
+
+    def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        """The viewer's window changed."""
+        if self._relay:
+            self._relay.resize(width, height, pixwidth, pixheight)
+        if self._terminal:
+            self._terminal.resize(width, height)
+
+    def pause_writing(self) -> None:
+        """The window of the channel is full."""
+        self.hold("channel")
+
+    def resume_writing(self) -> None:
+        """The window has room again."""
+        self.release("channel")
+
+    def hold(self, why: str) -> None:
+        """The viewer does not read: the app or the program waits."""
+        self._held.add(why)
+        if self._terminal:
+            self._terminal.pause()
+        if self._relay:
+            self._relay.pause()
+
+    def release(self, why: str) -> None:
+        """The viewer reads again, if nothing else holds it."""
+        self._held.discard(why)
+        if self._held:
+            return
+        if self._terminal:
+            self._terminal.resume()
+        if self._relay:
+            self._relay.resume()
+
+    def eof_received(self) -> bool:
+        """Input has ended; output may follow."""
+        if self._relay:
+            self._relay.end_input()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends everything that it started."""
+        if self._task:
+            self._task.cancel()
+
+    # The life of the UI
+
+    async def _serve(self) -> None:
+        user = self._login.grant.user
+        code = 1
+        idle = self._tasks.start(self._end_idle(), name=f"idle time of {self._login.origin}")
+        token = ""
+        try:
+            token = await self._services.tokens.mint_token(user)
+            outcome = await self._show(token, Outcome())
+            while outcome.session:
+                await self._enter(outcome.session)
+                outcome = await self._show(token, outcome)
+            code = 0
+        except NetvpsError as error:
+            self._say(str(error))
+        finally:
+            idle.cancel()
+            if token:
+                self._services.tokens.revoke_token(token)
+            with suppress(OSError):
+                self._channel.exit(code)
+
+    async def _show(self, token: str, place: Outcome) -> Outcome:
+        """Runs the app until it ends."""
+        term = self._channel.get_terminal_type() or "xterm"
+        sent = self._channel.get_environment()
+        environ = {name: sent[name][:100] for name in _DRAWING if name in sent}
+        terminal = self._terminal = Terminal(self._write)
+        app = None
+        try:
+            terminal.resize(*self._channel.get_terminal_size()[:2])
+            app = await self._services.apps.start(Viewer(token, term, environ, place.page, place.uid), terminal.app_end)
+            terminal.close_app_end()
+            terminal.feed(self._take_early())
+            if self._held:
+                terminal.pause()
+            outcome = await app.outcome()
+            terminal.drain()
+            return outcome
+        finally:
+            if app:
+                app.kill()
+            self._terminal = None
+            terminal.close()
+
+    async def _enter(self, name: str) -> None:
+        """Gives the channel to a session until the program in it ends."""
+        session, _, owner = name.partition(".")
+        try:
+            grant = await self._login.authorize(SshLogin(session, owner, self._login.grant.unix_user))
+            if reason := reason_not_ready(grant):
+                await self._explain(reason)
+                return
+            self._say(f"connecting to {name} …")
+            await self._login.wake(grant)
+
+            def dial() -> Awaitable[Stream]:
+                return self._services.dialer.open(grant.session.uid, SshTarget(), f"{grant.user}@{self._login.origin}")
+
+            connection = await self._services.agent_login.reach(dial, grant, AgentConnection)
+        except NetvpsError as error:
+            await self._explain(f"session {name} cannot be reached: {error}")
+            return
+        log.info("ssh login", origin=self._login.origin, session=grant.session.uid, user=grant.user, way="terminal UI")
+        try:
+            relay = self._relay = await ChannelRelay.open(connection, self._channel)
+            if self._held:
+                relay.pause()
+            relay.feed(self._take_early())
+            await relay.ended.wait()
+        except (asyncssh.Error, OSError) as error:
+            await self._explain(f"session {name} opened no terminal: {error}")
+        finally:
+            self._relay = None
+            connection.abort()
+            log.info("ssh end", origin=self._login.origin, session=grant.session.uid, user=grant.user)
+            self._write(_RESET)
+
+    def _take_early(self) -> bytes:
+        data = bytes(self._early)
+        self._early.clear()
+        return data
+
+    async def _explain(self, reason: str) -> None:
+        """Shows an error until a key is pressed."""
+        self._say(f"{reason}\r\nany key leads back")
+        self._key.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._key.wait()
+        self._take_early()
+
+    async def _end_idle(self) -> None:
+        while True:
+            left = self._active + IDLE_SECONDS - asyncio.get_running_loop().time()
+            if left <= 0 and not self._relay:
+                break
+            await asyncio.sleep(max(left, IDLE_SECONDS / 60))
+        self._write(_RESET)
+        self._say("the terminal UI ended: there was no input for hours")
+        if self._task:
+            self._task.cancel()
+
+    def _refuse(self, reason: str) -> None:
+        with suppress(OSError):
+            self._channel.write_stderr(f"netvps: {reason}\n".encode())
+            self._channel.exit(REFUSED)
+
+    def _say(self, line: str) -> None:
+        self._write(f"netvps: {line}\r\n".encode())
+
+    def _write(self, data: bytes) -> None:
+        with suppress(OSError):
+            self._channel.write(data)
