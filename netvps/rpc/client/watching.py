@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -83,6 +82,8 @@ class Watching:
             case _:
                 failure = error or Unavailable("the server ended the stream of events; try again")
                 broken = Interrupted(failure)
+        import random  # only after a failure: `netvps ls` is not to wait for it
+
         self._failures += 1
         if self._attempts is not None and self._failures >= self._attempts:
             raise failure

@@ -39,6 +39,16 @@ from netvps.rpc.convert.runner.runners import (
     underlay_from_proto,
     underlay_to_proto,
 )
+from netvps.rpc.convert.runner.snapshots import (
+    order_from_proto,
+    order_to_proto,
+    restore_result_from_proto,
+    restore_result_to_proto,
+    result_to_proto,
+    results_from_proto,
+    source_from_proto,
+    source_to_proto,
+)
 from netvps.rpc.convert.session.sessions import (
     DESIRED_STATE,
     SESSION_STATE,
@@ -47,20 +57,7 @@ from netvps.rpc.convert.session.sessions import (
     spec_from_proto,
     spec_to_proto,
 )
-from netvps.rpc.convert.session.snapshots import (
-    image_from_proto,
-    image_to_proto,
-    order_from_proto,
-    order_to_proto,
-    restore_from_proto,
-    restore_result_from_proto,
-    restore_result_to_proto,
-    restore_to_proto,
-    result_to_proto,
-    results_from_proto,
-    source_from_proto,
-    source_to_proto,
-)
+from netvps.rpc.convert.session.snapshots import image_from_proto, image_to_proto, restore_from_proto, restore_to_proto
 from netvps.rpc.convert.texts import sentence, word, words
 from netvps.rpc.convert.times import (
     duration_from_proto,

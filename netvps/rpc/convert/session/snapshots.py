@@ -1,39 +1,30 @@
-"""Snapshots, their images, restores, and what runners are ordered to do and report."""
+"""Snapshots, their images, and restores."""
 
 from __future__ import annotations
 
-from typing import Final
-
-from netvps.api.v1 import link_pb2, link_snapshot_pb2, snapshot_pb2
 from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_pb2 as pb
-from netvps.domain.checks import Checks
+from netvps.api.v1 import snapshot_pb2
 from netvps.domain.session.event import SnapshotEvent
 from netvps.domain.session.session import SnapshotImage
 from netvps.domain.snapshot.snapshot import (
     Holder,
     Restore,
-    RestoreResult,
     RestoreState,
     Snapshot,
     SnapshotCause,
     SnapshotChange,
-    SnapshotOrder,
-    SnapshotResult,
-    SnapshotSource,
     SnapshotState,
 )
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.session.event_types import EVENT_TYPE
-from netvps.rpc.convert.texts import sentence, word
+from netvps.rpc.convert.texts import word
 from netvps.rpc.convert.times import optional_time_from_proto, time_from_proto, time_to_proto
 
 SNAPSHOT_STATE = EnumPair(SnapshotState, snapshot_pb2.SnapshotState, "SNAPSHOT_STATE_")
 SNAPSHOT_CAUSE = EnumPair(SnapshotCause, snapshot_pb2.SnapshotCause, "SNAPSHOT_CAUSE_")
 RESTORE_STATE = EnumPair(RestoreState, change_pb.RestoreState, "RESTORE_STATE_")
-_MAX_WARNINGS: Final = 32
-_MAX_RESULTS: Final = 10_000
 
 
 def snapshot_to_proto(snapshot: Snapshot) -> snapshot_pb2.SessionSnapshot:
@@ -173,74 +164,4 @@ def restore_from_proto(message: change_pb.SessionRestore) -> Restore:
         create_time=time_from_proto(message, "create_time"),
         state=RESTORE_STATE.from_proto(message.state, "state"),
         message=message.message,
-    )
-
-
-def order_to_proto(order: SnapshotOrder) -> link_snapshot_pb2.SnapshotOrder:
-    """Converts all fields."""
-    return link_snapshot_pb2.SnapshotOrder(snapshot_uid=order.uid, delete=order.delete)
-
-
-def order_from_proto(message: link_snapshot_pb2.SnapshotOrder) -> SnapshotOrder:
-    """Parses an order. Raises InvalidInput."""
-    return SnapshotOrder(names.check_uid(message.snapshot_uid, "snapshot_uid"), message.delete)
-
-
-def source_to_proto(source: SnapshotSource) -> link_snapshot_pb2.SnapshotSource:
-    """Converts what a runner needs."""
-    return link_snapshot_pb2.SnapshotSource(snapshot_uid=source.uid, session_uid=source.session)
-
-
-def source_from_proto(message: link_snapshot_pb2.SnapshotSource) -> SnapshotSource:
-    """Parses a source, without its name. Raises InvalidInput."""
-    return SnapshotSource(
-        names.check_uid(message.snapshot_uid, "snapshot_uid"), names.check_uid(message.session_uid, "session_uid")
-    )
-
-
-def result_to_proto(result: SnapshotResult) -> link_snapshot_pb2.SnapshotResult:
-    """Converts all fields."""
-    return link_snapshot_pb2.SnapshotResult(
-        snapshot_uid=result.uid,
-        state=SNAPSHOT_STATE.to_proto(result.state),
-        reason=result.reason,
-        message=result.message,
-        size_bytes=result.size_bytes,
-        digest=result.digest,
-        warnings=result.warnings,
-    )
-
-
-def results_from_proto(message: link_pb2.SessionReport) -> tuple[SnapshotResult, ...]:
-    """Parses the results in a report. Raises InvalidInput."""
-    checks = Checks()
-    checks.require(len(message.snapshots) <= _MAX_RESULTS, "report.snapshots", f"more than {_MAX_RESULTS}")
-    checks.done()
-    return tuple(
-        SnapshotResult(
-            uid=names.check_uid(result.snapshot_uid, "report.snapshots.snapshot_uid"),
-            state=SNAPSHOT_STATE.from_proto(result.state, "report.snapshots.state"),
-            reason=word(result.reason, "report.snapshots.reason"),
-            message=sentence(result.message),
-            size_bytes=max(result.size_bytes, 0),
-            digest=word(result.digest, "report.snapshots.digest"),
-            warnings=tuple(sentence(warning) for warning in result.warnings[:_MAX_WARNINGS]),
-        )
-        for result in message.snapshots
-    )
-
-
-def restore_result_to_proto(result: RestoreResult) -> link_snapshot_pb2.RestoreResult:
-    """Converts all fields."""
-    return link_snapshot_pb2.RestoreResult(
-        restore_uid=result.uid, state=RESTORE_STATE.to_proto(result.state), message=result.message
-    )
-
-
-def restore_result_from_proto(message: link_snapshot_pb2.RestoreResult) -> RestoreResult:
-    """Parses the result of a restore. Raises InvalidInput."""
-    return RestoreResult(
-        word(message.restore_uid, "report.restore.restore_uid"),
-        RESTORE_STATE.from_proto(message.state, "report.restore.state"),
-        sentence(message.message),
     )

@@ -7,6 +7,7 @@ from netvps.api.v1 import snapshot_pb2
 from netvps.domain.session.event import SnapshotEvent
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange
 from netvps.errors import InvalidInput
+from netvps.rpc.convert.runner.snapshots import order_from_proto
 from netvps.rpc.convert.session.snapshot_requests import (
     clone_from_proto,
     create_snapshot_from_proto,
@@ -15,7 +16,6 @@ from netvps.rpc.convert.session.snapshot_requests import (
 )
 from netvps.rpc.convert.session.snapshots import (
     change_to_proto,
-    order_from_proto,
     snapshot_event_from_proto,
     snapshot_event_to_proto,
     snapshot_from_proto,
