@@ -65,5 +65,5 @@ def _runner(run_dir: Path) -> Runner:
         folder.mkdir()
     agent = state / "program"
     agent.write_bytes(b"agent")
-    settings = RunnerSettings("uid", "box", "1", state, run_dir, agent, "")
+    settings = RunnerSettings("uid", "box", "1", state, run_dir, agent, "192.0.2.9:7444")
     return Runner(create_autospec(Link), create_autospec(Engine), settings)

@@ -12,7 +12,15 @@ from typing import Any
 
 import structlog
 
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SnapshotImage
+from netvps.domain.session.session import (
+    Assignment,
+    DesiredState,
+    Network,
+    RestartPolicy,
+    SessionSpec,
+    SnapshotImage,
+)
+from netvps.domain.snapshot.snapshot import Restore, RestoreState, SnapshotOrder, SnapshotSource
 from netvps.errors import ConfigError, InvalidInput
 from netvps.files import remove_parts, write_file
 
@@ -138,10 +146,23 @@ def read_assignments(path: Path) -> dict[str, Assignment]:
 
 
 def _decode(item: dict[str, Any]) -> Assignment:
-    spec, snapshot = item["spec"], item["snapshot"]
-    spec = spec | {"authorized_keys": tuple(spec["authorized_keys"]), "network": Network(spec["network"])}
-    if snapshot is not None:
-        snapshot = SnapshotImage(**snapshot | {"create_time": datetime.fromisoformat(snapshot["create_time"])})
-    return Assignment(
-        **item | {"desired": DesiredState(item["desired"]), "spec": SessionSpec(**spec), "snapshot": snapshot}
-    )  # fmt: skip
+    spec, snapshot, restore, source = item["spec"], item["snapshot"], item.get("restore"), item.get("source")
+    policy = RestartPolicy(spec.get("restart_policy", RestartPolicy.ALWAYS))
+    spec = spec | {
+        "authorized_keys": tuple(spec["authorized_keys"]),
+        "network": Network(spec["network"]),
+        "restart_policy": policy,
+    }
+    typed = {
+        "desired": DesiredState(item["desired"]),
+        "spec": SessionSpec(**spec),
+        "snapshot": snapshot and SnapshotImage(**_dated(snapshot)),
+        "snapshot_orders": tuple(SnapshotOrder(**order) for order in item.get("snapshot_orders", ())),
+        "restore": restore and Restore(**_dated(restore) | {"state": RestoreState(restore["state"])}),
+        "source": source and SnapshotSource(**source),
+    }
+    return Assignment(**item | typed)
+
+
+def _dated(item: dict[str, Any]) -> dict[str, Any]:
+    return item | {"create_time": datetime.fromisoformat(item["create_time"])}

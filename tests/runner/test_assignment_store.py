@@ -3,24 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SnapshotImage
+from netvps.domain.session.session import (
+    Assignment,
+    DesiredState,
+    Network,
+    RestartPolicy,
+    SessionSpec,
+    SnapshotImage,
+)
+from netvps.domain.snapshot.snapshot import Restore, SnapshotOrder, SnapshotSource
 from netvps.errors import ConfigError
 from netvps.files import write_file
+from netvps.runner import assignment_store
 from netvps.runner.assignment_store import AssignmentStore, read_assignments
 from netvps.tasks import Tasks
+from tests.fakes.keys import ed25519
 
 SNAPSHOT = SnapshotImage("s", "u", "i:1", "sha256:1", 5, 2, "here", 3, datetime(2026, 11, 21, tzinfo=UTC))
-SPEC = SessionSpec(image="x", cpus=0.5, env={"A": "1"}, network=Network.NONE, labels={"k": "v"})
-WANT = Assignment("u", "dev1", "ann", 2, 3, DesiredState.STOPPED, SPEC, SNAPSHOT, 9, "10.128.4.2")
+SPEC = SessionSpec(
+    image="x",
+    cpus=0.5,
+    env={"A": "1"},
+    authorized_keys=(ed25519(1),),
+    network=Network.NONE,
+    labels={"k": "v"},
+    restart_policy=RestartPolicy.ON_FAILURE,
+)
+WANT = Assignment(
+    "u",
+    "dev1",
+    "ann",
+    2,
+    3,
+    DesiredState.STOPPED,
+    SPEC,
+    SNAPSHOT,
+    9,
+    "10.128.4.2",
+    (SnapshotOrder("o1"), SnapshotOrder("o2", delete=True)),
+    Restore("r1", "o1", "o2", datetime(2026, 11, 22, tzinfo=UTC)),
+    SnapshotSource("o3", "u2", "b.ann/o3", consumed=True),
+)
 
 
 @pytest.fixture
@@ -65,6 +98,14 @@ async def test_what_is_kept_comes_back_equal(path: Path) -> None:
         await kept(store, replace(WANT, session_uid="w"))
     assert AssignmentStore(path).assignments == {"u": WANT, "w": replace(WANT, session_uid="w")}
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_field_has_its_type_again(path: Path) -> None:
+    """An enum as its text, or a tuple as a list, may be equal, and is not the same."""
+    defaults = [field.name for field in fields(Assignment) if getattr(WANT, field.name) == field.default]
+    assert defaults == []
+    path.write_text(json.dumps({"version": 1, "assignments": [json.loads(assignment_store._encoded(WANT))]}))
+    assert repr(read_assignments(path)) == repr({"u": WANT})
 
 
 async def test_nothing_is_acted_on_before_it_is_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

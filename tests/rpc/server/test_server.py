@@ -226,7 +226,17 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
         *(
             f"netvps.api.v1.{name}Service"
-            for name in ("Enrollment", "Network", "Runner", "Server", "Session", "SshKey", "User")
+            for name in (
+                "Enrollment",
+                "Metrics",
+                "Network",
+                "Runner",
+                "Server",
+                "Session",
+                "Snapshot",
+                "SshKey",
+                "User",
+            )
         ),
     ]
 
