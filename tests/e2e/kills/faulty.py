@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import shutil
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from netvps.domain.session.lifecycle import settled
 from netvps.errors import NetvpsError, NotFound
 from netvps.faults import HIT, KILL
 from netvps.process.account import user_name
+from netvps.rpc.client import calls
 from netvps.rpc.client import client as api
 from tests.e2e.kills.leftovers import found_at_the_end
 from tests.e2e.system import System, unique
@@ -238,5 +240,10 @@ _asking = threading.local()
 def own_request_ids() -> Iterator[None]:
     """For the block, clients' requests have the id that `answered` gave them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "_request_id", lambda: getattr(_asking, "request", "") or os.urandom(16).hex())
+        for module in pkgutil.iter_modules(calls.__path__, f"{calls.__name__}."):
+            patch.setattr(f"{module.name}.new_request_id", _request_id, raising=False)
         yield
+
+
+def _request_id() -> str:
+    return getattr(_asking, "request", "") or os.urandom(16).hex()
