@@ -17,6 +17,7 @@ BENCHES: Final = {
     "create": 15,
     "stop": 9,
     "start": 9,
+    "pause": 9,
     "gateway": 7,
     "cli": 25,
     "api": 9,

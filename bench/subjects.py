@@ -56,6 +56,10 @@ class Session:
         self._place.netvps("start", self.name)
         self.ssh("true")
 
+    def pause(self) -> None:
+        """Freezes it."""
+        self._place.netvps("pause", self.name)
+
     def remove(self) -> None:
         self._place.netvps("rm", "--yes", self.name, check=False)
 
@@ -86,6 +90,15 @@ class Container:
 
     def start(self) -> None:
         self._run(self._kept)
+
+    def pause(self) -> None:
+        """Freezes it."""
+        run("docker", "pause", self._name)
+
+    def wake(self) -> None:
+        """Lets it go on, until `ssh true` has finished."""
+        run("docker", "unpause", self._name)
+        self.ssh("true")
 
     def remove(self) -> None:
         run("docker", "rm", "-f", self._name, check=False)
@@ -136,6 +149,21 @@ def all_three(netvps: str, docker: str) -> Iterator[Makers]:
             }
         finally:
             neighbour.remove()
+
+
+@contextlib.contextmanager
+def pair() -> Iterator[tuple[Session, Container]]:
+    """Provides a running session and a running container, of one image."""
+    with Place() as place, image_with_sshd(place) as image:
+        place.up()
+        session, container = Session(place, image), Container(place, image)
+        try:
+            session.make()
+            container.make()
+            yield session, container
+        finally:
+            session.remove()
+            container.remove()
 
 
 @contextlib.contextmanager
