@@ -56,7 +56,7 @@ def show(api: str, request: dict[str, Any]) -> dict[str, str]:
     place = connect.Place(request["page"] or "sessions", request["uid"])
     endpoint = Endpoint(f"unix:{api}", api_key=request["token"])
     try:
-        left = ui.run(endpoint, connect=connect.HandOverTerminal(), place=place)
+        left = ui.run(endpoint, connect=connect.HandOverTerminal(), place=place, title=socket.gethostname())
     except NetvpsError as error:
         sys.stderr.write(f"netvps: {error}\r\n")
         return {"session": "", "page": "", "uid": ""}
@@ -163,8 +163,9 @@ class Warm:
         log = os.dup(2)
         with os.fdopen(result, "w") as pipe:
             try:
+                api = _reachable(self._api)
                 _become_viewer(parent, terminal, request, self._files)
-                pipe.write(json.dumps(self._app(self._api, request)))
+                pipe.write(json.dumps(self._app(api, request)))
             except BaseException:  # noqa: BLE001 — a bug, for the log and not for the viewer
                 os.write(log, traceback.format_exc().encode())
                 os.write(1, b"netvps: the terminal UI failed; the server's log says why\r\n")
@@ -175,6 +176,14 @@ class Warm:
             if not pid:
                 return
             self._children.discard(pid)
+
+
+def _reachable(api: str) -> str:
+    """A path to the API's socket that also leads there with an account that may not enter the folders before it."""
+    try:
+        return f"/proc/self/fd/{os.open(api, os.O_PATH)}"
+    except OSError:  # the server is gone, which the app says better
+        return api
 
 
 def _become_viewer(parent: int, terminal: int, request: dict[str, Any], files: Path) -> None:
