@@ -102,6 +102,6 @@ def _digest(source: Path, version_file: Path) -> str:
     """Of all that decides what comes out, tests left out."""
     total = hashlib.sha256(version_file.read_bytes())
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
-        if file.suffix in {".go", ".s", ".mod", ".sum"} and not file.name.endswith("_test.go"):
+        if file.suffix in {".go", ".s", ".mod", ".sum", ".txt"} and not file.name.endswith("_test.go"):
             total.update(f"{file.relative_to(source)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"netvps/tunnel/passwd"
 	"netvps/tunnel/rundir"
 	"netvps/tunnel/sshd"
+	"netvps/tunnel/welcome"
 )
 
 const (
@@ -63,6 +65,11 @@ func serve(where places, log *slog.Logger) error {
 	server.Apply(config)
 	if err := environment.KeepPath("/", environ.Get("PATH")); err != nil {
 		log.Info("login shells may lose the image's PATH", "error", err)
+	}
+	name, _ := os.Hostname() // Docker sets it to the session's name
+	server.Greeting = welcome.Greeting(name)
+	if err := welcome.Write(welcome.Path, name); err != nil {
+		log.Info("no README", "path", welcome.Path, "error", err)
 	}
 	faults.Point("agent.before_listen")
 	if where.listen != "" {

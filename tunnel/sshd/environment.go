@@ -84,16 +84,17 @@ func hostPort(address net.Addr) string {
 	return host + " " + port
 }
 
-// greet shows the message of the day, unless the account has a ~/.hushlogin.
+// greet shows the image's message of the day and the greeting, unless the account has a ~/.hushlogin.
 func (s *session) greet() {
 	if _, err := os.Stat(filepath.Join(s.account.Home, ".hushlogin")); err == nil {
 		return
 	}
-	motd, err := os.Open("/etc/motd")
-	if err != nil {
-		return
+	text := ""
+	if motd, err := os.Open("/etc/motd"); err == nil {
+		defer func() { _ = motd.Close() }()
+		content, _ := io.ReadAll(io.LimitReader(motd, maxMotd))
+		text = string(content)
 	}
-	defer func() { _ = motd.Close() }()
-	text, _ := io.ReadAll(io.LimitReader(motd, maxMotd))
-	_, _ = fmt.Fprint(s.channel, strings.ReplaceAll(string(text), "\n", "\r\n"))
+	text += s.server.Greeting
+	_, _ = fmt.Fprint(s.channel, strings.ReplaceAll(text, "\n", "\r\n"))
 }

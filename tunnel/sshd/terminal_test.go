@@ -3,6 +3,8 @@ package sshd_test
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -30,6 +32,27 @@ func TestOpenSSHGetsATerminal(t *testing.T) {
 	got := r.run(r.ssh("-tt", to(t), "test -t 0 && test -t 1 && echo yes; exit 7"))
 	if got.code != 7 || got.stdout != "yes\r\n" {
 		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestGreetingIsShownToLoginsOnTerminalsOnly(t *testing.T) {
+	r := newRig(t)
+	r.server.Greeting = "two\nlines\n"
+	login := r.another()
+	greets := func(args ...string) bool {
+		cmd := r.ssh(args...)
+		cmd.Stdin = strings.NewReader("exit\n")
+		return strings.Contains(r.run(cmd).stdout, "two\r\nlines\r\n")
+	}
+	if !greets("-tt", login) {
+		t.Error("not shown to a login")
+	}
+	if greets("-T", login) || greets("-tt", login, "true") {
+		t.Error("shown to a program")
+	}
+	r.check(os.WriteFile(filepath.Join(r.home, ".hushlogin"), nil, 0o644))
+	if greets("-tt", login) {
+		t.Error("shown in spite of .hushlogin")
 	}
 }
 

@@ -175,6 +175,18 @@ def test_a_terminal_is_a_terminal(system: System, session: str) -> None:
     assert b"yes" in answer.stdout
 
 
+def test_a_login_says_what_the_session_is_unless_hushed(system: System, plain: str) -> None:
+    def login() -> str:
+        options = system.ssh_options(plain)
+        return system.run("ssh", "-tt", *options, "127.0.0.1", input=b"exit\n").stdout.decode()
+
+    assert f"{plain} is a session of netvps" in login()
+    readme = system.ssh(plain, "stat -c %a /.netvps/README; cat /.netvps/README").stdout.decode()
+    assert readme.startswith(f"444\n{plain} is a session of netvps")
+    system.ssh(plain, "touch ~/.hushlogin")
+    assert "netvps" not in login().replace(plain, "")
+
+
 def test_a_file_survives_stop_and_start(system: System, session: str) -> None:
     system.ssh(session, "echo kept > /root/proof")
     system.netvps("stop", session, "--wait-snapshot")
