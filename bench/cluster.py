@@ -16,7 +16,7 @@ from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.store import open_store
 from netvps.domain.access.identity import RunnerIdentity
-from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner, Underlay
 from netvps.process import clock
 from netvps.services.runners.leases import lease
@@ -50,7 +50,7 @@ async def prepare(place: Place, members: int, spare: int) -> list[str]:
             for number in range(members + spare):
                 way = underlay(number) if number < members else None
                 runner = await tx.put(Runner(clock.new_uid(), f"lab{number}", now, now, underlay=way))
-                await lease(tx, runner.uid, Fabric(cluster_id), 22)
+                await lease(tx, runner.uid, OverlaySettings(cluster_id), 22)
                 certificate, _ = ca.sign_client(request, RunnerIdentity(runner.uid).uri, now)
                 machines.append({"uid": runner.uid, "number": number, "certificate": certificate})
     address = f"127.0.0.1:{place.ports['link']}"

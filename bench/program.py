@@ -30,18 +30,18 @@ from netvps.adapters.filter.overlay import OverlayFilter
 from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.dns import Directory
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.diff import diff
 from netvps.domain.overlay.kernel.links import Bridge, KernelState
 from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.runner.overlay.reconcile import Reconciler
 from tests.support.namespaces import namespace
 
 _SIZES: Final = (1, 100, 1_000, 5_000)
-_FABRIC: Final = Fabric("benchmark", pool="10.0.0.0/8")
+_SETTINGS: Final = OverlaySettings("benchmark", pool="10.0.0.0/8")
 _TIMES: Final = Goal(Measure.RATIO, 1.5)
 _ONE_PEER: Final = Goal(Measure.MEDIAN, 5)
 
@@ -153,7 +153,7 @@ class _Site:
         return self._viewed(Netmap().updated(NetmapUpdate(1, peers=(self._me, *peers))))
 
     def _viewed(self, netmap: Netmap) -> View:
-        return View(self._me.runner, _FABRIC, self._me.lease, self._me.underlay, netmap)
+        return View(self._me.runner, _SETTINGS, self._me.lease, self._me.underlay, netmap)
 
     def _dump(self) -> KernelState:
         self._dumped = self._loop.run(self._kernel.dump())
@@ -239,10 +239,10 @@ def _run(ip: Path, bridge: Path) -> None:
 
 
 def _subnets() -> list[IPv4Network]:
-    return list(islice(IPv4Network(_FABRIC.pool).subnets(new_prefix=22), max(_SIZES) + 2))
+    return list(islice(IPv4Network(_SETTINGS.pool).subnets(new_prefix=22), max(_SIZES) + 2))
 
 
 def _peer(number: int, cidr: str) -> Peer:
     uid = f"runner{number}"
     address = f"198.{18 + number // 65536}.{number // 256 % 256}.{number % 256}" if number else "192.0.2.1"
-    return Peer(uid, uid, Lease(cidr, uid, 1), device_mac(_FABRIC, uid), Underlay((address,), 1450))
+    return Peer(uid, uid, Lease(cidr, uid, 1), device_mac(_SETTINGS, uid), Underlay((address,), 1450))

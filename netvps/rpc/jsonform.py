@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 
 from netvps.domain.access.accounts import ApiKey, SshKey, User
 from netvps.domain.metrics import MetricSample
-from netvps.domain.overlay.fabric import Overview
 from netvps.domain.overlay.path import Path
+from netvps.domain.overlay.settings import Overview
 from netvps.domain.runner.runner import RunnerView
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import SessionEvent, SnapshotEvent

@@ -13,9 +13,9 @@ from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.finding import Finding
 from netvps.domain.metrics import MetricSample
-from netvps.domain.overlay.fabric import Fabric, Overview
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.peer_health import Problem
+from netvps.domain.overlay.settings import OverlaySettings, Overview
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import EventType, SessionEvent
@@ -202,7 +202,7 @@ class FakeClient:
 
     def get_network(self) -> Overview:
         self._ask("get_network")
-        return Overview(Fabric(""), 22, 7, 1, 2, 3, 4093, 5)
+        return Overview(OverlaySettings(""), 22, 7, 1, 2, 3, 4093, 5)
 
     def probe_links(self, runners: Sequence[str] = ()) -> Iterator[Path]:
         self._ask("probe_links", runners)

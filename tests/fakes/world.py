@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Caller, Role, User
-from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello, Underlay
 from netvps.domain.session.session import Session, SessionReport, SessionSpec, SessionState
 from netvps.domain.uid import make_uid
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ALICE, BOB, ROOT = Caller("alice", Role.USER), Caller("bob", Role.USER), Caller("root", Role.ADMIN)
 IMAGE = "debian:12"
-FABRIC = Fabric("cluster")
+SETTINGS = OverlaySettings("cluster")
 HELLO = RunnerHello("instance", "1.0", Capacity(cpus=8, memory_bytes=16 << 30, disk_free_bytes=100 << 30), CAPABILITIES)
 
 UNDERLAY = Underlay(("192.0.2.1",), 1450)
@@ -55,8 +55,8 @@ class World:
         self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown)
         self.snapshots = Snapshots(store, clock, new_uid, Limits(per_session=5, per_user=8))
         self.clones = Clones(store, clock, new_uid)
-        self.runners = Runners(store, clock, self.ca, progress=progress, fabric=FABRIC)
-        self.joining = Joining(store, clock, new_uid, self.ca, FABRIC, 22)
+        self.runners = Runners(store, clock, self.ca, progress=progress, overlay_settings=SETTINGS)
+        self.joining = Joining(store, clock, new_uid, self.ca, SETTINGS, 22)
         self.certificates = Certificates(store, clock, self.ca)
         self.access = Access(store, clock, new_uid)
         self.ssh_keys = SshKeys(store, clock, new_uid)

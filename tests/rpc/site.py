@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.domain.access.accounts import Caller, Role, User
-from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.exec import Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
@@ -241,8 +241,8 @@ async def open_site(
             for user, role in (("root", Role.ADMIN), ("alice", Role.USER), ("bob", Role.USER)):
                 await tx.put(User(user, role, now()))
         ca = open_ca(folder / "ca", "test", now)
-        feed, fabric = Feed(store), Fabric("test")
-        netmap = NetmapHub(store, feed, fabric, encoded)
+        feed, overlay_settings = Feed(store), OverlaySettings("test")
+        netmap = NetmapHub(store, feed, overlay_settings, encoded)
         identity = ca.server_certificate(())
         tunnels, commands = EchoTunnels(), EchoCommands()
         services = Services(
@@ -255,14 +255,14 @@ async def open_site(
                 now,
                 ca,
                 progress=Progress(store, feed),
-                fabric=fabric,
+                overlay_settings=overlay_settings,
                 heartbeat_interval=HEARTBEAT,
                 rows=netmap.runner,
             ),
-            joining=Joining(store, now, new_uid, ca, fabric, 22),
+            joining=Joining(store, now, new_uid, ca, overlay_settings, 22),
             assignments=partial(follow, store, feed),
             netmap=netmap,
-            network=Network(store, netmap, fabric, 22),
+            network=Network(store, netmap, overlay_settings, 22),
             metrics=Metrics(store, feed, interval=0.0),
             certificates=Certificates(store, now, ca),
             access=Access(store, now, new_uid),

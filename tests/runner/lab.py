@@ -16,8 +16,8 @@ from netvps.adapters.docker.containers.usage import SessionUsage
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.domain.access.identity import AgentCredential
 from netvps.domain.metrics import Measurement, MetricsReport, MetricsRequest
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.docker_names import LABEL_NODE, container_name
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.lifecycle import ENDED
@@ -70,7 +70,7 @@ class ScriptedLink:
         try:
             async with Tasks() as tasks:
                 tasks.start(self._listen(outgoing), name="reports")
-                yield Welcome("here", 0.2, Lease("10.0.0.0/22", "r", 1), Fabric("cluster"))
+                yield Welcome("here", 0.2, Lease("10.0.0.0/22", "r", 1), OverlaySettings("cluster"))
                 for want in list(self.wanted.values()):
                     yield want
                 yield CaughtUp(1)

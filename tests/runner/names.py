@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from netvps.adapters.dns.server import DnsServer
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.domain.session.session import Assignment
@@ -45,7 +45,7 @@ async def serving(overlay: OverlayNetwork, sessions: Sequence[Assignment]) -> As
     server = DnsServer()
     try:
         await server.serve(
-            View("r", Fabric("c", POOL), Lease(overlay.subnet, "r", 1), Underlay(("192.0.2.1",), 1450), netmap)
+            View("r", OverlaySettings("c", POOL), Lease(overlay.subnet, "r", 1), Underlay(("192.0.2.1",), 1450), netmap)
         )
         yield
     finally:

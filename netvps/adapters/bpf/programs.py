@@ -40,8 +40,8 @@ from netvps.adapters.bpf.assembly import (
     shift_right,
     store,
 )
-from netvps.domain.overlay.fabric import session_mac
 from netvps.domain.overlay.kernel.fast_path import FastPathConstants
+from netvps.domain.overlay.settings import session_mac
 
 DEVICE: Final = bytes(4)
 """Key of the VXLAN device in the map of interfaces: no session has the address 0.0.0.0."""

@@ -12,7 +12,7 @@ from netvps.adapters.dns.listener import Listener
 from netvps.adapters.dns.resolv_conf import ResolvConf
 from netvps.adapters.dns.responder import Responder
 from netvps.domain.overlay.dns import Directory, Names
-from netvps.domain.overlay.fabric import bridge_address
+from netvps.domain.overlay.settings import bridge_address
 from netvps.domain.overlay.view import View
 
 PORT: Final = 53
@@ -41,7 +41,7 @@ class DnsServer:
         """
         address = bridge_address(view.lease.cidr)
         self._directory.follow(view.netmap)
-        names = Names(self._directory, IPv4Network(view.fabric.pool), address, view.netmap.generation)
+        names = Names(self._directory, IPv4Network(view.overlay_settings.pool), address, view.netmap.generation)
         subnet = IPv4Network(view.lease.cidr)
         if self._listener and self._listener.address != address:
             await self.close()

@@ -16,9 +16,9 @@ from netvps.adapters.filter.nftables import NEEDS, Nftables
 from netvps.adapters.filter.rules.overlay import edited, ruleset
 from netvps.domain.overlay.change import Change
 from netvps.domain.overlay.conflicts import cut_off
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Netmap
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import ConfigError, NetvpsError
@@ -30,8 +30,8 @@ Ports = Callable[[], Awaitable[Mapping[str, str]]]
 _SAMPLE = ruleset(
     View(
         "",
-        Fabric(""),
-        Lease(f"{Fabric('').pool.partition('/')[0]}/22", "", 1),
+        OverlaySettings(""),
+        Lease(f"{OverlaySettings('').pool.partition('/')[0]}/22", "", 1),
         Underlay(("192.0.2.1",), 1450),
         Netmap(),
     )
@@ -59,7 +59,7 @@ class OverlayFilter:
         self._ports = ports
         self._names = names
         self._fast_path = fast_path
-        self._port = Fabric("").port
+        self._port = OverlaySettings("").port
         self._accepted: int | None = None
         """The port that the accepts were made for; None: unknown whether they exist."""
         self._refusal = ""
@@ -94,7 +94,7 @@ class OverlayFilter:
         if self._fast_path:
             await self._fast_path.load(view, ports, change)
         self._view = view
-        self._port = view.fabric.port
+        self._port = view.overlay_settings.port
         if self._accepted != self._port:
             await self._accept()
 
@@ -102,7 +102,7 @@ class OverlayFilter:
         """Adds the rules for a view that may be older than what is loaded, which stays. Raises as `load` does."""
         self._bound, self._view = await self._asked(), None
         await self._nftables.add(await asyncio.to_thread(ruleset, view, self._bound, self._names))
-        self._port = view.fabric.port
+        self._port = view.overlay_settings.port
         await self._accept()
 
     async def loaded(self) -> bool:

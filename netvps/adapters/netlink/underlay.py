@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from netvps.domain.overlay.fabric import overlay_mtu
 from netvps.domain.overlay.kernel.links import ObjectNames
+from netvps.domain.overlay.settings import overlay_mtu
 from netvps.domain.runner.runner import Underlay
 from netvps.errors import ConfigError, Unavailable
 

@@ -16,7 +16,7 @@ from netvps.cli.ui.arguments import SESSION
 from netvps.cli.ui.output import Column, View, emit, format_option, print_fields
 
 if TYPE_CHECKING:
-    from netvps.domain.overlay.fabric import Overview
+    from netvps.domain.overlay.settings import Overview
     from netvps.domain.runner.runner import RunnerView
 
 
@@ -64,10 +64,10 @@ network.add_command(purge)
 
 
 def _facts(seen: Overview) -> list[tuple[str, str]]:
-    fabric = seen.fabric
+    overlay_settings = seen.overlay_settings
     return [
-        ("pool", f"{fabric.pool}, a /{seen.prefix} for each runner"),
-        ("vxlan", f"identifier {fabric.vni}, UDP port {fabric.port}"),
+        ("pool", f"{overlay_settings.pool}, a /{seen.prefix} for each runner"),
+        ("vxlan", f"identifier {overlay_settings.vni}, UDP port {overlay_settings.port}"),
         ("subnets", f"{seen.subnets_used} used, {seen.subnets_free} free"),
         ("runners", f"{seen.runners_on} on the overlay" + (f", {seen.runners_off} not" if seen.runners_off else "")),
         ("sessions", f"{seen.sessions} with an address"),
@@ -76,7 +76,7 @@ def _facts(seen: Overview) -> list[tuple[str, str]]:
 
 
 def _overview() -> View[Overview]:
-    return View(name=lambda seen: seen.fabric.pool, columns=(), json=to_json)
+    return View(name=lambda seen: seen.overlay_settings.pool, columns=(), json=to_json)
 
 
 def _members() -> View[RunnerView]:

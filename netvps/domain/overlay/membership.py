@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer, Touched
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
 
@@ -17,12 +17,12 @@ Resource = Runner | Lease | Session
 V = TypeVar("V")
 
 
-def peer_of(fabric: Fabric, runner: Runner | None, lease: Lease | None) -> Peer | None:
+def peer_of(overlay_settings: OverlaySettings, runner: Runner | None, lease: Lease | None) -> Peer | None:
     """The runner as a netmap peer, online or not; None without a subnet or an underlay."""
     if runner is None or runner.underlay is None or lease is None:
         return None
     seen = Lease(lease.cidr, lease.runner, lease.epoch)  # without the fields that other runners do not use
-    mac, gateway = device_mac(fabric, runner.uid), runner.gateway_until is not None
+    mac, gateway = device_mac(overlay_settings, runner.uid), runner.gateway_until is not None
     return Peer(runner.uid, runner.name, seen, mac, runner.underlay, gateway)
 
 
@@ -37,7 +37,7 @@ def endpoint_of(session: Session) -> Endpoint | None:
 class MembershipIndex:
     """Index of all members; call `take` with each change in order."""
 
-    fabric: Fabric
+    overlay_settings: OverlaySettings
     peers: dict[str, Peer] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     _runners: dict[str, Runner] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class MembershipIndex:
         else:
             uid = resource.runner
             _set(self._leases, uid, None if deleted else resource)
-        peer = peer_of(self.fabric, self._runners.get(uid), self._leases.get(uid))
+        peer = peer_of(self.overlay_settings, self._runners.get(uid), self._leases.get(uid))
         return Touched(peers=_set(self.peers, uid, peer))
 
     def runner(self, uid: str) -> Runner | None:

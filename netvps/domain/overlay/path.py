@@ -13,8 +13,8 @@ from itertools import permutations
 from typing import Final
 
 from netvps.domain.finding import Finding, Severity
-from netvps.domain.overlay.fabric import overhead
 from netvps.domain.overlay.peer_health import Link
+from netvps.domain.overlay.settings import overhead
 from netvps.domain.runner.runner import Runner, RunnerState
 
 _LISTED: Final = 6

@@ -12,7 +12,7 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
-from netvps.domain.overlay.fabric import overhead
+from netvps.domain.overlay.settings import overhead
 
 MAX_PROBLEMS: Final = 16
 """Maximum number of problems in a report; further ones are left out."""

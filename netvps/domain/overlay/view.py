@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network
 
-from netvps.domain.overlay.fabric import Fabric, device_mac, endpoint_address
 from netvps.domain.overlay.netmap import Endpoint, Netmap, Peer
 from netvps.domain.overlay.peer_health import Health, Target
+from netvps.domain.overlay.settings import OverlaySettings, device_mac, endpoint_address
 from netvps.domain.runner.runner import Lease, Underlay
 
 
@@ -19,7 +19,7 @@ class View:
 
     runner: str
     """Its uid."""
-    fabric: Fabric
+    overlay_settings: OverlaySettings
     lease: Lease
     underlay: Underlay
     netmap: Netmap
@@ -30,7 +30,7 @@ class View:
     @property
     def mac(self) -> str:
         """MAC of its VXLAN device."""
-        return device_mac(self.fabric, self.runner)
+        return device_mac(self.overlay_settings, self.runner)
 
     def peers(self) -> Iterator[Peer]:
         """The other runners."""
@@ -67,7 +67,7 @@ class View:
             here=here,
             there=there,
             own=own,
-            port=self.fabric.port,
+            port=self.overlay_settings.port,
         )
 
 

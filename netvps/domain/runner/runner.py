@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from typing import ClassVar, Final
 
 from netvps.domain.checks import Checks, shown
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.peer_health import Problem
+from netvps.domain.overlay.settings import OverlaySettings
 
 MAX_ADDRESSES: Final = 8
 """Maximum number of underlay addresses of a runner."""
@@ -172,7 +172,7 @@ class Welcome:
     """NAME of the runner."""
     heartbeat_interval: float
     lease: Lease
-    fabric: Fabric
+    overlay_settings: OverlaySettings
     """Includes the cluster id."""
 
 

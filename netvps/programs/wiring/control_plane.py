@@ -16,8 +16,8 @@ from netvps import __version__
 from netvps.adapters.ca.opening import open_ca
 from netvps.adapters.netlink.interfaces.mac import link_mac
 from netvps.adapters.store.opening import open_store
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Runner
 from netvps.domain.server import ServerInfo
 from netvps.errors import NetvpsError
@@ -110,9 +110,9 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         names = await asyncio.to_thread(served_names, settings.public_names, settings.listen)
         ca = await asyncio.to_thread(open_ca, settings.paths.state / "ca", cluster_id, clock.now, trusted=bool(joined))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        feed, fabric = Feed(store), _fabric(settings, cluster_id)
+        feed, overlay_settings = Feed(store), _overlay_settings(settings, cluster_id)
         progress = Progress(store, feed)
-        netmap = NetmapHub(store, feed, fabric, encoded)
+        netmap = NetmapHub(store, feed, overlay_settings, encoded)
         location = GatewayLocation(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
         background = [
             tasks.create_task(feed.run(), name="feed"),
@@ -123,7 +123,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         ]
         for task in background:
             stack.callback(task.cancel)
-        yield await _Parts(settings, store, ca, feed, progress, netmap, fabric, location, names).listen(stack)
+        yield await _Parts(settings, store, ca, feed, progress, netmap, overlay_settings, location, names).listen(stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class _Parts:
     feed: Feed
     progress: Progress
     netmap: NetmapHub
-    fabric: Fabric
+    overlay_settings: OverlaySettings
     location: GatewayLocation
     names: tuple[str, ...]
 
@@ -190,14 +190,14 @@ class _Parts:
                 clock.now,
                 ca,
                 progress=self.progress,
-                fabric=self.fabric,
+                overlay_settings=self.overlay_settings,
                 heartbeat_interval=settings.heartbeat_interval,
                 rows=self.netmap.runner,
             ),
-            joining=Joining(store, clock.now, clock.new_uid, ca, self.fabric, settings.overlay_prefix),
+            joining=Joining(store, clock.now, clock.new_uid, ca, self.overlay_settings, settings.overlay_prefix),
             assignments=partial(follow, store, self.feed),
             netmap=self.netmap,
-            network=Network(store, self.netmap, self.fabric, settings.overlay_prefix),
+            network=Network(store, self.netmap, self.overlay_settings, settings.overlay_prefix),
             metrics=Metrics(store, self.feed),
             certificates=Certificates(store, clock.now, ca),
             access=access,
@@ -237,7 +237,7 @@ class _Parts:
         """Addresses without a host: the client uses the host that it connected to."""
         return ServerInfo(
             version=__version__,
-            cluster_id=self.fabric.cluster_id,
+            cluster_id=self.overlay_settings.cluster_id,
             ca_certificate=self.ca.certificate,
             ssh_address=f":{self.settings.ssh_port}",
             ssh_host_key=self.ca.ssh_host_public_key,
@@ -283,8 +283,8 @@ async def _expiring(snapshots: Snapshots) -> AsyncIterator[None]:
         yield
 
 
-def _fabric(settings: ServerSettings, cluster_id: str) -> Fabric:
-    return Fabric(cluster_id, settings.overlay_pool, settings.overlay_vni, settings.overlay_port)
+def _overlay_settings(settings: ServerSettings, cluster_id: str) -> OverlaySettings:
+    return OverlaySettings(cluster_id, settings.overlay_pool, settings.overlay_vni, settings.overlay_port)
 
 
 def _address(host: str, port: int) -> str:

@@ -17,7 +17,6 @@ from typing import Final
 
 import structlog
 
-from netvps.domain.overlay.fabric import endpoint_address
 from netvps.domain.overlay.netmap import Peer
 from netvps.domain.overlay.peer_health import (
     Health,
@@ -31,6 +30,7 @@ from netvps.domain.overlay.peer_health import (
     link,
     why,
 )
+from netvps.domain.overlay.settings import endpoint_address
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
 from netvps.errors import NetvpsError
@@ -99,7 +99,7 @@ class Links:
             self._in_kernel = view.health
             self._applied.notify_all()
         try:
-            await self._tcp.serve(endpoint_address(view.lease.cidr), view.fabric.port, self._endpoints)
+            await self._tcp.serve(endpoint_address(view.lease.cidr), view.overlay_settings.port, self._endpoints)
         except NetvpsError as error:
             if error.message != self._refusal:
                 log.warning("cannot serve the TCP self-test of other runners", error=error.message)

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import structlog
 
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.peer_health import Health
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.files import write_file
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 class Known:
     """The stored state of the overlay."""
 
-    fabric: Fabric
+    overlay_settings: OverlaySettings
     lease: Lease
     """The subnet in use here, which may differ from the one offered last."""
     netmap: Netmap
@@ -70,7 +70,7 @@ class FileNetmapStore:
             content = {
                 "version": _VERSION,
                 "runner": self._runner,
-                "fabric": asdict(known.fabric),
+                "fabric": asdict(known.overlay_settings),
                 "lease": asdict(known.lease),
                 "health": asdict(known.health),
                 "generation": known.netmap.generation,
@@ -100,7 +100,7 @@ def _known(kept: dict[str, Any]) -> Known:
         endpoints=tuple(Endpoint(**item) for item in kept["endpoints"]),
     )
     health = Health(**kept.get("health", {}))
-    return Known(Fabric(**kept["fabric"]), Lease(**kept["lease"]), Netmap().updated(update), health)
+    return Known(OverlaySettings(**kept["fabric"]), Lease(**kept["lease"]), Netmap().updated(update), health)
 
 
 def _peer(item: dict[str, Any]) -> Peer:

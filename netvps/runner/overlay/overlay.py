@@ -18,10 +18,10 @@ from typing import Protocol
 import structlog
 
 from netvps.domain.overlay.conflicts import conflicting_lease_holder
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.kernel.operations import LinksChanged
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate
 from netvps.domain.overlay.peer_health import MAX_PROBLEMS, Link, Problem
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay, Welcome
 from netvps.errors import NetvpsError
@@ -79,7 +79,7 @@ class Overlay:
         self.on_problems_change: Callable[[], None] = lambda: None
         """Called when the control plane must learn of problems at once."""
         self._staging = PendingNetmap(Netmap())
-        self._fabric: Fabric | None = None
+        self._overlay_settings: OverlaySettings | None = None
         self._lease: Lease | None = None
         self._offered: Lease | None = None
         """A subnet offered instead of the one in use; taken once no container uses the old one."""
@@ -132,7 +132,7 @@ class Overlay:
                 log.warning("this runner has no overlay; its sessions get Docker networks", error=self._unable)
             return
         if not self._current and (known := await asyncio.to_thread(self._store.load)):
-            self._fabric, self._lease = known.fabric, known.lease
+            self._overlay_settings, self._lease = known.overlay_settings, known.lease
             self._links.remember(known.health)
             self._staging = PendingNetmap(known.netmap)
         await self._detect_underlay()
@@ -140,7 +140,7 @@ class Overlay:
     def welcome(self, welcome: Welcome) -> None:
         """Begins a connection, with the cluster's settings and this runner's lease."""
         self._staging.begin()
-        self._fabric = welcome.fabric
+        self._overlay_settings = welcome.overlay_settings
         self._take_lease(welcome.lease)
         self._dirty.set()
         self._hurry()
@@ -237,13 +237,13 @@ class Overlay:
             await self._detect_underlay()
         if self._offered:
             await self._move()
-        if not (self._fabric and self._lease and self._underlay):
+        if not (self._overlay_settings and self._lease and self._underlay):
             return Outcome(0, self._local_problems if self._underlay is None else ())
         if not self._staging.netmap.generation:
             return Outcome(0, ())
         health = self._links.health
         netmap = self._staging.netmap
-        view = View(self._runner, self._fabric, self._lease, self._underlay, netmap, health, self._hosting)
+        view = View(self._runner, self._overlay_settings, self._lease, self._underlay, netmap, health, self._hosting)
         fault = self._reason_to_withdraw(view)
         outcome = await self._reconciler.make(view, forward=not fault, current=self._current)
         await (self._links.withdrawn() if fault else self._links.programmed(view))
@@ -318,8 +318,8 @@ class Overlay:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            if self._fabric and self._lease and self._current:
-                known = Known(self._fabric, self._lease, self._staging.netmap, self._links.health)
+            if self._overlay_settings and self._lease and self._current:
+                known = Known(self._overlay_settings, self._lease, self._staging.netmap, self._links.health)
                 write = self._store.writer(known)
                 began = loop.time()
                 try:

@@ -152,7 +152,7 @@ class Reconciler:
         await self._kernel.attach(frozenset(ports.values()))
 
     def _refuse_overlaps(self, view: View, actual: KernelState) -> None:
-        if not (conflict := pool_conflict(view.fabric.pool, actual.foreign)):
+        if not (conflict := pool_conflict(view.overlay_settings.pool, actual.foreign)):
             return
         if actual.device is None:
             raise ConfigError(conflict)

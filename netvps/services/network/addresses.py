@@ -11,7 +11,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from netvps.domain.overlay.fabric import session_addresses
+from netvps.domain.overlay.settings import session_addresses
 from netvps.domain.runner.placement import joins_overlay
 from netvps.domain.session.session import Network, Session
 from netvps.services.runners.leases import lease_of

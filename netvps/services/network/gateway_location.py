@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
-from netvps.domain.overlay.fabric import bridge_address, endpoint_address
+from netvps.domain.overlay.settings import bridge_address, endpoint_address
 from netvps.domain.runner.runner import Runner
 from netvps.errors import NetvpsError
 

@@ -29,7 +29,7 @@ from netvps.services.network.netmap_ring import NetmapDelta, Ring
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.overlay.settings import OverlaySettings
     from netvps.services.feed import Feed, Subscription
     from netvps.services.ports import Change, Reader, Store
 
@@ -59,7 +59,7 @@ class NetmapHub:
         self,
         store: Store,
         feed: Feed,
-        fabric: Fabric,
+        overlay_settings: OverlaySettings,
         encode: Callable[[NetmapUpdate], bytes],
         *,
         window: float = WINDOW,
@@ -67,9 +67,9 @@ class NetmapHub:
         ring: Callable[[], Ring] = Ring,
     ) -> None:
         """`encode` serialises an update; `window` is in seconds, `part` in entries."""
-        self._store, self._feed, self._fabric = store, feed, fabric
+        self._store, self._feed, self._overlay_settings = store, feed, overlay_settings
         self._encode, self._window, self._part, self._new_ring = encode, window, part, ring
-        self._members, self._netmap = MembershipIndex(fabric), Netmap()
+        self._members, self._netmap = MembershipIndex(overlay_settings), Netmap()
         self._revision = 0
         self.ring = ring()
         self._loaded, self._news = asyncio.Event(), asyncio.Event()
@@ -127,7 +127,7 @@ class NetmapHub:
             return self._whole
 
     async def _load(self) -> None:
-        members = MembershipIndex(self._fabric)
+        members = MembershipIndex(self._overlay_settings)
         async with self._store.read() as reader:
             revision = reader.revision
             for runner in await reader.find(Runner):

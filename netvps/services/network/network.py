@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
 from netvps.domain.overlay.diagnosis import DiagnosisInput, diagnose
-from netvps.domain.overlay.fabric import Overview
 from netvps.domain.overlay.path import measured, pairs, unknown, why_unable
+from netvps.domain.overlay.settings import Overview
 from netvps.domain.runner.ipam import room
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.errors import NetvpsError
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.accounts import Caller
     from netvps.domain.finding import Finding
-    from netvps.domain.overlay.fabric import Fabric
     from netvps.domain.overlay.path import Path
     from netvps.domain.overlay.peer_health import Link
+    from netvps.domain.overlay.settings import OverlaySettings
     from netvps.domain.session.session import Session
     from netvps.services.network.netmap import NetmapHub
     from netvps.services.ports import Prober, Reader, Store
@@ -42,11 +42,11 @@ _MAX_SESSIONS: Final = 2
 class Network:
     """Available to every user; sessions are shown only to users who may see them."""
 
-    def __init__(self, store: Store, netmap: NetmapHub, fabric: Fabric, prefix: int) -> None:
+    def __init__(self, store: Store, netmap: NetmapHub, overlay_settings: OverlaySettings, prefix: int) -> None:
         """`prefix` is the prefix length of the runners' subnets."""
         self._store = store
         self._netmap = netmap
-        self._fabric = fabric
+        self._overlay_settings = overlay_settings
         self._prefix = prefix
 
     async def overview(self) -> Overview:
@@ -56,7 +56,7 @@ class Network:
             runners = sum(count for (count,) in (await reader.tally(Runner, "state")).values())
             used, free = await self._subnets(reader)
         return Overview(
-            fabric=self._fabric,
+            overlay_settings=self._overlay_settings,
             prefix=self._prefix,
             generation=netmap.generation,
             runners_on=len(netmap.peers),
@@ -98,7 +98,7 @@ class Network:
         chosen, unmeasured = _to_measure(sessions, runners)
         return diagnose(
             DiagnosisInput(
-                port=self._fabric.port,
+                port=self._overlay_settings.port,
                 runners=runners,
                 paths=[path async for path in _paths(chosen, prober)],
                 sessions=sessions,
@@ -112,7 +112,7 @@ class Network:
     async def _subnets(self, reader: Reader) -> tuple[int, int]:
         """Number of leased and of free subnets."""
         taken = [lease.cidr for lease in await read_all(reader, Lease)]
-        return len(taken), await asyncio.to_thread(room, self._fabric.pool, self._prefix, taken)
+        return len(taken), await asyncio.to_thread(room, self._overlay_settings.pool, self._prefix, taken)
 
 
 def _require_few(names: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.overlay.settings import OverlaySettings
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
 
 TOKEN_LIFE = timedelta(hours=1)
@@ -37,13 +37,13 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """Handles joins. Each runner gets a subnet with a prefix of length `prefix` from the pool of `fabric`."""
+    """Handles joins. Each runner gets a subnet with a prefix of length `prefix` from the pool of `overlay_settings`."""
 
     store: Store
     clock: Clock
     new_uid: Callable[[], str]
     ca: CertificateAuthority
-    fabric: Fabric
+    overlay_settings: OverlaySettings
     prefix: int
 
     async def join(self, join_token: str, csr: str, runner_id: str) -> Joined:
@@ -93,7 +93,7 @@ class Joining:
             return known
         name = await free_name(tx, runner_id)
         runner = await tx.put(Runner(self.new_uid(), name, create_time=now, last_seen=now))
-        await lease(tx, runner.uid, self.fabric, self.prefix)
+        await lease(tx, runner.uid, self.overlay_settings, self.prefix)
         return runner
 
 

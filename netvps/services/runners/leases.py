@@ -14,14 +14,14 @@ from netvps.domain.runner.runner import Lease
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
-    from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.overlay.settings import OverlaySettings
     from netvps.services.ports import Reader, Transaction
 
 
-async def lease(tx: Transaction, runner_uid: str, fabric: Fabric, prefix: int) -> Lease:
+async def lease(tx: Transaction, runner_uid: str, overlay_settings: OverlaySettings, prefix: int) -> Lease:
     """Leases a subnet with a prefix of length `prefix` to a runner. Raises Exhausted."""
     taken = [other.cidr for other in await tx.find(Lease)]
-    return await tx.put(Lease(allocate(fabric.pool, prefix, taken), runner_uid, epoch=tx.revision + 1))
+    return await tx.put(Lease(allocate(overlay_settings.pool, prefix, taken), runner_uid, epoch=tx.revision + 1))
 
 
 async def lease_of(reader: Reader, runner_uid: str) -> Lease | None:

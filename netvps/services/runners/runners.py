@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from netvps.domain.access.accounts import Caller
-    from netvps.domain.overlay.fabric import Fabric
+    from netvps.domain.overlay.settings import OverlaySettings
     from netvps.domain.runner.runner import Heartbeat, RunnerHello
     from netvps.domain.session.session import SessionReport
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
@@ -47,7 +47,7 @@ class Runners:
         ca: CertificateAuthority,
         *,
         progress: Progress,
-        fabric: Fabric,
+        overlay_settings: OverlaySettings,
         heartbeat_interval: float = 5.0,
         rows: Callable[[str], Runner | None] = lambda _uid: None,
     ) -> None:
@@ -59,7 +59,7 @@ class Runners:
         self._store = store
         self._clock = clock
         self._ca = ca
-        self._fabric = fabric
+        self._overlay_settings = overlay_settings
         self._heartbeat_interval = heartbeat_interval
         self._rows = rows
         self._progress = progress
@@ -112,7 +112,7 @@ class Runners:
             )
             await place_waiting(tx, now)
             lease = await _lease(tx, runner)
-        return Welcome(runner.name, self._heartbeat_interval, lease, self._fabric)
+        return Welcome(runner.name, self._heartbeat_interval, lease, self._overlay_settings)
 
     async def heartbeat(self, runner_uid: str, heartbeat: Heartbeat) -> None:
         """Handles a heartbeat. Written to the store only if it is news, because each write is an entry in the log.

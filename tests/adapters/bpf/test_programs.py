@@ -17,10 +17,10 @@ from netvps.adapters.bpf.syscall import Program
 from netvps.adapters.bpf.tables import Tables
 from netvps.adapters.filter.rules.nft import Table
 from netvps.adapters.filter.rules.overlay import ruleset
-from netvps.domain.overlay.fabric import Fabric, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.kernel.fast_path import fast_path
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.peer_health import Health
+from netvps.domain.overlay.settings import OverlaySettings, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from tests.adapters.bpf.kernel import REDIRECTED, SLOW_PATH, run
@@ -29,7 +29,7 @@ from tests.adapters.filter.site.frames import ether, ipv4
 from tests.support.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
-FABRIC, MTU, SYN, ACK = Fabric("cluster"), 1450, 0x02, 0x10
+SETTINGS, MTU, SYN, ACK = OverlaySettings("cluster"), 1450, 0x02, 0x10
 ANN, BOB, ANNS, BOBS, NEAR, FAR = "10.128.0.2", "10.128.0.3", "10.128.4.2", "10.128.4.3", "10.128.0.5", "10.128.8.2"
 OWNERS = {ANN: "ann", BOB: "bob", ANNS: "ann", BOBS: "bob", NEAR: "ann", FAR: "ann"}
 UDP, TCP = 17, 6
@@ -41,7 +41,7 @@ DEVICE = 1
 def _peer(number: int) -> Peer:
     uid = f"r{number}"
     lease = Lease(f"10.128.{4 * number}.0/22", uid, 1)
-    return Peer(uid, uid, lease, device_mac(FABRIC, uid), Underlay((f"192.0.2.{number + 1}",), MTU))
+    return Peer(uid, uid, lease, device_mac(SETTINGS, uid), Underlay((f"192.0.2.{number + 1}",), MTU))
 
 
 PEERS = (_peer(0), _peer(1), _peer(2))
@@ -51,7 +51,7 @@ BRIDGE = session_mac(bridge_address(PEERS[0].lease.cidr))
 def _view(owners: Mapping[str, str] = OWNERS, peers: tuple[Peer, ...] = PEERS, health: Health | None = None) -> View:
     ends = tuple(Endpoint(f"at-{address}", "web", owner, address) for address, owner in owners.items())
     netmap = Netmap().updated(NetmapUpdate(1, peers, ends))
-    return View("r0", FABRIC, PEERS[0].lease, PEERS[0].underlay, netmap, health or Health())
+    return View("r0", SETTINGS, PEERS[0].lease, PEERS[0].underlay, netmap, health or Health())
 
 
 class Machine:

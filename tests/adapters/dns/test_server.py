@@ -28,8 +28,8 @@ from netvps.adapters.dns.listener import _refused
 from netvps.adapters.dns.responder import Responder
 from netvps.adapters.dns.server import DnsServer
 from netvps.adapters.dns.shares import Shares
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import ConfigError, Unavailable
@@ -46,8 +46,8 @@ ENDPOINTS = (
 
 def view(*endpoints: Endpoint, subnet: str = "127.66.4.0/22") -> View:
     netmap = Netmap().updated(NetmapUpdate(1, endpoints=endpoints or ENDPOINTS))
-    fabric = Fabric("cluster", pool="127.64.0.0/10")
-    return View("r", fabric, Lease(subnet, "r", 1), Underlay(("192.0.2.1",), 1450), netmap)
+    overlay_settings = OverlaySettings("cluster", pool="127.64.0.0/10")
+    return View("r", overlay_settings, Lease(subnet, "r", 1), Underlay(("192.0.2.1",), 1450), netmap)
 
 
 @asynccontextmanager

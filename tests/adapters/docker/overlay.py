@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from netvps.domain.overlay.fabric import bridge_address, session_addresses
+from netvps.domain.overlay.settings import bridge_address, session_addresses
 
 POOL = "10.192.0.0/10"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from netvps.domain.overlay.fabric import device_mac, endpoint_address
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate
+from netvps.domain.overlay.settings import device_mac, endpoint_address
 from netvps.domain.runner.runner import Lease
 from tests.adapters.filter.conftest import overlay_filter
-from tests.adapters.filter.site.lab import FABRIC, MTU, OUT, RUNNERS, SECONDS, Lab, ipv6, netmap, peer, view
+from tests.adapters.filter.site.lab import MTU, OUT, RUNNERS, SECONDS, SETTINGS, Lab, ipv6, netmap, peer, view
 from tests.adapters.filter.site.traffic import (
     ADDRESS,
     BRIDGE,
@@ -48,14 +48,17 @@ def test_a_tunnel_carries_only_what_is_its_runners_own(
 ) -> None:
     payload = encapsulated(carrier, ADDRESS.get(source, BRIDGE["door"]), "ann1")
     with ears(lab, "ann1") as (ear,):
-        say(lab, sender, UNDERLAY["one"], payload, FABRIC.port)
+        say(lab, sender, UNDERLAY["one"], payload, SETTINGS.port)
         assert ear.heard() == ([b"forged"] if passes else [])
 
 
 async def test_two_runners_on_one_address_are_both_heard_there_and_each_for_itself(lab: Lab) -> None:
     """As after a machine joined again, until its former runner is removed."""
     rejoined = replace(
-        peer("two"), runner="rejoined", lease=Lease("10.128.12.0/22", "rejoined", 1), mac=device_mac(FABRIC, "rejoined")
+        peer("two"),
+        runner="rejoined",
+        lease=Lease("10.128.12.0/22", "rejoined", 1),
+        mac=device_mac(SETTINGS, "rejoined"),
     )
     theirs = Endpoint("uid-ann9", "ann9", "ann", "10.128.12.2")
     one = overlay_filter(lab, "one")
@@ -69,7 +72,7 @@ async def test_two_runners_on_one_address_are_both_heard_there_and_each_for_itse
                 ("two", "rejoined", ADDRESS["ann3"], False),
                 ("door", "rejoined", theirs.address, False),
             ):
-                say(lab, sender, UNDERLAY["one"], encapsulated(carrier, source, "ann1"), FABRIC.port)
+                say(lab, sender, UNDERLAY["one"], encapsulated(carrier, source, "ann1"), SETTINGS.port)
                 assert ear.heard() == ([b"forged"] if passes else []), (sender, carrier, source)
     finally:
         await one.load(view("one"))
@@ -79,7 +82,7 @@ async def test_a_runner_whose_subnet_is_of_another_size_is_heard_and_for_itself_
     """As others' are, from before the pool's settings were changed; those here are of 1,024 addresses."""
     here = {"wide": "10.144.0.0/16", "narrow": "10.128.12.0/23"}
     odd = [
-        replace(peer("two"), runner=name, lease=Lease(cidr, name, 1), mac=device_mac(FABRIC, name))
+        replace(peer("two"), runner=name, lease=Lease(cidr, name, 1), mac=device_mac(SETTINGS, name))
         for name, cidr in here.items()
     ]
     ends = [Endpoint(f"uid-{at}", "ann9", "ann", at) for at in ("10.144.200.2", "10.128.13.2", "10.128.14.2")]
@@ -96,7 +99,7 @@ async def test_a_runner_whose_subnet_is_of_another_size_is_heard_and_for_itself_
                 ("wide", ADDRESS["ann3"], False),
                 ("two", "10.144.200.2", False),
             ):
-                say(lab, "two", UNDERLAY["one"], encapsulated(carrier, source, "ann1"), FABRIC.port)
+                say(lab, "two", UNDERLAY["one"], encapsulated(carrier, source, "ann1"), SETTINGS.port)
                 assert ear.heard() == ([b"forged"] if passes else []), (carrier, source)
     finally:
         await one.load(view("one"))
@@ -105,7 +108,7 @@ async def test_a_runner_whose_subnet_is_of_another_size_is_heard_and_for_itself_
 def test_nothing_goes_from_a_tunnel_to_the_outside(lab: Lab) -> None:
     with ears(lab, "ann1", "out") as (session, outside):
         for receiver in ("out", "ann1"):
-            say(lab, "two", UNDERLAY["one"], encapsulated("two", ADDRESS["ann3"], receiver), FABRIC.port)
+            say(lab, "two", UNDERLAY["one"], encapsulated("two", ADDRESS["ann3"], receiver), SETTINGS.port)
         assert (session.heard(), outside.heard()) == ([b"forged"], [])
 
 
@@ -116,10 +119,10 @@ def test_over_ipv6_too_a_tunnel_is_heard_only_from_runners(lab: Lab) -> None:
         ear.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     with closing(ear):
         ear.settimeout(SECONDS)
-        ear.bind(("::", FABRIC.port))
+        ear.bind(("::", SETTINGS.port))
         for name, carrier in (("out", "two"), ("two", "door"), ("two", "two")):
             with lab.inside(name), closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as mouth:
-                mouth.sendto(encapsulated(carrier, ADDRESS["ann3"], "ann1"), (ipv6(UNDERLAY["one"]), FABRIC.port))
+                mouth.sendto(encapsulated(carrier, ADDRESS["ann3"], "ann1"), (ipv6(UNDERLAY["one"]), SETTINGS.port))
         assert ear.recvfrom(2048)[1][0] == ipv6(UNDERLAY["two"])
         ear.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -149,8 +152,8 @@ def test_what_comes_out_of_a_tunnel_has_no_mark(lab: Lab) -> None:
 def test_a_session_cannot_send_into_a_tunnel_under_its_runners_address(lab: Lab) -> None:
     payload = encapsulated("two", ADDRESS["ann3"], "ann1")
     with ears(lab, "ann1", "one") as (session, runner):
-        say(lab, "bob2", UNDERLAY["one"], payload, FABRIC.port)
-        say(lab, "bob1", UNDERLAY["one"], payload, FABRIC.port)
+        say(lab, "bob2", UNDERLAY["one"], payload, SETTINGS.port)
+        say(lab, "bob1", UNDERLAY["one"], payload, SETTINGS.port)
         say(lab, "bob2", UNDERLAY["one"], b"to another port")
         assert (session.heard(), runner.heard()) == ([], [b"to another port"])
 
@@ -163,11 +166,11 @@ def test_nor_can_what_a_runner_masquerades_for_others(lab: Lab) -> None:
     try:
         with ears(lab, "ann3", "two") as (session, runner):
             forged = encapsulated("one", ADDRESS["ann1"], "ann3")
-            say(lab, "out", UNDERLAY["two"], forged, FABRIC.port)
+            say(lab, "out", UNDERLAY["two"], forged, SETTINGS.port)
             say(lab, "out", UNDERLAY["two"], b"to another port")
             assert session.heard() == []
             assert runner.heard_from() == [(b"to another port", UNDERLAY["one"])]
-            say(lab, "one", UNDERLAY["two"], forged, FABRIC.port)
+            say(lab, "one", UNDERLAY["two"], forged, SETTINGS.port)
             assert session.heard() == [b"forged"]
     finally:
         lab.run("out", "ip", "route", "delete", UNDERLAY["two"])
@@ -184,7 +187,7 @@ def test_what_is_between_sessions_is_not_tracked(lab: Lab) -> None:
         with lab.inside(runner):
             tracked = Path("/proc/thread-self/net/nf_conntrack").read_text().splitlines()
         assert [line for line in tracked if OUT in line]
-        assert not [line for line in tracked if " udp " in line and f"dport={FABRIC.port}" in line]
+        assert not [line for line in tracked if " udp " in line and f"dport={SETTINGS.port}" in line]
         assert not [line for line in tracked if ADDRESS["ann1"] in line and ADDRESS["ann3"] in line]
 
 
@@ -217,10 +220,10 @@ def test_runners_reach_each_others_self_test_and_sessions_do_not(lab: Lab) -> No
     here = endpoint_address(RUNNERS["one"][1])
     with closing(lab.open("one", socket.SOCK_STREAM)) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((here, FABRIC.port))
+        server.bind((here, SETTINGS.port))
         server.listen()
         with closing(lab.open("two", socket.SOCK_STREAM)) as client:
-            client.connect((here, FABRIC.port))
+            client.connect((here, SETTINGS.port))
             accepted, _ = server.accept()
             with closing(accepted):
                 accepted.sendall(b"welcome")
@@ -229,7 +232,7 @@ def test_runners_reach_each_others_self_test_and_sessions_do_not(lab: Lab) -> No
             with closing(lab.open(stranger, socket.SOCK_STREAM)) as client:
                 client.settimeout(0.3)
                 with pytest.raises(OSError, match=r"timed out|unreachable"):
-                    client.connect((here, FABRIC.port))
+                    client.connect((here, SETTINGS.port))
 
 
 def test_a_port_published_on_the_runner_is_closed_to_sessions_too(lab: Lab) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from netvps.adapters.filter.iptables import Iptables
 from netvps.errors import Unavailable
-from tests.adapters.filter.site.lab import FABRIC, OUT, Lab
+from tests.adapters.filter.site.lab import OUT, SETTINGS, Lab
 from tests.adapters.filter.site.traffic import ADDRESS, BRIDGE, ears, say
 
 pytestmark = pytest.mark.netns
@@ -87,7 +87,7 @@ def machine(long_way: Lab, request: pytest.FixtureRequest) -> Iterator[Machine]:
 async def test_under_dockers_policy_the_overlay_needs_accepts_and_gets_them(machine: Machine) -> None:
     machine.restore(DOCKER)
     assert machine.passes() == ["away", "beside", "outside", "dns"]
-    assert not await machine.accepts.ensure(FABRIC.port)
+    assert not await machine.accepts.ensure(SETTINGS.port)
     assert machine.passes() == ALL
     assert "-A DOCKER-USER -j NETVPS-FORWARD" in machine.rules()
     assert not [rule for rule in machine.rules() if rule.startswith("-A NETVPS-FORWARD") and "-i" not in rule]
@@ -96,7 +96,7 @@ async def test_under_dockers_policy_the_overlay_needs_accepts_and_gets_them(mach
 async def test_without_docker_the_jump_is_where_the_policy_is(machine: Machine) -> None:
     machine.restore(SHUT)
     assert machine.passes() == []
-    assert not await machine.accepts.ensure(FABRIC.port)
+    assert not await machine.accepts.ensure(SETTINGS.port)
     assert machine.passes() == ALL
     assert "-A FORWARD -j NETVPS-FORWARD" in machine.rules()
 
@@ -104,24 +104,24 @@ async def test_without_docker_the_jump_is_where_the_policy_is(machine: Machine) 
 @pytest.mark.parametrize("policy", [DOCKER, SHUT], ids=["docker", "shut"])
 async def test_existing_rules_are_not_touched_and_missing_ones_come_back(machine: Machine, policy: str) -> None:
     machine.restore(policy)
-    assert not await machine.accepts.ensure(FABRIC.port)
+    assert not await machine.accepts.ensure(SETTINGS.port)
     whole = machine.rules()
-    assert await machine.accepts.ensure(FABRIC.port)
+    assert await machine.accepts.ensure(SETTINGS.port)
     jump = next(rule for rule in whole if rule.endswith("-j NETVPS-FORWARD"))
     for damage in (f"-D{jump.removeprefix('-A')}", "-F NETVPS-FORWARD", "-A NETVPS-INPUT -j DROP", "-D NETVPS-INPUT 1"):
         machine.lab.run("one", machine.program, *damage.split())
-        assert not await machine.accepts.ensure(FABRIC.port)
+        assert not await machine.accepts.ensure(SETTINGS.port)
         assert machine.rules() == whole
 
 
 async def test_a_docker_that_starts_later_takes_the_jump_over(machine: Machine) -> None:
     machine.restore(SHUT)
-    await machine.accepts.ensure(FABRIC.port)
+    await machine.accepts.ensure(SETTINGS.port)
     machine.lab.run("one", f"{machine.program}-restore", "--noflush", stdin=DOCKER)
-    assert not await machine.accepts.ensure(FABRIC.port)
+    assert not await machine.accepts.ensure(SETTINGS.port)
     jumps = [rule for rule in machine.rules() if rule.endswith("-j NETVPS-FORWARD")]
     assert jumps == ["-A DOCKER-USER -j NETVPS-FORWARD"]
-    assert await machine.accepts.ensure(FABRIC.port)
+    assert await machine.accepts.ensure(SETTINGS.port)
 
 
 @pytest.mark.parametrize("policy", [DOCKER, SHUT], ids=["docker", "shut"])
@@ -129,7 +129,7 @@ async def test_nothing_is_left_of_it(machine: Machine, policy: str) -> None:
     machine.restore(policy)
     before = machine.rules()
     await machine.accepts.remove()
-    await machine.accepts.ensure(FABRIC.port)
+    await machine.accepts.ensure(SETTINGS.port)
     await machine.accepts.remove()
     await machine.accepts.remove()
     assert machine.rules() == before
@@ -137,11 +137,11 @@ async def test_nothing_is_left_of_it(machine: Machine, policy: str) -> None:
 
 async def test_where_no_iptables_is_there_is_nothing_to_do() -> None:
     accepts = Iptables(program="no-iptables")
-    assert await accepts.ensure(FABRIC.port)
+    assert await accepts.ensure(SETTINGS.port)
     await accepts.remove()
 
 
 async def test_a_refusal_is_an_error(machine: Machine) -> None:
     elsewhere = Iptables(prefix=("nsenter", "--net=/run/netns/not-there"), program=machine.program)
     with pytest.raises(Unavailable, match="refused the overlay's accepts: nsenter"):
-        await elsewhere.ensure(FABRIC.port)
+        await elsewhere.ensure(SETTINGS.port)

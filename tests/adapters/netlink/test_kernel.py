@@ -13,12 +13,12 @@ from dataclasses import replace
 import pytest
 
 from netvps.adapters.netlink.kernel import NetlinkKernel
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel import operations as op
 from netvps.domain.overlay.kernel.diff import diff
 from netvps.domain.overlay.kernel.links import KernelState
 from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import WrongState
@@ -26,7 +26,7 @@ from tests.support.images import BUSYBOX
 from tests.support.namespaces import Namespace, joined
 
 pytestmark = pytest.mark.netns
-FABRIC = Fabric("test cluster")
+SETTINGS = OverlaySettings("test cluster")
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ async def kernel(host: Namespace) -> AsyncIterator[NetlinkKernel]:  # noqa: ARG0
 def peer(number: int, mtu: int = 1450, address: str = "") -> Peer:
     uid, cidr = f"runner{number}", f"10.{128 + number // 64}.{4 * (number % 64)}.0/22"
     underlay = Underlay((address or f"192.0.2.{number}",), mtu)
-    return Peer(uid, uid, Lease(cidr, uid, 1), device_mac(FABRIC, uid), underlay)
+    return Peer(uid, uid, Lease(cidr, uid, 1), device_mac(SETTINGS, uid), underlay)
 
 
 def view(own: int, *peers: Peer) -> View:
     me = peer(own)
-    return View(me.runner, FABRIC, me.lease, me.underlay, Netmap().updated(NetmapUpdate(1, peers=(me, *peers))))
+    return View(me.runner, SETTINGS, me.lease, me.underlay, Netmap().updated(NetmapUpdate(1, peers=(me, *peers))))
 
 
 async def make(kernel: NetlinkKernel, desired: KernelState) -> None:
@@ -108,7 +108,7 @@ async def test_changes_keep_the_device(kernel: NetlinkKernel, host: Namespace) -
     await make(kernel, plan(moved))
     assert host.ip("link", "show", "nv0").split(":")[0] == before
     assert "local 192.0.2.77" in host.ip("-d", "link", "show", "nv0")
-    other = replace(moved, fabric=replace(FABRIC, port=14790))
+    other = replace(moved, overlay_settings=replace(SETTINGS, port=14790))
     await make(kernel, plan(other))
     assert host.ip("link", "show", "nv0").split(":")[0] != before
 
@@ -176,7 +176,7 @@ async def test_the_port_is_taken_by_a_program(kernel: NetlinkKernel, host: Names
     """That is said, and nothing of what cannot be for it."""
     desired = plan(view(1, peer(2), peer(3)))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("", FABRIC.port))
+        taken.bind(("", SETTINGS.port))
         (failure,) = await kernel.apply(diff(desired, await kernel.dump()))
         assert failure.why.startswith("UDP port 14789 is in use: stop what uses it")
         assert host.ip("link", "show", "nv0", check=False) == ""

@@ -17,11 +17,11 @@ from netvps.adapters.netlink.kernel import NetlinkKernel
 from netvps.adapters.probe import tcp as module
 from netvps.adapters.probe.echo import Echo
 from netvps.adapters.probe.tcp import TcpEcho
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.diff import diff
 from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.peer_health import TcpOutcome
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import Unavailable
@@ -33,7 +33,7 @@ from tests.support.namespaces import Namespace, enter, namespace
 
 pytestmark = pytest.mark.netns
 HOME, PORT = "127.0.0.1", 14789
-FABRIC = Fabric("cards")
+SETTINGS = OverlaySettings("cards")
 T = TypeVar("T")
 
 
@@ -119,7 +119,7 @@ async def test_what_comes_back_changed_or_not_at_all_is_broken(monkeypatch: pyte
 
 def peer(number: int) -> Peer:
     uid, cidr = f"runner{number}", f"10.128.{4 * number}.0/22"
-    return Peer(uid, uid, Lease(cidr, uid, 1), device_mac(FABRIC, uid), Underlay((f"192.0.2.{number}",), 1450))
+    return Peer(uid, uid, Lease(cidr, uid, 1), device_mac(SETTINGS, uid), Underlay((f"192.0.2.{number}",), 1450))
 
 
 class Machine(threading.Thread):
@@ -129,7 +129,7 @@ class Machine(threading.Thread):
         super().__init__()
         me = peer(number)
         netmap = Netmap().updated(NetmapUpdate(1, peers=(peer(1), peer(2))))
-        self.view = View(me.runner, FABRIC, me.lease, me.underlay, netmap)
+        self.view = View(me.runner, SETTINGS, me.lease, me.underlay, netmap)
         self.tcp = TcpEcho()
         self.offloads: list[bool] = []
         self._host = host
@@ -191,7 +191,7 @@ def test_cards_that_get_checksums_wrong_are_found_and_not_used_for_them(
         try:
             wait(lambda: all(machine.tested() for machine in machines))
             for machine, other in ((one, "10.128.8.0"), (two, "10.128.4.0")):
-                assert machine.does(machine.tcp.exchange(other, FABRIC.port, 1450)) is TcpOutcome.GOOD
+                assert machine.does(machine.tcp.exchange(other, SETTINGS.port, 1450)) is TcpOutcome.GOOD
                 assert (machine.offloads[0], machine.links.problems) == (True, ())
         finally:
             for machine in machines:

@@ -15,7 +15,7 @@ from netvps.adapters.store import open_store, postgresql
 from netvps.adapters.store.postgresql import Postgresql
 from netvps.adapters.store.url import dialect_of
 from netvps.domain.access.accounts import Caller, Role, User
-from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerHello
 from netvps.domain.session.event import EventType
 from netvps.domain.session.session import Session, SessionSpec
@@ -224,8 +224,10 @@ async def test_no_session_waits_once_a_runner_has_come_whichever_server_was_aske
     async with one.write("test") as tx:
         await tx.put(Runner(uid, "box1", real_clock.now(), real_clock.now()))
         await tx.put(Lease("10.0.0.0/22", uid, 1))
-    fabric = Fabric("c")
-    runners = Runners(one, real_clock.now, FakeCa(), progress=Progress(one, Feed(one)), fabric=fabric)
+    overlay_settings = OverlaySettings("c")
+    runners = Runners(
+        one, real_clock.now, FakeCa(), progress=Progress(one, Feed(one)), overlay_settings=overlay_settings
+    )
 
     async def make(store: SqlStore, half: str) -> None:
         for number in range(10):

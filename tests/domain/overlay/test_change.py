@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from netvps.adapters.filter.rules.overlay import ruleset
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.kernel.diff import diff, patched
 from netvps.domain.overlay.kernel.links import KernelState
 from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from tests.adapters.filter.rules.nft_model import Kernel
@@ -62,7 +62,7 @@ TURNS = st.builds(
     lambda **of: of,
     lease=st.sampled_from([ME.lease] * 9 + [replace(ME.lease, cidr="10.128.4.0/22")]),
     underlay=st.sampled_from([ME.underlay] * 9 + [Underlay(("192.0.2.9", "2001:db8::9"), 1450)]),
-    fabric=st.sampled_from([Fabric("c")] * 9 + [Fabric("c", pool="10.128.0.0/9")]),
+    overlay_settings=st.sampled_from([OverlaySettings("c")] * 9 + [OverlaySettings("c", pool="10.128.0.0/9")]),
 )
 
 
@@ -72,7 +72,7 @@ def test_a_change_leads_where_the_whole_does(
     history: Sequence[tuple[NetmapUpdate, dict[str, object], dict[str, str]]], bound: dict[str, str]
 ) -> None:
     tracker, netmap = Tracker(), Netmap()
-    views = [View("r0", Fabric("c"), ME.lease, ME.underlay, netmap)]
+    views = [View("r0", OverlaySettings("c"), ME.lease, ME.underlay, netmap)]
     assert tracker.follow(views[0]) is None
     for update, turn, _ in history:
         netmap = netmap.updated(update)
@@ -111,7 +111,7 @@ def test_what_it_takes_is_as_small_as_the_change() -> None:
     """Of six hundred sessions and sixty runners."""
     tracker, netmap = Tracker(), _many()
     last = replace(ME, runner="r59", lease=Lease("10.128.236.0/22", "r59", 1), mac="02:00:00:00:01:3b")
-    view = View("r0", Fabric("c"), ME.lease, ME.underlay, netmap)
+    view = View("r0", OverlaySettings("c"), ME.lease, ME.underlay, netmap)
     tracker.follow(view)
 
     def sizes(update: NetmapUpdate) -> list[int]:
@@ -133,7 +133,7 @@ def test_what_it_takes_is_as_small_as_the_change() -> None:
 
 def test_who_is_far_behind_or_another_looks_at_all() -> None:
     tracker, netmap = Tracker(), _many()
-    view = View("r0", Fabric("c"), ME.lease, ME.underlay, netmap)
+    view = View("r0", OverlaySettings("c"), ME.lease, ME.underlay, netmap)
     assert tracker.follow(view) is None
     assert tracker.follow(view) is not None
     assert tracker.follow(replace(view, underlay=Underlay(("192.0.2.99",), 1450))) is None

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from netvps.domain.overlay.conflicts import conflicting_lease_holder, cut_off, overlapping, pool_conflict
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 
@@ -31,7 +31,7 @@ def test_of_two_sessions_with_one_address_the_older_one_is_cut_off() -> None:
     elsewhere = Endpoint("s3", "web", "cyd", "10.128.4.2"), Endpoint("s4", "web", "dan", "10.128.4.2")
     for order in (ends, ends[::-1]):
         netmap = Netmap().updated(NetmapUpdate(1, endpoints=(*order, *elsewhere)))
-        view = View("r", Fabric("c"), Lease("10.128.0.0/22", "r", 1), Underlay(("192.0.2.1",), 1450), netmap)
+        view = View("r", OverlaySettings("c"), Lease("10.128.0.0/22", "r", 1), Underlay(("192.0.2.1",), 1450), netmap)
         assert cut_off(view) == ["web.ann (10.128.0.2, which web.bob has, too)"]
 
 

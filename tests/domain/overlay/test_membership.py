@@ -4,26 +4,26 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from netvps.domain.names import SessionName
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.membership import MembershipIndex, Resource, mentioned
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer, Touched
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.runner.runner import Lease, Runner, RunnerState, Underlay
 from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import DesiredState, SessionSpec, SessionState
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
-FABRIC = Fabric("cluster")
+SETTINGS = OverlaySettings("cluster")
 UNDERLAY = Underlay(("192.0.2.1",), 1450)
 RUNNER = Runner("r1", "lab1", NOW, NOW, underlay=UNDERLAY)
 LEASE = Lease("10.128.0.0/22", "r1", 7, revision=7)
 SESSION = replace(
     new_session("s1", SessionName("ann", "web"), SessionSpec(), NOW), runner="r1", overlay_address="10.128.0.2"
 )
-PEER = Peer("r1", "lab1", Lease("10.128.0.0/22", "r1", 7), device_mac(FABRIC, "r1"), UNDERLAY)
+PEER = Peer("r1", "lab1", Lease("10.128.0.0/22", "r1", 7), device_mac(SETTINGS, "r1"), UNDERLAY)
 
 
 def roster(*resources: Resource) -> MembershipIndex:
-    made = MembershipIndex(FABRIC)
+    made = MembershipIndex(SETTINGS)
     for resource in resources:
         made.take(resource)
     return made

@@ -7,7 +7,6 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import Netmap, Peer
 from netvps.domain.overlay.peer_health import (
     BLOCKED_TIMES,
@@ -22,6 +21,7 @@ from netvps.domain.overlay.peer_health import (
     link,
     why,
 )
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 
@@ -168,6 +168,6 @@ def test_people_learn_who_what_and_what_to_do() -> None:
 
 def test_a_target_is_the_peer_by_its_address_of_our_kind() -> None:
     peer = Peer("r2", "box2", Lease("10.128.8.0/22", "r2", 1), "mac", Underlay(("2001:db8::2", "192.0.2.2"), 1400))
-    view = View("r1", Fabric("c"), Lease("10.128.4.0/22", "r1", 1), Underlay(("192.0.2.1",), FULL), Netmap())
+    view = View("r1", OverlaySettings("c"), Lease("10.128.4.0/22", "r1", 1), Underlay(("192.0.2.1",), FULL), Netmap())
     assert view.target(peer, "box1") == replace(target(), mtu=1400)
     assert view.target(replace(peer, underlay=Underlay(("2001:db8::2",), 1400)), "box1") is None

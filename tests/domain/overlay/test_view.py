@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from netvps.domain.overlay.fabric import (
-    Fabric,
-)
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.settings import (
+    OverlaySettings,
+)
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from tests.adapters.filter.rules.test_overlay import CIDRS, subnet_view
@@ -19,10 +19,10 @@ def test_a_view_tells_itself_from_the_others() -> None:
             endpoints=(Endpoint("s", "web", "anna", "10.128.0.2"), Endpoint("t", "db", "anna", "10.128.4.2")),
         )
     )
-    view = View("a", Fabric("cluster"), mine, way, netmap)
+    view = View("a", OverlaySettings("cluster"), mine, way, netmap)
     assert [peer.name for peer in view.peers()] == ["two"]
     assert [end.name for end in view.local_endpoints()] == ["web"]
-    assert view.mac != View("b", Fabric("cluster"), other, way, netmap).mac
+    assert view.mac != View("b", OverlaySettings("cluster"), other, way, netmap).mac
 
 
 def test_the_mask_is_that_of_ones_own_subnet() -> None:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
-from netvps.domain.overlay.fabric import bridge_address
+from netvps.domain.overlay.settings import bridge_address
 from netvps.domain.session.session import Network, SessionSpec
 from netvps.errors import NetvpsError
 from netvps.rpc.client import client as api

@@ -167,7 +167,7 @@ class Host:
 
         with self.namespace.inside():
             actual, way = asyncio.run(look())
-        return View(identity.uid, known.fabric, known.lease, way, known.netmap, known.health), actual
+        return View(identity.uid, known.overlay_settings, known.lease, way, known.netmap, known.health), actual
 
     def settled(self) -> bool:
         """Whether its kernel is as planned, and its runner knows of all of the lab's runners."""

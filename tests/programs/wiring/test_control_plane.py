@@ -22,8 +22,8 @@ from netvps.adapters.ca.client_key import new_key, signing_request, uri_of, vali
 from netvps.adapters.store import open_store
 from netvps.api.v1 import session_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.netmap import NetmapUpdate
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.runner.runner import Capacity, CaughtUp, Heartbeat, Lease, RunnerHello, Underlay, Welcome
 from netvps.domain.session.event import EventType
 from netvps.domain.session.session import Assignment, SessionReport, SessionSpec
@@ -112,7 +112,7 @@ async def test_the_server_knows_a_runners_machine_by_the_device_that_is_there(
     settings.paths.prepare()
     async with build(settings) as plane:
         identity = await _join(settings, "box1")
-        seen["nv0"] = device_mac(Fabric(await plane.store.cluster_id()), identity.uid)
+        seen["nv0"] = device_mac(OverlaySettings(await plane.store.cluster_id()), identity.uid)
         async with RenewingLink(identity, tmp_path, lambda: None) as link:
             stream = link.connect(replace(HELLO, underlay=Underlay(("192.0.2.1",), 1450)), _nothing())
             gateway = False

@@ -19,7 +19,7 @@ from netvps.programs.wiring.overlay import overlay
 from netvps.runner.settings import RunnerSettings as Place
 from netvps.settings import RunnerSettings, load
 from netvps.tasks import Tasks
-from tests.runner.overlay.fakes import FABRIC, peer, whole
+from tests.runner.overlay.fakes import SETTINGS, peer, whole
 from tests.support.namespaces import joined, namespace
 
 
@@ -58,11 +58,11 @@ async def test_without_sessions_it_takes_over_what_another_left(place: Place) ->
             async with overlay(load(RunnerSettings, {}), replace(place, uid=uid), None) as built, Tasks() as tasks:
                 assert built
                 await built.prepare()
-                built.welcome(Welcome("box1", 5.0, lease, FABRIC))
+                built.welcome(Welcome("box1", 5.0, lease, SETTINGS))
                 built.update(netmap)
                 tasks.start(built.run(), name="overlay")
                 assert built.underlay
-                desired = plan(View(uid, FABRIC, lease, built.underlay, Netmap().updated(netmap), hosting=False))
+                desired = plan(View(uid, SETTINGS, lease, built.underlay, Netmap().updated(netmap), hosting=False))
                 async with NetlinkKernel() as kernel, asyncio.timeout(20):
                     while diff(desired, await kernel.dump()):
                         await asyncio.sleep(0.02)

@@ -10,10 +10,10 @@ from netvps.domain.access.accounts import Role, SshKey, User
 from netvps.domain.finding import Finding, Severity
 from netvps.domain.metrics import MACHINE, Measurement, MetricSample, MetricsReport, MetricsRequest
 from netvps.domain.names import SessionName
-from netvps.domain.overlay.fabric import Fabric, Overview
 from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer
 from netvps.domain.overlay.path import Path, PathState
 from netvps.domain.overlay.peer_health import Link, LinkState, ProbeReport, ProbeRequest, Problem
+from netvps.domain.overlay.settings import OverlaySettings, Overview
 from netvps.domain.runner.runner import (
     Capacity,
     CaughtUp,
@@ -235,9 +235,17 @@ assignments = st.builds(
     st.none() | restores,
     st.none() | st.builds(SnapshotSource, uids, uids),
 )
-fabrics = st.builds(Fabric, text, text, small, small)
+overlay_settings = st.builds(OverlaySettings, text, text, small, small)
 overviews = st.builds(
-    Overview, st.builds(Fabric, st.just(""), text, small, small), small, number, small, small, small, small, small
+    Overview,
+    st.builds(OverlaySettings, st.just(""), text, small, small),
+    small,
+    number,
+    small,
+    small,
+    small,
+    small,
+    small,
 )
 paths = st.builds(
     Path,
@@ -253,12 +261,14 @@ paths = st.builds(
 )
 findings = st.builds(Finding, st.sampled_from(Severity), text, text, text)
 welcomes = st.builds(
-    lambda name, interval, cidr, epoch, fabric: Welcome(name, interval, Lease(cidr, "", epoch), fabric),
+    lambda name, interval, cidr, epoch, overlay_settings: Welcome(
+        name, interval, Lease(cidr, "", epoch), overlay_settings
+    ),
     labels,
     st.integers(1, 60_000).map(lambda milliseconds: milliseconds / 1000),
     text,
     number,
-    fabrics,
+    overlay_settings,
 )
 peers = st.builds(
     lambda uid, name, number, epoch, underlay, gateway: Peer(

@@ -77,7 +77,7 @@ async def test_links_come_from_the_runners(site: Site) -> None:
 async def test_the_overlay_is_shown_to_every_user(site: Site) -> None:
     async with lab(site):
         seen = await site.do(lambda client: client.get_network(), await site.remote("alice"))
-        assert (seen.fabric.pool, seen.fabric.port, seen.prefix) == ("10.128.0.0/10", 14789, 22)
+        assert (seen.overlay_settings.pool, seen.overlay_settings.port, seen.prefix) == ("10.128.0.0/10", 14789, 22)
         assert (seen.runners_on, seen.runners_off, seen.subnets_used, seen.subnets_free) == (2, 0, 2, 4094)
         assert seen.generation == site.services.netmap.netmap.generation
 

@@ -7,17 +7,17 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.links import Bridge, KernelState
 from netvps.domain.overlay.kernel.operations import Failure, KernelEvent, LinksChanged, Operation
 from netvps.domain.overlay.netmap import NetmapUpdate, Peer
 from netvps.domain.overlay.peer_health import TcpOutcome
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import NetvpsError, Unavailable
 from tests.domain.overlay.model import applied
 
-FABRIC = Fabric("cluster")
+SETTINGS = OverlaySettings("cluster")
 
 
 def lease(number: int, runner: str, epoch: int = 1) -> Lease:
@@ -27,7 +27,7 @@ def lease(number: int, runner: str, epoch: int = 1) -> Lease:
 def peer(number: int, address: str = "") -> Peer:
     uid = f"runner{number}"
     way = Underlay((address or f"192.0.2.{number}",), 1450)
-    return Peer(uid, uid, lease(number, uid), device_mac(FABRIC, uid), way)
+    return Peer(uid, uid, lease(number, uid), device_mac(SETTINGS, uid), way)
 
 
 def whole(generation: int, *peers: Peer) -> NetmapUpdate:

@@ -6,13 +6,13 @@ from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
 from netvps.runner.overlay.disabled import NoNames, NoNetwork
 from netvps.runner.overlay.reconcile import Reconciler
-from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, lease, peer
+from tests.runner.overlay.fakes import SETTINGS, FakeFilter, FakeKernel, lease, peer
 
 
 async def test_there_is_a_way_to_the_others_and_nothing_for_sessions() -> None:
     kernel, netmap = FakeKernel(), Netmap(1, {one.runner: one for one in (peer(1), peer(2))})
     reconciler = Reconciler(kernel, NoNetwork(), FakeFilter(), NoNames())
-    view = View("runner1", FABRIC, lease(1, "runner1"), Underlay(("192.0.2.1",), 1450), netmap, hosting=False)
+    view = View("runner1", SETTINGS, lease(1, "runner1"), Underlay(("192.0.2.1",), 1450), netmap, hosting=False)
     assert (await reconciler.make(view)).failures == ()
     assert kernel.state.bridge is None
     assert list(kernel.state.neighbours.values()) == [peer(2).mac]

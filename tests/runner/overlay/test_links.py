@@ -16,7 +16,7 @@ from netvps.runner.overlay import links as module
 from netvps.runner.overlay.links import Links
 from netvps.runner.overlay.measure import SMALL
 from netvps.tasks import Tasks
-from tests.runner.overlay.fakes import FABRIC, FakeKernel, FakeTcp, FakeWire, lease, peer
+from tests.runner.overlay.fakes import SETTINGS, FakeKernel, FakeTcp, FakeWire, lease, peer
 
 END = "10.128.{}.0"
 
@@ -57,7 +57,7 @@ class Runner:
             await self._news.wait()
             self._news.clear()
             await self.links.programmed(
-                View("runner1", FABRIC, lease(1, "runner1"), self.way, self.netmap, self.links.health)
+                View("runner1", SETTINGS, lease(1, "runner1"), self.way, self.netmap, self.links.health)
             )
 
     def _note(self) -> None:

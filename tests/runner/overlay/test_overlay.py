@@ -21,7 +21,7 @@ from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.overlay.reconcile import Reconciler
 from netvps.tasks import Tasks
 from tests.runner.overlay.fakes import (
-    FABRIC,
+    SETTINGS,
     FakeFilter,
     FakeKernel,
     FakeNames,
@@ -55,7 +55,7 @@ class Machine:
         return self.overlay
 
     def welcome(self, offered: Lease | None = None) -> None:
-        self.overlay.welcome(Welcome("box1", 5.0, offered or lease(1, "runner1"), FABRIC))
+        self.overlay.welcome(Welcome("box1", 5.0, offered or lease(1, "runner1"), SETTINGS))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Overlay]:

@@ -14,7 +14,7 @@ from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Underlay
 from netvps.errors import ConfigError, Unavailable
 from netvps.runner.overlay.reconcile import Outcome, Reconciler
-from tests.runner.overlay.fakes import FABRIC, FakeFilter, FakeKernel, FakeNames, FakeNetwork, lease, peer, whole
+from tests.runner.overlay.fakes import SETTINGS, FakeFilter, FakeKernel, FakeNames, FakeNetwork, lease, peer, whole
 
 
 class Site:
@@ -33,7 +33,7 @@ def site() -> Site:
 
 def view(*peers: Peer) -> View:
     netmap = Netmap().updated(whole(1, peer(1), *peers))
-    return View("runner1", FABRIC, lease(1, "runner1"), Underlay(("192.0.2.1",), 1450), netmap)
+    return View("runner1", SETTINGS, lease(1, "runner1"), Underlay(("192.0.2.1",), 1450), netmap)
 
 
 async def test_a_round_makes_all_of_it_and_the_next_has_nothing_to_do(site: Site) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.fabric import Fabric, session_addresses
+from netvps.domain.overlay.settings import OverlaySettings, session_addresses
 from netvps.domain.runner.runner import Heartbeat, Lease
 from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED
 from netvps.domain.session.session import Network, Session, SessionSpec, SessionState
@@ -30,7 +30,7 @@ def small(world: World) -> World:
 
 
 def with_prefix(world: World, prefix: int, pool: str = "10.128.0.0/10") -> World:
-    world.joining = Joining(world.store, world.clock, world.new_uid, world.ca, Fabric("c", pool), prefix)
+    world.joining = Joining(world.store, world.clock, world.new_uid, world.ca, OverlaySettings("c", pool), prefix)
     return world
 
 

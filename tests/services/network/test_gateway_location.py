@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.overlay.fabric import device_mac
+from netvps.domain.overlay.settings import device_mac
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.session import Session
 from netvps.errors import Unavailable
@@ -18,7 +18,7 @@ from netvps.services.network import gateway_location as module
 from netvps.services.network.gateway_location import LIFE, GatewayLocation, Route
 from netvps.services.network.netmap import NetmapHub
 from netvps.tasks import Tasks
-from tests.fakes.world import FABRIC, ON_OVERLAY, World
+from tests.fakes.world import ON_OVERLAY, SETTINGS, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ class Machine:
         self.location = GatewayLocation(self.world.store, self.world.clock, self.hub, lambda: self.mac)
 
     def of(self, runner: Runner) -> None:
-        self.mac = device_mac(FABRIC, runner.uid)
+        self.mac = device_mac(SETTINGS, runner.uid)
 
     async def looks(self) -> list[str]:
         """Who is a gateway when everybody knows what this look has written."""
@@ -57,7 +57,7 @@ class Machine:
 
 @asynccontextmanager
 async def machine_of(world: World) -> AsyncIterator[Machine]:
-    hub = NetmapHub(world.store, world.feed, FABRIC, lambda _: b"", window=0.0)
+    hub = NetmapHub(world.store, world.feed, SETTINGS, lambda _: b"", window=0.0)
     async with Tasks() as tasks:
         tasks.start(hub.run(), name="netmap")
         await hub.loaded()

@@ -27,7 +27,7 @@ from netvps.services.network.netmap_ring import Ring
 from netvps.tasks import Tasks
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore
-from tests.fakes.world import ALICE, FABRIC, HELLO, ON_OVERLAY, ROOT, UNDERLAY, World
+from tests.fakes.world import ALICE, HELLO, ON_OVERLAY, ROOT, SETTINGS, UNDERLAY, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,7 +64,7 @@ class Listener:
 
 async def truth(world: World) -> Netmap:
     leases = {lease.runner: lease for lease in await world.rows(Lease)}
-    peers = [peer_of(FABRIC, runner, leases.get(runner.uid)) for runner in await world.rows(Runner)]
+    peers = [peer_of(SETTINGS, runner, leases.get(runner.uid)) for runner in await world.rows(Runner)]
     endpoints = [endpoint_of(session) for session in await world.rows(Session)]
     return Netmap().updated(NetmapUpdate(1, tuple(filter(None, peers)), tuple(filter(None, endpoints))))
 
@@ -90,7 +90,7 @@ async def same(world: World, *netmaps: Listener | NetmapHub) -> None:
 
 @asynccontextmanager
 async def hub_of(world: World, *, window: float = 0.0, part: int = 1500, ring: int = 256) -> AsyncIterator[NetmapHub]:
-    made = NetmapHub(world.store, world.feed, FABRIC, encoded, window=window, part=part, ring=lambda: Ring(ring))
+    made = NetmapHub(world.store, world.feed, SETTINGS, encoded, window=window, part=part, ring=lambda: Ring(ring))
     async with Tasks() as tasks:
         tasks.start(made.run(), name="netmap")
         await made.loaded()
@@ -285,7 +285,7 @@ class History:
         if which in self.hubs:
             self.hubs.pop(which)[0].cancel()
         ring, part = (256, 1500) if which else (3, 2)
-        hub = NetmapHub(self.store, self.world.feed, FABRIC, encoded, window=0.0, part=part, ring=lambda: Ring(ring))
+        hub = NetmapHub(self.store, self.world.feed, SETTINGS, encoded, window=0.0, part=part, ring=lambda: Ring(ring))
         self.hubs[which] = self.tasks.start(hub.run(), name="netmap"), hub
         for key in list(self.streams):
             self.hang_up(key)

@@ -17,7 +17,7 @@ from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.services.network import network as limits
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
-from tests.fakes.world import ALICE, BOB, FABRIC, HELLO, ROOT
+from tests.fakes.world import ALICE, BOB, HELLO, ROOT, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ def probes() -> Probes:
 
 @pytest.fixture
 def network(world: World) -> Network:
-    return Network(world.store, NetmapHub(world.store, world.feed, FABRIC, lambda _: b""), FABRIC, 22)
+    return Network(world.store, NetmapHub(world.store, world.feed, SETTINGS, lambda _: b""), SETTINGS, 22)
 
 
 async def lab(world: World, count: int = 3) -> list[Runner]:
@@ -82,7 +82,7 @@ async def test_the_overlay_in_numbers(world: World, network: Network) -> None:
     await lab(world, 2)
     await world.runner("bare")
     seen = await network.overview()
-    assert (seen.fabric, seen.prefix) == (FABRIC, 22)
+    assert (seen.overlay_settings, seen.prefix) == (SETTINGS, 22)
     assert (seen.subnets_used, seen.subnets_free, seen.runners_off) == (3, 4093, 3)  # no netmap is read here
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access.accounts import Credential
-from netvps.domain.overlay.fabric import Fabric
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.errors import Exhausted, InvalidInput, Unauthenticated
 from netvps.services.runners.joining import Joining
 from netvps.services.runners.runners import Runners
 from netvps.services.sessions.progress import Progress
 from tests.fakes.counting import CountingStore
-from tests.fakes.world import FABRIC, ROOT
+from tests.fakes.world import ROOT, SETTINGS
 
 if TYPE_CHECKING:
     from tests.fakes.world import World
@@ -124,7 +124,7 @@ async def test_a_bad_name_and_a_bad_request_are_reported_together(world: World) 
 
 
 async def test_a_pool_that_is_used_up_leaves_nothing_behind(world: World) -> None:
-    tiny = Fabric("cluster", "10.128.0.0/22")
+    tiny = OverlaySettings("cluster", "10.128.0.0/22")
     small = Joining(world.store, world.clock, lambda: "0" * 13, world.ca, tiny, 22)
     await small.join(await _token(world), "csr:k1", "lab1")
     token = await _token(world)
@@ -137,7 +137,7 @@ async def test_a_pool_that_is_used_up_leaves_nothing_behind(world: World) -> Non
 async def test_a_wrong_join_token_costs_one_read_and_no_write(world: World) -> None:
     token = await _token(world)
     store = CountingStore(world.store)
-    joining = Joining(store, world.clock, world.new_uid, world.ca, FABRIC, 22)
+    joining = Joining(store, world.clock, world.new_uid, world.ca, SETTINGS, 22)
     for wrong in ("nvj_" + "0" * 12 + token[16:], token[:17] + "0" * 64 + token[81:]):
         with pytest.raises(Unauthenticated):
             await joining.join(wrong, "nonsense", "Lab 1")  # neither is looked at before the token is known
@@ -149,8 +149,10 @@ async def test_a_join_costs_the_same_however_many_joined_before(world: World, jo
     for number in range(joined):
         await world.joining.join(await _token(world), f"csr:k{number}", f"lab{number}")
     store = CountingStore(world.store)
-    world.runners = Runners(store, world.clock, world.ca, progress=Progress(store, world.feed), fabric=FABRIC)
-    world.joining = Joining(store, world.clock, world.new_uid, world.ca, FABRIC, 22)
+    world.runners = Runners(
+        store, world.clock, world.ca, progress=Progress(store, world.feed), overlay_settings=SETTINGS
+    )
+    world.joining = Joining(store, world.clock, world.new_uid, world.ca, SETTINGS, 22)
     world.clock.advance(hours=2)
     token = await _token(world)
     assert (store.reads, store.rows) == (1, 0)

@@ -12,7 +12,7 @@ from netvps.errors import AlreadyExists, NotFound, NotPermitted, Unavailable, Wr
 from netvps.services.runners.runners import Runners
 from netvps.services.sessions.progress import Progress
 from tests.fakes.counting import CountingStore
-from tests.fakes.world import ALICE, FABRIC, HELLO, ON_OVERLAY, ROOT
+from tests.fakes.world import ALICE, HELLO, ON_OVERLAY, ROOT, SETTINGS
 
 if TYPE_CHECKING:
     from netvps.services.ports import Store
@@ -43,7 +43,7 @@ async def test_a_runner_that_comes_is_online_and_hears_who_it_is(world: World) -
     assert (await world.runners.get(ALICE, "lab1")).runner.state is RunnerState.OFFLINE
     world.clock.advance(seconds=5)
     welcome = await world.runners.online(runner.uid, HELLO)
-    assert (welcome.runner, welcome.fabric.cluster_id, welcome.heartbeat_interval) == ("lab1", "cluster", 5.0)
+    assert (welcome.runner, welcome.overlay_settings.cluster_id, welcome.heartbeat_interval) == ("lab1", "cluster", 5.0)
     view = await world.runners.get(ALICE, "lab1")
     assert (view.runner.state, view.runner.version, view.runner.capacity) == (RunnerState.ONLINE, "1.0", HELLO.capacity)
     assert view.runner.last_seen == world.clock.now
@@ -131,7 +131,7 @@ async def test_sessions_of_a_silent_runner_are_unreachable_and_come_back(world: 
 
 
 def _runners(store: Store, world: World) -> Runners:
-    return Runners(store, world.clock, world.ca, progress=Progress(store, world.feed), fabric=FABRIC)
+    return Runners(store, world.clock, world.ca, progress=Progress(store, world.feed), overlay_settings=SETTINGS)
 
 
 def another_server(world: World) -> Runners:

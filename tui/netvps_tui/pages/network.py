@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from netvps.domain.overlay.fabric import Overview
     from netvps.domain.overlay.path import Path
+    from netvps.domain.overlay.settings import Overview
 
 _NAME: Final = 12
 _CELL: Final = 10
@@ -108,11 +108,11 @@ class NetworkPage(ReadPage):
         self._show_summary(overview, "")
 
     def _show_summary(self, overview: Overview, doing: str) -> None:
-        fabric = overview.fabric
+        overlay_settings = overview.overlay_settings
         parts = [
-            f"{fabric.pool} in /{overview.prefix}s",
-            f"VNI {fabric.vni}",
-            f"UDP {fabric.port}",
+            f"{overlay_settings.pool} in /{overview.prefix}s",
+            f"VNI {overlay_settings.vni}",
+            f"UDP {overlay_settings.port}",
             f"{overview.runners_on} of {overview.runners_on + overview.runners_off} runners",
             f"{overview.subnets_used:,} subnets used, {overview.subnets_free:,} free",
             f"{overview.sessions:,} sessions",

@@ -11,7 +11,7 @@ from docker.utils import version_lt
 from netvps.adapters.docker.client import Answer, Api, Docker
 from netvps.adapters.docker.errors import DockerError, OverlayUnavailable
 from netvps.adapters.docker.network.network import SessionNetworks, subnets
-from netvps.domain.overlay.fabric import bridge_address, session_mac
+from netvps.domain.overlay.settings import bridge_address, session_mac
 from netvps.domain.runner.docker_names import SHARED_NETWORK
 from netvps.domain.session.attachment import Attachment, Net
 

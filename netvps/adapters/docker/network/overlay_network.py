@@ -14,8 +14,8 @@ from docker.types import IPAMConfig, IPAMPool
 from netvps.adapters.docker.client import Answer, Docker
 from netvps.adapters.docker.errors import ContainerNotFound, DockerError, NetworkUnavailable
 from netvps.adapters.docker.network.resolver import opened, remove_nat
-from netvps.domain.overlay.fabric import bridge_address
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, Bridge, ObjectNames
+from netvps.domain.overlay.settings import bridge_address
 from netvps.domain.runner.docker_names import LABEL_MANAGED, is_session_container
 from netvps.domain.session.blueprint import RESOLV_CONF_PATH
 

@@ -21,8 +21,8 @@ from typing import Final
 
 from netvps.adapters.filter.rules.nft import Chain, Set, Table
 from netvps.adapters.filter.rules.owners import owner_name, owner_table
-from netvps.domain.overlay.fabric import MULTICAST, session_mac
 from netvps.domain.overlay.netmap import Endpoint, addresses_by_owner
+from netvps.domain.overlay.settings import MULTICAST, session_mac
 
 _OWNER_RULES: Final = (
     "ip daddr @{name} accept",

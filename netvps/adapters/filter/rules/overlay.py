@@ -24,9 +24,9 @@ from netvps.adapters.filter.rules.bridge import bridge_table
 from netvps.adapters.filter.rules.nft import Chain, Edit, Ruleset, Set, Table
 from netvps.adapters.filter.rules.owners import owner_table
 from netvps.domain.overlay.change import Change
-from netvps.domain.overlay.fabric import MULTICAST, bridge_address, endpoint_address, session_mac
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, ObjectNames
 from netvps.domain.overlay.netmap import Endpoint, Netmap, Peer, addresses_by_owner, holders
+from netvps.domain.overlay.settings import MULTICAST, bridge_address, endpoint_address, session_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.docker_names import NETWORK_SUBNET
 from netvps.domain.runner.runner import Lease
@@ -56,7 +56,7 @@ def ruleset(view: View, ports: Mapping[str, str] | None = None, names: ObjectNam
     return Ruleset(
         {
             f"inet {names.table}": _inet_table(view, local, ends, names),
-            f"bridge {names.table}": bridge_table(view.fabric.pool, local, ports or {}),
+            f"bridge {names.table}": bridge_table(view.overlay_settings.pool, local, ports or {}),
         }
     )
 
@@ -108,7 +108,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
     overlay = f"{{ {device}, {bridge} }}"
     endpoint, gateway = _host_addresses(view.lease)
     ours = f"{endpoint}/31"  # both addresses: a mask is faster than a set
-    pool, tunnel = view.fabric.pool, f"udp dport {view.fabric.port}"
+    pool, tunnel = view.overlay_settings.pool, f"udp dport {view.overlay_settings.port}"
     return {
         # Before connection tracking, so that spoofed packets create no entry.
         "prerouting": Chain(
@@ -151,7 +151,7 @@ def _chains(view: View, names: ObjectNames) -> dict[str, Chain]:
                 f"iifname != {overlay} accept",
                 "ct state established,related accept",
                 f"ip daddr {ours} icmp type echo-request accept",
-                f"iifname {device} ip saddr @runners ip daddr {endpoint} tcp dport {view.fabric.port} accept",
+                f"iifname {device} ip saddr @runners ip daddr {endpoint} tcp dport {view.overlay_settings.port} accept",
                 f"iifname {bridge} ip daddr {gateway} udp dport 53 accept",
                 f"iifname {bridge} ip daddr {gateway} tcp dport 53 accept",
                 "drop",

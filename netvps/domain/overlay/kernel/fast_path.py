@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netvps.domain.overlay.fabric import bridge_address, session_mac
 from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.netmap import addresses_by_owner, holders
+from netvps.domain.overlay.settings import bridge_address, session_mac
 from netvps.domain.overlay.view import View
 
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 from ipaddress import IPv4Network, ip_address
 from types import MappingProxyType
 
-from netvps.domain.overlay.fabric import bridge_address, endpoint_address, session_mac
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES, Address, Bridge, Device, KernelState, ObjectNames, Route
 from netvps.domain.overlay.netmap import Peer
+from netvps.domain.overlay.settings import bridge_address, endpoint_address, session_mac
 from netvps.domain.overlay.view import View
 
 UNREACHABLE = Route()
@@ -33,7 +33,7 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
     gateway = bridge_address(cidr)
     neighbours: dict[str, str] = {}
     fdb: dict[str, str] = {}
-    routes = {view.fabric.pool: UNREACHABLE}
+    routes = {view.overlay_settings.pool: UNREACHABLE}
     version = ip_address(local).version
     for peer in _holders(view.peers(), cidr):
         if (remote := _remote(peer.underlay.addresses, version)) is None:
@@ -45,8 +45,8 @@ def plan(view: View, names: ObjectNames = OBJECT_NAMES) -> KernelState:
         routes[peer.lease.cidr] = route
     state = KernelState(
         device=Device(
-            view.fabric.vni,
-            view.fabric.port,
+            view.overlay_settings.vni,
+            view.overlay_settings.port,
             local,
             view.mac,
             mtu,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from netvps.domain.finding import Finding
     from netvps.domain.metrics import MetricSample
-    from netvps.domain.overlay.fabric import Overview
     from netvps.domain.overlay.path import Path
+    from netvps.domain.overlay.settings import Overview
     from netvps.domain.runner.runner import RunnerView
     from netvps.domain.server import ServerInfo
 

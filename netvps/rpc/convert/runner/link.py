@@ -8,9 +8,9 @@ from typing import Any, Final
 from netvps.api.v1 import link_pb2 as pb
 from netvps.domain.checks import Checks
 from netvps.domain.metrics import MetricsReport, MetricsRequest
-from netvps.domain.overlay.fabric import Fabric
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
+from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Underlay, Welcome
 from netvps.domain.session.session import Assignment, SessionReport
 from netvps.errors import InvalidInput
@@ -221,10 +221,12 @@ def _report_from_proto(message: pb.SessionReport) -> SessionReport:
 def _welcome_to_proto(welcome: Welcome) -> pb.Welcome:
     return pb.Welcome(
         runner=names.runner_name(welcome.runner),
-        cluster_id=welcome.fabric.cluster_id,
+        cluster_id=welcome.overlay_settings.cluster_id,
         heartbeat_interval=duration_to_proto(welcome.heartbeat_interval),
         subnet=lease_to_proto(welcome.lease),
-        fabric=pb.Fabric(pool=welcome.fabric.pool, vni=welcome.fabric.vni, port=welcome.fabric.port),
+        fabric=pb.Fabric(
+            pool=welcome.overlay_settings.pool, vni=welcome.overlay_settings.vni, port=welcome.overlay_settings.port
+        ),
     )
 
 
@@ -236,7 +238,9 @@ def _welcome_from_proto(message: pb.Welcome) -> Welcome:
         runner=names.parse_runner_name(message.runner, "runner"),
         heartbeat_interval=interval,
         lease=lease_from_proto(message.subnet, ""),
-        fabric=Fabric(message.cluster_id, message.fabric.pool, message.fabric.vni, message.fabric.port),
+        overlay_settings=OverlaySettings(
+            message.cluster_id, message.fabric.pool, message.fabric.vni, message.fabric.port
+        ),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from netvps.api.v1 import network_pb2 as pb
 from netvps.domain.finding import Finding, Severity
-from netvps.domain.overlay.fabric import Fabric, Overview
 from netvps.domain.overlay.path import Path, PathState
+from netvps.domain.overlay.settings import OverlaySettings, Overview
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.times import duration_from_proto, duration_to_proto
@@ -17,10 +17,10 @@ SEVERITY = EnumPair(Severity, pb.FindingSeverity, "FINDING_SEVERITY_")
 def overview_to_proto(overview: Overview) -> pb.Network:
     """Converts all fields except the cluster id, which is in ServerInfo."""
     return pb.Network(
-        pool=overview.fabric.pool,
+        pool=overview.overlay_settings.pool,
         prefix=overview.prefix,
-        vni=overview.fabric.vni,
-        port=overview.fabric.port,
+        vni=overview.overlay_settings.vni,
+        port=overview.overlay_settings.port,
         netmap_generation=overview.generation,
         runners_on=overview.runners_on,
         runners_off=overview.runners_off,
@@ -33,7 +33,7 @@ def overview_to_proto(overview: Overview) -> pb.Network:
 def overview_from_proto(message: pb.Network) -> Overview:
     """Converts all fields; the cluster id is empty."""
     return Overview(
-        fabric=Fabric("", message.pool, message.vni, message.port),
+        overlay_settings=OverlaySettings("", message.pool, message.vni, message.port),
         prefix=message.prefix,
         generation=message.netmap_generation,
         runners_on=message.runners_on,

@@ -16,7 +16,7 @@ from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers.attachments import Attachments
 from netvps.adapters.docker.errors import OverlayUnavailable
 from netvps.adapters.docker.network.network import SessionNetworks
-from netvps.domain.overlay.fabric import bridge_address, session_addresses, session_mac
+from netvps.domain.overlay.settings import bridge_address, session_addresses, session_mac
 from netvps.domain.runner.docker_names import isolated_network
 from netvps.domain.session.attachment import Attachment, Net
 from tests.adapters.docker.overlay import OverlayNetwork, overlay_network

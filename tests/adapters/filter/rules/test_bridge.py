@@ -6,8 +6,8 @@ import pytest
 
 from netvps.adapters.filter.rules.bridge import bridge_table
 from netvps.adapters.filter.rules.nft import Set, Table
-from netvps.domain.overlay.fabric import session_mac
 from netvps.domain.overlay.netmap import Endpoint
+from netvps.domain.overlay.settings import session_mac
 from tests.adapters.filter.rules.nft_model import passes
 
 POOL = "10.128.0.0/10"

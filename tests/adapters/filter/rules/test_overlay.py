@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from netvps.adapters.filter.rules.nft import Table
 from netvps.adapters.filter.rules.overlay import by_mask, by_prefix, edited, ruleset
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.fabric import Fabric, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.settings import OverlaySettings, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from netvps.errors import InvalidInput
 from tests.adapters.filter.rules.nft_model import Kernel, Packet, passes
 from tests.domain.overlay.test_change import ME, PORTS, UPDATES
 
-FABRIC = Fabric("cluster")
+SETTINGS = OverlaySettings("cluster")
 UIDS = ("r0", "r1", "r2")
 
 
@@ -30,7 +30,7 @@ def _peer(uid: str, *, gateway: bool = False, size: int = 22) -> Peer:
     number = UIDS.index(uid)
     lease = Lease(f"10.128.{4 * number}.0/{size}", uid, 1)
     underlay = Underlay((f"192.0.2.{number + 1}", f"2001:db8::{number + 1}"), 1450)
-    return Peer(uid, uid, lease, device_mac(FABRIC, uid), underlay, gateway)
+    return Peer(uid, uid, lease, device_mac(SETTINGS, uid), underlay, gateway)
 
 
 def _endpoint(address: str, owner: str) -> Endpoint:
@@ -49,7 +49,7 @@ class Machine:
 def _machine(netmap: Netmap, uid: str, ports: dict[str, str]) -> Machine:
     peer = netmap.peers[uid]
     kernel = Kernel()
-    kernel.feed(ruleset(View(uid, FABRIC, peer.lease, peer.underlay, netmap), ports).text)
+    kernel.feed(ruleset(View(uid, SETTINGS, peer.lease, peer.underlay, netmap), ports).text)
     return Machine(peer, kernel.tables["inet netvps"], kernel.tables["bridge netvps"])
 
 
@@ -219,8 +219,8 @@ def test_what_a_runner_lets_in(packet: Packet, passed: bool) -> None:
 
 @pytest.mark.parametrize("known", ["ether saddr", "ip saddr"])
 def test_a_runner_is_believed_only_what_is_its_own(known: str) -> None:
-    mine = {"ether saddr": device_mac(FABRIC, "r1"), "ip saddr": "10.128.4.2"}
-    others = {"ether saddr": device_mac(FABRIC, "r2"), "ip saddr": "10.128.8.2"}
+    mine = {"ether saddr": device_mac(SETTINGS, "r1"), "ip saddr": "10.128.4.2"}
+    others = {"ether saddr": device_mac(SETTINGS, "r2"), "ip saddr": "10.128.8.2"}
     assert passes(HERE.inet, "prerouting", {"iifname": "nv0"} | mine)
     assert not passes(HERE.inet, "prerouting", {"iifname": "nv0"} | others | {known: mine[known]})
 
@@ -230,17 +230,17 @@ def test_a_runner_is_believed_only_what_is_its_own(known: str) -> None:
 )
 def test_so_is_one_whose_subnet_is_of_another_size(size: int, last: str) -> None:
     machine = _machine(NETMAP.updated(NetmapUpdate(2, (_peer("r2", size=size),))), "r0", {})
-    mac, after = device_mac(FABRIC, "r2"), str(ip_address(last) + 2)
+    mac, after = device_mac(SETTINGS, "r2"), str(ip_address(last) + 2)
     for source, passed in (("10.128.8.0", True), (last, True), (after, False), ("10.128.7.255", False)):
         assert passes(machine.inet, "prerouting", {"iifname": "nv0", "ether saddr": mac, "ip saddr": source}) == passed
-    others = {"ether saddr": device_mac(FABRIC, "r1"), "ip saddr": "10.128.8.2"}
+    others = {"ether saddr": device_mac(SETTINGS, "r1"), "ip saddr": "10.128.8.2"}
     assert not passes(machine.inet, "prerouting", {"iifname": "nv0"} | others)
 
 
 def test_a_runner_of_another_size_than_all_others_believes_them() -> None:
     machine = _machine(NETMAP.updated(NetmapUpdate(2, (_peer("r0", size=23),))), "r0", {})
     for uid, source, passed in (("r1", "10.128.7.254", True), ("r1", "10.128.8.2", False), ("r2", "10.128.8.2", True)):
-        packet = {"iifname": "nv0", "ether saddr": device_mac(FABRIC, uid), "ip saddr": source}
+        packet = {"iifname": "nv0", "ether saddr": device_mac(SETTINGS, uid), "ip saddr": source}
         assert passes(machine.inet, "prerouting", packet) == passed
 
 
@@ -260,7 +260,7 @@ def test_machines_that_had_one_address_after_another_are_both_believed_there() -
     moved = replace(_peer("r1"), underlay=_peer("r2").underlay)
     machine = _machine(NETMAP.updated(NetmapUpdate(2, (moved,))), "r0", {})
     for uid, passed in (("r0", False), ("r1", True), ("r2", True)):
-        assert passes(machine.inet, "input", _tunnelled(device_mac(FABRIC, uid), "192.0.2.3")) == passed
+        assert passes(machine.inet, "input", _tunnelled(device_mac(SETTINGS, uid), "192.0.2.3")) == passed
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_an_owner_that_nft_would_read_is_refused() -> None:
 def test_a_session_that_comes_is_a_handful_of_elements() -> None:
     peer = NETMAP.peers["r0"]
     old, new = (
-        ruleset(View("r0", FABRIC, peer.lease, peer.underlay, netmap))
+        ruleset(View("r0", SETTINGS, peer.lease, peer.underlay, netmap))
         for netmap in (NETMAP, NETMAP.updated(NetmapUpdate(2, endpoints=(_endpoint("10.128.0.9", "ann"),))))
     )
     lines = new.changes_from(old).text.splitlines()
@@ -323,7 +323,7 @@ def subnet_view(here: int) -> View:
         for n, cidr in enumerate(CIDRS)
     ]
     netmap = Netmap().updated(NetmapUpdate(1, tuple(peers)))
-    return View(f"r{here}", Fabric("cluster"), peers[here].lease, peers[here].underlay, netmap)
+    return View(f"r{here}", OverlaySettings("cluster"), peers[here].lease, peers[here].underlay, netmap)
 
 
 def test_each_peer_is_in_one_of_the_two() -> None:
@@ -350,12 +350,12 @@ def test_it_leads_where_all_of_the_new_rules_do(
     history: Sequence[tuple[NetmapUpdate, dict[str, str]]], bound: dict[str, str]
 ) -> None:
     tracker = Tracker()
-    view = View("r0", Fabric("c"), ME.lease, ME.underlay, Netmap())
+    view = View("r0", OverlaySettings("c"), ME.lease, ME.underlay, Netmap())
     tracker.follow(view)
     kernel = Kernel()
     kernel.feed(ruleset(view, bound).text)
     for update, ports in history:
-        view = View("r0", Fabric("c"), ME.lease, ME.underlay, view.netmap.updated(update))
+        view = View("r0", OverlaySettings("c"), ME.lease, ME.underlay, view.netmap.updated(update))
         if change := tracker.follow(view):
             kernel.feed(edited(ruleset, change, view, bound, ports).text)
         else:

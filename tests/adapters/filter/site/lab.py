@@ -17,15 +17,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from netvps.domain.overlay.fabric import Fabric, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
+from netvps.domain.overlay.settings import OverlaySettings, bridge_address, device_mac, endpoint_address, session_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 from tests.support.namespaces import Namespace
 
 SECONDS = 10.0
 MTU = 1450
-FABRIC = Fabric("lab")
+SETTINGS = OverlaySettings("lab")
 RUNNERS = {
     "one": ("192.0.2.1", "10.128.0.0/22"),
     "two": ("192.0.2.2", "10.128.4.0/22"),
@@ -48,7 +48,7 @@ PORTS = {address: f"p-{name}" for name, (runner, address) in SESSIONS.items() if
 def peer(name: str) -> Peer:
     """A runner of the lab as the netmap has it; its name is its uid."""
     address, cidr = RUNNERS[name]
-    mac = device_mac(FABRIC, name)
+    mac = device_mac(SETTINGS, name)
     return Peer(name, name, Lease(cidr, name, 1), mac, Underlay((address, ipv6(address)), MTU), gateway=name == "door")
 
 
@@ -66,7 +66,7 @@ def netmap() -> Netmap:
 def view(runner: str, known: Netmap | None = None) -> View:
     """Where a runner of the lab stands."""
     mine = peer(runner)
-    return View(runner, FABRIC, mine.lease, mine.underlay, netmap() if known is None else known)
+    return View(runner, SETTINGS, mine.lease, mine.underlay, netmap() if known is None else known)
 
 
 @dataclass(frozen=True)
@@ -155,16 +155,16 @@ def _overlay(made: Lab, name: str) -> None:
 def tunnel(made: Lab, name: str) -> None:
     """Makes a runner's VXLAN device, and the ways to the others by it."""
     address, cidr = RUNNERS[name]
-    vxlan = f"type vxlan id {FABRIC.vni} dstport {FABRIC.port} local {address} nolearning"
+    vxlan = f"type vxlan id {SETTINGS.vni} dstport {SETTINGS.port} local {address} nolearning"
     lines = [
-        f"link add nv0 address {device_mac(FABRIC, name)} mtu {MTU} {vxlan}",
+        f"link add nv0 address {device_mac(SETTINGS, name)} mtu {MTU} {vxlan}",
         f"address add {endpoint_address(cidr)}/32 dev nv0",
         "link set nv0 up",
     ]
     fdb = []
     for other, (underlay, subnet) in RUNNERS.items():
         if other != name:
-            next_hop, mac = endpoint_address(subnet), device_mac(FABRIC, other)
+            next_hop, mac = endpoint_address(subnet), device_mac(SETTINGS, other)
             lines += [
                 f"neighbour add {next_hop} lladdr {mac} dev nv0 nud permanent",
                 f"route add {subnet} via {next_hop} dev nv0 onlink",

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from netvps.domain.overlay.fabric import bridge_address, device_mac, session_mac
+from netvps.domain.overlay.settings import bridge_address, device_mac, session_mac
 from tests.adapters.filter.site.frames import ether, ipv4, udp, vxlan
-from tests.adapters.filter.site.lab import FABRIC, OUT, RUNNERS, SESSIONS, Lab
+from tests.adapters.filter.site.lab import OUT, RUNNERS, SESSIONS, SETTINGS, Lab
 
 UDP_PORT = 7000
 ADDRESS = {name: address for name, (_, address) in SESSIONS.items()}
@@ -108,4 +108,6 @@ def bridge_mac(lab: Lab, runner: str) -> str:
 def encapsulated(carrier: str, address: str, receiver: str) -> bytes:
     """A VXLAN packet's payload, from the device of a runner, through its runner; "out" is through "one"."""
     packet = ipv4(address, ADDRESS.get(receiver, OUT), udp(UDP_PORT, b"forged"))
-    return vxlan(FABRIC.vni, ether(device_mac(FABRIC, carrier), device_mac(FABRIC, HOME.get(receiver, "one")), packet))
+    return vxlan(
+        SETTINGS.vni, ether(device_mac(SETTINGS, carrier), device_mac(SETTINGS, HOME.get(receiver, "one")), packet)
+    )

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netvps.domain.overlay.change import Tracker
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.fast_path import FastPathConstants, Subnet, fast_path
 from netvps.domain.overlay.netmap import Endpoint, Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.peer_health import Health
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 
 T = TypeVar("T")
-FABRIC = Fabric("cluster")
+SETTINGS = OverlaySettings("cluster")
 MTU = 1450
 ANN, BOB, ANNS, BOBS = "10.128.0.2", "10.128.0.3", "10.128.4.2", "10.128.4.3"
 
@@ -27,7 +27,7 @@ ANN, BOB, ANNS, BOBS = "10.128.0.2", "10.128.0.3", "10.128.4.2", "10.128.4.3"
 def _peer(number: int, **changes: object) -> Peer:
     uid = f"r{number}"
     lease = Lease(f"10.128.{4 * number}.0/22", uid, 1)
-    peer = Peer(uid, uid, lease, device_mac(FABRIC, uid), Underlay((f"192.0.2.{number + 1}",), MTU))
+    peer = Peer(uid, uid, lease, device_mac(SETTINGS, uid), Underlay((f"192.0.2.{number + 1}",), MTU))
     return replace(peer, **changes)  # type: ignore[arg-type]
 
 
@@ -40,7 +40,7 @@ def _ends(owners: Mapping[str, str]) -> tuple[Endpoint, ...]:
 
 def _view(owners: Mapping[str, str], peers: tuple[Peer, ...] = PEERS, health: Health | None = None) -> View:
     netmap = Netmap().updated(NetmapUpdate(1, peers, _ends(owners)))
-    return View("r0", FABRIC, PEERS[0].lease, PEERS[0].underlay, netmap, health or Health())
+    return View("r0", SETTINGS, PEERS[0].lease, PEERS[0].underlay, netmap, health or Health())
 
 
 def test_all_sessions_are_known_of_owners_who_have_one_here() -> None:

@@ -2,29 +2,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netvps.domain.overlay.fabric import Fabric, device_mac
 from netvps.domain.overlay.kernel.links import Address, Bridge, Device, ObjectNames, Route
 from netvps.domain.overlay.kernel.plan import AGEING_DAYS, UNREACHABLE, plan, withdrawn
 from netvps.domain.overlay.netmap import Netmap, NetmapUpdate, Peer
 from netvps.domain.overlay.peer_health import Health
+from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import Lease, Underlay
 
-FABRIC = Fabric("cluster")
+SETTINGS = OverlaySettings("cluster")
 
 
 def peer(uid: str, cidr: str, *addresses: str, mtu: int = 1450, epoch: int = 1) -> Peer:
-    return Peer(uid, uid, Lease(cidr, uid, epoch), device_mac(FABRIC, uid), Underlay(addresses, mtu))
+    return Peer(uid, uid, Lease(cidr, uid, epoch), device_mac(SETTINGS, uid), Underlay(addresses, mtu))
 
 
 def view(*peers: Peer) -> View:
     me = peer("me", "10.128.0.0/22", "192.0.2.1")
-    return View("me", FABRIC, me.lease, me.underlay, Netmap().updated(NetmapUpdate(1, peers=(me, *peers))))
+    return View("me", SETTINGS, me.lease, me.underlay, Netmap().updated(NetmapUpdate(1, peers=(me, *peers))))
 
 
 def test_alone_there_is_a_device_a_bridge_and_no_peer() -> None:
     state = plan(view())
-    assert state.device == Device(7, 14789, "192.0.2.1", device_mac(FABRIC, "me"), 1450)
+    assert state.device == Device(7, 14789, "192.0.2.1", device_mac(SETTINGS, "me"), 1450)
     assert state.bridge == Bridge("02:42:0a:80:00:01", 1450, ageing_days=365)
     assert state.addresses == {Address("nv0", "10.128.0.0/32"), Address("nvbr0", "10.128.0.1/22")}
     assert (state.neighbours, state.fdb, state.routes) == ({}, {}, {"10.128.0.0/10": UNREACHABLE})
@@ -37,7 +37,7 @@ def test_the_bridge_forgets_no_session_and_its_ageing_time_fits_the_kernel() -> 
 
 def test_a_peer_is_a_neighbour_an_fdb_entry_and_a_route() -> None:
     state = plan(view(peer("b", "10.128.4.0/22", "192.0.2.2")))
-    mac = device_mac(FABRIC, "b")
+    mac = device_mac(SETTINGS, "b")
     assert state.neighbours == {"10.128.4.0": mac}
     assert state.fdb == {mac: "192.0.2.2"}
     assert state.routes == {"10.128.0.0/10": UNREACHABLE, "10.128.4.0/22": Route("10.128.4.0")}

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 
 from netvps.domain.finding import Finding
-from netvps.domain.overlay.fabric import Overview
 from netvps.domain.overlay.path import Path
+from netvps.domain.overlay.settings import Overview
 from netvps.rpc.convert.runner.network import (
     finding_from_proto,
     finding_to_proto,

@@ -28,7 +28,7 @@ _MANY: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Fabric:
+class OverlaySettings:
     """Overlay settings that all runners of a cluster must share: devices with different ones cannot communicate."""
 
     cluster_id: str
@@ -43,7 +43,7 @@ class Fabric:
 class Overview:
     """The state of the whole overlay as the server knows it."""
 
-    fabric: Fabric
+    overlay_settings: OverlaySettings
     prefix: int
     """Prefix length of a runner's subnet."""
     generation: int
@@ -58,9 +58,9 @@ class Overview:
     """Sessions with an overlay address."""
 
 
-def device_mac(fabric: Fabric, runner: str) -> str:
+def device_mac(overlay_settings: OverlaySettings, runner: str) -> str:
     """MAC of a runner's VXLAN device, stable across reboots; `runner` is its uid. Locally administered, unicast."""
-    digest = hashlib.sha256(f"netvps overlay {fabric.cluster_id} {runner}".encode()).digest()
+    digest = hashlib.sha256(f"netvps overlay {overlay_settings.cluster_id} {runner}".encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (digest[0] & 0xFC | 0x02, *digest[1:6]))
 
 

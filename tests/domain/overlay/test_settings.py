@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netvps.domain.overlay.fabric import (
-    Fabric,
+from netvps.domain.overlay.settings import (
+    OverlaySettings,
     bridge_address,
     device_mac,
     endpoint_address,
@@ -17,7 +17,7 @@ from netvps.domain.overlay.fabric import (
 )
 from netvps.errors import ConfigError
 
-FABRIC = Fabric("cluster")
+SETTINGS = OverlaySettings("cluster")
 
 
 def test_the_addresses_of_a_subnet() -> None:
@@ -34,15 +34,15 @@ def test_the_addresses_of_a_subnet() -> None:
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_a_device_mac_is_one_machines_own(cluster: str, runner: str) -> None:
-    mac = device_mac(Fabric(cluster), runner)
+    mac = device_mac(OverlaySettings(cluster), runner)
     first = int(mac[:2], 16)
     assert (len(mac), first & 0b11) == (17, 0b10)  # local, unicast
-    assert mac == device_mac(Fabric(cluster), runner)
+    assert mac == device_mac(OverlaySettings(cluster), runner)
 
 
-@pytest.mark.parametrize("other", [device_mac(FABRIC, "b"), device_mac(Fabric("another"), "a")])
+@pytest.mark.parametrize("other", [device_mac(SETTINGS, "b"), device_mac(OverlaySettings("another"), "a")])
 def test_a_device_mac_differs_by_runner_and_by_cluster(other: str) -> None:
-    assert other != device_mac(FABRIC, "a")
+    assert other != device_mac(SETTINGS, "a")
 
 
 def test_a_session_mac_follows_from_its_address() -> None:
