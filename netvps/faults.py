@@ -43,9 +43,11 @@ COMMITS: Final = {
 """Transactions of the control plane; each has the points NAME.before_commit and NAME.after_commit."""
 
 STEPS: Final = {
-    "commit": "a snapshot is taken",
+    "clone": "a container is made from the snapshot of another session",
+    "commit": "a snapshot's image is taken",
     "copy": "the files of a stopped session are copied",
     "create": "a container is made",
+    "drop": "a snapshot is removed",
     "ended": "a container ended by itself, and is reported to stay stopped",
     "erase": "everything of a session is removed",
     "fetch": "an image is pulled",
@@ -59,7 +61,9 @@ STEPS: Final = {
     "restore": "a container is restored from the copy of its files",
     "resize": "a container gets other limits",
     "rest": "a session is in its desired state",
+    "revert": "a container is made again with the files of a snapshot",
     "start": "a container is started",
+    "take": "a snapshot is taken on request",
     "terminate": "a container is stopped",
     "unpause": "a frozen container goes on",
     "wait": "Docker is busy with a container",
@@ -73,6 +77,7 @@ PLACES: Final = {
     "commit.made": "Docker made the snapshot's image; it is not verified yet",
     "commit.verified": "the image is verified, and not tagged yet",
     "copy.written": "the archive of a stopped session's files is written, and not renamed yet",
+    "drop.unlisted": "a snapshot is not listed any more, and its files are not removed yet",
     "erase.containers": "the containers of a session are removed, its images are not yet",
     "erase.images": "the images are removed, its volumes are not yet",
     "flatten.imported": "all files of a container are imported as an image, which is no snapshot yet",
@@ -83,6 +88,10 @@ PLACES: Final = {
     "network.made": "the network is made, the container is not yet",
     "restore.made": "a container for restored files is made under a temporary name",
     "restore.unpacked": "it has its files, and not its final name yet",
+    "revert.made": "a container for the files of a snapshot is made under a temporary name",
+    "revert.unpacked": "it has its files, and not its final name yet, and an older container exists",
+    "take.paused": "a container is paused for a snapshot, if it runs",
+    "take.written": "the archive of a snapshot is written, and its note is not yet",
 }
 """All other points of the control plane and the runner."""
 

@@ -17,6 +17,8 @@ from netvps.domain.session.container import Container, SavedImage, Seen, SourceI
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, SessionReport, SnapshotImage
+from netvps.domain.snapshot.saved import SavedSnapshot
+from netvps.domain.snapshot.snapshot import SnapshotSource
 
 Progress = Callable[[str], None]
 """Takes a line of progress to show to the user."""
@@ -97,6 +99,28 @@ class Snapshots(Protocol):
         """Takes single-layer snapshot `uid` of a snapshot's content; it gets its name only once verified.
 
         Returns None if another is being written, or if `given_up`, callable in any thread, returned true.
+        """
+
+    async def take(self, want: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]) -> bool:
+        """Takes snapshot `uid` of a container, paused meanwhile if it runs, or of the copy if there is none.
+
+        Returns whether it is complete; if not, it was abandoned. Raises Exhausted, and WrongState if it cannot be.
+        """
+
+    async def keep(self, want: Assignment, uid: str, run: str) -> SavedSnapshot | None:
+        """Makes the copy of a session snapshot `uid`, too, without copying; None if the copy is not of that run."""
+
+    async def drop(self, want: Assignment, uid: str) -> None:
+        """Removes a snapshot; idempotent."""
+
+    async def provide_below(self, session_uid: str, uid: str, progress: Progress) -> SourceImage:
+        """Returns the image below a snapshot of a session; loads or pulls it if needed."""
+
+    async def make_from(self, plan: Blueprint, source: SnapshotSource, replaced: Container | None) -> None:
+        """Creates the container from a snapshot of its own session or of another; incomplete, it has no final name.
+
+        `replaced` is a stopped container, removed once the new one is complete. A snapshot of its own session becomes
+        its copy, too; with that of another, it gets another machine id.
         """
 
     async def tidy(self, want: Assignment) -> None:

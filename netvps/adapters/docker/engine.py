@@ -16,8 +16,10 @@ from netvps.adapters.docker.containers.attachments import Attachments
 from netvps.adapters.docker.containers.containers import Containers
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, ImageNotFound, mapped
 from netvps.adapters.docker.events import Events
+from netvps.adapters.docker.files.archives import Archives
 from netvps.adapters.docker.files.copies import Copies
 from netvps.adapters.docker.files.images import Contents, Images
+from netvps.adapters.docker.files.snapshot_archives import SnapshotArchives
 from netvps.adapters.docker.files.snapshots import Snapshots
 from netvps.adapters.docker.files.volumes import SessionVolumes
 from netvps.adapters.docker.leftovers import Leftovers
@@ -32,6 +34,8 @@ from netvps.domain.session.container import Container, SavedImage, Seen, SourceI
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.plan import source_of
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
+from netvps.domain.snapshot.saved import SavedSnapshot
+from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.faults import fault_point
 
 log = structlog.get_logger()
@@ -64,7 +68,9 @@ class DockerEngine:
         self._containers = Containers(docker, self._network, self._attachments, contents, node, volumes=self._volumes)
         self._images = Images(docker)
         self._snapshots = Snapshots(docker, contents, node, node_name)
-        self._copies = Copies(docker, copies)
+        archives = Archives(copies)
+        self._copies = Copies(docker, archives)
+        self._archives = SnapshotArchives(docker, archives, self._copies)
         self._leftovers = Leftovers(docker, node)
         # What a part does by itself, the part offers; the methods below take several.
         self.start, self.signal = self._containers.start, self._containers.signal
@@ -80,14 +86,20 @@ class DockerEngine:
         container = await self._containers.find(want.session_uid, want.owner_id)
         wanted = want.desired is DesiredState.RUNNING
         files = await asyncio.to_thread(self._copies.find, want.session_uid)
+        taken = await asyncio.to_thread(self._taken, want)
         alive = container is not None and container.status in {Status.RUNNING, Status.PAUSED}
         if container and (alive or (wanted and container.status is not Status.DEAD)):
             machine = await self._docker.machine()
-            return Seen(container, files=files, machine=machine)  # no action on it needs snapshots
+            return Seen(container, files=files, machine=machine, snapshots=taken)  # no action on it needs images
         saved = await self._snapshots.find(want.session_uid)
         if container or not wanted:
-            return Seen(container, saved, files=files)
-        return Seen(None, saved, await self._images.find(source_of(want, saved)), files)
+            return Seen(container, saved, files=files, snapshots=taken)
+        return Seen(None, saved, await self._images.find(source_of(want, saved)), files, snapshots=taken)
+
+    def _taken(self, want: Assignment) -> dict[str, SavedSnapshot]:
+        """The snapshots on this machine that an assignment may name."""
+        found = self._archives.find(want.session_uid) if want.snapshot_orders or want.restore else {}
+        return found | (self._archives.find(want.source.session) if want.source else {})
 
     async def create(self, plan: Blueprint) -> None:
         """Creates a container."""
@@ -124,6 +136,48 @@ class DockerEngine:
         if missing:
             await asyncio.to_thread(self._volumes.filled, plan.session_uid)
         fault_point("restore.unpacked")
+        if replaced:
+            await self._containers.remove(replaced.id, force=False)
+        await self._containers.rename(name, plan.name)
+
+    async def take(self, want: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]) -> bool:
+        """Takes a snapshot."""
+        return await self._archives.take(want.session_uid, uid, container, given_up)
+
+    async def keep(self, want: Assignment, uid: str, run: str) -> SavedSnapshot | None:
+        """Makes the copy of a session a snapshot, too."""
+        return await asyncio.to_thread(self._archives.keep, want.session_uid, uid, run)
+
+    async def drop(self, want: Assignment, uid: str) -> None:
+        """Removes a snapshot."""
+        await asyncio.to_thread(self._archives.drop, want.session_uid, uid)
+
+    async def provide_below(self, session_uid: str, uid: str, progress: Callable[[str], None]) -> SourceImage:
+        """Loads or pulls the image below a snapshot."""
+        image, reference = await self._archives.image(session_uid, uid)
+        if reference:
+            await self._images.pull(reference, progress)
+        found = await self._images.find(image)
+        if found is None:
+            raise ImageNotFound(f"image {image}, below snapshot {uid}, is not what was loaded; load it by hand")
+        return found
+
+    async def make_from(self, plan: Blueprint, source: SnapshotSource, replaced: Container | None) -> None:
+        """Creates a container from a snapshot; it gets its final name only once its files are complete."""
+        own = source.session == plan.session_uid
+        name = restore_name(plan.session_uid)
+        await self._snapshots.remove_helper(plan.session_uid)
+        await self._containers.remove_restored(plan.session_uid)
+        await self._containers.create(replace(plan, name=name))
+        fault_point("revert.made")
+        await self._archives.unpack(source.session, source.uid, name)
+        if own:
+            await asyncio.to_thread(
+                self._archives.adopt, source.session, source.uid, await self._containers.run_of(name)
+            )
+        else:
+            await self._archives.renew_machine_id(name)
+        fault_point("revert.unpacked")
         if replaced:
             await self._containers.remove(replaced.id, force=False)
         await self._containers.rename(name, plan.name)
@@ -170,6 +224,7 @@ class DockerEngine:
         fault_point("erase.containers")
         await self._snapshots.erase(session_uid, digest)
         fault_point("erase.images")
+        await asyncio.to_thread(self._archives.erase, session_uid)
         await asyncio.to_thread(self._copies.erase, session_uid)
         await self._leftovers.remove_volumes(session_uid)
         await asyncio.to_thread(self._volumes.forget, session_uid)
@@ -182,7 +237,8 @@ class DockerEngine:
 
     async def owned(self) -> frozenset[str]:
         """Returns the uids of sessions that have any object here."""
-        return await self._leftovers.sessions() | await asyncio.to_thread(self._copies.sessions)
+        copied = await asyncio.to_thread(lambda: self._copies.sessions() | self._archives.sessions())
+        return await self._leftovers.sessions() | copied
 
     async def logs(
         self, session_uid: str, tail_lines: int, *, follow: bool, since: datetime | None = None

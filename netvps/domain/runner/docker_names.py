@@ -25,6 +25,8 @@ LABEL_RUN: Final = "netvps.run"
 """On a snapshot's image: the run of the container that it captures (domain.session.container.Container.run)."""
 LABEL_LAYOUT: Final = "netvps.layout"
 """On a container: digest of the parameters that cannot change after it was made (domain.session.blueprint)."""
+LABEL_RESTORE: Final = "netvps.restore_id"
+"""On a container: the restore in place that it was made for (domain.snapshot.snapshot.Restore)."""
 
 SHARED_NETWORK: Final = "netvps-net"
 """The network that sessions of all owners shared in earlier versions. It is emptied and removed."""

@@ -19,7 +19,7 @@ PAUSE: Final = "pause"
 """The runner knows the desired state PAUSED."""
 SNAPSHOTS: Final = "snapshots"
 """The runner carries out orders for snapshots, restores in place and clones."""
-CAPABILITIES: Final = (PAUSE,)
+CAPABILITIES: Final = (PAUSE, SNAPSHOTS)
 """What a runner of this version can do, and older ones cannot."""
 
 

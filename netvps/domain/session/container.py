@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -12,6 +13,8 @@ from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.limits import UNLIMITED, Limits
 from netvps.domain.session.session import SnapshotImage
+from netvps.domain.snapshot.saved import SavedSnapshot
+from netvps.domain.snapshot.snapshot import RestoreResult, SnapshotResult
 
 ENGINE_AWAY: Final = "ENGINE_AWAY"
 """Reason of errors that mean only that the container engine is unavailable, not that the session has a problem."""
@@ -58,6 +61,8 @@ class Container:
     """Digest of the parameters it was made with."""
     limits: Limits | None = None
     """None if unknown."""
+    restored: str = ""
+    """Uid of the restore in place that it was made for; then it has files of its own before its first start."""
 
     @property
     def run(self) -> str:
@@ -108,11 +113,27 @@ class Seen:
     """Why the container could not be paused; '' if that was not tried in this generation, or it could."""
     stays_down: str = ""
     """Why a container that ended by itself is not started again; '' if it is."""
+    snapshots: Mapping[str, SavedSnapshot] = field(default_factory=dict)
+    """By uid: the session's own, where its assignment has orders for them, and those that it may be cloned from."""
+    failures: Mapping[str, SnapshotResult] = field(default_factory=dict)
+    """By uid: snapshots that could not be taken."""
+    not_restored: RestoreResult | None = None
+    """The restore in place that failed last."""
+    taking: str = ""
+    """Uid of the snapshot that is being taken."""
 
     @property
     def newest(self) -> SavedImage | None:
         """The latest snapshot on this machine."""
         return max(self.saved, key=lambda image: age_of(image.snapshot), default=None)
+
+    def holding(self, run: str) -> SavedImage | None:
+        """The latest image with the content after a run (`Container.run`)."""
+        return next((image for image in reversed(self.saved) if image.run == run), None)
+
+    def older_than(self, snapshot: SnapshotImage) -> tuple[SavedImage, ...]:
+        """The images older than this one."""
+        return tuple(image for image in self.saved if age_of(image.snapshot) < age_of(snapshot))
 
 
 def age_of(snapshot: SnapshotImage) -> tuple[int, datetime]:

@@ -8,6 +8,8 @@
                      no container: record → prune → (flatten → record → prune →) rest
     desired DELETED  erase
 
+Where it would rest, it takes snapshots (domain.snapshot.steps); a restore in place comes before everything else.
+
 `next_step` depends on its arguments only, so a crash between two steps loses nothing: the next comparison yields the
 same step. While the container of a stopped session exists, it holds the session's files and is started again; the
 copy of its files in the runner's folder and the snapshot (an image) are written in the background, and nothing
@@ -26,6 +28,11 @@ from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.lifecycle import PAUSE_FAILED, RESIZE_REFUSED
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
+from netvps.domain.snapshot.snapshot import Restore as SnapshotRestore
+from netvps.domain.snapshot.snapshot import SnapshotSource
+from netvps.domain.snapshot.steps import Clone, Drop, Revert, due_restore, saves_first
+from netvps.domain.snapshot.steps import snapshot_to_drop as to_drop
+from netvps.domain.snapshot.steps import snapshot_to_take as to_take
 
 FLATTEN_FROM: Final = 25
 """Number of layers from which a snapshot is flattened to one layer, while its session is stopped and has no container.
@@ -129,6 +136,8 @@ class Record:
     """Report the snapshot of the stopped session, and wait for an assignment that contains it."""
 
     snapshot: SnapshotImage
+    run: str = ""
+    """The run of the container that it captures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,15 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """Take this snapshot, of the copy if there is no container, while the session is as `meanwhile` says."""
+
+    uid: str
+    container: Container | None
+    meanwhile: Rest
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Docker is busy with the container: inspect it again soon."""
 
@@ -187,13 +205,40 @@ Step = (
     Fetch | Create | Restore | Move | Start | Pause | Unpause | Resize | Ended
     | Terminate | Copy | Commit | Record | Remove | Prune | Flatten
     | Rest | Wait | Refuse | Erase
+    | Take | Drop | Revert | Clone
 )  # fmt: skip
 
 
-def next_step(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a table
+def next_step(want: Assignment, seen: Seen) -> Step:
     """The next action towards the desired state."""
     if want.desired is DesiredState.DELETED:
         return Erase()
+    if uid := to_drop(want, seen):
+        return Drop(uid)
+    if restore := due_restore(want, seen):
+        return _revert(restore, seen)
+    step = _towards_desired(want, seen)
+    if isinstance(step, Rest) and (uid := to_take(want, seen)):
+        return Take(uid, seen.container, step)
+    return step
+
+
+def _revert(restore: SnapshotRestore, seen: Seen) -> Step:
+    container = seen.container
+    match container.status if container else None:
+        case Status.REMOVING:
+            return Wait()
+        case Status.PAUSED if container:
+            return Unpause(container)
+        case Status.RUNNING if container:
+            return Terminate(container)
+        case _:
+            if saves_first(restore, seen):
+                return Take(restore.previous, container, Rest(SessionState.PREPARING))
+            return Revert(restore, container)
+
+
+def _towards_desired(want: Assignment, seen: Seen) -> Step:
     container = seen.container
     if container is None:
         gone = Ended("its container was removed from Docker while it was paused")
@@ -250,14 +295,16 @@ def _at_rest(want: Assignment, seen: Seen, container: Container) -> Step:
     return Ended(seen.stays_down) if seen.stays_down else _start(want, seen, container)
 
 
-def _without_container(want: Assignment, seen: Seen) -> Step:
+def _without_container(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a table
     last = seen.last_run if seen.last_run and seen.last_run.is_latest(want.snapshot) else None
-    if last and not _is_held(seen, last.run):
+    if last and not (seen.files and seen.files.run == last.run) and not seen.holding(last.run):
         return _refuse_older(want, seen)
     if want.desired is DesiredState.STOPPED:
         return _tidy(want, seen)
     if last and seen.files and seen.files.run == last.run:
         return Restore(seen.files)
+    if want.source and last is None and want.snapshot is None and not seen.saved:
+        return _clone(want.source, seen)
     if seen.source:
         return Create(seen.source)
     reference = source_of(want, seen.saved)
@@ -271,8 +318,14 @@ def _without_container(want: Assignment, seen: Seen) -> Step:
     return Fetch(reference)
 
 
-def _is_held(seen: Seen, run: str) -> bool:
-    return bool(seen.files and seen.files.run == run) or any(image.run == run for image in seen.saved)
+def _clone(source: SnapshotSource, seen: Seen) -> Clone | Refuse:
+    """Never from the plain image: the owner would see a session without the files that were cloned."""
+    if source.uid in seen.snapshots:
+        return Clone(source)
+    return Refuse(
+        "snapshot",
+        "the snapshot that it was cloned from is not on this machine any more; delete it, and clone again",
+    )
 
 
 def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
@@ -303,22 +356,22 @@ def _start(want: Assignment, seen: Seen, container: Container) -> Step:
 
 
 def _keep(want: Assignment, seen: Seen, container: Container) -> Step:
-    if container.started is None:
+    if container.started is None and not container.restored:
         return Rest(SessionState.STOPPED)  # it never ran, so its content is that of its image
     if container.files and not (seen.files and seen.files.run == container.run and seen.files.image_saved):
         return Copy(container)
-    held = _holding(seen, container)
+    held = seen.holding(container.run)
     if held is None:
         return Commit(container, flatten=container.layers >= FLATTEN_NOW)
     if not _is_recorded(want, held):
-        return Record(held.snapshot)
+        return Record(held.snapshot, held.run)
     # The image below the container is kept, too: the next snapshot is that image plus one layer.
-    older = tuple(image for image in _older(seen, held.snapshot) if image.snapshot.digest != container.image)
+    older = tuple(image for image in seen.older_than(held.snapshot) if image.snapshot.digest != container.image)
     return Prune(older) if older else Rest(SessionState.STOPPED)
 
 
 def _bury(want: Assignment, seen: Seen, container: Container) -> Step:
-    held = _holding(seen, container)
+    held = seen.holding(container.run)
     if held and _is_recorded(want, held):
         return Remove(container, held)
     return Refuse(
@@ -334,21 +387,13 @@ def _tidy(want: Assignment, seen: Seen) -> Step:
         return Rest(SessionState.STOPPED)
     if want.snapshot is None or age_of(newest.snapshot) > age_of(want.snapshot):
         # The snapshot was flattened, or its container was removed outside netvps; the snapshot is valid in both cases.
-        return Record(replace(newest.snapshot, generation=want.generation))
-    older = _older(seen, want.snapshot)
+        return Record(replace(newest.snapshot, generation=want.generation), newest.run)
+    older = seen.older_than(want.snapshot)
     if older and len(older) < len(seen.saved):
         return Prune(older)
     if newest.snapshot.layers >= FLATTEN_FROM and _is_recorded(want, newest):
         return Flatten(newest)
     return Rest(SessionState.STOPPED)
-
-
-def _holding(seen: Seen, container: Container) -> SavedImage | None:
-    return next((image for image in reversed(seen.saved) if image.run == container.run), None)
-
-
-def _older(seen: Seen, snapshot: SnapshotImage) -> tuple[SavedImage, ...]:
-    return tuple(image for image in seen.saved if age_of(image.snapshot) < age_of(snapshot))
 
 
 def _is_recorded(want: Assignment, held: SavedImage) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.session.lifecycle import new_session
-from netvps.domain.session.session import SessionState
+from netvps.domain.session.session import DesiredState, SessionState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,8 +31,9 @@ def _other_orders(session: Session, snapshot_uid: str) -> tuple[SnapshotOrder, .
 
 
 def revert(session: Session, restore: Restore, now: datetime) -> Session:
-    """The session with a restore in place to carry out, in a new generation; its desired state stays."""
-    return replace(session, restore=restore, generation=session.generation + 1, update_time=now)
+    """The session with a restore in place to carry out, in a new generation. A paused one runs after that."""
+    desired = DesiredState.RUNNING if session.desired is DesiredState.PAUSED else session.desired
+    return replace(session, restore=restore, desired=desired, generation=session.generation + 1, update_time=now)
 
 
 def clone(

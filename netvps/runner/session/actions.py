@@ -15,20 +15,22 @@ from netvps.domain.runner.docker_names import LABEL_LAYOUT
 from netvps.domain.session import plan
 from netvps.domain.session.attachment import resolv_conf
 from netvps.domain.session.blueprint import Blueprint, blueprint
-from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, SavedImage, Seen, SourceImage, Status
+from netvps.domain.session.container import ENGINE_AWAY, Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.lifecycle import ENDED, SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
-from netvps.errors import AlreadyExists, NetvpsError, TimedOut
+from netvps.domain.snapshot.steps import Clone, Drop, Revert
+from netvps.errors import AlreadyExists, NetvpsError
 from netvps.faults import fault_point
 from netvps.runner.ports import Engine, Link
-from netvps.runner.session.kept import GaveUp, Kept, new_uid
+from netvps.runner.session.kept import GaveUp, Kept, failed, new_uid
 from netvps.runner.session.last_runs import LastRuns
 from netvps.runner.session.live import Live
 from netvps.runner.session.logs import KeptLogs
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
 from netvps.runner.session.runtime import RuntimeFolder
+from netvps.runner.session.snapshots import SnapshotOrders
 from netvps.runner.session.starts import Starts
 from netvps.runner.session.wake import Wake
 
@@ -40,10 +42,6 @@ _AT_ONCE = 0.0
 _TIDY_AGAIN = 15.0
 _FLATTEN_AGAIN = 5.0
 log = structlog.get_logger()
-
-_DISK_FULL = "DISK_FULL"
-# The session's `reason` where the error is more specific than the action.
-_REASONS = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image", "VOLUME": "volume"}
 
 
 class SessionActions:
@@ -82,11 +80,13 @@ class SessionActions:
         self._kept = Kept(engine, last_runs, reporter)
         self._live = Live(engine)
         self._starts = starts
+        self._snapshots = SnapshotOrders(engine, last_runs, reporter, self._prepare, self._blueprint)
 
     async def close(self) -> None:
         """Closes the session's socket and background work."""
         await self._live.close()
         await self._kept.close()
+        await self._snapshots.close()
         await self._folder.close()
 
     async def resume(self, want: Assignment) -> None:
@@ -104,7 +104,7 @@ class SessionActions:
         if want.generation != self._generation:
             self._generation = want.generation
             self._exits.forgive()
-        asked = want.desired in {DesiredState.STOPPED, DesiredState.DELETED}
+        asked = want.desired in {DesiredState.STOPPED, DesiredState.DELETED} or want.restore is not None
         self._exits.see(seen.container, asked=asked, now=_now())
         self._reporter.last_exit = self._exits.last
         container = seen.container
@@ -112,7 +112,7 @@ class SessionActions:
             down = await asyncio.to_thread(self._starts.why_down, want, container)
             layout = self._blueprint(want, SourceImage("")).labels[LABEL_LAYOUT]
             seen = replace(seen, layout=layout, stays_down=down)
-        return await self._kept.look(want, self._live.look(want, seen))
+        return await self._kept.look(want, await self._snapshots.look(want, self._live.look(want, seen)))
 
     async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
         """Executes an action. Raises GaveUp; other errors are retried."""
@@ -144,10 +144,22 @@ class SessionActions:
                 return await self._kept.copy(want, container, wake)
             case plan.Commit(container, flatten):
                 return await self._commit(want, container, wake, flatten=flatten)
-            case plan.Record(snapshot):
-                message = "recording its snapshot"
-                self._say(want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message, snapshot=snapshot)
+            case plan.Record(snapshot, run):
+                message, kept = "recording its snapshot", await self._snapshots.keep(want, snapshot.uid, run)
+                self._say(
+                    want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message, snapshot=snapshot, kept=kept
+                )
                 return None
+            case plan.Take(uid, container, meanwhile):
+                pause = await self._rest(want, meanwhile, wake)
+                taken = self._snapshots.take(want, uid, container, wake)
+                return pause if taken is None else taken
+            case Drop(uid):
+                return await self._snapshots.drop(want, uid)
+            case Revert(restore, replaced):
+                return await self._snapshots.revert(want, restore, replaced)
+            case Clone(source):
+                return await self._snapshots.clone(want, source)
             case plan.Remove(container, saved):
                 await self._logs.keep(want.session_uid, self._engine.logs)
                 log.info("removing the container: its snapshot is recorded", snapshot=saved.snapshot.image)
@@ -182,7 +194,7 @@ class SessionActions:
         except* _Superseded:
             log.info("pull cancelled by a new assignment", image=reference)
         if failure:
-            raise _failed(failure, "image")
+            raise failed(failure, "image")
         return _AT_ONCE
 
     async def _create(self, want: Assignment, source: SourceImage) -> float:
@@ -198,7 +210,7 @@ class SessionActions:
                 failure = error
                 boot.cancel()
         if failure:
-            raise _failed(failure, "container")
+            raise failed(failure, "container")
         return _AT_ONCE
 
     async def _restore(self, want: Assignment, files: SavedFiles, replaced: Container | None) -> float:
@@ -212,7 +224,7 @@ class SessionActions:
             await self._prepare(want)
             await self._engine.restore(self._blueprint(want, source), replaced)
         except NetvpsError as error:
-            failure = _failed(error, "container")
+            failure = failed(error, "container")
             if not isinstance(failure, GaveUp) or failure.retryable:
                 raise failure from None
             self._kept.not_restored(files, error)
@@ -240,6 +252,7 @@ class SessionActions:
             self._say(want, SessionState.STARTING, message=f"{ended} and restarts after a pause")
             return pause
         self._kept.give_up()
+        self._snapshots.give_up()
         self._say(want, SessionState.STARTING, message="starting its container")
         await asyncio.to_thread(self._starts.starting, want, container)
         await self._prepare(want)
@@ -247,7 +260,7 @@ class SessionActions:
         try:
             await self._engine.start(container)
         except NetvpsError as error:
-            raise _failed(error, "container") from None
+            raise failed(error, "container") from None
         self._exits.started(container)
         return _AT_ONCE
 
@@ -354,6 +367,7 @@ class SessionActions:
 
     async def _erase(self, want: Assignment) -> None:
         await self._kept.end(want.session_uid)
+        await self._snapshots.end()
         await self._engine.erase(want.session_uid, want.snapshot.digest if want.snapshot else "")
         await self._folder.remove()
         self._logs.remove(want.session_uid)
@@ -368,15 +382,6 @@ class _Superseded(Exception):
 async def _raise_when_assigned(wake: Wake) -> None:
     await wake.wait_assigned()
     raise _Superseded
-
-
-def _failed(error: NetvpsError, reason: str) -> NetvpsError:
-    """Maps an engine's error: unavailable or slow is retried; everything else ends this generation."""
-    if error.reason in {ENGINE_AWAY, OVERLAY_AWAY} or isinstance(error, TimedOut):
-        return error
-    retryable = error.reason == _DISK_FULL
-    message = f"{error.message}; it is retried automatically" if retryable else error.message
-    return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), message, retryable=retryable)
 
 
 def _now() -> datetime:

@@ -48,6 +48,11 @@ class Background:
         """Abandons the job: its result is not needed any more, and it ends as soon as it can."""
         self._given_up.set()
 
+    def forget(self) -> None:
+        """Forgets a job that ended, with its error."""
+        if not self.busy:
+            self._task = self._failure = None
+
     async def end(self) -> None:
         """Abandons the job and waits for its end."""
         self.give_up()

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from netvps.domain.session.container import ENGINE_AWAY, Container, Seen
+from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, Seen
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
@@ -28,6 +28,9 @@ from netvps.runner.session.wake import Wake
 
 _COPY_AGAIN: Final = 300.0
 _AT_ONCE: Final = 0.0
+_DISK_FULL: Final = "DISK_FULL"
+# The session's `reason` where the error is more specific than the action.
+_REASONS: Final = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image", "VOLUME": "volume"}
 log = structlog.get_logger()
 
 
@@ -151,6 +154,15 @@ class Kept:
             return _AT_ONCE
         self._reporter.say(want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message)
         return None
+
+
+def failed(error: NetvpsError, reason: str) -> NetvpsError:
+    """Maps an engine's error: unavailable or slow is retried; everything else ends this generation."""
+    if error.reason in {ENGINE_AWAY, OVERLAY_AWAY} or isinstance(error, TimedOut):
+        return error
+    retryable = error.reason == _DISK_FULL
+    message = f"{error.message}; it is retried automatically" if retryable else error.message
+    return GaveUp(SessionState.FAILED, _REASONS.get(error.reason, reason), message, retryable=retryable)
 
 
 def new_uid() -> str:

@@ -39,8 +39,8 @@ class SessionReconciler:
         self._reporter = reporter
         self._look_every = look_every
         self._wake = Wake()
-        self._gave_up: tuple[int, int] | None = None
-        """Epoch and generation of the last GaveUp; a new one starts over."""
+        self._gave_up: tuple[object, ...] | None = None
+        """Epoch, generation and orders of the last GaveUp; other ones start over."""
         self._retries = 0
         self._not_before = 0.0
         """When a retryable GaveUp is retried (loop time)."""
@@ -70,7 +70,7 @@ class SessionReconciler:
         """Does one pass; returns the seconds until the next, 0 for at once, None if the session is deleted."""
         self._wake.clear()
         want = self._want
-        if self._gave_up == (want.epoch, want.generation):
+        if self._gave_up == _attempt(want):
             if (left := self._not_before - asyncio.get_running_loop().time()) > 0:
                 return min(left, _jittered(self._look_every))
             log.info("retrying after giving up")
@@ -107,7 +107,7 @@ class SessionReconciler:
         """Ends the attempts for this generation, or for a backoff if retryable."""
         pause = _jittered(min(_RETRYABLE_MAX, _RETRYABLE_MIN * 2.0**self._retries)) if retryable else math.inf
         self._retries = min(self._retries + 1, 10) if retryable else 0
-        self._gave_up = (want.epoch, want.generation)
+        self._gave_up = _attempt(want)
         self._not_before = asyncio.get_running_loop().time() + pause
 
     def _retry(self, error: NetvpsError) -> float:
@@ -120,6 +120,11 @@ class SessionReconciler:
         if error.reason == ENGINE_AWAY or self._failures > 1:
             self._reporter.remark(f"{error.message}; retrying")
         return pause
+
+
+def _attempt(want: Assignment) -> tuple[object, ...]:
+    """What a GaveUp was about."""
+    return want.epoch, want.generation, want.snapshot_orders
 
 
 def _own_files(error: OSError) -> NetvpsError:

@@ -7,18 +7,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from netvps.domain.session.session import Assignment, LastExit, SessionReport, SessionState, SnapshotImage
+from netvps.domain.snapshot.snapshot import RestoreResult, SnapshotResult
 
 PROGRESS_SECONDS = 1.0
 
 
 class Reporter:
-    """Builds reports; adds how the container last ended once that is known."""
+    """Builds reports; adds how the container last ended, and what became of orders for snapshots."""
 
     def __init__(self, post: Callable[[SessionReport], None]) -> None:
         self._post = post
         self._last: SessionReport | None = None
         self._progress_after = 0.0
         self.last_exit: LastExit | None = None
+        self.snapshots: tuple[SnapshotResult, ...] = ()
+        self.restore: RestoreResult | None = None
 
     def say(
         self,
@@ -29,10 +32,21 @@ class Reporter:
         message: str = "",
         address: str = "",
         snapshot: SnapshotImage | None = None,
+        kept: SnapshotResult | None = None,
     ) -> None:
-        """Reports a state for the assignment in work."""
+        """Reports a state for the assignment in work; `kept` is the snapshot that the stop of `snapshot` left."""
         self._last = SessionReport(
-            want.session_uid, want.epoch, want.generation, state, reason, message, address, snapshot, self.last_exit
+            want.session_uid,
+            want.epoch,
+            want.generation,
+            state,
+            reason,
+            message,
+            address,
+            snapshot,
+            self.last_exit,
+            snapshots=(*self.snapshots, kept) if kept else self.snapshots,
+            restore=self.restore,
         )
         self._post(self._last)
 

@@ -122,7 +122,7 @@ SOURCE = SourceImage("debian:12")
         (want(STOPPED), Seen(EXITED), plan.Commit(EXITED, flatten=False)),
         (want(STOPPED), Seen(box(Status.EXITED, 99)), plan.Commit(box(Status.EXITED, 99), flatten=False)),
         (want(STOPPED), Seen(box(Status.EXITED, 100)), plan.Commit(box(Status.EXITED, 100), flatten=True)),
-        (want(STOPPED), Seen(EXITED, (HELD,)), plan.Record(HELD.snapshot)),
+        (want(STOPPED), Seen(EXITED, (HELD,)), plan.Record(HELD.snapshot, HELD.run)),
         (want(STOPPED, 1, HELD.snapshot), Seen(EXITED, (HELD,)), plan.Rest(SessionState.STOPPED)),
         # Recorded, but its image was removed by hand: the container is there to make another.
         (want(STOPPED, 1, HELD.snapshot), Seen(EXITED), plan.Commit(EXITED, flatten=False)),
@@ -145,7 +145,7 @@ SOURCE = SourceImage("debian:12")
         (want(RUNNING, 4, LATER.snapshot), Seen(None, (LATER,), KEPT, COPIED, LAST), plan.Create(KEPT)),
         (want(RUNNING, 4), Seen(None, (), SOURCE, COPIED), plan.Create(SOURCE)),
         (want(STOPPED), Seen(), plan.Rest(SessionState.STOPPED)),
-        (want(STOPPED), Seen(None, (HELD,)), plan.Record(HELD.snapshot)),
+        (want(STOPPED), Seen(None, (HELD,)), plan.Record(HELD.snapshot, HELD.run)),
         (want(DELETED), Seen(box(Status.RUNNING)), plan.Erase()),
         (want(DELETED), Seen(), plan.Erase()),
     ],
@@ -187,7 +187,7 @@ def test_a_deep_snapshot_is_written_as_one_layer_and_replaced_once_that_is_recor
     number = f"netvps-snapshot/vps-{UID}:2"
     flat = replace(deep, snapshot=replace(deep.snapshot, image=number, digest="sha256:flat", layers=1, generation=2))
     both = Seen(None, (deep, flat))
-    assert plan.next_step(recorded, both) == plan.Record(flat.snapshot)
+    assert plan.next_step(recorded, both) == plan.Record(flat.snapshot, flat.run)
     assert plan.source_of(want(RUNNING, 3, deep.snapshot), both.saved) == number
     assert plan.next_step(want(STOPPED, 2, flat.snapshot), both) == plan.Prune((deep,))
     assert plan.next_step(want(STOPPED, 2, flat.snapshot), Seen(None, (flat,))) == plan.Rest(SessionState.STOPPED)

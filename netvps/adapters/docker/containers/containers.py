@@ -28,7 +28,7 @@ from netvps.adapters.docker.errors import (
 from netvps.adapters.docker.files.images import Contents
 from netvps.adapters.docker.files.volumes import SessionVolumes
 from netvps.adapters.docker.network.network import SessionNetworks
-from netvps.domain.runner.docker_names import LABEL_LAYOUT, container_name, restore_name, session_of
+from netvps.domain.runner.docker_names import LABEL_LAYOUT, LABEL_RESTORE, container_name, restore_name, session_of
 from netvps.domain.session.attachment import Attachment, Net
 from netvps.domain.session.blueprint import DROPPED_CAPABILITIES, Blueprint
 from netvps.domain.session.container import Container, Status
@@ -148,6 +148,11 @@ class Containers:
         if found:
             await self.remove(found.id, force=True)
 
+    async def run_of(self, name: str) -> str:
+        """Returns the run of a container (domain.session.container.Container.run)."""
+        found = await self._docker.call(f"container {name}", lambda api: api.inspect_container(name))
+        return self._container(found, "", 0).run
+
     async def rename(self, name: str, to: str) -> None:
         """Renames a container."""
         await self._docker.call(f"container {name}", lambda api: api.rename(name, to), ContainerCreationFailed)
@@ -200,6 +205,7 @@ class Containers:
             files=files_folder(found),
             layout=str((found["Config"].get("Labels") or {}).get(LABEL_LAYOUT, "")),
             limits=limits_of(found),
+            restored=str((found["Config"].get("Labels") or {}).get(LABEL_RESTORE, "")),
         )
 
     async def _create(self, plan: Blueprint, filled: Collection[str]) -> None:

@@ -21,7 +21,8 @@ import pytest
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed, ImageNotFound, VolumeMissing
-from netvps.adapters.docker.files import copies
+from netvps.adapters.docker.files import archives
+from netvps.adapters.docker.files.copies import Copies
 from netvps.domain.runner.docker_names import container_name, restore_name
 from netvps.domain.session.blueprint import Blueprint, blueprint
 from netvps.domain.session.container import Container, SourceImage, Status
@@ -244,7 +245,7 @@ async def test_a_volume_that_a_crash_left_half_filled_is_filled_again(
     assert await box.copy()
     await box.prune()
     with monkeypatch.context() as patch:
-        patch.setattr(copies, "_extract", crash)
+        patch.setattr(archives, "_extract", crash)
         with pytest.raises(RuntimeError):
             await box.restored()
     assert Path(folders["/data"], "seed").exists()  # from the image
@@ -258,7 +259,7 @@ async def test_a_volume_that_a_crash_left_half_filled_is_filled_again(
 async def test_room_is_asked_for_files_in_volumes_too(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     box.writes = "dd if=/dev/zero of=/data/big bs=1M count=5"
     await box.lived(changed=False)
-    monkeypatch.setattr(copies, "disk_free", lambda _: 1 << 20)
+    monkeypatch.setattr(archives, "disk_free", lambda _: 1 << 20)
     with pytest.raises(DiskFull, match=r"needs 69 MiB and 1 MiB are free"):
         await box.copy()
 
@@ -309,7 +310,7 @@ async def test_a_damaged_copy_is_never_started(box: Box) -> None:
 
 async def test_a_copy_without_room_fails_with_the_numbers(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     await box.lived()
-    monkeypatch.setattr(copies, "disk_free", lambda _: 1 << 20)
+    monkeypatch.setattr(archives, "disk_free", lambda _: 1 << 20)
     with pytest.raises(DiskFull, match=r"needs 64 MiB and 1 MiB are free"):
         await box.copy()
     assert list(box.folder.glob("*.tar*")) == []
@@ -329,7 +330,7 @@ async def test_an_error_of_our_own_files_is_not_taken_for_the_engines(
         raise OSError(number, os.strerror(number))
 
     await box.lived()
-    monkeypatch.setattr(copies, "_packed", fail)
+    monkeypatch.setattr(archives, "_packed", fail)
     with pytest.raises(kind, match=words):
         await box.copy()
 
@@ -349,7 +350,7 @@ async def test_images_that_no_copy_stands_on_go_after_a_while(box: Box) -> None:
     "name", ["{uid}.json.77.part", "{uid}-0123456789abcdef.tar.77.part", "{uid}-0123456789abcdef.tar"]
 )
 def test_what_a_killed_runner_left_of_a_copy_is_found_and_erased(box: Box, tmp_path: Path, name: str) -> None:
-    kept, gone = copies.Copies(box.docker, tmp_path), box.want.session_uid
+    kept, gone = Copies(box.docker, archives.Archives(tmp_path)), box.want.session_uid
     other = make_uid(1, 1)
     for uid in (gone, other):
         (tmp_path / name.format(uid=uid)).touch()

@@ -1,0 +1,114 @@
+"""The actions on snapshots, and which of the orders in an assignment are due; as pure functions of what is inspected.
+
+order                      take → (reported READY)                 delete: drop → (reported)
+restore in place           terminate → take (the present state) → revert → (reported DONE) → start, if it ran
+clone without container    clone → start
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netvps.domain.session.container import Container, Seen, Status
+from netvps.domain.snapshot.snapshot import (
+    Restore,
+    RestoreResult,
+    RestoreState,
+    SnapshotResult,
+    SnapshotSource,
+    SnapshotState,
+)
+
+if TYPE_CHECKING:
+    from netvps.domain.session.session import Assignment
+    from netvps.domain.snapshot.saved import SavedSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Remove this snapshot."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """Make the container again, with the files of a snapshot; the one that it replaces is in a snapshot, too."""
+
+    restore: Restore
+    replaced: Container | None
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """Make the container from a snapshot of another session."""
+
+    source: SnapshotSource
+
+
+def snapshot_to_drop(want: Assignment, seen: Seen) -> str | None:
+    """Uid of a snapshot that should be gone."""
+    return next((order.uid for order in want.snapshot_orders if order.delete and order.uid in seen.snapshots), None)
+
+
+def snapshot_to_take(want: Assignment, seen: Seen) -> str | None:
+    """Uid of a snapshot that should exist, and was not tried in vain."""
+    due = (order.uid for order in want.snapshot_orders if not order.delete)
+    return next((uid for uid in due if uid not in seen.snapshots and uid not in seen.failures), None)
+
+
+def due_restore(want: Assignment, seen: Seen) -> Restore | None:
+    """The restore in place that is neither done nor failed."""
+    return want.restore if want.restore and restore_result(want, seen) is None else None
+
+
+def saves_first(restore: Restore, seen: Seen) -> bool:
+    """Whether the state that a restore in place replaces has to become a snapshot yet."""
+    return restore.previous not in seen.snapshots and restore.previous not in seen.failures
+
+
+def restore_result(want: Assignment, seen: Seen) -> RestoreResult | None:
+    """What became of the restore in place; None if there is none, or if it goes on."""
+    restore, container = want.restore, seen.container
+    if restore is None:
+        return None
+    if container and container.restored == restore.uid:
+        return RestoreResult(restore.uid, RestoreState.DONE)
+    why = ""
+    if seen.not_restored and seen.not_restored.uid == restore.uid:
+        why = seen.not_restored.message
+    elif restore.snapshot not in seen.snapshots:
+        why = "its files are not on this machine any more; delete it, and choose another one"
+    elif container and container.status is Status.DEAD:
+        why = "Docker gave up removing the container half-way; restart Docker, then try again"
+    elif container and (failure := seen.failures.get(restore.previous)):  # without a container nothing is replaced
+        why = f"the present state could not be saved, and is not given up for it: {failure.message}"
+    return RestoreResult(restore.uid, RestoreState.FAILED, why) if why else None
+
+
+def snapshot_results(want: Assignment, seen: Seen) -> tuple[SnapshotResult, ...]:
+    """What became of the orders so far."""
+    results = []
+    for order in want.snapshot_orders:
+        saved = seen.snapshots.get(order.uid)
+        if order.uid == seen.taking or (order.delete and saved):
+            continue
+        if order.delete:
+            results.append(SnapshotResult(order.uid, SnapshotState.DELETING))
+        elif saved:
+            results.append(ready_result(saved))
+        elif order.uid in seen.failures:
+            results.append(seen.failures[order.uid])
+    return tuple(results)
+
+
+def ready_result(saved: SavedSnapshot) -> SnapshotResult:
+    """The result of a snapshot that exists."""
+    return SnapshotResult(
+        saved.uid,
+        SnapshotState.READY,
+        size_bytes=saved.size_bytes,
+        digest=saved.image,
+        warnings=saved.warnings,
+    )

@@ -1,0 +1,180 @@
+"""Carries out the orders for a session's snapshots: takes them in the background, restores them in place, clones.
+
+What fails is remembered until its order is withdrawn; a runner that starts again tries once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from netvps.domain.runner.docker_names import LABEL_RESTORE
+from netvps.domain.session.blueprint import Blueprint
+from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, Seen, SourceImage, Status
+from netvps.domain.session.kept import LastRun
+from netvps.domain.session.session import Assignment, DesiredState, SessionState
+from netvps.domain.snapshot.snapshot import (
+    Restore,
+    RestoreResult,
+    RestoreState,
+    SnapshotResult,
+    SnapshotSource,
+    SnapshotState,
+)
+from netvps.domain.snapshot.steps import due_restore, ready_result, restore_result, snapshot_results
+from netvps.errors import NetvpsError, TimedOut
+from netvps.runner.ports import Engine
+from netvps.runner.session.background import Background
+from netvps.runner.session.kept import failed
+from netvps.runner.session.last_runs import LastRuns
+from netvps.runner.session.reporter import Reporter
+from netvps.runner.session.wake import Wake
+
+_AT_ONCE: Final = 0.0
+_DISK_FULL: Final = "DISK_FULL"
+log = structlog.get_logger()
+
+
+class SnapshotOrders:
+    """The orders of one session. Pauses are in seconds; None means the slow timer."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        last_runs: LastRuns,
+        reporter: Reporter,
+        prepare: Callable[[Assignment], Awaitable[None]],
+        blueprint: Callable[[Assignment, SourceImage], Blueprint],
+    ) -> None:
+        """`prepare` makes what a container mounts, `blueprint` the definition of one."""
+        self._engine = engine
+        self._prepare = prepare
+        self._blueprint = blueprint
+        self._last_runs = last_runs
+        self._reporter = reporter
+        self._background = Background()
+        self._taking: tuple[str, Container | None] | None = None
+        """Uid of the snapshot that is being taken, and its container as it was."""
+        self._failures: dict[str, SnapshotResult] = {}
+        self._not_restored: RestoreResult | None = None
+
+    async def look(self, want: Assignment, seen: Seen) -> Seen:
+        """Adds what failed and what is going on; sets what is reported. A pause for a snapshot counts as running."""
+        ordered = {order.uid for order in want.snapshot_orders if not order.delete}
+        self._failures = {uid: failure for uid, failure in self._failures.items() if uid in ordered}
+        taking = self._taking[0] if self._taking and self._background.busy else ""
+        if taking and not self._is_undisturbed(want, seen, ordered):
+            self._background.give_up()
+        elif taking and seen.container and seen.container.status is Status.PAUSED:
+            seen = replace(seen, container=replace(seen.container, status=Status.RUNNING))
+        seen = replace(seen, failures=dict(self._failures), not_restored=self._not_restored, taking=taking)
+        await self._note_restored(want, seen.container)
+        self._reporter.snapshots = snapshot_results(want, seen)
+        self._reporter.restore = restore_result(want, seen)
+        return seen
+
+    def take(self, want: Assignment, uid: str, container: Container | None, wake: Wake) -> float | None:
+        """Takes a snapshot in the background. A failure is reported; only an engine that is away or slow raises."""
+
+        async def job(given_up: Callable[[], bool]) -> None:
+            if await self._engine.take(want, uid, container, given_up):
+                log.info("snapshot taken", snapshot=uid)
+
+        idle = not self._background.busy
+        if idle and (self._taking is None or self._taking[0] != uid):
+            self._background.forget()
+        try:
+            if self._background.run(job, wake, name=f"snapshot {uid}"):
+                self._taking = None
+                return _AT_ONCE
+        except NetvpsError as error:
+            self._taking = None
+            if error.reason == ENGINE_AWAY or isinstance(error, TimedOut):
+                raise
+            log.warning("snapshot not taken", snapshot=uid, error=error.message)
+            reason = "disk" if error.reason == _DISK_FULL else "snapshot"
+            self._failures[uid] = SnapshotResult(uid, SnapshotState.FAILED, reason, error.message)
+            return _AT_ONCE
+        if idle:
+            self._taking = (uid, container)
+        return None
+
+    async def drop(self, want: Assignment, uid: str) -> float:
+        """Removes a snapshot."""
+        await self._engine.drop(want, uid)
+        log.info("snapshot removed", snapshot=uid)
+        return _AT_ONCE
+
+    async def keep(self, want: Assignment, uid: str, run: str) -> SnapshotResult | None:
+        """Makes the copy of a stopped session a snapshot; None if there is no copy of that run."""
+        try:
+            saved = await self._engine.keep(want, uid, run)
+        except OSError as error:
+            log.warning("the copy does not become a snapshot", error=str(error))
+            return None
+        return ready_result(saved) if saved else None
+
+    async def revert(self, want: Assignment, restore: Restore, replaced: Container | None) -> float:
+        """Makes the container again from a snapshot. A failure is reported, and leaves the container as it was."""
+        message = "restoring its snapshot; its present state is a snapshot, too"
+        self._reporter.say(want, SessionState.PREPARING, message=message)
+        log.warning("restoring a snapshot in place", snapshot=restore.snapshot, previous=restore.previous)
+        try:
+            await self._make(want, SnapshotSource(restore.snapshot, want.session_uid), replaced, restore.uid)
+        except NetvpsError as error:
+            if error.reason in {ENGINE_AWAY, OVERLAY_AWAY} or isinstance(error, TimedOut):
+                raise
+            log.warning("snapshot not restored", snapshot=restore.snapshot, error=error.message)
+            self._not_restored = RestoreResult(restore.uid, RestoreState.FAILED, error.message)
+        return _AT_ONCE
+
+    async def clone(self, want: Assignment, source: SnapshotSource) -> float:
+        """Makes the container from a snapshot of another session. Raises GaveUp."""
+        self._reporter.say(want, SessionState.PREPARING, message="making it from a snapshot of another session")
+        try:
+            await self._make(want, source, None, "")
+        except NetvpsError as error:
+            raise failed(error, "snapshot") from None
+        return _AT_ONCE
+
+    async def _make(
+        self, want: Assignment, source: SnapshotSource, replaced: Container | None, restore_uid: str
+    ) -> None:
+        """Makes the container from a snapshot. Raises a NetvpsError; nothing is replaced then."""
+        await self._prepare(want)
+        below = await self._engine.provide_below(source.session, source.uid, self._reporter.progress)
+        plan = self._blueprint(want, below)
+        marked = replace(plan, labels=plan.labels | {LABEL_RESTORE: restore_uid}) if restore_uid else plan
+        await self._engine.make_from(marked, source, replaced)
+
+    def give_up(self) -> None:
+        """Abandons a snapshot that is being taken, because the container starts."""
+        self._background.give_up()
+
+    async def end(self) -> None:
+        """Waits for the end of the job, before the session is erased."""
+        await self._background.end()
+
+    async def close(self) -> None:
+        """Stops waiting for the job."""
+        await self._background.close()
+
+    def _is_undisturbed(self, want: Assignment, seen: Seen, ordered: set[str]) -> bool:
+        """Whether a snapshot that is being taken is still wanted, of a container that nothing is to be done with."""
+        if self._taking is None or self._taking[0] not in ordered or want.desired is DesiredState.DELETED:
+            return False
+        begun = self._taking[1]
+        if begun is None or begun.status not in {Status.RUNNING, Status.PAUSED}:
+            return True
+        as_it_was = want.desired == ("PAUSED" if begun.status is Status.PAUSED else "RUNNING")
+        return as_it_was and due_restore(want, seen) is None
+
+    async def _note_restored(self, want: Assignment, container: Container | None) -> None:
+        """Records the new container's run before the restore is reported: older data is not used from now on."""
+        if want.restore and container and container.restored == want.restore.uid and container.started is None:
+            last = LastRun(container.run, want.generation)
+            await asyncio.to_thread(self._last_runs.write, want.session_uid, last)

@@ -1,0 +1,111 @@
+"""Which orders are due, by what is inspected: as a table, and through the plan of the session."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from netvps.domain.session import plan
+from netvps.domain.session.container import Container, Seen, Status
+from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SessionState
+from netvps.domain.snapshot.saved import SavedSnapshot
+from netvps.domain.snapshot.snapshot import (
+    Restore,
+    RestoreResult,
+    RestoreState,
+    SnapshotOrder,
+    SnapshotResult,
+    SnapshotSource,
+    SnapshotState,
+)
+from netvps.domain.snapshot.steps import Clone, Drop, Revert, restore_result, snapshot_results
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+RUNNING, STOPPED = DesiredState.RUNNING, DesiredState.STOPPED
+WANT = Assignment("u", "dev1", "ann", 1, 1, RUNNING, SessionSpec(image="debian:12"), None, 1)
+ONE, TWO = (SavedSnapshot(uid, "run", "sha256:1", 7, NOW) for uid in ("one", "two"))
+FAILED = SnapshotResult("two", SnapshotState.FAILED, "disk", "the disk is full")
+RESTORE = Restore("r", "one", "two", NOW)
+SOURCE = SnapshotSource("one", "other")
+BOX = Container("c", Status.RUNNING, 1, started=NOW)
+EXITED = replace(BOX, status=Status.EXITED)
+RESTS = plan.Rest(SessionState.RUNNING, "", BOX)
+TAKES_ONE, TAKES_TWO, DROPS_ONE = SnapshotOrder("one"), SnapshotOrder("two"), SnapshotOrder("one", delete=True)
+
+
+def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: object) -> Assignment:
+    return replace(WANT, desired=desired, snapshot_orders=orders, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("want", "seen", "step"),
+    [
+        (_want(TAKES_ONE), Seen(BOX), plan.Take("one", BOX, RESTS)),
+        (_want(TAKES_ONE), Seen(BOX, snapshots={"one": ONE}), RESTS),
+        (_want(TAKES_TWO), Seen(BOX, failures={"two": FAILED}), RESTS),
+        (_want(TAKES_ONE, desired=STOPPED), Seen(BOX), plan.Terminate(BOX)),
+        (_want(TAKES_ONE, desired=STOPPED), Seen(), plan.Take("one", None, plan.Rest(SessionState.STOPPED))),
+        (_want(DROPS_ONE), Seen(BOX, snapshots={"one": ONE}), Drop("one")),
+        (_want(DROPS_ONE, desired=DesiredState.DELETED), Seen(BOX, snapshots={"one": ONE}), plan.Erase()),
+        # A restore in place: stop, save what is there, then replace it.
+        (_want(TAKES_TWO, restore=RESTORE), Seen(BOX, snapshots={"one": ONE}), plan.Terminate(BOX)),
+        (
+            _want(TAKES_TWO, restore=RESTORE),
+            Seen(EXITED, snapshots={"one": ONE}),
+            plan.Take("two", EXITED, plan.Rest(SessionState.PREPARING)),
+        ),
+        (
+            _want(restore=RESTORE),
+            Seen(EXITED, snapshots={"one": ONE, "two": TWO}),
+            Revert(RESTORE, EXITED),
+        ),
+        # Nothing is replaced where nothing is left: then a failure to save it does not matter.
+        (_want(restore=RESTORE), Seen(snapshots={"one": ONE}, failures={"two": FAILED}), Revert(RESTORE, None)),
+        # A clone comes from its snapshot, never from the image that its spec names.
+        (_want(source=SOURCE), Seen(snapshots={"one": ONE}), Clone(SOURCE)),
+    ],
+)
+def test_the_next_step(want: Assignment, seen: Seen, step: plan.Step) -> None:
+    assert plan.next_step(want, seen) == step
+
+
+def test_a_clone_without_its_snapshot_is_refused() -> None:
+    step = plan.next_step(_want(source=SOURCE), Seen())
+    assert isinstance(step, plan.Refuse)
+    assert step.reason == "snapshot"
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "message"),
+    [
+        (Seen(replace(EXITED, restored="r")), RestoreState.DONE, ""),
+        (Seen(EXITED), RestoreState.FAILED, "its files are not on this machine any more"),
+        (Seen(EXITED, snapshots={"one": ONE}, failures={"two": FAILED}), RestoreState.FAILED, "the disk is full"),
+        (Seen(replace(BOX, status=Status.DEAD), snapshots={"one": ONE}), RestoreState.FAILED, "Docker gave up"),
+        (
+            Seen(EXITED, snapshots={"one": ONE}, not_restored=RestoreResult("r", RestoreState.FAILED, "damaged")),
+            RestoreState.FAILED,
+            "damaged",
+        ),
+    ],
+)
+def test_a_restore_ends_done_or_with_the_session_as_it_was(seen: Seen, state: RestoreState, message: str) -> None:
+    result = restore_result(_want(restore=RESTORE), seen)
+    assert result is not None
+    assert (result.uid, result.state) == ("r", state)
+    assert message in result.message
+    step = plan.next_step(_want(restore=RESTORE), seen)
+    assert not isinstance(step, Revert | plan.Take)
+
+
+def test_results_are_of_orders_only_and_not_of_what_is_in_progress() -> None:
+    want = _want(TAKES_ONE, TAKES_TWO, SnapshotOrder("gone", delete=True), SnapshotOrder("busy", delete=True))
+    seen = Seen(BOX, snapshots={"one": ONE, "else": TWO}, failures={"two": FAILED}, taking="busy")
+    assert snapshot_results(want, seen) == (
+        SnapshotResult("one", SnapshotState.READY, size_bytes=7, digest="sha256:1"),
+        FAILED,
+        SnapshotResult("gone", SnapshotState.DELETING),
+    )
+    assert snapshot_results(_want(DROPS_ONE), seen) == ()

@@ -1,0 +1,278 @@
+"""Orders for snapshots on the real engine: taken, restored in place, cloned, removed; and what fails on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from netvps.adapters.docker.engine import DockerEngine
+from netvps.adapters.docker.errors import DiskFull
+from netvps.domain.runner.docker_names import container_name
+from netvps.domain.session.container import Container
+from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
+from netvps.domain.snapshot.snapshot import (
+    Restore,
+    RestoreResult,
+    RestoreState,
+    SnapshotOrder,
+    SnapshotResult,
+    SnapshotSource,
+    SnapshotState,
+)
+from tests.runner.lab import Lab
+
+pytestmark = pytest.mark.docker
+RUNNING, STOPPED = DesiredState.RUNNING, DesiredState.STOPPED
+ONE, TWO = "0000000000001", "0000000000002"
+# What an image would lose: a hole, a hard link, a time to the nanosecond, and a file that deletes its sibling there.
+WRITES = (
+    "cd /root && echo kept > file && echo notes > .wh.file && ln file twin && touch -d @1 file"
+    " && dd if=/dev/null of=hole bs=1M seek=1048576 2>/dev/null"
+)
+LOOKS = "cd /root && cat file .wh.file && stat -c '%h %s %Y' file && stat -c %s hole"
+SEEN = "kept\nnotes\n2 5 1\n1099511627776\n"
+
+
+class Engine(DockerEngine):
+    """One whose snapshots fail, or wait, as a test wants."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab.docker, node=lab.node, node_name="here", copies=lab.copies, overlay=lab.overlay)
+        self.full = False
+        self.begun, self.go_on = threading.Event(), asyncio.Event()
+        self.go_on.set()
+
+    async def take(self, want: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]) -> bool:
+        if self.full:
+            raise DiskFull("the snapshot needs 9 MiB and 1 MiB are free", reason="DISK_FULL")
+        self.begun.set()
+        await self.go_on.wait()
+        return await super().take(want, uid, container, given_up)
+
+
+async def _started(lab: Lab) -> Assignment:
+    want = lab.session()
+    lab.link.want(want)
+    await lab.link.reported(want, SessionState.RUNNING)
+    await lab.run_in(want, "sh", "-c", WRITES)
+    return want
+
+
+async def _result(lab: Lab, want: Assignment, uid: str) -> SnapshotResult:
+    """The latest result of an order, once there is one."""
+    results = await _report(lab, want, lambda report: any(result.uid == uid for result in report.snapshots))
+    return next(result for result in results.snapshots if result.uid == uid)
+
+
+async def _report(lab: Lab, want: Assignment, holds: Callable[[SessionReport], bool]) -> SessionReport:
+    def found() -> list[SessionReport]:
+        own = [report for report in lab.link.reports if report.session_uid == want.session_uid]
+        return own[-1:] if own and holds(own[-1]) else []
+
+    await lab.link.until(lambda: bool(found()))
+    return found()[0]
+
+
+def _order(lab: Lab, want: Assignment, *orders: SnapshotOrder) -> Assignment:
+    """What the control plane would send next."""
+    ordered = replace(lab.link.wanted[want.session_uid], snapshot_orders=orders)
+    lab.link.want(ordered)
+    return ordered
+
+
+async def _taken(lab: Lab, want: Assignment, uid: str = ONE) -> SnapshotResult:
+    _order(lab, want, SnapshotOrder(uid))
+    result = await _result(lab, want, uid)
+    assert result.state is SnapshotState.READY, result.message
+    _order(lab, want)
+    return result
+
+
+def _revert(lab: Lab, want: Assignment) -> Restore:
+    """A restore of ONE in place; what it replaces becomes TWO."""
+    restore = Restore("0000000000009", ONE, TWO, datetime.now(UTC))
+    known = lab.link.wanted[want.session_uid]
+    orders = (SnapshotOrder(TWO),)
+    lab.link.want(replace(known, restore=restore, snapshot_orders=orders, generation=known.generation + 1))
+    return restore
+
+
+def _files(lab: Lab) -> list[str]:
+    return sorted(path.name for path in (lab.copies / "snapshots").glob("*"))
+
+
+async def test_a_running_session_goes_on_after_its_snapshot(lab: Lab) -> None:
+    async with lab.runner():
+        want = await _started(lab)
+        pid = await lab.pid(want)
+        result = await _taken(lab, want)
+        assert result.size_bytes > 0
+        report = await lab.link.reported(want, SessionState.RUNNING)
+        assert all(r.state is not SessionState.PAUSED for r in lab.link.reports), report
+        assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
+        assert await lab.pid(want) == pid
+        assert _files(lab) == [f"{want.session_uid}-{ONE}.json", f"{want.session_uid}-{ONE}.tar"]
+        _order(lab, want, SnapshotOrder(ONE, delete=True))
+        assert (await _result(lab, want, ONE)).state is SnapshotState.DELETING
+        assert _files(lab) == []
+
+
+async def test_the_snapshot_of_a_stop_is_the_copy_by_another_name(lab: Lab) -> None:
+    async with lab.runner():
+        want = await _started(lab)
+        await lab.run_in(want, "rm", "/root/.wh.file", "/root/hole")  # else there is no image
+        stopped = lab.next(want, STOPPED)
+        await lab.link.reported(stopped, SessionState.STOPPED)
+        recorded = next(report for report in lab.link.reports if report.snapshot)
+        assert recorded.snapshot is not None
+        (kept,) = recorded.snapshots
+        assert (kept.uid, kept.state) == (recorded.snapshot.uid, SnapshotState.READY)
+        archive = lab.copies / "snapshots" / f"{want.session_uid}-{kept.uid}.tar"
+        assert archive.stat().st_nlink == 2
+        await _taken(lab, want)
+        assert archive.stat().st_nlink == 3
+
+
+async def test_a_restore_replaces_nothing_that_is_not_saved(lab: Lab) -> None:
+    async with lab.runner():
+        want = await _started(lab)
+        await _taken(lab, want)
+        await lab.run_in(want, "sh", "-c", "echo changed > /root/file; rm /root/hole")
+        restore = _revert(lab, want)
+        done = RestoreResult(restore.uid, RestoreState.DONE)
+        await _report(lab, want, lambda r: r.restore == done and r.state is SessionState.RUNNING)
+        assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
+        assert (await _result(lab, want, TWO)).state is SnapshotState.READY
+        # And back: what was replaced is there.
+        again = Restore("000000000000a", TWO, "0000000000003", datetime.now(UTC))
+        known = lab.link.wanted[want.session_uid]
+        orders = (SnapshotOrder("0000000000003"),)
+        lab.link.want(replace(known, restore=again, snapshot_orders=orders, generation=known.generation + 1))
+        done = RestoreResult(again.uid, RestoreState.DONE)
+        await _report(lab, want, lambda r: r.restore == done and r.state is SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "changed\n"
+
+
+async def test_a_restored_session_that_stays_stopped_loses_nothing_to_a_prune(lab: Lab) -> None:
+    async with lab.runner():
+        want = await _started(lab)
+        await _taken(lab, want)
+        await lab.run_in(want, "rm", "/root/.wh.file", "/root/hole")
+        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+        restore = _revert(lab, want)
+        done = RestoreResult(restore.uid, RestoreState.DONE)
+        await _report(lab, want, lambda r: r.restore == done and r.state is SessionState.STOPPED)
+        await asyncio.to_thread(lambda: lab.api.remove_container(container_name(want.session_uid)))
+        known = replace(lab.link.wanted[want.session_uid], restore=None, snapshot_orders=())
+        lab.link.want(known)
+        started = lab.next(want, RUNNING)
+        await lab.link.reported(started, SessionState.RUNNING)
+        assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
+
+
+async def test_a_damaged_snapshot_is_not_restored_and_the_session_runs_on(lab: Lab) -> None:
+    async with lab.runner():
+        want = await _started(lab)
+        await _taken(lab, want)
+        await lab.run_in(want, "sh", "-c", "echo changed > /root/file")
+        archive = lab.copies / "snapshots" / f"{want.session_uid}-{ONE}.tar"
+        archive.write_bytes(archive.read_bytes()[:-1] + b"x")
+        restore = _revert(lab, want)
+        report = await _report(lab, want, lambda r: r.restore is not None and r.state is SessionState.RUNNING)
+        assert report.restore is not None
+        assert (report.restore.uid, report.restore.state) == (restore.uid, RestoreState.FAILED)
+        assert "is damaged: its checksum does not match" in report.restore.message
+        assert await lab.run_in(want, "cat", "/root/file") == "changed\n"
+
+
+async def test_without_room_a_snapshot_fails_with_figures_and_nothing_is_replaced(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        want = await _started(lab)
+        await _taken(lab, want)
+        engine.full = True
+        _order(lab, want, SnapshotOrder(TWO))
+        failed = await _result(lab, want, TWO)
+        assert (failed.state, failed.reason) == (SnapshotState.FAILED, "disk")
+        assert failed.message == "the snapshot needs 9 MiB and 1 MiB are free"
+        await lab.link.reported(want, SessionState.RUNNING)
+        _order(lab, want)
+        _revert(lab, want)
+        report = await _report(lab, want, lambda r: r.restore is not None and r.state is SessionState.RUNNING)
+        assert report.restore is not None
+        assert report.restore.state is RestoreState.FAILED
+        assert "the present state could not be saved" in report.restore.message
+
+
+async def test_a_stop_does_not_wait_for_a_snapshot_which_is_taken_of_the_stopped_container(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        want = await _started(lab)
+        await lab.run_in(want, "rm", "/root/.wh.file", "/root/hole")
+        engine.go_on.clear()
+        _order(lab, want, SnapshotOrder(ONE))
+        assert await asyncio.to_thread(engine.begun.wait, 30)
+        stopped = lab.next(want, STOPPED)
+        await lab.link.until(lambda: any(r.state is SessionState.STOPPED for r in lab.link.reports))
+        engine.go_on.set()
+        await lab.link.reported(stopped, SessionState.STOPPED)
+        assert (await _result(lab, want, ONE)).state is SnapshotState.READY
+
+
+async def test_a_clone_has_the_files_and_its_own_machine_id(lab: Lab) -> None:
+    async with lab.runner():
+        want = await _started(lab)
+        await lab.run_in(want, "sh", "-c", "echo 0123456789abcdef0123456789abcdef > /etc/machine-id")
+        await _taken(lab, want)
+        clone = replace(lab.session(name="dev2"), source=SnapshotSource(ONE, want.session_uid))
+        lab.link.want(clone)
+        await lab.link.reported(clone, SessionState.RUNNING)
+        assert await lab.run_in(clone, "sh", "-c", LOOKS) == SEEN
+        machine_id = (await lab.run_in(clone, "cat", "/etc/machine-id")).strip()
+        assert len(machine_id) == 32
+        assert machine_id != "0123456789abcdef0123456789abcdef"
+        assert await lab.run_in(clone, "hostname") == "dev2\n"
+
+
+async def test_a_clone_is_never_made_from_the_plain_image(lab: Lab) -> None:
+    async with lab.runner():
+        clone = replace(lab.session(), source=SnapshotSource(ONE, TWO))
+        lab.link.want(clone)
+        report = await lab.link.reported(clone, SessionState.FAILED, "snapshot")
+        assert "the snapshot that it was cloned from is not on this machine any more" in report.message
+
+
+async def test_with_a_session_its_snapshots_go(lab: Lab) -> None:
+    async with lab.runner():
+        want = await _started(lab)
+        await _taken(lab, want)
+        assert want.session_uid in await lab.engine.owned()
+        await lab.link.reported(lab.next(want, DesiredState.DELETED), SessionState.DELETED)
+        assert _files(lab) == []
+        assert want.session_uid not in await lab.engine.owned()
+
+
+async def test_a_pause_that_a_killed_runner_left_is_lifted_and_the_snapshot_is_taken(lab: Lab) -> None:
+    async with lab.runner():
+        want = await _started(lab)
+    name = container_name(want.session_uid)
+    part = Path(lab.copies / "snapshots" / f"{want.session_uid}-{ONE}.tar.1.part")
+
+    def crash() -> None:
+        lab.api.pause(name)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"half")
+
+    await asyncio.to_thread(crash)
+    _order(lab, want, SnapshotOrder(ONE))
+    async with lab.runner():
+        assert (await _result(lab, want, ONE)).state is SnapshotState.READY
+        await lab.link.reported(want, SessionState.RUNNING)
+        assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
+        assert not part.exists()
