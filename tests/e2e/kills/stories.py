@@ -17,6 +17,7 @@ from netvps.errors import AlreadyExists, NetvpsError
 from netvps.faults import AGENT, COMMITS
 from tests.e2e.kills.faulty import Faulty, until
 from tests.e2e.kills.machine import Machine
+from tests.e2e.kills.snapshot_stories import SNAPSHOT_PASSES, SnapshotStories
 from tests.e2e.system import docker, unique
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ PASSES: Final = {
     "resize": _both("session.want", "step.resize"),
     "end": _both("step.ended", "runner.report"),
     "move": _both("step.move"),
+    **SNAPSHOT_PASSES,
     "vanish": _both("runner.online", "runner.offline"),
     "add_key": _both("key.create"),
     "remove_key": _both("key.delete"),
@@ -65,7 +67,7 @@ PASSES: Final = {
 """Operation → the points that it passes."""
 
 
-class Stories:
+class Stories(SnapshotStories):
     """One system and its state from one operation to the next. Each operation takes a point and a mode."""
 
     def __init__(self, system: Faulty, image: str, registry: Registry) -> None:

@@ -14,7 +14,6 @@ from tests.e2e.kills.stories import PASSES, Stories
 from tests.e2e.kills.walk import CASES, TODAY, Case, Walk, chosen
 from tests.runner.session import test_kept
 from tests.runner.session import test_reconciler as test_worker
-from tests.services.snapshots import test_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,25 +22,14 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
-WALKED_ELSEWHERE = (
-    dict.fromkeys(
-        # Docker calls a container so for milliseconds, and it cannot be made to.
-        ("step.wait.before", "step.wait.after"),
-        test_worker.test_a_fault_while_the_engine_is_busy_is_only_a_round_more,
-    )
-    | dict.fromkeys(
-        # Only of a container whose removal failed in Docker.
-        ("step.remove.before", "step.remove.after"),
-        test_kept.test_a_container_that_cannot_be_started_is_made_again_from_what_was_kept,
-    )
-    | dict.fromkeys(
-        [
-            f"{name}.{when}_commit"
-            for name in ("session.clone", "snapshot.create", "snapshot.delete", "snapshot.restore", "snapshot.update")
-            for when in ("before", "after")
-        ],
-        test_snapshots.test_an_id_is_used_once_per_session_and_a_request_id_once,
-    )
+WALKED_ELSEWHERE = dict.fromkeys(
+    # Docker calls a container so for milliseconds, and it cannot be made to.
+    ("step.wait.before", "step.wait.after"),
+    test_worker.test_a_fault_while_the_engine_is_busy_is_only_a_round_more,
+) | dict.fromkeys(
+    # Only of a container whose removal failed in Docker.
+    ("step.remove.before", "step.remove.after"),
+    test_kept.test_a_container_that_cannot_be_started_is_made_again_from_what_was_kept,
 )
 
 
