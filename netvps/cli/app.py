@@ -44,6 +44,12 @@ COMMANDS: Final = {
     "set": Entry("netvps.cli.session.change:set_", "change settings of sessions: protection, labels, …", _SESSIONS),
     "rm": Entry("netvps.cli.session.lifecycle:rm", "remove sessions and their files, without a way back", _SESSIONS),
     "tui": Entry("netvps.cli.server.tui:tui", "show everything live on one screen, with keys for it", _SESSIONS),
+    "snapshot": Entry(
+        "netvps.cli.snapshot.snapshots:snapshot",
+        "files of a session at one time (create, ls, restore, …)",
+        _SESSIONS,
+    ),
+    "clone": Entry("netvps.cli.snapshot.snapshots:clone", "make a session with the files of another", _SESSIONS),
     "watch": Entry("netvps.cli.session.watch:watch", "print every change of sessions as it happens", _SESSIONS),
     "login": Entry("netvps.cli.access.login:login", "remember a server and your API key as a context", _ACCESS),
     "logout": Entry("netvps.cli.access.login:logout", "forget a context", _ACCESS),

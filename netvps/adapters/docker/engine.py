@@ -86,20 +86,23 @@ class DockerEngine:
         container = await self._containers.find(want.session_uid, want.owner_id)
         wanted = want.desired is DesiredState.RUNNING
         files = await asyncio.to_thread(self._copies.find, want.session_uid)
-        taken = await asyncio.to_thread(self._taken, want)
+        seen = await asyncio.to_thread(self._seen_snapshots, want)
         alive = container is not None and container.status in {Status.RUNNING, Status.PAUSED}
         if container and (alive or (wanted and container.status is not Status.DEAD)):
             machine = await self._docker.machine()
-            return Seen(container, files=files, machine=machine, snapshots=taken)  # no action on it needs images
+            return replace(seen, container=container, files=files, machine=machine)  # no action needs images
         saved = await self._snapshots.find(want.session_uid)
         if container or not wanted:
-            return Seen(container, saved, files=files, snapshots=taken)
-        return Seen(None, saved, await self._images.find(source_of(want, saved)), files, snapshots=taken)
+            return replace(seen, container=container, saved=saved, files=files)
+        return replace(seen, saved=saved, source=await self._images.find(source_of(want, saved)), files=files)
 
-    def _taken(self, want: Assignment) -> dict[str, SavedSnapshot]:
+    def _seen_snapshots(self, want: Assignment) -> Seen:
         """The snapshots on this machine that an assignment may name."""
-        found = self._archives.find(want.session_uid) if want.snapshot_orders or want.restore else {}
-        return found | (self._archives.find(want.source.session) if want.source else {})
+        own = bool(want.snapshot_orders or want.restore)
+        found = self._archives.find(want.session_uid) if own else {}
+        cloned = self._archives.find(want.source.session) if want.source else {}
+        traces = self._archives.traces(want.session_uid) if own else frozenset[str]()
+        return Seen(snapshots=found | cloned, snapshot_traces=traces)
 
     async def create(self, plan: Blueprint) -> None:
         """Creates a container."""

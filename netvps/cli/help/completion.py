@@ -51,6 +51,12 @@ def complete_key(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     return _of_server(ctx, incomplete, lambda client: (key.fingerprint for key in client.list_ssh_keys()))
 
 
+def complete_snapshot(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of the session's snapshots that begin like this."""
+    session = str(ctx.params.get("name") or "").removeprefix("sessions/")
+    return _of_server(ctx, incomplete, lambda client: (one.id for one in client.list_snapshots(session)))
+
+
 def complete_context(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of contexts that begin like this."""
     from netvps.cli.server import contexts

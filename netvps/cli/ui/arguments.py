@@ -8,6 +8,7 @@ import click
 
 from netvps.cli.help import completion as words
 from netvps.domain.names import RUNNER_NAME_MAX, USER_NAME_MAX, SessionName, check_label, check_unix_user
+from netvps.domain.snapshot.snapshot import SNAPSHOT_ID_MAX
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class ResourceName(click.ParamType[str]):
 SESSION: Final = ResourceName("sessions/", lambda name: SessionName.parse(name, "me"), words.complete_session)
 USER: Final = ResourceName("users/", lambda name: check_label(name, "name", USER_NAME_MAX), words.complete_user)
 RUNNER: Final = ResourceName("runners/", lambda name: check_label(name, "name", RUNNER_NAME_MAX), words.complete_runner)
+SNAPSHOT: Final = ResourceName(
+    "snapshots/", lambda name: check_label(name, "name", SNAPSHOT_ID_MAX), words.complete_snapshot
+)
 UNIX_USER: Final = ResourceName("unix-users/", check_unix_user, lambda *_: [])
 
 

@@ -115,6 +115,8 @@ class Seen:
     """Why a container that ended by itself is not started again; '' if it is."""
     snapshots: Mapping[str, SavedSnapshot] = field(default_factory=dict)
     """By uid: the session's own, where its assignment has orders for them, and those that it may be cloned from."""
+    snapshot_traces: frozenset[str] = frozenset()
+    """Uids of the session's snapshots of which there is any file, complete or not, where it has orders for them."""
     failures: Mapping[str, SnapshotResult] = field(default_factory=dict)
     """By uid: snapshots that could not be taken."""
     not_restored: RestoreResult | None = None

@@ -15,6 +15,7 @@ from netvps.domain.snapshot.snapshot import (
     Restore,
     RestoreResult,
     RestoreState,
+    SnapshotOrder,
     SnapshotResult,
     SnapshotSource,
     SnapshotState,
@@ -49,7 +50,7 @@ class Clone:
 
 def snapshot_to_drop(want: Assignment, seen: Seen) -> str | None:
     """Uid of a snapshot that should be gone."""
-    return next((order.uid for order in want.snapshot_orders if order.delete and order.uid in seen.snapshots), None)
+    return next((order.uid for order in want.snapshot_orders if order.delete and _is_here(order, seen)), None)
 
 
 def snapshot_to_take(want: Assignment, seen: Seen) -> str | None:
@@ -92,7 +93,7 @@ def snapshot_results(want: Assignment, seen: Seen) -> tuple[SnapshotResult, ...]
     results = []
     for order in want.snapshot_orders:
         saved = seen.snapshots.get(order.uid)
-        if order.uid == seen.taking or (order.delete and saved):
+        if order.uid == seen.taking or (order.delete and _is_here(order, seen)):
             continue
         if order.delete:
             results.append(SnapshotResult(order.uid, SnapshotState.DELETING))
@@ -101,6 +102,11 @@ def snapshot_results(want: Assignment, seen: Seen) -> tuple[SnapshotResult, ...]
         elif order.uid in seen.failures:
             results.append(seen.failures[order.uid])
     return tuple(results)
+
+
+def _is_here(order: SnapshotOrder, seen: Seen) -> bool:
+    """Whether there is anything of a snapshot: a removal that was interrupted leaves files that are no snapshot."""
+    return order.uid in seen.snapshots or order.uid in seen.snapshot_traces
 
 
 def ready_result(saved: SavedSnapshot) -> SnapshotResult:

@@ -47,6 +47,21 @@ def test_what_looks_at_a_machine(system: System, busybox: str, page: str) -> Non
         run_printed(system, words_of(line, system, busybox))
 
 
+def test_the_page_of_snapshots(system: System, busybox: str) -> None:
+    """A restore brings a file back; clones have it."""
+    system.netvps("create", "web")
+    system.netvps("exec", "web", "--", "sh", "-c", "echo before > /root/file")
+    try:
+        for line in run_lines("docs/snapshots.md"):
+            if line.startswith("netvps snapshot restore"):
+                system.netvps("exec", "web", "--", "sh", "-c", "echo after > /root/file")
+            run_printed(system, words_of(line, system, busybox))
+        for name in ("web", "web2", "web3"):
+            assert system.netvps("exec", name, "--", "cat", "/root/file").stdout == b"before\n"
+    finally:
+        system.netvps("rm", "--yes", "web", "web2", "web3", check=False)
+
+
 def test_the_security_page(system: System, busybox: str, folder: Path) -> None:
     _, alice, _ = people(system, folder)
     system.netvps("user", "add", "alice")

@@ -50,6 +50,11 @@ class SnapshotArchives:
         found = ((uid, self._archives.read_note(self._json(session_uid, uid))) for uid in uids)
         return {uid: _saved(uid, note) for uid, note in found if note}
 
+    def traces(self, session_uid: str) -> frozenset[str]:
+        """Uids of the session's snapshots of which there is any file."""
+        prefix = f"{session_uid}-"
+        return frozenset(path.name.removeprefix(prefix).partition(".")[0] for path in self._folder.glob(f"{prefix}*"))
+
     def sessions(self) -> frozenset[str]:
         """Returns the uids of sessions that have a snapshot, complete or not."""
         return frozenset(path.name.partition("-")[0] for path in self._folder.glob("*-*"))
