@@ -116,11 +116,16 @@ class Snapshots(Protocol):
     async def provide_below(self, session_uid: str, uid: str, progress: Progress) -> SourceImage:
         """Returns the image below a snapshot of a session; loads or pulls it if needed."""
 
-    async def make_from(self, plan: Blueprint, source: SnapshotSource, replaced: Container | None) -> None:
-        """Creates the container from a snapshot of its own session or of another; incomplete, it has no final name.
+    async def make_from(self, plan: Blueprint, source: SnapshotSource) -> None:
+        """Creates the container from a snapshot of its own session or of another, without its final name.
 
-        `replaced` is a stopped container, removed once the new one is complete. A snapshot of its own session becomes
-        its copy, too; with that of another, it gets another machine id.
+        With the snapshot of another session, it gets another machine id. What exists is left alone.
+        """
+
+    async def take_place(self, plan: Blueprint, source: SnapshotSource, replaced: Container | None) -> None:
+        """Removes a stopped container, restores the volumes, and gives the new container its final name.
+
+        A snapshot of its own session becomes its copy, too. Where this fails, both steps have to be repeated.
         """
 
     async def tidy(self, want: Assignment) -> None:

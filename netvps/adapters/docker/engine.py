@@ -165,25 +165,38 @@ class DockerEngine:
             raise ImageNotFound(f"image {image}, below snapshot {uid}, is not what was loaded; load it by hand")
         return found
 
-    async def make_from(self, plan: Blueprint, source: SnapshotSource, replaced: Container | None) -> None:
-        """Creates a container from a snapshot; it gets its final name only once its files are complete."""
-        own = source.session == plan.session_uid
+    async def make_from(self, plan: Blueprint, source: SnapshotSource) -> None:
+        """Creates a container from a snapshot, under a temporary name."""
         name = restore_name(plan.session_uid)
         await self._snapshots.remove_helper(plan.session_uid)
         await self._containers.remove_restored(plan.session_uid)
-        await self._containers.create(replace(plan, name=name))
+        filled = await self._refilled(plan, source)
+        await self._containers.create(replace(plan, name=name), filled)
         fault_point("revert.made")
         await self._archives.unpack(source.session, source.uid, name)
-        if own:
-            await asyncio.to_thread(
-                self._archives.adopt, source.session, source.uid, await self._containers.run_of(name)
-            )
-        else:
+        if source.session != plan.session_uid:
             await self._archives.renew_machine_id(name)
+
+    async def take_place(self, plan: Blueprint, source: SnapshotSource, replaced: Container | None) -> None:
+        """Puts that container in place of another, and the volumes of its snapshot in place of present ones."""
+        name = restore_name(plan.session_uid)
+        if source.session == plan.session_uid:
+            run = await self._containers.run_of(name)
+            await asyncio.to_thread(self._archives.adopt, source.session, source.uid, run)
         fault_point("revert.unpacked")
         if replaced:
             await self._containers.remove(replaced.id, force=False)
+        if filled := await self._refilled(plan, source):
+            names = [volume.name for volume in plan.volumes if volume.target in filled]
+            await asyncio.to_thread(self._volumes.refill, plan.session_uid, names)
+            await self._archives.unpack_volumes(source, plan.session_uid, name, filled)
+            await asyncio.to_thread(self._volumes.filled, plan.session_uid)
         await self._containers.rename(name, plan.name)
+
+    async def _refilled(self, plan: Blueprint, source: SnapshotSource) -> list[str]:
+        """Paths of the container's volumes whose files are in a snapshot."""
+        held = await asyncio.to_thread(self._archives.volumes, source.session, source.uid)
+        return [volume.target for volume in plan.volumes if volume.target in held]
 
     async def move(self, container: Container, to: Attachment) -> None:
         """Moves a container to another network or address; removes an owner's network that has no container left."""

@@ -30,9 +30,9 @@ from netvps.runner.session.logs import KeptLogs
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
 from netvps.runner.session.runtime import RuntimeFolder
-from netvps.runner.session.snapshots import SnapshotOrders
 from netvps.runner.session.starts import Starts
 from netvps.runner.session.wake import Wake
+from netvps.runner.snapshot_orders import SnapshotOrders
 
 _BOOT_SECONDS = 10.0
 _BOOT_AGAIN = 5.0

@@ -109,7 +109,7 @@ def test_without_a_wait_nothing_is_watched(run: Run, server: Server) -> None:
 
 def test_ls_prints_a_table_and_json(run: Run, server: Server) -> None:
     assert server.snapshots
-    assert run("snapshot", "ls").out.splitlines()[1].split()[:5] == ["dev1", "one", "READY", "request", "7"]
+    assert run("snapshot", "ls").out.splitlines()[1].split()[:5] == ["dev1", "one", "READY", "request", "7M"]
     assert json.loads(run("snapshot", "ls", "dev1", "-o", "json").out)[0]["state"] == "SNAPSHOT_STATE_READY"
     assert run("snapshot", "ls", "dev1", "-o", "name").out == "one\n"
 

@@ -50,7 +50,7 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
         (_want(DROPS_ONE), Seen(BOX, snapshots={"one": ONE}), Drop("one")),
         (_want(DROPS_ONE), Seen(BOX, snapshot_traces=frozenset({"one"})), Drop("one")),
         (_want(DROPS_ONE, desired=DesiredState.DELETED), Seen(BOX, snapshots={"one": ONE}), plan.Erase()),
-        # A restore in place: stop, save what is there, then replace it.
+        # A restore in place: stop, save the present state, then replace it.
         (_want(TAKES_TWO, restore=RESTORE), Seen(BOX, snapshots={"one": ONE}), plan.Terminate(BOX)),
         (
             _want(TAKES_TWO, restore=RESTORE),

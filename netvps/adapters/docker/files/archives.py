@@ -1,8 +1,9 @@
 """Archives of what containers wrote, and of the images below, in a folder that Docker does not know.
 
-GNU tar makes one of a container's overlayfs upper folder, then of each volume, end to end, with everything that an image cannot hold: ACLs, extended
-attributes, hard links, holes, nanoseconds, files named ".wh.…". The image below is saved once for all archives that
-stand on it, unless a registry has it. Each archive has a note beside it, written last: without it, it is no archive.
+GNU tar makes one of a container's overlayfs upper folder, then of each volume, end to end, with all that an image
+cannot hold: ACLs, extended attributes, hard links, holes, nanoseconds, files named ".wh.…". The image below is saved
+once for all archives that stand on it, unless a registry has it. Each archive has a note beside it, written last:
+without it, it is no archive.
 
     FOLDER/UID.json, FOLDER/UID-HASH.tar                   the copy of a session
     FOLDER/snapshots/UID-SNAPSHOT.json, …-SNAPSHOT.tar     a snapshot of a session; may be the same file as the copy
@@ -138,7 +139,7 @@ class Archives:
     def unpack_volumes(
         self, api: Api, *, session_uid: str, note: Note, archive: Path, container_id: str, volumes: Collection[str]
     ) -> None:
-        """Replaces what is in these volumes (paths) of a session's container by what is in an archive, checked before."""
+        """Replaces the files in these volumes (paths) of a session's container by those in a checked archive."""
         folders = volume_folders(api, session_uid, container_id)
         with own_errors(f"cannot unpack the copy {archive}", ImageImportFailed), archive.open("rb") as content:
             for path in volumes:

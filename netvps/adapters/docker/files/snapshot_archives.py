@@ -10,7 +10,7 @@ import io
 import os
 import secrets
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -27,6 +27,7 @@ from netvps.adapters.docker.files.archives import Archives, GivenUp, Note, own_e
 from netvps.adapters.docker.files.copies import Copies
 from netvps.domain.session.container import Container
 from netvps.domain.snapshot.saved import SavedSnapshot
+from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.errors import WrongState
 from netvps.faults import fault_point
 
@@ -93,8 +94,29 @@ class SnapshotArchives:
         load = partial(self._archives.load, note=note)
         return note.image, await self._docker.call_slowly(f"image {note.image}", load, ImageImportFailed)
 
+    def volumes(self, session_uid: str, uid: str) -> frozenset[str]:
+        """Returns the paths of the volumes whose files are in a snapshot. Reads a small file."""
+        return frozenset(self._required(session_uid, uid).volumes)
+
+    async def unpack_volumes(
+        self, source: SnapshotSource, session_uid: str, container_id: str, volumes: Collection[str]
+    ) -> None:
+        """Replaces the files in these volumes of a session by those in a snapshot, which `unpack` has checked."""
+        unpack = partial(
+            self._archives.unpack_volumes,
+            session_uid=session_uid,
+            note=self._required(source.session, source.uid),
+            archive=self._archive(source.session, source.uid),
+            container_id=container_id,
+            volumes=volumes,
+        )
+        await self._docker.call_slowly(f"volumes of snapshot {source.uid}", unpack, ImageImportFailed)
+
     async def unpack(self, session_uid: str, uid: str, container_id: str) -> None:
-        """Extracts a snapshot into a container that never ran. Raises ImageImportFailed if it is damaged."""
+        """Extracts a snapshot, without its volumes, into a container that never ran.
+
+        Raises ImageImportFailed if it is damaged.
+        """
         note, archive = self._required(session_uid, uid), self._archive(session_uid, uid)
         unpack = partial(self._archives.unpack, note=note, archive=archive, container_id=container_id)
         await self._docker.call_slowly(f"snapshot {uid}", unpack, ImageImportFailed)
@@ -148,7 +170,7 @@ class SnapshotArchives:
                 return False
         if not note.registry:
             self._archives.save_image(api, note.image, given_up)
-        note = replace(note, warnings=_missing(api.inspect_container(container.id)))
+        note = replace(note, warnings=_missing(api.inspect_container(container.id), note.volumes))
         self._archives.write_note(self._json(session_uid, uid), note, given_up)
         return True
 
@@ -194,10 +216,11 @@ def _moment(state: Answer) -> tuple[object, ...]:
     return parse_time(state.get("StartedAt")), bool(state["Running"]), bool(state["Paused"])
 
 
-def _missing(found: Answer) -> tuple[str, ...]:
-    """What is not in the files that a container wrote: volumes."""
-    volumes = sorted(str(one["Destination"]) for one in found.get("Mounts") or () if one.get("Type") == "volume")
-    return (f"it does not hold what is in volumes of the image: {', '.join(volumes)}",) if volumes else ()
+def _missing(found: Answer, held: Collection[str]) -> tuple[str, ...]:
+    """What is not in the archive of a container: volumes whose files are elsewhere."""
+    volumes = {str(one["Destination"]) for one in found.get("Mounts") or () if one.get("Type") == "volume"}
+    missing = ", ".join(sorted(volumes - set(held)))
+    return (f"it does not hold what is in volumes of other drivers: {missing}",) if missing else ()
 
 
 def _renew_machine_id(container_id: str, api: Api) -> None:

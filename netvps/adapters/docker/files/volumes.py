@@ -62,13 +62,17 @@ class SessionVolumes:
         wanted = [volume for volume in plan.volumes if volume.target in saved]
         missing = [volume for volume in wanted if not self._complete(api, plan.session_uid, volume)]
         if missing:
-            try:
-                self._write_unfilled(plan.session_uid, frozenset(volume.name for volume in missing))
-            except OSError as error:
-                raise ContainerCreationFailed(
-                    f"cannot record which volumes are being restored ({error}); free disk space"
-                ) from None
+            self.refill(plan.session_uid, [volume.name for volume in missing])
         return frozenset(volume.target for volume in missing)
+
+    def refill(self, session_uid: str, names: Collection[str]) -> None:
+        """Records that these volumes are incomplete until `filled`. Raises ContainerCreationFailed if it cannot."""
+        try:
+            self._write_unfilled(session_uid, frozenset(names))
+        except OSError as error:
+            raise ContainerCreationFailed(
+                f"cannot record which volumes are being restored ({error}); free disk space"
+            ) from None
 
     def filled(self, session_uid: str) -> None:
         """Records that all volumes are complete."""

@@ -57,7 +57,7 @@ async def container(docker: Docker) -> AsyncIterator[Container]:
 async def test_what_is_not_in_it_is_said(archives: SnapshotArchives, container: Container) -> None:
     assert await archives.take(SESSION, UID, container, lambda: False)
     saved = archives.find(SESSION)[UID]
-    assert saved.warnings == ("it does not hold what is in volumes of the image: /data",)
+    assert saved.warnings == ("it does not hold what is in volumes of other drivers: /data",)
     assert archives.sessions() == {SESSION}
     archives.drop(SESSION, UID)
     archives.drop(SESSION, UID)

@@ -14,7 +14,7 @@ import structlog
 
 from netvps.domain.runner.docker_names import LABEL_RESTORE
 from netvps.domain.session.blueprint import Blueprint
-from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, Seen, SourceImage, Status
+from netvps.domain.session.container import ENGINE_AWAY, Container, Seen, SourceImage, Status
 from netvps.domain.session.kept import LastRun
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.snapshot.snapshot import (
@@ -29,7 +29,7 @@ from netvps.domain.snapshot.steps import due_restore, ready_result, restore_resu
 from netvps.errors import NetvpsError, TimedOut
 from netvps.runner.ports import Engine
 from netvps.runner.session.background import Background
-from netvps.runner.session.kept import failed
+from netvps.runner.session.kept import GaveUp, failed
 from netvps.runner.session.last_runs import LastRuns
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.wake import Wake
@@ -119,37 +119,45 @@ class SnapshotOrders:
         return ready_result(saved) if saved else None
 
     async def revert(self, want: Assignment, restore: Restore, replaced: Container | None) -> float:
-        """Makes the container again from a snapshot. A failure is reported, and leaves the container as it was."""
+        """Makes the container again from a snapshot. A failure is reported, and leaves everything as it was.
+
+        Once the present container is being replaced, there is no way back, and a failure is retried.
+        """
         message = "restoring its snapshot; its present state is a snapshot, too"
         self._reporter.say(want, SessionState.PREPARING, message=message)
         log.warning("restoring a snapshot in place", snapshot=restore.snapshot, previous=restore.previous)
         try:
-            await self._make(want, SnapshotSource(restore.snapshot, want.session_uid), replaced, restore.uid)
+            source = SnapshotSource(restore.snapshot, want.session_uid)
+            plan = await self._make(want, source, restore.uid)
         except NetvpsError as error:
-            if error.reason in {ENGINE_AWAY, OVERLAY_AWAY} or isinstance(error, TimedOut):
-                raise
+            failure = failed(error, "snapshot")
+            if failure is error:
+                raise  # temporary
+            if replaced is None and isinstance(failure, GaveUp) and failure.retryable:
+                raise failure from None
             log.warning("snapshot not restored", snapshot=restore.snapshot, error=error.message)
             self._not_restored = RestoreResult(restore.uid, RestoreState.FAILED, error.message)
+            return _AT_ONCE
+        await self._engine.take_place(plan, source, replaced)
         return _AT_ONCE
 
     async def clone(self, want: Assignment, source: SnapshotSource) -> float:
         """Makes the container from a snapshot of another session. Raises GaveUp."""
         self._reporter.say(want, SessionState.PREPARING, message="making it from a snapshot of another session")
         try:
-            await self._make(want, source, None, "")
+            await self._engine.take_place(await self._make(want, source, ""), source, None)
         except NetvpsError as error:
             raise failed(error, "snapshot") from None
         return _AT_ONCE
 
-    async def _make(
-        self, want: Assignment, source: SnapshotSource, replaced: Container | None, restore_uid: str
-    ) -> None:
-        """Makes the container from a snapshot. Raises a NetvpsError; nothing is replaced then."""
+    async def _make(self, want: Assignment, source: SnapshotSource, restore_uid: str) -> Blueprint:
+        """Makes a container from a snapshot, which replaces nothing yet. Raises a NetvpsError."""
         await self._prepare(want)
         below = await self._engine.provide_below(source.session, source.uid, self._reporter.progress)
         plan = self._blueprint(want, below)
-        marked = replace(plan, labels=plan.labels | {LABEL_RESTORE: restore_uid}) if restore_uid else plan
-        await self._engine.make_from(marked, source, replaced)
+        plan = replace(plan, labels=plan.labels | {LABEL_RESTORE: restore_uid}) if restore_uid else plan
+        await self._engine.make_from(plan, source)
+        return plan
 
     def give_up(self) -> None:
         """Abandons a snapshot that is being taken, because the container starts."""
