@@ -25,9 +25,12 @@ from netvps.rpc.client.watching import Interrupted, Reset, WatchEvent
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+    from netvps.domain.metrics import MetricSample
     from netvps.domain.runner.runner import RunnerState, RunnerView
+    from netvps.domain.session.event import SnapshotEvent
     from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
     from netvps.domain.session.lifecycle import settled
+    from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange, SnapshotDraft, SnapshotState
     from netvps.rpc.client.async_client import AsyncClient
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "ExecStart",
     "Exit",
     "Interrupted",
+    "MetricSample",
     "Network",
     "Reset",
     "Role",
@@ -50,7 +54,12 @@ __all__ = [
     "SessionEvent",
     "SessionSpec",
     "SessionState",
+    "Snapshot",
+    "SnapshotChange",
+    "SnapshotDraft",
+    "SnapshotEvent",
     "SnapshotImage",
+    "SnapshotState",
     "SshKey",
     "Stderr",
     "Stdin",
@@ -66,7 +75,10 @@ __all__ = [
 
 _ON_DEMAND: Final = {
     "netvps.domain.access.accounts": {"ApiKey", "Role", "SshKey", "User"},
+    "netvps.domain.metrics": {"MetricSample"},
     "netvps.domain.runner.runner": {"RunnerState", "RunnerView"},
+    "netvps.domain.session.event": {"SnapshotEvent"},
+    "netvps.domain.snapshot.snapshot": {"Snapshot", "SnapshotChange", "SnapshotDraft", "SnapshotState"},
     "netvps.domain.session.exec": {"ExecStart", "Exit", "Stderr", "Stdin", "StdinEof", "Stdout", "TerminalSize"},
     "netvps.domain.session.lifecycle": {"settled"},
     "netvps.rpc.client.async_client": {"AsyncClient"},

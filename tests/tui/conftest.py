@@ -11,7 +11,7 @@ from netvps_tui.app import NetvpsApp
 from netvps_tui.connect import Place
 from netvps_tui.pages.sessions import SessionsPage
 
-from netvps.domain.runner.runner import Underlay
+from netvps.domain.runner.runner import SNAPSHOTS, Underlay
 from netvps.domain.session.session import SessionReport, SessionSpec, SessionState
 from tests.rpc.site import ROOT, Site, hello, open_site, soon
 
@@ -78,6 +78,16 @@ class Running:
         except TimeoutError:
             raise AssertionError(f"{words} not on the screen:\n{self.text}") from None
 
+    async def settled(self) -> None:
+        """Waits until two looks in a row at the screen are the same, and nothing is being read."""
+        last = ""
+        while True:
+            await self.pilot.pause(0.12)
+            text = self.text
+            if text == last and not any(word in text for word in ("reading", "measuring", "connecting")):
+                return
+            last = text
+
     @property
     def sessions(self) -> SessionsPage:
         page = next(screen for screen in self.app.screen_stack if isinstance(screen, SessionsPage))
@@ -104,7 +114,9 @@ async def fill(site: Site) -> None:
     """One runner with a session in each of four states."""
     machine = await site.join("box1")
     underlay = Underlay(("192.0.2.1",), 1450)
-    await site.services.runners.online(machine.uid, replace(hello(), underlay=underlay))
+    await site.services.runners.online(
+        machine.uid, replace(hello(), underlay=underlay, capabilities=(*hello().capabilities, SNAPSHOTS))
+    )
     for name, state in STATES.items():
         session = await site.services.sessions.create(
             ROOT, session_id=name, owner="", spec=SessionSpec(image="debian:12")
@@ -121,7 +133,7 @@ async def started(
     app = NetvpsApp(site.local, connect, read_only=read_only, title="lab", place=place or Place())
     async with app.run_test(size=size, notifications=True) as pilot:
         running = Running(app, pilot, site, connect)
-        await running.until(lambda: app.live.complete and app.me)
+        await running.until(lambda: app.live.complete and app.me and "root@lab" in running.text)
         yield running
 
 

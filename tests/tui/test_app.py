@@ -2,19 +2,31 @@
 
 So it is the test of netvps_tui.go, netvps_tui.theme, netvps_tui.commands, netvps_tui.dialogs.help,
 netvps_tui.pages.lists, netvps_tui.pages.events, netvps_tui.pages.network, netvps_tui.pages.people,
-netvps_tui.pages.runners and netvps_tui.pages.session, too.
+netvps_tui.pages.runners, netvps_tui.pages.session and netvps_tui.work, too.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from netvps_tui.app import NetvpsApp
+from netvps_tui.pages.actions import SessionActions
+from netvps_tui.pages.lists import ReadPage
+from netvps_tui.pages.sessions import SessionsPage
+from textual.binding import Binding
 
+from tests.rpc.site import open_site
 from tests.tui.conftest import Running, started
+from tests.tui.pictures import each_screen, furnish, steady
 
 if TYPE_CHECKING:
     from tests.rpc.site import Site
+
+SCREENS_FOLDER = Path(__file__).parent / "screens"
 
 
 async def test_digits_lead_to_pages_and_q_back(tui: Running) -> None:
@@ -60,8 +72,36 @@ async def test_accessible_mode_has_words_and_ascii(site: Site, monkeypatch: pyte
         await tui.shows("> api", "* RUNNING", "o STOPPED", "x FAILED")
 
 
-async def test_without_colour_nothing_is_coloured(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_colour_all_is_grey(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     async with started(site) as tui:
-        await tui.shows("● RUNNING")
-        assert tui.app.no_color
+        await tui.shows("● RUNNING", "✗ FAILED")
+        picture = tui.app.export_screenshot().partition("<style>")[2]
+    colours = set(re.findall(r"#([0-9a-f]{6})", picture))
+    frame = {"ff5f57", "febc2e", "28c840", "292929", "c5c8c6"}  # of Textual's picture itself
+    assert {colour for colour in colours - frame if len({colour[:2], colour[2:4], colour[4:]}) > 1} == set()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_every_screen_looks_as_stored(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a change is meant: STORE_SCREENS=1 stores the screens, and `git diff` shows what changed."""
+    monkeypatch.setenv("TZ", "UTC")
+    stored = SCREENS_FOLDER / f"{size[0]}x{size[1]}.txt"
+    found = ""
+    async with open_site() as site:
+        await furnish(site)
+        async with started(site, size=size) as tui:
+            async for name in each_screen(tui, 12 if size == (80, 24) else 3):
+                found += f"==== {name}\n{steady(tui.text)}"
+    if os.environ.get("STORE_SCREENS"):
+        stored.parent.mkdir(exist_ok=True)
+        stored.write_text(found)
+    assert found.splitlines() == stored.read_text().splitlines()
+
+
+def test_every_key_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs/tui.md").read_text(encoding="utf-8")
+    spelled = {"slash": "/", "colon": ":", "question_mark": "?"}
+    bindings = [one for owner in (NetvpsApp, SessionActions, SessionsPage, ReadPage) for one in owner.BINDINGS]
+    keys = {key for one in bindings if isinstance(one, Binding) for key in one.key.split(",")}
+    assert {key for key in keys if f"`{spelled.get(key, key)}`" not in page} == {"ctrl+c"}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _SHORT: Final = 3.0
 """Seconds; a command that fails sooner than this has left an error that is to be read."""
 
+_OWN_ERRORS: Final = {*range(1, 11), 255}
+"""Exit codes of `netvps` and of ssh; a shell that ends with another one has said what it had to say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -106,7 +109,7 @@ def run_outside(app: App[Any], argv: Sequence[str]) -> str | None:
         try:
             begun = time.monotonic()
             code = subprocess.run(list(argv), check=False).returncode
-            if code and time.monotonic() - begun < _SHORT:
+            if code in _OWN_ERRORS and time.monotonic() - begun < _SHORT:
                 _wait_for_enter()
         except OSError as error:
             problem = f"cannot run {argv[0]}: {error.strerror}; install netvps in this environment, or put it on PATH"

@@ -25,6 +25,12 @@ def tui(read_only: bool) -> None:
 
     chosen = context()
     name = click.get_current_context().find_root().obj
-    command = [sys.argv[0], *(["--context", name] if name else [])]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "from netvps.cli.app import main; main()",
+        *(["--context", name] * bool(name)),
+    ]
     endpoint = Endpoint(chosen.address, chosen.ca_certificate, chosen.api_key)
     run(endpoint, connect=SuspendAndSsh(command), read_only=read_only, title=chosen.name)

@@ -50,6 +50,7 @@ async def test_keys_move_the_cursor_filter_and_sort(tui: Running) -> None:
 
 
 async def test_a_mouse_moves_the_cursor_and_opens(tui: Running) -> None:
+    await tui.shows("queue", "web")
     await tui.pilot.click("#table", offset=(5, 3))
     await tui.until(lambda: tui.current == "queue")
     await tui.pilot.click("#table", offset=(5, 2), times=2)

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from netvps.errors import InvalidInput, NetvpsError
+from netvps_tui.work import restart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -112,7 +113,7 @@ class FormDialog(ModalScreen[bool]):
     def on_input_changed(self) -> None:
         """Checks once no key comes for a moment."""
         self._show_command()
-        self.run_worker(self._checked_later(), group="check", exclusive=True, exit_on_error=False)
+        restart(self, self._checked_later, "check")
 
     def on_input_submitted(self) -> None:
         """Enter in a field sends the form."""
@@ -140,7 +141,7 @@ class FormDialog(ModalScreen[bool]):
 
     def _check(self) -> None:
         self._show_command()
-        self.run_worker(self._checked(), group="check", exclusive=True, exit_on_error=False)
+        restart(self, self._checked, "check")
 
     async def _checked_later(self) -> None:
         from asyncio import sleep

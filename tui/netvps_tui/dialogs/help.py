@@ -48,6 +48,7 @@ class HelpDialog(ModalScreen[None]):
 
     def __init__(self, active: Sequence[ActiveBinding]) -> None:
         super().__init__()
+        active = [one for one in active if one.binding.key != "escape"]
         ordered = sorted(active, key=lambda one: (isinstance(one.node, App), not isinstance(one.node, Screen)))
         self._keys = keys_of(one.binding for one in ordered if one.enabled)
 

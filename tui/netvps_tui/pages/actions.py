@@ -9,12 +9,13 @@ from textual.binding import Binding, BindingType
 from netvps_tui.commands import command_line, names_of
 from netvps_tui.connect import Place
 from netvps_tui.dialogs.session import ask_delete, ask_forward, ask_new, ask_rename, ask_resize, ask_stop
+from netvps_tui.dialogs.snapshot import ask_clone
 from netvps_tui.pages.page import Page
 
 if TYPE_CHECKING:
     from netvps.client import Session
 
-CHANGES = frozenset({"new", "stop", "start", "pause", "rename", "resize", "delete"})
+CHANGES = frozenset({"new", "stop", "start", "pause", "rename", "resize", "clone", "delete"})
 """Actions that `--read-only` leaves out."""
 
 
@@ -28,6 +29,8 @@ class SessionActions(Page):
         Binding("r", "start", "start"),
         Binding("l", "logs", "logs"),
         Binding("f", "forward", "forward ports", show=False),
+        Binding("p", "snapshots", "snapshots", show=False),
+        Binding("c", "clone", "clone", show=False),
         Binding("z", "pause", "pause, resume", show=False),
         Binding("R", "rename", "rename", show=False),
         Binding("e", "resize", "limits", show=False),
@@ -97,6 +100,18 @@ class SessionActions(Page):
         """Asks which ports to make reachable."""
         if session := self.target():
             ask_forward(self.tui, session)
+
+    def action_clone(self) -> None:
+        """Asks for the name of a copy."""
+        if session := self.target():
+            ask_clone(self.tui, session)
+
+    def action_snapshots(self) -> None:
+        """Shows its snapshots."""
+        from netvps_tui.pages.snapshots import SnapshotsPage
+
+        if session := self.target():
+            self.app.push_screen(SnapshotsPage(session))
 
     def action_logs(self) -> None:
         """Shows what the container wrote."""

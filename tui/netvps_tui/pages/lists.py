@@ -8,6 +8,7 @@ from textual.binding import Binding, BindingType
 
 from netvps.errors import NetvpsError
 from netvps_tui.pages.page import Page
+from netvps_tui.work import restart
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -28,7 +29,7 @@ class ReadPage(Page):
 
     def action_read(self) -> None:
         """Reads again."""
-        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        restart(self, self._read, "read")
 
     async def _read(self) -> None:
         try:

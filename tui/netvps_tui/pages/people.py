@@ -15,6 +15,7 @@ from netvps_tui.commands import command_line
 from netvps_tui.pages.lists import ReadPage
 from netvps_tui.theme import MUTED, STRONG
 from netvps_tui.widgets.table import Column, RowTable
+from netvps_tui.work import restart
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -69,9 +70,10 @@ class PeoplePage(ReadPage):
         if user := self._users.get(self.table.cursor or ""):
             mine = user.name == self.tui.me
             self.show_command(command_line("key", "ls") if mine else command_line("user", "ls"))
-            self.run_worker(self._read_keys(user.name), group="keys", exclusive=True, exit_on_error=False)
+            restart(self, self._read_keys, "keys")
 
-    async def _read_keys(self, name: str) -> None:
+    async def _read_keys(self) -> None:
+        name = self.table.cursor or ""
         try:
             ssh = [key async for key in self.tui.client.list_ssh_keys(name)]
             api = [key async for key in self.tui.client.list_api_keys(name)]

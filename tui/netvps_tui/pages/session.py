@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,13 +19,19 @@ from netvps.errors import NetvpsError
 from netvps_tui.commands import command_line
 from netvps_tui.pages.actions import SessionActions
 from netvps_tui.theme import glyph
+from netvps_tui.widgets.spark import Series
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual.app import ComposeResult
 
     from netvps.client import Session
+    from netvps.domain.metrics import Measurement
 
 _EVENTS = 200
+_AGAIN = 3.0
+"""Seconds after a break."""
 
 
 def event_line(event: SessionEvent) -> Content:
@@ -52,6 +59,10 @@ class SessionPage(SessionActions):
         super().__init__()
         self._session = session
         self._history: list[SessionEvent] = []
+        self._cpus = Series("cpu", lambda value: f"{value:.2f}")
+        self._memory = Series("memory", lambda value: size_words(int(value)))
+        self._received = Series("received", lambda value: f"{size_words(int(value))}/s")
+        self._sent = Series("sent", lambda value: f"{size_words(int(value))}/s")
 
     def body(self) -> ComposeResult:
         """State above, facts on the left, events on the right."""
@@ -60,16 +71,21 @@ class SessionPage(SessionActions):
             with VerticalScroll(id="facts-box", classes="box") as box:
                 box.border_title = "Session"
                 yield Static(id="facts")
-            with Vertical(id="events-box", classes="box") as events:
-                events.border_title = "Events"
-                with VerticalScroll():
-                    yield Static(id="events")
+            with Vertical(id="right"):
+                with Vertical(id="usage-box", classes="box") as usage:
+                    usage.border_title = "Usage"
+                    yield Static(id="usage")
+                with Vertical(id="events-box", classes="box") as events:
+                    events.border_title = "Events"
+                    with VerticalScroll():
+                        yield Static(id="events")
 
     def on_mount(self) -> None:
         """Shows it, and reads its history from the server's log."""
         self.tui.news.subscribe(self, self._news)
         self.show_command(command_line("ssh", self.called(self._session)))
         self._show()
+        self.run_worker(self._measure(), name="usage", exit_on_error=False)
         self.run_worker(self._read_history(), name="history", exit_on_error=False)
         self.set_interval(5, self._show)
 
@@ -85,6 +101,39 @@ class SessionPage(SessionActions):
             self._history.append(SessionEvent(EventType.PUT, now, now.revision))
         self._session = now or self._session
         self._show()
+
+    async def _measure(self) -> None:
+        """Follows what it uses, which is measured for as long as it is read."""
+        while True:
+            with suppress(NetvpsError):  # it does not run, or its runner is away
+                name = str(self._session.full_name)
+                async with aclosing(self.tui.client.watch_metrics(sessions=[name])) as samples:
+                    async for batch in samples:
+                        self.show_measured([sample.measured for sample in batch])
+            self._show_usage()
+            await asyncio.sleep(_AGAIN)
+
+    def show_measured(self, measurements: Sequence[Measurement]) -> None:
+        """Adds what was measured in one more second."""
+        for measured in measurements:
+            self._cpus.add(measured.cpus)
+            self._memory.add(measured.memory_bytes)
+            if measured.received_rate is not None and measured.sent_rate is not None:
+                self._received.add(measured.received_rate)
+                self._sent.add(measured.sent_rate)
+        if measurements:
+            self._show_usage()
+
+    def _show_usage(self) -> None:
+        shown, spec = self.query_one("#usage", Static), self._session.spec
+        width = max(10, min(60, shown.size.width - 22))
+        lines = [
+            self._cpus.line(width, spec.cpus),
+            self._memory.line(width, spec.memory_bytes),
+            self._received.line(width),
+            self._sent.line(width),
+        ]
+        shown.update(Content("\n").join(lines))
 
     async def _read_history(self) -> None:
         session = self._session
