@@ -120,7 +120,7 @@ class Admission:
         """Number of sources in the table."""
         return len(self._sources)
 
-    def arrive(self, address: str, now: float, dice: float) -> Decision:
+    def arrive(self, address: str, now: float, chance: float) -> Decision:
         """Decides about a new connection from an address."""
         name, limits = source_of(address), self._limits
         source = self._source(name, now)
@@ -136,7 +136,7 @@ class Admission:
             return Decision(ticket)
         if source.budget < 1:
             return Decision(reason=self._start_ban(source, now))
-        if source.served and dice < self._early_probability():
+        if source.served and chance < self._early_probability():
             return Decision(reason="many unauthenticated connections, and this address has some already")
         return self._serve_in_place_of_another(source, ticket)
 

@@ -99,8 +99,8 @@ class Listener:
         if self._closed:
             arrival.refuse("the gateway is restarting: connect again in a moment")
             return
-        dice = random.random()  # noqa: S311 — no secret
-        decision = self._admission.arrive(arrival.address, time.monotonic(), dice)
+        chance = random.random()  # noqa: S311 — no secret
+        decision = self._admission.arrive(arrival.address, time.monotonic(), chance)
         if decision.ticket is None:
             self.note_refusal(arrival.address, decision.reason)
             arrival.refuse(decision.reason)

@@ -1,6 +1,6 @@
 """The packet pipe: passes SSH connection protocol messages (80 and above) verbatim between two SSH connections.
 
-Each leg does its own key exchange, encryption and authentication. Everything above that (channels, forwards, global
+Each side does its own key exchange, encryption and authentication. Everything above that (channels, forwards, global
 requests, future extensions) is passed on unchanged, so the gateway needs no code for it, and channel numbers, windows
 and the order of replies are those of the two ends.
 
@@ -18,8 +18,8 @@ exactly, and tests/gateway/ssh/test_pipe.py checks what must hold before the pin
 - `_send_kexinit` starts each key exchange, `_cleanup` ends each connection, `_force_close` aborts the transport and
   discards unsent data: `end` does not use it.
 
-asyncssh ignores pause_writing. Here it pauses reading on the other leg, and so do packets deferred by a key exchange
-(rekey). Exception: a leg that is exchanging keys itself keeps reading. Otherwise, if both legs rekeyed at once, each
+asyncssh ignores pause_writing. Here it pauses reading on the other side, and so do packets deferred by a key exchange
+(rekey). Exception: a side that is exchanging keys itself keeps reading. Otherwise, if both sides rekeyed at once, each
 would wait for the other to read, its peer's key exchange messages would stay unread, and both would stall forever.
 """
 
@@ -51,14 +51,14 @@ if TYPE_CHECKING:
     from netvps.gateway.ssh.connection import SshConnection
 
 QUEUE_LIMIT = 256 * 1024
-"""Bytes that a leg may send before the other leg is connected."""
+"""Bytes that a side may send before the other side is connected."""
 QUEUE_MESSAGES = 4096
 """Messages, likewise: each costs memory beyond its bytes."""
 LOGIN_BYTES = 64 * 1024
 """Bytes that a client may send before it is logged in; twice the size of six 16,384-bit keys with certificates."""
 LOGIN_PACKETS = 200
 UNPACED_LIMIT = 16 << 20
-"""Bytes that a leg may send during a key exchange while the other is stuck: more than is ever in flight."""
+"""Bytes that a side may send during a key exchange while the other is stuck: more than is ever in flight."""
 LINGER = 10.0
 """Seconds to send pending packets and the reason when a connection ends."""
 MAX_TRIES = 6
@@ -72,14 +72,14 @@ _HOST_KEYS = bytes([MSG_GLOBAL_REQUEST]) + String("hostkeys-00@openssh.com")
 
 
 class _Everyone(dict[int, Any]):
-    """The channel table for `_recv_packet`: every channel number maps to the leg itself."""
+    """The channel table for `_recv_packet`: every channel number maps to the side itself."""
 
-    def __init__(self, leg: PipeEnd) -> None:
+    def __init__(self, end: PipeEnd) -> None:
         super().__init__()
-        self._leg = leg
+        self._end = end
 
     def __missing__(self, _number: int) -> PipeEnd:
-        return self._leg
+        return self._end
 
 
 class PipeEnd(Paced):
@@ -92,7 +92,7 @@ class PipeEnd(Paced):
         self.lost: Exception | None = None
         """Why the connection was lost; None if it was closed regularly."""
         self.passed = 0
-        """Bytes of messages received here for the other leg."""
+        """Bytes of messages received here for the other side."""
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._write_paused = False
@@ -102,13 +102,13 @@ class PipeEnd(Paced):
         self._linger: asyncio.TimerHandle | None = None
 
     def join(self, other: PipeEnd) -> None:
-        """Joins two legs to a pipe; queued messages are passed on first."""
+        """Joins two sides to a pipe; queued messages are passed on first."""
         self.other, other.other = other, self
         self.flush()
         other.flush()
 
     def flush(self) -> None:
-        """Passes on the messages queued before there was another leg."""
+        """Passes on the messages queued before there was another side."""
         queue, self._queue, self._queued_bytes = self._queue, [], 0
         for payload in queue:
             self._pass(payload)
@@ -142,7 +142,7 @@ class PipeEnd(Paced):
         self.balance()
 
     def process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> Any:
-        """Passes messages for the other leg on; asyncssh handles the rest."""
+        """Passes messages for the other side on; asyncssh handles the rest."""
         if pkttype <= MSG_USERAUTH_LAST:
             return super().process_packet(pkttype, pktid, packet)
         payload = packet.get_full_payload()
@@ -183,9 +183,9 @@ class PipeEnd(Paced):
         return self._write_paused or bool(self._deferred_packets)
 
     def must_wait(self) -> bool:
-        """Whether reading has to pause: the other leg is stuck, or this turn's budget is used up.
+        """Whether reading has to pause: the other side is stuck, or this turn's budget is used up.
 
-        A leg that is exchanging keys, or only waits for the peer to close, is not paused by the other: see above.
+        A side that is exchanging keys, or only waits for the peer to close, is not paused by the other: see above.
         """
         if super().must_wait():
             return True
@@ -198,12 +198,12 @@ class PipeEnd(Paced):
             self.other.balance()
 
     def pause_writing(self) -> None:
-        """Pauses reading on the other leg, because this transport's buffer is full."""
+        """Pauses reading on the other side, because this transport's buffer is full."""
         self._write_paused = True
         self._balance_both()
 
     def resume_writing(self) -> None:
-        """Resumes reading on the other leg."""
+        """Resumes reading on the other side."""
         self._write_paused = False
         self._balance_both()
 
