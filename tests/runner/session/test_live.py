@@ -188,3 +188,35 @@ async def test_a_container_that_ends_by_itself_stays_down_if_its_policy_says_so(
         assert any("its restart policy" in report.message for report in lab.link.reports)
         await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
         assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+async def stopped_with_file(lab: Lab, want: Assignment) -> None:
+    lab.link.want(want)
+    await lab.link.reported(want, SessionState.RUNNING)
+    await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+    await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+
+
+async def test_a_kept_container_that_was_started_by_hand_is_stopped_again_with_its_files(lab: Lab) -> None:
+    want = lab.session()
+    async with lab.runner():
+        await stopped_with_file(lab, want)
+        await asyncio.to_thread(lambda: lab.api.start(container_name(want.session_uid)))
+        await lab.link.until(lambda: lab.link.reports[-1].state is SessionState.STOPPING)
+        await lab.link.reported(lab.link.wanted[want.session_uid], SessionState.STOPPED)
+        assert not (await inspected(lab, want))["State"]["Running"]
+        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+async def test_a_kept_container_that_was_renamed_by_hand_is_replaced_with_its_files(lab: Lab) -> None:
+    want = lab.session()
+    other = f"nvt-{want.session_uid}"
+    async with lab.runner():
+        await stopped_with_file(lab, want)
+        await asyncio.to_thread(lambda: lab.api.rename(container_name(want.session_uid), other))
+        try:
+            await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+            assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        finally:
+            await asyncio.to_thread(lambda: lab.api.remove_container(other, force=True))
