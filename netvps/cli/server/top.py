@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _FRESH: Final = 5.0
 """Seconds after which a resource without a sample is not shown any more."""
+_COMPLETE: Final = 2.5
+"""Seconds until every resource has had a sample: runners find the processes of sessions first."""
 _ATTEMPTS: Final = 8
 _NONE: Final = (
     "no samples for three seconds: no such session runs, or its runner is not connected or is older than the server;"
@@ -50,19 +52,21 @@ def top(*, names: tuple[str, ...], everybody: bool, runners: tuple[str, ...], on
     """  # noqa: D301 — Click means the character
     if everybody and (names or runners):
         raise click.UsageError("--all and names exclude each other: give one of them")
-    live = _Live(own=not everybody)
+    live, begun = _Live(own=not everybody), time.monotonic()
     for samples in _resumed(client(), names, runners, "-" if everybody else ""):
         if not samples:
-            if once:
+            if once and not live:
                 raise Unavailable(_NONE)
             note(_NONE)
+        live.take(samples)
+        complete = time.monotonic() - begun >= _COMPLETE
         if form == "jsonl":
             for sample in samples:
                 emit(json_text(_json(sample)))
             sys.stdout.flush()
-        else:
-            live.print(samples, in_place=not once)
-        if once:
+        elif complete or not once:
+            live.print(in_place=not once)
+        if once and complete:
             return
 
 
@@ -73,10 +77,17 @@ class _Live:
         self._latest: dict[str, tuple[float, MetricSample]] = {}
         self._view = _view(own=own)
 
-    def print(self, samples: list[MetricSample], *, in_place: bool) -> None:
-        """Prints all of them: in place on a terminal, else below the last time."""
+    def __bool__(self) -> bool:
+        return bool(self._latest)
+
+    def take(self, samples: list[MetricSample]) -> None:
+        """Keeps new samples."""
         now = time.monotonic()
         self._latest |= {sample.name: (now, sample) for sample in samples}
+
+    def print(self, *, in_place: bool) -> None:
+        """Prints all of them: in place on a terminal, else below the last time."""
+        now = time.monotonic()
         shown = [sample for name, (seen, sample) in sorted(self._latest.items()) if now - seen < _FRESH]
         if in_place and sys.stdout.isatty() and moving():
             sys.stdout.write(_CLEAR)

@@ -20,6 +20,7 @@ LAB1 = MetricSample("runners/lab1", NOW, Measurement(2.0, 1 << 30))
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netvps.cli.server.top.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("netvps.cli.server.top._COMPLETE", 0.0)
 
 
 def test_a_table_once(run: Run, fake: FakeClient) -> None:
@@ -68,7 +69,7 @@ def test_a_table_of_nothing_says_so(run: Run, fake: FakeClient) -> None:
 def test_a_resource_without_samples_goes_from_the_table(
     run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = iter([0.0, 4.0, 6.0])
+    times = iter([0.0, *[0.0] * 3, *[4.0] * 3])
     monkeypatch.setattr("netvps.cli.server.top.time.monotonic", lambda: next(times, 6.0))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     fake.samples = [[DEV1], [LAB1], [LAB1]]
@@ -79,3 +80,14 @@ def test_a_resource_without_samples_goes_from_the_table(
 @pytest.mark.usefixtures("fake")
 def test_all_and_names_exclude_each_other(run: Run) -> None:
     assert run("top", "-a", "dev1").code == exit_codes.USAGE
+
+
+def test_a_table_once_waits_until_every_resource_has_a_sample(
+    run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.cli.server.top._COMPLETE", 2.5)
+    times = iter([0.0, *[1.0] * 2, *[2.0] * 2])
+    monkeypatch.setattr("netvps.cli.server.top.time.monotonic", lambda: next(times, 3.0))
+    fake.samples = [[LAB1], [DEV1], [LAB1]]
+    ran = run("top", "-1")
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["NAME", "runners/lab1", "dev1"]
