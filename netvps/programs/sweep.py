@@ -43,7 +43,7 @@ _UID: Final = re.compile(UID_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """A runner's folders for sessions: RUN/UID, and in STATE logs/UID.log, {last_runs,copies}/UID.json."""
+    """A runner's folders for sessions: RUN/UID, and in STATE logs/UID.log, {last_runs,copies}/UID.json and so on."""
 
     run: Path
     logs: Path
@@ -55,6 +55,8 @@ class Folders:
         found = [Leftover(path.name, "folder", str(path)) for path in _listed(self.run)]
         found += [Leftover(path.stem, "log", str(path)) for path in _listed(self.logs) if path.suffix == ".log"]
         found += [Leftover(path.stem, "copy", str(path)) for path in _listed(self.copies) if path.suffix == ".json"]
+        taken = (path for path in _listed(self.copies / "snapshots") if path.suffix == ".json")
+        found += [Leftover(path.stem.partition("-")[0], "snapshot", str(path)) for path in taken]
         return sorted(thing for thing in found if _UID.fullmatch(thing.session_uid))
 
     def remove(self, session_uid: str) -> None:

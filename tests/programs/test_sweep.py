@@ -133,22 +133,25 @@ def test_a_machine_without_a_runner_is_reported(tmp_path: Path, capsys: pytest.C
 
 def test_only_what_has_a_sessions_name(tmp_path: Path) -> None:
     uid, other = clock.new_uid(), clock.new_uid()
-    for name in (f"run/{uid}", "run/lost+found", "logs", "last_runs", "copies"):
+    for name in (f"run/{uid}", "run/lost+found", "logs", "last_runs", "copies/snapshots"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / f"logs/{other}.log").touch()
     (tmp_path / "logs/notes.log").touch()
     (tmp_path / f"last_runs/{other}.json").touch()
     (copy := tmp_path / f"copies/{other}.json").touch()
+    (snapshot := tmp_path / f"copies/snapshots/{other}-{uid}.json").touch()
     folders = Folders(tmp_path / "run", tmp_path / "logs", tmp_path / "last_runs", tmp_path / "copies")
     there = folders.things()
     assert {thing.session_uid for thing in there} == {uid, other}
     assert orphaned(there, {uid}) == [
         Leftover(other, "copy", str(copy)),
         Leftover(other, "log", str(tmp_path / f"logs/{other}.log")),
+        Leftover(other, "snapshot", str(snapshot)),
     ]
     folders.remove(other)
     folders.remove(other)
     assert not list((tmp_path / "last_runs").iterdir())
-    copy.unlink()  # the engine's, which erases it
+    copy.unlink()  # the engine's, which erases both
+    snapshot.unlink()
     assert [thing.session_uid for thing in folders.things()] == [uid]
     assert (tmp_path / "logs/notes.log").exists()
