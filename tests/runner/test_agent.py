@@ -76,7 +76,10 @@ def with_command() -> Iterator[str]:
 
 @pytest.mark.docker
 async def test_the_images_command_runs_as_the_image_says(lab: Lab, with_command: str, eventually: Until) -> None:
-    want = lab.session(SessionSpec(image=with_command, run_entrypoint=True, network=Network.NONE, shm_bytes=3 << 20))
+    spec = SessionSpec(
+        image=with_command, run_entrypoint=True, network=Network.NONE, shm_bytes=3 << 20, open_files=1234
+    )
+    want = lab.session(spec)
     lab.link.want(want)
     async with lab.runner():
         await lab.link.reported(want, SessionState.RUNNING)
@@ -86,3 +89,4 @@ async def test_the_images_command_runs_as_the_image_says(lab: Lab, with_command:
 
         await eventually(ran)
         assert "3072" in await lab.run_in(want, "df", "-k", "/dev/shm")
+        assert await lab.run_in(want, "sh", "-c", "ulimit -Sn; ulimit -Hn") == "1234\n1234\n"

@@ -352,6 +352,7 @@ class SessionSpec(_message.Message):
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
     MAX_RESTARTS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_RETENTION_FIELD_NUMBER: _builtins.int
+    OPEN_FILES_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -372,6 +373,8 @@ class SessionSpec(_message.Message):
     """What happens when the container ends by itself."""
     max_restarts: _builtins.int
     """Failures in a row after which RESTART_POLICY_ON_FAILURE keeps it stopped, 1 to 1000; 0 means no limit."""
+    open_files: _builtins.int
+    """Limit of open files of each process, 1,024 to 1,048,576; 0 means the default of the runner's Docker."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all; only in GetSession."""
@@ -410,10 +413,11 @@ class SessionSpec(_message.Message):
         restart_policy: _session_change_pb2.RestartPolicy.ValueType = ...,
         max_restarts: _builtins.int = ...,
         snapshot_retention: _session_change_pb2.SnapshotRetention | None = ...,
+        open_files: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -169,6 +169,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("memory", size_words(spec.memory_bytes) if spec.memory_bytes else "no limit"),
         ("shared memory", size_words(spec.shm_bytes) if spec.shm_bytes else "half of the memory"),
         ("processes", f"at most {spec.pids}"),
+        ("open files", f"at most {spec.open_files} a process" if spec.open_files else ""),
         ("network", spec.network.lower()),
         ("stop grace", duration_words(spec.stop_grace)),
         ("restarts", _restart_words(spec)),

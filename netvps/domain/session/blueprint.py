@@ -72,6 +72,7 @@ class Blueprint:
     cpus: float
     memory_bytes: int
     shm_bytes: int
+    open_files: int
     pids: int
     attachment: Attachment
 
@@ -97,7 +98,9 @@ def blueprint(
     # The default size of a tmpfs on Linux. Docker's 64 MB are too few for databases, browsers and data loaders.
     shm_bytes = spec.shm_bytes or (spec.memory_bytes or machine_memory) // 2
     # Not the limits, which change without a new container.
-    layout = _layout(binds, AGENT_TMPFS, spec.shm_bytes, want.session_id)
+    layout = _layout(
+        binds, AGENT_TMPFS, spec.shm_bytes, want.session_id, *((spec.open_files,) if spec.open_files else ())
+    )
     return Blueprint(
         session_uid=want.session_uid,
         name=container_name(want.session_uid),
@@ -112,6 +115,7 @@ def blueprint(
         cpus=spec.cpus,
         memory_bytes=spec.memory_bytes,
         shm_bytes=shm_bytes,
+        open_files=spec.open_files,
         pids=spec.pids,
         attachment=attachment_of(want),
     )

@@ -29,6 +29,7 @@ _MIB = 1 << 20
 _MAX_CPUS, _MIN_CPUS = 1024, 0.01
 _MIN_MEMORY = 6 * _MIB  # Docker's minimum
 _MIN_SHM, _MAX_SHM = 64 << 10, 1 << 50
+_MIN_OPEN_FILES, _MAX_OPEN_FILES = 1024, 1 << 20  # for the agent's connections; the kernel's default of fs.nr_open
 _MIN_PIDS, _MAX_PIDS, DEFAULT_PIDS = 16, 4_194_304, 4096
 _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
 _MAX_ENV_BYTES, _MAX_KEY_BYTES = 256 * 1024, 128 * 1024
@@ -142,6 +143,8 @@ class SessionSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     shm_bytes: int = 0
     """Size of /dev/shm; 0 means half of the memory limit, or half of the machine's memory if there is no limit."""
+    open_files: int = 0
+    """Limit for each process; 0 means the default of the runner's Docker."""
     delete_protection: bool = False
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     max_restarts: int = 0
@@ -173,6 +176,11 @@ class SessionSpec:
             self.shm_bytes == 0 or _MIN_SHM <= self.shm_bytes <= _MAX_SHM,
             "shm_bytes",
             f"{self.shm_bytes} is not between {_MIN_SHM} (64 KiB) and {_MAX_SHM} (1 PiB); 0 means half of the memory",
+        )
+        need(
+            self.open_files == 0 or _MIN_OPEN_FILES <= self.open_files <= _MAX_OPEN_FILES,
+            "open_files",
+            f"{self.open_files} is not between {_MIN_OPEN_FILES} and {_MAX_OPEN_FILES}; 0 means Docker's default",
         )
         need(_MIN_PIDS <= self.pids <= _MAX_PIDS, "pids", f"{self.pids} is not between {_MIN_PIDS} and {_MAX_PIDS}")
         need(

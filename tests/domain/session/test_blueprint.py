@@ -47,6 +47,7 @@ def test_a_plain_session() -> None:
         cpus=1.5,
         memory_bytes=1 << 30,
         shm_bytes=512 << 20,
+        open_files=0,
         pids=4096,
         attachment=Attachment(Net.ISOLATED, owner="ann"),
     )
@@ -82,6 +83,12 @@ def test_the_images_command_runs_as_its_user_in_its_folder() -> None:
     plan = made(SessionSpec(run_entrypoint=True), source)
     assert plan.entrypoint[2:] == ("-user", "app:staff", "-work-dir", "/srv/app", "--", "./serve")
     assert made(SessionSpec(), source).entrypoint == ("/.netvps/agent", "init")
+
+
+def test_a_limit_of_open_files_is_part_of_the_layout_once_it_is_set() -> None:
+    plans = [made(SessionSpec(open_files=number), SourceImage("x")) for number in (0, 1024, 2048)]
+    assert [plan.open_files for plan in plans] == [0, 1024, 2048]
+    assert len({plan.labels["netvps.layout"] for plan in plans}) == 3
 
 
 def test_shared_memory_is_what_was_asked_for_or_half_of_the_memory() -> None:

@@ -70,6 +70,7 @@ specs = st.builds(
     memory_bytes=st.just(0) | st.integers(6 << 20, 1 << 50),
     pids=st.integers(16, 4_194_304),
     shm_bytes=st.just(0) | st.integers(64 << 10, 1 << 50),
+    open_files=st.just(0) | st.integers(1024, 1 << 20),
     env=st.dictionaries(
         st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True),
         st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import docker.errors
-from docker.types import LogConfig, Mount
+from docker.types import LogConfig, Mount, Ulimit
 
 from netvps.adapters.cgroup import cgroup_of, oom_kills, reclaim
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
@@ -276,6 +276,8 @@ def _host_config(plan: Blueprint) -> dict[str, Any]:
         "restart_policy": {"Name": "no"},  # the runner restarts containers, as it knows why they ended
         "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
     }
+    if plan.open_files > _NO_LIMIT:
+        config["ulimits"] = [Ulimit(name="nofile", soft=plan.open_files, hard=plan.open_files)]
     if plan.cpus > _NO_LIMIT:
         config["nano_cpus"] = round(plan.cpus * _NANO)
     if plan.memory_bytes > _NO_LIMIT:

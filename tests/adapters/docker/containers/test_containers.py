@@ -13,7 +13,7 @@ PLAN = Blueprint(
     session_uid="u", name="n", image="i", hostname="h", labels={"a": "b"}, env=(),
     entrypoint=("/.netvps/agent", "init"),
     binds=(Bind("/s/agent", "/.netvps/agent", read_only=True),), tmpfs=(Tmpfs("/own", 4096, 8),),
-    volumes=(Volume("v", "/data"),), cpus=0.5, memory_bytes=64 << 20, shm_bytes=32 << 20, pids=100,
+    volumes=(Volume("v", "/data"),), cpus=0.5, memory_bytes=64 << 20, shm_bytes=32 << 20, open_files=4096, pids=100,
     attachment=Attachment(Net.NONE),
 )  # fmt: skip
 
@@ -30,6 +30,7 @@ def test_file_systems_in_memory_have_an_end() -> None:
     config = _host_config(PLAN)
     assert config["tmpfs"] == {"/own": "size=4096,nr_inodes=8,mode=0700"}
     assert config["shm_size"] == 32 << 20
+    assert config["ulimits"] == [{"Name": "nofile", "Soft": 4096, "Hard": 4096}]
 
 
 def test_docker_neither_restarts_it_nor_is_its_first_process() -> None:

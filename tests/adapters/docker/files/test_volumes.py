@@ -24,8 +24,8 @@ from tests.support.images import busybox_archive, import_image
 UID, DATA = "0123456789abc", volume_name("0123456789abc", "/data")
 PLAN = Blueprint(
     session_uid=UID, name=container_name(UID), image="debian:12", hostname="h", labels={}, env=(),
-    entrypoint=("/bin/sh",), binds=(), volumes=(Volume(DATA, "/data"),), tmpfs=(), shm_bytes=64 << 20, cpus=0,
-    memory_bytes=0, pids=100, attachment=Attachment(Net.NONE),
+    entrypoint=("/bin/sh",), binds=(), volumes=(Volume(DATA, "/data"),), tmpfs=(), shm_bytes=64 << 20, open_files=0,
+    cpus=0, memory_bytes=0, pids=100, attachment=Attachment(Net.NONE),
 )  # fmt: skip
 
 
