@@ -41,7 +41,7 @@ def test_the_log_of_one_session_is_shown_up_to_now(run: Run, server: FakeClient)
 
 
 def test_it_goes_on_where_the_log_ended(run: Run, server: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.rpc.client.watching.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
     ran = run("events", "dev1", "-f")
     assert ran.out.splitlines()[-1].split()[3] == "STOPPED"
     assert ("watch_sessions", "alice", 9) in server.asked

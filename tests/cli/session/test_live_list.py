@@ -33,7 +33,7 @@ def test_nothing_is_printed_before_the_list_is_whole() -> None:
 
 
 def test_the_list_is_printed_with_its_changes(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.rpc.client.watching.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
     fake.script = [put(session("dev1", SessionState.STARTING), 1), DONE, put(session("dev1"), 3)]
     ran = run("ls", "--watch")
     assert ran.code == exit_codes.UNAVAILABLE

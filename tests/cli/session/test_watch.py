@@ -16,7 +16,7 @@ from tests.cli.fake_client import FakeClient, put, session
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.rpc.client.watching.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
 
 
 def test_a_line_for_each_event(run: Run, fake: FakeClient) -> None:

@@ -45,7 +45,7 @@ def test_ctrl_c_while_waiting_says_what_goes_on(run: Run, fake: FakeClient, monk
 def test_a_server_that_went_away_is_not_the_end_of_the_wait(
     run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("netvps.rpc.client.watching.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
     breaks = iter([Unavailable("restarting"), None])
 
     def watch(*_: object, **_how: object) -> object:
