@@ -27,9 +27,7 @@ if _version_not_supported:
 
 
 class SessionServiceStub:
-    """SessionService manages sessions: the VPSs of people and schedulers.
-
-    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
+    """SessionService manages sessions (VPSs). Callers see their own, admins all; to others the error is NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -106,9 +104,7 @@ class SessionServiceStub:
 
 
 class SessionServiceServicer:
-    """SessionService manages sessions: the VPSs of people and schedulers.
-
-    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
+    """SessionService manages sessions (VPSs). Callers see their own, admins all; to others the error is NOT_FOUND.
     """
 
     def CreateSession(self, request, context):
@@ -279,9 +275,7 @@ def add_SessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SessionService:
-    """SessionService manages sessions: the VPSs of people and schedulers.
-
-    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
+    """SessionService manages sessions (VPSs). Callers see their own, admins all; to others the error is NOT_FOUND.
     """
 
     @staticmethod

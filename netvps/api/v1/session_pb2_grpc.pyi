@@ -28,10 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SessionServiceStub:
-    """SessionService manages sessions: the VPSs of people and schedulers.
-
-    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
-    """
+    """SessionService manages sessions (VPSs). Callers see their own, admins all; to others the error is NOT_FOUND."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -66,10 +63,7 @@ class SessionServiceStub:
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
-    """SessionService manages sessions: the VPSs of people and schedulers.
-
-    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
-    """
+    """SessionService manages sessions (VPSs). Callers see their own, admins all; to others the error is NOT_FOUND."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.Session]  # type: ignore[assignment]
@@ -100,10 +94,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """ExecSession runs a command in a running session and carries its input and output."""
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """SessionService manages sessions: the VPSs of people and schedulers.
-
-    Callers see their own sessions, admins all. For one of another user the error is NOT_FOUND, as if it did not exist.
-    """
+    """SessionService manages sessions (VPSs). Callers see their own, admins all; to others the error is NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def CreateSession(
