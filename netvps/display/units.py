@@ -48,3 +48,8 @@ def age(moment: datetime, now: datetime | None = None) -> str:
 def moment_words(moment: datetime) -> str:
     """A time in the clock of this machine, to the second."""
     return moment.astimezone().isoformat(" ", "seconds")
+
+
+def minute_words(moment: datetime) -> str:
+    """A time in the clock of this machine, to the minute."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from netvps.cli.access.users import _CreateByDefault
 from netvps.cli.app import COMMANDS, root
+from tests.support.command_lines import problem
 
 ROOT = Path(__file__).parents[2]
 _QUOTED = re.compile(r"`([^`\n]+)`")
@@ -92,38 +92,6 @@ def _remedies() -> list[tuple[str, str]]:
     return [*found]
 
 
-def _problem(words: list[str]) -> str:
-    """What is wrong with a command line, by the parser of the CLI; '' if nothing is."""
-    command: click.Command = root
-    ctx = click.Context(root, info_name="netvps")
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        inner = command.get_command(ctx, words[0])
-        if inner is None and isinstance(command, _CreateByDefault):
-            inner, words = command.commands["create"], ["create", *words]
-        if inner is None:
-            return f"there is no command {words[0]}"
-        command, words = inner, words[1:]
-        ctx = click.Context(command, info_name=command.name, parent=ctx)
-    if isinstance(command, click.Group):
-        return "" if not words or words == ["--help"] else f"what is {words}?"
-    command.get_params(ctx)  # a program's are made now
-    try:
-        given, rest, _ = command.make_parser(ctx).parse_args([*words])
-    except click.UsageError as error:
-        return error.format_message()
-    missing = [
-        param.human_readable_name
-        for param in command.get_params(ctx)
-        if isinstance(param, click.Argument) and param.required and not _is_given(given.get(str(param.name)))
-    ]
-    return f"what is {rest}?" if rest and not ctx.allow_extra_args else f"{missing} is missing" if missing else ""
-
-
-def _is_given(value: object) -> bool:
-    """Click has a value of its own for what is not."""
-    return isinstance(value, str | tuple | list) and bool(value)
-
-
 def test_there_are_remedies() -> None:
     assert len(_remedies()) > 80
     assert {"up", "doctor", "login HOST", "up --install"} & {command for _, command in _remedies()}
@@ -134,7 +102,7 @@ def test_a_command_of_netvps_exists_with_its_flags_and_arguments(place: str, com
     words = [word for word in shlex.split(command) if word not in {"...", "…"}]
     if place.startswith("netvps/programs/wiring/running.py:"):
         words.remove("X")  # flags
-    assert _problem(words) == "", f"{place}: netvps {command}"
+    assert problem(words) == "", f"{place}: netvps {command}"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +110,7 @@ def test_a_command_of_netvps_exists_with_its_flags_and_arguments(place: str, com
     ["nothing", "up --no-such-flag", "up --listen", "runner nothing", "create a b", "key add a b c", "down X"],
 )
 def test_a_command_that_does_not_exist_would_be_found(command: str) -> None:
-    assert _problem(command.split()) != ""
+    assert problem(command.split()) != ""
 
 
 def test_no_remedy_destroys_what_it_should_save() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from netvps_tui import commands
 from netvps_tui.app import NetvpsApp
 from netvps_tui.connect import Place
 from netvps_tui.pages.sessions import SessionsPage
@@ -14,6 +16,7 @@ from netvps_tui.pages.sessions import SessionsPage
 from netvps.domain.runner.runner import SNAPSHOTS, Underlay
 from netvps.domain.session.session import SessionReport, SessionSpec, SessionState
 from tests.rpc.site import ROOT, Site, hello, open_site, soon
+from tests.support.command_lines import problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -123,6 +126,19 @@ async def fill(site: Site) -> None:
         )
         why = "the image has no such tag" if state is SessionState.FAILED else ""
         await report(site, session, state, why)
+
+
+@pytest.fixture(autouse=True)
+def _known_to_the_cli(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command line that the app shows is one that the CLI takes."""
+
+    def checked(*words: str) -> str:
+        assert problem(list(words)) == "", words
+        return commands.command_line(*words)
+
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("netvps_tui.") and name != commands.__name__ and hasattr(module, "command_line"):
+            monkeypatch.setattr(module, "command_line", checked)
 
 
 @asynccontextmanager

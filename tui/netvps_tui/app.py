@@ -42,6 +42,7 @@ PAGES: dict[str, type[Page]] = {
 class NetvpsApp(App[HandOver]):
     """The terminal UI of one person and one server."""
 
+    TITLE = "netvps"
     CSS_PATH = "netvps.tcss"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "colon"

@@ -26,7 +26,7 @@ def ask_take(app: NetvpsApp, session: Session) -> None:
         return SnapshotDraft(values["snapshot_id"], values["description"])
 
     def command(values: Mapping[str, str]) -> str:
-        words = ["--id", values["snapshot_id"]] if values["snapshot_id"] else []
+        words = [values["snapshot_id"]] if values["snapshot_id"] else []
         words += ["--description", values["description"]] if values["description"] else []
         return command_line("snapshot", "create", name, *words)
 

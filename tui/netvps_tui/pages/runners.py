@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from netvps.client import RunnerState
 from netvps.display.text import clean
-from netvps.display.units import age, moment_words, size_words
+from netvps.display.units import age, minute_words, size_words
 from netvps_tui.commands import command_line
 from netvps_tui.pages.lists import ReadPage
 from netvps_tui.theme import MUTED, STRONG, state_words
@@ -110,8 +110,8 @@ class RunnersPage(ReadPage):
                 else "none: no overlay",
             ),
             ("version", runner.version),
-            ("joined", moment_words(runner.create_time)),
-            ("seen", moment_words(runner.last_seen)),
+            ("joined", minute_words(runner.create_time)),
+            ("seen", minute_words(runner.last_seen)),
             *[("problem", problem) for problem in problems(view)],
         ]
         lines = [

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from netvps.client import EventType, SessionEvent
 from netvps.display.palette import RGB, look
 from netvps.display.text import clean
-from netvps.display.units import age, duration_words, moment_words, size_words
+from netvps.display.units import age, duration_words, minute_words, size_words
 from netvps.errors import NetvpsError
 from netvps_tui.commands import command_line
 from netvps_tui.pages.actions import SessionActions
@@ -190,6 +190,6 @@ class SessionPage(SessionActions):
             ("snapshot", f"{age(snapshot.create_time)} ago, {size_words(snapshot.size_bytes)}" if snapshot else ""),
             ("last exit", f"code {last.exit_code} ({last.cause}), {age(last.end_time)} ago" if last else ""),
             ("owner", session.owner),
-            ("created", moment_words(session.create_time)),
+            ("created", minute_words(session.create_time)),
             ("uid", session.uid),
         ]

@@ -107,8 +107,8 @@ class SnapshotsPage(Page):
             self.run_worker(self._pin(snapshot), exit_on_error=False)
 
     async def _pin(self, snapshot: Snapshot) -> None:
-        words = ["--off"] if snapshot.pinned else []
-        self.show_command(command_line("snapshot", "pin", self.called(self._session), snapshot.id, *words))
+        verb = "unpin" if snapshot.pinned else "pin"
+        self.show_command(command_line("snapshot", verb, self.called(self._session), snapshot.id))
         try:
             change = SnapshotChange(pinned=not snapshot.pinned)
             await self.tui.client.update_snapshot(str(self._session.full_name), snapshot.id, change)
