@@ -25,6 +25,8 @@ async def relay(one: Connection, other: Connection) -> None:
     except* (OSError, TimeoutError):
         pass  # one side failed; the other is aborted below
     finally:
+        for _, writer in (one, other):
+            writer.transport.abort()  # both before the first await, which may be cancelled
         await abort(one[1])
         await abort(other[1])
 

@@ -59,7 +59,7 @@ SCREENS: Final[dict[str, Sequence[str]]] = {
 }
 """Screens, and the keys that lead to each from the one before."""
 _VARYING: Final = (
-    (r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d\+\d\d:\d\d)?", lambda found: "2026-01-31 12:00:00+00:00"[: len(found[0])]),
+    (r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d\+\d\d:\d\d)?)?", lambda found: "2026-01-31 12:00:00+00:00"[: len(found[0])]),
     (r"\d\d-\d\d \d\d:\d\d:\d\d", lambda _: "01-31 12:00:00"),
     (r"\d\d:\d\d:\d\d\+", lambda _: "12:00:00+"),
     (r"(?<=uid {9})[a-z0-9]{13}", lambda found: "0" * len(found[0])),

@@ -67,7 +67,7 @@ async def test_of_what_has_no_files_no_snapshot_is_taken(world: World) -> None:
     await world.session("dev1")
     with pytest.raises(WrongState, match="has no files yet"):
         await world.snapshots.create(ALICE, "dev1", SnapshotDraft())
-    await world.runner("lab1", hello=HELLO)
+    await world.runner("lab1", hello=replace(HELLO, capabilities=()))
     with pytest.raises(WrongState, match=r"takes no snapshots, with version 1\.0: upgrade it"):
         await world.snapshots.create(ALICE, "dev1", SnapshotDraft())
 
