@@ -10,7 +10,7 @@ from ipaddress import ip_interface
 from typing import Any, Self
 
 from pyroute2 import IPRoute
-from pyroute2.ethtool.ioctl import IoctlEthtool, NotSupportedError
+from pyroute2.ethtool.ioctl import EthtoolError, IoctlEthtool, NoSuchDevice, NotSupportedError
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netvps.adapters.netlink.bulk import BulkSocket
@@ -178,7 +178,7 @@ class Links:
     def _offloads_checksums(self) -> bool:
         try:
             return bool(self._offload.get_offload_flags()[_CHECKSUMS])
-        except (NotSupportedError, OSError):  # the device was deleted meanwhile; later operations report that
+        except (EthtoolError, OSError):  # or the device was deleted meanwhile; later operations report that
             return True
 
     def _offload_checksums(self, wanted: bool) -> None:
@@ -188,6 +188,8 @@ class Links:
                 self._offload.set_offload_flag(_CHECKSUMS, int(wanted))
         except NotSupportedError:
             raise Refused(errno.EINVAL, "the device does not let checksum offload be changed") from None
+        except NoSuchDevice:
+            raise Refused(errno.ENODEV, "") from None
         except OSError as error:
             raise Refused(error.errno or errno.EIO, "") from None
 
