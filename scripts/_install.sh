@@ -35,7 +35,7 @@ install_program() {
 }
 
 sources_digest() {
-  (cd "$root" && find netvps tunnel -type f ! -path '*/__pycache__/*' ! -path 'netvps/agents/*' -print0 | sort -z \
+  (cd "$root" && find netvps tui tunnel -type f ! -path '*/__pycache__/*' ! -path 'netvps/agents/*' -print0 | sort -z \
     | xargs -0 sha256sum requirements.lock pyproject.toml hatch_build.py README.md LICENSE | sha256sum | cut -c1-12)
 }
 

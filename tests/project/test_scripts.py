@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,27 @@ def test_an_update_replaces_the_program_in_one_step_and_keeps_the_last_one(tmp_p
     assert "installed: \n" in _installed(tmp_path, "cc")
     assert {folder.name for folder in (tmp_path / "opt/versions").iterdir()} == {"bb", "cc"}
     assert program.readlink() == tmp_path / "opt/current/bin/netvps"
+
+
+def test_a_change_of_any_packaged_source_is_an_update(tmp_path: Path) -> None:
+    """Else scripts/up would go on with the copy that it installed before."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    for folder in [*packages, "tunnel"]:
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("requirements.lock", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+        (tmp_path / name).touch()
+    words = f"source scripts/_install.sh; root={tmp_path}; sources_digest"
+
+    def digest() -> str:
+        done = subprocess.run(["bash", "-ec", words], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT)
+        return done.stdout
+
+    seen = {digest()}
+    for folder in [*packages, "tunnel"]:
+        (tmp_path / folder / "source").touch()
+        assert digest() not in seen, folder
+        seen.add(digest())
 
 
 def test_every_account_can_read_what_root_installs(tmp_path: Path) -> None:
