@@ -75,7 +75,7 @@ settings.load_profile("netvps")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("netvps")
-    kills = 200 if os.environ.get("NETVPS_FULL") else 60
+    kills = 200 if os.environ.get("NETVPS_FULL") else 30
     group.addoption("--kills", type=int, default=kills, help=f"how often test_random_kills kills (default: {kills})")
     group.addoption("--changes", type=int, default=300, help="of test_overlay_changes (default: 300)")
     group.addoption("--progress", action="store_true", help="say every 30 s how far the run is and what it still takes")
