@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,12 +25,19 @@ the time, make it an indication and no more. A goal that is missed is a finding,
 
 
 def write(benches: Iterable[str]) -> Path:
-    """Writes the report and plots of each benchmark that was run here; returns the report's path."""
+    """Writes sections and plots of the benchmarks that were run here, keeps the others, and returns the page's path."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     page = _FOLDER / "README.md"
-    outcomes = [outcome for bench in benches if (outcome := saved(bench)) is not None]
-    page.write_text("\n".join([_HEAD, *map(_section, outcomes)]), encoding="utf-8")
+    sections = _sections(page.read_text(encoding="utf-8")) if page.exists() else {}
+    sections |= {bench: _section(outcome) for bench in benches if (outcome := saved(bench)) is not None}
+    page.write_text("\n".join([_HEAD, *(sections[bench] for bench in benches if bench in sections)]), encoding="utf-8")
     return page
+
+
+def _sections(page: str) -> dict[str, str]:
+    """Returns each benchmark's section of an earlier page, as `_section` wrote it."""
+    _, *parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    return {part.split()[1]: part.rstrip("\n") + "\n" for part in parts}
 
 
 def _about(bench: str) -> str:
