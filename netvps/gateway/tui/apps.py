@@ -1,7 +1,8 @@
 """Starts processes that show the terminal UI, each on a PTY, from one warm process (programs/terminal_ui.py).
 
 The warm process has imported everything and forks, so that a viewer sees the first screen without the second that the
-imports take. It is started at the first login, again after it ended, and ends with this process.
+imports take. It is started some time after this process, which has more urgent work then: agents and people come back.
+It is started earlier by a viewer, again after it ended, and ends with this process.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 
 MODULE: Final = "netvps.programs.terminal_ui"
 _PASSED_ON: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "PYTHONPATH", "VIRTUAL_ENV")
+_WARM_AFTER: Final = 10.0
 _WARM_SECONDS: Final = 60.0
 _START_SECONDS: Final = 10.0
 RESULT_LIMIT: Final = 4096
@@ -83,7 +85,14 @@ class RunningApp:
 class TerminalApps:
     """The warm process. An async context manager; its end kills all app processes."""
 
-    def __init__(self, api_socket: str, command: Sequence[str] = (sys.executable, "-P", "-m", MODULE)) -> None:
+    def __init__(
+        self,
+        api_socket: str,
+        command: Sequence[str] = (sys.executable, "-P", "-m", MODULE),
+        warm_after: float = _WARM_AFTER,
+    ) -> None:
+        """Starts the warm process by itself `warm_after` seconds after it was entered."""
+        self._warm_after = warm_after
         self._api_socket = api_socket
         self._command = tuple(command)
         self._process: asyncio.subprocess.Process | None = None
@@ -121,6 +130,7 @@ class TerminalApps:
                 self._socket.send(json.dumps({"kill": pid}).encode())
 
     async def _warm_up(self) -> None:
+        await asyncio.sleep(self._warm_after)
         async with self._lock:
             try:
                 await self._warm()
