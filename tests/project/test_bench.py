@@ -119,12 +119,12 @@ def test_a_page_of_all_says_where_and_with_what(tmp_path: Path, monkeypatch: pyt
 
 def test_a_later_page_keeps_what_was_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "_FOLDER", tmp_path / "docs")
+    text = ""
     for folder, median in (("monday", 1.0), ("tuesday", 2.0)):
         monkeypatch.setattr(result, "FOLDER", tmp_path / folder)
         for name in ("create", "cli", "api") if folder == "monday" else ("cli",):
             Outcome(name, [Row("row", "ms", {"ours": [median]})]).save()
-        page = report.write(["create", "cli", "api"])
-    text = page.read_text()
+        text = report.write(["create", "cli", "api"]).read_text()
     assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == ["create", "cli", "api"]
     assert re.findall(r"ours: (\d)", text) == ["1", "2", "1"]
     monkeypatch.setattr(result, "FOLDER", tmp_path / "never")
