@@ -21,11 +21,11 @@ from bench.result import Goal, Measure, Row
 from bench.turns import in_turn, milliseconds
 from bench.watchers import fan_out
 from netvps.adapters.store import open_store
-from netvps.api.v1 import session_pb2
+from netvps.api.v1 import session_pb2, session_spec_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 from netvps.domain.names import SessionName
 from netvps.domain.session.lifecycle import new_session
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.process import clock
 from netvps.process.account import user_name
 
@@ -90,7 +90,7 @@ class Calls:
 
     def create(self) -> Any:
         """Creates a session with a new name; there is no runner for it."""
-        spec = session_pb2.SessionSpec(image="none:latest")
+        spec = session_spec_pb2.SessionSpec(image="none:latest")
         request = session_pb2.CreateSessionRequest(session_id=unique("s"), request_id=os.urandom(16).hex(), spec=spec)
         return self._stub.CreateSession(request, timeout=_TIMEOUT)
 

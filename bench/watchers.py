@@ -14,7 +14,7 @@ import grpc
 from bench.bare import TELL, WATCH
 from bench.place import unique
 from bench.result import Goal, Measure, Row
-from netvps.api.v1 import session_pb2
+from netvps.api.v1 import session_pb2, session_spec_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Sessions:
             yield event.type != session_pb2.WATCH_EVENT_TYPE_CAUGHT_UP
 
     async def change(self) -> None:
-        spec = session_pb2.SessionSpec(image="none:latest")
+        spec = session_spec_pb2.SessionSpec(image="none:latest")
         request = session_pb2.CreateSessionRequest(session_id=unique("w"), request_id=os.urandom(16).hex(), spec=spec)
         await self._stub.CreateSession(request, timeout=_TIMEOUT)
 

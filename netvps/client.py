@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import EventType, SessionEvent
-from netvps.domain.session.session import DesiredState, Network, Session, SessionSpec, SessionState, SnapshotImage
+from netvps.domain.session.session import DesiredState, Session, SessionState, SnapshotImage
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.rpc.client.client import Client, Endpoint, fetch_server_info
 from netvps.rpc.client.watching import Interrupted, Reset, WatchEvent
 

@@ -16,7 +16,7 @@ from typing import get_args
 import pytest
 
 from netvps import faults
-from netvps.domain.session.plan import Step
+from netvps.domain.session.steps import Step
 from netvps.process.agent_program import agent_program
 
 ROOT = Path(__file__).parent.parent

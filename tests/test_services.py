@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from netvps.domain.session.lifecycle import assignment, settled
-from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import AlreadyExists, NotFound, WrongState
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore

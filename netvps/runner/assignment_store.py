@@ -12,14 +12,8 @@ from typing import Any
 
 import structlog
 
-from netvps.domain.session.session import (
-    Assignment,
-    DesiredState,
-    Network,
-    RestartPolicy,
-    SessionSpec,
-    SnapshotImage,
-)
+from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
+from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
 from netvps.domain.snapshot.snapshot import Restore, RestoreState, SnapshotOrder, SnapshotSource
 from netvps.errors import ConfigError, InvalidInput
 from netvps.files import remove_parts, write_file

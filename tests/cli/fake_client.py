@@ -20,7 +20,8 @@ from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState, Ru
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
-from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import AlreadyExists, NotFound, Unavailable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -49,6 +49,7 @@ def test_help_loads_neither_commands_nor_grpc_nor_anything_heavy() -> None:
         "google.protobuf",
         "netvps.cli.session.create",
         "netvps.domain.session.session",
+        "netvps.domain.session.spec",
     }
 
 

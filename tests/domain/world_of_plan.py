@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from netvps.domain.session import plan
+from netvps.domain.session import plan, steps
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.limits import Limits
-from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SnapshotImage
+from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
+from netvps.domain.session.spec import SessionSpec
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 UID = "0123456789abc"
@@ -92,11 +93,11 @@ class World:
         if self.container and self.container.status is Status.RUNNING:
             self.container = replace(self.container, status=Status.PAUSED)
 
-    def take(self, step: plan.Step) -> None:  # noqa: PLR0912, PLR0915 — a table
+    def take(self, step: steps.Step) -> None:  # noqa: PLR0912, PLR0915 — a table
         match step:
-            case plan.Fetch("debian:12"):
+            case steps.Fetch("debian:12"):
                 self.image_here = True
-            case plan.Create(source):
+            case steps.Create(source):
                 kept = self.images.get(source.reference)
                 self.files = kept[1] if kept else 0
                 layers = kept[0].snapshot.layers if kept else 1
@@ -105,7 +106,7 @@ class World:
                     f"c{self.clock}", Status.CREATED, layers, image=image, files="/upper", limits=self.limits
                 )
                 self.tick()
-            case plan.Restore(files):
+            case steps.Restore(files):
                 assert self.copy is not None
                 assert self.copy[0] == files
                 self.files = self.copy[1]
@@ -113,28 +114,28 @@ class World:
                     f"c{self.clock}", Status.CREATED, 1, image=files.image, files="/upper", limits=self.limits
                 )
                 self.tick()
-            case plan.Copy(container):
+            case steps.Copy(container):
                 self.last = LastRun(container.run, self.wanted.generation)
                 self.copy = (SavedFiles(container.run, container.image, self.tick()), self.files)
-            case plan.Start(container):
+            case steps.Start(container):
                 assert self.container == container
                 self.container = replace(container, status=Status.RUNNING, started=self.tick())
                 self.files += 1
-            case plan.Pause(container):
+            case steps.Pause(container):
                 assert self.container == container
                 self.container = replace(container, status=Status.PAUSED)
-            case plan.Unpause(container):
+            case steps.Unpause(container):
                 self.container = replace(container, status=Status.RUNNING)
-            case plan.Resize(container, to):
+            case steps.Resize(container, to):
                 assert self.container == container
                 old = container.limits or Limits()
                 changed = Limits(to.cpus or old.cpus, to.memory_bytes or old.memory_bytes, to.pids or old.pids)
                 self.container = replace(container, limits=changed)
-            case plan.Ended():  # the control plane makes this wish of it
+            case steps.Ended():  # the control plane makes this wish of it
                 self.own(DesiredState.STOPPED)
-            case plan.Terminate():
+            case steps.Terminate():
                 self.end()
-            case plan.Commit(container, flatten):
+            case steps.Commit(container, flatten):
                 now = self.tick()
                 self.last = LastRun(container.run, self.wanted.generation)
                 layers = 1 if flatten else container.layers + 1
@@ -144,14 +145,14 @@ class World:
                     self.wanted.generation, now,
                 )  # fmt: skip
                 self.images[reference] = (SavedImage(snapshot, container.run), self.files)
-            case plan.Flatten(saved):
+            case steps.Flatten(saved):
                 self.tick()
                 reference = f"netvps-snapshot/vps-{UID}:{self.clock}"
                 flat = replace(saved.snapshot, image=reference, digest=f"sha256:{self.clock}", layers=1)
                 self.images[reference] = (replace(saved, snapshot=flat), self.images[saved.snapshot.image][1])
-            case plan.Record(snapshot):
+            case steps.Record(snapshot):
                 self.wanted = replace(self.wanted, snapshot=snapshot)
-            case plan.Remove(container, image):
+            case steps.Remove(container, image):
                 # The one rule: what goes is in an image that is here, and recorded.
                 assert self.container == container
                 recorded = self.wanted.snapshot
@@ -160,12 +161,12 @@ class World:
                 assert self.images[recorded.image][1] == self.files
                 assert image.snapshot.digest == recorded.digest
                 self.container = None
-            case plan.Prune(images):
+            case steps.Prune(images):
                 for older in images:
                     del self.images[older.snapshot.image]
                 assert self.wanted.snapshot is not None
                 assert self.wanted.snapshot.image in self.images
-            case plan.Erase():
+            case steps.Erase():
                 self.container, self.images, self.deleted = None, {}, True
 
     def holds(self) -> int:
@@ -179,7 +180,7 @@ class World:
         for _ in range(20):
             step = plan.next_step(self.wanted, self.seen())
             self.take(step)
-            if isinstance(step, plan.Rest | plan.Erase | plan.Refuse):
-                assert isinstance(step, plan.Refuse) is (self.lost and not isinstance(step, plan.Erase)), step
+            if isinstance(step, steps.Rest | steps.Erase | steps.Refuse):
+                assert isinstance(step, steps.Refuse) is (self.lost and not isinstance(step, steps.Erase)), step
                 return
         raise AssertionError("it does not come to rest")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CAPABILITIES, Capacity, RunnerHello, Underlay
-from netvps.domain.session.session import Session, SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import Session, SessionReport, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.uid import make_uid
 from netvps.services.access.accounts import Access
 from netvps.services.access.logins import Logins

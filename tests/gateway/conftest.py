@@ -18,7 +18,8 @@ import pytest
 
 from netvps.domain.access.admission import Admission
 from netvps.domain.names import SshLogin
-from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound, Unavailable
 from netvps.gateway.ports import Authorizer, Locate, SessionDialer

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from netvps.domain.session.session import Session, SessionSpec, SessionState
+from netvps.domain.session.session import Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import AlreadyExists, Unavailable
 from tests.fakes.clock import FakeClock
 from tests.fakes.store import MemoryStore

@@ -16,7 +16,7 @@ from netvps.adapters.docker.leftovers import Leftover
 from netvps.cli.server.contexts import Context
 from netvps.domain.access.accounts import Role
 from netvps.domain.runner.docker_names import session_labels, volume_name
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import ConfigError, NotPermitted
 from netvps.process import clock
 from netvps.programs import sweep

@@ -218,7 +218,7 @@ def hello(instance: str = "one") -> RunnerHello:
 
 
 def default_spec() -> Any:
-    from netvps.domain.session.session import SessionSpec
+    from netvps.domain.session.spec import SessionSpec
 
     return SessionSpec(image="debian:12")
 

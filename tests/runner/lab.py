@@ -21,7 +21,8 @@ from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.docker_names import LABEL_NODE, container_name
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, Lease, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.lifecycle import ENDED
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.domain.uid import make_uid
 from netvps.errors import Unavailable
 from netvps.runner.ports import Engine, FromRunner, ToRunner

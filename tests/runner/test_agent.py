@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from netvps.domain.session.session import Network, SessionSpec, SessionState
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import ConfigError
 from netvps.runner.agent import drop_unused_agents, keep_agent
 from tests.runner.lab import Lab, Until

@@ -13,14 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from netvps.domain.session.session import (
-    Assignment,
-    DesiredState,
-    Network,
-    RestartPolicy,
-    SessionSpec,
-    SnapshotImage,
-)
+from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
+from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
 from netvps.domain.snapshot.snapshot import Restore, SnapshotOrder, SnapshotSource
 from netvps.errors import ConfigError
 from netvps.files import write_file

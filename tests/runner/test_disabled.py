@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from netvps.domain.runner.runner import Capacity, LogRequest
-from netvps.domain.session.session import Assignment, DesiredState, SessionSpec
+from netvps.domain.session.session import Assignment, DesiredState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import ConfigError
 from netvps.runner.assignment_store import AssignmentStore
 from netvps.runner.runner import Runner

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from netvps.domain.metrics import MACHINE, Counters, Measurement, MetricsReport, MetricsRequest
-from netvps.domain.session.session import DesiredState, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import Unavailable
 from netvps.runner.metrics import MetricsSampler
 from tests.runner.lab import Lab

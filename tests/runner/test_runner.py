@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from netvps.domain.overlay.peer_health import Link, LinkState, ProbeReport, ProbeRequest, Problem
 from netvps.domain.runner.docker_names import container_name
 from netvps.domain.runner.runner import LogRequest
-from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SessionState
+from netvps.domain.session.session import Assignment, DesiredState, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.runner.overlay.overlay import Overlay
 from netvps.runner.runner import Runner
 from tests.adapters.docker.overlay import OverlayNetwork

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.access.accounts import Role, User
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import Exhausted, InternalError, TooOld, Unavailable
 from netvps.services.feed import Feed, Topic, topics_of
 from netvps.tasks import Tasks

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from netvps.domain.access.accounts import Credential, Role, SshKey, User
 from netvps.domain.runner.runner import Runner
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import InvalidInput
 from netvps.services.page import decode_token, encode_token, position, read_all, read_page
 from tests.fakes.clock import FakeClock

@@ -14,7 +14,8 @@ from netvps_tui.connect import Place
 from netvps_tui.pages.sessions import SessionsPage
 
 from netvps.domain.runner.runner import SNAPSHOTS, Underlay
-from netvps.domain.session.session import SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import SessionReport, SessionState
+from netvps.domain.session.spec import SessionSpec
 from tests.rpc.site import ROOT, Site, hello, open_site, soon
 from tests.support.command_lines import problem
 

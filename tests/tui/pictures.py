@@ -18,7 +18,8 @@ from netvps.domain.metrics import Measurement
 from netvps.domain.overlay.path import Path as Link
 from netvps.domain.overlay.path import PathState
 from netvps.domain.runner.runner import SNAPSHOTS, Underlay
-from netvps.domain.session.session import SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import SessionReport, SessionState
+from netvps.domain.session.spec import SessionSpec
 from tests.rpc.site import ROOT, hello, open_site
 from tests.tui.conftest import started
 

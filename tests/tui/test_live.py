@@ -12,7 +12,8 @@ from netvps_tui.live import Live, Status
 from netvps.client import AsyncClient, EventType, Interrupted, Reset, SessionEvent
 from netvps.domain.names import SessionName
 from netvps.domain.session.lifecycle import new_session
-from netvps.domain.session.session import Session, SessionSpec, SessionState
+from netvps.domain.session.session import Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import Unauthenticated, Unavailable
 from tests.rpc.site import soon
 

@@ -14,6 +14,7 @@ from netvps.api.v1 import link_snapshot_pb2 as _link_snapshot_pb2
 from netvps.api.v1 import runner_pb2 as _runner_pb2
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
 from netvps.api.v1 import session_pb2 as _session_pb2
+from netvps.api.v1 import session_spec_pb2 as _session_spec_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -479,7 +480,7 @@ class Assignment(_message.Message):
     address: _builtins.str
     """Its IP address on the overlay; empty if it is not on it."""
     @_builtins.property
-    def spec(self) -> _session_pb2.SessionSpec:
+    def spec(self) -> _session_spec_pb2.SessionSpec:
         """The spec; image is always set."""
 
     @_builtins.property
@@ -507,7 +508,7 @@ class Assignment(_message.Message):
         epoch: _builtins.int = ...,
         generation: _builtins.int = ...,
         desired_state: _session_pb2.DesiredState.ValueType = ...,
-        spec: _session_pb2.SessionSpec | None = ...,
+        spec: _session_spec_pb2.SessionSpec | None = ...,
         snapshot: _session_pb2.Snapshot | None = ...,
         revision: _builtins.int = ...,
         address: _builtins.str = ...,

@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from netvps.api.v1 import session_change_pb2 as netvps_dot_api_dot_v1_dot_session__change__pb2
+from netvps.api.v1 import session_exec_pb2 as netvps_dot_api_dot_v1_dot_session__exec__pb2
+from netvps.api.v1 import session_spec_pb2 as netvps_dot_api_dot_v1_dot_session__spec__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnetvps/api/v1/session.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"netvps/api/v1/session_change.proto\"\xfe\x04\n\x07Session\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12(\n\x04spec\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12\x32\n\rdesired_state\x18\x05 \x01(\x0e\x32\x1b.netvps.api.v1.DesiredState\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x12*\n\x05state\x18\x07 \x01(\x0e\x32\x1b.netvps.api.v1.SessionState\x12\x1b\n\x13observed_generation\x18\x08 \x01(\x03\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x0f\n\x07message\x18\n \x01(\t\x12\x0e\n\x06runner\x18\x0b \x01(\t\x12\r\n\x05\x65poch\x18\x0c \x01(\x03\x12)\n\x08snapshot\x18\r \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12*\n\tlast_exit\x18\x0e \x01(\x0b\x32\x17.netvps.api.v1.LastExit\x12\x0f\n\x07\x61\x64\x64ress\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x12 \x01(\x03\x12)\n\ndesired_by\x18\x13 \x01(\x0b\x32\x15.netvps.api.v1.Author\x12.\n\x07restore\x18\x14 \x01(\x0b\x32\x1d.netvps.api.v1.SessionRestore\x12\x17\n\x0fsource_snapshot\x18\x15 \x01(\t\"\xef\x04\n\x0bSessionSpec\x12\r\n\x05image\x18\x01 \x01(\t\x12\x0c\n\x04\x63pus\x18\x02 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x0c\n\x04pids\x18\x04 \x01(\x03\x12\x30\n\x03\x65nv\x18\x05 \x03(\x0b\x32#.netvps.api.v1.SessionSpec.EnvEntry\x12\x17\n\x0f\x61uthorized_keys\x18\x06 \x03(\t\x12\x16\n\x0erun_entrypoint\x18\x07 \x01(\x08\x12.\n\x07network\x18\x08 \x01(\x0e\x32\x1d.netvps.api.v1.SessionNetwork\x12-\n\nstop_grace\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x06labels\x18\n \x03(\x0b\x32&.netvps.api.v1.SessionSpec.LabelsEntry\x12\x11\n\tshm_bytes\x18\x0b \x01(\x03\x12\x19\n\x11\x64\x65lete_protection\x18\x0c \x01(\x08\x12\x34\n\x0erestart_policy\x18\r \x01(\x0e\x32\x1c.netvps.api.v1.RestartPolicy\x12\x14\n\x0cmax_restarts\x18\x0e \x01(\x05\x12<\n\x12snapshot_retention\x18\x0f \x01(\x0b\x32 .netvps.api.v1.SnapshotRetention\x12\x12\n\nopen_files\x18\x10 \x01(\x05\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc4\x01\n\x08Snapshot\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06layers\x18\x06 \x01(\x05\x12\x0e\n\x06runner\x18\x07 \x01(\t\x12\x12\n\ngeneration\x18\x08 \x01(\x03\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x08LastExit\x12\x11\n\texit_code\x18\x01 \x01(\x05\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x06\x61uthor\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.Author\"\x8e\x01\n\x14\x43reateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"!\n\x11GetSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x14ListSessionsResponse\x12(\n\x08sessions\x18\x01 \x03(\x0b\x32\x16.netvps.api.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"Q\n\x12StopSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"R\n\x13StartSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"\x9f\x01\n\x14UpdateSessionRequest\x12\'\n\x07session\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"S\n\x14\x44\x65leteSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"O\n\x14WatchSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rfrom_revision\x18\x02 \x01(\x03\x12\x10\n\x08progress\x18\x03 \x01(\x08\"\x7f\n\x15WatchSessionsResponse\x12+\n\x04type\x18\x01 \x01(\x0e\x32\x1d.netvps.api.v1.WatchEventType\x12\'\n\x07session\x18\x02 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12\x10\n\x08revision\x18\x03 \x01(\x03\"z\n\x16ReadSessionLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ntail_lines\x18\x02 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12.\n\nsince_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\'\n\x17ReadSessionLogsResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x9f\x01\n\x12\x45xecSessionRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x18.netvps.api.v1.ExecStartH\x00\x12\x0f\n\x05stdin\x18\x02 \x01(\x0cH\x00\x12\x13\n\tstdin_eof\x18\x03 \x01(\x08H\x00\x12-\n\x06resize\x18\x04 \x01(\x0b\x32\x1b.netvps.api.v1.TerminalSizeH\x00\x42\t\n\x07message\"r\n\tExecStart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x61rgv\x18\x02 \x03(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12-\n\x08terminal\x18\x04 \x01(\x0b\x32\x1b.netvps.api.v1.TerminalSize\x12\x0c\n\x04term\x18\x05 \x01(\t\"-\n\x0cTerminalSize\x12\x0f\n\x07\x63olumns\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\r\"m\n\x13\x45xecSessionResponse\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12\'\n\x04\x65xit\x18\x03 \x01(\x0b\x32\x17.netvps.api.v1.ExecExitH\x00\x42\t\n\x07message\"-\n\x08\x45xecExit\x12\x11\n\texit_code\x18\x01 \x01(\x05\x12\x0e\n\x06signal\x18\x02 \x01(\t*\xe1\x02\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SESSION_STATE_PENDING\x10\x01\x12\x1b\n\x17SESSION_STATE_PREPARING\x10\x02\x12\x1a\n\x16SESSION_STATE_STARTING\x10\x03\x12\x19\n\x15SESSION_STATE_RUNNING\x10\x04\x12\x18\n\x14SESSION_STATE_PAUSED\x10\x05\x12\x1a\n\x16SESSION_STATE_STOPPING\x10\x06\x12\x1e\n\x1aSESSION_STATE_SNAPSHOTTING\x10\x07\x12\x19\n\x15SESSION_STATE_STOPPED\x10\x08\x12\x18\n\x14SESSION_STATE_FAILED\x10\t\x12\x1d\n\x19SESSION_STATE_UNREACHABLE\x10\n\x12\x19\n\x15SESSION_STATE_DELETED\x10\x0b*\x98\x01\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45SIRED_STATE_RUNNING\x10\x01\x12\x19\n\x15\x44\x45SIRED_STATE_STOPPED\x10\x02\x12\x19\n\x15\x44\x45SIRED_STATE_DELETED\x10\x03\x12\x18\n\x14\x44\x45SIRED_STATE_PAUSED\x10\x04*\x85\x01\n\x0eSessionNetwork\x12\x1f\n\x1bSESSION_NETWORK_UNSPECIFIED\x10\x00\x12\x1b\n\x17SESSION_NETWORK_DEFAULT\x10\x01\x12\x18\n\x14SESSION_NETWORK_NONE\x10\x02\x12\x1b\n\x17SESSION_NETWORK_OVERLAY\x10\x03*\xa9\x01\n\x0eWatchEventType\x12 \n\x1cWATCH_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14WATCH_EVENT_TYPE_PUT\x10\x01\x12\x1c\n\x18WATCH_EVENT_TYPE_DELETED\x10\x02\x12\x1e\n\x1aWATCH_EVENT_TYPE_CAUGHT_UP\x10\x03\x12\x1d\n\x19WATCH_EVENT_TYPE_PROGRESS\x10\x04\x32\xb5\x08\n\x0eSessionService\x12L\n\rCreateSession\x12#.netvps.api.v1.CreateSessionRequest\x1a\x16.netvps.api.v1.Session\x12\x46\n\nGetSession\x12 .netvps.api.v1.GetSessionRequest\x1a\x16.netvps.api.v1.Session\x12W\n\x0cListSessions\x12\".netvps.api.v1.ListSessionsRequest\x1a#.netvps.api.v1.ListSessionsResponse\x12H\n\x0bStopSession\x12!.netvps.api.v1.StopSessionRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0cStartSession\x12\".netvps.api.v1.StartSessionRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0cPauseSession\x12\".netvps.api.v1.PauseSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rResumeSession\x12#.netvps.api.v1.ResumeSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rRenameSession\x12#.netvps.api.v1.RenameSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rUpdateSession\x12#.netvps.api.v1.UpdateSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rDeleteSession\x12#.netvps.api.v1.DeleteSessionRequest\x1a\x16.netvps.api.v1.Session\x12\\\n\rWatchSessions\x12#.netvps.api.v1.WatchSessionsRequest\x1a$.netvps.api.v1.WatchSessionsResponse0\x01\x12\x62\n\x0fReadSessionLogs\x12%.netvps.api.v1.ReadSessionLogsRequest\x1a&.netvps.api.v1.ReadSessionLogsResponse0\x01\x12X\n\x0b\x45xecSession\x12!.netvps.api.v1.ExecSessionRequest\x1a\".netvps.api.v1.ExecSessionResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnetvps/api/v1/session.proto\x12\rnetvps.api.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"netvps/api/v1/session_change.proto\x1a netvps/api/v1/session_exec.proto\x1a netvps/api/v1/session_spec.proto\"\xfe\x04\n\x07Session\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12(\n\x04spec\x18\x04 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12\x32\n\rdesired_state\x18\x05 \x01(\x0e\x32\x1b.netvps.api.v1.DesiredState\x12\x12\n\ngeneration\x18\x06 \x01(\x03\x12*\n\x05state\x18\x07 \x01(\x0e\x32\x1b.netvps.api.v1.SessionState\x12\x1b\n\x13observed_generation\x18\x08 \x01(\x03\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x0f\n\x07message\x18\n \x01(\t\x12\x0e\n\x06runner\x18\x0b \x01(\t\x12\r\n\x05\x65poch\x18\x0c \x01(\x03\x12)\n\x08snapshot\x18\r \x01(\x0b\x32\x17.netvps.api.v1.Snapshot\x12*\n\tlast_exit\x18\x0e \x01(\x0b\x32\x17.netvps.api.v1.LastExit\x12\x0f\n\x07\x61\x64\x64ress\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x12 \x01(\x03\x12)\n\ndesired_by\x18\x13 \x01(\x0b\x32\x15.netvps.api.v1.Author\x12.\n\x07restore\x18\x14 \x01(\x0b\x32\x1d.netvps.api.v1.SessionRestore\x12\x17\n\x0fsource_snapshot\x18\x15 \x01(\t\"\xc4\x01\n\x08Snapshot\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x13\n\x0bsession_uid\x18\x02 \x01(\t\x12\r\n\x05image\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06layers\x18\x06 \x01(\x05\x12\x0e\n\x06runner\x18\x07 \x01(\t\x12\x12\n\ngeneration\x18\x08 \x01(\x03\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x08LastExit\x12\x11\n\texit_code\x18\x01 \x01(\x05\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x06\x61uthor\x18\x04 \x01(\x0b\x32\x15.netvps.api.v1.Author\"\x8e\x01\n\x14\x43reateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x1a.netvps.api.v1.SessionSpec\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"!\n\x11GetSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x13ListSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x14ListSessionsResponse\x12(\n\x08sessions\x18\x01 \x03(\x0b\x32\x16.netvps.api.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"Q\n\x12StopSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"R\n\x13StartSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"\x9f\x01\n\x14UpdateSessionRequest\x12\'\n\x07session\x18\x01 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"S\n\x14\x44\x65leteSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"O\n\x14WatchSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rfrom_revision\x18\x02 \x01(\x03\x12\x10\n\x08progress\x18\x03 \x01(\x08\"\x7f\n\x15WatchSessionsResponse\x12+\n\x04type\x18\x01 \x01(\x0e\x32\x1d.netvps.api.v1.WatchEventType\x12\'\n\x07session\x18\x02 \x01(\x0b\x32\x16.netvps.api.v1.Session\x12\x10\n\x08revision\x18\x03 \x01(\x03*\xe1\x02\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SESSION_STATE_PENDING\x10\x01\x12\x1b\n\x17SESSION_STATE_PREPARING\x10\x02\x12\x1a\n\x16SESSION_STATE_STARTING\x10\x03\x12\x19\n\x15SESSION_STATE_RUNNING\x10\x04\x12\x18\n\x14SESSION_STATE_PAUSED\x10\x05\x12\x1a\n\x16SESSION_STATE_STOPPING\x10\x06\x12\x1e\n\x1aSESSION_STATE_SNAPSHOTTING\x10\x07\x12\x19\n\x15SESSION_STATE_STOPPED\x10\x08\x12\x18\n\x14SESSION_STATE_FAILED\x10\t\x12\x1d\n\x19SESSION_STATE_UNREACHABLE\x10\n\x12\x19\n\x15SESSION_STATE_DELETED\x10\x0b*\x98\x01\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44\x45SIRED_STATE_RUNNING\x10\x01\x12\x19\n\x15\x44\x45SIRED_STATE_STOPPED\x10\x02\x12\x19\n\x15\x44\x45SIRED_STATE_DELETED\x10\x03\x12\x18\n\x14\x44\x45SIRED_STATE_PAUSED\x10\x04*\xa9\x01\n\x0eWatchEventType\x12 \n\x1cWATCH_EVENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14WATCH_EVENT_TYPE_PUT\x10\x01\x12\x1c\n\x18WATCH_EVENT_TYPE_DELETED\x10\x02\x12\x1e\n\x1aWATCH_EVENT_TYPE_CAUGHT_UP\x10\x03\x12\x1d\n\x19WATCH_EVENT_TYPE_PROGRESS\x10\x04\x32\xb5\x08\n\x0eSessionService\x12L\n\rCreateSession\x12#.netvps.api.v1.CreateSessionRequest\x1a\x16.netvps.api.v1.Session\x12\x46\n\nGetSession\x12 .netvps.api.v1.GetSessionRequest\x1a\x16.netvps.api.v1.Session\x12W\n\x0cListSessions\x12\".netvps.api.v1.ListSessionsRequest\x1a#.netvps.api.v1.ListSessionsResponse\x12H\n\x0bStopSession\x12!.netvps.api.v1.StopSessionRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0cStartSession\x12\".netvps.api.v1.StartSessionRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0cPauseSession\x12\".netvps.api.v1.PauseSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rResumeSession\x12#.netvps.api.v1.ResumeSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rRenameSession\x12#.netvps.api.v1.RenameSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rUpdateSession\x12#.netvps.api.v1.UpdateSessionRequest\x1a\x16.netvps.api.v1.Session\x12L\n\rDeleteSession\x12#.netvps.api.v1.DeleteSessionRequest\x1a\x16.netvps.api.v1.Session\x12\\\n\rWatchSessions\x12#.netvps.api.v1.WatchSessionsRequest\x1a$.netvps.api.v1.WatchSessionsResponse0\x01\x12\x62\n\x0fReadSessionLogs\x12%.netvps.api.v1.ReadSessionLogsRequest\x1a&.netvps.api.v1.ReadSessionLogsResponse0\x01\x12X\n\x0b\x45xecSession\x12!.netvps.api.v1.ExecSessionRequest\x1a\".netvps.api.v1.ExecSessionResponse(\x01\x30\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,64 +37,38 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.session_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_SESSIONSPEC_ENVENTRY']._loaded_options = None
-  _globals['_SESSIONSPEC_ENVENTRY']._serialized_options = b'8\001'
-  _globals['_SESSIONSPEC_LABELSENTRY']._loaded_options = None
-  _globals['_SESSIONSPEC_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_SESSIONSTATE']._serialized_start=3419
-  _globals['_SESSIONSTATE']._serialized_end=3772
-  _globals['_DESIREDSTATE']._serialized_start=3775
-  _globals['_DESIREDSTATE']._serialized_end=3927
-  _globals['_SESSIONNETWORK']._serialized_start=3930
-  _globals['_SESSIONNETWORK']._serialized_end=4063
-  _globals['_WATCHEVENTTYPE']._serialized_start=4066
-  _globals['_WATCHEVENTTYPE']._serialized_end=4235
-  _globals['_SESSION']._serialized_start=182
-  _globals['_SESSION']._serialized_end=820
-  _globals['_SESSIONSPEC']._serialized_start=823
-  _globals['_SESSIONSPEC']._serialized_end=1446
-  _globals['_SESSIONSPEC_ENVENTRY']._serialized_start=1357
-  _globals['_SESSIONSPEC_ENVENTRY']._serialized_end=1399
-  _globals['_SESSIONSPEC_LABELSENTRY']._serialized_start=1401
-  _globals['_SESSIONSPEC_LABELSENTRY']._serialized_end=1446
-  _globals['_SNAPSHOT']._serialized_start=1449
-  _globals['_SNAPSHOT']._serialized_end=1645
-  _globals['_LASTEXIT']._serialized_start=1648
-  _globals['_LASTEXIT']._serialized_end=1777
-  _globals['_CREATESESSIONREQUEST']._serialized_start=1780
-  _globals['_CREATESESSIONREQUEST']._serialized_end=1922
-  _globals['_GETSESSIONREQUEST']._serialized_start=1924
-  _globals['_GETSESSIONREQUEST']._serialized_end=1957
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1959
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=2035
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2037
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2144
-  _globals['_STOPSESSIONREQUEST']._serialized_start=2146
-  _globals['_STOPSESSIONREQUEST']._serialized_end=2227
-  _globals['_STARTSESSIONREQUEST']._serialized_start=2229
-  _globals['_STARTSESSIONREQUEST']._serialized_end=2311
-  _globals['_UPDATESESSIONREQUEST']._serialized_start=2314
-  _globals['_UPDATESESSIONREQUEST']._serialized_end=2473
-  _globals['_DELETESESSIONREQUEST']._serialized_start=2475
-  _globals['_DELETESESSIONREQUEST']._serialized_end=2558
-  _globals['_WATCHSESSIONSREQUEST']._serialized_start=2560
-  _globals['_WATCHSESSIONSREQUEST']._serialized_end=2639
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=2641
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=2768
-  _globals['_READSESSIONLOGSREQUEST']._serialized_start=2770
-  _globals['_READSESSIONLOGSREQUEST']._serialized_end=2892
-  _globals['_READSESSIONLOGSRESPONSE']._serialized_start=2894
-  _globals['_READSESSIONLOGSRESPONSE']._serialized_end=2933
-  _globals['_EXECSESSIONREQUEST']._serialized_start=2936
-  _globals['_EXECSESSIONREQUEST']._serialized_end=3095
-  _globals['_EXECSTART']._serialized_start=3097
-  _globals['_EXECSTART']._serialized_end=3211
-  _globals['_TERMINALSIZE']._serialized_start=3213
-  _globals['_TERMINALSIZE']._serialized_end=3258
-  _globals['_EXECSESSIONRESPONSE']._serialized_start=3260
-  _globals['_EXECSESSIONRESPONSE']._serialized_end=3369
-  _globals['_EXECEXIT']._serialized_start=3371
-  _globals['_EXECEXIT']._serialized_end=3416
-  _globals['_SESSIONSERVICE']._serialized_start=4238
-  _globals['_SESSIONSERVICE']._serialized_end=5315
+  _globals['_SESSIONSTATE']._serialized_start=2181
+  _globals['_SESSIONSTATE']._serialized_end=2534
+  _globals['_DESIREDSTATE']._serialized_start=2537
+  _globals['_DESIREDSTATE']._serialized_end=2689
+  _globals['_WATCHEVENTTYPE']._serialized_start=2692
+  _globals['_WATCHEVENTTYPE']._serialized_end=2861
+  _globals['_SESSION']._serialized_start=218
+  _globals['_SESSION']._serialized_end=856
+  _globals['_SNAPSHOT']._serialized_start=859
+  _globals['_SNAPSHOT']._serialized_end=1055
+  _globals['_LASTEXIT']._serialized_start=1058
+  _globals['_LASTEXIT']._serialized_end=1187
+  _globals['_CREATESESSIONREQUEST']._serialized_start=1190
+  _globals['_CREATESESSIONREQUEST']._serialized_end=1332
+  _globals['_GETSESSIONREQUEST']._serialized_start=1334
+  _globals['_GETSESSIONREQUEST']._serialized_end=1367
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1369
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1445
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1447
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1554
+  _globals['_STOPSESSIONREQUEST']._serialized_start=1556
+  _globals['_STOPSESSIONREQUEST']._serialized_end=1637
+  _globals['_STARTSESSIONREQUEST']._serialized_start=1639
+  _globals['_STARTSESSIONREQUEST']._serialized_end=1721
+  _globals['_UPDATESESSIONREQUEST']._serialized_start=1724
+  _globals['_UPDATESESSIONREQUEST']._serialized_end=1883
+  _globals['_DELETESESSIONREQUEST']._serialized_start=1885
+  _globals['_DELETESESSIONREQUEST']._serialized_end=1968
+  _globals['_WATCHSESSIONSREQUEST']._serialized_start=1970
+  _globals['_WATCHSESSIONSREQUEST']._serialized_end=2049
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=2051
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=2178
+  _globals['_SESSIONSERVICE']._serialized_start=2864
+  _globals['_SESSIONSERVICE']._serialized_end=3941
 # @@protoc_insertion_point(module_scope)

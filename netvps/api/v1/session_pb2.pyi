@@ -5,13 +5,13 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
+from netvps.api.v1 import session_spec_pb2 as _session_spec_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -115,34 +115,6 @@ DESIRED_STATE_PAUSED: DesiredState.ValueType  # 4
 """The session should be frozen."""
 Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
 
-class _SessionNetwork:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _SessionNetworkEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionNetwork.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    SESSION_NETWORK_UNSPECIFIED: _SessionNetwork.ValueType  # 0
-    """Same as SESSION_NETWORK_DEFAULT."""
-    SESSION_NETWORK_DEFAULT: _SessionNetwork.ValueType  # 1
-    """The overlay if the runner has one, else an isolated bridge on that runner."""
-    SESSION_NETWORK_NONE: _SessionNetwork.ValueType  # 2
-    """No network; ssh through the gateway still works."""
-    SESSION_NETWORK_OVERLAY: _SessionNetwork.ValueType  # 3
-    """The overlay; the session waits for a runner that has one."""
-
-class SessionNetwork(_SessionNetwork, metaclass=_SessionNetworkEnumTypeWrapper):
-    """SessionNetwork is the network of a session."""
-
-SESSION_NETWORK_UNSPECIFIED: SessionNetwork.ValueType  # 0
-"""Same as SESSION_NETWORK_DEFAULT."""
-SESSION_NETWORK_DEFAULT: SessionNetwork.ValueType  # 1
-"""The overlay if the runner has one, else an isolated bridge on that runner."""
-SESSION_NETWORK_NONE: SessionNetwork.ValueType  # 2
-"""No network; ssh through the gateway still works."""
-SESSION_NETWORK_OVERLAY: SessionNetwork.ValueType  # 3
-"""The overlay; the session waits for a runner that has one."""
-Global___SessionNetwork: _TypeAlias = SessionNetwork  # noqa: Y015
-
 class _WatchEventType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -231,7 +203,7 @@ class Session(_message.Message):
     source_snapshot: _builtins.str
     """The snapshot that it was cloned from, by the name that it had then; empty if it was not cloned."""
     @_builtins.property
-    def spec(self) -> Global___SessionSpec:
+    def spec(self) -> _session_spec_pb2.SessionSpec:
         """The spec from its creation, with later updates."""
 
     @_builtins.property
@@ -264,7 +236,7 @@ class Session(_message.Message):
         name: _builtins.str = ...,
         uid: _builtins.str = ...,
         owner: _builtins.str = ...,
-        spec: Global___SessionSpec | None = ...,
+        spec: _session_spec_pb2.SessionSpec | None = ...,
         desired_state: Global___DesiredState.ValueType = ...,
         generation: _builtins.int = ...,
         state: Global___SessionState.ValueType = ...,
@@ -290,138 +262,6 @@ class Session(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Session: _TypeAlias = Session  # noqa: Y015
-
-@_typing.final
-class SessionSpec(_message.Message):
-    """SessionSpec contains the parameters of a session. Every field has a default."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class EnvEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    @_typing.final
-    class LabelsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    IMAGE_FIELD_NUMBER: _builtins.int
-    CPUS_FIELD_NUMBER: _builtins.int
-    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
-    PIDS_FIELD_NUMBER: _builtins.int
-    ENV_FIELD_NUMBER: _builtins.int
-    AUTHORIZED_KEYS_FIELD_NUMBER: _builtins.int
-    RUN_ENTRYPOINT_FIELD_NUMBER: _builtins.int
-    NETWORK_FIELD_NUMBER: _builtins.int
-    STOP_GRACE_FIELD_NUMBER: _builtins.int
-    LABELS_FIELD_NUMBER: _builtins.int
-    SHM_BYTES_FIELD_NUMBER: _builtins.int
-    DELETE_PROTECTION_FIELD_NUMBER: _builtins.int
-    RESTART_POLICY_FIELD_NUMBER: _builtins.int
-    MAX_RESTARTS_FIELD_NUMBER: _builtins.int
-    SNAPSHOT_RETENTION_FIELD_NUMBER: _builtins.int
-    OPEN_FILES_FIELD_NUMBER: _builtins.int
-    image: _builtins.str
-    """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
-    cpus: _builtins.float
-    """CPUs, 0.01 to 1024; 0 means no limit."""
-    memory_bytes: _builtins.int
-    """Memory limit in bytes, at least 6 MiB; 0 means no limit."""
-    pids: _builtins.int
-    """Limit of processes and threads, 16 to 4194304; 0 means the default of 4096."""
-    run_entrypoint: _builtins.bool
-    """Whether to run the image's entrypoint and command, as its USER, in its WORKDIR, restarted after a failure."""
-    network: Global___SessionNetwork.ValueType
-    """The network of the container."""
-    shm_bytes: _builtins.int
-    """Size of /dev/shm in bytes, at least 64 KiB; 0 means half of the memory limit, or of the machine's memory."""
-    delete_protection: _builtins.bool
-    """Whether DeleteSession is refused."""
-    restart_policy: _session_change_pb2.RestartPolicy.ValueType
-    """What happens when the container ends by itself."""
-    max_restarts: _builtins.int
-    """Failures in a row after which RESTART_POLICY_ON_FAILURE keeps it stopped, 1 to 1000; 0 means no limit."""
-    open_files: _builtins.int
-    """Limit of open files of each process, 1,024 to 1,048,576; 0 means the default of the runner's Docker."""
-    @_builtins.property
-    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Environment: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all; only in GetSession."""
-
-    @_builtins.property
-    def authorized_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Public keys (authorized_keys lines) that may log in besides the owner's; at most 50, 128 KiB; only in GetSession."""
-
-    @_builtins.property
-    def stop_grace(self) -> _duration_pb2.Duration:
-        """Time between SIGTERM and SIGKILL at a stop, 0 to 600 s; unset means 10 s."""
-
-    @_builtins.property
-    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels for the owner's own use: keys [a-z0-9]([-a-z0-9_./]*[a-z0-9])? up to 63 characters, at most 32."""
-
-    @_builtins.property
-    def snapshot_retention(self) -> _session_change_pb2.SnapshotRetention:
-        """Which of its snapshots are kept."""
-
-    def __init__(
-        self,
-        *,
-        image: _builtins.str = ...,
-        cpus: _builtins.float = ...,
-        memory_bytes: _builtins.int = ...,
-        pids: _builtins.int = ...,
-        env: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        authorized_keys: _abc.Iterable[_builtins.str] | None = ...,
-        run_entrypoint: _builtins.bool = ...,
-        network: Global___SessionNetwork.ValueType = ...,
-        stop_grace: _duration_pb2.Duration | None = ...,
-        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        shm_bytes: _builtins.int = ...,
-        delete_protection: _builtins.bool = ...,
-        restart_policy: _session_change_pb2.RestartPolicy.ValueType = ...,
-        max_restarts: _builtins.int = ...,
-        snapshot_retention: _session_change_pb2.SnapshotRetention | None = ...,
-        open_files: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SessionSpec: _TypeAlias = SessionSpec  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):
@@ -537,7 +377,7 @@ class CreateSessionRequest(_message.Message):
     validate_only: _builtins.bool
     """Validate the request and return the resulting session, without creating it."""
     @_builtins.property
-    def spec(self) -> Global___SessionSpec:
+    def spec(self) -> _session_spec_pb2.SessionSpec:
         """The spec of the session."""
 
     def __init__(
@@ -545,7 +385,7 @@ class CreateSessionRequest(_message.Message):
         *,
         session_id: _builtins.str = ...,
         owner: _builtins.str = ...,
-        spec: Global___SessionSpec | None = ...,
+        spec: _session_spec_pb2.SessionSpec | None = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
     ) -> None: ...
@@ -830,229 +670,3 @@ class WatchSessionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchSessionsResponse: _TypeAlias = WatchSessionsResponse  # noqa: Y015
-
-@_typing.final
-class ReadSessionLogsRequest(_message.Message):
-    """ReadSessionLogsRequest asks for logs."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    TAIL_LINES_FIELD_NUMBER: _builtins.int
-    FOLLOW_FIELD_NUMBER: _builtins.int
-    SINCE_TIME_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """The session, as in GetSessionRequest."""
-    tail_lines: _builtins.int
-    """Number of lines before the end, 1 to 100000; 0 means 1000."""
-    follow: _builtins.bool
-    """Keep sending until the container ends."""
-    @_builtins.property
-    def since_time(self) -> _timestamp_pb2.Timestamp:
-        """Only lines written after this time; unset: all. Of a removed container, whose lines have no times, all or none."""
-
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        tail_lines: _builtins.int = ...,
-        follow: _builtins.bool = ...,
-        since_time: _timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "name", b"name", "since_time", b"since_time", "tail_lines", b"tail_lines"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReadSessionLogsRequest: _TypeAlias = ReadSessionLogsRequest  # noqa: Y015
-
-@_typing.final
-class ReadSessionLogsResponse(_message.Message):
-    """ReadSessionLogsResponse is a piece of log."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DATA_FIELD_NUMBER: _builtins.int
-    data: _builtins.bytes
-    """Raw bytes, at most 64 KiB, stdout and stderr in the order they were written."""
-    def __init__(
-        self,
-        *,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReadSessionLogsResponse: _TypeAlias = ReadSessionLogsResponse  # noqa: Y015
-
-@_typing.final
-class ExecSessionRequest(_message.Message):
-    """ExecSessionRequest is a message to a command: start first, then input."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    START_FIELD_NUMBER: _builtins.int
-    STDIN_FIELD_NUMBER: _builtins.int
-    STDIN_EOF_FIELD_NUMBER: _builtins.int
-    RESIZE_FIELD_NUMBER: _builtins.int
-    stdin: _builtins.bytes
-    """Bytes for its standard input, at most 64 KiB."""
-    stdin_eof: _builtins.bool
-    """The standard input ends."""
-    @_builtins.property
-    def start(self) -> Global___ExecStart:
-        """The command; the first message, sent once."""
-
-    @_builtins.property
-    def resize(self) -> Global___TerminalSize:
-        """The terminal has a new size."""
-
-    def __init__(
-        self,
-        *,
-        start: Global___ExecStart | None = ...,
-        stdin: _builtins.bytes = ...,
-        stdin_eof: _builtins.bool = ...,
-        resize: Global___TerminalSize | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "resize", b"resize", "start", b"start", "stdin", b"stdin", "stdin_eof", b"stdin_eof"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "resize", b"resize", "start", b"start", "stdin", b"stdin", "stdin_eof", b"stdin_eof"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "stdin", "stdin_eof", "resize"]  # noqa: Y015
-    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
-
-Global___ExecSessionRequest: _TypeAlias = ExecSessionRequest  # noqa: Y015
-
-@_typing.final
-class ExecStart(_message.Message):
-    """ExecStart specifies the command."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    ARGV_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
-    TERMINAL_FIELD_NUMBER: _builtins.int
-    TERM_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """The session, as in GetSessionRequest."""
-    user: _builtins.str
-    """Unix user in the container; empty means root."""
-    term: _builtins.str
-    """TERM of the terminal."""
-    @_builtins.property
-    def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Program and arguments, at least one; run without a shell."""
-
-    @_builtins.property
-    def terminal(self) -> Global___TerminalSize:
-        """Allocate a terminal of this size; unset means no terminal."""
-
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        argv: _abc.Iterable[_builtins.str] | None = ...,
-        user: _builtins.str = ...,
-        terminal: Global___TerminalSize | None = ...,
-        term: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["terminal", b"terminal"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "name", b"name", "term", b"term", "terminal", b"terminal", "user", b"user"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ExecStart: _TypeAlias = ExecStart  # noqa: Y015
-
-@_typing.final
-class TerminalSize(_message.Message):
-    """TerminalSize is a number of rows and columns."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    COLUMNS_FIELD_NUMBER: _builtins.int
-    ROWS_FIELD_NUMBER: _builtins.int
-    columns: _builtins.int
-    """1 to 10000."""
-    rows: _builtins.int
-    """1 to 10000."""
-    def __init__(
-        self,
-        *,
-        columns: _builtins.int = ...,
-        rows: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "rows", b"rows"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TerminalSize: _TypeAlias = TerminalSize  # noqa: Y015
-
-@_typing.final
-class ExecSessionResponse(_message.Message):
-    """ExecSessionResponse is a message from a command; exit comes last."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STDOUT_FIELD_NUMBER: _builtins.int
-    STDERR_FIELD_NUMBER: _builtins.int
-    EXIT_FIELD_NUMBER: _builtins.int
-    stdout: _builtins.bytes
-    """Bytes of its standard output, at most 64 KiB."""
-    stderr: _builtins.bytes
-    """Bytes of its standard error, at most 64 KiB."""
-    @_builtins.property
-    def exit(self) -> Global___ExecExit:
-        """How the command ended."""
-
-    def __init__(
-        self,
-        *,
-        stdout: _builtins.bytes = ...,
-        stderr: _builtins.bytes = ...,
-        exit: Global___ExecExit | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exit", b"exit", "message", b"message", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exit", b"exit", "message", b"message", "stderr", b"stderr", "stdout", b"stdout"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["stdout", "stderr", "exit"]  # noqa: Y015
-    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
-
-Global___ExecSessionResponse: _TypeAlias = ExecSessionResponse  # noqa: Y015
-
-@_typing.final
-class ExecExit(_message.Message):
-    """ExecExit is how a command ended."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    EXIT_CODE_FIELD_NUMBER: _builtins.int
-    SIGNAL_FIELD_NUMBER: _builtins.int
-    exit_code: _builtins.int
-    """Exit code; 128+N for death by signal N."""
-    signal: _builtins.str
-    """Name of the signal without SIG, empty if none."""
-    def __init__(
-        self,
-        *,
-        exit_code: _builtins.int = ...,
-        signal: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exit_code", b"exit_code", "signal", b"signal"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ExecExit: _TypeAlias = ExecExit  # noqa: Y015

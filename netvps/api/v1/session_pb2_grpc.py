@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from netvps.api.v1 import session_change_pb2 as netvps_dot_api_dot_v1_dot_session__change__pb2
+from netvps.api.v1 import session_exec_pb2 as netvps_dot_api_dot_v1_dot_session__exec__pb2
 from netvps.api.v1 import session_pb2 as netvps_dot_api_dot_v1_dot_session__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -93,13 +94,13 @@ class SessionServiceStub:
                 _registered_method=True)
         self.ReadSessionLogs = channel.unary_stream(
                 '/netvps.api.v1.SessionService/ReadSessionLogs',
-                request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.ReadSessionLogsRequest.SerializeToString,
-                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.ReadSessionLogsResponse.FromString,
+                request_serializer=netvps_dot_api_dot_v1_dot_session__exec__pb2.ReadSessionLogsRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__exec__pb2.ReadSessionLogsResponse.FromString,
                 _registered_method=True)
         self.ExecSession = channel.stream_stream(
                 '/netvps.api.v1.SessionService/ExecSession',
-                request_serializer=netvps_dot_api_dot_v1_dot_session__pb2.ExecSessionRequest.SerializeToString,
-                response_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.ExecSessionResponse.FromString,
+                request_serializer=netvps_dot_api_dot_v1_dot_session__exec__pb2.ExecSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_session__exec__pb2.ExecSessionResponse.FromString,
                 _registered_method=True)
 
 
@@ -258,13 +259,13 @@ def add_SessionServiceServicer_to_server(servicer, server):
             ),
             'ReadSessionLogs': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadSessionLogs,
-                    request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.ReadSessionLogsRequest.FromString,
-                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.ReadSessionLogsResponse.SerializeToString,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__exec__pb2.ReadSessionLogsRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__exec__pb2.ReadSessionLogsResponse.SerializeToString,
             ),
             'ExecSession': grpc.stream_stream_rpc_method_handler(
                     servicer.ExecSession,
-                    request_deserializer=netvps_dot_api_dot_v1_dot_session__pb2.ExecSessionRequest.FromString,
-                    response_serializer=netvps_dot_api_dot_v1_dot_session__pb2.ExecSessionResponse.SerializeToString,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_session__exec__pb2.ExecSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_session__exec__pb2.ExecSessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -590,8 +591,8 @@ class SessionService:
             request,
             target,
             '/netvps.api.v1.SessionService/ReadSessionLogs',
-            netvps_dot_api_dot_v1_dot_session__pb2.ReadSessionLogsRequest.SerializeToString,
-            netvps_dot_api_dot_v1_dot_session__pb2.ReadSessionLogsResponse.FromString,
+            netvps_dot_api_dot_v1_dot_session__exec__pb2.ReadSessionLogsRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__exec__pb2.ReadSessionLogsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -617,8 +618,8 @@ class SessionService:
             request_iterator,
             target,
             '/netvps.api.v1.SessionService/ExecSession',
-            netvps_dot_api_dot_v1_dot_session__pb2.ExecSessionRequest.SerializeToString,
-            netvps_dot_api_dot_v1_dot_session__pb2.ExecSessionResponse.FromString,
+            netvps_dot_api_dot_v1_dot_session__exec__pb2.ExecSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_session__exec__pb2.ExecSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

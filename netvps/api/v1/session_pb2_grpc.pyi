@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
+from netvps.api.v1 import session_exec_pb2 as _session_exec_pb2
 from netvps.api.v1 import session_pb2 as _session_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -56,9 +57,9 @@ class SessionServiceStub:
     """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
     WatchSessions: _grpc.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]
     """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
-    ReadSessionLogs: _grpc.UnaryStreamMultiCallable[_session_pb2.ReadSessionLogsRequest, _session_pb2.ReadSessionLogsResponse]
+    ReadSessionLogs: _grpc.UnaryStreamMultiCallable[_session_exec_pb2.ReadSessionLogsRequest, _session_exec_pb2.ReadSessionLogsResponse]
     """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
-    ExecSession: _grpc.StreamStreamMultiCallable[_session_pb2.ExecSessionRequest, _session_pb2.ExecSessionResponse]
+    ExecSession: _grpc.StreamStreamMultiCallable[_session_exec_pb2.ExecSessionRequest, _session_exec_pb2.ExecSessionResponse]
     """ExecSession runs a command in a running session and carries its input and output."""
 
 @_typing.type_check_only
@@ -88,9 +89,9 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """DeleteSession deletes a session with its snapshots. Errors: FAILED_PRECONDITION (protected, pinned, being cloned)."""
     WatchSessions: _aio.UnaryStreamMultiCallable[_session_pb2.WatchSessionsRequest, _session_pb2.WatchSessionsResponse]  # type: ignore[assignment]
     """WatchSessions sends the list (or the changes since from_revision), CAUGHT_UP, then changes. Errors: OUT_OF_RANGE."""
-    ReadSessionLogs: _aio.UnaryStreamMultiCallable[_session_pb2.ReadSessionLogsRequest, _session_pb2.ReadSessionLogsResponse]  # type: ignore[assignment]
+    ReadSessionLogs: _aio.UnaryStreamMultiCallable[_session_exec_pb2.ReadSessionLogsRequest, _session_exec_pb2.ReadSessionLogsResponse]  # type: ignore[assignment]
     """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
-    ExecSession: _aio.StreamStreamMultiCallable[_session_pb2.ExecSessionRequest, _session_pb2.ExecSessionResponse]  # type: ignore[assignment]
+    ExecSession: _aio.StreamStreamMultiCallable[_session_exec_pb2.ExecSessionRequest, _session_exec_pb2.ExecSessionResponse]  # type: ignore[assignment]
     """ExecSession runs a command in a running session and carries its input and output."""
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -187,17 +188,17 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def ReadSessionLogs(
         self,
-        request: _session_pb2.ReadSessionLogsRequest,
+        request: _session_exec_pb2.ReadSessionLogsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_session_pb2.ReadSessionLogsResponse], _abc.AsyncIterator[_session_pb2.ReadSessionLogsResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_session_exec_pb2.ReadSessionLogsResponse], _abc.AsyncIterator[_session_exec_pb2.ReadSessionLogsResponse]]:
         """ReadSessionLogs streams the output (stdout and stderr) of the session's container."""
 
     @_abc_1.abstractmethod
     def ExecSession(
         self,
-        request_iterator: _MaybeAsyncIterator[_session_pb2.ExecSessionRequest],
+        request_iterator: _MaybeAsyncIterator[_session_exec_pb2.ExecSessionRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_session_pb2.ExecSessionResponse], _abc.AsyncIterator[_session_pb2.ExecSessionResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_session_exec_pb2.ExecSessionResponse], _abc.AsyncIterator[_session_exec_pb2.ExecSessionResponse]]:
         """ExecSession runs a command in a running session and carries its input and output."""
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -17,7 +17,8 @@ from netvps.display.units import size_words
 
 if TYPE_CHECKING:
     from netvps.client import Client
-    from netvps.domain.session.session import RestartPolicy, Session, SessionSpec
+    from netvps.domain.session.session import Session
+    from netvps.domain.session.spec import RestartPolicy, SessionSpec
 
 
 @click.command("pause")
@@ -147,7 +148,7 @@ def _update(connection: Client, changes: dict[str, Any], name: str, *, expected_
 
 def _spec(changes: dict[str, Any]) -> SessionSpec:
     """A spec with the new values; the rest of it does not count."""
-    from netvps.domain.session.session import SessionSpec
+    from netvps.domain.session.spec import SessionSpec
 
     return SessionSpec(**changes)
 

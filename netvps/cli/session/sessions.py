@@ -15,7 +15,8 @@ from netvps.display.units import age, duration_words, moment_words, size_words
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from netvps.domain.session.session import Author, LastExit, Session, SessionSpec
+    from netvps.domain.session.session import Author, LastExit, Session
+    from netvps.domain.session.spec import SessionSpec
 
 
 def called(session: Session, *, own: bool) -> str:

@@ -15,7 +15,7 @@ from netvps.errors import InvalidInput, Violation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from netvps.domain.session.session import RestartPolicy, SessionSpec
+    from netvps.domain.session.spec import RestartPolicy, SessionSpec
 
 
 class Restart(click.ParamType["tuple[RestartPolicy, int]"]):
@@ -27,7 +27,7 @@ class Restart(click.ParamType["tuple[RestartPolicy, int]"]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[RestartPolicy, int]:
         """Returns the policy, and the limit of restarts; 0 means no limit."""
-        from netvps.domain.session.session import RestartPolicy
+        from netvps.domain.session.spec import RestartPolicy
 
         name, colon, limit = str(value).partition(":")
         policies = {policy.lower().replace("_", "-"): policy for policy in RestartPolicy}
@@ -92,7 +92,7 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def spec_of(options: Mapping[str, Any]) -> SessionSpec:
     """The spec of the options; the rules are the spec's own. Raises InvalidInput with all violations."""
-    from netvps.domain.session.session import Network, SessionSpec
+    from netvps.domain.session.spec import Network, SessionSpec
 
     given = {name: options[name] for name in ("pids", "stop_grace") if options[name] is not None}
     with options_named():

@@ -18,7 +18,8 @@ from netvps.domain.overlay.path import (
     unhealthy_pairs,
 )
 from netvps.domain.runner.runner import Runner, RunnerState
-from netvps.domain.session.session import DesiredState, Network, Session, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.spec import Network
 
 _SCARCE: Final = 10
 """A warning is due when less than one subnet in this many is free."""

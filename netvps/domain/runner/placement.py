@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.runner.runner import RunnerState
-from netvps.domain.session.session import Network
+from netvps.domain.session.spec import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from netvps.domain.runner.runner import Runner
-    from netvps.domain.session.session import Session, SessionSpec
+    from netvps.domain.session.session import Session
+    from netvps.domain.session.spec import SessionSpec
 
 
 _NAMED: Final = 3

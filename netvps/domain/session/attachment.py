@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from netvps.domain.overlay.dns import ZONE
-from netvps.domain.session.session import Assignment, Network
+from netvps.domain.session.session import Assignment
+from netvps.domain.session.spec import Network
 
 _ENGINES_RESOLVER: Final = "127.0.0.11"
 """Docker's embedded DNS resolver, present in every container on a user-defined network."""

@@ -7,7 +7,8 @@ from typing import Final
 
 from netvps.domain.session.container import Container, Status
 from netvps.domain.session.lifecycle import RUNNER_LOST, STOPPED_CAUSE
-from netvps.domain.session.session import LastExit, RestartPolicy, SessionSpec
+from netvps.domain.session.session import LastExit
+from netvps.domain.session.spec import RestartPolicy, SessionSpec
 
 _SIGKILL_EXIT: Final = 137
 _SIGNAL_EXIT: Final = 128

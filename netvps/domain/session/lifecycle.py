@@ -28,9 +28,9 @@ from netvps.domain.session.session import (
     LastExit,
     Session,
     SessionReport,
-    SessionSpec,
     SessionState,
 )
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import WrongState
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import datetime
 
-    from netvps.domain.session.session import SessionSpec
+    from netvps.domain.session.spec import SessionSpec
 
 DEFAULT_KEEP: Final = 1
 """Snapshots of stops that are kept. The latest costs no disk space: it shares its file with the copy of the session."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netvps.api.v1 import session_change_pb2 as change_pb
+from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.api.v1.session_pb2_grpc import SessionServiceServicer
 from netvps.domain.session.session import SessionState
@@ -127,8 +128,8 @@ class SessionServicer(SessionServiceServicer):
                 yield _event_to_proto(event)
 
     async def ReadSessionLogs(
-        self, request: pb.ReadSessionLogsRequest, context: Context
-    ) -> AsyncIterator[pb.ReadSessionLogsResponse]:
+        self, request: exec_pb.ReadSessionLogsRequest, context: Context
+    ) -> AsyncIterator[exec_pb.ReadSessionLogsResponse]:
         wanted = read_logs_from_proto(request)
         caller = identity.caller()
         session = await self._sessions.get(caller, wanted.name)
@@ -139,12 +140,12 @@ class SessionServicer(SessionServiceServicer):
         )
         async with closing(pieces):
             async for piece in pieces:
-                yield pb.ReadSessionLogsResponse(data=piece)
+                yield exec_pb.ReadSessionLogsResponse(data=piece)
 
     async def ExecSession(
-        self, request_iterator: AsyncIterator[pb.ExecSessionRequest], context: Context
-    ) -> AsyncIterator[pb.ExecSessionResponse]:
-        first = await anext(request_iterator, pb.ExecSessionRequest())
+        self, request_iterator: AsyncIterator[exec_pb.ExecSessionRequest], context: Context
+    ) -> AsyncIterator[exec_pb.ExecSessionResponse]:
+        first = await anext(request_iterator, exec_pb.ExecSessionRequest())
         start = exec_convert.start_from_proto(first)
         caller = identity.caller()
         session = await self._sessions.get(caller, start.name)
@@ -168,6 +169,6 @@ async def _changed(change: Callable[..., Awaitable[Session]], request: SessionCh
     return session_to_proto(session)
 
 
-async def _inputs(messages: AsyncIterator[pb.ExecSessionRequest]) -> AsyncIterator[ToCommand]:
+async def _inputs(messages: AsyncIterator[exec_pb.ExecSessionRequest]) -> AsyncIterator[ToCommand]:
     async for message in messages:
         yield exec_convert.input_from_proto(message)

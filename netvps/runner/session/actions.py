@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,34 +11,31 @@ from pathlib import Path
 import structlog
 
 from netvps.domain.runner.docker_names import LABEL_LAYOUT
-from netvps.domain.session import plan
-from netvps.domain.session.attachment import resolv_conf
-from netvps.domain.session.blueprint import Blueprint, blueprint
+from netvps.domain.session import steps
 from netvps.domain.session.container import ENGINE_AWAY, Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.lifecycle import ENDED, SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.snapshot.steps import Clone, Drop, Revert
 from netvps.errors import AlreadyExists, NetvpsError
-from netvps.faults import fault_point
 from netvps.runner.ports import Engine, Link
+from netvps.runner.session.agent.runtime import RuntimeFolder
 from netvps.runner.session.kept import GaveUp, Kept, failed, new_uid
 from netvps.runner.session.last_runs import LastRuns
 from netvps.runner.session.live import Live
 from netvps.runner.session.logs import KeptLogs
+from netvps.runner.session.preparation import Preparation
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
-from netvps.runner.session.runtime import RuntimeFolder
 from netvps.runner.session.starts import Starts
+from netvps.runner.session.tidying import Tidying
 from netvps.runner.session.wake import Wake
 from netvps.runner.snapshot_orders import SnapshotOrders
 
-_BOOT_SECONDS = 10.0
 _BOOT_AGAIN = 5.0
 _SOON = 1.0
 _KILL_AGAIN = 2.0
 _AT_ONCE = 0.0
-_TIDY_AGAIN = 15.0
 _FLATTEN_AGAIN = 5.0
 log = structlog.get_logger()
 
@@ -61,26 +57,24 @@ class SessionActions:
         agent: Path,
     ) -> None:
         self._engine = engine
-        self._link = link
+        self._preparation = Preparation(engine, link, folder, node=node, agent=agent)
         self._folder = folder
         self._logs = logs
         self._reporter = reporter
         self._say = reporter.say
-        self._node = node
-        self._agent = agent
         self._exits = RestartBackoff(boot_time())
         self._generation = 0
         self._terminating: tuple[str, float] | None = None
         """Run of the container that got SIGTERM, and the end of its grace period (loop time)."""
-        self._tidy_due: float | None = 0.0
-        """When to remove remains of interrupted snapshots next (loop time); None: there are none."""
-        self._tidy_again = True
+        self._tidying = Tidying(engine)
         self._stays_deep = ""
         """Snapshot that could not be flattened."""
         self._kept = Kept(engine, last_runs, reporter)
         self._live = Live(engine)
         self._starts = starts
-        self._snapshots = SnapshotOrders(engine, last_runs, reporter, self._prepare, self._blueprint)
+        self._snapshots = SnapshotOrders(
+            engine, last_runs, reporter, self._preparation.prepare, self._preparation.blueprint
+        )
 
     async def close(self) -> None:
         """Closes the session's socket and background work."""
@@ -110,47 +104,47 @@ class SessionActions:
         container = seen.container
         if container and want.desired is DesiredState.RUNNING and container.status is Status.EXITED:
             down = await asyncio.to_thread(self._starts.why_down, want, container)
-            layout = self._blueprint(want, SourceImage("")).labels[LABEL_LAYOUT]
+            layout = self._preparation.blueprint(want, SourceImage("")).labels[LABEL_LAYOUT]
             seen = replace(seen, layout=layout, stays_down=down)
         return await self._kept.look(want, await self._snapshots.look(want, self._live.look(want, seen)))
 
-    async def take(self, want: Assignment, step: plan.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
+    async def take(self, want: Assignment, step: steps.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
         """Executes an action. Raises GaveUp; other errors are retried."""
         match step:
-            case plan.Fetch(reference):
+            case steps.Fetch(reference):
                 return await self._fetch(want, reference, wake)
-            case plan.Create(source):
+            case steps.Create(source):
                 return await self._create(want, source)
-            case plan.Restore(files, replaced):
+            case steps.Restore(files, replaced):
                 return await self._restore(want, files, replaced)
-            case plan.Move(container, to):
+            case steps.Move(container, to):
                 log.info("moving the container to another network or address", network=to.net, address=to.address)
                 await self._engine.move(container, to)
                 return _AT_ONCE
-            case plan.Start(container):
+            case steps.Start(container):
                 return await self._start(want, container)
-            case plan.Pause(container):
+            case steps.Pause(container):
                 return await self._live.pause(want, container)
-            case plan.Unpause(container):
+            case steps.Unpause(container):
                 return await self._live.unpause(container)
-            case plan.Resize(container, to):
+            case steps.Resize(container, to):
                 return await self._live.resize(want, container, to)
-            case plan.Ended(message):
+            case steps.Ended(message):
                 self._say(want, SessionState.STOPPED, reason=ENDED, message=message)
                 return None
-            case plan.Terminate(container):
+            case steps.Terminate(container):
                 return await self._terminate(want, container)
-            case plan.Copy(container):
+            case steps.Copy(container):
                 return await self._kept.copy(want, container, wake)
-            case plan.Commit(container, flatten):
+            case steps.Commit(container, flatten):
                 return await self._commit(want, container, wake, flatten=flatten)
-            case plan.Record(snapshot, run):
+            case steps.Record(snapshot, run):
                 message, kept = "recording its snapshot", await self._snapshots.keep(want, snapshot.uid, run)
                 self._say(
                     want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message, snapshot=snapshot, kept=kept
                 )
                 return None
-            case plan.Take(uid, container, meanwhile):
+            case steps.Take(uid, container, meanwhile):
                 pause = await self._rest(want, meanwhile, wake)
                 taken = self._snapshots.take(want, uid, container, wake)
                 return pause if taken is None else taken
@@ -160,23 +154,23 @@ class SessionActions:
                 return await self._snapshots.revert(want, restore, replaced)
             case Clone(source):
                 return await self._snapshots.clone(want, source)
-            case plan.Remove(container, saved):
+            case steps.Remove(container, saved):
                 await self._logs.keep(want.session_uid, self._engine.logs)
                 log.info("removing the container: its snapshot is recorded", snapshot=saved.snapshot.image)
                 await self._engine.remove(container)
                 return _AT_ONCE
-            case plan.Prune(images):
+            case steps.Prune(images):
                 await self._engine.prune(images)
                 return _AT_ONCE
-            case plan.Flatten(saved):
+            case steps.Flatten(saved):
                 return await self._flatten(want, saved, wake)
-            case plan.Rest():
+            case steps.Rest():
                 return await self._rest(want, step, wake)
-            case plan.Wait():
+            case steps.Wait():
                 return _SOON
-            case plan.Refuse(reason, message):
+            case steps.Refuse(reason, message):
                 raise GaveUp(SessionState.FAILED, reason, message + self._kept.why_not_restored)
-            case plan.Erase():
+            case steps.Erase():
                 await self._erase(want)
                 return None
 
@@ -199,11 +193,11 @@ class SessionActions:
 
     async def _create(self, want: Assignment, source: SourceImage) -> float:
         self._say(want, SessionState.STARTING, message=f"creating its container from {source.reference}")
-        await self._prepare(want)
-        made = self._blueprint(want, source)
+        await self._preparation.prepare(want)
+        made = self._preparation.blueprint(want, source)
         failure: NetvpsError | None = None
         async with asyncio.TaskGroup() as group:  # control plane and engine work in parallel
-            boot = group.create_task(self._boot(want), name="agent's certificate")
+            boot = group.create_task(self._preparation.boot(want), name="agent's certificate")
             try:
                 await self._engine.create(made)
             except NetvpsError as error:
@@ -221,30 +215,14 @@ class SessionActions:
 
         try:
             source = await self._engine.provide(want.session_uid, files, self._reporter.progress)
-            await self._prepare(want)
-            await self._engine.restore(self._blueprint(want, source), replaced)
+            await self._preparation.prepare(want)
+            await self._engine.restore(self._preparation.blueprint(want, source), replaced)
         except NetvpsError as error:
             failure = failed(error, "container")
             if not isinstance(failure, GaveUp) or failure.retryable:
                 raise failure from None
             self._kept.not_restored(files, error)
         return _AT_ONCE
-
-    async def _prepare(self, want: Assignment) -> None:
-        """Prepares what a container mounts."""
-        await self._folder.prepare()
-        await self._write_resolv_conf(want)
-
-    def _blueprint(self, want: Assignment, source: SourceImage) -> Blueprint:
-        return blueprint(
-            want,
-            source,
-            node=self._node,
-            machine_memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-            agent=self._agent,
-            run=self._folder.path,
-            resolv_conf=self._folder.resolv_conf,
-        )
 
     async def _start(self, want: Assignment, container: Container) -> float:
         if (pause := self._exits.wait(_now())) > 0:
@@ -255,37 +233,14 @@ class SessionActions:
         self._snapshots.give_up()
         self._say(want, SessionState.STARTING, message="starting its container")
         await asyncio.to_thread(self._starts.starting, want, container)
-        await self._prepare(want)
-        await self._boot(want)
+        await self._preparation.prepare(want)
+        await self._preparation.boot(want)
         try:
             await self._engine.start(container)
         except NetvpsError as error:
             raise failed(error, "container") from None
         self._exits.started(container)
         return _AT_ONCE
-
-    async def _write_resolv_conf(self, want: Assignment) -> None:
-        """Writes it before every start: the bridge may have changed, and a moved container still mounts the file."""
-        bridge = await self._engine.bridge(want.address) if want.address else ""
-        self._folder.write_resolv_conf(resolv_conf(want, bridge))
-
-    async def _boot(self, want: Assignment) -> bool:
-        """Writes the agent's credential if due; returns False if the control plane is unavailable.
-
-        The container starts all the same: the user's processes need not wait, and the agent waits for the file.
-        """
-        if not self._folder.needs_credential(want.epoch):
-            return True
-        try:
-            async with asyncio.timeout(_BOOT_SECONDS):
-                credential = await self._link.agent_credential(want.session_uid, want.epoch)
-        except (NetvpsError, TimeoutError) as error:
-            log.info("no certificate for the agent yet; retrying", error=str(error))
-            return False
-        fault_point("boot.before_write")
-        self._folder.write_credential(want.epoch, credential)
-        fault_point("boot.after_write")
-        return True
 
     async def _terminate(self, want: Assignment, container: Container) -> float:
         grace = want.spec.stop_grace
@@ -306,18 +261,18 @@ class SessionActions:
         try:
             return await self._kept.commit(want, container, wake, flatten=flatten)
         except NetvpsError:
-            self._doubt()
+            self._tidying.doubt()
             raise
 
     async def _flatten(self, want: Assignment, saved: SavedImage, wake: Wake) -> float | None:
         """Flattens a snapshot. A failure only logs: the snapshot is as good as before."""
-        pause = await self._rest(want, plan.Rest(SessionState.STOPPED), wake)
+        pause = await self._rest(want, steps.Rest(SessionState.STOPPED), wake)
         if self._stays_deep == saved.snapshot.uid:
             return pause
         try:
             flat = await self._engine.flatten(new_uid(), want, saved, lambda: wake.superseded)
         except NetvpsError as error:
-            self._doubt()
+            self._tidying.doubt()
             if error.reason == ENGINE_AWAY:
                 raise
             self._stays_deep = saved.snapshot.uid
@@ -326,17 +281,17 @@ class SessionActions:
             )
             return pause
         if flat is None:
-            self._doubt()
+            self._tidying.doubt()
             return _FLATTEN_AGAIN
         log.info("snapshot flattened", image=flat.image, bytes=flat.size_bytes)
         return _AT_ONCE
 
-    async def _rest(self, want: Assignment, rest: plan.Rest, wake: Wake) -> float | None:
+    async def _rest(self, want: Assignment, rest: steps.Rest, wake: Wake) -> float | None:
         if rest.state is SessionState.STOPPED and (why := self._kept.why_not_copied):
             self._say(want, rest.state, reason=SNAPSHOT_FAILED, message=why)
         else:
             self._say(want, rest.state, reason=rest.reason, message=rest.message, address=rest.address)
-        pause = await self._tidy(want)
+        pause = await self._tidying.tidy(want, busy=self._kept.busy)
         if rest.container is None:
             await self._folder.close()
             return pause
@@ -344,26 +299,7 @@ class SessionActions:
         if rest.state is SessionState.PAUSED:
             self._live.take_memory_back(rest.container, wake)
         await self._folder.open()
-        return pause if await self._boot(want) else _BOOT_AGAIN
-
-    def _doubt(self) -> None:
-        self._tidy_due, self._tidy_again = 0.0, True
-
-    async def _tidy(self, want: Assignment) -> float | None:
-        """Removes remains of interrupted snapshots, twice: the engine may still finish a killed runner's call."""
-        now = asyncio.get_running_loop().time()
-        if self._kept.busy:
-            return _TIDY_AGAIN
-        if self._tidy_due is None or now < self._tidy_due:
-            return self._tidy_due and self._tidy_due - now
-        again, self._tidy_again = self._tidy_again, False
-        try:
-            await self._engine.tidy(want)
-        except NetvpsError as error:  # not worth reporting
-            log.info("cannot remove remains of interrupted snapshots; retrying", error=error.message)
-            again = True
-        self._tidy_due = now + _TIDY_AGAIN if again else None
-        return self._tidy_due and _TIDY_AGAIN
+        return pause if await self._preparation.boot(want) else _BOOT_AGAIN
 
     async def _erase(self, want: Assignment) -> None:
         await self._kept.end(want.session_uid)

@@ -13,8 +13,9 @@ import random
 import structlog
 
 from netvps.domain.session.container import ENGINE_AWAY
-from netvps.domain.session.plan import Erase, Rest, next_step
+from netvps.domain.session.plan import next_step
 from netvps.domain.session.session import Assignment
+from netvps.domain.session.steps import Erase, Rest
 from netvps.errors import InternalError, NetvpsError, Unavailable
 from netvps.faults import fault_point
 from netvps.runner.assignment_store import same_content

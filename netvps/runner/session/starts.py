@@ -14,7 +14,8 @@ import structlog
 from netvps.domain.session.container import Container
 from netvps.domain.session.exits import is_steady, why_stays_down
 from netvps.domain.session.kept import Started
-from netvps.domain.session.session import Assignment, RestartPolicy
+from netvps.domain.session.session import Assignment
+from netvps.domain.session.spec import RestartPolicy
 from netvps.files import remove_parts, write_file
 
 log = structlog.get_logger()

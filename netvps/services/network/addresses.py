@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.overlay.settings import session_addresses
 from netvps.domain.runner.placement import joins_overlay
-from netvps.domain.session.session import Network, Session
+from netvps.domain.session.session import Session
+from netvps.domain.session.spec import Network
 from netvps.services.runners.leases import lease_of
 
 if TYPE_CHECKING:
     from netvps.domain.runner.runner import Runner
-    from netvps.domain.session.session import SessionSpec
+    from netvps.domain.session.spec import SessionSpec
     from netvps.services.ports import Reader, Transaction
 
 

@@ -11,9 +11,9 @@ from netvps.domain.snapshot.snapshot import Snapshot, SnapshotCause, SnapshotDra
 from netvps.errors import NotFound, WrongState
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.network.addresses import put_addressed
+from netvps.services.sessions.free_names import free_name, require_free
 from netvps.services.sessions.scheduler import placed
 from netvps.services.sessions.scope import find_session
-from netvps.services.sessions.sessions import free_name, require_free
 from netvps.services.snapshots.take import take_snapshot
 
 if TYPE_CHECKING:

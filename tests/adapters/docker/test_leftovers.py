@@ -31,7 +31,8 @@ from netvps.domain.runner.docker_names import (
     volume_name,
 )
 from netvps.domain.session.container import Seen
-from netvps.domain.session.session import Assignment, DesiredState, SessionSpec
+from netvps.domain.session.session import Assignment, DesiredState
+from netvps.domain.session.spec import SessionSpec
 
 UID, OTHER, NODE = "0123456789abc", "0123456789abd", "runner1"
 LABELS = session_labels(UID, NODE, 1, 1) | {LABEL_SNAPSHOT: "s1", LABEL_RUN: "r"}

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from netvps.adapters.store.codec import decode, encode, from_micros, to_micros
 from netvps.domain.access.accounts import Credential, Request, Role, SshKey, User
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState
-from netvps.domain.session.session import (
-    DesiredState,
-    LastExit,
-    Network,
-    Session,
-    SessionSpec,
-    SessionState,
-    SnapshotImage,
-)
+from netvps.domain.session.session import DesiredState, LastExit, Session, SessionState, SnapshotImage
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import DataLoss
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)

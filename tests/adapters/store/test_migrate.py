@@ -21,7 +21,8 @@ from netvps.adapters.store.url import dialect_of
 from netvps.domain.access.accounts import Credential, Role, User
 from netvps.domain.access.ssh_key import fingerprint_of
 from netvps.domain.runner.runner import Lease, Runner
-from netvps.domain.session.session import DesiredState, Session, SessionSpec
+from netvps.domain.session.session import DesiredState, Session
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import AlreadyExists, ConfigError
 from tests.fakes.keys import ed25519
 

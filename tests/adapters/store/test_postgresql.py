@@ -18,7 +18,8 @@ from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerHello
 from netvps.domain.session.event import EventType
-from netvps.domain.session.session import Session, SessionSpec
+from netvps.domain.session.session import Session
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 from netvps.process import clock as real_clock
 from netvps.services.feed import Feed

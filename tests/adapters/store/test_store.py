@@ -17,7 +17,8 @@ from netvps.adapters.store import store as module
 from netvps.adapters.store.store import News
 from netvps.domain.access.accounts import Role, User
 from netvps.domain.runner.runner import Lease
-from netvps.domain.session.session import DesiredState, Session, SessionSpec
+from netvps.domain.session.session import DesiredState, Session
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import TooOld, Unavailable
 
 if TYPE_CHECKING:

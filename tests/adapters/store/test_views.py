@@ -17,7 +17,8 @@ from netvps.adapters.store.views import _ordered
 from netvps.domain.access.accounts import Credential, Request, Role, SshKey, User
 from netvps.domain.access.ssh_key import fingerprint_of
 from netvps.domain.runner.runner import Lease, Runner, RunnerState
-from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import AlreadyExists
 from tests.fakes.keys import ed25519
 

@@ -11,7 +11,8 @@ from netvps import exit_codes
 from netvps.cli.access import local_keys
 from netvps.domain.access.accounts import SshKey
 from netvps.domain.access.ssh_key import PublicKey
-from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import WrongState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import INFO, NOW, FakeClient, put, session

@@ -9,14 +9,8 @@ import pytest
 
 from netvps import exit_codes
 from netvps.domain.session.event import SessionEvent
-from netvps.domain.session.session import (
-    Author,
-    ChangeCause,
-    DesiredState,
-    RestartPolicy,
-    SessionSpec,
-    SessionState,
-)
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, SessionState
+from netvps.domain.session.spec import RestartPolicy, SessionSpec
 from netvps.errors import AlreadyExists, Changed, Exhausted, WrongState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient, put, session

@@ -10,7 +10,8 @@ import pytest
 
 from netvps import exit_codes
 from netvps.cli.access.ssh_files import SshFiles
-from netvps.domain.session.session import Network, SessionSpec, SessionState
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import AlreadyExists
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient, put, session

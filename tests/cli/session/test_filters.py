@@ -8,7 +8,8 @@ import pytest
 
 from netvps import exit_codes
 from netvps.cli.session.filters import STATES, matches, wanted_labels
-from netvps.domain.session.session import SessionSpec, SessionState
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import SessionSpec
 from tests.cli.conftest import Run
 from tests.cli.fake_client import NOW, FakeClient, session
 

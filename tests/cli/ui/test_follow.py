@@ -12,7 +12,7 @@ from netvps.cli.ui.follow import pumped
 from netvps.domain.names import SessionName
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.lifecycle import new_session
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import Unavailable
 from netvps.rpc.client.watching import Interrupted
 

@@ -11,7 +11,8 @@ from typing import Any
 from netvps.domain.overlay.path import Path, measured
 from netvps.domain.overlay.peer_health import Link, LinkState
 from netvps.domain.runner.runner import Runner, RunnerState, Underlay
-from netvps.domain.session.session import DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -12,7 +12,8 @@ from netvps.domain.overlay.diagnosis import DiagnosisInput, diagnose
 from netvps.domain.overlay.path import unknown
 from netvps.domain.overlay.peer_health import LinkState, Problem
 from netvps.domain.runner.runner import Runner, RunnerState, Underlay
-from netvps.domain.session.session import DesiredState, Network, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, SessionState
+from netvps.domain.session.spec import Network, SessionSpec
 from tests.domain.overlay.cases import mesh, runner, session, subnet
 
 ONE, TWO, THREE = (runner(number) for number in (1, 2, 3))

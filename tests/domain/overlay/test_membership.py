@@ -9,7 +9,8 @@ from netvps.domain.overlay.netmap import Endpoint, NetmapUpdate, Peer, Touched
 from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.runner.runner import Lease, Runner, RunnerState, Underlay
 from netvps.domain.session.lifecycle import new_session
-from netvps.domain.session.session import DesiredState, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, SessionState
+from netvps.domain.session.spec import SessionSpec
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 SETTINGS = OverlaySettings("cluster")

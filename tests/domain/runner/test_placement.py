@@ -12,7 +12,8 @@ from netvps.domain.names import SessionName
 from netvps.domain.runner.placement import Use, choose, fits, joins_overlay, why_none
 from netvps.domain.runner.runner import Capacity, Runner, RunnerState, Underlay
 from netvps.domain.session.lifecycle import new_session
-from netvps.domain.session.session import Network, Session, SessionSpec
+from netvps.domain.session.session import Session
+from netvps.domain.session.spec import Network, SessionSpec
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 GIB = 1 << 30

@@ -27,7 +27,8 @@ from netvps.domain.session.lifecycle import (
     want,
 )
 from netvps.domain.session.limits import Limits
-from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import WrongState
 
 T0 = datetime(2026, 5, 4, tzinfo=UTC)

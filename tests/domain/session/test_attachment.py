@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from netvps.domain.session.attachment import Attachment, Net, attachment_at_once, attachment_of, resolv_conf
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec
+from netvps.domain.session.session import Assignment, DesiredState
+from netvps.domain.session.spec import Network, SessionSpec
 
 
 def want(network: Network = Network.DEFAULT, address: str = "") -> Assignment:

@@ -8,7 +8,8 @@ from netvps.domain.runner.docker_names import volume_name
 from netvps.domain.session.attachment import Attachment, Net
 from netvps.domain.session.blueprint import Bind, Blueprint, Tmpfs, Volume, blueprint
 from netvps.domain.session.container import SourceImage
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec
+from netvps.domain.session.session import Assignment, DesiredState
+from netvps.domain.session.spec import Network, SessionSpec
 
 UID = "0123456789abc"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from netvps.domain.session import exits
 from netvps.domain.session.container import Container, Status
-from netvps.domain.session.session import RestartPolicy, SessionSpec
+from netvps.domain.session.spec import RestartPolicy, SessionSpec
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 EXITED = Container("c1", Status.EXITED, 1, started=NOW, ended=NOW + timedelta(seconds=9))

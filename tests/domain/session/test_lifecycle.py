@@ -39,10 +39,10 @@ from netvps.domain.session.session import (
     LastExit,
     Session,
     SessionReport,
-    SessionSpec,
     SessionState,
     SnapshotImage,
 )
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import WrongState
 from tests.domain.session.lifecycle_machine import REASONS, Lifecycle
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netvps.domain.session import plan
+from netvps.domain.session import plan, steps
 from netvps.domain.session.attachment import Attachment, Net
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
@@ -63,108 +63,112 @@ SOURCE = SourceImage("debian:12")
 @pytest.mark.parametrize(
     ("wanted", "seen", "step"),
     [
-        (want(RUNNING), Seen(), plan.Fetch("debian:12")),
-        (want(RUNNING), Seen(source=SOURCE), plan.Create(SOURCE)),
-        (want(RUNNING), Seen(box(Status.CREATED)), plan.Start(box(Status.CREATED))),
-        (want(RUNNING), Seen(RUNS), plan.Rest(SessionState.RUNNING, "172.30.0.2", RUNS)),
-        (want(RUNNING), Seen(box(Status.PAUSED)), plan.Unpause(box(Status.PAUSED))),
-        (want(RUNNING), Seen(EXITED), plan.Start(EXITED)),
-        (want(RUNNING), Seen(EXITED, stays_down="it is over"), plan.Ended("it is over")),
-        (want(PAUSED), Seen(RUNS), plan.Pause(RUNS)),
-        (want(PAUSED), Seen(FROZEN), plan.Rest(SessionState.PAUSED, "172.30.0.2", FROZEN)),
+        (want(RUNNING), Seen(), steps.Fetch("debian:12")),
+        (want(RUNNING), Seen(source=SOURCE), steps.Create(SOURCE)),
+        (want(RUNNING), Seen(box(Status.CREATED)), steps.Start(box(Status.CREATED))),
+        (want(RUNNING), Seen(RUNS), steps.Rest(SessionState.RUNNING, "172.30.0.2", RUNS)),
+        (want(RUNNING), Seen(box(Status.PAUSED)), steps.Unpause(box(Status.PAUSED))),
+        (want(RUNNING), Seen(EXITED), steps.Start(EXITED)),
+        (want(RUNNING), Seen(EXITED, stays_down="it is over"), steps.Ended("it is over")),
+        (want(PAUSED), Seen(RUNS), steps.Pause(RUNS)),
+        (want(PAUSED), Seen(FROZEN), steps.Rest(SessionState.PAUSED, "172.30.0.2", FROZEN)),
         (
             want(PAUSED),
             Seen(RUNS, cannot_pause="no freezer"),
-            plan.Rest(SessionState.RUNNING, "172.30.0.2", RUNS, "pause_failed", "no freezer"),
+            steps.Rest(SessionState.RUNNING, "172.30.0.2", RUNS, "pause_failed", "no freezer"),
         ),
-        (want(PAUSED), Seen(EXITED), plan.Ended("its container ended while it was paused; its files are kept")),
-        (want(PAUSED), Seen(), plan.Ended("its container was removed from Docker while it was paused")),
-        (want(PAUSED), Seen(box(Status.REMOVING)), plan.Wait()),
-        (want(STOPPED), Seen(FROZEN), plan.Unpause(FROZEN)),
-        (want(DELETED), Seen(FROZEN), plan.Erase()),
+        (want(PAUSED), Seen(EXITED), steps.Ended("its container ended while it was paused; its files are kept")),
+        (want(PAUSED), Seen(), steps.Ended("its container was removed from Docker while it was paused")),
+        (want(PAUSED), Seen(box(Status.REMOVING)), steps.Wait()),
+        (want(STOPPED), Seen(FROZEN), steps.Unpause(FROZEN)),
+        (want(DELETED), Seen(FROZEN), steps.Erase()),
         # Limits change where they differ from what the container has; no limit is all that the machine has.
-        (want(RUNNING), Seen(sized(RUNS)), plan.Resize(sized(RUNS), Limits(pids=4096))),
-        (want(RUNNING), Seen(sized(EXITED)), plan.Resize(sized(EXITED), Limits(pids=4096))),
-        (want(PAUSED), Seen(sized(FROZEN)), plan.Resize(sized(FROZEN), Limits(pids=4096))),
+        (want(RUNNING), Seen(sized(RUNS)), steps.Resize(sized(RUNS), Limits(pids=4096))),
+        (want(RUNNING), Seen(sized(EXITED)), steps.Resize(sized(EXITED), Limits(pids=4096))),
+        (want(PAUSED), Seen(sized(FROZEN)), steps.Resize(sized(FROZEN), Limits(pids=4096))),
         (
             want(RUNNING),
             Seen(sized(RUNS, 4096), machine=MACHINE),
-            plan.Resize(sized(RUNS, 4096), Limits(8.0, 16 << 30)),
+            steps.Resize(sized(RUNS, 4096), Limits(8.0, 16 << 30)),
         ),
-        (want(STOPPED), Seen(sized(READABLE)), plan.Copy(sized(READABLE))),
-        (want(RUNNING), Seen(sized(EXITED), refused=REFUSED), plan.Start(sized(EXITED))),
+        (want(STOPPED), Seen(sized(READABLE)), steps.Copy(sized(READABLE))),
+        (want(RUNNING), Seen(sized(EXITED), refused=REFUSED), steps.Start(sized(EXITED))),
         (
             want(RUNNING),
             Seen(sized(RUNS), refused=REFUSED),
-            plan.Rest(SessionState.RUNNING, "172.30.0.2", sized(RUNS), "resize_refused", "512 are in use"),
+            steps.Rest(SessionState.RUNNING, "172.30.0.2", sized(RUNS), "resize_refused", "512 are in use"),
         ),
         # What runs stays where it is; what does not is moved before it starts.
-        (want(RUNNING, address=HERE.address), Seen(on(HERE)), plan.Start(on(HERE))),
-        (want(RUNNING, address=HERE.address), Seen(on(ISOLATED)), plan.Move(on(ISOLATED), HERE)),
+        (want(RUNNING, address=HERE.address), Seen(on(HERE)), steps.Start(on(HERE))),
+        (want(RUNNING, address=HERE.address), Seen(on(ISOLATED)), steps.Move(on(ISOLATED), HERE)),
         (
             want(RUNNING),
             Seen(on(Attachment(Net.SHARED), Status.RUNNING)),
-            plan.Move(on(Attachment(Net.SHARED), Status.RUNNING), ISOLATED),
+            steps.Move(on(Attachment(Net.SHARED), Status.RUNNING), ISOLATED),
         ),
-        (want(RUNNING, address="10.128.8.3"), Seen(on(HERE)), plan.Move(on(HERE), replace(HERE, address="10.128.8.3"))),
-        (want(RUNNING, address=HERE.address), Seen(on(NOWHERE)), plan.Move(on(NOWHERE), HERE)),
-        (want(RUNNING), Seen(on(HERE)), plan.Move(on(HERE), ISOLATED)),
-        (want(RUNNING), Seen(on(ISOLATED)), plan.Start(on(ISOLATED))),
+        (
+            want(RUNNING, address="10.128.8.3"),
+            Seen(on(HERE)),
+            steps.Move(on(HERE), replace(HERE, address="10.128.8.3")),
+        ),
+        (want(RUNNING, address=HERE.address), Seen(on(NOWHERE)), steps.Move(on(NOWHERE), HERE)),
+        (want(RUNNING), Seen(on(HERE)), steps.Move(on(HERE), ISOLATED)),
+        (want(RUNNING), Seen(on(ISOLATED)), steps.Start(on(ISOLATED))),
         (
             want(RUNNING, address="10.128.8.3"),
             Seen(on(HERE, Status.RUNNING)),
-            plan.Rest(SessionState.RUNNING, "172.30.0.2", on(HERE, Status.RUNNING)),
+            steps.Rest(SessionState.RUNNING, "172.30.0.2", on(HERE, Status.RUNNING)),
         ),
-        (want(STOPPED, address="10.128.8.3"), Seen(on(HERE)), plan.Commit(on(HERE), flatten=False)),
-        (want(RUNNING), Seen(box(Status.REMOVING)), plan.Wait()),
-        (want(STOPPED), Seen(box(Status.RUNNING)), plan.Terminate(box(Status.RUNNING))),
-        (want(STOPPED), Seen(box(Status.PAUSED)), plan.Unpause(box(Status.PAUSED))),
-        (want(STOPPED), Seen(EXITED), plan.Commit(EXITED, flatten=False)),
-        (want(STOPPED), Seen(box(Status.EXITED, 99)), plan.Commit(box(Status.EXITED, 99), flatten=False)),
-        (want(STOPPED), Seen(box(Status.EXITED, 100)), plan.Commit(box(Status.EXITED, 100), flatten=True)),
-        (want(STOPPED), Seen(EXITED, (HELD,)), plan.Record(HELD.snapshot, HELD.run)),
-        (want(STOPPED, 1, HELD.snapshot), Seen(EXITED, (HELD,)), plan.Rest(SessionState.STOPPED)),
+        (want(STOPPED, address="10.128.8.3"), Seen(on(HERE)), steps.Commit(on(HERE), flatten=False)),
+        (want(RUNNING), Seen(box(Status.REMOVING)), steps.Wait()),
+        (want(STOPPED), Seen(box(Status.RUNNING)), steps.Terminate(box(Status.RUNNING))),
+        (want(STOPPED), Seen(box(Status.PAUSED)), steps.Unpause(box(Status.PAUSED))),
+        (want(STOPPED), Seen(EXITED), steps.Commit(EXITED, flatten=False)),
+        (want(STOPPED), Seen(box(Status.EXITED, 99)), steps.Commit(box(Status.EXITED, 99), flatten=False)),
+        (want(STOPPED), Seen(box(Status.EXITED, 100)), steps.Commit(box(Status.EXITED, 100), flatten=True)),
+        (want(STOPPED), Seen(EXITED, (HELD,)), steps.Record(HELD.snapshot, HELD.run)),
+        (want(STOPPED, 1, HELD.snapshot), Seen(EXITED, (HELD,)), steps.Rest(SessionState.STOPPED)),
         # Recorded, but its image was removed by hand: the container is there to make another.
-        (want(STOPPED, 1, HELD.snapshot), Seen(EXITED), plan.Commit(EXITED, flatten=False)),
+        (want(STOPPED, 1, HELD.snapshot), Seen(EXITED), steps.Commit(EXITED, flatten=False)),
         # Where its files can be read, they are copied first: that is quick.
-        (want(STOPPED), Seen(READABLE), plan.Copy(READABLE)),
-        (want(STOPPED), Seen(READABLE, files=COPIED), plan.Commit(READABLE, flatten=False)),
-        (want(STOPPED), Seen(READABLE, files=replace(COPIED, run="older")), plan.Copy(READABLE)),
-        (want(STOPPED), Seen(READABLE, files=replace(COPIED, image_saved=False)), plan.Copy(READABLE)),
+        (want(STOPPED), Seen(READABLE), steps.Copy(READABLE)),
+        (want(STOPPED), Seen(READABLE, files=COPIED), steps.Commit(READABLE, flatten=False)),
+        (want(STOPPED), Seen(READABLE, files=replace(COPIED, run="older")), steps.Copy(READABLE)),
+        (want(STOPPED), Seen(READABLE, files=replace(COPIED, image_saved=False)), steps.Copy(READABLE)),
         # One that never ran holds nothing of its own.
-        (want(STOPPED), Seen(NEW), plan.Rest(SessionState.STOPPED)),
+        (want(STOPPED), Seen(NEW), steps.Rest(SessionState.STOPPED)),
         # Its container was removed: the copy has all; the image that the owner named would seem empty.
-        (want(RUNNING, 2), Seen(source=SOURCE, files=COPIED, last_run=LAST), plan.Restore(COPIED)),
-        (want(RUNNING, 2, HELD.snapshot), Seen(None, (HELD,), KEPT, COPIED, LAST), plan.Restore(COPIED)),
-        (want(RUNNING, 2, HELD.snapshot), Seen(None, (HELD,), KEPT, None, LAST), plan.Create(KEPT)),
+        (want(RUNNING, 2), Seen(source=SOURCE, files=COPIED, last_run=LAST), steps.Restore(COPIED)),
+        (want(RUNNING, 2, HELD.snapshot), Seen(None, (HELD,), KEPT, COPIED, LAST), steps.Restore(COPIED)),
+        (want(RUNNING, 2, HELD.snapshot), Seen(None, (HELD,), KEPT, None, LAST), steps.Create(KEPT)),
         # It was made by another netvps: again, if that loses nothing.
-        (want(RUNNING), Seen(EXITED, files=COPIED, layout="new"), plan.Restore(COPIED, EXITED)),
-        (want(RUNNING), Seen(replace(EXITED, layout="new"), files=COPIED, layout="new"), plan.Start(LIKE_NEW)),
-        (want(RUNNING), Seen(EXITED, files=replace(COPIED, run="older"), layout="new"), plan.Start(EXITED)),
+        (want(RUNNING), Seen(EXITED, files=COPIED, layout="new"), steps.Restore(COPIED, EXITED)),
+        (want(RUNNING), Seen(replace(EXITED, layout="new"), files=COPIED, layout="new"), steps.Start(LIKE_NEW)),
+        (want(RUNNING), Seen(EXITED, files=replace(COPIED, run="older"), layout="new"), steps.Start(EXITED)),
         # A netvps that kept no containers stopped it later.
-        (want(RUNNING, 4, LATER.snapshot), Seen(None, (LATER,), KEPT, COPIED, LAST), plan.Create(KEPT)),
-        (want(RUNNING, 4), Seen(None, (), SOURCE, COPIED), plan.Create(SOURCE)),
-        (want(STOPPED), Seen(), plan.Rest(SessionState.STOPPED)),
-        (want(STOPPED), Seen(None, (HELD,)), plan.Record(HELD.snapshot, HELD.run)),
-        (want(DELETED), Seen(box(Status.RUNNING)), plan.Erase()),
-        (want(DELETED), Seen(), plan.Erase()),
+        (want(RUNNING, 4, LATER.snapshot), Seen(None, (LATER,), KEPT, COPIED, LAST), steps.Create(KEPT)),
+        (want(RUNNING, 4), Seen(None, (), SOURCE, COPIED), steps.Create(SOURCE)),
+        (want(STOPPED), Seen(), steps.Rest(SessionState.STOPPED)),
+        (want(STOPPED), Seen(None, (HELD,)), steps.Record(HELD.snapshot, HELD.run)),
+        (want(DELETED), Seen(box(Status.RUNNING)), steps.Erase()),
+        (want(DELETED), Seen(), steps.Erase()),
     ],
 )
-def test_the_next_step(wanted: Assignment, seen: Seen, step: plan.Step) -> None:
+def test_the_next_step(wanted: Assignment, seen: Seen, step: steps.Step) -> None:
     assert plan.next_step(wanted, seen) == step
 
 
 def test_older_snapshots_are_pruned_once_a_newer_one_is_recorded() -> None:
     newer = saved(EXITED, number=2)
     step = plan.next_step(want(STOPPED, 1, newer.snapshot), Seen(None, (HELD, newer)))
-    assert step == plan.Prune((HELD,))
+    assert step == steps.Prune((HELD,))
 
 
 def test_the_image_under_a_kept_container_is_not_pruned() -> None:
     newer = saved(EXITED, number=2)
     seen = Seen(replace(EXITED, image=HELD.snapshot.digest), (HELD, newer))
-    assert plan.next_step(want(STOPPED, 1, newer.snapshot), seen) == plan.Rest(SessionState.STOPPED)
-    assert plan.next_step(want(STOPPED, 1, newer.snapshot), replace(seen, container=EXITED)) == plan.Prune((HELD,))
+    assert plan.next_step(want(STOPPED, 1, newer.snapshot), seen) == steps.Rest(SessionState.STOPPED)
+    assert plan.next_step(want(STOPPED, 1, newer.snapshot), replace(seen, container=EXITED)) == steps.Prune((HELD,))
 
 
 @pytest.mark.parametrize("desired", [RUNNING, STOPPED])
@@ -175,22 +179,22 @@ def test_a_lost_last_run_is_reported_and_never_replaced_by_an_older(
     snapshot = older[0].snapshot if older else None
     seen = Seen(None, older, SOURCE, COPIED, LastRun("lost", 3))
     step = plan.next_step(want(desired, 4, snapshot), seen)
-    assert isinstance(step, plan.Refuse)
+    assert isinstance(step, steps.Refuse)
     assert ("remove last_runs/" in step.message) is bool(older)
 
 
 def test_a_deep_snapshot_is_written_as_one_layer_and_replaced_once_that_is_recorded() -> None:
     deep = replace(HELD, snapshot=replace(HELD.snapshot, layers=25))
     recorded = want(STOPPED, 2, deep.snapshot)
-    assert plan.next_step(recorded, Seen(None, (deep,))) == plan.Flatten(deep)
-    assert plan.next_step(want(RUNNING, 3, deep.snapshot), Seen(None, (deep,), SOURCE)) == plan.Create(SOURCE)
+    assert plan.next_step(recorded, Seen(None, (deep,))) == steps.Flatten(deep)
+    assert plan.next_step(want(RUNNING, 3, deep.snapshot), Seen(None, (deep,), SOURCE)) == steps.Create(SOURCE)
     number = f"netvps-snapshot/vps-{UID}:2"
     flat = replace(deep, snapshot=replace(deep.snapshot, image=number, digest="sha256:flat", layers=1, generation=2))
     both = Seen(None, (deep, flat))
-    assert plan.next_step(recorded, both) == plan.Record(flat.snapshot, flat.run)
+    assert plan.next_step(recorded, both) == steps.Record(flat.snapshot, flat.run)
     assert plan.source_of(want(RUNNING, 3, deep.snapshot), both.saved) == number
-    assert plan.next_step(want(STOPPED, 2, flat.snapshot), both) == plan.Prune((deep,))
-    assert plan.next_step(want(STOPPED, 2, flat.snapshot), Seen(None, (flat,))) == plan.Rest(SessionState.STOPPED)
+    assert plan.next_step(want(STOPPED, 2, flat.snapshot), both) == steps.Prune((deep,))
+    assert plan.next_step(want(STOPPED, 2, flat.snapshot), Seen(None, (flat,))) == steps.Rest(SessionState.STOPPED)
 
 
 def test_a_snapshot_taken_after_the_clock_was_set_back_is_the_newest_all_the_same() -> None:
@@ -199,26 +203,26 @@ def test_a_snapshot_taken_after_the_clock_was_set_back_is_the_newest_all_the_sam
         second, snapshot=replace(second.snapshot, create_time=HELD.snapshot.create_time - timedelta(hours=1))
     )
     seen = Seen(None, (back, HELD))
-    assert plan.next_step(want(STOPPED, 3, back.snapshot), seen) == plan.Prune((HELD,))
+    assert plan.next_step(want(STOPPED, 3, back.snapshot), seen) == steps.Prune((HELD,))
     assert plan.source_of(want(RUNNING, 4, back.snapshot), seen.saved) == back.snapshot.image
 
 
 def test_nothing_is_pruned_while_the_recorded_snapshot_is_missing() -> None:
     recorded = saved(EXITED, number=2).snapshot
-    assert plan.next_step(want(STOPPED, 1, recorded), Seen(None, (HELD,))) == plan.Rest(SessionState.STOPPED)
+    assert plan.next_step(want(STOPPED, 1, recorded), Seen(None, (HELD,))) == steps.Rest(SessionState.STOPPED)
 
 
 def test_a_start_whose_snapshot_is_missing_never_falls_back_to_the_image() -> None:
     step = plan.next_step(want(RUNNING, 2, HELD.snapshot), Seen())
-    assert isinstance(step, plan.Refuse)
+    assert isinstance(step, steps.Refuse)
     assert HELD.snapshot.image in step.message
 
 
 def test_a_dead_container_is_removed_only_if_its_files_are_recorded() -> None:
     dead = box(Status.DEAD)
     held = saved(dead)
-    assert plan.next_step(want(RUNNING, 1, held.snapshot), Seen(dead, (held,))) == plan.Remove(dead, held)
-    assert isinstance(plan.next_step(want(RUNNING), Seen(dead)), plan.Refuse)
+    assert plan.next_step(want(RUNNING, 1, held.snapshot), Seen(dead, (held,))) == steps.Remove(dead, held)
+    assert isinstance(plan.next_step(want(RUNNING), Seen(dead)), steps.Refuse)
 
 
 PRUNES = {

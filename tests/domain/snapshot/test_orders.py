@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from netvps.domain.names import SessionName
 from netvps.domain.session.lifecycle import assignment, new_session, settled
-from netvps.domain.session.session import Author, SessionSpec, SessionState
+from netvps.domain.session.session import Author, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.orders import clone, fail_unplaced, finish_order, order_snapshot, revert
 from netvps.domain.snapshot.snapshot import Restore, SnapshotOrder, SnapshotSource
 

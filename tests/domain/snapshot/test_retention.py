@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.retention import KEEP_REPLACED, superfluous
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotCause, SnapshotState
 

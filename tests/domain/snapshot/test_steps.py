@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from netvps.domain.session import plan
+from netvps.domain.session import plan, steps
 from netvps.domain.session.container import Container, Seen, Status
-from netvps.domain.session.session import Assignment, DesiredState, SessionSpec, SessionState
+from netvps.domain.session.session import Assignment, DesiredState, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.saved import SavedSnapshot
 from netvps.domain.snapshot.snapshot import (
     Restore,
@@ -31,7 +32,7 @@ RESTORE = Restore("r", "one", "two", NOW)
 SOURCE = SnapshotSource("one", "other")
 BOX = Container("c", Status.RUNNING, 1, started=NOW)
 EXITED = replace(BOX, status=Status.EXITED)
-RESTS = plan.Rest(SessionState.RUNNING, "", BOX)
+RESTS = steps.Rest(SessionState.RUNNING, "", BOX)
 TAKES_ONE, TAKES_TWO, DROPS_ONE = SnapshotOrder("one"), SnapshotOrder("two"), SnapshotOrder("one", delete=True)
 
 
@@ -42,20 +43,20 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
 @pytest.mark.parametrize(
     ("want", "seen", "step"),
     [
-        (_want(TAKES_ONE), Seen(BOX), plan.Take("one", BOX, RESTS)),
+        (_want(TAKES_ONE), Seen(BOX), steps.Take("one", BOX, RESTS)),
         (_want(TAKES_ONE), Seen(BOX, snapshots={"one": ONE}), RESTS),
         (_want(TAKES_TWO), Seen(BOX, failures={"two": FAILED}), RESTS),
-        (_want(TAKES_ONE, desired=STOPPED), Seen(BOX), plan.Terminate(BOX)),
-        (_want(TAKES_ONE, desired=STOPPED), Seen(), plan.Take("one", None, plan.Rest(SessionState.STOPPED))),
+        (_want(TAKES_ONE, desired=STOPPED), Seen(BOX), steps.Terminate(BOX)),
+        (_want(TAKES_ONE, desired=STOPPED), Seen(), steps.Take("one", None, steps.Rest(SessionState.STOPPED))),
         (_want(DROPS_ONE), Seen(BOX, snapshots={"one": ONE}), Drop("one")),
         (_want(DROPS_ONE), Seen(BOX, snapshot_traces=frozenset({"one"})), Drop("one")),
-        (_want(DROPS_ONE, desired=DesiredState.DELETED), Seen(BOX, snapshots={"one": ONE}), plan.Erase()),
+        (_want(DROPS_ONE, desired=DesiredState.DELETED), Seen(BOX, snapshots={"one": ONE}), steps.Erase()),
         # A restore in place: stop, save the present state, then replace it.
-        (_want(TAKES_TWO, restore=RESTORE), Seen(BOX, snapshots={"one": ONE}), plan.Terminate(BOX)),
+        (_want(TAKES_TWO, restore=RESTORE), Seen(BOX, snapshots={"one": ONE}), steps.Terminate(BOX)),
         (
             _want(TAKES_TWO, restore=RESTORE),
             Seen(EXITED, snapshots={"one": ONE}),
-            plan.Take("two", EXITED, plan.Rest(SessionState.PREPARING)),
+            steps.Take("two", EXITED, steps.Rest(SessionState.PREPARING)),
         ),
         (
             _want(restore=RESTORE),
@@ -68,13 +69,13 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
         (_want(source=SOURCE), Seen(snapshots={"one": ONE}), Clone(SOURCE)),
     ],
 )
-def test_the_next_step(want: Assignment, seen: Seen, step: plan.Step) -> None:
+def test_the_next_step(want: Assignment, seen: Seen, step: steps.Step) -> None:
     assert plan.next_step(want, seen) == step
 
 
 def test_a_clone_without_its_snapshot_is_refused() -> None:
     step = plan.next_step(_want(source=SOURCE), Seen())
-    assert isinstance(step, plan.Refuse)
+    assert isinstance(step, steps.Refuse)
     assert step.reason == "snapshot"
 
 
@@ -98,7 +99,7 @@ def test_a_restore_ends_done_or_with_the_session_as_it_was(seen: Seen, state: Re
     assert (result.uid, result.state) == ("r", state)
     assert message in result.message
     step = plan.next_step(_want(restore=RESTORE), seen)
-    assert not isinstance(step, Revert | plan.Take)
+    assert not isinstance(step, Revert | steps.Take)
 
 
 def test_results_are_of_orders_only_and_not_of_what_is_in_progress() -> None:

@@ -21,7 +21,8 @@ import pytest
 
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.event import EventType
-from netvps.domain.session.session import SessionSpec, SessionState
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import Unavailable
 from netvps.process.readiness import Outcome, await_outcome
 from tests.e2e.faults.faulty_system import FaultySystem

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.session.lifecycle import SNAPSHOT_FAILED
-from netvps.domain.session.session import SessionSpec, SessionState
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import SessionSpec
 from tests.e2e.faults.faulty_system import FaultySystem
 from tests.e2e.faults.own_engine import OwnEngine
 from tests.e2e.kills.faulty import until

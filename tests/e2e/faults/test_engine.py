@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.session.session import DesiredState, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, SessionState
+from netvps.domain.session.spec import SessionSpec
 from tests.e2e.faults.faulty_system import FaultySystem
 from tests.e2e.faults.own_engine import OwnEngine
 from tests.e2e.kills.faulty import until

@@ -16,7 +16,8 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.session.session import DesiredState, SessionSpec
+from netvps.domain.session.session import DesiredState
+from netvps.domain.session.spec import SessionSpec
 from tests.e2e.faults.faulty_system import FaultySystem
 from tests.e2e.faults.own_engine import Engine, shared_engine
 from tests.e2e.system import NETVPS, unique

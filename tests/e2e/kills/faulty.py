@@ -28,7 +28,8 @@ from tests.history.record import UNCLEAR, History, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from netvps.domain.session.session import Session, SessionSpec
+    from netvps.domain.session.session import Session
+    from netvps.domain.session.spec import SessionSpec
     from tests.history.record import End
 
 T = TypeVar("T")

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.runner.docker_names import LABEL_NODE, container_name
-from netvps.domain.session.session import DesiredState, SessionSpec
+from netvps.domain.session.session import DesiredState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import NetvpsError, NotFound
 from netvps.faults import AGENT, KILL
 from tests.e2e.kills.faulty import until

@@ -12,7 +12,7 @@ from netvps.domain.access.accounts import Role
 from netvps.domain.runner.docker_names import container_name, isolated_network
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.lifecycle import SNAPSHOT_PENDING
-from netvps.domain.session.session import RestartPolicy, SessionSpec
+from netvps.domain.session.spec import RestartPolicy, SessionSpec
 from netvps.errors import AlreadyExists, NetvpsError
 from netvps.faults import AGENT, COMMITS
 from tests.e2e.kills.faulty import Faulty, until

@@ -18,6 +18,7 @@ import grpc.aio
 import pytest
 
 from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1 import session_spec_pb2 as spec_pb
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 from netvps.process.readiness import Outcome, await_outcome
 from netvps.rpc.client.channel import TLS_OPTIONS, channel_credentials
@@ -95,11 +96,13 @@ async def _clients(address: str, number: int) -> AsyncIterator[list[Any]]:
 
 
 def _create(name: str, request_id: str) -> pb.CreateSessionRequest:
-    return pb.CreateSessionRequest(session_id=name, request_id=request_id, spec=pb.SessionSpec(image="debian"))
+    return pb.CreateSessionRequest(session_id=name, request_id=request_id, spec=spec_pb.SessionSpec(image="debian"))
 
 
 async def test_twenty_clients_with_one_request_id_have_one_effect(server: Server) -> None:
-    wanted = pb.CreateSessionRequest(request_id="one", spec=pb.SessionSpec(image="debian"))  # no name: any would do
+    wanted = pb.CreateSessionRequest(
+        request_id="one", spec=spec_pb.SessionSpec(image="debian")
+    )  # no name: any would do
     async with _clients(server.address, 20) as clients:
         made = await asyncio.gather(*(client.CreateSession(wanted, timeout=30) for client in clients))
     assert len({(session.uid, session.name) for session in made}) == 1

@@ -9,7 +9,8 @@ import pytest
 
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.lifecycle import settled
-from netvps.domain.session.session import SessionSpec, SessionState
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.rpc.client.channel import Endpoint
 from netvps.rpc.client.client import Client
 from tests.e2e.kills.faulty import until

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from netvps.domain.overlay.settings import bridge_address
-from netvps.domain.session.session import Network, SessionSpec
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import NetvpsError
 from netvps.rpc.client import client as api
 from tests.e2e.kills.judged import accepts, wrong

@@ -28,7 +28,7 @@ from netvps.domain.overlay.kernel.links import KernelState
 from netvps.domain.overlay.kernel.plan import plan
 from netvps.domain.overlay.view import View
 from netvps.domain.runner.runner import RunnerState, Underlay
-from netvps.domain.session.session import Network, SessionSpec
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import NetvpsError
 from netvps.programs.wiring.identity import FOLDER, load_identity
 from netvps.programs.wiring.overlay import MEMORY

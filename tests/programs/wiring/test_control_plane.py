@@ -20,13 +20,14 @@ import pytest
 
 from netvps.adapters.ca.client_key import new_key, signing_request, uri_of, validity
 from netvps.adapters.store import open_store
-from netvps.api.v1 import session_pb2
+from netvps.api.v1 import session_pb2, session_spec_pb2
 from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.settings import OverlaySettings, device_mac
 from netvps.domain.runner.runner import Capacity, CaughtUp, Heartbeat, Lease, RunnerHello, Underlay, Welcome
 from netvps.domain.session.event import EventType
-from netvps.domain.session.session import Assignment, SessionReport, SessionSpec
+from netvps.domain.session.session import Assignment, SessionReport
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import ConfigError, Exhausted, NotFound, TooOld, Unavailable
 from netvps.process import clock
 from netvps.programs.wiring import control_plane
@@ -228,7 +229,7 @@ async def test_calls_that_are_given_up_at_any_moment_lock_nothing(server: Server
     reported: set[str] = set()
 
     async def call(stub: Any, number: int) -> None:
-        spec = session_pb2.SessionSpec(image="debian")
+        spec = session_spec_pb2.SessionSpec(image="debian")
         request = session_pb2.CreateSessionRequest(session_id=f"dev{number}", request_id=str(number), spec=spec)
         with suppress(grpc.aio.AioRpcError):
             session = await stub.CreateSession(request, timeout=number / 10_000)

@@ -8,7 +8,7 @@ import urllib.request
 from prometheus_client.parser import text_string_to_metric_families
 
 from netvps.adapters.metrics import Metrics
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.programs.wiring.control_plane import build
 from netvps.programs.wiring.measuring import MetricsPage
 from netvps.rpc.client.client import Client, Endpoint

@@ -20,7 +20,8 @@ import pytest
 from netvps.domain.access.accounts import Role
 from netvps.domain.runner.runner import Underlay
 from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
-from netvps.domain.session.session import DesiredState, Network, SessionSpec, SessionState
+from netvps.domain.session.session import DesiredState, SessionState
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import (
     AlreadyExists,
     Changed,

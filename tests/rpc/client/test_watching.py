@@ -13,7 +13,8 @@ import pytest
 from netvps.domain.names import SessionName
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.lifecycle import new_session
-from netvps.domain.session.session import Session, SessionSpec, SessionState
+from netvps.domain.session.session import Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import NotFound, TimedOut, TooOld, Unavailable, WrongState
 from netvps.rpc.client.async_client import AsyncClient
 from netvps.rpc.client.client import Client

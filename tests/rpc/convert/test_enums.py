@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from netvps.api.v1 import runner_pb2, session_change_pb2, session_pb2, snapshot_pb2, user_pb2
-from netvps.domain.session.session import Network
+from netvps.api.v1 import runner_pb2, session_change_pb2, session_pb2, session_spec_pb2, snapshot_pb2, user_pb2
+from netvps.domain.session.spec import Network
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.runner.runners import RUNNER_STATE
@@ -18,7 +18,7 @@ from netvps.rpc.convert.users import ROLE
 PAIRS: list[tuple[EnumPair[Any], Any]] = [
     (SESSION_STATE, session_pb2.SessionState),
     (DESIRED_STATE, session_pb2.DesiredState),
-    (NETWORK, session_pb2.SessionNetwork),
+    (NETWORK, session_spec_pb2.SessionNetwork),
     (SNAPSHOT_STATE, snapshot_pb2.SnapshotState),
     (SNAPSHOT_CAUSE, snapshot_pb2.SnapshotCause),
     (RESTORE_STATE, session_change_pb2.RestoreState),
@@ -54,4 +54,4 @@ def test_a_member_that_the_api_lacks_is_found_at_import() -> None:
         HOST = "HOST"
 
     with pytest.raises(ValueError, match="SESSION_NETWORK_HOST"):
-        EnumPair(More, session_pb2.SessionNetwork, "SESSION_NETWORK_")
+        EnumPair(More, session_spec_pb2.SessionNetwork, "SESSION_NETWORK_")

@@ -35,14 +35,12 @@ from netvps.domain.session.session import (
     ChangeCause,
     DesiredState,
     LastExit,
-    Network,
-    RestartPolicy,
     Session,
     SessionReport,
-    SessionSpec,
     SessionState,
     SnapshotImage,
 )
+from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
 from netvps.domain.snapshot.snapshot import (
     Holder,
     Restore,

@@ -23,9 +23,10 @@ from netvps.domain.runner.docker_names import (
 from netvps.domain.session import plan
 from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import SavedImage
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SessionState, SnapshotImage
-from netvps.runner.session import actions as steps
+from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.runner.session import reconciler as worker
+from netvps.runner.session import tidying
 from tests.runner.lab import Lab
 
 pytestmark = pytest.mark.docker
@@ -309,7 +310,7 @@ async def test_what_an_engine_makes_for_a_runner_that_was_killed_is_removed(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the next one is at rest, and after."""
-    monkeypatch.setattr(steps, "_TIDY_AGAIN", 3.0)
+    monkeypatch.setattr(tidying, "TIDY_AGAIN", 3.0)
     want = lab.session()
     lab.link.want(want)
     unfinished = unfinished_image(want.session_uid, "s1")

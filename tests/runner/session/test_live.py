@@ -11,7 +11,8 @@ import pytest
 from netvps.adapters.docker.errors import ContainerFailed
 from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session.container import Container
-from netvps.domain.session.session import Assignment, DesiredState, Network, RestartPolicy, SessionSpec, SessionState
+from netvps.domain.session.session import Assignment, DesiredState, SessionState
+from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
 from tests.runner.lab import Lab
 
 pytestmark = pytest.mark.docker

@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 
 from netvps import faults
 from netvps.domain.session.container import ENGINE_AWAY, Container, Seen, SourceImage, Status
-from netvps.domain.session.plan import Create, Erase, Fetch, Rest, Step, Wait
-from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
+from netvps.domain.session.spec import SessionSpec
+from netvps.domain.session.steps import Create, Erase, Fetch, Rest, Step, Wait
 from netvps.errors import NetvpsError, Unavailable
 from netvps.runner.session.kept import GaveUp
 from netvps.runner.session.reconciler import SessionReconciler

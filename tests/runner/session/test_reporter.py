@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionSpec, SessionState
+from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.runner.session.reporter import Reporter
 
 WANT = Assignment("u", "dev1", "ann", 1, 1, DesiredState.RUNNING, SessionSpec(image="x"), None, 1)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from netvps.domain.session.container import Container, Status
-from netvps.domain.session.session import Assignment, DesiredState, RestartPolicy, SessionSpec
+from netvps.domain.session.session import Assignment, DesiredState
+from netvps.domain.session.spec import RestartPolicy, SessionSpec
 from netvps.runner.session.starts import Starts
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)

@@ -11,7 +11,8 @@ import pytest
 from netvps.adapters.ca.opening import open_ca
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.session.lifecycle import place
-from netvps.domain.session.session import SessionSpec, SessionState
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import NotFound
 from netvps.services.access.agent_configs import AgentConfigs
 from netvps.services.access.logins import Logins

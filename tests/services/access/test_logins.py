@@ -9,7 +9,8 @@ import pytest
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.names import SshLogin
-from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionSpec, SessionState
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import NotFound, NotPermitted, Unavailable
 from netvps.services.access.logins import Logins, ref_to
 from tests.fakes.counting import CountingStore

@@ -6,7 +6,7 @@ import pytest
 
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.names import SshLogin
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import Exhausted, NotFound, NotPermitted, Unauthenticated
 from netvps.services.access import terminal_ui
 from netvps.services.access.logins import Logins

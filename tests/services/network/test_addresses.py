@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from netvps.domain.overlay.settings import OverlaySettings, session_addresses
 from netvps.domain.runner.runner import Heartbeat, Lease
 from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED
-from netvps.domain.session.session import Network, Session, SessionSpec, SessionState
+from netvps.domain.session.session import Session, SessionState
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.errors import Exhausted
 from netvps.services.runners.joining import Joining
 from tests.fakes.clock import FakeClock

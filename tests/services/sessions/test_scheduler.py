@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netvps.domain.runner.runner import RunnerState
-from netvps.domain.session.session import Session, SessionSpec, SessionState
+from netvps.domain.session.session import Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.services.sessions.scheduler import place_waiting
 from tests.fakes.world import ALICE
 

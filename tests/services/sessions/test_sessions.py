@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.session.lifecycle import RESIZE_REFUSED
-from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionSpec, SessionState
-from netvps.domain.session.wordlist import ADJECTIVES, NOUNS
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.errors import (
     AlreadyExists,
-    Changed,
     Exhausted,
     InvalidInput,
     NotFound,
@@ -48,39 +47,6 @@ async def test_the_default_image_stands_for_none(world: World, store: Store, clo
     without = Sessions(store, clock, lambda: "0" * 13, "")
     with pytest.raises(InvalidInput, match=r"spec\.image: no image is named"):
         await without.create(ALICE, session_id="dev2", owner="", spec=SessionSpec())
-
-
-async def test_without_a_name_a_pleasant_one_is_picked(world: World) -> None:
-    names = {(await world.session("")).name for _ in range(30)}
-    assert len(names) == 30
-    for name in names:
-        adjective, noun = name.split("-")[:2]
-        assert adjective in ADJECTIVES
-        assert noun in NOUNS
-
-
-async def test_a_name_gets_a_number_when_all_pleasant_ones_are_taken(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("netvps.services.sessions.sessions.pleasant_name", lambda _: "calm-otter")
-    assert [(await world.session("")).name for _ in range(3)] == ["calm-otter", "calm-otter-2", "calm-otter-3"]
-
-
-async def test_a_name_is_taken_once_per_owner(world: World) -> None:
-    await world.session("dev1", ALICE)
-    with pytest.raises(AlreadyExists, match=r"^session dev1 exists already: choose another name, or netvps ssh dev1$"):
-        await world.session("dev1", ALICE)
-    with pytest.raises(AlreadyExists, match=r"^session dev1\.alice exists already: .*ssh dev1\.alice$"):
-        await world.sessions.create(ROOT, session_id="dev1", owner="alice", spec=SessionSpec())
-    assert (await world.session("dev1", BOB)).owner == "bob"
-
-
-async def test_the_name_of_a_session_being_deleted_says_so(world: World) -> None:
-    await world.runner()
-    await world.session()
-    await world.sessions.delete(ALICE, "dev1")
-    with pytest.raises(AlreadyExists, match="is being deleted: choose another name, or wait"):
-        await world.session()
 
 
 async def test_only_an_admin_creates_for_others(world: World) -> None:
@@ -123,16 +89,6 @@ async def test_a_request_id_is_its_users_own(world: World) -> None:
     for caller in (ALICE, BOB):
         session = await world.sessions.create(caller, session_id="x", owner="", spec=SessionSpec(), request_id="r1")
         assert session.owner == caller.user
-
-
-async def test_a_repeated_delete_answers_deleted_when_the_row_is_gone(world: World) -> None:
-    await world.runner()
-    await world.session()
-    session = await world.sessions.delete(ALICE, "dev1", request_id="r1")
-    assert (await world.reported(session, SessionState.DELETED)).desired is DesiredState.DELETED
-    assert await world.rows(Session) == []
-    again = await world.sessions.delete(ALICE, "dev1", request_id="r1")
-    assert (again.uid, again.state) == (session.uid, SessionState.DELETED)
 
 
 @pytest.mark.parametrize("caller", [BOB, ALICE])
@@ -193,15 +149,6 @@ async def test_stop_and_start_move_what_is_wanted_once(world: World) -> None:
     assert (started.desired, started.generation, started.epoch) == (DesiredState.RUNNING, 3, session.epoch)
 
 
-async def test_what_no_runner_has_stops_and_goes_at_once(world: World) -> None:
-    await world.session()
-    stopped = await world.sessions.stop(ALICE, "dev1")
-    assert (stopped.state, stopped.observed_generation) == (SessionState.STOPPED, stopped.generation)
-    await world.runner()
-    assert (await world.sessions.get(ALICE, "dev1")).runner == ""  # it was not asked to run
-    assert (await world.sessions.start(ALICE, "dev1")).runner_name == "lab1"
-
-
 async def test_delete_of_what_no_runner_has_removes_the_row(world: World) -> None:
     session = await world.session()
     gone = await world.sessions.delete(ALICE, "dev1", request_id="r1")
@@ -229,16 +176,6 @@ async def test_what_is_being_deleted_cannot_start(world: World) -> None:
     await world.sessions.delete(ALICE, "dev1")
     with pytest.raises(WrongState, match=r"session dev1\.alice is being deleted"):
         await world.sessions.start(ALICE, "dev1")
-
-
-async def test_expected_revision_guards_a_race(world: World) -> None:
-    await world.runner()
-    session = await world.session()
-    with pytest.raises(Changed, match=r"look at it again, then decide"):
-        await world.sessions.stop(ALICE, "dev1", expected_revision=session.revision - 1)
-    await world.sessions.stop(ALICE, "dev1", expected_revision=session.revision)
-    with pytest.raises(Changed):
-        await world.sessions.delete(ALICE, "dev1", expected_revision=session.revision)
 
 
 async def test_a_spec_larger_than_every_machine_says_so(world: World) -> None:

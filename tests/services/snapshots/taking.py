@@ -11,7 +11,7 @@ from netvps.domain.snapshot.snapshot import SnapshotDraft, SnapshotResult, Snaps
 from tests.fakes.world import ALICE, HELLO
 
 if TYPE_CHECKING:
-    from netvps.domain.session.session import SessionSpec
+    from netvps.domain.session.spec import SessionSpec
     from netvps.domain.snapshot.snapshot import RestoreResult, Snapshot
     from tests.fakes.world import World
 

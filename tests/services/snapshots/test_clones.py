@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.session.session import Session, SessionSpec, SessionState
+from netvps.domain.session.session import Session, SessionState
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotCause, SnapshotDraft, SnapshotResult, SnapshotState
 from netvps.errors import AlreadyExists, NotFound, WrongState
 from tests.fakes.world import ALICE

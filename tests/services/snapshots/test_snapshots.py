@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.domain.session.session import Session, SessionReport, SessionSpec, SessionState, SnapshotImage
+from netvps.domain.session.session import Session, SessionReport, SessionState, SnapshotImage
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import (
     RestoreResult,
     RestoreState,

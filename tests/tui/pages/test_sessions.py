@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from netvps_tui.connect import Place
 
-from netvps.domain.session.session import SessionSpec, SessionState
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import SessionSpec
 from tests.rpc.site import ROOT
 from tests.tui.conftest import Running, report, started
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from netvps.api.v1 import session_change_pb2 as change_pb
+from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.rpc.client.calls.call import Pages, Stream, Unary, new_request_id
 from netvps.rpc.convert import names
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from netvps.domain.session.event import SessionEvent
     from netvps.domain.session.exec import ExecStart, ToCommand
-    from netvps.domain.session.session import Session, SessionSpec
+    from netvps.domain.session.session import Session
+    from netvps.domain.session.spec import SessionSpec
 
 
 def create_session(
@@ -113,29 +115,29 @@ def watch_sessions(parent: str = "", from_revision: int = 0, *, timeout: float |
 
 def read_logs(name: str, tail_lines: int = 0, follow: bool = False, *, since: datetime | None = None) -> Stream[bytes]:
     """Yields container output: `tail_lines` before the end (0: the server's default), written after `since`."""
-    request = pb.ReadSessionLogsRequest(
+    request = exec_pb.ReadSessionLogsRequest(
         name=names.session_name(name),
         tail_lines=tail_lines,
         follow=follow,
         since_time=time_to_proto(since) if since else None,
     )
     return Stream(
-        "SessionService/ReadSessionLogs", request, pb.ReadSessionLogsResponse, lambda piece: bytes(piece.data)
+        "SessionService/ReadSessionLogs", request, exec_pb.ReadSessionLogsResponse, lambda piece: bytes(piece.data)
     )
 
 
-EXEC = ("SessionService/ExecSession", pb.ExecSessionResponse)
+EXEC = ("SessionService/ExecSession", exec_pb.ExecSessionResponse)
 """The method, and the class of what it answers. Its input is read by the clients, each in its way."""
 
 
-def exec_start(start: ExecStart) -> pb.ExecSessionRequest:
+def exec_start(start: ExecStart) -> exec_pb.ExecSessionRequest:
     """The first message of a command."""
     from netvps.rpc.convert.session.exec import start_to_proto
 
     return start_to_proto(start)
 
 
-def exec_input(message: ToCommand) -> Iterator[pb.ExecSessionRequest]:
+def exec_input(message: ToCommand) -> Iterator[exec_pb.ExecSessionRequest]:
     """A later message, in pieces that the server takes."""
     from netvps.domain.session.exec import Stdin
     from netvps.rpc.convert.session.exec import input_to_proto

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.domain.checks import Checks
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.exec import (
@@ -20,10 +20,10 @@ from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 
 
-def start_to_proto(start: ExecStart) -> pb.ExecSessionRequest:
+def start_to_proto(start: ExecStart) -> exec_pb.ExecSessionRequest:
     """The first message."""
-    return pb.ExecSessionRequest(
-        start=pb.ExecStart(
+    return exec_pb.ExecSessionRequest(
+        start=exec_pb.ExecStart(
             name=names.session_name(start.name),
             argv=start.argv,
             user=start.user,
@@ -33,7 +33,7 @@ def start_to_proto(start: ExecStart) -> pb.ExecSessionRequest:
     )
 
 
-def start_from_proto(message: pb.ExecSessionRequest) -> ExecStart:
+def start_from_proto(message: exec_pb.ExecSessionRequest) -> ExecStart:
     """Parses the first message. Raises InvalidInput, also for any other message."""
     if message.WhichOneof("message") != "start":
         raise InvalidInput.of("start", "the first message must be start, with the command and the session")
@@ -50,18 +50,18 @@ def start_from_proto(message: pb.ExecSessionRequest) -> ExecStart:
     return result
 
 
-def input_to_proto(message: ToCommand) -> pb.ExecSessionRequest:
+def input_to_proto(message: ToCommand) -> exec_pb.ExecSessionRequest:
     """Any message after the first; data of at most MAX_PIECE bytes."""
     match message:
         case Stdin(data):
-            return pb.ExecSessionRequest(stdin=data)
+            return exec_pb.ExecSessionRequest(stdin=data)
         case StdinEof():
-            return pb.ExecSessionRequest(stdin_eof=True)
+            return exec_pb.ExecSessionRequest(stdin_eof=True)
         case TerminalSize():
-            return pb.ExecSessionRequest(resize=_size_to_proto(message))
+            return exec_pb.ExecSessionRequest(resize=_size_to_proto(message))
 
 
-def input_from_proto(message: pb.ExecSessionRequest) -> ToCommand:
+def input_from_proto(message: exec_pb.ExecSessionRequest) -> ToCommand:
     """Parses a message after the first. Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "stdin":
@@ -73,18 +73,18 @@ def input_from_proto(message: pb.ExecSessionRequest) -> ToCommand:
     raise InvalidInput.of("message", "only stdin, stdin_eof and resize may follow start")
 
 
-def output_to_proto(message: FromCommand) -> pb.ExecSessionResponse:
+def output_to_proto(message: FromCommand) -> exec_pb.ExecSessionResponse:
     """Data of at most MAX_PIECE bytes."""
     match message:
         case Stdout(data):
-            return pb.ExecSessionResponse(stdout=data)
+            return exec_pb.ExecSessionResponse(stdout=data)
         case Stderr(data):
-            return pb.ExecSessionResponse(stderr=data)
+            return exec_pb.ExecSessionResponse(stderr=data)
         case Exit(code, signal):
-            return pb.ExecSessionResponse(exit=pb.ExecExit(exit_code=code, signal=signal))
+            return exec_pb.ExecSessionResponse(exit=exec_pb.ExecExit(exit_code=code, signal=signal))
 
 
-def output_from_proto(message: pb.ExecSessionResponse) -> FromCommand:
+def output_from_proto(message: exec_pb.ExecSessionResponse) -> FromCommand:
     """Parses the output of a command. Raises InvalidInput."""
     match message.WhichOneof("message"):
         case "stdout":
@@ -96,8 +96,8 @@ def output_from_proto(message: pb.ExecSessionResponse) -> FromCommand:
     raise InvalidInput.of("message", "none of stdout, stderr and exit is set")
 
 
-def _size_to_proto(size: TerminalSize) -> pb.TerminalSize:
-    return pb.TerminalSize(columns=size.columns, rows=size.rows)
+def _size_to_proto(size: TerminalSize) -> exec_pb.TerminalSize:
+    return exec_pb.TerminalSize(columns=size.columns, rows=size.rows)
 
 
 def _piece(data: bytes, field: str) -> bytes:

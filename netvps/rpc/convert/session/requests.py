@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from netvps.api.v1 import session_change_pb2 as change_pb
+from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.api.v1 import session_pb2 as pb
 from netvps.domain.checks import Checks, shown
 from netvps.domain.names import SESSION_NAME_MAX, check_label
-from netvps.domain.session.session import UPDATABLE, SessionSpec
+from netvps.domain.session.spec import UPDATABLE, SessionSpec
 from netvps.rpc.convert import names
 from netvps.rpc.convert.session.sessions import spec_from_proto
 from netvps.rpc.convert.times import optional_time_from_proto
@@ -126,7 +127,7 @@ def update_from_proto(message: pb.UpdateSessionRequest) -> UpdateSession:
     return UpdateSession(name, message.request_id, message.expected_revision, spec, fields)
 
 
-def read_logs_from_proto(message: pb.ReadSessionLogsRequest) -> ReadLogs:
+def read_logs_from_proto(message: exec_pb.ReadSessionLogsRequest) -> ReadLogs:
     """Parses the request. Raises InvalidInput."""
     checks = Checks()
     name = ""

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from netvps.api.v1 import session_change_pb2 as change_pb
 from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1 import session_spec_pb2 as spec_pb
 from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
-from netvps.domain.session.session import (
-    DEFAULT_GRACE,
-    DEFAULT_PIDS,
-    Author,
-    ChangeCause,
-    DesiredState,
-    LastExit,
-    Network,
-    RestartPolicy,
-    Session,
-    SessionSpec,
-    SessionState,
-)
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, LastExit, Session, SessionState
+from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, RestartPolicy, SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
@@ -35,7 +25,7 @@ SESSION_STATE = EnumPair(SessionState, pb.SessionState, "SESSION_STATE_")
 DESIRED_STATE = EnumPair(DesiredState, pb.DesiredState, "DESIRED_STATE_")
 CHANGE_CAUSE = EnumPair(ChangeCause, change_pb.ChangeCause, "CHANGE_CAUSE_")
 RESTART_POLICY = EnumPair(RestartPolicy, change_pb.RestartPolicy, "RESTART_POLICY_")
-NETWORK = EnumPair(Network, pb.SessionNetwork, "SESSION_NETWORK_")
+NETWORK = EnumPair(Network, spec_pb.SessionNetwork, "SESSION_NETWORK_")
 
 
 def session_to_proto(session: Session) -> pb.Session:
@@ -48,7 +38,7 @@ def listed_to_proto(session: Session) -> pb.Session:
     return _session_to_proto(session, _listed_spec_to_proto(session.spec))
 
 
-def _session_to_proto(session: Session, spec: pb.SessionSpec) -> pb.Session:
+def _session_to_proto(session: Session, spec: spec_pb.SessionSpec) -> pb.Session:
     return pb.Session(
         name=names.session_name(str(session.full_name)),
         uid=session.uid,
@@ -106,7 +96,7 @@ def _source_from_proto(name: str) -> SnapshotSource | None:
     return SnapshotSource("", "", "/".join(names.parse_snapshot_name(name, "source_snapshot"))) if name else None
 
 
-def spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
+def spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
     """Converts a spec, with all defaults set explicitly."""
     message = _listed_spec_to_proto(spec)
     message.env.update(spec.env)
@@ -114,8 +104,8 @@ def spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
     return message
 
 
-def _listed_spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
-    return pb.SessionSpec(
+def _listed_spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
+    return spec_pb.SessionSpec(
         image=spec.image,
         cpus=spec.cpus,
         memory_bytes=spec.memory_bytes,
@@ -136,7 +126,7 @@ def _listed_spec_to_proto(spec: SessionSpec) -> pb.SessionSpec:
     )
 
 
-def spec_from_proto(message: pb.SessionSpec) -> SessionSpec:
+def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
     """Parses a spec. Raises InvalidInput with all violations; fields are named as in the message."""
     checks = Checks()
     network, policy, spec = Network.DEFAULT, RestartPolicy.ALWAYS, SessionSpec()

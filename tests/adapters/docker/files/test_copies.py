@@ -26,7 +26,8 @@ from netvps.adapters.docker.files.copies import Copies
 from netvps.domain.runner.docker_names import container_name, restore_name
 from netvps.domain.session.blueprint import Blueprint, blueprint
 from netvps.domain.session.container import Container, SourceImage, Status
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec
+from netvps.domain.session.session import Assignment, DesiredState
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.domain.uid import make_uid
 from tests.support.images import busybox_archive, import_image
 from tests.support.manifest import manifest

@@ -25,7 +25,8 @@ from netvps.adapters.docker.files.written import need
 from netvps.domain.runner.docker_names import container_name, unfinished_image
 from netvps.domain.session.blueprint import Bind, blueprint
 from netvps.domain.session.container import Container, SourceImage, Status
-from netvps.domain.session.session import Assignment, DesiredState, Network, SessionSpec, SnapshotImage
+from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.domain.uid import make_uid
 from tests.support.images import busybox_archive
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf import message_factory
 
-from netvps.domain.session.session import SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
 from netvps.rpc.client.calls import machines, people, sessions, snapshots
 from netvps.rpc.client.calls.all import Calls

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.session.exec import (
     ExecStart,
@@ -44,14 +44,14 @@ def test_output_comes_back_as_it_was(message: FromCommand) -> None:
 
 
 def test_no_unix_user_means_root() -> None:
-    message = pb.ExecSessionRequest(start=pb.ExecStart(name="sessions/a", argv=["true"]))
+    message = exec_pb.ExecSessionRequest(start=exec_pb.ExecStart(name="sessions/a", argv=["true"]))
     assert start_from_proto(message).user == "root"
 
 
 def test_all_that_is_wrong_with_a_start_comes_together() -> None:
-    start = pb.ExecStart(name="a", user="Not A User", terminal=pb.TerminalSize(columns=0, rows=20_000))
+    start = exec_pb.ExecStart(name="a", user="Not A User", terminal=exec_pb.TerminalSize(columns=0, rows=20_000))
     with pytest.raises(InvalidInput) as error:
-        start_from_proto(pb.ExecSessionRequest(start=start))
+        start_from_proto(exec_pb.ExecSessionRequest(start=start))
     assert [violation.field for violation in error.value.violations] == [
         "start.name",
         "start.terminal.columns",
@@ -64,19 +64,19 @@ def test_all_that_is_wrong_with_a_start_comes_together() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        pb.ExecSessionRequest(),
-        pb.ExecSessionRequest(start=pb.ExecStart()),
-        pb.ExecSessionRequest(stdin=b"x" * (MAX_PIECE + 1)),
-        pb.ExecSessionRequest(resize=pb.TerminalSize()),
+        exec_pb.ExecSessionRequest(),
+        exec_pb.ExecSessionRequest(start=exec_pb.ExecStart()),
+        exec_pb.ExecSessionRequest(stdin=b"x" * (MAX_PIECE + 1)),
+        exec_pb.ExecSessionRequest(resize=exec_pb.TerminalSize()),
     ],
 )
-def test_input_that_is_none_is_refused(message: pb.ExecSessionRequest) -> None:
+def test_input_that_is_none_is_refused(message: exec_pb.ExecSessionRequest) -> None:
     with pytest.raises(InvalidInput):
         input_from_proto(message)
 
 
 def test_a_command_starts_with_start() -> None:
     with pytest.raises(InvalidInput, match="the first message must be start"):
-        start_from_proto(pb.ExecSessionRequest(stdin_eof=True))
+        start_from_proto(exec_pb.ExecSessionRequest(stdin_eof=True))
     with pytest.raises(InvalidInput):
-        output_from_proto(pb.ExecSessionResponse())
+        output_from_proto(exec_pb.ExecSessionResponse())

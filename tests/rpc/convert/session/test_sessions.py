@@ -9,18 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netvps.api.v1 import session_change_pb2 as change_pb
+from netvps.api.v1 import session_exec_pb2 as exec_pb
 from netvps.api.v1 import session_pb2 as pb
+from netvps.api.v1 import session_spec_pb2 as spec_pb
 from netvps.domain.session.event import SessionEvent
-from netvps.domain.session.session import (
-    DEFAULT_GRACE,
-    DEFAULT_PIDS,
-    Author,
-    ChangeCause,
-    Network,
-    RestartPolicy,
-    Session,
-    SessionSpec,
-)
+from netvps.domain.session.session import Author, ChangeCause, Session
+from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, RestartPolicy, SessionSpec
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.session.events import event_from_proto, event_to_proto
 from netvps.rpc.convert.session.requests import (
@@ -80,26 +74,26 @@ def test_a_new_session_has_no_more_environment_and_keys_than_a_message_takes() -
     env = {f"A{number}": "x" * 30_000 for number in range(9)}
     keys = [f"{ed25519(number)} {'x' * 9000}" for number in range(20)]
     with pytest.raises(InvalidInput) as error:
-        create_from_proto(pb.CreateSessionRequest(spec=pb.SessionSpec(env=env, authorized_keys=keys)))
+        create_from_proto(pb.CreateSessionRequest(spec=spec_pb.SessionSpec(env=env, authorized_keys=keys)))
     assert [(one.field, one.description[:36]) for one in error.value.violations] == [
         ("spec.env", "270018 bytes in all are more than 26"),
         ("spec.authorized_keys", "181620 bytes in all are more than 13"),
     ]
-    assert spec_from_proto(pb.SessionSpec(env=env)).env == env  # one of before this limit can still be read
+    assert spec_from_proto(spec_pb.SessionSpec(env=env)).env == env  # one of before this limit can still be read
 
 
 def test_an_empty_spec_is_all_defaults() -> None:
-    spec = spec_from_proto(pb.SessionSpec())
+    spec = spec_from_proto(spec_pb.SessionSpec())
     assert (spec.pids, spec.stop_grace, spec.network) == (DEFAULT_PIDS, DEFAULT_GRACE, Network.DEFAULT)
     assert spec == SessionSpec()
 
 
 def test_a_grace_of_zero_is_not_the_default() -> None:
-    assert spec_from_proto(pb.SessionSpec(stop_grace=Duration())).stop_grace == 0
+    assert spec_from_proto(spec_pb.SessionSpec(stop_grace=Duration())).stop_grace == 0
 
 
 def test_all_violations_of_a_request_come_together() -> None:
-    spec = pb.SessionSpec(cpus=-1, env={"FOO-BAR": "x"}, network=9, authorized_keys=["nonsense"])  # type: ignore[arg-type]
+    spec = spec_pb.SessionSpec(cpus=-1, env={"FOO-BAR": "x"}, network=9, authorized_keys=["nonsense"])  # type: ignore[arg-type]
     with pytest.raises(InvalidInput) as error:
         create_from_proto(
             pb.CreateSessionRequest(session_id="Not A Name", owner="alice", spec=spec, request_id="x" * 65)
@@ -138,7 +132,7 @@ def test_a_rename_has_a_new_name() -> None:
 
 
 def test_an_update_names_its_fields() -> None:
-    spec = pb.SessionSpec(cpus=2.0, restart_policy=change_pb.RESTART_POLICY_NEVER)
+    spec = spec_pb.SessionSpec(cpus=2.0, restart_policy=change_pb.RESTART_POLICY_NEVER)
     session = pb.Session(name="sessions/a.b", spec=spec)
     mask = FieldMask(paths=["spec.cpus", "spec.restart_policy"])
     change = update_from_proto(pb.UpdateSessionRequest(session=session, update_mask=mask, expected_revision=3))
@@ -157,7 +151,7 @@ def test_an_update_names_its_fields() -> None:
     ],
 )
 def test_an_update_of_what_cannot_change_is_refused(paths: list[str], words: str) -> None:
-    session = pb.Session(name="sessions/a.b", spec=pb.SessionSpec(cpus=2000 if "spec.cpus" in paths else 0))
+    session = pb.Session(name="sessions/a.b", spec=spec_pb.SessionSpec(cpus=2000 if "spec.cpus" in paths else 0))
     with pytest.raises(InvalidInput, match=words):
         update_from_proto(pb.UpdateSessionRequest(session=session, update_mask=FieldMask(paths=paths)))
 
@@ -168,10 +162,10 @@ def test_a_cause_of_a_newer_server_is_not_known() -> None:
 
 @pytest.mark.parametrize(("asked", "read"), [(0, 1000), (1, 1), (100_000, 100_000)])
 def test_logs_have_a_default_of_lines(asked: int, read: int) -> None:
-    assert read_logs_from_proto(pb.ReadSessionLogsRequest(name="sessions/a", tail_lines=asked)).tail_lines == read
+    assert read_logs_from_proto(exec_pb.ReadSessionLogsRequest(name="sessions/a", tail_lines=asked)).tail_lines == read
 
 
 @pytest.mark.parametrize("asked", [-1, 100_001])
 def test_logs_have_a_limit_of_lines(asked: int) -> None:
     with pytest.raises(InvalidInput, match="tail_lines"):
-        read_logs_from_proto(pb.ReadSessionLogsRequest(name="sessions/a", tail_lines=asked))
+        read_logs_from_proto(exec_pb.ReadSessionLogsRequest(name="sessions/a", tail_lines=asked))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from netvps.runner.session.sockets import Relay
-from netvps.runner.session.upstream import Upstream
+from netvps.runner.session.agent.sockets import Relay
+from netvps.runner.session.agent.upstream import Upstream
 
 
 @pytest.fixture

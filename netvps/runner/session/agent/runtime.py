@@ -22,8 +22,8 @@ import structlog
 from netvps.domain.access.identity import AgentCredential
 from netvps.domain.server import INTERNAL_NAME
 from netvps.files import write_file
-from netvps.runner.session.sockets import Relay
-from netvps.runner.session.upstream import Upstream
+from netvps.runner.session.agent.sockets import Relay
+from netvps.runner.session.agent.upstream import Upstream
 from netvps.runner.trash import Trash
 
 _RESOLV_CONF = ".resolv.conf"

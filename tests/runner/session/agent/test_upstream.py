@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from netvps.runner.session.upstream import Upstream
+from netvps.runner.session.agent.upstream import Upstream
 
 
 @pytest.fixture

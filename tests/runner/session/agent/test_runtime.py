@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from netvps.domain.session.session import SessionState
-from netvps.runner.session.runtime import RuntimeFolder
-from netvps.runner.session.upstream import Upstream
+from netvps.runner.session.agent.runtime import RuntimeFolder
+from netvps.runner.session.agent.upstream import Upstream
 from netvps.runner.trash import Trash
 from tests.runner.lab import Lab, Until, credential
 

@@ -14,7 +14,7 @@ from typing import Self
 import structlog
 
 from netvps.relay import abort, relay
-from netvps.runner.session.upstream import Upstream
+from netvps.runner.session.agent.upstream import Upstream
 from netvps.tasks import Tasks
 
 MAX_CONNECTIONS = 512
