@@ -41,7 +41,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
     """Serves until a signal, then drains; ends at a second signal, or when the server is gone. Raises NetvpsError."""
     async with ControlPlane(control) as plane, Dialer(plane, plane.locate) as dialer:
         welcome = plane.welcome
-        apps = TerminalApps(welcome.api_socket) if welcome.api_socket else None
+        apps = TerminalApps(f"unix:{welcome.api_socket}") if welcome.api_socket else None
         gateway = SshGateway(
             plane,
             dialer,

@@ -1,4 +1,4 @@
-"""The warm process of the terminal UI over SSH: imports everything once, and forks a process for each viewer.
+"""The warm process of the terminal UI over SSH and in browsers: imports it once, and forks a process for each viewer.
 
 It is single-threaded and has no event loop, so that forking it is safe. Requests come as JSON on an inherited socket,
 each with two file descriptors: the viewer's terminal, and a pipe for how the app ended. The token of the viewer comes
@@ -47,6 +47,7 @@ _REQUEST: Final = 16 * 1024
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _UNPRIVILEGED: Final = 65534
 """Account and group that own nothing: the kernel's overflow id."""
+_UNIX: Final = "unix:"
 _READABLE: Final = 0o005
 """Mode of a folder that everyone may read."""
 _UI: Final = "netvps_tui"
@@ -57,9 +58,11 @@ def show(api: str, request: dict[str, Any]) -> dict[str, str]:
     """Runs the terminal UI on the standard streams; returns the session that gets the terminal, and the place."""
     ui, connect = import_module(f"{_UI}.run"), import_module(f"{_UI}.connect")
     place = connect.Place(request["page"] or "sessions", request["uid"])
-    endpoint = Endpoint(f"unix:{api}", api_key=request["token"])
+    endpoint = Endpoint(api, request["ca"] or None, request["token"])
     try:
-        left = ui.run(endpoint, connect=connect.HandOverTerminal(), place=place, title=socket.gethostname())
+        left = ui.run(
+            endpoint, connect=connect.HandOverTerminal(), place=place, title=request["title"] or socket.gethostname()
+        )
     except NetvpsError as error:
         sys.stderr.write(f"netvps: {error}\r\n")
         return {"session": "", "page": "", "uid": ""}
@@ -182,9 +185,11 @@ class Warm:
 
 
 def _reachable(api: str) -> str:
-    """A path to the API's socket that also leads there with an account that may not enter the folders before it."""
+    """An address of the API that also leads to its socket with an account that may not enter the folders before it."""
+    if not api.startswith(_UNIX):
+        return api
     try:
-        return f"/proc/self/fd/{os.open(api, os.O_PATH)}"
+        return f"{_UNIX}/proc/self/fd/{os.open(api.removeprefix(_UNIX), os.O_PATH)}"
     except OSError:  # the server is gone, which the app says better
         return api
 
@@ -223,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the warm process; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--fd", type=int, required=True, help="the inherited socket for requests")
-    parser.add_argument("--api", required=True, help="the API's Unix socket")
+    parser.add_argument("--api", required=True, help="the API's address: unix:PATH or HOST:PORT")
     parser.add_argument("--parent", type=int, required=True)
     given = parser.parse_args(argv)
     die_with(given.parent, signal.SIGKILL)

@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 FAKE = Path(__file__).parents[1] / "gateway/tui/fake_ui.py"
-REQUEST = {"token": "secret", "term": "xterm", "environ": {"COLORTERM": "x"}, "page": "runners", "uid": ""}
+REQUEST = {
+    "token": "secret",
+    "term": "xterm",
+    "environ": {"COLORTERM": "x"},
+    "page": "runners",
+    "uid": "",
+    "ca": "",
+    "title": "",
+}
 
 
 class Warm:
@@ -22,7 +30,7 @@ class Warm:
     def __init__(self) -> None:
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(20)
-        arguments = ["--fd", str(other.fileno()), "--api", "/api.sock"]
+        arguments = ["--fd", str(other.fileno()), "--api", "unix:/api.sock"]
         self.process = subprocess.Popen(
             [sys.executable, str(FAKE), *arguments], pass_fds=(other.fileno(),), env={"PATH": os.environ["PATH"]}
         )

@@ -39,7 +39,7 @@ class Viewer:
     """What an app process needs to know."""
 
     token: str
-    """Its credential at the API's socket."""
+    """Its credential at the API."""
     term: str
     environ: dict[str, str]
     """Variables of the client that say how to draw."""
@@ -87,13 +87,22 @@ class TerminalApps:
 
     def __init__(
         self,
-        api_socket: str,
+        address: str,
         command: Sequence[str] = (sys.executable, "-P", "-m", MODULE),
         warm_after: float = _WARM_AFTER,
+        *,
+        ca_certificate: str = "",
+        title: str = "",
     ) -> None:
-        """Starts the warm process by itself `warm_after` seconds after it was entered."""
+        """Starts the warm process by itself `warm_after` seconds after it was entered.
+
+        `address` is the API's: "unix:PATH", or HOST:PORT with the CA (PEM). `title` names the server on the screen; by
+        default it is this machine's name.
+        """
         self._warm_after = warm_after
-        self._api_socket = api_socket
+        self._address = address
+        self._ca_certificate = ca_certificate
+        self._title = title
         self._command = tuple(command)
         self._process: asyncio.subprocess.Process | None = None
         self._socket: socket.socket | None = None
@@ -144,6 +153,8 @@ class TerminalApps:
             "environ": viewer.environ,
             "page": viewer.page,
             "uid": viewer.uid,
+            "ca": self._ca_certificate,
+            "title": self._title,
         }
         sock = await self._warm()
         try:
@@ -163,7 +174,7 @@ class TerminalApps:
         own.setblocking(False)
         self._socket = own
         environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        arguments = ["--fd", str(other.fileno()), "--api", self._api_socket, "--parent", str(os.getpid())]
+        arguments = ["--fd", str(other.fileno()), "--api", self._address, "--parent", str(os.getpid())]
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, *arguments, pass_fds=(other.fileno(),), env=environ, stdin=asyncio.subprocess.DEVNULL

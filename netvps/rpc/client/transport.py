@@ -113,7 +113,7 @@ def channel_arguments(endpoint: Endpoint) -> tuple[grpc.ChannelCredentials | Non
 
 def metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
     """What each call carries: the API key."""
-    return (("authorization", f"Bearer {endpoint.api_key}"),) if endpoint.api_key else ()
+    return (("authorization", f"Bearer {endpoint.api_key}"),) if endpoint.api_key is not None else ()
 
 
 def path(method: str) -> str:

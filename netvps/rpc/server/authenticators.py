@@ -29,7 +29,11 @@ class Authenticator(Protocol):
 
 
 class PeerCredentials:
-    """For the local socket: the kernel reports the peer's uid, which `users` maps to a user."""
+    """For the local socket: the kernel reports the peer's uid, which `users` maps to a user.
+
+    A call that has a credential counts as that credential alone, also if it is not valid: programs on this machine that
+    call for other people (netvps web) must never get their own account's rights for a wrong one.
+    """
 
     def __init__(self, access: Access, users: Mapping[int, str], ui_tokens: UiTokens) -> None:
         """`ui_tokens` are those of terminal UIs that this server shows over SSH, whatever account they run as."""
@@ -38,10 +42,12 @@ class PeerCredentials:
         self._ui_tokens = ui_tokens
 
     async def __call__(self, context: Context) -> Caller:
-        """The caller. Raises Unauthenticated if the peer's account maps to no user, and for a token that ended."""
+        """The caller. Raises Unauthenticated if the peer's account maps to no user, and for an invalid credential."""
         token = bearer(context)
-        if token and token.startswith(TOKEN_PREFIX):
-            return await self._access.caller_of(self._ui_tokens.user_of(token))
+        if token is not None:
+            if token.startswith(TOKEN_PREFIX):
+                return await self._access.caller_of(self._ui_tokens.user_of(token))
+            return await self._access.authenticate(token)
         uid = peer_uid(context.peer())
         user = self._users.get(uid)
         if user is None:
@@ -61,7 +67,7 @@ class ApiKeys:
     async def __call__(self, context: Context) -> Caller:
         """The caller. Raises Unauthenticated if the key is missing or invalid."""
         key = bearer(context)
-        if key is None:
+        if not key:
             raise Unauthenticated(
                 "this call has no API key: ask an admin for one, then: netvps login HOST", reason="NO_CREDENTIAL"
             )
@@ -77,6 +83,8 @@ class Certificates:
 
 
 def bearer(context: Context) -> str | None:
-    """The credential in the metadata of a call; None if there is not exactly one."""
+    """The credential in the metadata of a call; None if there is none, and '' for several or a malformed one."""
     values = [str(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
-    return values[0].removeprefix(_BEARER) if len(values) == 1 and values[0].startswith(_BEARER) else None
+    if not values:
+        return None
+    return values[0].removeprefix(_BEARER) if len(values) == 1 and values[0].startswith(_BEARER) else ""

@@ -323,5 +323,12 @@ async def test_a_token_of_a_terminal_ui_is_its_user_at_the_local_socket_until_it
     gone = replace(site.local, api_key=tokens.mint("nobody"))
     with pytest.raises(Unauthenticated, match="is no user here"):
         await site.do(lambda client: client.get_user(), gone)
-    other = replace(site.local, api_key="nv_kid_secret")
-    assert (await site.do(lambda client: client.get_user(), other)).name == "root"
+
+
+async def test_an_api_key_at_the_local_socket_counts_alone_also_a_wrong_one(site: Site) -> None:
+    """A program of this account that calls for others must not get the account's own rights by a wrong key."""
+    key = (await site.remote("alice")).api_key
+    assert (await site.do(lambda client: client.get_user(), replace(site.local, api_key=key))).name == "alice"
+    for wrong in ("nv_kid_secret", "anything", f"{key}0", "", " "):
+        with pytest.raises(Unauthenticated, match="unknown, expired or revoked"):
+            await site.do(lambda client: client.get_user(), replace(site.local, api_key=wrong))
