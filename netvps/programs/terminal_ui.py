@@ -47,6 +47,8 @@ _REQUEST: Final = 16 * 1024
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _UNPRIVILEGED: Final = 65534
 """Account and group that own nothing: the kernel's overflow id."""
+_ENTERED: Final = 0o001
+"""Mode of a folder that everyone may pass through."""
 _UNIX: Final = "unix:"
 _READABLE: Final = 0o005
 """Mode of a folder that everyone may read."""
@@ -188,8 +190,11 @@ def _reachable(api: str) -> str:
     """An address of the API that also leads to its socket with an account that may not enter the folders before it."""
     if not api.startswith(_UNIX):
         return api
+    path = Path(api.removeprefix(_UNIX))
     try:
-        return f"{_UNIX}/proc/self/fd/{os.open(api.removeprefix(_UNIX), os.O_PATH)}"
+        if path.parent.stat().st_mode & _ENTERED:  # through its folder, where the socket of a later server will be, too
+            return f"{_UNIX}/proc/self/fd/{os.open(path.parent, os.O_PATH | os.O_DIRECTORY)}/{path.name}"
+        return f"{_UNIX}/proc/self/fd/{os.open(path, os.O_PATH)}"
     except OSError:  # the server is gone, which the app says better
         return api
 

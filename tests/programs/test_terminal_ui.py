@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from netvps.programs import terminal_ui
+
 FAKE = Path(__file__).parents[1] / "gateway/tui/fake_ui.py"
 REQUEST = {
     "token": "secret",
@@ -94,6 +96,24 @@ def test_a_viewer_is_killed_on_demand_and_no_other_process_is(warm: Warm) -> Non
         assert other.poll() is None
         other.kill()
     assert warm.process.poll() is None
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_the_socket_is_reached_past_folders_that_others_may_not_enter(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "closed/run"
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    path = folder / "api.sock"
+    address = ""
+    for _ in range(2 if mode == 0o755 else 1):  # the server comes back with a new socket
+        with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+            server.bind(str(path))
+            server.listen()
+            address = address or terminal_ui._reachable(f"unix:{path}")
+            client.connect(address.removeprefix("unix:"))
+        path.unlink()
+    assert terminal_ui._reachable("vps.example.org:7443") == "vps.example.org:7443"
+    assert terminal_ui._reachable(f"unix:{tmp_path}/none/api.sock") == f"unix:{tmp_path}/none/api.sock"
 
 
 def test_viewers_end_with_it() -> None:
