@@ -38,6 +38,10 @@ class Paths:
         """The Unix socket between the server and its gateway process, in a folder that only this account can enter."""
         return self.runtime / ".gateway" / "control.sock"
 
+    def web_socket(self, port: int) -> Path:
+        """The Unix socket by which `netvps web --open` asks the `netvps web` that serves a port for a link."""
+        return self.runtime / f"web-{port}.sock"
+
     def prepare(self) -> None:
         """Makes both folders: `state` for this account only, `runtime` traversable so that others reach the socket.
 

@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "set": Entry("netvps.cli.session.change:set_", "change settings of sessions: protection, labels, …", _SESSIONS),
     "rm": Entry("netvps.cli.session.lifecycle:rm", "remove sessions and their files, without a way back", _SESSIONS),
     "tui": Entry("netvps.cli.server.tui:tui", "show everything live on one screen, with keys for it", _SESSIONS),
+    "web": Entry("netvps.cli.machine.programs:web", "show the same in browsers", _SESSIONS),
     "snapshot": Entry(
         "netvps.cli.snapshot.snapshots:snapshot",
         "files of a session at one time (create, ls, restore, …)",

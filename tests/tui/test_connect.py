@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from netvps_tui import connect
-from netvps_tui.connect import HandOver, HandOverTerminal, OpenTerminalPage, Place, SuspendAndSsh, run_outside
+from netvps_tui.connect import HandOver, HandOverTerminal, Place, SuspendAndSsh, run_outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,6 @@ class App:
 
     def exit(self, result: HandOver) -> None:
         self.did.append(result)
-
-    def open_url(self, url: str) -> None:
-        self.did.append(url)
 
 
 def test_a_command_runs_in_place_of_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
@@ -58,12 +55,8 @@ def test_a_command_that_is_missing_is_shown_on_the_screen() -> None:
     assert app.did[2].startswith("cannot run /nonexistent/netvps: No such file")
 
 
-def test_over_ssh_the_terminal_is_handed_over_and_in_a_browser_a_page_opens() -> None:
+def test_over_ssh_and_in_a_browser_the_terminal_is_handed_over() -> None:
     app, place = App(), Place("sessions", "uid")
     HandOverTerminal().ssh(app, "dev1.alice", place)  # type: ignore[arg-type]
-    OpenTerminalPage(lambda name: f"/terminal/{name}").ssh(app, "dev1.alice", place)  # type: ignore[arg-type]
-    assert app.did == [HandOver("dev1.alice", place), "/terminal/dev1.alice"]
-    app.did.clear()
-    for way in (HandOverTerminal(), OpenTerminalPage(str)):
-        way.forward(app, "dev1", ["80"])  # type: ignore[arg-type]
-    assert app.did == ["run on your machine: netvps forward dev1 80"] * 2
+    HandOverTerminal().forward(app, "dev1.alice", ["80"])  # type: ignore[arg-type]
+    assert app.did == [HandOver("dev1.alice", place), "run on your machine: netvps forward dev1.alice 80"]

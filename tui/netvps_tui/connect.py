@@ -1,4 +1,4 @@
-"""What `s` does: the three ways into a session, by where the terminal UI runs."""
+"""What `s` does: the ways into a session, by where the terminal UI runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from textual.app import App
 
@@ -70,30 +70,14 @@ class SuspendAndSsh:
 
 
 class HandOverTerminal:
-    """Over ssh: the UI ends with a HandOver, and whoever called `run` gives the channel to the session."""
+    """Over ssh and in browsers: the UI ends with a HandOver, and whoever called `run` gives a session the terminal."""
 
     def ssh(self, app: App[Any], name: str, place: Place) -> None:
         """Ends the UI for now."""
         app.exit(HandOver(name, place))
 
     def forward(self, app: App[Any], name: str, ports: Sequence[str]) -> None:
-        """Ports are forwarded by the person's own ssh."""
-        app.notify(f"run on your machine: netvps forward {name} {' '.join(ports)}", markup=False)
-
-
-class OpenTerminalPage:
-    """In a browser: a page of its own with a terminal in the session."""
-
-    def __init__(self, page: Callable[[str], str]) -> None:
-        """`page` is the address of the terminal page of NAME.OWNER."""
-        self._page = page
-
-    def ssh(self, app: App[Any], name: str, place: Place) -> None:
-        """Opens it."""
-        app.open_url(self._page(name))
-
-    def forward(self, app: App[Any], name: str, ports: Sequence[str]) -> None:
-        """A browser forwards no ports."""
+        """Ports are forwarded by a command on the person's machine."""
         app.notify(f"run on your machine: netvps forward {name} {' '.join(ports)}", markup=False)
 
 

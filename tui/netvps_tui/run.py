@@ -31,9 +31,8 @@ def run(
     context. `read_only` leaves out whatever changes something. `connect` is what `s` does:
 
     - SuspendAndSsh (the default), on a terminal of this machine;
-    - HandOverTerminal, over ssh: `run` returns a HandOver when a session is to get the terminal. The caller connects
-      the two, and afterwards calls `run(…, place=hand_over.place)`, which is back on the same row;
-    - OpenTerminalPage, in a browser.
+    - HandOverTerminal, over ssh and in browsers: `run` returns a HandOver when a session is to get the terminal. The
+      caller connects the two, and afterwards calls `run(…, place=hand_over.place)`, which is back on the same row.
 
     A driver of Textual's for another kind of terminal is chosen by TEXTUAL_DRIVER, as for all programs of Textual.
     Returns None when the person quits. Raises ConfigError where the standard streams are no terminal that can show it.

@@ -133,4 +133,52 @@ sweep: Final = ProgramCommand(
     """,
 )
 
+
+def _web(arguments: Sequence[str]) -> None:
+    chosen = click.get_current_context().find_root().obj
+    replace_by("web", [*(("--context", chosen) if chosen else ()), *arguments])
+
+
+web: Final = ProgramCommand(
+    "web",
+    module="web",
+    start=_web,
+    params=[
+        click.Option(["--open", "open_link"], is_flag=True, help="Print a link that logs in once, within two minutes."),
+        click.Option(
+            ["--listen"],
+            default="127.0.0.1:7490",
+            metavar="HOST:PORT",
+            show_default=True,
+            help="IP address and port; others than loopback need TLS.",
+        ),
+        click.Option(
+            ["--public-url"],
+            default="",
+            metavar="URL",
+            help="How browsers reach it through a proxy or by a name: https://HOST[:PORT][/PATH].",
+        ),
+        click.Option(
+            ["--tls-cert"],
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Certificate chain (PEM); read again when it changes.",
+        ),
+        click.Option(["--tls-key"], type=click.Path(dir_okay=False), metavar="FILE", help="Its private key (PEM)."),
+        click.Option(
+            ["--trusted-proxy"],
+            multiple=True,
+            metavar="IP",
+            help="Address of a proxy whose X-Forwarded-For counts; repeatable.",
+        ),
+        click.Option(["--context"], metavar="NAME", help="The server to show (see `netvps context`)."),
+    ],
+    summary="""Show the terminal UI in browsers, in the foreground.
+
+    People log in with their API keys; --open prints a link for you. It uses the context in force.
+
+    Example: netvps web --open
+    """,
+)
+
 env: Final = click.Group("env", commands=[bootstrap], help="Environments: the images that sessions are made from.")

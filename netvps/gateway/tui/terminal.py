@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PIECE: Final = 16 * 1024
 INPUT_LIMIT: Final = 64 * 1024
 """Bytes of input that wait for an app that does not read; beyond that, input is lost, as on a real terminal."""
-_MAX_SIZE: Final = 1000
+MAX_SIZE: Final = 1000
 """Maximum columns and rows: a client may claim a billion, and the app draws each cell."""
 
 
@@ -36,7 +36,7 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         """Sets the size, which the kernel tells the app. 0 is the usual size of a terminal."""
-        size = min(rows or 24, _MAX_SIZE), min(columns or 80, _MAX_SIZE)
+        size = min(rows or 24, MAX_SIZE), min(columns or 80, MAX_SIZE)
         fcntl.ioctl(self._own, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
 
     def feed(self, data: bytes) -> None:

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.system import System, new_system
+from tests.e2e.system import System
 from tests.gateway.tui.viewer import Viewer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 
 @pytest.fixture(scope="module")
-def system(busybox: str) -> Iterator[System]:
-    """With session dev1 and a registered key."""
-    made = new_system()
-    try:
-        made.up("--default-image", busybox)
-        made.netvps("create", "dev1")
-        made.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", made.home / "ui-key")
-        made.netvps("key", "add", made.home / "ui-key.pub")
-        yield made
-    finally:
-        made.destroy()
+def system(ui_system: System) -> System:
+    """With session dev1 and a registered key. The last test here ends it, so this module is the last that has it."""
+    return ui_system
 
 
 def _ssh(system: System, login: str = "some-account", *more: str) -> list[str]:
