@@ -134,7 +134,7 @@ async def run(context: Context, given: Mapping[str, Any]) -> None:
     sock = listen_at(host, port, "netvps web cannot listen on")
     logins = Logins(ContextAccounts(context), time.monotonic)
     title = "" if context.name == LOCAL else context.name
-    apps = TerminalApps(context.address, ca_certificate=context.ca_certificate or "", title=title)
+    apps = TerminalApps(context.address, warm_after=0, ca_certificate=context.ca_certificate or "", title=title)
     name = title or socket.gethostname()
     async with (
         apps,

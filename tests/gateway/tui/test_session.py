@@ -173,10 +173,10 @@ async def test_a_warm_process_that_was_killed_is_started_again(world: World) -> 
 
 
 async def test_the_warm_process_comes_after_a_while_or_with_the_first_viewer(sshd: Sshd, tmp_path: Path) -> None:
-    async with TerminalApps("/api.sock", FAKE, warm_after=0.01) as apps, asyncio.timeout(30):
+    async with TerminalApps("unix:/api.sock", FAKE, warm_after=0.01) as apps, asyncio.timeout(30):
         while apps._process is None:
             await asyncio.sleep(0.01)
-    async with TerminalApps("/api.sock", FAKE) as apps, a_world(sshd, tmp_path, ui_apps=apps) as world:
+    async with TerminalApps("unix:/api.sock", FAKE) as apps, a_world(sshd, tmp_path, ui_apps=apps) as world:
         assert apps._process is None
         async with viewer(world) as ann:
             await ann.until(b"UI term=")
