@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from netvps.domain.session.exec import Stdin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from netvps.domain.session.exec import TerminalSize, ToCommand
 
@@ -49,7 +49,7 @@ class SessionInput:
         self._note(len(self._data))
         self._data.clear()
 
-    async def messages(self) -> AsyncIterator[ToCommand]:
+    async def messages(self) -> AsyncGenerator[ToCommand, None]:
         """Yields what comes, without an end."""
         while True:
             await self._some.wait()

@@ -22,7 +22,7 @@ async def test_input_leaves_in_order_and_is_reported_when_it_was_taken() -> None
         second = await anext(messages)
         assert isinstance(second, Stdin)
         assert len(first.data) + len(second.data) == 40_005
-        waiting = asyncio.ensure_future(anext(messages))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(anext(messages))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert sum(taken) == 40_000
