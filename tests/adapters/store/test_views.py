@@ -19,6 +19,7 @@ from netvps.domain.access.ssh_key import fingerprint_of
 from netvps.domain.runner.runner import Lease, Runner, RunnerState
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.snapshot.snapshot import Holder, Snapshot, SnapshotCause, SnapshotSource, SnapshotState
 from netvps.errors import AlreadyExists
 from tests.fakes.keys import ed25519
 
@@ -50,6 +51,7 @@ EVERY_KIND: list[Any] = [
     key("k1", "SHA256:x"),
     Credential("c1", "api", "alice", "0" * 64, NOW, None),
     Request("alice/1", "0" * 64, "session", "s1", "dev.alice", NOW),
+    Snapshot("n1", "s1", "dev", "alice", "one", SnapshotCause.REQUEST, NOW, NOW),
 ]
 
 
@@ -263,3 +265,47 @@ async def test_find_takes_several_values(store: SqlStore) -> None:
     async with store.read() as view:
         assert [lease.runner for lease in await view.find(Lease, runner=("r2", "r0", "r9"))] == ["r0", "r2"]
         assert await view.find(Lease, runner=()) == []
+
+
+def _snapshot(uid: str, session: str, snapshot_id: str, state: SnapshotState = SnapshotState.READY) -> Snapshot:
+    return Snapshot(uid, session, "dev1", "alice", snapshot_id, SnapshotCause.REQUEST, NOW, NOW, state)
+
+
+async def test_snapshots_are_found_by_session_id_owner_and_state(store: SqlStore) -> None:
+    one, two = _snapshot("u1", "s1", "b-1"), _snapshot("u2", "s1", "a-1", SnapshotState.CREATING)
+    other = replace(_snapshot("u3", "s0", "b-1"), owner="bob", labels={"a": "b"}, holders=(Holder("r", "lab1"),))
+    async with store.write("me") as tx:
+        one, two, other = [await tx.put(snapshot) for snapshot in (one, two, other)]
+    async with store.read() as reader:
+        assert await reader.find(Snapshot, session="s1") == [two, one]
+        assert await reader.find(Snapshot, session="s1", id="b-1") == [one]
+        assert await reader.find(Snapshot, owner="bob") == [other]
+        assert await reader.find(Snapshot, state="CREATING") == [two]
+        pages = [await reader.page(Snapshot, after, 2) for after in ("", "s1.a-1")]
+        assert pages == [[other, two], [one]]
+        assert await reader.tally(Snapshot, "session") == {"s0": (1,), "s1": (2,)}
+
+
+async def test_a_snapshot_id_is_used_once_per_session(store: SqlStore) -> None:
+    async with store.write("me") as tx:
+        await tx.put(_snapshot("u1", "s1", "one"))
+        await tx.put(_snapshot("u2", "s2", "one"))
+    with pytest.raises(AlreadyExists, match="this session has a snapshot one already"):
+        async with store.write("me") as tx:
+            await tx.put(_snapshot("u3", "s1", "one"))
+    async with store.write("me") as tx:
+        await tx.delete(_snapshot("u1", "s1", "one"))
+        await tx.put(_snapshot("u3", "s1", "one"))
+
+
+async def test_clones_are_found_by_the_snapshot_that_they_wait_for(store: SqlStore) -> None:
+    clone = replace(session("c1", "dev2"), source=SnapshotSource("u1", "s1"))
+    async with store.write("me") as tx:
+        clone = await tx.put(clone)
+        await tx.put(session("c2", "dev3"))
+    async with store.read() as reader:
+        assert await reader.find(Session, awaits="u1") == [clone]
+    async with store.write("me") as tx:
+        await tx.put(replace(clone, source=SnapshotSource("u1", "s1", consumed=True)))
+    async with store.read() as reader:
+        assert await reader.find(Session, awaits="u1") == []
