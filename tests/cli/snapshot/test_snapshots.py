@@ -23,6 +23,7 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotDraft,
     SnapshotState,
 )
+from netvps.errors import NotFound
 from tests.cli.conftest import Run
 from tests.cli.fake_client import NOW, FakeClient, put, session
 
@@ -167,3 +168,13 @@ def test_a_name_that_is_none_is_refused_before_the_server_is_asked(
 ) -> None:
     assert run(*words).code == exit_codes.USAGE
     assert server.asked == []
+
+
+def test_a_mistyped_snapshot_comes_back_with_the_nearest(run: Run, server: Server) -> None:
+    server.errors["get_snapshot"] = NotFound(
+        "session dev1.alice has no snapshot oen: see netvps snapshot ls dev1.alice"
+    )
+    ran = run("snapshot", "show", "dev1", "oen")
+    assert ran.code == exit_codes.NOT_FOUND
+    assert ran.err.endswith("see netvps snapshot ls dev1.alice; did you mean one?\n")
+    assert ("list_snapshots", "dev1.alice") in server.asked
