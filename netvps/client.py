@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from netvps.domain.session.event import SnapshotEvent
     from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
     from netvps.domain.session.lifecycle import settled
+    from netvps.domain.snapshot.diff import Diff
     from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange, SnapshotDraft, SnapshotState
     from netvps.rpc.client.async_client import AsyncClient
 
@@ -39,6 +40,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "DesiredState",
+    "Diff",
     "Endpoint",
     "EventType",
     "ExecStart",
@@ -79,6 +81,7 @@ _ON_DEMAND: Final = {
     "netvps.domain.metrics": {"MetricSample"},
     "netvps.domain.runner.runner": {"RunnerState", "RunnerView"},
     "netvps.domain.session.event": {"SnapshotEvent"},
+    "netvps.domain.snapshot.diff": {"Diff"},
     "netvps.domain.snapshot.snapshot": {"Snapshot", "SnapshotChange", "SnapshotDraft", "SnapshotState"},
     "netvps.domain.session.exec": {"ExecStart", "Exit", "Stderr", "Stdin", "StdinEof", "Stdout", "TerminalSize"},
     "netvps.domain.session.lifecycle": {"settled"},

@@ -50,6 +50,7 @@ COMMANDS: Final = {
         "files of a session at one time (create, ls, restore, …)",
         _SESSIONS,
     ),
+    "diff": Entry("netvps.cli.snapshot.diff:diff", "print what a snapshot of a session would hold", _SESSIONS),
     "clone": Entry("netvps.cli.snapshot.snapshots:clone", "make a session with the files of another", _SESSIONS),
     "watch": Entry("netvps.cli.session.watch:watch", "print every change of sessions as it happens", _SESSIONS),
     "login": Entry("netvps.cli.access.login:login", "remember a server and your API key as a context", _ACCESS),

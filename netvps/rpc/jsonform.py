@@ -16,11 +16,13 @@ from netvps.domain.runner.runner import RunnerView
 from netvps.domain.server import ServerInfo
 from netvps.domain.session.event import SessionEvent, SnapshotEvent
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
 from netvps.rpc.convert.runner.runners import runner_to_proto
 from netvps.rpc.convert.server_info import server_info_to_proto
+from netvps.rpc.convert.session.diffs import diff_to_proto
 from netvps.rpc.convert.session.events import event_to_proto
 from netvps.rpc.convert.session.sessions import session_to_proto
 from netvps.rpc.convert.session.snapshots import snapshot_event_to_proto, snapshot_to_proto
@@ -32,6 +34,7 @@ Printable = (
     | SessionEvent
     | Snapshot
     | SnapshotEvent
+    | Diff
     | User
     | ApiKey
     | SshKey
@@ -54,6 +57,7 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     SessionEvent: event_to_proto,
     Snapshot: snapshot_to_proto,
     SnapshotEvent: snapshot_event_to_proto,
+    Diff: diff_to_proto,
     User: user_to_proto,
     ApiKey: listed_api_key_to_proto,
     SshKey: ssh_key_to_proto,

@@ -68,6 +68,11 @@ def code_of(error: NetvpsError) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
+def code_from_number(number: int) -> grpc.StatusCode:
+    """The code of a google.rpc.Status; INTERNAL for one that gRPC does not know."""
+    return next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.INTERNAL)
+
+
 def to_status(error: NetvpsError) -> tuple[grpc.StatusCode, str, bytes]:
     """The code, message, and google.rpc.Status for DETAILS_KEY; texts are truncated to fit into a peer's metadata."""
     from google.rpc import error_details_pb2, status_pb2

@@ -17,6 +17,8 @@ from netvps.domain.session.container import Container, SavedImage, Seen, SourceI
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, SessionReport, SnapshotImage
+from netvps.domain.snapshot.diff import Diff, DiffOrder
+from netvps.domain.snapshot.exchange import ExportOrder, FilesAnswer, FilesRequest
 from netvps.domain.snapshot.saved import SavedSnapshot
 from netvps.domain.snapshot.snapshot import SnapshotSource
 
@@ -165,7 +167,23 @@ class Machine(Protocol):
         """Yields what the container wrote after `since`, in pieces of at most 64 KiB. Raises NotFound."""
 
 
-class Engine(Containers, Snapshots, Machine, Protocol):
+class Files(Protocol):
+    """What someone asks of the files of sessions and snapshots, and waits for. It changes no session."""
+
+    async def diff(self, session_uid: str, order: DiffOrder) -> Diff:
+        """Compares two states. Raises WrongState, NotFound, and Exhausted if they have too many files."""
+
+    def export(self, session_uid: str, order: ExportOrder) -> AsyncGenerator[bytes, None]:
+        """Yields a snapshot as a portable archive, in pieces of up to 64 KiB. Raises NotFound, DataLoss, Exhausted."""
+
+    async def take_in(self, session_uid: str, uid: str, incoming: AsyncIterator[bytes]) -> SavedSnapshot:
+        """Makes snapshot `uid` of a portable archive, once all of it is checked.
+
+        Raises InvalidInput if it is no such archive or not a safe one, DataLoss if it is damaged, Exhausted.
+        """
+
+
+class Engine(Containers, Snapshots, Files, Machine, Protocol):
     """A container engine."""
 
 
@@ -190,7 +208,11 @@ class Meter(Protocol):
 
 
 FromRunner = SessionReport | Heartbeat | ProbeReport | MetricsReport
-ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest
+ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
+
+
+FilesServer = Callable[[AsyncIterator[bytes]], AsyncIterator[FilesAnswer]]
+"""Takes what a caller sends, and yields what the caller gets."""
 
 
 class Link(Protocol):
@@ -210,3 +232,6 @@ class Link(Protocol):
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """Sends the pieces; sends a NetvpsError raised by `pieces` as the reason for the end."""
+
+    async def carry_files(self, stream_id: str, work: FilesServer) -> None:
+        """Connects `work` with the caller that a FilesRequest is for; sends a NetvpsError that it raises."""

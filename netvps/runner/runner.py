@@ -27,6 +27,7 @@ from netvps.domain.overlay.peer_health import Link as Route
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import CAPABILITIES, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.session import Assignment
+from netvps.domain.snapshot.exchange import FilesRequest
 from netvps.errors import ConfigError, Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
 from netvps.files import remove_parts
@@ -47,6 +48,7 @@ from netvps.runner.session.logs import KeptLogs, log_pieces
 from netvps.runner.session.reconciler import SessionReconciler
 from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.starts import Starts
+from netvps.runner.session_files import SessionFiles
 from netvps.runner.settings import RunnerSettings
 from netvps.runner.trash import Trash
 from netvps.tasks import Tasks
@@ -74,7 +76,7 @@ class Runner:
     ) -> None:
         """`engine` None: no sessions run here. `overlay` None: not available. `host_filter` None: not configured.
 
-        `meter` None: nothing is measured.         Raises ConfigError if the runner has sessions, but no engine.
+        `meter` None: nothing is measured. Raises ConfigError if the runner has sessions, but no engine.
         """
         self._link = link
         self._overlay = overlay
@@ -92,6 +94,7 @@ class Runner:
                 " (netvps rm NAME …)"
             )
         self._logs = KeptLogs(settings.state_dir / "logs")
+        self._files = SessionFiles(link, engine)
         self._last_runs = LastRuns(settings.state_dir / "last_runs")
         self._starts = Starts(settings.state_dir / "starts")
         remove_parts(settings.run_dir)
@@ -201,6 +204,8 @@ class Runner:
                 self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
             case ProbeRequest():
                 self._tasks.start(self._probe(message), name=f"probe {message.probe_id}")
+            case FilesRequest():
+                self._tasks.start(self._files.serve(message), name=f"files {message.stream_id}")
             case MetricsRequest() if self._sampler:
                 self._sampler.request(message)
 

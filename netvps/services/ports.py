@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.metrics import Measurement
     from netvps.domain.overlay.peer_health import Link
+    from netvps.domain.snapshot.exchange import FilesAnswer, FilesWork
     from netvps.errors import NetvpsError
 
 
@@ -188,6 +189,25 @@ class SessionLogs(Protocol):
         Raises Unavailable if the runner is not connected, NotFound if it has no logs, Exhausted if `user` reads too
         many.
         """
+
+
+class FilesExchange(Protocol):
+    """An exchange of files with a runner."""
+
+    def answers(self) -> AsyncIterator[FilesAnswer]:
+        """What the runner sends. Raises the error that it reports, and Unavailable if it disconnects."""
+
+    async def send(self, data: bytes | None) -> None:
+        """Sends a piece of at most 64 KiB to the runner, or None for the end."""
+
+
+class FilesCarrier(Protocol):
+    """Connects to the runners of sessions, for work with files."""
+
+    def open(
+        self, runner_uid: str, session_uid: str, work: FilesWork, *, user: str
+    ) -> AbstractAsyncContextManager[FilesExchange]:
+        """An exchange that has begun; it ends with the block. Raises Unavailable, and Exhausted if `user` has many."""
 
 
 class MetricsInbox(Protocol):

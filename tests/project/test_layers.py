@@ -77,6 +77,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pyroute2": ("netvps.adapters.netlink",),
     "netaddr": ("netvps.domain",),
     "prometheus_client": ("netvps.adapters.metrics",),
+    "zstandard": ("netvps.adapters.docker",),
 }
 # Used by whoever needs it: it decides nothing.
 EVERYWHERE = {"structlog"}

@@ -47,6 +47,7 @@ from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
 from netvps.services.snapshots.clones import Clones
+from netvps.services.snapshots.files import SnapshotFiles
 from netvps.services.snapshots.snapshots import Snapshots
 from netvps.services.snapshots.take import Limits
 from netvps.tasks import Tasks
@@ -249,6 +250,7 @@ async def open_site(
             sessions=Sessions(store, now, new_uid, "debian:12"),
             snapshots=Snapshots(store, now, new_uid, Limits()),
             clones=Clones(store, now, new_uid),
+            snapshot_files=SnapshotFiles(store, now, new_uid, Limits()),
             watch=Watch(store, feed),
             runners=Runners(
                 store,

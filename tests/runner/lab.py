@@ -23,9 +23,10 @@ from netvps.domain.runner.runner import CaughtUp, Heartbeat, Lease, LogRequest, 
 from netvps.domain.session.lifecycle import ENDED
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
+from netvps.domain.snapshot.exchange import FilesAnswer, FilesRequest
 from netvps.domain.uid import make_uid
 from netvps.errors import Unavailable
-from netvps.runner.ports import Engine, FromRunner, ToRunner
+from netvps.runner.ports import Engine, FilesServer, FromRunner, ToRunner
 from netvps.runner.runner import Runner
 from netvps.runner.settings import RunnerSettings
 from netvps.tasks import Tasks
@@ -55,6 +56,7 @@ class ScriptedLink:
         self.connections = 0
         self.logs: dict[str, bytes] = {}
         self.log_errors: dict[str, str] = {}
+        self.files: dict[str, list[FilesAnswer]] = {}
         self.away = False
         self.recording = True
         self.repeating = 1
@@ -101,11 +103,19 @@ class ScriptedLink:
             self.log_errors[stream_id] = str(error)
         await self._tell()
 
+    async def carry_files(self, stream_id: str, work: FilesServer) -> None:
+        async def nothing() -> AsyncIterator[bytes]:
+            for piece in list[bytes]():
+                yield piece
+
+        self.files[stream_id] = [answer async for answer in work(nothing())]
+        await self._tell()
+
     def want(self, want: Assignment) -> None:
         self.wanted[want.session_uid] = want
         self._send(want)
 
-    def request(self, request: LogRequest | ProbeRequest | MetricsRequest) -> None:
+    def request(self, request: LogRequest | ProbeRequest | MetricsRequest | FilesRequest) -> None:
         self._send(request)
 
     def hang_up(self, *, away: bool = False) -> None:

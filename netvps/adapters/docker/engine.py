@@ -14,6 +14,9 @@ import structlog
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers.attachments import Attachments
 from netvps.adapters.docker.containers.containers import Containers
+from netvps.adapters.docker.content.archive_export import Exports
+from netvps.adapters.docker.content.archive_import import Imports
+from netvps.adapters.docker.content.differences import Differences
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, ImageNotFound, mapped
 from netvps.adapters.docker.events import Events
 from netvps.adapters.docker.files.archives import Archives
@@ -71,6 +74,9 @@ class DockerEngine:
         archives = Archives(copies)
         self._copies = Copies(docker, archives)
         self._archives = SnapshotArchives(docker, archives, self._copies)
+        self.diff = Differences(docker, self._copies, self._archives).find
+        self.export = Exports(docker, archives, self._archives).read
+        self.take_in = Imports(docker, archives, self._archives).write
         self._leftovers = Leftovers(docker, node)
         # What a part does by itself, the part offers; the methods below take several.
         self.start, self.signal = self._containers.start, self._containers.signal

@@ -316,6 +316,7 @@ class ConnectResponse(_message.Message):
     DRAIN_FIELD_NUMBER: _builtins.int
     PROBE_REQUEST_FIELD_NUMBER: _builtins.int
     METRICS_REQUEST_FIELD_NUMBER: _builtins.int
+    FILES_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First, once."""
@@ -348,6 +349,10 @@ class ConnectResponse(_message.Message):
     def metrics_request(self) -> Global___MetricsRequest:
         """Users watch metrics, or do not any more."""
 
+    @_builtins.property
+    def files_request(self) -> _link_snapshot_pb2.FilesRequest:
+        """A user requests files of a session."""
+
     def __init__(
         self,
         *,
@@ -359,12 +364,13 @@ class ConnectResponse(_message.Message):
         drain: Global___Drain | None = ...,
         probe_request: Global___ProbeRequest | None = ...,
         metrics_request: Global___MetricsRequest | None = ...,
+        files_request: _link_snapshot_pb2.FilesRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "files_request", b"files_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "files_request", b"files_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request", "files_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

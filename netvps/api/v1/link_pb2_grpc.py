@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from netvps.api.v1 import link_pb2 as netvps_dot_api_dot_v1_dot_link__pb2
+from netvps.api.v1 import link_snapshot_pb2 as netvps_dot_api_dot_v1_dot_link__snapshot__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -52,6 +53,11 @@ class RunnerLinkServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_link__pb2.SendLogsRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_link__pb2.SendLogsResponse.FromString,
                 _registered_method=True)
+        self.CarryFiles = channel.stream_stream(
+                '/netvps.api.v1.RunnerLinkService/CarryFiles',
+                request_serializer=netvps_dot_api_dot_v1_dot_link__snapshot__pb2.CarryFilesRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_link__snapshot__pb2.CarryFilesResponse.FromString,
+                _registered_method=True)
 
 
 class RunnerLinkServiceServicer:
@@ -83,6 +89,13 @@ class RunnerLinkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CarryFiles(self, request_iterator, context):
+        """CarryFiles carries what a FilesRequest asks for, in both directions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunnerLinkServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -100,6 +113,11 @@ def add_RunnerLinkServiceServicer_to_server(servicer, server):
                     servicer.SendLogs,
                     request_deserializer=netvps_dot_api_dot_v1_dot_link__pb2.SendLogsRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_link__pb2.SendLogsResponse.SerializeToString,
+            ),
+            'CarryFiles': grpc.stream_stream_rpc_method_handler(
+                    servicer.CarryFiles,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_link__snapshot__pb2.CarryFilesRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_link__snapshot__pb2.CarryFilesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -186,6 +204,33 @@ class RunnerLinkService:
             '/netvps.api.v1.RunnerLinkService/SendLogs',
             netvps_dot_api_dot_v1_dot_link__pb2.SendLogsRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_link__pb2.SendLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CarryFiles(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/netvps.api.v1.RunnerLinkService/CarryFiles',
+            netvps_dot_api_dot_v1_dot_link__snapshot__pb2.CarryFilesRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_link__snapshot__pb2.CarryFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from netvps.api.v1 import link_pb2 as _link_pb2
+from netvps.api.v1 import link_snapshot_pb2 as _link_snapshot_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -45,6 +46,8 @@ class RunnerLinkServiceStub:
     """CreateBootToken makes a token for the agent of a session assigned to the caller, in this epoch."""
     SendLogs: _grpc.StreamUnaryMultiCallable[_link_pb2.SendLogsRequest, _link_pb2.SendLogsResponse]
     """SendLogs carries the logs requested by a LogRequest."""
+    CarryFiles: _grpc.StreamStreamMultiCallable[_link_snapshot_pb2.CarryFilesRequest, _link_snapshot_pb2.CarryFilesResponse]
+    """CarryFiles carries what a FilesRequest asks for, in both directions."""
 
 @_typing.type_check_only
 class RunnerLinkServiceAsyncStub(RunnerLinkServiceStub):
@@ -63,6 +66,8 @@ class RunnerLinkServiceAsyncStub(RunnerLinkServiceStub):
     """CreateBootToken makes a token for the agent of a session assigned to the caller, in this epoch."""
     SendLogs: _aio.StreamUnaryMultiCallable[_link_pb2.SendLogsRequest, _link_pb2.SendLogsResponse]  # type: ignore[assignment]
     """SendLogs carries the logs requested by a LogRequest."""
+    CarryFiles: _aio.StreamStreamMultiCallable[_link_snapshot_pb2.CarryFilesRequest, _link_snapshot_pb2.CarryFilesResponse]  # type: ignore[assignment]
+    """CarryFiles carries what a FilesRequest asks for, in both directions."""
 
 class RunnerLinkServiceServicer(metaclass=_abc_1.ABCMeta):
     """RunnerLinkService connects runners to the control plane. Served on :7444, to certificates "netvps://runner/UID".
@@ -96,5 +101,13 @@ class RunnerLinkServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_link_pb2.SendLogsResponse, _abc.Awaitable[_link_pb2.SendLogsResponse]]:
         """SendLogs carries the logs requested by a LogRequest."""
+
+    @_abc_1.abstractmethod
+    def CarryFiles(
+        self,
+        request_iterator: _MaybeAsyncIterator[_link_snapshot_pb2.CarryFilesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_link_snapshot_pb2.CarryFilesResponse], _abc.AsyncIterator[_link_snapshot_pb2.CarryFilesResponse]]:
+        """CarryFiles carries what a FilesRequest asks for, in both directions."""
 
 def add_RunnerLinkServiceServicer_to_server(servicer: RunnerLinkServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

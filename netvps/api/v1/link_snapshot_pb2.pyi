@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
+from netvps.api.v1 import snapshot_files_pb2 as _snapshot_files_pb2
 from netvps.api.v1 import snapshot_pb2 as _snapshot_pb2
 import builtins as _builtins
 import sys
@@ -149,3 +150,212 @@ class RestoreResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RestoreResult: _TypeAlias = RestoreResult  # noqa: Y015
+
+@_typing.final
+class FilesRequest(_message.Message):
+    """FilesRequest asks a runner to call CarryFiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    SESSION_UID_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    EXPORT_FIELD_NUMBER: _builtins.int
+    IMPORT_FIELD_NUMBER: _builtins.int
+    stream_id: _builtins.str
+    """Random, used once; the first CarryFilesRequest repeats it."""
+    session_uid: _builtins.str
+    """Uid of the session."""
+    @_builtins.property
+    def diff(self) -> Global___DiffFiles:
+        """Compare files."""
+
+    @_builtins.property
+    def export(self) -> Global___ExportFiles:
+        """Send a snapshot as an archive."""
+
+    def __init__(
+        self,
+        *,
+        stream_id: _builtins.str = ...,
+        session_uid: _builtins.str = ...,
+        diff: Global___DiffFiles | None = ...,
+        export: Global___ExportFiles | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "export", b"export", "import", b"import", "work", b"work"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "export", b"export", "import", b"import", "session_uid", b"session_uid", "stream_id", b"stream_id", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["diff", "export", "import"]  # noqa: Y015
+    _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_work) -> _WhichOneofReturnType_work | None: ...
+
+Global___FilesRequest: _TypeAlias = FilesRequest  # noqa: Y015
+
+@_typing.final
+class DiffFiles(_message.Message):
+    """DiffFiles is a comparison."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_UID_FIELD_NUMBER: _builtins.int
+    TO_UID_FIELD_NUMBER: _builtins.int
+    MAX_PATHS_FIELD_NUMBER: _builtins.int
+    FOLDER_DEPTH_FIELD_NUMBER: _builtins.int
+    EXCLUDED_PATHS_FIELD_NUMBER: _builtins.int
+    from_uid: _builtins.str
+    """Uid of the snapshot to compare from; empty means the image below the session."""
+    to_uid: _builtins.str
+    """Uid of the snapshot to compare with; empty means the present state."""
+    max_paths: _builtins.int
+    """As in DiffSessionRequest; always set."""
+    folder_depth: _builtins.int
+    """As in DiffSessionRequest; always set."""
+    @_builtins.property
+    def excluded_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths that the session excludes from snapshots."""
+
+    def __init__(
+        self,
+        *,
+        from_uid: _builtins.str = ...,
+        to_uid: _builtins.str = ...,
+        max_paths: _builtins.int = ...,
+        folder_depth: _builtins.int = ...,
+        excluded_paths: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excluded_paths", b"excluded_paths", "folder_depth", b"folder_depth", "from_uid", b"from_uid", "max_paths", b"max_paths", "to_uid", b"to_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffFiles: _TypeAlias = DiffFiles  # noqa: Y015
+
+@_typing.final
+class ExportFiles(_message.Message):
+    """ExportFiles is an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_UID_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    snapshot_uid: _builtins.str
+    """Uid of the snapshot."""
+    snapshot_id: _builtins.str
+    """Its id, for the archive."""
+    session: _builtins.str
+    """"NAME.OWNER" of the session, for the archive."""
+    def __init__(
+        self,
+        *,
+        snapshot_uid: _builtins.str = ...,
+        snapshot_id: _builtins.str = ...,
+        session: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "snapshot_id", b"snapshot_id", "snapshot_uid", b"snapshot_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportFiles: _TypeAlias = ExportFiles  # noqa: Y015
+
+@_typing.final
+class ImportFiles(_message.Message):
+    """ImportFiles is an import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_UID_FIELD_NUMBER: _builtins.int
+    snapshot_uid: _builtins.str
+    """Uid of the snapshot to make."""
+    def __init__(
+        self,
+        *,
+        snapshot_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["snapshot_uid", b"snapshot_uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportFiles: _TypeAlias = ImportFiles  # noqa: Y015
+
+@_typing.final
+class CarryFilesRequest(_message.Message):
+    """CarryFilesRequest is a message of the runner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    stream_id: _builtins.str
+    """Set in the first message only."""
+    data: _builtins.bytes
+    """Bytes, at most 64 KiB."""
+    error: _builtins.bytes
+    """The last message, if the work failed: a google.rpc.Status."""
+    end: _builtins.bool
+    """The last message, if the work is done; without one of the two, the connection broke."""
+    @_builtins.property
+    def diff(self) -> _snapshot_files_pb2.DiffSessionResponse:
+        """The outcome of DiffFiles."""
+
+    @_builtins.property
+    def result(self) -> Global___SnapshotResult:
+        """The outcome of ImportFiles."""
+
+    def __init__(
+        self,
+        *,
+        stream_id: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        diff: _snapshot_files_pb2.DiffSessionResponse | None = ...,
+        result: Global___SnapshotResult | None = ...,
+        error: _builtins.bytes = ...,
+        end: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "diff", b"diff", "end", b"end", "error", b"error", "message", b"message", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "diff", b"diff", "end", b"end", "error", b"error", "message", b"message", "result", b"result", "stream_id", b"stream_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["data", "diff", "result", "error", "end"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___CarryFilesRequest: _TypeAlias = CarryFilesRequest  # noqa: Y015
+
+@_typing.final
+class CarryFilesResponse(_message.Message):
+    """CarryFilesResponse is a message of the control plane."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Bytes, at most 64 KiB."""
+    end: _builtins.bool
+    """There are no more bytes."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        end: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["data", "end"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___CarryFilesResponse: _TypeAlias = CarryFilesResponse  # noqa: Y015

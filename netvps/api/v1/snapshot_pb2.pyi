@@ -70,6 +70,10 @@ class _SnapshotCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Snapsho
     """Another snapshot was restored in place: it holds the state from before."""
     SNAPSHOT_CAUSE_CLONE: _SnapshotCause.ValueType  # 4
     """The session was cloned in its present state."""
+    SNAPSHOT_CAUSE_SCHEDULE: _SnapshotCause.ValueType  # 5
+    """It was due by the session's schedule."""
+    SNAPSHOT_CAUSE_IMPORT: _SnapshotCause.ValueType  # 6
+    """It was imported from an archive."""
 
 class SnapshotCause(_SnapshotCause, metaclass=_SnapshotCauseEnumTypeWrapper):
     """SnapshotCause is why a snapshot was taken."""
@@ -84,6 +88,10 @@ SNAPSHOT_CAUSE_RESTORE: SnapshotCause.ValueType  # 3
 """Another snapshot was restored in place: it holds the state from before."""
 SNAPSHOT_CAUSE_CLONE: SnapshotCause.ValueType  # 4
 """The session was cloned in its present state."""
+SNAPSHOT_CAUSE_SCHEDULE: SnapshotCause.ValueType  # 5
+"""It was due by the session's schedule."""
+SNAPSHOT_CAUSE_IMPORT: SnapshotCause.ValueType  # 6
+"""It was imported from an archive."""
 Global___SnapshotCause: _TypeAlias = SnapshotCause  # noqa: Y015
 
 @_typing.final

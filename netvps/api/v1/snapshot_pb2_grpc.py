@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from netvps.api.v1 import session_pb2 as netvps_dot_api_dot_v1_dot_session__pb2
+from netvps.api.v1 import snapshot_files_pb2 as netvps_dot_api_dot_v1_dot_snapshot__files__pb2
 from netvps.api.v1 import snapshot_pb2 as netvps_dot_api_dot_v1_dot_snapshot__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -75,6 +76,21 @@ class SnapshotServiceStub:
                 '/netvps.api.v1.SnapshotService/WatchSnapshots',
                 request_serializer=netvps_dot_api_dot_v1_dot_snapshot__pb2.WatchSnapshotsRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_snapshot__pb2.WatchSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.DiffSession = channel.unary_unary(
+                '/netvps.api.v1.SnapshotService/DiffSession',
+                request_serializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.DiffSessionRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.DiffSessionResponse.FromString,
+                _registered_method=True)
+        self.ExportSnapshot = channel.unary_stream(
+                '/netvps.api.v1.SnapshotService/ExportSnapshot',
+                request_serializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ExportSnapshotRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ExportSnapshotResponse.FromString,
+                _registered_method=True)
+        self.ImportSnapshot = channel.stream_unary(
+                '/netvps.api.v1.SnapshotService/ImportSnapshot',
+                request_serializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ImportSnapshotRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_snapshot__pb2.SessionSnapshot.FromString,
                 _registered_method=True)
 
 
@@ -154,6 +170,32 @@ class SnapshotServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DiffSession(self, request, context):
+        """DiffSession lists what a snapshot of a session would hold, or what differs between two of its snapshots. Errors:
+        NOT_FOUND, FAILED_PRECONDITION (no files, a snapshot that is not READY, an older runner), UNAVAILABLE (the runner is
+        offline), RESOURCE_EXHAUSTED (snapshots with too many files).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportSnapshot(self, request, context):
+        """ExportSnapshot streams a READY snapshot as an archive that any netvps can import: an OCI image layout in a tar file,
+        compressed by zstd. Errors as DiffSession.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportSnapshot(self, request_iterator, context):
+        """ImportSnapshot makes a snapshot of a session from such an archive, within an hour. It is READY only once all of the
+        archive is checked. Errors: INVALID_ARGUMENT (it is no such archive, or not a safe one), DATA_LOSS (damaged),
+        RESOURCE_EXHAUSTED (disk, number of snapshots), and as CreateSnapshot.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SnapshotServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -196,6 +238,21 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
                     servicer.WatchSnapshots,
                     request_deserializer=netvps_dot_api_dot_v1_dot_snapshot__pb2.WatchSnapshotsRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_snapshot__pb2.WatchSnapshotsResponse.SerializeToString,
+            ),
+            'DiffSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffSession,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.DiffSessionRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.DiffSessionResponse.SerializeToString,
+            ),
+            'ExportSnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportSnapshot,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ExportSnapshotRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ExportSnapshotResponse.SerializeToString,
+            ),
+            'ImportSnapshot': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportSnapshot,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ImportSnapshotRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_snapshot__pb2.SessionSnapshot.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -415,6 +472,87 @@ class SnapshotService:
             '/netvps.api.v1.SnapshotService/WatchSnapshots',
             netvps_dot_api_dot_v1_dot_snapshot__pb2.WatchSnapshotsRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_snapshot__pb2.WatchSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.SnapshotService/DiffSession',
+            netvps_dot_api_dot_v1_dot_snapshot__files__pb2.DiffSessionRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_snapshot__files__pb2.DiffSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/netvps.api.v1.SnapshotService/ExportSnapshot',
+            netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ExportSnapshotRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ExportSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportSnapshot(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/netvps.api.v1.SnapshotService/ImportSnapshot',
+            netvps_dot_api_dot_v1_dot_snapshot__files__pb2.ImportSnapshotRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_snapshot__pb2.SessionSnapshot.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from netvps.api.v1 import session_pb2 as _session_pb2
+from netvps.api.v1 import snapshot_files_pb2 as _snapshot_files_pb2
 from netvps.api.v1 import snapshot_pb2 as _snapshot_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -72,6 +73,20 @@ class SnapshotServiceStub:
     change
     exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
     """
+    DiffSession: _grpc.UnaryUnaryMultiCallable[_snapshot_files_pb2.DiffSessionRequest, _snapshot_files_pb2.DiffSessionResponse]
+    """DiffSession lists what a snapshot of a session would hold, or what differs between two of its snapshots. Errors:
+    NOT_FOUND, FAILED_PRECONDITION (no files, a snapshot that is not READY, an older runner), UNAVAILABLE (the runner is
+    offline), RESOURCE_EXHAUSTED (snapshots with too many files).
+    """
+    ExportSnapshot: _grpc.UnaryStreamMultiCallable[_snapshot_files_pb2.ExportSnapshotRequest, _snapshot_files_pb2.ExportSnapshotResponse]
+    """ExportSnapshot streams a READY snapshot as an archive that any netvps can import: an OCI image layout in a tar file,
+    compressed by zstd. Errors as DiffSession.
+    """
+    ImportSnapshot: _grpc.StreamUnaryMultiCallable[_snapshot_files_pb2.ImportSnapshotRequest, _snapshot_pb2.SessionSnapshot]
+    """ImportSnapshot makes a snapshot of a session from such an archive, within an hour. It is READY only once all of the
+    archive is checked. Errors: INVALID_ARGUMENT (it is no such archive, or not a safe one), DATA_LOSS (damaged),
+    RESOURCE_EXHAUSTED (disk, number of snapshots), and as CreateSnapshot.
+    """
 
 @_typing.type_check_only
 class SnapshotServiceAsyncStub(SnapshotServiceStub):
@@ -115,6 +130,20 @@ class SnapshotServiceAsyncStub(SnapshotServiceStub):
     """WatchSnapshots sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then every
     change
     exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
+    """
+    DiffSession: _aio.UnaryUnaryMultiCallable[_snapshot_files_pb2.DiffSessionRequest, _snapshot_files_pb2.DiffSessionResponse]  # type: ignore[assignment]
+    """DiffSession lists what a snapshot of a session would hold, or what differs between two of its snapshots. Errors:
+    NOT_FOUND, FAILED_PRECONDITION (no files, a snapshot that is not READY, an older runner), UNAVAILABLE (the runner is
+    offline), RESOURCE_EXHAUSTED (snapshots with too many files).
+    """
+    ExportSnapshot: _aio.UnaryStreamMultiCallable[_snapshot_files_pb2.ExportSnapshotRequest, _snapshot_files_pb2.ExportSnapshotResponse]  # type: ignore[assignment]
+    """ExportSnapshot streams a READY snapshot as an archive that any netvps can import: an OCI image layout in a tar file,
+    compressed by zstd. Errors as DiffSession.
+    """
+    ImportSnapshot: _aio.StreamUnaryMultiCallable[_snapshot_files_pb2.ImportSnapshotRequest, _snapshot_pb2.SessionSnapshot]  # type: ignore[assignment]
+    """ImportSnapshot makes a snapshot of a session from such an archive, within an hour. It is READY only once all of the
+    archive is checked. Errors: INVALID_ARGUMENT (it is no such archive, or not a safe one), DATA_LOSS (damaged),
+    RESOURCE_EXHAUSTED (disk, number of snapshots), and as CreateSnapshot.
     """
 
 class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -204,6 +233,38 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         """WatchSnapshots sends the current list (or the changes since from_revision), a CAUGHT_UP event, and then every
         change
         exactly once, in order of revision. Errors: OUT_OF_RANGE (revision compacted: list again).
+        """
+
+    @_abc_1.abstractmethod
+    def DiffSession(
+        self,
+        request: _snapshot_files_pb2.DiffSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshot_files_pb2.DiffSessionResponse, _abc.Awaitable[_snapshot_files_pb2.DiffSessionResponse]]:
+        """DiffSession lists what a snapshot of a session would hold, or what differs between two of its snapshots. Errors:
+        NOT_FOUND, FAILED_PRECONDITION (no files, a snapshot that is not READY, an older runner), UNAVAILABLE (the runner is
+        offline), RESOURCE_EXHAUSTED (snapshots with too many files).
+        """
+
+    @_abc_1.abstractmethod
+    def ExportSnapshot(
+        self,
+        request: _snapshot_files_pb2.ExportSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_snapshot_files_pb2.ExportSnapshotResponse], _abc.AsyncIterator[_snapshot_files_pb2.ExportSnapshotResponse]]:
+        """ExportSnapshot streams a READY snapshot as an archive that any netvps can import: an OCI image layout in a tar file,
+        compressed by zstd. Errors as DiffSession.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportSnapshot(
+        self,
+        request_iterator: _MaybeAsyncIterator[_snapshot_files_pb2.ImportSnapshotRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_snapshot_pb2.SessionSnapshot, _abc.Awaitable[_snapshot_pb2.SessionSnapshot]]:
+        """ImportSnapshot makes a snapshot of a session from such an archive, within an hour. It is READY only once all of the
+        archive is checked. Errors: INVALID_ARGUMENT (it is no such archive, or not a safe one), DATA_LOSS (damaged),
+        RESOURCE_EXHAUSTED (disk, number of snapshots), and as CreateSnapshot.
         """
 
 def add_SnapshotServiceServicer_to_server(servicer: SnapshotServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

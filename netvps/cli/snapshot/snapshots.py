@@ -9,6 +9,8 @@ import click
 from netvps.cli.server.connect import client
 from netvps.cli.session.filters import wanted_labels
 from netvps.cli.session.lifecycle import confirm
+from netvps.cli.snapshot.archive import export, import_
+from netvps.cli.snapshot.diff import snapshot_diff
 from netvps.cli.ui.arguments import SESSION, SNAPSHOT
 from netvps.cli.ui.output import Column, View, emit, format_option, note, print_fields
 from netvps.cli.ui.parse import DURATION
@@ -52,6 +54,10 @@ def view() -> View[Snapshot]:
 @click.group("snapshot")
 def snapshot() -> None:
     """Snapshots of sessions: their files at one time, to go back to or to clone."""
+
+
+for _command in (snapshot_diff, export, import_):
+    snapshot.add_command(_command)
 
 
 @snapshot.command("create")

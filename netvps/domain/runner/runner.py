@@ -19,7 +19,9 @@ PAUSE: Final = "pause"
 """The runner knows the desired state PAUSED."""
 SNAPSHOTS: Final = "snapshots"
 """The runner carries out orders for snapshots, restores in place and clones."""
-CAPABILITIES: Final = (PAUSE, SNAPSHOTS)
+SNAPSHOT_FILES: Final = "snapshot_files"
+"""The runner compares, exports and imports snapshots."""
+CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES)
 """What a runner of this version can do, and older ones cannot."""
 
 

@@ -40,6 +40,8 @@ class SnapshotCause(StrEnum):
     RESTORE = "RESTORE"
     """It holds the state that a restore in place replaced."""
     CLONE = "CLONE"
+    SCHEDULE = "SCHEDULE"
+    IMPORT = "IMPORT"
 
 
 class RestoreState(StrEnum):
@@ -122,7 +124,7 @@ class Snapshot:
     @property
     def automatic(self) -> bool:
         """Whether it was taken without a request, so that retention may delete it."""
-        return self.cause is not SnapshotCause.REQUEST
+        return self.cause not in {SnapshotCause.REQUEST, SnapshotCause.IMPORT}
 
 
 @dataclass(frozen=True, slots=True)

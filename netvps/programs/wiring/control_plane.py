@@ -55,6 +55,7 @@ from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
 from netvps.services.snapshots.clones import Clones
+from netvps.services.snapshots.files import SnapshotFiles
 from netvps.services.snapshots.snapshots import Snapshots
 from netvps.services.snapshots.take import Limits
 from netvps.tasks import Tasks
@@ -165,7 +166,7 @@ class _Parts:
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(dialer, upstream, logins), ui_tokens)
         api = await stack.enter_async_context(self._api(services))
-        await stack.enter_async_context(_expiring(services.snapshots))
+        await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
         stack.enter_context(observe_durations(page.metrics.observe_duration))
         checks = {"database": self._database_answers}
@@ -184,6 +185,7 @@ class _Parts:
             sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image, self.progress.shown),
             snapshots=Snapshots(store, clock.now, clock.new_uid, self._limits()),
             clones=Clones(store, clock.now, clock.new_uid),
+            snapshot_files=SnapshotFiles(store, clock.now, clock.new_uid, self._limits()),
             watch=Watch(store, self.feed),
             runners=Runners(
                 store,
@@ -267,14 +269,15 @@ async def _compact(store: SqlStore) -> None:
 
 
 @asynccontextmanager
-async def _expiring(snapshots: Snapshots) -> AsyncIterator[None]:
-    """Deletes snapshots that are too old, now and then, until the block ends."""
+async def _expiring(snapshots: Snapshots, files: SnapshotFiles) -> AsyncIterator[None]:
+    """Deletes snapshots that are too old, and the remains of imports, now and then, until the block ends."""
 
     async def expire() -> None:
         while True:
             await asyncio.sleep(_EXPIRE_EVERY)
             try:
                 await snapshots.expire()
+                await files.abandon_stale()
             except NetvpsError as error:
                 log.warning("cannot look for snapshots that are too old; retrying", error=error.message)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from netvps.domain.runner.runner import RunnerHello
-    from netvps.runner.ports import FromRunner, ToRunner
+    from netvps.runner.ports import FilesServer, FromRunner, ToRunner
 
 _LOOK_EVERY: Final = timedelta(hours=1)
 log = structlog.get_logger()
@@ -99,6 +99,10 @@ class RenewingLink:
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """As in the Protocol."""
         await self._link.send_logs(stream_id, pieces)
+
+    async def carry_files(self, stream_id: str, work: FilesServer) -> None:
+        """As in the Protocol."""
+        await self._link.carry_files(stream_id, work)
 
     async def keep_renewing(self, clock: Callable[[], datetime]) -> None:
         """Renews when a third of the certificate's lifetime is left, and retries, until cancelled.

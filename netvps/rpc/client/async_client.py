@@ -10,6 +10,7 @@ from netvps.errors import TooOld, Unavailable
 from netvps.rpc.client.async_transport import AsyncTransport
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
+from netvps.rpc.client.calls.snapshots import IMPORT, import_piece, import_start
 from netvps.rpc.client.transport import UNARY_TIMEOUT
 from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.session.session import Session, SessionState
+    from netvps.domain.snapshot.snapshot import Snapshot, SnapshotDraft
     from netvps.rpc.client.channel import Endpoint
     from netvps.rpc.client.watching import WatchEvent
 
@@ -51,6 +53,20 @@ class AsyncClient(Calls):
 
         method, response = EXEC
         return self.transport.duplex(method, requests(), response, output_from_proto)
+
+    async def import_snapshot(self, session: str, draft: SnapshotDraft, archive: AsyncIterator[bytes]) -> Snapshot:
+        """As Client.import_snapshot."""
+        from netvps.rpc.convert.session.snapshots import snapshot_from_proto
+
+        async def requests() -> AsyncIterator[object]:
+            yield import_start(session, draft)
+            async for piece in archive:
+                for message in import_piece(piece):
+                    yield message
+
+        method, response = IMPORT
+        async with aclosing(self.transport.duplex(method, requests(), response, snapshot_from_proto)) as answers:
+            return await anext(answers)
 
     async def watch(
         self,

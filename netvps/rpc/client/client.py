@@ -13,6 +13,7 @@ from netvps.domain.session.event import EventType, SessionEvent
 from netvps.errors import TimedOut, TooOld, Unavailable
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
+from netvps.rpc.client.calls.snapshots import IMPORT, import_piece, import_start
 from netvps.rpc.client.channel import Endpoint
 from netvps.rpc.client.transport import UNARY_TIMEOUT, Transport
 from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from netvps.domain.server import ServerInfo
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.session.session import Session, SessionState
+    from netvps.domain.snapshot.snapshot import Snapshot, SnapshotDraft
     from netvps.rpc.client.watching import WatchEvent
 
 __all__ = ["Client", "Endpoint", "EventType", "SessionEvent", "fetch_server_info"]
@@ -68,6 +70,22 @@ class Client(Calls):
 
         method, response = EXEC
         return self.transport.duplex(method, requests(), response, output_from_proto)
+
+    def import_snapshot(self, session: str, draft: SnapshotDraft, archive: Iterator[bytes]) -> Snapshot:
+        """Makes a snapshot from the pieces of a portable archive, which are read on another thread. Never retried.
+
+        Raises InvalidInput if it is no such archive or not a safe one, and DataLoss if it is damaged.
+        """
+        from netvps.rpc.convert.session.snapshots import snapshot_from_proto
+
+        def requests() -> Iterator[object]:
+            yield import_start(session, draft)
+            for piece in archive:
+                yield from import_piece(piece)
+
+        method, response = IMPORT
+        with closing(self.transport.duplex(method, requests(), response, snapshot_from_proto)) as answers:
+            return next(answers)
 
     def watch(
         self,

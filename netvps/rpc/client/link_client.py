@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 import grpc.aio
 
-from netvps.api.v1 import enrollment_pb2, link_pb2
+from netvps.api.v1 import enrollment_pb2, link_pb2, link_snapshot_pb2
 from netvps.api.v1.enrollment_pb2_grpc import CertificateServiceStub, EnrollmentServiceStub
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceStub
 from netvps.domain.pieces import pieces
@@ -20,13 +20,15 @@ from netvps.rpc.client.failures import to_error
 from netvps.rpc.client.streams import closing
 from netvps.rpc.client.trust import fetch_server_info, fingerprint
 from netvps.rpc.convert import names
+from netvps.rpc.convert.runner.files import answer_to_proto, error_to_proto
 from netvps.rpc.convert.runner.link import from_runner_to_proto, hello_to_proto, to_runner_from_proto
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from netvps.domain.runner.runner import RunnerHello
+    from netvps.domain.snapshot.exchange import FilesAnswer
     from netvps.rpc.convert.runner.link import FromRunner, ToRunner
 
 UNARY_TIMEOUT = 30.0
@@ -140,6 +142,30 @@ class RunnerLink:
         async with _errors(self._endpoint):
             await self._link.SendLogs(_log_messages(stream_id, pieces))
 
+    async def carry_files(
+        self, stream_id: str, work: Callable[[AsyncIterator[bytes]], AsyncIterator[FilesAnswer]]
+    ) -> None:
+        """Connects `work`, which takes what the control plane sends, with the caller that a FilesRequest is for.
+
+        Returns when it is done, or when that caller has left. A NetvpsError that it raises is sent to the caller.
+        """
+        call: Any = self._link.CarryFiles()  # type: ignore[call-arg]  # as in `connect`
+        try:
+            await call.write(link_snapshot_pb2.CarryFilesRequest(stream_id=stream_id))
+            try:
+                async with closing(work(_sent_data(call))) as answers:
+                    async for answer in answers:
+                        await call.write(answer_to_proto(answer))
+                await call.write(link_snapshot_pb2.CarryFilesRequest(end=True))
+            except NetvpsError as error:
+                await call.write(error_to_proto(error))
+            await call.done_writing()
+            await call.code()
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            return  # the caller has left, or the connection broke
+        finally:
+            call.cancel()
+
     async def renew(self, csr: str) -> str:
         """Renews the certificate (PEM) of this runner's identity, for the key of the CSR (PEM)."""
         request = enrollment_pb2.RenewCertificateRequest(csr=csr)
@@ -160,6 +186,18 @@ async def _send(call: Any, hello: RunnerHello, outgoing: AsyncIterator[FromRunne
     except Exception:
         call.cancel()
         raise
+
+
+async def _sent_data(call: Any) -> AsyncIterator[bytes]:
+    """Yields the data that the control plane sends. Raises Unavailable if it stops before the end."""
+    try:
+        async for message in call:
+            if message.end:
+                return
+            yield message.data
+    except grpc.RpcError:
+        pass
+    raise Unavailable("the transfer was interrupted: try again")
 
 
 async def _log_messages(stream_id: str, found: AsyncIterator[bytes]) -> AsyncIterator[link_pb2.SendLogsRequest]:

@@ -10,7 +10,7 @@ _PACKAGE: Final = "netvps.api.v1"
 READS: Final = {
     "ServerService": ("GetServerInfo",),
     "SessionService": ("GetSession", "ListSessions", "WatchSessions", "ReadSessionLogs"),
-    "SnapshotService": ("GetSnapshot", "ListSnapshots", "WatchSnapshots"),
+    "SnapshotService": ("GetSnapshot", "ListSnapshots", "WatchSnapshots", "DiffSession"),
     "RunnerService": ("GetRunner", "ListRunners"),
     "MetricsService": ("WatchMetrics",),
     "NetworkService": ("GetNetwork", "CheckNetwork", "ProbeLinks"),
@@ -37,10 +37,11 @@ IDEMPOTENT: Final = {
 """Methods whose request has a request_id, which the server carries out once per id."""
 NEVER: Final = {
     "SessionService": ("ExecSession",),
+    "SnapshotService": ("ExportSnapshot", "ImportSnapshot"),
     "SshKeyService": ("IssueSshCertificate",),
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),
-    "RunnerLinkService": ("Connect", "CreateBootToken", "SendLogs"),
+    "RunnerLinkService": ("Connect", "CreateBootToken", "SendLogs", "CarryFiles"),
     "TunnelService": ("Control", "DialBack"),
 }
 """Methods that a retry would carry out twice, or whose caller decides about retries itself."""

@@ -48,6 +48,7 @@ RUNNER_LIMITS: Final = {
     _TOTAL: 2048,
     f"{_PACKAGE}RunnerLinkService/Connect": 8,
     f"{_PACKAGE}RunnerLinkService/SendLogs": 64,
+    f"{_PACKAGE}RunnerLinkService/CarryFiles": 64,
     f"{_PACKAGE}CertificateService/RenewCertificate": 4,
 }
 METRICS_WATCHES: Final = 32

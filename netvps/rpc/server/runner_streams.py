@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netvps.domain.metrics import MetricsRequest
     from netvps.domain.overlay.peer_health import ProbeRequest
     from netvps.domain.runner.runner import LogRequest
+    from netvps.domain.snapshot.exchange import FilesRequest
     from netvps.services.runners.runners import Runners
 
 log = structlog.get_logger()
@@ -37,7 +38,7 @@ class RunnerStream:
     instance_id: str
     heard: float
     """Time of its last message, on the monotonic clock."""
-    pushed: asyncio.Queue[LogRequest | ProbeRequest | MetricsRequest] = field(
+    pushed: asyncio.Queue[LogRequest | ProbeRequest | MetricsRequest | FilesRequest] = field(
         default_factory=lambda: asyncio.Queue(_MAX_PUSHED)
     )
     """Requests to send between assignments."""
@@ -121,7 +122,7 @@ class RunnerStreams:
             return  # the server is stopping, and the runner will reconnect
         self._leaving[uid] = self._tasks.start(self._depart(uid), name=f"runner {uid} left")
 
-    def push(self, runner_uid: str, request: LogRequest | ProbeRequest | MetricsRequest) -> None:
+    def push(self, runner_uid: str, request: LogRequest | ProbeRequest | MetricsRequest | FilesRequest) -> None:
         """Sends a request to a runner. Raises Unavailable if it is not connected or does not read."""
         stream = self._streams.get(runner_uid)
         if stream is None:

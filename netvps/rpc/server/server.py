@@ -36,6 +36,7 @@ from netvps.rpc.server.open_calls import OpenCalls
 from netvps.rpc.server.probes import StreamedProbes
 from netvps.rpc.server.runner_metrics import StreamedMetrics
 from netvps.rpc.server.runner_streams import RunnerStreams
+from netvps.rpc.server.session_files import StreamedFiles
 from netvps.rpc.server.session_logs import StreamedLogs
 from netvps.rpc.servicers.certificates import CertificateServicer
 from netvps.rpc.servicers.enrollment import EnrollmentServicer
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from netvps.services.sessions.sessions import Sessions
     from netvps.services.sessions.watch import Watch
     from netvps.services.snapshots.clones import Clones
+    from netvps.services.snapshots.files import SnapshotFiles
     from netvps.services.snapshots.snapshots import Snapshots
 
 _PACKAGE = "netvps.api.v1"
@@ -89,6 +91,7 @@ class Services:
     sessions: Sessions
     snapshots: Snapshots
     clones: Clones
+    snapshot_files: SnapshotFiles
     watch: Watch
     runners: Runners
     joining: Joining
@@ -148,6 +151,7 @@ class ApiServer:
         self._calls = OpenCalls(limits)
         self._streams = RunnerStreams(services.runners, heartbeat_interval)
         self._logs = StreamedLogs(self._streams)
+        self._files = StreamedFiles(self._streams)
         self._probes = StreamedProbes(self._streams)
         self._metrics = StreamedMetrics(self._streams)
         self._listeners: list[Listener] = []
@@ -252,7 +256,7 @@ class ApiServer:
     def _for_people(self) -> dict[str, Registration]:
         given = self._services
         sessions = SessionServicer(given.sessions, given.watch, self._logs, given.commands)
-        snapshots = SnapshotServicer(given.snapshots, given.clones, given.watch)
+        snapshots = SnapshotServicer(given.snapshots, given.clones, given.watch, given.snapshot_files, self._files)
         enroll = EnrollmentServicer(given.joining, given.certificates, self._certificate.ca)
         return {
             f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
@@ -286,6 +290,7 @@ class ApiServer:
             self._probes,
             assignments=given.assignments,
             metrics=self._metrics,
+            files=self._files,
             ca_certificate=self._certificate.ca,
         )
         return {

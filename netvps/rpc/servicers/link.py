@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from netvps.api.v1 import link_pb2 as pb
+from netvps.api.v1 import link_snapshot_pb2
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceServicer
 from netvps.domain.metrics import MetricsReport
 from netvps.domain.overlay.peer_health import ProbeReport
@@ -17,6 +18,7 @@ from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc.client.streams import closing
+from netvps.rpc.convert.runner.files import answer_from_proto
 from netvps.rpc.convert.runner.link import from_runner_from_proto, hello_from_proto, to_runner_to_proto
 from netvps.rpc.convert.texts import sentence
 from netvps.rpc.convert.times import time_to_proto
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from netvps.rpc.server.probes import StreamedProbes
     from netvps.rpc.server.runner_metrics import StreamedMetrics
     from netvps.rpc.server.runner_streams import RunnerStream, RunnerStreams
+    from netvps.rpc.server.session_files import StreamedFiles
     from netvps.rpc.server.session_logs import StreamedLogs
     from netvps.services.network.netmap import Follower, NetmapHub
     from netvps.services.runners.runners import Runners
@@ -58,6 +61,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         *,
         assignments: Callable[[str], AsyncGenerator[Assignment | CaughtUp, None]],
         metrics: StreamedMetrics,
+        files: StreamedFiles,
         ca_certificate: str,
     ) -> None:
         self._runners = runners
@@ -67,6 +71,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         self._logs = logs
         self._probes = probes
         self._metrics = metrics
+        self._files = files
         self._ca_certificate = ca_certificate
 
     # A coroutine that writes, not a generator, so that writes can have a timeout and the task group ends cleanly.
@@ -140,6 +145,16 @@ class LinkServicer(RunnerLinkServiceServicer):
         first = await anext(request_iterator, pb.SendLogsRequest())
         await self._logs.deliver(uid, first.stream_id, _pieces(first, request_iterator))
         return pb.SendLogsResponse()
+
+    async def CarryFiles(
+        self, request_iterator: AsyncIterator[link_snapshot_pb2.CarryFilesRequest], context: Context
+    ) -> AsyncIterator[link_snapshot_pb2.CarryFilesResponse]:
+        uid = identity.runner().uid
+        first = await anext(request_iterator, link_snapshot_pb2.CarryFilesRequest())
+        answers = (answer_from_proto(message) async for message in request_iterator)
+        async with closing(self._files.carry(uid, first.stream_id, answers)) as outgoing:
+            async for data in outgoing:
+                yield link_snapshot_pb2.CarryFilesResponse(**({"end": True} if data is None else {"data": data}))
 
 
 class _Wire:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netvps.api.v1 import session_pb2
+from netvps.api.v1 import session_pb2, snapshot_files_pb2
 from netvps.api.v1 import snapshot_pb2 as pb
 from netvps.api.v1.snapshot_pb2_grpc import SnapshotServiceServicer
 from netvps.errors import InvalidInput
 from netvps.rpc.client.streams import closing
 from netvps.rpc.convert import names
+from netvps.rpc.convert.session.diffs import diff_request_from_proto, diff_to_proto
 from netvps.rpc.convert.session.sessions import session_to_proto
 from netvps.rpc.convert.session.snapshot_requests import (
+    archive_piece,
     clone_from_proto,
     create_snapshot_from_proto,
     delete_snapshot_from_proto,
+    import_from_proto,
     restore_snapshot_from_proto,
     update_snapshot_from_proto,
 )
@@ -25,15 +28,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from netvps.rpc.server.context import Context
+    from netvps.services.ports import FilesCarrier
     from netvps.services.sessions.watch import Watch
     from netvps.services.snapshots.clones import Clones
+    from netvps.services.snapshots.files import SnapshotFiles
     from netvps.services.snapshots.snapshots import Snapshots
 
 
 class SnapshotServicer(SnapshotServiceServicer):
     """Raises the errors of the services."""
 
-    def __init__(self, snapshots: Snapshots, clones: Clones, watch: Watch) -> None:
+    def __init__(
+        self, snapshots: Snapshots, clones: Clones, watch: Watch, files: SnapshotFiles, carrier: FilesCarrier
+    ) -> None:
+        self._files = files
+        self._carrier = carrier
         self._snapshots = snapshots
         self._clones = clones
         self._watch = watch
@@ -120,3 +129,36 @@ class SnapshotServicer(SnapshotServiceServicer):
         async with closing(events):
             async for event in events:
                 yield snapshot_event_to_proto(event)
+
+    async def ExportSnapshot(
+        self, request: snapshot_files_pb2.ExportSnapshotRequest, context: Context
+    ) -> AsyncIterator[snapshot_files_pb2.ExportSnapshotResponse]:
+        session, snapshot = names.parse_snapshot_name(request.name)
+        async with closing(self._files.export(identity.caller(), session, snapshot, self._carrier)) as pieces:
+            async for piece in pieces:
+                yield snapshot_files_pb2.ExportSnapshotResponse(data=piece)
+
+    async def ImportSnapshot(
+        self, request_iterator: AsyncIterator[snapshot_files_pb2.ImportSnapshotRequest], context: Context
+    ) -> pb.SessionSnapshot:
+        first = await anext(request_iterator, snapshot_files_pb2.ImportSnapshotRequest())
+        wanted = import_from_proto(first)
+        pieces = (archive_piece(message) async for message in request_iterator)
+        snapshot = await self._files.take_in(
+            identity.caller(), wanted.session, wanted.draft, pieces, self._carrier
+        )  # fmt: skip
+        return snapshot_to_proto(snapshot)
+
+    async def DiffSession(
+        self, request: snapshot_files_pb2.DiffSessionRequest, context: Context
+    ) -> snapshot_files_pb2.DiffSessionResponse:
+        wanted = diff_request_from_proto(request)
+        diff = await self._files.diff(
+            identity.caller(),
+            wanted.session,
+            self._carrier,
+            from_id=wanted.from_id,
+            to_id=wanted.to_id,
+            scope=wanted.scope,
+        )
+        return diff_to_proto(diff)

@@ -63,7 +63,7 @@ class Snapshots:
         """One snapshot. Raises NotFound, also if the caller may not see its session."""
         name = SessionName.parse(session, caller.user)
         async with self._store.read() as reader:
-            return (await _find(reader, caller, name, snapshot_id))[1]
+            return (await find_snapshot(reader, caller, name, snapshot_id))[1]
 
     async def list(
         self, caller: Caller, *, parent: str = "", session: str = "", page_size: int = 0, page_token: str = ""
@@ -90,7 +90,7 @@ class Snapshots:
             once = Idempotency(tx, caller, request_id, now, "UpdateSnapshot", *asked)
             request = await once.earlier()
             if request is None:
-                _, snapshot = await _find(tx, caller, name, snapshot_id)
+                _, snapshot = await find_snapshot(tx, caller, name, snapshot_id)
                 _require_revision(f"snapshot {snapshot.full_name}", snapshot.revision, expected_revision)
                 if snapshot.state is SnapshotState.DELETING:
                     raise WrongState(f"snapshot {snapshot.full_name} is being deleted: take another one")
@@ -112,7 +112,7 @@ class Snapshots:
             )  # fmt: skip
             request = await once.earlier()
             if request is None:
-                found, snapshot = await _find(tx, caller, name, snapshot_id)
+                found, snapshot = await find_snapshot(tx, caller, name, snapshot_id)
                 _require_revision(f"snapshot {snapshot.full_name}", snapshot.revision, expected_revision)
                 if snapshot.state is not SnapshotState.DELETING:
                     await _require_deletable(tx, found, snapshot)
@@ -136,7 +136,7 @@ class Snapshots:
             )  # fmt: skip
             request = await once.earlier()
             if request is None:
-                found, snapshot = await _find(tx, caller, name, snapshot_id)
+                found, snapshot = await find_snapshot(tx, caller, name, snapshot_id)
                 _require_revision(f"session {found.full_name}", found.revision, expected_revision)
                 _require_restorable(found, snapshot)
                 draft = SnapshotDraft(description=f"the state before the restore of {snapshot.id}")
@@ -166,7 +166,10 @@ class Snapshots:
                     await tx.put(rotated)
 
 
-async def _find(reader: Reader, caller: Caller, name: SessionName, snapshot_id: str) -> tuple[Session, Snapshot]:
+async def find_snapshot(
+    reader: Reader, caller: Caller, name: SessionName, snapshot_id: str
+) -> tuple[Session, Snapshot]:
+    """A snapshot and its session. Raises NotFound."""
     session = await find_session(reader, caller, name)
     found = await reader.find(Snapshot, session=session.uid, id=snapshot_id)
     if not found:
@@ -194,13 +197,18 @@ async def _require_deletable(reader: Reader, session: Session, snapshot: Snapsho
         )
 
 
-def _require_restorable(session: Session, snapshot: Snapshot) -> None:
+def require_ready(session: Session, snapshot: Snapshot) -> None:
+    """Raises WrongState unless a snapshot is READY."""
     if snapshot.state is not SnapshotState.READY:
         why = f": {snapshot.message}" if snapshot.message else ""
         raise WrongState(
             f"snapshot {snapshot.full_name} is {snapshot.state}, not READY{why}; choose another one "
             f"(netvps snapshot ls {session.full_name})"
         )
+
+
+def _require_restorable(session: Session, snapshot: Snapshot) -> None:
+    require_ready(session, snapshot)
     if session.desired is DesiredState.DELETED:
         raise WrongState(f"session {session.full_name} is being deleted: nothing of it can be restored")
     if session.pending_restore:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from netvps.services.ports import Reader
 
+_ANY_STATE: Final = frozenset({SnapshotCause.RESTORE, SnapshotCause.IMPORT})
+"""A restore is a way out of every state, and an archive may be what is restored."""
 _HAS_FILES: Final = frozenset({SessionState.RUNNING, SessionState.PAUSED, SessionState.STOPPED})
 
 
@@ -100,8 +102,8 @@ def _require_files(session: Session, runner: Runner | None, cause: SnapshotCause
             f"the runner {runner.name} of session {name} takes no snapshots, with version "
             f"{runner.version or 'unknown'}: upgrade it"
         )
-    if cause is SnapshotCause.RESTORE or session.state in _HAS_FILES:
-        return  # a restore is a way out of every state
+    if cause in _ANY_STATE or session.state in _HAS_FILES:
+        return
     if session.state is SessionState.UNREACHABLE:
         raise Unavailable(f"the runner {runner.name} of session {name} is offline: try again when it is back")
     failed = f" ({session.message})" if session.state is SessionState.FAILED and session.message else ""

@@ -5,11 +5,20 @@ from typing import Any
 
 import pytest
 
-from netvps.api.v1 import runner_pb2, session_change_pb2, session_pb2, session_spec_pb2, snapshot_pb2, user_pb2
+from netvps.api.v1 import (
+    runner_pb2,
+    session_change_pb2,
+    session_pb2,
+    session_spec_pb2,
+    snapshot_files_pb2,
+    snapshot_pb2,
+    user_pb2,
+)
 from netvps.domain.session.spec import Network
 from netvps.errors import InvalidInput
 from netvps.rpc.convert.enums import EnumPair
 from netvps.rpc.convert.runner.runners import RUNNER_STATE
+from netvps.rpc.convert.session.diffs import CHANGE_KIND
 from netvps.rpc.convert.session.event_types import EVENT_TYPE
 from netvps.rpc.convert.session.sessions import DESIRED_STATE, NETWORK, SESSION_STATE
 from netvps.rpc.convert.session.snapshots import RESTORE_STATE, SNAPSHOT_CAUSE, SNAPSHOT_STATE
@@ -21,6 +30,7 @@ PAIRS: list[tuple[EnumPair[Any], Any]] = [
     (NETWORK, session_spec_pb2.SessionNetwork),
     (SNAPSHOT_STATE, snapshot_pb2.SnapshotState),
     (SNAPSHOT_CAUSE, snapshot_pb2.SnapshotCause),
+    (CHANGE_KIND, snapshot_files_pb2.PathChangeKind),
     (RESTORE_STATE, session_change_pb2.RestoreState),
     (EVENT_TYPE, session_pb2.WatchEventType),
     (RUNNER_STATE, runner_pb2.RunnerState),

@@ -42,7 +42,9 @@ log = structlog.get_logger()
 
 _TAR: Final = ("tar", "--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--sparse")
 # overlayfs records these about the layers below, by inode numbers that a restored image does not have.
-_BOUND: Final = tuple(f"--xattrs-exclude=trusted.overlay.{name}" for name in ("origin", "impure", "nlink", "upper"))
+_BOUND: Final = tuple(
+    f"--xattrs-exclude=trusted.overlay.{name}" for name in ("origin", "impure", "nlink", "upper", "uuid")
+)
 _PIECE: Final = 1 << 20
 _MIB: Final = 1 << 20
 _SPARE_BYTES: Final = 64 << 20
@@ -75,6 +77,8 @@ class Note:
     """Blocks in use by what the container wrote."""
     warnings: tuple[str, ...] = ()
     """What is missing, for people."""
+    excluded: tuple[str, ...] = ()
+    """Paths that were left out, as the session asks."""
 
 
 class Archives:
@@ -88,7 +92,8 @@ class Archives:
         """Reads the note of an archive; None if one of the two is missing or damaged."""
         try:
             said: Answer = json.loads(path.read_bytes())
-            note = Note(**said | {"warnings": tuple(said.get("warnings", ()))})
+            lists = {name: tuple(said.get(name, ())) for name in ("warnings", "excluded")}
+            note = Note(**said | lists)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -102,9 +107,18 @@ class Archives:
         self.store([content], path, given_up)
 
     def pack(
-        self, api: Api, session_uid: str, container: Container, archive: Path, given_up: Callable[[], bool]
+        self,
+        api: Api,
+        session_uid: str,
+        container: Container,
+        archive: Path,
+        given_up: Callable[[], bool],
+        *,
+        excluded: Collection[str] = (),
     ) -> Note:
         """Archives what a container wrote, with its volumes; nothing may write meanwhile.
+
+        What is below the paths `excluded` is left out.
 
         Raises DiskFull, ImageExportFailed, GivenUp.
         """
@@ -114,10 +128,21 @@ class Archives:
         self.need(size)
         registry = (api.inspect_image(container.image).get("RepoDigests") or [""])[0]
         begins: dict[str, int] = {}
-        sha256 = self.store(_joined(folders, begins), archive, given_up)
+        sha256 = self.store(_joined(folders, begins, excluded), archive, given_up)
         del begins[""]
         now = datetime.now(UTC).isoformat()
-        return Note(container.run, container.image, registry, archive.name, sha256, now, begins, size)
+        return Note(
+            container.run,
+            container.image,
+            registry,
+            archive.name,
+            sha256,
+            now,
+            begins,
+            size,
+            warnings=_left_out(excluded),
+            excluded=tuple(excluded),
+        )
 
     def unpack(self, api: Api, note: Note, archive: Path, container_id: str) -> None:
         """Extracts the files of an archive into a container that never ran, without its volumes.
@@ -154,6 +179,17 @@ class Archives:
                 target.parent.mkdir(exist_ok=True, mode=0o700)
                 self.need(int(api.inspect_image(image_id)["Size"]))
                 self.store(api.get_image(image_id, chunk_size=_PIECE), target, given_up)
+
+    def adopt_image(self, received: Path, image_id: str) -> None:
+        """Keeps a checked archive of an image, unless there is one."""
+        target = self.image_file(image_id)
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        with self._saving:
+            if target.exists():
+                os.utime(target)  # it is needed soon, though no note says so yet
+            else:
+                os.utime(received)
+                received.rename(target)
 
     def load(self, api: Api, note: Note) -> str | None:
         """Loads the image below an archive if it was saved here: returns None, or else the name to pull."""
@@ -229,19 +265,30 @@ def own_errors(what: str, otherwise: type[DockerError]) -> Iterator[None]:
         raise otherwise(f"{what}: {error.strerror or error} ({error.filename})") from None
 
 
-def _joined(folders: Mapping[str, str], begins: dict[str, int]) -> Iterator[bytes]:
+def _left_out(excluded: Collection[str]) -> tuple[str, ...]:
+    return (f"it leaves out what is below {', '.join(excluded)}, as the session asks",) if excluded else ()
+
+
+def _joined(folders: Mapping[str, str], begins: dict[str, int], excluded: Collection[str]) -> Iterator[bytes]:
     """Yields a tar archive of each folder, end to end; sets `begins` to where each begins, by the folder's key."""
     size = 0
     for key, folder in folders.items():
         begins[key] = size
-        for piece in _packed(folder):
+        inside = [path.removeprefix(key) for path in excluded if path.startswith(f"{key}/")]
+        if key in excluded:
+            inside = [""]
+        for piece in _packed(folder, inside):
             size += len(piece)
             yield piece
 
 
-def _packed(folder: str) -> Iterator[bytes]:
-    """Yields a tar archive of a folder. Raises ImageExportFailed at its end if it is incomplete."""
-    command = [*_TAR, *_BOUND, "--format=posix", f"--directory={folder}", "--create", "--file=-", "."]
+def _packed(folder: str, excluded: Collection[str]) -> Iterator[bytes]:
+    """Yields a tar archive of a folder, without what is below the paths `excluded` in it.
+
+    Raises ImageExportFailed at its end if it is incomplete.
+    """
+    without = ["--anchored", *(f"--exclude=.{path}/*" for path in excluded)] if excluded else []
+    command = [*_TAR, *_BOUND, *without, "--format=posix", f"--directory={folder}", "--create", "--file=-", "."]
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(

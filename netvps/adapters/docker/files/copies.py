@@ -44,12 +44,19 @@ class Copies:
         """Reads the note of a session's copy."""
         return self._archives.read_note(self._json(session_uid))
 
+    def content(self, session_uid: str) -> tuple[Note, Path] | None:
+        """The note of a session's copy, and its archive; None if there is none. Reads a small file."""
+        note = self.note(session_uid)
+        return (note, self._folder / note.archive) if note else None
+
     def sessions(self) -> frozenset[str]:
         """Returns the uids of sessions that have a copy, complete or not."""
         return frozenset(re.split(r"[.-]", path.name)[0] for path in self._folder.glob("*") if path.is_file())
 
-    async def write(self, session_uid: str, container: Container, given_up: Callable[[], bool]) -> bool:
-        """Copies what a stopped container wrote; replaces an older copy of the session.
+    async def write(
+        self, session_uid: str, container: Container, given_up: Callable[[], bool], *, excluded: Collection[str] = ()
+    ) -> bool:
+        """Copies what a stopped container wrote, without what is below `excluded`; replaces an older copy.
 
         Returns False if `given_up()`, called in a thread, returns true, or if the container was started meanwhile.
         Raises DiskFull with needed and free space, ImageExportFailed, ContainerNotFound.
@@ -57,7 +64,7 @@ class Copies:
 
         def work(api: Api) -> bool:
             with suppress(GivenUp), own_errors("cannot copy the session's files", ImageExportFailed):
-                return self._write(api, session_uid, container, given_up)
+                return self._write(api, session_uid, container, given_up, excluded=excluded)
             return False
 
         return await self._docker.call_slowly(f"copy of container {container.id[:12]}", work, ImageExportFailed)
@@ -111,21 +118,35 @@ class Copies:
         """Lists a session's files, including incomplete ones of a killed runner."""
         return [*self._folder.glob(f"{session_uid}.json*"), *self._folder.glob(f"{session_uid}-*.tar*")]
 
-    def _write(self, api: Api, session_uid: str, container: Container, given_up: Callable[[], bool]) -> bool:
+    def _write(
+        self,
+        api: Api,
+        session_uid: str,
+        container: Container,
+        given_up: Callable[[], bool],
+        *,
+        excluded: Collection[str],
+    ) -> bool:
         note = self.note(session_uid)
         if note is None or note.run != container.run:
-            note = self._write_files(api, session_uid, container, given_up)
+            note = self._write_files(api, session_uid, container, given_up, excluded=excluded)
         if note and not note.registry:
             self._archives.save_image(api, note.image, given_up)
             self._archives.drop_images()
         return note is not None
 
     def _write_files(
-        self, api: Api, session_uid: str, container: Container, given_up: Callable[[], bool]
+        self,
+        api: Api,
+        session_uid: str,
+        container: Container,
+        given_up: Callable[[], bool],
+        *,
+        excluded: Collection[str],
     ) -> Note | None:
         """Archives the files, before the image: that is quick, and only the session has them."""
         archive = self._archive(session_uid, container.run)
-        note = self._archives.pack(api, session_uid, container, archive, given_up)
+        note = self._archives.pack(api, session_uid, container, archive, given_up, excluded=excluded)
         fault_point("copy.written")
         if not unchanged(api, container):
             archive.unlink(missing_ok=True)

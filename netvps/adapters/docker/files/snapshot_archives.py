@@ -60,8 +60,16 @@ class SnapshotArchives:
         """Returns the uids of sessions that have a snapshot, complete or not."""
         return frozenset(path.name.partition("-")[0] for path in self._folder.glob("*-*"))
 
-    async def take(self, session_uid: str, uid: str, container: Container | None, given_up: Callable[[], bool]) -> bool:
-        """Takes a snapshot, of the copy if there is no container.
+    async def take(
+        self,
+        session_uid: str,
+        uid: str,
+        container: Container | None,
+        given_up: Callable[[], bool],
+        *,
+        excluded: Collection[str] = (),
+    ) -> bool:
+        """Takes a snapshot, of the copy if there is no container, without what is below `excluded`.
 
         Returns False if `given_up()`, called in a thread, returns true, or if the container was started, stopped or
         resumed meanwhile. Raises DiskFull with needed and free space, ImageExportFailed, and WrongState if this machine
@@ -70,7 +78,7 @@ class SnapshotArchives:
 
         def work(api: Api) -> bool:
             with suppress(GivenUp), own_errors("cannot take the snapshot", ImageExportFailed):
-                return self._take(api, session_uid, uid, container, given_up)
+                return self._take(api, session_uid, uid, container, given_up, excluded=excluded)
             return False
 
         return await self._docker.call_slowly(f"snapshot of {session_uid}", work, ImageExportFailed)
@@ -88,11 +96,24 @@ class SnapshotArchives:
         self._archives.write_note(self._json(session_uid, uid), own, lambda: False)
         return _saved(uid, own)
 
+    def adopt_archive(self, session_uid: str, uid: str, received: Path, note: Note) -> SavedSnapshot:
+        """Makes a checked archive a snapshot, which is of no run of the session. Blocks."""
+        archive = self._archive(session_uid, uid)
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        received.rename(archive)
+        own = replace(note, archive=archive.name)
+        self._archives.write_note(self._json(session_uid, uid), own, lambda: False)
+        return _saved(uid, own)
+
     async def image(self, session_uid: str, uid: str) -> tuple[str, str | None]:
         """The image below a snapshot: its id, and the name to pull, or None if it is in Docker now."""
         note = self._required(session_uid, uid)
         load = partial(self._archives.load, note=note)
         return note.image, await self._docker.call_slowly(f"image {note.image}", load, ImageImportFailed)
+
+    def content(self, session_uid: str, uid: str) -> tuple[Note, Path]:
+        """The note of a snapshot, and its archive. Raises ImageNotFound. Reads a small file."""
+        return self._required(session_uid, uid), self._archive(session_uid, uid)
 
     def volumes(self, session_uid: str, uid: str) -> frozenset[str]:
         """Returns the paths of the volumes whose files are in a snapshot. Reads a small file."""
@@ -146,13 +167,22 @@ class SnapshotArchives:
         self._archives.drop_images()
 
     def _take(
-        self, api: Api, session_uid: str, uid: str, container: Container | None, given_up: Callable[[], bool]
+        self,
+        api: Api,
+        session_uid: str,
+        uid: str,
+        container: Container | None,
+        given_up: Callable[[], bool],
+        *,
+        excluded: Collection[str],
     ) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for remains in self._folder.glob(f"{session_uid}-*.part"):  # of a killed runner: one is taken at a time
             remains.unlink(missing_ok=True)
         copied = self._copies.note(session_uid)
-        if copied and (container is None or copied.run == container.run):
+        # A copy that leaves out more than the snapshot should is none of it.
+        whole = copied is not None and set(copied.excluded) <= set(excluded)
+        if copied and (container is None or (whole and copied.run == container.run)):
             return self.keep(session_uid, uid, copied.run) is not None
         if container is None:
             raise WrongState("the session has no container, and no copy of its files: start it first")
@@ -163,14 +193,15 @@ class SnapshotArchives:
             )
         archive = self._archive(session_uid, uid)
         with _still(api, container) as holds_still:
-            note = self._archives.pack(api, session_uid, container, archive, given_up)
+            note = self._archives.pack(api, session_uid, container, archive, given_up, excluded=excluded)
             fault_point("take.written")
             if not holds_still():
                 archive.unlink(missing_ok=True)
                 return False
         if not note.registry:
             self._archives.save_image(api, note.image, given_up)
-        note = replace(note, warnings=_missing(api.inspect_container(container.id), note.volumes))
+        missing = _missing(api.inspect_container(container.id), note.volumes)
+        note = replace(note, warnings=note.warnings + missing)
         self._archives.write_note(self._json(session_uid, uid), note, given_up)
         return True
 

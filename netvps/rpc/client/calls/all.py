@@ -31,6 +31,8 @@ class Calls:
     delete_snapshot = UnaryMethod(snapshots.delete_snapshot)
     restore_snapshot = UnaryMethod(snapshots.restore_snapshot)
     clone_session = UnaryMethod(snapshots.clone_session)
+    diff_session = UnaryMethod(snapshots.diff_session)
+    export_snapshot = StreamMethod(snapshots.export_snapshot)
     watch_snapshots = StreamMethod(snapshots.watch_snapshots)
 
     list_runners = ListMethod(machines.list_runners)

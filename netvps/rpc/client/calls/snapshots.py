@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netvps.api.v1 import session_pb2
+from netvps.api.v1 import snapshot_files_pb2 as files_pb
 from netvps.api.v1 import snapshot_pb2 as pb
+from netvps.domain.pieces import pieces
 from netvps.rpc.client.calls.call import Pages, Stream, Unary, new_request_id
 from netvps.rpc.convert import names
 from netvps.rpc.convert.session.sessions import session_from_proto
@@ -16,8 +18,11 @@ from netvps.rpc.convert.session.snapshots import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from netvps.domain.session.event import SnapshotEvent
     from netvps.domain.session.session import Session
+    from netvps.domain.snapshot.diff import Diff
     from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange, SnapshotDraft
 
 
@@ -106,6 +111,55 @@ def watch_snapshots(
     return Stream(
         "SnapshotService/WatchSnapshots", request, pb.WatchSnapshotsResponse, snapshot_event_from_proto, timeout
     )
+
+
+def diff_session(
+    session: str, *, from_id: str = "", to_id: str = "", max_paths: int = 0, folder_depth: int = 0
+) -> Unary[Diff]:
+    """What differs from one snapshot of a session ('': its image) to another ('': its present state)."""
+    request = files_pb.DiffSessionRequest(
+        name=names.session_name(session),
+        from_snapshot_id=from_id,
+        to_snapshot_id=to_id,
+        max_paths=max_paths,
+        folder_depth=folder_depth,
+    )
+    return Unary("SnapshotService/DiffSession", request, files_pb.DiffSessionResponse, _read_diff)
+
+
+def export_snapshot(session: str, snapshot: str) -> Stream[bytes]:
+    """Yields a snapshot as a portable archive, in pieces; what came before an error must not be used."""
+    request = files_pb.ExportSnapshotRequest(name=_name(session, snapshot))
+    return Stream(
+        "SnapshotService/ExportSnapshot", request, files_pb.ExportSnapshotResponse, lambda piece: bytes(piece.data)
+    )
+
+
+IMPORT: Final = ("SnapshotService/ImportSnapshot", pb.SessionSnapshot)
+"""Method and answer of an import."""
+
+
+def import_start(session: str, draft: SnapshotDraft) -> files_pb.ImportSnapshotRequest:
+    """The first message of an import."""
+    start = files_pb.ImportStart(
+        parent=names.session_name(session),
+        snapshot_id=draft.id,
+        description=draft.description,
+        labels=dict(draft.labels),
+        pinned=draft.pinned,
+    )
+    return files_pb.ImportSnapshotRequest(start=start)
+
+
+def import_piece(data: bytes) -> Iterator[files_pb.ImportSnapshotRequest]:
+    """Messages for a piece of an archive."""
+    return (files_pb.ImportSnapshotRequest(data=piece) for piece in pieces(data))
+
+
+def _read_diff(message: files_pb.DiffSessionResponse) -> Diff:
+    from netvps.rpc.convert.session.diffs import diff_from_proto
+
+    return diff_from_proto(message)
 
 
 def _name(session: str, snapshot: str) -> str:

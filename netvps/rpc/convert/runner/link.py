@@ -13,6 +13,7 @@ from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Underlay, Welcome
 from netvps.domain.session.session import Assignment, SessionReport
+from netvps.domain.snapshot.exchange import FilesRequest
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 from netvps.rpc.convert.metrics import (
@@ -21,6 +22,7 @@ from netvps.rpc.convert.metrics import (
     metrics_request_from_proto,
     metrics_request_to_proto,
 )
+from netvps.rpc.convert.runner.files import files_request_from_proto, files_request_to_proto
 from netvps.rpc.convert.runner.netmap import netmap_update_from_proto, netmap_update_to_proto
 from netvps.rpc.convert.runner.probes import (
     probe_report_from_proto,
@@ -69,7 +71,7 @@ from netvps.rpc.convert.times import (
 _MAX_CAPABILITIES: Final = 64
 
 FromRunner = Heartbeat | SessionReport | ProbeReport | MetricsReport
-ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest
+ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
 
 
 def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
@@ -295,7 +297,7 @@ def _log_request_from_proto(message: pb.LogRequest) -> LogRequest:
     return LogRequest(message.stream_id, message.session_uid, message.tail_lines, message.follow, since)
 
 
-_TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner]]] = {
+_TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner | None]]] = {
     "welcome": _welcome_from_proto,
     "assignment": _assignment_from_proto,
     "caught_up": lambda message: CaughtUp(message.revision),
@@ -303,6 +305,7 @@ _TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner]]] = {
     "log_request": _log_request_from_proto,
     "probe_request": probe_request_from_proto,
     "metrics_request": metrics_request_from_proto,
+    "files_request": files_request_from_proto,
 }
 _TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] = {
     Welcome: ("welcome", _welcome_to_proto),
@@ -312,4 +315,5 @@ _TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] 
     LogRequest: ("log_request", _log_request_to_proto),
     ProbeRequest: ("probe_request", probe_request_to_proto),
     MetricsRequest: ("metrics_request", metrics_request_to_proto),
+    FilesRequest: ("files_request", files_request_to_proto),
 }

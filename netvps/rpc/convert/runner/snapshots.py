@@ -60,17 +60,24 @@ def results_from_proto(message: link_pb2.SessionReport) -> tuple[SnapshotResult,
     checks = Checks()
     checks.require(len(message.snapshots) <= _MAX_RESULTS, "report.snapshots", f"more than {_MAX_RESULTS}")
     checks.done()
-    return tuple(
-        SnapshotResult(
-            uid=names.check_uid(result.snapshot_uid, "report.snapshots.snapshot_uid"),
-            state=SNAPSHOT_STATE.from_proto(result.state, "report.snapshots.state"),
-            reason=word(result.reason, "report.snapshots.reason"),
-            message=sentence(result.message),
-            size_bytes=max(result.size_bytes, 0),
-            digest=word(result.digest, "report.snapshots.digest"),
-            warnings=tuple(sentence(warning) for warning in result.warnings[:_MAX_WARNINGS]),
-        )
-        for result in message.snapshots
+    results: list[SnapshotResult] = []
+    for result in message.snapshots:
+        with checks.nested("report.snapshots"):
+            results.append(result_from_proto(result))
+    checks.done()
+    return tuple(results)
+
+
+def result_from_proto(message: link_snapshot_pb2.SnapshotResult) -> SnapshotResult:
+    """Parses one result. Raises InvalidInput."""
+    return SnapshotResult(
+        uid=names.check_uid(message.snapshot_uid, "snapshot_uid"),
+        state=SNAPSHOT_STATE.from_proto(message.state, "state"),
+        reason=word(message.reason, "reason"),
+        message=sentence(message.message),
+        size_bytes=max(message.size_bytes, 0),
+        digest=word(message.digest, "digest"),
+        warnings=tuple(sentence(warning) for warning in message.warnings[:_MAX_WARNINGS]),
     )
 
 

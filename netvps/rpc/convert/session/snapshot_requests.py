@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from netvps.api.v1 import snapshot_files_pb2 as files_pb
 from netvps.api.v1 import snapshot_pb2 as pb
 from netvps.domain.checks import Checks, shown
 from netvps.domain.names import SESSION_NAME_MAX, check_label
+from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
+from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 
 _CHANGEABLE: Final = ("description", "labels", "pinned")
@@ -126,3 +129,25 @@ def _check(checks: Checks, request_id: str, revision: int, field: str) -> None:
     with checks.nested():
         names.check_request_id(request_id)
     checks.require(revision >= 0, field, f"{revision} is not a revision")
+
+
+def import_from_proto(message: files_pb.ImportSnapshotRequest) -> CreateSnapshot:
+    """Parses the first message of an import. Raises InvalidInput."""
+    if message.WhichOneof("message") != "start":
+        raise InvalidInput.of("start", "the first message of an import has to say what is imported")
+    start = message.start
+    checks = Checks()
+    session, draft = "", SnapshotDraft()
+    with checks.nested():
+        session = names.parse_session_name(start.parent, "parent")
+    with checks.nested():
+        draft = SnapshotDraft(start.snapshot_id, start.description, dict(start.labels), start.pinned)
+    checks.done()
+    return CreateSnapshot(session, draft, "")
+
+
+def archive_piece(message: files_pb.ImportSnapshotRequest) -> bytes:
+    """A piece of the archive. Raises InvalidInput."""
+    if message.WhichOneof("message") != "data" or len(message.data) > MAX_PIECE:
+        raise InvalidInput.of("data", f"after the first message of an import come pieces of up to {MAX_PIECE} bytes")
+    return message.data

@@ -1,0 +1,1 @@
+"""What the files of sessions and snapshots are: comparisons, and portable archives."""

@@ -1,0 +1,40 @@
+"""What the control plane asks a runner to do with files beside the session's assignment: for someone who waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netvps.domain.snapshot.diff import Diff, DiffOrder
+from netvps.domain.snapshot.snapshot import SnapshotResult
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOrder:
+    """Sends a snapshot as a portable archive."""
+
+    snapshot_uid: str
+    snapshot_id: str
+    """Its id, for the archive."""
+    session: str
+    """"NAME.OWNER", for the archive."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOrder:
+    """Makes a snapshot from a portable archive."""
+
+    snapshot_uid: str
+
+
+FilesWork = DiffOrder | ExportOrder | ImportOrder
+FilesAnswer = bytes | Diff | SnapshotResult
+"""What a runner sends: pieces of an archive, or an outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesRequest:
+    """A request, to be answered on the stream with this id."""
+
+    stream_id: str
+    session_uid: str
+    work: FilesWork
