@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from netvps.domain.session.event import SnapshotEvent
     from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdin, StdinEof, Stdout, TerminalSize
     from netvps.domain.session.lifecycle import settled
+    from netvps.domain.session_filter import SessionFilter
     from netvps.domain.snapshot.diff import Diff
     from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange, SnapshotDraft, SnapshotState
     from netvps.rpc.client.async_client import AsyncClient
+    from netvps.rpc.client.calls.sessions import SessionPage
 
 __all__ = [
     "ApiKey",
@@ -55,6 +57,8 @@ __all__ = [
     "ServerInfo",
     "Session",
     "SessionEvent",
+    "SessionFilter",
+    "SessionPage",
     "SessionSpec",
     "SessionState",
     "Snapshot",
@@ -84,8 +88,10 @@ _ON_DEMAND: Final = {
     "netvps.domain.snapshot.diff": {"Diff"},
     "netvps.domain.snapshot.snapshot": {"Snapshot", "SnapshotChange", "SnapshotDraft", "SnapshotState"},
     "netvps.domain.session.exec": {"ExecStart", "Exit", "Stderr", "Stdin", "StdinEof", "Stdout", "TerminalSize"},
+    "netvps.domain.session_filter": {"SessionFilter"},
     "netvps.domain.session.lifecycle": {"settled"},
     "netvps.rpc.client.async_client": {"AsyncClient"},
+    "netvps.rpc.client.calls.sessions": {"SessionPage"},
 }
 """What a program pays for only if it uses it: every command of the CLI imports this module."""
 

@@ -16,6 +16,7 @@ from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from netvps.domain.session_filter import SessionFilter
     from netvps.services.ports import R, Reader, Resource
 
 T = TypeVar("T")
@@ -38,8 +39,19 @@ class Page(Generic[T]):
     revision: int
 
 
-async def read_page(reader: Reader, kind: type[R], page_size: int, page_token: str, **where: str) -> Page[R]:
-    """Reads a page of a kind in natural order. Raises InvalidInput for a bad size, or a token of another list."""
+async def read_page(
+    reader: Reader,
+    kind: type[R],
+    page_size: int,
+    page_token: str,
+    matching: SessionFilter | None = None,
+    /,
+    **where: str,
+) -> Page[R]:
+    """Reads a page of a kind in natural order. Raises InvalidInput for a bad size, or a token of another list.
+
+    A token holds with any filter: it is a position in the list.
+    """
     scope = "&".join((kind.kind, *(f"{column}={value}" for column, value in sorted(where.items()))))
     checks, after = Checks(), ""
     checks.require(0 <= page_size <= MAX_SIZE, "page_size", f"{page_size} is not between 0 and {MAX_SIZE}")
@@ -50,7 +62,7 @@ async def read_page(reader: Reader, kind: type[R], page_size: int, page_token: s
     items: list[R] = []
     while True:
         limit = min(_READ, size + 1 - len(items))  # one more, to know whether there is a next page
-        found = await reader.page(kind, after, limit, **where)
+        found = await reader.page(kind, after, limit, matching, **where)
         for item in found:
             room -= listed_bytes(item)
             if len(items) == size or (items and room < 0):

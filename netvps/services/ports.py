@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.metrics import Measurement
     from netvps.domain.overlay.peer_health import Link
+    from netvps.domain.session_filter import SessionFilter
     from netvps.domain.snapshot.exchange import FilesAnswer, FilesWork
     from netvps.errors import NetvpsError
 
@@ -70,10 +71,13 @@ class Reader(Protocol):
     async def find(self, kind: type[R], **where: Wanted) -> list[R]:
         """All resources whose columns match `where`, in the kind's natural order."""
 
-    async def page(self, kind: type[R], after: str, limit: int, **where: Wanted) -> list[R]:
+    async def page(
+        self, kind: type[R], after: str, limit: int, matching: SessionFilter | None = None, /, **where: Wanted
+    ) -> list[R]:
         """At most `limit` resources in natural order after a position: that of the last one seen, or ''.
 
-        The resource at that position may be gone by now: the page starts with the one that follows it.
+        The resource at that position may be gone by now: the page starts with the one that follows it. `matching` is
+        for sessions only.
         """
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:

@@ -22,6 +22,7 @@ from netvps.domain.session.event import EventType, SessionEvent
 from netvps.domain.session.exec import ExecStart, Exit, FromCommand, Stdin, Stdout, ToCommand
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.session_filter import SessionFilter
 from netvps.errors import AlreadyExists, NotFound, Unavailable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -109,9 +110,10 @@ class FakeClient:
             raise NotFound(f"there is no session {name}")
         return self.sessions[name]
 
-    def list_sessions(self, parent: str = "") -> Iterator[Session]:
-        self._ask("list_sessions", parent)
-        yield from self.sessions.values()
+    def list_sessions(self, parent: str = "", matching: str = "") -> Iterator[Session]:
+        self._ask("list_sessions", parent, *filter(None, [matching]))
+        wanted = SessionFilter.parse(matching)
+        yield from filter(wanted.matches, self.sessions.values())
 
     def stop_session(self, name: str) -> Session:
         return self._want("stop_session", name, DesiredState.STOPPED)

@@ -18,6 +18,7 @@ from netvps.services.ports import Change
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from netvps.domain.session_filter import SessionFilter
     from netvps.services.ports import Clock, R, Resource, Wanted
 
 Rows = dict[type[Any], dict[str, Any]]
@@ -69,10 +70,13 @@ class MemoryReader:
         await asyncio.sleep(0)
         return sorted(self._matching(kind, where), key=lambda row: _place(row, KINDS[kind].order))
 
-    async def page(self, kind: type[R], after: str, limit: int, **where: Wanted) -> list[R]:
+    async def page(
+        self, kind: type[R], after: str, limit: int, matching: SessionFilter | None = None, /, **where: Wanted
+    ) -> list[R]:
         order = KINDS[kind].order
         start = tuple(after.split(".", len(order) - 1))
-        return [row for row in await self.find(kind, **where) if _place(row, order) > start][:limit]
+        found = [row for row in await self.find(kind, **where) if _place(row, order) > start]
+        return [row for row in found if not (matching and isinstance(row, Session)) or matching.matches(row)][:limit]
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:
         await asyncio.sleep(0)

@@ -22,6 +22,7 @@ from tests.support.command_lines import problem
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from rich.style import Style
     from textual.pilot import Pilot
 
     from netvps.domain.session.session import Session
@@ -75,6 +76,13 @@ class Running:
         lines = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in line)[:width] for line in lines[:height])
 
+    @property
+    def styles(self) -> list[list[tuple[str, str]]]:
+        """What is on the screen, line by line, as texts and how each is drawn."""
+        width, height = self.app.size
+        lines = self.app.screen._compositor.render_strips()
+        return [[(one.text, drawn(one.style)) for one in line.crop(0, width)] for line in lines[:height]]
+
     async def shows(self, *words: str) -> None:
         """Waits until the screen has these words."""
         try:
@@ -107,6 +115,15 @@ class Running:
         """The session's runner says that it is in a state."""
         session = await self.site.services.sessions.get(ROOT, name)
         await report(self.site, session, state, message)
+
+
+def drawn(style: Style | None) -> str:
+    """Colours and attributes of a text, in words."""
+    if style is None:
+        return ""
+    words = [name for name in ("bold", "dim", "italic", "underline", "reverse") if getattr(style, name)]
+    colours = [colour.name if colour else "default" for colour in (style.color, style.bgcolor)]
+    return f"{colours[0]} on {colours[1]} {' '.join(words)}".strip()
 
 
 async def report(site: Site, session: Session, state: SessionState, message: str = "") -> None:
@@ -144,13 +161,18 @@ def _known_to_the_cli(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def started(
-    site: Site, *, read_only: bool = False, size: tuple[int, int] = (130, 30), place: Place | None = None
+    site: Site,
+    *,
+    read_only: bool = False,
+    size: tuple[int, int] = (130, 30),
+    place: Place | None = None,
+    wait: str = "root@lab",
 ) -> AsyncIterator[Running]:
     connect = Recorded()
     app = NetvpsApp(site.local, connect, read_only=read_only, title="lab", place=place or Place())
     async with app.run_test(size=size, notifications=True) as pilot:
         running = Running(app, pilot, site, connect)
-        await running.until(lambda: app.live.complete and app.me and "root@lab" in running.text)
+        await running.until(lambda: app.live.complete and app.me and wait in running.text)
         yield running
 
 

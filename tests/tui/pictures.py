@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import string
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from netvps_tui.pages.session import SessionPage
+from rich.cells import cell_len
 
 from netvps.domain.metrics import Measurement
 from netvps.domain.overlay.path import Path as Link
@@ -59,6 +61,7 @@ SCREENS: Final[dict[str, Sequence[str]]] = {
     "logs": ("q", "l"),
 }
 """Screens, and the keys that lead to each from the one before."""
+_LETTERS: Final = string.ascii_lowercase + string.ascii_uppercase + string.digits + "+-*/=<>!?%&$#@^~|"
 _VARYING: Final = (
     (r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d\+\d\d:\d\d)?)?", lambda found: "2026-01-31 12:00:00+00:00"[: len(found[0])]),
     (r"\d\d-\d\d \d\d:\d\d:\d\d", lambda _: "01-31 12:00:00"),
@@ -120,6 +123,29 @@ def steady(text: str) -> str:
     for pattern, same in _VARYING:
         text = re.sub(pattern, same, text, flags=re.MULTILINE)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+class Styles:
+    """How screens are drawn: a letter for each style, in the order of their first use."""
+
+    def __init__(self) -> None:
+        self._letters: dict[str, str] = {}
+
+    def of(self, lines: list[list[tuple[str, str]]]) -> str:
+        """A line of letters for each line of a screen; trailing ones that repeat are left out."""
+        found = []
+        for line in lines:
+            letters = "".join(self._letter(style) * cell_len(text) for text, style in line)
+            end = len(letters.rstrip(letters[-1:])) + 1
+            found.append(letters[:end])
+        return "\n".join(found) + "\n"
+
+    def legend(self) -> str:
+        """What the letters mean."""
+        return "".join(f"{letter} = {style}\n" for style, letter in self._letters.items())
+
+    def _letter(self, style: str) -> str:
+        return self._letters.setdefault(style, _LETTERS[len(self._letters)])
 
 
 async def draw(picture: Path) -> None:

@@ -21,7 +21,7 @@ from textual.binding import Binding
 
 from tests.rpc.site import open_site
 from tests.tui.conftest import Running, started
-from tests.tui.pictures import each_screen, furnish, steady
+from tests.tui.pictures import Styles, each_screen, furnish, steady
 
 if TYPE_CHECKING:
     from tests.rpc.site import Site
@@ -86,13 +86,33 @@ async def test_without_colour_all_is_grey(site: Site, monkeypatch: pytest.Monkey
 async def test_every_screen_looks_as_stored(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a change is meant: STORE_SCREENS=1 stores the screens, and `git diff` shows what changed."""
     monkeypatch.setenv("TZ", "UTC")
-    stored = SCREENS_FOLDER / f"{size[0]}x{size[1]}.txt"
-    found = ""
+    texts, letters, styles = "", "", Styles()
     async with open_site() as site:
         await furnish(site)
         async with started(site, size=size) as tui:
             async for name in each_screen(tui, 12 if size == (80, 24) else 3):
-                found += f"==== {name}\n{steady(tui.text)}"
+                texts += f"==== {name}\n{steady(tui.text)}"
+                letters += f"==== {name}\n{styles.of(tui.styles)}"
+    compare(f"{size[0]}x{size[1]}.txt", texts)
+    if size == (80, 24):
+        compare("80x24-styles.txt", styles.legend() + letters)
+
+
+async def test_without_colour_screens_look_as_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("NO_COLOR", "1")
+    letters, styles = "", Styles()
+    async with open_site() as site:
+        await furnish(site)
+        async with started(site, size=(80, 24)) as tui:
+            async for name in each_screen(tui, 3):
+                letters += f"==== {name}\n{styles.of(tui.styles)}"
+    compare("80x24-styles-no-colour.txt", styles.legend() + letters)
+
+
+def compare(name: str, found: str) -> None:
+    """Compares a screen with the stored one, or stores it."""
+    stored = SCREENS_FOLDER / name
     if os.environ.get("STORE_SCREENS"):
         stored.parent.mkdir(exist_ok=True)
         stored.write_text(found)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 from netvps_tui.live import Live, Status
 
-from netvps.client import AsyncClient, EventType, Interrupted, Reset, SessionEvent
+from netvps.client import EventType, Interrupted, Reset, SessionEvent, SessionFilter, SessionPage
 from netvps.domain.names import SessionName
 from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.session.spec import SessionSpec
-from netvps.errors import Unauthenticated, Unavailable
+from netvps.errors import InvalidInput, NetvpsError, Unauthenticated, Unavailable
 from tests.rpc.site import soon
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.client import AsyncClient, WatchEvent
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,7 +36,34 @@ def put(name: str, revision: int, kind: EventType = EventType.PUT, message: str 
     return SessionEvent(kind, session(name, revision, message=message), revision)
 
 
-CAUGHT_UP = SessionEvent(EventType.CAUGHT_UP, None, 9)
+class Client:
+    """Lists sessions in pages of two, then has these events, and then the end that is given."""
+
+    def __init__(self, listed: list[Session], *events: WatchEvent, error: NetvpsError | None = None) -> None:
+        self.listed, self.events, self.error = listed, events, error
+        self.asked: list[Any] = []
+        self.refusal: NetvpsError | None = None
+        self.listed_again: list[Session] | None = None
+
+    async def list_session_pages(self, parent: str, matching: str, *, first: int) -> Any:
+        self.asked.append(("list", matching))
+        if self.refusal is not None:
+            refusal, self.refusal = self.refusal, None
+            raise refusal
+        listed, self.listed = self.listed, self.listed if self.listed_again is None else self.listed_again
+        wanted = [one for one in listed if SessionFilter.parse(matching).matches(one)]
+        for start in range(0, max(1, len(wanted)), 2):
+            yield SessionPage(7 + start, iter(wanted[start : start + 2]))
+
+    async def watch(self, parent: str, from_revision: int, *, attempts: None) -> Any:
+        self.asked.append(("watch", from_revision))
+        events, self.events, error, self.error = self.events, (), self.error, None
+        for event in events:
+            yield event
+        if error is not None:
+            raise error
+        if not isinstance(events[-1] if events else None, Reset):
+            await asyncio.sleep(60)
 
 
 class Heard:
@@ -38,25 +72,33 @@ class Heard:
         self.statuses: list[Status] = []
         self.live = Live(self.news.append, lambda: self.statuses.append(self.live.status))
 
+    @asynccontextmanager
+    async def following(self, client: Client) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.live.run(cast("AsyncClient", client)))
+        try:
+            yield
+        finally:
+            task.cancel()
+
 
 async def test_changes_come_in_batches_and_nothing_comes_without_one() -> None:
     heard = Heard()
-    for event in (put("a", 1), put("b", 2), CAUGHT_UP):
-        heard.live.take(event)
-    await soon(lambda: heard.news)
+    async with heard.following(Client([session("a", 1), session("b", 2)])):
+        await soon(lambda: heard.live.complete and heard.news)
     for revision in range(10, 60):
         heard.live.take(put("a", revision))
     begun = asyncio.get_running_loop().time()
-    await soon(lambda: len(heard.news) == 2)
+    count = len(heard.news)
+    await soon(lambda: len(heard.news) == count + 1)
     assert asyncio.get_running_loop().time() - begun > 0.2
-    assert heard.news == [{"uid-a", "uid-b"}, {"uid-a"}]
+    assert [set.union(*heard.news[:-1]), heard.news[-1]] == [{"uid-a", "uid-b"}, {"uid-a"}]
     assert heard.live.sessions["uid-a"].revision == 59
     assert len(heard.live.events) == 50
 
 
 async def test_progress_is_shown_until_the_session_changes_and_what_is_older_is_not_taken() -> None:
     heard = Heard()
-    for event in (put("a", 5), CAUGHT_UP, put("a", 5, EventType.PROGRESS, "pulling: 3 MB of 9 MB")):
+    for event in (put("a", 5), put("a", 5, EventType.PROGRESS, "pulling: 3 MB of 9 MB")):
         heard.live.take(event)
     assert heard.live.progress == {"uid-a": "pulling: 3 MB of 9 MB"}
     heard.live.take(put("a", 4))
@@ -69,31 +111,55 @@ async def test_progress_is_shown_until_the_session_changes_and_what_is_older_is_
     assert (heard.live.sessions, heard.live.progress) == ({}, {})
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps_tui.live._RETRY", 0.0)
+    monkeypatch.setattr("netvps_tui.live._BACK_OFF", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_a_break_and_a_refusal_are_shown_once_and_end_by_themselves() -> None:
     heard = Heard()
+    broken = [Interrupted(Unavailable("no server")), Interrupted(Unavailable("no server"))]
+    client = Client([session("a", 1)], put("a", 8), *broken, error=Unauthenticated("the key has expired"))
+    client.refusal = Unavailable("no server yet")
+    async with heard.following(client):
+        await soon(lambda: len(client.asked) == 5)
+        await soon(lambda: heard.live.status is Status.LIVE)
+    assert heard.statuses == [Status.AWAY, Status.LIVE, Status.AWAY, Status.REFUSED, Status.LIVE]
+    assert client.asked == [("list", ""), ("list", ""), ("watch", 7), ("list", ""), ("watch", 7)]
 
-    class Client:
-        begun = 0
 
-        async def watch(self, _parent: str, *, known: list[Session], attempts: None) -> Any:
-            self.begun += 1
-            if self.begun == 1:
-                yield put("a", 1)
-                yield Interrupted(Unavailable("no server"))
-                yield Interrupted(Unavailable("no server"))
-                yield Reset("behind")
-                raise Unauthenticated("the key has expired")
-            assert [one.name for one in known] == ["a"]
-            yield CAUGHT_UP
-            await asyncio.sleep(60)
+@pytest.mark.usefixtures("at_once")
+async def test_after_missed_changes_the_list_is_read_again_and_what_is_gone_goes() -> None:
+    heard = Heard()
+    client = Client([session("a", 1), session("b", 2), session("c", 3)], put("new", 9), Reset("behind"))
+    client.listed_again = [session("c", 3)]
+    async with heard.following(client):
+        await soon(lambda: len(client.asked) == 4)
+    assert {*heard.live.sessions} == {"uid-c", "uid-new"}  # which is newer than the list
 
-    import netvps_tui.live
 
-    before, netvps_tui.live._RETRY = netvps_tui.live._RETRY, 0.0  # type: ignore[misc]  # a constant
-    task = asyncio.create_task(heard.live.run(cast("AsyncClient", Client())))
-    try:
+async def test_of_too_many_the_server_lists_what_the_filter_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps_tui.live.MOST", 2)
+    heard = Heard()
+    client = Client([session(name, 1) for name in ("a", "b", "c", "d")], put("e", 9))
+    async with heard.following(client):
+        await soon(lambda: len(client.asked) == 2)
+    assert (heard.live.more, [*heard.live.sessions]) == (True, ["uid-a", "uid-b"])
+    with pytest.raises(InvalidInput):
+        heard.live.narrow("name=")
+    assert heard.live.narrow("name:d")
+    assert not heard.live.narrow("name:d")
+    client.events = (put("dd", 9), put("e", 10))
+    async with heard.following(client):
+        await soon(lambda: "uid-dd" in heard.live.sessions)
+    assert (heard.live.more, [*heard.live.sessions]) == (False, ["uid-d", "uid-dd"])
+    assert heard.live.narrow("")
+
+
+async def test_all_are_known_and_the_server_does_not_filter() -> None:
+    heard = Heard()
+    async with heard.following(Client([session("a", 1)])):
         await soon(lambda: heard.live.complete)
-    finally:
-        netvps_tui.live._RETRY = before  # type: ignore[misc]
-        task.cancel()
-    assert heard.statuses == [Status.LIVE, Status.AWAY, Status.REFUSED, Status.LIVE]
+    assert not heard.live.narrow("name:b")

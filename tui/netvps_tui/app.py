@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
@@ -10,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.signal import Signal
 
 from netvps.client import AsyncClient
+from netvps.display.text import clean
 from netvps.errors import NetvpsError
 from netvps_tui.connect import HandOver, Place
 from netvps_tui.go import Go
@@ -20,6 +22,7 @@ from netvps_tui.pages.people import PeoplePage
 from netvps_tui.pages.runners import RunnersPage
 from netvps_tui.pages.sessions import SessionsPage
 from netvps_tui.theme import THEME, accessible
+from netvps_tui.work import restart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -88,7 +91,7 @@ class NetvpsApp(App[HandOver]):
         self.push_screen(SessionsPage(self.place.uid))
         if self.place.page != "sessions" and self.place.page in PAGES:
             self.push_screen(PAGES[self.place.page]())
-        self.run_worker(self.live.run(self.client), name="watch", exit_on_error=False)
+        self._follow()
         self.run_worker(self._who_am_i(), name="user", exit_on_error=False)
 
     async def on_unmount(self) -> None:
@@ -103,6 +106,14 @@ class NetvpsApp(App[HandOver]):
             except NetvpsError:  # the watch has the same, and shows it
                 await asyncio.sleep(5)
         self.news.publish(set(self.live.sessions))
+
+    def _follow(self) -> None:
+        restart(self, partial(self.live.run, self.client), "watch")
+
+    def narrow(self, matching: str) -> None:
+        """Has the server filter sessions, where there are too many to know all. Raises InvalidInput."""
+        if self.live.narrow(matching):
+            self._follow()
 
     def _news(self, uids: set[str]) -> None:
         self.news.publish(uids)
@@ -158,4 +169,5 @@ class NetvpsApp(App[HandOver]):
 
     def refused(self, error: NetvpsError) -> None:
         """Shows an error for long enough to read it."""
-        self.notify(error.message, severity="error", timeout=max(8.0, len(error.message) / 12), markup=False)
+        message = clean(error.message)
+        self.notify(message, severity="error", timeout=max(8.0, len(message) / 12), markup=False)

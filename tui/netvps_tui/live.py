@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
 from contextlib import aclosing
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from netvps.client import EventType, Interrupted, Reset, SessionEvent
-from netvps.errors import NetvpsError
+from netvps.client import EventType, Interrupted, Reset, SessionEvent, SessionFilter
+from netvps.errors import NetvpsError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from netvps.client import AsyncClient, Session, WatchEvent
+    from netvps.client import AsyncClient, Session
 
 _PERIOD: Final = 0.25
 """Seconds between two redraws at least."""
 _FIRST: Final = 100
-"""Sessions with which the first redraw does not wait for the rest."""
+"""Sessions of the first page, which is shown before the others are read."""
+_AT_ONCE: Final = 25
+"""Sessions read between two looks at the keyboard."""
+MOST: Final = 20_000
+"""Sessions that are known here; about 2 KB each. Of more, the server lists those that the filter matches."""
 _REMEMBERED: Final = 2000
 _RETRY: Final = 10.0
 """Seconds after a refusal (an expired key) until it is tried again: the person may log in meanwhile."""
+_BACK_OFF: Final = 0.2
+"""Seconds at most before the list is read for the second time; each failure doubles them."""
 
 
 class Status(Enum):
@@ -51,46 +58,101 @@ class Live:
         """When the connection was last known to be good."""
         self.complete = False
         """Whether the list came to its end once."""
+        self.more = False
+        """Whether there are more than MOST, of which only the first by name are known."""
+        self.matching = ""
+        """The filter with which the server lists them, where there are more."""
+        self._filter = SessionFilter()
         self._on_news, self._on_status = on_news, on_status
         self._dirty: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
         self._flushed = 0.0
 
     async def run(self, client: AsyncClient) -> None:
-        """Follows the server until cancelled."""
+        """Follows the server until cancelled: reads the list page by page, then each change since its first page."""
+        failures = 0
         while True:
+            wait = _RETRY
             try:
-                known = list(self.sessions.values())
-                async with aclosing(client.watch("-", known=known, attempts=None)) as events:
+                revision = await self._read(client)
+                failures = 0
+                async with aclosing(client.watch("-", revision, attempts=None)) as events:
                     async for event in events:
+                        if isinstance(event, Reset):  # changes were missed
+                            break
                         self.take(event)
+                wait = random.uniform(0, _BACK_OFF)  # noqa: S311 — jitter
+            except Unavailable as error:
+                self._set(Status.AWAY, error.message)
+                failures += 1
+                wait = random.uniform(0, min(_RETRY, _BACK_OFF * 2.0 ** min(failures, 10)))  # noqa: S311
             except NetvpsError as error:
                 self._set(Status.REFUSED, error.message)
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(wait)
 
-    def take(self, event: WatchEvent) -> None:
-        """Takes an event in."""
-        match event:
-            case Interrupted(error):
-                self._set(Status.AWAY, error.message)
-                return
-            case Reset():
-                return
-            case _:
-                pass
+    async def _read(self, client: AsyncClient) -> int:
+        """Reads all sessions, and shows the first page at once; returns the revision of that."""
+        before, listed, revision, self.more = list(self.sessions), set[str](), 0, False
+        async for page in client.list_session_pages("-", self.matching, first=_FIRST):
+            for session in page.sessions:
+                self._listed(session)
+                listed.add(session.uid)
+                if len(listed) % _AT_ONCE == 0:
+                    await asyncio.sleep(0)  # a key comes first
+            if not revision:
+                revision = page.revision
+                self._good()
+                self._schedule(soon=True)
+            if len(listed) >= MOST:
+                self.more = True
+                break
+        for uid in before:
+            if uid not in listed and self.sessions[uid].revision <= revision:
+                del self.sessions[uid]
+                self._dirty.add(uid)
+        self.complete = True
+        self._schedule(soon=True)
+        return revision
+
+    def narrow(self, matching: str) -> bool:
+        """Has the server filter where there are too many to know all; whether `run` has to begin again for that.
+
+        Raises InvalidInput.
+        """
+        self._filter = SessionFilter.parse(matching)
+        if matching == self.matching or not (self.more or self.matching):
+            return False
+        self.matching = matching
+        return True
+
+    def _listed(self, session: Session) -> None:
+        """Takes a session of the list in; it can be older than the answer to a call."""
+        old = self.sessions.get(session.uid)
+        if old is None or old.revision < session.revision:
+            self.sessions[session.uid] = session
+            self.progress.pop(session.uid, None)
+            self._dirty.add(session.uid)
+            self._schedule(soon=False)
+
+    def _good(self) -> None:
         self.heard = time.monotonic()
         self._set(Status.LIVE, "")
+
+    def take(self, event: SessionEvent | Interrupted) -> None:
+        """Takes an event in."""
+        if isinstance(event, Interrupted):
+            self._set(Status.AWAY, event.error.message)
+            return
+        self._good()
         session = event.session
         if session is None:
-            self.complete = True
-            self._schedule(soon=True)
             return
         if event.type is EventType.PROGRESS:
             self.progress[session.uid] = session.message
         else:
             self._put(event, session)
         self._dirty.add(session.uid)
-        self._schedule(soon=not self.complete and len(self.sessions) == _FIRST)
+        self._schedule(soon=False)
 
     def _put(self, event: SessionEvent, session: Session) -> None:
         self.progress.pop(session.uid, None)
@@ -99,10 +161,16 @@ class Live:
             self.sessions.pop(session.uid, None)
         elif old is not None and old.revision > session.revision:
             return  # a list that comes again can be older than the answer to a call
-        else:
+        elif old is not None or self._is_wanted(session):
             self.sessions[session.uid] = session
         if self.complete and (old is None or old.revision != session.revision or event.type is EventType.DELETED):
             self.events.append(event)
+
+    def _is_wanted(self, session: Session) -> bool:
+        """Whether a session that is not known is to be shown: not all are, where there are too many."""
+        if not (self.more or self.matching):
+            return True
+        return len(self.sessions) < MOST and self._filter.matches(session)
 
     def answer(self, session: Session) -> None:
         """Takes in the answer to a call, which may come before the watch tells the same."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import delete, func, insert, select, tuple_, update
 
 from netvps.adapters.store.codec import decode, encode, to_micros
+from netvps.adapters.store.session_filter import condition
 from netvps.adapters.store.tables import KINDS, Kind, clock, log
 from netvps.errors import AlreadyExists
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select, Table
 
     from netvps.adapters.store.connection import Connection
+    from netvps.domain.session_filter import SessionFilter
     from netvps.services.ports import R, Resource, Wanted
 
 
@@ -48,11 +50,15 @@ class SqlReader:
         """Returns all resources whose columns match `where`, in natural order."""
         return await self._decoded(kind, _ordered(_kind(kind), where))
 
-    async def page(self, kind: type[R], after: str, limit: int, **where: Wanted) -> list[R]:
+    async def page(
+        self, kind: type[R], after: str, limit: int, matching: SessionFilter | None = None, /, **where: Wanted
+    ) -> list[R]:
         """Returns at most `limit` resources after a position, in natural order."""
         stored = _kind(kind)
         columns = tuple_(*(stored.table.c[name] for name in stored.order))
         statement = _ordered(stored, where).where(columns > tuple_(*stored.position(after))).limit(limit)
+        if matching is not None and matching.terms:
+            statement = statement.where(condition(matching))
         return await self._decoded(kind, statement)
 
     async def tally(self, kind: type[Resource], by: str, *sums: str, **where: Wanted) -> dict[str, tuple[int, ...]]:

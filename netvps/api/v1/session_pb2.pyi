@@ -428,22 +428,28 @@ class ListSessionsRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"users/USER" for one owner's, "users/-" for all that the caller may see; empty means the caller's own."""
     page_size: _builtins.int
     """At most this many, 1 to 1000; 0 means 100. A page also ends at 1 MiB."""
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first."""
+    filter: _builtins.str
+    """Terms that all match, a subset of AIP-160: WORD, FIELD=VALUE, FIELD!=VALUE, FIELD:PART, -TERM; at most 512 characters.
+    Fields: name, owner, state, image, runner, address, labels.KEY. Case does not matter. Example: state=RUNNING api
+    """
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ from netvps.cli.ui.output import Column, View, emit, format_option, note, print_
 from netvps.display.units import age, duration_words, moment_words, size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from netvps.domain.session.session import Author, LastExit, Session
     from netvps.domain.session.spec import SessionSpec
@@ -62,6 +62,9 @@ def to_json(value: Any) -> dict[str, Any]:
     metavar="STATE",
     help="Those in this state; may be repeated.",
 )
+@click.option(
+    "--filter", "matching", default="", metavar="FILTER", help='Those that match, for example "runner=box1 api".'
+)
 @click.option("--sort", type=click.Choice([*ORDERS]), default="name", show_default=True, help="In this order.")
 @click.option("-q", "--quiet", is_flag=True, help="Names only; the same as -o name.")
 @click.option("-w", "--watch", "live", is_flag=True, help="Print the list again at each change, until Ctrl-C.")
@@ -72,6 +75,7 @@ def ls(
     owner: str,
     labels: tuple[str, ...],
     states: tuple[str, ...],
+    matching: str,
     sort: str,
     quiet: bool,
     live: bool,
@@ -82,6 +86,10 @@ def ls(
     \b
     Examples: netvps ls -o wide
               netvps ls --state running -l team=x
+              netvps ls --filter 'image:debian -runner=box1'
+
+    A filter is words that the name, owner, state, image, runner or address contains, and FIELD=VALUE, FIELD!=VALUE
+    and FIELD:PART of these and of labels.KEY; all of them match. A - before a term negates it.
     """  # noqa: D301 — Click means the character
     if everybody and owner:
         raise click.UsageError("--all and --owner exclude each other: give one of them")
@@ -90,9 +98,14 @@ def ls(
         raise click.UsageError("--watch prints tables; `netvps watch -o jsonl` streams changes for programs")
     parent, labelled = "-" if everybody else owner, wanted_labels(labels)
     shown = view(own=not (everybody or owner))
+    accepted = _accepts(matching) if live else None
 
     def show_all(sessions: Iterable[Session]) -> None:
-        wanted: Iterable[Session] = (session for session in sessions if matches(session, labelled, states))
+        wanted: Iterable[Session] = (
+            session
+            for session in sessions
+            if matches(session, labelled, states) and (accepted is None or accepted(session))
+        )
         if live or sort != "name":  # the server lists by name: what comes is printed while the rest arrives
             wanted = sorted(wanted, key=ORDERS[sort])
         if form not in {"table", "wide"}:
@@ -101,17 +114,24 @@ def ls(
         found = [*wanted]
         if not found:
             none = "no sessions yet; `netvps create` makes one"
-            note(none if not (everybody or owner or labels or states) else "no sessions like that")
+            note(none if not (everybody or owner or labels or states or matching) else "no sessions like that")
         shown.print_all(found, form)
 
     if not live:
-        show_all(client().list_sessions(parent))
+        show_all(client().list_sessions(parent, matching))
         return
     from netvps.cli.session.live_list import LiveList
     from netvps.cli.ui.follow import pumped
 
     with pumped(client(), parent, 0) as pump:
         LiveList(show_all).follow(pump)
+
+
+def _accepts(matching: str) -> Callable[[Session], bool]:
+    """What a filter says of one session. Raises InvalidInput."""
+    from netvps.domain.session_filter import SessionFilter  # only with --watch: otherwise the server filters
+
+    return SessionFilter.parse(matching).matches
 
 
 @click.command("show")

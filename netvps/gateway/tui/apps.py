@@ -62,7 +62,8 @@ class RunningApp:
 
     def __init__(self, apps: TerminalApps, pid: int, result: int) -> None:
         self._apps = apps
-        self._pid = pid
+        self.pid = pid
+        """Its process."""
         self._result = result
 
     async def outcome(self) -> Outcome:
@@ -79,7 +80,7 @@ class RunningApp:
 
     def kill(self) -> None:
         """Ends it immediately; it has nothing to save."""
-        self._apps.kill(self._pid)
+        self._apps.kill(self.pid)
 
 
 class TerminalApps:

@@ -49,15 +49,15 @@ class AsyncTransport:
         return unary.read(await self._answer(unary))
 
     async def pages(self, pages: Pages[R]) -> AsyncIterator[R]:
-        """Yields the items of all pages of a list, fetched on demand."""
-        pages.request.page_size = PAGE_SIZE
+        """Yields the items of all pages of a list, fetched on demand; a size in the request is the first's."""
+        pages.request.page_size = pages.request.page_size or PAGE_SIZE
         while True:
             page = await self._answer(pages)
             for item in pages.read(page):
                 yield item
             if not page.next_page_token:
                 return
-            pages.request.page_token = page.next_page_token
+            pages.request.page_token, pages.request.page_size = page.next_page_token, PAGE_SIZE
 
     def stream(self, stream: Stream[R]) -> AsyncGenerator[R, None]:
         """Yields the converted answers to a request; aclose() cancels the call."""

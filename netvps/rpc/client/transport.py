@@ -44,14 +44,14 @@ class Transport:
         return unary.read(self._answer(unary))
 
     def pages(self, pages: Pages[R]) -> Iterator[R]:
-        """Yields the items of all pages of a list, fetched on demand."""
-        pages.request.page_size = PAGE_SIZE
+        """Yields the items of all pages of a list, fetched on demand; a size in the request is the first's."""
+        pages.request.page_size = pages.request.page_size or PAGE_SIZE
         while True:
             page = self._answer(pages)
             yield from pages.read(page)
             if not page.next_page_token:
                 return
-            pages.request.page_token = page.next_page_token
+            pages.request.page_token, pages.request.page_size = page.next_page_token, PAGE_SIZE
 
     def stream(self, stream: Stream[R]) -> Generator[R, None, None]:
         """Yields the converted answers to a request; close() cancels the call."""

@@ -71,6 +71,7 @@ class SessionServicer(SessionServiceServicer):
             parent=names.parse_parent(request.parent),
             page_size=request.page_size,
             page_token=request.page_token,
+            matching=request.filter,
         )
         return pb.ListSessionsResponse(
             sessions=[_listed_to_proto(session) for session in page.items],

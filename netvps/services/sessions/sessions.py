@@ -13,6 +13,7 @@ from netvps.domain.runner.runner import PAUSE, Runner, RunnerState
 from netvps.domain.session import lifecycle
 from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session
+from netvps.domain.session_filter import SessionFilter
 from netvps.errors import Exhausted, InvalidInput, NotPermitted
 from netvps.services.idempotency import Idempotency
 from netvps.services.network.addresses import put_addressed
@@ -94,12 +95,13 @@ class Sessions:
             return self._shown(await find_session(reader, caller, full_name))
 
     async def list(
-        self, caller: Caller, *, parent: str = "", page_size: int = 0, page_token: str = ""
+        self, caller: Caller, *, parent: str = "", page_size: int = 0, page_token: str = "", matching: str = ""
     ) -> Page[Session]:
-        """Sessions by name: the caller's own (parent ''), all they may see ('-'), or USER's."""
+        """Sessions by name: the caller's own (parent ''), all they may see ('-'), or USER's, that match a filter."""
+        wanted = SessionFilter.parse(matching)
         async with self._store.read() as reader:
             where = await owner_filter(reader, caller, parent)
-            page = await read_page(reader, Session, page_size, page_token, **where)
+            page = await read_page(reader, Session, page_size, page_token, wanted, **where)
             return replace(page, items=list(map(self._shown, page.items)))
 
     async def stop(

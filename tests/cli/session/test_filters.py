@@ -34,6 +34,9 @@ def three(fake: FakeClient) -> FakeClient:
         (["--state", "running"], "a c"),
         (["--state", "STOPPED", "--state", "running"], "a b c"),
         (["--state", "running", "-l", "team"], "a"),
+        (["--filter", "state=stopped"], "b"),
+        (["--filter", "-labels.team:*"], "c"),
+        (["--filter", "state=running", "-l", "team"], "a"),
         (["--sort", "age"], "c b a"),
         (["--sort", "state"], "a c b"),
     ],
@@ -47,6 +50,10 @@ def test_what_is_wrong_is_reported(run: Run) -> None:
     assert "no sessions like that" in run("ls", "-l", "no=one").err
     ran = run("ls", "--state", "runing")
     assert (ran.code, "--state: 'runing' is not one of" in ran.err) == (exit_codes.USAGE, True)
+    ran = run("ls", "--filter", "a team=x")
+    assert "filter: column 3: there is no field 'team'" in ran.err
+    ran = run("ls", "--watch", "--filter", "a team=x")
+    assert "filter: column 3: there is no field 'team'" in ran.err
     assert "'=x' is not KEY or KEY=VALUE" in run("ls", "-l", "=x").err
 
 

@@ -71,9 +71,11 @@ async def test_many_viewers_of_one_user_are_refused_in_words(system: System) -> 
             task.cancel()
 
 
-@pytest.mark.parametrize(("term", "words"), [("dumb", b"TERM"), ("no-such-terminal", b"dev1")])
-async def test_terminals_of_other_kinds(system: System, term: str, words: bytes) -> None:
-    async with Viewer(_ssh(system), term=term, columns=20, rows=4 if term == "dumb" else 24) as person:
+@pytest.mark.parametrize(
+    ("term", "columns", "words"), [("dumb", 20, b"TERM"), ("no-such-terminal", 40, b"dev1"), ("xterm", 20, b"20 x 24")]
+)
+async def test_terminals_of_other_kinds(system: System, term: str, columns: int, words: bytes) -> None:
+    async with Viewer(_ssh(system), term=term, columns=columns, rows=24) as person:
         await person.until(words)
 
 

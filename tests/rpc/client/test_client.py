@@ -98,6 +98,19 @@ async def test_lists_page_by_themselves(site: Site, monkeypatch: pytest.MonkeyPa
     assert [user.name for user in await site.do(lambda client: list(client.list_users()))] == ["alice", "bob", "root"]
 
 
+async def test_the_server_lists_what_a_filter_matches(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netvps.rpc.client.transport.PAGE_SIZE", 2)
+
+    def work(client: Client) -> list[str]:
+        for number in range(5):
+            client.create_session(f"dev{number}", default_spec())
+        with pytest.raises(InvalidInput, match="filter: column 5: there is no field 'nam'"):
+            list(client.list_sessions("-", "dev nam=x"))
+        return [session.name for session in client.list_sessions("-", "-name=dev1 dev")]
+
+    assert await site.do(work) == ["dev0", "dev2", "dev3", "dev4"]
+
+
 async def test_sessions_with_large_environments_are_listed_and_watched(site: Site) -> None:
     spec = SessionSpec(image="debian:12", env={f"A{number}": "x" * 32_000 for number in range(8)})
 

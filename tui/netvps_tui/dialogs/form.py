@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,11 +12,12 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
+from netvps.display.text import clean
 from netvps.errors import InvalidInput, NetvpsError
 from netvps_tui.work import restart
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from textual.app import ComposeResult
 
@@ -161,21 +163,34 @@ class FormDialog(ModalScreen[bool]):
     async def _send(self) -> None:
         try:
             if await self._checked():
-                await self._form.send(self.values)
-                self._tell_page()
+                with self._shown_below():
+                    await self._form.send(self.values)
                 self.dismiss(True)
         except NetvpsError as error:
             self._show(error)
         finally:
             self._sending = False
 
-    def _tell_page(self) -> None:
-        """The page below shows what was done as a command line."""
+    @contextmanager
+    def _shown_below(self) -> Iterator[None]:
+        """The page below shows what is done as a command line, unless it fails.
+
+        From before it is done: what the page shows of the row under the cursor, once the server tells of the change, is
+        newer, also if that comes before the answer.
+        """
         from netvps_tui.pages.page import Page
 
         below = self.app.screen_stack[-2]
-        if isinstance(below, Page):
-            below.show_command(self._line)
+        if not isinstance(below, Page):
+            yield
+            return
+        before = below.command_line
+        below.show_command(self._line)
+        try:
+            yield
+        except NetvpsError:
+            below.show_command(before)
+            raise
 
     def _show(self, error: NetvpsError | None, outcome: str = "") -> None:
         """Shows errors at their fields, and the others, or the outcome, below."""
@@ -191,8 +206,8 @@ class FormDialog(ModalScreen[bool]):
                     rest.append(f"{violation.field}: {violation.description}")
         for field in self._form.fields:
             line = self.query_one(f"#error-{field.name}", Static)
-            line.update(Content(found.get(field.name, "")))
+            line.update(Content(clean(found.get(field.name, ""))))
             line.set_class(field.name not in found, "hidden")
         shown = self.query_one("#outcome", Static)
         shown.set_class(error is not None, "bad")
-        shown.update(Content("; ".join(rest) if error is not None else outcome))
+        shown.update(Content(clean("; ".join(rest) if error is not None else outcome)))

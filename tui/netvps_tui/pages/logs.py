@@ -2,82 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from rich.segment import Segment
-from rich.style import Style
-from rich.text import Text
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.geometry import Size
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from netvps.display.text import LogFilter
+from netvps.display.text import LogFilter, clean
 from netvps.errors import NetvpsError
 from netvps_tui.commands import command_line
 from netvps_tui.pages.page import Page
+from netvps_tui.widgets.log_view import LINES, LONGEST, LogView
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from netvps.client import Session
 
-_LINES: Final = 10_000
 _TAIL: Final = 1000
-_LONGEST: Final = 4096
-"""Characters of a line that are shown."""
 _PERIOD: Final = 0.1
-_MATCH: Final = Style(reverse=True)
-
-
-class LogView(ScrollView, can_focus=True):
-    """Lines, of which those on the screen are drawn. It stays at the end unless it is scrolled up."""
-
-    def __init__(self) -> None:
-        super().__init__(id="log")
-        self.lines: deque[Text] = deque(maxlen=_LINES)
-        self.search = ""
-
-    def add(self, lines: list[Text]) -> None:
-        """Appends lines."""
-        at_end = self.is_vertical_scroll_end
-        self.lines.extend(lines)
-        longest = max((line.cell_len for line in lines), default=0)
-        self.virtual_size = Size(max(self.virtual_size.width, longest), len(self.lines))
-        if at_end:
-            self.scroll_end(animate=False, immediate=True)
-        self.refresh()
-
-    def look_for(self, text: str, *, forward: bool = False) -> bool:
-        """Scrolls to the nearest match above, or below; whether there is one."""
-        self.search = text
-        self.refresh()
-        here = self.scroll_offset.y
-        found = [index for index, line in enumerate(self.lines) if text and text.lower() in line.plain.lower()]
-        beyond = [index for index in found if index > here] if forward else [index for index in found if index < here]
-        if not beyond:
-            return bool(found)
-        self.scroll_to(y=beyond[0] if forward else beyond[-1], animate=False)
-        return True
-
-    def render_line(self, y: int) -> Strip:
-        """One line."""
-        left, top = self.scroll_offset
-        if top + y >= len(self.lines):
-            return Strip.blank(self.size.width, self.rich_style)
-        line = self.lines[top + y].copy()
-        if self.search:
-            line.highlight_regex(re.compile(re.escape(self.search), re.IGNORECASE), style=_MATCH)
-        segments = [
-            Segment(text, self.rich_style + (style or Style())) for text, style, _ in line.render(self.app.console)
-        ]
-        return Strip(segments).crop_extend(left, left + self.size.width, self.rich_style)
+"""Seconds between two redraws."""
 
 
 class LogsPage(Page):
@@ -98,7 +45,8 @@ class LogsPage(Page):
         self._view = LogView()
         self._filter = LogFilter()
         self._rest = ""
-        self._fresh: list[Text] = []
+        self._fresh: deque[str] = deque(maxlen=LINES)
+        self._said = ""
 
     def body(self) -> ComposeResult:
         """Whose log, the search, the lines."""
@@ -146,6 +94,9 @@ class LogsPage(Page):
         self._view.focus()
 
     def _say(self, words: str) -> None:
+        if words == self._said:
+            return
+        self._said = words
         name = self.called(self._session)
         self.query_one("#headline", Static).update(
             Content.assemble((f"{name}  ", "bold"), ("log  ", "$muted"), (words, "$faint"))
@@ -162,7 +113,7 @@ class LogsPage(Page):
                 "the container wrote nothing more" if self._view.lines or self._fresh else "the container wrote nothing"
             )
         except NetvpsError as error:
-            self._say(error.message)
+            self._say(clean(error.message))
         finally:
             self._take(self._filter.feed(b"", last=True) + "\n" if self._rest else "")
             self._flush()
@@ -170,12 +121,11 @@ class LogsPage(Page):
 
     def _take(self, text: str) -> None:
         *lines, self._rest = (self._rest + text).replace("\r\n", "\n").split("\n")
-        self._rest = self._rest[-_LONGEST:]
+        self._rest = self._rest[-LONGEST:]
         for line in lines:
-            shown = line.rpartition("\r")[2][:_LONGEST].expandtabs(8)
-            self._fresh.append(Text.from_ansi(shown))
+            self._fresh.append(line.rpartition("\r")[2][:LONGEST])
 
     def _flush(self) -> None:
         if self._fresh:
-            fresh, self._fresh = self._fresh, []
-            self._view.add(fresh)
+            self._view.add(self._fresh)
+            self._fresh.clear()

@@ -10,9 +10,11 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
+from netvps.display.text import clean
 from netvps.display.units import duration_words
 from netvps_tui.commands import called
 from netvps_tui.live import Status
+from netvps_tui.widgets.too_small import COLUMNS, ROWS, TOO_SMALL, TooSmall
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -42,7 +44,8 @@ class Page(Screen[None]):
         return cast("NetvpsApp", self.app)
 
     def compose(self) -> ComposeResult:
-        """Top line, banner, body, command line, keys."""
+        """Top line, banner, body, command line, keys; or only that the terminal is too small."""
+        yield TooSmall()
         yield Static(id="top")
         yield Static(id="banner", classes="hidden")
         yield from self.body()
@@ -61,6 +64,7 @@ class Page(Screen[None]):
 
     def on_resize(self) -> None:
         """The top line depends on the width."""
+        self.set_class(self.size.width < COLUMNS or self.size.height < ROWS, TOO_SMALL)
         self._show_top()
 
     def _show_top(self) -> None:
@@ -92,7 +96,7 @@ class Page(Screen[None]):
             self._clock = self.set_interval(1, self._show_status)
         seconds = duration_words(max(1, round(time.monotonic() - live.heard)))
         old = f"what you see is {seconds} old: " if live.complete else ""
-        banner.update(Content(f"! {old}{live.error}"))
+        banner.update(Content(f"! {old}{clean(live.error)}"))
 
     def show_command(self, line: str) -> None:
         """Shows the command line that does the same."""

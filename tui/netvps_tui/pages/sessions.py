@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -10,29 +11,27 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from netvps.client import DesiredState, SessionState
+from netvps.client import DesiredState, SessionFilter, SessionState
 from netvps.display.palette import RGB, Tone, look
+from netvps.display.text import clean
 from netvps.display.units import age, size_words
+from netvps.errors import InvalidInput
 from netvps_tui.commands import command_line
 from netvps_tui.live import Status
 from netvps_tui.pages.actions import SessionActions
+from netvps_tui.rows import ORDERS, Rows
 from netvps_tui.theme import FAINT, MUTED, STRONG, glyph, state_words
 from netvps_tui.widgets.table import Column, RowTable
+from netvps_tui.work import restart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from textual.app import ComposeResult
 
     from netvps.client import Session
     from netvps_tui.widgets.table import Cell
 
-_ORDERS: Final[dict[str, Callable[[Session], object]]] = {
-    "name": lambda session: (session.name, session.owner),
-    "state": lambda session: (session.state, session.name),
-    "age": lambda session: (-session.create_time.timestamp(), session.name),
-    "runner": lambda session: (session.runner_name, session.name),
-}
+_PAUSE: Final = 0.2
+"""Seconds without a key after which the server filters, where it has to."""
 
 
 def limits(session: Session) -> str:
@@ -53,14 +52,18 @@ class SessionsPage(SessionActions):
         Binding("space", "mark", "select", show=False),
         Binding("o", "order", "order", show=False),
         Binding("escape", "clear", "clear", show=False),
+        Binding("question_mark", "app.help", "help", key_display="?"),
+        Binding("q", "app.back", "quit"),
     ]
 
     def __init__(self, uid: str = "") -> None:
         """`uid` is the session to begin at."""
         super().__init__()
         self._wanted = uid
-        self._order = "name"
+        self._rows = Rows()
         self._filter = ""
+        self._problem = ""
+        """What is wrong with the filter; the list is as before it."""
         self._me = ""
         columns: list[Column[Session]] = [
             Column("NAME", lambda session: (self.called(session), STRONG), 16, grow=2),
@@ -78,7 +81,10 @@ class SessionsPage(SessionActions):
         """Summary or filter, then the table or what to do without one."""
         yield Static(id="summary")
         yield Input(
-            placeholder="part of a name, image, runner, label or state", id="filter", classes="hidden", compact=True
+            placeholder="words; or state=RUNNING image:debian -runner=box1 labels.team=web",
+            id="filter",
+            classes="hidden",
+            compact=True,
         )
         yield self.table
         yield Static(id="empty", classes="hidden")
@@ -126,8 +132,8 @@ class SessionsPage(SessionActions):
 
     def action_order(self) -> None:
         """Sorts by the next column."""
-        orders = list(_ORDERS)
-        self._order = orders[(orders.index(self._order) + 1) % len(orders)]
+        orders = list(ORDERS)
+        self._rows.order = orders[(orders.index(self._rows.order) + 1) % len(orders)]
         self._show_all()
 
     def action_filter(self) -> None:
@@ -149,8 +155,18 @@ class SessionsPage(SessionActions):
 
     @on(Input.Changed, "#filter")
     def _filter_typed(self, event: Input.Changed) -> None:
-        self._filter = event.value.strip().lower()
+        self._filter, self._problem = event.value.strip(), ""
+        try:
+            self._rows.matching = SessionFilter.parse(self._filter)
+        except InvalidInput as error:
+            self._problem = error.violations[0].description
+        restart(self, self._narrow, "filter")
         self._show_all()
+
+    async def _narrow(self) -> None:
+        await asyncio.sleep(_PAUSE)
+        if not self._problem:
+            self.tui.narrow(self._filter)
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
@@ -176,18 +192,13 @@ class SessionsPage(SessionActions):
         if self.is_current:
             self.table.refresh()
 
-    def _matches(self, session: Session) -> bool:
-        labels = " ".join(f"{key}={value}" for key, value in session.spec.labels.items())
-        text = (
-            f"{session.full_name} {session.state} {session.spec.image} {session.runner_name} {session.address} {labels}"
-        )
-        return all(word in text.lower() for word in self._filter.split())
-
     def _show_all(self, changed: set[str] | None = None) -> None:
         live = self.tui.live
-        shown = [session for session in live.sessions.values() if not self._filter or self._matches(session)]
-        shown.sort(key=_ORDERS[self._order])  # type: ignore[arg-type]  # each order's keys compare with each other
-        self.table.show([session.uid for session in shown], changed)
+        if changed is None:
+            self._rows.arrange(live.sessions)
+        else:
+            self._rows.take(live.sessions, changed)
+        self.table.show(self._rows.uids, changed)
         if self._wanted and self._wanted in live.sessions:
             self.table.move_to(self._wanted)
             self._wanted = ""
@@ -202,19 +213,22 @@ class SessionsPage(SessionActions):
         live = self.tui.live
         counts = Counter(session.state for session in live.sessions.values())
         total = len(live.sessions)
-        parts: list[Content] = [Content(f"{total:,} session{'' if total == 1 else 's'}")]
+        plus = "+" if live.more else ""
+        parts: list[Content] = [Content(f"{total:,}{plus} session{'' if total == 1 else 's'}")]
         for state in sorted(SessionState, key=lambda state: look(state).tone is not Tone.BAD):
             if counts[state]:
                 shown = look(state)
                 parts.append(
                     Content.assemble((f"{glyph(shown)} ", RGB[shown.tone]), f"{counts[state]:,} {state.lower()}")
                 )
-        if self._filter:
+        if self._problem:
+            parts.append(Content.styled(self._problem, "$error"))
+        elif self._filter:
             parts.append(Content.styled(f"{len(self.table.keys):,} match", "$accent"))
         if self.table.marked:
             parts.append(Content.styled(f"{len(self.table.marked)} selected", "$accent"))
-        if self._order != "name":
-            parts.append(Content.styled(f"by {self._order}", "$accent"))
+        if self._rows.order != "name":
+            parts.append(Content.styled(f"by {self._rows.order}", "$accent"))
         self.query_one("#summary", Static).update(Content("   ").join(parts).stylize_before("$muted"))
 
     def _show_empty(self) -> None:
@@ -241,7 +255,7 @@ class SessionsPage(SessionActions):
         else:
             words = Content.assemble(
                 (f"cannot reach {self.tui.server}\n\n", "$muted"),
-                (live.error, "$faint"),
+                (clean(live.error), "$faint"),
                 ("\n\nit is tried again and again; ", "$faint"),
                 ("q", "$accent"),
                 (" leaves", "$faint"),

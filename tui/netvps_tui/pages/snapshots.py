@@ -122,7 +122,7 @@ class SnapshotsPage(Page):
             except (TooOld, Unavailable):
                 pass
             except NetvpsError as error:
-                self._show_headline(error.message)
+                self._show_headline(clean(error.message))
                 return
             await asyncio.sleep(_AGAIN)
 

@@ -14,6 +14,7 @@ class Calls:
     create_session = UnaryMethod(sessions.create_session)
     get_session = UnaryMethod(sessions.get_session)
     list_sessions = ListMethod(sessions.list_sessions)
+    list_session_pages = ListMethod(sessions.list_session_pages)
     stop_session = UnaryMethod(sessions.stop_session)
     start_session = UnaryMethod(sessions.start_session)
     pause_session = UnaryMethod(sessions.pause_session)

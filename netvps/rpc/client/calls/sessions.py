@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from netvps.domain.session.exec import ExecStart, ToCommand
     from netvps.domain.session.session import Session
     from netvps.domain.session.spec import SessionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Sessions, converted one by one as they are iterated over, and the revision at which they were read."""
+
+    revision: int
+    sessions: Iterator[Session]
 
 
 def create_session(
@@ -49,14 +58,31 @@ def get_session(name: str) -> Unary[Session]:
     return Unary("SessionService/GetSession", request, pb.Session, session_from_proto)
 
 
-def list_sessions(parent: str = "") -> Pages[Session]:
-    """Sessions by name: of the caller (''), of a user, or all that the caller may see ('-')."""
-    request = pb.ListSessionsRequest(parent=_parent(parent))
+def list_sessions(parent: str = "", matching: str = "") -> Pages[Session]:
+    """Sessions by name: of the caller (''), of a user, or all that the caller may see ('-').
+
+    With a filter only those that match: "state=RUNNING runner=box1 labels.team=web api" (domain.session_filter).
+    """
+    request = pb.ListSessionsRequest(parent=_parent(parent), filter=matching)
     return Pages(
         "SessionService/ListSessions",
         request,
         pb.ListSessionsResponse,
         lambda page: map(session_from_proto, page.sessions),
+    )
+
+
+def list_session_pages(parent: str = "", matching: str = "", *, first: int = 0) -> Pages[SessionPage]:
+    """As `list_sessions`, page by page, each with its revision; `first` is the number on the first page (0: the usual).
+
+    A watch from the first page's revision has whatever changes while the others are read.
+    """
+    request = pb.ListSessionsRequest(parent=_parent(parent), filter=matching, page_size=first)
+    return Pages(
+        "SessionService/ListSessions",
+        request,
+        pb.ListSessionsResponse,
+        lambda page: [SessionPage(page.revision, map(session_from_proto, page.sessions))],
     )
 
 
