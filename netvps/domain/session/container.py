@@ -22,6 +22,10 @@ OVERLAY_AWAY: Final = "OVERLAY_AWAY"
 """Reason of errors that mean only that the overlay is not ready on this machine, or does not match the address yet."""
 
 
+SIGKILL_EXIT: Final = 137
+"""Exit code of a container whose PID 1 was killed, by whomever."""
+
+
 class Status(StrEnum):
     """The status of a container as Docker reports it."""
 
@@ -46,7 +50,9 @@ class Container:
     ended: datetime | None = None
     exit_code: int = 0
     oom_killed: bool = False
-    """The OOM killer ended a process in it during this run."""
+    """The OOM killer ended a process in it during this run, by Docker's flag, which can be lost."""
+    ended_by_oom: bool = False
+    """The OOM killer ended its PID 1, by the kernel's log; also false where that is not readable."""
     oom_kills: int | None = None
     """Number of OOM kills by the cgroup's counter; None if it cannot be read (any more)."""
     address: str = ""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from netvps.domain.session.container import Container, Status
+from netvps.domain.session.container import SIGKILL_EXIT, Container, Status
 from netvps.domain.session.lifecycle import RUNNER_LOST, STOPPED_CAUSE
 from netvps.domain.session.session import LastExit
 from netvps.domain.session.spec import RestartPolicy, SessionSpec
 
-_SIGKILL_EXIT: Final = 137
 _SIGNAL_EXIT: Final = 128
 _LAST_SIGNAL: Final = 64
 _STEADY: Final = timedelta(seconds=60)
@@ -31,7 +30,7 @@ def last_exit(
         cause = STOPPED_CAUSE
     elif booted and container.started and container.started < booted:
         cause = RUNNER_LOST
-    elif code == _SIGKILL_EXIT and container.oom_killed and not survived_oom:
+    elif code == SIGKILL_EXIT and (container.ended_by_oom or (container.oom_killed and not survived_oom)):
         cause = "oom"
     elif _SIGNAL_EXIT < code <= _SIGNAL_EXIT + _LAST_SIGNAL:
         cause = "killed"

@@ -37,6 +37,15 @@ def test_the_cause_of_an_end(code: int, oom: bool, survived: bool, asked: bool, 
     assert (seen.exit_code, seen.cause) == (code, cause)
 
 
+@pytest.mark.parametrize(("code", "cause"), [(137, "oom"), (143, "killed")])
+@pytest.mark.parametrize("survived", [False, True])
+def test_the_kernels_log_is_proof_whatever_docker_noted(code: int, cause: str, survived: bool) -> None:
+    ended = replace(EXITED, exit_code=code, oom_killed=False, ended_by_oom=True)
+    seen = exits.last_exit(ended, asked=False, survived_oom=survived)
+    assert seen is not None
+    assert seen.cause == cause
+
+
 @pytest.mark.parametrize(
     ("booted", "asked", "cause"),
     [

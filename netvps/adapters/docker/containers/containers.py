@@ -18,6 +18,7 @@ from netvps.adapters.cgroup import cgroup_of, oom_kills, reclaim
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.containers.attachments import Attachments
 from netvps.adapters.docker.containers.cut_off import PAUSES, remove_remains, task_folders, was_interrupted
+from netvps.adapters.docker.containers.ends import OomEnds
 from netvps.adapters.docker.containers.limits import limits_of, update
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,
@@ -31,7 +32,7 @@ from netvps.adapters.docker.network.network import SessionNetworks
 from netvps.domain.runner.docker_names import LABEL_LAYOUT, LABEL_RESTORE, container_name, restore_name, session_of
 from netvps.domain.session.attachment import Attachment, Net
 from netvps.domain.session.blueprint import DROPPED_CAPABILITIES, Blueprint
-from netvps.domain.session.container import Container, Status
+from netvps.domain.session.container import SIGKILL_EXIT, Container, Status
 from netvps.domain.session.limits import Limits
 from netvps.faults import fault_point
 
@@ -65,6 +66,7 @@ class Containers:
         self._contents = contents
         self._node = node
         self._volumes = volumes
+        self._ends = OomEnds()
 
     async def find(self, session_uid: str, owner: str) -> Container | None:
         """Inspects a session's container; None if there is none.
@@ -189,15 +191,20 @@ class Containers:
         state = found["State"]
         networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
         status = Status(state["Status"] if state["Status"] != "restarting" else "exited")
-        pid = int(state.get("Pid") or 0)
+        pid, exit_code = int(state.get("Pid") or 0), int(state.get("ExitCode") or 0)
+        started, ended = parse_time(state.get("StartedAt")), parse_time(state.get("FinishedAt"))
+        if pid:
+            self._ends.runs(found["Id"], started, pid)
+        killed = status is Status.EXITED and exit_code == SIGKILL_EXIT
         return Container(
             id=found["Id"],
             status=status,
             layers=image_layers,
-            started=parse_time(state.get("StartedAt")),
-            ended=parse_time(state.get("FinishedAt")),
-            exit_code=int(state.get("ExitCode") or 0),
+            started=started,
+            ended=ended,
+            exit_code=exit_code,
             oom_killed=bool(state.get("OOMKilled")),
+            ended_by_oom=killed and ended is not None and self._ends.by_oom(found["Id"], started, ended),
             oom_kills=oom_kills(pid) if pid and Path("/proc", str(pid)).exists() else None,
             address=self._attachments.address(networks),
             attachment=self._attachments.seen(networks, owner),
