@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
@@ -25,6 +26,26 @@ def busybox_archive() -> bytes:
             if applet != "busybox":
                 _add(archive, f"bin/{applet}", kind=tarfile.SYMTYPE, target="busybox")
     return buffer.getvalue()
+
+
+def archive_with(files: Iterable[tuple[Path, str]], empty: Iterable[str] = ()) -> bytes:
+    """That of busybox with files and folders of this machine, the libraries of programs among them, and empty files."""
+    wanted = {to: file for file, to in files}
+    for file in list(wanted.values()):
+        wanted |= {str(library): library for library in libraries(file)}
+    buffer = io.BytesIO(busybox_archive())
+    with tarfile.open(fileobj=buffer, mode="a", dereference=True) as archive:
+        for to, file in sorted(wanted.items()):
+            archive.add(file, to.removeprefix("/"))
+        for name in empty:
+            _add(archive, name)
+    return buffer.getvalue()
+
+
+def libraries(program: Path) -> list[Path]:
+    """Those that the dynamic linker loads for it; none if it is no such program."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False, timeout=20)
+    return [Path(word) for word in listed.stdout.split() if word.startswith("/")] if listed.returncode == 0 else []
 
 
 def import_image(archive: bytes, reference: str, docker_host: str | None = None, changes: tuple[str, ...] = ()) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -17,7 +20,7 @@ from netvps.errors import NetvpsError, NotFound
 from netvps.rpc.client.client import Client, Endpoint
 from tests.e2e.faults.own_engine import Engine
 from tests.e2e.kills.faulty import until
-from tests.e2e.system import System
+from tests.e2e.system import NETVPS, System
 
 if TYPE_CHECKING:
     from netvps.domain.session.session import Session
@@ -116,6 +119,27 @@ class FaultySystem(System, Generic[E]):
         pid = self.pids()[program]
         os.kill(pid, signal.SIGKILL)
         until("another is there", lambda: self.pids()[program] not in {0, pid})
+
+    def kill_all(self) -> None:
+        """kill -9 of all of its programs."""
+        for pid in (self.pid(), *self.processes()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until("nothing of it runs", lambda: not self.processes())
+
+    def boot(self) -> None:
+        """Starts it as on a machine that has just started: without its runtime folder, by the kernel's clock, too.
+
+        /proc/stat (proc(5)) is the test's own in a mount namespace of the programs.
+        """
+        for mount in [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]:
+            if mount.startswith(f"{self.runtime}/"):
+                self.run("umount", "-l", mount)
+        shutil.rmtree(self.runtime)
+        stat = self.home / "stat"
+        stat.write_text(re.sub(r"(?m)^btime .*$", f"btime {time.time():.0f}", Path("/proc/stat").read_text()))
+        script = 'mount --bind "$0" /proc/stat && exec "$@"'
+        self.run("unshare", "--mount", "--propagation", "slave", "sh", "-c", script, stat, *NETVPS, "up")
 
     def doctor(self) -> dict[str, str]:
         """The verdict of each check of `netvps doctor`, the worst where there are several of a name."""

@@ -67,6 +67,9 @@ class OwnEngine(Engine):
         self.data.mkdir()
         if disk:
             _run("mount", "-t", "tmpfs", "-o", f"size={disk}m", "nvd", self.data)
+        self._make_namespace()
+
+    def _make_namespace(self) -> None:
         _run("ip", "netns", "add", self._namespace)
         _run("ip", "-n", self._namespace, "link", "set", "lo", "up")
 
@@ -109,6 +112,24 @@ class OwnEngine(Engine):
         # Where nothing reaps it, dockerd would take what is left of it for one that runs, and wait for that.
         file.unlink(missing_ok=True)
 
+    def kill_all(self) -> None:
+        """kill -9, and its shims too, so that what runs in its containers has no parent left that knows of it."""
+        self.kill()
+        self._end_leftovers()
+
+    def power_off(self) -> None:
+        """As if its machine had no power: nothing of it runs, nothing is mounted, and what is in /run is gone."""
+        self.kill_all()
+        for pid in self._inside_containers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._unmount(keep=self.data)
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
+        for left in (self.socket, self.folder / "pid"):
+            left.unlink(missing_ok=True)
+        _run("ip", "netns", "delete", self._namespace)
+        self._make_namespace()
+
     def stop(self) -> None:
         """In order."""
         self._end(signal.SIGTERM)
@@ -149,10 +170,24 @@ class OwnEngine(Engine):
                 os.kill(int(pid), signal.SIGKILL)
         self._end_leftovers()
         _run("ip", "netns", "delete", self._namespace)
+        self._unmount()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _unmount(self, keep: Path | None = None) -> None:
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for mount in sorted((m for m in mounts if m.startswith(f"{self.folder}/")), reverse=True):
-            subprocess.run(["umount", "-l", mount], check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+            if keep is None or Path(mount) != keep:
+                subprocess.run(["umount", "-l", mount], check=False)
+
+    def _inside_containers(self) -> list[int]:
+        """Processes whose root is one of its containers'; the fifth field of mountinfo(5) is a mount point."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+                if any(mount[4] == "/" and f"{self.data}/" in mount[-1] for mount in mounts):
+                    found.append(int(process.name))
+        return found
 
     def _end_leftovers(self) -> None:
         """What carries our folder in its command line: containerd and shims of an engine that was killed."""

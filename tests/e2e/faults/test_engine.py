@@ -1,4 +1,6 @@
-"""dockerd killed or restarted, with and without live-restore: sessions come back by themselves, once, with their files.
+"""dockerd killed, restarted or pruned, with and without live-restore, and its machine without power.
+
+Sessions come back by themselves, once, with their files.
 
 dockerd (in a namespace) ◄── socket ── netvps up ◄── ssh ── the test
 """
@@ -7,16 +9,19 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from netvps.domain.runner.docker_names import LABEL_SESSION
 from netvps.domain.session.session import DesiredState, SessionState
 from netvps.domain.session.spec import SessionSpec
 from tests.e2e.faults.faulty_system import FaultySystem
 from tests.e2e.faults.own_engine import OwnEngine
 from tests.e2e.kills.faulty import until
 from tests.e2e.system import unique
+from tests.e2e.vps import SOCKET, VOLUME, Vps
+from tests.support.images import archive_with, import_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +111,72 @@ def test_what_is_under_way_ends_as_it_was_wanted(system: FaultySystem[OwnEngine]
     for name in (kept, *coming):
         assert system.settled(name) is None
     assert system.wrong() == []
+
+
+WAYS: Final = ("kill", "power")
+ROUNDS: Final = 10 if FULL else 1
+
+
+@pytest.fixture
+def sessions(system: FaultySystem[OwnEngine]) -> Iterator[tuple[Vps, Vps]]:
+    """Two, of an image of their own with a volume."""
+    name = unique("files") + ":latest"
+    import_image(archive_with((), empty=("old/deep/file", "data/seed")), name, system.engine.host, VOLUME)
+    made = Vps(system, name, system.engine.docker), Vps(system, name, system.engine.docker)
+    yield made
+    for one in made:
+        one.remove()
+    system.engine.import_busybox()  # a prune removed it
+
+
+@pytest.mark.parametrize("system", [False, True] if FULL else [False], ids=str, indirect=True)
+def test_every_file_outlives_kills_of_everything_power_cuts_and_a_prune_of_everything(
+    system: FaultySystem[OwnEngine], sessions: tuple[Vps, Vps]
+) -> None:
+    """One session runs all the time; the other is stopped, and is gone but for its copy after a prune."""
+    runs, sleeps = sessions
+    engine = system.engine
+    expected = {one: one.fill() for one in sessions}
+
+    def require_files(one: Vps) -> None:
+        session = system.settled(one.name)
+        assert session is not None
+        assert session.state is SessionState.RUNNING, session.message
+        assert one.manifests() == expected[one]
+
+    for way in WAYS * ROUNDS:
+        sleeps.stop()
+        system.kill_all()
+        if way == "kill":
+            engine.kill_all()
+            engine.start()
+            system.up()
+        else:
+            engine.power_off()
+            engine.start()
+            system.boot()
+        require_files(runs)
+        sleeps.start()
+        require_files(sleeps)
+    causes = [ended.last_exit.cause for one in sessions if (ended := system.session(one.name)) and ended.last_exit]
+    assert causes == ["runner_lost", "stopped"]
+    assert (runs.inside() / SOCKET).is_socket()
+
+    container = ("inspect", "-f", "{{.Id}} {{.State.StartedAt}}", f"netvps-vps-{runs.uid}")
+    sleeps.stop()
+    before = engine.docker(*container)
+    engine.docker("system", "prune", "-af", "--volumes")
+    assert engine.docker(*container) == before
+    assert engine.docker("ps", "-aq", "--filter", f"label={LABEL_SESSION}={sleeps.uid}") == ""
+    sleeps.start()
+    for one in sessions:
+        require_files(one)
+    runs.stop()
+    engine.docker("system", "prune", "-af", "--volumes")
+    assert engine.docker("volume", "ls", "-q", "--filter", f"label={LABEL_SESSION}={runs.uid}") == ""
+    runs.start()
+    require_files(runs)
+    assert not (runs.inside() / SOCKET).exists()  # the one thing that a copy leaves out
 
 
 def _has_no_reason(system: FaultySystem[OwnEngine], name: str) -> bool:
