@@ -3,6 +3,7 @@ package passwd
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -138,7 +139,8 @@ func parseAccount(line string) (Account, bool) {
 	if !filepath.IsAbs(home) {
 		home = "/"
 	}
-	return Account{Name: fields[0], UID: uid, GID: gid, Home: home, Shell: strings.TrimSpace(fields[6])}, true
+	shell := cmp.Or(strings.TrimSpace(fields[6]), "/bin/sh") // passwd(5)
+	return Account{Name: fields[0], UID: uid, GID: gid, Home: home, Shell: shell}, true
 }
 
 // parseGroup parses "name:password:gid:member,member".

@@ -52,7 +52,7 @@ func TestLookup(t *testing.T) {
 	for name, want := range map[string]Account{
 		"root":  {"root", 0, 0, []uint32{10}, "/root", "/bin/bash", false},
 		"alice": {"alice", 1000, 1000, []uint32{10, 998}, "/home/alice", "/bin/zsh", false},
-		"bare":  {"bare", 7, 7, nil, "/", "", false},
+		"bare":  {"bare", 7, 7, nil, "/", "/bin/sh", false},
 		"dos":   {"dos", 8, 8, nil, "/dos", "/bin/sh", false},
 	} {
 		if got, err := d.Lookup(name); err != nil || !reflect.DeepEqual(got, want) {

@@ -28,7 +28,16 @@ var (
 	hardwareModes = map[byte]uint32{90: unix.CS7, 91: unix.CS8, 92: unix.PARENB, 93: unix.PARODD}
 )
 
+// speeds are what terminals may have, in baud.
+var speeds = map[uint32]uint32{
+	50: unix.B50, 75: unix.B75, 110: unix.B110, 134: unix.B134, 150: unix.B150, 200: unix.B200, 300: unix.B300, 600: unix.B600,
+	1200: unix.B1200, 1800: unix.B1800, 2400: unix.B2400, 4800: unix.B4800, 9600: unix.B9600, 19200: unix.B19200,
+	38400: unix.B38400, 57600: unix.B57600, 115200: unix.B115200, 230400: unix.B230400,
+}
+
 const (
+	inputSpeed, outputSpeed = 128, 129
+
 	lastModeWithArgument = 159 // of 4 bytes; the length of later opcodes is unknown
 	noCharacter          = 255
 )
@@ -55,6 +64,12 @@ func setMode(state *unix.Termios, opcode byte, value uint32) {
 			value = 0 // _POSIX_VDISABLE
 		}
 		state.Cc[index] = byte(value)
+		return
+	}
+	if opcode == inputSpeed || opcode == outputSpeed { // Linux has one for both
+		if speed, ok := speeds[value]; ok {
+			state.Cflag = state.Cflag&^unix.CBAUD | speed
+		}
 		return
 	}
 	setFlag(&state.Iflag, inputModes[opcode], value)

@@ -75,5 +75,5 @@ func (e exit) tell(channel ssh.Channel) {
 		Core     bool
 		Message  string
 		Language string
-	}{name, e.core, e.signal.String(), ""}))
+	}{name, e.core, "", ""})) // no message, as from OpenSSH
 }

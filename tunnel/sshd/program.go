@@ -1,11 +1,13 @@
 package sshd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 
 	"netvps/tunnel/passwd"
@@ -94,6 +96,10 @@ func (s *session) notStarted(path string, err error) exit {
 func (s *session) launch(path string, argv []string, stdin, stdout, stderr *os.File) (*exec.Cmd, error) {
 	attributes := &syscall.SysProcAttr{Setsid: true, Setctty: s.terminal != nil, Credential: s.account.Credential()}
 	dir := s.account.WorkingDir()
+	if dir != s.account.Home {
+		_, err := os.Stat(s.account.Home)
+		s.sayNoHome(cmp.Or(err, error(syscall.ENOTDIR)))
+	}
 	for {
 		cmd := &exec.Cmd{
 			Path: path, Args: argv, Env: s.environment().List(), Dir: dir,
@@ -103,6 +109,7 @@ func (s *session) launch(path string, argv []string, stdin, stdout, stderr *os.F
 		switch {
 		case errors.Is(err, syscall.EACCES) && dir != "/":
 			dir = "/" // a home directory that its owner may not enter
+			s.sayNoHome(err)
 		case errors.Is(err, syscall.EPERM) && attributes.Credential != nil && s.account.IsSelf():
 			attributes.Credential = nil // no need, and no capability, to change users
 		case errors.Is(err, syscall.EPERM) && attributes.Credential != nil:
@@ -111,4 +118,19 @@ func (s *session) launch(path string, argv []string, stdin, stdout, stderr *os.F
 			return cmd, err
 		}
 	}
+}
+
+// sayNoHome says that a login starts in the root folder, in the words of OpenSSH. Commands without a shell need no home.
+func (s *session) sayNoHome(err error) {
+	var number syscall.Errno
+	if s.exact || !errors.As(err, &number) {
+		return
+	}
+	why := number.Error()
+	text := fmt.Sprintf("Could not chdir to home directory %s: %s\n", s.account.Home, strings.ToUpper(why[:1])+why[1:])
+	if s.terminal != nil {
+		_, _ = fmt.Fprint(s.channel, strings.ReplaceAll(text, "\n", "\r\n"))
+		return
+	}
+	_, _ = fmt.Fprint(s.channel.Stderr(), text)
 }

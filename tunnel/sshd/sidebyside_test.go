@@ -1,6 +1,7 @@
 package sshd_test
 
 import (
+	"embed"
 	"fmt"
 	"maps"
 	"os"
@@ -23,45 +24,34 @@ import (
 const inNamespace = "NETVPS_TEST_IN_NAMESPACE"
 
 // differs are the variables that are meant to differ, and why.
-var differs = map[string]string{
-	"PATH":            "the image's, for every user; sshd has one for root and one for others",
-	"SSH_CLIENT":      "another port",
-	"SSH_CONNECTION":  "another port",
-	"SSH_TTY":         "another terminal",
-	"XDG_SESSION_ID":  "of a machine with systemd",
-	"XDG_RUNTIME_DIR": "of a machine with systemd", "XDG_SESSION_TYPE": "of a machine with systemd",
-	"XDG_SESSION_CLASS": "of a machine with systemd", "DBUS_SESSION_BUS_ADDRESS": "of a machine with systemd",
-	"MOTD_SHOWN": "the message of the day is shown by the agent, not by PAM",
-	"_":          "of the shell",
-}
+var differs = func() map[string]string {
+	meant := map[string]string{}
+	for _, line := range written("differs") {
+		name, why, _ := strings.Cut(line, ": ")
+		meant[name] = why
+	}
+	return meant
+}()
 
 // asked is what a login shows of itself: one line each, all in one command.
-const asked = `
-echo groups: $(id)
-echo umask: $(umask)
-echo limits: $(ulimit -a; ulimit -Ha)
-echo folder: $(pwd; cd && pwd)
-echo descriptors: $(ls /proc/self/fd)
-for fd in 0 1 2; do echo fd $fd: $(stat -L -c '%U %G %a %F' /proc/$$/fd/$fd); done
-echo status: $(grep -E '^(SigBlk|SigIgn|Groups|NoNewPrivs|Seccomp|CapEff|CapInh|CapBnd):' /proc/$$/status)
-echo oom: $(cat /proc/self/oom_score_adj; nice)
-echo leader: $(cut -d" " -f1,5,6 /proc/$$/stat | sed "s/$$/self/g")
-echo shell: $0 $-
-echo from /etc: $FROM_ETC, $QUOTED
-echo HOME: $HOME
-if tty >/dev/null; then
-  echo owner: $(stat -c "%U %G %a" $(tty))
-  echo modes: $(stty -a)
-  echo term: $TERM
-  test "$SSH_TTY" = "$(tty)" && echo SSH_TTY is the terminal
-else
-  echo standard input: $(cat /dev/stdin)
-fi
-env | sed 's/^/env /'
-`
+var asked = strings.Join(written("login.sh"), "\n")
 
 // ends are commands whose exit codes and last words must be the same.
-var ends = []string{"exit 255", "/no/such/program", "kill -KILL $$", "(sleep 0.2; echo late) & echo soon"}
+var ends = written("ends.sh")
+
+//go:embed testdata
+var testdata embed.FS
+
+// written returns the lines of a file in testdata that are no comments. The test of a session reads the same files
+// (tests/e2e/sidebyside.py).
+func written(name string) []string {
+	text, err := testdata.ReadFile("testdata/" + name)
+	if err != nil {
+		panic(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "#") })
+}
 
 func TestSideBySideWithDebiansServer(t *testing.T) {
 	if os.Getenv(inNamespace) == "" {
@@ -78,13 +68,22 @@ func TestSideBySideWithDebiansServer(t *testing.T) {
 			for _, terminal := range []string{"-T", "-tt"} {
 				ours, theirs := r.both(port, terminal, login+"@127.0.0.1", asked)
 				compareLines(t, ours.stdout+ours.stderr, theirs.stdout+theirs.stderr)
-				for _, command := range ends {
-					if ours, theirs := r.both(port, terminal, login+"@127.0.0.1", command); ours != theirs {
-						t.Errorf("%s %s\nours   %+v\ntheirs %+v", terminal, command, ours, theirs)
+			}
+			mine, debians := r.clientOf(r.portText(), login), r.clientOf(port, login)
+			for _, command := range ends {
+				for _, pty := range []bool{false, true} {
+					if ours, theirs := r.end(mine, command, pty), r.end(debians, command, pty); ours != theirs {
+						t.Errorf("%s, terminal %v\nours   %s\ntheirs %s", command, pty, ours, theirs)
 					}
 				}
 			}
 		})
+	}
+	for name, compare := range map[string]func(*testing.T, *rig, string){
+		"signals": endsBySignals, "disconnect": hearsThatTheClientIsGone, "terminal": obeysTheTerminal,
+		"files": makesFilesAlike, "login shells": startsLoginShells, "variables": takesVariables,
+	} {
+		t.Run(name, func(t *testing.T) { compare(t, r, port) })
 	}
 }
 
@@ -135,8 +134,8 @@ func machine(r *rig) {
 		r.check(os.WriteFile(ours, []byte(string(old)+text), 0o644))
 		r.check(unix.Mount(ours, path, "", unix.MS_BIND, ""))
 	}
-	append("/etc/passwd", "Ann:x:4242:4243::"+home+":/bin/bash\n")
-	append("/etc/shadow", "Ann:*:19000:0:99999:7:::\n")
+	append("/etc/passwd", "Ann:x:4242:4243::"+home+":/bin/bash\n"+accounts)
+	append("/etc/shadow", "Ann:*:19000:0:99999:7:::\nBob:*:19000:0:99999:7:::\nCy:*:19000:0:99999:7:::\nEve:*:19000:0:99999:7:::\nFlo:*:19000:0:99999:7:::\n")
 	append("/etc/group", "Ann:x:4243:\nstaff2:x:4244:Ann\n")
 	append("/etc/environment", "# test\nFROM_ETC=yes\nexport QUOTED=\"two words\"\n")
 }
@@ -149,7 +148,7 @@ func (r *rig) sshd() (port string) {
 	r.newKey("host")
 	config := filepath.Join(r.dir, "sshd_config")
 	r.check(os.WriteFile(config, []byte(fmt.Sprintf("ListenAddress 127.0.0.1:%s\nHostKey %s\nAuthorizedKeysFile %s\nPermitRootLogin yes\n"+
-		"StrictModes no\nUsePAM yes\nPidFile none\nAcceptEnv LANG LC_*\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\nMaxStartups 100\n", port, hostKey, keys)), 0o644))
+		"StrictModes no\nUsePAM yes\nPidFile none\nAcceptEnv LANG LC_*\nSubsystem sftp internal-sftp\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\nMaxStartups 100\n", port, hostKey, keys)), 0o644))
 	r.check(os.MkdirAll("/run/sshd", 0o755))
 	r.t.Cleanup(start(r.t, exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", config)))
 	r.waitFor("sshd", listens("tcp", "127.0.0.1:"+port))
