@@ -133,7 +133,7 @@ def sessions(system: FaultySystem[OwnEngine]) -> Iterator[tuple[Vps, Vps]]:
 def test_every_file_outlives_kills_of_everything_power_cuts_and_a_prune_of_everything(
     system: FaultySystem[OwnEngine], sessions: tuple[Vps, Vps]
 ) -> None:
-    """One session runs all the time; the other is stopped, and is gone but for its copy after a prune."""
+    """One session runs all the time; the other is stopped, and a prune leaves only its copy."""
     runs, sleeps = sessions
     engine = system.engine
     expected = {one: one.fill() for one in sessions}

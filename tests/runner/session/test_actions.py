@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from netvps.adapters.docker.client import Answer, Api
 from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.docker.errors import DiskFull, EngineSlow, EngineUnavailable
 from netvps.domain.access.identity import AgentCredential
@@ -26,7 +24,7 @@ from netvps.domain.session import plan
 from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import SavedImage
 from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
-from netvps.domain.session.spec import Network, SessionSpec
+from netvps.domain.session.spec import SessionSpec
 from netvps.runner.session import reconciler as worker
 from netvps.runner.session import tidying
 from tests.runner.lab import Lab
@@ -212,32 +210,6 @@ async def test_a_killed_init_is_reported_and_started_again(lab: Lab) -> None:
         again = await lab.link.reported(want, SessionState.RUNNING)
         assert again.last_exit is not None
         assert (again.last_exit.cause, again.last_exit.exit_code) == ("killed", 137)
-
-
-async def test_death_by_memory_is_reported_as_such(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where Docker lost the event, as it does if the container's end overtakes it."""
-    if os.access("/dev/kmsg", os.R_OK):
-        inspect = type(lab.api).inspect_container
-
-        def forgetful(api: Api, container: str) -> Answer:
-            found: Answer = inspect(api, container)
-            return {**found, "State": {**found["State"], "OOMKilled": False}}
-
-        monkeypatch.setattr(type(lab.api), "inspect_container", forgetful)
-    # In place of the agent, a first process that eats all there is: then it is that one which is killed.
-    lab.settings.agent.rename(hidden := lab.settings.agent.with_name("real"))
-    try:
-        lab.settings.agent.write_text("#!/bin/sh\nsleep 1; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done\n")
-        want = lab.session(SessionSpec(image=lab.image, network=Network.NONE, memory_bytes=16 << 20))
-        lab.link.want(want)
-        async with lab.runner():
-            await lab.link.until(lambda: bool(lab.link.reports) and lab.link.reports[-1].last_exit is not None)
-            last = lab.link.reports[-1].last_exit
-            assert last is not None
-            assert (last.cause, last.exit_code) == ("oom", 137)
-            await lab.link.reported(lab.next(want, DesiredState.DELETED), SessionState.DELETED)
-    finally:
-        hidden.rename(lab.settings.agent)
 
 
 async def test_an_unknown_image_fails_with_a_sentence(lab: Lab) -> None:

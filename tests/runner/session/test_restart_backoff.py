@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from netvps.adapters.docker.client import Answer, Api
 from netvps.domain.session.container import Container, Status
+from netvps.domain.session.session import DesiredState, SessionState
+from netvps.domain.session.spec import Network, SessionSpec
 from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
+from tests.runner.lab import Lab
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
 RUNS = Container("c", Status.RUNNING, 1, started=START)
@@ -82,3 +89,30 @@ def test_an_oom_kill_just_before_the_end_is() -> None:
     exits.see(ended(3600, oom=True), asked=False, now=after(3600))
     assert exits.last is not None
     assert exits.last.cause == "oom"
+
+
+@pytest.mark.docker
+async def test_death_by_memory_is_reported_as_such(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Docker lost the event, as it does if the container's end overtakes it."""
+    if os.access("/dev/kmsg", os.R_OK):
+        inspect = type(lab.api).inspect_container
+
+        def forgetful(api: Api, container: str) -> Answer:
+            found: Answer = inspect(api, container)
+            return {**found, "State": {**found["State"], "OOMKilled": False}}
+
+        monkeypatch.setattr(type(lab.api), "inspect_container", forgetful)
+    # In place of the agent, a first process that eats all there is: then it is that one which is killed.
+    lab.settings.agent.rename(hidden := lab.settings.agent.with_name("real"))
+    try:
+        lab.settings.agent.write_text("#!/bin/sh\nsleep 1; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done\n")
+        want = lab.session(SessionSpec(image=lab.image, network=Network.NONE, memory_bytes=16 << 20))
+        lab.link.want(want)
+        async with lab.runner():
+            await lab.link.until(lambda: bool(lab.link.reports) and lab.link.reports[-1].last_exit is not None)
+            last = lab.link.reports[-1].last_exit
+            assert last is not None
+            assert (last.cause, last.exit_code) == ("oom", 137)
+            await lab.link.reported(lab.next(want, DesiredState.DELETED), SessionState.DELETED)
+    finally:
+        hidden.rename(lab.settings.agent)
