@@ -6,6 +6,8 @@ It comes before test_terminal_ui, whose last test ends the system that they shar
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +106,11 @@ async def test_a_link_logs_in_once_and_is_not_left_in_the_address(web: Web) -> N
     await tab.until_text("dev1")
     assert await tab.ask("location.href") == web.url
     assert await tab.ask("history.length") <= 2
+    again = await web.link()
+    await tab.ask(f"location.hash = {again.partition('#')[2]!r}")  # a link that is opened in the same tab
+    await tab.until("location.hash === ''")
+    await tab.until_text("dev1", "RUNNING")
+    assert await tab.ask("document.getElementById('login').hidden")
     other = await web.browser.tab("about:blank")
     await other.go(web.first_link)
     await other.until("document.getElementById('login-error').textContent.includes('this link was used already')")
@@ -144,9 +151,9 @@ async def test_a_session_gets_the_page_and_what_it_writes_steers_nothing(web: We
 
 async def test_a_server_that_goes_and_comes_back_is_shown_and_the_page_goes_on(web: Web) -> None:
     tab = await web.logged_in()
-    await asyncio.to_thread(web.system.netvps, "down")
+    (server,) = [pid for pid, line in web.system.processes().items() if "netvps.programs.server" in line]
+    os.kill(server, signal.SIGKILL)  # `netvps up` starts it again
     await tab.until_text("dev1", "! what you see is")
-    await asyncio.to_thread(web.system.up)
     await tab.until("!document.querySelector('.xterm-rows').innerText.includes('what you see is')")
     await tab.type("?")
     await tab.until_text("Keys")

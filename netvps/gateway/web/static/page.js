@@ -63,6 +63,11 @@
   function welcome(login) {
     document.title = login.server ? `${login.user}@${login.server} – netvps` : "netvps";
     attempts = 0;
+    if (socket) { // of the login before
+      const old = socket;
+      socket = null;
+      old.close();
+    }
     connect();
   }
 
