@@ -14,6 +14,7 @@ import structlog
 
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
+from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import Restore, RestoreState, SnapshotOrder, SnapshotSource
 from netvps.errors import ConfigError, InvalidInput
 from netvps.files import remove_parts, write_file
@@ -142,7 +143,9 @@ def read_assignments(path: Path) -> dict[str, Assignment]:
 def _decode(item: dict[str, Any]) -> Assignment:
     spec, snapshot, restore, source = item["spec"], item["snapshot"], item.get("restore"), item.get("source")
     policy = RestartPolicy(spec.get("restart_policy", RestartPolicy.ALWAYS))
+    snapshots = spec.get("snapshot_policy") or {}
     spec = spec | {
+        "snapshot_policy": SnapshotPolicy(**snapshots | {"excluded_paths": tuple(snapshots.get("excluded_paths", ()))}),
         "authorized_keys": tuple(spec["authorized_keys"]),
         "network": Network(spec["network"]),
         "restart_policy": policy,

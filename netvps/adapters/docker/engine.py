@@ -118,7 +118,8 @@ class DockerEngine:
 
     async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
         """Copies what a stopped container wrote."""
-        return await self._copies.write(want.session_uid, container, given_up)
+        excluded = want.spec.snapshot_policy.excluded_paths
+        return await self._copies.write(want.session_uid, container, given_up, excluded=excluded)
 
     async def provide(self, session_uid: str, files: SavedFiles, progress: Callable[[str], None]) -> SourceImage:
         """Loads or pulls the image that a copy is based on."""
@@ -151,7 +152,8 @@ class DockerEngine:
 
     async def take(self, want: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]) -> bool:
         """Takes a snapshot."""
-        return await self._archives.take(want.session_uid, uid, container, given_up)
+        excluded = want.spec.snapshot_policy.excluded_paths
+        return await self._archives.take(want.session_uid, uid, container, given_up, excluded=excluded)
 
     async def keep(self, want: Assignment, uid: str, run: str) -> SavedSnapshot | None:
         """Makes the copy of a session a snapshot, too."""

@@ -3,10 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -310,3 +312,47 @@ class SnapshotRetention(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SnapshotRetention: _TypeAlias = SnapshotRetention  # noqa: Y015
+
+@_typing.final
+class SnapshotPolicy(_message.Message):
+    """SnapshotPolicy is what snapshots leave out, and when they are taken by themselves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCLUDED_PATHS_FIELD_NUMBER: _builtins.int
+    EVERY_FIELD_NUMBER: _builtins.int
+    DAILY_AT_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    daily_at: _builtins.str
+    """Time of the day in UTC, "HH:MM", of a scheduled snapshot every day, with a delay of up to 10 minutes; not with every."""
+    keep: _builtins.int
+    """Scheduled snapshots that are kept, 1 to 1000; 0 means 7."""
+    @_builtins.property
+    def excluded_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Absolute paths: what is below them is not in snapshots and copies; the folders themselves are. At most 32."""
+
+    @_builtins.property
+    def every(self) -> _duration_pb2.Duration:
+        """Time between scheduled snapshots, 15 minutes to 30 days; unset means no such schedule."""
+
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """Age at which scheduled snapshots are deleted, 15 minutes to 10 years; unset means no limit. The latest one stays."""
+
+    def __init__(
+        self,
+        *,
+        excluded_paths: _abc.Iterable[_builtins.str] | None = ...,
+        every: _duration_pb2.Duration | None = ...,
+        daily_at: _builtins.str = ...,
+        keep: _builtins.int = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["every", b"every", "max_age", b"max_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["daily_at", b"daily_at", "every", b"every", "excluded_paths", b"excluded_paths", "keep", b"keep", "max_age", b"max_age"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotPolicy: _TypeAlias = SnapshotPolicy  # noqa: Y015

@@ -111,6 +111,7 @@ class SessionSpec(_message.Message):
     MAX_RESTARTS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_RETENTION_FIELD_NUMBER: _builtins.int
     OPEN_FILES_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_POLICY_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
     cpus: _builtins.float
@@ -153,6 +154,10 @@ class SessionSpec(_message.Message):
     def snapshot_retention(self) -> _session_change_pb2.SnapshotRetention:
         """Which of its snapshots are kept."""
 
+    @_builtins.property
+    def snapshot_policy(self) -> _session_change_pb2.SnapshotPolicy:
+        """What its snapshots leave out, and when they are taken by themselves."""
+
     def __init__(
         self,
         *,
@@ -172,10 +177,11 @@ class SessionSpec(_message.Message):
         max_restarts: _builtins.int = ...,
         snapshot_retention: _session_change_pb2.SnapshotRetention | None = ...,
         open_files: _builtins.int = ...,
+        snapshot_policy: _session_change_pb2.SnapshotPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -109,9 +110,54 @@ def resize(
 @click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop.")
 @click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="Set a label; may be repeated.")
 @click.option("--no-label", "dropped", multiple=True, metavar="K", help="Remove a label; may be repeated.")
+@click.option(
+    "--exclude",
+    "excluded",
+    multiple=True,
+    metavar="PATH",
+    help="Leave what is below this folder out of snapshots; may be repeated.",
+)
+@click.option("--no-exclude", "included", multiple=True, metavar="PATH", help="Take it again; may be repeated.")
+@click.option(
+    "--snapshot-every",
+    "every",
+    type=DURATION,
+    default=None,
+    metavar="TIME",
+    help="Take a snapshot this often while it runs; 0s ends the schedule.",
+)
+@click.option(
+    "--snapshot-daily",
+    "daily_at",
+    default=None,
+    metavar="HH:MM",
+    help="Take a snapshot every day at this time (UTC), if it runs.",
+)
+@click.option(
+    "--snapshot-keep",
+    "keep",
+    type=int,
+    default=None,
+    metavar="N",
+    help="How many of these to keep; 0 is the default, 7.",
+)
+@click.option(
+    "--snapshot-max-age",
+    "max_age",
+    type=DURATION,
+    default=None,
+    metavar="TIME",
+    help="Delete these at this age, all but the latest; 0s ends that.",
+)
 def set_(
     *,
     names: tuple[str, ...],
+    excluded: tuple[str, ...],
+    included: tuple[str, ...],
+    every: float | None,
+    daily_at: str | None,
+    keep: int | None,
+    max_age: float | None,
     protect: bool | None,
     restart: tuple[RestartPolicy, int] | None,
     stop_grace: float | None,
@@ -127,16 +173,31 @@ def set_(
     policy, most = restart or (None, None)
     changes = _given(delete_protection=protect, restart_policy=policy, max_restarts=most, stop_grace=stop_grace)
     put = pairs(labels, "--label")
-    if not (changes or put or dropped):
+    snapshots = _given(every=every, daily_at=daily_at, keep=keep, max_age=max_age)
+    if every:
+        snapshots.setdefault("daily_at", "")
+    if daily_at:
+        snapshots.setdefault("every", 0.0)
+    reads = bool(put or dropped or excluded or included or snapshots)
+    if not (changes or reads):
         raise click.UsageError("nothing is given to change; see `netvps set --help`")
     connection = client()
 
     def change(name: str) -> Session:
-        if not (put or dropped):
+        if not reads:
             return _update(connection, changes, name)
-        now = connection.get_session(name)  # labels are replaced as a whole
-        kept = {key: value for key, value in now.spec.labels.items() if key not in dropped}
-        return _update(connection, changes | {"labels": kept | put}, name, expected_revision=now.revision)
+        now = connection.get_session(name)  # labels and the policy are replaced as a whole
+        also: dict[str, Any] = {}
+        if put or dropped:
+            kept = {key: value for key, value in now.spec.labels.items() if key not in dropped}
+            also["labels"] = kept | put
+        if excluded or included or snapshots:
+            before = now.spec.snapshot_policy
+            paths = dict.fromkeys((*before.excluded_paths, *excluded))
+            left_out = tuple(path for path in paths if path not in included)
+            with options_named():
+                also["snapshot_policy"] = replace(before, excluded_paths=left_out, **snapshots)
+        return _update(connection, changes | also, name, expected_revision=now.revision)
 
     ask_each(change, names, wait=True, settle=list, done=lambda *_: "is changed")
 

@@ -56,6 +56,16 @@ _OPTIONS: Final = (
                  help="Also run the image's own command, supervised: again after a failure."),
     click.option("--restart", type=RESTART, default="always", show_default=True, metavar="POLICY",
                  help="When its container ends by itself: always, on-failure[:N] or never."),
+    click.option("--exclude", "excluded", multiple=True, metavar="PATH",
+                 help="Leave what is below this folder out of snapshots; may be repeated."),
+    click.option("--snapshot-every", "every", type=DURATION, default=0.0, metavar="TIME",
+                 help="Take a snapshot this often while it runs, for example 6h."),
+    click.option("--snapshot-daily", "daily_at", default="", metavar="HH:MM",
+                 help="Take a snapshot every day at this time (UTC), if it runs."),
+    click.option("--snapshot-keep", "keep", type=int, default=0, metavar="N",
+                 help="How many of these to keep; 7 by default."),
+    click.option("--snapshot-max-age", "max_age", type=DURATION, default=0.0, metavar="TIME",
+                 help="Delete these at this age, all but the latest."),
     click.option("--protect", is_flag=True, help="Refuse to remove it until `netvps set NAME --no-protect`."),
     click.option("--stop-grace", type=DURATION, default=None, help="Time between SIGTERM and SIGKILL at a stop."),
     click.option("--ssh-key", "key_files", multiple=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
@@ -75,12 +85,22 @@ _FIELDS: Final = {
     "delete_protection": "--protect",
     "restart_policy": "--restart",
     "max_restarts": "--restart",
+    "snapshot_policy.excluded_paths": "--exclude",
+    "snapshot_policy.every": "--snapshot-every",
+    "snapshot_policy.daily_at": "--snapshot-daily",
+    "snapshot_policy.keep": "--snapshot-keep",
+    "snapshot_policy.max_age": "--snapshot-max-age",
+    "excluded_paths": "--exclude",
+    "every": "--snapshot-every",
+    "daily_at": "--snapshot-daily",
+    "keep": "--snapshot-keep",
+    "max_age": "--snapshot-max-age",
     "owner": "--owner",
     "session_id": "NAME",
     "name": "NAME",
 }
 """Field of the API → what people typed."""
-_PATH: Final = re.compile(r"(?:spec\.)?([a-z_]+)(?:\[(.*)\])?")
+_PATH: Final = re.compile(r"(?:session\.)?(?:spec\.)?([a-z_.]+)(?:\[(.*)\])?")
 
 
 def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,6 +113,7 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def spec_of(options: Mapping[str, Any]) -> SessionSpec:
     """The spec of the options; the rules are the spec's own. Raises InvalidInput with all violations."""
     from netvps.domain.session.spec import Network, SessionSpec
+    from netvps.domain.snapshot.policy import SnapshotPolicy
 
     given = {name: options[name] for name in ("pids", "stop_grace") if options[name] is not None}
     with options_named():
@@ -110,6 +131,9 @@ def spec_of(options: Mapping[str, Any]) -> SessionSpec:
             delete_protection=options["protect"],
             restart_policy=options["restart"][0],
             max_restarts=options["restart"][1],
+            snapshot_policy=SnapshotPolicy(
+                options["excluded"], options["every"], options["daily_at"], options["keep"], options["max_age"]
+            ),
             **given,
         )
 

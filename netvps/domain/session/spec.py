@@ -12,6 +12,7 @@ from typing import Final
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.checks import Checks, check_labels, shown
 from netvps.domain.session.limits import Limits
+from netvps.domain.snapshot.policy import SnapshotPolicy
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._\-/:@]{0,254}")
@@ -38,6 +39,7 @@ UPDATABLE: Final = frozenset(
         "delete_protection",
         "restart_policy",
         "max_restarts",
+        "snapshot_policy",
     }
 )
 """Fields of a spec that change after the creation."""
@@ -88,6 +90,7 @@ class SessionSpec:
     """Snapshots of stops that are kept; 0 means the default (domain.snapshot.retention)."""
     snapshot_max_age: float = 0.0
     """Seconds after which automatic snapshots are deleted; 0 means no limit."""
+    snapshot_policy: SnapshotPolicy = field(default_factory=SnapshotPolicy)
 
     def __post_init__(self) -> None:
         checks = Checks()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.snapshot.policy import DEFAULT_KEEP as DEFAULT_SCHEDULED
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotCause, SnapshotState
 
 if TYPE_CHECKING:
@@ -32,16 +33,21 @@ def superfluous(
     for (cause, _), taken in alike.items():
         latest_first = sorted(taken, key=lambda one: one.uid, reverse=True)  # uids are ordered by time
         for number, snapshot in enumerate(latest_first):
-            beyond = number >= _keep(cause, spec) or _too_old(snapshot, spec, now)
+            beyond = number >= _keep(cause, spec) or _too_old(snapshot, spec, now, latest=number == 0)
             if beyond and snapshot.uid not in in_use:
                 found.append(snapshot)
     return found
 
 
 def _keep(cause: SnapshotCause, spec: SessionSpec) -> int:
+    if cause is SnapshotCause.SCHEDULE:
+        return spec.snapshot_policy.keep or DEFAULT_SCHEDULED
     keep = spec.snapshot_keep or DEFAULT_KEEP
     return max(keep, KEEP_REPLACED) if cause is SnapshotCause.RESTORE else keep
 
 
-def _too_old(snapshot: Snapshot, spec: SessionSpec, now: datetime) -> bool:
-    return spec.snapshot_max_age > 0 and (now - snapshot.create_time).total_seconds() > spec.snapshot_max_age
+def _too_old(snapshot: Snapshot, spec: SessionSpec, now: datetime, *, latest: bool) -> bool:
+    """The latest scheduled one says when the next is due."""
+    scheduled = snapshot.cause is SnapshotCause.SCHEDULE
+    most = spec.snapshot_policy.max_age if scheduled else spec.snapshot_max_age
+    return most > 0 and not (scheduled and latest) and (now - snapshot.create_time).total_seconds() > most

@@ -56,13 +56,14 @@ from netvps.services.sessions.sessions import Sessions
 from netvps.services.sessions.watch import Watch
 from netvps.services.snapshots.clones import Clones
 from netvps.services.snapshots.files import SnapshotFiles
+from netvps.services.snapshots.schedule import SnapshotSchedule
 from netvps.services.snapshots.snapshots import Snapshots
 from netvps.services.snapshots.take import Limits
 from netvps.tasks import Tasks
 from netvps.timing import observe_durations
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from netvps.adapters.ca.authority import Authority
     from netvps.adapters.store.store import SqlStore
@@ -76,6 +77,7 @@ _KEPT_BYTES: Final = 256 << 20
 """
 _COMPACT_EVERY, _COMPACT_PAUSE = 3600.0, 10.0
 _EXPIRE_EVERY: Final = 300.0
+_SCHEDULE_EVERY: Final = 60.0
 log = structlog.get_logger()
 
 
@@ -166,7 +168,8 @@ class _Parts:
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(dialer, upstream, logins), ui_tokens)
         api = await stack.enter_async_context(self._api(services))
-        await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files))
+        schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid)
+        await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files, schedule))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
         stack.enter_context(observe_durations(page.metrics.observe_duration))
         checks = {"database": self._database_answers}
@@ -269,20 +272,24 @@ async def _compact(store: SqlStore) -> None:
 
 
 @asynccontextmanager
-async def _expiring(snapshots: Snapshots, files: SnapshotFiles) -> AsyncIterator[None]:
-    """Deletes snapshots that are too old, and the remains of imports, now and then, until the block ends."""
+async def _expiring(snapshots: Snapshots, files: SnapshotFiles, schedule: SnapshotSchedule) -> AsyncIterator[None]:
+    """Deletes snapshots that are too old and the remains of imports, and takes snapshots that are due, in the block."""
 
-    async def expire() -> None:
+    async def repeat(what: str, work: Callable[[], Awaitable[object]], seconds: float) -> None:
         while True:
-            await asyncio.sleep(_EXPIRE_EVERY)
+            await asyncio.sleep(seconds)
             try:
-                await snapshots.expire()
-                await files.abandon_stale()
+                await work()
             except NetvpsError as error:
-                log.warning("cannot look for snapshots that are too old; retrying", error=error.message)
+                log.warning("work in the background failed; retrying", work=what, error=error.message)
 
     async with Tasks() as tasks:
-        tasks.start(expire(), name="retention")
+        for what, work, seconds in (
+            ("delete snapshots that are too old", snapshots.expire, _EXPIRE_EVERY),
+            ("delete the remains of imports", files.abandon_stale, _EXPIRE_EVERY),
+            ("take snapshots that are due", schedule.take_due, _SCHEDULE_EVERY),
+        ):
+            tasks.start(repeat(what, work, seconds), name=what)
         yield
 
 

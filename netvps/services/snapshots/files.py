@@ -71,7 +71,8 @@ class SnapshotFiles:
                     _, snapshot = await find_snapshot(reader, caller, name, snapshot_id)
                     require_ready(found, snapshot)
                     uids[index] = snapshot.uid
-        order = DiffOrder(uids[0], uids[1], scope or DiffScope())
+        excluded = () if to_id else found.spec.snapshot_policy.excluded_paths
+        order = DiffOrder(uids[0], uids[1], scope or DiffScope(), excluded)
         async with carrier.open(found.runner, found.uid, order, user=caller.user) as exchange:
             async for answer in exchange.answers():
                 if isinstance(answer, Diff):

@@ -158,7 +158,9 @@ class Snapshots:
         for uid in dict.fromkeys(snapshot.session for snapshot in kept if snapshot.automatic):
             async with self._store.read() as reader:
                 session = await reader.get(Session, uid)
-            if session is None or not session.spec.snapshot_max_age or session.desired is DesiredState.DELETED:
+            if session is None or session.desired is DesiredState.DELETED:
+                continue
+            if not (session.spec.snapshot_max_age or session.spec.snapshot_policy.max_age):
                 continue
             async with self._store.write("retention") as tx:
                 session = await tx.get(Session, uid)

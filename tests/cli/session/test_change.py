@@ -11,6 +11,7 @@ from netvps import exit_codes
 from netvps.domain.session.event import SessionEvent
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, SessionState
 from netvps.domain.session.spec import RestartPolicy, SessionSpec
+from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.errors import AlreadyExists, Changed, Exhausted, WrongState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient, put, session
@@ -128,3 +129,18 @@ def test_labels_are_changed_as_of_what_was_read(run: Run, fake: FakeClient) -> N
     assert ("update_session", "dev1", {"labels": {"team": "y"}}, 1) in fake.asked
     fake.errors["update_session"] = Changed("session dev1 changed since revision 1")
     assert run("set", "dev1", "-l", "team=z").code == exit_codes.CONFLICT
+
+
+def test_a_policy_is_changed_as_of_what_was_read(run: Run, fake: FakeClient) -> None:
+    before = SnapshotPolicy(("/var/cache", "/tmp/x"), every=3600.0, keep=3)
+    fake.sessions["dev1"] = session("dev1", spec=replace(SPEC, snapshot_policy=before))
+    ran = run(
+        *("set", "dev1", "--exclude", "/root/.cache", "--no-exclude", "/tmp/x", "--snapshot-daily", "03:00"),
+        *("--snapshot-max-age", "30d"),
+    )
+    assert ran.code == 0
+    policy = SnapshotPolicy(("/var/cache", "/root/.cache"), daily_at="03:00", keep=3, max_age=30 * 86_400.0)
+    assert ("update_session", "dev1", {"snapshot_policy": policy}, 1) in fake.asked
+    bad = run("set", "dev1", "--exclude", "cache")
+    assert (bad.code, "'cache' is no absolute path" in bad.err) == (exit_codes.USAGE, True)
+    assert bad.err.startswith("netvps: --exclude ")

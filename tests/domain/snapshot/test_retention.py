@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.retention import KEEP_REPLACED, superfluous
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotCause, SnapshotState
 
@@ -59,3 +60,12 @@ def test_what_is_in_progress_is_left_alone(state: SnapshotState) -> None:
 
 def test_one_that_failed_replaces_no_good_one() -> None:
     assert superfluous([_taken(1), _taken(2, state=SnapshotState.FAILED)], SessionSpec(), (), NOW) == []
+
+
+def test_scheduled_ones_have_a_number_and_an_age_of_their_own_and_the_latest_stays() -> None:
+    taken = [_taken(number, SnapshotCause.SCHEDULE) for number in range(1, 10)]
+    assert _ids(superfluous(taken, SessionSpec(snapshot_keep=1), (), NOW)) == ["n1", "n2"]
+    spec = SessionSpec(snapshot_policy=SnapshotPolicy(keep=3))
+    assert _ids(superfluous(taken, spec, (), NOW)) == [f"n{number}" for number in range(1, 7)]
+    aged = SessionSpec(snapshot_policy=SnapshotPolicy(max_age=900.0))
+    assert _ids(superfluous(taken, aged, (), NOW)) == [f"n{number}" for number in range(1, 9)]

@@ -41,6 +41,7 @@ from netvps.domain.session.session import (
     SnapshotImage,
 )
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
+from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import (
     Holder,
     Restore,
@@ -84,6 +85,15 @@ specs = st.builds(
     max_restarts=st.integers(0, 1000),
     snapshot_keep=st.integers(0, 100),
     snapshot_max_age=st.just(0.0) | st.integers(60, 1 << 27).map(float),
+    snapshot_policy=st.builds(
+        SnapshotPolicy,
+        st.lists(st.sampled_from(["/var/cache", "/root/.cache/x y"]), max_size=2).map(tuple),
+        st.just(0.0) | st.integers(900, 86_400).map(float),
+        st.just(""),
+        st.integers(0, 1000),
+        st.just(0.0) | st.integers(900, 1 << 27).map(float),
+    )
+    | st.builds(SnapshotPolicy, daily_at=st.sampled_from(["00:00", "23:59"])),
 )
 images = st.builds(
     SnapshotImage, text, text, text, text, number, small, runner=labels, generation=number, create_time=times

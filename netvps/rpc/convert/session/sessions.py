@@ -9,9 +9,11 @@ from netvps.domain.checks import Checks
 from netvps.domain.names import SessionName
 from netvps.domain.session.session import Author, ChangeCause, DesiredState, LastExit, Session, SessionState
 from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, RestartPolicy, SessionSpec
+from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import SnapshotSource
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
+from netvps.rpc.convert.session.policies import policy_from_proto, policy_to_proto
 from netvps.rpc.convert.session.snapshots import (
     image_from_proto,
     image_to_proto,
@@ -123,6 +125,7 @@ def _listed_spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
             keep=spec.snapshot_keep,
             max_age=duration_to_proto(spec.snapshot_max_age) if spec.snapshot_max_age else None,
         ),
+        snapshot_policy=policy_to_proto(spec.snapshot_policy),
     )
 
 
@@ -130,10 +133,13 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
     """Parses a spec. Raises InvalidInput with all violations; fields are named as in the message."""
     checks = Checks()
     network, policy, spec = Network.DEFAULT, RestartPolicy.ALWAYS, SessionSpec()
+    snapshot_policy = SnapshotPolicy()
     with checks.nested():
         network = NETWORK.from_proto(message.network, "network", unspecified=Network.DEFAULT)
     with checks.nested():
         policy = RESTART_POLICY.from_proto(message.restart_policy, "restart_policy", unspecified=RestartPolicy.ALWAYS)
+    with checks.nested("snapshot_policy"):
+        snapshot_policy = policy_from_proto(message.snapshot_policy)
     with checks.nested():
         spec = SessionSpec(
             image=message.image,
@@ -153,6 +159,7 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
             max_restarts=message.max_restarts,
             snapshot_keep=message.snapshot_retention.keep,
             snapshot_max_age=duration_from_proto(message.snapshot_retention.max_age),
+            snapshot_policy=snapshot_policy,
         )
     checks.done()
     return spec

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from netvps.domain.snapshot.diff import ChangeKind, Diff, DiffOrder, DiffScope
+from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.errors import NotFound, WrongState
 from tests.adapters.docker.bench import Bench, opened_bench
 
 pytestmark = pytest.mark.docker
+OTHER, WHOLE = "0000000000002", "0000000000003"
 ADDED, CHANGED, REMOVED = ChangeKind.ADDED, ChangeKind.CHANGED, ChangeKind.REMOVED
 WRITES = (
     "mkdir /new && head -c 100000 /dev/zero >/new/big && ln /new/big /new/same && echo x >>/etc/passwd && rm -r /tmp"
@@ -60,3 +63,21 @@ async def test_what_a_session_wrote_and_what_changed_since_a_snapshot(bench: Ben
         await _diff(bench)
     with pytest.raises(NotFound):
         await _diff(bench, "0000000000009")
+
+
+async def test_what_a_session_excludes_is_not_in_its_snapshots_and_copies(bench: Bench) -> None:
+    container = await bench.lived(
+        bench.want.spec.image, "mkdir -p /new/cache /keep && echo x >/new/cache/y && echo x >/keep/z"
+    )
+    policy = SnapshotPolicy(("/new",))
+    want = replace(bench.want, spec=replace(bench.want.spec, snapshot_policy=policy))
+    uid = bench.want.session_uid
+    assert await bench.engine.copy(want, container, lambda: False)
+    assert await bench.engine.take(want, uid, container, lambda: False)
+    found = _kinds(await _diff(bench, "", uid))
+    assert {path for path in found if path.startswith(("/new", "/keep"))} == {"/new", "/keep", "/keep/z"}
+    saved = await bench.engine.keep(want, OTHER, container.run)
+    assert saved is not None
+    assert saved.warnings == ("it leaves out what is below /new, as the session asks",)
+    assert await bench.engine.take(bench.want, WHOLE, container, lambda: False)  # the copy lacks what this one has
+    assert "/new/cache/y" in _kinds(await _diff(bench, "", WHOLE))
