@@ -52,6 +52,7 @@ COMMANDS: Final = {
     ),
     "diff": Entry("netvps.cli.snapshot.diff:diff", "print what a snapshot of a session would hold", _SESSIONS),
     "clone": Entry("netvps.cli.snapshot.snapshots:clone", "make a session with the files of another", _SESSIONS),
+    "move": Entry("netvps.cli.snapshot.move:move", "move a session to another runner, with its files", _SESSIONS),
     "watch": Entry("netvps.cli.session.watch:watch", "print every change of sessions as it happens", _SESSIONS),
     "login": Entry("netvps.cli.access.login:login", "remember a server and your API key as a context", _ACCESS),
     "logout": Entry("netvps.cli.access.login:logout", "forget a context", _ACCESS),
@@ -65,7 +66,7 @@ COMMANDS: Final = {
     "status": Entry("netvps.cli.server.status:status", "print server, runners and sessions at a glance", _MACHINES),
     "server": Entry("netvps.cli.machine.programs:server", "run a control plane with its gateway", _MACHINES),
     "runner": Entry(
-        "netvps.cli.machine.runners:runner", "run a runner, or see to them (ls, show, sweep, join-token)", _MACHINES
+        "netvps.cli.machine.runners:runner", "run a runner, or see to them (ls, show, drain, join-token, …)", _MACHINES
     ),
     "network": Entry(
         "netvps.cli.machine.network:network", "the overlay network (show, peers, check, purge)", _MACHINES

@@ -77,7 +77,8 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             RenewingLink(identity, state, readiness.ready) as link,
         ):
             meter = SessionUsage(docker, identity.uid)
-            runner = Runner(link, engine, place, network, host_filter, meter=meter)
+            travel = engine.travelling if engine else None
+            runner = Runner(link, engine, place, network, host_filter, meter=meter, travel=travel)
             async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")
                 group.create_task(_run(runner, identity, state), name="runner")

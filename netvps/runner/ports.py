@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from netvps.domain.access.identity import AgentCredential
 from netvps.domain.metrics import Counters, MetricsReport, MetricsRequest
@@ -17,11 +17,13 @@ from netvps.domain.session.container import Container, SavedImage, Seen, SourceI
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, SessionReport, SnapshotImage
+from netvps.domain.snapshot.copies import CopyOrder, CopyPart, CopyReport, CopyRequest, MissingPart
 from netvps.domain.snapshot.diff import Diff, DiffOrder
 from netvps.domain.snapshot.exchange import ExportOrder, FilesAnswer, FilesRequest
 from netvps.domain.snapshot.saved import SavedSnapshot
 from netvps.domain.snapshot.snapshot import SnapshotSource
 
+A = TypeVar("A")
 Progress = Callable[[str], None]
 """Takes a line of progress to show to the user."""
 
@@ -207,12 +209,45 @@ class Meter(Protocol):
         """
 
 
-FromRunner = SessionReport | Heartbeat | ProbeReport | MetricsReport
-ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
-
-
 FilesServer = Callable[[AsyncIterator[bytes]], AsyncIterator[FilesAnswer]]
 """Takes what a caller sends, and yields what the caller gets."""
+
+
+class Travel(Protocol[A]):
+    """The snapshots of this machine on their way from and to other runners. `A` is one that is arriving."""
+
+    def is_here(self, session: str, snapshot: str) -> bool:
+        """Whether a snapshot is complete here. Reads a small file."""
+
+    def read(self, session: str, snapshot: str, part: CopyPart, offset: int) -> AsyncGenerator[bytes, None]:
+        """Yields a part of a snapshot, from an offset on. Raises NotFound."""
+
+    async def arriving(self, session: str, snapshot: str, description: bytes) -> A:
+        """Parses the description of a snapshot at another runner. Raises DataLoss."""
+
+    async def missing(self, arrival: A) -> list[MissingPart]:
+        """The parts that have to be transferred. Raises Exhausted if there is no room for them."""
+
+    async def receive(
+        self, arrival: A, part: CopyPart, pieces: AsyncIterator[bytes], progress: Callable[[int], None]
+    ) -> None:
+        """Adds pieces to a part until it is complete. Raises DataLoss if it is damaged."""
+
+    async def provide_image(self, arrival: A) -> None:
+        """Pulls the image below a snapshot, if a registry has it. Raises NotFound, NotPermitted, Unavailable."""
+
+    async def finish(self, arrival: A) -> None:
+        """Makes what arrived a snapshot of this machine; it is on disk when this returns."""
+
+    async def drop(self, session: str, snapshot: str) -> None:
+        """Removes a snapshot; idempotent."""
+
+
+FromRunner = SessionReport | Heartbeat | ProbeReport | MetricsReport | CopyReport
+ToRunner = (
+    Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
+    | CopyOrder | CopyRequest
+)  # fmt: skip
 
 
 class Link(Protocol):
@@ -229,6 +264,15 @@ class Link(Protocol):
 
     async def agent_credential(self, session_uid: str, epoch: int) -> AgentCredential:
         """Requests a new key and certificate for the session's agent."""
+
+    def read_copy(self, request: CopyRequest, source: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Reads a part of a snapshot from the runner `source`, by its uid; '' lets the control plane choose.
+
+        Yields that runner's uid with no bytes, then '' with each piece.
+        """
+
+    async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+        """Sends a part; sends a NetvpsError raised by `pieces` as the reason for the end."""
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """Sends the pieces; sends a NetvpsError raised by `pieces` as the reason for the end."""

@@ -11,6 +11,7 @@ from netvps.domain.metrics import MetricsReport
 from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport, SessionState
+from netvps.domain.snapshot.copies import CopyOrder, CopyReport, CopyState
 from netvps.runner.ports import FromRunner
 
 
@@ -20,6 +21,8 @@ class ReportOutbox:
     def __init__(self) -> None:
         self._reports: dict[str, SessionReport] = {}
         self._unsent: dict[str, None] = {}
+        self._copies: dict[str, CopyReport] = {}
+        self._unsent_copies: dict[str, None] = {}
         self._answers: deque[ProbeReport] = deque()
         self._metrics: MetricsReport | None = None
         self._ready = asyncio.Event()
@@ -43,6 +46,18 @@ class ReportOutbox:
             self._unsent[report.session_uid] = None
             self._ready.set()
 
+    def post_copy(self, report: CopyReport) -> None:
+        """Queues a report about a copy, in place of an earlier one that was not sent yet."""
+        if self._copies.get(report.snapshot) != report:
+            self._copies[report.snapshot] = report
+            self._unsent_copies[report.snapshot] = None
+            self._ready.set()
+
+    def forget_copy(self, order: CopyOrder) -> None:
+        """Drops the report about a copy that is not ordered any more."""
+        self._copies.pop(order.snapshot, None)
+        self._unsent_copies.pop(order.snapshot, None)
+
     def answer(self, report: ProbeReport) -> None:
         """Queues the answer to a request of this connection; the requester bounds their number."""
         self._answers.append(report)
@@ -56,15 +71,18 @@ class ReportOutbox:
     def outgoing(self, heartbeat: Callable[[], Heartbeat], interval: Callable[[], float]) -> Outgoing:
         """Yields, for one connection, all reports, then each new one, and a `heartbeat` every `interval` seconds."""
         self._unsent = dict.fromkeys(self._reports)
+        self._unsent_copies = dict.fromkeys(self._copies)
         self._answers.clear()
         self._metrics = None
         return Outgoing(self, heartbeat, interval)
 
-    def take(self) -> SessionReport | ProbeReport | MetricsReport | None:
+    def take(self) -> SessionReport | ProbeReport | MetricsReport | CopyReport | None:
         """Returns a report not yet sent over this connection, or None. Measurements come last."""
         if self._answers:
             return self._answers.popleft()
         if not self._unsent:
+            if self._unsent_copies:
+                return self._take_copy()
             if self._metrics is not None:
                 metrics, self._metrics = self._metrics, None
                 return metrics
@@ -77,6 +95,14 @@ class ReportOutbox:
         if report.state is SessionState.DELETED:
             # Not acknowledged: if it is lost, the assignment is sent again, and reported again.
             del self._reports[uid]
+        return report
+
+    def _take_copy(self) -> CopyReport:
+        uid = next(iter(self._unsent_copies))
+        del self._unsent_copies[uid]
+        report = self._copies[uid]
+        if report.state is CopyState.GONE:  # if it is lost, the order is sent again, and reported again
+            del self._copies[uid]
         return report
 
     async def news(self, seconds: float) -> None:

@@ -15,9 +15,10 @@ import asyncio
 import random
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -25,20 +26,22 @@ from netvps.domain.metrics import MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import Link as Route
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
-from netvps.domain.runner.runner import CAPABILITIES, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
+from netvps.domain.runner.runner import CAPABILITIES, COPIES, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.session import Assignment
+from netvps.domain.snapshot.copies import CopyOrder, CopyRequest
 from netvps.domain.snapshot.exchange import FilesRequest
 from netvps.errors import ConfigError, Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
 from netvps.files import remove_parts
 from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.assignment_store import AssignmentStore
+from netvps.runner.copies import CopyOrders
 from netvps.runner.disabled import NoEngine
 from netvps.runner.machine_watch import MachineWatch
 from netvps.runner.metrics import MetricsSampler
 from netvps.runner.orphans import Orphans
 from netvps.runner.overlay.overlay import Overlay
-from netvps.runner.ports import Engine, HostFilter, Link, Machine, Meter, ToRunner
+from netvps.runner.ports import Engine, HostFilter, Link, Machine, Meter, ToRunner, Travel
 from netvps.runner.report_outbox import ReportOutbox
 from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.agent.runtime import RuntimeFolder
@@ -73,10 +76,12 @@ class Runner:
         host_filter: HostFilter | None = None,
         *,
         meter: Meter | None = None,
+        travel: Travel[Any] | None = None,
     ) -> None:
         """`engine` None: no sessions run here. `overlay` None: not available. `host_filter` None: not configured.
 
-        `meter` None: nothing is measured. Raises ConfigError if the runner has sessions, but no engine.
+        `meter` None: nothing is measured. `travel` None: no snapshots are copied from or to this machine. Raises
+        ConfigError if the runner has sessions, but no engine.
         """
         self._link = link
         self._overlay = overlay
@@ -112,6 +117,7 @@ class Runner:
         self._sampler = MetricsSampler(meter, self._board.post_metrics) if meter else None
         self._machine = MachineWatch(self._containers, host_filter, self._board.hurry)
         self._heartbeat = _HEARTBEAT_SECONDS
+        self._copies = CopyOrders(travel, link, self._board.post_copy, self._board.forget_copy) if travel else None
         self._failures = 0
         """Connection attempts without a Welcome since the last Welcome."""
 
@@ -122,7 +128,7 @@ class Runner:
 
     async def run(self) -> None:
         """Runs until cancelled."""
-        async with self._tasks, asyncio.TaskGroup() as group:
+        async with self._tasks, self._copies or nullcontext(), asyncio.TaskGroup() as group:
             for want in self._store.assignments.values():
                 self._employ(want)
             await self._machine.look()
@@ -160,7 +166,7 @@ class Runner:
             self._instance_id,
             self._settings.version,
             self._machine.capacity,
-            CAPABILITIES,
+            tuple(one for one in CAPABILITIES if one != COPIES or self._copies),
             underlay=overlay.underlay if overlay else None,
             netmap_generation=overlay.generation if overlay else 0,
             problems=overlay.problems if overlay else (),
@@ -170,6 +176,7 @@ class Runner:
         )
         outgoing = self._board.outgoing(self._beat, lambda: self._heartbeat)
         named: set[str] = set()
+        copied: set[str] = set()
         sweep: asyncio.Task[None] | None = None
         try:
             async with aclosing(self._link.connect(hello, outgoing)) as messages:
@@ -184,8 +191,13 @@ class Runner:
                         case Assignment():
                             named.add(message.session_uid)
                             self._assign(message)
+                        case CopyOrder() if self._copies:
+                            copied.add(message.snapshot)
+                            self._copies.order(message)
                         case CaughtUp() if sweep is None:
                             self._warn_of_missing(named)
+                            if self._copies:
+                                self._copies.keep_only(copied)
                             sweep = self._tasks.start(self._orphans.sweep(self._known), name="orphans")
                         case _:
                             self._handle(message)
@@ -208,6 +220,8 @@ class Runner:
                 self._tasks.start(self._files.serve(message), name=f"files {message.stream_id}")
             case MetricsRequest() if self._sampler:
                 self._sampler.request(message)
+            case CopyRequest() if self._copies:
+                self._tasks.start(self._copies.send(message), name=f"copy {message.stream_id}")
 
     def _underlay_changed(self, *, moved: bool) -> None:
         """Reports a new underlay at once: until then, peers send to the old address, and so may the connection."""
@@ -303,7 +317,8 @@ class Runner:
             )
 
     def _known(self) -> frozenset[str]:
-        return self._store.sessions.union(self._workers)  # an assignment that is being stored has no worker yet
+        copied = self._copies.sessions if self._copies else frozenset[str]()
+        return self._store.sessions.union(self._workers, copied)  # an assignment that is being stored has no worker yet
 
     def _changed(self, session_uid: str) -> None:
         if not session_uid:  # the engine's event stream ended or began

@@ -37,6 +37,8 @@ _BY = {
     "runner": ("key",),
     "ssh_key": ("owner",),
     "snapshot": ("owner", "session"),
+    "copy": ("runner",),
+    "eviction": ("runner",),
 }
 """Attributes by which the changes of a kind can be subscribed to."""
 

@@ -45,8 +45,10 @@ class Reader(Protocol):
     | kind | natural order, and so `position` | columns of `where` |
     |---|---|---|
     | session | name, owner: "NAME.OWNER" | name, owner, runner, state, desired, overlay_address, awaits, |
-    | | | key_fingerprints |
-    | snapshot | session, id: "UID.ID" | session, owner, id, state |
+    | | | moving, key_fingerprints |
+    | snapshot | session, id: "UID.ID" | session, owner, id, state, lacks |
+    | eviction | session, runner: "UID.UID" | session, runner, state |
+    | copy | snapshot, runner: "UID.UID" | snapshot, session, runner |
     | runner | name | name, state |
     | user | name | role |
     | ssh_key | fingerprint | fingerprint, owner |

@@ -109,7 +109,7 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
     ("ssh -p 22 dev1", USAGE, "option -p is not for you to give: the port comes from the server"),
     ("rm dev1", USAGE, "this removes its files and snapshots, without a way back: confirm with --yes where"),
     ("user rm alice", USAGE, "this revokes all keys of that person: confirm with --yes where there is no terminal"),
-    ("runner rm lab1 --yes", CONFLICT, "runner lab1 has 1 session: remove them first, with netvps rm dev1.root"),
+    ("runner rm lab1 --yes", CONFLICT, "runner lab1 has 1 session: move them first, with netvps runner drain lab1"),
     ("user rm root --yes", CONFLICT, "you cannot remove yourself: ask another admin"),
     # programs
     ("up --listen here", USAGE, "--listen: 'here' is wrong: give an IP address of this machine, or 0.0.0.0 for all"),

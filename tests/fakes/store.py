@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
+from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, TooOld
 from netvps.faults import fault_point
@@ -36,12 +38,14 @@ class Kind:
 
 KINDS: dict[type[Any], Kind] = {
     Session: Kind(
-        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits"),
+        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving"),
         ("name", "owner"),
         "key_fingerprints",
         (("owner", "name"), ("overlay_address",)),
     ),
-    Snapshot: Kind(("session", "owner", "id", "state"), ("session", "id"), unique=(("session", "id"),)),
+    Eviction: Kind(("session", "runner", "state")),
+    Copy: Kind(("snapshot", "session", "runner")),
+    Snapshot: Kind(("session", "owner", "id", "state", "lacks"), ("session", "id"), unique=(("session", "id"),)),
     Runner: Kind(("name", "state"), ("name",), unique=(("name",),)),
     Lease: Kind(("runner",), unique=(("runner",),)),
     User: Kind(("role",)),

@@ -15,7 +15,9 @@ from netvps.domain.uid import make_uid
 from netvps.services.access.accounts import Access
 from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_keys import SshKeys
+from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
+from netvps.services.moves.moves import Moves
 from netvps.services.runners.certificates import Certificates
 from netvps.services.runners.joining import Joining
 from netvps.services.runners.runners import Runners
@@ -54,7 +56,9 @@ class World:
         self.feed = Feed(store)
         progress = Progress(store, self.feed)
         self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown)
-        self.snapshots = Snapshots(store, clock, new_uid, Limits(per_session=5, per_user=8))
+        self.copies = Copies(store, clock)
+        self.moves = Moves(store, clock, new_uid, self.copies)
+        self.snapshots = Snapshots(store, clock, new_uid, Limits(per_session=5, per_user=8), self.copies)
         self.clones = Clones(store, clock, new_uid)
         self.runners = Runners(store, clock, self.ca, progress=progress, overlay_settings=SETTINGS)
         self.joining = Joining(store, clock, new_uid, self.ca, SETTINGS, 22)

@@ -35,8 +35,10 @@ from netvps.services.access.accounts import Access
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.access.terminal_ui import UiTokens
+from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
 from netvps.services.metrics import Metrics
+from netvps.services.moves.moves import Moves
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
 from netvps.services.runners.certificates import Certificates
@@ -246,9 +248,12 @@ async def open_site(
         netmap = NetmapHub(store, feed, overlay_settings, encoded)
         identity = ca.server_certificate(())
         tunnels, commands = EchoTunnels(), EchoCommands()
+        copies = Copies(store, now)
         services = Services(
             sessions=Sessions(store, now, new_uid, "debian:12"),
-            snapshots=Snapshots(store, now, new_uid, Limits()),
+            snapshots=Snapshots(store, now, new_uid, Limits(), copies),
+            copies=copies,
+            moves=Moves(store, now, new_uid, copies),
             clones=Clones(store, now, new_uid),
             snapshot_files=SnapshotFiles(store, now, new_uid, Limits()),
             watch=Watch(store, feed),

@@ -23,6 +23,7 @@ from netvps.domain.runner.runner import CaughtUp, Heartbeat, Lease, LogRequest, 
 from netvps.domain.session.lifecycle import ENDED
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
+from netvps.domain.snapshot.copies import CopyReport, CopyRequest
 from netvps.domain.snapshot.exchange import FilesAnswer, FilesRequest
 from netvps.domain.uid import make_uid
 from netvps.errors import Unavailable
@@ -48,6 +49,8 @@ class ScriptedLink:
     def __init__(self) -> None:
         self.wanted: dict[str, Assignment] = {}
         self.reports: list[SessionReport] = []
+        self.copies: list[CopyReport] = []
+        self.parts: dict[str, list[bytes]] = {}
         self.probes: list[ProbeReport] = []
         self.hellos: list[RunnerHello] = []
         self.measured: dict[str, list[Measurement]] = {}
@@ -92,6 +95,13 @@ class ScriptedLink:
         if self.away:
             raise Unavailable("the control plane is away")
         return credential(f"{session_uid} {epoch}")
+
+    async def read_copy(self, request: CopyRequest, source: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        for piece in self.parts[request.snapshot]:
+            yield source, piece
+
+    async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+        raise Unavailable(f"no runner waits for {stream_id}")
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         self.logs[stream_id] = b""
@@ -156,6 +166,8 @@ class ScriptedLink:
             elif isinstance(item, MetricsReport):
                 for uid, measurement in item.measurements.items():
                     self.measured.setdefault(uid, []).append(measurement)
+            elif isinstance(item, CopyReport):
+                self.copies.append(item)
             else:
                 self.reports.append(item)
                 self._record(item)

@@ -24,6 +24,7 @@ from netvps.adapters.docker.files.copies import Copies
 from netvps.adapters.docker.files.images import Contents, Images
 from netvps.adapters.docker.files.snapshot_archives import SnapshotArchives
 from netvps.adapters.docker.files.snapshots import Snapshots
+from netvps.adapters.docker.files.travelling import Travelling
 from netvps.adapters.docker.files.volumes import SessionVolumes
 from netvps.adapters.docker.leftovers import Leftovers
 from netvps.adapters.docker.network.network import SessionNetworks
@@ -77,6 +78,7 @@ class DockerEngine:
         self.diff = Differences(docker, self._copies, self._archives).find
         self.export = Exports(docker, archives, self._archives).read
         self.take_in = Imports(docker, archives, self._archives).write
+        self.travelling = Travelling(archives, self._archives, self._images)
         self._leftovers = Leftovers(docker, node)
         # What a part does by itself, the part offers; the methods below take several.
         self.start, self.signal = self._containers.start, self._containers.signal

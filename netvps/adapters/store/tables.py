@@ -12,8 +12,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
+from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
+from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import Snapshot
 
 metadata = MetaData()
@@ -128,13 +130,13 @@ def _unique_index(table: str, unique: Unique) -> Index:
 
 def _later(column: str) -> str | None:
     """Returns the default of a column added after the first schema, for rows that are older."""
-    return "" if column in {"awaits", "overlay_address", "used_by", "used_for"} else None
+    return "" if column in {"awaits", "lacks", "moving", "overlay_address", "used_by", "used_for"} else None
 
 
 _KINDS = (
     _kind(
         Session,
-        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits"),
+        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving"),
         numbers=("cpu_claim", "memory_claim"),
         order=("name", "owner"),
         unique=(
@@ -154,16 +156,19 @@ _KINDS = (
             ("state",),
             ("desired", "runner", "cpu_claim", "memory_claim"),  # covers scheduling, so that no row is read
             ("awaits",),
+            ("moving",),
         ),
         listed="key_fingerprints",
     ),
     _kind(
         Snapshot,
-        ("session", "owner", "id", "state"),
+        ("session", "owner", "id", "state", "lacks"),
         order=("session", "id"),
         unique=(Unique(("session", "id"), "this session has a snapshot {id} already; choose another name"),),
-        indexed=(("owner",), ("state",)),
+        indexed=(("owner",), ("state",), ("lacks",)),
     ),
+    _kind(Eviction, ("session", "runner", "state"), indexed=(("session",), ("runner",), ("state",))),
+    _kind(Copy, ("snapshot", "session", "runner"), indexed=(("snapshot",), ("session",), ("runner",))),
     _kind(
         Runner,
         ("name", "state"),

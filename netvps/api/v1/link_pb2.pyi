@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from netvps.api.v1 import copy_pb2 as _copy_pb2
 from netvps.api.v1 import link_snapshot_pb2 as _link_snapshot_pb2
 from netvps.api.v1 import runner_pb2 as _runner_pb2
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
@@ -65,6 +66,7 @@ class ConnectRequest(_message.Message):
     REPORT_FIELD_NUMBER: _builtins.int
     PROBE_REPORT_FIELD_NUMBER: _builtins.int
     METRICS_REPORT_FIELD_NUMBER: _builtins.int
+    COPY_REPORT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___RunnerHello:
         """First, once."""
@@ -85,6 +87,10 @@ class ConnectRequest(_message.Message):
     def metrics_report(self) -> Global___MetricsReport:
         """What was requested by the last MetricsRequest, once a second."""
 
+    @_builtins.property
+    def copy_report(self) -> _copy_pb2.CopyReport:
+        """What became of a CopyOrder, when that changes and after Hello; of a transfer, at most once a second."""
+
     def __init__(
         self,
         *,
@@ -93,12 +99,13 @@ class ConnectRequest(_message.Message):
         report: Global___SessionReport | None = ...,
         probe_report: Global___ProbeReport | None = ...,
         metrics_report: Global___MetricsReport | None = ...,
+        copy_report: _copy_pb2.CopyReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["copy_report", b"copy_report", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy_report", b"copy_report", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "metrics_report", b"metrics_report", "probe_report", b"probe_report", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "report", "probe_report", "metrics_report"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "report", "probe_report", "metrics_report", "copy_report"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -317,6 +324,8 @@ class ConnectResponse(_message.Message):
     PROBE_REQUEST_FIELD_NUMBER: _builtins.int
     METRICS_REQUEST_FIELD_NUMBER: _builtins.int
     FILES_REQUEST_FIELD_NUMBER: _builtins.int
+    COPY_ORDER_FIELD_NUMBER: _builtins.int
+    COPY_REQUEST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """First, once."""
@@ -353,6 +362,14 @@ class ConnectResponse(_message.Message):
     def files_request(self) -> _link_snapshot_pb2.FilesRequest:
         """A user requests files of a session."""
 
+    @_builtins.property
+    def copy_order(self) -> _copy_pb2.CopyOrder:
+        """The desired state of a copy of a snapshot."""
+
+    @_builtins.property
+    def copy_request(self) -> _copy_pb2.CopyRequest:
+        """Another runner copies a snapshot from here."""
+
     def __init__(
         self,
         *,
@@ -365,12 +382,14 @@ class ConnectResponse(_message.Message):
         probe_request: Global___ProbeRequest | None = ...,
         metrics_request: Global___MetricsRequest | None = ...,
         files_request: _link_snapshot_pb2.FilesRequest | None = ...,
+        copy_order: _copy_pb2.CopyOrder | None = ...,
+        copy_request: _copy_pb2.CopyRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "files_request", b"files_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "drain", b"drain", "files_request", b"files_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "caught_up", b"caught_up", "copy_order", b"copy_order", "copy_request", b"copy_request", "drain", b"drain", "files_request", b"files_request", "log_request", b"log_request", "message", b"message", "metrics_request", b"metrics_request", "netmap", b"netmap", "probe_request", b"probe_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request", "files_request"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "caught_up", "netmap", "log_request", "drain", "probe_request", "metrics_request", "files_request", "copy_order", "copy_request"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

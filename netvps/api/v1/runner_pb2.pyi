@@ -72,6 +72,7 @@ class Runner(_message.Message):
     ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
     ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
     NO_SESSIONS_FIELD_NUMBER: _builtins.int
+    CORDONED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "runners/NAME"."""
     uid: _builtins.str
@@ -100,6 +101,8 @@ class Runner(_message.Message):
     """Why sessions without the overlay are not isolated from services of its machine; empty if they are."""
     no_sessions: _builtins.bool
     """Whether it runs no sessions, and only joins its machine to the overlay (netvps runner --no-sessions)."""
+    cordoned: _builtins.bool
+    """Whether it is drained: the scheduler places no sessions on it."""
     @_builtins.property
     def capacity(self) -> Global___Capacity:
         """Resources of the machine."""
@@ -148,10 +151,11 @@ class Runner(_message.Message):
         engine_problem: _builtins.str = ...,
         isolation_problem: _builtins.str = ...,
         no_sessions: _builtins.bool = ...,
+        cordoned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "isolation_problem", b"isolation_problem", "last_seen_time", b"last_seen_time", "name", b"name", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "cordoned", b"cordoned", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "isolation_problem", b"isolation_problem", "last_seen_time", b"last_seen_time", "name", b"name", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

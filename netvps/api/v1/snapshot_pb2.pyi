@@ -74,6 +74,8 @@ class _SnapshotCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Snapsho
     """It was due by the session's schedule."""
     SNAPSHOT_CAUSE_IMPORT: _SnapshotCause.ValueType  # 6
     """It was imported from an archive."""
+    SNAPSHOT_CAUSE_MOVE: _SnapshotCause.ValueType  # 7
+    """The session moved to another runner."""
 
 class SnapshotCause(_SnapshotCause, metaclass=_SnapshotCauseEnumTypeWrapper):
     """SnapshotCause is why a snapshot was taken."""
@@ -92,6 +94,8 @@ SNAPSHOT_CAUSE_SCHEDULE: SnapshotCause.ValueType  # 5
 """It was due by the session's schedule."""
 SNAPSHOT_CAUSE_IMPORT: SnapshotCause.ValueType  # 6
 """It was imported from an archive."""
+SNAPSHOT_CAUSE_MOVE: SnapshotCause.ValueType  # 7
+"""The session moved to another runner."""
 Global___SnapshotCause: _TypeAlias = SnapshotCause  # noqa: Y015
 
 @_typing.final
@@ -138,6 +142,8 @@ class SessionSnapshot(_message.Message):
     READY_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
+    DAMAGED_HOLDERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "sessions/NAME.OWNER/snapshots/SNAPSHOT"."""
     uid: _builtins.str
@@ -162,6 +168,10 @@ class SessionSnapshot(_message.Message):
     """Id of the image below that, "sha256:…"."""
     revision: _builtins.int
     """Global revision of its last change."""
+    copies: _builtins.int
+    """Number of runners that should hold it, 1 to 16. Those that do not yet, follow in the background; message says what
+    that waits for. 0 in a request means 1.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels for the owner's own use, as in SessionSpec."""
@@ -186,6 +196,10 @@ class SessionSnapshot(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def damaged_holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Resource names of those of the holders whose files were found damaged, and are not used."""
+
     def __init__(
         self,
         *,
@@ -207,10 +221,12 @@ class SessionSnapshot(_message.Message):
         ready_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        copies: _builtins.int = ...,
+        damaged_holders: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "ready_time", b"ready_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "create_time", b"create_time", "description", b"description", "holders", b"holders", "image_digest", b"image_digest", "labels", b"labels", "message", b"message", "name", b"name", "pinned", b"pinned", "ready_time", b"ready_time", "reason", b"reason", "revision", b"revision", "session_uid", b"session_uid", "size_bytes", b"size_bytes", "state", b"state", "uid", b"uid", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "copies", b"copies", "create_time", b"create_time", "damaged_holders", b"damaged_holders", "description", b"description", "holders", b"holders", "image_digest", b"image_digest", "labels", b"labels", "message", b"message", "name", b"name", "pinned", b"pinned", "ready_time", b"ready_time", "reason", b"reason", "revision", b"revision", "session_uid", b"session_uid", "size_bytes", b"size_bytes", "state", b"state", "uid", b"uid", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -248,6 +264,7 @@ class CreateSnapshotRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Resource name of the session: "sessions/NAME.OWNER", or "sessions/NAME" for one of the caller's own."""
     snapshot_id: _builtins.str
@@ -258,6 +275,8 @@ class CreateSnapshotRequest(_message.Message):
     """As in SessionSnapshot."""
     request_id: _builtins.str
     """Idempotency key, as in CreateSessionRequest."""
+    copies: _builtins.int
+    """As in SessionSnapshot."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """As in SessionSnapshot."""
@@ -271,10 +290,11 @@ class CreateSnapshotRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         pinned: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        copies: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "labels", b"labels", "parent", b"parent", "pinned", b"pinned", "request_id", b"request_id", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copies", b"copies", "description", b"description", "labels", b"labels", "parent", b"parent", "pinned", b"pinned", "request_id", b"request_id", "snapshot_id", b"snapshot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,7 +406,7 @@ class UpdateSnapshotRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to change: description, labels, pinned; at least one."""
+        """Which fields to change: description, labels, pinned, copies; at least one."""
 
     def __init__(
         self,

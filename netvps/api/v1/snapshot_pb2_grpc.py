@@ -124,8 +124,8 @@ class SnapshotServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSnapshot(self, request, context):
-        """UpdateSnapshot changes description, labels and pinned. Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (it is being
-        deleted).
+        """UpdateSnapshot changes description, labels, pinned and copies. Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (it
+        is being deleted, or there are fewer runners than copies).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

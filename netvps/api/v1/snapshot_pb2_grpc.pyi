@@ -47,8 +47,8 @@ class SnapshotServiceStub:
     ListSnapshots: _grpc.UnaryUnaryMultiCallable[_snapshot_pb2.ListSnapshotsRequest, _snapshot_pb2.ListSnapshotsResponse]
     """ListSnapshots returns snapshots ordered by session and id, a page at a time."""
     UpdateSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshot_pb2.UpdateSnapshotRequest, _snapshot_pb2.SessionSnapshot]
-    """UpdateSnapshot changes description, labels and pinned. Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (it is being
-    deleted).
+    """UpdateSnapshot changes description, labels, pinned and copies. Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (it
+    is being deleted, or there are fewer runners than copies).
     """
     DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_snapshot_pb2.DeleteSnapshotRequest, _snapshot_pb2.SessionSnapshot]
     """DeleteSnapshot deletes a snapshot. It returns at once, in state DELETING. Errors: NOT_FOUND, FAILED_PRECONDITION
@@ -105,8 +105,8 @@ class SnapshotServiceAsyncStub(SnapshotServiceStub):
     ListSnapshots: _aio.UnaryUnaryMultiCallable[_snapshot_pb2.ListSnapshotsRequest, _snapshot_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
     """ListSnapshots returns snapshots ordered by session and id, a page at a time."""
     UpdateSnapshot: _aio.UnaryUnaryMultiCallable[_snapshot_pb2.UpdateSnapshotRequest, _snapshot_pb2.SessionSnapshot]  # type: ignore[assignment]
-    """UpdateSnapshot changes description, labels and pinned. Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (it is being
-    deleted).
+    """UpdateSnapshot changes description, labels, pinned and copies. Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (it
+    is being deleted, or there are fewer runners than copies).
     """
     DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_snapshot_pb2.DeleteSnapshotRequest, _snapshot_pb2.SessionSnapshot]  # type: ignore[assignment]
     """DeleteSnapshot deletes a snapshot. It returns at once, in state DELETING. Errors: NOT_FOUND, FAILED_PRECONDITION
@@ -184,8 +184,8 @@ class SnapshotServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _snapshot_pb2.UpdateSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_snapshot_pb2.SessionSnapshot, _abc.Awaitable[_snapshot_pb2.SessionSnapshot]]:
-        """UpdateSnapshot changes description, labels and pinned. Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (it is being
-        deleted).
+        """UpdateSnapshot changes description, labels, pinned and copies. Errors: NOT_FOUND, ABORTED, FAILED_PRECONDITION (it
+        is being deleted, or there are fewer runners than copies).
         """
 
     @_abc_1.abstractmethod

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netvps.cli.machine.drain import drain, uncordon
 from netvps.cli.machine.overlay_words import gateway, overlay, problems, short, underlay
 from netvps.cli.machine.programs import runner_run, sweep
 from netvps.cli.server.connect import client
@@ -37,6 +38,8 @@ def runner() -> None:
 
 runner.add_command(runner_run)
 runner.add_command(sweep)
+runner.add_command(drain)
+runner.add_command(uncordon)
 
 
 @runner.command("ls")
@@ -106,6 +109,9 @@ def _view() -> View[RunnerView]:
         """The server records when it last heard of a runner only once it does not any more."""
         return "now" if view.runner.state == "ONLINE" else f"{age(view.runner.last_seen)} ago"
 
+    def state(view: RunnerView) -> str:
+        return f"{view.runner.state}, drained" if view.runner.cordoned else view.runner.state
+
     def engine(view: RunnerView) -> str:
         if view.runner.no_sessions:
             return "none: no sessions here"
@@ -119,7 +125,7 @@ def _view() -> View[RunnerView]:
         name=lambda view: view.runner.name,
         columns=(
             Column("NAME", lambda view: view.runner.name),
-            Column("STATE", lambda view: view.runner.state),
+            Column("STATE", state),
             Column("SESSIONS", lambda view: str(view.session_count)),
             Column("CPUS", lambda view: str(view.runner.capacity.cpus)),
             Column("MEMORY", memory),

@@ -32,21 +32,27 @@ timeout_option = click.option("--timeout", type=DURATION, default="10m", show_de
 @names_argument
 @wait_option
 @click.option("--wait-snapshot", is_flag=True, help="Wait for the snapshot, too, and fail if there is none.")
+@click.option("--copies", type=click.IntRange(1, 16), default=0, metavar="N",
+              help="Wait until N runners hold the snapshot, and fail if they cannot.")  # fmt: skip
 @timeout_option
-def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, timeout: float) -> None:
+def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, copies: int, timeout: float) -> None:
     """Stop sessions; their files are kept.
 
     A session is stopped when its processes have ended. A snapshot of it is taken after that, in the background.
 
     Example: netvps stop dev1
     """
-    if wait_snapshot and not wait:
-        raise click.UsageError("--wait-snapshot and --no-wait exclude each other: give one of them")
+    if (wait_snapshot or copies) and not wait:
+        raise click.UsageError("--wait-snapshot and --copies exclude --no-wait: give one of them")
     connection = client()
-    settle = partial(_until_stopped, connection, timeout, wait_snapshot=wait_snapshot)
-    ask_each(
-        connection.stop_session, names, wait=wait, settle=settle, done=partial(_stopped, wait_snapshot=wait_snapshot)
-    )
+    waits = wait_snapshot or copies > 0
+    settle = partial(_until_stopped, connection, timeout, wait_snapshot=waits)
+
+    def done(session: Session, called: str) -> str:
+        words = _stopped(session, called, wait_snapshot=waits)
+        return f"{words}, {_copied(connection, session, copies, timeout)}" if copies else words
+
+    ask_each(connection.stop_session, names, wait=wait, settle=settle, done=done)
 
 
 @click.command("start")
@@ -200,3 +206,19 @@ def _stopped(session: Session, called: str, *, wait_snapshot: bool) -> str:
             raise
         return f"stopped; its files are kept in its container. {error}"
     return "stopped; its files are kept" if copied(session) else "stopped; its files are kept, and are being copied"
+
+
+def _copied(connection: Client, session: Session, copies: int, timeout: float) -> str:
+    """Waits until as many runners hold the snapshot of a stop; returns words. Raises WrongState if there is none."""
+    from netvps.cli.snapshot.waiting import copies_words, until_copied
+    from netvps.domain.snapshot.snapshot import SnapshotChange
+
+    name, taken = str(session.full_name), session.snapshot.uid if session.snapshot else ""
+    found = [one for one in connection.list_snapshots(name) if one.uid == taken]
+    if not found:
+        raise WrongState(
+            f"session {name} is stopped, but there is no snapshot of that which could be copied; its files are kept in "
+            f"its container: see `netvps snapshot ls {name}`"
+        )
+    changed = connection.update_snapshot(name, found[0].id, SnapshotChange(copies=copies))
+    return f"in {copies_words(until_copied(connection, changed, timeout))} copies"

@@ -31,6 +31,7 @@ _timeout = click.option("--timeout", type=DURATION, default="10m", show_default=
 def view() -> View[Snapshot]:
     """How snapshots are printed."""
     from netvps.cli.session.sessions import to_json
+    from netvps.cli.snapshot.waiting import copies_words
 
     return View(
         name=lambda snapshot: snapshot.id,
@@ -43,7 +44,8 @@ def view() -> View[Snapshot]:
             Column("PINNED", lambda snapshot: "yes" if snapshot.pinned else ""),
             Column("AGE", lambda snapshot: age(snapshot.create_time)),
             Column("DESCRIPTION", lambda snapshot: snapshot.description),
-            Column("RUNNER", lambda snapshot: ", ".join(one.name for one in snapshot.holders), wide=True),
+            Column("COPIES", copies_words, wide=True),
+            Column("RUNNER", lambda snapshot: ", ".join(one.name for one in snapshot.usable), wide=True),
             Column("UID", lambda snapshot: snapshot.uid, wide=True),
             Column("MESSAGE", lambda snapshot: snapshot.message, wide=True),
         ),
@@ -66,6 +68,8 @@ for _command in (snapshot_diff, export, import_):
 @click.option("-d", "--description", default="", help="A note for people.")
 @click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated.")
 @click.option("--pin", is_flag=True, help="Protect it from deletion.")
+@click.option("--copies", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N",
+              help="On how many runners to keep it; waits for all.")  # fmt: skip
 @_wait
 @_timeout
 @format_option
@@ -76,6 +80,7 @@ def create(
     description: str,
     labels: tuple[str, ...],
     pin: bool,
+    copies: int,
     wait: bool,
     timeout: float,
     form: str,
@@ -86,14 +91,15 @@ def create(
 
     Example: netvps snapshot create dev1 before-upgrade
     """
-    from netvps.cli.snapshot.waiting import require_ready, until_at_rest
+    from netvps.cli.snapshot.waiting import require_ready, until_at_rest, until_copied
     from netvps.domain.snapshot.snapshot import SnapshotDraft
 
     given = {key: value or "" for key, value in wanted_labels(labels).items()}
     connection = client()
-    taken = connection.create_snapshot(name, SnapshotDraft(snapshot_id, description, given, pin))
+    taken = connection.create_snapshot(name, SnapshotDraft(snapshot_id, description, given, pin, copies))
     if wait:
         taken = require_ready(until_at_rest(connection, taken, timeout), taken.id)
+        taken = until_copied(connection, taken, timeout) if taken.lacks else taken
     if form in {"table", "wide"}:
         emit(taken.id)
         _warn(taken)
@@ -119,6 +125,8 @@ def ls(name: str, form: str) -> None:
 @format_option
 def show(name: str, snapshot_id: str, form: str) -> None:
     """Tell all about a snapshot."""
+    from netvps.cli.snapshot.waiting import copies_words
+
     found = client().get_snapshot(name, snapshot_id)
     if form not in {"table", "wide"}:
         view().print_one(found, form)
@@ -134,13 +142,39 @@ def show(name: str, snapshot_id: str, form: str) -> None:
             ("labels", ", ".join(f"{key}={value}" for key, value in found.labels.items())),
             ("pinned", "yes" if found.pinned else "no"),
             ("size", size_words(found.size_bytes) if found.size_bytes else ""),
-            ("on", ", ".join(holder.name for holder in found.holders)),
+            ("copies", copies_words(found)),
+            ("on", ", ".join(holder.name for holder in found.usable)),
+            ("damaged on", ", ".join(holder.name for holder in found.holders if holder.damaged)),
             *(("missing", warning) for warning in found.warnings),
             ("requested", moment_words(found.create_time)),
             ("ready", moment_words(found.ready_time) if found.ready_time else ""),
             ("uid", found.uid),
         ]
     )
+
+
+@snapshot.command("copies")
+@_session
+@_snapshot
+@click.argument("count", type=click.IntRange(1, 16), metavar="N")
+@_wait
+@_timeout
+def copies(name: str, snapshot_id: str, count: int, *, wait: bool, timeout: float) -> None:
+    """Keep a snapshot on N runners, so that it survives the loss of a machine.
+
+    Copies that are missing are made, each verified by its digest; those beyond N are removed.
+
+    Example: netvps snapshot copies dev1 before-upgrade 2
+    """
+    from netvps.cli.snapshot.waiting import copies_words, until_copied
+    from netvps.domain.snapshot.snapshot import SnapshotChange
+
+    connection = client()
+    changed = connection.update_snapshot(name, snapshot_id, SnapshotChange(copies=count))
+    changed = until_copied(connection, changed, timeout) if wait else changed
+    emit(snapshot_id)
+    on = ", ".join(holder.name for holder in changed.usable)
+    note(f"snapshot {snapshot_id} of session {name} has {copies_words(changed)} copies, on {on}")
 
 
 @snapshot.command("restore")

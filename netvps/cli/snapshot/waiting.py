@@ -12,6 +12,8 @@ from netvps.domain.snapshot.snapshot import SnapshotState
 from netvps.errors import Exhausted, TimedOut, Unavailable, WrongState
 from netvps.exit_codes import Cancelled
 
+_POLL_SECONDS = 0.3
+
 if TYPE_CHECKING:
     from netvps.client import Client
     from netvps.domain.snapshot.snapshot import Snapshot
@@ -48,6 +50,43 @@ def until_at_rest(connection: Client, snapshot: Snapshot, timeout: float) -> Sna
         f"--timeout {duration_words(timeout)} is over and snapshot {snapshot.full_name} is not done; it goes on in the "
         f"background: see `netvps snapshot ls {snapshot.session_name}`"
     )
+
+
+def until_copied(connection: Client, snapshot: Snapshot, timeout: float) -> Snapshot:
+    """The snapshot once as many runners hold it as should; shows how far that is. `timeout` is in seconds.
+
+    Raises TimedOut, Cancelled, and WrongState if it is lost.
+    """
+    from netvps.cli.ui.progress import progress
+
+    deadline = time.monotonic() + timeout
+    session = f"{snapshot.session_name}.{snapshot.owner}"
+    held = f"{len(snapshot.usable)}/{snapshot.copies}"
+    try:
+        with progress() as shown:
+            while time.monotonic() < deadline:
+                latest = connection.get_snapshot(session, snapshot.id)
+                if latest.state is SnapshotState.FAILED:
+                    raise WrongState(f"snapshot {latest.full_name} is lost: {latest.message}")
+                if latest.state is SnapshotState.READY and not latest.lacks:
+                    return latest
+                held = f"{len(latest.usable)}/{latest.copies}"
+                shown.say(f"snapshot {latest.full_name}: {held} copies; {latest.message}")
+                shown.tick()
+                time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        raise Cancelled(
+            f"stopped waiting; snapshot {snapshot.full_name} is copied in the background: see `netvps snapshot ls`"
+        ) from None
+    raise TimedOut(
+        f"--timeout {duration_words(timeout)} is over and snapshot {snapshot.full_name} has {held} copies; it goes on "
+        f"in the background: see `netvps snapshot show {snapshot.session_name} {snapshot.id}`"
+    )
+
+
+def copies_words(snapshot: Snapshot) -> str:
+    """How many of its copies a snapshot has, "1/2", and '' while it has none."""
+    return f"{len(snapshot.usable)}/{snapshot.copies}" if snapshot.holders else ""
 
 
 def require_ready(snapshot: Snapshot | None, called: str) -> Snapshot:

@@ -78,7 +78,12 @@ def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use])
 
 def is_able(runner: Runner) -> bool:
     """Whether a session can start on this runner now."""
-    return runner.state is RunnerState.ONLINE and not runner.no_sessions and not runner.engine_problem
+    return (
+        runner.state is RunnerState.ONLINE
+        and not runner.no_sessions
+        and not runner.cordoned
+        and not runner.engine_problem
+    )
 
 
 def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
@@ -89,6 +94,9 @@ def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
     online = [runner for runner in online if not runner.no_sessions]
     if not online:
         return "no runner that is online runs sessions (all have --no-sessions); see netvps runner ls"
+    online = [runner for runner in online if not runner.cordoned]
+    if not online:
+        return "every runner that is online is drained; see netvps runner ls and netvps runner uncordon"
     able = [runner for runner in online if is_able(runner)]
     if not able:
         problems = "; ".join(f"{runner.name}: {runner.engine_problem}" for runner in online[:_NAMED])

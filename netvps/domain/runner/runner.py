@@ -21,7 +21,9 @@ SNAPSHOTS: Final = "snapshots"
 """The runner carries out orders for snapshots, restores in place and clones."""
 SNAPSHOT_FILES: Final = "snapshot_files"
 """The runner compares, exports and imports snapshots."""
-CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES)
+COPIES: Final = "copies"
+"""The runner carries out orders for copies of snapshots, and sends its own to other runners."""
+CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES, COPIES)
 """What a runner of this version can do, and older ones cannot."""
 
 
@@ -109,11 +111,23 @@ class Runner:
     """Why no session can start on it now; "" if the container engine is available."""
     isolation_problem: str = ""
     """Why sessions without the overlay are not isolated from services of the machine; "" if they are."""
+    cordoned: bool = False
+    """It is drained: the scheduler places no session on it."""
 
     @property
     def key(self) -> str:
         """Primary key in the store."""
         return self.uid
+
+    @property
+    def may_hold_copies(self) -> bool:
+        """Whether snapshots of other runners can be copied to it, once it is online."""
+        return COPIES in self.capabilities and not self.no_sessions
+
+    @property
+    def can_hold_copies(self) -> bool:
+        """Whether snapshots of other runners can be copied to it now."""
+        return self.may_hold_copies and self.state is RunnerState.ONLINE and not self.engine_problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def want(session: Session, desired: DesiredState, now: datetime, by: Author = UN
     """
     if session.desired is DesiredState.DELETED and desired is not DesiredState.DELETED:
         raise WrongState(f"session {session.full_name} is being deleted: wait until it is gone, then create it again")
+    session = _not_resumed(session, desired)
     if session.desired is desired and not _failed(session):
         return session
     wanted = replace(session, desired=desired, generation=session.generation + 1, update_time=now, desired_by=by)
@@ -249,7 +250,7 @@ def assignment(session: Session) -> Assignment:
         address=session.overlay_address,
         snapshot_orders=session.snapshot_orders,
         restore=session.pending_restore,
-        source=session.source,
+        source=session.made_from,
     )
 
 
@@ -273,6 +274,14 @@ def _settle_unplaced(session: Session) -> Session:
         reason="",
         message="it was never started" if session.desired is DesiredState.STOPPED else "",
     )
+
+
+def _not_resumed(session: Session, desired: DesiredState) -> Session:
+    """The session, which does not run again after its move if its owner stops it meanwhile."""
+    move = session.move
+    if desired is not DesiredState.STOPPED or move is None or not (move.is_open and move.stopped and move.resume):
+        return session
+    return replace(session, move=replace(move, resume=False))
 
 
 def _require_kept(session: Session) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 from netvps.domain.access.ssh_key import fingerprint_of
+from netvps.domain.moves.move import Move, MoveStage
 from netvps.domain.names import SessionName
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.spec import SessionSpec
@@ -144,6 +145,8 @@ class Session:
     """Who requested the last stop or deletion."""
     limits_before: Limits | None = None
     """The limits to go back to if the runner refuses those of the spec; None if they are applied."""
+    move: Move | None = None
+    """The latest move to another runner."""
 
     @property
     def key(self) -> str:
@@ -161,8 +164,29 @@ class Session:
         return self.restore if self.restore and self.restore.state is RestoreState.PENDING else None
 
     @property
+    def moving(self) -> str:
+        """Is "open" while it is to leave its runner; else ''. A column of the store."""
+        return "open" if self.move and self.move.is_open else ""
+
+    @property
+    def arrival(self) -> SnapshotSource | None:
+        """Its own snapshot that its new runner makes it from, as long as it has not run there."""
+        arriving = self.move is not None and self.move.stage is MoveStage.ARRIVING
+        return SnapshotSource(self.move.snapshot, self.uid) if self.move and arriving else None
+
+    @property
+    def made_from(self) -> SnapshotSource | None:
+        """What its runner makes it from where it has no files of it: never its plain image, once there is more."""
+        moved = self.move is not None and self.move.stage in {MoveStage.ARRIVING, MoveStage.DONE}
+        if self.move and moved and self.snapshot is None:
+            return SnapshotSource(self.move.snapshot, self.uid)
+        return self.source
+
+    @property
     def awaits(self) -> str:
-        """Uid of the snapshot that it is made from, as long as it has no files of its own; else ''."""
+        """Uid of the snapshot that it is made from, as long as it has no files where it is; else ''."""
+        if self.arrival:
+            return self.arrival.uid
         return self.source.uid if self.source and not self.source.consumed else ""
 
     @property

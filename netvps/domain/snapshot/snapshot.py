@@ -21,6 +21,7 @@ from netvps.domain.names import check_label
 
 SNAPSHOT_ID_MAX: Final = 40
 _MAX_DESCRIPTION: Final = 500
+MAX_COPIES: Final = 16
 
 
 class SnapshotState(StrEnum):
@@ -42,6 +43,8 @@ class SnapshotCause(StrEnum):
     CLONE = "CLONE"
     SCHEDULE = "SCHEDULE"
     IMPORT = "IMPORT"
+    MOVE = "MOVE"
+    """The session moved to another runner."""
 
 
 class RestoreState(StrEnum):
@@ -59,6 +62,8 @@ class Holder:
     runner: str
     """Uid."""
     name: str
+    damaged: bool = False
+    """Its files did not match their digest: they are not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class SnapshotDraft:
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     pinned: bool = False
+    copies: int = 1
+    """Number of runners that should hold it."""
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -76,6 +83,7 @@ class SnapshotDraft:
             if self.id:
                 check_label(self.id, "snapshot_id", SNAPSHOT_ID_MAX)
         check_description(checks, self.description)
+        _check_copies(checks, self.copies)
         check_labels(checks, self.labels)
         checks.done()
 
@@ -109,6 +117,8 @@ class Snapshot:
     warnings: tuple[str, ...] = ()
     """What it does not hold, for people."""
     ready_time: datetime | None = None
+    copies: int = 1
+    """Number of runners that should hold it."""
     revision: int = 0
 
     @property
@@ -120,6 +130,16 @@ class Snapshot:
     def full_name(self) -> str:
         """SESSION.OWNER/ID."""
         return f"{self.session_name}.{self.owner}/{self.id}"
+
+    @property
+    def usable(self) -> tuple[Holder, ...]:
+        """The holders whose files are not known to be damaged."""
+        return tuple(holder for holder in self.holders if not holder.damaged)
+
+    @property
+    def lacks(self) -> str:
+        """Is "copies" while fewer runners hold it than should; else ''. A column of the store."""
+        return "copies" if self.state is SnapshotState.READY and len(self.usable) < self.copies else ""
 
     @property
     def automatic(self) -> bool:
@@ -134,11 +154,13 @@ class SnapshotChange:
     description: str | None = None
     labels: Mapping[str, str] | None = None
     pinned: bool | None = None
+    copies: int | None = None
 
     def __post_init__(self) -> None:
         checks = Checks()
-        given = (self.description, self.labels, self.pinned)
-        checks.require(given != (None, None, None), "update_mask", "name description, labels or pinned")
+        given = (self.description, self.labels, self.pinned, self.copies)
+        checks.require(any(one is not None for one in given), "update_mask", "name description, labels, pinned, copies")
+        _check_copies(checks, 1 if self.copies is None else self.copies)
         check_description(checks, self.description or "")
         check_labels(checks, self.labels or {})
         checks.done()
@@ -150,6 +172,7 @@ class SnapshotChange:
             description=snapshot.description if self.description is None else self.description,
             labels=snapshot.labels if self.labels is None else self.labels,
             pinned=snapshot.pinned if self.pinned is None else self.pinned,
+            copies=snapshot.copies if self.copies is None else self.copies,
         )
 
 
@@ -246,3 +269,7 @@ def check_description(checks: Checks, description: str) -> None:
         "description",
         f"{shown(description)} is not up to {_MAX_DESCRIPTION} printable characters",
     )
+
+
+def _check_copies(checks: Checks, copies: int) -> None:
+    checks.require(1 <= copies <= MAX_COPIES, "copies", f"{copies} is not between 1 and {MAX_COPIES}")

@@ -41,8 +41,10 @@ from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.access.terminal_ui import UiTokens
+from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
 from netvps.services.metrics import Metrics
+from netvps.services.moves.moves import Moves
 from netvps.services.network.gateway_location import GatewayLocation, Route
 from netvps.services.network.netmap import NetmapHub
 from netvps.services.network.network import Network
@@ -115,18 +117,23 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         feed, overlay_settings = Feed(store), _overlay_settings(settings, cluster_id)
         progress = Progress(store, feed)
+        copies = Copies(store, clock.now)
+        moves = Moves(store, clock.now, clock.new_uid, copies)
         netmap = NetmapHub(store, feed, overlay_settings, encoded)
         location = GatewayLocation(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
         background = [
             tasks.create_task(feed.run(), name="feed"),
             tasks.create_task(netmap.run(), name="netmap"),
             tasks.create_task(progress.run(), name="progress"),
+            tasks.create_task(copies.run(), name="copies"),
+            tasks.create_task(moves.run(), name="moves"),
             tasks.create_task(location.run(), name="gateway's location"),
             tasks.create_task(_compact(store), name="compaction"),
         ]
         for task in background:
             stack.callback(task.cancel)
-        yield await _Parts(settings, store, ca, feed, progress, netmap, overlay_settings, location, names).listen(stack)
+        parts = _Parts(settings, store, ca, feed, progress, copies, moves, netmap, overlay_settings, location, names)
+        yield await parts.listen(stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,8 @@ class _Parts:
     ca: Authority
     feed: Feed
     progress: Progress
+    copies: Copies
+    moves: Moves
     netmap: NetmapHub
     overlay_settings: OverlaySettings
     location: GatewayLocation
@@ -186,7 +195,9 @@ class _Parts:
         await access.ensure_admin(user_name())
         return Services(
             sessions=Sessions(store, clock.now, clock.new_uid, settings.default_image, self.progress.shown),
-            snapshots=Snapshots(store, clock.now, clock.new_uid, self._limits()),
+            snapshots=Snapshots(store, clock.now, clock.new_uid, self._limits(), self.copies),
+            copies=self.copies,
+            moves=self.moves,
             clones=Clones(store, clock.now, clock.new_uid),
             snapshot_files=SnapshotFiles(store, clock.now, clock.new_uid, self._limits()),
             watch=Watch(store, self.feed),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from netvps.domain.runner.runner import RunnerHello
+    from netvps.domain.snapshot.copies import CopyRequest
     from netvps.runner.ports import FilesServer, FromRunner, ToRunner
 
 _LOOK_EVERY: Final = timedelta(hours=1)
@@ -103,6 +104,16 @@ class RenewingLink:
     async def carry_files(self, stream_id: str, work: FilesServer) -> None:
         """As in the Protocol."""
         await self._link.carry_files(stream_id, work)
+
+    async def read_copy(self, request: CopyRequest, source: str) -> AsyncGenerator[tuple[str, bytes], None]:
+        """As in the Protocol."""
+        async with closing(self._link.read_copy(request, source)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+        """As in the Protocol."""
+        await self._link.send_copy(stream_id, pieces)
 
     async def keep_renewing(self, clock: Callable[[], datetime]) -> None:
         """Renews when a third of the certificate's lifetime is left, and retries, until cancelled.

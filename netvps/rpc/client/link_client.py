@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 import grpc.aio
 
-from netvps.api.v1 import enrollment_pb2, link_pb2, link_snapshot_pb2
+from netvps.api.v1 import copy_pb2, enrollment_pb2, link_pb2, link_snapshot_pb2
+from netvps.api.v1.copy_pb2_grpc import CopyServiceStub
 from netvps.api.v1.enrollment_pb2_grpc import CertificateServiceStub, EnrollmentServiceStub
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceStub
 from netvps.domain.pieces import pieces
@@ -20,6 +21,7 @@ from netvps.rpc.client.failures import to_error
 from netvps.rpc.client.streams import closing
 from netvps.rpc.client.trust import fetch_server_info, fingerprint
 from netvps.rpc.convert import names
+from netvps.rpc.convert.runner.copies import COPY_PART
 from netvps.rpc.convert.runner.files import answer_to_proto, error_to_proto
 from netvps.rpc.convert.runner.link import from_runner_to_proto, hello_to_proto, to_runner_from_proto
 from netvps.tasks import Tasks
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from netvps.domain.runner.runner import RunnerHello
+    from netvps.domain.snapshot.copies import CopyRequest
     from netvps.domain.snapshot.exchange import FilesAnswer
     from netvps.rpc.convert.runner.link import FromRunner, ToRunner
 
@@ -94,6 +97,7 @@ class RunnerLink:
         credentials = channel_credentials(ca_certificate, certificate, key)
         self._channel = grpc.aio.secure_channel(address, credentials, TLS_OPTIONS)
         self._link = RunnerLinkServiceStub(self._channel)
+        self._copies = CopyServiceStub(self._channel)
         self._certificates = CertificateServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
@@ -166,6 +170,31 @@ class RunnerLink:
         finally:
             call.cancel()
 
+    async def read_copy(self, request: CopyRequest, source: str) -> AsyncIterator[tuple[str, bytes]]:
+        """Reads a part of a snapshot that the runner `source` holds, or any ('').
+
+        Yields the uid of the runner that sends it, then '' with each piece. Raises NotFound, Unavailable, Exhausted.
+        """
+        message = copy_pb2.ReadCopyRequest(
+            session_uid=request.session,
+            snapshot_uid=request.snapshot,
+            part=COPY_PART.to_proto(request.part),
+            offset=request.offset,
+            runner_uid=source,
+        )
+        call = self._copies.ReadCopy(message)
+        try:
+            async with _errors(self._endpoint):
+                async for piece in call:
+                    yield piece.runner_uid, piece.data
+        finally:
+            call.cancel()
+
+    async def send_copy(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
+        """Sends a part that a CopyRequest asked for; returns when it ends or the reader is gone."""
+        async with _errors(self._endpoint):
+            await self._copies.SendCopy(_copy_messages(stream_id, pieces))
+
     async def renew(self, csr: str) -> str:
         """Renews the certificate (PEM) of this runner's identity, for the key of the CSR (PEM)."""
         request = enrollment_pb2.RenewCertificateRequest(csr=csr)
@@ -209,6 +238,16 @@ async def _log_messages(stream_id: str, found: AsyncIterator[bytes]) -> AsyncIte
                     yield link_pb2.SendLogsRequest(data=data)
     except NetvpsError as error:
         yield link_pb2.SendLogsRequest(error=error.message)
+
+
+async def _copy_messages(stream_id: str, found: AsyncIterator[bytes]) -> AsyncIterator[copy_pb2.SendCopyRequest]:
+    yield copy_pb2.SendCopyRequest(stream_id=stream_id)
+    try:
+        async with closing(found):
+            async for piece in found:
+                yield copy_pb2.SendCopyRequest(data=piece)
+    except NetvpsError as error:
+        yield copy_pb2.SendCopyRequest(error=error.message)
 
 
 @asynccontextmanager

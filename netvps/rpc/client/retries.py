@@ -11,6 +11,7 @@ READS: Final = {
     "ServerService": ("GetServerInfo",),
     "SessionService": ("GetSession", "ListSessions", "WatchSessions", "ReadSessionLogs"),
     "SnapshotService": ("GetSnapshot", "ListSnapshots", "WatchSnapshots", "DiffSession"),
+    "MoveService": ("ListMoves",),
     "RunnerService": ("GetRunner", "ListRunners"),
     "MetricsService": ("WatchMetrics",),
     "NetworkService": ("GetNetwork", "CheckNetwork", "ProbeLinks"),
@@ -30,6 +31,7 @@ IDEMPOTENT: Final = {
         "DeleteSession",
     ),
     "SnapshotService": ("CreateSnapshot", "UpdateSnapshot", "DeleteSnapshot", "RestoreSnapshot", "CloneSession"),
+    "MoveService": ("MoveSession", "DrainRunner", "UncordonRunner"),
     "RunnerService": ("CreateJoinToken", "DeleteRunner"),
     "UserService": ("CreateUser", "DeleteUser", "CreateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),
@@ -42,6 +44,7 @@ NEVER: Final = {
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),
     "RunnerLinkService": ("Connect", "CreateBootToken", "SendLogs", "CarryFiles"),
+    "CopyService": ("ReadCopy", "SendCopy"),
     "TunnelService": ("Control", "DialBack"),
 }
 """Methods that a retry would carry out twice, or whose caller decides about retries itself."""

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from netvps.domain.metrics import MetricsRequest
     from netvps.domain.overlay.peer_health import ProbeRequest
     from netvps.domain.runner.runner import LogRequest
+    from netvps.domain.snapshot.copies import CopyRequest
     from netvps.domain.snapshot.exchange import FilesRequest
     from netvps.services.runners.runners import Runners
+
+    Request = LogRequest | ProbeRequest | MetricsRequest | FilesRequest | CopyRequest
 
 log = structlog.get_logger()
 
@@ -38,9 +41,7 @@ class RunnerStream:
     instance_id: str
     heard: float
     """Time of its last message, on the monotonic clock."""
-    pushed: asyncio.Queue[LogRequest | ProbeRequest | MetricsRequest | FilesRequest] = field(
-        default_factory=lambda: asyncio.Queue(_MAX_PUSHED)
-    )
+    pushed: asyncio.Queue[Request] = field(default_factory=lambda: asyncio.Queue(_MAX_PUSHED))
     """Requests to send between assignments."""
     ended: asyncio.Future[str] = field(default_factory=asyncio.Future)
     """Why the stream has to end; set once."""
@@ -82,6 +83,10 @@ class RunnerStreams:
         """Number of connected runners."""
         return len(self._streams)
 
+    def has(self, runner_uid: str) -> bool:
+        """Whether a runner is connected."""
+        return runner_uid in self._streams
+
     async def enter(self, runner_uid: str, instance_id: str) -> RunnerStream:
         """Registers a new stream; an older one of the same process, or a silent one, is ended.
 
@@ -122,7 +127,7 @@ class RunnerStreams:
             return  # the server is stopping, and the runner will reconnect
         self._leaving[uid] = self._tasks.start(self._depart(uid), name=f"runner {uid} left")
 
-    def push(self, runner_uid: str, request: LogRequest | ProbeRequest | MetricsRequest | FilesRequest) -> None:
+    def push(self, runner_uid: str, request: Request) -> None:
         """Sends a request to a runner. Raises Unavailable if it is not connected or does not read."""
         stream = self._streams.get(runner_uid)
         if stream is None:

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from netvps.api.v1 import copy_pb2_grpc as copy
 from netvps.api.v1 import enrollment_pb2_grpc as enrollment
 from netvps.api.v1 import link_pb2_grpc as link
 from netvps.api.v1 import metrics_pb2_grpc as metrics
+from netvps.api.v1 import move_pb2_grpc as move
 from netvps.api.v1 import network_pb2_grpc as network
 from netvps.api.v1 import runner_pb2_grpc as runner
 from netvps.api.v1 import server_pb2_grpc as server
@@ -39,9 +41,11 @@ from netvps.rpc.server.runner_streams import RunnerStreams
 from netvps.rpc.server.session_files import StreamedFiles
 from netvps.rpc.server.session_logs import StreamedLogs
 from netvps.rpc.servicers.certificates import CertificateServicer
+from netvps.rpc.servicers.copies import CopyServicer, StreamedCopies
 from netvps.rpc.servicers.enrollment import EnrollmentServicer
 from netvps.rpc.servicers.link import LinkServicer
 from netvps.rpc.servicers.metrics import MetricsServicer
+from netvps.rpc.servicers.moves import MoveServicer
 from netvps.rpc.servicers.network import NetworkServicer
 from netvps.rpc.servicers.runners import RunnerServicer
 from netvps.rpc.servicers.server_info import ServerInfoServicer
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
     from netvps.domain.runner.runner import CaughtUp
     from netvps.domain.server import ServerInfo
     from netvps.domain.session.session import Assignment
+    from netvps.domain.snapshot.copies import CopyOrder
     from netvps.rpc.server.listeners import Registration
     from netvps.rpc.server.open_calls import CallLimits
     from netvps.rpc.server.ports import Commands, Tunnels
@@ -65,7 +70,9 @@ if TYPE_CHECKING:
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
     from netvps.services.access.terminal_ui import UiTokens
+    from netvps.services.copies.copies import Copies
     from netvps.services.metrics import Metrics
+    from netvps.services.moves.moves import Moves
     from netvps.services.network.netmap import NetmapHub
     from netvps.services.network.network import Network
     from netvps.services.runners.certificates import Certificates
@@ -92,11 +99,13 @@ class Services:
     snapshots: Snapshots
     clones: Clones
     snapshot_files: SnapshotFiles
+    copies: Copies
+    moves: Moves
     watch: Watch
     runners: Runners
     joining: Joining
-    assignments: Callable[[str], AsyncGenerator[Assignment | CaughtUp, None]]
-    """A runner's sessions, by its uid: all, CaughtUp, then every change."""
+    assignments: Callable[[str], AsyncGenerator[Assignment | CopyOrder | CaughtUp, None]]
+    """A runner's sessions and orders for copies, by its uid: all, CaughtUp, then every change."""
     netmap: NetmapHub
     network: Network
     metrics: Metrics
@@ -153,6 +162,7 @@ class ApiServer:
         self._logs = StreamedLogs(self._streams)
         self._files = StreamedFiles(self._streams)
         self._probes = StreamedProbes(self._streams)
+        self._copies = StreamedCopies(self._streams)
         self._metrics = StreamedMetrics(self._streams)
         self._listeners: list[Listener] = []
         self._local: LocalSocket | None = None
@@ -261,6 +271,7 @@ class ApiServer:
         return {
             f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
             f"{_PACKAGE}.SnapshotService": partial(snapshot.add_SnapshotServiceServicer_to_server, snapshots),
+            f"{_PACKAGE}.MoveService": partial(move.add_MoveServiceServicer_to_server, MoveServicer(given.moves)),
             f"{_PACKAGE}.RunnerService": partial(
                 runner.add_RunnerServiceServicer_to_server, RunnerServicer(given.runners)
             ),
@@ -291,10 +302,14 @@ class ApiServer:
             assignments=given.assignments,
             metrics=self._metrics,
             files=self._files,
+            copies=given.copies,
             ca_certificate=self._certificate.ca,
         )
         return {
             f"{_PACKAGE}.RunnerLinkService": partial(link.add_RunnerLinkServiceServicer_to_server, links),
+            f"{_PACKAGE}.CopyService": partial(
+                copy.add_CopyServiceServicer_to_server, CopyServicer(given.copies, self._copies)
+            ),
             f"{_PACKAGE}.TunnelService": partial(
                 tunnel.add_TunnelServiceServicer_to_server, TunnelServicer(given.tunnels)
             ),

@@ -26,25 +26,52 @@ _MAX_WAITING = 16
 """Pieces of at most 64 KiB buffered for a slow reader; beyond that, the runner waits."""
 
 
-class _Transfer:
+class Transfer:
+    """Pieces on their way from a runner to one reader."""
+
     def __init__(self, runner_uid: str, user: str) -> None:
         self.runner_uid = runner_uid
         self.user = user
         self.answered = asyncio.Event()
-        self.delivery: asyncio.Timeout | None = None
+        self._delivery: asyncio.Timeout | None = None
         self._room = asyncio.Semaphore(_MAX_WAITING)
         self._pieces: asyncio.Queue[bytes | NetvpsError | None] = (
             asyncio.Queue()
         )  # bounded by _room; the end never waits
 
-    async def put(self, piece: bytes) -> None:
-        await self._room.acquire()
-        self._pieces.put_nowait(piece)
+    async def answer(self) -> None:
+        """Waits until the runner begins. Raises Unavailable if it does not."""
+        try:
+            async with asyncio.timeout(FIRST_ANSWER_TIMEOUT):
+                await self.answered.wait()
+        except TimeoutError:
+            raise Unavailable("the runner of this session did not answer: try again") from None
 
-    def end(self, error: NetvpsError | None) -> None:
-        self._pieces.put_nowait(error)
+    async def receive(self, pieces: AsyncIterator[bytes]) -> None:
+        """Takes what the runner sends until it ends or the reader is gone, who gets a NotFound of `pieces`."""
+        self.answered.set()
+        end: NetvpsError | None = Unavailable("the runner of this session disconnected: try again")
+        try:
+            async with asyncio.timeout(None) as self._delivery:
+                async for piece in pieces:
+                    await self._room.acquire()
+                    self._pieces.put_nowait(piece)
+            end = None
+        except NotFound as error:
+            end = error
+        except TimeoutError:
+            log.debug("the reader disconnected")
+        finally:
+            self._delivery = None
+            self._pieces.put_nowait(end)
+
+    def abandon(self) -> None:
+        """Ends the delivery: the reader is gone."""
+        if self._delivery is not None:
+            self._delivery.reschedule(0)
 
     async def get(self) -> bytes | None:
+        """The next piece; None at the end. Raises the error that ended it."""
         piece = await self._pieces.get()
         if isinstance(piece, NetvpsError):
             raise piece
@@ -57,7 +84,7 @@ class StreamedLogs:
 
     def __init__(self, streams: RunnerStreams) -> None:
         self._streams = streams
-        self._transfers: dict[str, _Transfer] = {}
+        self._transfers: dict[str, Transfer] = {}
 
     async def read(
         self,
@@ -81,16 +108,15 @@ class StreamedLogs:
                 reason="TOO_MANY_CALLS",
             )
         stream_id = secrets.token_hex(16)
-        transfer = self._transfers[stream_id] = _Transfer(runner_uid, user)
+        transfer = self._transfers[stream_id] = Transfer(runner_uid, user)
         try:
             self._streams.push(runner_uid, LogRequest(stream_id, session_uid, tail_lines, follow, since))
-            await _answer(transfer)
+            await transfer.answer()
             while (piece := await transfer.get()) is not None:
                 yield piece
         finally:
             del self._transfers[stream_id]
-            if transfer.delivery is not None:
-                transfer.delivery.reschedule(0)  # the reader is gone: end the delivery
+            transfer.abandon()
 
     async def deliver(self, runner_uid: str, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """Receives logs from a runner until they end or the reader disconnects.
@@ -101,25 +127,4 @@ class StreamedLogs:
         transfer = self._transfers.get(stream_id)
         if transfer is None or transfer.runner_uid != runner_uid or transfer.answered.is_set():
             raise NotFound("no reader waits for these logs: the stream id is unknown, late or used", reason="NO_READER")
-        transfer.answered.set()
-        end: NetvpsError | None = Unavailable("the runner of this session disconnected: read the logs again")
-        try:
-            async with asyncio.timeout(None) as transfer.delivery:
-                async for piece in pieces:
-                    await transfer.put(piece)
-            end = None
-        except NotFound as error:
-            end = error
-        except TimeoutError:
-            log.debug("the reader of logs disconnected")
-        finally:
-            transfer.delivery = None
-            transfer.end(end)
-
-
-async def _answer(transfer: _Transfer) -> None:
-    try:
-        async with asyncio.timeout(FIRST_ANSWER_TIMEOUT):
-            await transfer.answered.wait()
-    except TimeoutError:
-        raise Unavailable("the runner of this session did not answer: try again") from None
+        await transfer.receive(pieces)

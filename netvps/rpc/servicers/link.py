@@ -16,6 +16,7 @@ from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.runner.runner import Heartbeat
 from netvps.domain.session.session import SessionReport
+from netvps.domain.snapshot.copies import CopyReport
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc.client.streams import closing
 from netvps.rpc.convert.runner.files import answer_from_proto
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 
     from netvps.domain.runner.runner import CaughtUp, RunnerHello, Welcome
     from netvps.domain.session.session import Assignment
+    from netvps.domain.snapshot.copies import CopyOrder
     from netvps.rpc.server.context import Context
     from netvps.rpc.server.probes import StreamedProbes
     from netvps.rpc.server.runner_metrics import StreamedMetrics
     from netvps.rpc.server.runner_streams import RunnerStream, RunnerStreams
     from netvps.rpc.server.session_files import StreamedFiles
     from netvps.rpc.server.session_logs import StreamedLogs
+    from netvps.services.copies.copies import Copies
     from netvps.services.network.netmap import Follower, NetmapHub
     from netvps.services.runners.runners import Runners
 
@@ -59,9 +62,10 @@ class LinkServicer(RunnerLinkServiceServicer):
         logs: StreamedLogs,
         probes: StreamedProbes,
         *,
-        assignments: Callable[[str], AsyncGenerator[Assignment | CaughtUp, None]],
+        assignments: Callable[[str], AsyncGenerator[Assignment | CopyOrder | CaughtUp, None]],
         metrics: StreamedMetrics,
         files: StreamedFiles,
+        copies: Copies,
         ca_certificate: str,
     ) -> None:
         self._runners = runners
@@ -72,6 +76,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         self._probes = probes
         self._metrics = metrics
         self._files = files
+        self._copies = copies
         self._ca_certificate = ca_certificate
 
     # A coroutine that writes, not a generator, so that writes can have a timeout and the task group ends cleanly.
@@ -126,6 +131,8 @@ class LinkServicer(RunnerLinkServiceServicer):
                     self._probes.deliver(stream.runner_uid, seen)
                 case MetricsReport():
                     self._metrics.deliver(stream.runner_uid, seen)
+                case CopyReport():
+                    await self._copies.report(stream.runner_uid, seen)
         raise _StreamEnd
 
     async def _assign(self, stream: RunnerStream, wire: _Wire) -> None:

@@ -14,6 +14,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.errors import NotFound, Unavailable, WrongState
 from netvps.services.access.tokens import BOOT, JOIN, mint
 from netvps.services.idempotency import Idempotency
+from netvps.services.moves.evictions import is_erased
 from netvps.services.page import Page, read_page
 from netvps.services.runners.joining import TOKEN_LIFE
 from netvps.services.runners.leases import lease_of
@@ -200,6 +201,12 @@ class Runners:
         now = self._clock()
         async with self._store.read() as reader:  # most reports after a reconnect are unchanged and need no write lock
             before = await reader.get(Session, report.session_uid)
+            evicted = await is_erased(reader, runner_uid, report)
+        if evicted is not None:
+            async with self._store.write(_actor(runner_uid), "runner.removed") as tx:
+                await tx.delete(evicted)
+                await place_waiting(tx, now)
+            return
         if before is None or before.runner != runner_uid:
             return
         if observe(before, report, now) is before and not has_results(before, report):
@@ -244,9 +251,10 @@ class Runners:
         """
         caller.require_admin("remove runners")
         async with self._store.write(caller.user) as tx:
-            once = Idempotency(tx, caller, request_id, self._clock(), "DeleteRunner", name, force)
+            now = self._clock()
+            once = Idempotency(tx, caller, request_id, now, "DeleteRunner", name, force)
             if await once.earlier() is None:
-                await once.record(await remove_runner(tx, name, force=force), name)
+                await once.record(await remove_runner(tx, name, now, force=force), name)
 
     async def list(self, caller: Caller, *, page_size: int = 0, page_token: str = "") -> Page[RunnerView]:
         """Runners by name."""

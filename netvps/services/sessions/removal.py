@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING
 
 from netvps.domain.access.accounts import Credential
 from netvps.domain.checks import shown
+from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
 from netvps.errors import NotFound, WrongState
+from netvps.services.copies.orders import forget_runner
+from netvps.services.moves.evictions import release_all
 from netvps.services.snapshots.use import remove_snapshots
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from netvps.services.ports import Reader, Transaction
 
 
@@ -21,25 +26,26 @@ async def remove_session(tx: Transaction, session: Session) -> None:
     Its name and address become free.
     """
     await remove_snapshots(tx, session)
+    await release_all(tx, session.uid)
     for epoch in range(1, session.epoch + 1):
         for credential in await tx.find(Credential, subject=f"{session.uid}/{epoch}"):
             await tx.delete(credential)
     await tx.delete(session)
 
 
-async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
+async def remove_runner(tx: Transaction, name: str, now: datetime, *, force: bool) -> Runner:
     """Deletes a runner and frees its subnet; with `force` also the sessions placed on it.
 
-    Their files exist on that machine only, so they cannot be started elsewhere. What the machine itself holds of them
-    stays there. Raises NotFound, and WrongState while it has sessions, unless forced, or if one of them is protected.
+    What the machine itself holds of them stays there. Raises NotFound, and WrongState while it has sessions, unless
+    forced, or if one of them is protected.
     """
     runner = await runner_named(tx, name)
     sessions = await tx.find(Session, runner=runner.uid)
     if sessions and not force:
         count = f"{len(sessions)} session{'s' if len(sessions) > 1 else ''}"
         raise WrongState(
-            f"runner {name} has {count}: remove them first, with netvps rm {sessions[0].full_name} …; if the machine"
-            f" is lost, and their files with it: netvps runner rm --force {name}",
+            f"runner {name} has {count}: move them first, with netvps runner drain {name}; if the machine is lost, and"
+            f" their files with it: netvps runner rm --force {name}",
             reason="RUNNER_HAS_SESSIONS",
         )
     for session in sessions:
@@ -53,6 +59,9 @@ async def remove_runner(tx: Transaction, name: str, *, force: bool) -> Runner:
         await remove_session(tx, session)
     for lease in await tx.find(Lease, runner=runner.uid):
         await tx.delete(lease)
+    await forget_runner(tx, runner, now)
+    for eviction in await tx.find(Eviction, runner=runner.uid):
+        await tx.delete(eviction)
     for credential in await tx.find(Credential, used_for=runner.uid):  # its join tokens
         await tx.delete(credential)
     await tx.delete(runner)

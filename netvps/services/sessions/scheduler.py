@@ -26,7 +26,7 @@ _CLAIMING: Final = (DesiredState.RUNNING, DesiredState.PAUSED)
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
     """The session placed on the best runner, or, if there is none, with a message why it waits."""
-    online, uses = await _online(reader), await _uses(reader)
+    online, uses = await _online(reader), await uses_of_runners(reader)
     return await _placed(session, await _able(reader, session, online, now), uses, Addresses(reader), now)
 
 
@@ -35,7 +35,7 @@ async def place_waiting(tx: Transaction, now: datetime) -> None:
     waiting = await tx.find(Session, runner="", desired=DesiredState.RUNNING)
     if not waiting:
         return
-    runners, uses, addresses = await _online(tx), await _uses(tx), Addresses(tx)
+    runners, uses, addresses = await _online(tx), await uses_of_runners(tx), Addresses(tx)
     for session in sorted(waiting, key=lambda s: s.uid):
         if session.state is SessionState.FAILED:
             continue
@@ -54,7 +54,7 @@ async def _able(reader: Reader, session: Session, online: list[Runner], now: dat
     snapshot = await reader.get(Snapshot, session.awaits)
     if snapshot is None or snapshot.state is not SnapshotState.READY:
         return _without_snapshot(session, snapshot, now)
-    held_by = {holder.runner: holder.name for holder in snapshot.holders}
+    held_by = {holder.runner: holder.name for holder in snapshot.usable}
     able = [runner for runner in online if runner.uid in held_by]
     names = ", ".join(held_by.values())
     return able or wait(session, "", f"waiting for a runner with its snapshot {snapshot.full_name}: {names}", now)
@@ -74,7 +74,7 @@ async def _online(reader: Reader) -> list[Runner]:
     return await reader.find(Runner, state=RunnerState.ONLINE)
 
 
-async def _uses(reader: Reader) -> dict[str, Use]:
+async def uses_of_runners(reader: Reader) -> dict[str, Use]:
     """Resources in use by uid of the runner. Aggregated by the store, because there may be 100,000 sessions."""
     totals = await reader.tally(Session, "runner", "cpu_claim", "memory_claim", desired=_CLAIMING)
     return {runner: Use(*total) for runner, total in totals.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.moves.steps import arrived
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.snapshot.orders import finish_order
 from netvps.domain.snapshot.snapshot import (
@@ -65,8 +66,10 @@ async def record_results(
     if restore and report.restore and report.restore.uid == restore.uid:
         done = replace(restore, state=report.restore.state, message=report.restore.message)
         session = replace(session, restore=done, update_time=now)
-    if session.source and session.awaits and report.state in _RAN:
+    if session.source and not session.source.consumed and report.state in _RAN:
         session = replace(session, source=replace(session.source, consumed=True), update_time=now)
+    if report.state in _RAN:
+        session = arrived(session, now)
     return await rotate(tx, session, now) if taken else session
 
 

@@ -19,6 +19,7 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotState,
 )
 from netvps.errors import Changed, NotFound, WrongState
+from netvps.services.copies.orders import reduce_copies, replenish, require_runners
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.page import Page, read_all, read_page
 from netvps.services.sessions.scope import find_session, snapshot_filter
@@ -29,17 +30,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netvps.domain.access.accounts import Caller
+    from netvps.services.copies.copies import Copies
     from netvps.services.ports import Clock, Reader, Store
 
 
 class Snapshots:
     """Takes, finds, changes, deletes and restores snapshots, named by their session (NAME or NAME.OWNER) and ID."""
 
-    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str], limits: Limits) -> None:
+    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str], limits: Limits, copies: Copies) -> None:
         self._store = store
         self._clock = clock
         self._new_uid = new_uid
         self._limits = limits
+        self._copies = copies
 
     async def create(self, caller: Caller, session: str, draft: SnapshotDraft, *, request_id: str = "") -> Snapshot:
         """Orders a snapshot of a session. Raises NotFound, WrongState, Unavailable, AlreadyExists, Exhausted."""
@@ -53,6 +56,7 @@ class Snapshots:
                 ordered, snapshot = await take_snapshot(
                     tx, found, draft, SnapshotCause.REQUEST, uid=self._new_uid(), now=now
                 )  # fmt: skip
+                await require_runners(tx, snapshot, draft.copies)
                 await tx.put(ordered)
                 snapshot = await tx.put(snapshot)
                 await once.record(snapshot, snapshot.full_name)
@@ -63,7 +67,8 @@ class Snapshots:
         """One snapshot. Raises NotFound, also if the caller may not see its session."""
         name = SessionName.parse(session, caller.user)
         async with self._store.read() as reader:
-            return (await find_snapshot(reader, caller, name, snapshot_id))[1]
+            found = (await find_snapshot(reader, caller, name, snapshot_id))[1]
+        return await self._copies.shown(found)
 
     async def list(
         self, caller: Caller, *, parent: str = "", session: str = "", page_size: int = 0, page_token: str = ""
@@ -71,7 +76,8 @@ class Snapshots:
         """Snapshots of one session by id, or, if `session` is '', of the owners in `parent`, by session and id."""
         async with self._store.read() as reader:
             where = await snapshot_filter(reader, caller, parent, session)
-            return await read_page(reader, Snapshot, page_size, page_token, **where)
+            page = await read_page(reader, Snapshot, page_size, page_token, **where)
+        return replace(page, items=[await self._copies.shown(snapshot) for snapshot in page.items])
 
     async def update(
         self,
@@ -83,7 +89,7 @@ class Snapshots:
         request_id: str = "",
         expected_revision: int = 0,
     ) -> Snapshot:
-        """Changes description, labels or pin. Raises NotFound, Changed, WrongState."""
+        """Changes description, labels, pin or the number of copies. Raises NotFound, Changed, WrongState."""
         name, now = SessionName.parse(session, caller.user), self._clock()
         asked = (str(name), snapshot_id, change, expected_revision)
         async with self._store.write(caller.user, "snapshot.update") as tx:
@@ -96,7 +102,10 @@ class Snapshots:
                     raise WrongState(f"snapshot {snapshot.full_name} is being deleted: take another one")
                 changed = change.of(snapshot)
                 if changed != snapshot:
-                    snapshot = await tx.put(replace(changed, update_time=now))
+                    if changed.copies > snapshot.copies:
+                        await require_runners(tx, snapshot, changed.copies)
+                    snapshot = await tx.put(await reduce_copies(tx, replace(changed, update_time=now), now))
+                    await replenish(tx, snapshot, now)
                 await once.record(snapshot, snapshot.full_name)
                 return snapshot
         return (await recall(self._store, Snapshot, request))[0]

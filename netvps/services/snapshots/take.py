@@ -63,6 +63,7 @@ async def take_snapshot(
         description=draft.description,
         labels=draft.labels,
         pinned=draft.pinned,
+        copies=draft.copies,
         message="" if online else f"its runner {session.runner_name} is offline: it is taken when that returns",
     )
     return order_snapshot(session, SnapshotOrder(uid), now), snapshot

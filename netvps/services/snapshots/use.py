@@ -10,6 +10,7 @@ from netvps.domain.snapshot.orders import order_snapshot
 from netvps.domain.snapshot.retention import superfluous
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotOrder, SnapshotState
 from netvps.errors import WrongState
+from netvps.services.copies.orders import drop_copies
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +26,10 @@ async def users_of(reader: Reader, session: Session, snapshots: list[Snapshot]) 
         uses[restore.previous] = f"a restore of session {session.full_name} saves its present state in it"
     uids = tuple(snapshot.uid for snapshot in snapshots)
     for clone in await reader.find(Session, awaits=uids) if uids else ():
-        uses[clone.awaits] = f"session {clone.full_name} is being cloned from it"
+        how = "is made from it on its new runner" if clone.arrival else "is being cloned from it"
+        uses[clone.awaits] = f"session {clone.full_name} {how}"
+    if session.moving and session.move and session.move.snapshot:
+        uses[session.move.snapshot] = f"session {session.full_name} is being moved with it"
     return uses
 
 
@@ -47,6 +51,8 @@ async def require_unused(reader: Reader, session: Session) -> None:
             reason="SNAPSHOT_PINNED",
         )
     for clone in await reader.find(Session, awaits=tuple(one.uid for one in snapshots)) if snapshots else ():
+        if clone.uid == session.uid:
+            continue  # it has moved, and did not run since
         raise WrongState(
             f"session {clone.full_name} is being cloned from a snapshot of session {session.full_name}: wait until it "
             "runs, or remove it",
@@ -55,9 +61,10 @@ async def require_unused(reader: Reader, session: Session) -> None:
 
 
 async def delete_snapshot(tx: Transaction, session: Session, snapshot: Snapshot, now: datetime) -> Session:
-    """Marks a snapshot as DELETING; returns the session, not written yet, with the order for its runner."""
+    """Marks a snapshot as DELETING, with its copies; returns the session, not written yet, with its runner's order."""
     gone = replace(snapshot, state=SnapshotState.DELETING, message="", update_time=now)
     await tx.put(gone)
+    await drop_copies(tx, snapshot)
     return order_snapshot(session, SnapshotOrder(snapshot.uid, delete=True), now)
 
 
@@ -77,6 +84,7 @@ async def rename_snapshots(tx: Transaction, session: Session) -> None:
 
 
 async def remove_snapshots(tx: Transaction, session: Session) -> None:
-    """Deletes the rows of a session's snapshots, whose files are gone."""
+    """Deletes the rows of a session's snapshots, whose files are gone from its runner; orders the same of copies."""
     for snapshot in await snapshots_of(tx, session.uid):
+        await drop_copies(tx, snapshot)
         await tx.delete(snapshot)

@@ -18,7 +18,7 @@ from tests.cli.fake_client import FakeClient
 
 @pytest.mark.usefixtures("fake")
 def test_runners_are_listed_and_shown(run: Run) -> None:
-    assert list(runner.commands) == ["run", "sweep", "ls", "show", "rm", "join-token"]
+    assert list(runner.commands) == ["run", "sweep", "drain", "uncordon", "ls", "show", "rm", "join-token"]
     heading, box = run("runner", "ls").out.splitlines()
     assert heading.split()[:3] == ["NAME", "STATE", "SESSIONS"]
     assert box.split()[:6] == ["box1", "ONLINE", "3", "4", "8G", "50G"]

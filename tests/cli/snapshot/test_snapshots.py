@@ -11,6 +11,7 @@ import pytest
 
 from netvps import exit_codes
 from netvps.cli.server import connect
+from netvps.cli.snapshot import waiting
 from netvps.domain.session.event import EventType, SnapshotEvent
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.snapshot.snapshot import (
@@ -178,3 +179,28 @@ def test_a_mistyped_snapshot_comes_back_with_the_nearest(run: Run, server: Serve
     assert ran.code == exit_codes.NOT_FOUND
     assert ran.err.endswith("see netvps snapshot ls dev1.alice; did you mean one?\n")
     assert ("list_snapshots", "dev1.alice") in server.asked
+
+
+def test_copies_are_waited_for_and_shown(run: Run, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_POLL_SECONDS", 0.0)
+    two = _snapshot("one", copies=2)
+    server.snapshots["one"] = replace(two, holders=(*two.holders, Holder("", "box2"), Holder("", "box3", damaged=True)))
+    ran = run("snapshot", "copies", "dev1", "one", "2")
+    assert (ran.code, ran.out) == (0, "one\n")
+    assert server.asked[0] == ("update_snapshot", "dev1", "one", SnapshotChange(copies=2))
+    assert "snapshot one of session dev1 has 2/2 copies, on box1, box2" in ran.err
+    assert "2/2" in run("snapshot", "ls", "dev1", "-o", "wide").out
+    shown = run("snapshot", "show", "dev1", "one").out
+    assert "box1, box2" in shown
+    assert "box3" in shown
+
+
+def test_copies_that_are_late_or_lost_say_so(run: Run, server: Server) -> None:
+    server.snapshots["one"] = _snapshot("one", copies=2, message="copying to box2: no room")
+    ran = run("snapshot", "copies", "dev1", "one", "2", "--timeout", "1s")
+    assert ran.code == exit_codes.TIMEOUT
+    assert "has 1/2 copies" in ran.err
+    server.snapshots["one"] = _snapshot("one", SnapshotState.FAILED, message="damaged everywhere")
+    ran = run("snapshot", "copies", "dev1", "one", "2")
+    assert ran.code == exit_codes.CONFLICT
+    assert "is lost: damaged everywhere" in ran.err

@@ -153,6 +153,7 @@ class Run:
             async for item in assignments:
                 if isinstance(item, CaughtUp):
                     break
+                assert isinstance(item, Assignment)
                 self.down.append(item)
                 self.seen.append(item)
         if self.chance:

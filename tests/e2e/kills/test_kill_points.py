@@ -14,6 +14,7 @@ from tests.e2e.kills.ground import POSTGRESQL
 from tests.e2e.kills.registry import running_registry
 from tests.e2e.kills.stories import PASSES, Stories
 from tests.e2e.kills.walk import CASES, TODAY, Case, Walk, chosen
+from tests.e2e.overlay import test_moves
 from tests.runner.session import test_kept
 from tests.runner.session import test_reconciler as test_worker
 
@@ -24,14 +25,26 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
-WALKED_ELSEWHERE = dict.fromkeys(
-    # Docker calls a container so for milliseconds, and it cannot be made to.
-    ("step.wait.before", "step.wait.after"),
-    test_worker.test_a_fault_while_the_engine_is_busy_is_only_a_round_more,
-) | dict.fromkeys(
-    # Only of a container whose removal failed in Docker.
-    ("step.remove.before", "step.remove.after"),
-    test_kept.test_a_container_that_cannot_be_started_is_made_again_from_what_was_kept,
+WALKED_ELSEWHERE = (
+    dict.fromkeys(
+        # Docker calls a container so for milliseconds, and it cannot be made to.
+        ("step.wait.before", "step.wait.after"),
+        test_worker.test_a_fault_while_the_engine_is_busy_is_only_a_round_more,
+    )
+    | dict.fromkeys(
+        # Only of a container whose removal failed in Docker.
+        ("step.remove.before", "step.remove.after"),
+        test_kept.test_a_container_that_cannot_be_started_is_made_again_from_what_was_kept,
+    )
+    | dict.fromkeys(
+        # They need several runners.
+        test_moves.RECEIVER_POINTS,
+        test_moves.test_a_receiver_that_dies_ends_with_a_whole_copy,
+    )
+    | dict.fromkeys(
+        test_moves.SERVER_POINTS,
+        test_moves.test_a_server_that_dies_at_every_step_moves_it_once,
+    )
 )
 
 

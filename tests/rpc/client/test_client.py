@@ -243,7 +243,7 @@ async def test_a_runner_on_the_overlay_its_sessions_addresses_and_its_removal(si
     made = await site.do(lambda client: client.create_session("dev1", spec))
     assert (made.address, made.spec.network) == ("10.128.0.2", Network.OVERLAY)
     assert (await site.do(lambda client: client.get_runner("lab1"))).runner.underlay == way
-    with pytest.raises(WrongState, match="runner lab1 has 1 session: remove them first"):
+    with pytest.raises(WrongState, match="runner lab1 has 1 session: move them first"):
         await site.do(lambda client: client.delete_runner("lab1"))
     with pytest.raises(NotPermitted):
         await site.do(lambda client: client.delete_runner("lab1", force=True), await site.remote("alice"))

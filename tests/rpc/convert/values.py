@@ -41,6 +41,7 @@ from netvps.domain.session.session import (
     SnapshotImage,
 )
 from netvps.domain.session.spec import Network, RestartPolicy, SessionSpec
+from netvps.domain.snapshot.copies import CopyOrder, CopyPart, CopyReport, CopyRequest, CopyState
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import (
     Holder,
@@ -314,3 +315,17 @@ measurements = st.builds(
 metric_samples = st.builds(MetricSample, name=text, time=times, measured=measurements)
 metrics_requests = st.builds(MetricsRequest, session_uids=st.frozensets(labels, max_size=3), machine=st.booleans())
 metrics_reports = st.builds(MetricsReport, st.dictionaries(st.just(MACHINE) | labels, measurements, max_size=3))
+
+copy_orders = st.builds(CopyOrder, uids, uids, st.booleans())
+copy_reports = st.builds(
+    CopyReport,
+    uids,
+    uids,
+    st.sampled_from(CopyState),
+    st.just("why"),
+    number,
+    number,
+    number,
+    st.just("") | uids,
+)
+copy_requests = st.builds(CopyRequest, labels, uids, uids, st.sampled_from(CopyPart), number)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from netvps.domain.runner.runner import CaughtUp
 from netvps.domain.session.lifecycle import place
 from netvps.domain.session.session import SessionState, SnapshotImage
+from netvps.domain.snapshot.copies import CopyOrder
 from netvps.services.feed import Feed, Topic
 from netvps.services.sessions.assignments import follow
 from netvps.tasks import Tasks
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from tests.fakes.world import World
 
 
-async def _take(items: AsyncIterator[Assignment | CaughtUp], count: int) -> list[str]:
+async def _take(items: AsyncIterator[Assignment | CopyOrder | CaughtUp], count: int) -> list[str]:
     """In short: "dev1 epoch 1 generation 1 RUNNING"."""
     found = []
     async with asyncio.timeout(5):
         for _ in range(count):
             item = await anext(items)
+            assert not isinstance(item, CopyOrder)
             found.append(
                 "CAUGHT_UP"
                 if isinstance(item, CaughtUp)

@@ -36,7 +36,7 @@ async def test_a_runner_with_sessions_goes_by_force_alone_and_takes_them_along(w
     mine = await world.session("dev1")
     other = await world.session("dev2")
     await world.runners.boot_token(runner.uid, mine.uid, mine.epoch)
-    with pytest.raises(WrongState, match=r"runner lab1 has 2 sessions: remove them first, with netvps rm dev1\.alice"):
+    with pytest.raises(WrongState, match=r"runner lab1 has 2 sessions: move them first, with netvps runner drain lab1"):
         await world.runners.remove(ROOT, "lab1")
     assert {session.uid for session in await world.rows(Session)} == {mine.uid, other.uid}
     await world.runners.remove(ROOT, "lab1", force=True)

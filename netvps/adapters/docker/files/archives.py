@@ -8,6 +8,7 @@ without it, it is no archive.
     FOLDER/UID.json, FOLDER/UID-HASH.tar                   the copy of a session
     FOLDER/snapshots/UID-SNAPSHOT.json, …-SNAPSHOT.tar     a snapshot of a session; may be the same file as the copy
     FOLDER/images/HEX.tar                                  an image, as `docker save` writes it
+    FOLDER/incoming/SHA256.part                            a part of a snapshot of another runner, on its way here
 """
 
 from __future__ import annotations
@@ -206,6 +207,15 @@ class Archives:
                 f"image {note.image} is neither in Docker nor in {self.folder}; load it again (docker load)"
             ) from None
         return None
+
+    def with_digest(self, sha256: str) -> list[Path]:
+        """The archives that should have this SHA-256, by their notes. Reads a small file for each archive."""
+        found = []
+        for path in (*self.folder.glob("*.json"), *self.folder.glob("snapshots/*.json")):
+            note = self.read_note(path)
+            if note and note.sha256 == sha256:
+                found.append(path.parent / note.archive)
+        return found
 
     def need(self, size: int) -> None:
         """Raises DiskFull unless the disk can hold `size` more bytes."""

@@ -51,6 +51,14 @@ class SnapshotArchives:
         found = ((uid, self._archives.read_note(self._json(session_uid, uid))) for uid in uids)
         return {uid: _saved(uid, note) for uid, note in found if note}
 
+    def note(self, session_uid: str, uid: str) -> Note | None:
+        """The note of a complete snapshot; None if it is not here. Reads a small file."""
+        return self._archives.read_note(self._json(session_uid, uid))
+
+    def put_note(self, session_uid: str, uid: str, note: Note) -> None:
+        """Makes an archive that is complete a snapshot. Blocks."""
+        self._archives.write_note(self._json(session_uid, uid), note, lambda: False)
+
     def traces(self, session_uid: str) -> frozenset[str]:
         """Uids of the session's snapshots of which there is any file."""
         prefix = f"{session_uid}-"
@@ -88,7 +96,7 @@ class SnapshotArchives:
         note = self._copies.note(session_uid)
         if note is None or note.run != run:
             return None
-        archive = self._archive(session_uid, uid)
+        archive = self.archive(session_uid, uid)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         archive.unlink(missing_ok=True)
         os.link(self._archives.folder / note.archive, archive)
@@ -98,7 +106,7 @@ class SnapshotArchives:
 
     def adopt_archive(self, session_uid: str, uid: str, received: Path, note: Note) -> SavedSnapshot:
         """Makes a checked archive a snapshot, which is of no run of the session. Blocks."""
-        archive = self._archive(session_uid, uid)
+        archive = self.archive(session_uid, uid)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         received.rename(archive)
         own = replace(note, archive=archive.name)
@@ -113,7 +121,7 @@ class SnapshotArchives:
 
     def content(self, session_uid: str, uid: str) -> tuple[Note, Path]:
         """The note of a snapshot, and its archive. Raises ImageNotFound. Reads a small file."""
-        return self._required(session_uid, uid), self._archive(session_uid, uid)
+        return self._required(session_uid, uid), self.archive(session_uid, uid)
 
     def volumes(self, session_uid: str, uid: str) -> frozenset[str]:
         """Returns the paths of the volumes whose files are in a snapshot. Reads a small file."""
@@ -127,7 +135,7 @@ class SnapshotArchives:
             self._archives.unpack_volumes,
             session_uid=session_uid,
             note=self._required(source.session, source.uid),
-            archive=self._archive(source.session, source.uid),
+            archive=self.archive(source.session, source.uid),
             container_id=container_id,
             volumes=volumes,
         )
@@ -138,14 +146,14 @@ class SnapshotArchives:
 
         Raises ImageImportFailed if it is damaged.
         """
-        note, archive = self._required(session_uid, uid), self._archive(session_uid, uid)
+        note, archive = self._required(session_uid, uid), self.archive(session_uid, uid)
         unpack = partial(self._archives.unpack, note=note, archive=archive, container_id=container_id)
         await self._docker.call_slowly(f"snapshot {uid}", unpack, ImageImportFailed)
 
     def adopt(self, session_uid: str, uid: str, run: str) -> None:
         """Makes a snapshot of a session its copy, too, for a run that begins with the same files. Blocks."""
         self._copies.adopt(
-            session_uid, self._required(session_uid, uid), self._archive(session_uid, uid), run
+            session_uid, self._required(session_uid, uid), self.archive(session_uid, uid), run
         )  # fmt: skip
 
     async def renew_machine_id(self, container_id: str) -> None:
@@ -191,7 +199,7 @@ class SnapshotArchives:
                 "this machine takes no snapshots: that needs Docker's storage driver overlay2 on the same machine, and "
                 "a runner with root's rights"
             )
-        archive = self._archive(session_uid, uid)
+        archive = self.archive(session_uid, uid)
         with _still(api, container) as holds_still:
             note = self._archives.pack(api, session_uid, container, archive, given_up, excluded=excluded)
             fault_point("take.written")
@@ -214,7 +222,8 @@ class SnapshotArchives:
     def _json(self, session_uid: str, uid: str) -> Path:
         return self._folder / f"{session_uid}-{uid}.json"
 
-    def _archive(self, session_uid: str, uid: str) -> Path:
+    def archive(self, session_uid: str, uid: str) -> Path:
+        """The file of a snapshot, whether it exists or not."""
         return self._folder / f"{session_uid}-{uid}.tar"
 
 

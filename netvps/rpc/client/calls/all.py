@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netvps.rpc.client.calls import machines, people, sessions, snapshots
+from netvps.rpc.client.calls import machines, moves, people, sessions, snapshots
 from netvps.rpc.client.calls.call import ListMethod, StreamMethod, UnaryMethod
 
 
@@ -35,6 +35,11 @@ class Calls:
     diff_session = UnaryMethod(snapshots.diff_session)
     export_snapshot = StreamMethod(snapshots.export_snapshot)
     watch_snapshots = StreamMethod(snapshots.watch_snapshots)
+
+    move_session = UnaryMethod(moves.move_session)
+    list_moves = UnaryMethod(moves.list_moves)
+    drain_runner = UnaryMethod(moves.drain_runner)
+    uncordon_runner = UnaryMethod(moves.uncordon_runner)
 
     list_runners = ListMethod(machines.list_runners)
     get_runner = UnaryMethod(machines.get_runner)

@@ -34,6 +34,7 @@ def create_snapshot(session: str, draft: SnapshotDraft, *, request_id: str = "")
         description=draft.description,
         labels=dict(draft.labels),
         pinned=draft.pinned,
+        copies=draft.copies,
         request_id=request_id or new_request_id(),
     )
     return Unary("SnapshotService/CreateSnapshot", request, pb.SessionSnapshot, snapshot_from_proto)
@@ -59,7 +60,7 @@ def list_snapshots(session: str = "", *, parent: str = "") -> Pages[Snapshot]:
 def update_snapshot(
     session: str, snapshot: str, change: SnapshotChange, *, expected_revision: int = 0, request_id: str = ""
 ) -> Unary[Snapshot]:
-    """Changes description, labels or pin."""
+    """Changes description, labels, pin or the number of copies."""
     request = change_to_proto(f"{session}/{snapshot}", change)
     request.request_id, request.expected_revision = request_id or new_request_id(), expected_revision
     return Unary("SnapshotService/UpdateSnapshot", request, pb.SessionSnapshot, snapshot_from_proto)

@@ -13,6 +13,7 @@ from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, RunnerHello, Underlay, Welcome
 from netvps.domain.session.session import Assignment, SessionReport
+from netvps.domain.snapshot.copies import CopyOrder, CopyReport, CopyRequest
 from netvps.domain.snapshot.exchange import FilesRequest
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
@@ -21,6 +22,14 @@ from netvps.rpc.convert.metrics import (
     metrics_report_to_proto,
     metrics_request_from_proto,
     metrics_request_to_proto,
+)
+from netvps.rpc.convert.runner.copies import (
+    copy_order_from_proto,
+    copy_order_to_proto,
+    copy_report_from_proto,
+    copy_report_to_proto,
+    copy_request_from_proto,
+    copy_request_to_proto,
 )
 from netvps.rpc.convert.runner.files import files_request_from_proto, files_request_to_proto
 from netvps.rpc.convert.runner.netmap import netmap_update_from_proto, netmap_update_to_proto
@@ -70,8 +79,11 @@ from netvps.rpc.convert.times import (
 
 _MAX_CAPABILITIES: Final = 64
 
-FromRunner = Heartbeat | SessionReport | ProbeReport | MetricsReport
-ToRunner = Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
+FromRunner = Heartbeat | SessionReport | ProbeReport | MetricsReport | CopyReport
+ToRunner = (
+    Welcome | Assignment | CaughtUp | NetmapUpdate | LogRequest | ProbeRequest | MetricsRequest | FilesRequest
+    | CopyOrder | CopyRequest
+)  # fmt: skip
 
 
 def hello_to_proto(hello: RunnerHello) -> pb.ConnectRequest:
@@ -124,6 +136,8 @@ def from_runner_to_proto(message: FromRunner) -> pb.ConnectRequest:
             return pb.ConnectRequest(probe_report=probe_report_to_proto(message))
         case MetricsReport():
             return pb.ConnectRequest(metrics_report=metrics_report_to_proto(message))
+        case CopyReport():
+            return pb.ConnectRequest(copy_report=copy_report_to_proto(message))
 
 
 def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
@@ -137,7 +151,9 @@ def from_runner_from_proto(message: pb.ConnectRequest) -> FromRunner:
             return probe_report_from_proto(message.probe_report)
         case "metrics_report":
             return metrics_report_from_proto(message.metrics_report)
-    raise InvalidInput.of("message", "only heartbeat, report, probe_report and metrics_report may follow hello")
+        case "copy_report":
+            return copy_report_from_proto(message.copy_report)
+    raise InvalidInput.of("message", "only heartbeat and the reports may follow hello")
 
 
 def to_runner_to_proto(message: ToRunner) -> pb.ConnectResponse:
@@ -306,6 +322,8 @@ _TO_RUNNER: Final[dict[str, Callable[[Any], ToRunner | None]]] = {
     "probe_request": probe_request_from_proto,
     "metrics_request": metrics_request_from_proto,
     "files_request": files_request_from_proto,
+    "copy_order": copy_order_from_proto,
+    "copy_request": copy_request_from_proto,
 }
 _TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] = {
     Welcome: ("welcome", _welcome_to_proto),
@@ -316,4 +334,6 @@ _TO_RUNNER_KINDS: Final[dict[type[ToRunner], tuple[str, Callable[[Any], Any]]]] 
     ProbeRequest: ("probe_request", probe_request_to_proto),
     MetricsRequest: ("metrics_request", metrics_request_to_proto),
     FilesRequest: ("files_request", files_request_to_proto),
+    CopyOrder: ("copy_order", copy_order_to_proto),
+    CopyRequest: ("copy_request", copy_request_to_proto),
 }

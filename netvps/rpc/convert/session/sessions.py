@@ -51,7 +51,7 @@ def _session_to_proto(session: Session, spec: spec_pb.SessionSpec) -> pb.Session
         state=SESSION_STATE.to_proto(session.state),
         observed_generation=session.observed_generation,
         reason=session.reason,
-        message=session.message,
+        message=_message(session),
         runner=names.runner_name(session.runner_name),
         epoch=session.epoch,
         snapshot=image_to_proto(session.snapshot) if session.snapshot else None,
@@ -64,6 +64,15 @@ def _session_to_proto(session: Session, spec: spec_pb.SessionSpec) -> pb.Session
         restore=restore_to_proto(session.restore) if session.restore else None,
         source_snapshot=names.snapshot_name(session.source.name) if session.source else "",
     )
+
+
+def _message(session: Session) -> str:
+    """Its message; while it is moving, how far that is."""
+    move = session.move
+    if move is None or not move.is_open:
+        return session.message
+    where = f"moving to runner {move.target_name}" if move.target_name else "waiting to be moved to another runner"
+    return f"{where}: {move.message}" if move.message else where
 
 
 def session_from_proto(message: pb.Session) -> Session:

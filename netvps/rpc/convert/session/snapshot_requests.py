@@ -14,7 +14,7 @@ from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 
-_CHANGEABLE: Final = ("description", "labels", "pinned")
+_CHANGEABLE: Final = ("description", "labels", "pinned", "copies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ def create_snapshot_from_proto(message: pb.CreateSnapshotRequest) -> CreateSnaps
     with checks.nested():
         session = names.parse_session_name(message.parent, "parent")
     with checks.nested():
-        draft = SnapshotDraft(message.snapshot_id, message.description, dict(message.labels), message.pinned)
+        draft = SnapshotDraft(
+            message.snapshot_id, message.description, dict(message.labels), message.pinned, message.copies or 1
+        )
     with checks.nested():
         names.check_request_id(message.request_id)
     checks.done()
@@ -75,6 +77,7 @@ def update_snapshot_from_proto(message: pb.UpdateSnapshotRequest) -> ChangeSnaps
             description=new.description if "description" in paths else None,
             labels=dict(new.labels) if "labels" in paths else None,
             pinned=new.pinned if "pinned" in paths else None,
+            copies=(new.copies or 1) if "copies" in paths else None,
         )
     _check(checks, message.request_id, message.expected_revision, "expected_revision")
     checks.done()

@@ -45,6 +45,8 @@ def snapshot_to_proto(snapshot: Snapshot) -> snapshot_pb2.SessionSnapshot:
         pinned=snapshot.pinned,
         cause=SNAPSHOT_CAUSE.to_proto(snapshot.cause),
         holders=holders,
+        damaged_holders=[names.runner_name(holder.name) for holder in snapshot.holders if holder.damaged],
+        copies=snapshot.copies,
         warnings=snapshot.warnings,
         ready_time=time_to_proto(snapshot.ready_time) if snapshot.ready_time else None,
         update_time=time_to_proto(snapshot.update_time),
@@ -73,7 +75,11 @@ def snapshot_from_proto(message: snapshot_pb2.SessionSnapshot) -> Snapshot:
         pinned=message.pinned,
         size_bytes=message.size_bytes,
         digest=message.image_digest,
-        holders=tuple(Holder("", names.parse_runner_name(holder, "holders")) for holder in message.holders),
+        holders=tuple(
+            Holder("", names.parse_runner_name(holder, "holders"), holder in message.damaged_holders)
+            for holder in message.holders
+        ),
+        copies=message.copies or 1,
         warnings=tuple(message.warnings),
         ready_time=optional_time_from_proto(message, "ready_time"),
         revision=message.revision,
@@ -88,9 +94,15 @@ def change_to_proto(name: str, change: SnapshotChange) -> snapshot_pb2.UpdateSna
             description=change.description or "",
             labels=change.labels or {},
             pinned=change.pinned or False,
+            copies=change.copies or 0,
         )
     )
-    given = {"description": change.description, "labels": change.labels, "pinned": change.pinned}
+    given = {
+        "description": change.description,
+        "labels": change.labels,
+        "pinned": change.pinned,
+        "copies": change.copies,
+    }
     request.update_mask.paths.extend(field for field, value in given.items() if value is not None)
     return request
 

@@ -25,7 +25,7 @@ def test_a_hello_comes_back_as_it_was(hello: RunnerHello) -> None:
     assert hello_from_proto(hello_to_proto(hello)) == hello
 
 
-@given(values.heartbeats | values.reports | values.probe_reports | values.metrics_reports)
+@given(values.heartbeats | values.reports | values.probe_reports | values.metrics_reports | values.copy_reports)
 def test_what_a_runner_says_comes_back_as_it_was(message: FromRunner) -> None:
     assert from_runner_from_proto(from_runner_to_proto(message)) == message
 
@@ -38,6 +38,8 @@ def test_what_a_runner_says_comes_back_as_it_was(message: FromRunner) -> None:
     | values.log_requests
     | values.probe_requests
     | values.metrics_requests
+    | values.copy_orders
+    | values.copy_requests
 )
 def test_what_a_runner_hears_comes_back_as_it_was(message: ToRunner) -> None:
     assert to_runner_from_proto(to_runner_to_proto(message)) == message
@@ -65,7 +67,7 @@ def test_an_underlay_is_checked_where_it_comes_in() -> None:
 
 
 def test_a_hello_comes_once_and_states_are_known() -> None:
-    with pytest.raises(InvalidInput, match="only heartbeat, report, probe_report and metrics_report"):
+    with pytest.raises(InvalidInput, match="only heartbeat and the reports"):
         from_runner_from_proto(pb.ConnectRequest(hello=pb.RunnerHello(instance_id="x")))
     with pytest.raises(InvalidInput, match=r"report\.state"):
         from_runner_from_proto(pb.ConnectRequest(report=pb.SessionReport()))

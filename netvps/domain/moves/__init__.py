@@ -1,0 +1,1 @@
+"""Moves of sessions to other runners; pure."""

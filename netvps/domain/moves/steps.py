@@ -1,0 +1,138 @@
+"""What a move does next, as a pure function of the session and its snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from netvps.domain.moves.move import Move, MoveStage
+from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING, place, settled
+from netvps.domain.session.session import Author, ChangeCause, DesiredState, Session, SessionState
+from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from netvps.domain.runner.runner import Runner
+
+_RUNS = frozenset({DesiredState.RUNNING, DesiredState.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Request the stop of the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Order a snapshot of the stopped session."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyAll:
+    """Order copies of these snapshots on the target, where they are not ordered yet."""
+
+    snapshots: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Place the session on the target: all receipts are recorded."""
+
+    base: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do yet."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The session stays on its runner."""
+
+    message: str
+
+
+Step = Stop | Take | CopyAll | Switch | Wait | Fail
+
+
+def next_step(session: Session, move: Move, snapshots: Collection[Snapshot]) -> Step:  # noqa: PLR0911 — a table
+    """The next step of an open move that has a target; `snapshots` are all of the session."""
+    if session.desired is DesiredState.DELETED:
+        return Fail("it is being deleted")
+    if session.pending_restore:
+        return Wait("a snapshot is being restored in it")
+    if session.desired in _RUNS:
+        return Fail("it was started meanwhile") if move.stopped else _stop(session)
+    if session.state is SessionState.FAILED or session.reason == SNAPSHOT_FAILED:
+        return Fail(f"its files could not be saved: {session.message}")
+    if not settled(session):
+        return Wait("it is being stopped")
+    if session.reason == SNAPSHOT_PENDING:
+        return Wait("its files are being copied on its runner")
+    if not move.snapshot:
+        return Take()
+    base = next((one for one in snapshots if one.uid == move.snapshot), None)
+    if base is None or base.state in {SnapshotState.FAILED, SnapshotState.DELETING}:
+        return Fail(f"there is no snapshot of it: {base.message if base else 'it was deleted'}")
+    if any(one.state is SnapshotState.CREATING for one in snapshots):
+        return Wait("its snapshot is being taken")
+    ready = [one for one in snapshots if one.state is SnapshotState.READY]
+    missing = tuple(one for one in ready if move.target not in {holder.runner for holder in one.usable})
+    return CopyAll(missing) if missing else Switch(base)
+
+
+def _stop(session: Session) -> Step:
+    if session.state is SessionState.FAILED:
+        return Fail(f"it failed ({session.message}): start it, or stop it, then move it")
+    if session.state in {SessionState.RUNNING, SessionState.PAUSED}:
+        return Stop()
+    return Wait(f"it is {session.state}, and is moved once it runs")
+
+
+def stopping(session: Session, move: Move, now: datetime) -> Session:
+    """The session to be stopped for its move."""
+    by = Author(move.by, ChangeCause.DRAIN if move.drain else ChangeCause.PERSON)
+    return replace(
+        session,
+        desired=DesiredState.STOPPED,
+        generation=session.generation + 1,
+        desired_by=by,
+        stopped_by=by,
+        move=replace(move, stage=MoveStage.STOPPING, resume=True, stopped=True, message=""),
+        update_time=now,
+    )
+
+
+def failing(session: Session, move: Move, message: str, now: datetime) -> Session:
+    """The session after its move failed: it runs again where it is, if it was stopped for that."""
+    ended = replace(session, move=replace(move, stage=MoveStage.FAILED, message=message), update_time=now)
+    if not (move.stopped and move.resume and session.desired is DesiredState.STOPPED):
+        return ended
+    by = Author(move.by, ChangeCause.DRAIN if move.drain else ChangeCause.PERSON)
+    return replace(ended, desired=DesiredState.RUNNING, generation=session.generation + 1, desired_by=by)
+
+
+def switched(session: Session, move: Move, target: Runner, address: str, now: datetime) -> Session:
+    """The session placed on its new runner, in a new epoch, to be made there from the snapshot of its move."""
+    desired = DesiredState.RUNNING if move.resume else session.desired
+    return replace(
+        place(session, target, now, address),
+        desired=DesiredState.RUNNING if desired is DesiredState.PAUSED else desired,
+        generation=session.generation + 1,
+        snapshot=None,  # an image in the Docker of the old runner
+        snapshot_orders=tuple(order for order in session.snapshot_orders if order.delete),
+        limits_before=None,
+        move=replace(move.to(target), stage=MoveStage.ARRIVING, message=""),
+    )
+
+
+def arrived(session: Session, now: datetime) -> Session:
+    """The session after it has run on its new runner."""
+    if session.arrival is None or session.move is None:
+        return session
+    return replace(session, move=replace(session.move, stage=MoveStage.DONE, message=""), update_time=now)

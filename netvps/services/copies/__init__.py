@@ -1,0 +1,1 @@
+"""Copies of snapshots on further runners."""

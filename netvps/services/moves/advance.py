@@ -1,0 +1,128 @@
+"""Advances a move by one step, within a transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from netvps.domain.moves.move import Move, MoveStage
+from netvps.domain.moves.steps import CopyAll, Fail, Stop, Switch, Take, Wait, failing, next_step, stopping, switched
+from netvps.domain.runner.placement import choose, why_none
+from netvps.domain.runner.runner import Runner, RunnerState
+from netvps.domain.snapshot.copies import Copy
+from netvps.domain.snapshot.snapshot import SnapshotCause, SnapshotDraft
+from netvps.errors import NetvpsError
+from netvps.services.copies.orders import order_copy
+from netvps.services.moves.evictions import evict, left_runners
+from netvps.services.network.addresses import Addresses, put_addressed
+from netvps.services.sessions.scheduler import uses_of_runners
+from netvps.services.snapshots.take import take_snapshot
+from netvps.services.snapshots.use import snapshots_of
+
+_NAMED: Final = 3
+"""Maximum number of runners named in a message."""
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from netvps.domain.session.session import Session
+    from netvps.domain.snapshot.snapshot import Snapshot
+    from netvps.services.ports import Reader, Transaction
+
+
+async def advance(tx: Transaction, session: Session, move: Move, now: datetime, new_uid: str) -> None:
+    """Does the next step of a session's open move; writes nothing if there is none yet."""
+    target = await find_target(tx, session, move)
+    if isinstance(target, str):
+        await _say(tx, session, move, target)
+        return
+    move = move.to(target)
+    snapshots = await snapshots_of(tx, session.uid)
+    match next_step(session, move, snapshots):
+        case Stop():
+            await tx.put(stopping(session, move, now))
+        case Take():
+            await _take(tx, session, move, now, new_uid)
+        case CopyAll(missing):
+            await _copy(tx, session, move, target, missing=missing, now=now)
+        case Switch():
+            await switch(tx, session, move, target, now, complete=True)
+        case Wait(message):
+            await _say(tx, session, move, message)
+        case Fail(message):
+            await tx.put(failing(session, move, message, now))
+
+
+async def switch(
+    tx: Transaction, session: Session, move: Move, target: Runner, now: datetime, *, complete: bool
+) -> Session:
+    """Places a session on a runner that holds its snapshots, and evicts it from the other one."""
+    address = await Addresses(tx).pick(session.spec, target)
+    if address is None:
+        await _say(tx, session, move, f"all addresses of runner {target.name} on the overlay are taken")
+        return session
+    moved = switched(session, move, target, address, now)
+    for copy in await tx.find(Copy, session=session.uid, runner=target.uid):
+        await tx.delete(copy)  # its runner's snapshots follow the session's orders from now on
+    await evict(tx, session, moved.epoch, now, complete=complete)
+    return await put_addressed(tx, moved)
+
+
+async def find_target(reader: Reader, session: Session, move: Move) -> Runner | str:
+    """The runner that a session goes to; or why there is none, for people."""
+    runners = [runner for runner in await reader.find(Runner) if runner.uid != move.origin]
+    left = await left_runners(reader, session.uid)
+    able = [runner for runner in runners if runner.can_hold_copies and not runner.cordoned and runner.uid not in left]
+    chosen = next((runner for runner in able if runner.uid == move.target), None)
+    if chosen is not None:
+        return chosen
+    if move.fixed:
+        return f"runner {move.target_name} cannot take it now: it is offline, drained, too old, or still erasing it"
+    best = choose(session, able, await uses_of_runners(reader))
+    if best is not None:
+        return best
+    if not runners:
+        return "there is no other runner: add one (netvps runner join-token)"
+    if able:
+        return why_none(session.spec, able)
+    states = ", ".join(f"{runner.name}: {_why_not(runner, left)}" for runner in runners[:_NAMED])
+    return f"no other runner can take it ({states})"
+
+
+def _why_not(runner: Runner, left: frozenset[str]) -> str:
+    if runner.state is not RunnerState.ONLINE:
+        return "offline"
+    if runner.cordoned:
+        return "drained"
+    if runner.uid in left:
+        return "it was there before, and is not erased there yet"
+    return runner.engine_problem or ("runs no sessions" if runner.no_sessions else f"has version {runner.version}")
+
+
+async def _say(tx: Transaction, session: Session, move: Move, message: str) -> None:
+    said = move.saying(message)
+    if said != session.move:
+        await tx.put(replace(session, move=said))
+
+
+async def _take(tx: Transaction, session: Session, move: Move, now: datetime, new_uid: str) -> None:
+    draft = SnapshotDraft(description=f"for the move to {move.target_name}")
+    try:
+        ordered, snapshot = await take_snapshot(tx, session, draft, SnapshotCause.MOVE, uid=new_uid, now=now)
+    except NetvpsError as error:
+        await tx.put(failing(session, move, error.message, now))
+        return
+    await tx.put(snapshot)
+    await tx.put(replace(ordered, move=replace(move, stage=MoveStage.COPYING, snapshot=snapshot.uid, message="")))
+
+
+async def _copy(
+    tx: Transaction, session: Session, move: Move, target: Runner, *, missing: tuple[Snapshot, ...], now: datetime
+) -> None:
+    for snapshot in missing:
+        copy = await tx.get(Copy, f"{snapshot.uid}.{target.uid}")
+        if copy is None:
+            await order_copy(tx, snapshot, target, now)
+    changed = replace(move, stage=MoveStage.COPYING, message="")
+    if changed != session.move:
+        await tx.put(replace(session, move=changed))

@@ -1,0 +1,261 @@
+"""Use cases of moves, and the loop that advances them. Each step is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from netvps.domain.moves.eviction import Eviction, EvictionState
+from netvps.domain.moves.move import Move, MoveStage
+from netvps.domain.names import SessionName
+from netvps.domain.runner.placement import fits
+from netvps.domain.runner.runner import COPIES, Runner, RunnerState
+from netvps.domain.session.session import DesiredState, Session, SessionState
+from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
+from netvps.errors import Exhausted, NetvpsError, Unavailable, WrongState
+from netvps.services.idempotency import Idempotency, recall
+from netvps.services.moves.advance import advance, find_target, switch
+from netvps.services.moves.evictions import left_runners, release, release_all
+from netvps.services.sessions.removal import runner_named
+from netvps.services.sessions.scheduler import place_waiting
+from netvps.services.sessions.scope import find_session
+from netvps.services.snapshots.use import snapshots_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from netvps.domain.access.accounts import Caller
+    from netvps.services.copies.copies import Copies
+    from netvps.services.ports import Clock, Reader, Store, Transaction
+
+INTERVAL: Final = 1.0
+"""Seconds between steps of moves."""
+AT_ONCE: Final = 2
+"""Sessions that leave a runner at the same time: each is down meanwhile, and they share its disk and network."""
+log = structlog.get_logger()
+
+
+class Moves:
+    """Moves sessions, and drains runners. `run` is a task of the program."""
+
+    def __init__(
+        self, store: Store, clock: Clock, new_uid: Callable[[], str], copies: Copies, interval: float = INTERVAL
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_uid = new_uid
+        self._copies = copies
+        self._interval = interval
+
+    async def move(
+        self, caller: Caller, session: str, *, target: str = "", from_copy: bool = False, request_id: str = ""
+    ) -> Session:
+        """Requests a move to the runner named `target`, or to the best one.
+
+        With `from_copy`, from the newest copy, as its runner is gone. Raises NotFound, WrongState, Exhausted,
+        Unavailable.
+        """
+        name, now = SessionName.parse(session, caller.user), self._clock()
+        async with self._store.write(caller.user, "session.want") as tx:
+            once = Idempotency(tx, caller, request_id, now, "MoveSession", str(name), target, from_copy)
+            request = await once.earlier()
+            if request is None:
+                found = await find_session(tx, caller, name)
+                runner = await _require_movable(tx, found)
+                move = Move(self._new_uid(), caller.user, runner.uid, runner.name, now)
+                if target:
+                    chosen = await runner_named(tx, target)
+                    _require_target(found, chosen, runner)
+                    move = replace(move.to(chosen), fixed=True)
+                if from_copy:
+                    moved = await self._from_copy(tx, found, runner, move, now)
+                else:
+                    moved = await self._begin(tx, found, runner, move)
+                await once.record(moved, str(name))
+                return moved
+        return (await recall(self._store, Session, request))[0]
+
+    async def latest(self, caller: Caller, *, session: str = "", runner: str = "") -> list[Session]:
+        """The session, or those of a runner that leave it or could not, with their moves, that the caller may see."""
+        async with self._store.read() as reader:
+            if session:
+                found = [await find_session(reader, caller, SessionName.parse(session, caller.user))]
+            else:
+                uid = (await runner_named(reader, runner)).uid
+                found = [one for one in await reader.find(Session, runner=uid) if caller.sees(one.owner)]
+            return [await self._shown(reader, one) for one in found if one.move is not None]
+
+    async def drain(self, caller: Caller, name: str, request_id: str = "") -> list[Session]:
+        """Requests that all sessions leave a runner, which gets no new ones. Returns them. Requires role admin."""
+        caller.require_admin("drain runners")
+        now = self._clock()
+        async with self._store.write(caller.user) as tx:
+            once = Idempotency(tx, caller, request_id, now, "DrainRunner", name)
+            if await once.earlier() is None:
+                runner = await runner_named(tx, name)
+                await tx.put(replace(runner, cordoned=True))
+                for session in await tx.find(Session, runner=runner.uid):
+                    if not session.moving and session.desired is not DesiredState.DELETED:
+                        move = Move(self._new_uid(), caller.user, runner.uid, runner.name, now, drain=True)
+                        await tx.put(replace(session, move=_from_there(session, move)))
+                await once.record(runner, name)
+        return await self.latest(caller, runner=name)
+
+    async def uncordon(self, caller: Caller, name: str, request_id: str = "") -> None:
+        """Lets a runner have sessions again; moves of its drain that did not begin are given up. Requires admin."""
+        caller.require_admin("drain runners")
+        now = self._clock()
+        async with self._store.write(caller.user) as tx:
+            once = Idempotency(tx, caller, request_id, now, "UncordonRunner", name)
+            if await once.earlier() is None:
+                runner = await runner_named(tx, name)
+                await tx.put(replace(runner, cordoned=False))
+                for session in await tx.find(Session, runner=runner.uid, moving="open"):
+                    if session.move and session.move.drain and session.move.stage is MoveStage.WAITING:
+                        ended = replace(session.move, stage=MoveStage.FAILED, message="the drain was ended")
+                        await tx.put(replace(session, move=ended))
+                await place_waiting(tx, now)
+                await once.record(runner, name)
+
+    async def run(self) -> None:
+        """Advances moves until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await self.advance_all()
+                await self.release_all()
+            except NetvpsError as error:
+                log.warning("cannot advance moves; retrying", error=error.message)
+
+    async def advance_all(self) -> None:
+        """Does the next step of each open move, of AT_ONCE at a time for each runner that is left."""
+        async with self._store.read() as reader:
+            moving = await reader.find(Session, moving="open")
+        begun = Counter(one.move.origin for one in moving if one.move and one.move.stage is not MoveStage.WAITING)
+        for session in sorted(moving, key=lambda one: one.move.create_time if one.move else one.create_time):
+            move = session.move
+            if move is None or (move.stage is MoveStage.WAITING and begun[move.origin] >= AT_ONCE):
+                continue
+            async with self._store.write("moves", "moves.advance") as tx:
+                latest = await tx.get(Session, session.uid)
+                if latest is None or latest.move is None or not latest.move.is_open:
+                    continue
+                await advance(tx, latest, latest.move, self._clock(), self._new_uid())
+                after = await tx.get(Session, session.uid)
+            if move.stage is MoveStage.WAITING and after and after.move and after.move.stage is not MoveStage.WAITING:
+                begun[move.origin] += 1
+
+    async def release_all(self) -> None:
+        """Lets runners erase sessions that left them with everything, and are well where they went."""
+        async with self._store.read() as reader:
+            fenced = await reader.find(Eviction, state=EvictionState.FENCED)
+        for eviction in fenced:
+            async with self._store.write("moves") as tx:
+                latest = await tx.get(Eviction, eviction.key)
+                session = await tx.get(Session, eviction.session)
+                if latest is None or latest.state is not EvictionState.FENCED:
+                    continue
+                if session is None:
+                    await release_all(tx, eviction.session)
+                elif latest.complete and _is_well(session):
+                    await release(tx, latest, self._clock())
+
+    async def _begin(self, tx: Transaction, session: Session, runner: Runner, move: Move) -> Session:
+        if runner.state is RunnerState.OFFLINE:
+            raise Unavailable(
+                f"the runner {runner.name} of session {session.full_name} is offline, so what it wrote last cannot be "
+                "copied: wait until that returns, or go on from its newest copy, with netvps move "
+                f"{session.full_name} --from-copy"
+            )
+        if COPIES not in runner.capabilities:
+            raise WrongState(
+                f"the runner {runner.name} of session {session.full_name} cannot send snapshots, with version "
+                f"{runner.version or 'unknown'}: upgrade it"
+            )
+        found = await find_target(tx, session, move)
+        if isinstance(found, str):
+            raise Exhausted(f"session {session.full_name} cannot move: {found}", reason="NO_RUNNER")
+        return await tx.put(replace(session, move=_from_there(session, move.to(found))))
+
+    async def _from_copy(self, tx: Transaction, session: Session, runner: Runner, move: Move, now: datetime) -> Session:
+        if runner.state is RunnerState.ONLINE:
+            raise WrongState(
+                f"the runner {runner.name} of session {session.full_name} is online: move it without --from-copy, so "
+                "that nothing of it is left behind"
+            )
+        base, target = await _newest_copy(tx, session, move)
+        move = replace(move, snapshot=base.uid, resume=session.desired in {DesiredState.RUNNING, DesiredState.PAUSED})
+        return await switch(tx, session, move, target, now, complete=False)
+
+    async def _shown(self, reader: Reader, session: Session) -> Session:
+        """The session with the progress of its copies as the message of its move."""
+        move = session.move
+        if move is None or move.stage is not MoveStage.COPYING:
+            return session
+        words = await self._copies.words(reader, session.uid, move.target)
+        return replace(session, move=move.saying(words)) if words else session
+
+
+def _from_there(session: Session, move: Move) -> Move:
+    """The move; of a session that has not run since an earlier one, it begins with the snapshot of that."""
+    arrival = session.arrival
+    return replace(move, snapshot=arrival.uid) if arrival else move
+
+
+async def _require_movable(reader: Reader, session: Session) -> Runner:
+    name = session.full_name
+    if session.desired is DesiredState.DELETED:
+        raise WrongState(f"session {name} is being deleted: it cannot be moved any more")
+    if session.moving and session.move:
+        raise WrongState(f"session {name} is being moved already, to {session.move.target_name or 'another runner'}")
+    if session.pending_restore:
+        raise WrongState(f"session {name} is being restored: wait until that is done, then move it")
+    runner = await reader.get(Runner, session.runner) if session.runner else None
+    if runner is None:
+        raise WrongState(f"session {name} is on no runner yet: there is nothing to move")
+    return runner
+
+
+def _require_target(session: Session, target: Runner, origin: Runner) -> None:
+    name = session.full_name
+    if target.uid == origin.uid:
+        raise WrongState(f"session {name} is on runner {target.name} already")
+    if not target.may_hold_copies:
+        raise WrongState(f"runner {target.name} takes no moved sessions: it runs none, or has an older version")
+    if not fits(session.spec, target):
+        raise WrongState(f"session {name} does not fit on runner {target.name}: see netvps runner ls")
+
+
+async def _newest_copy(reader: Reader, session: Session, move: Move) -> tuple[Snapshot, Runner]:
+    """The newest snapshot that a runner which can take the session now holds, and the best such runner."""
+    ready = [one for one in await snapshots_of(reader, session.uid) if one.state is SnapshotState.READY]
+    left = await left_runners(reader, session.uid)
+    runners = {runner.uid: runner for runner in await reader.find(Runner) if runner.uid not in left}
+    for snapshot in sorted(ready, key=lambda one: one.uid, reverse=True):
+        holders = [runners[one.runner] for one in snapshot.usable if one.runner in runners]
+        able = [one for one in holders if one.can_hold_copies and not one.cordoned and one.uid != move.origin]
+        able = [one for one in able if fits(session.spec, one) and (not move.fixed or one.uid == move.target)]
+        if able:
+            return snapshot, min(able, key=lambda one: (-one.capacity.disk_free_bytes, one.name))
+    where = f"runner {move.target_name} has" if move.fixed else "no runner that is online has"
+    held = {one.name for snapshot in ready for one in snapshot.usable if one.runner != move.origin}
+    also = f"; there are copies on {', '.join(sorted(held))}" if held else ""
+    raise WrongState(
+        f"session {session.full_name} cannot go on elsewhere: {where} a verified copy of it{also}; its files are on "
+        f"{move.origin_name}: start that runner",
+        reason="NO_COPY",
+    )
+
+
+def _is_well(session: Session) -> bool:
+    """Whether a session has run on its new runner, or rests there."""
+    move = session.move
+    if move is None or move.is_open:
+        return True  # it is on its way from the new runner already
+    at_rest = session.desired is DesiredState.STOPPED and session.state is SessionState.STOPPED
+    return move.stage in {MoveStage.DONE, MoveStage.FAILED} or at_rest

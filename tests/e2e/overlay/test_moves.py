@@ -1,0 +1,260 @@
+"""Snapshots and sessions travel between three machines, with everything in them, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from netvps.domain.session.session import SessionState
+from netvps.domain.session.spec import SessionSpec
+from netvps.domain.snapshot.snapshot import Snapshot, SnapshotChange, SnapshotDraft
+from netvps.errors import NetvpsError
+from netvps.faults import HIT
+from netvps.programs.wiring.identity import FOLDER
+from netvps.rpc.client.client import Client
+from tests.e2e.overlay.overlay_lab import IMAGE, WAIT, Host, Lab, wait
+
+pytestmark = [pytest.mark.docker, pytest.mark.netns, pytest.mark.e2e]
+NAME = "traveller"
+RECEIVER_POINTS = ("receive.written", "receive.placed", "receive.held")
+SERVER_POINTS = tuple(
+    f"{transaction}.{when}_commit" for transaction in ("moves.advance", "runner.copy") for when in ("before", "after")
+)
+WRITE = """
+mkdir -p /work/sub; cd /work
+echo one > file; ln file sub/link; chmod 4751 file; chown 1000:1001 sub
+dd if=/dev/zero of=holes bs=1 count=1 seek=1073741824 2>/dev/null
+dd if=/dev/urandom of=data bs=64k count=64 2>/dev/null
+touch -d '2020-01-02 03:04:05' data
+"""
+LOOK = "cd /work; find . | sort | xargs stat -c '%n %a %u %g %h %s %b %y'; md5sum data file sub/link"
+
+
+@pytest.fixture(scope="module")
+def lab(three: Lab) -> Iterator[Lab]:
+    yield three
+    with three.client() as client:
+        for session in client.list_sessions("-"):
+            client.delete_session(str(session.full_name))
+        wait(lambda: not list(client.list_sessions("-")), "no session is left")
+    wait(lambda: not any(host.docker("ps", "-aq") for host in three.hosts), "no container is left")
+    wait(lambda: not any(snapshot_files(host) for host in three.hosts), "no copy is left")
+
+
+@pytest.fixture(scope="module")
+def client(lab: Lab) -> Iterator[Client]:
+    with lab.client() as made:
+        yield made
+
+
+def copies_folder(host: Host) -> Path:
+    return host.folder / "s" / FOLDER / "copies"
+
+
+def snapshot_files(host: Host) -> list[Path]:
+    return [*copies_folder(host).glob("snapshots/*"), *copies_folder(host).glob("*.tar")]
+
+
+def host_of(lab: Lab, client: Client) -> Host:
+    name = client.get_session(NAME).runner_name
+    return next(host for host in lab.hosts if name == f"box{host.number}")
+
+
+def container(client: Client) -> str:
+    return f"netvps-vps-{client.get_session(NAME).uid}"
+
+
+def run(lab: Lab, client: Client, script: str) -> str:
+    return host_of(lab, client).docker("exec", container(client), "/bin/busybox", "sh", "-c", script)
+
+
+def runs(client: Client) -> bool:
+    return client.get_session(NAME).state is SessionState.RUNNING
+
+
+def containers(lab: Lab, client: Client, status: str = "running") -> list[int]:
+    """The hosts with the session's container in this state."""
+    query = ("ps", "-aq", "--filter", f"name={container(client)}", "--filter", f"status={status}")
+    return [host.number for host in lab.hosts if host.docker(*query)]
+
+
+def snapshot(client: Client, snapshot_id: str) -> Snapshot:
+    return client.get_snapshot(NAME, snapshot_id)
+
+
+def damaged(client: Client, snapshot_id: str) -> bool:
+    return any(holder.damaged for holder in snapshot(client, snapshot_id).holders)
+
+
+def copied(client: Client, snapshot_id: str, copies: int) -> Snapshot:
+    client.update_snapshot(NAME, snapshot_id, SnapshotChange(copies=copies))
+    wait(lambda: len(snapshot(client, snapshot_id).usable) == copies, f"{copies} copies of {snapshot_id}")
+    return snapshot(client, snapshot_id)
+
+
+@contextmanager
+def dying(host: Host, tmp_path: Path, point: str) -> Iterator[Path]:
+    """Its runner dies at a point, once."""
+    faults = tmp_path / "faults"
+    faults.mkdir(exist_ok=True)
+    (faults / point).write_text("kill")
+    host.stop_runner()
+    host.environment |= {"NETVPS_ENV": "test", "NETVPS_FAULTS": str(faults)}
+    host.start_process()
+    try:
+        yield faults / f"{point}{HIT}"
+    finally:
+        host.environment.clear()
+
+
+def test_a_stop_answers_when_two_runners_hold_it(lab: Lab, client: Client) -> None:
+    client.create_session(NAME, SessionSpec(image=IMAGE))
+    wait(lambda: runs(client), "it runs")
+    run(lab, client, WRITE)
+    lab.netvps("stop", NAME, "--copies", "2")
+    assert "2/2" in lab.netvps("snapshot", "ls", NAME, "-o", "wide")
+    client.start_session(NAME)
+    wait(lambda: runs(client), "it runs again")
+
+
+@pytest.mark.parametrize("point", RECEIVER_POINTS)
+def test_a_receiver_that_dies_ends_with_a_whole_copy(lab: Lab, client: Client, tmp_path: Path, point: str) -> None:
+    name = point.replace(".", "-")
+    client.create_snapshot(NAME, SnapshotDraft(name))
+    wait(lambda: snapshot(client, name).state == "READY", "it is ready")
+    target = next(host for host in lab.hosts if host is not host_of(lab, client))
+    others = [host for host in lab.hosts if host is not target and host is not host_of(lab, client)]
+    with dying(target, tmp_path, point) as hit, others[0].paused():
+        client.update_snapshot(NAME, name, SnapshotChange(copies=3))
+        wait(hit.exists, f"it died: {target.log[-2000:]}")
+        assert target.runner
+        assert target.runner.wait(20) == -signal.SIGKILL
+        assert len(snapshot(client, name).usable) == 1
+    target.start_process()
+    held = copied(client, name, 3)
+    uid = client.get_session(NAME).uid
+    files = {host.number: copies_folder(host) / f"snapshots/{uid}-{held.uid}.tar" for host in lab.hosts}
+    assert len({path.read_bytes() for path in files.values()}) == 1
+    client.delete_snapshot(NAME, name)
+    wait(lambda: not any(path.exists() for path in files.values()), "it is gone everywhere")
+
+
+def test_a_flipped_bit_is_found_and_another_copy_used(lab: Lab, client: Client) -> None:
+    origin = host_of(lab, client)
+    client.create_snapshot(NAME, SnapshotDraft("bits"))
+    wait(lambda: snapshot(client, "bits").state == "READY", "it is ready")
+    held = copied(client, "bits", 2)
+    uid = client.get_session(NAME).uid
+    archive = copies_folder(origin) / f"snapshots/{uid}-{held.uid}.tar"
+    with archive.open("r+b") as content:
+        content.seek(archive.stat().st_size // 2)
+        byte = content.read(1)
+        content.seek(-1, os.SEEK_CUR)
+        content.write(bytes((byte[0] ^ 1,)))
+    client.update_snapshot(NAME, "bits", SnapshotChange(copies=3))
+    wait(lambda: not snapshot(client, "bits").lacks or damaged(client, "bits"), "all hold it, or the damage is found")
+    whole = {one.name for one in snapshot(client, "bits").usable} - {f"box{origin.number}"}
+    assert whole
+    for host in lab.hosts:
+        if f"box{host.number}" in whole:
+            assert (copies_folder(host) / f"snapshots/{uid}-{held.uid}.tar").read_bytes() != archive.read_bytes()
+    wait(lambda: len(snapshot(client, "bits").usable) >= 2, "the third gets it from the other one")
+    client.delete_snapshot(NAME, "bits")
+
+
+def test_a_session_moves_with_everything(lab: Lab, client: Client) -> None:
+    before, origin = run(lab, client, LOOK), host_of(lab, client)
+    client.create_snapshot(NAME, SnapshotDraft("kept"))
+    wait(lambda: snapshot(client, "kept").state == "READY", "it is ready, and the session is not paused any more")
+    target = next(host for host in lab.hosts if host is not origin)
+    key = run(lab, client, "cat /etc/ssh/*.pub /.netvps/*.pub 2>/dev/null; hostname")
+    lab.netvps("move", NAME, "--to", f"box{target.number}")
+    assert host_of(lab, client) is target
+    assert run(lab, client, LOOK) == before
+    assert run(lab, client, "cat /etc/ssh/*.pub /.netvps/*.pub 2>/dev/null; hostname") == key
+    assert [holder.name for holder in snapshot(client, "kept").usable] == [f"box{target.number}"]
+    wait(lambda: not origin.docker("ps", "-aq") and not snapshot_files(origin), "nothing is left behind")
+    assert containers(lab, client) == [target.number]
+    client.restore_snapshot(NAME, "kept")
+    wait(lambda: client.get_session(NAME).pending_restore is None and runs(client), "the snapshot is restored there")
+    assert run(lab, client, LOOK) == before
+
+
+def test_a_session_of_a_lost_machine_goes_on_elsewhere_and_never_twice(lab: Lab, client: Client) -> None:
+    lost = host_of(lab, client)
+    copied(client, "kept", 2)
+    run(lab, client, "echo newer > /work/newer")
+    lost.stop_runner(signal.SIGKILL)
+    wait(lambda: client.get_session(NAME).state is SessionState.UNREACHABLE, "its runner is missed")
+    lab.netvps("move", NAME, "--from-copy")
+    wait(lambda: runs(client), "it runs elsewhere")
+    assert host_of(lab, client) is not lost
+    assert "newer" not in run(lab, client, "ls /work")
+    epoch = client.get_session(NAME).epoch
+    lost.start_process()  # its container ran on, unseen
+    wait(lambda: containers(lab, client) == [host_of(lab, client).number], "the old one is stopped")
+    lost.stop_runner(signal.SIGKILL)
+    with server_away(lab):
+        lost.start_process()
+        wait(lambda: "no connection to the control plane" in lost.log, "the runner is by itself")
+        assert lost.docker("ps", "-q") == ""
+    wait(lambda: lab.online() == lab.count, "all are back")
+    assert containers(lab, client) == [host_of(lab, client).number]
+    assert client.get_session(NAME).epoch == epoch
+    assert lost.docker("ps", "-aq"), "its files are kept"
+
+
+def test_a_server_that_dies_at_every_step_moves_it_once(lab: Lab, client: Client, tmp_path: Path) -> None:
+    """One move, in which the server dies at each of these points, one after the other."""
+    before, origin, epoch = run(lab, client, LOOK), host_of(lab, client), client.get_session(NAME).epoch
+    for point in SERVER_POINTS:
+        (tmp_path / point).write_text("kill")
+    lab.stop_server()
+    lab.hosts[0].environment |= {"NETVPS_ENV": "test", "NETVPS_FAULTS": str(tmp_path)}
+    try:
+
+        def is_done() -> bool:
+            if lab.server is None or lab.server.poll() is not None:
+                lab.stop_server(signal.SIGKILL)
+                with suppress(AssertionError):  # it died before it was ready
+                    lab.start_server()
+            with suppress(NetvpsError):
+                client.move_session(NAME, request_id="once")
+                return client.list_moves(NAME)[0].stage == "DONE" and origin.docker("ps", "-aq") == ""
+            return False
+
+        wait(is_done, f"it moved: {(lab.folder / 'server/log').read_text()[-2000:]}", 3 * WAIT)
+        assert {path.name for path in tmp_path.iterdir()} == {f"{point}{HIT}" for point in SERVER_POINTS}
+    finally:
+        lab.hosts[0].environment.clear()
+        lab.stop_server()
+        lab.start_server()
+    wait(lambda: runs(client), "it runs")
+    assert client.get_session(NAME).epoch == epoch + 1
+    assert run(lab, client, LOOK) == before
+
+
+@contextmanager
+def server_away(lab: Lab) -> Iterator[None]:
+    lab.stop_server()
+    try:
+        yield
+    finally:
+        lab.start_server()
+
+
+def test_a_drain_empties_a_machine(lab: Lab, client: Client) -> None:
+    origin = host_of(lab, client)
+    before = run(lab, client, LOOK)
+    lab.netvps("runner", "drain", f"box{origin.number}")
+    try:
+        assert host_of(lab, client) is not origin
+        wait(lambda: runs(client), "it runs")
+        assert run(lab, client, LOOK) == before
+    finally:
+        lab.netvps("runner", "uncordon", f"box{origin.number}")
