@@ -1,7 +1,7 @@
 """Tells which containers the OOM killer ended.
 
-Docker learns of an OOM kill beside the container's end, and forgets it if the end comes first (seen under load, with
-cgroup version 1): its flag is a hint, and the kernel's log the proof.
+Docker learns of an OOM kill beside the container's end, and forgets it if the end comes first; the cgroup's counter
+cannot tell whose end it was: both are hints, and the kernel's log is the proof (ADR 0034).
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ class OomEnds:
         with self._lock:
             if (container_id, ended) not in self._ends:
                 pid = self._pids.get((container_id, started), 0)
+                # The end may be noted late, on a busy machine by seconds: a pid is proof at any time of the run.
+                since = (started or ended) - _NEAR if pid else ended - _NEAR
                 self._ends[container_id, ended] = any(
-                    abs(victim.time - ended) <= _NEAR and (victim.pid == pid if pid else container_id in victim.cgroup)
+                    since <= victim.time <= ended + _NEAR
+                    and (victim.pid == pid if pid else container_id in victim.cgroup)
                     for victim in self._victims()
                 )
                 if len(self._ends) > _REMEMBERED:

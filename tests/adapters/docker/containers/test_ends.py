@@ -33,10 +33,17 @@ def test_a_run_that_was_never_seen_is_known_by_its_cgroup() -> None:
     assert not ends.by_oom("c9", START, END)
 
 
-def test_a_kill_long_before_the_end_is_of_another_run() -> None:
+def test_an_end_that_was_noted_late_is_that_of_the_victim() -> None:
     ends = OomEnds(lambda: [VICTIM])
     ends.runs("c1", START, 4211)
+    assert ends.by_oom("c1", START, END + timedelta(minutes=1))
+
+
+def test_a_kill_long_before_the_end_or_the_start_is_of_another_process() -> None:
+    ends = OomEnds(lambda: [VICTIM])
     assert not ends.by_oom("c1", START, END + timedelta(minutes=1))
+    ends.runs("c1", END + timedelta(minutes=2), 4211)
+    assert not ends.by_oom("c1", END + timedelta(minutes=2), END + timedelta(minutes=3))
 
 
 def test_the_log_is_read_once_for_each_end_and_of_the_last_few_thousand_only() -> None:
