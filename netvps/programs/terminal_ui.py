@@ -93,6 +93,8 @@ def warm() -> None:
         if name and not name.startswith(("__main__", "netvps.programs")):
             with suppress(Exception):
                 import_module(name)
+    with suppress(Exception):  # only slower
+        import_module(f"{_UI}.run").rehearse()
 
 
 def _try_out() -> None:

@@ -96,7 +96,8 @@ class Running:
         while True:
             await self.pilot.pause(0.12)
             text = self.text
-            if text == last and not any(word in text for word in ("reading", "measuring", "connecting")):
+            loading = any(word in text for word in ("reading", "measuring", "connecting"))
+            if text == last and "? help" in text and not loading:  # the line of keys comes last
                 return
             last = text
 

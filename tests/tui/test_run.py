@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -29,3 +30,14 @@ def test_where_nothing_can_be_drawn_it_says_what_else_to_use(
         require_terminal()
     monkeypatch.setenv("TERM", "xterm-256color")
     require_terminal()
+
+
+def test_a_rehearsal_leaves_a_process_that_can_fork() -> None:
+    """In a process of its own, as that of the tests has threads."""
+    lines = (
+        "import threading",
+        "from netvps_tui.run import rehearse",
+        "rehearse()",
+        "assert threading.active_count() == 1, threading.enumerate()",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, timeout=120)

@@ -91,6 +91,10 @@ class NetvpsApp(App[HandOver]):
         self.push_screen(SessionsPage(self.place.uid))
         if self.place.page != "sessions" and self.place.page in PAGES:
             self.push_screen(PAGES[self.place.page]())
+        self.begin()
+
+    def begin(self) -> None:
+        """Connects to the server."""
         self._follow()
         self.run_worker(self._who_am_i(), name="user", exit_on_error=False)
 

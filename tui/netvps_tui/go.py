@@ -32,7 +32,8 @@ class Go(Provider):
             yield name, "page", partial(self.app.call_later, self._tui.action_go, name)
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if binding.description and active.enabled and active.node is self.screen:
+            # Textual's own begin with a capital
+            if binding.description[:1].islower() and active.enabled and active.node is self.screen:
                 yield (
                     binding.description,
                     f"key {binding.key_display or binding.key}",

@@ -61,7 +61,7 @@ def ask_delete(app: NetvpsApp, sessions: Sequence[Session]) -> None:
     text = f"This removes {whose} files and snapshots, without a way back."
     if len(names) > 1:
         text += f"\n{', '.join(names)}"
-    field = Field("name", f"Type {expected}", hint=expected)
+    field = Field("name", "Type its name" if len(names) == 1 else f"Type {expected}", hint=expected)
     line = command_line("rm", *names)
     app.push_screen(
         FormDialog(Form(f"Delete {_what(names)}?", text, [field], "delete", lambda _: line, check, send, danger=True))

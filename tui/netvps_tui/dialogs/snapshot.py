@@ -53,7 +53,7 @@ def ask_restore(app: NetvpsApp, session: Session, snapshot: Snapshot) -> None:
         app.live.answer(await app.client.restore_snapshot(str(session.full_name), snapshot.id))
 
     text = f"Its files become those of {snapshot.id}. The present ones become a snapshot first."
-    field = Field("name", f"Type {name}", hint=name)
+    field = Field("name", "Type its name", hint=name)
     line = command_line("snapshot", "restore", name, snapshot.id)
     app.push_screen(
         FormDialog(Form(f"Restore {name}?", text, [field], "restore", lambda _: line, check, send, danger=True))

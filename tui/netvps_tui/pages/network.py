@@ -110,12 +110,12 @@ class NetworkPage(ReadPage):
     def _show_summary(self, overview: Overview, doing: str) -> None:
         overlay_settings = overview.overlay_settings
         parts = [
-            f"{overlay_settings.pool} in /{overview.prefix}s",
+            f"{overview.runners_on} of {overview.runners_on + overview.runners_off} runners",
+            f"{overview.sessions:,} sessions",
             f"VNI {overlay_settings.vni}",
             f"UDP {overlay_settings.port}",
-            f"{overview.runners_on} of {overview.runners_on + overview.runners_off} runners",
-            f"{overview.subnets_used:,} subnets used, {overview.subnets_free:,} free",
-            f"{overview.sessions:,} sessions",
+            f"{overlay_settings.pool} in /{overview.prefix}s",
+            f"{overview.subnets_used:,} used, {overview.subnets_free:,} free",
         ]
         text = Content.assemble(("   ".join(parts), "$muted"), (f"   {doing}" if doing else "", "$accent"))
         self.query_one("#summary", Static).update(text)

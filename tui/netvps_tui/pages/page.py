@@ -69,7 +69,7 @@ class Page(Screen[None]):
 
     def _show_top(self) -> None:
         tabs = [
-            Content.assemble((f" {name.title()} ", "bold $accent reverse" if name == self.tab else "$muted"))
+            Content.styled(f" {number} {name.title()} ", "bold $accent reverse")
             if name == self.tab
             else Content.from_markup(f"[@click=app.go('{name}')] {number} {name.title()} [/]").stylize("$muted")
             for number, name in enumerate(_TABS, 1)

@@ -214,22 +214,26 @@ class SessionsPage(SessionActions):
         counts = Counter(session.state for session in live.sessions.values())
         total = len(live.sessions)
         plus = "+" if live.more else ""
-        parts: list[Content] = [Content(f"{total:,}{plus} session{'' if total == 1 else 's'}")]
+        own: list[Content] = [Content(f"{total:,}{plus} session{'' if total == 1 else 's'}")]
+        states: list[Content] = []
         for state in sorted(SessionState, key=lambda state: look(state).tone is not Tone.BAD):
             if counts[state]:
                 shown = look(state)
-                parts.append(
+                states.append(
                     Content.assemble((f"{glyph(shown)} ", RGB[shown.tone]), f"{counts[state]:,} {state.lower()}")
                 )
         if self._problem:
-            parts.append(Content.styled(self._problem, "$error"))
+            own.append(Content.styled(self._problem, "$error"))
         elif self._filter:
-            parts.append(Content.styled(f"{len(self.table.keys):,} match", "$accent"))
+            own.append(Content.styled(f"{len(self.table.keys):,} match", "$accent"))
         if self.table.marked:
-            parts.append(Content.styled(f"{len(self.table.marked)} selected", "$accent"))
+            own.append(Content.styled(f"{len(self.table.marked)} selected", "$accent"))
         if self._rows.order != "name":
-            parts.append(Content.styled(f"by {self._rows.order}", "$accent"))
-        self.query_one("#summary", Static).update(Content("   ").join(parts).stylize_before("$muted"))
+            own.append(Content.styled(f"by {self._rows.order}", "$accent"))
+        while states and Content("   ").join([*own, *states]).cell_length > self.size.width - 4:
+            states.pop()  # whole, and not half of it; failures are first
+        shown_parts = Content("   ").join([*own, *states])
+        self.query_one("#summary", Static).update(shown_parts.stylize_before("$muted"))
 
     def _show_empty(self) -> None:
         live = self.tui.live
