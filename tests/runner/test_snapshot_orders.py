@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,9 @@ from netvps.adapters.docker.errors import DiskFull
 from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session.container import Container
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
+from netvps.domain.session.spec import Network, SessionSpec
+from netvps.domain.snapshot.diff import DiffOrder, DiffScope
+from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import (
     Restore,
     RestoreResult,
@@ -26,6 +30,7 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotState,
 )
 from tests.runner.lab import Lab
+from tests.support.images import busybox_archive
 
 pytestmark = pytest.mark.docker
 RUNNING, STOPPED = DesiredState.RUNNING, DesiredState.STOPPED
@@ -276,3 +281,38 @@ async def test_a_pause_that_a_killed_runner_left_is_lifted_and_the_snapshot_is_t
         await lab.link.reported(want, SessionState.RUNNING)
         assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
         assert not part.exists()
+
+
+async def test_volumes_of_the_image_are_in_a_snapshot_and_come_back_with_it(lab: Lab) -> None:
+    """And what a session excludes in them is not."""
+    image = f"netvps-test-{secrets.token_hex(4)}"
+    changes = ["VOLUME /data"]
+    await asyncio.to_thread(
+        lambda: lab.api.import_image_from_data(busybox_archive(), repository=image, tag="1", changes=changes)
+    )
+    try:
+        async with lab.runner():
+            policy = SnapshotPolicy(("/data/cache",))
+            spec = SessionSpec(image=f"{image}:1", network=Network.NONE, stop_grace=2.0, snapshot_policy=policy)
+            want = lab.session(spec)
+            lab.link.want(want)
+            await lab.link.reported(want, SessionState.RUNNING)
+            await lab.run_in(want, "sh", "-c", "mkdir /data/cache; echo kept >/data/file; echo x >/data/cache/y")
+            result = await _taken(lab, want)
+            assert result.warnings == ("it leaves out what is below /data/cache, as the session asks",)
+            await lab.run_in(want, "sh", "-c", "echo changed >/data/file; echo new >/data/new")
+            restore = _revert(lab, want)
+            done = RestoreResult(restore.uid, RestoreState.DONE)
+            await _report(lab, want, lambda r: r.restore == done and r.state is SessionState.RUNNING)
+            assert await lab.run_in(want, "sh", "-c", "cat /data/file; ls /data /data/cache") == (
+                "kept\n/data:\ncache\nfile\n\n/data/cache:\n"
+            )
+            order = DiffOrder(ONE, TWO, DiffScope())
+            diff = await lab.engine.diff(want.session_uid, order)
+            assert {(one.path, one.kind.value) for one in diff.paths} == {
+                ("/data/file", "CHANGED"),
+                ("/data/new", "ADDED"),
+            }
+    finally:
+        await lab.sweep()
+        await asyncio.to_thread(lambda: lab.api.remove_image(f"{image}:1", force=True))
