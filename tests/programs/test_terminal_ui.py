@@ -32,7 +32,7 @@ class Warm:
     def __init__(self) -> None:
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.socket.settimeout(20)
-        arguments = ["--fd", str(other.fileno()), "--api", "unix:/api.sock"]
+        arguments = ["--fd", str(other.fileno()), "--api", "unix:/none/api.sock"]
         self.process = subprocess.Popen(
             [sys.executable, str(FAKE), *arguments], pass_fds=(other.fileno(),), env={"PATH": os.environ["PATH"]}
         )

@@ -31,7 +31,7 @@ FAKE = (sys.executable, str(Path(__file__).with_name("fake_ui.py")))
 @pytest.fixture
 async def world(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr("netvps.gateway.ssh.connection.REVIEW_SECONDS", 0.05)
-    async with TerminalApps("unix:/api.sock", FAKE) as apps, a_world(sshd, tmp_path, ui_apps=apps) as made:
+    async with TerminalApps("unix:/none/api.sock", FAKE) as apps, a_world(sshd, tmp_path, ui_apps=apps) as made:
         yield made
 
 
@@ -41,7 +41,7 @@ def viewer(world: World, *, login: str = "tui", term: str = "xterm-256color") ->
 
 async def test_the_ui_has_a_terminal_a_token_and_a_clean_environment(world: World) -> None:
     async with viewer(world, login="ann") as ann:
-        await ann.until(b"UI term=xterm-256color page= row= token=token-of-alice-0 api=unix:/api.sock")
+        await ann.until(b"UI term=xterm-256color page= row= token=token-of-alice-0 api=unix:/none/api.sock")
         ann.press(b"z")
         await ann.until(b"size=100x30")
         ann.resize(120, 40)
@@ -173,10 +173,10 @@ async def test_a_warm_process_that_was_killed_is_started_again(world: World) -> 
 
 
 async def test_the_warm_process_comes_after_a_while_or_with_the_first_viewer(sshd: Sshd, tmp_path: Path) -> None:
-    async with TerminalApps("unix:/api.sock", FAKE, warm_after=0.01) as apps, asyncio.timeout(30):
+    async with TerminalApps("unix:/none/api.sock", FAKE, warm_after=0.01) as apps, asyncio.timeout(30):
         while apps._process is None:
             await asyncio.sleep(0.01)
-    async with TerminalApps("unix:/api.sock", FAKE) as apps, a_world(sshd, tmp_path, ui_apps=apps) as world:
+    async with TerminalApps("unix:/none/api.sock", FAKE) as apps, a_world(sshd, tmp_path, ui_apps=apps) as world:
         assert apps._process is None
         async with viewer(world) as ann:
             await ann.until(b"UI term=")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netvps.domain.session.exec import TerminalSize
 from netvps.errors import WrongState
@@ -22,7 +25,7 @@ from tests.gateway.web.world import ANN, Person, Terminal, World
 async def terminal(ann: Person) -> Terminal:
     """With the app."""
     opened = await ann.terminal()
-    await opened.until(f"UI term=xterm-256color page= row= token={ANN} api=unix:/api.sock".encode())
+    await opened.until(f"UI term=xterm-256color page= row= token={ANN} api=unix:/none/api.sock".encode())
     return opened
 
 
@@ -232,6 +235,29 @@ async def test_a_page_without_input_for_hours_ends(ann: Person, world: World, mo
     await terminal.until(b"UI term=")
     world.clock.now += 1
     assert await terminal.end() == (viewer.IDLE, "there was no input for hours")
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["columns", "rows", "ack", "x"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@given(text=st.text(max_size=40) | _VALUES.map(json.dumps), unseen=st.integers(0, 100))
+async def test_any_text_is_a_size_an_acknowledgement_or_refused(text: str, unseen: int) -> None:
+    page = viewer.WebViewer(None, None, None)  # type: ignore[arg-type]  # what a text decides needs none of them
+    page._unseen = unseen
+    taken = page._control(text)
+    assert 1 <= page._size.columns <= 1000
+    assert 1 <= page._size.rows <= 1000
+    assert 0 <= page._unseen <= unseen
+    if taken:
+        assert set(json.loads(text)) in ({"ack"}, {"columns", "rows"})
+    else:
+        assert (page._unseen, page._size) == (unseen, TerminalSize(80, 24))
 
 
 def test_reasons_fit_into_a_closing_frame() -> None:

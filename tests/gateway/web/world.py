@@ -221,7 +221,7 @@ async def a_world(tmp_path: Path, **options: Any) -> AsyncIterator[World]:
     where = site("127.0.0.1", port, tls=False, **options)
     logins = Logins(accounts, clock)
     async with AsyncExitStack() as stack:
-        apps = TerminalApps("unix:/api.sock", FAKE)
+        apps = TerminalApps("unix:/none/api.sock", FAKE)
         stack.push_async_exit(apps)  # not entered: most tests need no app, and its start takes a while
         server = await stack.enter_async_context(WebServer(where, logins, apps, sock=sock, server_name="lab"))
         yield World(f"http://127.0.0.1:{port}", accounts, clock, logins, server, apps, where, tmp_path)
