@@ -102,7 +102,7 @@ MISTAKES: Final[tuple[tuple[str, int, str], ...]] = (
     # what does not go together, or not here
     ("ls --all --owner bob", USAGE, f"--all and --owner exclude each other: give one of them; see {_LS}"),
     ("ls --watch -o json", USAGE, "--watch prints tables; `netvps watch -o jsonl` streams changes for programs"),
-    ("stop dev1 --no-wait --wait-snapshot", USAGE, "--wait-snapshot and --no-wait exclude each other: give"),
+    ("stop dev1 --no-wait --wait-snapshot", USAGE, "--wait-snapshot and --copies exclude --no-wait: give"),
     ("create --ssh --no-wait", USAGE, "--ssh excludes --dry-run and --no-wait: it logs in once the session runs"),
     ("network check a b c", USAGE, "name two sessions that should reach each other, one, or none"),
     ("exec -t dev1 sh", USAGE, "-t needs a terminal, and standard input is none: leave -t out"),

@@ -32,10 +32,10 @@ timeout_option = click.option("--timeout", type=DURATION, default="10m", show_de
 @names_argument
 @wait_option
 @click.option("--wait-snapshot", is_flag=True, help="Wait for the snapshot, too, and fail if there is none.")
-@click.option("--copies", type=click.IntRange(1, 16), default=0, metavar="N",
+@click.option("--copies", type=click.IntRange(1, 16), default=None, metavar="N",
               help="Wait until N runners hold the snapshot, and fail if they cannot.")  # fmt: skip
 @timeout_option
-def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, copies: int, timeout: float) -> None:
+def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, copies: int | None, timeout: float) -> None:
     """Stop sessions; their files are kept.
 
     A session is stopped when its processes have ended. A snapshot of it is taken after that, in the background.
@@ -45,7 +45,7 @@ def stop(names: tuple[str, ...], wait: bool, wait_snapshot: bool, copies: int, t
     if (wait_snapshot or copies) and not wait:
         raise click.UsageError("--wait-snapshot and --copies exclude --no-wait: give one of them")
     connection = client()
-    waits = wait_snapshot or copies > 0
+    waits = wait_snapshot or copies is not None
     settle = partial(_until_stopped, connection, timeout, wait_snapshot=waits)
 
     def done(session: Session, called: str) -> str:
