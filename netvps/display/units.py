@@ -53,3 +53,8 @@ def moment_words(moment: datetime) -> str:
 def minute_words(moment: datetime) -> str:
     """A time in the clock of this machine, to the minute."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def gpu_words(count: int) -> str:
+    """A number of GPUs: 1 GPU, 4 GPUs."""
+    return f"{count} GPU" if count == 1 else f"{count} GPUs"

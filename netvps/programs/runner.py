@@ -18,6 +18,8 @@ from netvps.adapters.docker.engine import DockerEngine
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.nftables import Nftables
+from netvps.adapters.lxcfs import lxcfs_files
+from netvps.adapters.nvml import NvmlGpus
 from netvps.cli.machine.programs import runner_run
 from netvps.errors import ConfigError, Unauthenticated
 from netvps.faults import fault_point
@@ -31,6 +33,7 @@ from netvps.programs.wiring.overlay import overlay
 from netvps.programs.wiring.renewing_link import IdentityRefused, RenewingLink, not_good_now
 from netvps.rpc.client.link_client import join
 from netvps.runner.runner import Runner
+from netvps.runner.session.features import Features
 from netvps.runner.settings import RunnerSettings as Place
 from netvps.services.access.tokens import JOIN, Token
 from netvps.settings import RunnerSettings
@@ -78,7 +81,8 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
         ):
             meter = SessionUsage(docker, identity.uid)
             travel = engine.travelling if engine else None
-            runner = Runner(link, engine, place, network, host_filter, meter=meter, travel=travel)
+            features = Features(NvmlGpus(), lxcfs_files) if engine else None
+            runner = Runner(link, engine, place, network, host_filter, meter=meter, travel=travel, features=features)
             async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")
                 group.create_task(_run(runner, identity, state), name="runner")

@@ -147,11 +147,13 @@ def _decode(item: dict[str, Any]) -> Assignment:
     spec = spec | {
         "snapshot_policy": SnapshotPolicy(**snapshots | {"excluded_paths": tuple(snapshots.get("excluded_paths", ()))}),
         "authorized_keys": tuple(spec["authorized_keys"]),
+        "gpu_ids": tuple(spec.get("gpu_ids", ())),
         "network": Network(spec["network"]),
         "restart_policy": policy,
     }
     typed = {
         "desired": DesiredState(item["desired"]),
+        "gpus": tuple(item.get("gpus", ())),
         "spec": SessionSpec(**spec),
         "snapshot": snapshot and SnapshotImage(**_dated(snapshot)),
         "snapshot_orders": tuple(SnapshotOrder(**order) for order in item.get("snapshot_orders", ())),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -12,6 +13,7 @@ from netvps.domain.runner.runner import Capacity
 from netvps.domain.session.container import ENGINE_AWAY
 from netvps.errors import NetvpsError
 from netvps.runner.ports import HostFilter, Machine
+from netvps.runner.session.features import Features
 
 _CAPACITY_SECONDS = 20.0
 """Interval between queries of the engine's capacity."""
@@ -24,7 +26,13 @@ log = structlog.get_logger()
 class MachineWatch:
     """`run` it. Independent of the heartbeats, which must not wait for a busy engine."""
 
-    def __init__(self, machine: Machine, host_filter: HostFilter | None, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        host_filter: HostFilter | None,
+        changed: Callable[[], None],
+        features: Features | None = None,
+    ) -> None:
         """`host_filter` None: not configured. Calls `changed` when a problem begins or ends."""
         self.capacity = Capacity()
         self.engine_problem = ""
@@ -32,6 +40,7 @@ class MachineWatch:
         self.isolation_problem = ""
         """Why sessions without the overlay are not isolated from the machine's services, or ""."""
         self._machine = machine
+        self._features = features or Features()
         self._host_filter = host_filter
         self._changed = changed
         self._due = asyncio.Event()
@@ -62,15 +71,17 @@ class MachineWatch:
             await self._ask_engine()
 
     async def _ask_engine(self) -> None:
-        before, self.engine_problem = self.engine_problem, await self._asked()
-        if before != self.engine_problem:
+        before, self.engine_problem = (self.engine_problem, self.capacity.gpus), await self._asked()
+        if before != (self.engine_problem, self.capacity.gpus):
             self._changed()
 
     async def _asked(self) -> str:
         """Queries the capacity; returns why that failed, or ""."""
         try:
+            await self._features.refresh()
             async with asyncio.timeout(_ENGINE_SECONDS):
-                self.capacity = await self._machine.capacity()
+                capacity = await self._machine.capacity()
+            self.capacity = replace(capacity, gpus=self._features.gpus, gpu_problem=self._features.gpu_problem)
         except TimeoutError:
             return (
                 f"Docker has not answered for {_ENGINE_SECONDS:g} s; check whether it hangs (systemctl status docker)"

@@ -10,6 +10,7 @@ from netvps.domain.access.identity import AgentCredential
 from netvps.domain.metrics import Counters, MetricsReport, MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
+from netvps.domain.runner.gpu import Gpu
 from netvps.domain.runner.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint
@@ -194,6 +195,13 @@ class HostFilter(Protocol):
 
     async def keep(self) -> str:
         """Loads the rules if needed; returns why that failed, or ""."""
+
+
+class GpuReader(Protocol):
+    """Reads the GPUs of this machine."""
+
+    async def read(self) -> tuple[tuple[Gpu, ...] | None, str]:
+        """Returns the GPUs, and why there are none or some cannot be used; None if the driver does not answer."""
 
 
 class Meter(Protocol):

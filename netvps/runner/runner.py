@@ -46,6 +46,7 @@ from netvps.runner.report_outbox import ReportOutbox
 from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.agent.runtime import RuntimeFolder
 from netvps.runner.session.agent.upstream import Upstream
+from netvps.runner.session.features import Features
 from netvps.runner.session.last_runs import LastRuns
 from netvps.runner.session.logs import KeptLogs, log_pieces
 from netvps.runner.session.reconciler import SessionReconciler
@@ -77,11 +78,12 @@ class Runner:
         *,
         meter: Meter | None = None,
         travel: Travel[Any] | None = None,
+        features: Features | None = None,
     ) -> None:
         """`engine` None: no sessions run here. `overlay` None: not available. `host_filter` None: not configured.
 
-        `meter` None: nothing is measured. `travel` None: no snapshots are copied from or to this machine. Raises
-        ConfigError if the runner has sessions, but no engine.
+        `meter` None: nothing is measured. `travel` None: no snapshots are copied from or to this machine. `features`
+        None: none besides the engine. Raises ConfigError if the runner has sessions, but no engine.
         """
         self._link = link
         self._overlay = overlay
@@ -115,7 +117,8 @@ class Runner:
         self._probes = 0
         self._instance_id = secrets.token_hex(8)
         self._sampler = MetricsSampler(meter, self._board.post_metrics) if meter else None
-        self._machine = MachineWatch(self._containers, host_filter, self._board.hurry)
+        self._features = features or Features()
+        self._machine = MachineWatch(self._containers, host_filter, self._board.hurry, self._features)
         self._heartbeat = _HEARTBEAT_SECONDS
         self._copies = CopyOrders(travel, link, self._board.post_copy, self._board.forget_copy) if travel else None
         self._failures = 0
@@ -286,6 +289,7 @@ class Runner:
             reporter,
             last_runs=self._last_runs,
             starts=self._starts,
+            features=self._features,
             node=self._settings.uid,
             agent=self._agent,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from netvps.domain.session import plan, steps
 from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
@@ -16,6 +17,7 @@ NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 UID = "0123456789abc"
 RUNNING = DesiredState.RUNNING
 MACHINE = Limits(8.0, 16 << 30)
+GPUS = frozenset({"GPU-1", "GPU-2"})
 
 
 def want(
@@ -40,6 +42,7 @@ class World:
     deleted: bool = False
     copy: tuple[SavedFiles, int] | None = None
     last: LastRun | None = None
+    lxcfs: bool = False
     lost: bool = False
     """What the last run wrote was removed before it was copied."""
 
@@ -52,7 +55,8 @@ class World:
         reference = plan.source_of(self.wanted, images)
         here = reference in self.images or (reference == "debian:12" and self.image_here)
         source = SourceImage(reference) if here and self.container is None else None
-        return Seen(self.container, images, source, self.copy and self.copy[0], self.last, machine=MACHINE)
+        copy = self.copy and self.copy[0]
+        return Seen(self.container, images, source, copy, self.last, gpus=GPUS, lxcfs=self.lxcfs, machine=MACHINE)
 
     def tick(self) -> datetime:
         self.clock += 1
@@ -66,6 +70,11 @@ class World:
         """The owner wants other limits."""
         spec = replace(self.wanted.spec, cpus=cpus)
         self.wanted = replace(self.wanted, spec=spec, generation=self.wanted.generation + 1)
+
+    def change(self, *, disk_bytes: int, gpus: tuple[str, ...]) -> None:
+        """The owner wants another limit of its disk, and has to start it with other GPUs."""
+        spec = replace(self.wanted.spec, disk_bytes=disk_bytes)
+        self.wanted = replace(self.wanted, spec=spec, gpus=gpus, generation=self.wanted.generation + 1)
 
     def end(self) -> None:
         """The container ends, by itself or because the machine went down."""
@@ -103,7 +112,7 @@ class World:
                 layers = kept[0].snapshot.layers if kept else 1
                 image = kept[0].snapshot.digest if kept else "sha256:base"
                 self.container = Container(
-                    f"c{self.clock}", Status.CREATED, layers, image=image, files="/upper", limits=self.limits
+                    f"c{self.clock}", Status.CREATED, layers, image=image, files="/upper", **self.made_with()
                 )
                 self.tick()
             case steps.Restore(files):
@@ -111,7 +120,7 @@ class World:
                 assert self.copy[0] == files
                 self.files = self.copy[1]
                 self.container = Container(
-                    f"c{self.clock}", Status.CREATED, 1, image=files.image, files="/upper", limits=self.limits
+                    f"c{self.clock}", Status.CREATED, 1, image=files.image, files="/upper", **self.made_with()
                 )
                 self.tick()
             case steps.Copy(container):
@@ -119,6 +128,8 @@ class World:
                 self.copy = (SavedFiles(container.run, container.image, self.tick()), self.files)
             case steps.Start(container):
                 assert self.container == container
+                assert container.gpus == self.wanted.gpus
+                assert self.lxcfs or not container.lxcfs
                 self.container = replace(container, status=Status.RUNNING, started=self.tick())
                 self.files += 1
             case steps.Pause(container):
@@ -168,6 +179,15 @@ class World:
                 assert self.wanted.snapshot.image in self.images
             case steps.Erase():
                 self.container, self.images, self.deleted = None, {}, True
+
+    def made_with(self) -> dict[str, Any]:
+        """What a new container gets."""
+        return {
+            "limits": self.limits,
+            "disk_bytes": self.wanted.spec.disk_bytes,
+            "gpus": self.wanted.gpus,
+            "lxcfs": self.lxcfs,
+        }
 
     def holds(self) -> int:
         """Files that are somewhere."""

@@ -38,7 +38,7 @@ class Kind:
 
 KINDS: dict[type[Any], Kind] = {
     Session: Kind(
-        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving"),
+        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving", "gpu_holder"),
         ("name", "owner"),
         "key_fingerprints",
         (("owner", "name"), ("overlay_address",)),

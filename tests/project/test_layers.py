@@ -76,6 +76,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "uvloop": ("netvps.process", "netvps.programs"),
     "pyroute2": ("netvps.adapters.netlink",),
     "netaddr": ("netvps.domain",),
+    "pynvml": ("netvps.adapters.nvml",),
     "prometheus_client": ("netvps.adapters.metrics",),
     "zstandard": ("netvps.adapters.docker",),
 }

@@ -29,6 +29,7 @@ from netvps.domain.uid import make_uid
 from netvps.errors import Unavailable
 from netvps.runner.ports import Engine, FilesServer, FromRunner, ToRunner
 from netvps.runner.runner import Runner
+from netvps.runner.session.features import Features
 from netvps.runner.settings import RunnerSettings
 from netvps.tasks import Tasks
 
@@ -202,6 +203,8 @@ class Lab:
         self.image = image
         self.link = ScriptedLink()
         self.overlay = overlay
+        self.features: Features | None = None
+        """What the machine has besides the engine."""
         self.copies = folder / "state/copies"
         self.engine = DockerEngine(docker, node=self.node, node_name="here", copies=self.copies, overlay=overlay)
         self.settings = RunnerSettings(
@@ -225,7 +228,8 @@ class Lab:
     @asynccontextmanager
     async def runner(self, engine: Engine | None = None) -> AsyncIterator[Runner]:
         """A runner that runs for as long as the block; its end is that of a process: nothing is tidied up."""
-        runner = Runner(self.link, engine or self.engine, self.settings, meter=SessionUsage(self.docker, self.node))
+        meter = SessionUsage(self.docker, self.node)
+        runner = Runner(self.link, engine or self.engine, self.settings, meter=meter, features=self.features)
         async with Tasks() as tasks:
             tasks.start(runner.run(), name="runner under test")
             yield runner

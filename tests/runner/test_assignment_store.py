@@ -32,6 +32,7 @@ SPEC = SessionSpec(
     network=Network.NONE,
     labels={"k": "v"},
     restart_policy=RestartPolicy.ON_FAILURE,
+    gpu_ids=("GPU-5e4b1f2a-0c1d-4e5f-8a9b-0123456789ab",),
 )
 WANT = Assignment(
     "u",
@@ -47,6 +48,7 @@ WANT = Assignment(
     (SnapshotOrder("o1"), SnapshotOrder("o2", delete=True)),
     Restore("r1", "o1", "o2", datetime(2026, 11, 22, tzinfo=UTC)),
     SnapshotSource("o3", "u2", "b.ann/o3", consumed=True),
+    ("GPU-5e4b1f2a-0c1d-4e5f-8a9b-0123456789ab",),
 )
 
 

@@ -25,6 +25,7 @@ from netvps.adapters.docker.errors import (
     mapped,
 )
 from netvps.adapters.docker.pool import Pool
+from netvps.adapters.docker.storage import disk_bytes, why_no_limits
 from netvps.domain.session.limits import Limits
 
 T = TypeVar("T")
@@ -48,6 +49,9 @@ class EngineInfo:
     cpus: int
     memory_bytes: int
     disk_free_bytes: int
+    disk_bytes: int
+    disk_limits_problem: str
+    """Why it cannot limit the disk of a container; '' if it can."""
 
 
 class Work(Enum):
@@ -88,7 +92,8 @@ class Docker:
         version, self._root_dir = str(said.get("ServerVersion", "")), str(said.get("DockerRootDir", ""))
         cpus, memory = int(said.get("NCPU", 0)), int(said.get("MemTotal", 0))
         self._machine = Limits(float(cpus), memory)
-        return EngineInfo(version, self._root_dir, cpus, memory, disk_free(self._root_dir) or 0)
+        free, size = disk_free(self._root_dir) or 0, disk_bytes(self._root_dir)
+        return EngineInfo(version, self._root_dir, cpus, memory, free, size, why_no_limits(said))
 
     async def root_dir(self) -> str:
         """Returns the engine's data folder from the last `info`, which is slow; the runner calls that regularly."""

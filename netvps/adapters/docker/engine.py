@@ -259,7 +259,15 @@ class DockerEngine:
     async def capacity(self) -> Capacity:
         """Reports the machine's capacity."""
         info = await self._docker.info()
-        return Capacity(info.cpus, info.memory_bytes, info.disk_free_bytes, info.version)
+        return Capacity(
+            info.cpus,
+            info.memory_bytes,
+            info.disk_free_bytes,
+            info.version,
+            disk_bytes=info.disk_bytes,
+            disk_limits=not info.disk_limits_problem,
+            disk_limits_problem=info.disk_limits_problem,
+        )
 
     async def owned(self) -> frozenset[str]:
         """Returns the uids of sessions that have any object here."""

@@ -172,6 +172,18 @@ _FORBIDDEN = ("unauthorized", "authentication required", "no basic auth credenti
 _UNKNOWN = ("not found", "manifest unknown", "does not exist", "no such image", "denied")
 
 
+_NOT_SET_UP = {
+    "could not select device driver": (
+        "Docker cannot give it GPUs; install the NVIDIA Container Toolkit on its runner, and restart Docker"
+    ),
+    "nvidia-container-cli": "NVIDIA's driver does not give it its GPUs; check it on its runner with nvidia-smi",
+    "storage-opt is supported only": (
+        "Docker's storage driver cannot limit its disk; see netvps runner show, or ask for no limit"
+    ),
+}
+"""Words of the engine about what its machine lacks, and the remedy."""
+
+
 def explanation(error: BaseException) -> str:
     """Returns the engine's message, on one line."""
     message = getattr(error, "explanation", None) or str(error)
@@ -223,6 +235,9 @@ def _answered(  # noqa: PLR0911 — one return per kind of error
         return ContainerNotFound(f"{subject}: not found ({said})")
     if "is shutting down" in low or ("containerd" in low and "connection" in low):
         return EngineUnavailable(f"{subject}: Docker is shutting down ({said})")
+    for words, remedy in _NOT_SET_UP.items():
+        if words in low:
+            return otherwise(f"{subject}: {remedy} ({said})")
     return otherwise(f"{subject}: Docker refused: {said}")
 
 

@@ -130,14 +130,16 @@ def _unique_index(table: str, unique: Unique) -> Index:
 
 def _later(column: str) -> str | None:
     """Returns the default of a column added after the first schema, for rows that are older."""
-    return "" if column in {"awaits", "lacks", "moving", "overlay_address", "used_by", "used_for"} else None
+    return (
+        "" if column in {"awaits", "gpu_holder", "lacks", "moving", "overlay_address", "used_by", "used_for"} else None
+    )
 
 
 _KINDS = (
     _kind(
         Session,
-        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving"),
-        numbers=("cpu_claim", "memory_claim"),
+        ("name", "owner", "runner", "state", "desired", "overlay_address", "awaits", "moving", "gpu_holder"),
+        numbers=("cpu_claim", "memory_claim", "disk_claim"),
         order=("name", "owner"),
         unique=(
             Unique(
@@ -157,6 +159,8 @@ _KINDS = (
             ("desired", "runner", "cpu_claim", "memory_claim"),  # covers scheduling, so that no row is read
             ("awaits",),
             ("moving",),
+            ("runner", "disk_claim"),  # the same, for disk limits
+            ("gpu_holder",),
         ),
         listed="key_fingerprints",
     ),

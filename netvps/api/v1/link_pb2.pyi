@@ -488,6 +488,7 @@ class Assignment(_message.Message):
     SNAPSHOT_ORDERS_FIELD_NUMBER: _builtins.int
     RESTORE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
     session_uid: _builtins.str
     """Uid of the session."""
     session_id: _builtins.str
@@ -524,6 +525,10 @@ class Assignment(_message.Message):
     def source(self) -> _link_snapshot_pb2.SnapshotSource:
         """The snapshot that it is made from, where it has no files yet."""
 
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in Session."""
+
     def __init__(
         self,
         *,
@@ -540,10 +545,11 @@ class Assignment(_message.Message):
         snapshot_orders: _abc.Iterable[_link_snapshot_pb2.SnapshotOrder] | None = ...,
         restore: _session_change_pb2.SessionRestore | None = ...,
         source: _link_snapshot_pb2.SnapshotSource | None = ...,
+        gpus: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["restore", b"restore", "snapshot", b"snapshot", "source", b"source", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "owner_id", b"owner_id", "restore", b"restore", "revision", b"revision", "session_id", b"session_id", "session_uid", b"session_uid", "snapshot", b"snapshot", "snapshot_orders", b"snapshot_orders", "source", b"source", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "gpus", b"gpus", "owner_id", b"owner_id", "restore", b"restore", "revision", b"revision", "session_id", b"session_id", "session_uid", b"session_uid", "snapshot", b"snapshot", "snapshot_orders", b"snapshot_orders", "source", b"source", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,6 +72,7 @@ class Runner(_message.Message):
     ENGINE_PROBLEM_FIELD_NUMBER: _builtins.int
     ISOLATION_PROBLEM_FIELD_NUMBER: _builtins.int
     NO_SESSIONS_FIELD_NUMBER: _builtins.int
+    GPUS_IN_USE_FIELD_NUMBER: _builtins.int
     CORDONED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "runners/NAME"."""
@@ -131,6 +132,10 @@ class Runner(_message.Message):
     def gateway_until_time(self) -> _timestamp_pb2.Timestamp:
         """A server's gateway runs on its machine, and renews this before that time; unset if there never was one."""
 
+    @_builtins.property
+    def gpus_in_use(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of its GPUs that sessions hold."""
+
     def __init__(
         self,
         *,
@@ -151,11 +156,12 @@ class Runner(_message.Message):
         engine_problem: _builtins.str = ...,
         isolation_problem: _builtins.str = ...,
         no_sessions: _builtins.bool = ...,
+        gpus_in_use: _abc.Iterable[_builtins.str] | None = ...,
         cordoned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "create_time", b"create_time", "gateway_until_time", b"gateway_until_time", "last_seen_time", b"last_seen_time", "subnet", b"subnet", "underlay", b"underlay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "cordoned", b"cordoned", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "isolation_problem", b"isolation_problem", "last_seen_time", b"last_seen_time", "name", b"name", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "cordoned", b"cordoned", "create_time", b"create_time", "engine_problem", b"engine_problem", "gateway_only", b"gateway_only", "gateway_until_time", b"gateway_until_time", "gpus_in_use", b"gpus_in_use", "isolation_problem", b"isolation_problem", "last_seen_time", b"last_seen_time", "name", b"name", "no_sessions", b"no_sessions", "overlay_problems", b"overlay_problems", "revision", b"revision", "session_count", b"session_count", "state", b"state", "subnet", b"subnet", "uid", b"uid", "underlay", b"underlay", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -225,6 +231,11 @@ class Capacity(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
     ENGINE_VERSION_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_LIMITS_FIELD_NUMBER: _builtins.int
+    DISK_LIMITS_PROBLEM_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    GPU_PROBLEM_FIELD_NUMBER: _builtins.int
     cpus: _builtins.int
     """Logical CPUs."""
     memory_bytes: _builtins.int
@@ -233,6 +244,18 @@ class Capacity(_message.Message):
     """Bytes free where Docker keeps its data."""
     engine_version: _builtins.str
     """Version of the Docker engine."""
+    disk_bytes: _builtins.int
+    """Bytes of the disk where Docker keeps its data; 0 if unknown."""
+    disk_limits: _builtins.bool
+    """Whether Docker can limit the disk of a session."""
+    disk_limits_problem: _builtins.str
+    """Why it cannot, for people, with a remedy."""
+    gpu_problem: _builtins.str
+    """Why there are no GPUs, or which of them cannot be used, for people."""
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gpu]:
+        """The GPUs that sessions can have, at most 64."""
+
     def __init__(
         self,
         *,
@@ -240,14 +263,57 @@ class Capacity(_message.Message):
         memory_bytes: _builtins.int = ...,
         disk_free_bytes: _builtins.int = ...,
         engine_version: _builtins.str = ...,
+        disk_bytes: _builtins.int = ...,
+        disk_limits: _builtins.bool = ...,
+        disk_limits_problem: _builtins.str = ...,
+        gpus: _abc.Iterable[Global___Gpu] | None = ...,
+        gpu_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpus", b"cpus", "disk_free_bytes", b"disk_free_bytes", "engine_version", b"engine_version", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpus", b"cpus", "disk_bytes", b"disk_bytes", "disk_free_bytes", b"disk_free_bytes", "disk_limits", b"disk_limits", "disk_limits_problem", b"disk_limits_problem", "engine_version", b"engine_version", "gpu_problem", b"gpu_problem", "gpus", b"gpus", "memory_bytes", b"memory_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
+
+@_typing.final
+class Gpu(_message.Message):
+    """Gpu is a GPU of a machine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UUID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    PCI_BUS_ID_FIELD_NUMBER: _builtins.int
+    NUMA_NODE_FIELD_NUMBER: _builtins.int
+    uuid: _builtins.str
+    """Its UUID: "GPU-…"."""
+    name: _builtins.str
+    """Its kind, as its driver names it."""
+    memory_bytes: _builtins.int
+    """Bytes of memory."""
+    pci_bus_id: _builtins.str
+    """Its address on the PCI bus."""
+    numa_node: _builtins.int
+    """Its NUMA node; -1 if unknown."""
+    def __init__(
+        self,
+        *,
+        uuid: _builtins.str = ...,
+        name: _builtins.str = ...,
+        memory_bytes: _builtins.int = ...,
+        pci_bus_id: _builtins.str = ...,
+        numa_node: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_bytes", b"memory_bytes", "name", b"name", "numa_node", b"numa_node", "pci_bus_id", b"pci_bus_id", "uuid", b"uuid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gpu: _TypeAlias = Gpu  # noqa: Y015
 
 @_typing.final
 class Subnet(_message.Message):

@@ -174,6 +174,7 @@ class Session(_message.Message):
     DESIRED_BY_FIELD_NUMBER: _builtins.int
     RESTORE_FIELD_NUMBER: _builtins.int
     SOURCE_SNAPSHOT_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "sessions/NAME.OWNER"."""
     uid: _builtins.str
@@ -230,6 +231,10 @@ class Session(_message.Message):
     def restore(self) -> _session_change_pb2.SessionRestore:
         """The latest restore of a snapshot in place, if there was one."""
 
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of the GPUs that it holds, from its placement or start until it is stopped."""
+
     def __init__(
         self,
         *,
@@ -254,10 +259,11 @@ class Session(_message.Message):
         desired_by: _session_change_pb2.Author | None = ...,
         restore: _session_change_pb2.SessionRestore | None = ...,
         source_snapshot: _builtins.str = ...,
+        gpus: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "desired_by", b"desired_by", "last_exit", b"last_exit", "restore", b"restore", "snapshot", b"snapshot", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "desired_by", b"desired_by", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "last_exit", b"last_exit", "message", b"message", "name", b"name", "observed_generation", b"observed_generation", "owner", b"owner", "reason", b"reason", "restore", b"restore", "revision", b"revision", "runner", b"runner", "snapshot", b"snapshot", "source_snapshot", b"source_snapshot", "spec", b"spec", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "desired_by", b"desired_by", "desired_state", b"desired_state", "epoch", b"epoch", "generation", b"generation", "gpus", b"gpus", "last_exit", b"last_exit", "message", b"message", "name", b"name", "observed_generation", b"observed_generation", "owner", b"owner", "reason", b"reason", "restore", b"restore", "revision", b"revision", "runner", b"runner", "snapshot", b"snapshot", "source_snapshot", b"source_snapshot", "spec", b"spec", "state", b"state", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -567,7 +573,7 @@ class UpdateSessionRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """"spec." and cpus, memory_bytes, pids, stop_grace, labels, delete_protection, restart_policy or max_restarts."""
+        """"spec." and cpus, memory_bytes, disk_bytes, pids, stop_grace, labels, delete_protection, restart_policy or max_restarts."""
 
     def __init__(
         self,

@@ -111,6 +111,9 @@ class SessionSpec(_message.Message):
     MAX_RESTARTS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_RETENTION_FIELD_NUMBER: _builtins.int
     OPEN_FILES_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    GPU_IDS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_POLICY_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Docker image reference, 1 to 255 characters; empty means the server's default environment."""
@@ -134,6 +137,10 @@ class SessionSpec(_message.Message):
     """Failures in a row after which RESTART_POLICY_ON_FAILURE keeps it stopped, 1 to 1000; 0 means no limit."""
     open_files: _builtins.int
     """Limit of open files of each process, 1,024 to 1,048,576; 0 means the default of the runner's Docker."""
+    disk_bytes: _builtins.int
+    """Limit of what its container writes, in bytes, 64 MiB to 1 PiB; 0 means no limit. A change holds from the next start."""
+    gpus: _builtins.int
+    """Number of GPUs, at most 64; 0 with gpu_ids, and for none."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment: names [A-Za-z_][A-Za-z0-9_]*, at most 100, values at most 32 KiB, 256 KiB in all; only in GetSession."""
@@ -153,6 +160,10 @@ class SessionSpec(_message.Message):
     @_builtins.property
     def snapshot_retention(self) -> _session_change_pb2.SnapshotRetention:
         """Which of its snapshots are kept."""
+
+    @_builtins.property
+    def gpu_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of GPUs of one runner: these and no others."""
 
     @_builtins.property
     def snapshot_policy(self) -> _session_change_pb2.SnapshotPolicy:
@@ -177,11 +188,14 @@ class SessionSpec(_message.Message):
         max_restarts: _builtins.int = ...,
         snapshot_retention: _session_change_pb2.SnapshotRetention | None = ...,
         open_files: _builtins.int = ...,
+        disk_bytes: _builtins.int = ...,
+        gpus: _builtins.int = ...,
+        gpu_ids: _abc.Iterable[_builtins.str] | None = ...,
         snapshot_policy: _session_change_pb2.SnapshotPolicy | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "env", b"env", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "cpus", b"cpus", "delete_protection", b"delete_protection", "disk_bytes", b"disk_bytes", "env", b"env", "gpu_ids", b"gpu_ids", "gpus", b"gpus", "image", b"image", "labels", b"labels", "max_restarts", b"max_restarts", "memory_bytes", b"memory_bytes", "network", b"network", "open_files", b"open_files", "pids", b"pids", "restart_policy", b"restart_policy", "run_entrypoint", b"run_entrypoint", "shm_bytes", b"shm_bytes", "snapshot_policy", b"snapshot_policy", "snapshot_retention", b"snapshot_retention", "stop_grace", b"stop_grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

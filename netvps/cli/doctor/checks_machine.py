@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -151,6 +152,38 @@ def _room(wanted: Path, space: os.statvfs_result) -> Finding:
         return Finding(Severity.FAIL, "disk", f"only {space.f_favail} more files fit at {wanted}", remedy)
     severity = Severity.FAIL if free < _DISK_FAIL else Severity.WARN if free < _DISK_WARN else Severity.OK
     return Finding(severity, "disk", f"{size_words(free)} free at {wanted}", "" if severity is Severity.OK else remedy)
+
+
+def disk_limits(host: str) -> Finding:
+    """Whether Docker can limit the disk of a session."""
+    from netvps.adapters.docker.storage import why_no_limits
+
+    try:
+        why = why_no_limits(_asked(host, lambda api: api.info()))
+    except NetvpsError as error:
+        return Finding(Severity.WARN, "disk limits", f"unknown: {error.message}")
+    return Finding(Severity.OK, "disk limits", f"none: {why}" if why else "Docker can limit the disk of a session")
+
+
+def gpus() -> Finding:
+    """The GPUs that sessions can have."""
+    from netvps.adapters.nvml import NvmlGpus
+
+    found, problem = asyncio.run(NvmlGpus().read())
+    text = ", ".join(f"{gpu.id} ({gpu.name})" for gpu in found or ()) or "none"
+    wrong = found is None or bool(found and problem)
+    text += f": {problem}" if problem else ""
+    return Finding(Severity.WARN if wrong else Severity.OK, "gpus", text)
+
+
+def lxcfs() -> Finding:
+    """Whether sessions see their own limits and load in /proc."""
+    from netvps.adapters.lxcfs import MOUNT, lxcfs_files
+
+    if lxcfs_files():
+        return Finding(Severity.OK, "lxcfs", f"mounted at {MOUNT}: new sessions see their own memory and load in /proc")
+    text = "not mounted: sessions see the memory and load of the machine in /proc (free, top, uptime)"
+    return Finding(Severity.OK, "lxcfs", text, "to change that: apt-get install lxcfs (optional)")
 
 
 def ports(settings: ServerSettings, *, serving: bool) -> list[Finding]:

@@ -46,6 +46,9 @@ def _of_this_machine(*, serving: bool) -> list[Finding]:
     return [
         machine.engine(docker),
         *machine.disk(state, machine.docker_root(docker)),
+        machine.disk_limits(docker),
+        machine.gpus(),
+        machine.lxcfs(),
         *machine.ports(settings, serving=serving),
         machine.database(settings, serving=serving),
         *machine.runner_certificate(state),

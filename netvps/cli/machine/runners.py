@@ -57,7 +57,7 @@ def ls(form: str) -> None:
 @format_option
 def show(name: str, form: str) -> None:
     """Tell all about a runner."""
-    _view().print_one(client().get_runner(name), form)
+    _view(whole=True).print_one(client().get_runner(name), form)
 
 
 @runner.command("rm")
@@ -99,7 +99,8 @@ def join_token(form: str) -> None:
     note("  netvps runner --server THIS_HOST:7443 --join-token-file FILE")
 
 
-def _view() -> View[RunnerView]:
+def _view(*, whole: bool = False) -> View[RunnerView]:
+    """How runners are printed; `whole` says all in words, where there is room for it."""
     from netvps.cli.session.sessions import to_json
 
     def memory(view: RunnerView) -> str:
@@ -118,6 +119,23 @@ def _view() -> View[RunnerView]:
         problem = view.runner.engine_problem
         return f"down: {short(problem)}" if problem else view.runner.capacity.engine_version or "unknown"
 
+    def disk_limits(view: RunnerView) -> str:
+        capacity = view.runner.capacity
+        why = f": {capacity.disk_limits_problem}" if whole and capacity.disk_limits_problem else ""
+        return "yes" if capacity.disk_limits else f"no{why}"
+
+    def gpus(view: RunnerView) -> str:
+        capacity = view.runner.capacity
+        if not whole:
+            count = len(capacity.gpus)
+            free = count - len(view.gpus_in_use & {gpu.id for gpu in capacity.gpus})
+            return f"{free} of {count} free" if count else ""
+        known = [
+            f"{gpu.id} ({gpu.name}, {size_words(gpu.memory_bytes)}, {_use(gpu.id, view)})" for gpu in capacity.gpus
+        ]
+        gone = [f"{gpu} (in use, and gone)" for gpu in sorted(view.gpus_in_use - {gpu.id for gpu in capacity.gpus})]
+        return ", ".join([*known, *gone, *([capacity.gpu_problem] if capacity.gpu_problem else [])]) or "none"
+
     def json(view: Any) -> dict[str, Any]:
         return to_json(view)
 
@@ -133,6 +151,8 @@ def _view() -> View[RunnerView]:
             Column("SEEN", seen),
             Column("ENGINE", engine),
             Column("OVERLAY", overlay),
+            Column("DISK LIMITS", disk_limits, wide=True),
+            Column("GPUS", gpus, wide=True),
             Column("SUBNET", lambda view: view.lease.cidr, wide=True),
             Column("UNDERLAY", underlay, wide=True),
             Column("GATEWAY", gateway, wide=True),
@@ -142,3 +162,7 @@ def _view() -> View[RunnerView]:
         ),
         json=json,
     )
+
+
+def _use(gpu: str, view: RunnerView) -> str:
+    return "in use" if gpu in view.gpus_in_use else "free"

@@ -77,21 +77,30 @@ def rename(name: str, new_name: str) -> None:
 @names_argument
 @click.option("--cpus", type=Number("1.5"), default=None, metavar="N", help="Limit of CPUs; 0 means no limit.")
 @click.option("--memory", type=SIZE, default=None, help="Limit of memory, for example 2G; 0 means no limit.")
+@click.option("--disk", type=SIZE, default=None, help="Limit of what it writes, from its next start; 0 means no limit.")
 @click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads.")
 @wait_option
 @timeout_option
 def resize(
-    *, names: tuple[str, ...], cpus: float | None, memory: int | None, pids: int | None, wait: bool, timeout: float
+    *,
+    names: tuple[str, ...],
+    cpus: float | None,
+    memory: int | None,
+    disk: int | None,
+    pids: int | None,
+    wait: bool,
+    timeout: float,
 ) -> None:
     """Change the limits of sessions, also while they run, without a restart.
 
-    A session that uses more memory or processes than a new limit keeps its old limits.
+    A session that uses more memory or processes than a new limit keeps its old limits. A new limit of its disk holds
+    from its next start on: its container is made again then, with all its files.
 
     Example: netvps resize dev1 --cpus 2 --memory 4G
     """
-    changes = _given(cpus=cpus, memory_bytes=memory, pids=pids)
+    changes = _given(cpus=cpus, memory_bytes=memory, disk_bytes=disk, pids=pids)
     if not changes:
-        raise click.UsageError("no limit is given: give --cpus, --memory or --pids")
+        raise click.UsageError("no limit is given: give --cpus, --memory, --disk or --pids")
     connection = client()
     settle = partial(until_settled, connection, timeout)
     ask_each(partial(_update, connection, changes), names, wait=wait, settle=settle, done=lambda one, _: _limits(one))
@@ -227,4 +236,5 @@ def _limits(session: Session) -> str:
     spec = session.spec
     cpus = f"{spec.cpus:g} CPUs" if spec.cpus else "all CPUs"
     memory = f"{size_words(spec.memory_bytes)} of memory" if spec.memory_bytes else "all memory"
-    return f"has {cpus}, {memory} and at most {spec.pids} processes"
+    disk = f", {size_words(spec.disk_bytes)} of disk from its next start on" if spec.disk_bytes else ""
+    return f"has {cpus}, {memory} and at most {spec.pids} processes{disk}"

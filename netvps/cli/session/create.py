@@ -14,7 +14,7 @@ from netvps.cli.session.spec_options import options_named, spec_of, spec_options
 from netvps.cli.ui.arguments import SESSION, USER
 from netvps.cli.ui.output import emit, format_option, note
 from netvps.cli.ui.parse import DURATION
-from netvps.display.units import size_words
+from netvps.display.units import gpu_words, size_words
 from netvps.errors import NotFound
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def _print_plan(session: Session, form: str, *, own: bool) -> None:
     spec = session.spec
     limits = [f"{spec.cpus:g} CPUs"] if spec.cpus else []
     limits += [f"{size_words(spec.memory_bytes)} of memory"] if spec.memory_bytes else []
+    limits += [f"{size_words(spec.disk_bytes)} of disk"] if spec.disk_bytes else []
+    limits += [gpu_words(spec.gpu_count)] if spec.gpu_count else []
     where = f"on runner {session.runner_name}" if session.runner_name else f"once a runner takes it: {session.message}"
     what = f"session {called(session, own=own)} from {spec.image} ({', '.join(limits) or 'no limits'})"
     emit(f"would create {what} {where}")

@@ -10,7 +10,7 @@ from netvps.cli.server.connect import client, context
 from netvps.cli.session.filters import ORDERS, STATES, matches, wanted_labels
 from netvps.cli.ui.arguments import SESSION, USER
 from netvps.cli.ui.output import Column, View, emit, format_option, note, print_fields
-from netvps.display.units import age, duration_words, moment_words, size_words
+from netvps.display.units import age, duration_words, gpu_words, moment_words, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,6 +35,7 @@ def view(*, own: bool) -> View[Session]:
             Column("RUNNER", lambda session: session.runner_name),
             Column("AGE", lambda session: age(session.create_time)),
             Column("ADDRESS", lambda session: session.address, wide=True),
+            Column("GPUS", lambda session: str(len(session.gpus) or ""), wide=True),
             Column("WANTED", lambda session: session.desired, wide=True),
             Column("UID", lambda session: session.uid, wide=True),
             Column("MESSAGE", lambda session: session.message, wide=True),
@@ -174,6 +175,14 @@ def _restart_words(spec: SessionSpec) -> str:
     return f"{words}, at most {spec.max_restarts} in a row" if spec.max_restarts else words
 
 
+def _gpus(session: Session) -> str:
+    """Those that it holds; those that it asks for while it holds none; '' for none."""
+    spec = session.spec
+    if session.gpus or not spec.gpu_count:
+        return ", ".join(session.gpus)
+    return f"none now; it asks for {', '.join(spec.gpu_ids) or gpu_words(spec.gpu_count)}"
+
+
 def _facts(session: Session) -> list[tuple[str, str]]:
     spec, snapshot, last = session.spec, session.snapshot, session.last_exit
     facts = [
@@ -188,6 +197,8 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("address", session.address),
         ("cpus", f"{spec.cpus:g}" if spec.cpus else "no limit"),
         ("memory", size_words(spec.memory_bytes) if spec.memory_bytes else "no limit"),
+        ("disk", size_words(spec.disk_bytes) if spec.disk_bytes else "no limit"),
+        ("gpus", _gpus(session)),
         ("shared memory", size_words(spec.shm_bytes) if spec.shm_bytes else "half of the memory"),
         ("processes", f"at most {spec.pids}"),
         ("open files", f"at most {spec.open_files} a process" if spec.open_files else ""),

@@ -117,11 +117,13 @@ def failing(session: Session, move: Move, message: str, now: datetime) -> Sessio
     return replace(ended, desired=DesiredState.RUNNING, generation=session.generation + 1, desired_by=by)
 
 
-def switched(session: Session, move: Move, target: Runner, address: str, now: datetime) -> Session:
+def switched(
+    session: Session, move: Move, target: Runner, address: str, now: datetime, *, gpus: tuple[str, ...] = ()
+) -> Session:
     """The session placed on its new runner, in a new epoch, to be made there from the snapshot of its move."""
     desired = DesiredState.RUNNING if move.resume else session.desired
     return replace(
-        place(session, target, now, address),
+        place(session, target, now, address, gpus),
         desired=DesiredState.RUNNING if desired is DesiredState.PAUSED else desired,
         generation=session.generation + 1,
         snapshot=None,  # an image in the Docker of the old runner

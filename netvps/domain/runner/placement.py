@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from netvps.domain.runner.gpu import allocate
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.spec import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from netvps.domain.runner.runner import Runner
     from netvps.domain.session.session import Session
@@ -29,10 +30,20 @@ class Use:
     """In millicores."""
     memory_claims: int = 0
     """Bytes."""
+    disk_claims: int = 0
+    """Bytes, of stopped sessions as well."""
+    gpus: frozenset[str] = frozenset()
+    """Ids of the GPUs that sessions hold."""
 
     def with_session(self, session: Session) -> Use:
         """The use including one more session."""
-        return Use(self.sessions + 1, self.cpu_claims + session.cpu_claim, self.memory_claims + session.memory_claim)
+        return Use(
+            self.sessions + 1,
+            self.cpu_claims + session.cpu_claim,
+            self.memory_claims + session.memory_claim,
+            self.disk_claims + session.disk_claim,
+            self.gpus | frozenset(session.gpus),
+        )
 
 
 def joins_overlay(spec: SessionSpec, runner: Runner) -> bool:
@@ -58,21 +69,47 @@ def why_not_fits(spec: SessionSpec, runner: Runner) -> str:
     if has.memory_bytes and spec.memory_bytes > has.memory_bytes:
         asked, there = _gib_words(spec.memory_bytes), _gib_words(has.memory_bytes)
         return f"{asked} of memory are more than the {there} of its runner {runner.name}"
+    return why_no_disk(spec, runner)
+
+
+def why_no_disk(spec: SessionSpec, runner: Runner) -> str:
+    """Why a runner cannot give a session the disk limit that it asks for; '' if it can."""
+    has = runner.capacity
+    if not spec.disk_bytes:
+        return ""
+    if not has.disk_limits:
+        why = has.disk_limits_problem or "it runs an earlier version of netvps, which cannot limit disks: update it"
+        return f"runner {runner.name} cannot limit the disk of a session: {why}"
+    if has.disk_bytes and spec.disk_bytes > has.disk_bytes:
+        asked, there = _gib_words(spec.disk_bytes), _gib_words(has.disk_bytes)
+        return f"{asked} of disk are more than the {there} of its runner {runner.name}"
     return ""
+
+
+def gpus_for(session: Session, runner: Runner, use: Use) -> tuple[str, ...] | None:
+    """The ids of the GPUs that a session gets on a runner; () if it asks for none, None if there are not enough."""
+    spec = session.spec
+    if not spec.gpu_count:
+        return ()
+    return allocate(spec.gpu_count, runner.capacity.gpus, use.gpus, named=spec.gpu_ids, before=session.gpus_before)
 
 
 def choose(session: Session, runners: Iterable[Runner], uses: Mapping[str, Use]) -> Runner | None:
     """The online runner with the most room left after placing the session; None if no runner fits.
 
-    Room is measured in CPU or memory, whichever is scarcer. The sum of all limits may exceed the machine, because
-    sessions are idle most of the time. `uses` is keyed by the runner's uid; a missing entry means an empty runner.
+    Room is measured in CPU, memory or disk, whichever is scarcest. The sum of all limits may exceed the machine,
+    because sessions are idle most of the time; only GPUs are exclusive. `uses` is keyed by the runner's uid; a missing
+    entry means an empty runner.
     """
 
     def rank(runner: Runner) -> tuple[float, int, str]:
         use = uses.get(runner.uid, Use()).with_session(session)
         return _load(runner, use), use.sessions, runner.name
 
-    fitting = (runner for runner in runners if is_able(runner) and fits(session.spec, runner))
+    def has_gpus(runner: Runner) -> bool:
+        return gpus_for(session, runner, uses.get(runner.uid, Use())) is not None
+
+    fitting = (runner for runner in runners if is_able(runner) and fits(session.spec, runner) and has_gpus(runner))
     return min(fitting, key=rank, default=None)
 
 
@@ -86,7 +123,7 @@ def is_able(runner: Runner) -> bool:
     )
 
 
-def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
+def why_none(spec: SessionSpec, runners: Iterable[Runner], uses: Mapping[str, Use] | None = None) -> str:  # noqa: PLR0911 — one answer per cause
     """Why `choose` found no runner, for the session's owner."""
     online = [runner for runner in runners if runner.state is RunnerState.ONLINE]
     if not online:
@@ -104,10 +141,44 @@ def why_none(spec: SessionSpec, runners: Iterable[Runner]) -> str:
     online = able
     if spec.network is Network.OVERLAY and not any(runner.underlay for runner in online):
         return "no runner that is online is on the overlay; see netvps runner ls, or use another network"
+    if spec.disk_bytes and not any(runner.capacity.disk_limits for runner in online):
+        return f"{'; '.join(why_no_disk(spec, runner) for runner in online[:_NAMED])}; or ask for no disk limit"
+    if spec.gpu_count and (why := _why_no_gpus(spec, online, uses or {})):
+        return why
     asked = [f"{spec.cpus:g} CPUs"] if spec.cpus else []
     asked += [f"{_gib_words(spec.memory_bytes)} of memory"] if spec.memory_bytes else []
+    asked += [f"{_gib_words(spec.disk_bytes)} of disk"] if spec.disk_bytes else []
+    asked += [_gpu_words(spec.gpu_count)] if spec.gpu_count else []
     overlay = " and is on the overlay" if spec.network is Network.OVERLAY else ""
     return f"no runner that is online has {' and '.join(asked)}{overlay}; see netvps runner ls, or ask for less"
+
+
+def _why_no_gpus(spec: SessionSpec, runners: Sequence[Runner], uses: Mapping[str, Use]) -> str:  # noqa: PLR0911 — one answer per cause
+    """Why no runner has the GPUs for a session; '' if one has."""
+
+    def held(runner: Runner) -> frozenset[str]:
+        return uses.get(runner.uid, Use()).gpus
+
+    there = {gpu.id: runner for runner in runners for gpu in runner.capacity.gpus}
+    if not there:
+        return "no runner that is online has a GPU; see netvps runner show"
+    if unknown := [gpu for gpu in spec.gpu_ids if gpu not in there]:
+        return f"no runner that is online has {', '.join(unknown[:_NAMED])}; see netvps runner show"
+    if len({there[gpu].uid for gpu in spec.gpu_ids}) > 1:
+        return "the GPUs that it names are on several runners; see netvps runner show"
+    if taken := [gpu for gpu in spec.gpu_ids if gpu in held(there[gpu])]:
+        return f"{', '.join(taken[:_NAMED])} belongs to another session now; it starts when that is stopped or removed"
+    most = max(len(runner.capacity.gpus) for runner in runners)
+    if spec.gpu_count > most:
+        return f"no runner that is online has more than {_gpu_words(most)}; ask for less"
+    free = max(len({gpu.id for gpu in runner.capacity.gpus} - held(runner)) for runner in runners)
+    if spec.gpu_count > free:
+        return f"no runner that is online has {_gpu_words(spec.gpu_count)} free; it starts when some are"
+    return ""
+
+
+def _gpu_words(count: int) -> str:
+    return f"{count} GPU" if count == 1 else f"{count} GPUs"
 
 
 def _gib_words(size: int) -> str:
@@ -122,4 +193,5 @@ def _load(runner: Runner, use: Use) -> float:
     A machine of unknown size counts as one CPU and 1 GiB.
     """
     has = runner.capacity
-    return max(use.cpu_claims / (1000 * (has.cpus or 1)), use.memory_claims / (has.memory_bytes or 1 << 30))
+    disk = use.disk_claims / has.disk_bytes if has.disk_bytes else 0.0
+    return max(use.cpu_claims / (1000 * (has.cpus or 1)), use.memory_claims / (has.memory_bytes or 1 << 30), disk)

@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 from netvps.domain.checks import Checks, shown
 from netvps.domain.overlay.peer_health import Problem
 from netvps.domain.overlay.settings import OverlaySettings
+from netvps.domain.runner.gpu import Gpu
 
 MAX_ADDRESSES: Final = 8
 """Maximum number of underlay addresses of a runner."""
@@ -42,6 +43,15 @@ class Capacity:
     memory_bytes: int = 0
     disk_free_bytes: int = 0
     engine_version: str = ""
+    disk_bytes: int = 0
+    """Size of the disk with Docker's data; 0 if unknown."""
+    disk_limits: bool = False
+    """Whether Docker's storage driver can limit the disk of a session."""
+    disk_limits_problem: str = ""
+    """Why it cannot, with the remedy."""
+    gpus: tuple[Gpu, ...] = ()
+    gpu_problem: str = ""
+    """Why there are no GPUs, or which of them cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +147,8 @@ class RunnerView:
     runner: Runner
     lease: Lease
     session_count: int
+    gpus_in_use: frozenset[str] = frozenset()
+    """Ids of the GPUs that sessions hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
@@ -56,6 +57,19 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Extras:
+    """What a machine has that not all have. It does not count for the layout: a container without it is kept."""
+
+    lxcfs: tuple[Bind, ...] = ()
+    has_gpus: bool = False
+
+
+NOTHING: Final = Extras()
+GPU_VARIABLE: Final = "NVIDIA_VISIBLE_DEVICES"
+"""Where Docker's default runtime is NVIDIA's, it gives a container the GPUs that this variable names."""
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
     """All parameters of the container for Docker; 0 means no limit."""
 
@@ -75,6 +89,8 @@ class Blueprint:
     open_files: int
     pids: int
     attachment: Attachment
+    disk_bytes: int = 0
+    gpus: tuple[str, ...] = ()
 
 
 def blueprint(
@@ -86,11 +102,13 @@ def blueprint(
     agent: PurePath,
     run: PurePath,
     resolv_conf: PurePath,
+    extra: Extras = NOTHING,
 ) -> Blueprint:
     """The container of an assignment.
 
     `node` is the runner's uid; `machine_memory` is in bytes. Paths on the machine: `agent`, the agent's binary; `run`,
     the session's runtime folder; `resolv_conf`, a file with the content that domain.session.attachment defines.
+    `extra` is what the machine has besides.
     """
     spec = want.spec
     names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=True),) if want.address else ()
@@ -107,9 +125,9 @@ def blueprint(
         image=source.reference,
         hostname=want.session_id,
         labels=session_labels(want.session_uid, node, want.epoch, want.generation) | {LABEL_LAYOUT: layout},
-        env=tuple(f"{name}={value}" for name, value in sorted(spec.env.items())),
+        env=tuple(f"{name}={value}" for name, value in sorted(_env(want, extra).items())),
         entrypoint=(AGENT_PATH, "init", *(_command(source) if spec.run_entrypoint else ())),
-        binds=binds,
+        binds=(*binds, *extra.lxcfs),
         tmpfs=(AGENT_TMPFS,),
         volumes=tuple(Volume(volume_name(want.session_uid, path), path) for path in sorted(source.volumes)),
         cpus=spec.cpus,
@@ -118,7 +136,20 @@ def blueprint(
         open_files=spec.open_files,
         pids=spec.pids,
         attachment=attachment_of(want),
+        disk_bytes=spec.disk_bytes,
+        gpus=want.gpus,
     )
+
+
+def _env(want: Assignment, extra: Extras) -> Mapping[str, str]:
+    """On a machine with GPUs, the variable by which an image or a user could get GPUs of other sessions is void.
+
+    For a session with GPUs, Docker sets it to these.
+    """
+    if not extra.has_gpus:
+        return want.spec.env
+    env = {name: value for name, value in want.spec.env.items() if name != GPU_VARIABLE}
+    return env if want.gpus else env | {GPU_VARIABLE: "void"}
 
 
 def _command(source: SourceImage) -> tuple[str, ...]:

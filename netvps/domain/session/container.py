@@ -67,6 +67,12 @@ class Container:
     """Digest of the parameters it was made with."""
     limits: Limits | None = None
     """None if unknown."""
+    disk_bytes: int = 0
+    """The limit of its disk that it was made with; 0 for none."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that it was made with."""
+    lxcfs: bool = False
+    """Whether it mounts files of lxcfs."""
     restored: str = ""
     """Uid of the restore in place that it was made for; then it has files of its own before its first start."""
 
@@ -111,6 +117,12 @@ class Seen:
     last_run: LastRun | None = None
     layout: str = ""
     """Digest of the parameters that a container would be made with now; '' where it does not matter."""
+    gpus: frozenset[str] | None = None
+    """Ids of the machine's GPUs; None if unknown."""
+    lxcfs: bool = False
+    """Whether lxcfs is mounted on the machine."""
+    cannot_make: str = ""
+    """Why the container could not be made again in this generation; '' if that was not tried, or it could."""
     machine: Limits = UNLIMITED
     """What the machine has; 0 where unknown."""
     refused: tuple[Limits, str] | None = None

@@ -49,6 +49,8 @@ STOPPED_CAUSE = "stopped"
 """LastExit.cause of a container that was stopped as requested."""
 PAUSE_FAILED = "pause_failed"
 RESIZE_REFUSED = "resize_refused"
+GPU = "gpu"
+"""A GPU of the session is gone from its machine."""
 ADDRESSES_EXHAUSTED = "addresses_exhausted"
 TRANSIENT = frozenset(
     {
@@ -172,7 +174,9 @@ def defer(session: Session, now: datetime) -> Session:
     return session if session.message == message else replace(session, message=message, update_time=now)
 
 
-def place(session: Session, runner: Runner, now: datetime, overlay_address: str = "") -> Session:
+def place(
+    session: Session, runner: Runner, now: datetime, overlay_address: str = "", gpus: tuple[str, ...] = ()
+) -> Session:
     """The session placed on a runner, in a new epoch. Reports of earlier epochs are ignored from now on."""
     return replace(
         session,
@@ -185,6 +189,7 @@ def place(session: Session, runner: Runner, now: datetime, overlay_address: str 
         message=f"waiting for its runner {runner.name}",
         address="",
         overlay_address=overlay_address,
+        gpus=gpus,
         update_time=now,
     )
 
@@ -212,6 +217,7 @@ def observe(session: Session, report: SessionReport, now: datetime) -> Session:
     )
     if report.reason == ENDED and report.generation == session.generation:
         seen = _ended(seen)
+    seen = _without_gpus(seen)
     return session if seen == session else replace(seen, update_time=now)
 
 
@@ -248,6 +254,7 @@ def assignment(session: Session) -> Assignment:
         snapshot=session.snapshot,
         revision=session.revision,
         address=session.overlay_address,
+        gpus=session.gpus,
         snapshot_orders=session.snapshot_orders,
         restore=session.pending_restore,
         source=session.made_from,
@@ -304,6 +311,16 @@ def _ended(session: Session) -> Session:
         observed_generation=session.generation + 1,
         desired_by=Author(cause=ChangeCause.ENDED),
     )
+
+
+def _without_gpus(session: Session) -> Session:
+    """The session without its GPUs once its container has stopped as desired; another session may get them then."""
+    stopped = session.desired is DesiredState.STOPPED and session.state is SessionState.STOPPED
+    if session.move is not None and session.move.is_open:
+        return session  # where the move fails, it runs again with them
+    if not session.gpus or not stopped or session.observed_generation != session.generation:
+        return session
+    return replace(session, gpus=(), gpus_before=session.gpus)
 
 
 def _with_limits_settled(session: Session, report: SessionReport) -> Session:

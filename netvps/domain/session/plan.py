@@ -1,6 +1,7 @@
 """Decides the next action for a session's container from the desired state and the inspected state.
 
     desired RUNNING  fetch → create → start → rest          exited: (move →) start again     paused: unpause
+                     exited, of other GPUs, disk limit: copy → restore → start
                      running: (resize →) rest               exited, and not to be restarted: ended
                      no container: restore (from the runner's copy), or create (from the snapshot)
     desired PAUSED   pause → rest                           exited or gone: ended
@@ -24,7 +25,7 @@ from typing import Final
 
 from netvps.domain.session.attachment import attachment_at_once, attachment_of
 from netvps.domain.session.container import Container, SavedImage, Seen, Status, age_of
-from netvps.domain.session.lifecycle import PAUSE_FAILED, RESIZE_REFUSED
+from netvps.domain.session.lifecycle import GPU, PAUSE_FAILED, RESIZE_REFUSED
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.steps import (
@@ -131,7 +132,11 @@ def _running(want: Assignment, seen: Seen, container: Container) -> Step:
 
 def _live(want: Assignment, seen: Seen, container: Container, state: SessionState) -> Step:
     if (to := _new_limits(want, seen, container)) is None:
-        return Rest(state, container.address, container, PAUSE_FAILED if seen.cannot_pause else "", seen.cannot_pause)
+        if seen.cannot_pause:
+            return Rest(state, container.address, container, PAUSE_FAILED, seen.cannot_pause)
+        if gone := _gone_gpus(want, seen):
+            return Rest(state, container.address, container, GPU, f"{gone}; stop and start it to get another one")
+        return Rest(state, container.address, container)
     if seen.refused and seen.refused[0] == to:
         return Rest(state, container.address, container, RESIZE_REFUSED, seen.refused[1])
     return Resize(container, to)
@@ -161,6 +166,8 @@ def _without_container(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 �
         return Restore(seen.files)
     if want.source and last is None and want.snapshot is None and not seen.saved:
         return _clone(want.source, seen)
+    if gone := _gone_gpus(want, seen):
+        return Refuse(GPU, f"{gone}; start the session again to get another one")
     if seen.source:
         return Create(seen.source)
     reference = source_of(want, seen.saved)
@@ -201,14 +208,48 @@ def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
 
 
 def _start(want: Assignment, seen: Seen, container: Container) -> Step:
-    if seen.layout not in {"", container.layout} and seen.files and seen.files.run == container.run:
-        return Restore(seen.files, container)
+    if gone := _gone_gpus(want, seen):
+        return Refuse(GPU, f"{gone}; start the session again to get another one")
+    if step := _made_again(want, seen, container):
+        return step
     wanted, limits = attachment_of(want), _new_limits(want, seen, container)
     if container.attachment not in {wanted, None}:
         return Move(container, wanted)
     if limits and not (seen.refused and seen.refused[0] == limits):
         return Resize(container, limits)
     return Start(container)
+
+
+def why_made_again(want: Assignment, container: Container, *, lxcfs: bool) -> str:
+    """Why a stopped container is made again before its next start; '' if it is not. `lxcfs` is on its machine."""
+    if container.gpus != want.gpus:
+        return "its container was made with other GPUs"
+    if container.lxcfs and not lxcfs:
+        return "lxcfs, whose files its container mounts, is not on its machine any more"
+    return "its disk limit has changed" if container.disk_bytes != want.spec.disk_bytes else ""
+
+
+def _made_again(want: Assignment, seen: Seen, container: Container) -> Step | None:
+    """What makes the container again, with all its files, if it cannot start, or not as its owner wants it.
+
+    One of another layout only where that costs nothing: it is as good as a new one.
+    """
+    why = why_made_again(want, container, lxcfs=seen.lxcfs)
+    copied = seen.files is not None and seen.files.run == container.run
+    if seen.files and copied and (why or seen.layout not in {"", container.layout}):
+        return Restore(seen.files, container)
+    if why and container.files and not seen.cannot_make:
+        return Copy(container)
+    if container.gpus != want.gpus or (container.lxcfs and not seen.lxcfs):  # it must not start, or cannot
+        hint = seen.cannot_make or "its files cannot be copied here, which needs a runner as root and storage overlay2"
+        return Refuse("container", f"{why}, so it has to be made again: {hint}")
+    return None
+
+
+def _gone_gpus(want: Assignment, seen: Seen) -> str:
+    """Which of the session's GPUs its machine does not have any more; '' for none."""
+    gone = [gpu for gpu in want.gpus if seen.gpus is not None and gpu not in seen.gpus]
+    return f"{', '.join(gone)} is gone from its machine" if gone else ""
 
 
 def _keep(want: Assignment, seen: Seen, container: Container) -> Step:

@@ -143,6 +143,10 @@ class Session:
     desired_by: Author = UNKNOWN_AUTHOR
     stopped_by: Author = UNKNOWN_AUTHOR
     """Who requested the last stop or deletion."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that it holds, from its placement or start until it is stopped; no other session has them."""
+    gpus_before: tuple[str, ...] = ()
+    """Those that it held last, if it is stopped."""
     limits_before: Limits | None = None
     """The limits to go back to if the runner refuses those of the spec; None if they are applied."""
     move: Move | None = None
@@ -204,6 +208,16 @@ class Session:
         """Bytes that it counts for in scheduling; 1 GiB if it has no limit."""
         return self.spec.memory_bytes or _UNLIMITED_MEMORY_CLAIM
 
+    @property
+    def disk_claim(self) -> int:
+        """Bytes that it counts for in scheduling, also while it is stopped; 0 if it has no limit."""
+        return self.spec.disk_bytes
+
+    @property
+    def gpu_holder(self) -> str:
+        """Uid of the runner whose GPUs it holds; '' if it holds none."""
+        return self.runner if self.gpus else ""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionReport:
@@ -245,3 +259,5 @@ class Assignment:
     """The restore to carry out."""
     source: SnapshotSource | None = None
     """What to make it from where it has no files yet."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that it holds."""

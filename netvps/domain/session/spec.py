@@ -11,6 +11,7 @@ from typing import Final
 
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.checks import Checks, check_labels, shown
+from netvps.domain.runner.gpu import GPU_ID, MAX_GPUS
 from netvps.domain.session.limits import Limits
 from netvps.domain.snapshot.policy import SnapshotPolicy
 
@@ -21,6 +22,7 @@ _MAX_CPUS, _MIN_CPUS = 1024, 0.01
 _MIN_MEMORY = 6 * _MIB  # Docker's minimum
 _MIN_SHM, _MAX_SHM = 64 << 10, 1 << 50
 _MIN_OPEN_FILES, _MAX_OPEN_FILES = 1024, 1 << 20  # for the agent's connections; the kernel's default of fs.nr_open
+_MIN_DISK, _MAX_DISK = 64 * _MIB, 1 << 50
 _MIN_PIDS, _MAX_PIDS, DEFAULT_PIDS = 16, 4_194_304, 4096
 _MAX_ENV, _MAX_ENV_VALUE = 100, 32 * 1024
 _MAX_ENV_BYTES, _MAX_KEY_BYTES = 256 * 1024, 128 * 1024
@@ -32,6 +34,7 @@ _MAX_RESTARTS = 1000
 UPDATABLE: Final = frozenset(
     {
         "cpus",
+        "disk_bytes",
         "memory_bytes",
         "pids",
         "stop_grace",
@@ -82,6 +85,12 @@ class SessionSpec:
     """Size of /dev/shm; 0 means half of the memory limit, or half of the machine's memory if there is no limit."""
     open_files: int = 0
     """Limit for each process; 0 means the default of the runner's Docker."""
+    disk_bytes: int = 0
+    """Limit of what its container writes; 0 means no limit. A new one holds from the next start on."""
+    gpus: int = 0
+    """Number of GPUs; 0 with `gpu_ids`, and for none."""
+    gpu_ids: tuple[str, ...] = ()
+    """These GPUs and no others."""
     delete_protection: bool = False
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     max_restarts: int = 0
@@ -131,6 +140,12 @@ class SessionSpec:
             "max_restarts",
             f"{self.max_restarts} is not between 1 and {_MAX_RESTARTS}; 0 means no limit",
         )
+        need(
+            self.disk_bytes == 0 or _MIN_DISK <= self.disk_bytes <= _MAX_DISK,
+            "disk_bytes",
+            f"{self.disk_bytes} is not between {_MIN_DISK} (64 MiB) and {_MAX_DISK} (1 PiB); 0 means no limit",
+        )
+        self._check_gpus(checks)
         self._check_env(checks)
         check_labels(checks, self.labels)
         self._check_retention(checks)
@@ -164,6 +179,24 @@ class SessionSpec:
             f"{keys} bytes in all are more than {_MAX_KEY_BYTES}: leave some out, or use shorter keys",
         )
         checks.done()
+
+    @property
+    def gpu_count(self) -> int:
+        """Number of GPUs that it gets."""
+        return self.gpus or len(self.gpu_ids)
+
+    def _check_gpus(self, checks: Checks) -> None:
+        checks.require(0 <= self.gpus <= MAX_GPUS, "gpus", f"{self.gpus} is not between 1 and {MAX_GPUS}; 0 means none")
+        checks.require(
+            not (self.gpus and self.gpu_ids), "gpus", f"{self.gpus} excludes gpu_ids: give a number or ids, not both"
+        )
+        count = len(self.gpu_ids)
+        checks.require(count <= MAX_GPUS, "gpu_ids", f"{count} GPUs are more than {MAX_GPUS}")
+        checks.require(len(set(self.gpu_ids)) == count, "gpu_ids", "a GPU is named twice: name each one once")
+        for index, gpu in enumerate(self.gpu_ids[:MAX_GPUS]):
+            known = bool(GPU_ID.fullmatch(gpu))
+            remedy = "is not the UUID of a GPU: see netvps runner show, or nvidia-smi -L"
+            checks.require(known, f"gpu_ids[{index}]", f"{shown(gpu)} {remedy}")
 
     def _check_retention(self, checks: Checks) -> None:
         checks.require(

@@ -39,9 +39,10 @@ def revert(session: Session, restore: Restore, now: datetime) -> Session:
 def clone(
     source: Session, uid: str, name: SessionName, *, snapshot: SnapshotSource, now: datetime, by: Author
 ) -> Session:
-    """A session with the spec of another, to be made from a snapshot of it."""
+    """A session with the spec of another, to be made from a snapshot of it. It gets as many GPUs, but others."""
+    spec = replace(source.spec, gpus=source.spec.gpu_count, gpu_ids=())
     return replace(
-        new_session(uid, name, source.spec, now, by),
+        new_session(uid, name, spec, now, by),
         source=snapshot,
         message=f"waiting for the snapshot {snapshot.name}",
     )

@@ -15,11 +15,13 @@ from netvps.domain.session import steps
 from netvps.domain.session.container import ENGINE_AWAY, Container, SavedImage, Seen, SourceImage, Status
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.lifecycle import ENDED, SNAPSHOT_FAILED, SNAPSHOT_PENDING
+from netvps.domain.session.plan import why_made_again
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.snapshot.steps import Clone, Drop, Revert
 from netvps.errors import AlreadyExists, NetvpsError
 from netvps.runner.ports import Engine, Link
 from netvps.runner.session.agent.runtime import RuntimeFolder
+from netvps.runner.session.features import Features
 from netvps.runner.session.kept import GaveUp, Kept, failed, new_uid
 from netvps.runner.session.last_runs import LastRuns
 from netvps.runner.session.live import Live
@@ -53,11 +55,12 @@ class SessionActions:
         *,
         last_runs: LastRuns,
         starts: Starts,
+        features: Features,
         node: str,
         agent: Path,
     ) -> None:
         self._engine = engine
-        self._preparation = Preparation(engine, link, folder, node=node, agent=agent)
+        self._preparation = Preparation(engine, link, folder, features, node=node, agent=agent)
         self._folder = folder
         self._logs = logs
         self._reporter = reporter
@@ -72,6 +75,7 @@ class SessionActions:
         self._kept = Kept(engine, last_runs, reporter)
         self._live = Live(engine)
         self._starts = starts
+        self._features = features
         self._snapshots = SnapshotOrders(
             engine, last_runs, reporter, self._preparation.prepare, self._preparation.blueprint
         )
@@ -106,6 +110,7 @@ class SessionActions:
             down = await asyncio.to_thread(self._starts.why_down, want, container)
             layout = self._preparation.blueprint(want, SourceImage("")).labels[LABEL_LAYOUT]
             seen = replace(seen, layout=layout, stays_down=down)
+        seen = replace(seen, gpus=self._features.gpu_ids, lxcfs=bool(self._features.extras.lxcfs))
         return await self._kept.look(want, await self._snapshots.look(want, self._live.look(want, seen)))
 
     async def take(self, want: Assignment, step: steps.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
@@ -209,7 +214,9 @@ class SessionActions:
 
     async def _restore(self, want: Assignment, files: SavedFiles, replaced: Container | None) -> float:
         taken = f"{files.create_time:%Y-%m-%d %H:%M:%S} UTC"
-        why = "its container was created by another version of netvps" if replaced else "its container is gone"
+        why = (replaced and why_made_again(want, replaced, lxcfs=bool(self._features.extras.lxcfs))) or (
+            "its container was created by another version of netvps" if replaced else "its container is gone"
+        )
         self._say(want, SessionState.PREPARING, message=f"{why}: recreating it with its files as of {taken}")
         log.warning("recreating the container from the copy of its files", copied=taken, why=why)
 
@@ -221,7 +228,7 @@ class SessionActions:
             failure = failed(error, "container")
             if not isinstance(failure, GaveUp) or failure.retryable:
                 raise failure from None
-            self._kept.not_restored(files, error)
+            self._kept.not_restored(want, files, error)
         return _AT_ONCE
 
     async def _start(self, want: Assignment, container: Container) -> float:

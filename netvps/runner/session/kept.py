@@ -56,8 +56,8 @@ class Kept:
         self._background = Background()
         self._not_copied: tuple[str, float, str] | None = None
         """Run whose files could not be copied, when to retry (loop time), and why."""
-        self._not_restored: tuple[SavedFiles, str] | None = None
-        """Copy that could not be restored, and why."""
+        self._not_restored: tuple[SavedFiles, str, int] | None = None
+        """Copy that could not be restored, why, and the generation in which that was tried."""
 
     @property
     def busy(self) -> bool:
@@ -78,7 +78,12 @@ class Kept:
 
     async def look(self, want: Assignment, seen: Seen) -> Seen:
         """Adds the last run to what was inspected where it matters, and hides what failed lately."""
-        container = seen.container
+        container, failed_restore = seen.container, self._not_restored
+        if container and failed_restore and failed_restore[0].run == container.run:
+            if failed_restore[2] != want.generation:  # its owner asks again
+                self._not_restored = None
+            else:
+                seen = replace(seen, cannot_make=failed_restore[1])
         if self._not_restored and want.desired is DesiredState.RUNNING and self._not_restored[0] == seen.files:
             seen = replace(seen, files=None)
         if container is None:
@@ -126,10 +131,10 @@ class Kept:
                 retryable=True,
             ) from None
 
-    def not_restored(self, files: SavedFiles, error: NetvpsError) -> None:
+    def not_restored(self, want: Assignment, files: SavedFiles, error: NetvpsError) -> None:
         """Records a copy that could not be restored, so that a snapshot is used instead."""
         log.error("cannot restore the copy of the files", error=error.message)
-        self._not_restored = (files, error.message)
+        self._not_restored = (files, error.message, want.generation)
 
     def give_up(self) -> None:
         """Abandons the job because the container starts: the next stop will leave other files."""
@@ -152,7 +157,10 @@ class Kept:
         await asyncio.to_thread(self._last_runs.write, want.session_uid, last)
         if self._background.run(job, wake, name=f"{message} {want.session_uid}"):
             return _AT_ONCE
-        self._reporter.say(want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message)
+        if want.desired is DesiredState.RUNNING:
+            self._reporter.say(want, SessionState.PREPARING, message=f"{message}: its container is made again")
+        else:
+            self._reporter.say(want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message)
         return None
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netvps.domain.session.session import Assignment
     from netvps.runner.ports import Engine, Link
     from netvps.runner.session.agent.runtime import RuntimeFolder
+    from netvps.runner.session.features import Features
 
 _BOOT_SECONDS: Final = 10.0
 log = structlog.get_logger()
@@ -28,10 +29,13 @@ log = structlog.get_logger()
 class Preparation:
     """What one session's container needs of this machine: `node` is the runner's uid, `agent` the agent's binary."""
 
-    def __init__(self, engine: Engine, link: Link, folder: RuntimeFolder, *, node: str, agent: Path) -> None:
+    def __init__(
+        self, engine: Engine, link: Link, folder: RuntimeFolder, features: Features, *, node: str, agent: Path
+    ) -> None:
         self._engine = engine
         self._link = link
         self._folder = folder
+        self._features = features
         self._node = node
         self._agent = agent
 
@@ -50,6 +54,7 @@ class Preparation:
             agent=self._agent,
             run=self._folder.path,
             resolv_conf=self._folder.resolv_conf,
+            extra=self._features.extras,
         )
 
     async def boot(self, want: Assignment) -> bool:

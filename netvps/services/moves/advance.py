@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.moves.move import Move, MoveStage
 from netvps.domain.moves.steps import CopyAll, Fail, Stop, Switch, Take, Wait, failing, next_step, stopping, switched
-from netvps.domain.runner.placement import choose, why_none
+from netvps.domain.runner.placement import Use, choose, gpus_for, why_none
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import SnapshotCause, SnapshotDraft
@@ -15,6 +15,7 @@ from netvps.errors import NetvpsError
 from netvps.services.copies.orders import order_copy
 from netvps.services.moves.evictions import evict, left_runners
 from netvps.services.network.addresses import Addresses, put_addressed
+from netvps.services.sessions.gpus import gpus_in_use
 from netvps.services.sessions.scheduler import uses_of_runners
 from netvps.services.snapshots.take import take_snapshot
 from netvps.services.snapshots.use import snapshots_of
@@ -61,7 +62,14 @@ async def switch(
     if address is None:
         await _say(tx, session, move, f"all addresses of runner {target.name} on the overlay are taken")
         return session
-    moved = switched(session, move, target, address, now)
+    gpus: tuple[str, ...] | None = ()
+    if move.resume:  # a stopped session gets its GPUs when it starts
+        held = (await gpus_in_use(tx, [target])).get(target.uid, frozenset())
+        gpus = gpus_for(session, target, Use(gpus=held))
+    if gpus is None:
+        await _say(tx, session, move, f"too few GPUs of runner {target.name} are free")
+        return session
+    moved = switched(session, move, target, address, now, gpus=gpus)
     for copy in await tx.find(Copy, session=session.uid, runner=target.uid):
         await tx.delete(copy)  # its runner's snapshots follow the session's orders from now on
     await evict(tx, session, moved.epoch, now, complete=complete)
@@ -78,7 +86,7 @@ async def find_target(reader: Reader, session: Session, move: Move) -> Runner | 
         return chosen
     if move.fixed:
         return f"runner {move.target_name} cannot take it now: it is offline, drained, too old, or still erasing it"
-    best = choose(session, able, await uses_of_runners(reader))
+    best = choose(session, able, await uses_of_runners(reader, able, [session]))
     if best is not None:
         return best
     if not runners:

@@ -18,6 +18,7 @@ from netvps.services.moves.evictions import is_erased
 from netvps.services.page import Page, read_page
 from netvps.services.runners.joining import TOKEN_LIFE
 from netvps.services.runners.leases import lease_of
+from netvps.services.sessions.gpus import gpus_in_use
 from netvps.services.sessions.progress import Progress
 from netvps.services.sessions.removal import remove_runner, remove_session, runner_named, was_removed
 from netvps.services.sessions.scheduler import place_waiting
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.accounts import Caller
     from netvps.domain.overlay.settings import OverlaySettings
-    from netvps.domain.runner.runner import Heartbeat, RunnerHello
+    from netvps.domain.runner.runner import Capacity, Heartbeat, RunnerHello
     from netvps.domain.session.session import SessionReport
     from netvps.services.ports import CertificateAuthority, Clock, Reader, Store, Transaction
 
@@ -145,8 +146,10 @@ class Runners:
             await tx.put(replace(updated, last_seen=now))
             if heartbeat.engine_problem and not runner.engine_problem:
                 await _explain_waiting(tx, updated, now)
-            # Sessions may wait for the overlay or for the engine.
-            if (heartbeat.underlay and not runner.underlay) or (runner.engine_problem and not heartbeat.engine_problem):
+            # Sessions may wait for the overlay, the engine, or GPUs.
+            joined = heartbeat.underlay and not runner.underlay
+            repaired = runner.engine_problem and not heartbeat.engine_problem
+            if joined or repaired or _more(runner.capacity, heartbeat.capacity):
                 await place_waiting(tx, now)
 
     async def offline(self, runner_uid: str) -> None:
@@ -218,12 +221,14 @@ class Runners:
             seen = observe(session, report, now)
             if seen.desired is DesiredState.DELETED and seen.state is SessionState.DELETED:
                 await remove_session(tx, seen)
-                if seen.overlay_address:  # a session may wait for this address
+                if seen.overlay_address or seen.gpus:  # a session may wait for them
                     await place_waiting(tx, now)
                 return
             seen = await record_results(tx, session, seen, report, now)
             if seen is not session:
                 await tx.put(seen)
+            if session.gpus and not seen.gpus:  # a session may wait for them
+                await place_waiting(tx, now)
 
     async def boot_token(self, runner_uid: str, session_uid: str, epoch: int) -> str:
         """A token for a session's agent. Raises NotFound unless that runner has the session in that epoch."""
@@ -292,13 +297,25 @@ def _leased(runner: Runner, lease: Lease | None) -> Lease:
 
 
 async def _views(reader: Reader, runners: Sequence[Runner]) -> list[RunnerView]:
-    """Views of runners, with two reads for any number. Raises NotFound if one has no subnet."""
+    """Views of runners, with three reads for any number. Raises NotFound if one has no subnet."""
     uids = tuple(runner.uid for runner in runners)
     leases = {lease.runner: lease for lease in await reader.find(Lease, runner=uids)}
     counts = await reader.tally(Session, "runner", runner=uids)
+    gpus = await gpus_in_use(reader, runners)
     return [
-        RunnerView(runner, _leased(runner, leases.get(runner.uid)), *counts.get(runner.uid, (0,))) for runner in runners
+        RunnerView(
+            runner,
+            _leased(runner, leases.get(runner.uid)),
+            counts.get(runner.uid, (0,))[0],
+            gpus.get(runner.uid, frozenset()),
+        )
+        for runner in runners
     ]
+
+
+def _more(old: Capacity, new: Capacity) -> bool:
+    """Whether a machine offers what it did not before."""
+    return bool({gpu.id for gpu in new.gpus} - {gpu.id for gpu in old.gpus}) or (new.disk_limits > old.disk_limits)
 
 
 async def _drop_expired(tx: Transaction, now: datetime, **where: str) -> None:

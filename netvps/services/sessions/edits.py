@@ -12,6 +12,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.errors import Changed, WrongState
 from netvps.services.idempotency import Idempotency, recall
 from netvps.services.network.addresses import Addresses, put_addressed
+from netvps.services.sessions.gpus import with_gpus
 from netvps.services.sessions.scheduler import placed
 from netvps.services.sessions.scope import find_session
 
@@ -74,7 +75,10 @@ class SessionEdits:
 
 
 async def with_runner(tx: Transaction, before: Session, after: Session, now: datetime, needs: str) -> Session:
-    """The session with what its runner means for its new desired state. Raises WrongState if that lacks `needs`."""
+    """The session with what its runner means for its new desired state. Raises WrongState if that lacks `needs`.
+
+    Raises Exhausted if it has not enough free GPUs.
+    """
     if after is before or not after.runner:
         return after
     runner = await tx.get(Runner, after.runner)
@@ -82,7 +86,7 @@ async def with_runner(tx: Transaction, before: Session, after: Session, now: dat
         version = f"netvps {runner.version}" if runner.version else "an earlier version of netvps"
         raise WrongState(f"runner {runner.name} runs {version}, which cannot {needs} sessions: update it")
     if runner is not None and after.desired is DesiredState.RUNNING:
-        after = await Addresses(tx).again(after, runner)
+        after = await with_gpus(tx, await Addresses(tx).again(after, runner), runner)
     silent = runner is None or runner.state is RunnerState.OFFLINE
     return defer(after, now) if silent else after
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from netvps.domain.runner.placement import Use, choose, why_none
+from netvps.domain.runner.placement import Use, choose, gpus_for, why_none
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.session.lifecycle import ADDRESSES_EXHAUSTED, place, wait
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.snapshot.orders import fail_unplaced
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 from netvps.services.network.addresses import Addresses, put_addressed
+from netvps.services.sessions.gpus import gpus_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from netvps.services.ports import Reader, Transaction
@@ -26,7 +28,8 @@ _CLAIMING: Final = (DesiredState.RUNNING, DesiredState.PAUSED)
 
 async def placed(reader: Reader, session: Session, now: datetime) -> Session:
     """The session placed on the best runner, or, if there is none, with a message why it waits."""
-    online, uses = await _online(reader), await uses_of_runners(reader)
+    online = await _online(reader)
+    uses = await uses_of_runners(reader, online, [session])
     return await _placed(session, await _able(reader, session, online, now), uses, Addresses(reader), now)
 
 
@@ -35,7 +38,8 @@ async def place_waiting(tx: Transaction, now: datetime) -> None:
     waiting = await tx.find(Session, runner="", desired=DesiredState.RUNNING)
     if not waiting:
         return
-    runners, uses, addresses = await _online(tx), await uses_of_runners(tx), Addresses(tx)
+    runners, addresses = await _online(tx), Addresses(tx)
+    uses = await uses_of_runners(tx, runners, waiting)
     for session in sorted(waiting, key=lambda s: s.uid):
         if session.state is SessionState.FAILED:
             continue
@@ -74,10 +78,20 @@ async def _online(reader: Reader) -> list[Runner]:
     return await reader.find(Runner, state=RunnerState.ONLINE)
 
 
-async def uses_of_runners(reader: Reader) -> dict[str, Use]:
-    """Resources in use by uid of the runner. Aggregated by the store, because there may be 100,000 sessions."""
+async def uses_of_runners(reader: Reader, online: Sequence[Runner], waiting: Sequence[Session]) -> dict[str, Use]:
+    """Resources in use by uid of the runner, as far as the waiting sessions ask for them.
+
+    Aggregated by the store, because there may be 100,000 sessions.
+    """
     totals = await reader.tally(Session, "runner", "cpu_claim", "memory_claim", desired=_CLAIMING)
-    return {runner: Use(*total) for runner, total in totals.items()}
+    uses = {runner: Use(sessions, cpus, memory) for runner, (sessions, cpus, memory) in totals.items()}
+    if any(session.spec.disk_bytes for session in waiting):
+        for runner, (_, disk) in (await reader.tally(Session, "runner", "disk_claim")).items():
+            uses[runner] = replace(uses.get(runner, Use()), disk_claims=disk)
+    if any(session.spec.gpu_count for session in waiting):
+        for runner, gpus in (await gpus_in_use(reader, online)).items():
+            uses[runner] = replace(uses.get(runner, Use()), gpus=gpus)
+    return uses
 
 
 async def _placed(
@@ -90,10 +104,11 @@ async def _placed(
     while runner := choose(session, (runner for runner in online if runner.uid not in full), uses):
         address = await addresses.pick(session.spec, runner)
         if address is not None:
-            return place(session, runner, now, address)
+            gpus = gpus_for(session, runner, uses.get(runner.uid, Use())) or ()
+            return place(session, runner, now, address, gpus)
         full[runner.uid] = runner.name
     if not full:
-        return wait(session, "", why_none(session.spec, online), now)
+        return wait(session, "", why_none(session.spec, online, uses), now)
     names = ", ".join(sorted(full.values())[:_NAMED]) + (
         f" and {len(full) - _NAMED} more" if len(full) > _NAMED else ""
     )

@@ -118,7 +118,10 @@ class Sessions:
         return await self._change(named(caller, name, DesiredState.STOPPED, request_id, expected_revision), change)
 
     async def start(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
-        """Requests a start, or retries a failed one; resumes a paused session. Raises NotFound, Changed, WrongState."""
+        """Requests a start, or retries a failed one; resumes a paused session. Raises NotFound, Changed, WrongState.
+
+        Raises Exhausted if it needs GPUs that other sessions hold.
+        """
         change = partial(lifecycle.want, desired=DesiredState.RUNNING, by=_person(caller))
         return await self._change(named(caller, name, DesiredState.RUNNING, request_id, expected_revision), change)
 
@@ -184,7 +187,8 @@ class Sessions:
         async def updated(tx: Transaction, session: Session, now: datetime) -> Session:
             after = lifecycle.update(session, session.spec.updated(spec, wanted), now)
             runner = await tx.get(Runner, after.runner) if after.runner else None
-            if after.spec.limits != session.spec.limits and runner is not None:
+            changed = (after.spec.limits, after.spec.disk_bytes) != (session.spec.limits, session.spec.disk_bytes)
+            if changed and runner is not None:
                 if reason := why_not_fits(after.spec, runner):
                     raise Exhausted(f"session {session.full_name} keeps its limits: {reason}")
                 if runner.state is RunnerState.OFFLINE:

@@ -23,6 +23,7 @@ from netvps.adapters.ca.client_key import new_key, signing_request
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli.doctor import checks_machine as machine
 from netvps.domain.finding import Severity
+from netvps.domain.runner.gpu import Gpu
 from netvps.errors import ConfigError
 from netvps.settings import ServerSettings, load
 
@@ -128,6 +129,25 @@ def test_room_for_bytes_and_for_files(
     monkeypatch.setattr(os, "statvfs", lambda _: _space(free, files))
     (found,) = machine.disk(tmp_path / "not/there/yet", tmp_path)  # one file system, reported once
     assert (found.subject, found.severity) == ("disk", verdict)
+
+
+def test_what_not_every_machine_has_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gpus(found: tuple[Gpu, ...], problem: str) -> None:
+        monkeypatch.setattr("netvps.adapters.nvml.read_gpus", lambda _library: (found, problem))
+
+    gpus((), "there is no NVIDIA driver on this machine")
+    assert machine.gpus().text == "none: there is no NVIDIA driver on this machine"
+    monkeypatch.setattr("netvps.adapters.lxcfs.lxcfs_files", lambda: ())
+    assert "apt-get install lxcfs" in machine.lxcfs().remedy
+    found = [machine.gpus(), machine.lxcfs(), machine.disk_limits("unix:///nowhere.sock")]
+    assert [one.severity for one in found] == [Severity.OK, Severity.OK, Severity.WARN]
+    gpus((Gpu("GPU-1", "NVIDIA H200"),), "GPU 1 cannot be used")
+    assert (machine.gpus().severity, machine.gpus().text) == (
+        Severity.WARN,
+        "GPU-1 (NVIDIA H200): GPU 1 cannot be used",
+    )
+    monkeypatch.setattr("netvps.adapters.lxcfs.lxcfs_files", lambda: (("/a", "/b"),))
+    assert "mounted at /var/lib/lxcfs" in machine.lxcfs().text
 
 
 def test_ports_are_served_or_free() -> None:

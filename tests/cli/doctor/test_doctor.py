@@ -63,7 +63,18 @@ def test_each_check_has_a_name(run: Run, fake: FakeClient, certificate: str, mon
     _quiet(monkeypatch, Severity.OK)
     fake.info = replace(INFO, ca_certificate=certificate)
     names = [finding["check"] for finding in json.loads(run("doctor", "-o", "json").out)]
-    assert names == ["server", "certificates", "clock", "engine", "ports", "database", "agent"]
+    assert names == [
+        "server",
+        "certificates",
+        "clock",
+        "engine",
+        "disk limits",
+        "gpus",
+        "lxcfs",
+        "ports",
+        "database",
+        "agent",
+    ]
 
 
 def test_wrong_settings_are_a_finding(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_a_refused_create_registers_no_key(run: Run, fake: FakeClient) -> None:
 def test_options_become_the_spec(run: Run, fake: FakeClient, tmp_path: Path) -> None:
     (tmp_path / "other.pub").write_text(f"{ed25519(2)} bob@laptop\n")
     words = ["--image", "debian:12", "--cpus", "1.5", "--memory", "2G", "--shm-size", "1G", "--pids", "100",
-             "--open-files", "65536", "--env", "A=b=c", "--env", "E=",
+             "--open-files", "65536", "--disk", "20G", "--gpus", "2", "--env", "A=b=c", "--env", "E=",
              "--label", "team=x", "--network", "none", "--entrypoint", "--stop-grace", "1m",
              "--ssh-key", str(tmp_path / "other.pub")]  # fmt: skip
     ran = run("create", "dev1", *words, "--no-wait")
@@ -59,6 +59,7 @@ def test_options_become_the_spec(run: Run, fake: FakeClient, tmp_path: Path) -> 
     assert ran.err.splitlines()[0] == "session dev1 is being made; `netvps watch` shows how"
     asked = SessionSpec(
         image="debian:12", cpus=1.5, memory_bytes=2 << 30, shm_bytes=1 << 30, pids=100, open_files=65536,
+        disk_bytes=20 << 30, gpus=2,
         env={"A": "b=c", "E": ""}, labels={"team": "x"},
         network=Network.NONE, run_entrypoint=True, stop_grace=60.0, authorized_keys=(ed25519(2),),
     )  # fmt: skip

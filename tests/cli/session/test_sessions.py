@@ -33,8 +33,18 @@ def test_a_table_for_people(run: Run) -> None:
 
 def test_wide_has_more_columns(run: Run) -> None:
     heading, dev1, _ = run("ls", "-o", "wide").out.splitlines()
-    assert heading.split()[-4:] == ["ADDRESS", "WANTED", "UID", "MESSAGE"]
+    assert heading.split()[-5:] == ["ADDRESS", "GPUS", "WANTED", "UID", "MESSAGE"]
     assert "172.30.0.2" in dev1
+
+
+def test_a_session_shows_its_gpus_and_those_that_it_asks_for_while_it_is_stopped(run: Run, fake: FakeClient) -> None:
+    session = fake.sessions["dev1"]
+    fake.sessions["dev1"] = replace(session, spec=replace(session.spec, gpus=2, disk_bytes=20 << 30))
+    shown = run("show", "dev1").out
+    assert "none now; it asks for 2 GPUs" in shown
+    assert "20G" in shown
+    fake.sessions["dev1"] = replace(session, spec=replace(session.spec, gpus=1), gpus=("GPU-1",))
+    assert "GPU-1" in run("show", "dev1").out
 
 
 def test_json_is_that_of_the_proto(run: Run) -> None:

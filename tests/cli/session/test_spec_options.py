@@ -26,6 +26,9 @@ def test_a_memory_limit_is_taken_as_people_type_it(typed: str, size: int, run: R
     [
         (["--memory", "2"], "--memory: 2 is less than 6291456 (6 MiB); 0 means no limit"),
         (["--memory", "5M"], "--memory: 5242880 is less than 6291456 (6 MiB)"),
+        (["--disk", "1M"], "--disk: 1048576 is not between 67108864 (64 MiB)"),
+        (["--gpus", "-1"], "--gpus: -1 is not between 1 and 64"),
+        (["--gpu", "all"], "--gpu 0: 'all' is not the UUID of a GPU"),
         (["--open-files", "5"], "--open-files: 5 is not between 1024 and 1048576"),
         (["--shm-size", "1K"], "--shm-size: 1024 is not between 65536 (64 KiB)"),
         (["--pids", "3"], "--pids: 3 is not between 16 and 4194304"),

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netvps.domain.names import SessionName
-from netvps.domain.runner.placement import Use, choose, fits, joins_overlay, why_none
+from netvps.domain.runner.placement import Use, choose, fits, gpus_for, joins_overlay, why_none
 from netvps.domain.runner.runner import Capacity, Runner, RunnerState, Underlay
 from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import Session
 from netvps.domain.session.spec import Network, SessionSpec
+from tests.domain.runner.test_gpu import gpu, gpu_id
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 GIB = 1 << 30
@@ -139,3 +140,37 @@ def test_a_machine_whose_engine_does_not_answer_gets_no_session_and_says_why() -
         "no runner that is online can start sessions now (a: Docker does not answer); it starts when one can"
     )
     assert "64" in why_none(SessionSpec(cpus=64), [broken, other])
+
+
+def test_a_disk_limit_is_placed_where_it_can_be_kept() -> None:
+    plain = machine("plain", 64, 64)
+    able = replace(machine("able"), capacity=Capacity(8, 16 * GIB, disk_bytes=100 * GIB, disk_limits=True))
+    session = replace(wanted(), spec=SessionSpec(disk_bytes=20 * GIB))
+    assert choose(session, [plain, able], {}) == able
+    assert choose(session, [plain], {}) is None
+    assert choose(replace(session, spec=SessionSpec(disk_bytes=101 * GIB)), [able], {}) is None
+    said = why_none(session.spec, [replace(plain, capacity=Capacity(8, disk_limits_problem="it is on ext4"))])
+    assert said == "runner plain cannot limit the disk of a session: it is on ext4; or ask for no disk limit"
+    assert "it runs an earlier version of netvps" in why_none(session.spec, [plain])
+    assert why_none(SessionSpec(disk_bytes=101 * GIB), [able]).startswith(
+        "no runner that is online has 101 GiB of disk"
+    )
+
+
+def test_disk_limits_count_like_memory() -> None:
+    a, b = (replace(machine(n), capacity=Capacity(8, 16 * GIB, disk_bytes=100 * GIB, disk_limits=True)) for n in "ab")
+    session = replace(wanted(), spec=SessionSpec(disk_bytes=20 * GIB))
+    assert choose(session, [a, b], {"a": Use(disk_claims=60 * GIB)}) == b
+    assert choose(session, [a], {"a": Use(disk_claims=200 * GIB)}) == a
+
+
+def test_gpus_are_counted_exactly() -> None:
+    a, b = (replace(machine(n), capacity=Capacity(8, 16 * GIB, gpus=(gpu(1), gpu(2)))) for n in "ab")
+    session = replace(wanted(), spec=SessionSpec(gpus=2))
+    assert choose(session, [machine("c"), a, b], {"a": Use(gpus=frozenset({gpu_id(1)}))}) == b
+    assert gpus_for(session, b, Use()) == (gpu_id(1), gpu_id(2))
+    assert gpus_for(wanted(), b, Use()) == ()
+    full = {"a": Use(gpus=frozenset({gpu_id(1)})), "b": Use(gpus=frozenset({gpu_id(2)}))}
+    assert choose(session, [a, b], full) is None
+    assert why_none(session.spec, [a, b], full) == "no runner that is online has 2 GPUs free; it starts when some are"
+    assert why_none(SessionSpec(gpus=3), [a, b]) == "no runner that is online has more than 2 GPUs; ask for less"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from netvps.domain.runner.docker_names import volume_name
 from netvps.domain.session.attachment import Attachment, Net
-from netvps.domain.session.blueprint import Bind, Blueprint, Tmpfs, Volume, blueprint
+from netvps.domain.session.blueprint import Bind, Blueprint, Extras, Tmpfs, Volume, blueprint
 from netvps.domain.session.container import SourceImage
 from netvps.domain.session.session import Assignment, DesiredState
 from netvps.domain.session.spec import Network, SessionSpec
@@ -119,3 +120,34 @@ def test_on_the_overlay_it_has_its_address_and_a_resolv_conf_of_netvps() -> None
     assert plan.attachment == Attachment(Net.OVERLAY, "10.128.4.2")
     assert plan.hostname == "dev1"
     assert set(plan.binds) - set(without.binds) == {Bind("/r/x.resolv.conf", "/etc/resolv.conf", read_only=True)}
+
+
+def test_a_session_without_gpus_gets_none_on_a_machine_that_has_some() -> None:
+    """Where Docker's default runtime is NVIDIA's, an image or a user could name any."""
+    spec = SessionSpec(image="cuda", env={"NVIDIA_VISIBLE_DEVICES": "all", "A": "1"})
+    want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, spec, None, 1)
+
+    def env(want: Assignment, *, has_gpus: bool) -> tuple[str, ...]:
+        place, extra = PurePosixPath("/r/x"), Extras(has_gpus=has_gpus)
+        source = SourceImage("cuda")
+        made = blueprint(
+            want, source, node="r1", machine_memory=1, agent=place, run=place, resolv_conf=place, extra=extra
+        )
+        return made.env
+
+    assert env(want, has_gpus=False) == ("A=1", "NVIDIA_VISIBLE_DEVICES=all")
+    assert env(want, has_gpus=True) == ("A=1", "NVIDIA_VISIBLE_DEVICES=void")
+    assert env(replace(want, gpus=("GPU-1",)), has_gpus=True) == ("A=1",)  # Docker sets it
+
+
+def test_files_of_lxcfs_do_not_make_another_layout() -> None:
+    want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, SessionSpec(image="i"), None, 1)
+    place, meminfo = PurePosixPath("/r/x"), Bind("/var/lib/lxcfs/proc/meminfo", "/proc/meminfo", read_only=True)
+
+    def at(extra: Extras) -> Blueprint:
+        return blueprint(
+            want, SourceImage("i"), node="r1", machine_memory=1, agent=place, run=place, resolv_conf=place, extra=extra
+        )
+
+    assert at(Extras((meminfo,))).binds == (*at(Extras()).binds, meminfo)
+    assert at(Extras((meminfo,))).labels == at(Extras()).labels

@@ -230,10 +230,24 @@ PRUNES = {
     "docker image prune -a": (False, True),
     "docker system prune -a": (True, True),
 }
+CHANGES = {"disk": (1 << 30, ()), "gpu 1": (0, ("GPU-1",)), "gpu 2": (1 << 30, ("GPU-2",))}
+"""Limit of the disk, and GPUs; each needs a new container."""
 EVENTS = st.lists(
     st.one_of(
         st.sampled_from(
-            ["run", "stop", "freeze", "resize", "end", "pause", "old image pruned", "clock set back", *PRUNES]
+            [
+                "run",
+                "stop",
+                "lxcfs",
+                "freeze",
+                "resize",
+                "end",
+                "pause",
+                "old image pruned",
+                "clock set back",
+                *CHANGES,
+                *PRUNES,
+            ]
         ),
         st.integers(1, 8),  # so many steps, then the runner dies
     ),
@@ -258,6 +272,12 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0
                 world.own(PAUSED)
             case "resize":
                 world.resize(float(len(events) % 4))
+            case "lxcfs":
+                world.lxcfs = not world.lxcfs
+            case "disk" | "gpu 1" | "gpu 2":
+                world.end()  # they change only while it is stopped
+                disk, gpus = CHANGES[event]
+                world.change(disk_bytes=disk, gpus=gpus)
             case "end":
                 world.end()
             case "pause":
@@ -285,6 +305,8 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0
         assert world.container is not None
         assert world.container.status is (Status.RUNNING if goal is RUNNING else Status.PAUSED)
         assert world.container.limits == world.limits
+        if goal is RUNNING:
+            assert world.container.gpus == world.wanted.gpus
     else:
         assert world.container is None or world.container.status in {Status.CREATED, Status.EXITED}
         assert len(world.images) <= 2  # that under the container, and the snapshot

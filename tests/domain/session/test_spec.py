@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, SessionSpec
 from netvps.errors import InvalidInput
+from tests.domain.runner.test_gpu import gpu_id
 from tests.fakes.keys import ed25519
 
 GOOD: list[dict[str, object]] = [
@@ -18,6 +19,9 @@ GOOD: list[dict[str, object]] = [
     {"memory_bytes": 6 << 20},
     {"pids": 16},
     {"shm_bytes": 64 << 10},
+    {"disk_bytes": 64 << 20},
+    {"gpus": 64},
+    {"gpu_ids": (gpu_id(1), gpu_id(2))},
     {"open_files": 1024},
     {"open_files": 1 << 20},
     {"pids": 4_194_304},
@@ -41,6 +45,16 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"memory_bytes": -1}, "memory_bytes"),
     ({"pids": 15}, "pids"),
     ({"shm_bytes": 65535}, "shm_bytes"),
+    ({"disk_bytes": 1}, "disk_bytes"),
+    ({"disk_bytes": -1}, "disk_bytes"),
+    ({"disk_bytes": 2 << 50}, "disk_bytes"),
+    ({"gpus": -1}, "gpus"),
+    ({"gpus": 65}, "gpus"),
+    ({"gpus": 1, "gpu_ids": (gpu_id(1),)}, "gpus"),
+    ({"gpu_ids": ("all",)}, "gpu_ids[0]"),
+    ({"gpu_ids": ("GPU-\x1b",)}, "gpu_ids[0]"),
+    ({"gpu_ids": (gpu_id(1), gpu_id(1))}, "gpu_ids"),
+    ({"gpu_ids": tuple(map(gpu_id, range(65)))}, "gpu_ids"),
     ({"open_files": 1023}, "open_files"),
     ({"open_files": -1}, "open_files"),
     ({"open_files": 2 << 20}, "open_files"),

@@ -52,9 +52,13 @@ def shared_engine() -> Engine:
 
 
 class OwnEngine(Engine):
-    """dockerd on folders of its own; `disk` is the size in MiB of a tmpfs for its data, 0 for the real disk."""
+    """dockerd on folders of its own; `disk` is the size in MiB of a tmpfs for its data, 0 for the real disk.
 
-    def __init__(self, *, disk: int = 0, live_restore: bool = False) -> None:
+    With `quotas` it is a file system with quotas in a file: xfs or btrfs. Raises CalledProcessError where that cannot
+    be made or mounted, which leaves an empty folder.
+    """
+
+    def __init__(self, *, disk: int = 0, quotas: str = "", live_restore: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="nvd-"))
         self.data = self.folder / "data"
         self.socket = self.folder / "docker.sock"
@@ -65,7 +69,12 @@ class OwnEngine(Engine):
         self._process: subprocess.Popen[bytes] | None = None
         self._flags = ["--live-restore"] if live_restore else []
         self.data.mkdir()
-        if disk:
+        if quotas:
+            file = self.folder / "disk"
+            _run("truncate", "-s", f"{disk}M", file)
+            _run(f"mkfs.{quotas}", "-q", file)
+            _run("mount", "-o", "loop,pquota" if quotas == "xfs" else "loop", file, self.data)
+        elif disk:
             _run("mount", "-t", "tmpfs", "-o", f"size={disk}m", "nvd", self.data)
         self._make_namespace()
 

@@ -1,17 +1,30 @@
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.containers import host_config
+from netvps.adapters.lxcfs import lxcfs_files
+from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session.container import SourceImage
-from netvps.domain.session.session import Assignment, DesiredState
+from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.runner.session.agent.runtime import RuntimeFolder
 from netvps.runner.session.agent.upstream import Upstream
+from netvps.runner.session.features import Features
 from netvps.runner.session.preparation import Preparation
 from netvps.runner.trash import Trash
-from tests.runner.lab import ScriptedLink
+from tests.e2e.faults.own_engine import OwnEngine
+from tests.runner.lab import Lab, ScriptedLink
 
 WANT = Assignment("0" * 13, "dev1", "alice", 1, 1, DesiredState.RUNNING, SessionSpec(image="debian:12"), None, 1)
 
@@ -28,13 +41,16 @@ def link() -> ScriptedLink:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RuntimeFolder:
-    return RuntimeFolder(tmp_path / "x", WANT.session_uid, Upstream("127.0.0.1:9"), Trash(tmp_path))
+async def folder(tmp_path: Path) -> AsyncIterator[RuntimeFolder]:
+    folder = RuntimeFolder(tmp_path / "x", WANT.session_uid, Upstream("127.0.0.1:9"), Trash(tmp_path))
+    yield folder
+    await folder.close()
 
 
 @pytest.fixture
 def preparation(link: ScriptedLink, folder: RuntimeFolder) -> Preparation:
-    return Preparation(Bridges(), link, folder, node="n1", agent=Path("/bin/agent"))  # type: ignore[arg-type]
+    features = Features()
+    return Preparation(Bridges(), link, folder, features, node="n1", agent=Path("/bin/agent"))  # type: ignore[arg-type]
 
 
 async def test_a_container_starts_without_a_certificate_while_the_control_plane_is_away(
@@ -55,3 +71,116 @@ async def test_the_container_mounts_the_agent_and_its_own_folder(
 ) -> None:
     made = preparation.blueprint(WANT, SourceImage("debian:12"))
     assert {(bind.source, bind.read_only) for bind in made.binds} == {("/bin/agent", True), (str(folder.path), True)}
+
+
+@pytest.mark.docker
+async def test_a_container_that_mounts_lxcfs_is_made_again_with_all_files_when_that_is_gone(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain file in place of lxcfs, which not every machine has."""
+    monkeypatch.setattr(host_config, "MOUNT", str(tmp_path))
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 7 kB\n")
+    found: tuple[tuple[str, str], ...] = ((str(meminfo), "/proc/meminfo"),)
+    lab.features = Features(lxcfs=lambda: found)
+    want = lab.session()
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        assert await lab.run_in(want, "cat", "/proc/meminfo") == "MemTotal: 7 kB\n"
+        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+        before = await lab.container(want)
+        await lab.link.reported(lab.next(want, DesiredState.STOPPED), SessionState.STOPPED)
+        await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
+        assert ((await lab.container(want)) or {})["Id"] == (before or {})["Id"]
+        await lab.link.reported(lab.next(want, DesiredState.STOPPED), SessionState.STOPPED)
+    meminfo.unlink()
+    found = ()
+    async with lab.runner():
+        await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
+        assert "MemTotal: 7 kB" not in await lab.run_in(want, "cat", "/proc/meminfo")
+        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(not lxcfs_files(), reason="lxcfs is not mounted")
+async def test_lxcfs_shows_a_session_its_own_memory(lab: Lab) -> None:
+    lab.features = Features(lxcfs=lxcfs_files)
+    want = lab.session()
+    want = replace(want, spec=replace(want.spec, memory_bytes=64 << 20))
+    lab.link.want(want)
+    async with lab.runner():
+        await lab.link.reported(want, SessionState.RUNNING)
+        assert "MemTotal:          65536 kB\n" in await lab.run_in(want, "cat", "/proc/meminfo")
+
+
+@pytest.mark.docker
+async def test_a_session_with_a_gpu_that_docker_cannot_give_says_what_to_install(lab: Lab) -> None:
+    """The container is made, with the request as it was allocated; its start fails where there is no toolkit."""
+    want = replace(lab.session(), gpus=("GPU-5e4b1f2a-0c1d-4e5f-8a9b-0123456789ab",))
+    lab.link.want(want)
+    async with lab.runner():
+        report = await lab.link.reported(want, SessionState.FAILED, "container")
+        assert "install the NVIDIA Container Toolkit on its runner" in report.message
+        name = container_name(want.session_uid)
+        made = await asyncio.to_thread(lambda: lab.api.inspect_container(name)["HostConfig"]["DeviceRequests"])
+        assert [(one["DeviceIDs"], one["Capabilities"]) for one in made] == [([*want.gpus], [["gpu"]])]
+        # What has none any more is not started with it.
+        without = replace(want, gpus=(), generation=2)
+        lab.link.want(without)
+        await lab.link.reported(without, SessionState.RUNNING)
+        found = await asyncio.to_thread(lambda: lab.api.inspect_container(name)["HostConfig"]["DeviceRequests"])
+        assert not found
+
+
+@pytest.fixture(params=["xfs", "btrfs"])
+def engine_with_quotas(request: pytest.FixtureRequest) -> Iterator[OwnEngine]:
+    """Docker on a file system with quotas, as far as the kernel of this machine has them."""
+    if os.geteuid() or not shutil.which(f"mkfs.{request.param}"):
+        pytest.skip(f"needs root and mkfs.{request.param}")
+    try:
+        engine = OwnEngine(disk=512, quotas=request.param)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"this kernel has no quotas of {request.param}: {error.stderr!r}")
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.destroy()
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+async def test_a_disk_limit_holds_and_a_new_one_does_from_the_next_start(
+    engine_with_quotas: OwnEngine, agent: Path
+) -> None:
+    image, docker = engine_with_quotas.import_busybox(), await Docker.open(engine_with_quotas.host)
+    folder = Path(tempfile.mkdtemp(prefix="nvt"))
+    lab = Lab(docker, folder, agent, image)
+    write = ("sh", "-c", "dd if=/dev/zero of=/root/big bs=1M count=100 2>&1 || true; sync")
+    want = lab.session()
+    want = replace(want, spec=replace(want.spec, disk_bytes=64 << 20))
+    lab.link.want(want)
+
+    async def is_full() -> bool:
+        said = await lab.run_in(want, *write)
+        return "No space left on device" in said or "Disk quota exceeded" in said
+
+    try:
+        async with lab.runner():
+            assert (await lab.engine.capacity()).disk_limits
+            await lab.link.reported(want, SessionState.RUNNING)
+            assert await is_full()
+            await lab.run_in(want, "sh", "-c", "rm /root/big; echo kept > /root/file")
+            stopped = lab.next(want, DesiredState.STOPPED)
+            larger = replace(stopped, spec=replace(want.spec, disk_bytes=160 << 20))
+            lab.link.want(larger)
+            await lab.link.reported(larger, SessionState.STOPPED)
+            copied = (await lab.engine.look(larger)).files is not None  # with overlay2
+            await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
+            assert await is_full() is not copied
+            assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+    finally:
+        await lab.sweep()
+        docker.close()
+        shutil.rmtree(folder, ignore_errors=True)

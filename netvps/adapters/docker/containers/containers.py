@@ -9,16 +9,15 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import docker.errors
-from docker.types import LogConfig, Mount, Ulimit
 
 from netvps.adapters.cgroup import cgroup_of, oom_kills, reclaim
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.containers.attachments import Attachments
 from netvps.adapters.docker.containers.cut_off import PAUSES, remove_remains, task_folders, was_interrupted
 from netvps.adapters.docker.containers.ends import OomEnds
+from netvps.adapters.docker.containers.host_config import disk_limit_of, gpus_of, host_config, mounts_lxcfs
 from netvps.adapters.docker.containers.limits import limits_of, update
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,
@@ -31,15 +30,11 @@ from netvps.adapters.docker.files.volumes import SessionVolumes
 from netvps.adapters.docker.network.network import SessionNetworks
 from netvps.domain.runner.docker_names import LABEL_LAYOUT, LABEL_RESTORE, container_name, restore_name, session_of
 from netvps.domain.session.attachment import Attachment, Net
-from netvps.domain.session.blueprint import DROPPED_CAPABILITIES, Blueprint
+from netvps.domain.session.blueprint import Blueprint
 from netvps.domain.session.container import SIGKILL_EXIT, Container, Status
 from netvps.domain.session.limits import Limits
 from netvps.faults import fault_point
 
-_NO_LIMIT = 0
-_NANO = 1_000_000_000
-# Bounds the disk space of a session's log.
-_LOG = {"max-size": "10m", "max-file": "2"}
 # "2026-11-21T07:12:41.123456789Z": datetime holds microseconds only.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)")
 _NEVER = 1
@@ -212,6 +207,9 @@ class Containers:
             files=files_folder(found),
             layout=str((found["Config"].get("Labels") or {}).get(LABEL_LAYOUT, "")),
             limits=limits_of(found),
+            disk_bytes=disk_limit_of(found),
+            gpus=gpus_of(found),
+            lxcfs=mounts_lxcfs(found),
             restored=str((found["Config"].get("Labels") or {}).get(LABEL_RESTORE, "")),
         )
 
@@ -232,7 +230,7 @@ class Containers:
                 working_dir="/",
                 stop_signal="SIGTERM",
                 host_config=api.create_host_config(
-                    **_host_config(plan), network_mode=self._attachments.mode(plan.attachment)
+                    **host_config(plan), network_mode=self._attachments.mode(plan.attachment)
                 ),
                 **self._attachments.creation(api, plan.attachment),
             ),
@@ -266,31 +264,6 @@ class Containers:
 
     async def _call(self, container: Container, function: Callable[[Api], object]) -> None:
         await self._docker.call(f"container {container.id[:12]}", function)
-
-
-def _host_config(plan: Blueprint) -> dict[str, Any]:
-    """Builds the host configuration. no-new-privileges is not set: sudo and ping must work in a VPS."""
-    config: dict[str, Any] = {
-        "mounts": [
-            *(Mount(bind.target, bind.source, type="bind", read_only=bind.read_only) for bind in plan.binds),
-            *(Mount(v.target, v.name, type="volume", labels=plan.labels) for v in plan.volumes),
-        ],
-        "tmpfs": {t.target: f"size={t.size_bytes},nr_inodes={t.inodes},mode=0700" for t in plan.tmpfs},
-        "shm_size": plan.shm_bytes,
-        "cap_drop": list(DROPPED_CAPABILITIES),
-        "pids_limit": plan.pids,
-        "init": False,  # the agent is PID 1
-        "restart_policy": {"Name": "no"},  # the runner restarts containers, as it knows why they ended
-        "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
-    }
-    if plan.open_files > _NO_LIMIT:
-        config["ulimits"] = [Ulimit(name="nofile", soft=plan.open_files, hard=plan.open_files)]
-    if plan.cpus > _NO_LIMIT:
-        config["nano_cpus"] = round(plan.cpus * _NANO)
-    if plan.memory_bytes > _NO_LIMIT:
-        # Equal limits: no swap in addition to the memory limit.
-        config |= {"mem_limit": plan.memory_bytes, "memswap_limit": plan.memory_bytes}
-    return config
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -277,6 +277,7 @@ def _assignment_to_proto(assignment: Assignment) -> pb.Assignment:
         snapshot_orders=map(order_to_proto, assignment.snapshot_orders),
         restore=restore_to_proto(assignment.restore) if assignment.restore else None,
         source=source_to_proto(assignment.source) if assignment.source else None,
+        gpus=assignment.gpus,
     )
 
 
@@ -295,6 +296,7 @@ def _assignment_from_proto(message: pb.Assignment) -> Assignment:
         snapshot_orders=tuple(map(order_from_proto, message.snapshot_orders)),
         restore=restore_from_proto(message.restore) if message.HasField("restore") else None,
         source=source_from_proto(message.source) if message.HasField("source") else None,
+        gpus=tuple(message.gpus),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from netvps.api.v1 import runner_pb2 as pb
 from netvps.domain.overlay.peer_health import MAX_PROBLEMS, Problem
+from netvps.domain.runner.gpu import GPU_ID, MAX_GPUS, Gpu
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerState, RunnerView, Underlay
 from netvps.rpc.convert import names
 from netvps.rpc.convert.enums import EnumPair
@@ -38,6 +39,7 @@ def runner_to_proto(view: RunnerView) -> pb.Runner:
         gateway_until_time=time_to_proto(runner.gateway_until) if runner.gateway_until else None,
         engine_problem=runner.engine_problem,
         isolation_problem=runner.isolation_problem,
+        gpus_in_use=sorted(view.gpus_in_use),
     )
 
 
@@ -60,7 +62,8 @@ def runner_from_proto(message: pb.Runner) -> RunnerView:
         engine_problem=problem_text(message.engine_problem),
         isolation_problem=problem_text(message.isolation_problem),
     )
-    return RunnerView(runner, lease_from_proto(message.subnet, message.uid), message.session_count)
+    lease = lease_from_proto(message.subnet, message.uid)
+    return RunnerView(runner, lease, message.session_count, frozenset(message.gpus_in_use))
 
 
 def problem_text(message: str) -> str:
@@ -88,13 +91,45 @@ def capacity_to_proto(capacity: Capacity) -> pb.Capacity:
         memory_bytes=capacity.memory_bytes,
         disk_free_bytes=capacity.disk_free_bytes,
         engine_version=capacity.engine_version,
+        disk_bytes=capacity.disk_bytes,
+        disk_limits=capacity.disk_limits,
+        disk_limits_problem=capacity.disk_limits_problem,
+        gpus=map(_gpu_to_proto, capacity.gpus),
+        gpu_problem=capacity.gpu_problem,
     )
 
 
 def capacity_from_proto(message: pb.Capacity) -> Capacity:
-    """Converts all fields."""
+    """Converts all fields. Raises InvalidInput."""
     engine = word(message.engine_version, "capacity.engine_version")
-    return Capacity(message.cpus, message.memory_bytes, message.disk_free_bytes, engine)
+    return Capacity(
+        message.cpus,
+        message.memory_bytes,
+        message.disk_free_bytes,
+        engine,
+        max(0, message.disk_bytes),
+        message.disk_limits,
+        problem_text(message.disk_limits_problem),
+        _gpus_from_proto(message.gpus[:MAX_GPUS]),
+        problem_text(message.gpu_problem),
+    )
+
+
+def _gpu_to_proto(gpu: Gpu) -> pb.Gpu:
+    return pb.Gpu(
+        uuid=gpu.id, name=gpu.name, memory_bytes=gpu.memory_bytes, pci_bus_id=gpu.pci, numa_node=gpu.numa_node
+    )
+
+
+def _gpus_from_proto(messages: Sequence[pb.Gpu]) -> tuple[Gpu, ...]:
+    """Those with a UUID, each one once: what is listed twice would be given to two sessions."""
+    known = {message.uuid: _gpu_from_proto(message) for message in messages if GPU_ID.fullmatch(message.uuid)}
+    return tuple(known.values())
+
+
+def _gpu_from_proto(message: pb.Gpu) -> Gpu:
+    name, pci = sentence(message.name, _MAX_TEXT), word(message.pci_bus_id, "capacity.gpus.pci_bus_id")
+    return Gpu(message.uuid, name, max(0, message.memory_bytes), pci, message.numa_node)
 
 
 def lease_to_proto(lease: Lease) -> pb.Subnet:

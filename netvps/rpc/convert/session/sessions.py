@@ -63,6 +63,7 @@ def _session_to_proto(session: Session, spec: spec_pb.SessionSpec) -> pb.Session
         desired_by=author_to_proto(session.desired_by),
         restore=restore_to_proto(session.restore) if session.restore else None,
         source_snapshot=names.snapshot_name(session.source.name) if session.source else "",
+        gpus=session.gpus,
     )
 
 
@@ -100,6 +101,7 @@ def session_from_proto(message: pb.Session) -> Session:
         source=_source_from_proto(message.source_snapshot),
         revision=message.revision,
         desired_by=author_from_proto(message.desired_by),
+        gpus=tuple(message.gpus),
     )
 
 
@@ -127,6 +129,9 @@ def _listed_spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
         labels=dict(spec.labels),
         shm_bytes=spec.shm_bytes,
         open_files=spec.open_files,
+        disk_bytes=spec.disk_bytes,
+        gpus=spec.gpus,
+        gpu_ids=spec.gpu_ids,
         delete_protection=spec.delete_protection,
         restart_policy=RESTART_POLICY.to_proto(spec.restart_policy),
         max_restarts=spec.max_restarts,
@@ -163,6 +168,9 @@ def spec_from_proto(message: spec_pb.SessionSpec) -> SessionSpec:
             labels=dict(message.labels),
             shm_bytes=message.shm_bytes,
             open_files=message.open_files,
+            disk_bytes=message.disk_bytes,
+            gpus=message.gpus,
+            gpu_ids=tuple(message.gpu_ids),
             delete_protection=message.delete_protection,
             restart_policy=policy,
             max_restarts=message.max_restarts,
