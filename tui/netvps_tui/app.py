@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.signal import Signal
+from textual.widgets import Input
 
 from netvps.client import AsyncClient
 from netvps.display.text import clean
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from textual.command import Provider
+    from textual.events import DescendantFocus
 
     from netvps.client import Endpoint, Session
     from netvps_tui.connect import Connect
@@ -97,6 +99,11 @@ class NetvpsApp(App[HandOver]):
         """Connects to the server."""
         self._follow()
         self.run_worker(self._who_am_i(), name="user", exit_on_error=False)
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """No cursor blinks: nothing is sent over ssh without a change."""
+        if isinstance(event.widget, Input):
+            event.widget.cursor_blink = False
 
     async def on_unmount(self) -> None:
         """Closes the connection."""
