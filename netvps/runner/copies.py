@@ -22,8 +22,8 @@ from netvps.faults import fault_point
 from netvps.runner.ports import A, Link, Travel
 from netvps.tasks import Tasks
 
-MAX_AT_ONCE: Final = 2
-"""Snapshots that are fetched at the same time."""
+MAX_AT_ONCE: Final = 1
+"""Snapshots that are fetched at the same time: two may share a part, which one fetches and the other one then has."""
 MAX_SENT: Final = 4
 """Parts that are sent at the same time."""
 RATE: Final = 64 << 20

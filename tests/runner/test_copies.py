@@ -247,3 +247,16 @@ async def test_silence_ends_a_transfer(copied: Copied, monkeypatch: pytest.Monke
         await copied.until(lambda report: report.message.startswith("the transfer stood still"))
         copied.link.hold.set()
         await copied.until(lambda report: report.state is CopyState.HELD)
+
+
+async def test_snapshots_are_fetched_one_after_the_other(copied: Copied) -> None:
+    """Two may share a part, which would be written to one file."""
+    copied.link.hold.clear()
+    async with copied.orders() as orders:
+        for uid in (UID, OTHER):
+            orders.order(CopyOrder(SESSION, uid))
+        await copied.until(lambda report: report.snapshot == OTHER)
+        assert {request.snapshot for request, _ in copied.link.asked} <= {UID}
+        copied.link.hold.set()
+        await copied.until(lambda report: (report.snapshot, report.state) == (OTHER, CopyState.HELD))
+    assert copied.files.here == {UID: b"0123456789", OTHER: b"0123456789"}

@@ -28,7 +28,7 @@ SERVER_POINTS = tuple(
 WRITE = """
 mkdir -p /work/sub; cd /work
 echo one > file; ln file sub/link; chmod 4751 file; chown 1000:1001 sub
-dd if=/dev/zero of=holes bs=1 count=1 seek=1073741824 2>/dev/null
+dd if=/dev/zero of=holes bs=1 count=1 seek=67108864 2>/dev/null
 dd if=/dev/urandom of=data bs=64k count=64 2>/dev/null
 touch -d '2020-01-02 03:04:05' data
 """

@@ -110,6 +110,9 @@ class Travelling:
                 output.close()
             fault_point("receive.written")
             if have == size and digest.hexdigest() == sha256:
+                if not await asyncio.to_thread(_holds, path, sha256):  # not the sender's fault
+                    await asyncio.to_thread(path.unlink, missing_ok=True)
+                    raise ImageImportFailed("what is on disk is not what arrived: check this machine's disk")
                 await asyncio.to_thread(self._place, arrival, part, path)
                 return
             if have < size:
@@ -290,6 +293,12 @@ def _read(content: BinaryIO) -> bytes:
 def _append(output: BinaryIO, digest: Any, piece: bytes) -> None:
     output.write(piece)
     digest.update(piece)
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    """Whether a file has this digest when read back: other pieces than those that arrived may be in it."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() == sha256
 
 
 def _settle(output: BinaryIO) -> None:

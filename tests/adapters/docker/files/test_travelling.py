@@ -182,3 +182,19 @@ async def test_a_dropped_one_leaves_nothing(source: Place, target: Place) -> Non
     await target.travelling.drop(SESSION, UID)
     await target.travelling.drop(SESSION, UID)
     assert target.snapshots.sessions() == frozenset()
+
+
+async def test_what_another_writer_adds_is_found(source: Place, target: Place) -> None:
+    arrival = await target.travelling.arriving(SESSION, UID, await source.travelling.describe(SESSION, UID))
+    await target.travelling.missing(arrival)
+
+    async def disturbed() -> AsyncIterator[bytes]:
+        yield FILES[:1000]
+        with (target.folder / "incoming" / f"{arrival.note.sha256}.part").open("ab") as other:
+            other.write(b"?" * 10)
+        yield FILES[1000:]
+
+    with pytest.raises(ImageImportFailed, match="what is on disk is not what arrived"):
+        await target.travelling.receive(arrival, CopyPart.FILES, disturbed(), lambda _: None)
+    assert not target.travelling.is_here(SESSION, UID)
+    assert [part.have for part in await target.fetch(source)] == [0, 0]
