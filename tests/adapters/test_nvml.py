@@ -1,4 +1,4 @@
-"""On a recorded machine: none with a GPU is at hand."""
+"""On a fake of NVML: no machine with a GPU is at hand."""
 
 from __future__ import annotations
 

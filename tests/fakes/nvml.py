@@ -1,4 +1,4 @@
-"""A module that answers like pynvml, from what a machine was recorded to answer."""
+"""A module that answers like pynvml; its answers are written by hand, after the library's documentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NVMLError(Exception):
 
 @dataclass
 class Device:
-    """One GPU of a recording."""
+    """One GPU of the fake."""
 
     uuid: str | bytes
     name: str | bytes
@@ -35,7 +35,7 @@ class Device:
 
 @dataclass
 class RecordedNvml:
-    """Two H200 of one machine, as recorded."""
+    """Two H200 of one machine."""
 
     devices: list[Device] = field(
         default_factory=lambda: [
