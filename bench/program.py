@@ -222,7 +222,7 @@ class _NoFilter:
     async def add(self, view: View) -> None:
         """Does nothing."""
 
-    def look(self) -> None:
+    def reload_ports(self) -> None:
         """Does nothing."""
 
     async def loaded(self) -> bool:

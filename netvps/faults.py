@@ -36,7 +36,7 @@ COMMITS: Final = {
     "runner.snapshot": "a snapshot is recorded",
     "session.clone": "a session is created from a snapshot",
     "session.create": "a session is created",
-    "session.want": "a session's desired state, name or spec changes",
+    "session.desired": "a session's desired state, name or spec changes",
     "snapshot.create": "a snapshot is ordered",
     "snapshot.delete": "the deletion of a snapshot is ordered",
     "snapshot.restore": "a restore in place is ordered",

@@ -136,7 +136,7 @@ class Child:
             await self._process.wait()
             raise _ERRORS.get(outcome.code, InternalError)(outcome.error)
 
-    async def keep(self, start: Callable[[], Awaitable[None]] | None = None) -> None:
+    async def supervise(self, start: Callable[[], Awaitable[None]] | None = None) -> None:
         """Waits for the child's end and restarts it, until cancelled; `start` replaces `self.start`."""
         failures = 0
         while True:

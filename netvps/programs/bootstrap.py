@@ -30,7 +30,7 @@ class ProgressLine:
         self._on_terminal = output.isatty()
         self._written = float("-inf")
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Shows the current activity."""
         if self._on_terminal:
             self._output.write(f"\r\x1b[K{text}")
@@ -64,9 +64,9 @@ async def _run(given: Mapping[str, Any]) -> None:
     line = ProgressLine(sys.stderr)
     try:
         if given["or_pull"]:
-            reference = await ensure_environment(docker, given["name"], given["or_pull"], line.say)
+            reference = await ensure_environment(docker, given["name"], given["or_pull"], line.show)
         else:
-            reference = await bootstrap(docker, given["name"], line.say, suite=given["suite"], mirror=given["mirror"])
+            reference = await bootstrap(docker, given["name"], line.show, suite=given["suite"], mirror=given["mirror"])
     finally:
         line.end()
         docker.close()

@@ -73,13 +73,13 @@ async def _serve(control: Child, server: ServerSettings, runner: RunnerSettings,
 
     await _insist(control.start, control)
     async with asyncio.TaskGroup() as group:
-        keeping = group.create_task(control.keep(), name="server")
+        keeping = group.create_task(control.supervise(), name="server")
         log_kept = group.create_task(keep_bounded(server.paths.state / f"{UP.name}.log"), name="log file")
         try:
             await _insist(join, control)
             ready()
             log.info("netvps runs", ssh=f"{server.listen}:{server.ssh_port}", state=str(server.paths.state))
-            await machine.keep(join)
+            await machine.supervise(join)
         finally:
             await machine.stop()
             keeping.cancel()

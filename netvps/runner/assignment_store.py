@@ -39,7 +39,7 @@ class AssignmentStore:
         self._path = path
         remove_parts(path.parent)
         self._known = _load(path)
-        self._encoded = {uid: _encoded(want) for uid, want in self._known.items()}
+        self._encoded = {uid: _encoded(assignment) for uid, assignment in self._known.items()}
         self._changed = asyncio.Event()
         self._then: list[Callable[[], None]] = []
         self._changes = self._on_disk = 0
@@ -59,14 +59,14 @@ class AssignmentStore:
         """Returns a session's current assignment."""
         return self._known.get(session_uid)
 
-    def keep(self, want: Assignment, then: Callable[[], None] = lambda: None) -> None:
+    def save(self, assignment: Assignment, then: Callable[[], None] = lambda: None) -> None:
         """Adds or replaces an assignment; calls `then` once everything received until now is on disk.
 
         An equal assignment is not written again; one that differs only in its revision counts as equal.
         """
-        if not same_content(self._known.get(want.session_uid), want):
-            self._known[want.session_uid] = want
-            self._encoded[want.session_uid] = _encoded(want)
+        if not same_content(self._known.get(assignment.session_uid), assignment):
+            self._known[assignment.session_uid] = assignment
+            self._encoded[assignment.session_uid] = _encoded(assignment)
             self._changes += 1
         if self._on_disk == self._changes:
             then()
@@ -108,8 +108,8 @@ def same_content(one: Assignment | None, other: Assignment) -> bool:
     return one is not None and (one == other or replace(one, revision=other.revision) == other)
 
 
-def _encoded(want: Assignment) -> str:
-    return json.dumps(asdict(want), default=_encode)
+def _encoded(assignment: Assignment) -> str:
+    return json.dumps(asdict(assignment), default=_encode)
 
 
 def _encode(value: object) -> str:
@@ -137,7 +137,7 @@ def read_assignments(path: Path) -> dict[str, Assignment]:
         raise ConfigError(
             f"cannot read the runner's assignments in {path}: {error}; start the runner once to rewrite them"
         ) from None
-    return {want.session_uid: want for want in known}
+    return {assignment.session_uid: assignment for assignment in known}
 
 
 def _decode(item: dict[str, Any]) -> Assignment:

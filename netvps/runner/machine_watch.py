@@ -49,7 +49,7 @@ class MachineWatch:
         """Queries the engine at once: its event stream ended or began."""
         self._due.set()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Checks everything once."""
         await self._ask_engine()
         await self._keep_host_apart()
@@ -101,7 +101,7 @@ class MachineWatch:
     async def _keep_host_apart(self) -> None:
         if self._host_filter is None:
             return
-        problem = await self._host_filter.keep()
+        problem = await self._host_filter.ensure()
         if problem == self.isolation_problem:
             return
         self.isolation_problem = problem

@@ -14,7 +14,7 @@ from netvps.domain.runner.gpu import Gpu
 from netvps.domain.runner.runner import Capacity, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
 from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint
-from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage
+from netvps.domain.session.container import Container, Observed, SavedImage, SourceImage
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, SessionReport, SnapshotImage
@@ -32,7 +32,7 @@ Progress = Callable[[str], None]
 class Containers(Protocol):
     """The containers of sessions, one each. Every call has a timeout, and succeeds or fails as a whole."""
 
-    async def look(self, want: Assignment) -> Seen:
+    async def inspect(self, assignment: Assignment) -> Observed:
         """Inspects a session; looks up `source` only if there is no container."""
 
     async def pull(self, reference: str, progress: Progress) -> None:
@@ -78,7 +78,7 @@ class Snapshots(Protocol):
     Each operation is abandoned when the container starts, or when `given_up`, callable in any thread, returns true.
     """
 
-    async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
+    async def copy(self, assignment: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
         """Copies what a stopped container wrote to the runner's own folder; returns whether it was completed."""
 
     async def provide(self, session_uid: str, files: SavedFiles, progress: Progress) -> SourceImage:
@@ -91,7 +91,7 @@ class Snapshots(Protocol):
         """
 
     async def commit(
-        self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
+        self, uid: str, assignment: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
     ) -> SnapshotImage | None:
         """Takes and verifies snapshot `uid`; it gets its name only then. Returns None if abandoned.
 
@@ -99,23 +99,25 @@ class Snapshots(Protocol):
         """
 
     async def flatten(
-        self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
+        self, uid: str, assignment: Assignment, saved: SavedImage, given_up: Callable[[], bool]
     ) -> SnapshotImage | None:
         """Takes single-layer snapshot `uid` of a snapshot's content; it gets its name only once verified.
 
         Returns None if another is being written, or if `given_up`, callable in any thread, returned true.
         """
 
-    async def take(self, want: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]) -> bool:
+    async def take_snapshot(
+        self, assignment: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]
+    ) -> bool:
         """Takes snapshot `uid` of a container, paused meanwhile if it runs, or of the copy if there is none.
 
         Returns whether it is complete; if not, it was abandoned. Raises Exhausted, and WrongState if it cannot be.
         """
 
-    async def keep(self, want: Assignment, uid: str, run: str) -> SavedSnapshot | None:
+    async def keep_snapshot(self, assignment: Assignment, uid: str, run: str) -> SavedSnapshot | None:
         """Makes the copy of a session snapshot `uid`, too, without copying; None if the copy is not of that run."""
 
-    async def drop(self, want: Assignment, uid: str) -> None:
+    async def drop_snapshot(self, assignment: Assignment, uid: str) -> None:
         """Removes a snapshot; idempotent."""
 
     async def provide_below(self, session_uid: str, uid: str, progress: Progress) -> SourceImage:
@@ -133,7 +135,7 @@ class Snapshots(Protocol):
         A snapshot of its own session becomes its copy, too. Where this fails, both steps have to be repeated.
         """
 
-    async def tidy(self, want: Assignment) -> None:
+    async def tidy(self, assignment: Assignment) -> None:
         """Removes remains of interrupted snapshots; not to be called while one is being made."""
 
     async def prune(self, images: tuple[SavedImage, ...]) -> None:
@@ -193,7 +195,7 @@ class Engine(Containers, Snapshots, Files, Machine, Protocol):
 class HostFilter(Protocol):
     """Packet filter rules that isolate sessions without the overlay from services of their machine."""
 
-    async def keep(self) -> str:
+    async def ensure(self) -> str:
         """Loads the rules if needed; returns why that failed, or ""."""
 
 

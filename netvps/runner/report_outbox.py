@@ -76,7 +76,7 @@ class ReportOutbox:
         self._metrics = None
         return Outgoing(self, heartbeat, interval)
 
-    def take(self) -> SessionReport | ProbeReport | MetricsReport | CopyReport | None:
+    def pop(self) -> SessionReport | ProbeReport | MetricsReport | CopyReport | None:
         """Returns a report not yet sent over this connection, or None. Measurements come last."""
         if self._answers:
             return self._answers.popleft()
@@ -134,6 +134,6 @@ class Outgoing:
                 self._last_beat = loop.time()
                 self._board.hurried = False
                 return self._heartbeat()
-            if report := self._board.take():
+            if report := self._board.pop():
                 return report
             await self._board.news(left)

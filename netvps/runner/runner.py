@@ -132,9 +132,9 @@ class Runner:
     async def run(self) -> None:
         """Runs until cancelled."""
         async with self._tasks, self._copies or nullcontext(), asyncio.TaskGroup() as group:
-            for want in self._store.assignments.values():
-                self._employ(want)
-            await self._machine.look()
+            for assignment in self._store.assignments.values():
+                self._employ(assignment)
+            await self._machine.check()
             if self._overlay:
                 await self._overlay.prepare()
                 group.create_task(self._overlay.run(), name="overlay")
@@ -260,31 +260,33 @@ class Runner:
                 self._probes -= 1
         self._board.answer(ProbeReport(request.probe_id, links))
 
-    def _assign(self, want: Assignment) -> None:
-        known = self._store.get(want.session_uid)
-        if known and (want.epoch, want.generation) < (known.epoch, known.generation):
-            log.warning("older assignment refused", session=want.session_uid, epoch=want.epoch, known=known.epoch)
+    def _assign(self, assignment: Assignment) -> None:
+        known = self._store.get(assignment.session_uid)
+        if known and (assignment.epoch, assignment.generation) < (known.epoch, known.generation):
+            log.warning(
+                "older assignment refused", session=assignment.session_uid, epoch=assignment.epoch, known=known.epoch
+            )
             return
-        self._store.keep(want, partial(self._act, want))
+        self._store.save(assignment, partial(self._act, assignment))
 
-    def _act(self, want: Assignment) -> None:
+    def _act(self, assignment: Assignment) -> None:
         """Acts on an assignment that is on disk."""
         fault_point("assignment.kept")
-        worker = self._workers.get(want.session_uid)
+        worker = self._workers.get(assignment.session_uid)
         if worker is None:
-            self._employ(want)
+            self._employ(assignment)
         else:
-            worker.assign(want)
+            worker.assign(assignment)
 
-    def _employ(self, want: Assignment) -> None:
+    def _employ(self, assignment: Assignment) -> None:
         if self._engine is None:
-            log.error("this runner runs no sessions: the server must not assign one", session=want.session_uid)
+            log.error("this runner runs no sessions: the server must not assign one", session=assignment.session_uid)
             return
         reporter = Reporter(self._board.post)
         steps = SessionActions(
             self._engine,
             self._link,
-            self._folder(want.session_uid),
+            self._folder(assignment.session_uid),
             self._logs,
             reporter,
             last_runs=self._last_runs,
@@ -293,10 +295,10 @@ class Runner:
             node=self._settings.uid,
             agent=self._agent,
         )
-        worker = SessionReconciler(want, steps, reporter, look_every=self._settings.look_every)
-        self._workers[want.session_uid] = worker
-        job = self._employed(want.session_uid, worker)
-        self._jobs[want.session_uid] = self._tasks.start(job, name=f"session {want.session_uid}")
+        worker = SessionReconciler(assignment, steps, reporter, look_every=self._settings.look_every)
+        self._workers[assignment.session_uid] = worker
+        job = self._employed(assignment.session_uid, worker)
+        self._jobs[assignment.session_uid] = self._tasks.start(job, name=f"session {assignment.session_uid}")
 
     async def _employed(self, session_uid: str, worker: SessionReconciler) -> None:
         try:
@@ -328,7 +330,7 @@ class Runner:
         if not session_uid:  # the engine's event stream ended or began
             self._machine.hurry()
         if self._overlay:
-            self._overlay.look()
+            self._overlay.reload_ports()
         workers = [self._workers.get(session_uid)] if session_uid else list(self._workers.values())
         for worker in workers:
             if worker:

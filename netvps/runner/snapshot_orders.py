@@ -14,7 +14,7 @@ import structlog
 
 from netvps.domain.runner.docker_names import LABEL_RESTORE
 from netvps.domain.session.blueprint import Blueprint
-from netvps.domain.session.container import ENGINE_AWAY, Container, Seen, SourceImage, Status
+from netvps.domain.session.container import ENGINE_AWAY, Container, Observed, SourceImage, Status
 from netvps.domain.session.kept import LastRun
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.snapshot.snapshot import (
@@ -62,26 +62,26 @@ class SnapshotOrders:
         self._failures: dict[str, SnapshotResult] = {}
         self._not_restored: RestoreResult | None = None
 
-    async def look(self, want: Assignment, seen: Seen) -> Seen:
+    async def inspect(self, assignment: Assignment, observed: Observed) -> Observed:
         """Adds what failed and what is going on; sets what is reported. A pause for a snapshot counts as running."""
-        ordered = {order.uid for order in want.snapshot_orders if not order.delete}
+        ordered = {order.uid for order in assignment.snapshot_orders if not order.delete}
         self._failures = {uid: failure for uid, failure in self._failures.items() if uid in ordered}
         taking = self._taking[0] if self._taking and self._background.busy else ""
-        if taking and not self._is_undisturbed(want, seen, ordered):
+        if taking and not self._is_undisturbed(assignment, observed, ordered):
             self._background.give_up()
-        elif taking and seen.container and seen.container.status is Status.PAUSED:
-            seen = replace(seen, container=replace(seen.container, status=Status.RUNNING))
-        seen = replace(seen, failures=dict(self._failures), not_restored=self._not_restored, taking=taking)
-        await self._note_restored(want, seen.container)
-        self._reporter.snapshots = snapshot_results(want, seen)
-        self._reporter.restore = restore_result(want, seen)
-        return seen
+        elif taking and observed.container and observed.container.status is Status.PAUSED:
+            observed = replace(observed, container=replace(observed.container, status=Status.RUNNING))
+        observed = replace(observed, failures=dict(self._failures), not_restored=self._not_restored, taking=taking)
+        await self._note_restored(assignment, observed.container)
+        self._reporter.snapshots = snapshot_results(assignment, observed)
+        self._reporter.restore = restore_result(assignment, observed)
+        return observed
 
-    def take(self, want: Assignment, uid: str, container: Container | None, wake: Wake) -> float | None:
+    def take(self, assignment: Assignment, uid: str, container: Container | None, wake: Wake) -> float | None:
         """Takes a snapshot in the background. A failure is reported; only an engine that is away or slow raises."""
 
         async def job(given_up: Callable[[], bool]) -> None:
-            if await self._engine.take(want, uid, container, given_up):
+            if await self._engine.take_snapshot(assignment, uid, container, given_up):
                 log.info("snapshot taken", snapshot=uid)
 
         idle = not self._background.busy
@@ -103,32 +103,32 @@ class SnapshotOrders:
             self._taking = (uid, container)
         return None
 
-    async def drop(self, want: Assignment, uid: str) -> float:
+    async def drop(self, assignment: Assignment, uid: str) -> float:
         """Removes a snapshot."""
-        await self._engine.drop(want, uid)
+        await self._engine.drop_snapshot(assignment, uid)
         log.info("snapshot removed", snapshot=uid)
         return _AT_ONCE
 
-    async def keep(self, want: Assignment, uid: str, run: str) -> SnapshotResult | None:
+    async def keep(self, assignment: Assignment, uid: str, run: str) -> SnapshotResult | None:
         """Makes the copy of a stopped session a snapshot; None if there is no copy of that run."""
         try:
-            saved = await self._engine.keep(want, uid, run)
+            saved = await self._engine.keep_snapshot(assignment, uid, run)
         except OSError as error:
             log.warning("the copy does not become a snapshot", error=str(error))
             return None
         return ready_result(saved) if saved else None
 
-    async def revert(self, want: Assignment, restore: Restore, replaced: Container | None) -> float:
+    async def revert(self, assignment: Assignment, restore: Restore, replaced: Container | None) -> float:
         """Makes the container again from a snapshot. A failure is reported, and leaves everything as it was.
 
         Once the present container is being replaced, there is no way back, and a failure is retried.
         """
         message = "restoring its snapshot; its present state is a snapshot, too"
-        self._reporter.say(want, SessionState.PREPARING, message=message)
+        self._reporter.report(assignment, SessionState.PREPARING, message=message)
         log.warning("restoring a snapshot in place", snapshot=restore.snapshot, previous=restore.previous)
         try:
-            source = SnapshotSource(restore.snapshot, want.session_uid)
-            plan = await self._make(want, source, restore.uid)
+            source = SnapshotSource(restore.snapshot, assignment.session_uid)
+            plan = await self._make(assignment, source, restore.uid)
         except NetvpsError as error:
             failure = failed(error, "snapshot")
             if failure is error:
@@ -141,20 +141,22 @@ class SnapshotOrders:
         await self._engine.take_place(plan, source, replaced)
         return _AT_ONCE
 
-    async def clone(self, want: Assignment, source: SnapshotSource) -> float:
+    async def clone(self, assignment: Assignment, source: SnapshotSource) -> float:
         """Makes the container from a snapshot of another session. Raises GaveUp."""
-        self._reporter.say(want, SessionState.PREPARING, message="making it from a snapshot of another session")
+        self._reporter.report(
+            assignment, SessionState.PREPARING, message="making it from a snapshot of another session"
+        )
         try:
-            await self._engine.take_place(await self._make(want, source, ""), source, None)
+            await self._engine.take_place(await self._make(assignment, source, ""), source, None)
         except NetvpsError as error:
             raise failed(error, "snapshot") from None
         return _AT_ONCE
 
-    async def _make(self, want: Assignment, source: SnapshotSource, restore_uid: str) -> Blueprint:
+    async def _make(self, assignment: Assignment, source: SnapshotSource, restore_uid: str) -> Blueprint:
         """Makes a container from a snapshot, which replaces nothing yet. Raises a NetvpsError."""
-        await self._prepare(want)
+        await self._prepare(assignment)
         below = await self._engine.provide_below(source.session, source.uid, self._reporter.progress)
-        plan = self._blueprint(want, below)
+        plan = self._blueprint(assignment, below)
         plan = replace(plan, labels=plan.labels | {LABEL_RESTORE: restore_uid}) if restore_uid else plan
         await self._engine.make_from(plan, source)
         return plan
@@ -171,18 +173,23 @@ class SnapshotOrders:
         """Stops waiting for the job."""
         await self._background.close()
 
-    def _is_undisturbed(self, want: Assignment, seen: Seen, ordered: set[str]) -> bool:
+    def _is_undisturbed(self, assignment: Assignment, observed: Observed, ordered: set[str]) -> bool:
         """Whether a snapshot that is being taken is still wanted, of a container that nothing is to be done with."""
-        if self._taking is None or self._taking[0] not in ordered or want.desired is DesiredState.DELETED:
+        if self._taking is None or self._taking[0] not in ordered or assignment.desired is DesiredState.DELETED:
             return False
         begun = self._taking[1]
         if begun is None or begun.status not in {Status.RUNNING, Status.PAUSED}:
             return True
-        as_it_was = want.desired == ("PAUSED" if begun.status is Status.PAUSED else "RUNNING")
-        return as_it_was and due_restore(want, seen) is None
+        as_it_was = assignment.desired == ("PAUSED" if begun.status is Status.PAUSED else "RUNNING")
+        return as_it_was and due_restore(assignment, observed) is None
 
-    async def _note_restored(self, want: Assignment, container: Container | None) -> None:
+    async def _note_restored(self, assignment: Assignment, container: Container | None) -> None:
         """Records the new container's run before the restore is reported: older data is not used from now on."""
-        if want.restore and container and container.restored == want.restore.uid and container.started is None:
-            last = LastRun(container.run, want.generation)
-            await asyncio.to_thread(self._last_runs.write, want.session_uid, last)
+        if (
+            assignment.restore
+            and container
+            and container.restored == assignment.restore.uid
+            and container.started is None
+        ):
+            last = LastRun(container.run, assignment.generation)
+            await asyncio.to_thread(self._last_runs.write, assignment.session_uid, last)

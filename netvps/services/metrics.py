@@ -62,7 +62,7 @@ class _Selection:
             topics.append(Topic(Runner.kind, "key", runner.uid))
         return topics
 
-    def take(self, change: Change) -> bool:
+    def apply(self, change: Change) -> bool:
         """Takes a change in; whether the targets are others now. Raises NotFound if nothing that was named is left."""
         before = {**self.names}
         resource = change.resource
@@ -138,7 +138,7 @@ async def _follow(news: Subscription, head: int, selection: _Selection, inbox: M
     """Follows sessions from runner to runner after revision `head`, until there is nothing left to watch."""
     try:
         async for change in news:
-            if change.revision > head and selection.take(change):
+            if change.revision > head and selection.apply(change):
                 inbox.follow(frozenset(selection.names))
     except NetvpsError as error:
         inbox.end(error)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from netvps.domain.session import plan, steps
-from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
+from netvps.domain.session.container import Container, Observed, SavedImage, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
@@ -20,7 +20,7 @@ MACHINE = Limits(8.0, 16 << 30)
 GPUS = frozenset({"GPU-1", "GPU-2"})
 
 
-def want(
+def assignment(
     desired: DesiredState, generation: int = 1, snapshot: SnapshotImage | None = None, *, address: str = ""
 ) -> Assignment:
     spec = SessionSpec(image="debian:12")
@@ -37,7 +37,7 @@ class World:
     clock: int = 0
     """Counts what happens; the clock on the wall may be set back meanwhile."""
     behind: timedelta = timedelta()
-    wanted: Assignment = field(default_factory=lambda: want(RUNNING))
+    wanted: Assignment = field(default_factory=lambda: assignment(RUNNING))
     image_here: bool = False
     deleted: bool = False
     copy: tuple[SavedFiles, int] | None = None
@@ -50,13 +50,13 @@ class World:
     def limits(self) -> Limits:
         return self.wanted.spec.limits.on(MACHINE)
 
-    def seen(self) -> Seen:
+    def observed(self) -> Observed:
         images = tuple(image for image, _ in self.images.values())
         reference = plan.source_of(self.wanted, images)
         here = reference in self.images or (reference == "debian:12" and self.image_here)
         source = SourceImage(reference) if here and self.container is None else None
         copy = self.copy and self.copy[0]
-        return Seen(self.container, images, source, copy, self.last, gpus=GPUS, lxcfs=self.lxcfs, machine=MACHINE)
+        return Observed(self.container, images, source, copy, self.last, gpus=GPUS, lxcfs=self.lxcfs, machine=MACHINE)
 
     def tick(self) -> datetime:
         self.clock += 1
@@ -198,7 +198,7 @@ class World:
     def converge(self) -> None:
         """Until it is as wanted."""
         for _ in range(20):
-            step = plan.next_step(self.wanted, self.seen())
+            step = plan.next_step(self.wanted, self.observed())
             self.take(step)
             if isinstance(step, steps.Rest | steps.Erase | steps.Refuse):
                 assert isinstance(step, steps.Refuse) is (self.lost and not isinstance(step, steps.Erase)), step

@@ -50,7 +50,7 @@ async def test_a_child_that_is_killed_is_started_again(arguments: list[str], sta
         await child.start()
         first = _pid(state)
         async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(child.keep())
+            keeping = group.create_task(child.supervise())
             os.kill(first, signal.SIGKILL)
             second = await _until_another(state, first)
             keeping.cancel()
@@ -67,7 +67,7 @@ async def test_what_was_said_at_the_first_start_is_not_said_again(arguments: lis
         first = _pid(state)
         assert b"--verbose" in Path(f"/proc/{first}/cmdline").read_bytes()
         async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(child.keep())
+            keeping = group.create_task(child.supervise())
             os.kill(first, signal.SIGKILL)
             second = await _until_another(state, first)
             keeping.cancel()
@@ -83,7 +83,7 @@ async def test_a_child_that_hangs_is_said_to_killed_and_started_again(arguments:
         first = _pid(state)
         with capture_logs() as logged:
             async with asyncio.TaskGroup() as group:
-                keeping = group.create_task(child.keep())
+                keeping = group.create_task(child.supervise())
                 os.kill(first, signal.SIGSTOP)
                 await _until_another(state, first)
                 await child.serving.wait()
@@ -108,7 +108,7 @@ async def test_a_child_that_was_only_slow_lives_on(arguments: list[str], state: 
         first = _pid(state)
         with capture_logs() as logged:
             async with asyncio.TaskGroup() as group:
-                keeping = group.create_task(child.keep())
+                keeping = group.create_task(child.supervise())
                 os.kill(first, signal.SIGSTOP)
                 await _until_said(logged, "a child process hangs")
                 os.kill(first, signal.SIGCONT)
@@ -125,7 +125,7 @@ async def test_a_child_that_hangs_is_stopped_without_waiting_for_it(arguments: l
     first = _pid(state)
     with capture_logs() as logged:
         async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(child.keep())
+            keeping = group.create_task(child.supervise())
             os.kill(first, signal.SIGSTOP)
             await _until_said(logged, "a child process hangs")
             keeping.cancel()

@@ -15,8 +15,8 @@ class _Terminal(io.StringIO):
 def test_a_terminal_sees_one_line_that_changes_and_goes() -> None:
     output = _Terminal()
     line = ProgressLine(output)
-    line.say("pulling")
-    line.say("unpacking")
+    line.show("pulling")
+    line.show("unpacking")
     line.end()
     assert output.getvalue() == "\r\x1b[Kpulling\r\x1b[Kunpacking\r\x1b[K"
 
@@ -25,7 +25,7 @@ def test_a_file_gets_a_line_now_and_then() -> None:
     output = io.StringIO()
     line = ProgressLine(output)
     for number in range(100):
-        line.say(f"package {number}")
+        line.show(f"package {number}")
     line.end()
     assert output.getvalue() == "package 0\n"
 

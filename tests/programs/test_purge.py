@@ -71,7 +71,7 @@ async def test_nothing_is_left(host: Namespace, network: OverlayNetwork) -> None
 async def test_what_keeps_sessions_from_the_machine_goes_when_no_owner_has_a_network(
     host: Namespace, network: OverlayNetwork
 ) -> None:
-    assert await HostFilter(Nftables()).keep() == ""
+    assert await HostFilter(Nftables()).ensure() == ""
     host.ip("link", "add", "nvi0", "type", "bridge")
     async with NetlinkKernel() as kernel:
         await purge(kernel, network, NAMES, force=False)

@@ -78,8 +78,8 @@ class ScriptedLink:
             async with Tasks() as tasks:
                 tasks.start(self._listen(outgoing), name="reports")
                 yield Welcome("here", 0.2, Lease("10.0.0.0/22", "r", 1), OverlaySettings("cluster"))
-                for want in list(self.wanted.values()):
-                    yield want
+                for assignment in list(self.wanted.values()):
+                    yield assignment
                 yield CaughtUp(1)
                 while (message := await queue.get()) is not None:
                     for _ in range(self.repeating):
@@ -122,9 +122,9 @@ class ScriptedLink:
         self.files[stream_id] = [answer async for answer in work(nothing())]
         await self._tell()
 
-    def want(self, want: Assignment) -> None:
-        self.wanted[want.session_uid] = want
-        self._send(want)
+    def assign(self, assignment: Assignment) -> None:
+        self.wanted[assignment.session_uid] = assignment
+        self._send(assignment)
 
     def request(self, request: LogRequest | ProbeRequest | MetricsRequest | FilesRequest) -> None:
         self._send(request)
@@ -142,16 +142,20 @@ class ScriptedLink:
             said = "\n".join(f"{r.state} {r.generation} {r.reason} {r.message}" for r in self.reports[-12:])
             raise AssertionError(f"it did not come to that; last reports:\n{said}") from None
 
-    async def reported(self, want: Assignment, state: SessionState, reason: str = "") -> SessionReport:
+    async def reported(self, assignment: Assignment, state: SessionState, reason: str = "") -> SessionReport:
         """The report of this state for this generation, once it is the last one of the session."""
 
         def last() -> SessionReport | None:
-            own = [report for report in self.reports if report.session_uid == want.session_uid]
+            own = [report for report in self.reports if report.session_uid == assignment.session_uid]
             return own[-1] if own else None
 
         def holds() -> bool:
             seen = last()
-            return seen is not None and (seen.state, seen.generation, seen.reason) == (state, want.generation, reason)
+            return seen is not None and (seen.state, seen.generation, seen.reason) == (
+                state,
+                assignment.generation,
+                reason,
+            )
 
         await self.until(holds)
         seen = last()
@@ -175,15 +179,15 @@ class ScriptedLink:
             await self._tell()
 
     def _record(self, report: SessionReport) -> None:
-        want = self.wanted.get(report.session_uid)
-        if want is None:
+        assignment = self.wanted.get(report.session_uid)
+        if assignment is None:
             return
-        if report.state is SessionState.DELETED and want.desired is DesiredState.DELETED:
+        if report.state is SessionState.DELETED and assignment.desired is DesiredState.DELETED:
             del self.wanted[report.session_uid]
-        elif report.reason == ENDED and report.generation == want.generation:
-            self.want(replace(want, desired=DesiredState.STOPPED, generation=want.generation + 1))
-        elif self.recording and report.snapshot and want.snapshot != report.snapshot:
-            self.want(replace(want, snapshot=report.snapshot))
+        elif report.reason == ENDED and report.generation == assignment.generation:
+            self.assign(replace(assignment, desired=DesiredState.STOPPED, generation=assignment.generation + 1))
+        elif self.recording and report.snapshot and assignment.snapshot != report.snapshot:
+            self.assign(replace(assignment, snapshot=report.snapshot))
 
     def _send(self, message: ToRunner) -> None:
         for queue in self._queues:
@@ -241,16 +245,16 @@ class Lab:
         spec = spec or SessionSpec(image=self.image, network=network, stop_grace=2.0)
         return Assignment(uid, name, "ann", 1, 1, DesiredState.RUNNING, spec, None, 1, address)
 
-    def next(self, want: Assignment, desired: DesiredState) -> Assignment:
+    def next(self, assignment: Assignment, desired: DesiredState) -> Assignment:
         """The next generation of a session, with what is recorded by now; sent to the runner."""
-        known = self.link.wanted.get(want.session_uid, want)
+        known = self.link.wanted.get(assignment.session_uid, assignment)
         following = replace(known, desired=desired, generation=known.generation + 1)
-        self.link.want(following)
+        self.link.assign(following)
         return following
 
-    async def run_in(self, want: Assignment, *argv: str) -> str:
+    async def run_in(self, assignment: Assignment, *argv: str) -> str:
         """Runs a program in the session's container; its output."""
-        name = container_name(want.session_uid)
+        name = container_name(assignment.session_uid)
 
         def run() -> str:
             made = self.api.exec_create(name, list(argv))
@@ -260,14 +264,14 @@ class Lab:
 
         return await asyncio.to_thread(run)
 
-    async def pid(self, want: Assignment) -> int:
+    async def pid(self, assignment: Assignment) -> int:
         """Of the first process of a session's container."""
-        found = await asyncio.to_thread(lambda: self.api.inspect_container(container_name(want.session_uid)))
+        found = await asyncio.to_thread(lambda: self.api.inspect_container(container_name(assignment.session_uid)))
         return int(found["State"]["Pid"])
 
-    async def container(self, want: Assignment) -> dict[str, object] | None:
+    async def container(self, assignment: Assignment) -> dict[str, object] | None:
         found = await asyncio.to_thread(
-            lambda: self.api.containers(all=True, filters={"name": f"^/{container_name(want.session_uid)}$"})
+            lambda: self.api.containers(all=True, filters={"name": f"^/{container_name(assignment.session_uid)}$"})
         )
         return found[0] if found else None
 

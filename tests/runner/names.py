@@ -40,7 +40,10 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
 @asynccontextmanager
 async def serving(overlay: OverlayNetwork, sessions: Sequence[Assignment]) -> AsyncIterator[None]:
     """The DNS server of a runner on whose overlay these are."""
-    endpoints = tuple(Endpoint(want.session_uid, want.session_id, want.owner_id, want.address) for want in sessions)
+    endpoints = tuple(
+        Endpoint(assignment.session_uid, assignment.session_id, assignment.owner_id, assignment.address)
+        for assignment in sessions
+    )
     netmap = Netmap().updated(NetmapUpdate(1, endpoints=endpoints))
     server = DnsServer()
     try:

@@ -80,14 +80,14 @@ async def test_the_images_command_runs_as_the_image_says(lab: Lab, with_command:
     spec = SessionSpec(
         image=with_command, run_entrypoint=True, network=Network.NONE, shm_bytes=3 << 20, open_files=1234
     )
-    want = lab.session(spec)
-    lab.link.want(want)
+    assignment = lab.session(spec)
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
 
         async def ran() -> bool:
-            return await lab.run_in(want, "cat", "/tmp/runs") == "nobody /srv /tmp\n" * 3
+            return await lab.run_in(assignment, "cat", "/tmp/runs") == "nobody /srv /tmp\n" * 3
 
         await eventually(ran)
-        assert "3072" in await lab.run_in(want, "df", "-k", "/dev/shm")
-        assert await lab.run_in(want, "sh", "-c", "ulimit -Sn; ulimit -Hn") == "1234\n1234\n"
+        assert "3072" in await lab.run_in(assignment, "df", "-k", "/dev/shm")
+        assert await lab.run_in(assignment, "sh", "-c", "ulimit -Sn; ulimit -Hn") == "1234\n1234\n"

@@ -65,9 +65,9 @@ async def running(path: Path) -> AsyncIterator[AssignmentStore]:
         yield store
 
 
-async def kept(store: AssignmentStore, want: Assignment) -> None:
+async def kept(store: AssignmentStore, assignment: Assignment) -> None:
     done = asyncio.Event()
-    store.keep(want, done.set)
+    store.save(assignment, done.set)
     async with asyncio.timeout(5):
         await done.wait()
 
@@ -107,9 +107,9 @@ def test_every_field_has_its_type_again(path: Path) -> None:
 async def test_nothing_is_acted_on_before_it_is_on_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk, acts = SlowDisk(monkeypatch), list[str]()
     async with running(path) as store:
-        store.keep(WANT, lambda: acts.append("first"))
+        store.save(WANT, lambda: acts.append("first"))
         await asyncio.sleep(0.1)
-        store.keep(WANT, lambda: acts.append("the same, which is being written"))
+        store.save(WANT, lambda: acts.append("the same, which is being written"))
         assert (disk.writes, acts, store.get("u")) == (1, [], WANT)
         disk.went_on.set()
         await kept(store, replace(WANT, generation=4))
@@ -121,10 +121,10 @@ async def test_what_comes_during_a_write_is_one_write(path: Path, monkeypatch: p
     disk, acts = SlowDisk(monkeypatch), list[str]()
     wants = {f"s{number}": replace(WANT, session_uid=f"s{number}") for number in range(1000)}
     async with running(path) as store:
-        store.keep(WANT)
+        store.save(WANT)
         await asyncio.sleep(0.1)
-        for uid, want in wants.items():
-            store.keep(want, lambda uid=uid: acts.append(uid))  # type: ignore[misc]
+        for uid, assignment in wants.items():
+            store.save(assignment, lambda uid=uid: acts.append(uid))  # type: ignore[misc]
         disk.went_on.set()
         await kept(store, WANT)
     assert (disk.writes, acts) == (2, list(wants))
@@ -137,7 +137,7 @@ async def test_what_is_sent_again_is_not_written(path: Path, monkeypatch: pytest
         await kept(store, WANT)
         SlowDisk(monkeypatch)
         acts: list[str] = []
-        store.keep(replace(WANT, revision=700), lambda: acts.append("at once"))
+        store.save(replace(WANT, revision=700), lambda: acts.append("at once"))
         assert acts == ["at once"]
 
 
@@ -156,7 +156,7 @@ async def test_a_thousand_assignments_do_not_stop_the_loop(path: Path) -> None:
     async with running(path) as store, Tasks() as tasks:
         tasks.start(tick(), name="tick")
         for number in range(1000):
-            store.keep(replace(WANT, session_uid=f"s{number}"), done.set if number == 999 else lambda: None)
+            store.save(replace(WANT, session_uid=f"s{number}"), done.set if number == 999 else lambda: None)
             await asyncio.sleep(0)  # as messages come
         async with asyncio.timeout(30):
             await done.wait()

@@ -46,7 +46,7 @@ async def test_it_does_not_start_while_sessions_are_assigned_to_it(settings: Run
     store = AssignmentStore(settings.state_dir / "assignments.json")
     async with Tasks() as tasks:
         tasks.start(store.run(), name="store")
-        store.keep(ASSIGNMENT, kept.set)
+        store.save(ASSIGNMENT, kept.set)
         await kept.wait()
     with pytest.raises(ConfigError, match="this runner has 1 sessions: start it without --no-sessions"):
         Runner(ScriptedLink(), None, settings)

@@ -35,7 +35,7 @@ class HostFilter:
 
     why = ""
 
-    async def keep(self) -> str:
+    async def ensure(self) -> str:
         return self.why
 
 
@@ -45,7 +45,7 @@ async def test_an_engine_that_does_not_answer_is_reported_at_once_and_so_is_its_
     engine, changes = Engine(), asyncio.Queue[None]()
     watch = MachineWatch(cast("Any", engine), None, lambda: changes.put_nowait(None))
     monkeypatch.setattr(machine_watch, "_ENGINE_SECONDS", 0.1)
-    await watch.look()
+    await watch.check()
     assert (watch.capacity, watch.engine_problem, changes.empty()) == (Capacity(2), "", True)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         running = group.create_task(watch.run())
@@ -68,8 +68,8 @@ async def test_isolation_from_the_machine_is_maintained_and_reported_once() -> N
     watch = MachineWatch(cast("Any", Engine()), host_filter, lambda: changes.put_nowait(None))
     for host_filter.why in ("no nft", ""):
         with capture_logs() as logged:
-            await watch.look()
-            await watch.look()
+            await watch.check()
+            await watch.check()
         assert watch.isolation_problem == host_filter.why
         assert [line["log_level"] for line in logged] == ["warning" if host_filter.why else "info"]
         changes.get_nowait()

@@ -86,34 +86,34 @@ async def test_an_engine_that_fails_or_hangs_delays_no_measurement() -> None:
 @pytest.mark.docker
 async def test_a_busy_session_uses_all_that_it_may_also_after_a_stop_and_on_a_new_stream(lab: Lab) -> None:
     """Half of one CPU, so that the session's own limit decides and not the machine's other work."""
-    want = lab.session(SessionSpec(image=lab.image, cpus=0.5, stop_grace=2.0))
-    lab.link.want(want)
+    assignment = lab.session(SessionSpec(image=lab.image, cpus=0.5, stop_grace=2.0))
+    lab.link.assign(assignment)
     busy = "while :; do :; done &"
-    request = MetricsRequest(frozenset({want.session_uid}), machine=True)
+    request = MetricsRequest(frozenset({assignment.session_uid}), machine=True)
 
     def measured(cpus: float) -> bool:
-        session = lab.link.measured.get(want.session_uid, [])
+        session = lab.link.measured.get(assignment.session_uid, [])
         machine = lab.link.measured.get(MACHINE, [])
         return bool(session and machine) and session[-1].cpus >= cpus and machine[-1].cpus >= cpus
 
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
         lab.link.request(request)
-        await lab.link.until(lambda: want.session_uid in lab.link.measured)
-        quiet = lab.link.measured[want.session_uid][-1]
+        await lab.link.until(lambda: assignment.session_uid in lab.link.measured)
+        quiet = lab.link.measured[assignment.session_uid][-1]
         assert quiet.cpus < 0.3
         assert 0 < quiet.memory_bytes < 100 << 20
         assert quiet.received_rate is not None
-        await lab.run_in(want, "sh", "-c", f"({busy}) >/dev/null 2>&1 </dev/null")
+        await lab.run_in(assignment, "sh", "-c", f"({busy}) >/dev/null 2>&1 </dev/null")
         await lab.link.until(lambda: measured(0.4))
-        assert max(each.cpus for each in lab.link.measured[want.session_uid]) < 0.7
+        assert max(each.cpus for each in lab.link.measured[assignment.session_uid]) < 0.7
 
-        stop = lab.next(want, DesiredState.STOPPED)
+        stop = lab.next(assignment, DesiredState.STOPPED)
         await lab.link.reported(stop, SessionState.STOPPED)
         lab.link.measured.clear()
-        start = lab.next(want, DesiredState.RUNNING)
+        start = lab.next(assignment, DesiredState.RUNNING)
         await lab.link.reported(start, SessionState.RUNNING)
-        await lab.link.until(lambda: want.session_uid in lab.link.measured)
+        await lab.link.until(lambda: assignment.session_uid in lab.link.measured)
 
         lab.link.hang_up()
         await lab.link.until(lambda: lab.link.connections == 2)
@@ -123,5 +123,5 @@ async def test_a_busy_session_uses_all_that_it_may_also_after_a_stop_and_on_a_ne
         assert not lab.link.measured, "it was requested on the stream that ended"
         lab.link.request(request)
         await lab.link.until(lambda: measured(0.0))
-        gone = lab.next(want, DesiredState.DELETED)
+        gone = lab.next(assignment, DesiredState.DELETED)
         await lab.link.reported(gone, SessionState.DELETED)

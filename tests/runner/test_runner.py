@@ -27,71 +27,71 @@ pytestmark = pytest.mark.docker
 
 
 async def test_a_session_starts_stops_and_comes_back_with_its_files(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        await lab.run_in(assignment, "sh", "-c", "echo kept > /root/file")
 
-        stop = lab.next(want, DesiredState.STOPPED)
+        stop = lab.next(assignment, DesiredState.STOPPED)
         stopped = await lab.link.reported(stop, SessionState.STOPPED)
         assert stopped.last_exit is not None
         assert (stopped.last_exit.cause, stopped.last_exit.exit_code) == ("stopped", 0)
-        kept = await lab.container(want)
+        kept = await lab.container(assignment)
         assert kept is not None
         assert kept["State"] == "exited"
-        snapshot = lab.link.wanted[want.session_uid].snapshot
+        snapshot = lab.link.wanted[assignment.session_uid].snapshot
         assert snapshot is not None
         assert (snapshot.generation, snapshot.runner) == (stop.generation, "here")
 
-        start = lab.next(want, DesiredState.RUNNING)
+        start = lab.next(assignment, DesiredState.RUNNING)
         await lab.link.reported(start, SessionState.RUNNING)
-        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
 
-        gone = lab.next(want, DesiredState.DELETED)
+        gone = lab.next(assignment, DesiredState.DELETED)
         await lab.link.reported(gone, SessionState.DELETED)
         assert await lab.traces() == []
         assert list(lab.settings.run_dir.iterdir()) == []
 
 
 async def test_a_session_on_the_default_network_reports_its_address(lab: Lab) -> None:
-    want = lab.session(SessionSpec(image=lab.image, stop_grace=2.0))
-    lab.link.want(want)
+    assignment = lab.session(SessionSpec(image=lab.image, stop_grace=2.0))
+    lab.link.assign(assignment)
     async with lab.runner():
-        running = await lab.link.reported(want, SessionState.RUNNING)
+        running = await lab.link.reported(assignment, SessionState.RUNNING)
         assert running.address.startswith("172.30.")
-        gone = lab.next(want, DesiredState.DELETED)
+        gone = lab.next(assignment, DesiredState.DELETED)
         await lab.link.reported(gone, SessionState.DELETED)
 
 
 async def test_losing_the_control_plane_stops_nothing_and_a_new_runner_goes_by_what_is_kept(
     lab: Lab, eventually: Until
 ) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
         lab.link.hang_up(away=True)
     async with lab.runner():  # the control plane is still away, and the container dies
-        await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+        await asyncio.to_thread(lab.api.kill, container_name(assignment.session_uid))
 
         async def runs_again() -> bool:
-            found = await lab.container(want)
+            found = await lab.container(assignment)
             return found is not None and found["State"] == "running"
 
         await eventually(runs_again)
         lab.link.reports.clear()
         lab.link.away = False
-        again = await lab.link.reported(want, SessionState.RUNNING)
-        assert again.generation == want.generation
+        again = await lab.link.reported(assignment, SessionState.RUNNING)
+        assert again.generation == assignment.generation
 
 
 async def test_agents_of_before_an_upgrade_go_once_no_container_mounts_them(lab: Lab, eventually: Until) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     folder = lab.settings.state_dir / "agent"
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
     (mounted,) = folder.iterdir()
     unused = folder / ("0" * 64)
     unused.mkdir()
@@ -111,14 +111,14 @@ async def test_agents_of_before_an_upgrade_go_once_no_container_mounts_them(lab:
 @pytest.mark.netns  # root, that is
 async def test_what_containerd_left_in_the_way_of_a_start_goes(lab: Lab, eventually: Until) -> None:
     """The folder of a shim that was killed before it had begun, and containerd with it."""
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
-    shim = Path(f"/proc/{await lab.pid(want)}/stat").read_text().rpartition(")")[2].split()[1]
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        await lab.run_in(assignment, "sh", "-c", "echo kept > /root/file")
+    shim = Path(f"/proc/{await lab.pid(assignment)}/stat").read_text().rpartition(")")[2].split()[1]
     folder = Path(f"/proc/{shim}/cwd").readlink()
-    await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+    await asyncio.to_thread(lab.api.kill, container_name(assignment.session_uid))
 
     async def ended() -> bool:
         return not folder.exists()
@@ -128,19 +128,21 @@ async def test_what_containerd_left_in_the_way_of_a_start_goes(lab: Lab, eventua
     (folder / "address").touch()
     lab.link.reports.clear()
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
 
 
 async def test_an_older_assignment_is_refused(lab: Lab) -> None:
-    want = replace(lab.session(), epoch=2)
-    lab.link.want(want)
+    assignment = replace(lab.session(), epoch=2)
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        lab.link.want(replace(want, epoch=1, generation=9, desired=DesiredState.DELETED))
-        lab.link.request(LogRequest("after", want.session_uid, 1, follow=False))  # comes after it on the same stream
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        lab.link.assign(replace(assignment, epoch=1, generation=9, desired=DesiredState.DELETED))
+        lab.link.request(
+            LogRequest("after", assignment.session_uid, 1, follow=False)
+        )  # comes after it on the same stream
         await lab.link.until(lambda: "after" in lab.link.logs)
-        found = await lab.container(want)
+        found = await lab.container(assignment)
         assert found is not None
         assert found["State"] == "running"
 
@@ -149,10 +151,10 @@ async def test_messages_that_come_three_times_change_nothing(lab: Lab) -> None:
     lab.link.repeating = 3
     async with lab.runner():
         await lab.link.until(lambda: lab.link.connections == 1)
-        want = lab.session()
-        lab.link.want(want)
-        await lab.link.reported(want, SessionState.RUNNING)
-        stop = lab.next(want, DesiredState.STOPPED)
+        assignment = lab.session()
+        lab.link.assign(assignment)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        stop = lab.next(assignment, DesiredState.STOPPED)
         await lab.link.reported(stop, SessionState.STOPPED)
         images = [name for name in await lab.traces() if "snapshot" in name]
         assert len(images) == 1
@@ -184,11 +186,11 @@ async def test_heartbeats_go_on_while_a_commit_takes_its_time(lab: Lab, monkeypa
         return commit(*arguments, **options)
 
     monkeypatch.setattr(APIClient, "commit", slow)
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        stop = lab.next(want, DesiredState.STOPPED)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        stop = lab.next(assignment, DesiredState.STOPPED)
         try:
             await asyncio.wait_for(began.wait(), 60)
             before = lab.link.heartbeats
@@ -200,11 +202,11 @@ async def test_heartbeats_go_on_while_a_commit_takes_its_time(lab: Lab, monkeypa
 
 
 async def test_what_no_assignment_ever_named_is_removed_after_a_grace(lab: Lab, eventually: Until) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-    del lab.link.wanted[want.session_uid]
+        await lab.link.reported(assignment, SessionState.RUNNING)
+    del lab.link.wanted[assignment.session_uid]
     (lab.settings.state_dir / "assignments.json").unlink()
     async with lab.runner():
 
@@ -215,39 +217,39 @@ async def test_what_no_assignment_ever_named_is_removed_after_a_grace(lab: Lab, 
 
 
 async def test_a_session_that_the_server_forgot_keeps_its_container(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        del lab.link.wanted[want.session_uid]  # as after a restore from an older backup
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        del lab.link.wanted[assignment.session_uid]  # as after a restore from an older backup
     async with lab.runner():
         await lab.link.until(lambda: lab.link.connections >= 2)
         await asyncio.sleep(4 * lab.settings.orphan_grace)
-    assert await lab.container(want) is not None
+    assert await lab.container(assignment) is not None
 
 
 async def test_nothing_is_an_orphan_before_all_assignments_were_sent(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
     lab.link.away = True
     (lab.settings.state_dir / "assignments.json").unlink()  # even if it forgot all it knew
     async with lab.runner():
         await asyncio.sleep(4 * lab.settings.orphan_grace)
-    assert await lab.container(want) is not None
+    assert await lab.container(assignment) is not None
 
 
 async def test_logs_of_a_running_and_of_a_stopped_session(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        lab.link.request(LogRequest("live", want.session_uid, 100, follow=True))
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        lab.link.request(LogRequest("live", assignment.session_uid, 100, follow=True))
         await lab.link.until(lambda: b"agent" in lab.link.logs.get("live", b""))
-        stop = lab.next(want, DesiredState.STOPPED)
+        stop = lab.next(assignment, DesiredState.STOPPED)
         await lab.link.reported(stop, SessionState.STOPPED)
-        lab.link.request(LogRequest("kept", want.session_uid, 100, follow=False))
+        lab.link.request(LogRequest("kept", assignment.session_uid, 100, follow=False))
         await lab.link.until(lambda: b"signal received" in lab.link.logs.get("kept", b""))
         lab.link.request(LogRequest("none", "0000000000000", 100, follow=False))
         await lab.link.until(lambda: "none" in lab.link.log_errors)
@@ -261,10 +263,10 @@ async def test_sessions_of_an_owner_find_each_other_by_name(networked: tuple[Lab
     bobs = replace(lab.session(name="web", address=overlay.address(2)), owner_id="bob")
     sessions = (web, db, bobs)
     async with serving(overlay, sessions), lab.runner():
-        for want in sessions:
-            lab.link.want(want)
-        for want in sessions:
-            assert (await lab.link.reported(want, SessionState.RUNNING)).address == want.address
+        for assignment in sessions:
+            lab.link.assign(assignment)
+        for assignment in sessions:
+            assert (await lab.link.reported(assignment, SessionState.RUNNING)).address == assignment.address
         assert await lab.run_in(db, "hostname") == "db\n"
         said = await lab.run_in(db, "cat", "/etc/resolv.conf")
         assert said == f"nameserver {overlay.bridge}\nsearch ann.nv.internal\n"
@@ -279,35 +281,35 @@ async def test_sessions_of_an_owner_find_each_other_by_name(networked: tuple[Lab
             assert await asyncio.to_thread(udp_ask, await lab.pid(db), "web", port) == f"hello from {db.address}"
 
 
-async def address_after_death(lab: Lab, want: Assignment) -> str:
+async def address_after_death(lab: Lab, assignment: Assignment) -> str:
     """Of a session whose container died, once it runs again."""
     lab.link.reports.clear()
-    await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+    await asyncio.to_thread(lab.api.kill, container_name(assignment.session_uid))
     await lab.link.until(lambda: any(report.last_exit for report in lab.link.reports))
-    return (await lab.link.reported(want, SessionState.RUNNING)).address
+    return (await lab.link.reported(assignment, SessionState.RUNNING)).address
 
 
 async def test_a_session_that_comes_to_the_overlay_or_gets_another_address_is_moved_at_its_next_start(
     networked: tuple[Lab, OverlayNetwork],
 ) -> None:
     lab, overlay = networked
-    want = lab.session(SessionSpec(image=lab.image, stop_grace=2.0))
-    lab.link.want(want)
+    assignment = lab.session(SessionSpec(image=lab.image, stop_grace=2.0))
+    lab.link.assign(assignment)
     async with lab.runner():
-        isolated = await lab.link.reported(want, SessionState.RUNNING)
-        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
-        first = await lab.container(want)
+        isolated = await lab.link.reported(assignment, SessionState.RUNNING)
+        await lab.run_in(assignment, "sh", "-c", "echo kept > /root/file")
+        first = await lab.container(assignment)
 
-        joined = replace(want, address=overlay.address(0), generation=2)
-        lab.link.want(joined)
+        joined = replace(assignment, address=overlay.address(0), generation=2)
+        lab.link.assign(joined)
         assert (await lab.link.reported(joined, SessionState.RUNNING)).address == isolated.address
         for moved in (joined, replace(joined, address=overlay.address(1), generation=3)):
-            lab.link.want(moved)
+            lab.link.assign(moved)
             await lab.link.reported(moved, SessionState.RUNNING)
             assert await address_after_death(lab, moved) == moved.address
-            assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
-            assert await lab.run_in(want, "hostname", "-i") == f"{moved.address}\n"
-        last = await lab.container(want)
+            assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
+            assert await lab.run_in(assignment, "hostname", "-i") == f"{moved.address}\n"
+        last = await lab.container(assignment)
         assert first
         assert last
         assert first["Id"] == last["Id"]
@@ -317,33 +319,33 @@ async def test_session_waits_for_overlay_and_uses_recreated_one(
     networked: tuple[Lab, OverlayNetwork],
 ) -> None:
     lab, overlay = networked
-    want = lab.session(address=overlay.address(0))
-    lab.link.want(want)
+    assignment = lab.session(address=overlay.address(0))
+    lab.link.assign(assignment)
     overlay.remove()
     async with lab.runner():
         await lab.link.until(lambda: any("not ready on this runner" in report.message for report in lab.link.reports))
         assert lab.link.reports[-1].state is SessionState.STARTING
         assert overlay.make() == ""
-        assert (await lab.link.reported(want, SessionState.RUNNING)).address == want.address
-    await asyncio.to_thread(lab.api.kill, container_name(want.session_uid))
+        assert (await lab.link.reported(assignment, SessionState.RUNNING)).address == assignment.address
+    await asyncio.to_thread(lab.api.kill, container_name(assignment.session_uid))
     overlay.remove()  # docker network prune does that
     assert overlay.make() == ""
     lab.link.reports.clear()
     async with lab.runner():
-        assert (await lab.link.reported(want, SessionState.RUNNING)).address == want.address
+        assert (await lab.link.reported(assignment, SessionState.RUNNING)).address == assignment.address
 
 
 async def test_leaving_the_overlay_leaves_a_session_with_names(networked: tuple[Lab, OverlayNetwork]) -> None:
     lab, overlay = networked
-    want = lab.session(address=overlay.address(0))
-    lab.link.want(want)
+    assignment = lab.session(address=overlay.address(0))
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        left = replace(want, address="", generation=2)
-        lab.link.want(left)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        left = replace(assignment, address="", generation=2)
+        lab.link.assign(left)
         await lab.link.reported(left, SessionState.RUNNING)
         assert (await address_after_death(lab, left)).startswith("172.30.")
-        assert "nameserver 127.0.0.11" in await lab.run_in(want, "cat", "/etc/resolv.conf")
+        assert "nameserver 127.0.0.11" in await lab.run_in(assignment, "cat", "/etc/resolv.conf")
         await lab.link.reported(lab.next(left, DesiredState.DELETED), SessionState.DELETED)
         assert list(lab.settings.run_dir.iterdir()) == []
 
@@ -378,7 +380,7 @@ async def test_links_are_measured_for_few_at_once_and_problems_are_reported(lab:
         for number in range(3):
             group.create_task(runner._probe(ProbeRequest(f"p{number}", ("r2",))))
         await asyncio.sleep(0)
-        assert runner._board.take() == ProbeReport("p2", ())
+        assert runner._board.pop() == ProbeReport("p2", ())
         overlay.go.set()
     measured = (Link("r2", LinkState.UP, 0.1, 1450),)
-    assert [runner._board.take() for _ in range(2)] == [ProbeReport("p0", measured), ProbeReport("p1", measured)]
+    assert [runner._board.pop() for _ in range(2)] == [ProbeReport("p0", measured), ProbeReport("p1", measured)]

@@ -53,58 +53,60 @@ class Engine(DockerEngine):
         self.begun, self.go_on = threading.Event(), asyncio.Event()
         self.go_on.set()
 
-    async def take(self, want: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]) -> bool:
+    async def take_snapshot(
+        self, assignment: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]
+    ) -> bool:
         if self.full:
             raise DiskFull("the snapshot needs 9 MiB and 1 MiB are free", reason="DISK_FULL")
         self.begun.set()
         await self.go_on.wait()
-        return await super().take(want, uid, container, given_up)
+        return await super().take_snapshot(assignment, uid, container, given_up)
 
 
 async def _started(lab: Lab) -> Assignment:
-    want = lab.session()
-    lab.link.want(want)
-    await lab.link.reported(want, SessionState.RUNNING)
-    await lab.run_in(want, "sh", "-c", WRITES)
-    return want
+    assignment = lab.session()
+    lab.link.assign(assignment)
+    await lab.link.reported(assignment, SessionState.RUNNING)
+    await lab.run_in(assignment, "sh", "-c", WRITES)
+    return assignment
 
 
-async def _result(lab: Lab, want: Assignment, uid: str) -> SnapshotResult:
+async def _result(lab: Lab, assignment: Assignment, uid: str) -> SnapshotResult:
     """The latest result of an order, once there is one."""
-    results = await _report(lab, want, lambda report: any(result.uid == uid for result in report.snapshots))
+    results = await _report(lab, assignment, lambda report: any(result.uid == uid for result in report.snapshots))
     return next(result for result in results.snapshots if result.uid == uid)
 
 
-async def _report(lab: Lab, want: Assignment, holds: Callable[[SessionReport], bool]) -> SessionReport:
+async def _report(lab: Lab, assignment: Assignment, holds: Callable[[SessionReport], bool]) -> SessionReport:
     def found() -> list[SessionReport]:
-        own = [report for report in lab.link.reports if report.session_uid == want.session_uid]
+        own = [report for report in lab.link.reports if report.session_uid == assignment.session_uid]
         return own[-1:] if own and holds(own[-1]) else []
 
     await lab.link.until(lambda: bool(found()))
     return found()[0]
 
 
-def _order(lab: Lab, want: Assignment, *orders: SnapshotOrder) -> Assignment:
+def _order(lab: Lab, assignment: Assignment, *orders: SnapshotOrder) -> Assignment:
     """What the control plane would send next."""
-    ordered = replace(lab.link.wanted[want.session_uid], snapshot_orders=orders)
-    lab.link.want(ordered)
+    ordered = replace(lab.link.wanted[assignment.session_uid], snapshot_orders=orders)
+    lab.link.assign(ordered)
     return ordered
 
 
-async def _taken(lab: Lab, want: Assignment, uid: str = ONE) -> SnapshotResult:
-    _order(lab, want, SnapshotOrder(uid))
-    result = await _result(lab, want, uid)
+async def _taken(lab: Lab, assignment: Assignment, uid: str = ONE) -> SnapshotResult:
+    _order(lab, assignment, SnapshotOrder(uid))
+    result = await _result(lab, assignment, uid)
     assert result.state is SnapshotState.READY, result.message
-    _order(lab, want)
+    _order(lab, assignment)
     return result
 
 
-def _revert(lab: Lab, want: Assignment) -> Restore:
+def _revert(lab: Lab, assignment: Assignment) -> Restore:
     """A restore of ONE in place; what it replaces becomes TWO."""
     restore = Restore("0000000000009", ONE, TWO, datetime.now(UTC))
-    known = lab.link.wanted[want.session_uid]
+    known = lab.link.wanted[assignment.session_uid]
     orders = (SnapshotOrder(TWO),)
-    lab.link.want(replace(known, restore=restore, snapshot_orders=orders, generation=known.generation + 1))
+    lab.link.assign(replace(known, restore=restore, snapshot_orders=orders, generation=known.generation + 1))
     return restore
 
 
@@ -114,102 +116,102 @@ def _files(lab: Lab) -> list[str]:
 
 async def test_a_running_session_goes_on_after_its_snapshot(lab: Lab) -> None:
     async with lab.runner():
-        want = await _started(lab)
-        pid = await lab.pid(want)
-        result = await _taken(lab, want)
+        assignment = await _started(lab)
+        pid = await lab.pid(assignment)
+        result = await _taken(lab, assignment)
         assert result.size_bytes > 0
-        report = await lab.link.reported(want, SessionState.RUNNING)
+        report = await lab.link.reported(assignment, SessionState.RUNNING)
         assert all(r.state is not SessionState.PAUSED for r in lab.link.reports), report
-        assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
-        assert await lab.pid(want) == pid
-        assert _files(lab) == [f"{want.session_uid}-{ONE}.json", f"{want.session_uid}-{ONE}.tar"]
-        _order(lab, want, SnapshotOrder(ONE, delete=True))
-        assert (await _result(lab, want, ONE)).state is SnapshotState.DELETING
+        assert await lab.run_in(assignment, "sh", "-c", LOOKS) == SEEN
+        assert await lab.pid(assignment) == pid
+        assert _files(lab) == [f"{assignment.session_uid}-{ONE}.json", f"{assignment.session_uid}-{ONE}.tar"]
+        _order(lab, assignment, SnapshotOrder(ONE, delete=True))
+        assert (await _result(lab, assignment, ONE)).state is SnapshotState.DELETING
         assert _files(lab) == []
 
 
 async def test_the_snapshot_of_a_stop_is_the_copy_by_another_name(lab: Lab) -> None:
     async with lab.runner():
-        want = await _started(lab)
-        await lab.run_in(want, "rm", "/root/.wh.file", "/root/hole")  # else there is no image
-        stopped = lab.next(want, STOPPED)
+        assignment = await _started(lab)
+        await lab.run_in(assignment, "rm", "/root/.wh.file", "/root/hole")  # else there is no image
+        stopped = lab.next(assignment, STOPPED)
         await lab.link.reported(stopped, SessionState.STOPPED)
         recorded = next(report for report in lab.link.reports if report.snapshot)
         assert recorded.snapshot is not None
         (kept,) = recorded.snapshots
         assert (kept.uid, kept.state) == (recorded.snapshot.uid, SnapshotState.READY)
-        archive = lab.copies / "snapshots" / f"{want.session_uid}-{kept.uid}.tar"
+        archive = lab.copies / "snapshots" / f"{assignment.session_uid}-{kept.uid}.tar"
         assert archive.stat().st_nlink == 2
-        await _taken(lab, want)
+        await _taken(lab, assignment)
         assert archive.stat().st_nlink == 3
 
 
 async def test_a_restore_replaces_nothing_that_is_not_saved(lab: Lab) -> None:
     async with lab.runner():
-        want = await _started(lab)
-        await _taken(lab, want)
-        await lab.run_in(want, "sh", "-c", "echo changed > /root/file; rm /root/hole")
-        restore = _revert(lab, want)
+        assignment = await _started(lab)
+        await _taken(lab, assignment)
+        await lab.run_in(assignment, "sh", "-c", "echo changed > /root/file; rm /root/hole")
+        restore = _revert(lab, assignment)
         done = RestoreResult(restore.uid, RestoreState.DONE)
-        await _report(lab, want, lambda r: r.restore == done and r.state is SessionState.RUNNING)
-        assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
-        assert (await _result(lab, want, TWO)).state is SnapshotState.READY
+        await _report(lab, assignment, lambda r: r.restore == done and r.state is SessionState.RUNNING)
+        assert await lab.run_in(assignment, "sh", "-c", LOOKS) == SEEN
+        assert (await _result(lab, assignment, TWO)).state is SnapshotState.READY
         # And back: what was replaced is there.
         again = Restore("000000000000a", TWO, "0000000000003", datetime.now(UTC))
-        known = lab.link.wanted[want.session_uid]
+        known = lab.link.wanted[assignment.session_uid]
         orders = (SnapshotOrder("0000000000003"),)
-        lab.link.want(replace(known, restore=again, snapshot_orders=orders, generation=known.generation + 1))
+        lab.link.assign(replace(known, restore=again, snapshot_orders=orders, generation=known.generation + 1))
         done = RestoreResult(again.uid, RestoreState.DONE)
-        await _report(lab, want, lambda r: r.restore == done and r.state is SessionState.RUNNING)
-        assert await lab.run_in(want, "cat", "/root/file") == "changed\n"
+        await _report(lab, assignment, lambda r: r.restore == done and r.state is SessionState.RUNNING)
+        assert await lab.run_in(assignment, "cat", "/root/file") == "changed\n"
 
 
 async def test_a_restored_session_that_stays_stopped_loses_nothing_to_a_prune(lab: Lab) -> None:
     async with lab.runner():
-        want = await _started(lab)
-        await _taken(lab, want)
-        await lab.run_in(want, "rm", "/root/.wh.file", "/root/hole")
-        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
-        restore = _revert(lab, want)
+        assignment = await _started(lab)
+        await _taken(lab, assignment)
+        await lab.run_in(assignment, "rm", "/root/.wh.file", "/root/hole")
+        await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED)
+        restore = _revert(lab, assignment)
         done = RestoreResult(restore.uid, RestoreState.DONE)
-        await _report(lab, want, lambda r: r.restore == done and r.state is SessionState.STOPPED)
-        await asyncio.to_thread(lambda: lab.api.remove_container(container_name(want.session_uid)))
-        known = replace(lab.link.wanted[want.session_uid], restore=None, snapshot_orders=())
-        lab.link.want(known)
-        started = lab.next(want, RUNNING)
+        await _report(lab, assignment, lambda r: r.restore == done and r.state is SessionState.STOPPED)
+        await asyncio.to_thread(lambda: lab.api.remove_container(container_name(assignment.session_uid)))
+        known = replace(lab.link.wanted[assignment.session_uid], restore=None, snapshot_orders=())
+        lab.link.assign(known)
+        started = lab.next(assignment, RUNNING)
         await lab.link.reported(started, SessionState.RUNNING)
-        assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
+        assert await lab.run_in(assignment, "sh", "-c", LOOKS) == SEEN
 
 
 async def test_a_damaged_snapshot_is_not_restored_and_the_session_runs_on(lab: Lab) -> None:
     async with lab.runner():
-        want = await _started(lab)
-        await _taken(lab, want)
-        await lab.run_in(want, "sh", "-c", "echo changed > /root/file")
-        archive = lab.copies / "snapshots" / f"{want.session_uid}-{ONE}.tar"
+        assignment = await _started(lab)
+        await _taken(lab, assignment)
+        await lab.run_in(assignment, "sh", "-c", "echo changed > /root/file")
+        archive = lab.copies / "snapshots" / f"{assignment.session_uid}-{ONE}.tar"
         archive.write_bytes(archive.read_bytes()[:-1] + b"x")
-        restore = _revert(lab, want)
-        report = await _report(lab, want, lambda r: r.restore is not None and r.state is SessionState.RUNNING)
+        restore = _revert(lab, assignment)
+        report = await _report(lab, assignment, lambda r: r.restore is not None and r.state is SessionState.RUNNING)
         assert report.restore is not None
         assert (report.restore.uid, report.restore.state) == (restore.uid, RestoreState.FAILED)
         assert "is damaged: its checksum does not match" in report.restore.message
-        assert await lab.run_in(want, "cat", "/root/file") == "changed\n"
+        assert await lab.run_in(assignment, "cat", "/root/file") == "changed\n"
 
 
 async def test_without_room_a_snapshot_fails_with_figures_and_nothing_is_replaced(lab: Lab) -> None:
     engine = Engine(lab)
     async with lab.runner(engine):
-        want = await _started(lab)
-        await _taken(lab, want)
+        assignment = await _started(lab)
+        await _taken(lab, assignment)
         engine.full = True
-        _order(lab, want, SnapshotOrder(TWO))
-        failed = await _result(lab, want, TWO)
+        _order(lab, assignment, SnapshotOrder(TWO))
+        failed = await _result(lab, assignment, TWO)
         assert (failed.state, failed.reason) == (SnapshotState.FAILED, "disk")
         assert failed.message == "the snapshot needs 9 MiB and 1 MiB are free"
-        await lab.link.reported(want, SessionState.RUNNING)
-        _order(lab, want)
-        _revert(lab, want)
-        report = await _report(lab, want, lambda r: r.restore is not None and r.state is SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        _order(lab, assignment)
+        _revert(lab, assignment)
+        report = await _report(lab, assignment, lambda r: r.restore is not None and r.state is SessionState.RUNNING)
         assert report.restore is not None
         assert report.restore.state is RestoreState.FAILED
         assert "the present state could not be saved" in report.restore.message
@@ -218,25 +220,25 @@ async def test_without_room_a_snapshot_fails_with_figures_and_nothing_is_replace
 async def test_a_stop_does_not_wait_for_a_snapshot_which_is_taken_of_the_stopped_container(lab: Lab) -> None:
     engine = Engine(lab)
     async with lab.runner(engine):
-        want = await _started(lab)
-        await lab.run_in(want, "rm", "/root/.wh.file", "/root/hole")
+        assignment = await _started(lab)
+        await lab.run_in(assignment, "rm", "/root/.wh.file", "/root/hole")
         engine.go_on.clear()
-        _order(lab, want, SnapshotOrder(ONE))
+        _order(lab, assignment, SnapshotOrder(ONE))
         assert await asyncio.to_thread(engine.begun.wait, 30)
-        stopped = lab.next(want, STOPPED)
+        stopped = lab.next(assignment, STOPPED)
         await lab.link.until(lambda: any(r.state is SessionState.STOPPED for r in lab.link.reports))
         engine.go_on.set()
         await lab.link.reported(stopped, SessionState.STOPPED)
-        assert (await _result(lab, want, ONE)).state is SnapshotState.READY
+        assert (await _result(lab, assignment, ONE)).state is SnapshotState.READY
 
 
 async def test_a_clone_has_the_files_and_its_own_machine_id(lab: Lab) -> None:
     async with lab.runner():
-        want = await _started(lab)
-        await lab.run_in(want, "sh", "-c", "echo 0123456789abcdef0123456789abcdef > /etc/machine-id")
-        await _taken(lab, want)
-        clone = replace(lab.session(name="dev2"), source=SnapshotSource(ONE, want.session_uid))
-        lab.link.want(clone)
+        assignment = await _started(lab)
+        await lab.run_in(assignment, "sh", "-c", "echo 0123456789abcdef0123456789abcdef > /etc/machine-id")
+        await _taken(lab, assignment)
+        clone = replace(lab.session(name="dev2"), source=SnapshotSource(ONE, assignment.session_uid))
+        lab.link.assign(clone)
         await lab.link.reported(clone, SessionState.RUNNING)
         assert await lab.run_in(clone, "sh", "-c", LOOKS) == SEEN
         machine_id = (await lab.run_in(clone, "cat", "/etc/machine-id")).strip()
@@ -248,26 +250,26 @@ async def test_a_clone_has_the_files_and_its_own_machine_id(lab: Lab) -> None:
 async def test_a_clone_is_never_made_from_the_plain_image(lab: Lab) -> None:
     async with lab.runner():
         clone = replace(lab.session(), source=SnapshotSource(ONE, TWO))
-        lab.link.want(clone)
+        lab.link.assign(clone)
         report = await lab.link.reported(clone, SessionState.FAILED, "snapshot")
         assert "the snapshot that it was cloned from is not on this machine any more" in report.message
 
 
 async def test_with_a_session_its_snapshots_go(lab: Lab) -> None:
     async with lab.runner():
-        want = await _started(lab)
-        await _taken(lab, want)
-        assert want.session_uid in await lab.engine.owned()
-        await lab.link.reported(lab.next(want, DesiredState.DELETED), SessionState.DELETED)
+        assignment = await _started(lab)
+        await _taken(lab, assignment)
+        assert assignment.session_uid in await lab.engine.owned()
+        await lab.link.reported(lab.next(assignment, DesiredState.DELETED), SessionState.DELETED)
         assert _files(lab) == []
-        assert want.session_uid not in await lab.engine.owned()
+        assert assignment.session_uid not in await lab.engine.owned()
 
 
 async def test_a_pause_that_a_killed_runner_left_is_lifted_and_the_snapshot_is_taken(lab: Lab) -> None:
     async with lab.runner():
-        want = await _started(lab)
-    name = container_name(want.session_uid)
-    part = Path(lab.copies / "snapshots" / f"{want.session_uid}-{ONE}.tar.1.part")
+        assignment = await _started(lab)
+    name = container_name(assignment.session_uid)
+    part = Path(lab.copies / "snapshots" / f"{assignment.session_uid}-{ONE}.tar.1.part")
 
     def crash() -> None:
         lab.api.pause(name)
@@ -275,11 +277,11 @@ async def test_a_pause_that_a_killed_runner_left_is_lifted_and_the_snapshot_is_t
         part.write_bytes(b"half")
 
     await asyncio.to_thread(crash)
-    _order(lab, want, SnapshotOrder(ONE))
+    _order(lab, assignment, SnapshotOrder(ONE))
     async with lab.runner():
-        assert (await _result(lab, want, ONE)).state is SnapshotState.READY
-        await lab.link.reported(want, SessionState.RUNNING)
-        assert await lab.run_in(want, "sh", "-c", LOOKS) == SEEN
+        assert (await _result(lab, assignment, ONE)).state is SnapshotState.READY
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        assert await lab.run_in(assignment, "sh", "-c", LOOKS) == SEEN
         assert not part.exists()
 
 
@@ -294,21 +296,21 @@ async def test_volumes_of_the_image_are_in_a_snapshot_and_come_back_with_it(lab:
         async with lab.runner():
             policy = SnapshotPolicy(("/data/cache",))
             spec = SessionSpec(image=f"{image}:1", network=Network.NONE, stop_grace=2.0, snapshot_policy=policy)
-            want = lab.session(spec)
-            lab.link.want(want)
-            await lab.link.reported(want, SessionState.RUNNING)
-            await lab.run_in(want, "sh", "-c", "mkdir /data/cache; echo kept >/data/file; echo x >/data/cache/y")
-            result = await _taken(lab, want)
+            assignment = lab.session(spec)
+            lab.link.assign(assignment)
+            await lab.link.reported(assignment, SessionState.RUNNING)
+            await lab.run_in(assignment, "sh", "-c", "mkdir /data/cache; echo kept >/data/file; echo x >/data/cache/y")
+            result = await _taken(lab, assignment)
             assert result.warnings == ("it leaves out what is below /data/cache, as the session asks",)
-            await lab.run_in(want, "sh", "-c", "echo changed >/data/file; echo new >/data/new")
-            restore = _revert(lab, want)
+            await lab.run_in(assignment, "sh", "-c", "echo changed >/data/file; echo new >/data/new")
+            restore = _revert(lab, assignment)
             done = RestoreResult(restore.uid, RestoreState.DONE)
-            await _report(lab, want, lambda r: r.restore == done and r.state is SessionState.RUNNING)
-            assert await lab.run_in(want, "sh", "-c", "cat /data/file; ls /data /data/cache") == (
+            await _report(lab, assignment, lambda r: r.restore == done and r.state is SessionState.RUNNING)
+            assert await lab.run_in(assignment, "sh", "-c", "cat /data/file; ls /data /data/cache") == (
                 "kept\n/data:\ncache\nfile\n\n/data/cache:\n"
             )
             order = DiffOrder(ONE, TWO, DiffScope())
-            diff = await lab.engine.diff(want.session_uid, order)
+            diff = await lab.engine.diff(assignment.session_uid, order)
             assert {(one.path, one.kind.value) for one in diff.paths} == {
                 ("/data/file", "CHANGED"),
                 ("/data/new", "ADDED"),

@@ -86,7 +86,7 @@ async def test_changes_come_in_batches_and_nothing_comes_without_one() -> None:
     async with heard.following(Client([session("a", 1), session("b", 2)])):
         await soon(lambda: heard.live.complete and heard.news)
     for revision in range(10, 60):
-        heard.live.take(put("a", revision))
+        heard.live.apply(put("a", revision))
     begun = asyncio.get_running_loop().time()
     count = len(heard.news)
     await soon(lambda: len(heard.news) == count + 1)
@@ -99,15 +99,15 @@ async def test_changes_come_in_batches_and_nothing_comes_without_one() -> None:
 async def test_progress_is_shown_until_the_session_changes_and_what_is_older_is_not_taken() -> None:
     heard = Heard()
     for event in (put("a", 5), put("a", 5, EventType.PROGRESS, "pulling: 3 MB of 9 MB")):
-        heard.live.take(event)
+        heard.live.apply(event)
     assert heard.live.progress == {"uid-a": "pulling: 3 MB of 9 MB"}
-    heard.live.take(put("a", 4))
+    heard.live.apply(put("a", 4))
     assert heard.live.sessions["uid-a"].revision == 5
     heard.live.answer(session("a", 7, SessionState.STOPPED))
     heard.live.answer(session("a", 6))
     heard.live.answer(session("new", 8))  # the watch brings it
     assert heard.live.sessions == {"uid-a": session("a", 7, SessionState.STOPPED)}
-    heard.live.take(put("a", 9, EventType.DELETED))
+    heard.live.apply(put("a", 9, EventType.DELETED))
     assert (heard.live.sessions, heard.live.progress) == ({}, {})
 
 

@@ -80,7 +80,7 @@ class Live:
                     async for event in events:
                         if isinstance(event, Reset):  # changes were missed
                             break
-                        self.take(event)
+                        self.apply(event)
                 wait = random.uniform(0, _BACK_OFF)  # noqa: S311 — jitter
             except Unavailable as error:
                 self._set(Status.AWAY, error.message)
@@ -138,7 +138,7 @@ class Live:
         self.heard = time.monotonic()
         self._set(Status.LIVE, "")
 
-    def take(self, event: SessionEvent | Interrupted) -> None:
+    def apply(self, event: SessionEvent | Interrupted) -> None:
         """Takes an event in."""
         if isinstance(event, Interrupted):
             self._set(Status.AWAY, event.error.message)

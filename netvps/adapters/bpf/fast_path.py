@@ -59,11 +59,11 @@ class FastPath:
             return
         await self.remove()
 
-    async def look(self) -> None:
+    async def check_attached(self) -> None:
         """Checks that the programs are still attached; the next `load` restores them and retries refusals."""
         self._resting = False
         try:
-            await self._run(self._placed.look)
+            await self._run(self._placed.check_attached)
         except NetvpsError as error:
             log.debug("fast path not inspected", why=error.message)
 

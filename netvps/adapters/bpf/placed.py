@@ -64,7 +64,7 @@ class Placed:
         if first:  # left by an earlier process at interfaces that no longer need one
             detach({each.link for each in attached(self._prefix)} - self._at.keys())
 
-    def look(self) -> None:
+    def check_attached(self) -> None:
         """Reads which attachments still exist; the next `load` restores missing ones."""
         if not self._bare:
             there = {each.link: each.program for each in attached(self._prefix)}

@@ -67,7 +67,7 @@ class Listener:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asker = str(writer.get_extra_info("peername", ("0.0.0.0",))[0])  # noqa: S104 — it disconnected already
-        if self._responder.serves(asker) and self._shares.take(asker):
+        if self._responder.serves(asker) and self._shares.acquire(asker):
             self._tasks.start(self._converse(reader, writer, asker), name=f"DNS over TCP for {asker}")
         else:
             writer.transport.abort()
@@ -82,7 +82,7 @@ class Listener:
                     async with asyncio.timeout(_IDLE_SECONDS):
                         await writer.drain()
         finally:
-            self._shares.give(asker)
+            self._shares.release(asker)
             writer.transport.abort()
 
     async def _next_reply(self, reader: asyncio.StreamReader, asker: str) -> bytes | None:

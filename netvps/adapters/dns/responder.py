@@ -46,9 +46,9 @@ class Responder:
 
     async def later(self, query: Query, asker: str) -> bytes | None:
         """Forwards a query; returns None at once for a client with too many open ones."""
-        if not self.shares.take(asker):
+        if not self.shares.acquire(asker):
             return None
         try:
             return await self.forwarder.ask(query, without={self.names.bridge})
         finally:
-            self.shares.give(asker)
+            self.shares.release(asker)

@@ -14,7 +14,7 @@ class Shares:
         self._held: Counter[str] = Counter()
         self._sum = 0
 
-    def take(self, address: str) -> bool:
+    def acquire(self, address: str) -> bool:
         """Takes a slot if one is free; return it with `give`."""
         if self._sum >= self._total or self._held[address] >= self._each:
             return False
@@ -22,7 +22,7 @@ class Shares:
         self._sum += 1
         return True
 
-    def give(self, address: str) -> None:
+    def release(self, address: str) -> None:
         """Returns a slot."""
         self._sum -= 1
         self._held[address] -= 1

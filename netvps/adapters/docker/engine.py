@@ -34,7 +34,7 @@ from netvps.domain.runner.docker_names import container_name, restore_name, sess
 from netvps.domain.runner.runner import Capacity
 from netvps.domain.session.attachment import Attachment
 from netvps.domain.session.blueprint import Blueprint
-from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
+from netvps.domain.session.container import Container, Observed, SavedImage, SourceImage, Status
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.plan import source_of
 from netvps.domain.session.session import Assignment, DesiredState, SnapshotImage
@@ -89,28 +89,28 @@ class DockerEngine:
         self.mounted, self.things = self._leftovers.mounted, self._leftovers.things
         self.watch = Events(docker, node).watch
 
-    async def look(self, want: Assignment) -> Seen:
+    async def inspect(self, assignment: Assignment) -> Observed:
         """Inspects a session, as far as its desired state needs it."""
-        container = await self._containers.find(want.session_uid, want.owner_id)
-        wanted = want.desired is DesiredState.RUNNING
-        files = await asyncio.to_thread(self._copies.find, want.session_uid)
-        seen = await asyncio.to_thread(self._seen_snapshots, want)
+        container = await self._containers.find(assignment.session_uid, assignment.owner_id)
+        wanted = assignment.desired is DesiredState.RUNNING
+        files = await asyncio.to_thread(self._copies.find, assignment.session_uid)
+        observed = await asyncio.to_thread(self._seen_snapshots, assignment)
         alive = container is not None and container.status in {Status.RUNNING, Status.PAUSED}
         if container and (alive or (wanted and container.status is not Status.DEAD)):
             machine = await self._docker.machine()
-            return replace(seen, container=container, files=files, machine=machine)  # no action needs images
-        saved = await self._snapshots.find(want.session_uid)
+            return replace(observed, container=container, files=files, machine=machine)  # no action needs images
+        saved = await self._snapshots.find(assignment.session_uid)
         if container or not wanted:
-            return replace(seen, container=container, saved=saved, files=files)
-        return replace(seen, saved=saved, source=await self._images.find(source_of(want, saved)), files=files)
+            return replace(observed, container=container, saved=saved, files=files)
+        return replace(observed, saved=saved, source=await self._images.find(source_of(assignment, saved)), files=files)
 
-    def _seen_snapshots(self, want: Assignment) -> Seen:
+    def _seen_snapshots(self, assignment: Assignment) -> Observed:
         """The snapshots on this machine that an assignment may name."""
-        own = bool(want.snapshot_orders or want.restore)
-        found = self._archives.find(want.session_uid) if own else {}
-        cloned = self._archives.find(want.source.session) if want.source else {}
-        traces = self._archives.traces(want.session_uid) if own else frozenset[str]()
-        return Seen(snapshots=found | cloned, snapshot_traces=traces)
+        own = bool(assignment.snapshot_orders or assignment.restore)
+        found = self._archives.find(assignment.session_uid) if own else {}
+        cloned = self._archives.find(assignment.source.session) if assignment.source else {}
+        traces = self._archives.traces(assignment.session_uid) if own else frozenset[str]()
+        return Observed(snapshots=found | cloned, snapshot_traces=traces)
 
     async def create(self, plan: Blueprint) -> None:
         """Creates a container."""
@@ -118,10 +118,10 @@ class DockerEngine:
         await self._containers.remove_restored(plan.session_uid)
         await self._containers.create(plan)
 
-    async def copy(self, want: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
+    async def copy(self, assignment: Assignment, container: Container, given_up: Callable[[], bool]) -> bool:
         """Copies what a stopped container wrote."""
-        excluded = want.spec.snapshot_policy.excluded_paths
-        return await self._copies.write(want.session_uid, container, given_up, excluded=excluded)
+        excluded = assignment.spec.snapshot_policy.excluded_paths
+        return await self._copies.write(assignment.session_uid, container, given_up, excluded=excluded)
 
     async def provide(self, session_uid: str, files: SavedFiles, progress: Callable[[str], None]) -> SourceImage:
         """Loads or pulls the image that a copy is based on."""
@@ -152,18 +152,20 @@ class DockerEngine:
             await self._containers.remove(replaced.id, force=False)
         await self._containers.rename(name, plan.name)
 
-    async def take(self, want: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]) -> bool:
+    async def take_snapshot(
+        self, assignment: Assignment, uid: str, container: Container | None, given_up: Callable[[], bool]
+    ) -> bool:
         """Takes a snapshot."""
-        excluded = want.spec.snapshot_policy.excluded_paths
-        return await self._archives.take(want.session_uid, uid, container, given_up, excluded=excluded)
+        excluded = assignment.spec.snapshot_policy.excluded_paths
+        return await self._archives.take(assignment.session_uid, uid, container, given_up, excluded=excluded)
 
-    async def keep(self, want: Assignment, uid: str, run: str) -> SavedSnapshot | None:
+    async def keep_snapshot(self, assignment: Assignment, uid: str, run: str) -> SavedSnapshot | None:
         """Makes the copy of a session a snapshot, too."""
-        return await asyncio.to_thread(self._archives.keep, want.session_uid, uid, run)
+        return await asyncio.to_thread(self._archives.keep, assignment.session_uid, uid, run)
 
-    async def drop(self, want: Assignment, uid: str) -> None:
+    async def drop_snapshot(self, assignment: Assignment, uid: str) -> None:
         """Removes a snapshot."""
-        await asyncio.to_thread(self._archives.drop, want.session_uid, uid)
+        await asyncio.to_thread(self._archives.drop, assignment.session_uid, uid)
 
     async def provide_below(self, session_uid: str, uid: str, progress: Callable[[str], None]) -> SourceImage:
         """Loads or pulls the image below a snapshot."""
@@ -218,27 +220,29 @@ class DockerEngine:
         await self._containers.remove(container.id, force=False)
 
     async def commit(
-        self, uid: str, want: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
+        self, uid: str, assignment: Assignment, container: Container, *, flatten: bool, given_up: Callable[[], bool]
     ) -> SnapshotImage | None:
         """Takes a snapshot of a container: create, verify, name."""
-        labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, container.run)
+        labels = self._snapshots.labels(
+            uid, assignment.session_uid, assignment.epoch, assignment.generation, container.run
+        )
         image_id = await self._snapshots.commit(container, labels, flatten=flatten, given_up=given_up)
         if image_id is None:
             return None
         fault_point("commit.verified")
-        return (await self._snapshots.name(want.session_uid, image_id)).snapshot
+        return (await self._snapshots.name(assignment.session_uid, image_id)).snapshot
 
     async def flatten(
-        self, uid: str, want: Assignment, saved: SavedImage, given_up: Callable[[], bool]
+        self, uid: str, assignment: Assignment, saved: SavedImage, given_up: Callable[[], bool]
     ) -> SnapshotImage | None:
         """Makes a single-layer snapshot of a snapshot: create, verify, name."""
-        labels = self._snapshots.labels(uid, want.session_uid, want.epoch, want.generation, saved.run)
+        labels = self._snapshots.labels(uid, assignment.session_uid, assignment.epoch, assignment.generation, saved.run)
         image_id = await self._snapshots.flatten(saved.snapshot, labels, given_up)
-        return (await self._snapshots.name(want.session_uid, image_id)).snapshot if image_id else None
+        return (await self._snapshots.name(assignment.session_uid, image_id)).snapshot if image_id else None
 
-    async def tidy(self, want: Assignment) -> None:
+    async def tidy(self, assignment: Assignment) -> None:
         """Removes the remains of interrupted snapshots."""
-        await self._snapshots.tidy(want.session_uid)
+        await self._snapshots.tidy(assignment.session_uid)
 
     async def erase(self, session_uid: str, digest: str = "") -> None:
         """Removes everything of a session, and its owner's network if no other session uses it.

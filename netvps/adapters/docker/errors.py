@@ -178,7 +178,7 @@ _NOT_SET_UP = {
     ),
     "nvidia-container-cli": "NVIDIA's driver does not give it its GPUs; check it on its runner with nvidia-smi",
     "storage-opt is supported only": (
-        "Docker's storage driver cannot limit its disk; see netvps runner show, or ask for no limit"
+        "Docker's storage driver cannot limit its disk; see netvps runner show NAME, or ask for no limit"
     ),
 }
 """Words of the engine about what its machine lacks, and the remedy."""

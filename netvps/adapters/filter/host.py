@@ -46,7 +46,7 @@ class HostFilter:
         self._refusal = refusal
         self._loaded: Ruleset | None = None
 
-    async def keep(self) -> str:
+    async def ensure(self) -> str:
         """Loads the rules unless they are loaded; returns why they are not, with what to do, or ""."""
         if why := self._refusal():
             return f"sessions without the overlay reach what listens on all addresses of this machine: {why}"

@@ -72,7 +72,7 @@ class OverlayFilter:
         self._view: View | None = None
         """The loaded rules follow from this view and the bound ports; None: unknown."""
 
-    def look(self) -> None:
+    def reload_ports(self) -> None:
         """Makes the next `load` read the bridge ports again: they may have changed."""
         self._look = True
 
@@ -111,7 +111,7 @@ class OverlayFilter:
         Restores missing accepts.
         """
         if self._fast_path:
-            await self._fast_path.look()
+            await self._fast_path.check_attached()
         if not await self._nftables.loaded():
             self._view = None
             return False

@@ -86,7 +86,7 @@ class NetlinkKernel:
 
     def hold(self) -> bool:
         """Takes the overlay lock of this namespace until the end; False if another process has it."""
-        return self._hold.take()
+        return self._hold.acquire()
 
     async def underlay(self) -> Underlay:
         """Detects this machine's underlay address. Raises ConfigError, or Unavailable while there is no route."""
@@ -140,7 +140,7 @@ class NetlinkKernel:
         return tuple(dict.fromkeys(str(address[0]).partition("%")[0] for *_, address in found))
 
     def _close(self) -> None:
-        self._hold.free()
+        self._hold.release()
         self._links.close()
         self._bulk.close()
 

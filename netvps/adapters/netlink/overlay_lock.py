@@ -18,13 +18,13 @@ class OverlayLock:
         self._name = f"\0netvps overlay {names.device}"
         self._lock: socket.socket | None = None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Takes the lock, until `free`; False if another process has it."""
         if self._lock is None:
             self._lock = _bound(self._name)
         return self._lock is not None
 
-    def free(self) -> None:
+    def release(self) -> None:
         """Releases the lock; idempotent."""
         if self._lock:
             self._lock.close()

@@ -113,7 +113,7 @@ def _end(pid: int, process: int, timeout: float) -> None:
         raise NotPermitted(f"process {pid} is not yours to end; become its user, or root") from None
     deadline = time.monotonic() + timeout
     with progress() as shown:
-        shown.say("ending runner, gateway and control plane; connections get a moment to end by themselves")
+        shown.show("ending runner, gateway and control plane; connections get a moment to end by themselves")
         try:
             while not select.select([process], [], [], TICK)[0]:
                 if time.monotonic() > deadline:

@@ -76,7 +76,7 @@ def _until_left(connection: Client, name: str, total: int, timeout: float) -> li
                 if len(stuck) == len(open_moves):
                     return [move for move in moves if move.stage == "FAILED" or move in stuck]
                 first = next(move for move in open_moves if move not in stuck)
-                shown.say(
+                shown.show(
                     f"{total - len(open_moves)} of {total} left; {first.session} is {first.stage} {first.message}"
                 )
                 shown.tick()

@@ -102,7 +102,7 @@ def _wait(process: subprocess.Popen[str], reader: threading.Thread, shown: Progr
     """Waits for the end of the process, with progress."""
     began = said = time.monotonic()
     doing, passed_on = "starting control plane, gateway and runner", 0
-    shown.say(doing)
+    shown.show(doing)
     while process.poll() is None:
         reader.join(TICK)
         if process.poll() is None and not reader.is_alive():
@@ -111,11 +111,11 @@ def _wait(process: subprocess.Popen[str], reader: threading.Thread, shown: Progr
         if len(pressed) > passed_on:
             passed_on = len(pressed)
             doing, said = "ending what was started", now
-            shown.say(doing)
+            shown.show(doing)
             process.send_signal(signal.SIGINT)  # the terminal sent one as well; `kill -INT` did not
         if now - said >= _NEWS:
             said = now
-            shown.say(f"{doing} ({now - began:.0f} s)")
+            shown.show(f"{doing} ({now - began:.0f} s)")
         shown.tick()
 
 

@@ -58,7 +58,7 @@ def top(*, names: tuple[str, ...], everybody: bool, runners: tuple[str, ...], on
             if once and not live:
                 raise Unavailable(_NONE)
             note(_NONE)
-        live.take(samples)
+        live.store(samples)
         complete = time.monotonic() - begun >= _COMPLETE
         if form == "jsonl":
             for sample in samples:
@@ -80,7 +80,7 @@ class _Live:
     def __bool__(self) -> bool:
         return bool(self._latest)
 
-    def take(self, samples: list[MetricSample]) -> None:
+    def store(self, samples: list[MetricSample]) -> None:
         """Keeps new samples."""
         now = time.monotonic()
         self._latest |= {sample.name: (now, sample) for sample in samples}

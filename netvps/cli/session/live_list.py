@@ -29,7 +29,7 @@ class LiveList:
         self._sessions: dict[str, Session] = {}
         self._complete = False
 
-    def take(self, event: SessionEvent) -> bool:
+    def apply(self, event: SessionEvent) -> bool:
         """Takes an event in; whether there is something new to print."""
         session = event.session
         if session is None:
@@ -53,10 +53,10 @@ class LiveList:
         """Until Ctrl-C. Changes that come together are printed once."""
         while True:
             event = pump.next(_SECONDS)
-            new = event is not None and self.take(event)
+            new = event is not None and self.apply(event)
             try:
                 while (further := pump.next(0.0)) is not None:
-                    new = self.take(further) or new
+                    new = self.apply(further) or new
             except NetvpsError:
                 if new:
                     self.print()

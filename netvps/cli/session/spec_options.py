@@ -48,7 +48,7 @@ _OPTIONS: Final = (
                  help="Limit of what it writes, for example 20G, where its runner can limit it; 0 means no limit."),
     click.option("--gpus", type=int, default=0, metavar="N", help="Number of GPUs, which no other session gets."),
     click.option("--gpu", "gpu_ids", multiple=True, metavar="UUID",
-                 help="This GPU (see `netvps runner show`); may be repeated."),
+                 help="This GPU (see `netvps runner show NAME`); may be repeated."),
     click.option("--shm-size", type=SIZE, default=0, help="Size of /dev/shm; by default half of the memory."),
     click.option("--pids", type=int, default=None, metavar="N", help="Limit of processes and threads."),
     click.option("--open-files", type=int, default=0, metavar="N",

@@ -71,7 +71,7 @@ def _until_moved(connection: Client, name: str, timeout: float) -> MoveView:
                 if moved.stage == "ARRIVING" and session.state == "FAILED":
                     raise WrongState(f"session {name} does not start on runner {moved.target}: {session.message}")
                 latest = f"{moved.stage} {moved.message or session.message}"
-                shown.say(f"session {name} moves to runner {moved.target}: {latest}")
+                shown.show(f"session {name} moves to runner {moved.target}: {latest}")
                 shown.tick()
                 time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:

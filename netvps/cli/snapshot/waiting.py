@@ -71,7 +71,7 @@ def until_copied(connection: Client, snapshot: Snapshot, timeout: float) -> Snap
                 if latest.state is SnapshotState.READY and not latest.lacks:
                     return latest
                 held = f"{len(latest.usable)}/{latest.copies}"
-                shown.say(f"snapshot {latest.full_name}: {held} copies; {latest.message}")
+                shown.show(f"snapshot {latest.full_name}: {held} copies; {latest.message}")
                 shown.tick()
                 time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:

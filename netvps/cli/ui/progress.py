@@ -29,13 +29,13 @@ TICK: Final = 0.1
 class Progress(Protocol):
     """Where a command tells how it gets on."""
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """What goes on now."""
 
     def tick(self) -> None:
         """Time passed, nothing new."""
 
-    def keep(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """A line that stays."""
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class Spinner:
         self._frames = itertools.cycle(_FRAMES if utf else _ASCII_FRAMES)
         self._text = ""
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Shows `text` in place of the one before, with a bar if it counts bytes."""
         self._text = with_bar(clean(text))
         self.tick()
@@ -77,7 +77,7 @@ class Spinner:
             line = f"{next(self._frames)} {self._text}"[: _columns() - 1]
             self._write(f"\r{line}\x1b[K")
 
-    def keep(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Prints a line above."""
         self._write(f"\r\x1b[K{clean(text)}\n")
         self.tick()
@@ -100,16 +100,16 @@ class Lines:
     def __init__(self) -> None:
         self._last = ""
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Prints `text` unless it was the last one."""
         if text != self._last:
             self._last = text
-            self.keep(text)
+            self.print(text)
 
     def tick(self) -> None:
         """Nothing new is nothing to print."""
 
-    def keep(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Prints a line."""
         print(clean(text), file=sys.stderr, flush=True)
 

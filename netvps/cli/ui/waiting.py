@@ -63,7 +63,7 @@ def until_settled(
                 event = pump.next(min(TICK, left))
                 if event is None:
                     shown.tick()
-                elif wait.take(event):
+                elif wait.apply(event):
                     wait.tell(shown)
     except KeyboardInterrupt:
         raise Cancelled(
@@ -117,7 +117,7 @@ class _Wait:
     def result(self) -> list[Session]:
         return list(self._latest.values())
 
-    def take(self, event: SessionEvent) -> bool:
+    def apply(self, event: SessionEvent) -> bool:
         """Takes an event in; whether it was one of ours."""
         session = event.session
         if session is None or session.uid not in self._latest:
@@ -134,10 +134,10 @@ class _Wait:
         if len(self._latest) > 1:
             rest = self.open
             if rest:
-                shown.say(f"{len(self._latest) - len(rest)} of {len(self._latest)} done; {_words(rest[0])}")
+                shown.show(f"{len(self._latest) - len(rest)} of {len(self._latest)} done; {_words(rest[0])}")
             return
         for session in self.open:
-            shown.say(_words(session))
+            shown.show(_words(session))
 
     def words(self) -> str:
         """What has not happened yet."""

@@ -43,7 +43,7 @@ class MembershipIndex:
     _runners: dict[str, Runner] = field(default_factory=dict)
     _leases: dict[str, Lease] = field(default_factory=dict)
 
-    def take(self, resource: Resource, *, deleted: bool = False) -> Touched:
+    def apply(self, resource: Resource, *, deleted: bool = False) -> Touched:
         """Applies a change and returns the members that it touched. Most changes of a session or runner touch none."""
         if isinstance(resource, Session):
             endpoint = None if deleted else endpoint_of(resource)

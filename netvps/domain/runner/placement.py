@@ -161,11 +161,11 @@ def _why_no_gpus(spec: SessionSpec, runners: Sequence[Runner], uses: Mapping[str
 
     there = {gpu.id: runner for runner in runners for gpu in runner.capacity.gpus}
     if not there:
-        return "no runner that is online has a GPU; see netvps runner show"
+        return "no runner that is online has a GPU; see netvps runner show NAME"
     if unknown := [gpu for gpu in spec.gpu_ids if gpu not in there]:
-        return f"no runner that is online has {', '.join(unknown[:_NAMED])}; see netvps runner show"
+        return f"no runner that is online has {', '.join(unknown[:_NAMED])}; see netvps runner show NAME"
     if len({there[gpu].uid for gpu in spec.gpu_ids}) > 1:
-        return "the GPUs that it names are on several runners; see netvps runner show"
+        return "the GPUs that it names are on several runners; see netvps runner show NAME"
     if taken := [gpu for gpu in spec.gpu_ids if gpu in held(there[gpu])]:
         return f"{', '.join(taken[:_NAMED])} belongs to another session now; it starts when that is stopped or removed"
     most = max(len(runner.capacity.gpus) for runner in runners)

@@ -38,32 +38,32 @@ class Attachment:
     """Set on an isolated network only: the owner it belongs to."""
 
 
-def attachment_of(want: Assignment) -> Attachment:
+def attachment_of(assignment: Assignment) -> Attachment:
     """The attachment that a session's container gets at its next start."""
-    if want.address:
-        return Attachment(Net.OVERLAY, want.address)
-    return Attachment(Net.NONE) if want.spec.network is Network.NONE else isolated(want)
+    if assignment.address:
+        return Attachment(Net.OVERLAY, assignment.address)
+    return Attachment(Net.NONE) if assignment.spec.network is Network.NONE else isolated(assignment)
 
 
-def isolated(want: Assignment) -> Attachment:
+def isolated(assignment: Assignment) -> Attachment:
     """The network of a session's owner on its machine."""
-    return Attachment(Net.ISOLATED, owner=want.owner_id)
+    return Attachment(Net.ISOLATED, owner=assignment.owner_id)
 
 
-def attachment_at_once(want: Assignment, now: Attachment | None) -> Attachment | None:
+def attachment_at_once(assignment: Assignment, now: Attachment | None) -> Attachment | None:
     """The attachment that a running container needs now, before its next start; None if it stays where it is.
 
     It leaves the network that all owners shared, and is attached to its owner's network again if it lost that.
     """
-    wanted = attachment_of(want)
+    wanted = attachment_of(assignment)
     if now is not None and now.net is Net.SHARED:
-        return isolated(want) if wanted.net is Net.OVERLAY else wanted
+        return isolated(assignment) if wanted.net is Net.OVERLAY else wanted
     if now is not None and now.net is Net.NONE and wanted.net is Net.ISOLATED:
         return wanted
     return None
 
 
-def resolv_conf(want: Assignment, bridge: str) -> str:
+def resolv_conf(assignment: Assignment, bridge: str) -> str:
     """The resolv.conf of a session's container.
 
     `bridge` is the address of the overlay's bridge, if the session is on it.
@@ -72,6 +72,6 @@ def resolv_conf(want: Assignment, bridge: str) -> str:
     network regardless of owner (`ssh dev1` could reach another owner's dev1), does not work while Docker is down, and
     its upstream servers cannot be changed after the container was created.
     """
-    if not want.address:
+    if not assignment.address:
         return f"nameserver {_ENGINES_RESOLVER}\noptions ndots:0\n"
-    return f"nameserver {bridge}\nsearch {'.'.join((want.owner_id, *ZONE))}\n"
+    return f"nameserver {bridge}\nsearch {'.'.join((assignment.owner_id, *ZONE))}\n"

@@ -94,7 +94,7 @@ class Blueprint:
 
 
 def blueprint(
-    want: Assignment,
+    assignment: Assignment,
     source: SourceImage,
     *,
     node: str,
@@ -110,46 +110,47 @@ def blueprint(
     the session's runtime folder; `resolv_conf`, a file with the content that domain.session.attachment defines.
     `extra` is what the machine has besides.
     """
-    spec = want.spec
-    names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=True),) if want.address else ()
+    spec = assignment.spec
+    names = (Bind(str(resolv_conf), RESOLV_CONF_PATH, read_only=True),) if assignment.address else ()
     binds = (Bind(str(agent), AGENT_PATH, read_only=True), Bind(str(run), RUN_PATH, read_only=True), *names)
     # The default size of a tmpfs on Linux. Docker's 64 MB are too few for databases, browsers and data loaders.
     shm_bytes = spec.shm_bytes or (spec.memory_bytes or machine_memory) // 2
     # Not the limits, which change without a new container.
     layout = _layout(
-        binds, AGENT_TMPFS, spec.shm_bytes, want.session_id, *((spec.open_files,) if spec.open_files else ())
+        binds, AGENT_TMPFS, spec.shm_bytes, assignment.session_id, *((spec.open_files,) if spec.open_files else ())
     )
     return Blueprint(
-        session_uid=want.session_uid,
-        name=container_name(want.session_uid),
+        session_uid=assignment.session_uid,
+        name=container_name(assignment.session_uid),
         image=source.reference,
-        hostname=want.session_id,
-        labels=session_labels(want.session_uid, node, want.epoch, want.generation) | {LABEL_LAYOUT: layout},
-        env=tuple(f"{name}={value}" for name, value in sorted(_env(want, extra).items())),
+        hostname=assignment.session_id,
+        labels=session_labels(assignment.session_uid, node, assignment.epoch, assignment.generation)
+        | {LABEL_LAYOUT: layout},
+        env=tuple(f"{name}={value}" for name, value in sorted(_env(assignment, extra).items())),
         entrypoint=(AGENT_PATH, "init", *(_command(source) if spec.run_entrypoint else ())),
         binds=(*binds, *extra.lxcfs),
         tmpfs=(AGENT_TMPFS,),
-        volumes=tuple(Volume(volume_name(want.session_uid, path), path) for path in sorted(source.volumes)),
+        volumes=tuple(Volume(volume_name(assignment.session_uid, path), path) for path in sorted(source.volumes)),
         cpus=spec.cpus,
         memory_bytes=spec.memory_bytes,
         shm_bytes=shm_bytes,
         open_files=spec.open_files,
         pids=spec.pids,
-        attachment=attachment_of(want),
+        attachment=attachment_of(assignment),
         disk_bytes=spec.disk_bytes,
-        gpus=want.gpus,
+        gpus=assignment.gpus,
     )
 
 
-def _env(want: Assignment, extra: Extras) -> Mapping[str, str]:
+def _env(assignment: Assignment, extra: Extras) -> Mapping[str, str]:
     """On a machine with GPUs, the variable by which an image or a user could get GPUs of other sessions is void.
 
     For a session with GPUs, Docker sets it to these.
     """
     if not extra.has_gpus:
-        return want.spec.env
-    env = {name: value for name, value in want.spec.env.items() if name != GPU_VARIABLE}
-    return env if want.gpus else env | {GPU_VARIABLE: "void"}
+        return assignment.spec.env
+    env = {name: value for name, value in assignment.spec.env.items() if name != GPU_VARIABLE}
+    return env if assignment.gpus else env | {GPU_VARIABLE: "void"}
 
 
 def _command(source: SourceImage) -> tuple[str, ...]:

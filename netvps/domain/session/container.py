@@ -106,7 +106,7 @@ class SourceImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observed:
     """Everything on this machine that belongs to one session."""
 
     container: Container | None = None

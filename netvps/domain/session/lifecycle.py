@@ -7,7 +7,7 @@
 A session is STOPPED as soon as its container is; while its files are copied afterwards, its reason is
 `snapshot_pending`. Older runners report SNAPSHOTTING between STOPPING and STOPPED.
 
-The owner changes `desired`, the spec and `generation` (`want`, `pause`, `update`); the runner changes the rest
+The owner changes `desired`, the spec and `generation` (`set_desired`, `pause`, `update`); the runner changes the rest
 (`observe`). Both are level-based:
 a runner that receives the same desired state twice, and a control plane that receives the same report twice, change
 nothing. A session without a runner has nothing to converge, so its desired state takes effect immediately.
@@ -94,7 +94,7 @@ def new_session(uid: str, name: SessionName, spec: SessionSpec, now: datetime, b
     )
 
 
-def want(session: Session, desired: DesiredState, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
+def set_desired(session: Session, desired: DesiredState, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
     """The session with a new desired state; the same object if nothing changes.
 
     A repeated request is a retry, with a new generation, if the session FAILED or the snapshot of its stop failed.
@@ -112,14 +112,14 @@ def want(session: Session, desired: DesiredState, now: datetime, by: Author = UN
 
 
 def pause(session: Session, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
-    """The session to be frozen. Raises WrongState unless it runs; for one that is being deleted, as `want`."""
+    """The session to be frozen. Raises WrongState unless it runs; for one that is being deleted, as `set_desired`."""
     pausable = session.desired in {DesiredState.RUNNING, DesiredState.PAUSED} and session.state in _PAUSABLE
     if session.desired is not DesiredState.DELETED and not pausable:
         raise WrongState(
             f"session {session.full_name} is {session.state}, and only a running session can be paused: "
             + _until_pausable(session)
         )
-    return want(session, DesiredState.PAUSED, now, by)
+    return set_desired(session, DesiredState.PAUSED, now, by)
 
 
 def resume(session: Session, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
@@ -131,7 +131,7 @@ def resume(session: Session, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Sess
             f"session {session.full_name} is {session.state}, not PAUSED: start it with: "
             f"netvps start {session.full_name}"
         )
-    return want(session, DesiredState.RUNNING, now, by)
+    return set_desired(session, DesiredState.RUNNING, now, by)
 
 
 def delete(session: Session, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Session:
@@ -142,7 +142,7 @@ def delete(session: Session, now: datetime, by: Author = UNKNOWN_AUTHOR) -> Sess
             f"netvps set {session.full_name} --no-protect",
             reason="DELETE_PROTECTED",
         )
-    return want(session, DesiredState.DELETED, now, by)
+    return set_desired(session, DesiredState.DELETED, now, by)
 
 
 def rename(session: Session, name: str, now: datetime) -> Session:

@@ -24,7 +24,7 @@ from dataclasses import replace
 from typing import Final
 
 from netvps.domain.session.attachment import attachment_at_once, attachment_of
-from netvps.domain.session.container import Container, SavedImage, Seen, Status, age_of
+from netvps.domain.session.container import Container, Observed, SavedImage, Status, age_of
 from netvps.domain.session.lifecycle import GPU, PAUSE_FAILED, RESIZE_REFUSED
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
@@ -66,22 +66,22 @@ FLATTEN_NOW: Final = 100
 """Number of layers of a container from which its snapshot is written as one layer at once."""
 
 
-def next_step(want: Assignment, seen: Seen) -> Step:
+def next_step(assignment: Assignment, observed: Observed) -> Step:
     """The next action towards the desired state."""
-    if want.desired is DesiredState.DELETED:
+    if assignment.desired is DesiredState.DELETED:
         return Erase()
-    if uid := to_drop(want, seen):
+    if uid := to_drop(assignment, observed):
         return Drop(uid)
-    if restore := due_restore(want, seen):
-        return _revert(restore, seen)
-    step = _towards_desired(want, seen)
-    if isinstance(step, Rest) and (uid := to_take(want, seen)):
-        return Take(uid, seen.container, step)
+    if restore := due_restore(assignment, observed):
+        return _revert(restore, observed)
+    step = _towards_desired(assignment, observed)
+    if isinstance(step, Rest) and (uid := to_take(assignment, observed)):
+        return Take(uid, observed.container, step)
     return step
 
 
-def _revert(restore: SnapshotRestore, seen: Seen) -> Step:
-    container = seen.container
+def _revert(restore: SnapshotRestore, observed: Observed) -> Step:
+    container = observed.container
     match container.status if container else None:
         case Status.REMOVING:
             return Wait()
@@ -90,88 +90,92 @@ def _revert(restore: SnapshotRestore, seen: Seen) -> Step:
         case Status.RUNNING if container:
             return Terminate(container)
         case _:
-            if saves_first(restore, seen):
+            if saves_first(restore, observed):
                 return Take(restore.previous, container, Rest(SessionState.PREPARING))
             return Revert(restore, container)
 
 
-def _towards_desired(want: Assignment, seen: Seen) -> Step:
-    container = seen.container
+def _towards_desired(assignment: Assignment, observed: Observed) -> Step:
+    container = observed.container
     if container is None:
         gone = Ended("its container was removed from Docker while it was paused")
-        return gone if want.desired is DesiredState.PAUSED else _without_container(want, seen)
+        return gone if assignment.desired is DesiredState.PAUSED else _without_container(assignment, observed)
     match container.status:
         case Status.REMOVING:
             return Wait()
         case Status.PAUSED:
-            paused = want.desired is DesiredState.PAUSED
-            return _live(want, seen, container, SessionState.PAUSED) if paused else Unpause(container)
+            paused = assignment.desired is DesiredState.PAUSED
+            return _live(assignment, observed, container, SessionState.PAUSED) if paused else Unpause(container)
         case Status.RUNNING:
-            return Terminate(container) if want.desired is DesiredState.STOPPED else _running(want, seen, container)
+            return (
+                Terminate(container)
+                if assignment.desired is DesiredState.STOPPED
+                else _running(assignment, observed, container)
+            )
         case Status.DEAD:
-            return _bury(want, seen, container)
+            return _bury(assignment, observed, container)
         case _:
-            return _at_rest(want, seen, container)
+            return _at_rest(assignment, observed, container)
 
 
-def source_of(want: Assignment, saved: tuple[SavedImage, ...]) -> str:
+def source_of(assignment: Assignment, saved: tuple[SavedImage, ...]) -> str:
     """Reference of the image to make the container from: the latest snapshot if there is one, else the spec's image."""
-    newest = Seen(saved=saved).newest
-    if newest and (want.snapshot is None or age_of(newest.snapshot) >= age_of(want.snapshot)):
+    newest = Observed(saved=saved).newest
+    if newest and (assignment.snapshot is None or age_of(newest.snapshot) >= age_of(assignment.snapshot)):
         return newest.snapshot.image
-    return want.snapshot.image if want.snapshot else want.spec.image
+    return assignment.snapshot.image if assignment.snapshot else assignment.spec.image
 
 
-def _running(want: Assignment, seen: Seen, container: Container) -> Step:
-    if to := attachment_at_once(want, container.attachment):
+def _running(assignment: Assignment, observed: Observed, container: Container) -> Step:
+    if to := attachment_at_once(assignment, container.attachment):
         return Move(container, to)
-    if want.desired is DesiredState.PAUSED and not seen.cannot_pause:
+    if assignment.desired is DesiredState.PAUSED and not observed.cannot_pause:
         return Pause(container)
-    return _live(want, seen, container, SessionState.RUNNING)
+    return _live(assignment, observed, container, SessionState.RUNNING)
 
 
-def _live(want: Assignment, seen: Seen, container: Container, state: SessionState) -> Step:
-    if (to := _new_limits(want, seen, container)) is None:
-        if seen.cannot_pause:
-            return Rest(state, container.address, container, PAUSE_FAILED, seen.cannot_pause)
-        if gone := _gone_gpus(want, seen):
+def _live(assignment: Assignment, observed: Observed, container: Container, state: SessionState) -> Step:
+    if (to := _new_limits(assignment, observed, container)) is None:
+        if observed.cannot_pause:
+            return Rest(state, container.address, container, PAUSE_FAILED, observed.cannot_pause)
+        if gone := _gone_gpus(assignment, observed):
             return Rest(state, container.address, container, GPU, f"{gone}; stop and start it to get another one")
         return Rest(state, container.address, container)
-    if seen.refused and seen.refused[0] == to:
-        return Rest(state, container.address, container, RESIZE_REFUSED, seen.refused[1])
+    if observed.refused and observed.refused[0] == to:
+        return Rest(state, container.address, container, RESIZE_REFUSED, observed.refused[1])
     return Resize(container, to)
 
 
-def _new_limits(want: Assignment, seen: Seen, container: Container) -> Limits | None:
+def _new_limits(assignment: Assignment, observed: Observed, container: Container) -> Limits | None:
     if container.limits is None:
         return None
-    return want.spec.limits.on(seen.machine).differing(container.limits.on(seen.machine))
+    return assignment.spec.limits.on(observed.machine).differing(container.limits.on(observed.machine))
 
 
-def _at_rest(want: Assignment, seen: Seen, container: Container) -> Step:
-    if want.desired is DesiredState.STOPPED:
-        return _keep(want, seen, container)
-    if want.desired is DesiredState.PAUSED:
+def _at_rest(assignment: Assignment, observed: Observed, container: Container) -> Step:
+    if assignment.desired is DesiredState.STOPPED:
+        return _keep(assignment, observed, container)
+    if assignment.desired is DesiredState.PAUSED:
         return Ended("its container ended while it was paused; its files are kept")
-    return Ended(seen.stays_down) if seen.stays_down else _start(want, seen, container)
+    return Ended(observed.stays_down) if observed.stays_down else _start(assignment, observed, container)
 
 
-def _without_container(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 — a table
-    last = seen.last_run if seen.last_run and seen.last_run.is_latest(want.snapshot) else None
-    if last and not (seen.files and seen.files.run == last.run) and not seen.holding(last.run):
-        return _refuse_older(want, seen)
-    if want.desired is DesiredState.STOPPED:
-        return _tidy(want, seen)
-    if last and seen.files and seen.files.run == last.run:
-        return Restore(seen.files)
-    if want.source and last is None and want.snapshot is None and not seen.saved:
-        return _clone(want.source, seen)
-    if gone := _gone_gpus(want, seen):
+def _without_container(assignment: Assignment, observed: Observed) -> Step:  # noqa: PLR0911 — a table
+    last = observed.last_run if observed.last_run and observed.last_run.is_latest(assignment.snapshot) else None
+    if last and not (observed.files and observed.files.run == last.run) and not observed.holding(last.run):
+        return _refuse_older(assignment, observed)
+    if assignment.desired is DesiredState.STOPPED:
+        return _tidy(assignment, observed)
+    if last and observed.files and observed.files.run == last.run:
+        return Restore(observed.files)
+    if assignment.source and last is None and assignment.snapshot is None and not observed.saved:
+        return _clone(assignment.source, observed)
+    if gone := _gone_gpus(assignment, observed):
         return Refuse(GPU, f"{gone}; start the session again to get another one")
-    if seen.source:
-        return Create(seen.source)
-    reference = source_of(want, seen.saved)
-    if want.snapshot and reference == want.snapshot.image:
+    if observed.source:
+        return Create(observed.source)
+    reference = source_of(assignment, observed.saved)
+    if assignment.snapshot and reference == assignment.snapshot.image:
         # Never fall back to the plain image: the owner would see no files, and the next stop would commit that state.
         return Refuse(
             "snapshot",
@@ -181,9 +185,9 @@ def _without_container(want: Assignment, seen: Seen) -> Step:  # noqa: PLR0911 �
     return Fetch(reference)
 
 
-def _clone(source: SnapshotSource, seen: Seen) -> Clone | Refuse:
+def _clone(source: SnapshotSource, observed: Observed) -> Clone | Refuse:
     """Never from the plain image: the owner would see a session without the files that were cloned."""
-    if source.uid in seen.snapshots:
+    if source.uid in observed.snapshots:
         return Clone(source)
     return Refuse(
         "snapshot",
@@ -191,12 +195,12 @@ def _clone(source: SnapshotSource, seen: Seen) -> Clone | Refuse:
     )
 
 
-def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
+def _refuse_older(assignment: Assignment, observed: Observed) -> Refuse:
     """Never start from an older state or from the plain image without the owner's decision."""
-    older = seen.newest
+    older = observed.newest
     back = (
         f"to go back to its snapshot of {older.snapshot.create_time:%Y-%m-%d %H:%M:%S} UTC, remove last_runs/"
-        f"{want.session_uid}.json from the runner's state folder and start it"
+        f"{assignment.session_uid}.json from the runner's state folder and start it"
         if older
         else "delete the session"
     )
@@ -207,69 +211,71 @@ def _refuse_older(want: Assignment, seen: Seen) -> Refuse:
     )
 
 
-def _start(want: Assignment, seen: Seen, container: Container) -> Step:
-    if gone := _gone_gpus(want, seen):
+def _start(assignment: Assignment, observed: Observed, container: Container) -> Step:
+    if gone := _gone_gpus(assignment, observed):
         return Refuse(GPU, f"{gone}; start the session again to get another one")
-    if step := _made_again(want, seen, container):
+    if step := _made_again(assignment, observed, container):
         return step
-    wanted, limits = attachment_of(want), _new_limits(want, seen, container)
+    wanted, limits = attachment_of(assignment), _new_limits(assignment, observed, container)
     if container.attachment not in {wanted, None}:
         return Move(container, wanted)
-    if limits and not (seen.refused and seen.refused[0] == limits):
+    if limits and not (observed.refused and observed.refused[0] == limits):
         return Resize(container, limits)
     return Start(container)
 
 
-def why_made_again(want: Assignment, container: Container, *, lxcfs: bool) -> str:
+def why_made_again(assignment: Assignment, container: Container, *, lxcfs: bool) -> str:
     """Why a stopped container is made again before its next start; '' if it is not. `lxcfs` is on its machine."""
-    if container.gpus != want.gpus:
+    if container.gpus != assignment.gpus:
         return "its container was made with other GPUs"
     if container.lxcfs and not lxcfs:
         return "lxcfs, whose files its container mounts, is not on its machine any more"
-    return "its disk limit has changed" if container.disk_bytes != want.spec.disk_bytes else ""
+    return "its disk limit has changed" if container.disk_bytes != assignment.spec.disk_bytes else ""
 
 
-def _made_again(want: Assignment, seen: Seen, container: Container) -> Step | None:
+def _made_again(assignment: Assignment, observed: Observed, container: Container) -> Step | None:
     """What makes the container again, with all its files, if it cannot start, or not as its owner wants it.
 
     One of another layout only where that costs nothing: it is as good as a new one.
     """
-    why = why_made_again(want, container, lxcfs=seen.lxcfs)
-    copied = seen.files is not None and seen.files.run == container.run
-    if seen.files and copied and (why or seen.layout not in {"", container.layout}):
-        return Restore(seen.files, container)
-    if why and container.files and not seen.cannot_make:
+    why = why_made_again(assignment, container, lxcfs=observed.lxcfs)
+    copied = observed.files is not None and observed.files.run == container.run
+    if observed.files and copied and (why or observed.layout not in {"", container.layout}):
+        return Restore(observed.files, container)
+    if why and container.files and not observed.cannot_make:
         return Copy(container)
-    if container.gpus != want.gpus or (container.lxcfs and not seen.lxcfs):  # it must not start, or cannot
-        hint = seen.cannot_make or "its files cannot be copied here, which needs a runner as root and storage overlay2"
+    if container.gpus != assignment.gpus or (container.lxcfs and not observed.lxcfs):  # it must not start, or cannot
+        hint = (
+            observed.cannot_make or "its files cannot be copied here, which needs a runner as root and storage overlay2"
+        )
         return Refuse("container", f"{why}, so it has to be made again: {hint}")
     return None
 
 
-def _gone_gpus(want: Assignment, seen: Seen) -> str:
+def _gone_gpus(assignment: Assignment, observed: Observed) -> str:
     """Which of the session's GPUs its machine does not have any more; '' for none."""
-    gone = [gpu for gpu in want.gpus if seen.gpus is not None and gpu not in seen.gpus]
+    gone = [gpu for gpu in assignment.gpus if observed.gpus is not None and gpu not in observed.gpus]
     return f"{', '.join(gone)} is gone from its machine" if gone else ""
 
 
-def _keep(want: Assignment, seen: Seen, container: Container) -> Step:
+def _keep(assignment: Assignment, observed: Observed, container: Container) -> Step:
     if container.started is None and not container.restored:
         return Rest(SessionState.STOPPED)  # it never ran, so its content is that of its image
-    if container.files and not (seen.files and seen.files.run == container.run and seen.files.image_saved):
+    if container.files and not (observed.files and observed.files.run == container.run and observed.files.image_saved):
         return Copy(container)
-    held = seen.holding(container.run)
+    held = observed.holding(container.run)
     if held is None:
         return Commit(container, flatten=container.layers >= FLATTEN_NOW)
-    if not _is_recorded(want, held):
+    if not _is_recorded(assignment, held):
         return Record(held.snapshot, held.run)
     # The image below the container is kept, too: the next snapshot is that image plus one layer.
-    older = tuple(image for image in seen.older_than(held.snapshot) if image.snapshot.digest != container.image)
+    older = tuple(image for image in observed.older_than(held.snapshot) if image.snapshot.digest != container.image)
     return Prune(older) if older else Rest(SessionState.STOPPED)
 
 
-def _bury(want: Assignment, seen: Seen, container: Container) -> Step:
-    held = seen.holding(container.run)
-    if held and _is_recorded(want, held):
+def _bury(assignment: Assignment, observed: Observed, container: Container) -> Step:
+    held = observed.holding(container.run)
+    if held and _is_recorded(assignment, held):
         return Remove(container, held)
     return Refuse(
         "container",
@@ -278,20 +284,20 @@ def _bury(want: Assignment, seen: Seen, container: Container) -> Step:
     )
 
 
-def _tidy(want: Assignment, seen: Seen) -> Step:
-    newest = seen.newest
+def _tidy(assignment: Assignment, observed: Observed) -> Step:
+    newest = observed.newest
     if newest is None:
         return Rest(SessionState.STOPPED)
-    if want.snapshot is None or age_of(newest.snapshot) > age_of(want.snapshot):
+    if assignment.snapshot is None or age_of(newest.snapshot) > age_of(assignment.snapshot):
         # The snapshot was flattened, or its container was removed outside netvps; the snapshot is valid in both cases.
-        return Record(replace(newest.snapshot, generation=want.generation), newest.run)
-    older = seen.older_than(want.snapshot)
-    if older and len(older) < len(seen.saved):
+        return Record(replace(newest.snapshot, generation=assignment.generation), newest.run)
+    older = observed.older_than(assignment.snapshot)
+    if older and len(older) < len(observed.saved):
         return Prune(older)
-    if newest.snapshot.layers >= FLATTEN_FROM and _is_recorded(want, newest):
+    if newest.snapshot.layers >= FLATTEN_FROM and _is_recorded(assignment, newest):
         return Flatten(newest)
     return Rest(SessionState.STOPPED)
 
 
-def _is_recorded(want: Assignment, held: SavedImage) -> bool:
-    return want.snapshot is not None and want.snapshot.digest == held.snapshot.digest
+def _is_recorded(assignment: Assignment, held: SavedImage) -> bool:
+    return assignment.snapshot is not None and assignment.snapshot.digest == held.snapshot.digest

@@ -195,7 +195,7 @@ class SessionSpec:
         checks.require(len(set(self.gpu_ids)) == count, "gpu_ids", "a GPU is named twice: name each one once")
         for index, gpu in enumerate(self.gpu_ids[:MAX_GPUS]):
             known = bool(GPU_ID.fullmatch(gpu))
-            remedy = "is not the UUID of a GPU: see netvps runner show, or nvidia-smi -L"
+            remedy = "is not the UUID of a GPU: see netvps runner show NAME, or nvidia-smi -L"
             checks.require(known, f"gpu_ids[{index}]", f"{shown(gpu)} {remedy}")
 
     def _check_retention(self, checks: Checks) -> None:

@@ -41,7 +41,7 @@ _ARCHITECTURE: Final = re.compile(r"[a-z0-9]{1,32}")
 _VOLUME: Final = re.compile(r"(?:/[^/\x00]+)+")
 _MAX_VOLUMES: Final = 100
 _MAX_WARNINGS, _MAX_WARNING = 32, 1000
-_REMEDY: Final = "export it again with netvps snapshot export"
+_REMEDY: Final = "export it again with netvps snapshot export NAME SNAPSHOT FILE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class GatewayProcess:
         except BaseException:
             self._sock.close()
             raise
-        self._tasks.start(self._child.keep(), name="ssh gateway")
+        self._tasks.start(self._child.supervise(), name="ssh gateway")
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -83,7 +83,7 @@ class AsyncClient(Calls):
             try:
                 async with aclosing(self.watch_sessions(parent, state.begin())) as events:
                     async for event in events:
-                        for each in state.take(event):
+                        for each in state.apply(event):
                             yield each
             except (TooOld, Unavailable) as failure:
                 error = failure
@@ -100,7 +100,7 @@ class AsyncClient(Calls):
         try:
             async with asyncio.timeout(timeout), aclosing(self.watch(session.owner, session.revision)) as events:
                 async for event in events:
-                    if found := waiting.take(event):
+                    if found := waiting.apply(event):
                         return found
         except TimeoutError:
             pass

@@ -112,7 +112,7 @@ class Client(Calls):
             try:
                 with closing(self.watch_sessions(parent, state.begin(), timeout=left)) as events:
                     for event in events:
-                        yield from state.take(event)
+                        yield from state.apply(event)
             except (TooOld, Unavailable) as failure:
                 error = failure
             broken, seconds = state.broke(error)
@@ -132,7 +132,7 @@ class Client(Calls):
         try:
             with closing(self.watch(session.owner, session.revision, known=[session], timeout=timeout)) as events:
                 for event in events:
-                    if found := waiting.take(event):
+                    if found := waiting.apply(event):
                         return found
         except TimedOut:
             pass

@@ -51,7 +51,7 @@ class Watching:
         self._listed = None if self.revision else set()
         return self.revision
 
-    def take(self, event: SessionEvent) -> Iterator[SessionEvent]:
+    def apply(self, event: SessionEvent) -> Iterator[SessionEvent]:
         """The event, and before the end of a list those sessions that are gone since they were known."""
         session = event.session
         if session is not None:
@@ -116,7 +116,7 @@ class Waiting:
             raise WrongState(f"session {session.full_name} failed: {session.message or session.reason or 'no reason'}")
         return None
 
-    def take(self, event: WatchEvent) -> Session | None:
+    def apply(self, event: WatchEvent) -> Session | None:
         """As `reached`, after an event. Raises NotFound if the session was removed, and that is not what is awaited."""
         if not isinstance(event, SessionEvent) or event.session is None or event.session.uid != self._latest.uid:
             return None

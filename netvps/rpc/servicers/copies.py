@@ -79,15 +79,15 @@ class CopyServicer(CopyServiceServicer):
         self._streams = streams
 
     async def ReadCopy(self, request: pb.ReadCopyRequest, context: Context) -> AsyncIterator[pb.ReadCopyResponse]:
-        wanted = copy_request_from_proto(request)
-        holders = await self._copies.sources(identity.runner().uid, wanted.session, wanted.snapshot)
+        parsed = copy_request_from_proto(request)
+        holders = await self._copies.sources(identity.runner().uid, parsed.session, parsed.snapshot)
         able = [one for one in holders if self._streams.reaches(one.runner) and request.runner_uid in {"", one.runner}]
         if not able:
             names = ", ".join(holder.name for holder in holders) or "none is left"
             raise Unavailable(f"no runner that holds the snapshot is connected to this server ({names}): start one")
         source = random.choice(able).runner  # noqa: S311 — spreads the load
         yield pb.ReadCopyResponse(runner_uid=source)
-        async with closing(self._streams.read(source, wanted)) as pieces:
+        async with closing(self._streams.read(source, parsed)) as pieces:
             async for piece in pieces:
                 yield pb.ReadCopyResponse(data=piece)
 

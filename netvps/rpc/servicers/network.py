@@ -30,12 +30,12 @@ class NetworkServicer(NetworkServiceServicer):
         return overview_to_proto(await self._network.overview())
 
     async def ProbeLinks(self, request: pb.ProbeLinksRequest, context: Context) -> AsyncIterator[pb.NetworkLink]:
-        wanted = [names.parse_runner_name(name, f"runners[{place}]") for place, name in enumerate(request.runners)]
-        async with closing(self._network.links(wanted, self._prober)) as paths:
+        parsed = [names.parse_runner_name(name, f"runners[{place}]") for place, name in enumerate(request.runners)]
+        async with closing(self._network.links(parsed, self._prober)) as paths:
             async for path in paths:
                 yield path_to_proto(path)
 
     async def CheckNetwork(self, request: pb.CheckNetworkRequest, context: Context) -> pb.CheckNetworkResponse:
-        wanted = [names.parse_session_name(name, f"sessions[{place}]") for place, name in enumerate(request.sessions)]
-        found = await self._network.check(identity.caller(), wanted, self._prober)
+        parsed = [names.parse_session_name(name, f"sessions[{place}]") for place, name in enumerate(request.sessions)]
+        found = await self._network.check(identity.caller(), parsed, self._prober)
         return pb.CheckNetworkResponse(findings=map(finding_to_proto, found))

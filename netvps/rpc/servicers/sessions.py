@@ -51,14 +51,14 @@ class SessionServicer(SessionServiceServicer):
         self._commands = commands
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.Session:
-        wanted = create_from_proto(request)
+        parsed = create_from_proto(request)
         session = await self._sessions.create(
             identity.caller(),
-            session_id=wanted.session_id,
-            owner=wanted.owner,
-            spec=wanted.spec,
-            request_id=wanted.request_id,
-            validate_only=wanted.validate_only,
+            session_id=parsed.session_id,
+            owner=parsed.owner,
+            spec=parsed.spec,
+            request_id=parsed.request_id,
+            validate_only=parsed.validate_only,
         )
         return session_to_proto(session)
 
@@ -131,13 +131,13 @@ class SessionServicer(SessionServiceServicer):
     async def ReadSessionLogs(
         self, request: exec_pb.ReadSessionLogsRequest, context: Context
     ) -> AsyncIterator[exec_pb.ReadSessionLogsResponse]:
-        wanted = read_logs_from_proto(request)
+        parsed = read_logs_from_proto(request)
         caller = identity.caller()
-        session = await self._sessions.get(caller, wanted.name)
+        session = await self._sessions.get(caller, parsed.name)
         if not session.runner:
             raise Unavailable(f"session {session.full_name} has no logs yet: no runner has it; wait until it starts")
         pieces = self._logs.read(
-            session.runner, session.uid, wanted.tail_lines, wanted.follow, user=caller.user, since=wanted.since
+            session.runner, session.uid, parsed.tail_lines, parsed.follow, user=caller.user, since=parsed.since
         )
         async with closing(pieces):
             async for piece in pieces:
@@ -163,9 +163,9 @@ class SessionServicer(SessionServiceServicer):
 
 async def _changed(change: Callable[..., Awaitable[Session]], request: SessionChange) -> pb.Session:
     """Makes a change that needs no further argument."""
-    wanted = change_from_proto(request)
+    parsed = change_from_proto(request)
     session = await change(
-        identity.caller(), wanted.name, request_id=wanted.request_id, expected_revision=wanted.expected_revision
+        identity.caller(), parsed.name, request_id=parsed.request_id, expected_revision=parsed.expected_revision
     )
     return session_to_proto(session)
 

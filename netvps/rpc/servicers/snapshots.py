@@ -48,9 +48,9 @@ class SnapshotServicer(SnapshotServiceServicer):
         self._watch = watch
 
     async def CreateSnapshot(self, request: pb.CreateSnapshotRequest, context: Context) -> pb.SessionSnapshot:
-        wanted = create_snapshot_from_proto(request)
+        parsed = create_snapshot_from_proto(request)
         snapshot = await self._snapshots.create(
-            identity.caller(), wanted.session, wanted.draft, request_id=wanted.request_id
+            identity.caller(), parsed.session, parsed.draft, request_id=parsed.request_id
         )
         return snapshot_to_proto(snapshot)
 
@@ -74,48 +74,48 @@ class SnapshotServicer(SnapshotServiceServicer):
         )
 
     async def UpdateSnapshot(self, request: pb.UpdateSnapshotRequest, context: Context) -> pb.SessionSnapshot:
-        wanted = update_snapshot_from_proto(request)
-        assert wanted.change is not None  # noqa: S101 — parsed
+        parsed = update_snapshot_from_proto(request)
+        assert parsed.change is not None  # noqa: S101 — parsed
         snapshot = await self._snapshots.update(
             identity.caller(),
-            wanted.session,
-            wanted.id,
-            wanted.change,
-            request_id=wanted.request_id,
-            expected_revision=wanted.expected_revision,
+            parsed.session,
+            parsed.id,
+            parsed.change,
+            request_id=parsed.request_id,
+            expected_revision=parsed.expected_revision,
         )
         return snapshot_to_proto(snapshot)
 
     async def DeleteSnapshot(self, request: pb.DeleteSnapshotRequest, context: Context) -> pb.SessionSnapshot:
-        wanted = delete_snapshot_from_proto(request)
+        parsed = delete_snapshot_from_proto(request)
         snapshot = await self._snapshots.delete(
             identity.caller(),
-            wanted.session,
-            wanted.id,
-            request_id=wanted.request_id,
-            expected_revision=wanted.expected_revision,
+            parsed.session,
+            parsed.id,
+            request_id=parsed.request_id,
+            expected_revision=parsed.expected_revision,
         )
         return snapshot_to_proto(snapshot)
 
     async def RestoreSnapshot(self, request: pb.RestoreSnapshotRequest, context: Context) -> session_pb2.Session:
-        wanted = restore_snapshot_from_proto(request)
+        parsed = restore_snapshot_from_proto(request)
         session = await self._snapshots.restore(
             identity.caller(),
-            wanted.session,
-            wanted.id,
-            request_id=wanted.request_id,
-            expected_revision=wanted.expected_revision,
+            parsed.session,
+            parsed.id,
+            request_id=parsed.request_id,
+            expected_revision=parsed.expected_revision,
         )
         return session_to_proto(session)
 
     async def CloneSession(self, request: pb.CloneSessionRequest, context: Context) -> session_pb2.Session:
-        wanted = clone_from_proto(request)
+        parsed = clone_from_proto(request)
         session = await self._clones.clone(
             identity.caller(),
-            wanted.source,
-            session_id=wanted.session_id,
-            snapshot_id=wanted.snapshot,
-            request_id=wanted.request_id,
+            parsed.source,
+            session_id=parsed.session_id,
+            snapshot_id=parsed.snapshot,
+            request_id=parsed.request_id,
         )
         return session_to_proto(session)
 
@@ -142,23 +142,23 @@ class SnapshotServicer(SnapshotServiceServicer):
         self, request_iterator: AsyncIterator[snapshot_files_pb2.ImportSnapshotRequest], context: Context
     ) -> pb.SessionSnapshot:
         first = await anext(request_iterator, snapshot_files_pb2.ImportSnapshotRequest())
-        wanted = import_from_proto(first)
+        parsed = import_from_proto(first)
         pieces = (archive_piece(message) async for message in request_iterator)
         snapshot = await self._files.take_in(
-            identity.caller(), wanted.session, wanted.draft, pieces, self._carrier
+            identity.caller(), parsed.session, parsed.draft, pieces, self._carrier
         )  # fmt: skip
         return snapshot_to_proto(snapshot)
 
     async def DiffSession(
         self, request: snapshot_files_pb2.DiffSessionRequest, context: Context
     ) -> snapshot_files_pb2.DiffSessionResponse:
-        wanted = diff_request_from_proto(request)
+        parsed = diff_request_from_proto(request)
         diff = await self._files.diff(
             identity.caller(),
-            wanted.session,
+            parsed.session,
             self._carrier,
-            from_id=wanted.from_id,
-            to_id=wanted.to_id,
-            scope=wanted.scope,
+            from_id=parsed.from_id,
+            to_id=parsed.to_id,
+            scope=parsed.scope,
         )
         return diff_to_proto(diff)

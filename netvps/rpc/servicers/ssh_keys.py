@@ -36,9 +36,9 @@ class SshKeyServicer(SshKeyServiceServicer):
         )
 
     async def CreateSshKey(self, request: pb.CreateSshKeyRequest, context: Context) -> pb.SshKey:
-        wanted = create_from_proto(request)
+        parsed = create_from_proto(request)
         key = await self._keys.create(
-            identity.caller(), wanted.key, parent=wanted.owner, title=wanted.title, request_id=wanted.request_id
+            identity.caller(), parsed.key, parent=parsed.owner, title=parsed.title, request_id=parsed.request_id
         )
         return ssh_key_to_proto(key)
 

@@ -33,8 +33,8 @@ class UserServicer(UserServiceServicer):
         )
 
     async def CreateUser(self, request: pb.CreateUserRequest, context: Context) -> pb.User:
-        wanted = create_from_proto(request)
-        user = await self._access.create_user(identity.caller(), wanted.user_id, wanted.role, wanted.request_id)
+        parsed = create_from_proto(request)
+        user = await self._access.create_user(identity.caller(), parsed.user_id, parsed.role, parsed.request_id)
         return user_to_proto(user)
 
     async def DeleteUser(self, request: pb.DeleteUserRequest, context: Context) -> pb.User:
@@ -42,9 +42,9 @@ class UserServicer(UserServiceServicer):
         return user_to_proto(await self._access.delete_user(identity.caller(), name, request_id))
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
-        wanted = create_api_key_from_proto(request)
+        parsed = create_api_key_from_proto(request)
         credential, secret = await self._access.create_api_key(
-            identity.caller(), wanted.user, wanted.request_id, title=wanted.title, ttl=wanted.ttl
+            identity.caller(), parsed.user, parsed.request_id, title=parsed.title, ttl=parsed.ttl
         )
         return pb.CreateApiKeyResponse(api_key=api_key_to_proto(credential), secret=secret)
 

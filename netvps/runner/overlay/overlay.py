@@ -147,14 +147,14 @@ class Overlay:
 
     def update(self, update: NetmapUpdate) -> None:
         """Applies an update of the netmap. Raises DataLoss if this connection must be replaced."""
-        if self._staging.take(update):
+        if self._staging.apply(update):
             self._current = True
             self._dirty.set()
             self._hurry()
 
-    def look(self) -> None:
+    def reload_ports(self) -> None:
         """Makes the next pass read the bridge ports again, after a container started or ended."""
-        self._reconciler.look()
+        self._reconciler.reload_ports()
         self._hurry()
 
     async def probe(self, peers: tuple[str, ...]) -> tuple[Link, ...]:

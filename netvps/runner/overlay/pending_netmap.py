@@ -23,7 +23,7 @@ class PendingNetmap:
         """Starts a connection: drops an incomplete map, which will be sent again."""
         self._next = None
 
-    def take(self, update: NetmapUpdate) -> bool:
+    def apply(self, update: NetmapUpdate) -> bool:
         """Adds an update; returns whether the map is complete. Raises DataLoss if its digest is wrong."""
         staged = (self._next or self.netmap).updated(update)
         self._next = staged

@@ -78,7 +78,7 @@ class Filter(Protocol):
     async def add(self, view: View) -> None:
         """Adds the rules for this view to those in the kernel, which may be newer. Raises as `load` does."""
 
-    def look(self) -> None:
+    def reload_ports(self) -> None:
         """Makes the next `load` read the bridge ports again: they may have changed."""
 
     async def loaded(self) -> bool:

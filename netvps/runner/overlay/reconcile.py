@@ -69,9 +69,9 @@ class Reconciler:
         self._known = None
         self._doubts += 1
 
-    def look(self) -> None:
+    def reload_ports(self) -> None:
         """Makes the next pass read the bridge ports again: they may have changed."""
-        self._filter.look()
+        self._filter.reload_ports()
         self._ports_in_doubt = True
 
     def concerns(self, event: KernelEvent) -> bool:
@@ -79,7 +79,7 @@ class Reconciler:
         if isinstance(event, EntryChanged) and as_wanted(event.done, self._desired):
             return False
         if isinstance(event, PortChanged):
-            self.look()
+            self.reload_ports()
         else:
             self.doubt()
         return True

@@ -12,7 +12,7 @@ import structlog
 
 from netvps.domain.runner.docker_names import LABEL_LAYOUT
 from netvps.domain.session import steps
-from netvps.domain.session.container import ENGINE_AWAY, Container, SavedImage, Seen, SourceImage, Status
+from netvps.domain.session.container import ENGINE_AWAY, Container, Observed, SavedImage, SourceImage, Status
 from netvps.domain.session.kept import SavedFiles
 from netvps.domain.session.lifecycle import ENDED, SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.plan import why_made_again
@@ -64,7 +64,7 @@ class SessionActions:
         self._folder = folder
         self._logs = logs
         self._reporter = reporter
-        self._say = reporter.say
+        self._say = reporter.report
         self._exits = RestartBackoff(boot_time())
         self._generation = 0
         self._terminating: tuple[str, float] | None = None
@@ -87,80 +87,87 @@ class SessionActions:
         await self._snapshots.close()
         await self._folder.close()
 
-    async def resume(self, want: Assignment) -> None:
+    async def resume(self, assignment: Assignment) -> None:
         """Serves the socket of a session that ran under an earlier runner, before Docker says if it runs."""
-        if want.desired is DesiredState.RUNNING and self._folder.path.exists():
+        if assignment.desired is DesiredState.RUNNING and self._folder.path.exists():
             with suppress(OSError):  # reported by the first pass
                 await self._folder.open()
 
-    async def look(self, want: Assignment) -> Seen:
+    async def inspect(self, assignment: Assignment) -> Observed:
         """Inspects the session."""
         try:
-            seen = await self._engine.look(want)
+            observed = await self._engine.inspect(assignment)
         except AlreadyExists as error:
             raise GaveUp(SessionState.FAILED, "container", error.message) from None
-        if want.generation != self._generation:
-            self._generation = want.generation
+        if assignment.generation != self._generation:
+            self._generation = assignment.generation
             self._exits.forgive()
-        asked = want.desired in {DesiredState.STOPPED, DesiredState.DELETED} or want.restore is not None
-        self._exits.see(seen.container, asked=asked, now=_now())
+        asked = assignment.desired in {DesiredState.STOPPED, DesiredState.DELETED} or assignment.restore is not None
+        self._exits.observe(observed.container, asked=asked, now=_now())
         self._reporter.last_exit = self._exits.last
-        container = seen.container
-        if container and want.desired is DesiredState.RUNNING and container.status is Status.EXITED:
-            down = await asyncio.to_thread(self._starts.why_down, want, container)
-            layout = self._preparation.blueprint(want, SourceImage("")).labels[LABEL_LAYOUT]
-            seen = replace(seen, layout=layout, stays_down=down)
-        seen = replace(seen, gpus=self._features.gpu_ids, lxcfs=bool(self._features.extras.lxcfs))
-        return await self._kept.look(want, await self._snapshots.look(want, self._live.look(want, seen)))
+        container = observed.container
+        if container and assignment.desired is DesiredState.RUNNING and container.status is Status.EXITED:
+            down = await asyncio.to_thread(self._starts.why_down, assignment, container)
+            layout = self._preparation.blueprint(assignment, SourceImage("")).labels[LABEL_LAYOUT]
+            observed = replace(observed, layout=layout, stays_down=down)
+        observed = replace(observed, gpus=self._features.gpu_ids, lxcfs=bool(self._features.extras.lxcfs))
+        return await self._kept.inspect(
+            assignment, await self._snapshots.inspect(assignment, self._live.inspect(assignment, observed))
+        )
 
-    async def take(self, want: Assignment, step: steps.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
+    async def execute(self, assignment: Assignment, step: steps.Step, wake: Wake) -> float | None:  # noqa: C901, PLR0911, PLR0912 — one case per action
         """Executes an action. Raises GaveUp; other errors are retried."""
         match step:
             case steps.Fetch(reference):
-                return await self._fetch(want, reference, wake)
+                return await self._fetch(assignment, reference, wake)
             case steps.Create(source):
-                return await self._create(want, source)
+                return await self._create(assignment, source)
             case steps.Restore(files, replaced):
-                return await self._restore(want, files, replaced)
+                return await self._restore(assignment, files, replaced)
             case steps.Move(container, to):
                 log.info("moving the container to another network or address", network=to.net, address=to.address)
                 await self._engine.move(container, to)
                 return _AT_ONCE
             case steps.Start(container):
-                return await self._start(want, container)
+                return await self._start(assignment, container)
             case steps.Pause(container):
-                return await self._live.pause(want, container)
+                return await self._live.pause(assignment, container)
             case steps.Unpause(container):
                 return await self._live.unpause(container)
             case steps.Resize(container, to):
-                return await self._live.resize(want, container, to)
+                return await self._live.resize(assignment, container, to)
             case steps.Ended(message):
-                self._say(want, SessionState.STOPPED, reason=ENDED, message=message)
+                self._say(assignment, SessionState.STOPPED, reason=ENDED, message=message)
                 return None
             case steps.Terminate(container):
-                return await self._terminate(want, container)
+                return await self._terminate(assignment, container)
             case steps.Copy(container):
-                return await self._kept.copy(want, container, wake)
+                return await self._kept.copy(assignment, container, wake)
             case steps.Commit(container, flatten):
-                return await self._commit(want, container, wake, flatten=flatten)
+                return await self._commit(assignment, container, wake, flatten=flatten)
             case steps.Record(snapshot, run):
-                message, kept = "recording its snapshot", await self._snapshots.keep(want, snapshot.uid, run)
+                message, kept = "recording its snapshot", await self._snapshots.keep(assignment, snapshot.uid, run)
                 self._say(
-                    want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message, snapshot=snapshot, kept=kept
+                    assignment,
+                    SessionState.STOPPED,
+                    reason=SNAPSHOT_PENDING,
+                    message=message,
+                    snapshot=snapshot,
+                    kept=kept,
                 )
                 return None
             case steps.Take(uid, container, meanwhile):
-                pause = await self._rest(want, meanwhile, wake)
-                taken = self._snapshots.take(want, uid, container, wake)
+                pause = await self._rest(assignment, meanwhile, wake)
+                taken = self._snapshots.take(assignment, uid, container, wake)
                 return pause if taken is None else taken
             case Drop(uid):
-                return await self._snapshots.drop(want, uid)
+                return await self._snapshots.drop(assignment, uid)
             case Revert(restore, replaced):
-                return await self._snapshots.revert(want, restore, replaced)
+                return await self._snapshots.revert(assignment, restore, replaced)
             case Clone(source):
-                return await self._snapshots.clone(want, source)
+                return await self._snapshots.clone(assignment, source)
             case steps.Remove(container, saved):
-                await self._logs.keep(want.session_uid, self._engine.logs)
+                await self._logs.save(assignment.session_uid, self._engine.logs)
                 log.info("removing the container: its snapshot is recorded", snapshot=saved.snapshot.image)
                 await self._engine.remove(container)
                 return _AT_ONCE
@@ -168,19 +175,19 @@ class SessionActions:
                 await self._engine.prune(images)
                 return _AT_ONCE
             case steps.Flatten(saved):
-                return await self._flatten(want, saved, wake)
+                return await self._flatten(assignment, saved, wake)
             case steps.Rest():
-                return await self._rest(want, step, wake)
+                return await self._rest(assignment, step, wake)
             case steps.Wait():
                 return _SOON
             case steps.Refuse(reason, message):
                 raise GaveUp(SessionState.FAILED, reason, message + self._kept.why_not_restored)
             case steps.Erase():
-                await self._erase(want)
+                await self._erase(assignment)
                 return None
 
-    async def _fetch(self, want: Assignment, reference: str, wake: Wake) -> float:
-        self._say(want, SessionState.PREPARING, message=f"pulling {reference}")
+    async def _fetch(self, assignment: Assignment, reference: str, wake: Wake) -> float:
+        self._say(assignment, SessionState.PREPARING, message=f"pulling {reference}")
         failure: NetvpsError | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -196,13 +203,13 @@ class SessionActions:
             raise failed(failure, "image")
         return _AT_ONCE
 
-    async def _create(self, want: Assignment, source: SourceImage) -> float:
-        self._say(want, SessionState.STARTING, message=f"creating its container from {source.reference}")
-        await self._preparation.prepare(want)
-        made = self._preparation.blueprint(want, source)
+    async def _create(self, assignment: Assignment, source: SourceImage) -> float:
+        self._say(assignment, SessionState.STARTING, message=f"creating its container from {source.reference}")
+        await self._preparation.prepare(assignment)
+        made = self._preparation.blueprint(assignment, source)
         failure: NetvpsError | None = None
         async with asyncio.TaskGroup() as group:  # control plane and engine work in parallel
-            boot = group.create_task(self._preparation.boot(want), name="agent's certificate")
+            boot = group.create_task(self._preparation.boot(assignment), name="agent's certificate")
             try:
                 await self._engine.create(made)
             except NetvpsError as error:
@@ -212,36 +219,36 @@ class SessionActions:
             raise failed(failure, "container")
         return _AT_ONCE
 
-    async def _restore(self, want: Assignment, files: SavedFiles, replaced: Container | None) -> float:
+    async def _restore(self, assignment: Assignment, files: SavedFiles, replaced: Container | None) -> float:
         taken = f"{files.create_time:%Y-%m-%d %H:%M:%S} UTC"
-        why = (replaced and why_made_again(want, replaced, lxcfs=bool(self._features.extras.lxcfs))) or (
+        why = (replaced and why_made_again(assignment, replaced, lxcfs=bool(self._features.extras.lxcfs))) or (
             "its container was created by another version of netvps" if replaced else "its container is gone"
         )
-        self._say(want, SessionState.PREPARING, message=f"{why}: recreating it with its files as of {taken}")
+        self._say(assignment, SessionState.PREPARING, message=f"{why}: recreating it with its files as of {taken}")
         log.warning("recreating the container from the copy of its files", copied=taken, why=why)
 
         try:
-            source = await self._engine.provide(want.session_uid, files, self._reporter.progress)
-            await self._preparation.prepare(want)
-            await self._engine.restore(self._preparation.blueprint(want, source), replaced)
+            source = await self._engine.provide(assignment.session_uid, files, self._reporter.progress)
+            await self._preparation.prepare(assignment)
+            await self._engine.restore(self._preparation.blueprint(assignment, source), replaced)
         except NetvpsError as error:
             failure = failed(error, "container")
             if not isinstance(failure, GaveUp) or failure.retryable:
                 raise failure from None
-            self._kept.not_restored(want, files, error)
+            self._kept.not_restored(assignment, files, error)
         return _AT_ONCE
 
-    async def _start(self, want: Assignment, container: Container) -> float:
+    async def _start(self, assignment: Assignment, container: Container) -> float:
         if (pause := self._exits.wait(_now())) > 0:
             ended = f"it exited by itself (exit code {container.exit_code})"
-            self._say(want, SessionState.STARTING, message=f"{ended} and restarts after a pause")
+            self._say(assignment, SessionState.STARTING, message=f"{ended} and restarts after a pause")
             return pause
         self._kept.give_up()
         self._snapshots.give_up()
-        self._say(want, SessionState.STARTING, message="starting its container")
-        await asyncio.to_thread(self._starts.starting, want, container)
-        await self._preparation.prepare(want)
-        await self._preparation.boot(want)
+        self._say(assignment, SessionState.STARTING, message="starting its container")
+        await asyncio.to_thread(self._starts.starting, assignment, container)
+        await self._preparation.prepare(assignment)
+        await self._preparation.boot(assignment)
         try:
             await self._engine.start(container)
         except NetvpsError as error:
@@ -249,11 +256,11 @@ class SessionActions:
         self._exits.started(container)
         return _AT_ONCE
 
-    async def _terminate(self, want: Assignment, container: Container) -> float:
-        grace = want.spec.stop_grace
+    async def _terminate(self, assignment: Assignment, container: Container) -> float:
+        grace = assignment.spec.stop_grace
         now = asyncio.get_running_loop().time()
         if self._terminating is None or self._terminating[0] != container.run:
-            self._say(want, SessionState.STOPPING, message=f"its processes have {grace:g} s to end")
+            self._say(assignment, SessionState.STOPPING, message=f"its processes have {grace:g} s to end")
             await self._engine.signal(container, "TERM")
             self._terminating = (container.run, now + grace)
         left = self._terminating[1] - now
@@ -263,21 +270,21 @@ class SessionActions:
         return _KILL_AGAIN
 
     async def _commit(
-        self, want: Assignment, container: Container, wake: Wake, *, flatten: bool
+        self, assignment: Assignment, container: Container, wake: Wake, *, flatten: bool
     ) -> float | None:  # fmt: skip
         try:
-            return await self._kept.commit(want, container, wake, flatten=flatten)
+            return await self._kept.commit(assignment, container, wake, flatten=flatten)
         except NetvpsError:
             self._tidying.doubt()
             raise
 
-    async def _flatten(self, want: Assignment, saved: SavedImage, wake: Wake) -> float | None:
+    async def _flatten(self, assignment: Assignment, saved: SavedImage, wake: Wake) -> float | None:
         """Flattens a snapshot. A failure only logs: the snapshot is as good as before."""
-        pause = await self._rest(want, steps.Rest(SessionState.STOPPED), wake)
+        pause = await self._rest(assignment, steps.Rest(SessionState.STOPPED), wake)
         if self._stays_deep == saved.snapshot.uid:
             return pause
         try:
-            flat = await self._engine.flatten(new_uid(), want, saved, lambda: wake.superseded)
+            flat = await self._engine.flatten(new_uid(), assignment, saved, lambda: wake.superseded)
         except NetvpsError as error:
             self._tidying.doubt()
             if error.reason == ENGINE_AWAY:
@@ -293,29 +300,29 @@ class SessionActions:
         log.info("snapshot flattened", image=flat.image, bytes=flat.size_bytes)
         return _AT_ONCE
 
-    async def _rest(self, want: Assignment, rest: steps.Rest, wake: Wake) -> float | None:
+    async def _rest(self, assignment: Assignment, rest: steps.Rest, wake: Wake) -> float | None:
         if rest.state is SessionState.STOPPED and (why := self._kept.why_not_copied):
-            self._say(want, rest.state, reason=SNAPSHOT_FAILED, message=why)
+            self._say(assignment, rest.state, reason=SNAPSHOT_FAILED, message=why)
         else:
-            self._say(want, rest.state, reason=rest.reason, message=rest.message, address=rest.address)
-        pause = await self._tidying.tidy(want, busy=self._kept.busy)
+            self._say(assignment, rest.state, reason=rest.reason, message=rest.message, address=rest.address)
+        pause = await self._tidying.tidy(assignment, busy=self._kept.busy)
         if rest.container is None:
             await self._folder.close()
             return pause
-        await asyncio.to_thread(self._starts.runs, want, rest.container)
+        await asyncio.to_thread(self._starts.runs, assignment, rest.container)
         if rest.state is SessionState.PAUSED:
             self._live.take_memory_back(rest.container, wake)
         await self._folder.open()
-        return pause if await self._preparation.boot(want) else _BOOT_AGAIN
+        return pause if await self._preparation.boot(assignment) else _BOOT_AGAIN
 
-    async def _erase(self, want: Assignment) -> None:
-        await self._kept.end(want.session_uid)
+    async def _erase(self, assignment: Assignment) -> None:
+        await self._kept.end(assignment.session_uid)
         await self._snapshots.end()
-        await self._engine.erase(want.session_uid, want.snapshot.digest if want.snapshot else "")
+        await self._engine.erase(assignment.session_uid, assignment.snapshot.digest if assignment.snapshot else "")
         await self._folder.remove()
-        self._logs.remove(want.session_uid)
-        self._starts.remove(want.session_uid)
-        self._say(want, SessionState.DELETED)
+        self._logs.remove(assignment.session_uid)
+        self._starts.remove(assignment.session_uid)
+        self._say(assignment, SessionState.DELETED)
 
 
 class _Superseded(Exception):

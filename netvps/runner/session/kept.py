@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, Seen
+from netvps.domain.session.container import ENGINE_AWAY, OVERLAY_AWAY, Container, Observed
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.lifecycle import SNAPSHOT_FAILED, SNAPSHOT_PENDING
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
@@ -76,33 +76,37 @@ class Kept:
         """Text to append to a refusal; '' if no copy failed."""
         return f" ({self._not_restored[1]})" if self._not_restored else ""
 
-    async def look(self, want: Assignment, seen: Seen) -> Seen:
+    async def inspect(self, assignment: Assignment, observed: Observed) -> Observed:
         """Adds the last run to what was inspected where it matters, and hides what failed lately."""
-        container, failed_restore = seen.container, self._not_restored
+        container, failed_restore = observed.container, self._not_restored
         if container and failed_restore and failed_restore[0].run == container.run:
-            if failed_restore[2] != want.generation:  # its owner asks again
+            if failed_restore[2] != assignment.generation:  # its owner asks again
                 self._not_restored = None
             else:
-                seen = replace(seen, cannot_make=failed_restore[1])
-        if self._not_restored and want.desired is DesiredState.RUNNING and self._not_restored[0] == seen.files:
-            seen = replace(seen, files=None)
+                observed = replace(observed, cannot_make=failed_restore[1])
+        if (
+            self._not_restored
+            and assignment.desired is DesiredState.RUNNING
+            and self._not_restored[0] == observed.files
+        ):
+            observed = replace(observed, files=None)
         if container is None:
-            return replace(seen, last_run=await asyncio.to_thread(self._last_runs.read, want.session_uid))
+            return replace(observed, last_run=await asyncio.to_thread(self._last_runs.read, assignment.session_uid))
         failed_copy = self._not_copied
         if failed_copy and failed_copy[0] == container.run and _now() < failed_copy[1]:
-            return replace(seen, container=replace(container, files=""))
+            return replace(observed, container=replace(container, files=""))
         self._not_copied = None
-        return seen
+        return observed
 
-    async def copy(self, want: Assignment, container: Container, wake: Wake) -> float | None:
+    async def copy(self, assignment: Assignment, container: Container, wake: Wake) -> float | None:
         """Copies the files. A failure is kept for `why_not_copied`, and the snapshot is taken all the same."""
 
         async def job(given_up: Callable[[], bool]) -> None:
-            if await self._engine.copy(want, container, given_up):
+            if await self._engine.copy(assignment, container, given_up):
                 log.info("files copied")
 
         try:
-            return await self._pending(want, container, "copying its files", job, wake)
+            return await self._pending(assignment, container, "copying its files", job, wake)
         except NetvpsError as error:
             if error.reason == ENGINE_AWAY:
                 raise
@@ -110,16 +114,16 @@ class Kept:
             self._not_copied = (container.run, _now() + _COPY_AGAIN, error.message)
             return _AT_ONCE
 
-    async def commit(self, want: Assignment, container: Container, wake: Wake, *, flatten: bool) -> float | None:
+    async def commit(self, assignment: Assignment, container: Container, wake: Wake, *, flatten: bool) -> float | None:
         """Takes the snapshot. Raises GaveUp, retryable."""
 
         async def job(given_up: Callable[[], bool]) -> None:
-            taken = await self._engine.commit(new_uid(), want, container, flatten=flatten, given_up=given_up)
+            taken = await self._engine.commit(new_uid(), assignment, container, flatten=flatten, given_up=given_up)
             if taken:
                 log.info("snapshot taken", image=taken.image, bytes=taken.size_bytes, layers=taken.layers)
 
         try:
-            return await self._pending(want, container, "taking its snapshot", job, wake)
+            return await self._pending(assignment, container, "taking its snapshot", job, wake)
         except NetvpsError as error:
             if error.reason == ENGINE_AWAY or isinstance(error, TimedOut):
                 raise  # the session is not the cause: retry with backoff
@@ -131,10 +135,10 @@ class Kept:
                 retryable=True,
             ) from None
 
-    def not_restored(self, want: Assignment, files: SavedFiles, error: NetvpsError) -> None:
+    def not_restored(self, assignment: Assignment, files: SavedFiles, error: NetvpsError) -> None:
         """Records a copy that could not be restored, so that a snapshot is used instead."""
         log.error("cannot restore the copy of the files", error=error.message)
-        self._not_restored = (files, error.message, want.generation)
+        self._not_restored = (files, error.message, assignment.generation)
 
     def give_up(self) -> None:
         """Abandons the job because the container starts: the next stop will leave other files."""
@@ -150,17 +154,17 @@ class Kept:
         await self._background.close()
 
     async def _pending(
-        self, want: Assignment, container: Container, message: str, job: Job, wake: Wake
+        self, assignment: Assignment, container: Container, message: str, job: Job, wake: Wake
     ) -> float | None:  # fmt: skip
         """Runs a job for a stopped session and reports it as pending; raises the job's error."""
-        last = LastRun(container.run, want.generation)
-        await asyncio.to_thread(self._last_runs.write, want.session_uid, last)
-        if self._background.run(job, wake, name=f"{message} {want.session_uid}"):
+        last = LastRun(container.run, assignment.generation)
+        await asyncio.to_thread(self._last_runs.write, assignment.session_uid, last)
+        if self._background.run(job, wake, name=f"{message} {assignment.session_uid}"):
             return _AT_ONCE
-        if want.desired is DesiredState.RUNNING:
-            self._reporter.say(want, SessionState.PREPARING, message=f"{message}: its container is made again")
+        if assignment.desired is DesiredState.RUNNING:
+            self._reporter.report(assignment, SessionState.PREPARING, message=f"{message}: its container is made again")
         else:
-            self._reporter.say(want, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message)
+            self._reporter.report(assignment, SessionState.STOPPED, reason=SNAPSHOT_PENDING, message=message)
         return None
 
 

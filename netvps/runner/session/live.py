@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from netvps.domain.session.container import ENGINE_AWAY, Container, Seen, Status
+from netvps.domain.session.container import ENGINE_AWAY, Container, Observed, Status
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment
 from netvps.errors import NetvpsError, TimedOut
@@ -36,24 +36,24 @@ class Live:
         self._reclaimed = ""
         """Run of the container whose memory was taken back in its present pause."""
 
-    def look(self, want: Assignment, seen: Seen) -> Seen:
+    def inspect(self, assignment: Assignment, observed: Observed) -> Observed:
         """Adds what was refused in this generation."""
-        if seen.container is None or seen.container.status is not Status.PAUSED:
+        if observed.container is None or observed.container.status is not Status.PAUSED:
             self._reclaimed = ""
-        if self._cannot_pause and self._cannot_pause[0] == want.generation:
-            seen = replace(seen, cannot_pause=self._cannot_pause[1])
-        if self._refused and self._refused[0] == want.generation:
-            seen = replace(seen, refused=self._refused[1:])
-        return seen
+        if self._cannot_pause and self._cannot_pause[0] == assignment.generation:
+            observed = replace(observed, cannot_pause=self._cannot_pause[1])
+        if self._refused and self._refused[0] == assignment.generation:
+            observed = replace(observed, refused=self._refused[1:])
+        return observed
 
-    async def pause(self, want: Assignment, container: Container) -> float:
+    async def pause(self, assignment: Assignment, container: Container) -> float:
         """Freezes the container. A refusal is kept for `look`; only an engine that is away or slow raises."""
         try:
             await self._engine.pause(container)
         except NetvpsError as error:
             _raise_if_temporary(error)
             log.warning("cannot pause the container", error=error.message)
-            self._cannot_pause = (want.generation, f"it runs on, because it cannot be paused: {error.message}")
+            self._cannot_pause = (assignment.generation, f"it runs on, because it cannot be paused: {error.message}")
         return _AT_ONCE
 
     async def unpause(self, container: Container) -> float:
@@ -63,14 +63,14 @@ class Live:
         await self._engine.unpause(container)
         return _AT_ONCE
 
-    async def resize(self, want: Assignment, container: Container, to: Limits) -> float:
+    async def resize(self, assignment: Assignment, container: Container, to: Limits) -> float:
         """Changes limits. A refusal is kept for `look`; only an engine that is away or slow raises."""
         try:
             await self._engine.resize(container, to)
         except NetvpsError as error:
             _raise_if_temporary(error)
             log.warning("limits not changed", error=error.message)
-            self._refused = (want.generation, to, f"it keeps its limits: {error.message}")
+            self._refused = (assignment.generation, to, f"it keeps its limits: {error.message}")
         else:
             log.info("limits changed", cpus=to.cpus, memory_bytes=to.memory_bytes, pids=to.pids)
         return _AT_ONCE

@@ -39,7 +39,7 @@ class KeptLogs:
         self._folder = folder
         remove_parts(folder)
 
-    async def keep(self, session_uid: str, read: _Reader) -> None:
+    async def save(self, session_uid: str, read: _Reader) -> None:
         """Saves the end of a container's log; only logs errors, as a log is not worth a failed stop."""
         kept: deque[bytes] = deque()
         size = 0

@@ -39,15 +39,15 @@ class Preparation:
         self._node = node
         self._agent = agent
 
-    async def prepare(self, want: Assignment) -> None:
+    async def prepare(self, assignment: Assignment) -> None:
         """Prepares what a container mounts."""
         await self._folder.prepare()
-        await self._write_resolv_conf(want)
+        await self._write_resolv_conf(assignment)
 
-    def blueprint(self, want: Assignment, source: SourceImage) -> Blueprint:
+    def blueprint(self, assignment: Assignment, source: SourceImage) -> Blueprint:
         """The definition of the container."""
         return blueprint(
-            want,
+            assignment,
             source,
             node=self._node,
             machine_memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
@@ -57,25 +57,25 @@ class Preparation:
             extra=self._features.extras,
         )
 
-    async def boot(self, want: Assignment) -> bool:
+    async def boot(self, assignment: Assignment) -> bool:
         """Writes the agent's credential if due; returns False if the control plane is unavailable.
 
         The container starts all the same: the user's processes need not wait, and the agent waits for the file.
         """
-        if not self._folder.needs_credential(want.epoch):
+        if not self._folder.needs_credential(assignment.epoch):
             return True
         try:
             async with asyncio.timeout(_BOOT_SECONDS):
-                credential = await self._link.agent_credential(want.session_uid, want.epoch)
+                credential = await self._link.agent_credential(assignment.session_uid, assignment.epoch)
         except (NetvpsError, TimeoutError) as error:
             log.info("no certificate for the agent yet; retrying", error=str(error))
             return False
         fault_point("boot.before_write")
-        self._folder.write_credential(want.epoch, credential)
+        self._folder.write_credential(assignment.epoch, credential)
         fault_point("boot.after_write")
         return True
 
-    async def _write_resolv_conf(self, want: Assignment) -> None:
+    async def _write_resolv_conf(self, assignment: Assignment) -> None:
         """Writes it before every start: the bridge may have changed, and a moved container still mounts the file."""
-        bridge = await self._engine.bridge(want.address) if want.address else ""
-        self._folder.write_resolv_conf(resolv_conf(want, bridge))
+        bridge = await self._engine.bridge(assignment.address) if assignment.address else ""
+        self._folder.write_resolv_conf(resolv_conf(assignment, bridge))

@@ -34,8 +34,8 @@ log = structlog.get_logger()
 class SessionReconciler:
     """Reconciles one session; `run` returns once the session is deleted."""
 
-    def __init__(self, want: Assignment, steps: SessionActions, reporter: Reporter, *, look_every: float) -> None:
-        self._want = want
+    def __init__(self, assignment: Assignment, steps: SessionActions, reporter: Reporter, *, look_every: float) -> None:
+        self._want = assignment
         self._steps = steps
         self._reporter = reporter
         self._look_every = look_every
@@ -47,10 +47,10 @@ class SessionReconciler:
         """When a retryable GaveUp is retried (loop time)."""
         self._failures = 0
 
-    def assign(self, want: Assignment) -> None:
+    def assign(self, assignment: Assignment) -> None:
         """Takes a new assignment."""
-        if not same_content(self._want, want):
-            self._want = want
+        if not same_content(self._want, assignment):
+            self._want = assignment
             self._wake.assigned()
 
     def wake(self) -> None:
@@ -70,27 +70,27 @@ class SessionReconciler:
     async def _reconcile(self) -> float | None:
         """Does one pass; returns the seconds until the next, 0 for at once, None if the session is deleted."""
         self._wake.clear()
-        want = self._want
-        if self._gave_up == _attempt(want):
+        assignment = self._want
+        if self._gave_up == _attempt(assignment):
             if (left := self._not_before - asyncio.get_running_loop().time()) > 0:
                 return min(left, _jittered(self._look_every))
             log.info("retrying after giving up")
             self._gave_up = None
         try:
-            seen = await self._steps.look(want)
-            step = next_step(want, seen)
+            seen = await self._steps.inspect(assignment)
+            step = next_step(assignment, seen)
             log.debug("next step", step=type(step).__name__)
             name = type(step).__name__.lower()
             fault_point(f"step.{name}.before")
             try:
                 with timed("runner_step", name):
-                    pause = await self._steps.take(want, step, self._wake)
+                    pause = await self._steps.execute(assignment, step, self._wake)
             finally:  # also after GaveUp
                 fault_point(f"step.{name}.after")
         except GaveUp as end:
             log.warning("gave up", state=end.state, reason=end.reason, error=end.message)
-            self._give_up(want, retryable=end.retryable)
-            self._reporter.say(want, end.state, reason=end.reason, message=end.message)
+            self._give_up(assignment, retryable=end.retryable)
+            self._reporter.report(assignment, end.state, reason=end.reason, message=end.message)
             return 0
         except (NetvpsError, OSError) as error:
             return self._retry(error if isinstance(error, NetvpsError) else _own_files(error))
@@ -104,11 +104,11 @@ class SessionReconciler:
             return None
         return _jittered(self._look_every) if pause is None else pause
 
-    def _give_up(self, want: Assignment, *, retryable: bool) -> None:
+    def _give_up(self, assignment: Assignment, *, retryable: bool) -> None:
         """Ends the attempts for this generation, or for a backoff if retryable."""
         pause = _jittered(min(_RETRYABLE_MAX, _RETRYABLE_MIN * 2.0**self._retries)) if retryable else math.inf
         self._retries = min(self._retries + 1, 10) if retryable else 0
-        self._gave_up = _attempt(want)
+        self._gave_up = _attempt(assignment)
         self._not_before = asyncio.get_running_loop().time() + pause
 
     def _retry(self, error: NetvpsError) -> float:
@@ -123,9 +123,9 @@ class SessionReconciler:
         return pause
 
 
-def _attempt(want: Assignment) -> tuple[object, ...]:
+def _attempt(assignment: Assignment) -> tuple[object, ...]:
     """What a GaveUp was about."""
-    return want.epoch, want.generation, want.snapshot_orders
+    return assignment.epoch, assignment.generation, assignment.snapshot_orders
 
 
 def _own_files(error: OSError) -> NetvpsError:

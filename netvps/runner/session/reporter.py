@@ -23,9 +23,9 @@ class Reporter:
         self.snapshots: tuple[SnapshotResult, ...] = ()
         self.restore: RestoreResult | None = None
 
-    def say(
+    def report(
         self,
-        want: Assignment,
+        assignment: Assignment,
         state: SessionState,
         *,
         reason: str = "",
@@ -36,9 +36,9 @@ class Reporter:
     ) -> None:
         """Reports a state for the assignment in work; `kept` is the snapshot that the stop of `snapshot` left."""
         self._last = SessionReport(
-            want.session_uid,
-            want.epoch,
-            want.generation,
+            assignment.session_uid,
+            assignment.epoch,
+            assignment.generation,
             state,
             reason,
             message,

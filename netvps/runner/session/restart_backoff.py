@@ -40,7 +40,7 @@ class RestartBackoff:
         self._noted: datetime | None = None
         """When `_not_before` was set; an earlier time than that proves that the clock was set back."""
 
-    def see(self, container: Container | None, *, asked: bool, now: datetime) -> None:
+    def observe(self, container: Container | None, *, asked: bool, now: datetime) -> None:
         """Records an inspected container. `asked`: it is desired to be stopped."""
         if container is None:
             return

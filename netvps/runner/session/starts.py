@@ -28,34 +28,36 @@ class Starts:
         self._folder = folder
         remove_parts(folder)
 
-    def why_down(self, want: Assignment, container: Container) -> str:
+    def why_down(self, assignment: Assignment, container: Container) -> str:
         """Why a container that has ended stays down; '' if it is to be started."""
-        failures = self._failures(want, container)
-        return "" if failures is None else why_stays_down(want.spec, container.exit_code, failures)
+        failures = self._failures(assignment, container)
+        return "" if failures is None else why_stays_down(assignment.spec, container.exit_code, failures)
 
-    def starting(self, want: Assignment, container: Container) -> None:
+    def starting(self, assignment: Assignment, container: Container) -> None:
         """Records a start that is about to happen."""
-        if want.spec.restart_policy is not RestartPolicy.ALWAYS:
-            failures = self._failures(want, container) or 0
-            self._write(want.session_uid, Started(want.generation, container.run, failures))
+        if assignment.spec.restart_policy is not RestartPolicy.ALWAYS:
+            failures = self._failures(assignment, container) or 0
+            self._write(assignment.session_uid, Started(assignment.generation, container.run, failures))
 
-    def runs(self, want: Assignment, container: Container) -> None:
+    def runs(self, assignment: Assignment, container: Container) -> None:
         """Records the generation of a running container, if it is a new one."""
-        if want.spec.restart_policy is RestartPolicy.ALWAYS:
+        if assignment.spec.restart_policy is RestartPolicy.ALWAYS:
             return
-        before = self._read(want.session_uid)
-        if before is None or before.generation != want.generation:
+        before = self._read(assignment.session_uid)
+        if before is None or before.generation != assignment.generation:
             failures = before.failures if before else 0
-            self._write(want.session_uid, Started(want.generation, container.run, failures))
+            self._write(assignment.session_uid, Started(assignment.generation, container.run, failures))
 
     def remove(self, session_uid: str) -> None:
         """Removes the record; idempotent."""
         self._path(session_uid).unlink(missing_ok=True)
 
-    def _failures(self, want: Assignment, container: Container) -> int | None:
+    def _failures(self, assignment: Assignment, container: Container) -> int | None:
         """Failures in a row, with the last end; None if the container has not ended since it was started for this."""
-        record = self._read(want.session_uid) if want.spec.restart_policy is not RestartPolicy.ALWAYS else None
-        if record is None or record.generation != want.generation or record.run == container.run:
+        record = (
+            self._read(assignment.session_uid) if assignment.spec.restart_policy is not RestartPolicy.ALWAYS else None
+        )
+        if record is None or record.generation != assignment.generation or record.run == container.run:
             return None
         return 1 if is_steady(container) else record.failures + 1
 

@@ -30,7 +30,7 @@ class Tidying:
         """Looks for remains soon, because a snapshot failed."""
         self._due, self._again = 0.0, True
 
-    async def tidy(self, want: Assignment, *, busy: bool) -> float | None:
+    async def tidy(self, assignment: Assignment, *, busy: bool) -> float | None:
         """Removes remains, twice: the engine may still finish a killed runner's call. `busy`: a snapshot is made."""
         now = asyncio.get_running_loop().time()
         if busy:
@@ -39,7 +39,7 @@ class Tidying:
             return self._due and self._due - now
         again, self._again = self._again, False
         try:
-            await self._engine.tidy(want)
+            await self._engine.tidy(assignment)
         except NetvpsError as error:  # not worth reporting
             log.info("cannot remove remains of interrupted snapshots; retrying", error=error.message)
             again = True

@@ -127,7 +127,7 @@ class Logins:
             session = await reader.get(Session, session_uid)
         if session is None or session.desired is not DesiredState.PAUSED:
             return
-        async with self._store.write(actor, "session.want") as tx:
+        async with self._store.write(actor, "session.desired") as tx:
             session = await tx.get(Session, session_uid)
             if session is None or session.desired is not DesiredState.PAUSED:
                 return

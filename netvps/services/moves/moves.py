@@ -61,7 +61,7 @@ class Moves:
         Unavailable.
         """
         name, now = SessionName.parse(session, caller.user), self._clock()
-        async with self._store.write(caller.user, "session.want") as tx:
+        async with self._store.write(caller.user, "session.desired") as tx:
             once = Idempotency(tx, caller, request_id, now, "MoveSession", str(name), target, from_copy)
             request = await once.earlier()
             if request is None:

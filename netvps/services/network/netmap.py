@@ -131,9 +131,9 @@ class NetmapHub:
         async with self._store.read() as reader:
             revision = reader.revision
             for runner in await reader.find(Runner):
-                members.take(runner)
+                members.apply(runner)
             for lease in await reader.find(Lease):
-                members.take(lease)
+                members.apply(lease)
             await _take_sessions(reader, members)
         since, recent = await self._recent(revision)
         everybody = NetmapUpdate(revision, tuple(members.peers.values()), tuple(members.endpoints.values()), reset=True)
@@ -174,7 +174,7 @@ class NetmapHub:
             return Touched()
         self._revision = change.revision
         assert isinstance(resource, Runner | Lease | Session)  # noqa: S101 — matched
-        return self._members.take(resource, deleted=change.deleted)
+        return self._members.apply(resource, deleted=change.deleted)
 
     async def _tell(self, touched: Touched) -> None:
         since, update = self._netmap.generation, self._members.update(touched, self._revision)
@@ -248,5 +248,5 @@ async def _take_sessions(reader: Reader, members: MembershipIndex) -> None:
     position = ""
     while sessions := await reader.page(Session, position, _PAGE):
         for session in sessions:
-            members.take(session)
+            members.apply(session)
         position = str(sessions[-1].full_name)

@@ -198,7 +198,7 @@ class Runners:
         """
         if not self._progress.is_recorded(runner_uid, report):
             await self._record(runner_uid, report)
-        self._progress.take(runner_uid, report)
+        self._progress.store(runner_uid, report)
 
     async def _record(self, runner_uid: str, report: SessionReport) -> None:
         now = self._clock()

@@ -56,7 +56,7 @@ class SessionEdits:
     ) -> Session:
         """Writes what `edit` makes of a session, once per request id."""
         now, name, revision = self._clock(), request.full_name, request.expected_revision
-        async with self._store.write(request.caller.user, "session.want") as tx:
+        async with self._store.write(request.caller.user, "session.desired") as tx:
             once = Idempotency(
                 tx, request.caller, request.request_id, now, request.method, str(name), revision, *request.arguments
             )

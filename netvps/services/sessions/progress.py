@@ -45,7 +45,7 @@ class Progress:
         known = self._reports.get((runner_uid, report.session_uid))
         return known is not None and bool(report.progress) and replace(known, progress=report.progress) == report
 
-    def take(self, runner_uid: str, report: SessionReport) -> None:
+    def store(self, runner_uid: str, report: SessionReport) -> None:
         """Stores the progress of a report that was recorded. A report without progress ends the earlier one."""
         key = runner_uid, report.session_uid
         self._unpublished.pop(key, None)

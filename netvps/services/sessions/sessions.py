@@ -114,7 +114,7 @@ class Sessions:
         cause: ChangeCause = ChangeCause.PERSON,
     ) -> Session:
         """Requests a stop with a snapshot. Raises NotFound, Changed, WrongState."""
-        change = partial(lifecycle.want, desired=DesiredState.STOPPED, by=Author(caller.user, cause))
+        change = partial(lifecycle.set_desired, desired=DesiredState.STOPPED, by=Author(caller.user, cause))
         return await self._change(named(caller, name, DesiredState.STOPPED, request_id, expected_revision), change)
 
     async def start(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:
@@ -122,7 +122,7 @@ class Sessions:
 
         Raises Exhausted if it needs GPUs that other sessions hold.
         """
-        change = partial(lifecycle.want, desired=DesiredState.RUNNING, by=_person(caller))
+        change = partial(lifecycle.set_desired, desired=DesiredState.RUNNING, by=_person(caller))
         return await self._change(named(caller, name, DesiredState.RUNNING, request_id, expected_revision), change)
 
     async def pause(self, caller: Caller, name: str, *, request_id: str = "", expected_revision: int = 0) -> Session:

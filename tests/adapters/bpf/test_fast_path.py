@@ -134,7 +134,7 @@ async def test_where_it_is_not_wanted_what_an_earlier_run_left_goes(hosts: Lab, 
         (_fast(hosts, "one", wanted=False), view("one")),
         (_fast(hosts, "one"), replace(view("one"), hosting=False)),
     ):
-        await fast["one"].look()
+        await fast["one"].check_attached()
         await fast["one"].load(view("one"), PORTS)
         assert "netvps/arriving" in _there(hosts, "one")
         for _ in range(2):
@@ -159,7 +159,7 @@ async def test_a_kernel_that_refuses_is_reported_once_and_asked_again_after_a_lo
             for _ in range(2):
                 await made.load(seen, PORTS)
                 assert _there(hosts, "one") == _there(hosts, "one", "p-ann1") == ""
-            await made.look()
+            await made.check_attached()
     (line,) = logs
     assert line["log_level"] == "warning"
     assert line["why"].startswith(

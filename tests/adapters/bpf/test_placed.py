@@ -94,7 +94,7 @@ def test_what_others_took_away_is_there_again_after_a_look(hosts: Lab, placed: P
     before = _programs(hosts)
     for command in ("tc qdisc delete dev nv0 clsact", "tc filter delete dev p-ann1 ingress"):
         hosts.run("one", *command.split())
-        placed.look()
+        placed.check_attached()
         placed.load(view("one"), PORTS, None)
         assert _programs(hosts) == before
 

@@ -35,12 +35,12 @@ class Bench:
         self.node = f"test{secrets.token_hex(6)}"
         self.engine = DockerEngine(docker, node=self.node, node_name="here", copies=copies)
         spec = SessionSpec(image=image, network=Network.NONE)
-        self.want = Assignment(uid, "dev1", "ann", 1, 1, DesiredState.STOPPED, spec, None, 1)
+        self.assignment = Assignment(uid, "dev1", "ann", 1, 1, DesiredState.STOPPED, spec, None, 1)
 
     def plan_for(self, session_uid: str, source: SourceImage) -> Blueprint:
         """The definition of a session's container."""
         return blueprint(
-            replace(self.want, session_uid=session_uid),
+            replace(self.assignment, session_uid=session_uid),
             source,
             node=self.node,
             machine_memory=1 << 30,
@@ -51,21 +51,23 @@ class Bench:
 
     async def lived(self, image: str, command: str) -> Container:
         """A container that ran a command, as process 1 in the agent's place, and ended."""
-        plan = self.plan_for(self.want.session_uid, SourceImage(image))
+        plan = self.plan_for(self.assignment.session_uid, SourceImage(image))
         plan = replace(
             plan, entrypoint=("/bin/sh", "-c", command), binds=(Bind("/tmp", "/.netvps/run", read_only=True),)
         )
         await self.engine.create(plan)
-        created = (await self.engine.look(self.want)).container
+        created = (await self.engine.inspect(self.assignment)).container
         assert created is not None
         await self.engine.start(created)
         async with asyncio.timeout(30):
-            while (found := (await self.engine.look(self.want)).container) is None or found.status is not Status.EXITED:
+            while (
+                found := (await self.engine.inspect(self.assignment)).container
+            ) is None or found.status is not Status.EXITED:
                 await asyncio.sleep(0.02)
         return found
 
     async def commit(self, uid: str, container: Container, *, flatten: bool) -> SnapshotImage:
-        taken = await self.engine.commit(uid, self.want, container, flatten=flatten, given_up=lambda: False)
+        taken = await self.engine.commit(uid, self.assignment, container, flatten=flatten, given_up=lambda: False)
         assert taken is not None
         return taken
 
@@ -74,11 +76,11 @@ class Bench:
         return dict(found["Config"])
 
     async def containers(self) -> list[dict[str, Any]]:
-        filters = {"label": f"netvps.session_id={self.want.session_uid}"}
+        filters = {"label": f"netvps.session_id={self.assignment.session_uid}"}
         return list(await self.docker.call("containers", lambda api: api.containers(all=True, filters=filters)))
 
     async def images(self) -> list[dict[str, Any]]:
-        filters = {"label": f"netvps.session_id={self.want.session_uid}"}
+        filters = {"label": f"netvps.session_id={self.assignment.session_uid}"}
         found: list[dict[str, Any]] = await self.docker.call("images", lambda api: api.images(filters=filters))
         return found
 
@@ -95,7 +97,7 @@ async def opened_bench(folder: Path) -> AsyncIterator[Bench]:
     try:
         yield bench
     finally:
-        await bench.engine.erase(bench.want.session_uid)
+        await bench.engine.erase(bench.assignment.session_uid)
         # By its id: under whatever names it has by now.
         await docker.call(image, lambda api: api.remove_image(api.inspect_image(f"{image}:1")["Id"], force=True))
         docker.close()

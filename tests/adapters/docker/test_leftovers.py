@@ -30,7 +30,7 @@ from netvps.domain.runner.docker_names import (
     unfinished_image,
     volume_name,
 )
-from netvps.domain.session.container import Seen
+from netvps.domain.session.container import Observed
 from netvps.domain.session.session import Assignment, DesiredState
 from netvps.domain.session.spec import SessionSpec
 
@@ -138,7 +138,7 @@ async def _owned(engine: DockerEngine) -> None:
 
 
 async def _look(engine: DockerEngine) -> None:
-    assert await engine.look(WANT) == Seen()
+    assert await engine.inspect(WANT) == Observed()
 
 
 async def _logs(engine: DockerEngine) -> None:
@@ -165,7 +165,7 @@ async def test_a_name_alone_is_not_enough_either(labels: dict[str, str]) -> None
     fake.labels = labels
     engine = DockerEngine(fake.as_docker, node=NODE, node_name="here", copies=Path("/nonexistent"))
     with pytest.raises(ContainerNameTaken):
-        await engine.look(WANT)
+        await engine.inspect(WANT)
     await _logs(engine)
     for act in (_erase, _tidy, _owned):
         await act(engine)

@@ -84,22 +84,22 @@ async def test_a_session_reaches_the_outside_and_of_its_machine_only_the_name_se
     targets = [("172.30.0.1", 8000), ("192.0.2.1", 8000), ("192.0.2.1", 8001), ("192.0.2.2", 8000), ("172.30.0.1", 53)]
     site.require(site.session, dict.fromkeys(targets, True))
     kept = site.filter(resolv_conf)
-    assert await kept.keep() == ""
+    assert await kept.ensure() == ""
     site.require(site.session, dict(zip(targets, (False, False, False, True, True), strict=True)))
     site.require(site.other, {("172.20.0.1", 8000): True})  # containers of others are as before
     site.require(site.outside, {("192.0.2.1", 8001): True})
     site.machine.run("nft", "flush", "table", "inet", "netvps-isolated")
     resolv_conf.write_text("nameserver 192.0.2.9\n")
-    assert await kept.keep() == ""  # others flush tables, and name servers change
+    assert await kept.ensure() == ""  # others flush tables, and name servers change
     site.require(site.session, dict(zip(targets, (False, False, False, True, False), strict=True)))
     await kept.remove()
     assert "netvps-isolated" not in site.machine.run("nft", "list", "tables")
 
 
 async def test_who_may_not_write_rules_says_so_and_what_to_do() -> None:
-    said = await HostFilter(Nftables(("no-nft",)), (), lambda: "it needs CAP_NET_ADMIN").keep()
+    said = await HostFilter(Nftables(("no-nft",)), (), lambda: "it needs CAP_NET_ADMIN").ensure()
     assert said.endswith("reach what listens on all addresses of this machine: it needs CAP_NET_ADMIN")
-    assert "cannot run no-nft" in await HostFilter(Nftables(("no-nft",)), (), lambda: "").keep()
+    assert "cannot run no-nft" in await HostFilter(Nftables(("no-nft",)), (), lambda: "").ensure()
 
 
 def test_name_servers_are_those_of_all_files_but_the_loopback(tmp_path: Path) -> None:

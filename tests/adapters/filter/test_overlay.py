@@ -77,7 +77,7 @@ async def test_while_the_engine_is_away_ports_are_as_they_were(hosts: Lab) -> No
     made = OverlayFilter(Nftables((*enter, "nft")), Iptables(prefix=enter), Firewalld(program="none"), ports)
     await made.load(view("two"))
     away, before = True, False
-    made.look()
+    made.reload_ports()
     await made.load(view("two"))
     assert await made.loaded()
     assert '"p-ann3"' in _state(hosts)
@@ -118,7 +118,7 @@ async def test_what_changed_alone_is_loaded_as_all_of_it_would_be(
     for number, update in enumerate(updates):
         if number % 2:
             known["10.128.4.98"] = f"link{number}"
-            kept.look()
+            kept.reload_ports()
         seen = replace(seen, netmap=seen.netmap.updated(update))
         change = tracker.follow(seen)
         assert change

@@ -16,10 +16,10 @@ def names() -> ObjectNames:
 
 def test_one_process_has_it_until_it_lets_go(names: ObjectNames) -> None:
     one, other = OverlayLock(names), OverlayLock(names)
-    assert one.take()
-    assert one.take()
-    assert not other.take()
-    one.free()
-    one.free()
-    assert other.take()
-    other.free()
+    assert one.acquire()
+    assert one.acquire()
+    assert not other.acquire()
+    one.release()
+    one.release()
+    assert other.acquire()
+    other.release()

@@ -23,11 +23,11 @@ def test_nothing_is_printed_before_the_list_is_whole() -> None:
         seen.append([one.name for one in sessions])
 
     live = LiveList(show)
-    assert not live.take(put(session("a"), 1))
-    assert live.take(DONE)
-    assert live.take(put(session("b"), 3))
+    assert not live.apply(put(session("a"), 1))
+    assert live.apply(DONE)
+    assert live.apply(put(session("b"), 3))
     live.print()
-    assert live.take(SessionEvent(EventType.DELETED, session("a"), 4))
+    assert live.apply(SessionEvent(EventType.DELETED, session("a"), 4))
     live.print()
     assert seen == [["a", "b"], ["b"]]
 

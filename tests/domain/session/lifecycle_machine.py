@@ -22,9 +22,9 @@ from netvps.domain.session.lifecycle import (
     place,
     rename,
     resume,
+    set_desired,
     settled,
     update,
-    want,
 )
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import DesiredState, Session, SessionReport, SessionState
@@ -70,7 +70,7 @@ class Lifecycle(RuleBasedStateMachine):
             if desired is DesiredState.PAUSED:
                 self._become(pause(self.session, self.now))
             else:
-                self._become(want(self.session, desired, self.now))
+                self._become(set_desired(self.session, desired, self.now))
         except WrongState:
             assert desired is DesiredState.PAUSED or self.session.desired is DesiredState.DELETED
 

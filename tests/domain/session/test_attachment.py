@@ -9,7 +9,7 @@ from netvps.domain.session.session import Assignment, DesiredState
 from netvps.domain.session.spec import Network, SessionSpec
 
 
-def want(network: Network = Network.DEFAULT, address: str = "") -> Assignment:
+def assignment(network: Network = Network.DEFAULT, address: str = "") -> Assignment:
     spec = SessionSpec(image="x", network=network)
     return Assignment("0123456789abc", "dev1", "ann", 1, 1, DesiredState.RUNNING, spec, None, 1, address)
 
@@ -17,10 +17,10 @@ def want(network: Network = Network.DEFAULT, address: str = "") -> Assignment:
 @pytest.mark.parametrize(
     ("wanted", "attachment"),
     [
-        (want(), Attachment(Net.ISOLATED, owner="ann")),
-        (want(Network.NONE), Attachment(Net.NONE)),
-        (want(address="10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
-        (want(Network.OVERLAY, "10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
+        (assignment(), Attachment(Net.ISOLATED, owner="ann")),
+        (assignment(Network.NONE), Attachment(Net.NONE)),
+        (assignment(address="10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
+        (assignment(Network.OVERLAY, "10.128.4.2"), Attachment(Net.OVERLAY, "10.128.4.2")),
     ],
 )
 def test_an_address_is_what_puts_it_on_the_overlay(wanted: Assignment, attachment: Attachment) -> None:
@@ -28,11 +28,13 @@ def test_an_address_is_what_puts_it_on_the_overlay(wanted: Assignment, attachmen
 
 
 def test_on_the_overlay_the_bridge_is_asked_and_short_names_are_the_owners() -> None:
-    assert resolv_conf(want(address="10.128.4.2"), "10.128.4.1") == "nameserver 10.128.4.1\nsearch ann.nv.internal\n"
+    assert (
+        resolv_conf(assignment(address="10.128.4.2"), "10.128.4.1") == "nameserver 10.128.4.1\nsearch ann.nv.internal\n"
+    )
 
 
 def test_one_that_left_the_overlay_asks_docker() -> None:
-    assert resolv_conf(want(), "") == "nameserver 127.0.0.11\noptions ndots:0\n"
+    assert resolv_conf(assignment(), "") == "nameserver 127.0.0.11\noptions ndots:0\n"
 
 
 OWN = Attachment(Net.ISOLATED, owner="ann")
@@ -41,16 +43,16 @@ OWN = Attachment(Net.ISOLATED, owner="ann")
 @pytest.mark.parametrize(
     ("wanted", "now", "to"),
     [
-        (want(), OWN, None),
-        (want(), None, None),
-        (want(), Attachment(Net.OTHER), None),
-        (want(), Attachment(Net.NONE), OWN),
-        (want(), Attachment(Net.SHARED), OWN),
-        (want(Network.NONE), Attachment(Net.SHARED), Attachment(Net.NONE)),
-        (want(Network.NONE), Attachment(Net.NONE), None),
+        (assignment(), OWN, None),
+        (assignment(), None, None),
+        (assignment(), Attachment(Net.OTHER), None),
+        (assignment(), Attachment(Net.NONE), OWN),
+        (assignment(), Attachment(Net.SHARED), OWN),
+        (assignment(Network.NONE), Attachment(Net.SHARED), Attachment(Net.NONE)),
+        (assignment(Network.NONE), Attachment(Net.NONE), None),
         # The overlay comes with the next start; the network that all owners shared goes now.
-        (want(address="10.128.4.2"), Attachment(Net.SHARED), OWN),
-        (want(address="10.128.4.2"), OWN, None),
+        (assignment(address="10.128.4.2"), Attachment(Net.SHARED), OWN),
+        (assignment(address="10.128.4.2"), OWN, None),
     ],
 )
 def test_one_that_runs_leaves_the_network_that_all_shared_at_once(

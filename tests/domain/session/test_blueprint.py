@@ -16,9 +16,11 @@ UID = "0123456789abc"
 
 
 def made(spec: SessionSpec, source: SourceImage, address: str = "") -> Blueprint:
-    want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, spec, None, 1, address)
+    assignment = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, spec, None, 1, address)
     agent, run, resolv_conf = PurePosixPath("/s/agent"), PurePosixPath("/r/x"), PurePosixPath("/r/x.resolv.conf")
-    return blueprint(want, source, node="r1", machine_memory=8 << 30, agent=agent, run=run, resolv_conf=resolv_conf)
+    return blueprint(
+        assignment, source, node="r1", machine_memory=8 << 30, agent=agent, run=run, resolv_conf=resolv_conf
+    )
 
 
 def test_a_plain_session() -> None:
@@ -57,10 +59,10 @@ def test_a_plain_session() -> None:
 
 def test_the_layout_tells_containers_of_another_agent_and_not_of_another_image() -> None:
     def layout(agent: str, image: str, pids: int = 100, name: str = "dev1") -> str:
-        want = Assignment(UID, name, "ann", 3, 7, DesiredState.RUNNING, SessionSpec(pids=pids), None, 1)
+        assignment = Assignment(UID, name, "ann", 3, 7, DesiredState.RUNNING, SessionSpec(pids=pids), None, 1)
         place = PurePosixPath("/r/x")
         plan = blueprint(
-            want,
+            assignment,
             SourceImage(image),
             node="r1",
             machine_memory=1 << 30,
@@ -125,28 +127,35 @@ def test_on_the_overlay_it_has_its_address_and_a_resolv_conf_of_netvps() -> None
 def test_a_session_without_gpus_gets_none_on_a_machine_that_has_some() -> None:
     """Where Docker's default runtime is NVIDIA's, an image or a user could name any."""
     spec = SessionSpec(image="cuda", env={"NVIDIA_VISIBLE_DEVICES": "all", "A": "1"})
-    want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, spec, None, 1)
+    assignment = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, spec, None, 1)
 
-    def env(want: Assignment, *, has_gpus: bool) -> tuple[str, ...]:
+    def env(assignment: Assignment, *, has_gpus: bool) -> tuple[str, ...]:
         place, extra = PurePosixPath("/r/x"), Extras(has_gpus=has_gpus)
         source = SourceImage("cuda")
         made = blueprint(
-            want, source, node="r1", machine_memory=1, agent=place, run=place, resolv_conf=place, extra=extra
+            assignment, source, node="r1", machine_memory=1, agent=place, run=place, resolv_conf=place, extra=extra
         )
         return made.env
 
-    assert env(want, has_gpus=False) == ("A=1", "NVIDIA_VISIBLE_DEVICES=all")
-    assert env(want, has_gpus=True) == ("A=1", "NVIDIA_VISIBLE_DEVICES=void")
-    assert env(replace(want, gpus=("GPU-1",)), has_gpus=True) == ("A=1",)  # Docker sets it
+    assert env(assignment, has_gpus=False) == ("A=1", "NVIDIA_VISIBLE_DEVICES=all")
+    assert env(assignment, has_gpus=True) == ("A=1", "NVIDIA_VISIBLE_DEVICES=void")
+    assert env(replace(assignment, gpus=("GPU-1",)), has_gpus=True) == ("A=1",)  # Docker sets it
 
 
 def test_files_of_lxcfs_do_not_make_another_layout() -> None:
-    want = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, SessionSpec(image="i"), None, 1)
+    assignment = Assignment(UID, "dev1", "ann", 3, 7, DesiredState.RUNNING, SessionSpec(image="i"), None, 1)
     place, meminfo = PurePosixPath("/r/x"), Bind("/var/lib/lxcfs/proc/meminfo", "/proc/meminfo", read_only=True)
 
     def at(extra: Extras) -> Blueprint:
         return blueprint(
-            want, SourceImage("i"), node="r1", machine_memory=1, agent=place, run=place, resolv_conf=place, extra=extra
+            assignment,
+            SourceImage("i"),
+            node="r1",
+            machine_memory=1,
+            agent=place,
+            run=place,
+            resolv_conf=place,
+            extra=extra,
         )
 
     assert at(Extras((meminfo,))).binds == (*at(Extras()).binds, meminfo)

@@ -27,10 +27,10 @@ from netvps.domain.session.lifecycle import (
     place,
     rename,
     resume,
+    set_desired,
     settled,
     update,
     wait,
-    want,
 )
 from netvps.domain.session.session import (
     Author,
@@ -77,19 +77,19 @@ def test_a_new_session_is_to_run_and_waits() -> None:
 def test_asking_again_changes_nothing(desired: DesiredState) -> None:
     never_placed = [] if desired is DesiredState.PAUSED else [NEW]
     for session in (*never_placed, PLACED, _seen(PLACED, SessionState.RUNNING)):
-        wanted = want(session, desired, LATER)
-        assert want(wanted, desired, LATER) is wanted
+        wanted = set_desired(session, desired, LATER)
+        assert set_desired(wanted, desired, LATER) is wanted
 
 
 def test_what_no_session_has_comes_about_at_once() -> None:
-    stopped = want(NEW, DesiredState.STOPPED, LATER)
+    stopped = set_desired(NEW, DesiredState.STOPPED, LATER)
     assert (stopped.state, settled(stopped)) == (SessionState.STOPPED, True)
-    assert want(stopped, DesiredState.RUNNING, LATER).state is SessionState.PENDING
-    assert settled(want(NEW, DesiredState.DELETED, LATER))
+    assert set_desired(stopped, DesiredState.RUNNING, LATER).state is SessionState.PENDING
+    assert settled(set_desired(NEW, DesiredState.DELETED, LATER))
 
 
 def test_what_a_runner_has_comes_about_when_it_says_so() -> None:
-    stopping = want(_seen(PLACED, SessionState.RUNNING), DesiredState.STOPPED, LATER)
+    stopping = set_desired(_seen(PLACED, SessionState.RUNNING), DesiredState.STOPPED, LATER)
     assert (stopping.state, stopping.generation, settled(stopping)) == (SessionState.RUNNING, 2, False)
     assert settled(_seen(stopping, SessionState.STOPPED))
 
@@ -109,24 +109,24 @@ def test_what_a_runner_has_comes_about_when_it_says_so() -> None:
 def test_asking_again_for_what_failed_is_a_retry(
     desired: DesiredState, state: SessionState, reason: str, retried: bool
 ) -> None:
-    session = _seen(want(PLACED, desired, T0), state, reason)
-    again = want(session, desired, LATER)
+    session = _seen(set_desired(PLACED, desired, T0), state, reason)
+    again = set_desired(session, desired, LATER)
     assert again.generation == session.generation + retried
     assert settled(again) is not retried
 
 
 def test_what_is_being_deleted_can_be_nothing_else() -> None:
-    deleting = want(PLACED, DesiredState.DELETED, T0)
+    deleting = set_desired(PLACED, DesiredState.DELETED, T0)
     for desired in (DesiredState.RUNNING, DesiredState.STOPPED):
         with pytest.raises(WrongState, match=r"dev1\.alice is being deleted"):
-            want(deleting, desired, LATER)
+            set_desired(deleting, desired, LATER)
 
 
 def test_who_waits_says_why_once_and_forgets_it_when_stopped() -> None:
     waiting = wait(NEW, ADDRESSES_EXHAUSTED, "all taken", LATER)
     assert (waiting.state, waiting.reason, waiting.message) == (SessionState.PENDING, ADDRESSES_EXHAUSTED, "all taken")
     assert wait(waiting, ADDRESSES_EXHAUSTED, "all taken", LATER) is waiting
-    assert want(waiting, DesiredState.STOPPED, LATER).reason == ""
+    assert set_desired(waiting, DesiredState.STOPPED, LATER).reason == ""
     assert place(waiting, Runner("runner2", "lab2", T0, T0), LATER, "10.128.0.2").reason == ""
 
 
@@ -161,14 +161,14 @@ def test_a_new_epoch_forgets_what_was_seen_in_the_old() -> None:
 )
 def test_a_report_that_is_foreign_old_early_or_impossible_changes_nothing(change: dict[str, object]) -> None:
     session = _seen(PLACED, SessionState.RUNNING)
-    stopping = want(session, DesiredState.STOPPED, T0)
+    stopping = set_desired(session, DesiredState.STOPPED, T0)
     report = SessionReport("uid", 1, 2, SessionState.STOPPED)
     assert observe(stopping, report, LATER) is not stopping
     assert observe(stopping, replace(report, **change), LATER) is stopping  # type: ignore[arg-type]
 
 
 def test_deleted_is_believed_only_in_answer_to_the_delete() -> None:
-    deleting = want(_seen(PLACED, SessionState.RUNNING), DesiredState.DELETED, T0)
+    deleting = set_desired(_seen(PLACED, SessionState.RUNNING), DesiredState.DELETED, T0)
     early = SessionReport("uid", 1, 1, SessionState.DELETED)
     assert observe(deleting, early, LATER) is deleting
     assert _seen(deleting, SessionState.DELETED).state is SessionState.DELETED
@@ -178,7 +178,7 @@ def test_the_latest_snapshot_is_kept_whatever_the_clocks_say() -> None:
     stopped = _seen(PLACED, SessionState.STOPPED, snapshot=_snapshot(1, LATER))
     assert stopped.snapshot == _snapshot(1, LATER)
     assert _seen(stopped, SessionState.RUNNING).snapshot == _snapshot(1, LATER)
-    again = want(stopped, DesiredState.STOPPED, T0)
+    again = set_desired(stopped, DesiredState.STOPPED, T0)
     back = _seen(again, SessionState.STOPPED, snapshot=_snapshot(2, T0))  # the runner's clock jumped back
     assert back.snapshot == _snapshot(2, T0)
     assert _seen(back, SessionState.STOPPED, snapshot=_snapshot(1, LATER)).snapshot == _snapshot(2, T0)
@@ -234,13 +234,13 @@ def test_only_a_running_session_is_paused() -> None:
     paused = _seen(pausing, SessionState.PAUSED)
     assert settled(paused)
     assert pause(paused, LATER) is paused
-    stopped = _seen(want(running, DesiredState.STOPPED, T0), SessionState.STOPPED)
+    stopped = _seen(set_desired(running, DesiredState.STOPPED, T0), SessionState.STOPPED)
     failed = _seen(PLACED, SessionState.FAILED, "image")
     for session, words in (
         (NEW, "dev1.alice is PENDING, and only a running session can be paused: wait until it is RUNNING"),
         (stopped, "dev1.alice is STOPPED, and only a running session can be paused: start it with: netvps start"),
         (failed, "dev1.alice is FAILED, and only a running session can be paused: start it with: netvps start"),
-        (want(running, DesiredState.DELETED, T0), "is being deleted"),
+        (set_desired(running, DesiredState.DELETED, T0), "is being deleted"),
     ):
         with pytest.raises(WrongState, match=words):
             pause(session, LATER)
@@ -251,11 +251,11 @@ def test_a_pause_is_resumed_stopped_or_deleted() -> None:
     resumed = resume(paused, LATER, ALICE)
     assert (resumed.desired, resumed.generation, resumed.desired_by) == (DesiredState.RUNNING, 3, ALICE)
     assert resume(resumed, LATER) is resumed
-    stopping = want(paused, DesiredState.STOPPED, LATER)
+    stopping = set_desired(paused, DesiredState.STOPPED, LATER)
     assert stopping.generation == 3
     with pytest.raises(WrongState, match=r"is STOPPED, not PAUSED: start it with: netvps start dev1\.alice"):
         resume(_seen(stopping, SessionState.STOPPED), LATER)
-    assert want(paused, DesiredState.DELETED, LATER).desired is DesiredState.DELETED
+    assert set_desired(paused, DesiredState.DELETED, LATER).desired is DesiredState.DELETED
 
 
 def test_a_renamed_session_is_the_same_one() -> None:
@@ -263,7 +263,7 @@ def test_a_renamed_session_is_the_same_one() -> None:
     assert renamed == replace(PLACED, name="web", update_time=LATER)
     assert rename(renamed, "web", T0) is renamed
     with pytest.raises(WrongState, match="is being deleted"):
-        rename(want(PLACED, DesiredState.DELETED, T0), "web", LATER)
+        rename(set_desired(PLACED, DesiredState.DELETED, T0), "web", LATER)
 
 
 def test_a_protected_session_is_not_deleted() -> None:
@@ -305,18 +305,18 @@ def test_a_container_that_ended_by_itself_and_stays_down_counts_as_stopped() -> 
     stopped = observe(_seen(PLACED, SessionState.RUNNING), report, LATER)
     assert (stopped.desired, stopped.state, stopped.generation) == (DesiredState.STOPPED, SessionState.STOPPED, 2)
     assert (stopped.last_exit, stopped.desired_by, settled(stopped)) == (ended, Author(cause=ChangeCause.ENDED), True)
-    starting = want(_seen(PLACED, SessionState.RUNNING), DesiredState.STOPPED, T0)
+    starting = set_desired(_seen(PLACED, SessionState.RUNNING), DesiredState.STOPPED, T0)
     assert observe(starting, report, LATER).generation == 2  # its owner asked for something else meanwhile
 
 
 def test_an_exit_keeps_its_author_and_what_was_reported_first() -> None:
     running = _seen(PLACED, SessionState.RUNNING)
-    stopping = want(running, DesiredState.STOPPED, T0, ALICE)
+    stopping = set_desired(running, DesiredState.STOPPED, T0, ALICE)
     report = replace(_report(stopping, SessionState.STOPPED), last_exit=LastExit(0, "stopped", LATER))
     stopped = observe(stopping, report, LATER)
     assert stopped.last_exit == LastExit(0, "stopped", LATER, ALICE)
     bob = Author("bob", ChangeCause.PERSON)
-    started = want(stopped, DesiredState.RUNNING, LATER, bob)
+    started = set_desired(stopped, DesiredState.RUNNING, LATER, bob)
     assert observe(started, replace(report, generation=3, state=SessionState.RUNNING), LATER).last_exit == (
         stopped.last_exit
     )
@@ -327,7 +327,7 @@ def test_an_exit_keeps_its_author_and_what_was_reported_first() -> None:
 
 
 def test_a_wish_that_must_wait_says_for_what() -> None:
-    deleting = defer(want(lose(PLACED, T0), DesiredState.DELETED, T0), LATER)
+    deleting = defer(set_desired(lose(PLACED, T0), DesiredState.DELETED, T0), LATER)
     assert deleting.message == "its runner lab1 is offline: it will be removed when that returns"
     assert defer(deleting, LATER + timedelta(minutes=1)) is deleting
 
@@ -350,7 +350,7 @@ def test_an_assignment_is_what_is_wanted() -> None:
 def test_observing_twice_is_observing_once(
     epoch: int, generation: int, state: SessionState, reason: str, desired: DesiredState
 ) -> None:
-    session = want(_seen(PLACED, SessionState.RUNNING), desired, T0)
+    session = set_desired(_seen(PLACED, SessionState.RUNNING), desired, T0)
     report = SessionReport("uid", epoch, generation, state, reason)
     once = observe(session, report, T0)
     assert observe(once, report, LATER) is once

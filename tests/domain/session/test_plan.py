@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from netvps.domain.session import plan, steps
 from netvps.domain.session.attachment import Attachment, Net
-from netvps.domain.session.container import Container, SavedImage, Seen, SourceImage, Status
+from netvps.domain.session.container import Container, Observed, SavedImage, SourceImage, Status
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
-from tests.domain.world_of_plan import MACHINE, NOW, UID, World, want
+from tests.domain.world_of_plan import MACHINE, NOW, UID, World, assignment
 
 RUNNING, STOPPED, DELETED = DesiredState.RUNNING, DesiredState.STOPPED, DesiredState.DELETED
 PAUSED = DesiredState.PAUSED
@@ -61,114 +61,124 @@ SOURCE = SourceImage("debian:12")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "seen", "step"),
+    ("wanted", "observed", "step"),
     [
-        (want(RUNNING), Seen(), steps.Fetch("debian:12")),
-        (want(RUNNING), Seen(source=SOURCE), steps.Create(SOURCE)),
-        (want(RUNNING), Seen(box(Status.CREATED)), steps.Start(box(Status.CREATED))),
-        (want(RUNNING), Seen(RUNS), steps.Rest(SessionState.RUNNING, "172.30.0.2", RUNS)),
-        (want(RUNNING), Seen(box(Status.PAUSED)), steps.Unpause(box(Status.PAUSED))),
-        (want(RUNNING), Seen(EXITED), steps.Start(EXITED)),
-        (want(RUNNING), Seen(EXITED, stays_down="it is over"), steps.Ended("it is over")),
-        (want(PAUSED), Seen(RUNS), steps.Pause(RUNS)),
-        (want(PAUSED), Seen(FROZEN), steps.Rest(SessionState.PAUSED, "172.30.0.2", FROZEN)),
+        (assignment(RUNNING), Observed(), steps.Fetch("debian:12")),
+        (assignment(RUNNING), Observed(source=SOURCE), steps.Create(SOURCE)),
+        (assignment(RUNNING), Observed(box(Status.CREATED)), steps.Start(box(Status.CREATED))),
+        (assignment(RUNNING), Observed(RUNS), steps.Rest(SessionState.RUNNING, "172.30.0.2", RUNS)),
+        (assignment(RUNNING), Observed(box(Status.PAUSED)), steps.Unpause(box(Status.PAUSED))),
+        (assignment(RUNNING), Observed(EXITED), steps.Start(EXITED)),
+        (assignment(RUNNING), Observed(EXITED, stays_down="it is over"), steps.Ended("it is over")),
+        (assignment(PAUSED), Observed(RUNS), steps.Pause(RUNS)),
+        (assignment(PAUSED), Observed(FROZEN), steps.Rest(SessionState.PAUSED, "172.30.0.2", FROZEN)),
         (
-            want(PAUSED),
-            Seen(RUNS, cannot_pause="no freezer"),
+            assignment(PAUSED),
+            Observed(RUNS, cannot_pause="no freezer"),
             steps.Rest(SessionState.RUNNING, "172.30.0.2", RUNS, "pause_failed", "no freezer"),
         ),
-        (want(PAUSED), Seen(EXITED), steps.Ended("its container ended while it was paused; its files are kept")),
-        (want(PAUSED), Seen(), steps.Ended("its container was removed from Docker while it was paused")),
-        (want(PAUSED), Seen(box(Status.REMOVING)), steps.Wait()),
-        (want(STOPPED), Seen(FROZEN), steps.Unpause(FROZEN)),
-        (want(DELETED), Seen(FROZEN), steps.Erase()),
-        # Limits change where they differ from what the container has; no limit is all that the machine has.
-        (want(RUNNING), Seen(sized(RUNS)), steps.Resize(sized(RUNS), Limits(pids=4096))),
-        (want(RUNNING), Seen(sized(EXITED)), steps.Resize(sized(EXITED), Limits(pids=4096))),
-        (want(PAUSED), Seen(sized(FROZEN)), steps.Resize(sized(FROZEN), Limits(pids=4096))),
         (
-            want(RUNNING),
-            Seen(sized(RUNS, 4096), machine=MACHINE),
+            assignment(PAUSED),
+            Observed(EXITED),
+            steps.Ended("its container ended while it was paused; its files are kept"),
+        ),
+        (assignment(PAUSED), Observed(), steps.Ended("its container was removed from Docker while it was paused")),
+        (assignment(PAUSED), Observed(box(Status.REMOVING)), steps.Wait()),
+        (assignment(STOPPED), Observed(FROZEN), steps.Unpause(FROZEN)),
+        (assignment(DELETED), Observed(FROZEN), steps.Erase()),
+        # Limits change where they differ from what the container has; no limit is all that the machine has.
+        (assignment(RUNNING), Observed(sized(RUNS)), steps.Resize(sized(RUNS), Limits(pids=4096))),
+        (assignment(RUNNING), Observed(sized(EXITED)), steps.Resize(sized(EXITED), Limits(pids=4096))),
+        (assignment(PAUSED), Observed(sized(FROZEN)), steps.Resize(sized(FROZEN), Limits(pids=4096))),
+        (
+            assignment(RUNNING),
+            Observed(sized(RUNS, 4096), machine=MACHINE),
             steps.Resize(sized(RUNS, 4096), Limits(8.0, 16 << 30)),
         ),
-        (want(STOPPED), Seen(sized(READABLE)), steps.Copy(sized(READABLE))),
-        (want(RUNNING), Seen(sized(EXITED), refused=REFUSED), steps.Start(sized(EXITED))),
+        (assignment(STOPPED), Observed(sized(READABLE)), steps.Copy(sized(READABLE))),
+        (assignment(RUNNING), Observed(sized(EXITED), refused=REFUSED), steps.Start(sized(EXITED))),
         (
-            want(RUNNING),
-            Seen(sized(RUNS), refused=REFUSED),
+            assignment(RUNNING),
+            Observed(sized(RUNS), refused=REFUSED),
             steps.Rest(SessionState.RUNNING, "172.30.0.2", sized(RUNS), "resize_refused", "512 are in use"),
         ),
         # What runs stays where it is; what does not is moved before it starts.
-        (want(RUNNING, address=HERE.address), Seen(on(HERE)), steps.Start(on(HERE))),
-        (want(RUNNING, address=HERE.address), Seen(on(ISOLATED)), steps.Move(on(ISOLATED), HERE)),
+        (assignment(RUNNING, address=HERE.address), Observed(on(HERE)), steps.Start(on(HERE))),
+        (assignment(RUNNING, address=HERE.address), Observed(on(ISOLATED)), steps.Move(on(ISOLATED), HERE)),
         (
-            want(RUNNING),
-            Seen(on(Attachment(Net.SHARED), Status.RUNNING)),
+            assignment(RUNNING),
+            Observed(on(Attachment(Net.SHARED), Status.RUNNING)),
             steps.Move(on(Attachment(Net.SHARED), Status.RUNNING), ISOLATED),
         ),
         (
-            want(RUNNING, address="10.128.8.3"),
-            Seen(on(HERE)),
+            assignment(RUNNING, address="10.128.8.3"),
+            Observed(on(HERE)),
             steps.Move(on(HERE), replace(HERE, address="10.128.8.3")),
         ),
-        (want(RUNNING, address=HERE.address), Seen(on(NOWHERE)), steps.Move(on(NOWHERE), HERE)),
-        (want(RUNNING), Seen(on(HERE)), steps.Move(on(HERE), ISOLATED)),
-        (want(RUNNING), Seen(on(ISOLATED)), steps.Start(on(ISOLATED))),
+        (assignment(RUNNING, address=HERE.address), Observed(on(NOWHERE)), steps.Move(on(NOWHERE), HERE)),
+        (assignment(RUNNING), Observed(on(HERE)), steps.Move(on(HERE), ISOLATED)),
+        (assignment(RUNNING), Observed(on(ISOLATED)), steps.Start(on(ISOLATED))),
         (
-            want(RUNNING, address="10.128.8.3"),
-            Seen(on(HERE, Status.RUNNING)),
+            assignment(RUNNING, address="10.128.8.3"),
+            Observed(on(HERE, Status.RUNNING)),
             steps.Rest(SessionState.RUNNING, "172.30.0.2", on(HERE, Status.RUNNING)),
         ),
-        (want(STOPPED, address="10.128.8.3"), Seen(on(HERE)), steps.Commit(on(HERE), flatten=False)),
-        (want(RUNNING), Seen(box(Status.REMOVING)), steps.Wait()),
-        (want(STOPPED), Seen(box(Status.RUNNING)), steps.Terminate(box(Status.RUNNING))),
-        (want(STOPPED), Seen(box(Status.PAUSED)), steps.Unpause(box(Status.PAUSED))),
-        (want(STOPPED), Seen(EXITED), steps.Commit(EXITED, flatten=False)),
-        (want(STOPPED), Seen(box(Status.EXITED, 99)), steps.Commit(box(Status.EXITED, 99), flatten=False)),
-        (want(STOPPED), Seen(box(Status.EXITED, 100)), steps.Commit(box(Status.EXITED, 100), flatten=True)),
-        (want(STOPPED), Seen(EXITED, (HELD,)), steps.Record(HELD.snapshot, HELD.run)),
-        (want(STOPPED, 1, HELD.snapshot), Seen(EXITED, (HELD,)), steps.Rest(SessionState.STOPPED)),
+        (assignment(STOPPED, address="10.128.8.3"), Observed(on(HERE)), steps.Commit(on(HERE), flatten=False)),
+        (assignment(RUNNING), Observed(box(Status.REMOVING)), steps.Wait()),
+        (assignment(STOPPED), Observed(box(Status.RUNNING)), steps.Terminate(box(Status.RUNNING))),
+        (assignment(STOPPED), Observed(box(Status.PAUSED)), steps.Unpause(box(Status.PAUSED))),
+        (assignment(STOPPED), Observed(EXITED), steps.Commit(EXITED, flatten=False)),
+        (assignment(STOPPED), Observed(box(Status.EXITED, 99)), steps.Commit(box(Status.EXITED, 99), flatten=False)),
+        (assignment(STOPPED), Observed(box(Status.EXITED, 100)), steps.Commit(box(Status.EXITED, 100), flatten=True)),
+        (assignment(STOPPED), Observed(EXITED, (HELD,)), steps.Record(HELD.snapshot, HELD.run)),
+        (assignment(STOPPED, 1, HELD.snapshot), Observed(EXITED, (HELD,)), steps.Rest(SessionState.STOPPED)),
         # Recorded, but its image was removed by hand: the container is there to make another.
-        (want(STOPPED, 1, HELD.snapshot), Seen(EXITED), steps.Commit(EXITED, flatten=False)),
+        (assignment(STOPPED, 1, HELD.snapshot), Observed(EXITED), steps.Commit(EXITED, flatten=False)),
         # Where its files can be read, they are copied first: that is quick.
-        (want(STOPPED), Seen(READABLE), steps.Copy(READABLE)),
-        (want(STOPPED), Seen(READABLE, files=COPIED), steps.Commit(READABLE, flatten=False)),
-        (want(STOPPED), Seen(READABLE, files=replace(COPIED, run="older")), steps.Copy(READABLE)),
-        (want(STOPPED), Seen(READABLE, files=replace(COPIED, image_saved=False)), steps.Copy(READABLE)),
+        (assignment(STOPPED), Observed(READABLE), steps.Copy(READABLE)),
+        (assignment(STOPPED), Observed(READABLE, files=COPIED), steps.Commit(READABLE, flatten=False)),
+        (assignment(STOPPED), Observed(READABLE, files=replace(COPIED, run="older")), steps.Copy(READABLE)),
+        (assignment(STOPPED), Observed(READABLE, files=replace(COPIED, image_saved=False)), steps.Copy(READABLE)),
         # One that never ran holds nothing of its own.
-        (want(STOPPED), Seen(NEW), steps.Rest(SessionState.STOPPED)),
+        (assignment(STOPPED), Observed(NEW), steps.Rest(SessionState.STOPPED)),
         # Its container was removed: the copy has all; the image that the owner named would seem empty.
-        (want(RUNNING, 2), Seen(source=SOURCE, files=COPIED, last_run=LAST), steps.Restore(COPIED)),
-        (want(RUNNING, 2, HELD.snapshot), Seen(None, (HELD,), KEPT, COPIED, LAST), steps.Restore(COPIED)),
-        (want(RUNNING, 2, HELD.snapshot), Seen(None, (HELD,), KEPT, None, LAST), steps.Create(KEPT)),
+        (assignment(RUNNING, 2), Observed(source=SOURCE, files=COPIED, last_run=LAST), steps.Restore(COPIED)),
+        (assignment(RUNNING, 2, HELD.snapshot), Observed(None, (HELD,), KEPT, COPIED, LAST), steps.Restore(COPIED)),
+        (assignment(RUNNING, 2, HELD.snapshot), Observed(None, (HELD,), KEPT, None, LAST), steps.Create(KEPT)),
         # It was made by another netvps: again, if that loses nothing.
-        (want(RUNNING), Seen(EXITED, files=COPIED, layout="new"), steps.Restore(COPIED, EXITED)),
-        (want(RUNNING), Seen(replace(EXITED, layout="new"), files=COPIED, layout="new"), steps.Start(LIKE_NEW)),
-        (want(RUNNING), Seen(EXITED, files=replace(COPIED, run="older"), layout="new"), steps.Start(EXITED)),
+        (assignment(RUNNING), Observed(EXITED, files=COPIED, layout="new"), steps.Restore(COPIED, EXITED)),
+        (
+            assignment(RUNNING),
+            Observed(replace(EXITED, layout="new"), files=COPIED, layout="new"),
+            steps.Start(LIKE_NEW),
+        ),
+        (assignment(RUNNING), Observed(EXITED, files=replace(COPIED, run="older"), layout="new"), steps.Start(EXITED)),
         # A netvps that kept no containers stopped it later.
-        (want(RUNNING, 4, LATER.snapshot), Seen(None, (LATER,), KEPT, COPIED, LAST), steps.Create(KEPT)),
-        (want(RUNNING, 4), Seen(None, (), SOURCE, COPIED), steps.Create(SOURCE)),
-        (want(STOPPED), Seen(), steps.Rest(SessionState.STOPPED)),
-        (want(STOPPED), Seen(None, (HELD,)), steps.Record(HELD.snapshot, HELD.run)),
-        (want(DELETED), Seen(box(Status.RUNNING)), steps.Erase()),
-        (want(DELETED), Seen(), steps.Erase()),
+        (assignment(RUNNING, 4, LATER.snapshot), Observed(None, (LATER,), KEPT, COPIED, LAST), steps.Create(KEPT)),
+        (assignment(RUNNING, 4), Observed(None, (), SOURCE, COPIED), steps.Create(SOURCE)),
+        (assignment(STOPPED), Observed(), steps.Rest(SessionState.STOPPED)),
+        (assignment(STOPPED), Observed(None, (HELD,)), steps.Record(HELD.snapshot, HELD.run)),
+        (assignment(DELETED), Observed(box(Status.RUNNING)), steps.Erase()),
+        (assignment(DELETED), Observed(), steps.Erase()),
     ],
 )
-def test_the_next_step(wanted: Assignment, seen: Seen, step: steps.Step) -> None:
-    assert plan.next_step(wanted, seen) == step
+def test_the_next_step(wanted: Assignment, observed: Observed, step: steps.Step) -> None:
+    assert plan.next_step(wanted, observed) == step
 
 
 def test_older_snapshots_are_pruned_once_a_newer_one_is_recorded() -> None:
     newer = saved(EXITED, number=2)
-    step = plan.next_step(want(STOPPED, 1, newer.snapshot), Seen(None, (HELD, newer)))
+    step = plan.next_step(assignment(STOPPED, 1, newer.snapshot), Observed(None, (HELD, newer)))
     assert step == steps.Prune((HELD,))
 
 
 def test_the_image_under_a_kept_container_is_not_pruned() -> None:
     newer = saved(EXITED, number=2)
-    seen = Seen(replace(EXITED, image=HELD.snapshot.digest), (HELD, newer))
-    assert plan.next_step(want(STOPPED, 1, newer.snapshot), seen) == steps.Rest(SessionState.STOPPED)
-    assert plan.next_step(want(STOPPED, 1, newer.snapshot), replace(seen, container=EXITED)) == steps.Prune((HELD,))
+    observed = Observed(replace(EXITED, image=HELD.snapshot.digest), (HELD, newer))
+    assert plan.next_step(assignment(STOPPED, 1, newer.snapshot), observed) == steps.Rest(SessionState.STOPPED)
+    assert plan.next_step(assignment(STOPPED, 1, newer.snapshot), replace(observed, container=EXITED)) == steps.Prune(
+        (HELD,)
+    )
 
 
 @pytest.mark.parametrize("desired", [RUNNING, STOPPED])
@@ -177,24 +187,28 @@ def test_a_lost_last_run_is_reported_and_never_replaced_by_an_older(
     desired: DesiredState, older: tuple[SavedImage, ...]
 ) -> None:
     snapshot = older[0].snapshot if older else None
-    seen = Seen(None, older, SOURCE, COPIED, LastRun("lost", 3))
-    step = plan.next_step(want(desired, 4, snapshot), seen)
+    observed = Observed(None, older, SOURCE, COPIED, LastRun("lost", 3))
+    step = plan.next_step(assignment(desired, 4, snapshot), observed)
     assert isinstance(step, steps.Refuse)
     assert ("remove last_runs/" in step.message) is bool(older)
 
 
 def test_a_deep_snapshot_is_written_as_one_layer_and_replaced_once_that_is_recorded() -> None:
     deep = replace(HELD, snapshot=replace(HELD.snapshot, layers=25))
-    recorded = want(STOPPED, 2, deep.snapshot)
-    assert plan.next_step(recorded, Seen(None, (deep,))) == steps.Flatten(deep)
-    assert plan.next_step(want(RUNNING, 3, deep.snapshot), Seen(None, (deep,), SOURCE)) == steps.Create(SOURCE)
+    recorded = assignment(STOPPED, 2, deep.snapshot)
+    assert plan.next_step(recorded, Observed(None, (deep,))) == steps.Flatten(deep)
+    assert plan.next_step(assignment(RUNNING, 3, deep.snapshot), Observed(None, (deep,), SOURCE)) == steps.Create(
+        SOURCE
+    )
     number = f"netvps-snapshot/vps-{UID}:2"
     flat = replace(deep, snapshot=replace(deep.snapshot, image=number, digest="sha256:flat", layers=1, generation=2))
-    both = Seen(None, (deep, flat))
+    both = Observed(None, (deep, flat))
     assert plan.next_step(recorded, both) == steps.Record(flat.snapshot, flat.run)
-    assert plan.source_of(want(RUNNING, 3, deep.snapshot), both.saved) == number
-    assert plan.next_step(want(STOPPED, 2, flat.snapshot), both) == steps.Prune((deep,))
-    assert plan.next_step(want(STOPPED, 2, flat.snapshot), Seen(None, (flat,))) == steps.Rest(SessionState.STOPPED)
+    assert plan.source_of(assignment(RUNNING, 3, deep.snapshot), both.saved) == number
+    assert plan.next_step(assignment(STOPPED, 2, flat.snapshot), both) == steps.Prune((deep,))
+    assert plan.next_step(assignment(STOPPED, 2, flat.snapshot), Observed(None, (flat,))) == steps.Rest(
+        SessionState.STOPPED
+    )
 
 
 def test_a_snapshot_taken_after_the_clock_was_set_back_is_the_newest_all_the_same() -> None:
@@ -202,18 +216,18 @@ def test_a_snapshot_taken_after_the_clock_was_set_back_is_the_newest_all_the_sam
     back = replace(
         second, snapshot=replace(second.snapshot, create_time=HELD.snapshot.create_time - timedelta(hours=1))
     )
-    seen = Seen(None, (back, HELD))
-    assert plan.next_step(want(STOPPED, 3, back.snapshot), seen) == steps.Prune((HELD,))
-    assert plan.source_of(want(RUNNING, 4, back.snapshot), seen.saved) == back.snapshot.image
+    observed = Observed(None, (back, HELD))
+    assert plan.next_step(assignment(STOPPED, 3, back.snapshot), observed) == steps.Prune((HELD,))
+    assert plan.source_of(assignment(RUNNING, 4, back.snapshot), observed.saved) == back.snapshot.image
 
 
 def test_nothing_is_pruned_while_the_recorded_snapshot_is_missing() -> None:
     recorded = saved(EXITED, number=2).snapshot
-    assert plan.next_step(want(STOPPED, 1, recorded), Seen(None, (HELD,))) == steps.Rest(SessionState.STOPPED)
+    assert plan.next_step(assignment(STOPPED, 1, recorded), Observed(None, (HELD,))) == steps.Rest(SessionState.STOPPED)
 
 
 def test_a_start_whose_snapshot_is_missing_never_falls_back_to_the_image() -> None:
-    step = plan.next_step(want(RUNNING, 2, HELD.snapshot), Seen())
+    step = plan.next_step(assignment(RUNNING, 2, HELD.snapshot), Observed())
     assert isinstance(step, steps.Refuse)
     assert HELD.snapshot.image in step.message
 
@@ -221,8 +235,8 @@ def test_a_start_whose_snapshot_is_missing_never_falls_back_to_the_image() -> No
 def test_a_dead_container_is_removed_only_if_its_files_are_recorded() -> None:
     dead = box(Status.DEAD)
     held = saved(dead)
-    assert plan.next_step(want(RUNNING, 1, held.snapshot), Seen(dead, (held,))) == steps.Remove(dead, held)
-    assert isinstance(plan.next_step(want(RUNNING), Seen(dead)), steps.Refuse)
+    assert plan.next_step(assignment(RUNNING, 1, held.snapshot), Observed(dead, (held,))) == steps.Remove(dead, held)
+    assert isinstance(plan.next_step(assignment(RUNNING), Observed(dead)), steps.Refuse)
 
 
 PRUNES = {
@@ -288,7 +302,7 @@ def test_from_wherever_it_was_left_it_converges_and_loses_nothing(  # noqa: PLR0
                 world.behind += timedelta(hours=1)
             case int():
                 for _ in range(event):
-                    world.take(plan.next_step(world.wanted, world.seen()))
+                    world.take(plan.next_step(world.wanted, world.observed()))
                     assert world.lost or world.holds() >= written, "files were lost"
                     written = world.holds()
             case _:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from netvps.domain.session import plan, steps
-from netvps.domain.session.container import Container, Seen, Status
+from netvps.domain.session.container import Container, Observed, Status
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.saved import SavedSnapshot
@@ -41,73 +41,75 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
 
 
 @pytest.mark.parametrize(
-    ("want", "seen", "step"),
+    ("assignment", "observed", "step"),
     [
-        (_want(TAKES_ONE), Seen(BOX), steps.Take("one", BOX, RESTS)),
-        (_want(TAKES_ONE), Seen(BOX, snapshots={"one": ONE}), RESTS),
-        (_want(TAKES_TWO), Seen(BOX, failures={"two": FAILED}), RESTS),
-        (_want(TAKES_ONE, desired=STOPPED), Seen(BOX), steps.Terminate(BOX)),
-        (_want(TAKES_ONE, desired=STOPPED), Seen(), steps.Take("one", None, steps.Rest(SessionState.STOPPED))),
-        (_want(DROPS_ONE), Seen(BOX, snapshots={"one": ONE}), Drop("one")),
-        (_want(DROPS_ONE), Seen(BOX, snapshot_traces=frozenset({"one"})), Drop("one")),
-        (_want(DROPS_ONE, desired=DesiredState.DELETED), Seen(BOX, snapshots={"one": ONE}), steps.Erase()),
+        (_want(TAKES_ONE), Observed(BOX), steps.Take("one", BOX, RESTS)),
+        (_want(TAKES_ONE), Observed(BOX, snapshots={"one": ONE}), RESTS),
+        (_want(TAKES_TWO), Observed(BOX, failures={"two": FAILED}), RESTS),
+        (_want(TAKES_ONE, desired=STOPPED), Observed(BOX), steps.Terminate(BOX)),
+        (_want(TAKES_ONE, desired=STOPPED), Observed(), steps.Take("one", None, steps.Rest(SessionState.STOPPED))),
+        (_want(DROPS_ONE), Observed(BOX, snapshots={"one": ONE}), Drop("one")),
+        (_want(DROPS_ONE), Observed(BOX, snapshot_traces=frozenset({"one"})), Drop("one")),
+        (_want(DROPS_ONE, desired=DesiredState.DELETED), Observed(BOX, snapshots={"one": ONE}), steps.Erase()),
         # A restore in place: stop, save the present state, then replace it.
-        (_want(TAKES_TWO, restore=RESTORE), Seen(BOX, snapshots={"one": ONE}), steps.Terminate(BOX)),
+        (_want(TAKES_TWO, restore=RESTORE), Observed(BOX, snapshots={"one": ONE}), steps.Terminate(BOX)),
         (
             _want(TAKES_TWO, restore=RESTORE),
-            Seen(EXITED, snapshots={"one": ONE}),
+            Observed(EXITED, snapshots={"one": ONE}),
             steps.Take("two", EXITED, steps.Rest(SessionState.PREPARING)),
         ),
         (
             _want(restore=RESTORE),
-            Seen(EXITED, snapshots={"one": ONE, "two": TWO}),
+            Observed(EXITED, snapshots={"one": ONE, "two": TWO}),
             Revert(RESTORE, EXITED),
         ),
         # Nothing is replaced where nothing is left: then a failure to save it does not matter.
-        (_want(restore=RESTORE), Seen(snapshots={"one": ONE}, failures={"two": FAILED}), Revert(RESTORE, None)),
+        (_want(restore=RESTORE), Observed(snapshots={"one": ONE}, failures={"two": FAILED}), Revert(RESTORE, None)),
         # A clone comes from its snapshot, never from the image that its spec names.
-        (_want(source=SOURCE), Seen(snapshots={"one": ONE}), Clone(SOURCE)),
+        (_want(source=SOURCE), Observed(snapshots={"one": ONE}), Clone(SOURCE)),
     ],
 )
-def test_the_next_step(want: Assignment, seen: Seen, step: steps.Step) -> None:
-    assert plan.next_step(want, seen) == step
+def test_the_next_step(assignment: Assignment, observed: Observed, step: steps.Step) -> None:
+    assert plan.next_step(assignment, observed) == step
 
 
 def test_a_clone_without_its_snapshot_is_refused() -> None:
-    step = plan.next_step(_want(source=SOURCE), Seen())
+    step = plan.next_step(_want(source=SOURCE), Observed())
     assert isinstance(step, steps.Refuse)
     assert step.reason == "snapshot"
 
 
 @pytest.mark.parametrize(
-    ("seen", "state", "message"),
+    ("observed", "state", "message"),
     [
-        (Seen(replace(EXITED, restored="r")), RestoreState.DONE, ""),
-        (Seen(EXITED), RestoreState.FAILED, "its files are not on this machine any more"),
-        (Seen(EXITED, snapshots={"one": ONE}, failures={"two": FAILED}), RestoreState.FAILED, "the disk is full"),
-        (Seen(replace(BOX, status=Status.DEAD), snapshots={"one": ONE}), RestoreState.FAILED, "Docker gave up"),
+        (Observed(replace(EXITED, restored="r")), RestoreState.DONE, ""),
+        (Observed(EXITED), RestoreState.FAILED, "its files are not on this machine any more"),
+        (Observed(EXITED, snapshots={"one": ONE}, failures={"two": FAILED}), RestoreState.FAILED, "the disk is full"),
+        (Observed(replace(BOX, status=Status.DEAD), snapshots={"one": ONE}), RestoreState.FAILED, "Docker gave up"),
         (
-            Seen(EXITED, snapshots={"one": ONE}, not_restored=RestoreResult("r", RestoreState.FAILED, "damaged")),
+            Observed(EXITED, snapshots={"one": ONE}, not_restored=RestoreResult("r", RestoreState.FAILED, "damaged")),
             RestoreState.FAILED,
             "damaged",
         ),
     ],
 )
-def test_a_restore_ends_done_or_with_the_session_as_it_was(seen: Seen, state: RestoreState, message: str) -> None:
-    result = restore_result(_want(restore=RESTORE), seen)
+def test_a_restore_ends_done_or_with_the_session_as_it_was(
+    observed: Observed, state: RestoreState, message: str
+) -> None:
+    result = restore_result(_want(restore=RESTORE), observed)
     assert result is not None
     assert (result.uid, result.state) == ("r", state)
     assert message in result.message
-    step = plan.next_step(_want(restore=RESTORE), seen)
+    step = plan.next_step(_want(restore=RESTORE), observed)
     assert not isinstance(step, Revert | steps.Take)
 
 
 def test_results_are_of_orders_only_and_not_of_what_is_in_progress() -> None:
-    want = _want(TAKES_ONE, TAKES_TWO, SnapshotOrder("gone", delete=True), SnapshotOrder("busy", delete=True))
-    seen = Seen(BOX, snapshots={"one": ONE, "else": TWO}, failures={"two": FAILED}, taking="busy")
-    assert snapshot_results(want, seen) == (
+    assignment = _want(TAKES_ONE, TAKES_TWO, SnapshotOrder("gone", delete=True), SnapshotOrder("busy", delete=True))
+    observed = Observed(BOX, snapshots={"one": ONE, "else": TWO}, failures={"two": FAILED}, taking="busy")
+    assert snapshot_results(assignment, observed) == (
         SnapshotResult("one", SnapshotState.READY, size_bytes=7, digest="sha256:1"),
         FAILED,
         SnapshotResult("gone", SnapshotState.DELETING),
     )
-    assert snapshot_results(_want(DROPS_ONE), seen) == ()
+    assert snapshot_results(_want(DROPS_ONE), observed) == ()

@@ -54,25 +54,25 @@ class ModelRunner:
     known: dict[str, Assignment] = field(default_factory=dict)
     latest: dict[str, SessionReport] = field(default_factory=dict)
 
-    def hear(self, want: Assignment) -> list[SessionReport]:
+    def hear(self, assignment: Assignment) -> list[SessionReport]:
         """The reports that come of an assignment; none of an older one."""
-        known = self.known.get(want.session_uid)
-        if known and (want.epoch, want.generation) <= (known.epoch, known.generation):
+        known = self.known.get(assignment.session_uid)
+        if known and (assignment.epoch, assignment.generation) <= (known.epoch, known.generation):
             return []
-        self.known[want.session_uid] = want
-        reports = [self._report(want, state) for state in _STATES[want.desired]]
-        self.latest[want.session_uid] = reports[-1]
+        self.known[assignment.session_uid] = assignment
+        reports = [self._report(assignment, state) for state in _STATES[assignment.desired]]
+        self.latest[assignment.session_uid] = reports[-1]
         return reports
 
-    def _report(self, want: Assignment, state: SessionState) -> SessionReport:
+    def _report(self, assignment: Assignment, state: SessionState) -> SessionReport:
         """A snapshot is reported with STOPPED; each has the number of its stop."""
-        report = SessionReport(want.session_uid, want.epoch, want.generation, state, address="")
+        report = SessionReport(assignment.session_uid, assignment.epoch, assignment.generation, state, address="")
         if state is not SessionState.STOPPED:
             return report
-        image = f"netvps-snapshot/vps-{want.session_uid}:{want.generation}"
+        image = f"netvps-snapshot/vps-{assignment.session_uid}:{assignment.generation}"
         taken = SnapshotImage(
-            f"s{want.generation}", want.session_uid, image, f"sha256:{want.generation}", 1, 1, "lab",
-            want.generation, FakeClock()(),
+            f"s{assignment.generation}", assignment.session_uid, image, f"sha256:{assignment.generation}", 1, 1, "lab",
+            assignment.generation, FakeClock()(),
         )  # fmt: skip
         return replace(report, snapshot=taken)
 
@@ -160,8 +160,8 @@ class Run:
             self.down += self.chance.sample(self.seen, min(len(self.seen), 2))
 
     def listen(self, *, some: bool) -> None:
-        for want in self._arriving(self.down, some=some):
-            news = self.runner.hear(want)
+        for assignment in self._arriving(self.down, some=some):
+            news = self.runner.hear(assignment)
             self.up += news
             self.said += news
 

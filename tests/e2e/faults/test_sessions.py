@@ -49,8 +49,8 @@ class OnTheEngine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="nvm"))  # short: there are sockets in it
         self.docker = Docker()
         self.lab = Lab(self.docker, self.folder, agent_program(), self.image)
-        self.want = self.lab.session()
-        self.lab.link.want(self.want)
+        self.assignment = self.lab.session()
+        self.lab.link.assign(self.assignment)
         self.lines = 0
         self.process = AsyncExitStack()
         self.run(self._start())
@@ -60,13 +60,13 @@ class OnTheEngine(RuleBasedStateMachine):
 
     @rule(desired=st.sampled_from([DesiredState.RUNNING, DesiredState.STOPPED]))
     def the_owner_wants(self, desired: DesiredState) -> None:
-        self.want = self.lab.next(self.want, desired)
+        self.assignment = self.lab.next(self.assignment, desired)
 
     @rule()
     def all_is_as_wanted(self) -> None:
         """Then, if it runs, all that was written is there, and one line more is written."""
-        self.run(self.lab.link.reported(self.want, GOAL[self.want.desired]))
-        if self.want.desired is DesiredState.RUNNING:
+        self.run(self.lab.link.reported(self.assignment, GOAL[self.assignment.desired]))
+        if self.assignment.desired is DesiredState.RUNNING:
             self.run(self._write())
 
     @rule(milliseconds=st.sampled_from([0, 50, 300]))
@@ -76,7 +76,7 @@ class OnTheEngine(RuleBasedStateMachine):
 
     @rule(how=st.sampled_from(["kill", "pause"]))
     def the_container_is_struck(self, how: str) -> None:
-        name = container_name(self.want.session_uid)
+        name = container_name(self.assignment.session_uid)
 
         def strike() -> None:
             with suppress(docker.errors.APIError):  # it does not run now, or there is none
@@ -99,7 +99,7 @@ class OnTheEngine(RuleBasedStateMachine):
             self.all_is_as_wanted()
             self.the_owner_wants(DesiredState.RUNNING)
             self.all_is_as_wanted()
-            gone = self.lab.next(self.want, DesiredState.DELETED)
+            gone = self.lab.next(self.assignment, DesiredState.DELETED)
             self.run(self.lab.link.reported(gone, SessionState.DELETED))
             assert self.run(self.lab.traces()) == []
         finally:
@@ -122,7 +122,7 @@ class OnTheEngine(RuleBasedStateMachine):
     async def _said(self, command: str) -> list[str] | None:
         """None if the command did not run to its end; Docker does not always tell, if its container is struck."""
         try:
-            *said, end = (await self.lab.run_in(self.want, "sh", "-c", command)).splitlines() or [""]
+            *said, end = (await self.lab.run_in(self.assignment, "sh", "-c", command)).splitlines() or [""]
         except (docker.errors.APIError, AssertionError):
             return None
         return said if end == "end" else None

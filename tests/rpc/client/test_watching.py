@@ -141,18 +141,18 @@ def test_a_watch_ends_when_its_pause_is_cut_short() -> None:
 def test_a_wait_knows_states_failures_and_what_is_gone() -> None:
     waiting = Waiting(session("a", 5), SessionState.RUNNING, 3)
     assert waiting.reached() is None
-    assert waiting.take(Reset("behind")) is None
-    assert waiting.take(put("b", 9)) is None
+    assert waiting.apply(Reset("behind")) is None
+    assert waiting.apply(put("b", 9)) is None
     older = SessionEvent(EventType.PUT, session("a", 4, SessionState.RUNNING), 4)
-    assert waiting.take(older) is None
+    assert waiting.apply(older) is None
     assert str(waiting.timed_out()) == "session a.alice is still PENDING after 3 s: waiting for a runner"
     running = session("a", 6, SessionState.RUNNING)
-    assert waiting.take(SessionEvent(EventType.PUT, running, 6)) == running
+    assert waiting.apply(SessionEvent(EventType.PUT, running, 6)) == running
     with pytest.raises(WrongState, match=r"session a\.alice failed: waiting for a runner"):
-        waiting.take(SessionEvent(EventType.PUT, session("a", 7, SessionState.FAILED), 7))
+        waiting.apply(SessionEvent(EventType.PUT, session("a", 7, SessionState.FAILED), 7))
     with pytest.raises(NotFound, match=r"session a\.alice was removed"):
-        waiting.take(SessionEvent(EventType.DELETED, session("a", 8), 8))
-    gone = Waiting(session("a", 5), SessionState.DELETED, 3).take(SessionEvent(EventType.DELETED, session("a", 8), 8))
+        waiting.apply(SessionEvent(EventType.DELETED, session("a", 8), 8))
+    gone = Waiting(session("a", 5), SessionState.DELETED, 3).apply(SessionEvent(EventType.DELETED, session("a", 8), 8))
     assert gone is not None
     assert gone.state is SessionState.DELETED
 

@@ -143,7 +143,7 @@ class FakeFilter:
     async def unable(self) -> str:
         return ""
 
-    def look(self) -> None:
+    def reload_ports(self) -> None:
         self.looks += 1
 
     async def load(self, view: View, change: Change | None = None) -> None:

@@ -124,7 +124,7 @@ async def test_a_container_that_starts_is_asked_for_its_port_at_once(machine: Ma
         overlay.update(whole(1, peer(1), peer(2)))
         await until(lambda: machine.kernel.state.fdb)
         served, dumps = len(machine.names.views), machine.kernel.dumps
-        overlay.look()
+        overlay.reload_ports()
         await until(lambda: len(machine.names.views) > served)
         assert machine.filter.looks == 1
         assert machine.kernel.dumps == dumps

@@ -22,51 +22,53 @@ PAUSED, RUNNING, STOPPED, DELETED = (
 )  # fmt: skip
 
 
-async def inspected(lab: Lab, want: Assignment) -> dict[str, Any]:
-    found: dict[str, Any] = await asyncio.to_thread(lambda: lab.api.inspect_container(container_name(want.session_uid)))
+async def inspected(lab: Lab, assignment: Assignment) -> dict[str, Any]:
+    found: dict[str, Any] = await asyncio.to_thread(
+        lambda: lab.api.inspect_container(container_name(assignment.session_uid))
+    )
     return found
 
 
-async def kill(lab: Lab, want: Assignment) -> None:
-    await asyncio.to_thread(lambda: lab.api.kill(container_name(want.session_uid), "SIGKILL"))
+async def kill(lab: Lab, assignment: Assignment) -> None:
+    await asyncio.to_thread(lambda: lab.api.kill(container_name(assignment.session_uid), "SIGKILL"))
 
 
-def resized(lab: Lab, want: Assignment, **limits: float) -> Assignment:
+def resized(lab: Lab, assignment: Assignment, **limits: float) -> Assignment:
     """The next generation, with other limits."""
-    known = lab.link.wanted[want.session_uid]
+    known = lab.link.wanted[assignment.session_uid]
     changed = replace(known, spec=replace(known.spec, **limits), generation=known.generation + 1)  # type: ignore[arg-type]
-    lab.link.want(changed)
+    lab.link.assign(changed)
     return changed
 
 
 async def test_a_paused_session_is_frozen_and_goes_on_where_it_was(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        before = await inspected(lab, want)
-        paused = lab.next(want, PAUSED)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        before = await inspected(lab, assignment)
+        paused = lab.next(assignment, PAUSED)
         await lab.link.reported(paused, SessionState.PAUSED)
-        assert (await inspected(lab, want))["State"]["Status"] == "paused"
-        assert (lab.settings.run_dir / want.session_uid / "tunnel.sock").is_socket()
-        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
-        after = await inspected(lab, want)
+        assert (await inspected(lab, assignment))["State"]["Status"] == "paused"
+        assert (lab.settings.run_dir / assignment.session_uid / "tunnel.sock").is_socket()
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        after = await inspected(lab, assignment)
         assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
         assert after["State"]["Pid"] == before["State"]["Pid"]
 
 
 @pytest.mark.parametrize("desired", [RUNNING, STOPPED, DELETED])
 async def test_the_next_runner_adopts_a_paused_session(lab: Lab, desired: DesiredState) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        paused = lab.next(want, PAUSED)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        paused = lab.next(assignment, PAUSED)
         await lab.link.reported(paused, SessionState.PAUSED)
     lab.link.reports.clear()
     async with lab.runner():
         await lab.link.reported(paused, SessionState.PAUSED)
-        await lab.link.reported(lab.next(want, desired), SessionState(desired))
+        await lab.link.reported(lab.next(assignment, desired), SessionState(desired))
     if desired is DELETED:
         assert await lab.traces() == []
 
@@ -78,35 +80,35 @@ async def test_an_engine_that_cannot_pause_is_explained_and_the_session_runs_on(
         attempts.append(container.id)
         raise ContainerFailed(f"container {container.id[:12]}: no freezer cgroup")
 
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     lab.engine.pause = refuse
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
         for asked in (1, 2):
-            paused = lab.next(want, PAUSED)
+            paused = lab.next(assignment, PAUSED)
             failed = await lab.link.reported(paused, SessionState.RUNNING, "pause_failed")
             assert "it runs on, because it cannot be paused: container" in failed.message
             assert len(attempts) == asked
-        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
 
 
 async def test_a_paused_session_whose_container_is_killed_is_stopped_with_its_files(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
-        paused = lab.next(want, PAUSED)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        await lab.run_in(assignment, "sh", "-c", "echo kept > /root/file")
+        paused = lab.next(assignment, PAUSED)
         await lab.link.reported(paused, SessionState.PAUSED)
-        await kill(lab, want)
+        await kill(lab, assignment)
         stopped = await lab.link.reported(replace(paused, generation=paused.generation + 1), SessionState.STOPPED)
         assert stopped.last_exit is not None
         assert stopped.last_exit.cause == "killed"
         ended = [report for report in lab.link.reports if report.reason == "ended"]
         assert ended[0].message == "its container ended while it was paused; its files are kept"
-        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
-        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
 
 
 async def test_limits_change_without_a_restart_and_outlive_stops_and_a_new_container(lab: Lab) -> None:
@@ -114,49 +116,51 @@ async def test_limits_change_without_a_restart_and_outlive_stops_and_a_new_conta
         config = found["HostConfig"]
         return config["NanoCpus"], config["Memory"], config["MemorySwap"], config["PidsLimit"]
 
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        before = await inspected(lab, want)
-        await lab.link.reported(resized(lab, want, cpus=0.5, memory_bytes=256 << 20, pids=77), SessionState.RUNNING)
-        after = await inspected(lab, want)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        before = await inspected(lab, assignment)
+        await lab.link.reported(
+            resized(lab, assignment, cpus=0.5, memory_bytes=256 << 20, pids=77), SessionState.RUNNING
+        )
+        after = await inspected(lab, assignment)
         assert limits(after) == (500_000_000, 256 << 20, 256 << 20, 77)
         assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
         pids = "cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max"
-        assert await lab.run_in(want, "sh", "-c", pids) == "77\n"
-        await lab.link.reported(lab.next(want, PAUSED), SessionState.PAUSED)
-        await lab.link.reported(resized(lab, want, memory_bytes=512 << 20), SessionState.PAUSED)
-        assert limits(await inspected(lab, want))[1] == 512 << 20
-        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
-        await lab.link.reported(resized(lab, want, pids=99), SessionState.STOPPED)
-        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
-        again = await inspected(lab, want)
+        assert await lab.run_in(assignment, "sh", "-c", pids) == "77\n"
+        await lab.link.reported(lab.next(assignment, PAUSED), SessionState.PAUSED)
+        await lab.link.reported(resized(lab, assignment, memory_bytes=512 << 20), SessionState.PAUSED)
+        assert limits(await inspected(lab, assignment))[1] == 512 << 20
+        await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED)
+        await lab.link.reported(resized(lab, assignment, pids=99), SessionState.STOPPED)
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        again = await inspected(lab, assignment)
         assert (again["Id"], limits(again)) == (before["Id"], (500_000_000, 512 << 20, 512 << 20, 99))
-        await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
-        await asyncio.to_thread(lambda: lab.api.remove_container(container_name(want.session_uid)))
-        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
-        assert limits(await inspected(lab, want)) == limits(again)
-        await lab.link.reported(resized(lab, want, cpus=0.0, memory_bytes=0), SessionState.RUNNING)
+        await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED)
+        await asyncio.to_thread(lambda: lab.api.remove_container(container_name(assignment.session_uid)))
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        assert limits(await inspected(lab, assignment)) == limits(again)
+        await lab.link.reported(resized(lab, assignment, cpus=0.0, memory_bytes=0), SessionState.RUNNING)
         machine = await lab.docker.machine()
-        nano, memory, *_ = limits(await inspected(lab, want))
+        nano, memory, *_ = limits(await inspected(lab, assignment))
         assert (nano, memory) == (round(machine.cpus * 1e9), machine.memory_bytes)  # Docker cannot lift a limit
 
 
 async def test_limits_below_what_is_in_use_are_refused_with_figures(lab: Lab) -> None:
-    want = lab.session(SessionSpec(image=lab.image, network=Network.NONE, stop_grace=2.0, shm_bytes=64 << 20))
-    lab.link.want(want)
+    assignment = lab.session(SessionSpec(image=lab.image, network=Network.NONE, stop_grace=2.0, shm_bytes=64 << 20))
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        await lab.run_in(want, "dd", "if=/dev/zero", "of=/dev/shm/full", "bs=1M", "count=48")
-        small = resized(lab, want, memory_bytes=32 << 20)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        await lab.run_in(assignment, "dd", "if=/dev/zero", "of=/dev/shm/full", "bs=1M", "count=48")
+        small = resized(lab, assignment, memory_bytes=32 << 20)
         refused = await lab.link.reported(small, SessionState.RUNNING, "resize_refused")
         assert "MiB of memory are in use, more than the new limit of 32 MiB" in refused.message
-        assert (await inspected(lab, want))["HostConfig"]["Memory"] == 0
-        lab.link.want(replace(small, spec=want.spec))  # the control plane goes back to the old ones
+        assert (await inspected(lab, assignment))["HostConfig"]["Memory"] == 0
+        lab.link.assign(replace(small, spec=assignment.spec))  # the control plane goes back to the old ones
         await lab.link.reported(small, SessionState.RUNNING)
-        await lab.run_in(want, "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do sleep 99 & done")
-        refused = await lab.link.reported(resized(lab, want, pids=16), SessionState.RUNNING, "resize_refused")
+        await lab.run_in(assignment, "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do sleep 99 & done")
+        refused = await lab.link.reported(resized(lab, assignment, pids=16), SessionState.RUNNING, "resize_refused")
         assert "processes and threads are running, more than the new limit of 16" in refused.message
 
 
@@ -166,58 +170,58 @@ async def test_a_container_that_ends_by_itself_stays_down_if_its_policy_says_so(
 ) -> None:
     limit = 1 if policy is RestartPolicy.ON_FAILURE else 0
     spec = SessionSpec(image=lab.image, network=Network.NONE, stop_grace=2.0, restart_policy=policy, max_restarts=limit)
-    want = lab.session(spec)
-    lab.link.want(want)
+    assignment = lab.session(spec)
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
         for _ in range(limit):
-            pid = await lab.pid(want)
-            await kill(lab, want)
+            pid = await lab.pid(assignment)
+            await kill(lab, assignment)
             await lab.link.until(lambda: lab.link.reports[-1].state is SessionState.STARTING)
-            await lab.link.reported(want, SessionState.RUNNING)
-            assert await lab.pid(want) != pid
-        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
+            await lab.link.reported(assignment, SessionState.RUNNING)
+            assert await lab.pid(assignment) != pid
+        await lab.run_in(assignment, "sh", "-c", "echo kept > /root/file")
         lab.link.hang_up(away=True)
-        await kill(lab, want)
+        await kill(lab, assignment)
     lab.link.reports.clear()
     lab.link.away = False
     async with lab.runner():  # it was down when the container ended, and knows all the same that it may not start it
-        stopped = await lab.link.reported(replace(want, generation=2), SessionState.STOPPED)
+        stopped = await lab.link.reported(replace(assignment, generation=2), SessionState.STOPPED)
         assert stopped.last_exit is not None
         assert stopped.last_exit.exit_code == 137
         assert SessionState.STARTING not in {report.state for report in lab.link.reports}
         assert any("its restart policy" in report.message for report in lab.link.reports)
-        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
-        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
 
 
-async def stopped_with_file(lab: Lab, want: Assignment) -> None:
-    lab.link.want(want)
-    await lab.link.reported(want, SessionState.RUNNING)
-    await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
-    await lab.link.reported(lab.next(want, STOPPED), SessionState.STOPPED)
+async def stopped_with_file(lab: Lab, assignment: Assignment) -> None:
+    lab.link.assign(assignment)
+    await lab.link.reported(assignment, SessionState.RUNNING)
+    await lab.run_in(assignment, "sh", "-c", "echo kept > /root/file")
+    await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED)
 
 
 async def test_a_kept_container_that_was_started_by_hand_is_stopped_again_with_its_files(lab: Lab) -> None:
-    want = lab.session()
+    assignment = lab.session()
     async with lab.runner():
-        await stopped_with_file(lab, want)
-        await asyncio.to_thread(lambda: lab.api.start(container_name(want.session_uid)))
+        await stopped_with_file(lab, assignment)
+        await asyncio.to_thread(lambda: lab.api.start(container_name(assignment.session_uid)))
         await lab.link.until(lambda: lab.link.reports[-1].state is SessionState.STOPPING)
-        await lab.link.reported(lab.link.wanted[want.session_uid], SessionState.STOPPED)
-        assert not (await inspected(lab, want))["State"]["Running"]
-        await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
-        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        await lab.link.reported(lab.link.wanted[assignment.session_uid], SessionState.STOPPED)
+        assert not (await inspected(lab, assignment))["State"]["Running"]
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
 
 
 async def test_a_kept_container_that_was_renamed_by_hand_is_replaced_with_its_files(lab: Lab) -> None:
-    want = lab.session()
-    other = f"nvt-{want.session_uid}"
+    assignment = lab.session()
+    other = f"nvt-{assignment.session_uid}"
     async with lab.runner():
-        await stopped_with_file(lab, want)
-        await asyncio.to_thread(lambda: lab.api.rename(container_name(want.session_uid), other))
+        await stopped_with_file(lab, assignment)
+        await asyncio.to_thread(lambda: lab.api.rename(container_name(assignment.session_uid), other))
         try:
-            await lab.link.reported(lab.next(want, RUNNING), SessionState.RUNNING)
-            assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+            await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+            assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
         finally:
             await asyncio.to_thread(lambda: lab.api.remove_container(other, force=True))

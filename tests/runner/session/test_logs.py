@@ -30,7 +30,7 @@ class Engine:
 
 async def test_the_end_is_kept_and_sent_in_pieces(tmp_path: Path) -> None:
     kept = KeptLogs(tmp_path / "logs")
-    await kept.keep("u", Engine().logs)
+    await kept.save("u", Engine().logs)
     assert (tmp_path / "logs/u.log").stat().st_size == MAX_KEPT
     pieces = [
         piece
@@ -47,13 +47,13 @@ async def test_the_end_is_kept_and_sent_in_pieces(tmp_path: Path) -> None:
 
 
 async def test_logs_that_cannot_be_read_do_not_fail_a_stop(tmp_path: Path) -> None:
-    await KeptLogs(tmp_path).keep("u", Engine(Unavailable("no engine")).logs)
+    await KeptLogs(tmp_path).save("u", Engine(Unavailable("no engine")).logs)
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_what_was_kept_before_the_time_asked_for_is_left_out(tmp_path: Path) -> None:
     kept = KeptLogs(tmp_path)
-    await kept.keep("u", Engine().logs)
+    await kept.save("u", Engine().logs)
     now = datetime.now(UTC)
     assert kept.read("u", 2, now - timedelta(hours=1)).count(b"\n") == 2
     assert kept.read("u", 2, now + timedelta(hours=1)) == b""

@@ -84,23 +84,23 @@ async def test_a_container_that_mounts_lxcfs_is_made_again_with_all_files_when_t
     meminfo.write_text("MemTotal: 7 kB\n")
     found: tuple[tuple[str, str], ...] = ((str(meminfo), "/proc/meminfo"),)
     lab.features = Features(lxcfs=lambda: found)
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        assert await lab.run_in(want, "cat", "/proc/meminfo") == "MemTotal: 7 kB\n"
-        await lab.run_in(want, "sh", "-c", "echo kept > /root/file")
-        before = await lab.container(want)
-        await lab.link.reported(lab.next(want, DesiredState.STOPPED), SessionState.STOPPED)
-        await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
-        assert ((await lab.container(want)) or {})["Id"] == (before or {})["Id"]
-        await lab.link.reported(lab.next(want, DesiredState.STOPPED), SessionState.STOPPED)
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        assert await lab.run_in(assignment, "cat", "/proc/meminfo") == "MemTotal: 7 kB\n"
+        await lab.run_in(assignment, "sh", "-c", "echo kept > /root/file")
+        before = await lab.container(assignment)
+        await lab.link.reported(lab.next(assignment, DesiredState.STOPPED), SessionState.STOPPED)
+        await lab.link.reported(lab.next(assignment, DesiredState.RUNNING), SessionState.RUNNING)
+        assert ((await lab.container(assignment)) or {})["Id"] == (before or {})["Id"]
+        await lab.link.reported(lab.next(assignment, DesiredState.STOPPED), SessionState.STOPPED)
     meminfo.unlink()
     found = ()
     async with lab.runner():
-        await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
-        assert "MemTotal: 7 kB" not in await lab.run_in(want, "cat", "/proc/meminfo")
-        assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+        await lab.link.reported(lab.next(assignment, DesiredState.RUNNING), SessionState.RUNNING)
+        assert "MemTotal: 7 kB" not in await lab.run_in(assignment, "cat", "/proc/meminfo")
+        assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
 
 
 if lxcfs_files():  # not skipped without it: in CI that is a failure
@@ -108,28 +108,28 @@ if lxcfs_files():  # not skipped without it: in CI that is a failure
     @pytest.mark.docker
     async def test_lxcfs_shows_a_session_its_own_memory(lab: Lab) -> None:
         lab.features = Features(lxcfs=lxcfs_files)
-        want = lab.session()
-        want = replace(want, spec=replace(want.spec, memory_bytes=64 << 20))
-        lab.link.want(want)
+        assignment = lab.session()
+        assignment = replace(assignment, spec=replace(assignment.spec, memory_bytes=64 << 20))
+        lab.link.assign(assignment)
         async with lab.runner():
-            await lab.link.reported(want, SessionState.RUNNING)
-            assert "MemTotal:          65536 kB\n" in await lab.run_in(want, "cat", "/proc/meminfo")
+            await lab.link.reported(assignment, SessionState.RUNNING)
+            assert "MemTotal:          65536 kB\n" in await lab.run_in(assignment, "cat", "/proc/meminfo")
 
 
 @pytest.mark.docker
 async def test_a_session_with_a_gpu_that_docker_cannot_give_says_what_to_install(lab: Lab) -> None:
     """The container is made, with the request as it was allocated; its start fails where there is no toolkit."""
-    want = replace(lab.session(), gpus=("GPU-5e4b1f2a-0c1d-4e5f-8a9b-0123456789ab",))
-    lab.link.want(want)
+    assignment = replace(lab.session(), gpus=("GPU-5e4b1f2a-0c1d-4e5f-8a9b-0123456789ab",))
+    lab.link.assign(assignment)
     async with lab.runner():
-        report = await lab.link.reported(want, SessionState.FAILED, "container")
+        report = await lab.link.reported(assignment, SessionState.FAILED, "container")
         assert "install the NVIDIA Container Toolkit on its runner" in report.message
-        name = container_name(want.session_uid)
+        name = container_name(assignment.session_uid)
         made = await asyncio.to_thread(lambda: lab.api.inspect_container(name)["HostConfig"]["DeviceRequests"])
-        assert [(one["DeviceIDs"], one["Capabilities"]) for one in made] == [([*want.gpus], [["gpu"]])]
+        assert [(one["DeviceIDs"], one["Capabilities"]) for one in made] == [([*assignment.gpus], [["gpu"]])]
         # What has none any more is not started with it.
-        without = replace(want, gpus=(), generation=2)
-        lab.link.want(without)
+        without = replace(assignment, gpus=(), generation=2)
+        lab.link.assign(without)
         await lab.link.reported(without, SessionState.RUNNING)
         found = await asyncio.to_thread(lambda: lab.api.inspect_container(name)["HostConfig"]["DeviceRequests"])
         assert not found
@@ -167,28 +167,28 @@ async def test_a_disk_limit_holds_and_a_new_one_does_from_the_next_start(
     folder = Path(tempfile.mkdtemp(prefix="nvt"))
     lab = Lab(docker, folder, agent, image)
     write = ("sh", "-c", "dd if=/dev/zero of=/root/big bs=1M count=100 2>&1 || true; sync")
-    want = lab.session()
-    want = replace(want, spec=replace(want.spec, disk_bytes=64 << 20))
-    lab.link.want(want)
+    assignment = lab.session()
+    assignment = replace(assignment, spec=replace(assignment.spec, disk_bytes=64 << 20))
+    lab.link.assign(assignment)
 
     async def is_full() -> bool:
-        said = await lab.run_in(want, *write)
+        said = await lab.run_in(assignment, *write)
         return "No space left on device" in said or "Disk quota exceeded" in said
 
     try:
         async with lab.runner():
             assert (await lab.engine.capacity()).disk_limits
-            await lab.link.reported(want, SessionState.RUNNING)
+            await lab.link.reported(assignment, SessionState.RUNNING)
             assert await is_full()
-            await lab.run_in(want, "sh", "-c", "rm /root/big; echo kept > /root/file")
-            stopped = lab.next(want, DesiredState.STOPPED)
-            larger = replace(stopped, spec=replace(want.spec, disk_bytes=160 << 20))
-            lab.link.want(larger)
+            await lab.run_in(assignment, "sh", "-c", "rm /root/big; echo kept > /root/file")
+            stopped = lab.next(assignment, DesiredState.STOPPED)
+            larger = replace(stopped, spec=replace(assignment.spec, disk_bytes=160 << 20))
+            lab.link.assign(larger)
             await lab.link.reported(larger, SessionState.STOPPED)
-            copied = (await lab.engine.look(larger)).files is not None  # with overlay2
-            await lab.link.reported(lab.next(want, DesiredState.RUNNING), SessionState.RUNNING)
+            copied = (await lab.engine.inspect(larger)).files is not None  # with overlay2
+            await lab.link.reported(lab.next(assignment, DesiredState.RUNNING), SessionState.RUNNING)
             assert await is_full() is not copied
-            assert await lab.run_in(want, "cat", "/root/file") == "kept\n"
+            assert await lab.run_in(assignment, "cat", "/root/file") == "kept\n"
     finally:
         await lab.sweep()
         docker.close()

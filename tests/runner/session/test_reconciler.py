@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from netvps import faults
-from netvps.domain.session.container import ENGINE_AWAY, Container, Seen, SourceImage, Status
+from netvps.domain.session.container import ENGINE_AWAY, Container, Observed, SourceImage, Status
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.session.steps import Create, Erase, Fetch, Rest, Step, Wait
@@ -33,15 +33,15 @@ class ScriptedSteps:
         self.closed = False
         self.news = asyncio.Event()
 
-    async def resume(self, want: Assignment) -> None:
+    async def resume(self, assignment: Assignment) -> None:
         pass
 
-    async def look(self, want: Assignment) -> Seen:
+    async def inspect(self, assignment: Assignment) -> Observed:
         if self.errors:
             raise self.errors.pop(0)
-        return Seen(source=SourceImage("x"))
+        return Observed(source=SourceImage("x"))
 
-    async def take(self, want: Assignment, step: Step, wake: Wake) -> float | None:
+    async def execute(self, assignment: Assignment, step: Step, wake: Wake) -> float | None:
         self.taken.append(step)
         self.news.set()
         return None
@@ -123,14 +123,14 @@ async def test_a_fault_while_the_engine_is_busy_is_only_a_round_more(
     """A process that dies there leaves what one leaves that fails: a wait does nothing."""
     monkeypatch.setattr(faults, "_FOLDER", tmp_path)
     (tmp_path / point).write_text(mode)
-    gone, busy = Seen(source=SourceImage("x")), Seen(Container("c", Status.REMOVING, 1))
+    gone, busy = Observed(source=SourceImage("x")), Observed(Container("c", Status.REMOVING, 1))
 
     class Busy(ScriptedSteps):
-        async def look(self, want: Assignment) -> Seen:
+        async def inspect(self, assignment: Assignment) -> Observed:
             return gone if (tmp_path / f"{point}.hit").exists() else busy
 
-        async def take(self, want: Assignment, step: Step, wake: Wake) -> float | None:
-            await super().take(want, step, wake)
+        async def execute(self, assignment: Assignment, step: Step, wake: Wake) -> float | None:
+            await super().execute(assignment, step, wake)
             return 0 if isinstance(step, Wait) else None
 
     steps = Busy()

@@ -16,7 +16,7 @@ def test_progress_goes_with_what_was_said_at_most_once_a_second(monkeypatch: pyt
     monkeypatch.setattr("netvps.runner.session.reporter.time.monotonic", lambda: now)
     said = Reporter(posted.append)
     said.progress("nothing was said yet")
-    said.say(WANT, SessionState.PREPARING, message="pulling x")
+    said.report(WANT, SessionState.PREPARING, message="pulling x")
     for megabytes in range(1000):
         said.progress(f"{megabytes} MB")
         now += 0.01

@@ -40,7 +40,7 @@ def test_the_machine_started_when_the_kernel_says(tmp_path: Path) -> None:
 
 def test_what_ran_when_the_machine_went_down_ended_with_it() -> None:
     exits = RestartBackoff(after(100))
-    exits.see(ended(50), asked=False, now=after(120))
+    exits.observe(ended(50), asked=False, now=after(120))
     assert exits.last is not None
     assert exits.last.cause == "runner_lost"
 
@@ -50,43 +50,43 @@ def test_one_that_keeps_ending_waits_longer_until_it_ran_for_a_minute() -> None:
     waits = []
     for number in range(1, 9):
         exits.started(RUNS)
-        exits.see(ended(number), asked=False, now=after(number))
+        exits.observe(ended(number), asked=False, now=after(number))
         waits.append(exits.wait(after(number)))
     assert 1 <= waits[0] <= 2
     assert 30 <= waits[-1] <= 60
-    exits.see(replace(RUNS, started=after(100)), asked=False, now=after(100))
-    exits.see(replace(ended(200), started=after(100)), asked=False, now=after(200))
+    exits.observe(replace(RUNS, started=after(100)), asked=False, now=after(100))
+    exits.observe(replace(ended(200), started=after(100)), asked=False, now=after(200))
     assert exits.wait(after(200)) <= 2
 
 
 def test_a_clock_that_is_set_back_makes_no_one_wait_for_it() -> None:
     exits = RestartBackoff()
     exits.started(RUNS)
-    exits.see(ended(5), asked=False, now=after(5))
+    exits.observe(ended(5), asked=False, now=after(5))
     assert exits.wait(after(5)) > 0
     assert exits.wait(after(-3600)) == 0
 
 
 def test_what_ended_before_we_came_starts_at_once() -> None:
     exits = RestartBackoff()
-    exits.see(ended(5), asked=False, now=after(9))
+    exits.observe(ended(5), asked=False, now=after(9))
     assert exits.wait(after(9)) == 0
     assert exits.last is not None
 
 
 def test_an_oom_kill_that_was_survived_long_ago_is_not_the_cause() -> None:
     exits = RestartBackoff()
-    exits.see(replace(RUNS, oom_killed=True, oom_kills=1), asked=False, now=after(10))
-    exits.see(ended(3600, oom=True), asked=False, now=after(3600))
+    exits.observe(replace(RUNS, oom_killed=True, oom_kills=1), asked=False, now=after(10))
+    exits.observe(ended(3600, oom=True), asked=False, now=after(3600))
     assert exits.last is not None
     assert exits.last.cause == "killed"
 
 
 def test_an_oom_kill_just_before_the_end_is() -> None:
     exits = RestartBackoff()
-    exits.see(replace(RUNS, oom_killed=True, oom_kills=1), asked=False, now=after(10))
-    exits.see(replace(RUNS, oom_killed=True, oom_kills=2), asked=False, now=after(3599))
-    exits.see(ended(3600, oom=True), asked=False, now=after(3600))
+    exits.observe(replace(RUNS, oom_killed=True, oom_kills=1), asked=False, now=after(10))
+    exits.observe(replace(RUNS, oom_killed=True, oom_kills=2), asked=False, now=after(3599))
+    exits.observe(ended(3600, oom=True), asked=False, now=after(3600))
     assert exits.last is not None
     assert exits.last.cause == "oom"
 
@@ -106,13 +106,13 @@ async def test_death_by_memory_is_reported_as_such(lab: Lab, monkeypatch: pytest
     lab.settings.agent.rename(hidden := lab.settings.agent.with_name("real"))
     try:
         lab.settings.agent.write_text("#!/bin/sh\nsleep 1; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done\n")
-        want = lab.session(SessionSpec(image=lab.image, network=Network.NONE, memory_bytes=16 << 20))
-        lab.link.want(want)
+        assignment = lab.session(SessionSpec(image=lab.image, network=Network.NONE, memory_bytes=16 << 20))
+        lab.link.assign(assignment)
         async with lab.runner():
             await lab.link.until(lambda: bool(lab.link.reports) and lab.link.reports[-1].last_exit is not None)
             last = lab.link.reports[-1].last_exit
             assert last is not None
             assert (last.cause, last.exit_code) == ("oom", 137)
-            await lab.link.reported(lab.next(want, DesiredState.DELETED), SessionState.DELETED)
+            await lab.link.reported(lab.next(assignment, DesiredState.DELETED), SessionState.DELETED)
     finally:
         hidden.rename(lab.settings.agent)

@@ -16,8 +16,8 @@ class CountingEngine:
         self.calls = 0
         self.fails: NetvpsError | None = None
 
-    async def tidy(self, want: Assignment) -> None:
-        assert want == WANT
+    async def tidy(self, assignment: Assignment) -> None:
+        assert assignment == WANT
         self.calls += 1
         if self.fails:
             raise self.fails

@@ -97,7 +97,7 @@ async def test_a_session_waits_for_gpus_and_gets_them_when_another_is_stopped_or
 async def test_a_session_waits_for_a_machine_with_gpus(world: World) -> None:
     runner = await world.runner()
     session = await world.session(spec=ONE)
-    assert session.message == "no runner that is online has a GPU; see netvps runner show"
+    assert session.message == "no runner that is online has a GPU; see netvps runner show NAME"
     await world.runners.heartbeat(runner.uid, Heartbeat(capacity(3)))
     assert (await world.sessions.get(ALICE, "dev1")).gpus == (gpu_id(3),)
 
@@ -109,7 +109,7 @@ async def test_named_gpus_are_waited_for(world: World) -> None:
     waiting = await world.session("second", spec=SessionSpec(gpu_ids=(gpu_id(1),)))
     assert waiting.message == (f"{gpu_id(1)} belongs to another session now; it starts when that is stopped or removed")
     unknown = await world.session("third", spec=SessionSpec(gpu_ids=(gpu_id(9),)))
-    assert unknown.message == f"no runner that is online has {gpu_id(9)}; see netvps runner show"
+    assert unknown.message == f"no runner that is online has {gpu_id(9)}; see netvps runner show NAME"
     await stopped(world, first)
     assert (await world.sessions.get(ALICE, "second")).gpus == (gpu_id(1),)
     with pytest.raises(Exhausted, match=rf"{gpu_id(1)} on its runner lab1 belongs to second\.alice; stop that first"):

@@ -95,10 +95,10 @@ async def test_progress_of_another_state_or_runner_is_not_shown(world: World) ->
 async def test_lines_and_their_number_are_bounded(world: World) -> None:
     session = await _pulled(world)
     known = Progress(world.store, world.feed)
-    known.take(session.runner, _pulling(session, "x" * 10_000))
+    known.store(session.runner, _pulling(session, "x" * 10_000))
     assert len(known.shown(await _row(world, session)).message) == progress.MAX_LENGTH
     for number in range(5000):
-        known.take("r", replace(_pulling(session, "line"), session_uid=f"s{number}"))
+        known.store("r", replace(_pulling(session, "line"), session_uid=f"s{number}"))
     assert len(known._reports) == len(known._unpublished) == 4096
     known.end("r")
     assert (known._reports, known._unpublished) == ({}, {})
@@ -130,7 +130,7 @@ async def test_watchers_who_ask_hear_the_latest_line_now_and_then(world: World) 
         heard = [tasks.start(_take(events, 1), name="heard") for events in (mine, all_of_them)]
         await asyncio.sleep(0.1)  # all have subscribed
         for number in range(50):
-            known.take(session.runner, _pulling(session, f"{number} MB"))
+            known.store(session.runner, _pulling(session, f"{number} MB"))
         assert await asyncio.gather(*heard) == [["PROGRESS 49 MB"]] * 2
         await asyncio.sleep(0.3)
         assert not any(task.done() for task in others)

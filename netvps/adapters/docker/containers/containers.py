@@ -15,9 +15,9 @@ import docker.errors
 from netvps.adapters.cgroup import cgroup_of, oom_kills, reclaim
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.containers.attachments import Attachments
-from netvps.adapters.docker.containers.cut_off import PAUSES, remove_remains, task_folders, was_interrupted
 from netvps.adapters.docker.containers.ends import OomEnds
 from netvps.adapters.docker.containers.host_config import disk_limit_of, gpus_of, host_config, mounts_lxcfs
+from netvps.adapters.docker.containers.interrupted import PAUSES, remove_remains, task_folders, was_interrupted
 from netvps.adapters.docker.containers.limits import limits_of, update
 from netvps.adapters.docker.errors import (
     ContainerCreationFailed,

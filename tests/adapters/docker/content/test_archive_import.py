@@ -38,9 +38,9 @@ async def _pieces(data: bytes, size: int = 65_536) -> AsyncIterator[bytes]:
 
 
 async def _exported(bench: Bench) -> bytes:
-    container = await bench.lived(bench.want.spec.image, WRITES)
-    uid = bench.want.session_uid
-    assert await bench.engine.take(bench.want, uid, container, lambda: False)
+    container = await bench.lived(bench.assignment.spec.image, WRITES)
+    uid = bench.assignment.session_uid
+    assert await bench.engine.take_snapshot(bench.assignment, uid, container, lambda: False)
     order = ExportOrder(uid, "one", "dev1.ann")
     pieces = [piece async for piece in bench.engine.export(uid, order)]
     assert max(map(len, pieces)) <= 65_536
@@ -95,12 +95,17 @@ async def test_damaged_archives_are_refused_and_leave_nothing(bench: Bench, tmp_
         with pytest.raises(kind, match=says):
             await elsewhere.take_in(OTHER, UID, _pieces(data))
     assert [path for path in (tmp_path / "there").rglob("*") if path.is_file()] == []
-    stored = tmp_path / "copies/snapshots" / f"{bench.want.session_uid}-{bench.want.session_uid}.tar"
+    stored = tmp_path / "copies/snapshots" / f"{bench.assignment.session_uid}-{bench.assignment.session_uid}.tar"
     content = bytearray(stored.read_bytes())
     content[content.rindex(b"kept\n")] ^= 1
     stored.write_bytes(content)
     with pytest.raises(DataLoss, match="damaged"):
-        [_ async for _ in bench.engine.export(bench.want.session_uid, ExportOrder(bench.want.session_uid, "one", "x"))]
+        [
+            _
+            async for _ in bench.engine.export(
+                bench.assignment.session_uid, ExportOrder(bench.assignment.session_uid, "one", "x")
+            )
+        ]
 
 
 def _reader(tmp_path: Path, need: Callable[[int], None] = lambda _: None) -> ArchiveReader:

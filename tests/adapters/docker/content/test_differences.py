@@ -28,7 +28,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def _diff(bench: Bench, from_uid: str = "", to_uid: str = "", *excluded: str) -> Diff:
-    return await bench.engine.diff(bench.want.session_uid, DiffOrder(from_uid, to_uid, DiffScope(1000), excluded))
+    return await bench.engine.diff(bench.assignment.session_uid, DiffOrder(from_uid, to_uid, DiffScope(1000), excluded))
 
 
 def _kinds(diff: Diff) -> dict[str, ChangeKind]:
@@ -36,7 +36,7 @@ def _kinds(diff: Diff) -> dict[str, ChangeKind]:
 
 
 async def test_what_a_session_wrote_and_what_changed_since_a_snapshot(bench: Bench) -> None:
-    container = await bench.lived(bench.want.spec.image, WRITES)
+    container = await bench.lived(bench.assignment.spec.image, WRITES)
     first = await _diff(bench)
     kinds = _kinds(first)
     assert {path: kinds[path] for path in ("/new", "/new/big", "/etc/passwd", "/tmp")} == {
@@ -49,8 +49,8 @@ async def test_what_a_session_wrote_and_what_changed_since_a_snapshot(bench: Ben
     assert 100_000 <= first.added.size_bytes < 120_000  # the second name takes no space
     excluded = await _diff(bench, "", "", "/new")
     assert (excluded.excluded.count, [one.path for one in excluded.paths if one.excluded][:1]) == (2, ["/new/big"])
-    uid, session = bench.want.session_uid, bench.want
-    assert await bench.engine.take(session, uid, container, lambda: False)
+    uid, session = bench.assignment.session_uid, bench.assignment
+    assert await bench.engine.take_snapshot(session, uid, container, lambda: False)
     assert _kinds(await _diff(bench, uid)) == {}
     upper = Path(container.files)
     (upper / "new/big").unlink()
@@ -67,17 +67,19 @@ async def test_what_a_session_wrote_and_what_changed_since_a_snapshot(bench: Ben
 
 async def test_what_a_session_excludes_is_not_in_its_snapshots_and_copies(bench: Bench) -> None:
     container = await bench.lived(
-        bench.want.spec.image, "mkdir -p /new/cache /keep && echo x >/new/cache/y && echo x >/keep/z"
+        bench.assignment.spec.image, "mkdir -p /new/cache /keep && echo x >/new/cache/y && echo x >/keep/z"
     )
     policy = SnapshotPolicy(("/new",))
-    want = replace(bench.want, spec=replace(bench.want.spec, snapshot_policy=policy))
-    uid = bench.want.session_uid
-    assert await bench.engine.copy(want, container, lambda: False)
-    assert await bench.engine.take(want, uid, container, lambda: False)
+    assignment = replace(bench.assignment, spec=replace(bench.assignment.spec, snapshot_policy=policy))
+    uid = bench.assignment.session_uid
+    assert await bench.engine.copy(assignment, container, lambda: False)
+    assert await bench.engine.take_snapshot(assignment, uid, container, lambda: False)
     found = _kinds(await _diff(bench, "", uid))
     assert {path for path in found if path.startswith(("/new", "/keep"))} == {"/new", "/keep", "/keep/z"}
-    saved = await bench.engine.keep(want, OTHER, container.run)
+    saved = await bench.engine.keep_snapshot(assignment, OTHER, container.run)
     assert saved is not None
     assert saved.warnings == ("it leaves out what is below /new, as the session asks",)
-    assert await bench.engine.take(bench.want, WHOLE, container, lambda: False)  # the copy lacks what this one has
+    assert await bench.engine.take_snapshot(
+        bench.assignment, WHOLE, container, lambda: False
+    )  # the copy lacks what this one has
     assert "/new/cache/y" in _kinds(await _diff(bench, "", WHOLE))

@@ -68,7 +68,7 @@ class Box:
         self.node = f"test{secrets.token_hex(6)}"
         self.restart()
         spec = SessionSpec(image=image, network=Network.NONE)
-        self.want = Assignment(uid, "dev1", "ann", 1, 1, DesiredState.STOPPED, spec, None, 1)
+        self.assignment = Assignment(uid, "dev1", "ann", 1, 1, DesiredState.STOPPED, spec, None, 1)
 
     def restart(self) -> None:
         """Forgets what is in memory."""
@@ -77,7 +77,7 @@ class Box:
 
     def plan(self, source: SourceImage) -> Blueprint:
         made = blueprint(
-            self.want,
+            self.assignment,
             source,
             node=self.node,
             machine_memory=1 << 30,
@@ -89,7 +89,7 @@ class Box:
 
     async def lived(self, *, changed: bool = True) -> Container:
         """Runs `writes` in a new container; adds what busybox cannot set if `changed`."""
-        await self.engine.create(self.plan(SourceImage(self.want.spec.image, volumes=VOLUMES)))
+        await self.engine.create(self.plan(SourceImage(self.assignment.spec.image, volumes=VOLUMES)))
         await self.engine.start(await self.found())
         async with asyncio.timeout(30):
             while (container := await self.found()).status is not Status.EXITED:
@@ -105,17 +105,17 @@ class Box:
         return container
 
     async def found(self) -> Container:
-        container = (await self.engine.look(self.want)).container
+        container = (await self.engine.inspect(self.assignment)).container
         assert container is not None
         return container
 
     async def copy(self, given_up: Callable[[], bool] = lambda: False) -> bool:
-        return await self.engine.copy(self.want, await self.found(), given_up)
+        return await self.engine.copy(self.assignment, await self.found(), given_up)
 
     async def restored(self) -> Container:
-        files = (await self.engine.look(self.want)).files
+        files = (await self.engine.inspect(self.assignment)).files
         assert files is not None
-        source = await self.engine.provide(self.want.session_uid, files, print)
+        source = await self.engine.provide(self.assignment.session_uid, files, print)
         await self.engine.restore(self.plan(source), None)
         return await self.found()
 
@@ -123,23 +123,23 @@ class Box:
         await self.docker.call(image, lambda api: api.remove_image(image, force=True))
 
     async def names(self) -> set[str]:
-        filters = {"label": f"netvps.session_id={self.want.session_uid}"}
+        filters = {"label": f"netvps.session_id={self.assignment.session_uid}"}
         found = await self.docker.call("containers", lambda api: api.containers(all=True, filters=filters))
         return {name.removeprefix("/") for one in found for name in one["Names"]}
 
     async def prune(self) -> None:
         """Does what `docker system prune -af --volumes` does, to the objects of this test alone."""
-        own = {"label": [f"netvps.session_id={self.want.session_uid}"]}
+        own = {"label": [f"netvps.session_id={self.assignment.session_uid}"]}
         await self.docker.call("prune", lambda api: api.prune_containers(own))
         await self.docker.call("prune", lambda api: api.prune_volumes(own))
         await self.docker.call(
-            "prune", lambda api: api.prune_images({"dangling": False, "label": [self.want.spec.image]})
+            "prune", lambda api: api.prune_images({"dangling": False, "label": [self.assignment.spec.image]})
         )
 
     async def volumes(self) -> dict[str, str]:
         """The folders of the session's volumes, by path."""
         found = await self.docker.call(
-            "container", lambda api: api.inspect_container(container_name(self.want.session_uid))
+            "container", lambda api: api.inspect_container(container_name(self.assignment.session_uid))
         )
         return {mount["Destination"]: mount["Source"] for mount in found["Mounts"] if mount["Type"] == "volume"}
 
@@ -165,8 +165,8 @@ async def box(tmp_path: Path) -> AsyncIterator[Box]:
     try:
         yield made
     finally:
-        image_id = (await made.engine.look(made.want)).files
-        await made.engine.erase(made.want.session_uid)
+        image_id = (await made.engine.inspect(made.assignment)).files
+        await made.engine.erase(made.assignment.session_uid)
         for reference in (image, image_id.image if image_id else image):
             with suppress(ImageNotFound):
                 await made.forget(reference)
@@ -178,7 +178,7 @@ async def test_all_comes_back_after_docker_forgot_the_container_and_its_image(bo
     expected = manifest(before.files)
     assert "user.origin" in str(expected)
     assert await box.copy()
-    files = (await box.engine.look(box.want)).files
+    files = (await box.engine.inspect(box.assignment)).files
     assert files is not None
     assert (files.run, files.image) == (before.run, before.image)
     await box.engine.remove(before)
@@ -186,9 +186,9 @@ async def test_all_comes_back_after_docker_forgot_the_container_and_its_image(bo
     after = await box.restored()
     assert manifest(after.files) == expected
     assert (after.status, after.started, after.image) == (Status.CREATED, None, before.image)
-    assert await box.names() == {container_name(box.want.session_uid)}
-    assert await box.engine.owned() == {box.want.session_uid}
-    await box.engine.erase(box.want.session_uid)
+    assert await box.names() == {container_name(box.assignment.session_uid)}
+    assert await box.engine.owned() == {box.assignment.session_uid}
+    await box.engine.erase(box.assignment.session_uid)
     assert await box.engine.owned() == frozenset()
     assert [path.name for path in box.folder.iterdir()] == ["images"]
 
@@ -252,7 +252,7 @@ async def test_a_volume_that_a_crash_left_half_filled_is_filled_again(
     assert Path(folders["/data"], "seed").exists()  # from the image
     box.restart()
     with pytest.raises(VolumeMissing):  # neither does anything else start with it
-        await box.engine.create(box.plan(SourceImage(box.want.spec.image, volumes=VOLUMES)))
+        await box.engine.create(box.plan(SourceImage(box.assignment.spec.image, volumes=VOLUMES)))
     await box.restored()
     assert manifest(folders["/data"]) == expected
 
@@ -273,7 +273,7 @@ async def test_a_newer_copy_takes_the_place_of_the_older(box: Box) -> None:
         while (again := await box.found()).status is not Status.EXITED:
             await asyncio.sleep(0.02)
     assert await box.copy()
-    files = (await box.engine.look(box.want)).files
+    files = (await box.engine.inspect(box.assignment)).files
     assert files is not None
     assert files.run == again.run
     assert len(list(box.folder.glob("*.tar"))) == 1
@@ -283,15 +283,15 @@ async def test_a_copy_that_is_given_up_leaves_the_older_one(box: Box) -> None:
     container = await box.lived()
     assert await box.copy()
     (older,) = box.folder.glob("*.tar")
-    assert not await box.engine.copy(box.want, replace(container, ended=None), lambda: True)
+    assert not await box.engine.copy(box.assignment, replace(container, ended=None), lambda: True)
     assert list(box.folder.glob("*.tar*")) == [older]
 
 
 async def test_a_container_that_was_started_meanwhile_is_not_copied(box: Box) -> None:
     container = await box.lived()
     await box.engine.start(container)
-    assert not await box.engine.copy(box.want, container, lambda: False)
-    assert (await box.engine.look(box.want)).files is None
+    assert not await box.engine.copy(box.assignment, container, lambda: False)
+    assert (await box.engine.inspect(box.assignment)).files is None
     assert list(box.folder.glob("*.tar")) == []
 
 
@@ -305,8 +305,8 @@ async def test_a_damaged_copy_is_never_started(box: Box) -> None:
     await box.engine.remove(container)
     with pytest.raises(ImageImportFailed, match="its checksum does not match"):
         await box.restored()
-    assert await box.names() == {restore_name(box.want.session_uid)}
-    assert (await box.engine.look(box.want)).container is None
+    assert await box.names() == {restore_name(box.assignment.session_uid)}
+    assert (await box.engine.inspect(box.assignment)).container is None
 
 
 async def test_a_copy_without_room_fails_with_the_numbers(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,10 +340,10 @@ async def test_images_that_no_copy_stands_on_go_after_a_while(box: Box) -> None:
     await box.lived()
     assert await box.copy()
     (image,) = (box.folder / "images").iterdir()
-    await box.engine.erase(box.want.session_uid)
+    await box.engine.erase(box.assignment.session_uid)
     assert image.exists()  # another process may just be making a copy that stands on it
     os.utime(image, (0, 0))
-    await box.engine.erase(box.want.session_uid)
+    await box.engine.erase(box.assignment.session_uid)
     assert not image.exists()
 
 
@@ -351,7 +351,7 @@ async def test_images_that_no_copy_stands_on_go_after_a_while(box: Box) -> None:
     "name", ["{uid}.json.77.part", "{uid}-0123456789abcdef.tar.77.part", "{uid}-0123456789abcdef.tar"]
 )
 def test_what_a_killed_runner_left_of_a_copy_is_found_and_erased(box: Box, tmp_path: Path, name: str) -> None:
-    kept, gone = Copies(box.docker, archives.Archives(tmp_path)), box.want.session_uid
+    kept, gone = Copies(box.docker, archives.Archives(tmp_path)), box.assignment.session_uid
     other = make_uid(1, 1)
     for uid in (gone, other):
         (tmp_path / name.format(uid=uid)).touch()

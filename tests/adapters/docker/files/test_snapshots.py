@@ -31,7 +31,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 @pytest.mark.docker
 @pytest.mark.parametrize("flatten", [False, True])
 async def test_the_images_configuration_is_kept(bench: Bench, flatten: bool) -> None:
-    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    container = await bench.lived(bench.assignment.spec.image, "echo kept > /root/file")
     snapshot = await bench.commit("s1", container, flatten=flatten)
     config = await bench.config(snapshot.image)
     assert config["Entrypoint"] == ["/bin/sh", "-c"]
@@ -41,13 +41,13 @@ async def test_the_images_configuration_is_kept(bench: Bench, flatten: bool) -> 
     assert "A=1" in config["Env"]
     assert config["Labels"]["mine"] == "yes"
     assert "80/tcp" in config["ExposedPorts"]
-    seen = await bench.engine.look(bench.want)
+    seen = await bench.engine.inspect(bench.assignment)
     assert [(image.snapshot, image.run) for image in seen.saved] == [(snapshot, container.run)]
 
 
 @pytest.mark.docker
 async def test_thirty_cycles_are_bounded_in_depth_and_lose_nothing(bench: Bench) -> None:
-    image, deepest = bench.want.spec.image, 0
+    image, deepest = bench.assignment.spec.image, 0
     for number in range(30):
         container = await bench.lived(image, f"echo {number} >> /root/file")
         snapshot = await bench.commit(f"s{number}", container, flatten=container.layers >= 25)
@@ -56,40 +56,44 @@ async def test_thirty_cycles_are_bounded_in_depth_and_lose_nothing(bench: Bench)
         await bench.engine.remove(container)
     assert deepest <= 25
     container = await bench.lived(image, "cat /root/file")
-    lines = [piece async for piece in bench.engine.logs(bench.want.session_uid, 100, follow=False)]
+    lines = [piece async for piece in bench.engine.logs(bench.assignment.session_uid, 100, follow=False)]
     assert b"".join(lines).split() == [str(number).encode() for number in range(30)]
-    await bench.engine.erase(bench.want.session_uid)
+    await bench.engine.erase(bench.assignment.session_uid)
     assert await bench.engine.owned() == frozenset()
 
 
 @pytest.mark.docker
 async def test_a_snapshot_is_replaced_by_one_of_one_layer(bench: Bench) -> None:
-    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    container = await bench.lived(bench.assignment.spec.image, "echo kept > /root/file")
     await bench.commit("s1", container, flatten=False)
     await bench.engine.remove(container)
-    (deep,) = (await bench.engine.look(bench.want)).saved
-    flat = await bench.engine.flatten("s2", bench.want, deep, lambda: False)
+    (deep,) = (await bench.engine.inspect(bench.assignment)).saved
+    flat = await bench.engine.flatten("s2", bench.assignment, deep, lambda: False)
     assert flat is not None
     assert (flat.layers, flat.uid) == (1, "s2")
     config, before = await bench.config(flat.image), await bench.config(deep.snapshot.image)
     assert {**config, "Labels": 0} == {**before, "Labels": 0}
-    newest = (await bench.engine.look(bench.want)).newest
+    newest = (await bench.engine.inspect(bench.assignment)).newest
     assert newest is not None
     assert (newest.snapshot, newest.run) == (flat, container.run)
     await bench.engine.prune((deep,))
     container = await bench.lived(flat.image, "cat /root/file")
-    assert b"kept" in b"".join([piece async for piece in bench.engine.logs(bench.want.session_uid, 9, follow=False)])
+    assert b"kept" in b"".join(
+        [piece async for piece in bench.engine.logs(bench.assignment.session_uid, 9, follow=False)]
+    )
     later = datetime.now(UTC) + timedelta(hours=1)
-    assert [piece async for piece in bench.engine.logs(bench.want.session_uid, 9, follow=False, since=later)] == []
+    assert [
+        piece async for piece in bench.engine.logs(bench.assignment.session_uid, 9, follow=False, since=later)
+    ] == []
 
 
 @pytest.mark.docker
 async def test_a_flattening_that_is_given_up_leaves_nothing_and_keeps_out_others_till_then(bench: Bench) -> None:
     """Enough bytes that it is in the middle of them."""
-    container = await bench.lived(bench.want.spec.image, "head -c 64000000 /dev/urandom > /root/file")
+    container = await bench.lived(bench.assignment.spec.image, "head -c 64000000 /dev/urandom > /root/file")
     await bench.commit("s1", container, flatten=False)
     await bench.engine.remove(container)
-    (deep,) = (await bench.engine.look(bench.want)).saved
+    (deep,) = (await bench.engine.inspect(bench.assignment)).saved
     reached, go_on = threading.Event(), threading.Event()
 
     def given_up() -> bool:
@@ -97,9 +101,9 @@ async def test_a_flattening_that_is_given_up_leaves_nothing_and_keeps_out_others
         return go_on.wait(20)
 
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(bench.engine.flatten("s2", bench.want, deep, given_up))
+        first = group.create_task(bench.engine.flatten("s2", bench.assignment, deep, given_up))
         assert await asyncio.to_thread(reached.wait, 20)
-        assert await bench.engine.flatten("s3", bench.want, deep, lambda: False) is None
+        assert await bench.engine.flatten("s3", bench.assignment, deep, lambda: False) is None
         go_on.set()
     assert first.result() is None
     assert [image["RepoTags"] for image in await bench.images()] == [[deep.snapshot.image]]
@@ -110,16 +114,16 @@ async def test_a_flattening_that_is_given_up_leaves_nothing_and_keeps_out_others
 async def test_what_a_flattening_left_in_the_middle_goes_before_the_next_start(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    container = await bench.lived(bench.assignment.spec.image, "echo kept > /root/file")
     await bench.commit("s1", container, flatten=False)
     await bench.engine.remove(container)
-    (deep,) = (await bench.engine.look(bench.want)).saved
+    (deep,) = (await bench.engine.inspect(bench.assignment)).saved
     with monkeypatch.context() as patch:
         patch.setattr(Snapshots, "_remove_helper", lambda *_: None)  # as if it had died
         patch.setattr(faults, "_FOLDER", tmp_path)
         (tmp_path / "flatten.imported").write_text("raise")
         with pytest.raises(faults.InjectedFault):
-            await bench.engine.flatten("s2", bench.want, deep, lambda: False)
+            await bench.engine.flatten("s2", bench.assignment, deep, lambda: False)
     assert len(await bench.containers()) == 1
     await bench.lived(deep.snapshot.image, "cat /root/file")
     assert len(await bench.containers()) == 1
@@ -132,13 +136,15 @@ async def test_what_a_flattening_left_in_the_middle_goes_before_the_next_start(
 async def test_what_a_broken_off_snapshot_left_goes_with_the_next_one(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, flatten: bool
 ) -> None:
-    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    container = await bench.lived(bench.assignment.spec.image, "echo kept > /root/file")
     monkeypatch.setattr(faults, "_FOLDER", tmp_path)
     (tmp_path / point).write_text("raise")
     with pytest.raises(faults.InjectedFault):
         await bench.commit("s1", container, flatten=flatten)
     part = "s1-files" if flatten else "s1"
-    assert [image["RepoTags"] for image in await bench.images()] == [[unfinished_image(bench.want.session_uid, part)]]
+    assert [image["RepoTags"] for image in await bench.images()] == [
+        [unfinished_image(bench.assignment.session_uid, part)]
+    ]
     snapshot = await bench.commit("s2", container, flatten=False)
     assert [image["RepoTags"] for image in await bench.images()] == [[snapshot.image]]
 
@@ -147,43 +153,43 @@ async def test_what_a_broken_off_snapshot_left_goes_with_the_next_one(
 async def test_what_a_broken_off_snapshot_left_is_tidied_away_and_nothing_else(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    container = await bench.lived(bench.assignment.spec.image, "echo kept > /root/file")
     monkeypatch.setattr(faults, "_FOLDER", tmp_path)
     (tmp_path / "commit.verified").write_text("raise")
     with pytest.raises(faults.InjectedFault):
         await bench.commit("s1", container, flatten=False)
-    await bench.engine.tidy(bench.want)
+    await bench.engine.tidy(bench.assignment)
     assert await bench.images() == []
     snapshot = await bench.commit("s2", container, flatten=False)
     await bench.engine.remove(container)
-    stopped = replace(bench.want, snapshot=snapshot)
+    stopped = replace(bench.assignment, snapshot=snapshot)
     repository, _, tag = snapshot.image.rpartition(":")
-    await bench.docker.call(snapshot.image, lambda api: api.tag(bench.want.spec.image, repository, tag))
+    await bench.docker.call(snapshot.image, lambda api: api.tag(bench.assignment.spec.image, repository, tag))
     await bench.engine.tidy(stopped)  # its name was taken by hand, and its owner's files are in there
-    await bench.engine.erase(bench.want.session_uid)  # and without the record of it, nothing says whose it is
+    await bench.engine.erase(bench.assignment.session_uid)  # and without the record of it, nothing says whose it is
     assert [image["Id"] for image in await bench.images()] == [snapshot.digest]
-    await bench.engine.erase(bench.want.session_uid, snapshot.digest)
+    await bench.engine.erase(bench.assignment.session_uid, snapshot.digest)
     assert await bench.images() == []
 
 
 @pytest.mark.docker
 async def test_the_image_that_a_container_stands_on_stays_without_its_name(bench: Bench) -> None:
-    first = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
+    first = await bench.lived(bench.assignment.spec.image, "echo kept > /root/file")
     snapshot = await bench.commit("s1", first, flatten=False)
     await bench.engine.remove(first)
     second = await bench.lived(snapshot.image, "echo more > /root/more")
     repository, _, tag = snapshot.image.rpartition(":")
-    await bench.docker.call(snapshot.image, lambda api: api.tag(bench.want.spec.image, repository, tag))
+    await bench.docker.call(snapshot.image, lambda api: api.tag(bench.assignment.spec.image, repository, tag))
     assert [image["RepoTags"] for image in await bench.images()] == [["<none>:<none>"]]
     assert (await bench.commit("s2", second, flatten=False)).layers == snapshot.layers + 1
-    await bench.engine.erase(bench.want.session_uid, snapshot.digest)
+    await bench.engine.erase(bench.assignment.session_uid, snapshot.digest)
 
 
 @pytest.mark.docker
 async def test_an_image_made_by_hand_of_a_session_outlives_it(bench: Bench) -> None:
     """A container of a commit has all labels of the session, and so have the commits, with and without a name."""
-    container = await bench.lived(bench.want.spec.image, "echo kept > /root/file")
-    golden, theirs = f"{bench.want.spec.image}-golden", f"{bench.node}-theirs"
+    container = await bench.lived(bench.assignment.spec.image, "echo kept > /root/file")
+    golden, theirs = f"{bench.assignment.spec.image}-golden", f"{bench.node}-theirs"
 
     def make(api: Any) -> tuple[str, ...]:
         named = api.commit(container.id, repository=golden.partition(":")[0], tag=golden.partition(":")[2])["Id"]
@@ -195,8 +201,8 @@ async def test_an_image_made_by_hand_of_a_session_outlives_it(bench: Bench) -> N
     named, nameless, made = await bench.docker.call("commit", make)
     try:
         await bench.commit("s1", container, flatten=False)
-        await bench.engine.tidy(bench.want)
-        await bench.engine.erase(bench.want.session_uid)
+        await bench.engine.tidy(bench.assignment)
+        await bench.engine.erase(bench.assignment.session_uid)
         assert await bench.engine.owned() == frozenset()
         assert {image["Id"] for image in await bench.images()} == {named, nameless}
         found = await bench.docker.call(theirs, lambda api: api.inspect_container(made))
@@ -213,11 +219,11 @@ def _remove_image(image: str, api: Any) -> None:
 
 @pytest.mark.docker
 async def test_logs_of_another_container_of_that_name_are_not_given_away(bench: Bench) -> None:
-    name = container_name(bench.want.session_uid)
-    made = await bench.docker.call(name, lambda api: api.create_container(bench.want.spec.image, name=name)["Id"])
+    name = container_name(bench.assignment.session_uid)
+    made = await bench.docker.call(name, lambda api: api.create_container(bench.assignment.spec.image, name=name)["Id"])
     try:
         with pytest.raises(ContainerNotFound, match="not this runner's"):
-            [piece async for piece in bench.engine.logs(bench.want.session_uid, 1, follow=False)]
+            [piece async for piece in bench.engine.logs(bench.assignment.session_uid, 1, follow=False)]
     finally:
         await bench.docker.call(name, lambda api: api.remove_container(made))
 

@@ -35,12 +35,12 @@ EXAMPLES: dict[str, Any] = {
 
 
 def functions() -> dict[str, Any]:
-    """What makes calls, by name."""
+    """What makes calls, by name. Messages of streams to the server (exec, import) are no calls."""
     return {
         name: function
         for module in (machines, moves, people, sessions, snapshots)
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith(("_", "exec_"))
+        if function.__module__ == module.__name__ and not name.startswith(("_", "exec_", "import_"))
     }
 
 

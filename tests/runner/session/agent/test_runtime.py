@@ -131,35 +131,35 @@ async def test_before_a_start_a_folder_with_a_sessions_files_is_made_again(folde
 
 @pytest.mark.docker
 async def test_the_boot_file_is_there_before_the_agent(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        path = lab.settings.run_dir / want.session_uid / "boot.json"
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        path = lab.settings.run_dir / assignment.session_uid / "boot.json"
         assert path.stat().st_mode & 0o777 == 0o600
         written = json.loads(path.read_text())
         assert written.pop("renew_time") > time.time()
         assert written == {
-            "session_uid": want.session_uid,
+            "session_uid": assignment.session_uid,
             "epoch": 1,
             "ca_certificate": "-----BEGIN CERTIFICATE-----\n",
             "server_name": "control.netvps.internal",
         }
         identity = path.with_name("identity.pem")
         assert identity.stat().st_mode & 0o777 == 0o600
-        assert identity.read_text().startswith(f"{want.session_uid} 1\n")
+        assert identity.read_text().startswith(f"{assignment.session_uid} 1\n")
 
 
 @pytest.mark.docker
 async def test_a_session_can_write_to_no_folder_of_the_machine(lab: Lab) -> None:
-    want = lab.session()
-    lab.link.want(want)
+    assignment = lab.session()
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
-        refused = await lab.run_in(want, "sh", "-c", "echo x >/.netvps/run/x || echo x >/.netvps/agent || true")
+        await lab.link.reported(assignment, SessionState.RUNNING)
+        refused = await lab.run_in(assignment, "sh", "-c", "echo x >/.netvps/run/x || echo x >/.netvps/agent || true")
         assert refused.count("Read-only file system") == 2
         full = await lab.run_in(
-            want,
+            assignment,
             "sh",
             "-c",
             "cd /.netvps/private; i=0; while (: >f$i); do i=$((i+1)); done; rm f*; yes >big; ls -s big",
@@ -171,13 +171,13 @@ async def test_a_session_can_write_to_no_folder_of_the_machine(lab: Lab) -> None
 @pytest.mark.docker
 async def test_what_an_earlier_container_left_in_the_folder_stops_no_start(lab: Lab, eventually: Until) -> None:
     """One that an earlier netvps made could write there; the rest of that is removed meanwhile."""
-    want = lab.session()
-    folder = lab.settings.run_dir / want.session_uid
+    assignment = lab.session()
+    folder = lab.settings.run_dir / assignment.session_uid
     for name in ("tunnel.sock", "boot.sock", "boot.json", "identity.pem"):
         (folder / name / "full").mkdir(parents=True)
-    lab.link.want(want)
+    lab.link.assign(assignment)
     async with lab.runner():
-        await lab.link.reported(want, SessionState.RUNNING)
+        await lab.link.reported(assignment, SessionState.RUNNING)
         assert {path.name for path in folder.iterdir()} == {"tunnel.sock", "boot.json", "identity.pem"}
 
         async def tidy() -> bool:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from netvps.adapters.docker.containers.cut_off import end_processes, remove_remains, task_folders, was_interrupted
+from netvps.adapters.docker.containers.interrupted import end_processes, remove_remains, task_folders, was_interrupted
 from netvps.adapters.docker.errors import ContainerFailed
 
 ID, OTHER = "05" * 32, "06" * 32
 
 
 @pytest.mark.parametrize(
-    ("said", "cut_off"),
+    ("said", "interrupted"),
     [
         (f"container 050505: Docker refused: task {ID}: already exists", True),
         ("container 050505: Docker refused: id already in use", True),
@@ -26,8 +26,8 @@ ID, OTHER = "05" * 32, "06" * 32
         ("container 050505: Docker refused: network netvps-net already exists", False),
     ],
 )
-def test_it_is_distinguished_from_other_refusals(said: str, cut_off: bool) -> None:
-    assert was_interrupted(ContainerFailed(said)) is cut_off
+def test_it_is_distinguished_from_other_refusals(said: str, interrupted: bool) -> None:
+    assert was_interrupted(ContainerFailed(said)) is interrupted
 
 
 def test_what_runs_of_the_container_and_its_shim_end_and_nothing_else(tmp_path: Path) -> None:
