@@ -161,7 +161,7 @@ async def test_the_services_keep_their_promises() -> None:
 
 
 async def test_services_that_lose_a_stop_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.domain.session.lifecycle.want", lambda session, **_: session)
+    monkeypatch.setattr("netvps.domain.session.lifecycle.set_desired", lambda session, **_: session)
     history = History()
     assert "P1: no order" in "\n".join(violations(history, await _story(await _world(), history)))
 

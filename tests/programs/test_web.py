@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ GIVEN: dict[str, Any] = {
     "tls_key": None,
     "trusted_proxy": (),
 }
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The runtime folder; its path is short enough for sockets, which that of a test's folder is not always."""
+    with tempfile.TemporaryDirectory(prefix="nvw") as folder:
+        monkeypatch.setenv("NETVPS_STATE_DIR", f"{folder}/s")
+        monkeypatch.setenv("NETVPS_RUNTIME_DIR", f"{folder}/r")
+        yield Path(folder, "r")
 
 
 @pytest.fixture
@@ -119,10 +129,8 @@ async def test_an_account_without_rights_gets_no_link() -> None:
     ],
 )
 def test_it_does_not_start_with_what_is_unsafe_or_wrong(
-    flags: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("NETVPS_STATE_DIR", str(tmp_path / "s"))
-    monkeypatch.setenv("NETVPS_RUNTIME_DIR", str(tmp_path / "r"))
     code = web.main(flags)
     said = capsys.readouterr().err
     assert code in {exit_codes.of(ConfigError("")), exit_codes.NOT_FOUND}
@@ -131,9 +139,7 @@ def test_it_does_not_start_with_what_is_unsafe_or_wrong(
     assert len(said.splitlines()) == 1
 
 
-async def test_a_port_in_use_is_said_so(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NETVPS_STATE_DIR", str(tmp_path / "s"))
-    monkeypatch.setenv("NETVPS_RUNTIME_DIR", str(tmp_path / "r"))
+async def test_a_port_in_use_is_said_so(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"netvps web cannot listen on 127.0.0.1:{port}: address in use"):
@@ -141,10 +147,12 @@ async def test_a_port_in_use_is_said_so(site: Site, tmp_path: Path, monkeypatch:
 
 
 async def test_it_serves_with_tls_gives_links_to_whom_asks_and_reads_a_new_certificate(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    site: Site,
+    runtime: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("NETVPS_STATE_DIR", str(tmp_path / "s"))
-    monkeypatch.setenv("NETVPS_RUNTIME_DIR", str(tmp_path / "r"))
     monkeypatch.setattr(web, "_TLS_SECONDS", 0.05)
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
 
@@ -199,4 +207,4 @@ async def test_it_serves_with_tls_gives_links_to_whom_asks_and_reads_a_new_certi
     async with asyncio.timeout(20):
         await running
     assert await titles(site) == [], "its logins end with it"
-    assert not list((tmp_path / "r").glob("web-*"))
+    assert not list(runtime.glob("web-*"))

@@ -199,8 +199,7 @@ class SessionsPage(SessionActions):
         else:
             self._rows.take(live.sessions, changed)
         self.table.show(self._rows.uids, changed)
-        if self._wanted and self._wanted in live.sessions:
-            self.table.move_to(self._wanted)
+        if self._wanted and self.table.move_to(self._wanted):
             self._wanted = ""
         if self._me != self.tui.me:
             self._me = self.tui.me

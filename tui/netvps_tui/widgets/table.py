@@ -127,16 +127,17 @@ class RowTable(ScrollView, Generic[T], can_focus=True):
             self.scroll_to(y=self.scroll_offset.y + moved, animate=False, immediate=True)
         self.refresh()
 
-    def move_to(self, key: str) -> None:
-        """Puts the cursor on a row, if it is there, and scrolls to it."""
+    def move_to(self, key: str) -> bool:
+        """Puts the cursor on a row, and scrolls to it; whether the row is there."""
         if key not in self._index:
-            return
+            return False
         old, self.cursor = self._index.get(self.cursor or ""), key
         if old is not None:
             self._refresh_row(old)
         self._refresh_row(self._index[key])
         self._reveal(self._index[key])
         self.post_message(self.Moved())
+        return True
 
     def toggle(self) -> None:
         """Marks the row under the cursor, or removes its mark, and goes on to the next."""
