@@ -327,7 +327,7 @@ async def test_a_copy_without_room_fails_with_the_numbers(box: Box, monkeypatch:
 async def test_an_error_of_our_own_files_is_not_taken_for_the_engines(
     box: Box, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], words: str
 ) -> None:
-    def fail(_: str) -> None:
+    def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     await box.lived()
