@@ -177,7 +177,8 @@ def test_a_session_moves_with_everything(lab: Lab, client: Client) -> None:
     assert host_of(lab, client) is target
     assert run(lab, client, LOOK) == before
     assert run(lab, client, "cat /etc/ssh/*.pub /.netvps/*.pub 2>/dev/null; hostname") == key
-    assert [holder.name for holder in snapshot(client, "kept").usable] == [f"box{target.number}"]
+    moved_to = [f"box{target.number}"]
+    wait(lambda: [one.name for one in snapshot(client, "kept").usable] == moved_to, "the old holder is dropped")
     wait(lambda: not origin.docker("ps", "-aq") and not snapshot_files(origin), "nothing is left behind")
     assert containers(lab, client) == [target.number]
     client.restore_snapshot(NAME, "kept")
