@@ -24,6 +24,7 @@ BENCHES: Final = {
     "idle": 3,
     "converge": 15,
     "program": 9,
+    "tui": 5,
     "overlay": 7,
     "reconnect": 3,
     "cycles": 1,

@@ -97,6 +97,11 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def state(self) -> Path:
+        """The server's folder."""
+        return self.folder / "s"
+
+    @property
     def socket(self) -> str:
         """The gRPC address of the API."""
         return f"unix:{self.folder}/r/api.sock"

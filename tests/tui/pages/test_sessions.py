@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netvps_tui.connect import Place
+from netvps_tui.pages.session import SessionPage
+from netvps_tui.pages.sessions import SessionsPage
+from textual.strip import Strip
+from textual.widgets import Static
 
 from netvps.domain.session.session import SessionState
 from netvps.domain.session.spec import SessionSpec
@@ -12,6 +16,9 @@ from tests.rpc.site import ROOT
 from tests.tui.conftest import Running, report, started
 
 if TYPE_CHECKING:
+    import pytest
+    from textual.geometry import Region
+
     from tests.rpc.site import Site
 
 
@@ -94,3 +101,33 @@ async def test_read_only_has_no_keys_that_change(site: Site) -> None:
         assert not tui.app.screen.is_modal
         await tui.press("slash", *"db", "enter", "enter")
         await tui.shows("db  ○ STOPPED")
+
+
+async def test_what_reads_as_before_is_not_sent_to_the_terminal_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started(site) as tui:
+        await tui.until(lambda: tui.current == "api")
+        await tui.pilot.pause()
+        page = tui.app.screen
+        assert isinstance(page, SessionsPage)
+        drawn: list[tuple[Region, ...]] = []
+        with monkeypatch.context() as recorded:
+            recorded.setattr(page.table, "refresh", lambda *regions: drawn.append(regions))
+            page._ages()
+            assert drawn == []
+            page.table._drawn[2] = Strip.blank(9)
+            page._ages()
+            assert [region.y for (region,) in drawn] == [2]
+        await tui.press("enter")
+        await tui.shows("api  ● RUNNING", "processes")
+        await tui.pilot.pause()
+        detail = tui.app.screen
+        assert isinstance(detail, SessionPage)
+        updated: list[str] = []
+        monkeypatch.setattr(Static, "update", lambda shown, *_: updated.append(str(shown.id)))
+        detail._show()
+        assert updated == []
+        monkeypatch.setattr(detail, "_history", [])
+        detail._show()
+        assert updated == ["events"]

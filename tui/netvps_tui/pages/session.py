@@ -153,24 +153,29 @@ class SessionPage(SessionActions):
         state = "DELETED" if gone else str(session.state)
         shown = look(state)
         message = self.tui.live.progress.get(session.uid) or session.message
-        self.query_one("#headline", Static).update(
-            Content.assemble(
-                (f"{self.called(session)}  ", "bold"),
-                (f"{glyph(shown)} {state}", f"bold {RGB[shown.tone]}"),
-                (f"  {clean(message)}" if message else "", "$muted"),
-            )
+        headline = Content.assemble(
+            (f"{self.called(session)}  ", "bold"),
+            (f"{glyph(shown)} {state}", f"bold {RGB[shown.tone]}"),
+            (f"  {clean(message)}" if message else "", "$muted"),
         )
+        self._put("#headline", headline)
         facts = [(name, clean(value)) for name, value in self._facts(session) if value]
         width = max(len(name) for name, _ in facts)
         lines = [Content.assemble((name.ljust(width + 2), "$faint"), (value, "$foreground")) for name, value in facts]
-        self.query_one("#facts", Static).update(Content("\n").join(lines))
+        self._put("#facts", Content("\n").join(lines))
         distinct: list[Content] = []
         for event in self._history[-_EVENTS:]:
             line = event_line(event)
             if not distinct or distinct[-1].plain[16:] != line.plain[16:]:
                 distinct.append(line)
         nothing = Content.styled("none in the server's log", "$faint")
-        self.query_one("#events", Static).update(Content("\n").join(reversed(distinct)) if distinct else nothing)
+        self._put("#events", Content("\n").join(reversed(distinct)) if distinct else nothing)
+
+    def _put(self, selector: str, content: Content) -> None:
+        """Shows a text, if it is another one: whatever is drawn again is sent to the terminal."""
+        shown = self.query_one(selector, Static)
+        if not isinstance(shown.content, Content) or not content.is_same(shown.content):
+            shown.update(content)
 
     @staticmethod
     def _facts(session: Session) -> list[tuple[str, str]]:

@@ -190,7 +190,7 @@ class SessionsPage(SessionActions):
     def _ages(self) -> None:
         """Time goes on: only lines whose age reads differently reach the terminal."""
         if self.is_current:
-            self.table.refresh()
+            self.table.refresh_changed()
 
     def _show_all(self, changed: set[str] | None = None) -> None:
         live = self.tui.live

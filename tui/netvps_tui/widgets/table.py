@@ -99,6 +99,8 @@ class RowTable(ScrollView, Generic[T], can_focus=True):
         self._keys: Sequence[str] = ()
         self._index: dict[str, int] = {}
         self._fitted: list[tuple[Column[T], int]] = []
+        self._drawn: dict[int, Strip] = {}
+        """What each line of the screen read when it was drawn last."""
         self.cursor: str | None = None
         """The key of the row that the cursor is on; None in an empty table."""
         self.marked: set[str] = set()
@@ -181,8 +183,18 @@ class RowTable(ScrollView, Generic[T], can_focus=True):
             if event.chain > 1:
                 self.post_message(self.Opened())
 
+    def refresh_changed(self) -> None:
+        """Draws those lines again that read differently by now: whatever is drawn again is sent to the terminal."""
+        for y in range(self.size.height):
+            if self._drawn.get(y) != self._line(y):
+                self.refresh(Region(0, y, self.size.width, 1))
+
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the heading, which stays, or a row."""
+        line = self._drawn[y] = self._line(y)
+        return line
+
+    def _line(self, y: int) -> Strip:
         width = self.container_size.width or self.size.width
         if y == 0:
             heading = self.get_component_rich_style("table--heading")
