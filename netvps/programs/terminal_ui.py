@@ -93,8 +93,10 @@ def warm() -> None:
         if name and not name.startswith(("__main__", "netvps.programs")):
             with suppress(Exception):
                 import_module(name)
-    with suppress(Exception):  # only slower
+    try:
         import_module(f"{_UI}.run").rehearse()
+    except Exception as error:  # noqa: BLE001 — viewers are only slower
+        print(f"netvps: the terminal UI starts slower: its rehearsal failed: {error!r}", file=sys.stderr)  # noqa: T201
 
 
 def _try_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.snapshot.copies import (
     Copy,
@@ -42,8 +43,12 @@ async def order_copy(tx: Transaction, snapshot: Snapshot, runner: Runner, now: d
 
 
 async def replenish(tx: Transaction, snapshot: Snapshot, now: datetime) -> bool:
-    """Orders the copies that a snapshot lacks, on runners that can take one now; returns whether there are any."""
-    online = await tx.find(Runner, state=RunnerState.ONLINE)
+    """Orders the copies that a snapshot lacks, on runners that can take one now; returns whether there are any.
+
+    A runner that the session has left gets none: it erases all that it has of the session, a new copy too.
+    """
+    left = {eviction.runner for eviction in await tx.find(Eviction, session=snapshot.session)}
+    online = [runner for runner in await tx.find(Runner, state=RunnerState.ONLINE) if runner.uid not in left]
     chosen = next_holders(snapshot, await copies_of(tx, snapshot), online)
     for runner in chosen:
         await order_copy(tx, snapshot, runner, now)

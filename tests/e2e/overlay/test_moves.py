@@ -26,13 +26,13 @@ SERVER_POINTS = tuple(
     f"{transaction}.{when}_commit" for transaction in ("moves.advance", "runner.copy") for when in ("before", "after")
 )
 WRITE = """
-mkdir -p /work/sub; cd /work
+mkdir -p /root/data/sub; cd /root/data
 echo one > file; ln file sub/link; chmod 4751 file; chown 1000:1001 sub
 dd if=/dev/zero of=holes bs=1 count=1 seek=67108864 2>/dev/null
 dd if=/dev/urandom of=data bs=64k count=64 2>/dev/null
 touch -d '2020-01-02 03:04:05' data
 """
-LOOK = "cd /work; find . | sort | xargs stat -c '%n %a %u %g %h %s %b %y'; md5sum data file sub/link"
+LOOK = "cd /root/data; find . | sort | xargs stat -c '%n %a %u %g %h %s %b %y'; md5sum data file sub/link"
 
 
 @pytest.fixture(scope="module")
@@ -189,13 +189,13 @@ def test_a_session_moves_with_everything(lab: Lab, client: Client) -> None:
 def test_a_session_of_a_lost_machine_goes_on_elsewhere_and_never_twice(lab: Lab, client: Client) -> None:
     lost = host_of(lab, client)
     copied(client, "kept", 2)
-    run(lab, client, "echo newer > /work/newer")
+    run(lab, client, "echo newer > /root/data/newer")
     lost.stop_runner(signal.SIGKILL)
     wait(lambda: client.get_session(NAME).state is SessionState.UNREACHABLE, "its runner is missed")
     lab.netvps("move", NAME, "--from-copy")
     wait(lambda: runs(client), "it runs elsewhere")
     assert host_of(lab, client) is not lost
-    assert "newer" not in run(lab, client, "ls /work")
+    assert "newer" not in run(lab, client, "ls /root/data")
     epoch = client.get_session(NAME).epoch
     lost.start_process()  # its container ran on, unseen
     wait(lambda: containers(lab, client) == [host_of(lab, client).number], "the old one is stopped")

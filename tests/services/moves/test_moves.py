@@ -256,6 +256,33 @@ async def test_its_owner_starts_stops_and_deletes_it_meanwhile(cluster: Cluster,
     assert [one.state for one in await world.rows(Eviction)] == ["RELEASED"]
 
 
+async def test_the_runner_that_it_left_gets_no_copy_before_it_has_erased_the_session(
+    cluster: Cluster, world: World
+) -> None:
+    """It erases all that it has of the session: a copy that it received meanwhile, too."""
+    first = cluster.runners["lab1"]
+    await world.snapshots.create(ALICE, "dev1", SnapshotDraft("kept", copies=2))
+    await cluster.take()
+    await world.copies.replenish()
+    await cluster.receive()
+    await world.moves.move(ALICE, "dev1")
+    await cluster.to_the_copies()
+    await cluster.receive()
+    await cluster.step()
+    await cluster.says(SessionState.RUNNING)
+    await cluster.step()
+    (eviction,) = await world.rows(Eviction)
+    assert eviction.state is EvictionState.RELEASED
+    assert (await world.snapshots.get(ALICE, "dev1", "kept")).lacks
+    await world.copies.replenish()
+    assert [copy for copy in await world.rows(Copy) if copy.runner == first] == []
+    erased = SessionReport(cluster.uid, eviction.epoch, 2, SessionState.DELETED, "", "")
+    await world.runners.report(first, erased)
+    assert await world.rows(Eviction) == []
+    await world.copies.replenish()
+    assert [copy.runner_name for copy in await world.rows(Copy) if copy.runner == first] == ["lab1"]
+
+
 async def test_from_a_runner_that_is_gone_it_goes_on_from_its_newest_copy(cluster: Cluster, world: World) -> None:
     first, second = cluster.runners.values()
     await world.snapshots.create(ALICE, "dev1", SnapshotDraft("older", copies=2))
