@@ -191,6 +191,9 @@ class ServerSettings(Settings):
     commands_per_user: int = Field(default=128, ge=1, description="maximum running commands (exec) of one user")
     snapshots_per_session: int = Field(default=50, ge=1, le=1000, description="maximum snapshots of one session")
     snapshots_per_user: int = Field(default=500, ge=1, description="maximum snapshots of one user's sessions")
+    snapshot_copies: int = Field(
+        default=1, ge=1, le=16, description="number of runners that should hold a snapshot, unless its session says it"
+    )
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end on shutdown")
 
     @model_validator(mode="after")

@@ -98,7 +98,9 @@ def listed_bytes(resource: Resource) -> int:
             texts += (resource.source.name,) if resource.source is not None else ()
         case Snapshot():
             texts = (resource.message, resource.description, *resource.labels, *resource.labels.values())
-            texts += (*resource.warnings, *(holder.name for holder in resource.holders))
+            texts += resource.warnings
+            for holder in resource.holders:
+                texts += (holder.name,) * (1 + holder.damaged + holder.leaving)
         case Runner():
             texts = (resource.version, resource.capacity.engine_version)
             texts += tuple(text for problem in resource.problems for text in (problem.message, problem.peer))

@@ -23,6 +23,7 @@ from netvps.domain.session.exec import ExecStart, Exit, FromCommand, Stdin, Stdo
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.session_filter import SessionFilter
+from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, NotFound, Unavailable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -54,6 +55,7 @@ class FakeClient:
     """Fulfils netvps.rpc.client.client.Client. `script` are the events that a watch brings after the list."""
 
     sessions: dict[str, Session] = field(default_factory=dict)
+    newest: list[Snapshot] = field(default_factory=list)
     script: list[SessionEvent] = field(default_factory=list)
     errors: dict[str, BaseException] = field(default_factory=dict)
     """Method → what it raises."""
@@ -114,6 +116,10 @@ class FakeClient:
         self._ask("list_sessions", parent, *filter(None, [matching]))
         wanted = SessionFilter.parse(matching)
         yield from filter(wanted.matches, self.sessions.values())
+
+    def list_snapshots(self, session: str = "", *, parent: str = "") -> Iterator[Snapshot]:
+        self._ask("list_snapshots", session, parent)
+        yield from self.newest
 
     def stop_session(self, name: str) -> Session:
         return self._want("stop_session", name, DesiredState.STOPPED)

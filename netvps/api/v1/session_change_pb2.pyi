@@ -324,10 +324,13 @@ class SnapshotPolicy(_message.Message):
     DAILY_AT_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
     MAX_AGE_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
     daily_at: _builtins.str
     """Time of the day in UTC, "HH:MM", of a scheduled snapshot every day, with a delay of up to 10 minutes; not with every."""
     keep: _builtins.int
     """Scheduled snapshots that are kept, 1 to 1000; 0 means 7."""
+    copies: _builtins.int
+    """Number of runners that should hold each later snapshot, 1 to 16; 0 means the server's default (snapshot_copies)."""
     @_builtins.property
     def excluded_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Absolute paths: what is below them is not in snapshots and copies; the folders themselves are. At most 32."""
@@ -348,10 +351,11 @@ class SnapshotPolicy(_message.Message):
         daily_at: _builtins.str = ...,
         keep: _builtins.int = ...,
         max_age: _duration_pb2.Duration | None = ...,
+        copies: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["every", b"every", "max_age", b"max_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["daily_at", b"daily_at", "every", b"every", "excluded_paths", b"excluded_paths", "keep", b"keep", "max_age", b"max_age"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copies", b"copies", "daily_at", b"daily_at", "every", b"every", "excluded_paths", b"excluded_paths", "keep", b"keep", "max_age", b"max_age"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

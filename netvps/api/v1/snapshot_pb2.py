@@ -28,7 +28,7 @@ from netvps.api.v1 import session_pb2 as netvps_dot_api_dot_v1_dot_session__pb2
 from netvps.api.v1 import snapshot_files_pb2 as netvps_dot_api_dot_v1_dot_snapshot__files__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cnetvps/api/v1/snapshot.proto\x12\rnetvps.api.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnetvps/api/v1/session.proto\x1a\"netvps/api/v1/snapshot_files.proto\"\xe6\x04\n\x0fSessionSnapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x13\n\x0bsession_uid\x18\x03 \x01(\t\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.netvps.api.v1.SnapshotState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12+\n\x05\x63\x61use\x18\x07 \x01(\x0e\x32\x1c.netvps.api.v1.SnapshotCause\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12:\n\x06labels\x18\t \x03(\x0b\x32*.netvps.api.v1.SessionSnapshot.LabelsEntry\x12\x0e\n\x06pinned\x18\n \x01(\x08\x12\x12\n\nsize_bytes\x18\x0b \x01(\x03\x12\x14\n\x0cimage_digest\x18\x0c \x01(\t\x12\x0f\n\x07holders\x18\r \x03(\t\x12\x10\n\x08warnings\x18\x0e \x03(\t\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nready_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x12 \x01(\x03\x12\x0e\n\x06\x63opies\x18\x13 \x01(\x05\x12\x17\n\x0f\x64\x61maged_holders\x18\x14 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf6\x01\n\x15\x43reateSnapshotRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x13\n\x0bsnapshot_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12@\n\x06labels\x18\x04 \x03(\x0b\x32\x30.netvps.api.v1.CreateSnapshotRequest.LabelsEntry\x12\x0e\n\x06pinned\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x0e\n\x06\x63opies\x18\x07 \x01(\x05\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\"\n\x12GetSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListSnapshotsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"u\n\x15ListSnapshotsResponse\x12\x31\n\tsnapshots\x18\x01 \x03(\x0b\x32\x1e.netvps.api.v1.SessionSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"\xa9\x01\n\x15UpdateSnapshotRequest\x12\x30\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1e.netvps.api.v1.SessionSnapshot\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"T\n\x15\x44\x65leteSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"]\n\x16RestoreSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x19\x65xpected_session_revision\x18\x03 \x01(\x03\"]\n\x13\x43loneSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08snapshot\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\">\n\x15WatchSnapshotsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rfrom_revision\x18\x02 \x01(\x03\"\x89\x01\n\x16WatchSnapshotsResponse\x12+\n\x04type\x18\x01 \x01(\x0e\x32\x1d.netvps.api.v1.WatchEventType\x12\x30\n\x08snapshot\x18\x02 \x01(\x0b\x32\x1e.netvps.api.v1.SessionSnapshot\x12\x10\n\x08revision\x18\x03 \x01(\x03*\x9e\x01\n\rSnapshotState\x12\x1e\n\x1aSNAPSHOT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SNAPSHOT_STATE_CREATING\x10\x01\x12\x18\n\x14SNAPSHOT_STATE_READY\x10\x02\x12\x19\n\x15SNAPSHOT_STATE_FAILED\x10\x03\x12\x1b\n\x17SNAPSHOT_STATE_DELETING\x10\x04*\xeb\x01\n\rSnapshotCause\x12\x1e\n\x1aSNAPSHOT_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SNAPSHOT_CAUSE_REQUEST\x10\x01\x12\x17\n\x13SNAPSHOT_CAUSE_STOP\x10\x02\x12\x1a\n\x16SNAPSHOT_CAUSE_RESTORE\x10\x03\x12\x18\n\x14SNAPSHOT_CAUSE_CLONE\x10\x04\x12\x1b\n\x17SNAPSHOT_CAUSE_SCHEDULE\x10\x05\x12\x19\n\x15SNAPSHOT_CAUSE_IMPORT\x10\x06\x12\x17\n\x13SNAPSHOT_CAUSE_MOVE\x10\x07\x32\xd7\x07\n\x0fSnapshotService\x12V\n\x0e\x43reateSnapshot\x12$.netvps.api.v1.CreateSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot\x12P\n\x0bGetSnapshot\x12!.netvps.api.v1.GetSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot\x12Z\n\rListSnapshots\x12#.netvps.api.v1.ListSnapshotsRequest\x1a$.netvps.api.v1.ListSnapshotsResponse\x12V\n\x0eUpdateSnapshot\x12$.netvps.api.v1.UpdateSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot\x12V\n\x0e\x44\x65leteSnapshot\x12$.netvps.api.v1.DeleteSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot\x12P\n\x0fRestoreSnapshot\x12%.netvps.api.v1.RestoreSnapshotRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0c\x43loneSession\x12\".netvps.api.v1.CloneSessionRequest\x1a\x16.netvps.api.v1.Session\x12_\n\x0eWatchSnapshots\x12$.netvps.api.v1.WatchSnapshotsRequest\x1a%.netvps.api.v1.WatchSnapshotsResponse0\x01\x12T\n\x0b\x44iffSession\x12!.netvps.api.v1.DiffSessionRequest\x1a\".netvps.api.v1.DiffSessionResponse\x12_\n\x0e\x45xportSnapshot\x12$.netvps.api.v1.ExportSnapshotRequest\x1a%.netvps.api.v1.ExportSnapshotResponse0\x01\x12X\n\x0eImportSnapshot\x12$.netvps.api.v1.ImportSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot(\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cnetvps/api/v1/snapshot.proto\x12\rnetvps.api.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bnetvps/api/v1/session.proto\x1a\"netvps/api/v1/snapshot_files.proto\"\xff\x04\n\x0fSessionSnapshot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x13\n\x0bsession_uid\x18\x03 \x01(\t\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.netvps.api.v1.SnapshotState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12+\n\x05\x63\x61use\x18\x07 \x01(\x0e\x32\x1c.netvps.api.v1.SnapshotCause\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12:\n\x06labels\x18\t \x03(\x0b\x32*.netvps.api.v1.SessionSnapshot.LabelsEntry\x12\x0e\n\x06pinned\x18\n \x01(\x08\x12\x12\n\nsize_bytes\x18\x0b \x01(\x03\x12\x14\n\x0cimage_digest\x18\x0c \x01(\t\x12\x0f\n\x07holders\x18\r \x03(\t\x12\x10\n\x08warnings\x18\x0e \x03(\t\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nready_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x12 \x01(\x03\x12\x0e\n\x06\x63opies\x18\x13 \x01(\x05\x12\x17\n\x0f\x64\x61maged_holders\x18\x14 \x03(\t\x12\x17\n\x0fleaving_holders\x18\x15 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf6\x01\n\x15\x43reateSnapshotRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x13\n\x0bsnapshot_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12@\n\x06labels\x18\x04 \x03(\x0b\x32\x30.netvps.api.v1.CreateSnapshotRequest.LabelsEntry\x12\x0e\n\x06pinned\x18\x05 \x01(\x08\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x0e\n\x06\x63opies\x18\x07 \x01(\x05\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\"\n\x12GetSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"M\n\x14ListSnapshotsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"u\n\x15ListSnapshotsResponse\x12\x31\n\tsnapshots\x18\x01 \x03(\x0b\x32\x1e.netvps.api.v1.SessionSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"\xa9\x01\n\x15UpdateSnapshotRequest\x12\x30\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1e.netvps.api.v1.SessionSnapshot\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x04 \x01(\x03\"T\n\x15\x44\x65leteSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\"]\n\x16RestoreSnapshotRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12!\n\x19\x65xpected_session_revision\x18\x03 \x01(\x03\"]\n\x13\x43loneSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08snapshot\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\">\n\x15WatchSnapshotsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x15\n\rfrom_revision\x18\x02 \x01(\x03\"\x89\x01\n\x16WatchSnapshotsResponse\x12+\n\x04type\x18\x01 \x01(\x0e\x32\x1d.netvps.api.v1.WatchEventType\x12\x30\n\x08snapshot\x18\x02 \x01(\x0b\x32\x1e.netvps.api.v1.SessionSnapshot\x12\x10\n\x08revision\x18\x03 \x01(\x03*\x9e\x01\n\rSnapshotState\x12\x1e\n\x1aSNAPSHOT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SNAPSHOT_STATE_CREATING\x10\x01\x12\x18\n\x14SNAPSHOT_STATE_READY\x10\x02\x12\x19\n\x15SNAPSHOT_STATE_FAILED\x10\x03\x12\x1b\n\x17SNAPSHOT_STATE_DELETING\x10\x04*\xeb\x01\n\rSnapshotCause\x12\x1e\n\x1aSNAPSHOT_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SNAPSHOT_CAUSE_REQUEST\x10\x01\x12\x17\n\x13SNAPSHOT_CAUSE_STOP\x10\x02\x12\x1a\n\x16SNAPSHOT_CAUSE_RESTORE\x10\x03\x12\x18\n\x14SNAPSHOT_CAUSE_CLONE\x10\x04\x12\x1b\n\x17SNAPSHOT_CAUSE_SCHEDULE\x10\x05\x12\x19\n\x15SNAPSHOT_CAUSE_IMPORT\x10\x06\x12\x17\n\x13SNAPSHOT_CAUSE_MOVE\x10\x07\x32\xd7\x07\n\x0fSnapshotService\x12V\n\x0e\x43reateSnapshot\x12$.netvps.api.v1.CreateSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot\x12P\n\x0bGetSnapshot\x12!.netvps.api.v1.GetSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot\x12Z\n\rListSnapshots\x12#.netvps.api.v1.ListSnapshotsRequest\x1a$.netvps.api.v1.ListSnapshotsResponse\x12V\n\x0eUpdateSnapshot\x12$.netvps.api.v1.UpdateSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot\x12V\n\x0e\x44\x65leteSnapshot\x12$.netvps.api.v1.DeleteSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot\x12P\n\x0fRestoreSnapshot\x12%.netvps.api.v1.RestoreSnapshotRequest\x1a\x16.netvps.api.v1.Session\x12J\n\x0c\x43loneSession\x12\".netvps.api.v1.CloneSessionRequest\x1a\x16.netvps.api.v1.Session\x12_\n\x0eWatchSnapshots\x12$.netvps.api.v1.WatchSnapshotsRequest\x1a%.netvps.api.v1.WatchSnapshotsResponse0\x01\x12T\n\x0b\x44iffSession\x12!.netvps.api.v1.DiffSessionRequest\x1a\".netvps.api.v1.DiffSessionResponse\x12_\n\x0e\x45xportSnapshot\x12$.netvps.api.v1.ExportSnapshotRequest\x1a%.netvps.api.v1.ExportSnapshotResponse0\x01\x12X\n\x0eImportSnapshot\x12$.netvps.api.v1.ImportSnapshotRequest\x1a\x1e.netvps.api.v1.SessionSnapshot(\x01\x42\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,36 +40,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSNAPSHOT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CREATESNAPSHOTREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_CREATESNAPSHOTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_SNAPSHOTSTATE']._serialized_start=1932
-  _globals['_SNAPSHOTSTATE']._serialized_end=2090
-  _globals['_SNAPSHOTCAUSE']._serialized_start=2093
-  _globals['_SNAPSHOTCAUSE']._serialized_end=2328
+  _globals['_SNAPSHOTSTATE']._serialized_start=1957
+  _globals['_SNAPSHOTSTATE']._serialized_end=2115
+  _globals['_SNAPSHOTCAUSE']._serialized_start=2118
+  _globals['_SNAPSHOTCAUSE']._serialized_end=2353
   _globals['_SESSIONSNAPSHOT']._serialized_start=180
-  _globals['_SESSIONSNAPSHOT']._serialized_end=794
-  _globals['_SESSIONSNAPSHOT_LABELSENTRY']._serialized_start=749
-  _globals['_SESSIONSNAPSHOT_LABELSENTRY']._serialized_end=794
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=797
-  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=1043
-  _globals['_CREATESNAPSHOTREQUEST_LABELSENTRY']._serialized_start=749
-  _globals['_CREATESNAPSHOTREQUEST_LABELSENTRY']._serialized_end=794
-  _globals['_GETSNAPSHOTREQUEST']._serialized_start=1045
-  _globals['_GETSNAPSHOTREQUEST']._serialized_end=1079
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=1081
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=1158
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=1160
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=1277
-  _globals['_UPDATESNAPSHOTREQUEST']._serialized_start=1280
-  _globals['_UPDATESNAPSHOTREQUEST']._serialized_end=1449
-  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=1451
-  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=1535
-  _globals['_RESTORESNAPSHOTREQUEST']._serialized_start=1537
-  _globals['_RESTORESNAPSHOTREQUEST']._serialized_end=1630
-  _globals['_CLONESESSIONREQUEST']._serialized_start=1632
-  _globals['_CLONESESSIONREQUEST']._serialized_end=1725
-  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_start=1727
-  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_end=1789
-  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_start=1792
-  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_end=1929
-  _globals['_SNAPSHOTSERVICE']._serialized_start=2331
-  _globals['_SNAPSHOTSERVICE']._serialized_end=3314
+  _globals['_SESSIONSNAPSHOT']._serialized_end=819
+  _globals['_SESSIONSNAPSHOT_LABELSENTRY']._serialized_start=774
+  _globals['_SESSIONSNAPSHOT_LABELSENTRY']._serialized_end=819
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=822
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=1068
+  _globals['_CREATESNAPSHOTREQUEST_LABELSENTRY']._serialized_start=774
+  _globals['_CREATESNAPSHOTREQUEST_LABELSENTRY']._serialized_end=819
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=1070
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=1104
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=1106
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=1183
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=1185
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=1302
+  _globals['_UPDATESNAPSHOTREQUEST']._serialized_start=1305
+  _globals['_UPDATESNAPSHOTREQUEST']._serialized_end=1474
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_start=1476
+  _globals['_DELETESNAPSHOTREQUEST']._serialized_end=1560
+  _globals['_RESTORESNAPSHOTREQUEST']._serialized_start=1562
+  _globals['_RESTORESNAPSHOTREQUEST']._serialized_end=1655
+  _globals['_CLONESESSIONREQUEST']._serialized_start=1657
+  _globals['_CLONESESSIONREQUEST']._serialized_end=1750
+  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_start=1752
+  _globals['_WATCHSNAPSHOTSREQUEST']._serialized_end=1814
+  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_start=1817
+  _globals['_WATCHSNAPSHOTSRESPONSE']._serialized_end=1954
+  _globals['_SNAPSHOTSERVICE']._serialized_start=2356
+  _globals['_SNAPSHOTSERVICE']._serialized_end=3339
 # @@protoc_insertion_point(module_scope)

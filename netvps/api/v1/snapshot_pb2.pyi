@@ -144,6 +144,7 @@ class SessionSnapshot(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     COPIES_FIELD_NUMBER: _builtins.int
     DAMAGED_HOLDERS_FIELD_NUMBER: _builtins.int
+    LEAVING_HOLDERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "sessions/NAME.OWNER/snapshots/SNAPSHOT"."""
     uid: _builtins.str
@@ -170,7 +171,7 @@ class SessionSnapshot(_message.Message):
     """Global revision of its last change."""
     copies: _builtins.int
     """Number of runners that should hold it, 1 to 16. Those that do not yet, follow in the background; message says what
-    that waits for. 0 in a request means 1.
+    that waits for. 0 in a request for a change means 1, and in one for a snapshot what SnapshotPolicy says.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -200,6 +201,10 @@ class SessionSnapshot(_message.Message):
     def damaged_holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Resource names of those of the holders whose files were found damaged, and are not used."""
 
+    @_builtins.property
+    def leaving_holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Resource names of those of the holders that the session has left. They erase it soon, so they do not count."""
+
     def __init__(
         self,
         *,
@@ -223,10 +228,11 @@ class SessionSnapshot(_message.Message):
         revision: _builtins.int = ...,
         copies: _builtins.int = ...,
         damaged_holders: _abc.Iterable[_builtins.str] | None = ...,
+        leaving_holders: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "ready_time", b"ready_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "copies", b"copies", "create_time", b"create_time", "damaged_holders", b"damaged_holders", "description", b"description", "holders", b"holders", "image_digest", b"image_digest", "labels", b"labels", "message", b"message", "name", b"name", "pinned", b"pinned", "ready_time", b"ready_time", "reason", b"reason", "revision", b"revision", "session_uid", b"session_uid", "size_bytes", b"size_bytes", "state", b"state", "uid", b"uid", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "copies", b"copies", "create_time", b"create_time", "damaged_holders", b"damaged_holders", "description", b"description", "holders", b"holders", "image_digest", b"image_digest", "labels", b"labels", "leaving_holders", b"leaving_holders", "message", b"message", "name", b"name", "pinned", b"pinned", "ready_time", b"ready_time", "reason", b"reason", "revision", b"revision", "session_uid", b"session_uid", "size_bytes", b"size_bytes", "state", b"state", "uid", b"uid", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

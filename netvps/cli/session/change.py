@@ -158,6 +158,23 @@ def resize(
     metavar="TIME",
     help="Delete these at this age, all but the latest; 0s ends that.",
 )
+@click.option(
+    "--stop-keep", type=int, default=None, metavar="N", help="How many snapshots of stops to keep; 0 is the default, 1."
+)
+@click.option(
+    "--stop-max-age",
+    type=DURATION,
+    default=None,
+    metavar="TIME",
+    help="Delete snapshots of stops, moves and restores at this age; 0s ends that.",
+)
+@click.option(
+    "--copies",
+    type=int,
+    default=None,
+    metavar="N",
+    help="On how many runners each later snapshot should be; 0 is the server's setting.",
+)
 def set_(
     *,
     names: tuple[str, ...],
@@ -167,6 +184,9 @@ def set_(
     daily_at: str | None,
     keep: int | None,
     max_age: float | None,
+    stop_keep: int | None,
+    stop_max_age: float | None,
+    copies: int | None,
     protect: bool | None,
     restart: tuple[RestartPolicy, int] | None,
     stop_grace: float | None,
@@ -181,8 +201,9 @@ def set_(
     """  # noqa: D301 — Click means the character
     policy, most = restart or (None, None)
     changes = _given(delete_protection=protect, restart_policy=policy, max_restarts=most, stop_grace=stop_grace)
+    changes |= _given(snapshot_keep=stop_keep, snapshot_max_age=stop_max_age)
     put = pairs(labels, "--label")
-    snapshots = _given(every=every, daily_at=daily_at, keep=keep, max_age=max_age)
+    snapshots = _given(every=every, daily_at=daily_at, keep=keep, max_age=max_age, copies=copies)
     if every:
         snapshots.setdefault("daily_at", "")
     if daily_at:

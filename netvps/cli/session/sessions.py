@@ -13,10 +13,12 @@ from netvps.cli.ui.output import Column, View, emit, format_option, note, print_
 from netvps.display.units import age, duration_words, gpu_words, moment_words, size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from netvps.client import Client
     from netvps.domain.session.session import Author, LastExit, Session
     from netvps.domain.session.spec import SessionSpec
+    from netvps.domain.snapshot.snapshot import Snapshot
 
 
 def called(session: Session, *, own: bool) -> str:
@@ -24,8 +26,12 @@ def called(session: Session, *, own: bool) -> str:
     return session.name if own else str(session.full_name)
 
 
-def view(*, own: bool) -> View[Session]:
-    """How sessions are printed; one's own are named without their owner."""
+def view(*, own: bool, copies: Mapping[str, str] | None = None) -> View[Session]:
+    """How sessions are printed; one's own are named without their owner.
+
+    `copies` says by uid how many of its copies the newest snapshot of a session has.
+    """
+    held = copies or {}
     return View(
         name=lambda session: called(session, own=own),
         columns=(
@@ -35,6 +41,7 @@ def view(*, own: bool) -> View[Session]:
             Column("RUNNER", lambda session: session.runner_name),
             Column("AGE", lambda session: age(session.create_time)),
             Column("ADDRESS", lambda session: session.address, wide=True),
+            Column("COPIES", lambda session: held.get(session.uid, ""), wide=True),
             Column("GPUS", lambda session: str(len(session.gpus) or ""), wide=True),
             Column("WANTED", lambda session: session.desired, wide=True),
             Column("UID", lambda session: session.uid, wide=True),
@@ -98,7 +105,7 @@ def ls(
     if live and form not in {"table", "wide", "name"}:
         raise click.UsageError("--watch prints tables; `netvps watch -o jsonl` streams changes for programs")
     parent, labelled = "-" if everybody else owner, wanted_labels(labels)
-    shown = view(own=not (everybody or owner))
+    own = not (everybody or owner)
     accepted = _accepts(matching) if live else None
 
     def show_all(sessions: Iterable[Session]) -> None:
@@ -109,6 +116,8 @@ def ls(
         )
         if live or sort != "name":  # the server lists by name: what comes is printed while the rest arrives
             wanted = sorted(wanted, key=ORDERS[sort])
+        copies = copies_of(client(), parent) if form == "wide" else None
+        shown = view(own=own, copies=copies)
         if form not in {"table", "wide"}:
             shown.print_all(wanted, form)
             return
@@ -126,6 +135,18 @@ def ls(
 
     with pumped(client(), parent, 0) as pump:
         LiveList(show_all).follow(pump)
+
+
+def copies_of(connection: Client, parent: str) -> dict[str, str]:
+    """How many of its copies the newest READY snapshot of each session has, "1/2", by uid of the session."""
+    from netvps.cli.snapshot.waiting import copies_words
+
+    newest: dict[str, Snapshot] = {}
+    for snapshot in connection.list_snapshots(parent=parent):
+        before = newest.get(snapshot.session)
+        if snapshot.state == "READY" and (before is None or before.uid < snapshot.uid):  # uids are ordered by time
+            newest[snapshot.session] = snapshot
+    return {uid: copies_words(snapshot) for uid, snapshot in newest.items()}
 
 
 def _accepts(matching: str) -> Callable[[Session], bool]:
@@ -207,6 +228,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("restarts", _restart_words(spec)),
         ("protected", "from deletion" if spec.delete_protection else ""),
         ("entrypoint", "runs" if spec.run_entrypoint else ""),
+        ("copies", f"of each snapshot on {spec.snapshot_policy.copies} runners" if spec.snapshot_policy.copies else ""),
         ("environment", ", ".join(spec.env)),
         ("labels", ", ".join(f"{key}={value}" for key, value in spec.labels.items())),
     ]

@@ -45,7 +45,7 @@ def view() -> View[Snapshot]:
             Column("AGE", lambda snapshot: age(snapshot.create_time)),
             Column("DESCRIPTION", lambda snapshot: snapshot.description),
             Column("COPIES", copies_words, wide=True),
-            Column("RUNNER", lambda snapshot: ", ".join(one.name for one in snapshot.usable), wide=True),
+            Column("RUNNER", lambda snapshot: ", ".join(one.name for one in snapshot.counted), wide=True),
             Column("UID", lambda snapshot: snapshot.uid, wide=True),
             Column("MESSAGE", lambda snapshot: snapshot.message, wide=True),
         ),
@@ -68,8 +68,8 @@ for _command in (snapshot_diff, export, import_):
 @click.option("-d", "--description", default="", help="A note for people.")
 @click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="A label; may be repeated.")
 @click.option("--pin", is_flag=True, help="Protect it from deletion.")
-@click.option("--copies", type=click.IntRange(1, 16), default=1, show_default=True, metavar="N",
-              help="On how many runners to keep it; waits for all.")  # fmt: skip
+@click.option("--copies", type=click.IntRange(1, 16), default=None, metavar="N",
+              help="On how many runners to keep it; waits for all. By default as `set --copies` says.")  # fmt: skip
 @_wait
 @_timeout
 @format_option
@@ -80,7 +80,7 @@ def create(
     description: str,
     labels: tuple[str, ...],
     pin: bool,
-    copies: int,
+    copies: int | None,
     wait: bool,
     timeout: float,
     form: str,
@@ -96,10 +96,10 @@ def create(
 
     given = {key: value or "" for key, value in wanted_labels(labels).items()}
     connection = client()
-    taken = connection.create_snapshot(name, SnapshotDraft(snapshot_id, description, given, pin, copies))
+    taken = connection.create_snapshot(name, SnapshotDraft(snapshot_id, description, given, pin, copies or 0))
     if wait:
         taken = require_ready(until_at_rest(connection, taken, timeout), taken.id)
-        taken = until_copied(connection, taken, timeout) if taken.lacks else taken
+        taken = until_copied(connection, taken, timeout) if copies and taken.lacks else taken
     if form in {"table", "wide"}:
         emit(taken.id)
         _warn(taken)
@@ -143,7 +143,8 @@ def show(name: str, snapshot_id: str, form: str) -> None:
             ("pinned", "yes" if found.pinned else "no"),
             ("size", size_words(found.size_bytes) if found.size_bytes else ""),
             ("copies", copies_words(found)),
-            ("on", ", ".join(holder.name for holder in found.usable)),
+            ("on", ", ".join(holder.name for holder in found.counted)),
+            ("left behind on", ", ".join(holder.name for holder in found.usable if holder.leaving)),
             ("damaged on", ", ".join(holder.name for holder in found.holders if holder.damaged)),
             *(("missing", warning) for warning in found.warnings),
             ("requested", moment_words(found.create_time)),
@@ -173,7 +174,7 @@ def copies(name: str, snapshot_id: str, count: int, *, wait: bool, timeout: floa
     changed = connection.update_snapshot(name, snapshot_id, SnapshotChange(copies=count))
     changed = until_copied(connection, changed, timeout) if wait else changed
     emit(snapshot_id)
-    on = ", ".join(holder.name for holder in changed.usable)
+    on = ", ".join(holder.name for holder in changed.counted)
     note(f"snapshot {snapshot_id} of session {name} has {copies_words(changed)} copies, on {on}")
 
 

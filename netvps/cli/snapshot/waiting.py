@@ -61,7 +61,7 @@ def until_copied(connection: Client, snapshot: Snapshot, timeout: float) -> Snap
 
     deadline = time.monotonic() + timeout
     session = f"{snapshot.session_name}.{snapshot.owner}"
-    held = f"{len(snapshot.usable)}/{snapshot.copies}"
+    held = f"{len(snapshot.counted)}/{snapshot.copies}"
     try:
         with progress() as shown:
             while time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def until_copied(connection: Client, snapshot: Snapshot, timeout: float) -> Snap
                     raise WrongState(f"snapshot {latest.full_name} is lost: {latest.message}")
                 if latest.state is SnapshotState.READY and not latest.lacks:
                     return latest
-                held = f"{len(latest.usable)}/{latest.copies}"
+                held = f"{len(latest.counted)}/{latest.copies}"
                 shown.show(f"snapshot {latest.full_name}: {held} copies; {latest.message}")
                 shown.tick()
                 time.sleep(_POLL_SECONDS)
@@ -86,7 +86,7 @@ def until_copied(connection: Client, snapshot: Snapshot, timeout: float) -> Snap
 
 def copies_words(snapshot: Snapshot) -> str:
     """How many of its copies a snapshot has, "1/2", and '' while it has none."""
-    return f"{len(snapshot.usable)}/{snapshot.copies}" if snapshot.holders else ""
+    return f"{len(snapshot.counted)}/{snapshot.copies}" if snapshot.holders else ""
 
 
 def require_ready(snapshot: Snapshot | None, called: str) -> Snapshot:

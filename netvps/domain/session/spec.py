@@ -42,6 +42,8 @@ UPDATABLE: Final = frozenset(
         "delete_protection",
         "restart_policy",
         "max_restarts",
+        "snapshot_keep",
+        "snapshot_max_age",
         "snapshot_policy",
     }
 )

@@ -122,6 +122,12 @@ def received(snapshot: Snapshot, holder: Holder, now: datetime) -> Snapshot:
     return replace(snapshot, holders=(*others, holder), update_time=now)
 
 
+def leaving(snapshot: Snapshot, runner: str, now: datetime) -> Snapshot:
+    """The snapshot once its session has left one of its holders; the same object if that is none."""
+    holders = tuple(replace(one, leaving=True) if one.runner == runner else one for one in snapshot.holders)
+    return snapshot if holders == snapshot.holders else replace(snapshot, holders=holders, update_time=now)
+
+
 def without_holder(snapshot: Snapshot, runner: str, now: datetime) -> Snapshot:
     """The snapshot without a holder; the same object if it is none. It FAILED if that was the last one."""
     left = tuple(one for one in snapshot.holders if one.runner != runner)
@@ -140,7 +146,7 @@ def damaged_at(snapshot: Snapshot, runner: str, now: datetime) -> Snapshot:
 
 def next_holders(snapshot: Snapshot, orders: Collection[Copy], runners: Iterable[Runner]) -> list[Runner]:
     """The runners that are to get a copy, so that there are as many as wanted: those with the most free space."""
-    missing = snapshot.copies - len(snapshot.usable) - sum(not (one.held or one.drop) for one in orders)
+    missing = snapshot.copies - len(snapshot.counted) - sum(not (one.held or one.drop) for one in orders)
     if snapshot.state is not SnapshotState.READY or not snapshot.usable or missing <= 0:
         return []
     return eligible(snapshot, orders, runners)[:missing]
@@ -158,17 +164,18 @@ def eligible(snapshot: Snapshot, orders: Collection[Copy], runners: Iterable[Run
 def too_many(snapshot: Snapshot, orders: Collection[Copy]) -> list[Copy]:
     """The copies to drop where fewer are wanted than there are: damaged ones, then pending ones, then the latest."""
     usable = {one.runner for one in snapshot.usable}
+    counted = {one.runner for one in snapshot.counted}
     ordered = [one for one in orders if not one.drop]
     damaged = [one for one in ordered if one.held and one.runner not in usable]
-    others = [one for one in ordered if one not in damaged]
+    others = [one for one in ordered if one not in damaged and (not one.held or one.runner in counted)]
     others.sort(key=lambda one: (one.held, -one.create_time.timestamp()))
-    count = len(usable) + sum(not one.held for one in others)
+    count = len(counted) + sum(not one.held for one in others)
     return [*damaged, *others[: max(count - snapshot.copies, 0)]]
 
 
 def why_not_so_many(snapshot: Snapshot, copies: int, runners: Collection[Runner]) -> str:
     """Why there cannot be so many copies, whatever is online; '' if there can."""
-    holding = {one.runner for one in snapshot.usable}
+    holding = {one.runner for one in snapshot.counted}
     able = sorted(runner.name for runner in runners if runner.uid in holding or runner.may_hold_copies)
     if copies <= len(able):
         return ""

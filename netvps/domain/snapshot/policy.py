@@ -1,4 +1,4 @@
-"""What a session's snapshots leave out, and when they are taken by themselves; pure.
+"""What a session's snapshots leave out, when they are taken by themselves, and how many copies they have; pure.
 
 A schedule divides time into slots, and each slot has one snapshot, so that nothing but the snapshots has to be
 remembered: a server that was away takes the one of the present slot, and no earlier one. Slots of different sessions
@@ -17,6 +17,7 @@ from netvps.domain.checks import Checks, shown
 
 DEFAULT_KEEP: Final = 7
 """Scheduled snapshots that are kept."""
+MAX_COPIES: Final = 16
 _MAX_KEEP: Final = 1000
 _MIN_EVERY, _MAX_EVERY = 900.0, 30 * 86_400.0
 _MAX_AGE: Final = 10 * 365 * 86_400.0
@@ -41,6 +42,8 @@ class SnapshotPolicy:
     """How many scheduled snapshots are kept; 0: the default."""
     max_age: float = 0.0
     """Seconds after which a scheduled snapshot is deleted; 0: none is for its age. The latest one stays."""
+    copies: int = 0
+    """On how many runners each of its snapshots should be; 0: the server's default."""
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -69,6 +72,7 @@ class SnapshotPolicy:
             "max_age",
             f"{self.max_age:g} seconds are not between 15 minutes and 10 years; 0 means no limit",
         )
+        checks.require(0 <= self.copies <= MAX_COPIES, "copies", f"{self.copies} is not between 1 and {MAX_COPIES}")
         checks.done()
 
     @property

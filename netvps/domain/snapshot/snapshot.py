@@ -18,10 +18,10 @@ from typing import ClassVar, Final
 
 from netvps.domain.checks import Checks, check_labels, shown
 from netvps.domain.names import check_label
+from netvps.domain.snapshot.policy import MAX_COPIES
 
 SNAPSHOT_ID_MAX: Final = 40
 _MAX_DESCRIPTION: Final = 500
-MAX_COPIES: Final = 16
 
 
 class SnapshotState(StrEnum):
@@ -64,6 +64,8 @@ class Holder:
     name: str
     damaged: bool = False
     """Its files did not match their digest: they are not used."""
+    leaving: bool = False
+    """The session left it, and it erases its files once others have them: it can be read from, and does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ class SnapshotDraft:
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     pinned: bool = False
-    copies: int = 1
-    """Number of runners that should hold it."""
+    copies: int = 0
+    """Number of runners that should hold it; 0: as many as the session's policy says."""
 
     def __post_init__(self) -> None:
         checks = Checks()
@@ -83,7 +85,7 @@ class SnapshotDraft:
             if self.id:
                 check_label(self.id, "snapshot_id", SNAPSHOT_ID_MAX)
         check_description(checks, self.description)
-        _check_copies(checks, self.copies)
+        _check_copies(checks, self.copies or 1)
         check_labels(checks, self.labels)
         checks.done()
 
@@ -137,9 +139,14 @@ class Snapshot:
         return tuple(holder for holder in self.holders if not holder.damaged)
 
     @property
+    def counted(self) -> tuple[Holder, ...]:
+        """The usable holders that stay."""
+        return tuple(holder for holder in self.usable if not holder.leaving)
+
+    @property
     def lacks(self) -> str:
         """Is "copies" while fewer runners hold it than should; else ''. A column of the store."""
-        return "copies" if self.state is SnapshotState.READY and len(self.usable) < self.copies else ""
+        return "copies" if self.state is SnapshotState.READY and len(self.counted) < self.copies else ""
 
     @property
     def automatic(self) -> bool:

@@ -117,7 +117,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         feed, overlay_settings = Feed(store), _overlay_settings(settings, cluster_id)
         progress = Progress(store, feed)
-        copies = Copies(store, clock.now)
+        copies = Copies(store, clock.now, default=settings.snapshot_copies)
         moves = Moves(store, clock.now, clock.new_uid, copies)
         netmap = NetmapHub(store, feed, overlay_settings, encoded)
         location = GatewayLocation(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
@@ -177,7 +177,7 @@ class _Parts:
         await stack.enter_async_context(ssh)
         services = await self._services(tunnels, Commands(dialer, upstream, logins), ui_tokens)
         api = await stack.enter_async_context(self._api(services))
-        schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid)
+        schedule = SnapshotSchedule(self.store, clock.now, clock.new_uid, settings.snapshot_copies)
         await stack.enter_async_context(_expiring(services.snapshots, services.snapshot_files, schedule))
         page = MetricsPage(ControlPlaneCounts(self.store, self.feed, services.watch, tunnels, worker, api).read)
         stack.enter_context(observe_durations(page.metrics.observe_duration))
@@ -198,7 +198,7 @@ class _Parts:
             snapshots=Snapshots(store, clock.now, clock.new_uid, self._limits(), self.copies),
             copies=self.copies,
             moves=self.moves,
-            clones=Clones(store, clock.now, clock.new_uid),
+            clones=Clones(store, clock.now, clock.new_uid, settings.snapshot_copies),
             snapshot_files=SnapshotFiles(store, clock.now, clock.new_uid, self._limits()),
             watch=Watch(store, self.feed),
             runners=Runners(
@@ -209,6 +209,7 @@ class _Parts:
                 overlay_settings=self.overlay_settings,
                 heartbeat_interval=settings.heartbeat_interval,
                 rows=self.netmap.runner,
+                copies=settings.snapshot_copies,
             ),
             joining=Joining(store, clock.now, clock.new_uid, ca, self.overlay_settings, settings.overlay_prefix),
             assignments=partial(follow, store, self.feed),
@@ -226,7 +227,8 @@ class _Parts:
         )
 
     def _limits(self) -> Limits:
-        return Limits(self.settings.snapshots_per_session, self.settings.snapshots_per_user)
+        settings = self.settings
+        return Limits(settings.snapshots_per_session, settings.snapshots_per_user, settings.snapshot_copies)
 
     def _api(self, services: Services) -> ApiServer:
         settings = self.settings

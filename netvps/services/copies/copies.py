@@ -28,10 +28,12 @@ log = structlog.get_logger()
 class Copies:
     """Records what runners report about copies. `run` is a task of the program."""
 
-    def __init__(self, store: Store, clock: Clock, interval: float = INTERVAL) -> None:
+    def __init__(self, store: Store, clock: Clock, interval: float = INTERVAL, *, default: int = 1) -> None:
+        """`default` is the number of copies of snapshots for which none was chosen."""
         self._store = store
         self._clock = clock
         self._interval = interval
+        self.default = default
         self._reports: dict[tuple[str, str], CopyReport] = {}
         """The latest of copies that are not held, by snapshot and runner. Not in the log, as it changes each second."""
 
@@ -66,7 +68,7 @@ class Copies:
         async with self._store.read() as reader:
             pending = [copy for copy in await reader.find(Copy, snapshot=snapshot.uid) if not (copy.held or copy.drop)]
         words = [self._words(copy) for copy in pending]
-        missing = snapshot.copies - len(snapshot.usable) - len(pending)
+        missing = snapshot.copies - len(snapshot.counted) - len(pending)
         if missing > 0:
             words.append(f"{missing} more wait for a runner that is online and has room")
         return replace(snapshot, message="; ".join(words))

@@ -101,6 +101,8 @@ async def record(tx: Transaction, copy: Copy, report: CopyReport, now: datetime)
     if snapshot is None or snapshot.state is not SnapshotState.READY:
         await tx.put(replace(copy, drop=True))
         return False
+    left = await tx.get(Eviction, f"{copy.session}.{copy.runner}")
+    holder = Holder(copy.runner, copy.runner_name, leaving=left is not None and left.complete)
     await tx.put(replace(copy, held=True))
-    await tx.put(received(snapshot, Holder(copy.runner, copy.runner_name), now))
+    await tx.put(received(snapshot, holder, now))
     return True

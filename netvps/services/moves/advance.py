@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from netvps.services.ports import Reader, Transaction
 
 
-async def advance(tx: Transaction, session: Session, move: Move, now: datetime, new_uid: str) -> None:
-    """Does the next step of a session's open move; writes nothing if there is none yet."""
+async def advance(tx: Transaction, session: Session, move: Move, now: datetime, *, new_uid: str, copies: int) -> None:
+    """Does the next step of a session's open move; writes nothing if there is none yet.
+
+    `copies` is the default number of copies of a snapshot.
+    """
     target = await find_target(tx, session, move)
     if isinstance(target, str):
         await _say(tx, session, move, target)
@@ -43,7 +46,7 @@ async def advance(tx: Transaction, session: Session, move: Move, now: datetime, 
         case Stop():
             await tx.put(stopping(session, move, now))
         case Take():
-            await _take(tx, session, move, now, new_uid)
+            await _take(tx, session, move, now, new_uid=new_uid, copies=copies)
         case CopyAll(missing):
             await _copy(tx, session, move, target, missing=missing, now=now)
         case Switch():
@@ -113,10 +116,12 @@ async def _say(tx: Transaction, session: Session, move: Move, message: str) -> N
         await tx.put(replace(session, move=said))
 
 
-async def _take(tx: Transaction, session: Session, move: Move, now: datetime, new_uid: str) -> None:
+async def _take(tx: Transaction, session: Session, move: Move, now: datetime, *, new_uid: str, copies: int) -> None:
     draft = SnapshotDraft(description=f"for the move to {move.target_name}")
     try:
-        ordered, snapshot = await take_snapshot(tx, session, draft, SnapshotCause.MOVE, uid=new_uid, now=now)
+        ordered, snapshot = await take_snapshot(
+            tx, session, draft, SnapshotCause.MOVE, uid=new_uid, now=now, copies=copies
+        )
     except NetvpsError as error:
         await tx.put(failing(session, move, error.message, now))
         return

@@ -6,18 +6,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netvps.domain.moves.eviction import Eviction, EvictionState
-from netvps.domain.snapshot.copies import Copy, without_holder
+from netvps.domain.session.session import Session
+from netvps.domain.snapshot.copies import Copy, leaving, without_holder
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from netvps.domain.session.session import Session, SessionReport
+    from netvps.domain.session.session import SessionReport
     from netvps.services.ports import Reader, Transaction
 
 
 async def evict(tx: Transaction, before: Session, epoch: int, now: datetime, *, complete: bool) -> None:
-    """Fences the runner of `before`, which the session leaves with this epoch."""
+    """Fences the runner of `before`, which the session leaves with this epoch.
+
+    If it left with everything, what that runner holds is erased soon, so it no longer counts as a copy.
+    """
+    for snapshot in await tx.find(Snapshot, session=before.uid) if complete else ():
+        left = leaving(snapshot, before.runner, now)
+        if left is not snapshot:
+            await tx.put(left)
     await tx.put(
         Eviction(
             session=before.uid,
@@ -36,10 +44,14 @@ async def evict(tx: Transaction, before: Session, epoch: int, now: datetime, *, 
 async def release(tx: Transaction, eviction: Eviction, now: datetime) -> bool:
     """Lets a runner erase what it has of a session, if other runners hold all of it; returns whether they do."""
     snapshots = await tx.find(Snapshot, session=eviction.session)
+    uids = tuple(snapshot.uid for snapshot in snapshots)
+    clones = await tx.find(Session, awaits=uids) if uids else []
+    if any(clone.runner == eviction.runner for clone in clones):
+        return False  # it is being made from a snapshot there
     for snapshot in snapshots:
         if snapshot.state is SnapshotState.CREATING:
             return False
-        if snapshot.state is SnapshotState.READY and {one.runner for one in snapshot.usable} <= {eviction.runner}:
+        if snapshot.state is SnapshotState.READY and {one.runner for one in snapshot.counted} <= {eviction.runner}:
             return False
     for snapshot in snapshots:
         left = without_holder(snapshot, eviction.runner, now)

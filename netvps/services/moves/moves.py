@@ -145,7 +145,9 @@ class Moves:
                 latest = await tx.get(Session, session.uid)
                 if latest is None or latest.move is None or not latest.move.is_open:
                     continue
-                await advance(tx, latest, latest.move, self._clock(), self._new_uid())
+                await advance(
+                    tx, latest, latest.move, self._clock(), new_uid=self._new_uid(), copies=self._copies.default
+                )
                 after = await tx.get(Session, session.uid)
             if move.stage is MoveStage.WAITING and after and after.move and after.move.stage is not MoveStage.WAITING:
                 begun[move.origin] += 1

@@ -52,8 +52,9 @@ class Runners:
         overlay_settings: OverlaySettings,
         heartbeat_interval: float = 5.0,
         rows: Callable[[str], Runner | None] = lambda _uid: None,
+        copies: int = 1,
     ) -> None:
-        """The interval is in seconds.
+        """The interval is in seconds. `copies` is the default number of copies of a snapshot.
 
         `rows` returns a runner's cached row, or None. A heartbeat that does not differ from it is not looked up in the
         store.
@@ -64,6 +65,7 @@ class Runners:
         self._overlay_settings = overlay_settings
         self._heartbeat_interval = heartbeat_interval
         self._rows = rows
+        self._copies = copies
         self._progress = progress
         self._heard: dict[str, datetime] = {}
         """Runners connected to this server, with the latest time at which it recorded them."""
@@ -224,7 +226,7 @@ class Runners:
                 if seen.overlay_address or seen.gpus:  # a session may wait for them
                     await place_waiting(tx, now)
                 return
-            seen = await record_results(tx, session, seen, report, now)
+            seen = await record_results(tx, session, seen, report, now, copies=self._copies)
             if seen is not session:
                 await tx.put(seen)
             if session.gpus and not seen.gpus:  # a session may wait for them

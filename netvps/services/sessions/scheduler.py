@@ -58,7 +58,7 @@ async def _able(reader: Reader, session: Session, online: list[Runner], now: dat
     snapshot = await reader.get(Snapshot, session.awaits)
     if snapshot is None or snapshot.state is not SnapshotState.READY:
         return _without_snapshot(session, snapshot, now)
-    held_by = {holder.runner: holder.name for holder in snapshot.usable}
+    held_by = {holder.runner: holder.name for holder in snapshot.counted}
     able = [runner for runner in online if runner.uid in held_by]
     names = ", ".join(held_by.values())
     return able or wait(session, "", f"waiting for a runner with its snapshot {snapshot.full_name}: {names}", now)

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 class Clones:
     """Clones sessions."""
 
-    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str]) -> None:
+    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str], copies: int = 1) -> None:
+        """`copies` is the default number of copies of a snapshot."""
         self._store = store
         self._clock = clock
         self._new_uid = new_uid
+        self._copies = copies
 
     async def clone(
         self, caller: Caller, source: str, *, session_id: str, snapshot_id: str = "", request_id: str = ""
@@ -62,7 +64,13 @@ class Clones:
         if not snapshot_id:
             draft = SnapshotDraft(description=f"for the clone {clone_name}")
             ordered, snapshot = await take_snapshot(
-                tx, source, draft, SnapshotCause.CLONE, uid=self._new_uid(), now=self._clock()
+                tx,
+                source,
+                draft,
+                SnapshotCause.CLONE,
+                uid=self._new_uid(),
+                now=self._clock(),
+                copies=self._copies,
             )
             await tx.put(ordered)
             return await tx.put(snapshot)

@@ -135,8 +135,14 @@ class SnapshotFiles:
             await _require_runner(tx, found)
             await require_room(tx, found, self._limits)
             _, snapshot = await take_snapshot(
-                tx, found, draft, SnapshotCause.IMPORT, uid=self._new_uid(), now=now
-            )  # fmt: skip
+                tx,
+                found,
+                draft,
+                SnapshotCause.IMPORT,
+                uid=self._new_uid(),
+                now=now,
+                copies=self._limits.copies,
+            )
             return await tx.put(replace(snapshot, message="being imported")), found.runner
 
     async def _finish(self, snapshot: Snapshot, result: SnapshotResult) -> Snapshot:

@@ -44,11 +44,12 @@ def has_results(session: Session, report: SessionReport) -> bool:
 
 
 async def record_results(
-    tx: Transaction, before: Session, session: Session, report: SessionReport, now: datetime
+    tx: Transaction, before: Session, session: Session, report: SessionReport, now: datetime, *, copies: int
 ) -> Session:
     """Records the results; returns the session, not written yet, without the orders that are done.
 
-    `session` is `before` after the rest of the report. Older snapshots are rotated, and waiting clones are placed.
+    `session` is `before` after the rest of the report; `copies` is the default number of copies of a snapshot. Older
+    snapshots are rotated, and waiting clones are placed.
     """
     if (report.session_uid, report.epoch) != (before.uid, before.epoch):
         return session
@@ -60,7 +61,7 @@ async def record_results(
             session = finish_order(session, result.uid)
             taken |= await _record(tx, session, result, now)
         elif order is None and _is_new_stop(before, session, report, result):
-            await tx.put(await _stopped(tx, session, result, now))
+            await tx.put(await _stopped(tx, session, result, now, copies))
             taken = True
     restore = session.pending_restore
     if restore and report.restore and report.restore.uid == restore.uid:
@@ -106,7 +107,7 @@ def _is_new_stop(before: Session, session: Session, report: SessionReport, resul
     )
 
 
-async def _stopped(tx: Transaction, session: Session, result: SnapshotResult, now: datetime) -> Snapshot:
+async def _stopped(tx: Transaction, session: Session, result: SnapshotResult, now: datetime, copies: int) -> Snapshot:
     known = {snapshot.id for snapshot in await snapshots_of(tx, session.uid)}
     snapshot = Snapshot(
         uid=result.uid,
@@ -117,6 +118,7 @@ async def _stopped(tx: Transaction, session: Session, result: SnapshotResult, no
         cause=SnapshotCause.STOP,
         create_time=now,
         update_time=now,
+        copies=session.spec.snapshot_policy.copies or copies,
     )
     return ready(snapshot, result, _holder(session), now)
 

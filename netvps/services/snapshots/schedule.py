@@ -32,10 +32,12 @@ log = structlog.get_logger()
 class SnapshotSchedule:
     """To be asked every minute or so."""
 
-    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str]) -> None:
+    def __init__(self, store: Store, clock: Clock, new_uid: Callable[[], str], copies: int = 1) -> None:
+        """`copies` is the default number of copies of a snapshot."""
         self._store = store
         self._clock = clock
         self._new_uid = new_uid
+        self._copies = copies
         self._settled: dict[str, datetime] = {}
         """Begin of the slot for which nothing is to be done any more, by session."""
 
@@ -66,7 +68,13 @@ class SnapshotSchedule:
                 due = session.desired is DesiredState.RUNNING and await _is_due(tx, session, now)
                 if due:
                     ordered, snapshot = await take_snapshot(
-                        tx, session, SnapshotDraft(), SnapshotCause.SCHEDULE, uid=self._new_uid(), now=now
+                        tx,
+                        session,
+                        SnapshotDraft(),
+                        SnapshotCause.SCHEDULE,
+                        uid=self._new_uid(),
+                        now=now,
+                        copies=self._copies,
                     )
                     await tx.put(ordered)
                     await tx.put(snapshot)

@@ -54,8 +54,14 @@ class Snapshots:
                 found = await find_session(tx, caller, name)
                 await require_room(tx, found, self._limits)
                 ordered, snapshot = await take_snapshot(
-                    tx, found, draft, SnapshotCause.REQUEST, uid=self._new_uid(), now=now
-                )  # fmt: skip
+                    tx,
+                    found,
+                    draft,
+                    SnapshotCause.REQUEST,
+                    uid=self._new_uid(),
+                    now=now,
+                    copies=self._limits.copies,
+                )
                 await require_runners(tx, snapshot, draft.copies)
                 await tx.put(ordered)
                 snapshot = await tx.put(snapshot)
@@ -150,8 +156,14 @@ class Snapshots:
                 _require_restorable(found, snapshot)
                 draft = SnapshotDraft(description=f"the state before the restore of {snapshot.id}")
                 ordered, previous = await take_snapshot(
-                    tx, found, draft, SnapshotCause.RESTORE, uid=self._new_uid(), now=now
-                )  # fmt: skip
+                    tx,
+                    found,
+                    draft,
+                    SnapshotCause.RESTORE,
+                    uid=self._new_uid(),
+                    now=now,
+                    copies=self._limits.copies,
+                )
                 await tx.put(previous)
                 restored = revert(ordered, Restore(self._new_uid(), snapshot.uid, previous.uid, now), now)
                 restored = await tx.put(restored if await is_online(tx, found) else defer(restored, now))

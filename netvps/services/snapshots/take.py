@@ -30,16 +30,24 @@ _HAS_FILES: Final = frozenset({SessionState.RUNNING, SessionState.PAUSED, Sessio
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many snapshots on request, READY or not, there may be at once."""
+    """How many snapshots on request, READY or not, there may be at once; and the default number of their copies."""
 
     per_session: int = 50
     per_user: int = 500
+    copies: int = 1
 
 
 async def take_snapshot(
-    reader: Reader, session: Session, draft: SnapshotDraft, cause: SnapshotCause, *, uid: str, now: datetime
+    reader: Reader,
+    session: Session,
+    draft: SnapshotDraft,
+    cause: SnapshotCause,
+    *,
+    uid: str,
+    now: datetime,
+    copies: int,
 ) -> tuple[Session, Snapshot]:
-    """The session with an order, and its snapshot; neither is written yet.
+    """The session with an order, and its snapshot; neither is written yet. `copies` is the default number of those.
 
     Raises WrongState if the session has no files or its runner is too old, AlreadyExists if the id is in use.
     """
@@ -63,7 +71,7 @@ async def take_snapshot(
         description=draft.description,
         labels=draft.labels,
         pinned=draft.pinned,
-        copies=draft.copies,
+        copies=draft.copies or session.spec.snapshot_policy.copies or copies,
         message="" if online else f"its runner {session.runner_name} is offline: it is taken when that returns",
     )
     return order_snapshot(session, SnapshotOrder(uid), now), snapshot

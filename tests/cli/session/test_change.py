@@ -97,6 +97,7 @@ def test_a_resize_that_does_not_fit_is_an_error_with_the_figures(run: Run, fake:
         (["set", "dev1", "--restart", "sometimes"], "'sometimes' is not always, on-failure, on-failure:N or never"),
         (["set", "dev1", "--restart", "never:3"], "'never:3' is not always"),
         (["set", "dev1", "--restart", "on-failure:x"], "'on-failure:x' is not always"),
+        (["set", "dev1", "--stop-keep", "101"], "--stop-keep: 101 is not between 1 and 100"),
         (["set", "dev1", "--restart", "on-failure:9999"], "--restart: 9999 is not between 1 and 1000"),
     ],
 )
@@ -116,6 +117,7 @@ def test_what_is_wrong_is_said_with_the_option(run: Run, fake: FakeClient, words
         (["--restart", "on-failure:3"], {"restart_policy": RestartPolicy.ON_FAILURE, "max_restarts": 3}),
         (["--restart", "on-failure"], {"restart_policy": RestartPolicy.ON_FAILURE, "max_restarts": 0}),
         (["--stop-grace", "1m"], {"stop_grace": 60.0}),
+        (["--stop-keep", "3", "--stop-max-age", "30d"], {"snapshot_keep": 3, "snapshot_max_age": 30 * 86_400.0}),
     ],
 )
 def test_settings_are_changed_one_by_one(run: Run, fake: FakeClient, words: list[str], changes: object) -> None:
@@ -141,6 +143,8 @@ def test_a_policy_is_changed_as_of_what_was_read(run: Run, fake: FakeClient) -> 
     assert ran.code == 0
     policy = SnapshotPolicy(("/var/cache", "/root/.cache"), daily_at="03:00", keep=3, max_age=30 * 86_400.0)
     assert ("update_session", "dev1", {"snapshot_policy": policy}, 1) in fake.asked
+    assert run("set", "dev1", "--copies", "2").code == 0
+    assert ("update_session", "dev1", {"snapshot_policy": replace(before, copies=2)}, 1) in fake.asked
     bad = run("set", "dev1", "--exclude", "cache")
     assert (bad.code, "'cache' is no absolute path" in bad.err) == (exit_codes.USAGE, True)
     assert bad.err.startswith("netvps: --exclude ")

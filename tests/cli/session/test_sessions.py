@@ -10,8 +10,11 @@ import pytest
 
 from netvps import exit_codes
 from netvps.domain.session.session import LastExit, SessionState, SnapshotImage
+from netvps.domain.snapshot.snapshot import Holder, Snapshot, SnapshotCause, SnapshotState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import NOW, FakeClient, session
+
+_SNAPSHOT = Snapshot("1", "uid-dev1", "dev1", "alice", "one", SnapshotCause.STOP, NOW, NOW, SnapshotState.READY)
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +36,24 @@ def test_a_table_for_people(run: Run) -> None:
 
 def test_wide_has_more_columns(run: Run) -> None:
     heading, dev1, _ = run("ls", "-o", "wide").out.splitlines()
-    assert heading.split()[-5:] == ["ADDRESS", "GPUS", "WANTED", "UID", "MESSAGE"]
+    assert heading.split()[-6:] == ["ADDRESS", "COPIES", "GPUS", "WANTED", "UID", "MESSAGE"]
     assert "172.30.0.2" in dev1
+
+
+def test_wide_says_how_many_of_its_copies_the_newest_snapshot_of_a_session_has(run: Run, fake: FakeClient) -> None:
+    two = (Holder("", "box1"), Holder("", "box2"))
+    fake.newest = [
+        replace(_SNAPSHOT, uid="2", copies=2, holders=two),
+        replace(_SNAPSHOT, uid="1", copies=1, holders=two[:1]),
+        replace(_SNAPSHOT, uid="3", copies=2, state=SnapshotState.FAILED),
+        replace(_SNAPSHOT, uid="1", session="uid-db", copies=3, holders=(*two, Holder("", "box3", leaving=True))),
+    ]
+    heading, dev1, db = run("ls", "-a", "-o", "wide").out.splitlines()
+    column = heading.index("COPIES")
+    assert [dev1[column:].split()[0], db[column:].split()[0]] == ["2/2", "2/3"]
+    assert ("list_snapshots", "", "-") in fake.asked
+    run("ls")
+    assert sum(asked[0] == "list_snapshots" for asked in fake.asked) == 1
 
 
 def test_a_session_shows_its_gpus_and_those_that_it_asks_for_while_it_is_stopped(run: Run, fake: FakeClient) -> None:

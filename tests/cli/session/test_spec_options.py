@@ -35,6 +35,9 @@ def test_a_memory_limit_is_taken_as_people_type_it(typed: str, size: int, run: R
         (["--image", "UP case"], "--image: 'UP case' is not an image reference"),
         (["--env", "1A=x"], "--env '1A': a name is letters, digits and '_'"),
         (["--label", "UP=x"], "--label 'UP': a key is"),
+        (["--stop-keep", "101"], "--stop-keep: 101 is not between 1 and 100"),
+        (["--stop-max-age", "1s"], "--stop-max-age: 1 seconds are not between 1 minute and 10 years"),
+        (["--copies", "17"], "--copies: 17 is not between 1 and 16"),
         (["--stop-grace", "1h"], "--stop-grace: 3600.0 is not between 0 and 600 seconds"),
     ],
 )

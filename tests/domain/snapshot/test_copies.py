@@ -13,6 +13,7 @@ from netvps.domain.snapshot.copies import (
     CopyReport,
     CopyState,
     damaged_at,
+    leaving,
     next_holders,
     progress_words,
     received,
@@ -100,6 +101,20 @@ def test_of_too_many_the_damaged_then_the_pending_then_the_latest_go() -> None:
     )
     orders = [_copy("b", held=True, age=9), _copy("c", held=True, age=1), _copy("d", held=True), _copy("e")]
     assert [copy.runner for copy in too_many(snapshot, orders)] == ["d", "e", "c"]
+
+
+def test_a_holder_that_erases_it_soon_is_a_source_and_does_not_count() -> None:
+    two = leaving(received(replace(SNAPSHOT, copies=2), Holder("b", "box-b"), NOW), "a", NOW)
+    assert [one.runner for one in two.usable] == ["a", "b"]
+    assert ([one.runner for one in two.counted], two.lacks) == (["b"], "copies")
+    assert leaving(two, "a", NOW) is two
+    assert leaving(two, "c", NOW) is two
+    assert [one.uid for one in next_holders(two, [], [_runner("a"), _runner("c")])] == ["c"]
+    alone = leaving(replace(SNAPSHOT, copies=1), "a", NOW)
+    assert [one.uid for one in next_holders(alone, [], [_runner("c")])] == ["c"]  # copied from the one that leaves
+    three = received(two, Holder("c", "box-c"), NOW)
+    assert too_many(three, [_copy("b", held=True), _copy("c", held=True)]) == []
+    assert "2 can hold one (box-b, box-c)" in why_not_so_many(three, 3, [_runner("b"), _runner("c")])
 
 
 @given(

@@ -93,6 +93,7 @@ specs = st.builds(
         st.just(""),
         st.integers(0, 1000),
         st.just(0.0) | st.integers(900, 1 << 27).map(float),
+        st.integers(0, 16),
     )
     | st.builds(SnapshotPolicy, daily_at=st.sampled_from(["00:00", "23:59"])),
 )
@@ -122,7 +123,11 @@ snapshots = st.builds(
     pinned=st.booleans(),
     size_bytes=number,
     digest=text,
-    holders=st.lists(st.builds(Holder, st.just(""), labels), max_size=2).map(tuple),
+    holders=st.lists(
+        st.builds(Holder, st.just(""), labels, damaged=st.booleans(), leaving=st.booleans()),
+        max_size=2,
+        unique_by=lambda holder: holder.name,
+    ).map(tuple),
     warnings=st.lists(text, max_size=2).map(tuple),
     ready_time=st.none() | times,
     revision=number,

@@ -9,7 +9,7 @@ from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.runner.runner import CaughtUp
 from netvps.domain.session.session import Assignment, Session, SessionReport, SessionState
 from netvps.domain.snapshot.copies import Copy
-from netvps.domain.snapshot.snapshot import SnapshotDraft
+from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
 from netvps.services.sessions.assignments import follow
 from tests.fakes.world import ALICE, ROOT
 
@@ -80,6 +80,45 @@ async def test_the_runner_that_it_left_gets_no_copy_before_it_has_erased_the_ses
     assert await world.rows(Eviction) == []
     await world.copies.replenish()
     assert [copy.runner_name for copy in await world.rows(Copy) if copy.runner == first] == ["lab1"]
+
+
+async def test_what_is_about_to_be_erased_is_read_but_not_counted(cluster: Cluster, world: World) -> None:
+    """The runner that a session left with everything erases its files: `stop --copies 2` may not count on them."""
+    first, second = cluster.runners.values()
+    third = (await world.runner("lab3")).uid
+    await world.snapshots.create(ALICE, "dev1", SnapshotDraft("kept"))
+    await cluster.take()
+    await world.moves.move(ALICE, "dev1", target="lab2")
+    await cluster.to_the_copies()
+    await cluster.receive()
+    await cluster.step()
+    kept = await world.snapshots.update(ALICE, "dev1", "kept", SnapshotChange(copies=2))
+    assert ([one.runner for one in kept.counted], kept.lacks) == ([second], "copies")
+    assert {one.runner for one in await world.copies.sources(third, kept.session, kept.uid)} == {first, second}
+    await cluster.receive()
+    kept = await world.snapshots.get(ALICE, "dev1", "kept")
+    assert (sorted(one.name for one in kept.counted), kept.lacks) == (["lab2", "lab3"], "")
+
+
+async def test_no_clone_is_made_where_its_snapshot_is_about_to_be_erased(cluster: Cluster, world: World) -> None:
+    await world.snapshots.create(ALICE, "dev1", SnapshotDraft("kept"))
+    await cluster.take()
+    await world.clones.clone(ALICE, "dev1", session_id="dev2", snapshot_id="kept")
+    (clone,) = [one for one in await world.rows(Session) if one.name == "dev2"]
+    assert clone.runner_name == "lab1"
+    await world.moves.move(ALICE, "dev1")
+    await cluster.to_the_copies()
+    await cluster.receive()
+    await cluster.step()
+    await cluster.says(SessionState.RUNNING)
+    await cluster.step()
+    assert [one.state for one in await world.rows(Eviction)] == ["FENCED"]  # the clone is made from it there
+    await world.clones.clone(ALICE, "dev1", session_id="dev3", snapshot_id="kept")
+    (later,) = [one for one in await world.rows(Session) if one.name == "dev3"]
+    assert later.runner_name == "lab2"
+    await world.reported(clone, SessionState.RUNNING)
+    await cluster.step()
+    assert [one.state for one in await world.rows(Eviction)] == ["RELEASED"]
 
 
 async def test_a_removed_runner_is_not_waited_for(cluster: Cluster, world: World) -> None:

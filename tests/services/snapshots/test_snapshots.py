@@ -13,6 +13,7 @@ import pytest
 
 from netvps.domain.session.session import Session, SessionReport, SessionState, SnapshotImage
 from netvps.domain.session.spec import SessionSpec
+from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import (
     RestoreResult,
     RestoreState,
@@ -25,6 +26,8 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotState,
 )
 from netvps.errors import AlreadyExists, Changed, Exhausted, NotFound, Unavailable, WrongState
+from netvps.services.snapshots.snapshots import Snapshots
+from netvps.services.snapshots.take import Limits
 from tests.fakes.world import ALICE, BOB, HELLO
 from tests.services.snapshots.taking import TAKES, ready, report, running, taken
 
@@ -242,6 +245,20 @@ async def test_an_offline_runner_takes_it_later(world: World) -> None:
     await world.runners.online(session.runner, TAKES)
     await ready(world, snapshot)
     assert (await world.snapshots.get(ALICE, "dev1", "one")).message == ""
+
+
+async def test_the_session_or_else_the_server_says_on_how_many_runners_a_snapshot_should_be(world: World) -> None:
+    world.snapshots = Snapshots(world.store, world.clock, world.new_uid, Limits(copies=3), world.copies)
+    await running(world)
+    assert (await world.snapshots.create(ALICE, "dev1", SnapshotDraft("servers"))).copies == 3
+    assert (await world.snapshots.create(ALICE, "dev1", SnapshotDraft("asked", copies=1))).copies == 1
+    spec = SessionSpec(image="debian:12", snapshot_policy=SnapshotPolicy(copies=2))
+    other = await running(world, "dev2", spec)
+    assert (await world.snapshots.create(ALICE, "dev2", SnapshotDraft("sessions"))).copies == 2
+    await world.sessions.stop(ALICE, "dev2")
+    await _stop(world, other, "s1", 1)
+    (stop,) = [one for one in await world.rows(Snapshot) if one.cause is SnapshotCause.STOP]
+    assert (stop.copies, stop.lacks) == (2, "copies")
 
 
 async def _stop(world: World, session: Session, uid: str, number: int) -> None:

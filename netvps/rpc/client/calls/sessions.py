@@ -13,7 +13,7 @@ from netvps.api.v1 import session_pb2 as pb
 from netvps.rpc.client.calls.call import Pages, Stream, Unary, new_request_id
 from netvps.rpc.convert import names
 from netvps.rpc.convert.session.events import event_from_proto
-from netvps.rpc.convert.session.sessions import session_from_proto, spec_to_proto
+from netvps.rpc.convert.session.sessions import mask_path, session_from_proto, spec_to_proto
 from netvps.rpc.convert.times import time_to_proto
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def update_session(
     """Takes these fields of a session's spec (`UPDATABLE`) from `spec`."""
     request = pb.UpdateSessionRequest(
         session=pb.Session(name=names.session_name(name), spec=spec_to_proto(spec)),
-        update_mask=FieldMask(paths=[f"spec.{field}" for field in sorted(fields)]),
+        update_mask=FieldMask(paths=sorted(map(mask_path, fields))),
         request_id=request_id or new_request_id(),
         expected_revision=expected_revision,
     )

@@ -17,6 +17,7 @@ def policy_to_proto(policy: SnapshotPolicy) -> pb.SnapshotPolicy | None:
         daily_at=policy.daily_at,
         keep=policy.keep,
         max_age=duration_to_proto(policy.max_age) if policy.max_age else None,
+        copies=policy.copies,
     )
 
 
@@ -28,4 +29,5 @@ def policy_from_proto(message: pb.SnapshotPolicy) -> SnapshotPolicy:
         message.daily_at,
         message.keep,
         duration_from_proto(message.max_age),
+        message.copies,
     )

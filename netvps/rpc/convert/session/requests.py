@@ -12,11 +12,10 @@ from netvps.domain.checks import Checks, shown
 from netvps.domain.names import SESSION_NAME_MAX, check_label
 from netvps.domain.session.spec import UPDATABLE, SessionSpec
 from netvps.rpc.convert import names
-from netvps.rpc.convert.session.sessions import spec_from_proto
+from netvps.rpc.convert.session.sessions import mask_path, spec_from_proto
 from netvps.rpc.convert.times import optional_time_from_proto
 
 _DEFAULT_TAIL, _MAX_TAIL = 1000, 100_000
-_SPEC = "spec."
 
 
 SessionChange = (
@@ -116,12 +115,12 @@ def update_from_proto(message: pb.UpdateSessionRequest) -> UpdateSession:
     with checks.nested("session.spec"):
         spec = spec_from_proto(message.session.spec)
     paths = frozenset(message.update_mask.paths)
-    fields = frozenset(path.removeprefix(_SPEC) for path in paths)
+    field_of = {mask_path(field): field for field in UPDATABLE}
+    fields = frozenset(field_of[path] for path in paths & field_of.keys())
     checks.require(bool(paths), "update_mask", "no field is named: name those to change, for example spec.cpus")
     for path in sorted(paths):
-        known = path.startswith(_SPEC) and path.removeprefix(_SPEC) in UPDATABLE
         checks.require(
-            known, "update_mask", f"{shown(path)} cannot be changed; what can: spec.{', spec.'.join(sorted(UPDATABLE))}"
+            path in field_of, "update_mask", f"{shown(path)} cannot be changed; what can: {', '.join(sorted(field_of))}"
         )
     checks.done()
     return UpdateSession(name, message.request_id, message.expected_revision, spec, fields)

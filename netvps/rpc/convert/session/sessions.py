@@ -27,6 +27,8 @@ SESSION_STATE = EnumPair(SessionState, pb.SessionState, "SESSION_STATE_")
 DESIRED_STATE = EnumPair(DesiredState, pb.DesiredState, "DESIRED_STATE_")
 CHANGE_CAUSE = EnumPair(ChangeCause, change_pb.ChangeCause, "CHANGE_CAUSE_")
 RESTART_POLICY = EnumPair(RestartPolicy, change_pb.RestartPolicy, "RESTART_POLICY_")
+_PATHS = {"snapshot_keep": "snapshot_retention.keep", "snapshot_max_age": "snapshot_retention.max_age"}
+"""Fields of a spec that are elsewhere in its message."""
 NETWORK = EnumPair(Network, spec_pb.SessionNetwork, "SESSION_NETWORK_")
 
 
@@ -115,6 +117,11 @@ def spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:
     message.env.update(spec.env)
     message.authorized_keys.extend(spec.authorized_keys)
     return message
+
+
+def mask_path(field: str) -> str:
+    """The path of a field of a spec in the mask of an update."""
+    return f"spec.{_PATHS.get(field, field)}"
 
 
 def _listed_spec_to_proto(spec: SessionSpec) -> spec_pb.SessionSpec:

@@ -55,7 +55,7 @@ def create_snapshot_from_proto(message: pb.CreateSnapshotRequest) -> CreateSnaps
         session = names.parse_session_name(message.parent, "parent")
     with checks.nested():
         draft = SnapshotDraft(
-            message.snapshot_id, message.description, dict(message.labels), message.pinned, message.copies or 1
+            message.snapshot_id, message.description, dict(message.labels), message.pinned, message.copies
         )
     with checks.nested():
         names.check_request_id(message.request_id)

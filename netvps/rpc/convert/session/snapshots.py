@@ -46,6 +46,7 @@ def snapshot_to_proto(snapshot: Snapshot) -> snapshot_pb2.SessionSnapshot:
         cause=SNAPSHOT_CAUSE.to_proto(snapshot.cause),
         holders=holders,
         damaged_holders=[names.runner_name(holder.name) for holder in snapshot.holders if holder.damaged],
+        leaving_holders=[names.runner_name(holder.name) for holder in snapshot.holders if holder.leaving],
         copies=snapshot.copies,
         warnings=snapshot.warnings,
         ready_time=time_to_proto(snapshot.ready_time) if snapshot.ready_time else None,
@@ -76,7 +77,12 @@ def snapshot_from_proto(message: snapshot_pb2.SessionSnapshot) -> Snapshot:
         size_bytes=message.size_bytes,
         digest=message.image_digest,
         holders=tuple(
-            Holder("", names.parse_runner_name(holder, "holders"), holder in message.damaged_holders)
+            Holder(
+                "",
+                names.parse_runner_name(holder, "holders"),
+                damaged=holder in message.damaged_holders,
+                leaving=holder in message.leaving_holders,
+            )
             for holder in message.holders
         ),
         copies=message.copies or 1,

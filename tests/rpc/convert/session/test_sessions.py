@@ -16,6 +16,7 @@ from netvps.domain.session.event import SessionEvent
 from netvps.domain.session.session import Author, ChangeCause, Session
 from netvps.domain.session.spec import DEFAULT_GRACE, DEFAULT_PIDS, Network, RestartPolicy, SessionSpec
 from netvps.errors import InvalidInput
+from netvps.rpc.client.calls.sessions import update_session
 from netvps.rpc.convert.session.events import event_from_proto, event_to_proto
 from netvps.rpc.convert.session.requests import (
     change_from_proto,
@@ -139,6 +140,18 @@ def test_an_update_names_its_fields() -> None:
     assert (change.name, change.expected_revision) == ("a.b", 3)
     assert change.fields == {"cpus", "restart_policy"}
     assert (change.spec.cpus, change.spec.restart_policy) == (2.0, RestartPolicy.NEVER)
+
+
+def test_a_client_names_fields_by_their_place_in_the_message() -> None:
+    call = update_session(
+        "a.b", SessionSpec(snapshot_keep=3, snapshot_max_age=60.0), ["snapshot_keep", "snapshot_max_age"]
+    )
+    request = call.request
+    assert isinstance(request, pb.UpdateSessionRequest)
+    assert list(request.update_mask.paths) == ["spec.snapshot_retention.keep", "spec.snapshot_retention.max_age"]
+    change = update_from_proto(request)
+    assert change.fields == {"snapshot_keep", "snapshot_max_age"}
+    assert (change.spec.snapshot_keep, change.spec.snapshot_max_age) == (3, 60.0)
 
 
 @pytest.mark.parametrize(
