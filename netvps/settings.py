@@ -102,6 +102,19 @@ def _public_names(value: str) -> str:
     return ",".join(dict.fromkeys(names))
 
 
+def _networks(value: str) -> str:
+    """Validates addresses and networks in CIDR form, separated by commas."""
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    for part in parts:
+        try:
+            network = ipaddress.ip_network(part)
+        except ValueError as error:
+            raise ValueError(f"{error}: give an address or a network, for example 192.0.2.10 or 192.0.2.0/28") from None
+        if not network.prefixlen:
+            raise ValueError(f"{part} is every address: any client could claim another's")
+    return ",".join(dict.fromkeys(parts))
+
+
 def _own_name() -> str:
     """The host name as a DNS label."""
     return label_from(socket.gethostname().split(".")[0], "runner")
@@ -177,6 +190,9 @@ class ServerSettings(Settings):
     ssh_port: Port = Field(default=2222, description="SSH gateway")
     ssh_connections_per_user: int = Field(default=1000, ge=1, description="maximum SSH connections of one user")
     ssh_connections_per_session: int = Field(default=500, ge=1, description="maximum SSH connections to one session")
+    ssh_balancers: Annotated[str, BeforeValidator(_joined), AfterValidator(_networks), Repeatable()] = Field(
+        default="", description="load balancers that send PROXY protocol v2: addresses or networks, with commas"
+    )
     terminal_ui: bool = Field(default=True, description="the terminal UI for `ssh HOST` without a session's name")
     http_port: Port = Field(default=7480, description="health and metrics over HTTP")
     default_image: str = Field(default="netvps/debian:latest", description="image of sessions that specify none")

@@ -139,6 +139,15 @@ def test_an_address_is_host_and_port(address: str) -> None:
         load(RunnerSettings, {"server": address})
 
 
+@pytest.mark.parametrize("balancers", ["0.0.0.0/0", "::/0", "192.0.2.1/24", "example.org"])
+def test_a_load_balancer_is_an_address_or_a_network_and_not_everybody(balancers: str) -> None:
+    assert (
+        load(ServerSettings, {"ssh_balancers": "192.0.2.1, 2001:db8::/64"}).ssh_balancers == "192.0.2.1,2001:db8::/64"
+    )
+    with pytest.raises(ConfigError, match=r"ssh_balancers: '.*' is wrong: "):
+        load(ServerSettings, {"ssh_balancers": balancers})
+
+
 def test_settings_are_frozen() -> None:
     settings = load(ServerSettings, {})
     with pytest.raises(ValueError, match="frozen"):

@@ -20,6 +20,7 @@ import structlog
 from netvps import log as logging
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
+from netvps.gateway.ssh.proxy_header import Balancers
 from netvps.gateway.tui.apps import TerminalApps
 from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.worker.client import ControlPlane
@@ -50,6 +51,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
             host_key=welcome.host_key,
             user_ca=welcome.user_ca,
             limits=ConnectionLimits(welcome.connections_per_user, welcome.connections_per_session),
+            balancers=Balancers.of(welcome.balancers),
             ui_apps=apps,
             ui_tokens=plane,
         )

@@ -26,6 +26,7 @@ from netvps.gateway.ports import Authorizer, Locate, SessionDialer
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
 from netvps.gateway.ssh.listener import listen_at
+from netvps.gateway.ssh.proxy_header import Balancers
 from netvps.gateway.tui.apps import TerminalApps
 from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.tunnel.tunnels import Tunnels
@@ -275,6 +276,7 @@ class a_world:
         place: FakePlace | None = None,
         limits: ConnectionLimits | None = None,
         admission: Admission | None = None,
+        balancers: Balancers | None = None,
         apart: bool = False,
         ui_apps: TerminalApps | None = None,
     ) -> None:
@@ -283,7 +285,7 @@ class a_world:
         self.apart = apart
         self.ui_apps = ui_apps
         self.stack = AsyncExitStack()
-        self.limits, self.admission = limits, admission
+        self.limits, self.admission, self.balancers = limits, admission, balancers
 
     async def __aenter__(self) -> World:
         key = new_key(self.folder / "id")
@@ -318,6 +320,7 @@ class a_world:
             rekey_bytes=self.rekey_bytes,
             limits=self.limits,
             admission=self.admission,
+            balancers=self.balancers,
             ui_apps=self.ui_apps,
             ui_tokens=authorizer,
         )

@@ -3,6 +3,7 @@ package sshd_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +57,28 @@ func TestRemovedKeyLogsInNoMoreAndItsConnectionsAreClosed(t *testing.T) {
 	}
 	if got := r.run(r.ssh(to(t), "true")); got.code != 255 {
 		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestRSAWithSHA1IsRefused(t *testing.T) {
+	r := newRig(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	r.check(err)
+	signer, err := ssh.NewSignerFromKey(key)
+	r.check(err)
+	r.apply(func(c *api.AgentConfig) { c.AuthorizedKeys = []string{line(signer.PublicKey())} })
+	for algorithm, accepted := range map[string]bool{ssh.KeyAlgoRSASHA256: true, ssh.KeyAlgoRSA: false} {
+		only, err := ssh.NewSignerWithAlgorithms(signer.(ssh.AlgorithmSigner), []string{algorithm})
+		r.check(err)
+		client, err := ssh.Dial("tcp", "127.0.0.1:"+r.portText(), &ssh.ClientConfig{
+			User: me(t), Auth: []ssh.AuthMethod{ssh.PublicKeys(only)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+		})
+		if (err == nil) != accepted {
+			t.Errorf("%s: got %v", algorithm, err)
+		}
+		if err == nil {
+			r.check(client.Close())
+		}
 	}
 }
 

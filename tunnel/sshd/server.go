@@ -112,6 +112,8 @@ func (s *Server) config(direct bool, log *slog.Logger) *ssh.ServerConfig {
 		MaxAuthTries:      maxAuthTries,
 		PublicKeyCallback: s.authenticate(direct),
 		ServerVersion:     serverVersion,
+		// The library's default has RSA with SHA-1 and DSA, too.
+		PublicKeyAuthAlgorithms: ssh.SupportedAlgorithms().PublicKeyAuths,
 	}
 	config.AddHostKey(s.HostKey)
 	cert := s.policy.Load().hostCert

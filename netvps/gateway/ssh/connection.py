@@ -111,13 +111,13 @@ class Registry(Protocol):
 class SshConnection(SSHServer):
     """One connection; as an SSHServer it receives asyncssh's callbacks for the client's side."""
 
-    def __init__(self, registry: Registry, backend: Backend, ticket: Ticket) -> None:
-        """`ticket` identifies the connection to the listener until it is logged in."""
+    def __init__(self, registry: Registry, backend: Backend, ticket: Ticket, client: tuple[str, int]) -> None:
+        """`ticket` identifies it to the listener until it is logged in; `client` is an IP address and a port."""
         self.state = State.LOGIN
         self.ticket = ticket
         self.downstream = Downstream(asyncio.get_running_loop(), backend.options, self)
         self.upstream: Upstream | None = None
-        self.address, self.origin = "", ""
+        self.address, self.origin = client[0], f"{client[0]}:{client[1]}"
         """The client's IP address, and with its port."""
         self.user_name = ""
         """The login name that the client sent; '' until then."""
@@ -152,9 +152,7 @@ class SshConnection(SSHServer):
     # LOGIN: called by asyncssh
 
     def connection_made(self, conn: SSHServerConnection) -> None:
-        """Records the client's address and enables TCP keepalive."""
-        address = conn.get_extra_info("peername") or ("unknown", 0)
-        self.address, self.origin = str(address[0]), f"{address[0]}:{address[1]}"
+        """Enables TCP keepalive."""
         if (sock := conn.get_extra_info("socket")) is not None:
             for option, value in _KEEPALIVE:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)

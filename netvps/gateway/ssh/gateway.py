@@ -17,7 +17,7 @@ from asyncssh import SSHServerConnectionOptions
 
 from netvps.domain.access.admission import Admission, Outcome
 from netvps.errors import NetvpsError
-from netvps.gateway.ssh.algorithms import encryption_algorithms, kex_algorithms
+from netvps.gateway.ssh.algorithms import encryption_algorithms, kex_algorithms, signature_algorithms
 from netvps.gateway.ssh.client_auth import PrecedingKeys
 from netvps.gateway.ssh.connection import LOGIN_TIMEOUT, Backend, SshConnection
 from netvps.gateway.ssh.listener import Listener
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netvps.gateway.ports import Authorizer
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.ssh.pipe import Downstream
+    from netvps.gateway.ssh.proxy_header import Balancers
     from netvps.gateway.tui.apps import TerminalApps
     from netvps.gateway.tui.session import Tokens
     from netvps.gateway.tunnel.dialer import Dialer
@@ -69,6 +70,7 @@ class SshGateway:
         user_ca: str,
         limits: ConnectionLimits | None = None,
         admission: Admission | None = None,
+        balancers: Balancers | None = None,
         rekey_bytes: int = 1 << 30,
         ui_apps: TerminalApps | None = None,
         ui_tokens: Tokens | None = None,
@@ -83,7 +85,7 @@ class SshGateway:
         self._rekey_bytes = rekey_bytes
         self._ui_apps, self._ui_tokens = ui_apps, ui_tokens
         self._limits = limits or ConnectionLimits()
-        self._listener = Listener(self._new_connection, admission)
+        self._listener = Listener(self._new_connection, admission, balancers)
         self._tasks = Tasks()
         self._unauthenticated: set[SshConnection] = set()
         self._connections: set[SshConnection] = set()
@@ -185,8 +187,8 @@ class SshGateway:
 
     # Internals
 
-    def _new_connection(self, ticket: Ticket) -> Downstream:
-        connection = SshConnection(self, self._backend, ticket)
+    def _new_connection(self, ticket: Ticket, client: tuple[str, int]) -> Downstream:
+        connection = SshConnection(self, self._backend, ticket, client)
         self._unauthenticated.add(connection)
         self._empty.clear()
         return connection.downstream
@@ -231,6 +233,7 @@ class SshGateway:
             server_version="netvps",
             kex_algs=kex_algorithms(),
             encryption_algs=encryption_algorithms(),
+            signature_algs=signature_algorithms(),
             compression_algs=None,  # decompressed data has no size limit
             gss_host=None,
             x509_trusted_certs=None,

@@ -3,6 +3,8 @@
 accepted ──► refused: one line of text, closed
     ├──────► queued: nothing is sent, and little read, for at most WAIT_SECONDS
     └──────► served: becomes a Downstream, until it logs in or ends
+
+A connection from a load balancer is decided about when its header named the client.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ import ipaddress
 import random
 import socket
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import structlog
 
 from netvps.domain.access.admission import Admission, Outcome, Ticket, source_of
 from netvps.domain.access.refusal_log import INTERVAL, RefusalLog
 from netvps.errors import ConfigError
+from netvps.gateway.ssh.proxy_header import Balancers, HeaderError, parse_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,16 +34,25 @@ log = structlog.get_logger()
 
 WAIT_SECONDS: Final = 20.0
 """Seconds that a connection may stay queued; most clients give up later than this."""
+HEADER_SECONDS: Final = 5.0
+"""Seconds that a load balancer may take for its header, which it sends first."""
 BACKLOG: Final = 512
+
+
+_ADVICE: Final = "turn PROXY protocol v2 on at that load balancer, or take it out of the setting ssh_balancers"
+
+Serve: TypeAlias = "Callable[[Ticket, tuple[str, int]], Downstream]"
+"""Makes the protocol of a connection, from its ticket and the client's IP address and port."""
 
 
 class Listener:
     """Calls `serve` for each connection that it serves. Run `log_summaries` as a task."""
 
-    def __init__(self, serve: Callable[[Ticket], Downstream], admission: Admission | None = None) -> None:
+    def __init__(self, serve: Serve, admission: Admission | None = None, balancers: Balancers | None = None) -> None:
         """`serve` makes the protocol of a connection, to be settled with its ticket."""
         self._serve = serve
         self._admission = admission or Admission()
+        self.balancers = balancers or Balancers()
         self._refusals = RefusalLog()
         self._holders: dict[Ticket, _Arrival] = {}
         self._server: asyncio.Server | None = None
@@ -125,23 +137,39 @@ class _Arrival(asyncio.Protocol):
     """A connection until it is served."""
 
     def __init__(self, listener: Listener) -> None:
-        self.address = ""
+        self.client = ("unknown", 0)
+        """IP address and port."""
         self.served: Downstream | None = None
         self.ticket: Ticket | None = None
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._said = b""
+        self._awaits_header = False
         self._gives_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asks the listener to decide about the connection."""
         self._transport = cast("asyncio.Transport", transport)  # not isinstance: uvloop's transports inherit nothing
-        self.address = (transport.get_extra_info("peername") or ("unknown",))[0]
+        if peer := transport.get_extra_info("peername"):
+            self.client = (str(peer[0]), int(peer[1]))
+        if self.address in self._listener.balancers:
+            self._awaits_header = True
+            late = HeaderError(f"no PROXY header within {HEADER_SECONDS:g} s")
+            self._gives_up = asyncio.get_running_loop().call_later(HEADER_SECONDS, self._refuse_header, late)
+        else:
+            self._arrive()
+
+    @property
+    def address(self) -> str:
+        """The client's IP address."""
+        return self.client[0]
+
+    def _arrive(self) -> None:
         self._listener.arrive(self)
-        if self.served is None and not self._transport.is_closing():
+        if self.served is None and self._transport is not None and not self._transport.is_closing():
             self._gives_up = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._give_up)
 
-    def serve(self, serve: Callable[[Ticket], Downstream]) -> None:
+    def serve(self, serve: Serve) -> None:
         """Hands the connection over to the protocol that `serve` makes for it."""
         if self._gives_up is not None:
             self._gives_up.cancel()
@@ -149,7 +177,7 @@ class _Arrival(asyncio.Protocol):
         if self._transport.is_closing():
             self._listener.settle(self.ticket, Outcome.SAID_NOTHING)
             return
-        self.served = serve(self.ticket)
+        self.served = serve(self.ticket, self.client)
         self._transport.set_protocol(self.served)
         self.served.connection_made(self._transport)
         if self._said:
@@ -163,7 +191,32 @@ class _Arrival(asyncio.Protocol):
         """
         assert self._transport is not None  # noqa: S101 — it arrived
         self._said += data
-        self._transport.pause_reading()
+        if self._awaits_header:
+            self._read_header()
+        elif self.served is None:
+            self._transport.pause_reading()
+
+    def _read_header(self) -> None:
+        try:
+            header = parse_header(self._said)
+        except HeaderError as error:
+            self._refuse_header(error)
+            return
+        if header is None:
+            return
+        self._awaits_header = False
+        if self._gives_up is not None:
+            self._gives_up.cancel()
+        self.client = header.client or self.client
+        self._said = self._said[header.size :]
+        if self._said and self._transport is not None:
+            self._transport.pause_reading()
+        self._arrive()
+
+    def _refuse_header(self, error: HeaderError) -> None:
+        self._listener.note_refusal(self.address, f"{error}: {_ADVICE}")
+        if self._transport is not None:
+            self._transport.abort()
 
     def refuse(self, reason: str) -> None:
         """Closes it with a reason. The line starts with the same words as sshd's."""

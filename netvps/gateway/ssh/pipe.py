@@ -42,6 +42,7 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import SSHPacket, String
 
+from netvps.gateway.ssh.algorithms import algorithm_of, signature_algorithms
 from netvps.gateway.ssh.pacing import Paced
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ _TOO_MANY = (
     " -i FILE, or let `netvps config-ssh` choose it"
 )
 _TOO_MUCH = "too much data before the login"
+_SIGNATURES = frozenset(signature_algorithms())
+_SHA1 = "RSA and SHA-1"
+_WEAK = "netvps: a signature with {} is refused: update the SSH client, or use an Ed25519 key\r\n"
 _HOST_KEYS = bytes([MSG_GLOBAL_REQUEST]) + String("hostkeys-00@openssh.com")
 
 
@@ -319,6 +323,14 @@ class Downstream(PipeEnd, SSHServerConnection):
     async def _validate_openssh_certificate(self, username: str, cert: SSHOpenSSHCertificate) -> SSHKey | None:
         """Lets the connection decide; asyncssh would require a principal that equals the login."""
         return cert.key if await self._connection.validate_certificate(username, cert) else None
+
+    async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+        """Refuses signatures that asyncssh verifies but does not advertise: RSA with SHA-1."""
+        if msg and (algorithm := algorithm_of(signature)) not in _SIGNATURES:
+            self.send_auth_banner(_WEAK.format(_SHA1 if algorithm == "ssh-rsa" else "an unknown algorithm"))
+            return False
+        accepted: bool = await super().validate_public_key(username, key_data, msg, signature)
+        return accepted
 
     async def reload_config(self) -> None:
         """Does nothing: there is no configuration file with rules per user."""

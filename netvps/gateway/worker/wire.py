@@ -58,6 +58,8 @@ class Welcome:
     connections_per_session: int
     api_socket: str
     """For terminal UIs; empty if there are none."""
+    balancers: tuple[str, ...] = ()
+    """Networks in CIDR form, whose connections begin with a PROXY header."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,7 @@ class _Parts:
             settings.ssh_connections_per_user,
             settings.ssh_connections_per_session,
             str(settings.paths.api_socket) if terminal_ui else "",
+            tuple(settings.ssh_balancers.split(",")) if settings.ssh_balancers else (),
         )
         control = settings.paths.gateway_socket
         socket = WorkerSocket(control, logins, tunnels, self._locate, welcome, ui_tokens=ui_tokens)

@@ -146,6 +146,43 @@ async def test_tries_are_counted_as_sshd_counts_them(world: World) -> None:
     assert len(world.authorizer.asked) == MAX_TRIES + 1
 
 
+@pytest.mark.parametrize(("algorithm", "accepted"), [("rsa-sha2-256", True), ("ssh-rsa", False)])
+async def test_rsa_with_sha1_is_refused_with_a_reason(world: World, algorithm: str, accepted: bool) -> None:
+    key = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
+    world.authorizer.keys[key.get_fingerprint()] = "alice"
+    banners: list[str] = []
+
+    class Client(asyncssh.SSHClient):
+        def connection_made(self, conn: SSHClientConnection) -> None:
+            conn._server_sig_algs = set()  # what an old client does not read
+
+        def auth_banner_received(self, msg: str, lang: str) -> None:
+            banners.append(msg)
+
+    async def log_in() -> None:
+        key.sig_algorithms = (algorithm.encode(),)
+        connecting = asyncssh.connect(
+            "127.0.0.1",
+            world.gateway.port,
+            username="dev1",
+            client_keys=[key],
+            client_factory=Client,
+            signature_algs=[algorithm],
+            known_hosts=None,
+            config=None,
+        )
+        async with connecting as client:
+            assert (await client.run("echo in")).stdout == "in\n"
+
+    if accepted:
+        await log_in()
+        assert banners == []
+    else:
+        with pytest.raises(asyncssh.PermissionDenied):
+            await log_in()
+        assert "RSA and SHA-1 is refused" in banners[0]
+
+
 async def test_host_keys_of_the_agent_do_not_reach_the_client(world: World) -> None:
     heard: list[bytes] = []
 
