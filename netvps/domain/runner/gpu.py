@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
+
+from netvps.domain.names import SessionName
 
 MAX_GPUS: Final = 64
 """Maximum number of GPUs of a runner, and of a session."""
 GPU_ID: Final = re.compile(r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """The UUID of a GPU, as NVML and `nvidia-smi -L` show it."""
+
+
+_NAMED: Final = 8
+"""Maximum number of GPUs in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,25 @@ def allocate(
     fitting = [node for node in nodes if len(node) >= missing]
     chosen = [*again, *min(fitting, key=len, default=rest)[:missing]]
     return tuple(gpu.id for gpu in sorted(chosen, key=_order))
+
+
+def ids_words(gpus: Collection[str]) -> str:
+    """Ids of GPUs for people: "GPU-1, GPU-2"; "none"; the first few of many."""
+    more = f" and {len(gpus) - _NAMED} more" if len(gpus) > _NAMED else ""
+    return ", ".join([*gpus][:_NAMED]) + more or "none"
+
+
+def holders_words(gpus: Iterable[str], holders: Mapping[str, SessionName], owner: str) -> str:
+    """Who holds each of these GPUs, for `owner`: "GPU-1 (dev1.ann), GPU-2 (a session of another user)".
+
+    Sessions of other owners are not named.
+    """
+
+    def holder(gpu: str) -> str:
+        name = holders[gpu]
+        return str(name) if name.owner == owner else "a session of another user"
+
+    return ids_words([f"{gpu} ({holder(gpu)})" for gpu in gpus])
 
 
 def _order(gpu: Gpu) -> tuple[int, str, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from netvps.domain.runner.gpu import allocate
+from netvps.domain.runner.gpu import allocate, holders_words, ids_words
 from netvps.domain.runner.runner import RunnerState
 from netvps.domain.session.spec import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from netvps.domain.names import SessionName
     from netvps.domain.runner.runner import Runner
     from netvps.domain.session.session import Session
     from netvps.domain.session.spec import SessionSpec
@@ -32,8 +33,8 @@ class Use:
     """Bytes."""
     disk_claims: int = 0
     """Bytes, of stopped sessions as well."""
-    gpus: frozenset[str] = frozenset()
-    """Ids of the GPUs that sessions hold."""
+    gpus: Mapping[str, SessionName] = field(default_factory=dict)
+    """Ids of the GPUs that sessions hold, and which ones do."""
 
     def with_session(self, session: Session) -> Use:
         """The use including one more session."""
@@ -42,7 +43,7 @@ class Use:
             self.cpu_claims + session.cpu_claim,
             self.memory_claims + session.memory_claim,
             self.disk_claims + session.disk_claim,
-            self.gpus | frozenset(session.gpus),
+            {**self.gpus, **dict.fromkeys(session.gpus, session.full_name)},
         )
 
 
@@ -123,8 +124,10 @@ def is_able(runner: Runner) -> bool:
     )
 
 
-def why_none(spec: SessionSpec, runners: Iterable[Runner], uses: Mapping[str, Use] | None = None) -> str:  # noqa: PLR0911 — one answer per cause
-    """Why `choose` found no runner, for the session's owner."""
+def why_none(  # noqa: PLR0911 — one answer per cause
+    spec: SessionSpec, runners: Iterable[Runner], uses: Mapping[str, Use] | None = None, owner: str = ""
+) -> str:
+    """Why `choose` found no runner, for the session's `owner`."""
     online = [runner for runner in runners if runner.state is RunnerState.ONLINE]
     if not online:
         return "no runner is online; see netvps runner ls"
@@ -143,7 +146,7 @@ def why_none(spec: SessionSpec, runners: Iterable[Runner], uses: Mapping[str, Us
         return "no runner that is online is on the overlay; see netvps runner ls, or use another network"
     if spec.disk_bytes and not any(runner.capacity.disk_limits for runner in online):
         return f"{'; '.join(why_no_disk(spec, runner) for runner in online[:_NAMED])}; or ask for no disk limit"
-    if spec.gpu_count and (why := _why_no_gpus(spec, online, uses or {})):
+    if spec.gpu_count and (why := _why_no_gpus(spec, online, uses or {}, owner)):
         return why
     asked = [f"{spec.cpus:g} CPUs"] if spec.cpus else []
     asked += [f"{_gib_words(spec.memory_bytes)} of memory"] if spec.memory_bytes else []
@@ -153,27 +156,34 @@ def why_none(spec: SessionSpec, runners: Iterable[Runner], uses: Mapping[str, Us
     return f"no runner that is online has {' and '.join(asked)}{overlay}; see netvps runner ls, or ask for less"
 
 
-def _why_no_gpus(spec: SessionSpec, runners: Sequence[Runner], uses: Mapping[str, Use]) -> str:  # noqa: PLR0911 — one answer per cause
+def _why_no_gpus(  # noqa: PLR0911 — one answer per cause
+    spec: SessionSpec, runners: Sequence[Runner], uses: Mapping[str, Use], owner: str
+) -> str:
     """Why no runner has the GPUs for a session; '' if one has."""
-
-    def held(runner: Runner) -> frozenset[str]:
-        return uses.get(runner.uid, Use()).gpus
-
-    there = {gpu.id: runner for runner in runners for gpu in runner.capacity.gpus}
+    with_gpus = [runner for runner in runners if runner.capacity.gpus]
+    there = {gpu.id: runner for runner in with_gpus for gpu in runner.capacity.gpus}
     if not there:
         return "no runner that is online has a GPU; see netvps runner show NAME"
+    held = {runner.name: uses.get(runner.uid, Use()).gpus for runner in with_gpus}
+    free = {
+        runner.name: [gpu.id for gpu in runner.capacity.gpus if gpu.id not in held[runner.name]] for runner in with_gpus
+    }
     if unknown := [gpu for gpu in spec.gpu_ids if gpu not in there]:
-        return f"no runner that is online has {', '.join(unknown[:_NAMED])}; see netvps runner show NAME"
+        others = "; ".join(f"{name}: {ids_words(ids)}" for name, ids in [*free.items()][:_NAMED])
+        return f"no runner that is online has {ids_words(unknown)}; free are {others}"
     if len({there[gpu].uid for gpu in spec.gpu_ids}) > 1:
-        return "the GPUs that it names are on several runners; see netvps runner show NAME"
-    if taken := [gpu for gpu in spec.gpu_ids if gpu in held(there[gpu])]:
-        return f"{', '.join(taken[:_NAMED])} belongs to another session now; it starts when that is stopped or removed"
-    most = max(len(runner.capacity.gpus) for runner in runners)
+        on = [f"{gpu} on {there[gpu].name}" for gpu in spec.gpu_ids]
+        return f"the GPUs that it names are on several runners: {ids_words(on)}; name those of one"
+    if taken := [gpu for gpu in spec.gpu_ids if gpu in held[there[gpu].name]]:
+        return f"it waits for GPUs that other sessions hold: {holders_words(taken, held[there[taken[0]].name], owner)}"
+    most = max(len(runner.capacity.gpus) for runner in with_gpus)
     if spec.gpu_count > most:
         return f"no runner that is online has more than {_gpu_words(most)}; ask for less"
-    free = max(len({gpu.id for gpu in runner.capacity.gpus} - held(runner)) for runner in runners)
-    if spec.gpu_count > free:
-        return f"no runner that is online has {_gpu_words(spec.gpu_count)} free; it starts when some are"
+    if spec.gpu_count > max(map(len, free.values())):
+        counts = ", ".join(
+            f"{one.name} {len(free[one.name])} of {len(one.capacity.gpus)}" for one in with_gpus[:_NAMED]
+        )
+        return f"no runner that is online has {_gpu_words(spec.gpu_count)} free ({counts}); it starts when one has"
     return ""
 
 

@@ -15,7 +15,7 @@ from netvps.errors import NetvpsError
 from netvps.services.copies.orders import order_copy
 from netvps.services.moves.evictions import evict, left_runners
 from netvps.services.network.addresses import Addresses, put_addressed
-from netvps.services.sessions.gpus import gpus_in_use
+from netvps.services.sessions.gpus import gpu_holders
 from netvps.services.sessions.scheduler import uses_of_runners
 from netvps.services.snapshots.take import take_snapshot
 from netvps.services.snapshots.use import snapshots_of
@@ -67,7 +67,7 @@ async def switch(
         return session
     gpus: tuple[str, ...] | None = ()
     if move.resume:  # a stopped session gets its GPUs when it starts
-        held = (await gpus_in_use(tx, [target])).get(target.uid, frozenset())
+        held = (await gpu_holders(tx, [target])).get(target.uid, {})
         gpus = gpus_for(session, target, Use(gpus=held))
     if gpus is None:
         await _say(tx, session, move, f"too few GPUs of runner {target.name} are free")

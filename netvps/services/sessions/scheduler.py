@@ -12,7 +12,7 @@ from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.snapshot.orders import fail_unplaced
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
 from netvps.services.network.addresses import Addresses, put_addressed
-from netvps.services.sessions.gpus import gpus_in_use
+from netvps.services.sessions.gpus import gpu_holders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ async def uses_of_runners(reader: Reader, online: Sequence[Runner], waiting: Seq
         for runner, (_, disk) in (await reader.tally(Session, "runner", "disk_claim")).items():
             uses[runner] = replace(uses.get(runner, Use()), disk_claims=disk)
     if any(session.spec.gpu_count for session in waiting):
-        for runner, gpus in (await gpus_in_use(reader, online)).items():
+        for runner, gpus in (await gpu_holders(reader, online)).items():
             uses[runner] = replace(uses.get(runner, Use()), gpus=gpus)
     return uses
 
@@ -108,7 +108,7 @@ async def _placed(
             return place(session, runner, now, address, gpus)
         full[runner.uid] = runner.name
     if not full:
-        return wait(session, "", why_none(session.spec, online, uses), now)
+        return wait(session, "", why_none(session.spec, online, uses, session.owner), now)
     names = ", ".join(sorted(full.values())[:_NAMED]) + (
         f" and {len(full) - _NAMED} more" if len(full) > _NAMED else ""
     )

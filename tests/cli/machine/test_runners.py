@@ -14,6 +14,7 @@ from netvps.domain.overlay.peer_health import Problem
 from netvps.domain.runner.runner import RunnerState
 from tests.cli.conftest import Run
 from tests.cli.fake_client import FakeClient
+from tests.domain.runner.test_gpu import gpu, gpu_id
 
 
 @pytest.mark.usefixtures("fake")
@@ -64,6 +65,34 @@ def test_a_runner_that_runs_no_sessions_says_so(run: Run, fake: FakeClient) -> N
         assert "none: no sessions here" in run("runner", *command).out
     (shown,) = json.loads(run("runner", "ls", "-o", "json").out)
     assert shown["noSessions"]
+
+
+def test_a_runner_shows_its_gpus_who_has_one_and_whether_it_limits_disks(run: Run, fake: FakeClient) -> None:
+    assert _field(run("runner", "show", "box1").out, "gpus") == "none"
+    assert _field(run("runner", "show", "box1").out, "disk limits") == "no"
+    fake.capacity = {"gpus": (gpu(0), gpu(1)), "disk_limits_problem": "Docker's folder is on ext4"}
+    fake.gpus_in_use = frozenset({gpu_id(1), gpu_id(2)})
+    shown = run("runner", "show", "box1").out
+    assert _field(shown, "disk limits") == "no: Docker's folder is on ext4"
+    assert _field(shown, "gpus") == (
+        f"{gpu_id(0)} (NVIDIA H200, 139G, free), {gpu_id(1)} (NVIDIA H200, 139G, in use), "
+        f"{gpu_id(2)} (in use, and gone)"
+    )
+    heading, box = run("runner", "ls", "-o", "wide").out.splitlines()
+    assert box[heading.index("GPUS") :].startswith("1 of 2 free")
+    assert box[heading.index("DISK LIMITS") :].split()[0] == "no"
+    (listed,) = json.loads(run("runner", "ls", "-o", "json").out)
+    assert [one["uuid"] for one in listed["capacity"]["gpus"]] == [gpu_id(0), gpu_id(1)]
+    fake.capacity = {"gpu_problem": "the driver does not answer", "disk_limits": True}
+    fake.gpus_in_use = frozenset()
+    shown = run("runner", "show", "box1").out
+    assert (_field(shown, "gpus"), _field(shown, "disk limits")) == ("the driver does not answer", "yes")
+
+
+def _field(shown: str, name: str) -> str:
+    """The value of a field of `show`."""
+    (line,) = [line for line in shown.splitlines() if line.startswith(name)]
+    return line.removeprefix(name).strip()
 
 
 def test_a_runner_is_removed_by_who_types_its_name(run: Run, fake: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

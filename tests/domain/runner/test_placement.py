@@ -18,6 +18,7 @@ from tests.domain.runner.test_gpu import gpu, gpu_id
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 GIB = 1 << 30
+MINE, THEIRS = SessionName("alice", "mine"), SessionName("bob", "x")
 
 
 def machine(name: str, cpus: int = 8, memory: int = 16, state: RunnerState = RunnerState.ONLINE) -> Runner:
@@ -167,10 +168,30 @@ def test_disk_limits_count_like_memory() -> None:
 def test_gpus_are_counted_exactly() -> None:
     a, b = (replace(machine(n), capacity=Capacity(8, 16 * GIB, gpus=(gpu(1), gpu(2)))) for n in "ab")
     session = replace(wanted(), spec=SessionSpec(gpus=2))
-    assert choose(session, [machine("c"), a, b], {"a": Use(gpus=frozenset({gpu_id(1)}))}) == b
+    assert choose(session, [machine("c"), a, b], {"a": Use(gpus={gpu_id(1): MINE})}) == b
     assert gpus_for(session, b, Use()) == (gpu_id(1), gpu_id(2))
     assert gpus_for(wanted(), b, Use()) == ()
-    full = {"a": Use(gpus=frozenset({gpu_id(1)})), "b": Use(gpus=frozenset({gpu_id(2)}))}
+    full = {"a": Use(gpus={gpu_id(1): MINE}), "b": Use(gpus={gpu_id(2): THEIRS})}
     assert choose(session, [a, b], full) is None
-    assert why_none(session.spec, [a, b], full) == "no runner that is online has 2 GPUs free; it starts when some are"
+    assert why_none(session.spec, [a, b], full) == (
+        "no runner that is online has 2 GPUs free (a 1 of 2, b 1 of 2); it starts when one has"
+    )
     assert why_none(SessionSpec(gpus=3), [a, b]) == "no runner that is online has more than 2 GPUs; ask for less"
+
+
+def test_named_gpus_are_refused_with_those_that_are_free_and_who_has_the_others() -> None:
+    a, b = (replace(machine(n), capacity=Capacity(8, 16 * GIB, gpus=gpus)) for n, gpus in (
+        ("a", (gpu(1), gpu(2))), ("b", (gpu(3),)),
+    ))  # fmt: skip
+    uses = {"a": Use(gpus={gpu_id(1): MINE, gpu_id(2): THEIRS})}
+
+    def why(*numbers: int) -> str:
+        return why_none(SessionSpec(gpu_ids=tuple(map(gpu_id, numbers))), [machine("c"), a, b], uses, "alice")
+
+    assert why(9) == f"no runner that is online has {gpu_id(9)}; free are a: none; b: {gpu_id(3)}"
+    assert why(1, 3) == (
+        f"the GPUs that it names are on several runners: {gpu_id(1)} on a, {gpu_id(3)} on b; name those of one"
+    )
+    assert why(1, 2) == (
+        f"it waits for GPUs that other sessions hold: {gpu_id(1)} (mine.alice), {gpu_id(2)} (a session of another user)"
+    )

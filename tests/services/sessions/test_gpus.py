@@ -70,8 +70,8 @@ async def test_a_start_without_enough_free_gpus_says_who_has_them(world: World) 
     await world.session("theirs", BOB, spec=ONE)
     with pytest.raises(
         Exhausted,
-        match=r"^session dev1\.alice cannot start: it needs 2 of the 2 GPUs of its runner lab1, and 0 are free; "
-        r"the others belong to mine\.alice, 1 of other users$",
+        match=r"^session dev1\.alice cannot start: it needs 2 of the 2 GPUs of its runner lab1, and 0 are free; in "
+        rf"use: {gpu_id(0)} \(mine\.alice\), {gpu_id(1)} \(a session of another user\)$",
     ):
         await world.sessions.start(ALICE, "dev1")
     assert await world.row(Session, session.uid) == session
@@ -83,7 +83,7 @@ async def test_a_session_waits_for_gpus_and_gets_them_when_another_is_stopped_or
     waiting = await world.session("second", spec=ONE)
     assert (waiting.runner, waiting.message) == (
         "",
-        "no runner that is online has 1 GPU free; it starts when some are",
+        "no runner that is online has 1 GPU free (lab1 0 of 1); it starts when one has",
     )
     await stopped(world, first)
     second = await world.sessions.get(ALICE, "second")
@@ -107,12 +107,14 @@ async def test_named_gpus_are_waited_for(world: World) -> None:
     first = await world.session("first", spec=SessionSpec(gpu_ids=(gpu_id(1),)))
     assert first.gpus == (gpu_id(1),)
     waiting = await world.session("second", spec=SessionSpec(gpu_ids=(gpu_id(1),)))
-    assert waiting.message == (f"{gpu_id(1)} belongs to another session now; it starts when that is stopped or removed")
+    assert waiting.message == f"it waits for GPUs that other sessions hold: {gpu_id(1)} (first.alice)"
     unknown = await world.session("third", spec=SessionSpec(gpu_ids=(gpu_id(9),)))
-    assert unknown.message == f"no runner that is online has {gpu_id(9)}; see netvps runner show NAME"
+    assert unknown.message == f"no runner that is online has {gpu_id(9)}; free are lab1: {gpu_id(0)}"
     await stopped(world, first)
     assert (await world.sessions.get(ALICE, "second")).gpus == (gpu_id(1),)
-    with pytest.raises(Exhausted, match=rf"{gpu_id(1)} on its runner lab1 belongs to second\.alice; stop that first"):
+    with pytest.raises(
+        Exhausted, match=rf"{gpu_id(1)} \(second\.alice\); stop those first \(free there: {gpu_id(0)}\)$"
+    ):
         await world.sessions.start(ALICE, "first")
 
 
