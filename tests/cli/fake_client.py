@@ -76,6 +76,9 @@ class FakeClient:
     overlay: bool = True
     engine_problem: str = ""
     no_sessions: bool = False
+    capacity: dict[str, Any] = field(default_factory=dict)
+    """What the runner's machine has, besides the usual."""
+    gpus_in_use: frozenset[str] = frozenset()
     state: RunnerState = RunnerState.ONLINE
     """Of the runner."""
     samples: list[list[MetricSample]] = field(default_factory=list)
@@ -146,7 +149,7 @@ class FakeClient:
         changed = {field: getattr(spec, field) for field in fields}
         self._ask("update_session", name, changed, expected_revision)
         known = self.get_session(name)
-        generation = 1 + bool({"cpus", "memory_bytes", "pids"} & set(changed))
+        generation = 1 + bool({"cpus", "memory_bytes", "pids", "disk_bytes"} & set(changed))
         return replace(known, spec=replace(known.spec, **changed), generation=generation, revision=5)
 
     def _want(self, method: str, name: str, desired: DesiredState) -> Session:
@@ -193,13 +196,14 @@ class FakeClient:
 
     def get_runner(self, name: str) -> RunnerView:
         self._ask("get_runner", name)
-        capacity = Capacity(4, 8 << 30, 50 << 30, "20.10")
+        capacity = replace(Capacity(4, 8 << 30, 50 << 30, "20.10"), **self.capacity)
         underlay = Underlay(("192.0.2.1", "2001:db8::1"), 1450) if self.overlay else None
         known = Runner("runner-uid", name, NOW, NOW, self.state, "0.1.0", capacity, (), underlay, self.problems)
         return RunnerView(
             replace(known, engine_problem=self.engine_problem, no_sessions=self.no_sessions),
             Lease("10.128.0.0/22", "runner-uid", 1),
             3,
+            self.gpus_in_use,
         )
 
     def delete_runner(self, name: str, *, force: bool = False) -> None:

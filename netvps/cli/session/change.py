@@ -94,7 +94,8 @@ def resize(
     """Change the limits of sessions, also while they run, without a restart.
 
     A session that uses more memory or processes than a new limit keeps its old limits. A new limit of its disk holds
-    from its next start on: its container is made again then, with all its files.
+    from its next start on: its container is made again then, with all its files. Where that cannot be, it keeps its
+    limit, and `show` says why.
 
     Example: netvps resize dev1 --cpus 2 --memory 4G
     """
@@ -253,9 +254,13 @@ def _paused(_: Session, name: str) -> str:
 
 
 def _limits(session: Session) -> str:
-    """What a session has now."""
+    """What a session has now, and when a new limit of its disk holds."""
+    from netvps.domain.session.lifecycle import DISK_LIMIT
+
     spec = session.spec
     cpus = f"{spec.cpus:g} CPUs" if spec.cpus else "all CPUs"
     memory = f"{size_words(spec.memory_bytes)} of memory" if spec.memory_bytes else "all memory"
-    disk = f", {size_words(spec.disk_bytes)} of disk from its next start on" if spec.disk_bytes else ""
-    return f"has {cpus}, {memory} and at most {spec.pids} processes{disk}"
+    words = f"has {cpus}, {memory} and at most {spec.pids} processes"
+    if session.reason == DISK_LIMIT:
+        return f"{words}; {session.message}"
+    return f"{words}, and {size_words(spec.disk_bytes)} of disk" if spec.disk_bytes else words

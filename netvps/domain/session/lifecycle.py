@@ -51,6 +51,8 @@ PAUSE_FAILED = "pause_failed"
 RESIZE_REFUSED = "resize_refused"
 GPU = "gpu"
 """A GPU of the session is gone from its machine."""
+DISK_LIMIT = "disk_limit"
+"""Its container still has another limit of its disk."""
 ADDRESSES_EXHAUSTED = "addresses_exhausted"
 TRANSIENT = frozenset(
     {
@@ -154,16 +156,17 @@ def rename(session: Session, name: str, now: datetime) -> Session:
 def update(session: Session, spec: SessionSpec, now: datetime) -> Session:
     """The session with an updated spec; the same object if nothing changes. Raises WrongState if it is being deleted.
 
-    New limits of a placed session get a new generation: it is settled once its runner has applied or refused them.
+    New limits of a placed session get a new generation: it is settled once its runner has applied or refused them, or
+    has said when a new limit of its disk holds.
     """
     _require_kept(session)
     if spec == session.spec:
         return session
     updated = replace(session, spec=spec, update_time=now)
-    if not session.runner or spec.limits == session.spec.limits:
+    if not session.runner or (spec.limits, spec.disk_bytes) == (session.spec.limits, session.spec.disk_bytes):
         return updated
-    before = session.limits_before or session.spec.limits
-    return replace(updated, generation=session.generation + 1, limits_before=before)
+    changed = session.spec.limits if spec.limits != session.spec.limits else None
+    return replace(updated, generation=session.generation + 1, limits_before=session.limits_before or changed)
 
 
 def defer(session: Session, now: datetime) -> Session:

@@ -25,8 +25,8 @@ from typing import Final
 
 from netvps.domain.session.attachment import attachment_at_once, attachment_of
 from netvps.domain.session.container import Container, Observed, SavedImage, Status, age_of
-from netvps.domain.session.lifecycle import GPU, PAUSE_FAILED, RESIZE_REFUSED
-from netvps.domain.session.limits import Limits
+from netvps.domain.session.lifecycle import DISK_LIMIT, GPU, PAUSE_FAILED, RESIZE_REFUSED
+from netvps.domain.session.limits import Limits, bytes_words
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.steps import (
     Commit,
@@ -64,6 +64,7 @@ Docker refuses more than 125 layers, and is slow long before that.
 """
 FLATTEN_NOW: Final = 100
 """Number of layers of a container from which its snapshot is written as one layer at once."""
+_NEEDED: Final = "a runner as root and Docker's storage driver overlay2"
 
 
 def next_step(assignment: Assignment, observed: Observed) -> Step:
@@ -140,7 +141,8 @@ def _live(assignment: Assignment, observed: Observed, container: Container, stat
             return Rest(state, container.address, container, PAUSE_FAILED, observed.cannot_pause)
         if gone := _gone_gpus(assignment, observed):
             return Rest(state, container.address, container, GPU, f"{gone}; stop and start it to get another one")
-        return Rest(state, container.address, container)
+        other_disk = _other_disk(assignment, observed, container)
+        return Rest(state, container.address, container, DISK_LIMIT if other_disk else "", other_disk)
     if observed.refused and observed.refused[0] == to:
         return Rest(state, container.address, container, RESIZE_REFUSED, observed.refused[1])
     return Resize(container, to)
@@ -245,11 +247,27 @@ def _made_again(assignment: Assignment, observed: Observed, container: Container
     if why and container.files and not observed.cannot_make:
         return Copy(container)
     if container.gpus != assignment.gpus or (container.lxcfs and not observed.lxcfs):  # it must not start, or cannot
-        hint = (
-            observed.cannot_make or "its files cannot be copied here, which needs a runner as root and storage overlay2"
-        )
+        hint = observed.cannot_make or f"its files cannot be copied here, which needs {_NEEDED}"
         return Refuse("container", f"{why}, so it has to be made again: {hint}")
     return None
+
+
+def _other_disk(assignment: Assignment, observed: Observed, container: Container) -> str:
+    """When the session's limit of its disk holds, where its container has another one; '' where it has that."""
+    wanted, has = assignment.spec.disk_bytes, container.disk_bytes
+    if wanted == has:
+        return ""
+    if container.files and not observed.cannot_make:
+        return f"{_disk_words(wanted)} from its next start on; until then it has {_disk_words(has)}"
+    why = observed.cannot_make or f"its files cannot be copied here, which needs {_NEEDED}"
+    return (
+        f"it keeps {_disk_words(has)}, and does not get {_disk_words(wanted)}: its container cannot be made again, "
+        f"because {why}; create a session with that limit, and copy its files there"
+    )
+
+
+def _disk_words(size: int) -> str:
+    return f"a disk of {bytes_words(size)}" if size else "no limit of its disk"
 
 
 def _gone_gpus(assignment: Assignment, observed: Observed) -> str:
@@ -270,7 +288,10 @@ def _keep(assignment: Assignment, observed: Observed, container: Container) -> S
         return Record(held.snapshot, held.run)
     # The image below the container is kept, too: the next snapshot is that image plus one layer.
     older = tuple(image for image in observed.older_than(held.snapshot) if image.snapshot.digest != container.image)
-    return Prune(older) if older else Rest(SessionState.STOPPED)
+    if older:
+        return Prune(older)
+    other_disk = _other_disk(assignment, observed, container)
+    return Rest(SessionState.STOPPED, reason=DISK_LIMIT if other_disk else "", message=other_disk)
 
 
 def _bury(assignment: Assignment, observed: Observed, container: Container) -> Step:

@@ -78,6 +78,16 @@ def test_a_resize_changes_what_is_given_and_waits_for_the_runner(run: Run, fake:
     assert ran.err.splitlines()[-1] == "session dev1 has 2 CPUs, 4G of memory and at most 4096 processes"
 
 
+def test_a_resize_says_when_a_new_disk_limit_holds(run: Run, fake: FakeClient) -> None:
+    spec, words = replace(SPEC, disk_bytes=20 << 30), "a disk of 20 GiB from its next start on"
+    fake.script = [after(SessionState.RUNNING, spec=spec, reason="disk_limit", message=words)]
+    ran = run("resize", "dev1", "--disk", "20G")
+    assert (ran.code, ran.out) == (0, "dev1\n")
+    assert ran.err.splitlines()[-1].endswith(f"at most 4096 processes; {words}")
+    fake.script = [after(SessionState.RUNNING, spec=spec)]
+    assert run("resize", "dev1", "--disk", "20G").err.splitlines()[-1].endswith(" processes, and 20G of disk")
+
+
 def test_a_resize_that_does_not_fit_is_an_error_with_the_figures(run: Run, fake: FakeClient) -> None:
     words = "it keeps its limits: 812 MiB of memory are in use, more than the new limit of 512 MiB"
     fake.script = [after(SessionState.RUNNING, reason="resize_refused", message=words)]

@@ -12,6 +12,7 @@ from netvps.domain.runner.docker_names import snapshot_image
 from netvps.domain.runner.runner import Runner
 from netvps.domain.session.lifecycle import (
     ADDRESSES_EXHAUSTED,
+    DISK_LIMIT,
     ENDED,
     PAUSE_FAILED,
     RESIZE_REFUSED,
@@ -286,6 +287,17 @@ def test_new_limits_are_settled_once_the_runner_has_applied_them() -> None:
     applied = _seen(larger, SessionState.RUNNING)
     assert (applied.spec.cpus, applied.limits_before, settled(applied)) == (2.0, None, True)
     assert update(NEW, replace(NEW.spec, cpus=2.0), LATER).generation == NEW.generation
+
+
+def test_a_new_disk_limit_is_settled_once_the_runner_has_answered_and_no_refusal_takes_it_back() -> None:
+    running = _seen(PLACED, SessionState.RUNNING)
+    larger = update(running, replace(running.spec, disk_bytes=1 << 30), LATER)
+    assert (larger.generation, larger.limits_before, settled(larger)) == (2, None, False)
+    answered = _seen(larger, SessionState.RUNNING, DISK_LIMIT)
+    assert (answered.spec.disk_bytes, answered.reason, settled(answered)) == (1 << 30, DISK_LIMIT, True)
+    both = update(running, replace(running.spec, disk_bytes=1 << 30, cpus=2.0), LATER)
+    refused = _seen(update(both, replace(both.spec, disk_bytes=2 << 30), LATER), SessionState.RUNNING, RESIZE_REFUSED)
+    assert (refused.spec.cpus, refused.spec.disk_bytes) == (running.spec.cpus, 2 << 30)
 
 
 def test_refused_limits_are_taken_back() -> None:

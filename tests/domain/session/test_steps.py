@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from netvps.domain.session import plan, steps
-from netvps.domain.session.container import Observed, Status
+from netvps.domain.session.container import Observed, SavedImage, Status
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
-from tests.domain.session.test_plan import COPIED, READABLE, RUNNING, SOURCE, STOPPED
+from tests.domain.session.test_plan import COPIED, HELD, READABLE, RUNNING, SOURCE, STOPPED
 from tests.domain.world_of_plan import assignment
 
 GPU_ONE = replace(READABLE, gpus=("GPU-1",))
@@ -54,7 +54,10 @@ def test_a_container_that_cannot_change_is_made_again_at_its_start(
 @pytest.mark.parametrize(
     ("observed", "why"),
     [
-        (Observed(replace(GPU_ONE, files="")), "its files cannot be copied here, which needs a runner as root"),
+        (
+            Observed(replace(GPU_ONE, files="")),
+            "its files cannot be copied here, which needs a runner as root and Docker's",
+        ),
         (
             Observed(GPU_ONE, cannot_make="Docker refused"),
             "its container was made with other GPUs, so .*: Docker refused$",
@@ -81,4 +84,34 @@ def test_a_running_session_says_that_its_gpu_is_gone() -> None:
         runs,
         "gpu",
         "GPU-1 is gone from its machine; stop and start it to get another one",
+    )
+
+
+NO_LIMIT = "no limit of its disk"
+WHEN = f"{NO_LIMIT} from its next start on; until then it has a disk of 1 GiB"
+NEVER = (
+    f"it keeps a disk of 1 GiB, and does not get {NO_LIMIT}: its container cannot be made again, because {{}}; create "
+    "a session with that limit, and copy its files there"
+)
+NOT_COPIED = "its files cannot be copied here, which needs a runner as root and Docker's storage driver overlay2"
+
+
+@pytest.mark.parametrize(
+    ("files", "cannot_make", "message"),
+    [
+        ("/upper", "", WHEN),
+        ("", "", NEVER.format(NOT_COPIED)),
+        ("/upper", "the copy is damaged", NEVER.format("the copy is damaged")),
+    ],
+)
+def test_a_session_says_when_another_disk_limit_holds(files: str, cannot_make: str, message: str) -> None:
+    exited = replace(OTHER_DISK, files=files)
+    runs = replace(exited, status=Status.RUNNING)
+    saved = SavedImage(HELD.snapshot, exited.run)
+    at_rest = Observed(exited, (saved,), files=COPIED if files else None, cannot_make=cannot_make)
+    assert plan.next_step(assignment(RUNNING), Observed(runs, cannot_make=cannot_make)) == steps.Rest(
+        SessionState.RUNNING, "172.30.0.2", runs, "disk_limit", message
+    )
+    assert plan.next_step(assignment(STOPPED, 1, HELD.snapshot), at_rest) == steps.Rest(
+        SessionState.STOPPED, reason="disk_limit", message=message
     )
