@@ -54,11 +54,24 @@ def runners(known: Iterable[Runner]) -> list[Finding]:
         for runner in online
         if runner.engine_problem
     ]
+    found += [
+        Finding(
+            Severity.FAIL, f"runner {runner.name}", f"it runs no sessions, and is not on the overlay: {_why(runner)}"
+        )
+        for runner in online
+        if runner.no_sessions and runner.underlay is None
+    ]
     return found + [
         Finding(Severity.WARN, f"runner {runner.name}", runner.isolation_problem, _KEEP_APART)
         for runner in online
         if runner.isolation_problem
     ]
+
+
+def _why(runner: Runner) -> str:
+    """Why a runner is not on the overlay."""
+    messages = [problem.message.removeprefix("no overlay: ") for problem in runner.problems]
+    return "; ".join(messages) or "its setting overlay is off"
 
 
 def authority(certificate: str, now: float | None = None) -> Finding:

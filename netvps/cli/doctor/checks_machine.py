@@ -59,8 +59,7 @@ def settings_in_force(state: Path) -> ServerSettings:
     from netvps.settings import ServerSettings, load
 
     process = _process(state / "server.lock", "netvps.programs.server")
-    words = _words(process, "cmdline") if process else []
-    flags = {word[2:].replace("-", "_"): value for word, value in pairwise(words) if word[:2] == "--"}
+    flags = {name.replace("-", "_"): value for name, value in _flags(process).items()}
     known = {name: flags[name] for name in flags.keys() & ServerSettings.model_fields.keys()}
     return load(ServerSettings, known, remembered={} if process else remembered_flags(state))
 
@@ -89,15 +88,41 @@ def docker_host(state: Path) -> str:
     from netvps.settings import RunnerSettings, load
 
     process = _process(state / "runner/lock", "netvps.programs.runner")
-    flags = dict(pairwise(_words(process, "cmdline"))) if process else {}
+    flags = _flags(process)
     environment = dict(word.split("=", 1) for word in _words(process, "environ") if "=" in word) if process else {}
     surroundings = environment or dict(os.environ)
-    named = flags.get("--docker-host") or surroundings.get("NETVPS_DOCKER_HOST")
+    named = flags.get("docker-host") or surroundings.get("NETVPS_DOCKER_HOST")
     if not named and not process:
         named = remembered_flags(state).get("docker_host")
-    if not named and (file := flags.get("--config") or surroundings.get("NETVPS_CONFIG")):
+    if not named and (file := flags.get("config") or surroundings.get("NETVPS_CONFIG")):
         named = load(RunnerSettings, {}, Path(file)).docker_host
     return named or surroundings.get("DOCKER_HOST") or f"unix://{_DOCKER_SOCKET}"
+
+
+def runs_no_sessions(state: Path) -> bool:
+    """Whether the runner that runs on `state` only joins this machine to the overlay. Raises ConfigError."""
+    from netvps.settings import RunnerSettings, load
+
+    process = _process(state / "runner/lock", "netvps.programs.runner")
+    if process is None:
+        return False
+    flags = _flags(process)
+    environment = dict(word.split("=", 1) for word in _words(process, "environ") if "=" in word)
+    given = {"no_sessions": flags["no-sessions"] or "true"} if "no-sessions" in flags else {}
+    if not given and "NETVPS_NO_SESSIONS" in environment:
+        given = {"no_sessions": environment["NETVPS_NO_SESSIONS"]}
+    file = flags.get("config") or environment.get("NETVPS_CONFIG")
+    return load(RunnerSettings, given, Path(file) if file else None).no_sessions
+
+
+def _flags(process: Path | None) -> dict[str, str]:
+    """The flags on the command line of a process, without dashes; "" for one that stands alone."""
+    found: dict[str, str] = {}
+    for word, following in pairwise((*_words(process, "cmdline"), "")) if process else ():
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            found[name] = value if equals else "" if following.startswith("--") else following
+    return found
 
 
 def engine(host: str) -> Finding:

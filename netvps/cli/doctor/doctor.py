@@ -41,16 +41,23 @@ def _of_this_machine(*, serving: bool) -> list[Finding]:
     state = paths().state
     try:
         settings, docker = machine.settings_in_force(state), machine.docker_host(state)
+        no_sessions = machine.runs_no_sessions(state)
     except ConfigError as error:
         return [Finding(Severity.FAIL, "settings", str(error)), machine.agent()]
+    here = [
+        *machine.ports(settings, serving=serving),
+        machine.database(settings, serving=serving),
+        *machine.runner_certificate(state),
+    ]
+    if no_sessions:
+        unneeded = "not needed: the runner of this machine runs no sessions (--no-sessions)"
+        return [Finding(Severity.OK, "engine", unneeded), *machine.disk(state), *here]
     return [
         machine.engine(docker),
         *machine.disk(state, machine.docker_root(docker)),
         machine.disk_limits(docker),
         machine.gpus(),
         machine.lxcfs(),
-        *machine.ports(settings, serving=serving),
-        machine.database(settings, serving=serving),
-        *machine.runner_certificate(state),
+        *here,
         machine.agent(),
     ]

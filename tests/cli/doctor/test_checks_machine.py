@@ -9,6 +9,7 @@ import platform
 import socket
 import socketserver
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -163,8 +164,6 @@ def test_ports_are_served_or_free() -> None:
 def test_settings_are_those_of_the_server_that_runs(tmp_path: Path) -> None:
     assert machine.settings_in_force(tmp_path).ssh_port == 2222
     command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "netvps.programs.server"]
-    import subprocess
-
     with subprocess.Popen(
         [*command, "--ssh-port", "4022", "--ready-fd", "7"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -175,6 +174,21 @@ def test_settings_are_those_of_the_server_that_runs(tmp_path: Path) -> None:
         process.communicate()
     (tmp_path / "server.lock").write_text(f"{os.getpid()}\n")  # another process has its number now
     assert machine.settings_in_force(tmp_path).ssh_port == 2222
+
+
+@contextmanager
+def _runner(folder: Path, flags: list[str], environment: dict[str, str]) -> Iterator[None]:
+    """A process that looks like the runner on a state folder; `{}` in its flags and variables is that folder."""
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "netvps.programs.runner"]
+    given = {name: value.format(folder) for name, value in environment.items()}
+    command += [word.format(folder) for word in flags]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"A": "1"} | given) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (folder / "runner").mkdir()
+        (folder / "runner/lock").write_text(f"{process.pid:<10}\n")
+        yield
+        process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -191,21 +205,33 @@ def test_settings_are_those_of_the_server_that_runs(tmp_path: Path) -> None:
 def test_docker_is_asked_where_the_runner_that_runs_asks_it(
     flags: list[str], environment: dict[str, str], host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import subprocess
-
     (tmp_path / "netvps.toml").write_text('[runner]\ndocker_host = "unix:///d"\n')
     monkeypatch.setenv("DOCKER_HOST", "unix:///ours")
-    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "netvps.programs.runner"]
-    given = {name: value.format(tmp_path) for name, value in environment.items()}
-    command += [word.format(tmp_path) for word in flags]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"A": "1"} | given) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        (tmp_path / "runner").mkdir()
-        (tmp_path / "runner/lock").write_text(f"{process.pid:<10}\n")
+    with _runner(tmp_path, flags, environment):
         assert machine.docker_host(tmp_path) == host
-        process.communicate()
     assert machine.docker_host(tmp_path) == "unix:///ours"  # it runs no more
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "no_sessions"),
+    [
+        ([], {}, False),
+        (["--no-sessions"], {}, True),
+        (["--no-sessions", "--name", "x"], {}, True),
+        (["--no-sessions", "false"], {"NETVPS_NO_SESSIONS": "true"}, False),
+        (["--no-sessions=true"], {}, True),
+        ([], {"NETVPS_NO_SESSIONS": "1"}, True),
+        (["--config", "{}/netvps.toml"], {}, True),
+        (["--config", "{}/netvps.toml"], {"NETVPS_NO_SESSIONS": "false"}, False),
+    ],
+)
+def test_a_runner_that_runs_no_sessions_is_known_by_how_it_was_started(
+    flags: list[str], environment: dict[str, str], no_sessions: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "netvps.toml").write_text("[runner]\nno_sessions = true\n")
+    assert not machine.runs_no_sessions(tmp_path)  # none runs yet
+    with _runner(tmp_path, flags, environment):
+        assert machine.runs_no_sessions(tmp_path) is no_sessions
 
 
 def test_wrong_settings_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from netvps import exit_codes
 from netvps.adapters.ca.opening import open_ca
 from netvps.cli.doctor import checks, checks_machine
 from netvps.domain.finding import Finding, Severity
+from netvps.domain.overlay.peer_health import Problem
 from netvps.errors import Unavailable
 from tests.cli.conftest import Run
 from tests.cli.fake_client import INFO, FakeClient
@@ -84,3 +85,22 @@ def test_wrong_settings_are_a_finding(run: Run, fake: FakeClient, monkeypatch: p
     found = {one["check"]: one for one in json.loads(run("doctor", "-o", "json").out)}
     assert found["settings"]["verdict"] == "fail"
     assert "ssh_port" in found["settings"]["text"]
+
+
+def test_a_machine_without_sessions_is_judged_by_what_it_needs(
+    run: Run, fake: FakeClient, certificate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _quiet(monkeypatch, Severity.FAIL)  # no Docker, and no agent
+    monkeypatch.setattr(checks, "clock", lambda **_: Finding(Severity.OK, "clock", "right"))
+    monkeypatch.setattr(checks_machine, "runs_no_sessions", lambda _: True)
+    fake.info = replace(INFO, ca_certificate=certificate)
+    fake.no_sessions = True
+    ran = run("doctor", "-o", "json")
+    assert ran.code == 0
+    found = json.loads(ran.out)
+    assert [one["check"] for one in found] == ["server", "certificates", "clock", "engine", "ports", "database"]
+    assert "--no-sessions" in found[3]["text"]
+    fake.overlay, fake.problems = False, (Problem("no overlay: changing the network needs CAP_NET_ADMIN"),)
+    ran = run("doctor")
+    assert ran.code == exit_codes.UNKNOWN
+    assert "it runs no sessions, and is not on the overlay: changing the network needs CAP_NET_ADMIN" in ran.out
