@@ -9,7 +9,8 @@ for fd in 0 1 2; do echo fd $fd: $(stat -L -c '%U %G %a %F' /proc/$$/fd/$fd); do
 echo flags: $(grep -h flags /proc/$$/fdinfo/0 /proc/$$/fdinfo/1 /proc/$$/fdinfo/2 | sed s/01000//)
 echo addresses: $(echo "$SSH_CLIENT, $SSH_CONNECTION" | sed -E 's/ [0-9]+/ PORT/g')
 echo opened > /dev/stdout
-echo status: $(grep -E '^(SigBlk|SigIgn|Groups|NoNewPrivs|Seccomp|CapEff|CapInh|CapBnd):' /proc/$$/status)
+# Of grep itself: bash blocks signals for a moment while it starts a program.
+echo status: $(grep -E '^(SigBlk|SigIgn|Groups|NoNewPrivs|Seccomp|CapEff|CapInh|CapBnd):' /proc/self/status)
 echo oom: $(cat /proc/self/oom_score_adj; nice)
 echo leader: $(cut -d" " -f1,5,6 /proc/$$/stat | sed "s/$$/self/g")
 echo shell: $0 $-
