@@ -24,6 +24,7 @@ from tests.e2e.kills.leftovers import found_at_the_end
 from tests.e2e.system import System, unique
 from tests.history.check import violations
 from tests.history.record import UNCLEAR, History, Kind
+from tests.support.fair_clock import FAIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONVERGES = 60.0
-"""Seconds (promise P7)."""
+"""Seconds on a machine that does nothing else (promise P7)."""
 HEARTBEAT = 0.5
 """Seconds; a runner whose stream is gone for three of them is offline, which is sooner than it restarts."""
 SSH_FAILED = 255
@@ -43,9 +44,9 @@ _TAIL = 40
 
 def until(what: str, holds: Callable[[], bool], seconds: float = CONVERGES) -> None:
     """Waits; another process is at it, so it is looked for again and again, ever less often: looking is work, too."""
-    deadline, pause = time.monotonic() + seconds, 0.05
+    deadline, pause = FAIR.now() + seconds, 0.05
     while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        assert FAIR.now() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(pause)
         pause = min(1.3 * pause, 0.5)
 
@@ -60,7 +61,7 @@ class Faulty(System):
         self.faults = folder / "faults"
         self.faults.mkdir()
         self.disturbed = 0.0
-        """When something was killed last, on the monotonic clock: it is due to work that long after it."""
+        """When something was killed last, on the fair clock: it is due to work that long after it."""
         self.environment |= {
             "NETVPS_ENV": "test",
             "NETVPS_FAULTS": str(self.faults),
@@ -136,7 +137,7 @@ class Faulty(System):
     def answered(self, call: Callable[[api.Client], T]) -> T:
         """What a call answers, made again until its outcome is known; all are one request."""
         _asking.request = unique("r")
-        began = time.monotonic()
+        began = FAIR.now()
         try:
             while True:
                 try:
@@ -144,7 +145,7 @@ class Faulty(System):
                         return call(client)
                 except UNCLEAR as error:
                     due = max(began, self.disturbed) + CONVERGES
-                    assert time.monotonic() < due, f"not answered: {error}"
+                    assert FAIR.now() < due, f"not answered: {error}"
                     time.sleep(0.2)
         finally:
             _asking.request = ""

@@ -31,6 +31,7 @@ from tests.e2e.kills.leftovers import strays
 from tests.e2e.kills.stories import PASSES
 from tests.e2e.system import docker
 from tests.history.record import UNCLEAR
+from tests.support.fair_clock import FAIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,7 +264,7 @@ class Storm:
         return f"NETVPS_STATE_DIR={self.system.state}\0".encode() in environment
 
     def _kill(self, *pids: int) -> None:
-        self.system.disturbed = time.monotonic()
+        self.system.disturbed = FAIR.now()
         for pid in pids:
             if self._ours(pid):
                 with suppress(ProcessLookupError):

@@ -126,6 +126,28 @@ async def test_a_start_waits_for_no_commit_and_what_that_makes_is_dropped(lab: L
         assert [name for name in await lab.traces() if "netvps-" in name and ":" in name] == [f"['{recorded.image}']"]
 
 
+async def test_a_stop_while_the_commit_of_the_stop_before_runs_takes_a_snapshot_of_its_own(lab: Lab) -> None:
+    engine = Engine(lab)
+    async with lab.runner(engine):
+        assignment = await started(lab)
+        engine.go_on.clear()
+        lab.next(assignment, STOPPED)
+        assert await asyncio.to_thread(engine.commits.wait, 30)
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        await lab.run_in(assignment, "sh", "-c", "echo later > /root/later")
+        stop = lab.next(assignment, STOPPED)
+        await lab.link.reported(stop, SessionState.STOPPED, "snapshot_pending")  # it does not wait for the first one
+        engine.go_on.set()
+        await lab.link.reported(stop, SessionState.STOPPED)
+        recorded = lab.link.wanted[assignment.session_uid].snapshot
+        assert recorded is not None
+        assert (engine.taken[0], recorded.generation) == (None, stop.generation)
+        assert [name for name in await lab.traces() if "netvps-" in name and ":" in name] == [f"['{recorded.image}']"]
+        await forgotten(lab, assignment)
+        await lab.link.reported(lab.next(assignment, RUNNING), SessionState.RUNNING)
+        assert await lab.run_in(assignment, "cat", "/root/file", "/root/later") == "kept\nlater\n"
+
+
 async def test_what_docker_forgot_comes_back_by_itself(lab: Lab) -> None:
     async with lab.runner():
         assignment = await started(lab)
