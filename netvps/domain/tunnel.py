@@ -31,6 +31,8 @@ class AgentConfig:
     authorized_keys: tuple[str, ...]
     user_ca_keys: tuple[str, ...]
     host_certificate: str
+    user_principals: tuple[str, ...] = ()
+    """Principals of people's certificates that log in."""
 
 
 @dataclass(frozen=True, slots=True)

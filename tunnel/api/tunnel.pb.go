@@ -446,8 +446,10 @@ type AgentConfig struct {
 	UserCaKeys []string `protobuf:"bytes,3,rep,name=user_ca_keys,json=userCaKeys,proto3" json:"user_ca_keys,omitempty"`
 	// Certificate for the host key of Hello, OpenSSH form.
 	HostCertificate string `protobuf:"bytes,4,opt,name=host_certificate,json=hostCertificate,proto3" json:"host_certificate,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Principals of people ("users/NAME"): certificates by user_ca_keys with one of them log in as any user of the container.
+	UserPrincipals []string `protobuf:"bytes,5,rep,name=user_principals,json=userPrincipals,proto3" json:"user_principals,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AgentConfig) Reset() {
@@ -506,6 +508,13 @@ func (x *AgentConfig) GetHostCertificate() string {
 		return x.HostCertificate
 	}
 	return ""
+}
+
+func (x *AgentConfig) GetUserPrincipals() []string {
+	if x != nil {
+		return x.UserPrincipals
+	}
+	return nil
 }
 
 // DialRequest asks for a connection.
@@ -958,7 +967,7 @@ const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\x06config\x18\x01 \x01(\v2\x1a.netvps.api.v1.AgentConfigH\x00R\x06config\x120\n" +
 	"\x04dial\x18\x02 \x01(\v2\x1a.netvps.api.v1.DialRequestH\x00R\x04dial\x12\x16\n" +
 	"\x05drain\x18\x03 \x01(\bH\x00R\x05drainB\t\n" +
-	"\amessage\"\xa3\x01\n" +
+	"\amessage\"\xcc\x01\n" +
 	"\vAgentConfig\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -966,7 +975,8 @@ const file_netvps_api_v1_tunnel_proto_rawDesc = "" +
 	"\x0fauthorized_keys\x18\x02 \x03(\tR\x0eauthorizedKeys\x12 \n" +
 	"\fuser_ca_keys\x18\x03 \x03(\tR\n" +
 	"userCaKeys\x12)\n" +
-	"\x10host_certificate\x18\x04 \x01(\tR\x0fhostCertificate\"q\n" +
+	"\x10host_certificate\x18\x04 \x01(\tR\x0fhostCertificate\x12'\n" +
+	"\x0fuser_principals\x18\x05 \x03(\tR\x0euserPrincipals\"q\n" +
 	"\vDialRequest\x12\x17\n" +
 	"\adial_id\x18\x01 \x01(\tR\x06dialId\x121\n" +
 	"\x06target\x18\x02 \x01(\v2\x19.netvps.api.v1.DialTargetR\x06target\x12\x16\n" +

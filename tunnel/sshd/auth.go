@@ -40,10 +40,11 @@ func (s *Server) authenticate(direct bool) func(ssh.ConnMetadata, ssh.PublicKey)
 		permissions := &ssh.Permissions{}
 		var found login
 		if cert, ok := key.(*ssh.Certificate); ok {
-			if err := s.checkCertificate(meta.User(), cert); err != nil {
+			person, err := s.checkCertificate(meta.User(), cert)
+			if err != nil {
 				return nil, fmt.Errorf("certificate %q: %w", cert.KeyId, err)
 			}
-			issuer := credential{key: string(cert.SignatureKey.Marshal()), ca: true}
+			issuer := credential{key: string(cert.SignatureKey.Marshal()), ca: true, person: person}
 			found = login{credential: issuer, by: fmt.Sprintf("certificate %q", cert.KeyId)}
 			permissions.CriticalOptions = cert.CriticalOptions
 		} else {
@@ -69,14 +70,20 @@ func addressOf(address net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// checkCertificate leaves the check of the CA to the policy.
-func (s *Server) checkCertificate(user string, cert *ssh.Certificate) error {
+// checkCertificate leaves the check of the CA to the policy. It returns the principal if that is a person's, who may log in
+// as any user; other certificates are for one user of this session.
+func (s *Server) checkCertificate(user string, cert *ssh.Certificate) (person string, err error) {
 	if cert.CertType != ssh.UserCert {
-		return errors.New("not a user certificate")
+		return "", errors.New("not a user certificate")
 	}
 	if len(cert.ValidPrincipals) == 0 { // the library would accept it for every user
-		return errors.New("no principals")
+		return "", errors.New("no principals")
+	}
+	principal := s.SessionUID + "/" + user
+	if len(cert.ValidPrincipals) == 1 && s.policy.Load().people[cert.ValidPrincipals[0]] {
+		person = cert.ValidPrincipals[0]
+		principal = person
 	}
 	checker := ssh.CertChecker{SupportedCriticalOptions: []string{sourceAddress}}
-	return checker.CheckCert(s.SessionUID+"/"+user, cert)
+	return person, checker.CheckCert(principal, cert)
 }

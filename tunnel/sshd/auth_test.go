@@ -1,6 +1,7 @@
 package sshd_test
 
 import (
+	"bufio"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
@@ -99,22 +100,28 @@ func TestCertificates(t *testing.T) {
 		kind       uint32
 		ok         bool
 	}{
-		"right principal":       {[]string{"s1/" + me(t)}, nil, hour, ssh.UserCert, true},
-		"one of several":        {[]string{"s2/root", "s1/" + me(t)}, nil, hour, ssh.UserCert, true},
-		"another session":       {[]string{"s2/" + me(t)}, nil, hour, ssh.UserCert, false},
-		"another user":          {[]string{"s1/daemon"}, nil, hour, ssh.UserCert, false},
-		"name of the user only": {[]string{me(t)}, nil, hour, ssh.UserCert, false},
-		"no principals":         {nil, nil, hour, ssh.UserCert, false},
-		"expired":               {[]string{"s1/" + me(t)}, nil, 1, ssh.UserCert, false},
-		"host certificate":      {[]string{"s1/" + me(t)}, nil, hour, ssh.HostCert, false},
-		"force-command":         {[]string{"s1/" + me(t)}, map[string]string{"force-command": "true"}, hour, ssh.UserCert, false},
-		"from here":             {[]string{"s1/" + me(t)}, map[string]string{"source-address": "127.0.0.0/8"}, hour, ssh.UserCert, true},
-		"from elsewhere":        {[]string{"s1/" + me(t)}, map[string]string{"source-address": "192.0.2.0/24"}, hour, ssh.UserCert, false},
+		"right principal":        {[]string{"s1/" + me(t)}, nil, hour, ssh.UserCert, true},
+		"one of several":         {[]string{"s2/root", "s1/" + me(t)}, nil, hour, ssh.UserCert, true},
+		"another session":        {[]string{"s2/" + me(t)}, nil, hour, ssh.UserCert, false},
+		"another user":           {[]string{"s1/daemon"}, nil, hour, ssh.UserCert, false},
+		"name of the user only":  {[]string{me(t)}, nil, hour, ssh.UserCert, false},
+		"a person of the config": {[]string{"users/ann"}, nil, hour, ssh.UserCert, true},
+		"another person":         {[]string{"users/bob"}, nil, hour, ssh.UserCert, false},
+		"several people":         {[]string{"users/ann", "users/bob"}, nil, hour, ssh.UserCert, false},
+		"a person, expired":      {[]string{"users/ann"}, nil, 1, ssh.UserCert, false},
+		"no principals":          {nil, nil, hour, ssh.UserCert, false},
+		"expired":                {[]string{"s1/" + me(t)}, nil, 1, ssh.UserCert, false},
+		"host certificate":       {[]string{"s1/" + me(t)}, nil, hour, ssh.HostCert, false},
+		"force-command":          {[]string{"s1/" + me(t)}, map[string]string{"force-command": "true"}, hour, ssh.UserCert, false},
+		"from here":              {[]string{"s1/" + me(t)}, map[string]string{"source-address": "127.0.0.0/8"}, hour, ssh.UserCert, true},
+		"from elsewhere":         {[]string{"s1/" + me(t)}, map[string]string{"source-address": "192.0.2.0/24"}, hour, ssh.UserCert, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			ca := r.ca()
-			r.apply(func(c *api.AgentConfig) { c.AuthorizedKeys, c.UserCaKeys = nil, []string{line(ca.PublicKey())} })
+			r.apply(func(c *api.AgentConfig) {
+				c.AuthorizedKeys, c.UserCaKeys, c.UserPrincipals = nil, []string{line(ca.PublicKey())}, []string{"users/ann"}
+			})
 			key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(r.key))
 			r.check(err)
 			cert := &ssh.Certificate{
@@ -131,6 +138,32 @@ func TestCertificates(t *testing.T) {
 				t.Fatalf("the CA is gone, and yet: %+v", got)
 			}
 		})
+	}
+}
+
+func TestAPersonWhoMayNotLogInAnyMoreIsDisconnected(t *testing.T) {
+	r := newRig(t)
+	ca := r.ca()
+	r.apply(func(c *api.AgentConfig) {
+		c.AuthorizedKeys, c.UserCaKeys, c.UserPrincipals = nil, []string{line(ca.PublicKey())}, []string{"users/ann", "users/bob"}
+	})
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(r.key))
+	r.check(err)
+	cert := &ssh.Certificate{
+		Key: key, CertType: ssh.UserCert, ValidPrincipals: []string{"users/bob"}, ValidBefore: ssh.CertTimeInfinity,
+	}
+	r.check(cert.SignCert(rand.Reader, ca))
+	r.check(os.WriteFile(filepath.Join(r.dir, "id-cert.pub"), ssh.MarshalAuthorizedKey(cert), 0o600))
+	cmd := r.ssh(to(t), "echo in; exec sleep 60")
+	out, err := cmd.StdoutPipe()
+	r.check(err)
+	r.check(cmd.Start())
+	if first, err := bufio.NewReader(out).ReadString('\n'); first != "in\n" {
+		t.Fatalf("got %q, %v", first, err)
+	}
+	r.apply(func(c *api.AgentConfig) { c.UserPrincipals = []string{"users/ann"} })
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 255 {
+		t.Fatalf("got %v", err)
 	}
 }
 

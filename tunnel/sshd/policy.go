@@ -14,14 +14,19 @@ import (
 type policy struct {
 	keys     map[string]bool // by wire form
 	cas      map[string]bool // by wire form
+	people   map[string]bool // principals that log in as any user
 	hostCert *ssh.Certificate
 }
 
 // newPolicy skips and logs what it cannot use: one bad key must not lock out the others.
 func newPolicy(config *api.AgentConfig, log *slog.Logger) *policy {
 	p := &policy{
-		keys: parseKeys(config.GetAuthorizedKeys(), "authorized key", log),
-		cas:  parseKeys(config.GetUserCaKeys(), "user CA key", log),
+		keys:   parseKeys(config.GetAuthorizedKeys(), "authorized key", log),
+		cas:    parseKeys(config.GetUserCaKeys(), "user CA key", log),
+		people: map[string]bool{},
+	}
+	for _, principal := range config.GetUserPrincipals() {
+		p.people[principal] = true
 	}
 	if text := config.GetHostCertificate(); text != "" {
 		cert, err := parseHostCertificate(text)
@@ -64,9 +69,10 @@ func parseHostCertificate(text string) (*ssh.Certificate, error) {
 
 // credential is what a connection logged in with; it must stay valid for the life of the connection.
 type credential struct {
-	key string // wire form of the authorized key, or of the CA that signed the certificate
-	ca  bool
-	own bool // of the account's authorized_keys, checked only at login, as in sshd
+	key    string // wire form of the authorized key, or of the CA that signed the certificate
+	ca     bool
+	person string // principal of a person's certificate; "" for one that is for this session
+	own    bool   // of the account's authorized_keys, checked only at login, as in sshd
 }
 
 func (p *policy) holds(c credential) bool {
@@ -74,7 +80,7 @@ func (p *policy) holds(c credential) bool {
 		return true
 	}
 	if c.ca {
-		return p.cas[c.key]
+		return p.cas[c.key] && (c.person == "" || p.people[c.person])
 	}
 	return p.keys[c.key]
 }

@@ -199,6 +199,7 @@ class AgentConfig(_message.Message):
     AUTHORIZED_KEYS_FIELD_NUMBER: _builtins.int
     USER_CA_KEYS_FIELD_NUMBER: _builtins.int
     HOST_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    USER_PRINCIPALS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     """Increases with each change."""
     host_certificate: _builtins.str
@@ -211,6 +212,10 @@ class AgentConfig(_message.Message):
     def user_ca_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """OpenSSH form; certificates by these, with principal "SESSION_UID/UNIXUSER", log in as that user."""
 
+    @_builtins.property
+    def user_principals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Principals of people ("users/NAME"): certificates by user_ca_keys with one of them log in as any user of the container."""
+
     def __init__(
         self,
         *,
@@ -218,10 +223,11 @@ class AgentConfig(_message.Message):
         authorized_keys: _abc.Iterable[_builtins.str] | None = ...,
         user_ca_keys: _abc.Iterable[_builtins.str] | None = ...,
         host_certificate: _builtins.str = ...,
+        user_principals: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "generation", b"generation", "host_certificate", b"host_certificate", "user_ca_keys", b"user_ca_keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_keys", b"authorized_keys", "generation", b"generation", "host_certificate", b"host_certificate", "user_ca_keys", b"user_ca_keys", "user_principals", b"user_principals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

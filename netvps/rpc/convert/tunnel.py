@@ -71,6 +71,7 @@ def to_agent_to_proto(message: ToAgent) -> pb.ControlResponse:
                     authorized_keys=message.authorized_keys,
                     user_ca_keys=message.user_ca_keys,
                     host_certificate=message.host_certificate,
+                    user_principals=message.user_principals,
                 )
             )
         case DialRequest(dial_id, target, origin):

@@ -14,6 +14,7 @@ from netvps.domain.overlay.dns import ZONE
 from netvps.domain.session.session import Session
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound, TooOld
+from netvps.services.access.ssh_certificates import principal_of
 from netvps.services.feed import Topic
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class AgentConfigs:
                 f"host:{session.uid}",
                 self.clock(),
             ),
+            user_principals=(principal_of(session.owner),),
         )
         return config, session.full_name
 
