@@ -12,6 +12,9 @@ SESSION_NAME_MAX = 40
 USER_NAME_MAX = 32
 RUNNER_NAME_MAX = 63
 
+_ZONE = ".nv.internal"
+"""What netvps.domain.overlay.dns answers for."""
+
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 # Names that programs write into /etc/passwd (useradd --badname, cloud images, directory services), without the
 # separators of an SSH login or of a certificate's principal.
@@ -78,6 +81,21 @@ class SshLogin:
         if dot:
             check_label(owner, "user", USER_NAME_MAX)
         return cls(name, owner if dot else None, unix_user or "root")
+
+    @classmethod
+    def of_host(cls, text: str) -> SshLogin:
+        """Reads the host that a client asks a gateway to lead to: NAME, NAME.OWNER or NAME.OWNER.nv.internal.
+
+        Raises InvalidInput.
+        """
+        if "+" in text:
+            raise InvalidInput.of("host", f"{shown(text)} is not NAME or NAME.OWNER")
+        return cls.parse(text.lower().removesuffix(".").removesuffix(_ZONE))
+
+    @property
+    def target(self) -> str:
+        """The session as it was named: NAME or NAME.OWNER."""
+        return self.session if self.owner is None else f"{self.session}.{self.owner}"
 
     @classmethod
     def of_client(cls, text: str) -> SshLogin:

@@ -25,6 +25,7 @@ RUN: Final = {
     "docs/keys.md": "test_pages.py",
     "docs/ports.md": "test_pages.py",
     "docs/snapshots.md": "test_pages.py",
+    "docs/ssh.md": "test_pages.py",
     "docs/problems.md": "test_pages.py",
     "docs/security.md": "test_pages.py",
     "docs/remote.md": "test_pages.py",

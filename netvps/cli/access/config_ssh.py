@@ -39,6 +39,8 @@ option = click.option(
 def config_ssh(remove: bool, unless_removed: bool, quiet: bool) -> None:
     """Set up plain ssh to your sessions: `ssh NAME.netvps`, and `ssh NAME@HOST -p PORT` without options.
 
+    `ssh NAME.OWNER.nv.internal` is encrypted to the session itself: the gateway leads there and cannot read it.
+
     One line at the top of ~/.ssh/config includes ~/.ssh/netvps/config, which names the gateway, its host key and your
     key; nothing else of yours is changed. scp, sftp, rsync, git and editors go by it, too.
 
@@ -81,6 +83,7 @@ def configure(client: Client, where: Context, files: SshFiles, session: str = ""
         host_key=" ".join(info.ssh_host_key.split()[:2]),
         identity=_identity(client, where, files, before.identity if before and session else ""),
         sessions=tuple(dict.fromkeys(sessions))[-MOST_SESSIONS:],
+        host_ca=" ".join(info.ssh_host_ca.split()[:2]),
     )
     files.put(put)
     return put

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOMAIN: Final = "netvps"
+ZONE: Final = "nv.internal"
+"""What ends a session's own name, NAME.OWNER.nv.internal: its host key is certified for it."""
+NO_SESSION: Final = "_netvps"
+"""A login name that no session can have: the gateway then leads to sessions."""
 MOST_SESSIONS: Final = 1000
 """Sessions that are listed: ssh reads all of them at each start, which takes 45 ms for so many."""
 _HEADER: Final = "# Written by `netvps config-ssh` and replaced as a whole: keep your own settings in ~/.ssh/config.\n"
@@ -36,6 +40,8 @@ class Gateway:
     identity: str
     """Path of the private key, or of the public half of one that is in the ssh-agent."""
     sessions: tuple[str, ...] = ()
+    host_ca: str = ""
+    """Public key of the CA that certifies the sessions' own host keys, OpenSSH form; '' where it was not asked for."""
 
     @property
     def alias(self) -> str:
@@ -80,6 +86,8 @@ def without_include(text: bytes, line: bytes) -> bytes:
 def config_text(gateways: Sequence[Gateway], files: Files, refresh: str) -> str:
     """The included file; `refresh` is the program that brings the list of sessions up to date, '' for none.
 
+    The first gateway leads to sessions by their own names, on connections that it cannot read.
+
     A gateway is known by its address and its port, since other servers may be at the same address. ssh_config has no
     pattern for a port, so a shell compares it, which costs two milliseconds at those addresses only.
     """
@@ -91,6 +99,10 @@ def config_text(gateways: Sequence[Gateway], files: Files, refresh: str) -> str:
     for gateway in gateways:
         match = f'Match originalhost {",".join(gateway.names)} exec "test %p = {gateway.port}"\n'
         parts.append(match + _settings(gateway, files))
+        address = f"  HostName {gateway.host}\n  Port {gateway.port}\n  User {NO_SESSION}\n"
+        parts.append(f"Host {gateway.alias}\n{address}{_settings(gateway, files)}")
+    if gateways and gateways[0].host_ca:
+        parts.append(f"Host *.{ZONE}\n  User root\n  ProxyJump {gateways[0].alias}\n{_trust(gateways[0], files)}")
     return "\n".join(parts)
 
 
@@ -108,8 +120,15 @@ def sessions_text(gateways: Sequence[Gateway], files: Files) -> str:
 
 
 def known_hosts_text(gateways: Sequence[Gateway]) -> str:
-    """The host keys of all gateways."""
-    return "".join(f"{gateway.alias} {gateway.host_key}\n" for gateway in gateways)
+    """The host keys of all gateways, and the CA of the sessions that the first one leads to."""
+    keys = [f"{gateway.alias} {gateway.host_key}\n" for gateway in gateways]
+    keys += [authority_line(gateway.host_ca) for gateway in gateways[:1] if gateway.host_ca]
+    return "".join(keys)
+
+
+def authority_line(host_ca: str) -> str:
+    """The line of a known_hosts file by which the host keys of all sessions of a server are known."""
+    return f"@cert-authority *.{ZONE} {host_ca}\n"
 
 
 def quoted(path: Path) -> str:
@@ -124,10 +143,13 @@ def _hosts(gateway: Gateway) -> list[str]:
 
 
 def _settings(gateway: Gateway, files: Files) -> str:
+    return f"  HostKeyAlias {gateway.alias}\n{_trust(gateway, files)}"
+
+
+def _trust(gateway: Gateway, files: Files) -> str:
     return (
         f"  IdentityFile {quoted(Path(gateway.identity))}\n"
         "  IdentitiesOnly yes\n"
-        f"  HostKeyAlias {gateway.alias}\n"
         f"  UserKnownHostsFile {quoted(files.known_hosts)}\n"
         "  StrictHostKeyChecking yes\n"
         "  CheckHostIP no\n"

@@ -3,11 +3,11 @@
     LOGIN ──► DIALLING ──► JOINED ──► ENDED
       │           │                     ▲
       ├───────────┴─────────────────────┤
-      └──► TERMINAL_UI ─────────────────┘
+      └──► SERVING ─────────────────────┘
 
 A task of the connection serves it from DIALLING on: it dials the session, logs in to the agent, and joins the two
-sides, which then pass messages to each other (pipe.py) until one of them leaves. A login to the terminal UI is served
-by the gateway itself (gateway/tui).
+sides, which then pass messages to each other (pipe.py) until one of them leaves. The channels of a login without a
+session are served by the gateway itself: the terminal UI (gateway/tui), and connections into sessions (jump.py).
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from netvps.domain.session.session import SessionState
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh.client_auth import REVOKED, ClientAuth, PrecedingKeys
+from netvps.gateway.ssh.jump import Jumps
 from netvps.gateway.ssh.pipe import Downstream, Upstream
 from netvps.gateway.ssh.readiness import reason_not_ready, shown_name
+from netvps.gateway.tui.refusal import Refusal, no_session
 from netvps.gateway.tui.terminal_ui import CHANNELS, REVIEW_SECONDS
 from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.timing import observe_duration
@@ -42,7 +44,15 @@ from netvps.timing import observe_duration
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from asyncssh import SSHKey, SSHServerChannel, SSHServerConnection, SSHServerConnectionOptions
+    from asyncssh import (
+        SSHKey,
+        SSHServerChannel,
+        SSHServerConnection,
+        SSHServerConnectionOptions,
+        SSHServerSession,
+        SSHTCPChannel,
+        SSHTCPSession,
+    )
     from asyncssh.public_key import SSHOpenSSHCertificate
 
     from netvps.domain.access.admission import Ticket
@@ -71,7 +81,7 @@ class State(Enum):
     """The client is logged in, and the session's agent is not reached yet."""
     JOINED = auto()
     """Messages pass between the client and the agent."""
-    TERMINAL_UI = auto()
+    SERVING = auto()
     """The gateway serves the client's channels itself."""
     ENDED = auto()
 
@@ -100,6 +110,9 @@ class Registry(Protocol):
 
     def logged_in(self, connection: SshConnection) -> None:
         """Called when the login is complete."""
+
+    def count_channel(self, grant: Grant, change: int) -> None:
+        """Counts a channel into a session like a connection to it."""
 
     def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
         """Called when the connection ended before the login was complete; `reason` is '' if nothing is to be logged."""
@@ -131,6 +144,7 @@ class SshConnection(SSHServer):
         """Why the gateway ends the connection; '' if it does not."""
         self._serving: asyncio.Task[None] | None = None
         self._ui_sessions: list[UiSession] = []
+        self._jumps = Jumps(self, self.downstream, backend.dialer, registry)
 
     @property
     def grant(self) -> Grant:
@@ -177,9 +191,6 @@ class SshConnection(SSHServer):
     def reason_to_refuse(self) -> str | None:
         """Called by the downstream after a valid signature: why the login is refused; None if it succeeds."""
         reason = reason_not_ready(self.grant) or self._registry.reason_to_refuse(self.grant)
-        if self.grant.session.uid == TERMINAL_UI and not reason:
-            ui = self._backend.terminal_ui
-            reason = ui.reason_to_refuse(self.grant.user) if ui else "this gateway shows no terminal UI"
         self._refusal = reason or ""
         if reason is None and self.grant.session.state is SessionState.PAUSED:
             self._explain(f"session {shown_name(self.grant.session, self.grant.user)} is paused: resuming it")
@@ -187,15 +198,14 @@ class SshConnection(SSHServer):
 
     def auth_completed(self) -> None:
         """Starts serving the connection."""
-        ui = self._backend.terminal_ui if self.grant.session.uid == TERMINAL_UI else None
-        self.state = State.TERMINAL_UI if ui else State.DIALLING
+        served = self.grant.session.uid == TERMINAL_UI
+        self.state = State.SERVING if served else State.DIALLING
         self._auth.completed()
         self._log("ssh login", client=self.downstream.get_extra_info("client_version", ""))
         self._registry.logged_in(self)
-        if ui:
+        if served:
             self.downstream.serve_channels()
-            ui.entered(self.grant.user)
-        serving = self._keep_reviewing() if ui else self._serve()
+        serving = self._keep_reviewing() if served else self._serve()
         self._serving = self._backend.tasks.start(serving, name=f"ssh from {self.origin}")
 
     async def _decided(self, decision: Awaitable[bool]) -> bool:
@@ -247,8 +257,17 @@ class SshConnection(SSHServer):
         if grant.session.state is SessionState.PAUSED:
             await self._backend.authorizer.wake(grant.session.uid, grant.user)
 
+    @property
+    def sessions(self) -> set[str]:
+        """Uids of the sessions that it leads to."""
+        return {self.grant.session.uid} | self._jumps.sessions
+
     async def review(self) -> None:
-        """Ends the connection if its key no longer opens the session."""
+        """Ends the connection if its key no longer opens the session, and channels into sessions likewise."""
+        await self._review_login()
+        await self._jumps.review()
+
+    async def _review_login(self) -> None:
         try:
             await self._auth.check_again()
         except (NotFound, NotPermitted):
@@ -256,17 +275,25 @@ class SshConnection(SSHServer):
         except NetvpsError as error:
             log.warning("cannot check access again", origin=self.origin, error=str(error))
 
-    # TERMINAL_UI: called by asyncssh, the downstream, and sessions
+    # SERVING: called by asyncssh, the downstream, and sessions
 
-    def session_requested(self) -> tuple[SSHServerChannel[bytes], UiSession] | bool:
+    def session_requested(self) -> tuple[SSHServerChannel[bytes], SSHServerSession[bytes]] | bool:
         """Makes the session of a channel that the client opens."""
         ui = self._backend.terminal_ui
-        if ui is None or len(self._ui_sessions) >= CHANNELS:
+        if len(self._ui_sessions) >= CHANNELS:
             return False
         channel = self.downstream.create_server_channel(encoding=None)
+        if ui is None:
+            return channel, Refusal(channel, f"{no_session(self.user_name)}, and this gateway shows no terminal UI")
         session = ui.session(self, channel)
         self._ui_sessions.append(session)
         return channel, session
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> tuple[SSHTCPChannel[bytes], Awaitable[SSHTCPSession[bytes]]]:
+        """Makes the channel into a session that the client asks for. Raises ChannelOpenError."""
+        return self._jumps.open(dest_host, dest_port)
 
     async def authorize(self, login: SshLogin) -> Grant:
         """What the client's key or certificate may do in a session. Raises NetvpsError."""
@@ -274,11 +301,13 @@ class SshConnection(SSHServer):
 
     def writing_paused(self) -> None:
         """The client does not read."""
+        self._jumps.hold(True)
         for session in self._ui_sessions:
             session.hold("transport")
 
     def writing_resumed(self) -> None:
         """The client reads again."""
+        self._jumps.hold(False)
         for session in self._ui_sessions:
             session.release("transport")
 
@@ -286,7 +315,7 @@ class SshConnection(SSHServer):
         """Checks access again and again: no agent reports that a key was removed."""
         while True:
             await asyncio.sleep(REVIEW_SECONDS)
-            await self.review()
+            await self._review_login()
 
     # The end
 
@@ -302,8 +331,7 @@ class SshConnection(SSHServer):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncssh when the client's side is closed: ends the agent's side, logs and reports the end."""
         before, self.state = self.state, State.ENDED
-        if before is State.TERMINAL_UI and self._backend.terminal_ui:
-            self._backend.terminal_ui.left(self.grant.user)
+        self._jumps.end()
         if self.upstream:
             self.upstream.end(DISC_BY_APPLICATION, "the client left")
         elif self._serving:

@@ -23,6 +23,7 @@ from netvps.gateway.ssh.connection import LOGIN_TIMEOUT, Backend, SshConnection
 from netvps.gateway.ssh.listener import Listener
 from netvps.gateway.ssh.readiness import shown_name
 from netvps.gateway.tui.terminal_ui import TerminalUi
+from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -169,6 +170,10 @@ class SshGateway:
         self._count(connection.grant, 1)
         self._listener.settle(connection.ticket, Outcome.LOGGED_IN)
 
+    def count_channel(self, grant: Grant, change: int) -> None:
+        """Counts a channel into a session like a connection to it."""
+        _add(self._per_session, grant.session.uid, change)
+
     def refused(self, connection: SshConnection, outcome: Outcome, reason: str) -> None:
         """Records a connection that ended before it was authenticated."""
         if reason:
@@ -194,15 +199,14 @@ class SshGateway:
         return connection.downstream
 
     def _count(self, grant: Grant, change: int) -> None:
-        for counter, key in ((self._per_user, grant.user), (self._per_session, grant.session.uid)):
-            counter[key] += change
-            if not counter[key]:
-                del counter[key]
+        _add(self._per_user, grant.user, change)
+        if grant.session.uid != TERMINAL_UI:  # that of everyone
+            _add(self._per_session, grant.session.uid, change)
 
     def _review(self, session_uid: str) -> None:
         """Checks access again for all connections to a session, after its keys may have changed."""
         for connection in list(self._connections):
-            if connection.grant.session.uid == session_uid and not self._stopping:
+            if session_uid in connection.sessions and not self._stopping:
                 self._tasks.start(connection.review(), name=f"review of {connection.origin}")
 
     async def _keep_reviewing(self) -> None:
@@ -211,14 +215,13 @@ class SshGateway:
             await asyncio.sleep(REVIEW_EVERY)
             connections = list(self._connections)
             try:
-                unwatched = await self._dialer.tunnels.unwatched(
-                    {connection.grant.session.uid for connection in connections}
-                )
+                sessions = {uid for connection in connections for uid in connection.sessions if uid != TERMINAL_UI}
+                unwatched = await self._dialer.tunnels.unwatched(sessions)
             except NetvpsError as error:
                 log.warning("cannot check access again", error=str(error))
                 continue
             for connection in connections:
-                if connection.grant.session.uid in unwatched:
+                if connection.sessions & unwatched:
                     await connection.review()
 
     async def _wait_empty(self, seconds: float) -> None:
@@ -245,3 +248,9 @@ class SshGateway:
             rekey_bytes=self._rekey_bytes,
         )
         return options
+
+
+def _add(counter: Counter[str], key: str, change: int) -> None:
+    counter[key] += change
+    if not counter[key]:
+        del counter[key]

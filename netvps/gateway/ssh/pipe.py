@@ -298,15 +298,13 @@ class Downstream(PipeEnd, SSHServerConnection):
             return SSHServerConnection.process_packet(self, pkttype, pktid, packet)
         return super().process_packet(pkttype, pktid, packet)
 
-    def pause_writing(self) -> None:
-        """Also pauses the channels that are served here: asyncssh ignores that the transport's buffer is full."""
-        super().pause_writing()
-        self._connection.writing_paused()
-
-    def resume_writing(self) -> None:
-        """Also resumes the channels that are served here."""
-        super().resume_writing()
-        self._connection.writing_resumed()
+    def _balance_both(self) -> None:
+        """Also paces the channels that are served here: asyncssh sends, or defers, whatever their windows permit."""
+        super()._balance_both()
+        if self._serves_channels and (self._write_paused or not self._kex_complete):
+            self._connection.writing_paused()
+        elif self._serves_channels:
+            self._connection.writing_resumed()
 
     def _recv_packet(self) -> bool:
         done = super()._recv_packet()

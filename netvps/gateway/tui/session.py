@@ -20,6 +20,7 @@ from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError
 from netvps.gateway.ssh.readiness import reason_not_ready
 from netvps.gateway.tui.apps import Outcome, Viewer
+from netvps.gateway.tui.refusal import no_session, refuse
 from netvps.gateway.tui.relay import AgentConnection, ChannelRelay
 from netvps.gateway.tui.terminal import INPUT_LIMIT, Terminal
 
@@ -41,8 +42,6 @@ IDLE_SECONDS: Final = 4 * 3600.0
 """A UI without any input for this long ends."""
 _LEAVE_SECONDS: Final = 60.0
 """How long an error is shown before the UI comes back without a key being pressed."""
-REFUSED: Final = 2
-"""Exit code for whatever is not the terminal UI, as for wrong usage of a command."""
 _DRAWING: Final = ("COLORTERM", "NO_COLOR", "NETVPS_ACCESSIBLE")
 """Variables of the client that the app gets, if the client sends them."""
 _RESET: Final = b"\x1b[!p\x1b[?25h\x1b[?1000;1002;1003;1006l\x1b[?2004l\x1b[?1049l\x1b[m"
@@ -76,6 +75,16 @@ class Tokens(Protocol):
         """Ends it."""
 
 
+class Viewers(Protocol):
+    """Counts who looks at terminal UIs."""
+
+    def enter(self, user: str) -> str | None:
+        """Counts a viewer; or why one more is not admitted."""
+
+    def leave(self, user: str) -> None:
+        """Ends what `enter` counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What all sessions use."""
@@ -85,6 +94,7 @@ class Services:
     dialer: Dialer
     agent_login: AgentLogin
     tasks: Tasks
+    viewers: Viewers
 
 
 class UiSession(SSHServerSession[bytes]):
@@ -108,6 +118,8 @@ class UiSession(SSHServerSession[bytes]):
         """Input while neither the app nor a session has the terminal."""
         self._key = asyncio.Event()
         self._active = 0.0
+        self._viewer = ""
+        """The user for whom it counts as a viewer; '' if it does not."""
 
     # Called by asyncssh
 
@@ -132,14 +144,16 @@ class UiSession(SSHServerSession[bytes]):
     def session_started(self) -> None:
         """Shows the UI, or says why not."""
         if self._command is not None:
-            name = self._login.user_name
             self._refuse(
-                f"you have no session {name}, so this is the terminal UI, which runs no commands and copies no files:"
-                " `netvps ls` lists your sessions"
+                f"{no_session(self._login.user_name)}, so this is the terminal UI, which runs no commands and copies no"
+                " files: `netvps ls` lists your sessions"
             )
         elif not self._channel.get_terminal_type():
             self._refuse("the terminal UI needs a terminal: ssh -t, or use `netvps ls` and `netvps watch`")
+        elif reason := self._services.viewers.enter(self._login.grant.user):
+            self._refuse(reason)
         else:
+            self._viewer = self._login.grant.user
             self._active = asyncio.get_running_loop().time()
             self._task = self._tasks.start(self._serve(), name=f"terminal UI of {self._login.origin}")
 
@@ -197,6 +211,8 @@ class UiSession(SSHServerSession[bytes]):
         """Ends everything that it started."""
         if self._task:
             self._task.cancel()
+        if self._viewer:
+            self._services.viewers.leave(self._viewer)
 
     # The life of the UI
 
@@ -303,9 +319,7 @@ class UiSession(SSHServerSession[bytes]):
             self._task.cancel()
 
     def _refuse(self, reason: str) -> None:
-        with suppress(OSError):
-            self._channel.write_stderr(f"netvps: {reason}\n".encode())
-            self._channel.exit(REFUSED)
+        refuse(self._channel, reason)
 
     def _say(self, line: str) -> None:
         self._write(f"netvps: {line}\r\n".encode())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netvps.tasks import Tasks
 
 VIEWERS: Final = 100
-"""Maximum connections to the terminal UI: each may have a process of 40 MB beyond what they share."""
+"""Maximum terminal UIs: each may have a process of 40 MB beyond what they share."""
 VIEWERS_PER_USER: Final = 8
 CHANNELS: Final = 4
 """Maximum channels that one connection opens, one after the other; only the first shows the UI."""
@@ -33,23 +33,20 @@ class TerminalUi:
     def __init__(
         self, apps: TerminalApps, tokens: Tokens, dialer: Dialer, agent_login: AgentLogin, tasks: Tasks
     ) -> None:
-        self._services = Services(apps, tokens, dialer, agent_login, tasks)
+        self._services = Services(apps, tokens, dialer, agent_login, tasks, self)
         self._viewers: Counter[str] = Counter()
 
-    def reason_to_refuse(self, user: str) -> str | None:
-        """Why one more viewer is not admitted; None if it is."""
+    def enter(self, user: str) -> str | None:
+        """Counts a viewer; or why one more is not admitted."""
         if self._viewers[user] >= VIEWERS_PER_USER:
             return f"you have {VIEWERS_PER_USER} terminal UIs open already: close some"
         if self._viewers.total() >= VIEWERS:
             return f"{VIEWERS} terminal UIs are open already: try again later, or use the netvps command"
+        self._viewers[user] += 1
         return None
 
-    def entered(self, user: str) -> None:
-        """Counts a viewer."""
-        self._viewers[user] += 1
-
-    def left(self, user: str) -> None:
-        """Counts a viewer that left."""
+    def leave(self, user: str) -> None:
+        """Ends what `enter` counted."""
         self._viewers[user] -= 1
         if not self._viewers[user]:
             del self._viewers[user]

@@ -157,7 +157,7 @@ class _Parts:
         settings = self.settings
         # The terminal UI is a package of its own, which an installation may lack.
         terminal_ui = settings.terminal_ui and find_spec("netvps_tui") is not None
-        logins = Logins(self.store, clock.now, self.ca, self.feed, terminal_ui=terminal_ui)
+        logins = Logins(self.store, clock.now, self.ca, self.feed)
         ui_tokens = UiTokens()
         tunnels = await stack.enter_async_context(Tunnels(logins))
         dialer = await stack.enter_async_context(Dialer(tunnels, self._locate))

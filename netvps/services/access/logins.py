@@ -65,14 +65,11 @@ class Logins:
     """Authorises logins, and computes the keys that agents accept.
 
     A registered key belongs to a user: it opens the user's own sessions, and an admin's key opens all. A key in a
-    session's spec opens that session, registered or not.
+    session's spec opens that session, registered or not. Any login name that is none of a user's sessions gets what
+    has no session: the terminal UI, and connections into sessions.
     """
 
-    def __init__(
-        self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed, *, terminal_ui: bool = False
-    ) -> None:
-        """With `terminal_ui`, users get the terminal UI with any login name that is none of their sessions."""
-        self._terminal_ui = terminal_ui
+    def __init__(self, store: Store, clock: Clock, ca: CertificateAuthority, feed: Feed) -> None:
         self._store = store
         self._clock = clock
         self._ca = ca
@@ -101,7 +98,7 @@ class Logins:
                 return Grant(ref_to(await _named(reader, caller, login)), login.unix_user, caller.user)
             except NotFound:
                 session = await _by_spec(reader, login, fingerprint)
-            return Grant(ref_to(session), login.unix_user, caller.user) if session else self._ui_or(login, caller)
+            return Grant(ref_to(session), login.unix_user, caller.user) if session else _without_session(login, caller)
 
     async def authorize_user(self, login: SshLogin, user_name: str) -> Grant:
         """The login that a user's certificate gets.
@@ -116,7 +113,7 @@ class Logins:
             try:
                 return Grant(ref_to(await _named(reader, caller, login)), login.unix_user, caller.user)
             except NotFound:
-                return self._ui_or(login, caller)
+                return _without_session(login, caller)
 
     async def wake(self, session_uid: str, actor: str) -> None:
         """Resumes a session if it is paused, for a login that was authorised; `actor` is its user or its key.
@@ -138,13 +135,6 @@ class Logins:
                 )
             await tx.put(resume(session, self._clock(), Author(actor, ChangeCause.LOGIN)))
 
-    def _ui_or(self, login: SshLogin, caller: Caller) -> Grant:
-        """The terminal UI, unless the login can only mean a session. Raises NotFound."""
-        if not self._terminal_ui or login.owner is not None or login.unix_user != _ROOT:
-            raise NotFound(f"no session {login.session}.{login.owner or caller.user}: see netvps ls")
-        ui = SessionRef(TERMINAL_UI, TERMINAL_UI, caller.user, SessionState.RUNNING)
-        return Grant(ui, login.unix_user, caller.user)
-
     async def certify(self, grant: Grant, public_key: str) -> str:
         """Issues an SSH user certificate (OpenSSH form, three minutes) for the login of a grant."""
         principal = f"{grant.session.uid}/{grant.unix_user}"
@@ -157,6 +147,14 @@ class Logins:
         Raises NotFound when that epoch is over, InvalidInput if the host key (OpenSSH form) is malformed.
         """
         return AgentConfigs(self._store, self._clock, self._ca, self._feed, session_uid, epoch, host_key).follow()
+
+
+def _without_session(login: SshLogin, caller: Caller) -> Grant:
+    """The terminal UI, and connections into sessions; unless the login can only mean a session. Raises NotFound."""
+    if login.owner is not None or login.unix_user != _ROOT:
+        raise NotFound(f"no session {login.session}.{login.owner or caller.user}: see netvps ls")
+    ui = SessionRef(TERMINAL_UI, TERMINAL_UI, caller.user, SessionState.RUNNING)
+    return Grant(ui, login.unix_user, caller.user)
 
 
 async def _named(reader: Reader, caller: Caller, login: SshLogin) -> Session:

@@ -8,7 +8,7 @@ from typing import Final
 from netvps.errors import Exhausted, Unauthenticated
 
 TERMINAL_UI: Final = "terminal-ui"
-"""Stands for a session's uid and name in the grant of a login to the terminal UI. No session has this uid."""
+"""Stands for a session's uid and name in the grant of a login without a session. No session has this uid."""
 TOKEN_PREFIX: Final = "nvt_"  # noqa: S105 — no secret
 _MAX_TOKENS: Final = 1024
 

@@ -28,6 +28,8 @@ HERE = Gateway("local", "127.0.0.1", 2222, ("127.0.0.1", "localhost"), KEY, "/ke
 LAB = Gateway("lab", "gw.example", 2022, ("gw.example", "192.0.2.7"), KEY, "/keys/lab", ("web", "db"))
 LINE = b'Include "/home/ann/.ssh/netvps/config"\n'
 
+CA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHostAuthorityHostAuthorityHostAuthority0"
+
 lines = st.lists(
     st.binary(max_size=20) | st.sampled_from([b"Host *", b"  User x", b"Match all", b"", LINE.strip(), b"# x"]),
     max_size=8,
@@ -88,6 +90,21 @@ def test_a_session_by_its_name(tmp_path: Path) -> None:
     assert means["stricthostkeychecking"] in (["true"], ["yes"])
     assert person.means("db.netvps")["hostname"] == ["gw.example"]
     assert person.means("www@dev1.netvps")["user"] == ["www"]
+
+
+def test_a_session_by_its_own_name_is_led_to_by_the_first_gateway(tmp_path: Path) -> None:
+    person = Person(tmp_path, [replace(LAB, host_ca=CA), replace(HERE, host_ca=CA)])
+    means = person.means("dev1.ann.nv.internal")
+    assert (means["user"], means["proxyjump"]) == (["root"], ["netvps-lab"])
+    assert (means["hostname"], means["port"]) == (["dev1.ann.nv.internal"], ["22"])
+    assert (means["identityfile"], means["identitiesonly"]) == (["/keys/lab"], ["yes"])
+    assert "hostkeyalias" not in means
+    gateway = person.means("netvps-lab")
+    assert (gateway["user"], gateway["hostname"], gateway["port"]) == (["_netvps"], ["gw.example"], ["2022"])
+    assert gateway["hostkeyalias"] == ["netvps-lab"]
+    assert person.means("www@dev1.ann.nv.internal")["user"] == ["www"]
+    assert known_hosts_text([LAB, replace(HERE, host_ca=CA)]).count("@cert-authority") == 0
+    assert f"\n@cert-authority *.nv.internal {CA}\n" in person.files.known_hosts.read_text()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

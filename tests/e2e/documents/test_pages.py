@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.process.account import user_name
 from tests.e2e.documents.printed import people, run_printed, words_of
 from tests.e2e.system import Account, System, new_system
 from tests.project.doc_pages import python_blocks, run_lines
@@ -60,6 +61,18 @@ def test_the_page_of_snapshots(system: System, busybox: str) -> None:
             assert system.netvps("exec", name, "--", "cat", "/root/file").stdout == b"before\n"
     finally:
         system.netvps("rm", "--yes", "web", "web2", "web3", check=False)
+
+
+def test_the_page_of_ssh(system: System, busybox: str) -> None:
+    system.netvps("create", "dev1")
+    try:
+        said = [
+            run_printed(system, words_of(line.replace(".alice.", f".{user_name()}."), system, busybox)).stdout
+            for line in run_lines("docs/ssh.md")
+        ]
+        assert said[-1] == b"dev1\n"
+    finally:
+        system.netvps("rm", "--yes", "dev1", check=False)
 
 
 def test_the_security_page(system: System, busybox: str, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The terminal UI through stock clients, with an app that obeys keys, and OpenSSH's sshd as the session.
 
-So it is the test of netvps.gateway.tui.apps, netvps.gateway.tui.relay, netvps.gateway.tui.terminal and
-netvps.gateway.tui.terminal_ui, too.
+So it is the test of netvps.gateway.tui.apps, netvps.gateway.tui.refusal, netvps.gateway.tui.relay,
+netvps.gateway.tui.terminal and netvps.gateway.tui.terminal_ui, too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import asyncssh
 import pytest
 
 from netvps.domain.session.session import SessionState
-from netvps.gateway.tui import session, terminal_ui
+from netvps.gateway.tui import refusal, session, terminal_ui
 from netvps.gateway.tui.apps import TerminalApps
 from tests.gateway.conftest import Sshd, World, a_world, run
 from tests.gateway.tui.viewer import Viewer
@@ -96,7 +96,7 @@ async def test_without_a_terminal_or_with_a_command_it_says_what_it_is(
     world: World, command: tuple[str, ...], words: bytes
 ) -> None:
     ran = await run(world.ssh(*command, login="dev9"))
-    assert (ran.code, ran.out, words in ran.err) == (session.REFUSED, b"", True)
+    assert (ran.code, ran.out, words in ran.err) == (refusal.REFUSED, b"", True)
 
 
 async def test_files_are_not_copied(world: World) -> None:
@@ -126,7 +126,7 @@ async def test_viewers_are_limited(world: World, monkeypatch: pytest.MonkeyPatch
         await first.until(b"UI term=")
         async with viewer(world) as second:
             await second.until(b"you have 1 terminal UIs open already: close some")
-            assert await second.end() == 255
+            assert await second.end() == refusal.REFUSED
         first.press(b"q")
         assert await first.end() == 0
     async with viewer(world) as third:

@@ -36,7 +36,7 @@ async def logins(world: World) -> Logins:
     await world.ssh_keys.create(ALICE, PublicKey.parse(ed25519(1)))
     await world.session("dev1", ALICE, SessionSpec(authorized_keys=(ed25519(4),)))
     await world.session("dev2", BOB)
-    return Logins(world.store, world.clock, world.ca, world.feed, terminal_ui=True)
+    return Logins(world.store, world.clock, world.ca, world.feed)
 
 
 def _print(number: int) -> str:
