@@ -26,6 +26,7 @@ from netvps.rpc.client.watching import Interrupted, Reset, WatchEvent
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+    from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
     from netvps.domain.metrics import MetricSample
     from netvps.domain.runner.runner import RunnerState, RunnerView
     from netvps.domain.session.event import SnapshotEvent
@@ -41,12 +42,15 @@ __all__ = [
     "ApiKey",
     "AsyncClient",
     "Client",
+    "DefaultImage",
     "DesiredState",
     "Diff",
     "Endpoint",
     "EventType",
     "ExecStart",
     "Exit",
+    "ImageProgress",
+    "ImageView",
     "Interrupted",
     "MetricSample",
     "Network",
@@ -82,6 +86,7 @@ __all__ = [
 
 _ON_DEMAND: Final = {
     "netvps.domain.access.accounts": {"ApiKey", "Role", "SshKey", "User"},
+    "netvps.domain.image.image": {"DefaultImage", "ImageProgress", "ImageView"},
     "netvps.domain.metrics": {"MetricSample"},
     "netvps.domain.runner.runner": {"RunnerState", "RunnerView"},
     "netvps.domain.session.event": {"SnapshotEvent"},

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncIterator, Coroutine
 
+T = TypeVar("T")
 log = structlog.get_logger()
+
+
+async def until(deadline: float, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """Yields the items, and closes them if they are a generator.
+
+    Raises TimeoutError once it waits for one at `deadline`, a time of the loop. Unlike with asyncio.timeout around a
+    loop in a generator, what the reader does in between is never cancelled.
+    """
+    try:
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    item = await anext(items)
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
 
 class Tasks:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 from structlog.testing import capture_logs
 
-from netvps.tasks import Tasks
+from netvps.tasks import Tasks, until
 
 
 async def _forever(ended: list[str], name: str) -> None:
@@ -88,3 +89,27 @@ async def test_an_error_in_the_block_passes_and_ends_the_tasks() -> None:
     with pytest.raises(ValueError, match="outside"):
         await break_off()
     assert ended == ["a"]
+
+
+async def test_items_come_until_a_deadline_and_are_closed() -> None:
+    closed: list[str] = []
+
+    async def items(name: str, *, hang: bool) -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            yield 2
+            if hang:
+                await asyncio.Event().wait()
+        finally:
+            closed.append(name)
+
+    now = asyncio.get_running_loop().time()
+    assert [item async for item in until(now + 60, items("ended", hang=False))] == [1, 2]
+    late = until(now + 0.01, items("late", hang=True))
+    found = [await anext(late), await anext(late)]
+    with pytest.raises(TimeoutError):
+        await anext(late)
+    left = until(now + 60, items("left", hang=True))
+    assert await anext(left) == 1
+    await left.aclose()
+    assert (found, closed) == ([1, 2], ["ended", "late", "left"])

@@ -82,7 +82,17 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             meter = SessionUsage(docker, identity.uid)
             travel = engine.travelling if engine else None
             features = Features(NvmlGpus(), lxcfs_files) if engine else None
-            runner = Runner(link, engine, place, network, host_filter, meter=meter, travel=travel, features=features)
+            runner = Runner(
+                link,
+                engine,
+                place,
+                network,
+                host_filter,
+                meter=meter,
+                travel=travel,
+                features=features,
+                environments=engine.environments if engine else None,
+            )
             async with _measured(runner, settings.metrics_port), asyncio.TaskGroup() as group:
                 group.create_task(link.keep_renewing(clock.now), name="certificate")
                 group.create_task(_run(runner, identity, state), name="runner")

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from netvps.domain.access.accounts import ApiKey, SshKey, User
+from netvps.domain.image.image import DefaultImage, ImageView
 from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.settings import Overview
@@ -18,6 +19,7 @@ from netvps.domain.session.event import SessionEvent, SnapshotEvent
 from netvps.domain.session.session import Session
 from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
+from netvps.rpc.convert import images
 from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
 from netvps.rpc.convert.runner.runners import runner_to_proto
@@ -34,6 +36,8 @@ Printable = (
     | SessionEvent
     | Snapshot
     | SnapshotEvent
+    | ImageView
+    | DefaultImage
     | Diff
     | User
     | ApiKey
@@ -57,6 +61,8 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     SessionEvent: event_to_proto,
     Snapshot: snapshot_to_proto,
     SnapshotEvent: snapshot_event_to_proto,
+    ImageView: images.view_to_proto,
+    DefaultImage: images.default_to_proto,
     Diff: diff_to_proto,
     User: user_to_proto,
     ApiKey: listed_api_key_to_proto,

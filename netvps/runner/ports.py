@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from netvps.domain.access.identity import AgentCredential
+from netvps.domain.image.image import Image, ImageProgress
 from netvps.domain.metrics import Counters, MetricsReport, MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
@@ -216,6 +217,22 @@ class Meter(Protocol):
         """Reads the counters of sessions whose processes are known, and of the machine (key MACHINE).
 
         Does not wait for the engine. A session that does not run is left out.
+        """
+
+
+class Environments(Protocol):
+    """The images of this machine that sessions can be made from."""
+
+    async def list_images(self, reference: str = "") -> tuple[Image, ...]:
+        """All images, once by each name; or the one with a name."""
+
+    async def delete_image(self, reference: str) -> None:
+        """Removes an image. Raises NotFound, and WrongState if a container uses it."""
+
+    def pull_image(self, reference: str) -> AsyncGenerator[Image | ImageProgress, None]:
+        """Pulls an image: yields progress, then the image.
+
+        Raises NotFound, NotPermitted, Unavailable, Exhausted, and WrongState if it is for another architecture.
         """
 
 

@@ -22,11 +22,21 @@ from typing import Any
 
 import structlog
 
+from netvps.domain.image.work import ImageWork
 from netvps.domain.metrics import MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import Link as Route
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
-from netvps.domain.runner.runner import CAPABILITIES, COPIES, CaughtUp, Heartbeat, LogRequest, RunnerHello, Welcome
+from netvps.domain.runner.runner import (
+    CAPABILITIES,
+    COPIES,
+    IMAGES,
+    CaughtUp,
+    Heartbeat,
+    LogRequest,
+    RunnerHello,
+    Welcome,
+)
 from netvps.domain.session.session import Assignment
 from netvps.domain.snapshot.copies import CopyOrder, CopyRequest
 from netvps.domain.snapshot.exchange import FilesRequest
@@ -37,11 +47,12 @@ from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.assignment_store import AssignmentStore
 from netvps.runner.copies import CopyOrders
 from netvps.runner.disabled import NoEngine
+from netvps.runner.image.requests import ImageRequests
 from netvps.runner.machine_watch import MachineWatch
 from netvps.runner.metrics import MetricsSampler
 from netvps.runner.orphans import Orphans
 from netvps.runner.overlay.overlay import Overlay
-from netvps.runner.ports import Engine, HostFilter, Link, Machine, Meter, ToRunner, Travel
+from netvps.runner.ports import Engine, Environments, HostFilter, Link, Machine, Meter, ToRunner, Travel
 from netvps.runner.report_outbox import ReportOutbox
 from netvps.runner.session.actions import SessionActions
 from netvps.runner.session.agent.runtime import RuntimeFolder
@@ -79,11 +90,14 @@ class Runner:
         meter: Meter | None = None,
         travel: Travel[Any] | None = None,
         features: Features | None = None,
+        environments: Environments | None = None,
     ) -> None:
         """`engine` None: no sessions run here. `overlay` None: not available. `host_filter` None: not configured.
 
         `meter` None: nothing is measured. `travel` None: no snapshots are copied from or to this machine. `features`
-        None: none besides the engine. Raises ConfigError if the runner has sessions, but no engine.
+        None: none besides the engine. `environments` None: nothing is done with images on request.
+
+        Raises ConfigError if the runner has sessions, but no engine.
         """
         self._link = link
         self._overlay = overlay
@@ -102,6 +116,7 @@ class Runner:
             )
         self._logs = KeptLogs(settings.state_dir / "logs")
         self._files = SessionFiles(link, engine)
+        self._images = ImageRequests(link, environments)
         self._last_runs = LastRuns(settings.state_dir / "last_runs")
         self._starts = Starts(settings.state_dir / "starts")
         remove_parts(settings.run_dir)
@@ -121,6 +136,8 @@ class Runner:
         self._machine = MachineWatch(self._containers, host_filter, self._board.hurry, self._features)
         self._heartbeat = _HEARTBEAT_SECONDS
         self._copies = CopyOrders(travel, link, self._board.post_copy, self._board.forget_copy) if travel else None
+        missing = {COPIES if travel is None else "", IMAGES if environments is None else ""}
+        self._capabilities = tuple(one for one in CAPABILITIES if one not in missing)
         self._failures = 0
         """Connection attempts without a Welcome since the last Welcome."""
 
@@ -169,7 +186,7 @@ class Runner:
             self._instance_id,
             self._settings.version,
             self._machine.capacity,
-            tuple(one for one in CAPABILITIES if one != COPIES or self._copies),
+            self._capabilities,
             underlay=overlay.underlay if overlay else None,
             netmap_generation=overlay.generation if overlay else 0,
             problems=overlay.problems if overlay else (),
@@ -219,6 +236,8 @@ class Runner:
                 self._tasks.start(self._send_logs(message), name=f"logs {message.stream_id}")
             case ProbeRequest():
                 self._tasks.start(self._probe(message), name=f"probe {message.probe_id}")
+            case FilesRequest(work=work) if isinstance(work, ImageWork):
+                self._tasks.start(self._images.serve(message.stream_id, work), name=f"image {message.stream_id}")
             case FilesRequest():
                 self._tasks.start(self._files.serve(message), name=f"files {message.stream_id}")
             case MetricsRequest() if self._sampler:

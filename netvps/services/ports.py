@@ -55,6 +55,7 @@ class Reader(Protocol):
     | credential | kid | purpose, subject, used_by, used_for |
     | lease | cidr | runner |
     | request | request_key | — |
+    | default_image | key | — |
 
     Numeric columns: cpu_claim and memory_claim of a session. A session has several key_fingerprints; a condition on
     that column matches if one of them is equal, and `tally` does not support it. A condition whose value is a tuple

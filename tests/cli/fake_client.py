@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, cast
@@ -12,6 +12,7 @@ from netvps.client import Client, WatchEvent
 from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.finding import Finding
+from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
 from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.peer_health import Problem
@@ -81,6 +82,10 @@ class FakeClient:
     gpus_in_use: frozenset[str] = frozenset()
     state: RunnerState = RunnerState.ONLINE
     """Of the runner."""
+    images: list[ImageView] = field(default_factory=list)
+    silent_runners: tuple[str, ...] = ()
+    """NAMEs of runners that cannot be asked for their images."""
+    pulled: list[ImageProgress | ImageView | BaseException] = field(default_factory=list)
     samples: list[list[MetricSample]] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -189,6 +194,32 @@ class FakeClient:
         self._ask("watch_metrics", sessions, runners, parent)
         yield from self.samples
         self.errors["watch_metrics"] = Unavailable("the server is away")
+
+    def list_images(
+        self, runner: str = "", *, unreachable: Callable[[str], object] = lambda _: None
+    ) -> Iterator[ImageView]:
+        self._ask("list_images", runner)
+        for name in self.silent_runners:
+            unreachable(name)
+        yield from (view for view in self.images if runner in {"", view.runner})
+
+    def delete_image(self, runner: str, reference: str, *, allow_missing: bool = False) -> None:
+        self._ask("delete_image", runner, reference, allow_missing)
+
+    def pull_image(self, runner: str, reference: str) -> Generator[ImageProgress | ImageView, None, None]:
+        self._ask("pull_image", runner, reference)
+        for step in self.pulled:
+            if isinstance(step, BaseException):
+                raise step
+            yield step
+
+    def get_default_image(self) -> DefaultImage:
+        self._ask("get_default_image")
+        return DefaultImage("netvps/debian:latest", 3)
+
+    def update_default_image(self, reference: str) -> DefaultImage:
+        self._ask("update_default_image", reference)
+        return DefaultImage(reference or "netvps/debian:latest", 4)
 
     def list_runners(self) -> Iterator[RunnerView]:
         self._ask("list_runners")

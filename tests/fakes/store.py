@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
+from netvps.domain.image.image import DefaultImage
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
@@ -52,6 +53,7 @@ KINDS: dict[type[Any], Kind] = {
     SshKey: Kind(("fingerprint", "owner"), ("fingerprint",), unique=(("fingerprint",),)),
     Credential: Kind(("purpose", "subject", "used_by", "used_for")),
     Request: Kind(),
+    DefaultImage: Kind(),
 }
 
 

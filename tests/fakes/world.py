@@ -17,6 +17,8 @@ from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
+from netvps.services.images.default_image import DefaultImages
+from netvps.services.images.images import Images
 from netvps.services.moves.moves import Moves
 from netvps.services.runners.certificates import Certificates
 from netvps.services.runners.joining import Joining
@@ -58,6 +60,8 @@ class World:
         self.sessions = Sessions(store, clock, new_uid, IMAGE, progress.shown)
         self.copies = Copies(store, clock)
         self.moves = Moves(store, clock, new_uid, self.copies)
+        self.default_images = DefaultImages(store, clock, self.feed, IMAGE)
+        self.images = Images(store, self.default_images)
         self.snapshots = Snapshots(store, clock, new_uid, Limits(per_session=5, per_user=8), self.copies)
         self.clones = Clones(store, clock, new_uid)
         self.runners = Runners(store, clock, self.ca, progress=progress, overlay_settings=SETTINGS)

@@ -27,6 +27,7 @@ RUN: Final = {
     "docs/snapshots.md": "test_pages.py",
     "docs/ssh.md": "test_pages.py",
     "docs/problems.md": "test_pages.py",
+    "docs/environments.md": "test_pages.py",
     "docs/security.md": "test_pages.py",
     "docs/remote.md": "test_pages.py",
     "docs/postgresql.md": "test_pages.py",

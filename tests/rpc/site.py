@@ -37,6 +37,8 @@ from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.access.terminal_ui import UiTokens
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
+from netvps.services.images.default_image import DefaultImages
+from netvps.services.images.images import Images
 from netvps.services.metrics import Metrics
 from netvps.services.moves.moves import Moves
 from netvps.services.network.netmap import NetmapHub
@@ -249,11 +251,14 @@ async def open_site(
         identity = ca.server_certificate(())
         tunnels, commands = EchoTunnels(), EchoCommands()
         copies = Copies(store, now)
+        default_images = DefaultImages(store, now, feed, "debian:12")
         services = Services(
             sessions=Sessions(store, now, new_uid, "debian:12"),
             snapshots=Snapshots(store, now, new_uid, Limits(), copies),
             copies=copies,
             moves=Moves(store, now, new_uid, copies),
+            images=Images(store, default_images),
+            default_images=default_images,
             clones=Clones(store, now, new_uid),
             snapshot_files=SnapshotFiles(store, now, new_uid, Limits()),
             watch=Watch(store, feed),

@@ -17,6 +17,7 @@ from netvps.adapters.docker.containers.containers import Containers
 from netvps.adapters.docker.content.archive_export import Exports
 from netvps.adapters.docker.content.archive_import import Imports
 from netvps.adapters.docker.content.differences import Differences
+from netvps.adapters.docker.environments.environments import Environments
 from netvps.adapters.docker.errors import LIBRARY_ERRORS, ContainerNotFound, ImageNotFound, mapped
 from netvps.adapters.docker.events import Events
 from netvps.adapters.docker.files.archives import Archives
@@ -80,6 +81,7 @@ class DockerEngine:
         self.take_in = Imports(docker, archives, self._archives).write
         self.travelling = Travelling(archives, self._archives, self._images)
         self._leftovers = Leftovers(docker, node)
+        self.environments = Environments(docker, self._images, contents)
         # What a part does by itself, the part offers; the methods below take several.
         self.start, self.signal = self._containers.start, self._containers.signal
         self.pause, self.unpause = self._containers.pause, self._containers.unpause
@@ -113,7 +115,8 @@ class DockerEngine:
         return Observed(snapshots=found | cloned, snapshot_traces=traces)
 
     async def create(self, plan: Blueprint) -> None:
-        """Creates a container."""
+        """Creates a container. Raises ImageForOtherMachine before there is anything of it."""
+        await self._images.require_runnable(plan.image)
         await self._snapshots.remove_helper(plan.session_uid)
         await self._containers.remove_restored(plan.session_uid)
         await self._containers.create(plan)

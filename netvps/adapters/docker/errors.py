@@ -12,6 +12,8 @@
     ├── VolumeMissing           (WrongState)     a volume that a session had is gone
     ├── ImageNotFound           (NotFound)       neither on the machine nor in its registry
     ├── ImageForbidden          (NotPermitted)   the registry requires a login
+    ├── ImageForOtherMachine    (WrongState)     made for another architecture
+    ├── ImageInUse              (WrongState)     a container uses it
     ├── RegistryUnavailable            (Unavailable)    the registry cannot be reached
     ├── ImageExportFailed       (WrongState)
     ├── ImageImportFailed       (WrongState)
@@ -103,6 +105,18 @@ class ImageForbidden(DockerError, errors.NotPermitted):
     default_reason = "IMAGE_FORBIDDEN"
 
 
+class ImageForOtherMachine(DockerError, errors.WrongState):
+    """The image is for another architecture than the machine's."""
+
+    default_reason = "IMAGE_ARCHITECTURE"
+
+
+class ImageInUse(DockerError, errors.WrongState):
+    """A container uses the image."""
+
+    default_reason = "IMAGE_IN_USE"
+
+
 class RegistryUnavailable(DockerError, errors.Unavailable):
     """The image's registry cannot be reached."""
 
@@ -169,6 +183,7 @@ _UNREACHABLE = (
     "service unavailable",
 )
 _FORBIDDEN = ("unauthorized", "authentication required", "no basic auth credentials", "access forbidden")
+_OTHER_MACHINE = ("no matching manifest", "does not match the specified platform", "no match for platform")
 _UNKNOWN = ("not found", "manifest unknown", "does not exist", "no such image", "denied")
 
 
@@ -247,6 +262,10 @@ def pull_failure(reference: str, said: str) -> DockerError:
     if "no space left" in low:
         return DiskFull(
             f"image {reference} does not fit: the disk of Docker's folder is full; free space (docker system df)"
+        )
+    if any(word in low for word in _OTHER_MACHINE):
+        return ImageForOtherMachine(
+            f"image {reference} is not for this runner's architecture; name another image or tag ({said})"
         )
     if any(word in low for word in _FORBIDDEN):
         return ImageForbidden(

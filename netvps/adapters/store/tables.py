@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
+from netvps.domain.image.image import DefaultImage
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
@@ -205,5 +206,6 @@ _KINDS = (
         indexed=(("subject",), ("purpose", "used_by"), ("used_for",)),
     ),
     _kind(Request),
+    _kind(DefaultImage),
 )
 KINDS = {kind.type.kind: kind for kind in _KINDS}

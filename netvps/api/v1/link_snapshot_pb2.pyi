@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from netvps.api.v1 import link_image_pb2 as _link_image_pb2
 from netvps.api.v1 import session_change_pb2 as _session_change_pb2
 from netvps.api.v1 import snapshot_files_pb2 as _snapshot_files_pb2
 from netvps.api.v1 import snapshot_pb2 as _snapshot_pb2
@@ -162,6 +163,7 @@ class FilesRequest(_message.Message):
     DIFF_FIELD_NUMBER: _builtins.int
     EXPORT_FIELD_NUMBER: _builtins.int
     IMPORT_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """Random, used once; the first CarryFilesRequest repeats it."""
     session_uid: _builtins.str
@@ -174,6 +176,10 @@ class FilesRequest(_message.Message):
     def export(self) -> Global___ExportFiles:
         """Send a snapshot as an archive."""
 
+    @_builtins.property
+    def image(self) -> _link_image_pb2.ImageWork:
+        """Work on images; then there is no session."""
+
     def __init__(
         self,
         *,
@@ -181,12 +187,13 @@ class FilesRequest(_message.Message):
         session_uid: _builtins.str = ...,
         diff: Global___DiffFiles | None = ...,
         export: Global___ExportFiles | None = ...,
+        image: _link_image_pb2.ImageWork | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "export", b"export", "import", b"import", "work", b"work"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "export", b"export", "image", b"image", "import", b"import", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "export", b"export", "import", b"import", "session_uid", b"session_uid", "stream_id", b"stream_id", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "export", b"export", "image", b"image", "import", b"import", "session_uid", b"session_uid", "stream_id", b"stream_id", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["diff", "export", "import"]  # noqa: Y015
+    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["diff", "export", "import", "image"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_work) -> _WhichOneofReturnType_work | None: ...
 
@@ -296,6 +303,7 @@ class CarryFilesRequest(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """Set in the first message only."""
     data: _builtins.bytes
@@ -312,6 +320,10 @@ class CarryFilesRequest(_message.Message):
     def result(self) -> Global___SnapshotResult:
         """The outcome of ImportFiles."""
 
+    @_builtins.property
+    def image(self) -> _link_image_pb2.ImageAnswer:
+        """What comes of ImageWork."""
+
     def __init__(
         self,
         *,
@@ -321,12 +333,13 @@ class CarryFilesRequest(_message.Message):
         result: Global___SnapshotResult | None = ...,
         error: _builtins.bytes = ...,
         end: _builtins.bool = ...,
+        image: _link_image_pb2.ImageAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "diff", b"diff", "end", b"end", "error", b"error", "message", b"message", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "diff", b"diff", "end", b"end", "error", b"error", "image", b"image", "message", b"message", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "diff", b"diff", "end", b"end", "error", b"error", "message", b"message", "result", b"result", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "diff", b"diff", "end", b"end", "error", b"error", "image", b"image", "message", b"message", "result", b"result", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["data", "diff", "result", "error", "end"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["data", "diff", "result", "error", "end", "image"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

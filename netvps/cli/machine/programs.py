@@ -180,5 +180,3 @@ web: Final = ProgramCommand(
     Example: netvps web --open
     """,
 )
-
-env: Final = click.Group("env", commands=[bootstrap], help="Environments: the images that sessions are made from.")

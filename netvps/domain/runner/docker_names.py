@@ -78,6 +78,11 @@ def is_unfinished_image(reference: str) -> bool:
     return _UNFINISHED.fullmatch(reference) is not None
 
 
+def is_own_image(reference: str) -> bool:
+    """Whether a reference is of an image that netvps makes for itself: a snapshot, or what builds an environment."""
+    return reference.startswith(("netvps-snapshot/", "netvps-unfinished/", environment_maker("")))
+
+
 def is_named_for(session_uid: str, kind: str, name: str) -> bool:
     """Whether a runner gives this name to a "container", "image" or "volume" of this session."""
     matches = (pattern.fullmatch(name) for pattern in _NAMES[kind])

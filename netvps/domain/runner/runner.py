@@ -24,7 +24,9 @@ SNAPSHOT_FILES: Final = "snapshot_files"
 """The runner compares, exports and imports snapshots."""
 COPIES: Final = "copies"
 """The runner carries out orders for copies of snapshots, and sends its own to other runners."""
-CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES, COPIES)
+IMAGES: Final = "images"
+"""The runner lists, pulls and removes images on request."""
+CAPABILITIES: Final = (PAUSE, SNAPSHOTS, SNAPSHOT_FILES, COPIES, IMAGES)
 """What a runner of this version can do, and older ones cannot."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netvps.domain.image.work import ImageAnswer, ImageWork
 from netvps.domain.snapshot.diff import Diff, DiffOrder
 from netvps.domain.snapshot.snapshot import SnapshotResult
 
@@ -26,9 +27,9 @@ class ImportOrder:
     snapshot_uid: str
 
 
-FilesWork = DiffOrder | ExportOrder | ImportOrder
-FilesAnswer = bytes | Diff | SnapshotResult
-"""What a runner sends: pieces of an archive, or an outcome."""
+FilesWork = DiffOrder | ExportOrder | ImportOrder | ImageWork
+FilesAnswer = bytes | Diff | SnapshotResult | ImageAnswer
+"""What a runner sends: pieces of an archive, progress, or an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +38,5 @@ class FilesRequest:
 
     stream_id: str
     session_uid: str
+    """'' for work on images."""
     work: FilesWork

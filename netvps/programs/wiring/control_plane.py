@@ -43,6 +43,8 @@ from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.access.terminal_ui import UiTokens
 from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
+from netvps.services.images.default_image import DefaultImages
+from netvps.services.images.images import Images
 from netvps.services.metrics import Metrics
 from netvps.services.moves.moves import Moves
 from netvps.services.network.gateway_location import GatewayLocation, Route
@@ -119,6 +121,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         progress = Progress(store, feed)
         copies = Copies(store, clock.now, default=settings.snapshot_copies)
         moves = Moves(store, clock.now, clock.new_uid, copies)
+        default_images = DefaultImages(store, clock.now, feed, settings.default_image)
         netmap = NetmapHub(store, feed, overlay_settings, encoded)
         location = GatewayLocation(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
         background = [
@@ -127,13 +130,14 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
             tasks.create_task(progress.run(), name="progress"),
             tasks.create_task(copies.run(), name="copies"),
             tasks.create_task(moves.run(), name="moves"),
+            tasks.create_task(default_images.run(), name="default image"),
             tasks.create_task(location.run(), name="gateway's location"),
             tasks.create_task(_compact(store), name="compaction"),
         ]
         for task in background:
             stack.callback(task.cancel)
-        parts = _Parts(settings, store, ca, feed, progress, copies, moves, netmap, overlay_settings, location, names)
-        yield await parts.listen(stack)
+        shared = (feed, progress, copies, moves, default_images, netmap, overlay_settings, location, names)
+        yield await _Parts(settings, store, ca, *shared).listen(stack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class _Parts:
     progress: Progress
     copies: Copies
     moves: Moves
+    default_images: DefaultImages
     netmap: NetmapHub
     overlay_settings: OverlaySettings
     location: GatewayLocation
@@ -199,6 +204,8 @@ class _Parts:
             snapshots=Snapshots(store, clock.now, clock.new_uid, self._limits(), self.copies),
             copies=self.copies,
             moves=self.moves,
+            images=Images(store, self.default_images),
+            default_images=self.default_images,
             clones=Clones(store, clock.now, clock.new_uid, settings.snapshot_copies),
             snapshot_files=SnapshotFiles(store, clock.now, clock.new_uid, self._limits()),
             watch=Watch(store, self.feed),
@@ -262,7 +269,7 @@ class _Parts:
             ssh_host_key=self.ca.ssh_host_public_key,
             ssh_host_ca=self.ca.ssh_host_ca,
             link_address=f":{self.settings.link_port}",
-            default_image=self.settings.default_image,
+            default_image=self.default_images.current,
             names=self.names,
         )
 

@@ -12,6 +12,7 @@ READS: Final = {
     "SessionService": ("GetSession", "ListSessions", "WatchSessions", "ReadSessionLogs"),
     "SnapshotService": ("GetSnapshot", "ListSnapshots", "WatchSnapshots", "DiffSession"),
     "MoveService": ("ListMoves",),
+    "ImageService": ("GetImage", "ListImages", "GetDefaultImage"),
     "RunnerService": ("GetRunner", "ListRunners"),
     "MetricsService": ("WatchMetrics",),
     "NetworkService": ("GetNetwork", "CheckNetwork", "ProbeLinks"),
@@ -32,6 +33,7 @@ IDEMPOTENT: Final = {
     ),
     "SnapshotService": ("CreateSnapshot", "UpdateSnapshot", "DeleteSnapshot", "RestoreSnapshot", "CloneSession"),
     "MoveService": ("MoveSession", "DrainRunner", "UncordonRunner"),
+    "ImageService": ("UpdateDefaultImage",),
     "RunnerService": ("CreateJoinToken", "DeleteRunner"),
     "UserService": ("CreateUser", "DeleteUser", "CreateApiKey", "DeleteApiKey"),
     "SshKeyService": ("CreateSshKey", "DeleteSshKey"),
@@ -40,6 +42,7 @@ IDEMPOTENT: Final = {
 NEVER: Final = {
     "SessionService": ("ExecSession",),
     "SnapshotService": ("ExportSnapshot", "ImportSnapshot"),
+    "ImageService": ("DeleteImage", "PullImage"),
     "SshKeyService": ("IssueSshCertificate",),
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from netvps.domain.checks import shown
+from netvps.domain.image.reference import check_reference
 from netvps.domain.names import RUNNER_NAME_MAX, SESSION_NAME_MAX, USER_NAME_MAX, check_label
 from netvps.domain.snapshot.snapshot import SNAPSHOT_ID_MAX
 from netvps.domain.uid import UID_PATTERN
@@ -16,6 +17,7 @@ ALL = "-"
 _REQUEST_ID_MAX = 64
 _SESSION, _USER, _RUNNER, _SSH_KEY, _API_KEY = "sessions/", "users/", "runners/", "/sshKeys/", "/apiKeys/"
 _SNAPSHOT, _SNAPSHOT_FORM = "/snapshots/", "sessions/NAME/snapshots/SNAPSHOT or sessions/NAME.OWNER/snapshots/SNAPSHOT"
+_IMAGE, _IMAGE_FORM = "/images/", "runners/RUNNER/images/REFERENCE"
 _UID = re.compile(UID_PATTERN)
 
 
@@ -105,6 +107,24 @@ def runner_name(name: str) -> str:
 def parse_runner_name(text: str, field: str = "name") -> str:
     """Parses "runners/NAME" into NAME. Raises InvalidInput."""
     return check_label(_strip(text, _RUNNER, field, "runners/NAME"), field, RUNNER_NAME_MAX)
+
+
+def image_name(runner: str, reference: str) -> str:
+    """The resource name for a runner's NAME and the reference of an image."""
+    return f"{_RUNNER}{runner}{_IMAGE}{reference}"
+
+
+def parse_image_name(text: str, field: str = "name") -> tuple[str, str]:
+    """Parses "runners/RUNNER/images/REFERENCE" into (RUNNER, REFERENCE). Raises InvalidInput."""
+    runner, found, reference = text.partition(_IMAGE)
+    if not found:
+        raise InvalidInput.of(field, f"{shown(text)} is not of the form {_IMAGE_FORM}")
+    return parse_runner_name(runner, field), check_reference(reference, field)
+
+
+def parse_images_parent(text: str, field: str = "parent") -> str:
+    """Parses "runners/NAME" into NAME, and "runners/-" and "" (all) into "". Raises InvalidInput."""
+    return "" if text in {"", _RUNNER + ALL} else parse_runner_name(text, field)
 
 
 def ssh_key_name(user: str, uid: str) -> str:

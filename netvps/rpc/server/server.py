@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from netvps.api.v1 import copy_pb2_grpc as copy
 from netvps.api.v1 import enrollment_pb2_grpc as enrollment
+from netvps.api.v1 import image_pb2_grpc as image
 from netvps.api.v1 import link_pb2_grpc as link
 from netvps.api.v1 import metrics_pb2_grpc as metrics
 from netvps.api.v1 import move_pb2_grpc as move
@@ -43,6 +44,7 @@ from netvps.rpc.server.session_logs import StreamedLogs
 from netvps.rpc.servicers.certificates import CertificateServicer
 from netvps.rpc.servicers.copies import CopyServicer, StreamedCopies
 from netvps.rpc.servicers.enrollment import EnrollmentServicer
+from netvps.rpc.servicers.images.images import ImageServicer
 from netvps.rpc.servicers.link import LinkServicer
 from netvps.rpc.servicers.metrics import MetricsServicer
 from netvps.rpc.servicers.moves import MoveServicer
@@ -71,6 +73,8 @@ if TYPE_CHECKING:
     from netvps.services.access.ssh_keys import SshKeys
     from netvps.services.access.terminal_ui import UiTokens
     from netvps.services.copies.copies import Copies
+    from netvps.services.images.default_image import DefaultImages
+    from netvps.services.images.images import Images
     from netvps.services.metrics import Metrics
     from netvps.services.moves.moves import Moves
     from netvps.services.network.netmap import NetmapHub
@@ -101,6 +105,8 @@ class Services:
     snapshot_files: SnapshotFiles
     copies: Copies
     moves: Moves
+    images: Images
+    default_images: DefaultImages
     watch: Watch
     runners: Runners
     joining: Joining
@@ -272,6 +278,10 @@ class ApiServer:
             f"{_PACKAGE}.SessionService": partial(session.add_SessionServiceServicer_to_server, sessions),
             f"{_PACKAGE}.SnapshotService": partial(snapshot.add_SnapshotServiceServicer_to_server, snapshots),
             f"{_PACKAGE}.MoveService": partial(move.add_MoveServiceServicer_to_server, MoveServicer(given.moves)),
+            f"{_PACKAGE}.ImageService": partial(
+                image.add_ImageServiceServicer_to_server,
+                ImageServicer(given.images, given.default_images, self._files),
+            ),
             f"{_PACKAGE}.RunnerService": partial(
                 runner.add_RunnerServiceServicer_to_server, RunnerServicer(given.runners)
             ),

@@ -30,7 +30,13 @@ _COPY_AGAIN: Final = 300.0
 _AT_ONCE: Final = 0.0
 _DISK_FULL: Final = "DISK_FULL"
 # The session's `reason` where the error is more specific than the action.
-_REASONS: Final = {_DISK_FULL: "disk", "NETWORK": "network", "IMAGE": "image", "VOLUME": "volume"}
+_REASONS: Final = {
+    _DISK_FULL: "disk",
+    "NETWORK": "network",
+    "IMAGE": "image",
+    "IMAGE_ARCHITECTURE": "image",
+    "VOLUME": "volume",
+}
 log = structlog.get_logger()
 
 

@@ -16,6 +16,7 @@ from netvps.domain.session.session import Author, ChangeCause, DesiredState, Ses
 from netvps.domain.session_filter import SessionFilter
 from netvps.errors import Exhausted, InvalidInput, NotPermitted
 from netvps.services.idempotency import Idempotency
+from netvps.services.images.default_image import default_image
 from netvps.services.network.addresses import put_addressed
 from netvps.services.page import Page, read_page
 from netvps.services.sessions.edits import SessionEdits, named, recalled, with_runner
@@ -44,7 +45,7 @@ class Sessions:
         default_image: str,
         shown: Callable[[Session], Session] = lambda session: session,
     ) -> None:
-        """`default_image` is used if a spec names no image; '' if there is no default.
+        """`default_image` is used if a spec names no image and no admin chose another one; '' if there is none.
 
         `shown` returns a session as people see it, with its progress.
         """
@@ -72,10 +73,6 @@ class Sessions:
         owner = owner or caller.user
         if not caller.sees(owner):
             raise NotPermitted(f"user {caller.user} may not create sessions of others: it needs role admin")
-        if not (spec.image or self._default_image):
-            raise InvalidInput.of(
-                "spec.image", "no image is named, and this server has no default: name one, for example debian:12"
-            )
         if validate_only:
             async with self._store.read() as reader:
                 return await self._draft(reader, caller, session_id, owner, spec)
@@ -203,7 +200,11 @@ class Sessions:
             await require_free(reader, caller, SessionName(owner, session_id))
         name = SessionName(owner, session_id or await free_name(reader, owner))
         now = self._clock()
-        spec = spec if spec.image else replace(spec, image=self._default_image)
+        spec = spec if spec.image else replace(spec, image=await default_image(reader, self._default_image))
+        if not spec.image:
+            raise InvalidInput.of(
+                "spec.image", "no image is named, and this server has no default: name one, for example debian:12"
+            )
         return await placed(reader, new_session(self._new_uid(), name, spec, now, _person(caller)), now)
 
     async def _change(self, request: EditRequest, change: Callable[..., Session], *, needs: str = "") -> Session:

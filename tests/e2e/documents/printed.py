@@ -13,7 +13,7 @@ from tests.e2e.system import NETVPS, Account, Answer, System
 
 # A person answers these questions at a terminal.
 _VARIABLE = re.compile(r"[A-Z_]+=\S*")
-_ANSWERED = {"rm": ["--yes"], "login": ["--yes"]}
+_ANSWERED = {"rm": ["--yes"], "login": ["--yes"], "env rm": ["--yes"]}
 
 
 def words_of(line: str, system: System, image: str) -> list[str]:
@@ -37,7 +37,9 @@ def run_printed(person: Account, words: list[str], **options: object) -> Answer:
         (folder / words[-1]).write_bytes(answer.stdout)
         return answer
     if words[0] == "netvps":
-        answers = [] if "--ca-fingerprint" in words else _ANSWERED.get(words[1], [])
+        answers = (
+            [] if "--ca-fingerprint" in words else _ANSWERED.get(words[1], _ANSWERED.get(" ".join(words[1:3]), []))
+        )
         return person.run(*NETVPS, *words[1:], *answers, cwd=folder, **options)  # type: ignore[arg-type]
     if words[0] == "python3":
         return person.run(sys.executable, *words[1:], cwd=folder)  # where netvps is installed

@@ -15,8 +15,9 @@ import pytest
 
 from netvps.process.account import user_name
 from tests.e2e.documents.printed import people, run_printed, words_of
-from tests.e2e.system import Account, System, new_system
+from tests.e2e.system import Account, System, docker, new_system
 from tests.project.doc_pages import python_blocks, run_lines
+from tests.support.registry import lacks_registry, registry
 
 if TYPE_CHECKING:
     from tests.support.postgres import Cluster
@@ -73,6 +74,27 @@ def test_the_page_of_ssh(system: System, busybox: str) -> None:
         assert said[-1] == b"dev1\n"
     finally:
         system.netvps("rm", "--yes", "dev1", check=False)
+
+
+def test_the_page_of_environments(system: System, busybox: str) -> None:
+    """A registry has the image; each command does what the page says of it."""
+    if why := lacks_registry():
+        pytest.skip(why)
+    with registry() as address:
+        name = f"{address}/tools:1"
+        docker("tag", busybox, name)
+        docker("push", name)
+        docker("rmi", name)
+        for line in run_lines("docs/environments.md"):
+            printed = run_printed(system, words_of(line.replace("registry.example", address), system, busybox)).stdout
+            match line.split()[2:]:
+                case ["pull", _] | ["default"]:
+                    assert printed == f"{name}\n".encode()
+                    assert name in system.netvps("env", "ls").stdout.decode()
+                case ["default", "--reset"]:
+                    assert printed == f"{busybox}\n".encode()
+                case ["rm", _]:
+                    assert name not in system.netvps("env", "ls").stdout.decode()
 
 
 def test_the_security_page(system: System, busybox: str, folder: Path) -> None:

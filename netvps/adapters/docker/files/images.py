@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from netvps.adapters.docker.errors import (
     LIBRARY_ERRORS,
     EngineSlow,
     EngineUnavailable,
+    ImageForOtherMachine,
     ImageNotFound,
     RegistryUnavailable,
     explanation,
@@ -24,13 +25,18 @@ from netvps.adapters.docker.errors import (
     pull_failure,
 )
 from netvps.adapters.docker.stream import iterate
+from netvps.domain.image.image import ImageProgress, remaining_seconds
 from netvps.domain.session.container import SourceImage
+from netvps.tasks import until
 
-_MB = 1_000_000
 _PULLS = 4
 _SILENCE_SECONDS = 120
 _PULL_SECONDS = 3600.0
 _MAX_KNOWN = 1024
+_BEGUN = {"Pulling fs layer", "Waiting", "Downloading", "Already exists"}
+_COMPLETE = {"Pull complete", "Already exists"}
+_RUNS_TOO = {("amd64", "386"), ("arm64", "arm")}
+"""Architectures of machines and of images that those run as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class Content:
     created: str
     config: Answer
     """The defaults of its containers, including labels."""
+    architecture: str = ""
+    """As in a platform: "amd64", "arm64/v8"; '' if the image does not say."""
 
 
 class Contents:
@@ -61,7 +69,9 @@ class Contents:
             found = api.inspect_image(image_id)
             layers = tuple((found.get("RootFS") or {}).get("Layers") or ())
             config = found.get("Config") or {}
-            known = Content(str(found["Id"]), layers, int(found["Size"]), str(found["Created"]), config)
+            known = Content(
+                str(found["Id"]), layers, int(found["Size"]), str(found["Created"]), config, architecture_of(found)
+            )
             self._known[image_id] = known
         return known
 
@@ -69,9 +79,12 @@ class Contents:
 class Images:
     """The images of this engine."""
 
-    def __init__(self, docker: Docker) -> None:
+    def __init__(self, docker: Docker, *, silence_seconds: float = _SILENCE_SECONDS) -> None:
+        """`silence_seconds` is how long a registry may send nothing."""
         self._docker = docker
         self._pulls = asyncio.Semaphore(_PULLS)
+        self._silence = silence_seconds
+        self._machine = ""
 
     async def find(self, reference: str) -> SourceImage | None:
         """Inspects an image; None if it is not present."""
@@ -84,38 +97,80 @@ class Images:
     async def pull(
         self, reference: str, progress: Callable[[str], None], *, seconds: float = _PULL_SECONDS
     ) -> None:  # fmt: skip
-        """Pulls an image; `progress` receives lines such as "pulling debian:12: 34 MB of 120 MB".
+        """Pulls an image; `progress` receives lines such as "pulling debian:12: 34 MB of 120 MB, 1 of 3 layers".
 
-        Raises ImageNotFound, ImageForbidden, RegistryUnavailable (also after `seconds`), DiskFull, EngineUnavailable.
+        Raises ImageNotFound, ImageForbidden, ImageForOtherMachine, RegistryUnavailable (also after `seconds`),
+        DiskFull, EngineUnavailable.
         """
+        last = ""
+        async with aclosing(self.pulling(reference, seconds=seconds)) as steps:
+            async for step in steps:
+                if (line := step.line) != last:
+                    last = line
+                    progress(line)
+
+    async def pulling(self, reference: str, *, seconds: float = _PULL_SECONDS) -> AsyncGenerator[ImageProgress, None]:
+        """Pulls an image, as `pull`; yields the progress. Closing it ends the pull."""
+        before = await self.find(reference)
+        begin = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(seconds), self._pulls:
-                await self._pull(reference, progress)
+            async with self._pulls, aclosing(until(begin + seconds, self._pulled(reference))) as steps:
+                async for step in steps:
+                    yield step
         except TimeoutError:
             raise RegistryUnavailable(f"image {reference} was not pulled within {seconds:.0f} s; retry later") from None
         if await self.find(reference) is None:
             raise RegistryUnavailable(f"image {reference}: the connection broke during the pull; retry")
+        try:
+            await self.require_runnable(reference)
+        except ImageForOtherMachine:
+            if before is None:
+                await self._docker.call(reference, lambda api: api.remove_image(reference))
+            raise
+
+    async def require_runnable(self, reference: str) -> None:
+        """Raises ImageForOtherMachine if an image is for another architecture than this machine's."""
+        found = await self._docker.call(reference, lambda api: api.inspect_image(reference))
+        machine, made_for = await self.machine(), architecture_of(found)
+        kind = made_for.partition("/")[0]
+        if made_for and machine and kind != machine and (machine, kind) not in _RUNS_TOO:
+            raise ImageForOtherMachine(
+                f"image {reference} is for {made_for}, and this runner's machine is {machine}: name an image for"
+                f" {machine}, or a tag that has several architectures"
+            )
+
+    async def machine(self) -> str:
+        """The machine's architecture, as in a platform: "amd64"."""
+        if not self._machine:
+            said = await self._docker.call("the engine", lambda api: api.version())
+            self._machine = str(said.get("Arch", ""))
+        return self._machine
 
     async def tag(self, reference: str, name: str) -> None:
         """Gives an image an additional name, "REPOSITORY:TAG"."""
         repository, tag = docker.utils.parse_repository_tag(name)
         await self._docker.call(reference, lambda api: api.tag(reference, repository, tag or "latest", force=True))
 
-    async def _pull(self, reference: str, progress: Callable[[str], None]) -> None:
-        counted = _Layers()
-        last = ""
+    async def _pulled(self, reference: str) -> AsyncGenerator[ImageProgress, None]:
+        """Yields the progress each time that it changes."""
+        counted, clock = PulledLayers(f"pulling {reference}"), asyncio.get_running_loop().time
+        begin, last = clock(), None
         try:
             async with aclosing(iterate(lambda: self._open(reference), f"pull {reference}")) as items:
                 async for item in items:
                     if "error" in item:
                         raise pull_failure(reference, str(item["error"]))
                     counted.add(item)
-                    if (line := counted.line(reference)) != last:
-                        last = line
-                        progress(line)
+                    if (step := counted.progress(clock() - begin)) != last:
+                        last = step
+                        yield step
         except LIBRARY_ERRORS as error:
             known = mapped(error, f"image {reference}")
-            if isinstance(known, EngineUnavailable | EngineSlow):
+            if isinstance(known, EngineSlow):  # the engine says nothing while the registry says nothing
+                raise RegistryUnavailable(
+                    f"image {reference}: nothing came from its registry for {self._silence:.0f} s; retry later"
+                ) from error
+            if isinstance(known, EngineUnavailable):
                 raise known from error
             raise pull_failure(reference, explanation(error)) from error
 
@@ -130,32 +185,52 @@ class Images:
             params={"fromImage": repository, "tag": tag or "latest"},
             headers={"X-Registry-Auth": login} if login else {},
             stream=True,
-            timeout=_SILENCE_SECONDS,
+            timeout=self._silence,
         )
         api._raise_for_status(response)  # noqa: SLF001
         items: Iterator[Answer] = api._stream_helper(response, decode=True)  # noqa: SLF001
         return CancellableStream(items, response)
 
 
-class _Layers:
-    """Adds up the progress that each layer reports."""
+class PulledLayers:
+    """Adds up the progress that each layer reports; `message` says what goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, message: str) -> None:
+        self._message = message
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._layers: dict[str, bool] = {}
+        """By id: whether it is complete."""
 
     def add(self, item: Answer) -> None:
-        detail = item.get("progressDetail") or {}
-        if item.get("status") == "Downloading" and detail.get("total"):
-            self._sizes[str(item.get("id"))] = (int(detail.get("current", 0)), int(detail["total"]))
-        elif item.get("id") in self._sizes and item.get("status") in {"Download complete", "Pull complete"}:
-            total = self._sizes[str(item["id"])][1]
-            self._sizes[str(item["id"])] = (total, total)
+        """Takes a message of the engine."""
+        layer, status, detail = str(item.get("id")), item.get("status"), item.get("progressDetail") or {}
+        if status in _BEGUN:
+            self._layers.setdefault(layer, False)
+        if status in _COMPLETE:
+            self._layers[layer] = True
+        if status == "Downloading" and detail.get("total"):
+            self._sizes[layer] = (int(detail.get("current", 0)), int(detail["total"]))
+        elif layer in self._sizes and status in {"Download complete", "Pull complete"}:
+            total = self._sizes[layer][1]
+            self._sizes[layer] = (total, total)
 
-    def line(self, reference: str) -> str:
+    def progress(self, elapsed: float) -> ImageProgress:
+        """What they add up to, `elapsed` seconds after the beginning."""
         done, total = (sum(sizes) for sizes in zip(*self._sizes.values(), strict=True)) if self._sizes else (0, 0)
-        if not total:
-            return f"pulling {reference}"
-        return f"pulling {reference}: {done // _MB} MB of {max(total // _MB, 1)} MB"
+        remaining = remaining_seconds(done, total, elapsed)
+        return ImageProgress(
+            self._message,
+            done,
+            total,
+            sum(self._layers.values()),
+            len(self._layers),
+            None if remaining is None else float(round(remaining)),
+        )
+
+
+def architecture_of(found: Answer) -> str:
+    """The architecture of an inspected image: "amd64", "arm64/v8"; '' if it does not say."""
+    return "/".join(str(part) for part in (found.get("Architecture"), found.get("Variant")) if part)
 
 
 def source_image(reference: str, found: Answer) -> SourceImage:

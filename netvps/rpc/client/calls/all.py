@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netvps.rpc.client.calls import machines, moves, people, sessions, snapshots
+from netvps.rpc.client.calls import images, machines, moves, people, sessions, snapshots
 from netvps.rpc.client.calls.call import ListMethod, StreamMethod, UnaryMethod
 
 
@@ -40,6 +40,13 @@ class Calls:
     list_moves = UnaryMethod(moves.list_moves)
     drain_runner = UnaryMethod(moves.drain_runner)
     uncordon_runner = UnaryMethod(moves.uncordon_runner)
+
+    get_image = UnaryMethod(images.get_image)
+    list_images = ListMethod(images.list_images)
+    delete_image = UnaryMethod(images.delete_image)
+    pull_image = StreamMethod(images.pull_image)
+    get_default_image = UnaryMethod(images.get_default_image)
+    update_default_image = UnaryMethod(images.update_default_image)
 
     list_runners = ListMethod(machines.list_runners)
     get_runner = UnaryMethod(machines.get_runner)

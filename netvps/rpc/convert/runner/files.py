@@ -13,6 +13,7 @@ from netvps.domain.snapshot.diff import Diff, DiffOrder, DiffScope
 from netvps.domain.snapshot.exchange import ExportOrder, FilesRequest, ImportOrder
 from netvps.domain.snapshot.snapshot import SnapshotResult
 from netvps.errors import InternalError, InvalidInput, NetvpsError
+from netvps.rpc.convert import images
 from netvps.rpc.convert.runner.snapshots import result_from_proto, result_to_proto
 from netvps.rpc.convert.session.diffs import diff_from_proto, diff_to_proto
 from netvps.rpc.status import code_from_number, from_status, to_status
@@ -43,6 +44,8 @@ def answer_to_proto(answer: FilesAnswer) -> pb.CarryFilesRequest:
             return pb.CarryFilesRequest(diff=diff_to_proto(answer))
         case SnapshotResult():
             return pb.CarryFilesRequest(result=result_to_proto(answer))
+        case _:
+            return pb.CarryFilesRequest(image=images.answer_to_proto(answer))
 
 
 def error_to_proto(error: NetvpsError) -> pb.CarryFilesRequest:
@@ -59,6 +62,8 @@ def answer_from_proto(message: pb.CarryFilesRequest) -> FilesAnswer | None:
             return diff_from_proto(message.diff)
         case "result":
             return result_from_proto(message.result)
+        case "image":
+            return images.answer_from_proto(message.image)
         case "end":
             return None
         case "error":
@@ -100,6 +105,8 @@ def _work_to_proto(work: FilesWork) -> dict[str, Any]:
             return {"export": named}
         case ImportOrder():
             return {"import": pb.ImportFiles(snapshot_uid=work.snapshot_uid)}
+        case _:
+            return {"image": images.work_to_proto(work)}
 
 
 def _work_from_proto(message: pb.FilesRequest) -> FilesWork | None:
@@ -113,4 +120,6 @@ def _work_from_proto(message: pb.FilesRequest) -> FilesWork | None:
             return ExportOrder(export.snapshot_uid, export.snapshot_id, export.session)
         case "import":
             return ImportOrder(getattr(message, "import").snapshot_uid)
+        case "image":
+            return images.work_from_proto(message.image)
     return None

@@ -9,17 +9,21 @@ import pytest
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.errors import RegistryUnavailable
-from netvps.adapters.docker.files.images import Contents, Images, _Layers, source_image
+from netvps.adapters.docker.files.images import Contents, Images, PulledLayers, source_image
 from netvps.domain.session.container import SourceImage
 
 
 def test_layers_add_up() -> None:
-    layers = _Layers()
-    assert layers.line("debian:12") == "pulling debian:12"
+    layers = PulledLayers("pulling debian:12")
+    assert layers.progress(0.0).line == "pulling debian:12"
+    layers.add({"id": "12", "status": "Pulling from library/debian"})
+    layers.add({"id": "c", "status": "Already exists"})
     layers.add({"id": "a", "status": "Downloading", "progressDetail": {"current": 30_000_000, "total": 100_000_000}})
     layers.add({"id": "b", "status": "Downloading", "progressDetail": {"current": 1, "total": 20_000_000}})
     layers.add({"id": "b", "status": "Download complete", "progressDetail": {}})
-    assert layers.line("debian:12") == "pulling debian:12: 50 MB of 120 MB"
+    assert layers.progress(0.5).line == "pulling debian:12: 50 MB of 120 MB, 1 of 3 layers"
+    layers.add({"id": "b", "status": "Pull complete"})
+    assert layers.progress(10.0).line == "pulling debian:12: 50 MB of 120 MB, 2 of 3 layers, 14 s left"
 
 
 def test_an_images_configuration() -> None:

@@ -1,0 +1,1 @@
+"""Commands about environments: the images that sessions are made from."""

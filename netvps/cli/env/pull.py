@@ -1,0 +1,79 @@
+"""`netvps env pull`: brings an image from its registry to runners, with a bar."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import click
+
+from netvps.cli.server.connect import client
+from netvps.cli.ui.arguments import RUNNER
+from netvps.cli.ui.output import emit
+from netvps.cli.ui.progress import progress
+from netvps.domain.image.image import ImageProgress, ImageView
+from netvps.domain.image.reference import check_reference
+from netvps.errors import InvalidInput, NetvpsError, Unavailable
+from netvps.exit_codes import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from netvps.cli.ui.progress import Progress
+    from netvps.client import Client
+
+
+@click.command("pull")
+@click.argument("image", metavar="IMAGE")
+@click.option("--runner", "runners", type=RUNNER, multiple=True, metavar="RUNNER",
+              help="Only to this runner; may be repeated.")  # fmt: skip
+def pull(image: str, runners: Sequence[str]) -> None:
+    """Pull an image from its registry to every runner that is online, so that sessions start there at once.
+
+    Ctrl-C ends it; layers that are complete stay for the next time.
+
+    Example: netvps env pull debian:12
+    """
+    try:
+        reference = check_reference(image)
+    except InvalidInput as error:
+        raise InvalidInput.of("IMAGE", error.violations[0].description) from None
+    connection = client()
+    names = list(dict.fromkeys(runners)) or runners_online(connection)
+    failures: list[NetvpsError] = []
+    with progress() as shown:
+        for name in names:
+            try:
+                made = followed(connection.pull_image(name, reference), f"runner {name}", shown)
+                shown.print(f"runner {name} has {made.reference}, {made.architecture}")
+            except NetvpsError as error:
+                failures.append(error)
+                if len(names) > 1:
+                    shown.print(f"netvps: runner {name}: {error.message}")
+    if failures:
+        raise failures[0]
+    emit(reference)
+
+
+def runners_online(connection: Client) -> list[str]:
+    """The runners that can be asked. Raises Unavailable if there is none."""
+    views = [view.runner for view in connection.list_runners()]
+    names = [runner.name for runner in views if runner.state == "ONLINE" and not runner.no_sessions]
+    if not names:
+        raise Unavailable("no runner is online: see netvps runner ls")
+    return names
+
+
+def followed(
+    steps: Generator[ImageProgress | ImageView, None, None], who: str, shown: Progress
+) -> ImageView:  # fmt: skip
+    """Shows the progress of work on an image; returns the image. Ending it early ends the work."""
+    try:
+        with closing(steps):
+            for step in steps:
+                if isinstance(step, ImageView):
+                    return step
+                shown.show(f"{who}: {step.line}")
+    except KeyboardInterrupt:
+        raise Cancelled(f"interrupted: {who} ends its work, and nothing else changed") from None
+    raise Unavailable(f"{who} did not say what became of it: see netvps env ls")

@@ -1,0 +1,1 @@
+"""Images on runners that sessions are made from: environments."""

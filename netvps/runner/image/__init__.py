@@ -1,0 +1,1 @@
+"""Answers requests about the images of this machine."""

@@ -1,0 +1,248 @@
+"""Use cases of images on runners. The runners are asked: the store knows no images but the default."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final
+
+from netvps.domain.checks import Checks
+from netvps.domain.image.image import Image, ImageProgress, ImageView
+from netvps.domain.image.reference import check_reference, same_reference
+from netvps.domain.image.work import DeleteImage, ListImages, PullImage
+from netvps.domain.runner.runner import IMAGES, Runner, RunnerState
+from netvps.domain.session.session import Session
+from netvps.errors import InternalError, NetvpsError, NotFound, TimedOut, Unavailable, WrongState
+from netvps.services.page import DEFAULT_SIZE, MAX_SIZE, decode_token, encode_token
+from netvps.services.sessions.removal import runner_named
+from netvps.tasks import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+
+    from netvps.domain.access.accounts import Caller
+    from netvps.domain.image.work import ImageWork
+    from netvps.services.images.default_image import DefaultImages
+    from netvps.services.ports import FilesCarrier, Store
+
+LIST_SECONDS: Final = 15.0
+PULL_SECONDS: Final = 3700.0
+"""More than a runner gives a pull: its error says more."""
+_DELETE_SECONDS: Final = 120.0
+_AT_ONCE: Final = 16
+"""Runners that are asked at once for a page."""
+_NAMED: Final = 3
+_SCOPE: Final = "image"
+_FRESH_SECONDS: Final = 1.0
+_MAX_LISTED: Final = 10_000
+"""Maximum images of one runner."""
+
+
+class _Asked:
+    """The last answer of a runner, and until when it may be used again."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.images: tuple[Image, ...] = ()
+        self.until = 0.0
+
+
+class ImagePage:
+    """Images, the token of the next page ('' on the last), and the NAMEs of runners that could not be asked."""
+
+    def __init__(self) -> None:
+        self.images: list[ImageView] = []
+        self.next_page_token = ""
+        self.unreachable: list[str] = []
+
+
+class Images:
+    """Lists, pulls and removes images of runners; `default` knows the image of sessions that name none."""
+
+    def __init__(self, store: Store, default: DefaultImages) -> None:
+        self._store = store
+        self._default = default
+        self._asked: dict[str, _Asked] = {}
+        """By uid of the runner."""
+
+    async def list(
+        self, carrier: FilesCarrier, *, runner: str = "", page_size: int = 0, page_token: str = ""
+    ) -> ImagePage:
+        """The images of the runner with that NAME, or of all.
+
+        Raises InvalidInput, and for one runner also NotFound, Unavailable, WrongState.
+        """
+        checks, after = Checks(), ""
+        scope = f"{_SCOPE}&{runner}"
+        checks.require(0 <= page_size <= MAX_SIZE, "page_size", f"{page_size} is not between 0 and {MAX_SIZE}")
+        with checks.nested():
+            after = decode_token(page_token, scope) if page_token else ""
+        checks.done()
+        from_runner, _, from_reference = after.partition(" ")
+        page, size = ImagePage(), page_size or DEFAULT_SIZE
+        runners = [await self._require(runner)] if runner else await self._runners(from_runner)
+        for start in range(0, len(runners), _AT_ONCE):
+            asked = runners[start : start + _AT_ONCE]
+            answers = await asyncio.gather(*(self._found(carrier, one) for one in asked), return_exceptions=True)
+            for one, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    if runner or not isinstance(answer, NetvpsError):
+                        raise answer
+                    page.unreachable.append(one.name)
+                    continue
+                for image in sorted(answer, key=lambda each: each.reference):
+                    if one.name == from_runner and image.reference <= from_reference:
+                        continue
+                    if len(page.images) == size:
+                        last = page.images[-1]
+                        page.next_page_token = encode_token(f"{last.runner} {last.reference}", scope)
+                        return page
+                    page.images.append(self._view(one, image))
+        return page
+
+    async def get(self, carrier: FilesCarrier, runner: str, reference: str) -> ImageView:
+        """One image. Raises NotFound, Unavailable, WrongState."""
+        found = await self._require(runner)
+        return self._view(found, await self._one(carrier, found, reference))
+
+    async def delete(
+        self, caller: Caller, carrier: FilesCarrier, runner: str, reference: str, *, allow_missing: bool = False
+    ) -> None:
+        """Removes an image from a runner. Requires role admin.
+
+        Raises WrongState with what uses it; NotFound, unless `allow_missing`; Unavailable.
+        """
+        caller.require_admin("remove images")
+        if same_reference(reference, self._default.current):
+            raise _in_use(
+                f"image {reference} is the default of new sessions: choose another first (netvps env default)"
+            )
+        found = await self._require(runner)
+        try:
+            image = await self._one(carrier, found, reference)
+            if image.sessions:
+                used = await self._names(image.sessions)
+                raise _in_use(f"image {reference} on runner {runner} is used by {used}; remove them first")
+            await self._ask(carrier, found, DeleteImage(reference), seconds=_DELETE_SECONDS)
+        except NotFound:
+            if not allow_missing:
+                raise
+        finally:
+            self._asked.pop(found.uid, None)
+
+    async def pull(
+        self, caller: Caller, carrier: FilesCarrier, runner: str, reference: str
+    ) -> AsyncGenerator[ImageProgress | ImageView, None]:
+        """Yields progress, then the image. It ends with the iteration. Requires role admin.
+
+        Raises NotFound, NotPermitted, Unavailable, WrongState and Exhausted, as the runner found.
+        """
+        caller.require_admin("pull images")
+        work = PullImage(check_reference(reference))
+        async with aclosing(self.make(carrier, runner, work, caller, PULL_SECONDS)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def make(
+        self, carrier: FilesCarrier, runner: str, work: ImageWork, caller: Caller, seconds: float
+    ) -> AsyncGenerator[ImageProgress | ImageView, None]:
+        """Lets a runner make an image; yields progress, then the image, within `seconds`."""
+        found = await self._require(runner)
+        require_images(found)
+        deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            async with (
+                carrier.open(found.uid, "", work, user=caller.user) as exchange,
+                aclosing(until(deadline, exchange.answers())) as answers,
+            ):
+                async for answer in answers:
+                    match answer:
+                        case ImageProgress():
+                            yield answer
+                        case Image():
+                            self._asked.pop(found.uid, None)
+                            yield self._view(found, answer)
+                            return
+        except TimeoutError:
+            raise TimedOut(f"runner {runner} was not done within {seconds:.0f} s, and its work is ended") from None
+        raise InternalError(f"runner {runner} made no image: see its log")
+
+    async def _one(self, carrier: FilesCarrier, runner: Runner, reference: str) -> Image:
+        """One image of a runner. Raises NotFound."""
+        for image in await self._ask(carrier, runner, ListImages(reference)):
+            if same_reference(image.reference, reference):
+                return image
+        raise NotFound(f"runner {runner.name} has no image {reference}: see netvps env ls")
+
+    async def _runners(self, from_name: str) -> Sequence[Runner]:
+        """The runners with sessions from that NAME on, by name."""
+        async with self._store.read() as reader:
+            found = await reader.find(Runner)
+        return [runner for runner in found if runner.name >= from_name and not runner.no_sessions]
+
+    async def _require(self, name: str) -> Runner:
+        async with self._store.read() as reader:
+            return await runner_named(reader, name)
+
+    async def _found(self, carrier: FilesCarrier, runner: Runner) -> tuple[Image, ...]:
+        """All images of a runner, as of a second ago at most: many screens may ask, and each every second."""
+        clock, asked = asyncio.get_running_loop().time, self._asked.setdefault(runner.uid, _Asked())
+        async with asked.lock:
+            if clock() >= asked.until:
+                asked.images = await self._ask(carrier, runner, ListImages())
+                asked.until = clock() + _FRESH_SECONDS
+            return asked.images
+
+    async def _ask(
+        self, carrier: FilesCarrier, runner: Runner, work: ImageWork, *, seconds: float = 0.0
+    ) -> tuple[Image, ...]:
+        """The list with which a runner answers. Raises Unavailable, WrongState, and what it reports."""
+        require_images(runner)
+        images: list[Image] = []
+        seconds = seconds or LIST_SECONDS
+        try:
+            async with asyncio.timeout(seconds), carrier.open(runner.uid, "", work, user="") as exchange:
+                async for answer in exchange.answers():
+                    if isinstance(answer, tuple) and len(images) < _MAX_LISTED:
+                        images += answer
+        except TimeoutError:
+            raise Unavailable(f"runner {runner.name} did not answer within {seconds:.0f} s: try again") from None
+        return tuple(images)
+
+    async def _names(self, uids: Iterable[str]) -> str:
+        """Sessions for a message: the first few by name."""
+        names: list[str] = []
+        async with self._store.read() as reader:
+            for uid in uids:
+                session = await reader.get(Session, uid)
+                names.append(str(session.full_name) if session else f"a session that the server does not know ({uid})")
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"session{'s' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
+
+    def _view(self, runner: Runner, image: Image) -> ImageView:
+        return ImageView(
+            runner.name,
+            image.reference,
+            image.digest,
+            image.size_bytes,
+            image.architecture,
+            image.create_time,
+            same_reference(image.reference, self._default.current),
+            len(image.sessions),
+        )
+
+
+def _in_use(message: str) -> WrongState:
+    return WrongState(message, reason="IMAGE_IN_USE")
+
+
+def require_images(runner: Runner) -> None:
+    """Raises WrongState or Unavailable unless a runner can work with its images now."""
+    if runner.no_sessions:
+        raise WrongState(f"runner {runner.name} runs no sessions, so it has no images")
+    if runner.state is not RunnerState.ONLINE:
+        raise Unavailable(f"runner {runner.name} is offline: try again when it is back")
+    if IMAGES not in runner.capabilities:
+        raise WrongState(
+            f"runner {runner.name} cannot do this with its version {runner.version or 'unknown'}: upgrade it"
+        )

@@ -1,0 +1,109 @@
+"""ImageService over real connections, with a runner that is a fake; so of netvps.rpc.convert.images, too."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.image.image import DefaultImage, Image, ImageProgress, ImageView
+from netvps.domain.image.work import DeleteImage, ListImages, PullImage
+from netvps.errors import InvalidInput, NotFound, NotPermitted, WrongState
+from tests.rpc.server.test_session_files import Answering
+from tests.rpc.site import soon
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from netvps.domain.image.work import ImageAnswer
+    from netvps.domain.snapshot.exchange import FilesRequest
+    from tests.rpc.site import Site
+
+MADE = datetime(2026, 1, 2, tzinfo=UTC)
+IMAGES = tuple(Image(f"a:{n}", "sha256:1", 7, "arm64/v8", MADE, ("0000000000001",) * n) for n in (0, 1))
+PROGRESS = ImageProgress("pulling a:0", 1, 2, 3, 4, 5.5)
+
+
+class FakeRunner(Answering):
+    """A runner with two images; `fails` is what it says to anything but a list."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self.work = self._answer
+        self.fails: WrongState | None = None
+
+    async def _answer(self, _: AsyncIterator[bytes]) -> AsyncIterator[ImageAnswer]:
+        request: FilesRequest = self.requests[-1]
+        if self.fails and not isinstance(request.work, ListImages):
+            raise self.fails
+        match request.work:
+            case ListImages(reference):
+                yield tuple(image for image in IMAGES if reference in {"", image.reference})
+            case PullImage():
+                yield PROGRESS
+                yield IMAGES[0]
+
+
+@asynccontextmanager
+async def answering(site: Site) -> AsyncIterator[FakeRunner]:
+    machine = await site.join()
+    async with site.link(machine) as link, asyncio.TaskGroup() as group:
+        runner = FakeRunner(link, None)
+        task = group.create_task(runner.run())
+        await soon(lambda: site.server.runner_links)
+        yield runner
+        task.cancel()
+
+
+async def test_images_are_listed_pulled_and_removed(site: Site) -> None:
+    alice = await site.remote("alice")
+    views = [ImageView("lab1", f"a:{n}", "sha256:1", 7, "arm64/v8", MADE, False, n) for n in (0, 1)]
+    async with answering(site) as runner:
+        assert await site.do(lambda client: list(client.list_images()), alice) == views
+        assert await site.do(lambda client: client.get_image("lab1", "a:1"), alice) == views[1]
+        assert await site.do(lambda client: list(client.pull_image("lab1", "a:0"))) == [PROGRESS, views[0]]
+        await site.do(lambda client: client.delete_image("lab1", "a:0"))
+        assert [request.work for request in runner.requests[-3:]] == [
+            PullImage("a:0"),
+            ListImages("a:0"),
+            DeleteImage("a:0"),
+        ]
+        assert {request.session_uid for request in runner.requests} == {""}
+        runner.fails = WrongState("in use: by a container", reason="IMAGE_IN_USE")
+        with pytest.raises(WrongState, match="in use: by a container") as failed:
+            await site.do(lambda client: client.delete_image("lab1", "a:0"))
+        assert failed.value.reason == "IMAGE_IN_USE"
+        for wrong in (lambda c: c.delete_image("lab1", "a:0"), lambda c: list(c.pull_image("lab1", "a:0"))):
+            with pytest.raises(NotPermitted):
+                await site.do(wrong, alice)
+        with pytest.raises(NotFound):
+            await site.do(lambda client: client.get_image("lab2", "a:1"), alice)
+
+
+async def test_a_runner_that_is_gone_is_named(site: Site) -> None:
+    async with answering(site):
+        pass
+    silent: list[str] = []
+    assert await site.do(lambda client: list(client.list_images(unreachable=silent.append))) == []
+    assert silent == ["lab1"]
+
+
+async def test_names_are_checked(site: Site) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await site.do(lambda client: list(client.pull_image("Lab", "A B")))
+    assert [violation.field for violation in refused.value.violations] == ["parent", "reference"]
+    with pytest.raises(InvalidInput, match="name"):
+        await site.do(lambda client: client.get_image("lab1", "A B"))
+
+
+async def test_the_default_is_changed_by_admins(site: Site) -> None:
+    alice = await site.remote("alice")
+    assert await site.do(lambda client: client.get_default_image(), alice) == DefaultImage("debian:12")
+    changed = await site.do(lambda client: client.update_default_image("a:1"))
+    assert changed.reference == "a:1"
+    assert await site.do(lambda client: client.get_default_image(), alice) == changed
+    with pytest.raises(NotPermitted):
+        await site.do(lambda client: client.update_default_image("a:2"), alice)

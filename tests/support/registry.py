@@ -1,0 +1,92 @@
+"""Debian's docker-registry on loopback, with or without a password; and registries that are slow or say nothing."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USER, PASSWORD = "puller", "right-password"
+_HASH: Final = "$2y$04$abcdefghijklmnopqrstuuS80hwFD6gSIL20SCUGvmL7S939BjOHW"
+_PROGRAM: Final = "docker-registry"
+_WAIT_SECONDS: Final = 20.0
+
+
+def lacks_registry() -> str:
+    """Why there is no registry here; '' if there can be one."""
+    return "" if shutil.which(_PROGRAM) else f"no {_PROGRAM}"
+
+
+@contextmanager
+def registry(*, password: bool = False) -> Iterator[str]:
+    """A registry; yields HOST:PORT. With `password` it asks for USER and PASSWORD."""
+    with tempfile.TemporaryDirectory(prefix="nv-registry-") as name:
+        folder = Path(name)
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            port = free.getsockname()[1]
+        (folder / "htpasswd").write_text(f"{USER}:{_HASH}\n")
+        login = f"\nauth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}" if password else ""
+        (folder / "config.yml").write_text(
+            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+            f"http: {{addr: '127.0.0.1:{port}', secret: none}}{login}\n"
+        )
+        with subprocess.Popen(
+            [_PROGRAM, "serve", folder / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                _await(port)
+                yield f"127.0.0.1:{port}"
+            finally:
+                process.terminate()
+                process.wait(timeout=20)
+
+
+@contextmanager
+def silent_registry() -> Iterator[str]:
+    """Takes connections and never answers; yields HOST:PORT."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    held.append(server.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+            for connection in held:
+                connection.close()
+
+
+def _await(port: int) -> None:
+    """Waits until it answers, with or without asking for a login."""
+    end = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            threading.Event().wait(0.05)
+        else:
+            return
