@@ -27,6 +27,7 @@ from netvps.rpc.client.watching import Interrupted, Reset, WatchEvent
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
     from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
+    from netvps.domain.image.login import RegistryLogin
     from netvps.domain.metrics import MetricSample
     from netvps.domain.runner.runner import RunnerState, RunnerView
     from netvps.domain.session.event import SnapshotEvent
@@ -54,6 +55,7 @@ __all__ = [
     "Interrupted",
     "MetricSample",
     "Network",
+    "RegistryLogin",
     "Reset",
     "Role",
     "RunnerState",
@@ -87,6 +89,7 @@ __all__ = [
 _ON_DEMAND: Final = {
     "netvps.domain.access.accounts": {"ApiKey", "Role", "SshKey", "User"},
     "netvps.domain.image.image": {"DefaultImage", "ImageProgress", "ImageView"},
+    "netvps.domain.image.login": {"RegistryLogin"},
     "netvps.domain.metrics": {"MetricSample"},
     "netvps.domain.runner.runner": {"RunnerState", "RunnerView"},
     "netvps.domain.session.event": {"SnapshotEvent"},

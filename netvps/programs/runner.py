@@ -79,6 +79,8 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             overlay(settings, place, docker) as network,  # opens its sockets before gRPC starts threads
             RenewingLink(identity, state, readiness.ready) as link,
         ):
+            if engine:
+                engine.pull_with(link.registry_login)
             meter = SessionUsage(docker, identity.uid)
             travel = engine.travelling if engine else None
             features = Features(NvmlGpus(), lxcfs_files) if engine else None

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from netvps.domain.access.accounts import ApiKey, SshKey, User
 from netvps.domain.image.image import DefaultImage, ImageView
+from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.settings import Overview
@@ -21,6 +22,7 @@ from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.rpc.convert import images
 from netvps.rpc.convert.metrics import sample_to_proto
+from netvps.rpc.convert.registries import login_to_proto
 from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
 from netvps.rpc.convert.runner.runners import runner_to_proto
 from netvps.rpc.convert.server_info import server_info_to_proto
@@ -38,6 +40,7 @@ Printable = (
     | SnapshotEvent
     | ImageView
     | DefaultImage
+    | RegistryLogin
     | Diff
     | User
     | ApiKey
@@ -63,6 +66,7 @@ _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     SnapshotEvent: snapshot_event_to_proto,
     ImageView: images.view_to_proto,
     DefaultImage: images.default_to_proto,
+    RegistryLogin: login_to_proto,
     Diff: diff_to_proto,
     User: user_to_proto,
     ApiKey: listed_api_key_to_proto,

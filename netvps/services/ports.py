@@ -56,6 +56,7 @@ class Reader(Protocol):
     | lease | cidr | runner |
     | request | request_key | — |
     | default_image | key | — |
+    | registry_login | host | — |
 
     Numeric columns: cpu_claim and memory_claim of a session. A session has several key_fingerprints; a condition on
     that column matches if one of them is equal, and `tally` does not support it. A condition whose value is a tuple
@@ -167,6 +168,16 @@ class CertificateAuthority(Protocol):
         self, public_key: str, principals: tuple[str, ...], key_id: str, now: datetime, life: timedelta | None = None
     ) -> str:
         """Signs an SSH user certificate (OpenSSH form), valid from a minute ago for `life`, by default two minutes."""
+
+
+class Vault(Protocol):
+    """Seals secrets that have to be given back, with a key that is not in the store."""
+
+    def seal(self, text: str, about: str) -> str:
+        """Encrypts a text, bound to what it is about."""
+
+    def open(self, sealed: str, about: str) -> str:
+        """Decrypts it. Raises DataLoss if it was sealed with another key, or for something else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.finding import Finding
 from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
+from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.peer_health import Problem
@@ -83,6 +84,7 @@ class FakeClient:
     state: RunnerState = RunnerState.ONLINE
     """Of the runner."""
     images: list[ImageView] = field(default_factory=list)
+    logins: list[RegistryLogin] = field(default_factory=list)
     silent_runners: tuple[str, ...] = ()
     """NAMEs of runners that cannot be asked for their images."""
     pulled: list[ImageProgress | ImageView | BaseException] = field(default_factory=list)
@@ -220,6 +222,17 @@ class FakeClient:
     def update_default_image(self, reference: str) -> DefaultImage:
         self._ask("update_default_image", reference)
         return DefaultImage(reference or "netvps/debian:latest", 4)
+
+    def list_registry_logins(self) -> Iterator[RegistryLogin]:
+        self._ask("list_registry_logins")
+        yield from self.logins
+
+    def update_registry_login(self, host: str, username: str, password: str) -> RegistryLogin:
+        self._ask("update_registry_login", host, username, password)
+        return RegistryLogin(host, username, "", NOW, NOW, 3)
+
+    def delete_registry_login(self, host: str) -> None:
+        self._ask("delete_registry_login", host)
 
     def list_runners(self) -> Iterator[RunnerView]:
         self._ask("list_runners")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.image.image import DefaultImage
+from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
@@ -54,6 +55,7 @@ KINDS: dict[type[Any], Kind] = {
     Credential: Kind(("purpose", "subject", "used_by", "used_for")),
     Request: Kind(),
     DefaultImage: Kind(),
+    RegistryLogin: Kind(),
 }
 
 

@@ -39,6 +39,7 @@ from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
 from netvps.services.images.default_image import DefaultImages
 from netvps.services.images.images import Images
+from netvps.services.images.registries import Registries
 from netvps.services.metrics import Metrics
 from netvps.services.moves.moves import Moves
 from netvps.services.network.netmap import NetmapHub
@@ -259,6 +260,7 @@ async def open_site(
             moves=Moves(store, now, new_uid, copies),
             images=Images(store, default_images),
             default_images=default_images,
+            registries=Registries(store, now, ca.vault),
             clones=Clones(store, now, new_uid),
             snapshot_files=SnapshotFiles(store, now, new_uid, Limits()),
             watch=Watch(store, feed),

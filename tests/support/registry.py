@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import socket
 import subprocess
@@ -50,6 +52,15 @@ def registry(*, password: bool = False) -> Iterator[str]:
             finally:
                 process.terminate()
                 process.wait(timeout=20)
+
+
+def push(reference: str) -> None:
+    """Pushes an image of Docker's to a registry with a password; the login is in no file but a temporary one."""
+    with tempfile.TemporaryDirectory(prefix="nv-docker-") as folder:
+        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        config = {"auths": {reference.partition("/")[0]: {"auth": login}}}
+        Path(folder, "config.json").write_text(json.dumps(config))
+        subprocess.run(["docker", "--config", folder, "push", "-q", reference], check=True, timeout=60)
 
 
 @contextmanager

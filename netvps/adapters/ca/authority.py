@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from netvps.adapters.ca import ssh
 from netvps.adapters.ca.files import Keys, private_pem
+from netvps.adapters.ca.vault import Vault
 from netvps.adapters.ca.x509 import Issuer, requested_key
 from netvps.domain.server import INTERNAL_NAME
 
@@ -35,6 +36,7 @@ class Authority:
         self._keys = keys
         self._clock = clock
         self._issuer = Issuer(keys.root, keys.root_key)
+        self.vault = Vault(keys.root_key)
 
     @property
     def certificate(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -30,6 +30,7 @@ from netvps.adapters.docker.files.volumes import SessionVolumes
 from netvps.adapters.docker.leftovers import Leftovers
 from netvps.adapters.docker.network.network import SessionNetworks
 from netvps.adapters.docker.stream import Closable, iterate
+from netvps.domain.image.login import Credential
 from netvps.domain.overlay.kernel.links import OBJECT_NAMES
 from netvps.domain.runner.docker_names import container_name, restore_name, session_of
 from netvps.domain.runner.runner import Capacity
@@ -90,6 +91,10 @@ class DockerEngine:
         self.pull, self.prune = self._images.pull, self._snapshots.prune
         self.mounted, self.things = self._leftovers.mounted, self._leftovers.things
         self.watch = Events(docker, node).watch
+
+    def pull_with(self, logins: Callable[[str], Awaitable[Credential | None]]) -> None:
+        """Pulls with these logins to registries, by HOST[:PORT], before those of Docker's own configuration."""
+        self._images.logins = logins
 
     async def inspect(self, assignment: Assignment) -> Observed:
         """Inspects a session, as far as its desired state needs it."""

@@ -269,7 +269,8 @@ def pull_failure(reference: str, said: str) -> DockerError:
         )
     if any(word in low for word in _FORBIDDEN):
         return ImageForbidden(
-            f"image {reference}: its registry requires a login; run docker login on the runner ({said})"
+            f"image {reference}: its registry requires a login, or refuses the one that it has; an admin stores it with"
+            f" netvps registry login HOST ({said})"
         )
     if any(word in low for word in _UNREACHABLE):
         return RegistryUnavailable(

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Ta
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.image.image import DefaultImage
+from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
@@ -207,5 +208,6 @@ _KINDS = (
     ),
     _kind(Request),
     _kind(DefaultImage),
+    _kind(RegistryLogin),
 )
 KINDS = {kind.type.kind: kind for kind in _KINDS}

@@ -125,6 +125,54 @@ class PullRunnerImage(_message.Message):
 Global___PullRunnerImage: _TypeAlias = PullRunnerImage  # noqa: Y015
 
 @_typing.final
+class GetRegistryLoginRequest(_message.Message):
+    """GetRegistryLoginRequest asks for the login to a registry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """HOST[:PORT] of the registry, as in the reference of the image."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegistryLoginRequest: _TypeAlias = GetRegistryLoginRequest  # noqa: Y015
+
+@_typing.final
+class GetRegistryLoginResponse(_message.Message):
+    """GetRegistryLoginResponse is a login."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    username: _builtins.str
+    """The user."""
+    password: _builtins.str
+    """The password or token. It must not be stored."""
+    def __init__(
+        self,
+        *,
+        username: _builtins.str = ...,
+        password: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegistryLoginResponse: _TypeAlias = GetRegistryLoginResponse  # noqa: Y015
+
+@_typing.final
 class ImageAnswer(_message.Message):
     """ImageAnswer is a message of a runner about ImageWork."""
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from netvps.api.v1 import link_image_pb2 as netvps_dot_api_dot_v1_dot_link__image__pb2
 from netvps.api.v1 import link_pb2 as netvps_dot_api_dot_v1_dot_link__pb2
 from netvps.api.v1 import link_snapshot_pb2 as netvps_dot_api_dot_v1_dot_link__snapshot__pb2
 
@@ -53,6 +54,11 @@ class RunnerLinkServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_link__pb2.SendLogsRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_link__pb2.SendLogsResponse.FromString,
                 _registered_method=True)
+        self.GetRegistryLogin = channel.unary_unary(
+                '/netvps.api.v1.RunnerLinkService/GetRegistryLogin',
+                request_serializer=netvps_dot_api_dot_v1_dot_link__image__pb2.GetRegistryLoginRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_link__image__pb2.GetRegistryLoginResponse.FromString,
+                _registered_method=True)
         self.CarryFiles = channel.stream_stream(
                 '/netvps.api.v1.RunnerLinkService/CarryFiles',
                 request_serializer=netvps_dot_api_dot_v1_dot_link__snapshot__pb2.CarryFilesRequest.SerializeToString,
@@ -89,6 +95,13 @@ class RunnerLinkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRegistryLogin(self, request, context):
+        """GetRegistryLogin returns the login with which the caller pulls an image now. Errors: NOT_FOUND (there is none).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CarryFiles(self, request_iterator, context):
         """CarryFiles carries what a FilesRequest asks for, in both directions.
         """
@@ -113,6 +126,11 @@ def add_RunnerLinkServiceServicer_to_server(servicer, server):
                     servicer.SendLogs,
                     request_deserializer=netvps_dot_api_dot_v1_dot_link__pb2.SendLogsRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_link__pb2.SendLogsResponse.SerializeToString,
+            ),
+            'GetRegistryLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRegistryLogin,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_link__image__pb2.GetRegistryLoginRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_link__image__pb2.GetRegistryLoginResponse.SerializeToString,
             ),
             'CarryFiles': grpc.stream_stream_rpc_method_handler(
                     servicer.CarryFiles,
@@ -204,6 +222,33 @@ class RunnerLinkService:
             '/netvps.api.v1.RunnerLinkService/SendLogs',
             netvps_dot_api_dot_v1_dot_link__pb2.SendLogsRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_link__pb2.SendLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRegistryLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/netvps.api.v1.RunnerLinkService/GetRegistryLogin',
+            netvps_dot_api_dot_v1_dot_link__image__pb2.GetRegistryLoginRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_link__image__pb2.GetRegistryLoginResponse.FromString,
             options,
             channel_credentials,
             insecure,

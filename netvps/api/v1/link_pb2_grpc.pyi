@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from netvps.api.v1 import link_image_pb2 as _link_image_pb2
 from netvps.api.v1 import link_pb2 as _link_pb2
 from netvps.api.v1 import link_snapshot_pb2 as _link_snapshot_pb2
 import abc as _abc_1
@@ -46,6 +47,8 @@ class RunnerLinkServiceStub:
     """CreateBootToken makes a token for the agent of a session assigned to the caller, in this epoch."""
     SendLogs: _grpc.StreamUnaryMultiCallable[_link_pb2.SendLogsRequest, _link_pb2.SendLogsResponse]
     """SendLogs carries the logs requested by a LogRequest."""
+    GetRegistryLogin: _grpc.UnaryUnaryMultiCallable[_link_image_pb2.GetRegistryLoginRequest, _link_image_pb2.GetRegistryLoginResponse]
+    """GetRegistryLogin returns the login with which the caller pulls an image now. Errors: NOT_FOUND (there is none)."""
     CarryFiles: _grpc.StreamStreamMultiCallable[_link_snapshot_pb2.CarryFilesRequest, _link_snapshot_pb2.CarryFilesResponse]
     """CarryFiles carries what a FilesRequest asks for, in both directions."""
 
@@ -66,6 +69,8 @@ class RunnerLinkServiceAsyncStub(RunnerLinkServiceStub):
     """CreateBootToken makes a token for the agent of a session assigned to the caller, in this epoch."""
     SendLogs: _aio.StreamUnaryMultiCallable[_link_pb2.SendLogsRequest, _link_pb2.SendLogsResponse]  # type: ignore[assignment]
     """SendLogs carries the logs requested by a LogRequest."""
+    GetRegistryLogin: _aio.UnaryUnaryMultiCallable[_link_image_pb2.GetRegistryLoginRequest, _link_image_pb2.GetRegistryLoginResponse]  # type: ignore[assignment]
+    """GetRegistryLogin returns the login with which the caller pulls an image now. Errors: NOT_FOUND (there is none)."""
     CarryFiles: _aio.StreamStreamMultiCallable[_link_snapshot_pb2.CarryFilesRequest, _link_snapshot_pb2.CarryFilesResponse]  # type: ignore[assignment]
     """CarryFiles carries what a FilesRequest asks for, in both directions."""
 
@@ -101,6 +106,14 @@ class RunnerLinkServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_link_pb2.SendLogsResponse, _abc.Awaitable[_link_pb2.SendLogsResponse]]:
         """SendLogs carries the logs requested by a LogRequest."""
+
+    @_abc_1.abstractmethod
+    def GetRegistryLogin(
+        self,
+        request: _link_image_pb2.GetRegistryLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_link_image_pb2.GetRegistryLoginResponse, _abc.Awaitable[_link_image_pb2.GetRegistryLoginResponse]]:
+        """GetRegistryLogin returns the login with which the caller pulls an image now. Errors: NOT_FOUND (there is none)."""
 
     @_abc_1.abstractmethod
     def CarryFiles(

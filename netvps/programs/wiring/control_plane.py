@@ -45,6 +45,7 @@ from netvps.services.copies.copies import Copies
 from netvps.services.feed import Feed
 from netvps.services.images.default_image import DefaultImages
 from netvps.services.images.images import Images
+from netvps.services.images.registries import Registries
 from netvps.services.metrics import Metrics
 from netvps.services.moves.moves import Moves
 from netvps.services.network.gateway_location import GatewayLocation, Route
@@ -206,6 +207,7 @@ class _Parts:
             moves=self.moves,
             images=Images(store, self.default_images),
             default_images=self.default_images,
+            registries=Registries(store, clock.now, ca.vault),
             clones=Clones(store, clock.now, clock.new_uid, settings.snapshot_copies),
             snapshot_files=SnapshotFiles(store, clock.now, clock.new_uid, self._limits()),
             watch=Watch(store, self.feed),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from netvps.domain.image.login import Credential
     from netvps.domain.runner.runner import RunnerHello
     from netvps.domain.snapshot.copies import CopyRequest
     from netvps.runner.ports import FilesServer, FromRunner, ToRunner
@@ -96,6 +97,10 @@ class RenewingLink:
         certificate = await boot_agent(self._identity.server, ca_certificate, token, signing_request(key))
         begin, end = validity(certificate)
         return AgentCredential(key, certificate, ca_certificate, renew_time=end - (end - begin) / 3)
+
+    async def registry_login(self, host: str) -> Credential | None:
+        """The login with which to pull from a registry; None if there is none."""
+        return await self._link.registry_login(host)
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """As in the Protocol."""

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 import grpc.aio
 
-from netvps.api.v1 import copy_pb2, enrollment_pb2, link_pb2, link_snapshot_pb2
+from netvps.api.v1 import copy_pb2, enrollment_pb2, link_image_pb2, link_pb2, link_snapshot_pb2
 from netvps.api.v1.copy_pb2_grpc import CopyServiceStub
 from netvps.api.v1.enrollment_pb2_grpc import CertificateServiceStub, EnrollmentServiceStub
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceStub
 from netvps.domain.pieces import pieces
-from netvps.errors import NetvpsError, Unauthenticated, Unavailable
+from netvps.errors import NetvpsError, NotFound, Unauthenticated, Unavailable
 from netvps.rpc.client.channel import TLS_OPTIONS, Endpoint, channel_credentials, split_address
 from netvps.rpc.client.failures import to_error
 from netvps.rpc.client.streams import closing
 from netvps.rpc.client.trust import fetch_server_info, fingerprint
 from netvps.rpc.convert import names
+from netvps.rpc.convert.registries import credential_from_proto
 from netvps.rpc.convert.runner.copies import COPY_PART
 from netvps.rpc.convert.runner.files import answer_to_proto, error_to_proto
 from netvps.rpc.convert.runner.link import from_runner_to_proto, hello_to_proto, to_runner_from_proto
@@ -29,6 +30,7 @@ from netvps.tasks import Tasks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from netvps.domain.image.login import Credential
     from netvps.domain.runner.runner import RunnerHello
     from netvps.domain.snapshot.copies import CopyRequest
     from netvps.domain.snapshot.exchange import FilesAnswer
@@ -137,6 +139,16 @@ class RunnerLink:
         async with _errors(self._endpoint):
             answer = await self._link.CreateBootToken(request, timeout=UNARY_TIMEOUT)
         return answer.boot_token, answer.ca_certificate
+
+    async def registry_login(self, host: str) -> Credential | None:
+        """The login with which to pull from a registry; None if there is none."""
+        request = link_image_pb2.GetRegistryLoginRequest(host=host)
+        try:
+            async with _errors(self._endpoint):
+                answer = await self._link.GetRegistryLogin(request, timeout=UNARY_TIMEOUT)
+        except NotFound:
+            return None
+        return credential_from_proto(answer, host)
 
     async def send_logs(self, stream_id: str, pieces: AsyncIterator[bytes]) -> None:
         """Sends the logs that a LogRequest asked for; returns when they end or the reader has disconnected.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from netvps.domain.checks import shown
-from netvps.domain.image.reference import check_reference
+from netvps.domain.image.reference import check_reference, check_registry
 from netvps.domain.names import RUNNER_NAME_MAX, SESSION_NAME_MAX, USER_NAME_MAX, check_label
 from netvps.domain.snapshot.snapshot import SNAPSHOT_ID_MAX
 from netvps.domain.uid import UID_PATTERN
@@ -18,6 +18,7 @@ _REQUEST_ID_MAX = 64
 _SESSION, _USER, _RUNNER, _SSH_KEY, _API_KEY = "sessions/", "users/", "runners/", "/sshKeys/", "/apiKeys/"
 _SNAPSHOT, _SNAPSHOT_FORM = "/snapshots/", "sessions/NAME/snapshots/SNAPSHOT or sessions/NAME.OWNER/snapshots/SNAPSHOT"
 _IMAGE, _IMAGE_FORM = "/images/", "runners/RUNNER/images/REFERENCE"
+_REGISTRY_LOGIN = "registryLogins/"
 _UID = re.compile(UID_PATTERN)
 
 
@@ -125,6 +126,16 @@ def parse_image_name(text: str, field: str = "name") -> tuple[str, str]:
 def parse_images_parent(text: str, field: str = "parent") -> str:
     """Parses "runners/NAME" into NAME, and "runners/-" and "" (all) into "". Raises InvalidInput."""
     return "" if text in {"", _RUNNER + ALL} else parse_runner_name(text, field)
+
+
+def registry_login_name(host: str) -> str:
+    """The resource name for the host of a registry."""
+    return _REGISTRY_LOGIN + host
+
+
+def parse_registry_login_name(text: str, field: str = "name") -> str:
+    """Parses "registryLogins/HOST" into HOST. Raises InvalidInput."""
+    return check_registry(_strip(text, _REGISTRY_LOGIN, field, "registryLogins/HOST"), field)
 
 
 def ssh_key_name(user: str, uid: str) -> str:

@@ -25,6 +25,7 @@ from netvps.api.v1 import link_pb2_grpc as link
 from netvps.api.v1 import metrics_pb2_grpc as metrics
 from netvps.api.v1 import move_pb2_grpc as move
 from netvps.api.v1 import network_pb2_grpc as network
+from netvps.api.v1 import registry_pb2_grpc as registry
 from netvps.api.v1 import runner_pb2_grpc as runner
 from netvps.api.v1 import server_pb2_grpc as server
 from netvps.api.v1 import session_pb2_grpc as session
@@ -45,6 +46,7 @@ from netvps.rpc.servicers.certificates import CertificateServicer
 from netvps.rpc.servicers.copies import CopyServicer, StreamedCopies
 from netvps.rpc.servicers.enrollment import EnrollmentServicer
 from netvps.rpc.servicers.images.images import ImageServicer
+from netvps.rpc.servicers.images.registries import RegistryServicer
 from netvps.rpc.servicers.link import LinkServicer
 from netvps.rpc.servicers.metrics import MetricsServicer
 from netvps.rpc.servicers.moves import MoveServicer
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from netvps.services.copies.copies import Copies
     from netvps.services.images.default_image import DefaultImages
     from netvps.services.images.images import Images
+    from netvps.services.images.registries import Registries
     from netvps.services.metrics import Metrics
     from netvps.services.moves.moves import Moves
     from netvps.services.network.netmap import NetmapHub
@@ -107,6 +110,7 @@ class Services:
     moves: Moves
     images: Images
     default_images: DefaultImages
+    registries: Registries
     watch: Watch
     runners: Runners
     joining: Joining
@@ -282,6 +286,9 @@ class ApiServer:
                 image.add_ImageServiceServicer_to_server,
                 ImageServicer(given.images, given.default_images, self._files),
             ),
+            f"{_PACKAGE}.RegistryService": partial(
+                registry.add_RegistryServiceServicer_to_server, RegistryServicer(given.registries)
+            ),
             f"{_PACKAGE}.RunnerService": partial(
                 runner.add_RunnerServiceServicer_to_server, RunnerServicer(given.runners)
             ),
@@ -313,6 +320,7 @@ class ApiServer:
             metrics=self._metrics,
             files=self._files,
             copies=given.copies,
+            registries=given.registries,
             ca_certificate=self._certificate.ca,
         )
         return {

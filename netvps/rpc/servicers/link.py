@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from netvps.api.v1 import link_image_pb2, link_snapshot_pb2
 from netvps.api.v1 import link_pb2 as pb
-from netvps.api.v1 import link_snapshot_pb2
 from netvps.api.v1.link_pb2_grpc import RunnerLinkServiceServicer
+from netvps.domain.image.reference import check_registry
 from netvps.domain.metrics import MetricsReport
 from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.pieces import MAX_PIECE
@@ -19,6 +20,7 @@ from netvps.domain.session.session import SessionReport
 from netvps.domain.snapshot.copies import CopyReport
 from netvps.errors import InvalidInput, NotFound, Unavailable
 from netvps.rpc.client.streams import closing
+from netvps.rpc.convert.registries import credential_to_proto
 from netvps.rpc.convert.runner.files import answer_from_proto
 from netvps.rpc.convert.runner.link import from_runner_from_proto, hello_from_proto, to_runner_to_proto
 from netvps.rpc.convert.texts import sentence
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from netvps.rpc.server.session_files import StreamedFiles
     from netvps.rpc.server.session_logs import StreamedLogs
     from netvps.services.copies.copies import Copies
+    from netvps.services.images.registries import Registries
     from netvps.services.network.netmap import Follower, NetmapHub
     from netvps.services.runners.runners import Runners
 
@@ -66,6 +69,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         metrics: StreamedMetrics,
         files: StreamedFiles,
         copies: Copies,
+        registries: Registries,
         ca_certificate: str,
     ) -> None:
         self._runners = runners
@@ -77,6 +81,7 @@ class LinkServicer(RunnerLinkServiceServicer):
         self._metrics = metrics
         self._files = files
         self._copies = copies
+        self._registries = registries
         self._ca_certificate = ca_certificate
 
     # A coroutine that writes, not a generator, so that writes can have a timeout and the task group ends cleanly.
@@ -144,6 +149,12 @@ class LinkServicer(RunnerLinkServiceServicer):
     async def CreateBootToken(self, request: pb.CreateBootTokenRequest, context: Context) -> pb.CreateBootTokenResponse:
         token = await self._runners.boot_token(identity.runner().uid, request.session_uid, request.epoch)
         return pb.CreateBootTokenResponse(boot_token=token, ca_certificate=self._ca_certificate)
+
+    async def GetRegistryLogin(
+        self, request: link_image_pb2.GetRegistryLoginRequest, context: Context
+    ) -> link_image_pb2.GetRegistryLoginResponse:
+        log.info("a runner pulls with a login", runner=identity.runner().uid, registry=check_registry(request.host))
+        return credential_to_proto(await self._registries.credential(request.host))
 
     async def SendLogs(
         self, request_iterator: AsyncIterator[pb.SendLogsRequest], context: Context

@@ -17,7 +17,7 @@ from netvps.process.account import user_name
 from tests.e2e.documents.printed import people, run_printed, words_of
 from tests.e2e.system import Account, System, docker, new_system
 from tests.project.doc_pages import python_blocks, run_lines
-from tests.support.registry import lacks_registry, registry
+from tests.support.registry import PASSWORD, lacks_registry, push, registry
 
 if TYPE_CHECKING:
     from tests.support.postgres import Cluster
@@ -80,13 +80,16 @@ def test_the_page_of_environments(system: System, busybox: str) -> None:
     """A registry has the image; each command does what the page says of it."""
     if why := lacks_registry():
         pytest.skip(why)
-    with registry() as address:
+    lines = run_lines("docs/environments.md")
+    lines.sort(key=lambda line: not line.startswith("netvps registry login"))  # which the other commands need here
+    with registry(password=True) as address:
         name = f"{address}/tools:1"
         docker("tag", busybox, name)
-        docker("push", name)
+        push(name)
         docker("rmi", name)
-        for line in run_lines("docs/environments.md"):
-            printed = run_printed(system, words_of(line.replace("registry.example", address), system, busybox)).stdout
+        for line in lines:
+            words = words_of(line.replace("registry.example", address), system, busybox)
+            printed = run_printed(system, words, input=f"{PASSWORD}\n".encode()).stdout
             match line.split()[2:]:
                 case ["pull", _] | ["default"]:
                     assert printed == f"{name}\n".encode()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import docker.auth
 import docker.utils
+import structlog
 from docker.types import CancellableStream
 
 from netvps.adapters.docker.client import Answer, Api, Docker, guarded
@@ -26,8 +27,12 @@ from netvps.adapters.docker.errors import (
 )
 from netvps.adapters.docker.stream import iterate
 from netvps.domain.image.image import ImageProgress, remaining_seconds
+from netvps.domain.image.login import Credential
 from netvps.domain.session.container import SourceImage
+from netvps.errors import NetvpsError
 from netvps.tasks import until
+
+log = structlog.get_logger()
 
 _PULLS = 4
 _SILENCE_SECONDS = 120
@@ -85,6 +90,8 @@ class Images:
         self._pulls = asyncio.Semaphore(_PULLS)
         self._silence = silence_seconds
         self._machine = ""
+        self.logins: Callable[[str], Awaitable[Credential | None]] | None = None
+        """Returns the login to a registry, by HOST[:PORT]; None: only Docker's own configuration is used."""
 
     async def find(self, reference: str) -> SourceImage | None:
         """Inspects an image; None if it is not present."""
@@ -156,7 +163,8 @@ class Images:
         counted, clock = PulledLayers(f"pulling {reference}"), asyncio.get_running_loop().time
         begin, last = clock(), None
         try:
-            async with aclosing(iterate(lambda: self._open(reference), f"pull {reference}")) as items:
+            login = await self._header(reference)
+            async with aclosing(iterate(lambda: self._open(reference, login), f"pull {reference}")) as items:
                 async for item in items:
                     if "error" in item:
                         raise pull_failure(reference, str(item["error"]))
@@ -174,12 +182,30 @@ class Images:
                 raise known from error
             raise pull_failure(reference, explanation(error)) from error
 
-    def _open(self, reference: str) -> CancellableStream[Answer]:
+    async def login(self, host: str) -> dict[str, str] | None:
+        """The login to a registry, as the engine's headers have it. None: Docker's own configuration may have one.
+
+        A public image needs no login, so a control plane that is away does not keep it from being pulled.
+        """
+        try:
+            found = await self.logins(host) if self.logins else None
+        except NetvpsError as error:
+            log.warning("pulling without a login: it cannot be read", registry=host, error=error.message)
+            return None
+        return {"username": found.username, "password": found.password} if found else None
+
+    async def _header(self, reference: str) -> bytes | str | None:
+        """The header with the login to an image's registry."""
+        host, _ = docker.auth.resolve_repository_name(docker.utils.parse_repository_tag(reference)[0])
+        login = await self.login(host)
+        return docker.auth.encode_header(login) if login else None
+
+    def _open(self, reference: str, login: bytes | str | None) -> CancellableStream[Answer]:
         """Opens a pull by the library's private API: its public `pull` cannot be cancelled."""
         api: Any = guarded("the engine", lambda: self._docker.api)
         repository, tag = docker.utils.parse_repository_tag(reference)
         registry, _ = docker.auth.resolve_repository_name(repository)
-        login = docker.auth.get_config_header(api, registry)
+        login = login or docker.auth.get_config_header(api, registry)
         response = api._post(  # noqa: SLF001
             api._url("/images/create"),  # noqa: SLF001
             params={"fromImage": repository, "tag": tag or "latest"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netvps.rpc.client.calls import images, machines, moves, people, sessions, snapshots
+from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, snapshots
 from netvps.rpc.client.calls.call import ListMethod, StreamMethod, UnaryMethod
 
 
@@ -47,6 +47,10 @@ class Calls:
     pull_image = StreamMethod(images.pull_image)
     get_default_image = UnaryMethod(images.get_default_image)
     update_default_image = UnaryMethod(images.update_default_image)
+
+    list_registry_logins = ListMethod(registries.list_registry_logins)
+    update_registry_login = UnaryMethod(registries.update_registry_login)
+    delete_registry_login = UnaryMethod(registries.delete_registry_login)
 
     list_runners = ListMethod(machines.list_runners)
     get_runner = UnaryMethod(machines.get_runner)

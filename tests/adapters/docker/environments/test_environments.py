@@ -25,8 +25,10 @@ from netvps.adapters.docker.errors import (
 )
 from netvps.adapters.docker.files.images import Contents, Images
 from netvps.domain.image.image import Image, ImageProgress
+from netvps.domain.image.login import Credential
 from netvps.domain.runner.docker_names import container_name, session_labels
-from tests.support.registry import lacks_registry, registry, silent_registry
+from netvps.errors import Unavailable
+from tests.support.registry import PASSWORD, USER, lacks_registry, registry, silent_registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -140,8 +142,40 @@ async def test_each_failure_of_a_pull_says_what_it_is(engine: Engine, server: st
     with silent_registry() as address, pytest.raises(RegistryUnavailable, match="nothing came from its registry"):
         await engine.pull(f"{address}/none:1")
     assert time.monotonic() - begin < 15
-    with registry(password=True) as closed, pytest.raises(ImageForbidden, match="requires a login"):
-        await engine.pull(f"{closed}/none:1")
+
+
+@pytest.mark.docker
+async def test_a_registry_with_a_password_is_pulled_from_with_its_login_alone(engine: Engine) -> None:
+    if why := lacks_registry():
+        pytest.skip(why)
+    given: dict[str, Credential] = {}
+    asked: list[str] = []
+
+    async def logins(host: str) -> Credential | None:
+        asked.append(host)
+        if host == "127.0.0.1:9":
+            raise Unavailable("the control plane is away")
+        return given.get(host)
+
+    engine.images.logins = logins
+    with registry(password=True) as address:
+        name = await engine.make(f"{address}/tools:{secrets.token_hex(4)}")
+        await engine.push(name, username=USER, password=PASSWORD)
+        await engine.forget(name)
+        for wrong in (None, Credential(address, USER, "wrong"), Credential(address, "wrong", PASSWORD)):
+            given = {address: wrong} if wrong else {}
+            with pytest.raises(ImageForbidden, match="requires a login, or refuses the one that it has") as refused:
+                await engine.pull(name)
+            assert PASSWORD not in str(refused.value)
+        given = {address: Credential(address, USER, PASSWORD)}
+        assert isinstance((await engine.pull(name))[-1], Image)
+        found = await engine.docker.call(name, lambda api: api.inspect_image(name))
+        assert PASSWORD not in json.dumps(found)
+        with pytest.raises(ImageNotFound):  # with the login, the registry says that
+            await engine.pull(f"{address}/none:1")
+    with pytest.raises(RegistryUnavailable, match="cannot be reached"):  # and not that the login is
+        await engine.pull("127.0.0.1:9/none:1")
+    assert set(asked) == {address, "127.0.0.1:9"}
 
 
 @pytest.mark.docker

@@ -1,7 +1,8 @@
 """The table of calls against the API. What the calls do is tested by tests/rpc/client/test_client.py.
 
 So it is the test of netvps.rpc.client.calls.call, netvps.rpc.client.calls.machines, netvps.rpc.client.calls.people,
-netvps.rpc.client.calls.images, netvps.rpc.client.calls.moves and netvps.rpc.client.calls.sessions, too.
+netvps.rpc.client.calls.images,
+netvps.rpc.client.calls.registries, netvps.rpc.client.calls.moves and netvps.rpc.client.calls.sessions, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from google.protobuf import message_factory
 
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
-from netvps.rpc.client.calls import images, machines, moves, people, sessions, snapshots
+from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, snapshots
 from netvps.rpc.client.calls.all import Calls
 from netvps.rpc.client.calls.call import Pages, Stream, Unary
 from tests.rpc.client.test_retries import described
@@ -22,6 +23,9 @@ EXAMPLES: dict[str, Any] = {
     "name": "dev1",
     "runner": "lab1",
     "reference": "debian:12",
+    "host": "registry.example",
+    "username": "ci",
+    "password": "secret",
     "session_id": "dev1",
     "spec": SessionSpec(),
     "fields": ("cpus",),
@@ -40,7 +44,7 @@ def functions() -> dict[str, Any]:
     """What makes calls, by name. Messages of streams to the server (exec, import) are no calls."""
     return {
         name: function
-        for module in (images, machines, moves, people, sessions, snapshots)
+        for module in (images, machines, moves, people, registries, sessions, snapshots)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith(("_", "exec_", "import_"))
     }

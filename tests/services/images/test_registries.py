@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from netvps.domain.image.login import Credential, RegistryLogin
+from netvps.errors import NotFound, NotPermitted
+from netvps.services.images.registries import Registries
+from tests.fakes.world import ALICE, ROOT
+
+if TYPE_CHECKING:
+    from tests.fakes.world import World
+
+HOST = "registry.example:5000"
+
+
+class FakeVault:
+    """Writes backwards, and remembers what a text is about."""
+
+    def seal(self, text: str, about: str) -> str:
+        return f"{about}|{text[::-1]}"
+
+    def open(self, sealed: str, about: str) -> str:
+        assert sealed.startswith(f"{about}|")
+        return sealed.removeprefix(f"{about}|")[::-1]
+
+
+@pytest.fixture
+def registries(world: World) -> Registries:
+    return Registries(world.store, world.clock, FakeVault())
+
+
+async def test_a_login_is_stored_sealed_and_given_back(world: World, registries: Registries) -> None:
+    stored = await registries.put(ROOT, Credential("Registry.example:5000", "ci", "first"))
+    assert (stored.host, stored.username, "first" in stored.sealed) == (HOST, "ci", False)
+    assert await registries.credential(HOST) == Credential(HOST, "ci", "first")
+    world.clock.advance(seconds=60)
+    again = await registries.put(ROOT, Credential(HOST, "cd", "second"))
+    assert again.create_time == stored.create_time < again.update_time
+    assert (await registries.credential(HOST)).password == "second"
+    assert [login.host for login in (await registries.list(ROOT)).items] == [HOST]
+
+
+async def test_a_login_is_removed(registries: Registries) -> None:
+    await registries.put(ROOT, Credential(HOST, "ci", "first"))
+    await registries.delete(ROOT, HOST, "request")
+    await registries.delete(ROOT, HOST, "request")
+    with pytest.raises(NotFound, match="no login to registry"):
+        await registries.delete(ROOT, HOST)
+    with pytest.raises(NotFound):
+        await registries.credential(HOST)
+
+
+async def test_only_admins_see_and_change_logins(registries: Registries) -> None:
+    for call in (
+        registries.list(ALICE),
+        registries.put(ALICE, Credential(HOST, "ci", "first")),
+        registries.delete(ALICE, HOST),
+    ):
+        with pytest.raises(NotPermitted):
+            await call
+
+
+async def test_a_repeated_request_stores_once_and_keeps_no_hash_of_the_password(
+    world: World, registries: Registries
+) -> None:
+    first = await registries.put(ROOT, Credential(HOST, "ci", "first"), "request")
+    assert await registries.put(ROOT, Credential(HOST, "ci", "guess"), "request") == first
+    assert (await registries.credential(HOST)).password == "first"
+    assert len(await world.rows(RegistryLogin)) == 1
