@@ -59,6 +59,7 @@ COMMANDS: Final = {
     "context": Entry("netvps.cli.server.contexts_command:context", "list contexts, or choose one", _ACCESS),
     "whoami": Entry("netvps.cli.access.whoami:whoami", "print who you are to the server, and which it is", _ACCESS),
     "config-ssh": Entry("netvps.cli.access.config_ssh:config_ssh", "set up plain ssh to your sessions", _ACCESS),
+    "cert": Entry("netvps.cli.access.cert:cert", "sign an SSH key for machines without netvps", _ACCESS),
     "key": Entry("netvps.cli.access.keys:key", "your SSH keys (add, ls, rm)", _ACCESS),
     "user": Entry("netvps.cli.access.users:user", "people (add, ls, rm, api-key)", _ACCESS),
     "up": Entry("netvps.cli.machine.up:up", "start everything on this machine", _MACHINES),

@@ -296,8 +296,8 @@ class FakeClient:
     def delete_api_key(self, name: str) -> None:
         self._ask("delete_api_key", name)
 
-    def issue_ssh_certificate(self, public_key: str) -> str:
-        self._ask("issue_ssh_certificate", public_key)
+    def issue_ssh_certificate(self, public_key: str, ttl: float | None = None) -> str:
+        self._ask("issue_ssh_certificate", public_key, *([] if ttl is None else [ttl]))
         return f"{public_key.split(maxsplit=1)[0]}-cert-v01@openssh.com AAAA"
 
     def list_ssh_keys(self, user: str = "") -> Iterator[SshKey]:

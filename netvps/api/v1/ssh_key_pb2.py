@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnetvps/api/v1/ssh_key.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x06SshKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x06 \x01(\x03\"K\n\x12ListSshKeysRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListSshKeysResponse\x12\'\n\x08ssh_keys\x18\x01 \x03(\x0b\x32\x15.netvps.api.v1.SshKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x13\x43reateSshKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"7\n\x13\x44\x65leteSshKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"0\n\x1aIssueSshCertificateRequest\x12\x12\n\npublic_key\x18\x01 \x01(\t\"c\n\x1bIssueSshCertificateResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xe9\x02\n\rSshKeyService\x12T\n\x0bListSshKeys\x12!.netvps.api.v1.ListSshKeysRequest\x1a\".netvps.api.v1.ListSshKeysResponse\x12I\n\x0c\x43reateSshKey\x12\".netvps.api.v1.CreateSshKeyRequest\x1a\x15.netvps.api.v1.SshKey\x12I\n\x0c\x44\x65leteSshKey\x12\".netvps.api.v1.DeleteSshKeyRequest\x1a\x15.netvps.api.v1.SshKey\x12l\n\x13IssueSshCertificate\x12).netvps.api.v1.IssueSshCertificateRequest\x1a*.netvps.api.v1.IssueSshCertificateResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnetvps/api/v1/ssh_key.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x06SshKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x06 \x01(\x03\"K\n\x12ListSshKeysRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x13ListSshKeysResponse\x12\'\n\x08ssh_keys\x18\x01 \x03(\x0b\x32\x15.netvps.api.v1.SshKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x13\x43reateSshKeyRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"7\n\x13\x44\x65leteSshKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"X\n\x1aIssueSshCertificateRequest\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"c\n\x1bIssueSshCertificateResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xe9\x02\n\rSshKeyService\x12T\n\x0bListSshKeys\x12!.netvps.api.v1.ListSshKeysRequest\x1a\".netvps.api.v1.ListSshKeysResponse\x12I\n\x0c\x43reateSshKey\x12\".netvps.api.v1.CreateSshKeyRequest\x1a\x15.netvps.api.v1.SshKey\x12I\n\x0c\x44\x65leteSshKey\x12\".netvps.api.v1.DeleteSshKeyRequest\x1a\x15.netvps.api.v1.SshKey\x12l\n\x13IssueSshCertificate\x12).netvps.api.v1.IssueSshCertificateRequest\x1a*.netvps.api.v1.IssueSshCertificateResponseB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,20 +34,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'netvps.api.v1.ssh_key_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
-  _globals['_SSHKEY']._serialized_start=80
-  _globals['_SSHKEY']._serialized_end=225
-  _globals['_LISTSSHKEYSREQUEST']._serialized_start=227
-  _globals['_LISTSSHKEYSREQUEST']._serialized_end=302
-  _globals['_LISTSSHKEYSRESPONSE']._serialized_start=304
-  _globals['_LISTSSHKEYSRESPONSE']._serialized_end=391
-  _globals['_CREATESSHKEYREQUEST']._serialized_start=393
-  _globals['_CREATESSHKEYREQUEST']._serialized_end=485
-  _globals['_DELETESSHKEYREQUEST']._serialized_start=487
-  _globals['_DELETESSHKEYREQUEST']._serialized_end=542
-  _globals['_ISSUESSHCERTIFICATEREQUEST']._serialized_start=544
-  _globals['_ISSUESSHCERTIFICATEREQUEST']._serialized_end=592
-  _globals['_ISSUESSHCERTIFICATERESPONSE']._serialized_start=594
-  _globals['_ISSUESSHCERTIFICATERESPONSE']._serialized_end=693
-  _globals['_SSHKEYSERVICE']._serialized_start=696
-  _globals['_SSHKEYSERVICE']._serialized_end=1057
+  _globals['_SSHKEY']._serialized_start=112
+  _globals['_SSHKEY']._serialized_end=257
+  _globals['_LISTSSHKEYSREQUEST']._serialized_start=259
+  _globals['_LISTSSHKEYSREQUEST']._serialized_end=334
+  _globals['_LISTSSHKEYSRESPONSE']._serialized_start=336
+  _globals['_LISTSSHKEYSRESPONSE']._serialized_end=423
+  _globals['_CREATESSHKEYREQUEST']._serialized_start=425
+  _globals['_CREATESSHKEYREQUEST']._serialized_end=517
+  _globals['_DELETESSHKEYREQUEST']._serialized_start=519
+  _globals['_DELETESSHKEYREQUEST']._serialized_end=574
+  _globals['_ISSUESSHCERTIFICATEREQUEST']._serialized_start=576
+  _globals['_ISSUESSHCERTIFICATEREQUEST']._serialized_end=664
+  _globals['_ISSUESSHCERTIFICATERESPONSE']._serialized_start=666
+  _globals['_ISSUESSHCERTIFICATERESPONSE']._serialized_end=765
+  _globals['_SSHKEYSERVICE']._serialized_start=768
+  _globals['_SSHKEYSERVICE']._serialized_end=1129
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -188,16 +189,22 @@ class IssueSshCertificateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
     public_key: _builtins.str
     """OpenSSH form: Ed25519, ECDSA, or RSA of 2048 bits or more."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long it logs in, from one minute to eight hours; unset means five minutes."""
+
     def __init__(
         self,
         *,
         public_key: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["public_key", b"public_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["public_key", b"public_key", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -205,7 +212,7 @@ Global___IssueSshCertificateRequest: _TypeAlias = IssueSshCertificateRequest  # 
 
 @_typing.final
 class IssueSshCertificateResponse(_message.Message):
-    """IssueSshCertificateResponse contains a user certificate that the SSH gateway accepts."""
+    """IssueSshCertificateResponse contains a user certificate that the SSH gateway and the caller's sessions accept."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -83,7 +83,7 @@ class SshKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def IssueSshCertificate(self, request, context):
-        """IssueSshCertificate issues a user certificate for five minutes of logins as the caller. Nothing is stored.
+        """IssueSshCertificate issues a user certificate for logins as the caller, for five minutes or longer. Nothing is stored.
         Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -40,7 +40,7 @@ class SshKeyServiceStub:
     DeleteSshKey: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.DeleteSshKeyRequest, _ssh_key_pb2.SshKey]
     """DeleteSshKey revokes a key, also for running sessions."""
     IssueSshCertificate: _grpc.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshCertificateRequest, _ssh_key_pb2.IssueSshCertificateResponse]
-    """IssueSshCertificate issues a user certificate for five minutes of logins as the caller. Nothing is stored.
+    """IssueSshCertificate issues a user certificate for logins as the caller, for five minutes or longer. Nothing is stored.
     Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
     """
 
@@ -56,7 +56,7 @@ class SshKeyServiceAsyncStub(SshKeyServiceStub):
     DeleteSshKey: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.DeleteSshKeyRequest, _ssh_key_pb2.SshKey]  # type: ignore[assignment]
     """DeleteSshKey revokes a key, also for running sessions."""
     IssueSshCertificate: _aio.UnaryUnaryMultiCallable[_ssh_key_pb2.IssueSshCertificateRequest, _ssh_key_pb2.IssueSshCertificateResponse]  # type: ignore[assignment]
-    """IssueSshCertificate issues a user certificate for five minutes of logins as the caller. Nothing is stored.
+    """IssueSshCertificate issues a user certificate for logins as the caller, for five minutes or longer. Nothing is stored.
     Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
     """
 
@@ -93,7 +93,7 @@ class SshKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ssh_key_pb2.IssueSshCertificateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ssh_key_pb2.IssueSshCertificateResponse, _abc.Awaitable[_ssh_key_pb2.IssueSshCertificateResponse]]:
-        """IssueSshCertificate issues a user certificate for five minutes of logins as the caller. Nothing is stored.
+        """IssueSshCertificate issues a user certificate for logins as the caller, for five minutes or longer. Nothing is stored.
         Errors: INVALID_ARGUMENT, RESOURCE_EXHAUSTED (more than 60 in a minute).
         """
 

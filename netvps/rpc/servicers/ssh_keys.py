@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from netvps.api.v1 import ssh_key_pb2 as pb
 from netvps.api.v1.ssh_key_pb2_grpc import SshKeyServiceServicer
 from netvps.rpc.convert import names
 from netvps.rpc.convert.ssh_keys import create_from_proto, ssh_key_to_proto
-from netvps.rpc.convert.times import time_to_proto
+from netvps.rpc.convert.times import duration_from_proto, time_to_proto
 from netvps.rpc.server import identity
 
 if TYPE_CHECKING:
@@ -51,5 +52,6 @@ class SshKeyServicer(SshKeyServiceServicer):
     async def IssueSshCertificate(
         self, request: pb.IssueSshCertificateRequest, context: Context
     ) -> pb.IssueSshCertificateResponse:
-        certificate, expires = self._certificates.issue(identity.caller(), request.public_key)
+        life = timedelta(seconds=duration_from_proto(request.ttl)) if request.HasField("ttl") else None
+        certificate, expires = self._certificates.issue(identity.caller(), request.public_key, life)
         return pb.IssueSshCertificateResponse(certificate=certificate, expire_time=time_to_proto(expires))

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from netvps.errors import Exhausted
+from netvps.errors import Exhausted, InvalidInput
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from netvps.services.ports import CertificateAuthority, Clock
 
 LIFE: Final = timedelta(minutes=5)
+LONGEST: Final = timedelta(hours=8)
+"""For machines without the CLI: a working day. Nothing but the removal of its user ends a certificate earlier."""
 PER_MINUTE: Final = 60
 """Maximum number of certificates per user and minute."""
 _MINUTE: Final = timedelta(minutes=1)
@@ -34,8 +36,14 @@ class SshCertificates:
         self._ca = ca
         self._issued: OrderedDict[str, deque[datetime]] = OrderedDict()
 
-    def issue(self, caller: Caller, public_key: str) -> tuple[str, datetime]:
+    def issue(self, caller: Caller, public_key: str, life: timedelta | None = None) -> tuple[str, datetime]:
         """Returns a certificate (OpenSSH form) for the caller, and its expiry. Raises InvalidInput, Exhausted."""
+        life = life or LIFE
+        if not _MINUTE <= life <= LONGEST:
+            seconds = life.total_seconds()
+            raise InvalidInput.of(
+                "ttl", f"{seconds:g} s is not between one minute and eight hours: give for example 8h"
+            )
         now = self._clock()
         recent = self._recent(caller.user, now)
         if len(recent) >= PER_MINUTE:
@@ -43,9 +51,9 @@ class SshCertificates:
                 f"user {caller.user} was issued {PER_MINUTE} SSH certificates within a minute, which is the limit: "
                 "wait a minute, or log in with a registered key (netvps key add)"
             )
-        certificate = self._ca.sign_ssh_user(public_key, (principal_of(caller.user),), caller.user, now, LIFE)
+        certificate = self._ca.sign_ssh_user(public_key, (principal_of(caller.user),), caller.user, now, life)
         recent.append(now)
-        return certificate, now + LIFE
+        return certificate, now + life
 
     def _recent(self, user: str, now: datetime) -> deque[datetime]:
         recent = self._issued.setdefault(user, deque())

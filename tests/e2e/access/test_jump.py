@@ -67,6 +67,28 @@ def test_a_stopped_session_and_one_of_another_owner_are_explained(system: System
     system.netvps("rm", "--yes", "halted")
 
 
+def test_a_signed_key_logs_in_where_netvps_is_not_installed(system: System, tmp_path: Path) -> None:
+    """Both ways, with the two lines of known_hosts, and nothing registered."""
+    system.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key")
+    system.netvps("cert", tmp_path / "key.pub")
+    (tmp_path / "known_hosts").write_bytes(system.netvps("cert", "--known-hosts").stdout)
+    config = tmp_path / "config"
+    config.write_text(
+        f"""Host gw
+  HostName 127.0.0.1
+  Port {system.ports["ssh"]}
+Host *
+  IdentityFile {tmp_path}/key
+  IdentitiesOnly yes
+  UserKnownHostsFile {tmp_path}/known_hosts
+  StrictHostKeyChecking yes
+"""
+    )
+    for words in (("dev1@gw",), ("-J", "_netvps@gw", f"root@{_host()}")):
+        answer = system.run("ssh", "-F", config, "-o", "BatchMode=yes", *words, "echo in", stdin=subprocess.DEVNULL)
+        assert answer.stdout == b"in\n"
+
+
 def test_a_removed_key_ends_the_connection(system: System, tmp_path: Path) -> None:
     other = tmp_path / "other"
     system.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other)

@@ -122,7 +122,7 @@ def test_the_page_of_keys(system: System, busybox: str, folder: Path) -> None:
         words = words_of(line.replace("SHA256:FINGERPRINT", revoked), system, busybox)
         if words[:2] == ["netvps", "login"]:
             typist = second
-        elif words[:2] in (["netvps", "key"], ["netvps", "create"]):
+        elif words[:2] in (["netvps", "key"], ["netvps", "create"], ["netvps", "cert"]):
             typist = system
         run_printed(typist, words, input=key if words[1] == "login" else b"")
         match words[1:]:

@@ -196,6 +196,9 @@ async def test_api_keys_and_certificates(site: Site) -> None:
     assert found.principals == ["users/alice"]
     assert found.signing_key == asyncssh.import_public_key(site.ca.ssh_user_ca)
     assert site.store.revision == revision
+    await site.do(lambda client: client.issue_ssh_certificate(ed25519(1), 8 * 3600), endpoint)
+    with pytest.raises(InvalidInput, match="ttl"):
+        await site.do(lambda client: client.issue_ssh_certificate(ed25519(1), 9 * 3600), endpoint)
     with pytest.raises(InvalidInput, match="public_key"):
         await site.do(lambda client: client.issue_ssh_certificate("nonsense"), endpoint)
     (key,) = await site.do(lambda client: list(client.list_api_keys()), endpoint)

@@ -8,7 +8,7 @@ import pytest
 
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.names import SshLogin
-from netvps.errors import Exhausted, NotFound, NotPermitted
+from netvps.errors import Exhausted, InvalidInput, NotFound, NotPermitted
 from netvps.services.access.ssh_certificates import PER_MINUTE, SshCertificates, principal_of, user_of
 from tests.fakes.ca import FakeCa
 from tests.fakes.clock import FakeClock
@@ -19,6 +19,20 @@ def test_it_names_the_caller_for_five_minutes(clock: FakeClock) -> None:
     certificate, expires = SshCertificates(clock, FakeCa()).issue(ALICE, "KEY")
     assert expires - clock() == timedelta(minutes=5)
     assert certificate == f"user KEY is users/alice (alice) until {expires:%H:%M}"
+
+
+@pytest.mark.parametrize(
+    ("life", "accepted"),
+    [(timedelta(hours=8), True), (timedelta(minutes=1), True), (timedelta(hours=8, seconds=1), False),
+     (timedelta(seconds=59), False), (timedelta(seconds=-1), False)],
+)  # fmt: skip
+def test_it_is_good_for_a_working_day_at_most(clock: FakeClock, life: timedelta, accepted: bool) -> None:
+    certificates = SshCertificates(clock, FakeCa())
+    if accepted:
+        assert certificates.issue(ALICE, "KEY", life)[1] - clock() == life
+    else:
+        with pytest.raises(InvalidInput, match="between one minute and eight hours"):
+            certificates.issue(ALICE, "KEY", life)
 
 
 def test_each_user_has_a_limit_of_their_own(clock: FakeClock) -> None:

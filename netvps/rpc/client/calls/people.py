@@ -103,11 +103,14 @@ def create_ssh_key(public_key: str, title: str = "", user: str = "") -> Unary[Ss
     return Unary("SshKeyService/CreateSshKey", request, ssh_key_pb2.SshKey, ssh_key_from_proto)
 
 
-def issue_ssh_certificate(public_key: str) -> Unary[str]:
-    """A user certificate (OpenSSH form) that logs in to the gateway as the caller for five minutes."""
+def issue_ssh_certificate(public_key: str, ttl: float | None = None) -> Unary[str]:
+    """A user certificate (OpenSSH form) that logs in as the caller for `ttl` seconds, by default five minutes."""
+    request = ssh_key_pb2.IssueSshCertificateRequest(public_key=public_key)
+    if ttl is not None:
+        request.ttl.FromSeconds(round(ttl))
     return Unary(
         "SshKeyService/IssueSshCertificate",
-        ssh_key_pb2.IssueSshCertificateRequest(public_key=public_key),
+        request,
         ssh_key_pb2.IssueSshCertificateResponse,
         lambda answer: str(answer.certificate),
     )
