@@ -210,6 +210,7 @@ class ServerSettings(Settings):
     snapshot_copies: int = Field(
         default=1, ge=1, le=16, description="number of runners that should hold a snapshot, unless its session says it"
     )
+    audit_days: int = Field(default=365, ge=1, le=36_500, description="days after which audit records are deleted")
     drain: float = Field(default=30.0, ge=0, le=3600, description="seconds that connections get to end on shutdown")
 
     @model_validator(mode="after")

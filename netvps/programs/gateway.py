@@ -54,6 +54,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
             balancers=Balancers.of(welcome.balancers),
             ui_apps=apps,
             ui_tokens=plane,
+            audit=plane.audit,
         )
         async with apps or nullcontext(), gateway, Tasks() as tasks:
             with observe_durations(plane.observe_duration), Stop() as stop:

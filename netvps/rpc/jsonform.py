@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, Parse, ParseError
 from google.protobuf.message import Message
 
+from netvps.api.v1 import audit_pb2 as pb
 from netvps.domain.access.accounts import ApiKey, SshKey, User
 from netvps.domain.image.image import DefaultImage, ImageView
 from netvps.domain.image.login import RegistryLogin
+from netvps.domain.access.audit import AuditRecord
 from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.settings import Overview
@@ -21,6 +23,8 @@ from netvps.domain.session.session import Session
 from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.rpc.convert import images
+from netvps.errors import InvalidInput
+from netvps.rpc.convert.audit import audit_record_from_proto, audit_record_to_proto
 from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.registries import login_to_proto
 from netvps.rpc.convert.runner.network import overview_to_proto, path_to_proto
@@ -50,6 +54,7 @@ Printable = (
     | Overview
     | Path
     | MetricSample
+    | AuditRecord
 )
 
 
@@ -59,8 +64,17 @@ def to_json(value: Printable) -> dict[str, Any]:
     return found
 
 
+def audit_record_from_json(text: str) -> AuditRecord:
+    """The audit record that `to_json` made this JSON of. Raises ValueError."""
+    try:
+        return audit_record_from_proto(Parse(text, pb.AuditRecord()))
+    except (ParseError, InvalidInput) as error:
+        raise ValueError(str(error)) from None
+
+
 _TO_PROTO: Final[dict[type[Printable], Callable[[Any], Message]]] = {
     Session: session_to_proto,
+    AuditRecord: audit_record_to_proto,
     SessionEvent: event_to_proto,
     Snapshot: snapshot_to_proto,
     SnapshotEvent: snapshot_event_to_proto,

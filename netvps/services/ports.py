@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
+    from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
     from netvps.domain.metrics import Measurement
     from netvps.domain.overlay.peer_health import Link
     from netvps.domain.session_filter import SessionFilter
@@ -131,6 +132,19 @@ class Store(Protocol):
 
     async def wait(self, after: int) -> None:
         """Returns once the global revision is greater than `after`."""
+
+
+class AuditStore(Protocol):
+    """The stored audit log. What `Store.write` changes for a call is recorded with it (services.auditing)."""
+
+    async def audit(self, events: Iterable[tuple[datetime, AuditEvent]]) -> None:
+        """Appends events, in one transaction."""
+
+    async def audited(self, query: AuditQuery) -> list[AuditRecord]:
+        """Reads records."""
+
+    async def prune_audit(self, before: datetime) -> int:
+        """Deletes the oldest records, a bounded number, and records that; returns their number."""
 
 
 class CertificateAuthority(Protocol):

@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 
 from netvps.client import Client, WatchEvent
 from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+from netvps.domain.access.audit import AuditQuery, AuditRecord
 from netvps.domain.access.ssh_key import PublicKey
 from netvps.domain.finding import Finding
 from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
@@ -64,6 +65,7 @@ class FakeClient:
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     keys: list[SshKey] = field(default_factory=list)
     api_keys: list[ApiKey] = field(default_factory=list)
+    records: list[AuditRecord] = field(default_factory=list)
     taken: frozenset[str] = frozenset()
     """Fingerprints that belong to another user."""
     output: Iterable[FromCommand] = (Stdout(b"out\n"), Exit(0))
@@ -272,6 +274,11 @@ class FakeClient:
     def get_user(self, name: str = "me") -> User:
         self._ask("get_user", name)
         return User("alice", Role.ADMIN, NOW)
+
+    def list_audit_records(self, query: AuditQuery) -> Iterator[AuditRecord]:
+        self._ask("list_audit_records", query)
+        found = [each for each in self.records if query.matches(each)]
+        yield from found[::-1] if query.newest_first else found
 
     def list_users(self) -> Iterator[User]:
         self._ask("list_users")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
+from netvps.domain.access.audit import FIRST, pruned, record
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
@@ -17,11 +18,14 @@ from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import AlreadyExists, TooOld
 from netvps.faults import fault_point
+from netvps.services.auditing import unrecorded_call
 from netvps.services.ports import Change
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
+    from datetime import datetime
 
+    from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
     from netvps.domain.session_filter import SessionFilter
     from netvps.services.ports import Clock, R, Resource, Wanted
 
@@ -147,6 +151,7 @@ class MemoryStore:
         self._news = asyncio.Event()
         self.log: list[Change] = []
         self.horizon = 0
+        self.records: list[AuditRecord] = []
 
     @property
     def revision(self) -> int:
@@ -167,6 +172,10 @@ class MemoryStore:
                 fault_point(f"{point}.before_commit")
             self._rows = copy
             self.log += transaction.log
+            call = unrecorded_call() if transaction.log else None
+            if call is not None:
+                await self.audit([(self._clock(), call.event())])
+                call.recorded = True
             self._news.set()
             self._news = asyncio.Event()
         if point:
@@ -177,6 +186,25 @@ class MemoryStore:
         if not self.horizon <= after <= self.revision:
             raise TooOld(f"the log no longer has what came after revision {after}: list again, then watch")
         return [change for change in self.log if change.revision > after][:limit]
+
+    async def audit(self, events: Iterable[tuple[datetime, AuditEvent]]) -> None:
+        for time, event in events:
+            before = self.records[-1] if self.records else None
+            number, previous = (before.number + 1, before.digest) if before else (1, FIRST)
+            self.records.append(record(number, time, event.bounded(), previous))
+        await asyncio.sleep(0)
+
+    async def audited(self, query: AuditQuery) -> list[AuditRecord]:
+        await asyncio.sleep(0)
+        found = [each for each in self.records if query.matches(each)]
+        return (found[::-1] if query.newest_first else found)[: query.limit]
+
+    async def prune_audit(self, before: datetime) -> int:
+        old = [each for each in self.records[:-1] if each.time < before]
+        if old:
+            del self.records[: len(old)]
+            await self.audit([(self._clock(), pruned(old[-1]))])
+        return len(old)
 
     async def wait(self, after: int) -> None:
         while self.revision <= after:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ import asyncssh
 import pytest
 
 from netvps.domain.access.admission import Admission
+from netvps.domain.access.audit import AuditEvent
 from netvps.domain.names import SshLogin
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.session.spec import SessionSpec
@@ -277,6 +278,7 @@ class a_world:
         limits: ConnectionLimits | None = None,
         admission: Admission | None = None,
         balancers: Balancers | None = None,
+        audit: Callable[[AuditEvent], None] = lambda _event: None,
         apart: bool = False,
         ui_apps: TerminalApps | None = None,
     ) -> None:
@@ -285,7 +287,7 @@ class a_world:
         self.apart = apart
         self.ui_apps = ui_apps
         self.stack = AsyncExitStack()
-        self.limits, self.admission, self.balancers = limits, admission, balancers
+        self.limits, self.admission, self.balancers, self.audit = limits, admission, balancers, audit
 
     async def __aenter__(self) -> World:
         key = new_key(self.folder / "id")
@@ -321,6 +323,7 @@ class a_world:
             limits=self.limits,
             admission=self.admission,
             balancers=self.balancers,
+            audit=self.audit,
             ui_apps=self.ui_apps,
             ui_tokens=authorizer,
         )

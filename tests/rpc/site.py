@@ -10,7 +10,7 @@ import os
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +32,7 @@ from netvps.rpc.client.link_client import RunnerLink
 from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access.accounts import Access
+from netvps.services.access.audit import AuditLog
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
 from netvps.services.access.terminal_ui import UiTokens
@@ -282,6 +283,7 @@ async def open_site(
             access=Access(store, now, new_uid),
             ssh_keys=SshKeys(store, now, new_uid),
             ui_tokens=UiTokens(),
+            audit=AuditLog(store, now, timedelta(days=365)),
             ssh_certificates=SshCertificates(now, ca),
             tunnels=tunnels,
             commands=commands,

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from netvps.adapters.store.dialect import PATIENCE
+from netvps.adapters.store.dialects.dialect import PATIENCE
+from netvps.adapters.store.dialects.sqlite import Sqlite
+from netvps.adapters.store.dialects.url import dialect_of
 from netvps.adapters.store.migrate import known_schemas
-from netvps.adapters.store.sqlite import Sqlite
 from netvps.adapters.store.store import CLUSTER_ID
-from netvps.adapters.store.url import dialect_of
 from netvps.errors import ConfigError, DataLoss
 
 

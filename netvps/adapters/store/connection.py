@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netvps.adapters.store.dialect import PATIENCE, Dialect, edge
+from netvps.adapters.store.dialects.dialect import PATIENCE, Dialect, edge
 from netvps.errors import Unavailable
 
 if TYPE_CHECKING:

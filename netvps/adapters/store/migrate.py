@@ -11,14 +11,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from netvps.adapters.store.dialect import edge
+from netvps.adapters.store.dialects.dialect import edge
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from netvps.adapters.store.dialect import Dialect
+    from netvps.adapters.store.dialects.dialect import Dialect
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 

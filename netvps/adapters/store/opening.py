@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from netvps.adapters.store.connection import unbroken
+from netvps.adapters.store.dialects.url import dialect_of
 from netvps.adapters.store.migrate import migrate
 from netvps.adapters.store.store import SqlStore
-from netvps.adapters.store.url import dialect_of
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from sqlalchemy import delete, func, insert, select, update
 
+from netvps.adapters.store.audit import prune_audit, read_audit
 from netvps.adapters.store.codec import decode, from_micros
 from netvps.adapters.store.connection import Connections, unbroken
-from netvps.adapters.store.dialect import READERS, Dialect
+from netvps.adapters.store.dialects.dialect import READERS, Dialect
 from netvps.adapters.store.tables import KINDS, clock, log, meta
 from netvps.adapters.store.views import SqlReader, SqlTransaction
 from netvps.domain.uid import make_uid
@@ -22,12 +23,14 @@ from netvps.services.ports import Change
 from netvps.timing import timed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
+    from datetime import datetime
 
     from sqlalchemy import Select
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from netvps.adapters.store.connection import Connection
+    from netvps.domain.access.audit import AuditEvent, AuditQuery, AuditRecord
     from netvps.services.ports import Clock
 
 CLUSTER_ID: Final = "cluster_id"
@@ -104,6 +107,27 @@ class SqlStore:
     async def wait(self, after: int) -> None:
         """Returns once the global revision exceeds `after`; within a second of another process' commit."""
         await self._news.wait(after)
+
+    async def audit(self, events: Iterable[tuple[datetime, AuditEvent]]) -> None:
+        """Appends to the audit log."""
+        async with self._writer.one() as connection:
+            transaction = await SqlTransaction.begin(connection)
+            for time, event in events:
+                transaction.audit.append(time, event)
+            await unbroken(transaction.finish())
+
+    async def audited(self, query: AuditQuery) -> list[AuditRecord]:
+        """Reads the audit log."""
+        async with self._readers.one() as connection:
+            return await read_audit(connection, query)
+
+    async def prune_audit(self, before: datetime) -> int:
+        """Deletes the oldest records of the audit log, at most 5,000, and records that; returns their number."""
+        async with self._writer.one() as connection:
+            transaction = await SqlTransaction.begin(connection)
+            gone = await prune_audit(connection, transaction.audit, before, self._clock())
+            await unbroken(transaction.finish())
+        return gone
 
     async def cluster_id(self) -> str:
         """Returns the cluster's id; the first call ever creates it."""

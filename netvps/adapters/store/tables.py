@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Ta
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
 from netvps.domain.image.image import DefaultImage
 from netvps.domain.image.login import RegistryLogin
+from netvps.domain.access.audit import FIRST
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
@@ -32,8 +33,28 @@ clock = Table(
     Column("id", Integer, primary_key=True),
     Column("revision", Whole, nullable=False),
     Column("log_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("audit_number", BigInteger, nullable=False, server_default="0"),
+    Column("audit_digest", Text, nullable=False, server_default=FIRST),
 )
-"""One row: the global revision, and the bytes ever logged. Every writer locks it first."""
+"""One row: the global revision, the bytes ever logged, the end of the audit log. Every writer locks it first."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Whole, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False, comment="microseconds since 1970"),
+    Column("actor", Name, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("action", Name, nullable=False),
+    Column("target", Name, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Index("audit_by_actor", "actor", "number"),
+    Index("audit_by_target", "target", "number"),
+)
+"""The audit log (domain.access.audit), to which rows are appended; old ones are deleted."""
 
 meta = Table("meta", metadata, Column("key", Name, primary_key=True), Column("value", Text, nullable=False))
 """The cluster's id, and the compaction horizon: the last revision that was removed from the log."""

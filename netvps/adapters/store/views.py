@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import delete, func, insert, select, tuple_, update
 
-from netvps.adapters.store.codec import decode, encode, to_micros
+from netvps.adapters.store.audit import AuditChain
+from netvps.adapters.store.codec import decode, encode, from_micros, to_micros
 from netvps.adapters.store.session_filter import condition
-from netvps.adapters.store.tables import KINDS, Kind, clock, log
+from netvps.adapters.store.tables import KINDS, Kind, audit, clock, log
 from netvps.errors import AlreadyExists
+from netvps.services.auditing import unrecorded_call
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,8 +78,9 @@ class SqlReader:
 class SqlTransaction(SqlReader):
     """A transaction that writes. Only one exists at a time: it locks the clock's row."""
 
-    def __init__(self, connection: Connection, revision: int, log_bytes: int) -> None:
+    def __init__(self, connection: Connection, revision: int, log_bytes: int, audit: AuditChain) -> None:
         super().__init__(connection, revision)
+        self.audit = audit
         self._began, self._log_began = revision, log_bytes
         self._log_bytes = log_bytes
         self._actor = ""
@@ -86,8 +89,8 @@ class SqlTransaction(SqlReader):
     @classmethod
     async def begin(cls, connection: Connection) -> Self:
         """Locks the clock's row."""
-        now = (await connection.run(select(clock.c.revision, clock.c.log_bytes).with_for_update())).one()
-        return cls(connection, now.revision, now.log_bytes)
+        now = (await connection.run(select(clock).with_for_update())).one()
+        return cls(connection, now.revision, now.log_bytes, AuditChain(now.audit_number, now.audit_digest))
 
     @property
     def appended(self) -> int:
@@ -134,10 +137,20 @@ class SqlTransaction(SqlReader):
         await self._append(kind, resource.key, data, deleted=True)
 
     async def finish(self) -> None:
-        """Updates the clock and commits."""
-        if self._revision != self._began:
-            await self._connection.run(update(clock).values(revision=self._revision, log_bytes=self._log_bytes))
+        """Records the call that asked for a change, updates the clock, and commits."""
+        changed = self._revision != self._began
+        call = unrecorded_call() if changed else None
+        if call is not None:
+            self.audit.append(from_micros(self._time), call.event())
+        if changed or self.audit.appended:
+            values = {"audit_number": self.audit.number, "audit_digest": self.audit.digest}
+            values |= {"revision": self._revision, "log_bytes": self._log_bytes}
+            await self._connection.run(update(clock).values(values))
+        if self.audit.appended:
+            await self._connection.run(insert(audit).values(self.audit.appended))
         await self._connection.commit()
+        if call is not None:
+            call.recorded = True
 
     async def _write(self, kind: Kind, row: dict[str, Any]) -> None:
         table = kind.table

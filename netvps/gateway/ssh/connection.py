@@ -29,6 +29,7 @@ from asyncssh.constants import (
 )
 
 from netvps.domain.access.admission import Outcome
+from netvps.domain.access.audit import AuditEvent
 from netvps.domain.session.session import SessionState
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError, NotFound, NotPermitted
@@ -42,7 +43,7 @@ from netvps.services.access.terminal_ui import TERMINAL_UI
 from netvps.timing import observe_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from asyncssh import (
         SSHKey,
@@ -119,6 +120,10 @@ class Registry(Protocol):
 
     def ended(self, connection: SshConnection) -> None:
         """Called last, in either case."""
+
+    @property
+    def audit(self) -> Callable[[AuditEvent], None]:
+        """Takes events for the audit log."""
 
 
 class SshConnection(SSHServer):
@@ -367,3 +372,8 @@ class SshConnection(SSHServer):
     def _log(self, event: str, **more: object) -> None:
         grant = self.grant
         log.info(event, origin=self.origin, key=self.fingerprint, session=grant.session.uid, user=grant.user, **more)
+        known = {"key": self.fingerprint, "unix_user": grant.unix_user, **more}
+        details = tuple((name, str(value)) for name, value in known.items())
+        target = "terminal UI" if grant.session.uid == TERMINAL_UI else f"sessions/{grant.session.full_name}"
+        action = event.replace(" ", ".")
+        self._registry.audit(AuditEvent(grant.user, self.origin, action, target, details=details))

@@ -28,8 +28,10 @@ from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from netvps.domain.access.admission import Ticket
+    from netvps.domain.access.audit import AuditEvent
     from netvps.gateway.ports import Authorizer
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.ssh.pipe import Downstream
@@ -75,8 +77,10 @@ class SshGateway:
         rekey_bytes: int = 1 << 30,
         ui_apps: TerminalApps | None = None,
         ui_tokens: Tokens | None = None,
+        audit: Callable[[AuditEvent], None] = lambda _event: None,
     ) -> None:
-        """Without `ui_apps` and `ui_tokens`, it shows no terminal UI."""
+        """Without `ui_apps` and `ui_tokens`, it shows no terminal UI. `audit` takes events for the audit log."""
+        self.audit = audit
         self._authorizer = authorizer
         self._dialer = dialer
         self._agent_login = agent_login
@@ -86,7 +90,7 @@ class SshGateway:
         self._rekey_bytes = rekey_bytes
         self._ui_apps, self._ui_tokens = ui_apps, ui_tokens
         self._limits = limits or ConnectionLimits()
-        self._listener = Listener(self._new_connection, admission, balancers)
+        self._listener = Listener(self._new_connection, admission, balancers, audit)
         self._tasks = Tasks()
         self._unauthenticated: set[SshConnection] = set()
         self._connections: set[SshConnection] = set()

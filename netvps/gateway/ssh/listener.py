@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 import structlog
 
 from netvps.domain.access.admission import Admission, Outcome, Ticket, source_of
+from netvps.domain.access.audit import REFUSALS, AuditEvent
 from netvps.domain.access.refusal_log import INTERVAL, RefusalLog
 from netvps.errors import ConfigError
 from netvps.gateway.ssh.proxy_header import Balancers, HeaderError, parse_header
@@ -48,8 +49,15 @@ Serve: TypeAlias = "Callable[[Ticket, tuple[str, int]], Downstream]"
 class Listener:
     """Calls `serve` for each connection that it serves. Run `log_summaries` as a task."""
 
-    def __init__(self, serve: Serve, admission: Admission | None = None, balancers: Balancers | None = None) -> None:
-        """`serve` makes the protocol of a connection, to be settled with its ticket."""
+    def __init__(
+        self,
+        serve: Serve,
+        admission: Admission | None = None,
+        balancers: Balancers | None = None,
+        audit: Callable[[AuditEvent], None] = lambda _event: None,
+    ) -> None:
+        """`serve` makes the protocol of a connection, to be settled with its ticket; `audit` takes refusals."""
+        self._audit = audit
         self._serve = serve
         self._admission = admission or Admission()
         self.balancers = balancers or Balancers()
@@ -92,6 +100,8 @@ class Listener:
         """Logs a refusal, or counts it if others of this source were logged."""
         if self._refusals.note(source_of(address)):
             log.info("ssh refused", address=address, reason=reason, **more)
+            details = tuple((name, str(value)) for name, value in more.items() if name != "origin")
+            self._audit(AuditEvent("", str(more.get("origin", address)), "ssh.refused", "", reason, details))
 
     async def log_summaries(self) -> None:
         """Logs the counted refusals once per interval, until cancelled."""
@@ -100,6 +110,8 @@ class Listener:
             for line in self._refusals.summary():
                 where = {"address": line.source} if line.source else {"sources": line.sources}
                 log.info("ssh refused more", **where, count=line.count, seconds=INTERVAL)
+                details = (("count", str(line.count)), ("sources", str(line.sources)))
+                self._audit(AuditEvent("", line.source or "several", REFUSALS, "", "REFUSED", details))
 
     def _protocol(self) -> asyncio.Protocol:
         return _Arrival(self)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
     from netvps.domain.tunnel import DialTarget
     from netvps.gateway.worker.wire import Message, Welcome
@@ -103,6 +104,12 @@ class ControlPlane(asyncio.Protocol):
         """How to reach a session over the overlay; None if it does not lead there."""
         found = await self._ask(wire.Locate(next(self._ids), session_uid), wire.Located)
         return Route(found.source, found.address) if found.address else None
+
+    def audit(self, event: AuditEvent) -> None:
+        """Reports an event for the audit log."""
+        sent = event.bounded()
+        details = tuple(part for pair in sent.details for part in pair)
+        self._send(wire.Audit(sent.actor, sent.origin, sent.action, sent.target, sent.outcome, details))
 
     # Terminal UIs
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import structlog
 
+from netvps.domain.access.audit import AuditEvent
 from netvps.domain.names import SshLogin
 from netvps.domain.session.session import SessionState
 from netvps.domain.tunnel import SshTarget
@@ -26,6 +27,7 @@ from netvps.tasks import Tasks
 from netvps.timing import STEPS, observe_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from netvps.gateway.ports import Authorizer, Locate
@@ -55,8 +57,10 @@ class WorkerSocket:
         welcome: Welcome,
         *,
         ui_tokens: UiTokens | None = None,
+        audit: Callable[[AuditEvent], None] = lambda _event: None,
     ) -> None:
-        """`ui_tokens` None: no terminal UIs."""
+        """`ui_tokens` None: no terminal UIs. `audit` takes what gateways report for the audit log."""
+        self.audit = audit
         self._path = path
         self._authorizer, self._locate = authorizer, locate
         self.ui_tokens = ui_tokens or UiTokens()
@@ -237,6 +241,9 @@ class _Connection(asyncio.Protocol):
             case wire.RevokeToken(token) if self.is_control:
                 self._owner.ui_tokens.revoke(token)
                 self._tokens.discard(token)
+            case wire.Audit(actor, origin, action, target, outcome, details) if self.is_control:
+                pairs = tuple(zip(details[::2], details[1::2], strict=False))
+                self._owner.audit(AuditEvent(actor, origin, action, target, outcome, pairs))
             case wire.Duration(step, which, seconds) if self.is_control and step in STEPS:
                 observe_duration(STEPS[step], which, seconds)
             case _ if self.is_control and isinstance(message, wire.QUESTIONS):

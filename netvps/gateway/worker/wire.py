@@ -63,6 +63,18 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """An event for the audit log; names and values of its details alternate."""
+
+    actor: str
+    origin: str
+    action: str
+    target: str
+    outcome: str
+    details: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Authorize:
     """Asks whether a key opens a session; `owner` is empty if the login names none."""
 
@@ -233,6 +245,7 @@ class Opened:
 Message = (
     Control
     | Welcome
+    | Audit
     | Authorize
     | AuthorizeUser
     | Granted

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,7 @@ from netvps.rpc.convert.runner.netmap import encoded
 from netvps.rpc.server.open_calls import CallLimits
 from netvps.rpc.server.server import Addresses, ApiServer, Certificate, Services
 from netvps.services.access.accounts import Access
+from netvps.services.access.audit import AuditLog
 from netvps.services.access.logins import Logins
 from netvps.services.access.ssh_certificates import SshCertificates
 from netvps.services.access.ssh_keys import SshKeys
@@ -123,6 +125,7 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
         copies = Copies(store, clock.now, default=settings.snapshot_copies)
         moves = Moves(store, clock.now, clock.new_uid, copies)
         default_images = DefaultImages(store, clock.now, feed, settings.default_image)
+        audit = AuditLog(store, clock.now, timedelta(days=settings.audit_days))
         netmap = NetmapHub(store, feed, overlay_settings, encoded)
         location = GatewayLocation(store, clock.now, netmap, partial(link_mac, OBJECT_NAMES.device))
         background = [
@@ -134,10 +137,11 @@ async def build(settings: ServerSettings) -> AsyncIterator[ControlPlane]:
             tasks.create_task(default_images.run(), name="default image"),
             tasks.create_task(location.run(), name="gateway's location"),
             tasks.create_task(_compact(store), name="compaction"),
+            tasks.create_task(audit.run(), name="audit log"),
         ]
         for task in background:
             stack.callback(task.cancel)
-        shared = (feed, progress, copies, moves, default_images, netmap, overlay_settings, location, names)
+        shared = (feed, progress, copies, moves, default_images, netmap, overlay_settings, location, names, audit)
         yield await _Parts(settings, store, ca, *shared).listen(stack)
 
 
@@ -157,6 +161,7 @@ class _Parts:
     overlay_settings: OverlaySettings
     location: GatewayLocation
     names: tuple[str, ...]
+    audit: AuditLog
 
     async def listen(self, stack: AsyncExitStack) -> ControlPlane:
         """Starts the gateway, then the API, so that the API never listens without a gateway."""
@@ -178,7 +183,9 @@ class _Parts:
             tuple(settings.ssh_balancers.split(",")) if settings.ssh_balancers else (),
         )
         control = settings.paths.gateway_socket
-        socket = WorkerSocket(control, logins, tunnels, self._locate, welcome, ui_tokens=ui_tokens)
+        socket = WorkerSocket(
+            control, logins, tunnels, self._locate, welcome, ui_tokens=ui_tokens, audit=self.audit.note
+        )
         worker = await stack.enter_async_context(socket)
         ssh = GatewayProcess.at(settings.listen, settings.ssh_port, control, worker, settings.drain)
         await stack.enter_async_context(ssh)
@@ -231,6 +238,7 @@ class _Parts:
             ssh_keys=SshKeys(store, clock.now, clock.new_uid),
             ssh_certificates=SshCertificates(clock.now, ca),
             ui_tokens=ui_tokens,
+            audit=self.audit,
             tunnels=tunnels,
             commands=commands,
             info=self._info,

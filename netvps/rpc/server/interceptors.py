@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated
 from netvps.rpc.server import identity
+from netvps.rpc.server.call_audit import describe
 from netvps.rpc.status import DETAILS_KEY, to_status
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
     from netvps.domain.access.accounts import Caller
     from netvps.rpc.server.authenticators import Authenticator
+    from netvps.rpc.server.call_audit import CallAudit
     from netvps.rpc.server.context import Context
     from netvps.rpc.server.identity import Certified
     from netvps.rpc.server.open_calls import OpenCalls
+    from netvps.services.auditing import AuditedCall
 
     Handler = grpc.RpcMethodHandler[Any, Any]
     Details = grpc.HandlerCallDetails
@@ -44,9 +47,10 @@ _OPEN = (
 class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Authenticates each call, counts it, binds its log context, and converts its errors to a status."""
 
-    def __init__(self, authenticate: Authenticator, calls: OpenCalls) -> None:
+    def __init__(self, authenticate: Authenticator, calls: OpenCalls, audit: CallAudit) -> None:
         self._authenticate = authenticate
         self._calls = calls
+        self._audit = audit
 
     async def intercept_service(
         self, continuation: Callable[[Details], Awaitable[Handler]], handler_call_details: Details
@@ -72,9 +76,11 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         # collector, so resources of the servicer would be released at an unknown time. This coroutine closes it when
         # the call ends.
         async def call(requests: AsyncIterator[Any], context: Context) -> None:
-            async with self._around(context, method) as who:
+            async with self._around(context, method) as (who, audited):
                 with self._calls.unopened(who):
                     request = await _first(context)
+                if audited is not None:
+                    describe(audited, request)
                 if handler.request_streaming:
                     request = _Messages(request, requests)
                 if inspect.isasyncgenfunction(behaviour):
@@ -89,13 +95,16 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         return call
 
     @asynccontextmanager
-    async def _around(self, context: Context, method: str) -> AsyncIterator[Caller | Certified | None]:
+    async def _around(
+        self, context: Context, method: str
+    ) -> AsyncIterator[tuple[Caller | Certified | None, AuditedCall | None]]:
         request_id = secrets.token_hex(6)
         structlog.contextvars.bind_contextvars(method=method, rpc=request_id)
         try:
             who = await self._identify(context, method)
-            with self._calls.of_stranger(context.peer()) if who is None else self._calls.of(who, method):
-                yield who
+            counted = self._calls.of_stranger(context.peer()) if who is None else self._calls.of(who, method)
+            with counted, self._audit.of(who, method, context.peer()) as call:
+                yield who, call
         except NetvpsError as error:
             log.info("call refused", error=str(error), reason=error.reason)
             await _abort(context, error)
@@ -113,7 +122,8 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             return None
         try:
             who = await self._authenticate(context)
-        except Unauthenticated:
+        except Unauthenticated as error:
+            self._audit.unauthenticated(error, method, context.peer())
             structlog.contextvars.bind_contextvars(peer=context.peer())
             raise
         identity.current.set(who)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from netvps.rpc.server.authenticators import Authenticator
+    from netvps.rpc.server.call_audit import CallAudit
     from netvps.rpc.server.open_calls import OpenCalls
 
     Registration = Callable[[grpc.aio.Server], None]
@@ -52,6 +53,7 @@ class Listener:
         authenticate: Authenticator,
         services: dict[str, Registration],
         calls: OpenCalls,
+        audit: CallAudit,
         *,
         max_message: int,
         system: bool = True,
@@ -65,7 +67,7 @@ class Listener:
         self._setting = setting
         self._names = list(services)
         self._server = grpc.aio.server(
-            interceptors=[Guard(authenticate, calls)],
+            interceptors=[Guard(authenticate, calls, audit)],
             options=(
                 *OPTIONS,
                 ("grpc.max_receive_message_length", max_message),

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from netvps.api.v1 import audit_pb2_grpc as audit
 from netvps.api.v1 import copy_pb2_grpc as copy
 from netvps.api.v1 import enrollment_pb2_grpc as enrollment
 from netvps.api.v1 import image_pb2_grpc as image
@@ -34,14 +35,15 @@ from netvps.api.v1 import ssh_key_pb2_grpc as ssh_key
 from netvps.api.v1 import tunnel_pb2_grpc as tunnel
 from netvps.api.v1 import user_pb2_grpc as user
 from netvps.rpc.server import authenticators
+from netvps.rpc.server.call_audit import CallAudit
 from netvps.rpc.server.listeners import KEEPALIVE_MS, PATIENT_MS, Listener, tls
 from netvps.rpc.server.local_socket import LocalSocket, private_folder
 from netvps.rpc.server.open_calls import OpenCalls
-from netvps.rpc.server.probes import StreamedProbes
-from netvps.rpc.server.runner_metrics import StreamedMetrics
-from netvps.rpc.server.runner_streams import RunnerStreams
-from netvps.rpc.server.session_files import StreamedFiles
-from netvps.rpc.server.session_logs import StreamedLogs
+from netvps.rpc.server.runners.probes import StreamedProbes
+from netvps.rpc.server.runners.runner_metrics import StreamedMetrics
+from netvps.rpc.server.runners.runner_streams import RunnerStreams
+from netvps.rpc.server.runners.session_files import StreamedFiles
+from netvps.rpc.server.runners.session_logs import StreamedLogs
 from netvps.rpc.servicers.certificates import CertificateServicer
 from netvps.rpc.servicers.copies import CopyServicer, StreamedCopies
 from netvps.rpc.servicers.enrollment import EnrollmentServicer
@@ -51,13 +53,14 @@ from netvps.rpc.servicers.link import LinkServicer
 from netvps.rpc.servicers.metrics import MetricsServicer
 from netvps.rpc.servicers.moves import MoveServicer
 from netvps.rpc.servicers.network import NetworkServicer
+from netvps.rpc.servicers.people.audit import AuditServicer
+from netvps.rpc.servicers.people.ssh_keys import SshKeyServicer
+from netvps.rpc.servicers.people.users import UserServicer
 from netvps.rpc.servicers.runners import RunnerServicer
 from netvps.rpc.servicers.server_info import ServerInfoServicer
 from netvps.rpc.servicers.sessions import SessionServicer
 from netvps.rpc.servicers.snapshots import SnapshotServicer
-from netvps.rpc.servicers.ssh_keys import SshKeyServicer
 from netvps.rpc.servicers.tunnel import TunnelServicer
-from netvps.rpc.servicers.users import UserServicer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from netvps.rpc.server.open_calls import CallLimits
     from netvps.rpc.server.ports import Commands, Tunnels
     from netvps.services.access.accounts import Access
+    from netvps.services.access.audit import AuditLog
     from netvps.services.access.ssh_certificates import SshCertificates
     from netvps.services.access.ssh_keys import SshKeys
     from netvps.services.access.terminal_ui import UiTokens
@@ -124,6 +128,7 @@ class Services:
     ssh_keys: SshKeys
     ssh_certificates: SshCertificates
     ui_tokens: UiTokens
+    audit: AuditLog
     tunnels: Tunnels
     commands: Commands
     info: Callable[[], ServerInfo]
@@ -168,6 +173,7 @@ class ApiServer:
         self._certificate = certificate
         self._local_users = local_users
         self._calls = OpenCalls(limits)
+        self._audit = CallAudit(services.audit)
         self._streams = RunnerStreams(services.runners, heartbeat_interval)
         self._logs = StreamedLogs(self._streams)
         self._files = StreamedFiles(self._streams)
@@ -266,6 +272,7 @@ class ApiServer:
             known_by,
             services,
             self._calls,
+            self._audit,
             max_message=max_message,
             system=system,
             keepalive_ms=keepalive_ms,
@@ -302,6 +309,7 @@ class ApiServer:
             f"{_PACKAGE}.SshKeyService": partial(
                 ssh_key.add_SshKeyServiceServicer_to_server, SshKeyServicer(given.ssh_keys, given.ssh_certificates)
             ),
+            f"{_PACKAGE}.AuditService": partial(audit.add_AuditServiceServicer_to_server, AuditServicer(given.audit)),
             f"{_PACKAGE}.ServerService": partial(
                 server.add_ServerServiceServicer_to_server, ServerInfoServicer(given.info)
             ),

@@ -14,14 +14,14 @@ from netvps.rpc.client.streams import closing
 from netvps.rpc.convert.runner.copies import copy_request_from_proto
 from netvps.rpc.convert.texts import sentence
 from netvps.rpc.server import identity
-from netvps.rpc.server.session_logs import Transfer
+from netvps.rpc.server.runners.session_logs import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from netvps.domain.snapshot.copies import CopyRequest
     from netvps.rpc.server.context import Context
-    from netvps.rpc.server.runner_streams import RunnerStreams
+    from netvps.rpc.server.runners.runner_streams import RunnerStreams
     from netvps.services.copies.copies import Copies
 
 MAX_PIECE: Final = 256 * 1024

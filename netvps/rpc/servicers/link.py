@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from netvps.domain.session.session import Assignment
     from netvps.domain.snapshot.copies import CopyOrder
     from netvps.rpc.server.context import Context
-    from netvps.rpc.server.probes import StreamedProbes
-    from netvps.rpc.server.runner_metrics import StreamedMetrics
-    from netvps.rpc.server.runner_streams import RunnerStream, RunnerStreams
-    from netvps.rpc.server.session_files import StreamedFiles
-    from netvps.rpc.server.session_logs import StreamedLogs
+    from netvps.rpc.server.runners.probes import StreamedProbes
+    from netvps.rpc.server.runners.runner_metrics import StreamedMetrics
+    from netvps.rpc.server.runners.runner_streams import RunnerStream, RunnerStreams
+    from netvps.rpc.server.runners.session_files import StreamedFiles
+    from netvps.rpc.server.runners.session_logs import StreamedLogs
     from netvps.services.copies.copies import Copies
     from netvps.services.images.registries import Registries
     from netvps.services.network.netmap import Follower, NetmapHub

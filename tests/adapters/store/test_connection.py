@@ -12,7 +12,7 @@ import pytest
 
 from netvps.adapters.store import open_store
 from netvps.adapters.store.connection import unbroken
-from netvps.adapters.store.dialect import READERS
+from netvps.adapters.store.dialects.dialect import READERS
 from netvps.domain.runner.runner import Lease
 
 if TYPE_CHECKING:

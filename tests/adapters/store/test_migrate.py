@@ -15,9 +15,9 @@ from sqlalchemy.exc import IntegrityError
 
 from netvps.adapters.store import SqlStore, open_store
 from netvps.adapters.store.codec import encode
+from netvps.adapters.store.dialects.url import dialect_of
 from netvps.adapters.store.migrate import migrations
 from netvps.adapters.store.tables import metadata
-from netvps.adapters.store.url import dialect_of
 from netvps.domain.access.accounts import Credential, Role, User
 from netvps.domain.access.ssh_key import fingerprint_of
 from netvps.domain.runner.runner import Lease, Runner

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import asyncssh
 import pytest
 
+from netvps.domain.access.audit import AuditEvent
 from netvps.domain.session.session import DesiredState
 from netvps.gateway.ssh import gateway as gateway_ssh
 from netvps.gateway.ssh.connection import State
 from netvps.gateway.ssh.gateway import SshGateway
 from netvps.gateway.ssh.listener import listen_at
-from tests.gateway.conftest import World, new_key, run
+from tests.gateway.conftest import Sshd, World, a_world, new_key, run
 
 
 async def connected(world: World) -> asyncssh.SSHClientConnection:
@@ -94,3 +96,26 @@ async def test_a_paused_session_that_cannot_be_resumed_is_explained(world: World
     ran = await run(world.ssh("true"))
     assert ran.code == 255
     assert b"session dev1 cannot be reached: it is paused, and its runner lab1 is offline" in ran.err
+
+
+async def test_login_and_end_are_events_of_the_audit_log_with_bytes(world: World) -> None:
+    events: list[AuditEvent] = []
+    world.gateway.audit = events.append
+    assert (await run(world.ssh("head -c 1000 /dev/zero"))).code == 0
+    await world.agent.until(lambda: len(events) == 2)
+    login, end = events
+    assert (login.action, login.actor, login.target) == ("ssh.login", "alice", "sessions/dev1.alice")
+    assert login.origin.startswith("127.0.0.1:")
+    assert {"key", "unix_user", "client"} <= dict(login.details).keys()
+    assert end.action == "ssh.end"
+    assert int(dict(end.details)["sent_bytes"]) > 1000
+
+
+async def test_refusals_are_events_of_the_audit_log(sshd: Sshd, tmp_path: Path) -> None:
+    events: list[AuditEvent] = []
+    async with a_world(sshd, tmp_path, audit=events.append) as world:
+        assert (await run(world.ssh("true", login="nosuch"))).code == 255
+        await world.agent.until(lambda: bool(events))
+    (refused,) = events
+    assert (refused.action, refused.actor, refused.outcome) == ("ssh.refused", "", "no accepted key")
+    assert dict(refused.details)["login"] == "nosuch"

@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from netvps import timing
+from netvps.domain.access.audit import AuditEvent
 from netvps.domain.names import SshLogin
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import ConfigError, NotFound, Unauthenticated, Unavailable
@@ -110,6 +111,14 @@ async def test_counts_and_durations_arrive(apart: World) -> None:
         await apart.agent.until(lambda: (worker.connections, worker.unauthenticated) == (3, 2))
     reporting.cancel()
     assert seen == [("gateway_login", "joined")]
+
+
+async def test_events_for_the_audit_log_arrive(apart: World) -> None:
+    events: list[AuditEvent] = []
+    worker_of(apart).audit = events.append
+    sent = AuditEvent("alice", "192.0.2.1:1", "ssh.end", "sessions/dev1.alice", details=(("sent_bytes", "9"),))
+    plane_of(apart).audit(sent)
+    await apart.agent.until(lambda: events == [sent])
 
 
 async def test_without_the_control_plane_everything_fails_at_once(apart: World) -> None:

@@ -1,7 +1,7 @@
 """Every method of the client, over the local socket and over TLS, against real services.
 
 So it is the test of the servicers, too: netvps.rpc.servicers.sessions, netvps.rpc.servicers.runners,
-netvps.rpc.servicers.users, netvps.rpc.servicers.ssh_keys, netvps.rpc.servicers.server_info; and of
+netvps.rpc.servicers.people.users, netvps.rpc.servicers.people.ssh_keys, netvps.rpc.servicers.server_info; and of
 netvps.rpc.client.trust.
 """
 

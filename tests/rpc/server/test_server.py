@@ -230,6 +230,7 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
         *(
             f"netvps.api.v1.{name}Service"
             for name in (
+                "Audit",
                 "Enrollment",
                 "Metrics",
                 "Move",

@@ -1,4 +1,4 @@
-"""Runners over real mTLS: one live stream each (netvps.rpc.server.runner_streams), reports, logs."""
+"""Runners over real mTLS: one live stream each (netvps.rpc.server.runners.runner_streams), reports, logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import CaughtUp, Heartbeat, LogRequest, Runner, RunnerState, Underlay, Welcome
 from netvps.domain.session.session import Assignment, Session, SessionReport, SessionState
 from netvps.errors import AlreadyExists, Exhausted, NetvpsError, NotFound, Unavailable
-from netvps.rpc.server.session_logs import MAX_PER_USER
+from netvps.rpc.server.runners.session_logs import MAX_PER_USER
 from netvps.rpc.servicers import link as link_servicer
 from tests.rpc.site import ALICE, CAPACITY, HEARTBEAT, ROOT, default_spec, hello, soon
 
@@ -305,7 +305,7 @@ async def test_one_user_does_not_hold_all_of_a_runners_readers(site: Site) -> No
 
 
 async def test_a_runner_that_does_not_answer_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netvps.rpc.server.session_logs.FIRST_ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr("netvps.rpc.server.runners.session_logs.FIRST_ANSWER_TIMEOUT", 0.1)
     monkeypatch.setattr("netvps.rpc.client.transport.service_config", lambda: "{}")
     _, machine = await _running(site)
     async with process(site, machine) as runner:

@@ -63,6 +63,8 @@ class Calls:
     probe_links = StreamMethod(machines.probe_links)
     check_network = UnaryMethod(machines.check_network)
 
+    list_audit_records = ListMethod(people.list_audit_records)
+
     get_user = UnaryMethod(people.get_user)
     list_users = ListMethod(people.list_users)
     create_user = UnaryMethod(people.create_user)

@@ -1,16 +1,17 @@
-"""Calls of UserService and SshKeyService. Users are named NAME or "me"; converters are imported on demand."""
+"""Calls of UserService, SshKeyService, AuditService. Users are NAME or "me"; converters are imported on demand."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netvps.api.v1 import ssh_key_pb2, user_pb2
+from netvps.api.v1 import audit_pb2, ssh_key_pb2, user_pb2
 from netvps.errors import InvalidInput
 from netvps.rpc.client.calls.call import Pages, Unary, new_request_id, nothing
 from netvps.rpc.convert import names
 
 if TYPE_CHECKING:
     from netvps.domain.access.accounts import ApiKey, Role, SshKey, User
+    from netvps.domain.access.audit import AuditQuery, AuditRecord
 
 
 def get_user(name: str = names.ME) -> Unary[User]:
@@ -78,6 +79,18 @@ def delete_api_key(name: str) -> Unary[None]:
         raise InvalidInput.of("name", f"{name!r} is not USER/KID")
     request = user_pb2.DeleteApiKeyRequest(name=names.api_key_name(user, kid), request_id=new_request_id())
     return Unary("UserService/DeleteApiKey", request, user_pb2.ApiKey, nothing)
+
+
+def list_audit_records(query: AuditQuery) -> Pages[AuditRecord]:
+    """Records of the audit log that match, for admins; `limit` is the size of the pages."""
+    from netvps.rpc.convert.audit import audit_query_to_proto, audit_record_from_proto
+
+    return Pages(
+        "AuditService/ListAuditRecords",
+        audit_query_to_proto(query),
+        audit_pb2.ListAuditRecordsResponse,
+        lambda page: map(audit_record_from_proto, page.records),
+    )
 
 
 def list_ssh_keys(user: str = "") -> Pages[SshKey]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from google.protobuf import message_factory
 
+from netvps.domain.access.audit import AuditQuery
 from netvps.domain.session.spec import SessionSpec
 from netvps.domain.snapshot.snapshot import SnapshotChange, SnapshotDraft
 from netvps.rpc.client.calls import images, machines, moves, people, registries, sessions, snapshots
@@ -35,6 +36,7 @@ EXAMPLES: dict[str, Any] = {
     "draft": SnapshotDraft(),
     "change": SnapshotChange(pinned=True),
     "role": "USER",
+    "query": AuditQuery(9),
     "public_key": "ssh-ed25519 AAAA",
     "uid_or_fingerprint": "SHA256:x",
 }

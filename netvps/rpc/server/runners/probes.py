@@ -13,7 +13,7 @@ from netvps.domain.overlay.peer_health import Link, ProbeReport, ProbeRequest
 from netvps.errors import Unavailable
 
 if TYPE_CHECKING:
-    from netvps.rpc.server.runner_streams import RunnerStreams
+    from netvps.rpc.server.runners.runner_streams import RunnerStreams
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from netvps.rpc.server.runner_streams import RunnerStreams
+    from netvps.rpc.server.runners.runner_streams import RunnerStreams
 
 log = structlog.get_logger()
 

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from netvps.adapters.store import open_store, postgresql
-from netvps.adapters.store.postgresql import Postgresql
-from netvps.adapters.store.url import dialect_of
+from netvps.adapters.store import open_store
+from netvps.adapters.store.dialects import postgresql
+from netvps.adapters.store.dialects.postgresql import Postgresql
+from netvps.adapters.store.dialects.url import dialect_of
 from netvps.domain.access.accounts import Caller, Role, User
 from netvps.domain.overlay.settings import OverlaySettings
 from netvps.domain.runner.runner import Capacity, Lease, Runner, RunnerHello

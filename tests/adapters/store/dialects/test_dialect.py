@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import InvalidRequestError
 
-from netvps.adapters.store.dialect import edge
-from netvps.adapters.store.sqlite import Sqlite
+from netvps.adapters.store.dialects.dialect import edge
+from netvps.adapters.store.dialects.sqlite import Sqlite
 from netvps.errors import InternalError, NetvpsError, NotFound, Unavailable
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from netvps.domain.metrics import MACHINE, MAX_MEASURED, Measurement, MetricsReport, MetricsRequest
 from netvps.errors import NotFound, Unavailable
-from netvps.rpc.server import runner_metrics
-from netvps.rpc.server.runner_metrics import MAX_WAITING, StreamedMetrics
-from netvps.rpc.server.runner_streams import BUSY
+from netvps.rpc.server.runners import runner_metrics
+from netvps.rpc.server.runners.runner_metrics import MAX_WAITING, StreamedMetrics
+from netvps.rpc.server.runners.runner_streams import BUSY
 
 USED = Measurement(1.0, 2)
 

@@ -13,7 +13,7 @@ import aiosqlite
 import pytest
 from aiosqlite import core
 
-from netvps.adapters.store.one_trip import OneTripConnection
+from netvps.adapters.store.dialects.one_trip import OneTripConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

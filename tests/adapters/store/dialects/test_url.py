@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from netvps.adapters.store import url
-from netvps.adapters.store.url import dialect_of
+from netvps.adapters.store.dialects import url
+from netvps.adapters.store.dialects.url import dialect_of
 from netvps.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from netvps.errors import Unavailable
-from netvps.rpc.server.runner_streams import RunnerStreams
+from netvps.rpc.server.runners.runner_streams import RunnerStreams
 
 if TYPE_CHECKING:
     from netvps.services.runners.runners import Runners

@@ -13,7 +13,7 @@ from netvps.domain.snapshot.exchange import ExportOrder, FilesRequest, ImportOrd
 from netvps.domain.snapshot.snapshot import SnapshotDraft, SnapshotResult, SnapshotState
 from netvps.errors import Exhausted, NotFound, Unavailable, WrongState
 from netvps.rpc.client.async_client import AsyncClient
-from netvps.rpc.server import session_files
+from netvps.rpc.server.runners import session_files
 from tests.rpc.site import ALICE, hello, soon
 
 if TYPE_CHECKING:

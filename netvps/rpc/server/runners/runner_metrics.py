@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final, Self
 
 from netvps.domain.metrics import MACHINE, MAX_MEASURED, MetricsReport, MetricsRequest
 from netvps.errors import NetvpsError, Unavailable
-from netvps.rpc.server.runner_streams import BUSY
+from netvps.rpc.server.runners.runner_streams import BUSY
 from netvps.services.ports import Received
 from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from netvps.rpc.server.runner_streams import RunnerStreams
+    from netvps.rpc.server.runners.runner_streams import RunnerStreams
 
     Target = tuple[str, str]
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from netvps.adapters.store import open_store, sqlite
+from netvps.adapters.store import open_store
+from netvps.adapters.store.dialects import sqlite
 from netvps.domain.runner.runner import Lease
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 

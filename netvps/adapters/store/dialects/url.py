@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from netvps.adapters.store.sqlite import Sqlite
+from netvps.adapters.store.dialects.sqlite import Sqlite
 from netvps.errors import ConfigError
 
 if TYPE_CHECKING:
-    from netvps.adapters.store.dialect import Dialect
+    from netvps.adapters.store.dialects.dialect import Dialect
 
 
 def dialect_of(url: str) -> Dialect:
@@ -45,7 +45,7 @@ def _postgresql(url: URL) -> Dialect:
             "the database URL names PostgreSQL, whose driver is not installed;"
             f" `{sys.executable} -m pip install asyncpg` installs it beside netvps"
         )
-    from netvps.adapters.store.postgresql import Postgresql
+    from netvps.adapters.store.dialects.postgresql import Postgresql
 
     return Postgresql(url)
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from netvps.adapters.store.dialect import PATIENCE, READERS
-from netvps.adapters.store.one_trip import OneTripConnection
+from netvps.adapters.store.dialects.dialect import PATIENCE, READERS
+from netvps.adapters.store.dialects.one_trip import OneTripConnection
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from asyncpg.exceptions import TargetServerAttributeNotMatched
 from sqlalchemy import event, func, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from netvps.adapters.store.dialect import PATIENCE, READERS
+from netvps.adapters.store.dialects.dialect import PATIENCE, READERS
 from netvps.errors import ConfigError, DataLoss, Exhausted, InternalError, NetvpsError, Unavailable
 
 if TYPE_CHECKING:

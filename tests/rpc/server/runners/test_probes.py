@@ -14,8 +14,8 @@ from netvps.domain.overlay.path import PathState
 from netvps.domain.overlay.peer_health import Link, LinkState, ProbeReport, ProbeRequest
 from netvps.domain.runner.runner import Heartbeat, Underlay
 from netvps.errors import InvalidInput, NotFound, Unavailable
-from netvps.rpc.server import probes as limits
-from netvps.rpc.server.probes import StreamedProbes
+from netvps.rpc.server.runners import probes as limits
+from netvps.rpc.server.runners.probes import StreamedProbes
 from tests.rpc.servicers.test_link import Process, process
 from tests.rpc.site import ALICE, CAPACITY, default_spec, hello, soon
 

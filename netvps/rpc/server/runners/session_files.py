@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from netvps.domain.snapshot.exchange import FilesAnswer, FilesWork
-    from netvps.rpc.server.runner_streams import RunnerStreams
+    from netvps.rpc.server.runners.runner_streams import RunnerStreams
 
 FIRST_ANSWER_TIMEOUT: Final = 10.0
 MAX_PER_USER: Final = 2

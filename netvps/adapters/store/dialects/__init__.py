@@ -1,0 +1,1 @@
+"""The databases that the store runs on: SQLite and PostgreSQL."""

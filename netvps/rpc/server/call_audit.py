@@ -1,0 +1,133 @@
+"""What the audit log learns of calls: who called from where, about which resource, and what was refused."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import unquote
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from netvps.domain.access.accounts import Caller
+from netvps.domain.access.audit import ALLOWED, AuditEvent
+from netvps.errors import NetvpsError, NotPermitted, Unauthenticated
+from netvps.services.auditing import AuditedCall, audited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.message import Message
+
+    from netvps.rpc.server.identity import Certified
+
+LOCAL: Final = "local"
+_ACCESS: Final = frozenset(
+    {
+        "SessionService/ExecSession",
+        "SessionService/ReadSessionLogs",
+        "SnapshotService/DiffSession",
+        "SnapshotService/ExportSnapshot",
+        "SshKeyService/IssueSshCertificate",
+    }
+)
+"""Methods that change nothing in the store, but reach into a session or give access."""
+_TARGETS: Final = ("name", "parent")
+_NEW: Final = {"session_id": "sessions", "user_id": "users"}
+"""Fields that name a resource to be created, and its collection."""
+_FAMILIES: Final = ("ipv4:", "ipv6:")
+
+
+class AuditSink(Protocol):
+    """Takes events for the audit log."""
+
+    def note(self, event: AuditEvent) -> None:
+        """Takes one."""
+
+    def note_refusal(self, event: AuditEvent, source: str) -> None:
+        """Takes one of possibly many from a source; those of a minute are summed up."""
+
+
+class CallAudit:
+    """Reports calls to a sink."""
+
+    def __init__(self, sink: AuditSink) -> None:
+        self._sink = sink
+
+    @contextmanager
+    def of(self, who: Caller | Certified | None, method: str, peer: str) -> Iterator[AuditedCall | None]:
+        """Around a call; give the call that it yields its `target` once that is known. Yields None for machines."""
+        if not isinstance(who, Caller):
+            yield None
+            return
+        call = AuditedCall(who.user, origin_of(peer), _short(method))
+        began, outcome = time.monotonic(), ALLOWED
+        with audited(call):
+            try:
+                yield call
+            except NetvpsError as error:
+                outcome = error.reason
+                if isinstance(error, NotPermitted):
+                    self._sink.note_refusal(self._event(call, outcome), who.user)
+                raise
+            finally:
+                if call.action in _ACCESS and outcome != NotPermitted.default_reason:
+                    seconds = f"{time.monotonic() - began:.1f}"
+                    self._sink.note(self._event(call, outcome, ("seconds", seconds)))
+
+    def unauthenticated(self, error: Unauthenticated, method: str, peer: str) -> None:
+        """Reports a call without a valid credential."""
+        origin = origin_of(peer)
+        self._sink.note_refusal(AuditEvent("", origin, _short(method), outcome=error.reason), origin.rpartition(":")[0])
+
+    def _event(self, call: AuditedCall, outcome: str, *more: tuple[str, str]) -> AuditEvent:
+        return AuditEvent(call.actor, call.origin, call.action, call.target, outcome, (*call.details, *more))
+
+
+def describe(call: AuditedCall, request: Any) -> None:
+    """Sets the target of a call, and the ids that its request gives, from the first message."""
+    texts = dict(_texts(request))
+    for nested in ("start", "session", "snapshot"):
+        if nested in request.DESCRIPTOR.fields_by_name and request.DESCRIPTOR.fields_by_name[nested].message_type:
+            texts = dict(_texts(getattr(request, nested))) | texts
+    named = [texts[name] for name in _TARGETS if texts.get(name)]
+    named += [f"{collection}/{texts[name]}" for name, collection in _NEW.items() if texts.get(name)]
+    owner = texts.get("owner", "").removeprefix("users/")
+    call.target = _full(named[0], owner or call.actor) if named else ""
+    ids = sorted((name, text) for name, text in texts.items() if name.endswith("_id") and name != "request_id")
+    call.details = tuple((name, text) for name, text in ids if text)
+
+
+def _full(target: str, user: str) -> str:
+    """A resource name as others would write it: "sessions/dev1" of alice is "sessions/dev1.alice"."""
+    collection, _, rest = target.partition("/")
+    name, slash, child = rest.partition("/")
+    if collection == "sessions" and name and "." not in name:
+        name = f"{name}.{user}"
+    elif collection == "users" and name == "me":
+        name = user
+    return f"{collection}/{name}{slash}{child}" if rest else target
+
+
+def _texts(message: Message) -> Iterator[tuple[str, str]]:
+    """Names of resources and ids; never contents, which may be secrets."""
+    for name, field in message.DESCRIPTOR.fields_by_name.items():
+        if (
+            field.type == FieldDescriptor.TYPE_STRING
+            and not field.is_repeated
+            and (name in {*_TARGETS, "owner"} or name.endswith("_id"))
+        ):
+            yield name, getattr(message, name)
+
+
+def origin_of(peer: str) -> str:
+    """The address of a peer as gRPC reports it: "192.0.2.1:4711", "[2001:db8::1]:4711", or "local"."""
+    for family in _FAMILIES:
+        if peer.startswith(family):
+            return unquote(peer.removeprefix(family))
+    return LOCAL
+
+
+def _short(method: str) -> str:
+    """A method without its package: "SessionService/StopSession"."""
+    return method.rpartition(".")[2]

@@ -1,0 +1,1 @@
+"""What runners do for calls over their streams: measuring, logs, files."""

@@ -1,0 +1,1 @@
+"""People: users, their keys, and what they did."""
