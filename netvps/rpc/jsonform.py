@@ -13,6 +13,7 @@ from netvps.domain.access.accounts import ApiKey, SshKey, User
 from netvps.domain.image.image import DefaultImage, ImageView
 from netvps.domain.image.login import RegistryLogin
 from netvps.domain.access.audit import AuditRecord
+from netvps.domain.image.image import DefaultImage, ImageView
 from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.settings import Overview
@@ -22,8 +23,8 @@ from netvps.domain.session.event import SessionEvent, SnapshotEvent
 from netvps.domain.session.session import Session
 from netvps.domain.snapshot.diff import Diff
 from netvps.domain.snapshot.snapshot import Snapshot
-from netvps.rpc.convert import images
 from netvps.errors import InvalidInput
+from netvps.rpc.convert import images
 from netvps.rpc.convert.audit import audit_record_from_proto, audit_record_to_proto
 from netvps.rpc.convert.metrics import sample_to_proto
 from netvps.rpc.convert.registries import login_to_proto

@@ -12,7 +12,7 @@ import pytest
 from netvps.domain.image.image import DefaultImage, Image, ImageProgress, ImageView
 from netvps.domain.image.work import DeleteImage, ListImages, PullImage
 from netvps.errors import InvalidInput, NotFound, NotPermitted, WrongState
-from tests.rpc.server.test_session_files import Answering
+from tests.rpc.server.runners.test_session_files import Answering
 from tests.rpc.site import soon
 
 if TYPE_CHECKING:
