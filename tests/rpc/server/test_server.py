@@ -232,6 +232,7 @@ async def test_reflection_lists_what_is_served(site: Site) -> None:
             for name in (
                 "Audit",
                 "Enrollment",
+                "Image",
                 "Metrics",
                 "Move",
                 "Network",
