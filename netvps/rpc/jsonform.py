@@ -10,10 +10,9 @@ from google.protobuf.message import Message
 
 from netvps.api.v1 import audit_pb2 as pb
 from netvps.domain.access.accounts import ApiKey, SshKey, User
-from netvps.domain.image.image import DefaultImage, ImageView
-from netvps.domain.image.login import RegistryLogin
 from netvps.domain.access.audit import AuditRecord
 from netvps.domain.image.image import DefaultImage, ImageView
+from netvps.domain.image.login import RegistryLogin
 from netvps.domain.metrics import MetricSample
 from netvps.domain.overlay.path import Path
 from netvps.domain.overlay.settings import Overview

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
-from netvps.domain.image.image import DefaultImage
-from netvps.domain.image.login import RegistryLogin
 from netvps.domain.access.audit import FIRST, pruned, record
 from netvps.domain.image.image import DefaultImage
+from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session

@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, Text, text
 
 from netvps.domain.access.accounts import Credential, Request, SshKey, User
-from netvps.domain.image.image import DefaultImage
-from netvps.domain.image.login import RegistryLogin
 from netvps.domain.access.audit import FIRST
 from netvps.domain.image.image import DefaultImage
+from netvps.domain.image.login import RegistryLogin
 from netvps.domain.moves.eviction import Eviction
 from netvps.domain.runner.runner import Lease, Runner
 from netvps.domain.session.session import Session
