@@ -29,11 +29,11 @@ from asyncssh.constants import (
 )
 
 from netvps.domain.access.admission import Outcome
-from netvps.domain.access.audit import AuditEvent
 from netvps.domain.session.session import SessionState
 from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError, NotFound, NotPermitted
 from netvps.gateway.ssh.client_auth import REVOKED, ClientAuth, PrecedingKeys
+from netvps.gateway.ssh.events import report
 from netvps.gateway.ssh.jump import Jumps
 from netvps.gateway.ssh.pipe import Downstream, Upstream
 from netvps.gateway.ssh.readiness import reason_not_ready, shown_name
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from asyncssh.public_key import SSHOpenSSHCertificate
 
     from netvps.domain.access.admission import Ticket
+    from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
     from netvps.gateway.ports import Authorizer, Stream
     from netvps.gateway.ssh.agent_login import AgentLogin
@@ -370,10 +371,4 @@ class SshConnection(SSHServer):
         return Outcome.SAID_NOTHING, ""
 
     def _log(self, event: str, **more: object) -> None:
-        grant = self.grant
-        log.info(event, origin=self.origin, key=self.fingerprint, session=grant.session.uid, user=grant.user, **more)
-        known = {"key": self.fingerprint, "unix_user": grant.unix_user, **more}
-        details = tuple((name, str(value)) for name, value in known.items())
-        target = "terminal UI" if grant.session.uid == TERMINAL_UI else f"sessions/{grant.session.full_name}"
-        action = event.replace(" ", ".")
-        self._registry.audit(AuditEvent(grant.user, self.origin, action, target, details=details))
+        report(self._registry.audit, event, self.grant, self.origin, key=self.fingerprint, **more)

@@ -21,14 +21,16 @@ from netvps.domain.checks import shown
 from netvps.domain.names import SshLogin
 from netvps.domain.tunnel import SSH_PORT, SshTarget
 from netvps.errors import InvalidInput, NetvpsError, NotFound, NotPermitted
+from netvps.gateway.ssh.events import report
 from netvps.gateway.ssh.readiness import reason_not_ready
 from netvps.services.access.terminal_ui import TERMINAL_UI
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from asyncssh import SSHServerConnection, SSHTCPChannel
 
+    from netvps.domain.access.audit import AuditEvent
     from netvps.gateway.ports import Stream
     from netvps.gateway.tunnel.dialer import Dialer
     from netvps.services.access.logins import Grant
@@ -59,6 +61,10 @@ class Counts(Protocol):
 
     def count_channel(self, grant: Grant, change: int) -> None:
         """Counts a channel to a session like a connection to it."""
+
+    @property
+    def audit(self) -> Callable[[AuditEvent], None]:
+        """Takes events for the audit log."""
 
 
 class Jumps:
@@ -284,8 +290,7 @@ class Jump(SSHTCPSession[bytes]):
 
     def _log(self, event: str, **more: object) -> None:
         if self.grant:
-            session, user = self.grant.session.uid, self.grant.user
-            log.info(event, origin=self._jumps.login.origin, session=session, user=user, way="jump", **more)
+            report(self._jumps.counts.audit, event, self.grant, self._jumps.login.origin, way="jump", **more)
 
     def _side_ended(self, side: str) -> None:
         self._ended_sides.add(side)

@@ -1,4 +1,4 @@
-"""The states of a connection, and what ends it."""
+"""The states of a connection, what ends it, and what is reported of it (netvps.gateway.ssh.events)."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import asyncssh
 import pytest
 from structlog.testing import capture_logs
 
+from netvps.domain.access.audit import AuditEvent
 from netvps.domain.session.session import SessionState
 from netvps.gateway.ssh import jump
 from netvps.gateway.ssh.gateway import ConnectionLimits
@@ -82,6 +83,8 @@ async def echo_server() -> tuple[asyncio.Server, int]:
 async def test_a_command_runs_and_bytes_are_the_same_both_ways(world: World) -> None:
     assert await run(jumping(world, "echo out; echo err >&2; exit 7")) == Ran(7, b"out\n", b"err\n")
     data = os.urandom(20 * MIB)
+    events: list[AuditEvent] = []
+    world.gateway.audit = events.append
     with capture_logs() as logs:
         ran = await run(jumping(world, "cat", host="dev1.alice.nv.internal"), data)
     assert hashlib.sha256(ran.out).digest() == hashlib.sha256(data).digest()
@@ -89,6 +92,8 @@ async def test_a_command_runs_and_bytes_are_the_same_both_ways(world: World) -> 
     assert (end["session"], end["user"]) == (UID, "alice")
     assert min(end["received_bytes"], end["sent_bytes"]) > len(data)
     assert world.gateway._per_session == {}
+    jumps = [event.action for event in events if event.target == "sessions/dev1.alice"]
+    assert jumps == ["ssh.login", "ssh.end"]
 
 
 async def test_keys_are_renewed_on_both_levels_while_data_flows(world: World) -> None:
