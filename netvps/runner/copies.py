@@ -86,6 +86,14 @@ class CopyOrders(Generic[A]):
         """Takes an order; one that differs from an earlier one for the same snapshot replaces it."""
         if self._orders.get(order.snapshot) == order and order.snapshot in self._jobs:
             return
+        self._begin(order)
+
+    def again(self, snapshot: str) -> None:
+        """Carries out the order for a snapshot again, if there is one: what it brought is lost."""
+        if (order := self._orders.get(snapshot)) and not order.drop:
+            self._begin(order)
+
+    def _begin(self, order: CopyOrder) -> None:
         self._orders[order.snapshot] = order
         if job := self._jobs.pop(order.snapshot, None):
             job.cancel()

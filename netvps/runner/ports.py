@@ -121,6 +121,15 @@ class Snapshots(Protocol):
     async def drop_snapshot(self, assignment: Assignment, uid: str) -> None:
         """Removes a snapshot; idempotent."""
 
+    async def adopt_snapshot(self, session_uid: str, uid: str, run: str) -> None:
+        """Makes snapshot `uid`, of that run of its session, the session's copy, too."""
+
+    async def disown(self, session_uid: str, uid: str) -> frozenset[str]:
+        """Makes a damaged archive no snapshot and no copy of a session any more; `uid` '' is the copy.
+
+        Returns the uids of the snapshots that are lost with it here.
+        """
+
     async def provide_below(self, session_uid: str, uid: str, progress: Progress) -> SourceImage:
         """Returns the image below a snapshot of a session; loads or pulls it if needed."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Self
 
 from netvps.domain.metrics import MetricsReport
@@ -47,7 +48,9 @@ class ReportOutbox:
             self._ready.set()
 
     def post_copy(self, report: CopyReport) -> None:
-        """Queues a report about a copy, in place of an earlier one that was not sent yet."""
+        """Queues a report about a copy in place of an earlier one that was not sent yet, with its damage."""
+        if report.snapshot in self._unsent_copies and not report.damaged:
+            report = replace(report, damaged=self._copies[report.snapshot].damaged)
         if self._copies.get(report.snapshot) != report:
             self._copies[report.snapshot] = report
             self._unsent_copies[report.snapshot] = None
@@ -103,6 +106,8 @@ class ReportOutbox:
         report = self._copies[uid]
         if report.state is CopyState.GONE:  # if it is lost, the order is sent again, and reported again
             del self._copies[uid]
+        elif report.state is CopyState.HELD:  # the damage is repaired: the next connection need not know of it
+            self._copies[uid] = replace(report, damaged="")
         return report
 
     async def news(self, seconds: float) -> None:

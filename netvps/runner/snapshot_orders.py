@@ -26,7 +26,7 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotState,
 )
 from netvps.domain.snapshot.steps import due_restore, ready_result, restore_result, snapshot_results
-from netvps.errors import NetvpsError, TimedOut
+from netvps.errors import DataLoss, NetvpsError, TimedOut
 from netvps.runner.ports import Engine
 from netvps.runner.session.background import Background
 from netvps.runner.session.kept import GaveUp, failed
@@ -35,6 +35,9 @@ from netvps.runner.session.reporter import Reporter
 from netvps.runner.session.wake import Wake
 
 _AT_ONCE: Final = 0.0
+_AWAIT_SECONDS: Final = 120.0
+"""How long a session waits, before it fails, for files that another machine may have."""
+FETCHED_AGAIN: Final = "its files are damaged on this machine: they are fetched from another one that holds them"
 _DISK_FULL: Final = "DISK_FULL"
 log = structlog.get_logger()
 
@@ -49,11 +52,19 @@ class SnapshotOrders:
         reporter: Reporter,
         prepare: Callable[[Assignment], Awaitable[None]],
         blueprint: Callable[[Assignment, SourceImage], Blueprint],
+        *,
+        lost: Callable[[str, str, str], None],
     ) -> None:
-        """`prepare` makes what a container mounts, `blueprint` the definition of one."""
+        """`prepare` makes what a container mounts, `blueprint` the definition of one.
+
+        `lost` reports a snapshot whose files are damaged here: uids of session and snapshot, and why.
+        """
         self._engine = engine
         self._prepare = prepare
         self._blueprint = blueprint
+        self._lost = lost
+        self._await_until = 0.0
+        """Until when files that were found damaged are waited for (loop time)."""
         self._last_runs = last_runs
         self._reporter = reporter
         self._background = Background()
@@ -71,7 +82,9 @@ class SnapshotOrders:
             self._background.give_up()
         elif taking and observed.container and observed.container.status is Status.PAUSED:
             observed = replace(observed, container=replace(observed.container, status=Status.RUNNING))
+        awaited = asyncio.get_running_loop().time() < self._await_until
         observed = replace(observed, failures=dict(self._failures), not_restored=self._not_restored, taking=taking)
+        observed = replace(observed, awaited=awaited)
         await self._note_restored(assignment, observed.container)
         self._reporter.snapshots = snapshot_results(assignment, observed)
         self._reporter.restore = restore_result(assignment, observed)
@@ -148,6 +161,8 @@ class SnapshotOrders:
         )
         try:
             await self._engine.take_place(await self._make(assignment, source, ""), source, None)
+        except DataLoss:
+            self._reporter.report(assignment, SessionState.PREPARING, message=FETCHED_AGAIN)
         except NetvpsError as error:
             raise failed(error, "snapshot") from None
         return _AT_ONCE
@@ -158,8 +173,28 @@ class SnapshotOrders:
         below = await self._engine.provide_below(source.session, source.uid, self._reporter.progress)
         plan = self._blueprint(assignment, below)
         plan = replace(plan, labels=plan.labels | {LABEL_RESTORE: restore_uid}) if restore_uid else plan
-        await self._engine.make_from(plan, source)
+        try:
+            await self._engine.make_from(plan, source)
+        except DataLoss as error:
+            await self.damaged(source.session, source.uid, error)
+            raise
         return plan
+
+    def missing(self, source: SnapshotSource) -> None:
+        """Reports a snapshot that should be here, and is not, so that another machine's files are used."""
+        self._lost(source.session, source.uid, "its files are not on this machine any more")
+
+    async def damaged(self, session_uid: str, uid: str, error: DataLoss) -> bool:
+        """Gives up files whose checksum does not match, and reports it, so that another machine's are used.
+
+        `uid` is a snapshot's; '' means the session's copy. Returns whether another machine may have them.
+        """
+        log.error("files are damaged on this machine", snapshot=uid, error=error.message)
+        lost = await self._engine.disown(session_uid, uid)
+        for one in sorted(lost):
+            self._lost(session_uid, one, error.message)
+            self._await_until = asyncio.get_running_loop().time() + _AWAIT_SECONDS
+        return bool(lost)
 
     def give_up(self) -> None:
         """Abandons a snapshot that is being taken, because the container starts."""

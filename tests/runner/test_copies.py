@@ -175,6 +175,19 @@ async def test_damage_names_the_runner_that_sent_it(copied: Copied) -> None:
         await copied.until(lambda report: report.state is CopyState.HELD)
 
 
+async def test_what_was_brought_and_is_lost_is_fetched_again(copied: Copied) -> None:
+    async with copied.orders() as orders:
+        orders.again(UID)  # without an order, nothing
+        orders.order(ORDER)
+        await copied.until(lambda report: report.state is CopyState.HELD)
+        copied.reports.clear()
+        del copied.files.here[UID]
+        orders.order(ORDER)  # repeated by the control plane: it was carried out
+        orders.again(UID)
+        await copied.until(lambda report: report.state is CopyState.HELD)
+    assert copied.files.here == {UID: b"0123456789"}
+
+
 @pytest.mark.parametrize("error", [Exhausted("2 MiB are free"), OSError(5, "I/O error"), RuntimeError("a bug")])
 async def test_what_fails_is_said_and_tried_again(copied: Copied, error: Exception) -> None:
     copied.files.error = error

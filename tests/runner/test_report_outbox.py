@@ -8,6 +8,7 @@ from dataclasses import replace
 from netvps.domain.overlay.peer_health import ProbeReport
 from netvps.domain.runner.runner import Capacity, Heartbeat
 from netvps.domain.session.session import SessionReport, SessionState
+from netvps.domain.snapshot.copies import CopyReport, CopyState
 from netvps.runner.report_outbox import Outgoing, ReportOutbox
 
 A = SessionReport("a", 1, 1, SessionState.RUNNING)
@@ -46,6 +47,21 @@ async def test_every_connection_hears_all_of_it_again_but_an_end_is_said_once() 
     second = connection(board)
     assert await anext(second) == A
     assert await silent(second)
+
+
+async def test_damage_is_said_though_more_is_to_say_before_it_is_sent() -> None:
+    board = ReportOutbox()
+    report = CopyReport("session", "snapshot", CopyState.PENDING)
+    outgoing = connection(board)
+    board.post_copy(replace(report, damaged="r1"))
+    board.post_copy(later := replace(report, message="its checksum does not match"))
+    assert await anext(outgoing) == replace(later, damaged="r1")
+    board.post_copy(progress := replace(report, done_bytes=1))
+    assert await anext(outgoing) == progress
+    board.post_copy(replace(report, damaged="r2"))
+    board.post_copy(held := replace(report, state=CopyState.HELD))
+    assert await anext(outgoing) == replace(held, damaged="r2")
+    assert await anext(connection(board)) == held  # it is repaired
 
 
 async def test_an_answer_is_for_the_connection_that_asked() -> None:

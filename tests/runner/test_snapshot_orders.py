@@ -18,6 +18,7 @@ from netvps.domain.runner.docker_names import container_name
 from netvps.domain.session.container import Container
 from netvps.domain.session.session import Assignment, DesiredState, SessionReport, SessionState
 from netvps.domain.session.spec import Network, SessionSpec
+from netvps.domain.snapshot.copies import CopyReport
 from netvps.domain.snapshot.diff import DiffOrder, DiffScope
 from netvps.domain.snapshot.policy import SnapshotPolicy
 from netvps.domain.snapshot.snapshot import (
@@ -29,6 +30,7 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotSource,
     SnapshotState,
 )
+from netvps.runner.snapshot_orders import FETCHED_AGAIN
 from tests.runner.lab import Lab
 from tests.support.images import busybox_archive
 
@@ -247,12 +249,54 @@ async def test_a_clone_has_the_files_and_its_own_machine_id(lab: Lab) -> None:
         assert await lab.run_in(clone, "hostname") == "dev2\n"
 
 
+async def test_damage_that_a_start_finds_is_reported_and_another_machines_files_are_used(lab: Lab) -> None:
+    async with lab.runner():
+        assignment = await _started(lab)
+        await lab.run_in(assignment, "rm", "/root/.wh.file", "/root/hole")  # else there is no image
+        await lab.link.reported(lab.next(assignment, STOPPED), SessionState.STOPPED)
+        await _taken(lab, assignment)
+        note, archive = (lab.copies / "snapshots" / name for name in _files(lab) if ONE in name)
+        sound = (archive.read_bytes(), note.read_bytes())
+
+        def damage() -> None:
+            with archive.open("r+b") as content:  # under all of its names
+                content.seek(700)
+                content.write(b"xx")
+
+        async def repaired(session: Assignment, *, reports: int) -> None:
+            def said() -> list[CopyReport]:
+                return [report for report in lab.link.copies if report.snapshot == ONE]
+
+            await lab.link.until(lambda: len(said()) == reports)
+            report = said()[-1]
+            assert (report.session, report.damaged) == (assignment.session_uid, lab.node)
+            assert "is damaged: its checksum does not match" in report.message
+            await lab.link.until(lambda: lab.link.reports[-1].message == FETCHED_AGAIN)
+            archive.with_suffix(".new").write_bytes(sound[0])  # as a copy of another runner does
+            archive.with_suffix(".new").replace(archive)
+            note.write_bytes(sound[1])
+            await lab.link.reported(session, SessionState.RUNNING)
+            assert await lab.run_in(session, "cat", "/root/file") == "kept\n"
+
+        saved = lab.link.wanted[assignment.session_uid].snapshot
+        assert saved is not None
+        await asyncio.to_thread(damage)
+        await asyncio.to_thread(lab.api.remove_container, container_name(assignment.session_uid))
+        await asyncio.to_thread(lab.api.remove_image, saved.image, force=True)
+        await repaired(lab.next(assignment, RUNNING), reports=1)  # neither is its copy: that was the same file
+        await asyncio.to_thread(damage)
+        clone = replace(lab.session(name="dev2"), source=SnapshotSource(ONE, assignment.session_uid))
+        lab.link.assign(clone)
+        await repaired(clone, reports=2)
+
+
 async def test_a_clone_is_never_made_from_the_plain_image(lab: Lab) -> None:
     async with lab.runner():
         clone = replace(lab.session(), source=SnapshotSource(ONE, TWO))
         lab.link.assign(clone)
         report = await lab.link.reported(clone, SessionState.FAILED, "snapshot")
         assert "the snapshot that it was cloned from is not on this machine any more" in report.message
+        await lab.link.until(lambda: [one.damaged for one in lab.link.copies] == [lab.node])
 
 
 async def test_with_a_session_its_snapshots_go(lab: Lab) -> None:

@@ -101,7 +101,8 @@ class DockerEngine:
         container = await self._containers.find(assignment.session_uid, assignment.owner_id)
         wanted = assignment.desired is DesiredState.RUNNING
         files = await asyncio.to_thread(self._copies.find, assignment.session_uid)
-        observed = await asyncio.to_thread(self._seen_snapshots, assignment)
+        lost = wanted and container is None and files is None
+        observed = await asyncio.to_thread(self._seen_snapshots, assignment, lost=lost)
         alive = container is not None and container.status in {Status.RUNNING, Status.PAUSED}
         if container and (alive or (wanted and container.status is not Status.DEAD)):
             machine = await self._docker.machine()
@@ -111,9 +112,9 @@ class DockerEngine:
             return replace(observed, container=container, saved=saved, files=files)
         return replace(observed, saved=saved, source=await self._images.find(source_of(assignment, saved)), files=files)
 
-    def _seen_snapshots(self, assignment: Assignment) -> Observed:
-        """The snapshots on this machine that an assignment may name."""
-        own = bool(assignment.snapshot_orders or assignment.restore)
+    def _seen_snapshots(self, assignment: Assignment, *, lost: bool) -> Observed:
+        """The snapshots on this machine that an assignment may name, or that have what is `lost` otherwise."""
+        own = lost or bool(assignment.snapshot_orders or assignment.restore)
         found = self._archives.find(assignment.session_uid) if own else {}
         cloned = self._archives.find(assignment.source.session) if assignment.source else {}
         traces = self._archives.traces(assignment.session_uid) if own else frozenset[str]()
@@ -174,6 +175,14 @@ class DockerEngine:
     async def drop_snapshot(self, assignment: Assignment, uid: str) -> None:
         """Removes a snapshot."""
         await asyncio.to_thread(self._archives.drop, assignment.session_uid, uid)
+
+    async def adopt_snapshot(self, session_uid: str, uid: str, run: str) -> None:
+        """Makes a snapshot of a run of its session the session's copy, too."""
+        await asyncio.to_thread(self._archives.adopt, session_uid, uid, run)
+
+    async def disown(self, session_uid: str, uid: str) -> frozenset[str]:
+        """Makes a damaged archive no snapshot any more."""
+        return await asyncio.to_thread(self._archives.disown, session_uid, uid)
 
     async def provide_below(self, session_uid: str, uid: str, progress: Callable[[str], None]) -> SourceImage:
         """Loads or pulls the image below a snapshot."""

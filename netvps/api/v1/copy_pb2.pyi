@@ -134,7 +134,9 @@ class CopyReport(_message.Message):
     rate: _builtins.int
     """Bytes a second, lately."""
     damaged_runner_uid: _builtins.str
-    """Uid of the runner that sent it damaged; empty if none did."""
+    """Uid of the runner whose files are damaged: of one that sent them, or of the reporting one, which may not have been
+    ordered to copy the snapshot; empty if none is.
+    """
     def __init__(
         self,
         *,

@@ -132,13 +132,16 @@ class Observed:
     stays_down: str = ""
     """Why a container that ended by itself is not started again; '' if it is."""
     snapshots: Mapping[str, SavedSnapshot] = field(default_factory=dict)
-    """By uid: the session's own, where its assignment has orders for them, and those that it may be cloned from."""
+    """By uid: the session's own, where its assignment has orders for them or its files are lost otherwise, and those
+    that it may be cloned from."""
     snapshot_traces: frozenset[str] = frozenset()
     """Uids of the session's snapshots of which there is any file, complete or not, where it has orders for them."""
     failures: Mapping[str, SnapshotResult] = field(default_factory=dict)
     """By uid: snapshots that could not be taken."""
     not_restored: RestoreResult | None = None
     """The restore in place that failed last."""
+    awaited: bool = False
+    """Files that it needs were found damaged a moment ago, and another machine may have them."""
     taking: str = ""
     """Uid of the snapshot that is being taken."""
 

@@ -29,6 +29,7 @@ from netvps.domain.session.lifecycle import DISK_LIMIT, GPU, PAUSE_FAILED, RESIZ
 from netvps.domain.session.limits import Limits, bytes_words
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.session.steps import (
+    Adopt,
     Commit,
     Copy,
     Create,
@@ -165,13 +166,15 @@ def _at_rest(assignment: Assignment, observed: Observed, container: Container) -
 def _without_container(assignment: Assignment, observed: Observed) -> Step:  # noqa: PLR0911 — a table
     last = observed.last_run if observed.last_run and observed.last_run.is_latest(assignment.snapshot) else None
     if last and not (observed.files and observed.files.run == last.run) and not observed.holding(last.run):
-        return _refuse_older(assignment, observed)
+        if same := next((one for one in observed.snapshots.values() if one.run == last.run), None):
+            return Adopt(same.uid, last.run)
+        return Wait() if observed.awaited else _refuse_older(assignment, observed)
     if assignment.desired is DesiredState.STOPPED:
         return _tidy(assignment, observed)
     if last and observed.files and observed.files.run == last.run:
         return Restore(observed.files)
     if assignment.source and last is None and assignment.snapshot is None and not observed.saved:
-        return _clone(assignment.source, observed)
+        return _clone(assignment, assignment.source, observed)
     if gone := _gone_gpus(assignment, observed):
         return Refuse(GPU, f"{gone}; start the session again to get another one")
     if observed.source:
@@ -187,14 +190,16 @@ def _without_container(assignment: Assignment, observed: Observed) -> Step:  # n
     return Fetch(reference)
 
 
-def _clone(source: SnapshotSource, observed: Observed) -> Clone | Refuse:
+def _clone(assignment: Assignment, source: SnapshotSource, observed: Observed) -> Clone | Refuse | Wait:
     """Never from the plain image: the owner would see a session without the files that were cloned."""
     if source.uid in observed.snapshots:
         return Clone(source)
-    return Refuse(
-        "snapshot",
-        "the snapshot that it was cloned from is not on this machine any more; delete it, and clone again",
-    )
+    if observed.awaited:
+        return Wait()
+    moved = "moved with is not on this machine any more; restore another one (netvps snapshot restore)"
+    cloned = "was cloned from is not on this machine any more; delete it, and clone again"
+    missing = moved if source.session == assignment.session_uid else cloned
+    return Refuse("snapshot", f"the snapshot that it {missing}", retryable=True, lost=source.uid)
 
 
 def _refuse_older(assignment: Assignment, observed: Observed) -> Refuse:
@@ -210,6 +215,7 @@ def _refuse_older(assignment: Assignment, observed: Observed) -> Refuse:
         "container",
         "its container is gone from Docker (docker container prune?), and there is no complete copy of the files of "
         f"its last run: {back}",
+        retryable=True,
     )
 
 

@@ -164,6 +164,18 @@ class Refuse:
 
     reason: str
     message: str
+    retryable: bool = False
+    """What is missing may come from another machine."""
+    lost: str = ""
+    """Uid of the snapshot that should be here, and is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Make the snapshot of the session's last run its copy: container and copy are gone."""
+
+    uid: str
+    run: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +186,6 @@ class Erase:
 Step = (
     Fetch | Create | Restore | Move | Start | Pause | Unpause | Resize | Ended
     | Terminate | Copy | Commit | Record | Remove | Prune | Flatten
-    | Rest | Wait | Refuse | Erase
+    | Rest | Wait | Refuse | Erase | Adopt
     | Take | Drop | Revert | Clone
 )  # fmt: skip

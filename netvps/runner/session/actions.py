@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from netvps.domain.session.lifecycle import ENDED, SNAPSHOT_FAILED, SNAPSHOT_PEN
 from netvps.domain.session.plan import why_made_again
 from netvps.domain.session.session import Assignment, DesiredState, SessionState
 from netvps.domain.snapshot.steps import Clone, Drop, Revert
-from netvps.errors import AlreadyExists, NetvpsError
+from netvps.errors import AlreadyExists, DataLoss, NetvpsError
 from netvps.runner.ports import Engine, Link
 from netvps.runner.session.agent.runtime import RuntimeFolder
 from netvps.runner.session.features import Features
@@ -32,7 +33,7 @@ from netvps.runner.session.restart_backoff import RestartBackoff, boot_time
 from netvps.runner.session.starts import Starts
 from netvps.runner.session.tidying import Tidying
 from netvps.runner.session.wake import Wake
-from netvps.runner.snapshot_orders import SnapshotOrders
+from netvps.runner.snapshot_orders import FETCHED_AGAIN, SnapshotOrders
 
 _BOOT_AGAIN = 5.0
 _SOON = 1.0
@@ -58,7 +59,9 @@ class SessionActions:
         features: Features,
         node: str,
         agent: Path,
+        lost: Callable[[str, str, str], None],
     ) -> None:
+        """`lost` reports a snapshot whose files are damaged here: uids of session and snapshot, and why."""
         self._engine = engine
         self._preparation = Preparation(engine, link, folder, features, node=node, agent=agent)
         self._folder = folder
@@ -77,7 +80,7 @@ class SessionActions:
         self._starts = starts
         self._features = features
         self._snapshots = SnapshotOrders(
-            engine, last_runs, reporter, self._preparation.prepare, self._preparation.blueprint
+            engine, last_runs, reporter, self._preparation.prepare, self._preparation.blueprint, lost=lost
         )
 
     async def close(self) -> None:
@@ -180,8 +183,15 @@ class SessionActions:
                 return await self._rest(assignment, step, wake)
             case steps.Wait():
                 return _SOON
-            case steps.Refuse(reason, message):
-                raise GaveUp(SessionState.FAILED, reason, message + self._kept.why_not_restored)
+            case steps.Refuse():
+                if step.lost and assignment.source:
+                    self._snapshots.missing(assignment.source)
+                why = step.message + self._kept.why_not_restored
+                raise GaveUp(SessionState.FAILED, step.reason, why, retryable=step.retryable)
+            case steps.Adopt(uid, run):
+                log.warning("container and copy are gone: using the snapshot of the last run", snapshot=uid)
+                await self._engine.adopt_snapshot(assignment.session_uid, uid, run)
+                return _AT_ONCE
             case steps.Erase():
                 await self._erase(assignment)
                 return None
@@ -231,6 +241,11 @@ class SessionActions:
             source = await self._engine.provide(assignment.session_uid, files, self._reporter.progress)
             await self._preparation.prepare(assignment)
             await self._engine.restore(self._preparation.blueprint(assignment, source), replaced)
+        except DataLoss as error:
+            if await self._snapshots.damaged(assignment.session_uid, "", error):
+                self._say(assignment, SessionState.PREPARING, message=FETCHED_AGAIN)
+            else:
+                self._kept.not_restored(assignment, files, error)
         except NetvpsError as error:
             failure = failed(error, "container")
             if not isinstance(failure, GaveUp) or failure.retryable:

@@ -11,7 +11,7 @@ import structlog
 from netvps.domain.snapshot.copies import Copy, CopyState, progress_words
 from netvps.domain.snapshot.snapshot import Snapshot
 from netvps.errors import NetvpsError, NotFound
-from netvps.services.copies.orders import record, replenish
+from netvps.services.copies.orders import is_new_damage, record, record_damage, replenish
 from netvps.services.sessions.scheduler import place_waiting
 
 if TYPE_CHECKING:
@@ -38,17 +38,25 @@ class Copies:
         """The latest of copies that are not held, by snapshot and runner. Not in the log, as it changes each second."""
 
     async def report(self, runner_uid: str, report: CopyReport) -> None:
-        """Records a runner's report about a copy that it was ordered to make; others change nothing."""
+        """Records a runner's report about a copy that it was ordered to make, or about damage of its own.
+
+        Others change nothing.
+        """
+        key, now = f"{report.snapshot}.{runner_uid}", self._clock()
         async with self._store.read() as reader:
-            copy = await reader.get(Copy, f"{report.snapshot}.{runner_uid}")
+            copy = await reader.get(Copy, key)
+            damaged = bool(report.damaged) and await is_new_damage(reader, report)
         self._note(runner_uid, report, copy)
-        if copy is None or (report.state is CopyState.PENDING and not report.damaged):
+        if copy is None and report.damaged != runner_uid:
             return
-        if report.state is CopyState.HELD and (copy.held or copy.drop):
+        if not damaged and (copy is None or report.state is CopyState.PENDING):
             return
-        now = self._clock()
+        if not damaged and copy and report.state is CopyState.HELD and (copy.held or copy.drop):
+            return
         async with self._store.write(f"runner:{runner_uid}", "runner.copy") as tx:
-            copy = await tx.get(Copy, copy.key)
+            if damaged:
+                await record_damage(tx, report, runner_uid, now)
+            copy = await tx.get(Copy, key)
             if copy is not None and await record(tx, copy, report, now):
                 await place_waiting(tx, now)  # a clone may wait for a runner that holds it
 

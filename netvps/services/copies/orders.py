@@ -85,14 +85,33 @@ async def forget_runner(tx: Transaction, runner: Runner, now: datetime) -> None:
             await tx.put(left)
 
 
+async def is_new_damage(reader: Reader, report: CopyReport) -> bool:
+    """Whether a report names a holder that is not known to be damaged."""
+    snapshot = await reader.get(Snapshot, report.snapshot)
+    return snapshot is not None and report.damaged in {one.runner for one in snapshot.usable}
+
+
+async def record_damage(tx: Transaction, report: CopyReport, reporter: str, now: datetime) -> None:
+    """Records that the files of a snapshot are damaged on a runner, or gone.
+
+    A runner that says so of itself needs them: it is ordered to copy those of another holder, if there is one.
+    """
+    snapshot = await tx.get(Snapshot, report.snapshot)
+    if snapshot is None or snapshot.session != report.session:
+        return
+    holder = next((one for one in snapshot.usable if one.runner == report.damaged), None)
+    if holder is None:
+        return
+    marked = await tx.put(damaged_at(snapshot, report.damaged, now))
+    runner = await tx.get(Runner, reporter)
+    own = report.damaged == reporter
+    if own and runner is not None and marked.state is SnapshotState.READY and not holder.leaving:
+        await order_copy(tx, marked, runner, now)
+
+
 async def record(tx: Transaction, copy: Copy, report: CopyReport, now: datetime) -> bool:
-    """Records a receipt, a removal or damage; returns whether another runner holds the snapshot now."""
+    """Records a receipt or a removal; returns whether another runner holds the snapshot now."""
     snapshot = await tx.get(Snapshot, copy.snapshot)
-    if report.damaged and snapshot is not None:
-        marked = damaged_at(snapshot, report.damaged, now)
-        if marked is not snapshot:
-            await tx.put(marked)
-        return False
     if report.state == "GONE" and copy.drop:
         await tx.delete(copy)
         return False

@@ -16,6 +16,7 @@ from netvps.domain.session.container import Container, Observed, SavedImage, Sou
 from netvps.domain.session.kept import LastRun, SavedFiles
 from netvps.domain.session.limits import Limits
 from netvps.domain.session.session import Assignment, DesiredState, SessionState, SnapshotImage
+from netvps.domain.snapshot.saved import SavedSnapshot
 from tests.domain.world_of_plan import MACHINE, NOW, UID, World, assignment
 
 RUNNING, STOPPED, DELETED = DesiredState.RUNNING, DesiredState.STOPPED, DesiredState.DELETED
@@ -56,6 +57,7 @@ HELD = saved(EXITED)
 LATER = replace(saved(EXITED, 3, number=3), run="later")
 COPIED = SavedFiles(EXITED.run, "sha256:base", NOW)
 LAST = LastRun(EXITED.run, 1)
+SAME = SavedSnapshot("s9", EXITED.run, "sha256:base", 10, NOW)
 KEPT = SourceImage(HELD.snapshot.image)
 SOURCE = SourceImage("debian:12")
 
@@ -154,6 +156,9 @@ SOURCE = SourceImage("debian:12")
         ),
         (assignment(RUNNING), Observed(EXITED, files=replace(COPIED, run="older"), layout="new"), steps.Start(EXITED)),
         # A netvps that kept no containers stopped it later.
+        (assignment(RUNNING, 2), Observed(snapshots={"s9": SAME}, last_run=LAST), steps.Adopt("s9", EXITED.run)),
+        (assignment(RUNNING, 2), Observed(snapshots={"s9": SAME}, files=COPIED, last_run=LAST), steps.Restore(COPIED)),
+        (assignment(RUNNING, 2), Observed(last_run=LAST, awaited=True), steps.Wait()),
         (assignment(RUNNING, 4, LATER.snapshot), Observed(None, (LATER,), KEPT, COPIED, LAST), steps.Create(KEPT)),
         (assignment(RUNNING, 4), Observed(None, (), SOURCE, COPIED), steps.Create(SOURCE)),
         (assignment(STOPPED), Observed(), steps.Rest(SessionState.STOPPED)),

@@ -67,6 +67,7 @@ def _want(*orders: SnapshotOrder, desired: DesiredState = RUNNING, **more: objec
         (_want(restore=RESTORE), Observed(snapshots={"one": ONE}, failures={"two": FAILED}), Revert(RESTORE, None)),
         # A clone comes from its snapshot, never from the image that its spec names.
         (_want(source=SOURCE), Observed(snapshots={"one": ONE}), Clone(SOURCE)),
+        (_want(source=SOURCE), Observed(awaited=True), steps.Wait()),
     ],
 )
 def test_the_next_step(assignment: Assignment, observed: Observed, step: steps.Step) -> None:

@@ -139,6 +139,36 @@ async def test_damage_removes_a_source_and_is_said(world: World) -> None:
     assert [copy.drop for copy in await world.rows(Copy)] == [True]
 
 
+async def test_a_runner_that_finds_its_own_files_damaged_gets_those_of_another(world: World) -> None:
+    """It looks where it needs them: for a start, not for a transfer."""
+    snapshot, first, second = await _wanted(world)
+    await _held(world, snapshot, second)
+    confession = CopyReport(snapshot.session, snapshot.uid, CopyState.PENDING, "damaged", damaged=first)
+    await world.copies.report(second, replace(confession, session="another"))
+    assert [holder.runner for holder in (await _get(world)).usable] == [first, second]
+    await world.copies.report(first, confession)  # it took the snapshot itself, so it has no order
+    assert [holder.runner for holder in (await _get(world)).usable] == [second]
+    assert [copy.held for copy in await world.rows(Copy) if copy.runner == first] == [False]
+    assert [holder.runner for holder in await world.copies.sources(first, snapshot.session, snapshot.uid)] == [second]
+    revision = await world.revision()
+    await world.copies.report(first, confession)  # repeated by the next connection
+    assert await world.revision() == revision
+    await _held(world, snapshot, first)
+    assert {holder.runner for holder in (await _get(world)).usable} == {first, second}
+    lost = replace(confession, damaged=second, state=CopyState.HELD)  # one report, as it was fetched meanwhile
+    await world.copies.report(second, lost)
+    assert {holder.runner for holder in (await _get(world)).usable} == {first, second}
+
+
+async def test_a_last_holder_that_finds_its_files_damaged_has_no_other_to_ask(world: World) -> None:
+    snapshot, first, second = await _wanted(world, copies=1)
+    other = CopyReport(snapshot.session, snapshot.uid, CopyState.PENDING, "damaged", damaged=first)
+    await world.copies.report(second, other)  # neither ordered nor its own
+    assert (await _get(world)).state == "READY"
+    await world.copies.report(first, other)
+    assert ((await _get(world)).reason, await world.rows(Copy)) == ("data_loss", [])
+
+
 async def test_a_removed_runner_is_no_holder_any_more(world: World) -> None:
     snapshot, _, second = await _wanted(world)
     await _held(world, snapshot, second)

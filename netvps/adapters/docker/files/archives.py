@@ -38,6 +38,7 @@ from netvps.adapters.docker.errors import DiskFull, DockerError, ImageExportFail
 from netvps.adapters.docker.files.volumes import clear, volume_folders
 from netvps.adapters.docker.files.written import survey
 from netvps.domain.session.container import Container
+from netvps.errors import DataLoss
 
 log = structlog.get_logger()
 
@@ -148,7 +149,7 @@ class Archives:
     def unpack(self, api: Api, note: Note, archive: Path, container_id: str) -> None:
         """Extracts the files of an archive into a container that never ran, without its volumes.
 
-        Raises ImageImportFailed if the archive is damaged.
+        Raises DataLoss if the archive is damaged.
         """
         upper = files_folder(api.inspect_container(container_id))
         if not upper:
@@ -157,9 +158,7 @@ class Archives:
             )
         with own_errors(f"cannot unpack the copy {archive}", ImageImportFailed), archive.open("rb") as content:
             if hashlib.file_digest(content, "sha256").hexdigest() != note.sha256:
-                raise ImageImportFailed(
-                    f"the copy {archive} is damaged: its checksum does not match; nothing was started"
-                )
+                raise DataLoss(f"the copy {archive} is damaged: its checksum does not match; nothing was started")
             _extract(content, 0, upper)
 
     def unpack_volumes(

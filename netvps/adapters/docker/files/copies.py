@@ -83,7 +83,7 @@ class Copies:
     async def unpack(self, session_uid: str, container_id: str, volumes: Collection[str]) -> None:
         """Extracts a copy into a container that never ran, and into those of its volumes that are named.
 
-        Raises ImageImportFailed if the copy is damaged.
+        Raises DataLoss if the copy is damaged.
         """
         note = self._required(session_uid)
         archive = self._folder / note.archive
@@ -104,9 +104,16 @@ class Copies:
     def adopt(self, session_uid: str, note: Note, archive: Path, run: str) -> None:
         """Makes an archive the copy of a session after a run that has the same files. Blocks."""
         own = replace(note, run=run, archive=self._archive(session_uid, run).name)
-        with suppress(FileExistsError):
-            os.link(archive, self._folder / own.archive)
+        draft = self._folder / f"{own.archive}.part"
+        draft.unlink(missing_ok=True)
+        os.link(archive, draft)
+        draft.replace(self._folder / own.archive)  # there may be a damaged one
+        draft.unlink(missing_ok=True)  # if it is the same file already
         self._put(session_uid, own, lambda: False)
+
+    def disown(self, session_uid: str) -> None:
+        """Makes a damaged copy none any more; its file stays until another takes its place. Blocks."""
+        self._json(session_uid).unlink(missing_ok=True)
 
     def erase(self, session_uid: str) -> None:
         """Removes a session's copy, and images that no other archive needs. Blocks."""

@@ -144,7 +144,7 @@ class SnapshotArchives:
     async def unpack(self, session_uid: str, uid: str, container_id: str) -> None:
         """Extracts a snapshot, without its volumes, into a container that never ran.
 
-        Raises ImageImportFailed if it is damaged.
+        Raises DataLoss if it is damaged.
         """
         note, archive = self._required(session_uid, uid), self.archive(session_uid, uid)
         unpack = partial(self._archives.unpack, note=note, archive=archive, container_id=container_id)
@@ -159,6 +159,22 @@ class SnapshotArchives:
     async def renew_machine_id(self, container_id: str) -> None:
         """Gives a container that never ran another machine id, if it has one."""
         await self._docker.call(f"machine id of {container_id}", partial(_renew_machine_id, container_id))
+
+    def disown(self, session_uid: str, uid: str) -> frozenset[str]:
+        """Makes a damaged archive no snapshot and no copy of a session any more, under all names that the file has.
+
+        Returns the uids of those snapshots. `uid` '' is the copy. The file stays until another takes its place. Blocks.
+        """
+        copied = self._copies.content(session_uid)
+        damaged = self.archive(session_uid, uid) if uid else copied and copied[1]
+        if not damaged or not damaged.exists():
+            return frozenset()
+        if copied and copied[1].samefile(damaged):
+            self._copies.disown(session_uid)
+        same = frozenset(one for one in self.find(session_uid) if self.archive(session_uid, one).samefile(damaged))
+        for one in same:
+            self._json(session_uid, one).unlink(missing_ok=True)
+        return same
 
     def drop(self, session_uid: str, uid: str) -> None:
         """Removes a snapshot, complete or not; idempotent. Blocks."""

@@ -20,7 +20,7 @@ import pytest
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.engine import DockerEngine
-from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageImportFailed, ImageNotFound, VolumeMissing
+from netvps.adapters.docker.errors import DiskFull, ImageExportFailed, ImageNotFound, VolumeMissing
 from netvps.adapters.docker.files import archives
 from netvps.adapters.docker.files.copies import Copies
 from netvps.domain.runner.docker_names import container_name, restore_name
@@ -29,6 +29,7 @@ from netvps.domain.session.container import Container, SourceImage, Status
 from netvps.domain.session.session import Assignment, DesiredState
 from netvps.domain.session.spec import Network, SessionSpec
 from netvps.domain.uid import make_uid
+from netvps.errors import DataLoss
 from tests.support.images import busybox_archive, import_image
 from tests.support.manifest import manifest
 
@@ -303,7 +304,7 @@ async def test_a_damaged_copy_is_never_started(box: Box) -> None:
         file.seek(700)
         file.write(b"x")
     await box.engine.remove(container)
-    with pytest.raises(ImageImportFailed, match="its checksum does not match"):
+    with pytest.raises(DataLoss, match="its checksum does not match"):
         await box.restored()
     assert await box.names() == {restore_name(box.assignment.session_uid)}
     assert (await box.engine.inspect(box.assignment)).container is None
