@@ -45,6 +45,7 @@ COMMITS: Final = {
 """Transactions of the control plane; each has the points NAME.before_commit and NAME.after_commit."""
 
 STEPS: Final = {
+    "adopt": "a snapshot becomes the copy of a session that lost container and copy",
     "clone": "a container is made from the snapshot of another session",
     "commit": "a snapshot's image is taken",
     "copy": "the files of a stopped session are copied",

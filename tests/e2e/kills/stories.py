@@ -44,6 +44,7 @@ PASSES: Final = {
         *("copy.written", "commit.made", "commit.verified"),
     ],
     "start": _both("session.desired", "step.start", "step.rest"),
+    "adopt": _both("step.adopt"),
     "restore": [*_both("step.restore"), "restore.made", "restore.unpacked"],
     "delete": [*_both("session.desired", "step.erase", "runner.removed"), "erase.containers", "erase.images"],
     "flatten": [*_both("step.flatten"), "flatten.imported"],
@@ -125,13 +126,22 @@ class Stories(SnapshotStories):
             self.system.settled(name)
         self._stopped = True
 
+    def adopt(self, point: str, mode: str) -> None:
+        """A start of a session of which only the snapshot of its stop is left; the file is there again."""
+        self._from_outside_docker(point, mode, copy=False)
+
     def restore(self, point: str, mode: str) -> None:
         """A start of a session whose container and images were removed by hand; the file is there again."""
+        self._from_outside_docker(point, mode, copy=True)
+
+    def _from_outside_docker(self, point: str, mode: str, *, copy: bool) -> None:
         name = self._running()
         self.system.ask("stop", name)
         session = self._copied(name)
         docker("rm", container_name(session.uid))
         docker("rmi", "-f", session.snapshot.image if session.snapshot else "")
+        if not copy:
+            (self._archives().parent / f"{session.uid}.json").unlink()
         with self.system.struck(point, mode):
             self.system.ask("start", name)
             self.system.settled(name)
