@@ -28,6 +28,8 @@ BENCHES: Final = {
     "overlay": 7,
     "reconnect": 3,
     "cycles": 1,
+    "clone": 9,
+    "move": 5,
 }
 SMOKE: Final = ("cli",)
 

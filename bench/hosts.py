@@ -47,7 +47,7 @@ def machines(count: int) -> Iterator[str]:
     run(str(LAB), "up", str(count))
     try:
         for host in range(1, count + 1):
-            run(*_docker(lab, host), "import", "--change", 'CMD ["/bin/sh"]', "-", IMAGE, data=busybox())
+            run(*docker_of(lab, host), "import", "--change", 'CMD ["/bin/sh"]', "-", IMAGE, data=busybox())
         yield lab
     finally:
         run(str(LAB), "down")
@@ -63,16 +63,18 @@ def ways() -> Iterator[dict[str, Route]]:
         yield {"netvps": ours, "VXLAN by hand": by_hand, "Docker Swarm": _swarm(lab), "underlay": underlay}
 
 
-def _docker(lab: str, host: int) -> tuple[str, ...]:
+def docker_of(lab: str, host: int) -> tuple[str, ...]:
+    """Returns the prefix of docker's commands on a host; the address of its engine comes last."""
     return "docker", "-H", f"unix:///var/tmp/{lab}/{host}/docker.sock"
 
 
-def _within(namespace: str) -> tuple[str, ...]:
+def within(namespace: str) -> tuple[str, ...]:
+    """Returns the prefix of commands in a network namespace."""
     return "nsenter", f"--net=/run/netns/{namespace}"
 
 
 def _of_container(lab: str, host: int, name: str) -> tuple[str, ...]:
-    pid = run(*_docker(lab, host), "inspect", "-f", "{{.State.Pid}}", name).strip()
+    pid = run(*docker_of(lab, host), "inspect", "-f", "{{.State.Pid}}", name).strip()
     return "nsenter", "-t", pid, "-n"
 
 
@@ -90,7 +92,7 @@ def _sessions(lab: str) -> Iterator[Route]:
     def start(host: int, name: str, *arguments: str) -> None:
         (folder / name).mkdir()
         with (folder / name / "log").open("wb") as log:
-            command = [*_within(f"{lab}-{host}"), NETVPS, *arguments]
+            command = [*within(f"{lab}-{host}"), NETVPS, *arguments]
             started.append(subprocess.Popen(command, env=env(name), stdout=log, stderr=log))
 
     def netvps(*arguments: str, check: bool = True) -> str:
@@ -103,7 +105,7 @@ def _sessions(lab: str) -> Iterator[Route]:
             token = folder / f"token{host}"
             token.write_text(netvps("runner", "join-token"))
             joining = ("--server", "192.0.2.1:7443", "--join-token-file", str(token), "--name", f"box{host}")
-            start(host, f"box{host}", "runner", *joining, "--docker-host", _docker(lab, host)[-1])
+            start(host, f"box{host}", "runner", *joining, "--docker-host", docker_of(lab, host)[-1])
         _await(lambda: netvps("runner", "ls", check=False).count("ONLINE") == len(_HOSTS), folder / "box1/log")
         found: dict[int, tuple[str, str]] = {}
         for number in range(8):  # placement is the server's
@@ -133,8 +135,8 @@ def _by_hand(lab: str) -> Iterator[tuple[Route, Route]]:
             _host_by_hand(lab, host)
         for host in _HOSTS:
             _peer_by_hand(lab, host, 3 - host)
-        inner = [_within(f"{lab}-inner{host}") for host in _HOSTS]
-        outer = [_within(f"{lab}-bare{host}") for host in _HOSTS]
+        inner = [within(f"{lab}-inner{host}") for host in _HOSTS]
+        outer = [within(f"{lab}-bare{host}") for host in _HOSTS]
         yield Route(outer[0], outer[1], "192.0.2.102"), Route(inner[0], inner[1], "10.200.2.2")
 
 
@@ -160,7 +162,7 @@ def _host_by_hand(lab: str, host: int) -> None:
         f"-n {inner} route add default via 10.200.{host}.1",
     ):
         run("ip", *line.split())
-    run(*_within(bare), "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    run(*within(bare), "sysctl", "-qw", "net.ipv4.ip_forward=1")
 
 
 def _peer_by_hand(lab: str, host: int, peer: int) -> None:
@@ -176,7 +178,7 @@ def _mac(host: int) -> str:
 
 def _swarm(lab: str) -> Route:
     """Creates an attachable overlay network and a container on each host."""
-    one, two = (_docker(lab, host) for host in _HOSTS)
+    one, two = (docker_of(lab, host) for host in _HOSTS)
     run(*one, "swarm", "init", "--advertise-addr", "192.0.2.1")
     run(*two, "swarm", "join", "--token", run(*one, "swarm", "join-token", "-q", "worker").strip(), "192.0.2.1:2377")
     run(*one, "network", "create", "--driver", "overlay", "--attachable", "ref")

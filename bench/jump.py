@@ -40,6 +40,11 @@ class JumpHost:
     pid: int
     key: Path
 
+    def shell(self) -> list[str]:
+        """Returns the command line of an ssh to the jump host itself."""
+        user = pwd.getpwuid(os.getuid()).pw_name
+        return ["ssh", *ssh_options(self.key), "-p", str(self.port), f"{user}@127.0.0.1"]
+
     def ssh(self, address: str) -> list[str]:
         """Returns the command line of an ssh to root at an address behind it; `-J` would not accept options."""
         user = pwd.getpwuid(os.getuid()).pw_name

@@ -115,9 +115,13 @@ class Place:
         """Runs `netvps` and returns its output."""
         return run(*self._within, NETVPS, *arguments, env=self.env, check=check)
 
-    def up(self) -> None:
+    def run(self, *command: str) -> str:
+        """Runs a program where this installation is, and returns its output."""
+        return run(*self._within, *command, env=self.env)
+
+    def up(self, *flags: str) -> None:
         """Starts everything."""
-        self.netvps("up", "--drain", "3", *self._port_flags())
+        self.netvps("up", "--drain", "3", *self._port_flags(), *flags)
 
     def serve(self) -> int:
         """Starts only a server: its sessions stay PENDING. Returns its process id."""

@@ -13,7 +13,7 @@ from bench.image import image_with_sshd
 from bench.place import Place, run, ssh_options, unique
 
 MEGABYTES: Final = 200
-_CHANGE: Final = f"dd if=/dev/urandom of=/root/changed bs=1M count={MEGABYTES} status=none && sync /root/changed"
+CHANGE: Final = f"dd if=/dev/urandom of=/root/changed bs=1M count={MEGABYTES} status=none && sync /root/changed"
 _TRY_AGAIN: Final = 0.005  # seconds between checks whether sshd listens
 
 
@@ -47,7 +47,7 @@ class Session:
         self.ssh("true")
 
     def change(self) -> None:
-        self.ssh(_CHANGE)
+        self.ssh(CHANGE)
 
     def stop(self) -> None:
         self._place.netvps("stop", self.name)
@@ -66,7 +66,7 @@ class Session:
     def ssh(self, command: str) -> None:
         """Runs a command in it."""
         port = str(self._place.ports["ssh"])
-        run("ssh", *ssh_options(self._place.key), "-p", port, f"{self.name}@127.0.0.1", command)
+        self._place.run("ssh", *ssh_options(self._place.key), "-p", port, f"{self.name}@127.0.0.1", command)
 
 
 class Container:
@@ -81,7 +81,7 @@ class Container:
         self._run(self._image)
 
     def change(self) -> None:
-        self.ssh(_CHANGE)
+        self.ssh(CHANGE)
 
     def stop(self) -> None:
         run("docker", "stop", self._name)
