@@ -257,6 +257,9 @@ class RunnerSettings(Settings):
     no_sessions: bool = Field(
         default=False, description="only join this machine to the overlay: needs no Docker, and gets no sessions"
     )
+    snapshot_dir: Path | None = Field(
+        default=None, description="with no_sessions: hold copies of snapshots in this directory, for example on a NAS"
+    )
     metrics_port: Port | None = Field(default=None, description="metrics over HTTP, on loopback; by default none")
     overlay: bool = Field(
         default=True, description="join the overlay network if this machine supports it: true or false"

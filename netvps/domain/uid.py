@@ -12,6 +12,14 @@ UID_PATTERN = f"[{_ALPHABET}]{{{UID_LENGTH}}}"
 """Regular expression that matches an id in full."""
 
 
+def uid_seconds(uid: str) -> int:
+    """The Unix time, in seconds, at which an id was made."""
+    number = 0
+    for character in uid:
+        number = number << 5 | _ALPHABET.index(character)
+    return ((number >> _RANDOM_BITS & ((1 << _TIME_BITS) - 1)) + _EPOCH_MS) // 1000
+
+
 def make_uid(unix_ms: int, random: int) -> str:
     """Makes an id of 13 characters from Unix milliseconds and a random number of at least 24 bits."""
     time = max(unix_ms - _EPOCH_MS, 0) & ((1 << _TIME_BITS) - 1)

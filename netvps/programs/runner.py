@@ -15,6 +15,7 @@ from netvps.adapters.ca.client_key import signing_request
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.containers.usage import SessionUsage
 from netvps.adapters.docker.engine import DockerEngine
+from netvps.adapters.docker.files.shared_directory import SECONDS, SharedDirectory
 from netvps.adapters.filter.generation import generation
 from netvps.adapters.filter.host import HostFilter
 from netvps.adapters.filter.nftables import Nftables
@@ -59,6 +60,8 @@ async def run(settings: RunnerSettings, readiness: Readiness) -> None:
 
 
 async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
+    if settings.snapshot_dir is not None and not settings.no_sessions:
+        raise ConfigError("--snapshot-dir is for a runner of its own: add --no-sessions, and a state folder")
     program = agent_program(settings.agent_dir)
     docker = None if settings.no_sessions else await Docker.open(settings.docker_host)  # before the token is consumed
     try:
@@ -82,7 +85,7 @@ async def _serve(settings: RunnerSettings, readiness: Readiness) -> None:
             if engine:
                 engine.pull_with(link.registry_login)
             meter = SessionUsage(docker, identity.uid)
-            travel = engine.travelling if engine else None
+            travel = engine.travelling if engine else await _shared_directory(settings, identity.uid)
             features = Features(NvmlGpus(), lxcfs_files) if engine else None
             runner = Runner(
                 link,
@@ -113,6 +116,21 @@ async def _engine(docker: Docker, place: Place) -> DockerEngine:
         copies=place.state_dir / "copies",
         volumes=place.state_dir / VOLUMES,
     )
+
+
+async def _shared_directory(settings: RunnerSettings, uid: str) -> SharedDirectory | None:
+    """The directory in which a runner without sessions holds copies of snapshots, if it does. Raises ConfigError."""
+    if settings.snapshot_dir is None:
+        return None
+    directory = SharedDirectory(settings.snapshot_dir, uid)
+    try:
+        async with asyncio.timeout(SECONDS):
+            await asyncio.to_thread(directory.claim)
+    except TimeoutError:
+        raise ConfigError(
+            f"{settings.snapshot_dir} did not answer within {SECONDS:.0f} s: check what is mounted"
+        ) from None
+    return directory
 
 
 @asynccontextmanager

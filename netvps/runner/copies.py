@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Final, Generic, Self
+from typing import Any, Final, Generic, Self
 
 import structlog
 
@@ -217,6 +217,22 @@ class CopyOrders(Generic[A]):
         if job and job is not asyncio.current_task():
             job.cancel()
         self._forget(order)
+
+
+@dataclass(frozen=True, slots=True)
+class DamageReports:
+    """Reports files of snapshots that are damaged here: another runner's are used, and copied here again."""
+
+    runner: str
+    """Uid of this runner."""
+    post: Callable[[CopyReport], None]
+    orders: CopyOrders[Any] | None
+
+    def __call__(self, session: str, snapshot: str, why: str) -> None:
+        """Reports a snapshot; where a copy is ordered already, it is made at once."""
+        self.post(CopyReport(session, snapshot, CopyState.PENDING, why, damaged=self.runner))
+        if self.orders:
+            self.orders.again(snapshot)
 
 
 async def _soon(answer: Awaitable[tuple[str, bytes] | None]) -> tuple[str, bytes] | None:

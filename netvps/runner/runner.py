@@ -38,14 +38,14 @@ from netvps.domain.runner.runner import (
     Welcome,
 )
 from netvps.domain.session.session import Assignment
-from netvps.domain.snapshot.copies import CopyOrder, CopyReport, CopyRequest, CopyState
+from netvps.domain.snapshot.copies import CopyOrder, CopyRequest
 from netvps.domain.snapshot.exchange import FilesRequest
 from netvps.errors import ConfigError, Exhausted, NetvpsError
 from netvps.faults import ENABLED, fault_point
 from netvps.files import remove_parts
 from netvps.runner.agent import drop_unused_agents, keep_agent
 from netvps.runner.assignment_store import AssignmentStore
-from netvps.runner.copies import CopyOrders
+from netvps.runner.copies import CopyOrders, DamageReports
 from netvps.runner.disabled import NoEngine
 from netvps.runner.image.requests import ImageRequests
 from netvps.runner.machine_watch import MachineWatch
@@ -313,18 +313,12 @@ class Runner:
             features=self._features,
             node=self._settings.uid,
             agent=self._agent,
-            lost=self._report_damage,
+            lost=DamageReports(self._settings.uid, self._board.post_copy, self._copies),
         )
         worker = SessionReconciler(assignment, steps, reporter, look_every=self._settings.look_every)
         self._workers[assignment.session_uid] = worker
         job = self._employed(assignment.session_uid, worker)
         self._jobs[assignment.session_uid] = self._tasks.start(job, name=f"session {assignment.session_uid}")
-
-    def _report_damage(self, session_uid: str, snapshot_uid: str, why: str) -> None:
-        """Reports that the files of a snapshot are damaged here: another runner's are used, and copied here again."""
-        self._board.post_copy(CopyReport(session_uid, snapshot_uid, CopyState.PENDING, why, damaged=self._settings.uid))
-        if self._copies:
-            self._copies.again(snapshot_uid)
 
     async def _employed(self, session_uid: str, worker: SessionReconciler) -> None:
         try:

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netvps.domain.uid import UID_PATTERN, make_uid
+from netvps.domain.uid import UID_PATTERN, make_uid, uid_seconds
 
 EPOCH = 1_704_067_200_000
 times = st.integers(EPOCH, EPOCH + 2**41 - 1)
@@ -31,3 +31,8 @@ def test_ids_of_one_moment_differ_as_their_random_parts_do(time: int, one: int, 
 def test_the_first_id() -> None:
     assert make_uid(EPOCH, 0) == "0" * 13
     assert make_uid(0, 1) == "0" * 12 + "1"
+
+
+@given(times, randoms)
+def test_the_time_of_an_id_is_in_it(time: int, random: int) -> None:
+    assert uid_seconds(make_uid(time, random)) == time // 1000

@@ -5,7 +5,7 @@ import socket
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -55,6 +55,12 @@ async def test_a_certificate_that_is_not_valid_now_is_reported_with_the_remedy(t
 async def test_without_identity_and_token_it_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="netvps runner join-token"):
         await runner._identity(load(RunnerSettings, {}), tmp_path)
+
+
+async def test_a_directory_for_snapshots_needs_a_runner_without_sessions(tmp_path: Path) -> None:
+    settings = load(RunnerSettings, {"snapshot_dir": str(tmp_path)})
+    with pytest.raises(ConfigError, match="add --no-sessions, and a state folder"):
+        await runner._serve(settings, cast("Any", None))
 
 
 async def test_what_is_no_token_is_not_sent_and_not_revealed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from netvps.domain.uid import UID_PATTERN
+from netvps.domain.uid import UID_PATTERN, uid_seconds
 
 LABEL_MANAGED: Final = "netvps.managed"
 LABEL_SESSION: Final = "netvps.session_id"
@@ -66,6 +66,11 @@ def volume_name(session_uid: str, path: str) -> str:
 def snapshot_image(session_uid: str, unix_time: int) -> str:
     """The image reference of a snapshot; `unix_time` in seconds."""
     return f"netvps-snapshot/vps-{session_uid}:{unix_time}"
+
+
+def snapshot_tarball(session_uid: str, snapshot_uid: str) -> str:
+    """The file name of a snapshot in a shared directory: "NAME-UNIX_TIME.tar"."""
+    return f"vps-{session_uid}-{snapshot_uid}-{uid_seconds(snapshot_uid)}.tar"
 
 
 def unfinished_image(session_uid: str, part: str) -> str:

@@ -133,8 +133,8 @@ class Runner:
 
     @property
     def may_hold_copies(self) -> bool:
-        """Whether snapshots of other runners can be copied to it, once it is online."""
-        return COPIES in self.capabilities and not self.no_sessions
+        """Whether snapshots of other runners can be copied to it, once it is online; also if it runs no sessions."""
+        return COPIES in self.capabilities
 
     @property
     def can_hold_copies(self) -> bool:

@@ -196,7 +196,7 @@ def _clone(assignment: Assignment, source: SnapshotSource, observed: Observed) -
         return Clone(source)
     if observed.awaited:
         return Wait()
-    moved = "moved with is not on this machine any more; restore another one (netvps snapshot restore)"
+    moved = "moved with is not on this machine any more; restore another one (netvps snapshot restore NAME SNAPSHOT)"
     cloned = "was cloned from is not on this machine any more; delete it, and clone again"
     missing = moved if source.session == assignment.session_uid else cloned
     return Refuse("snapshot", f"the snapshot that it {missing}", retryable=True, lost=source.uid)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from netvps.domain.moves.move import Move, MoveStage
 from netvps.domain.moves.steps import CopyAll, Fail, Stop, Switch, Take, Wait, failing, next_step, stopping, switched
-from netvps.domain.runner.placement import Use, choose, gpus_for, why_none
+from netvps.domain.runner.placement import Use, choose, gpus_for, is_able, why_none
 from netvps.domain.runner.runner import Runner, RunnerState
 from netvps.domain.snapshot.copies import Copy
 from netvps.domain.snapshot.snapshot import SnapshotCause, SnapshotDraft
@@ -83,7 +83,7 @@ async def find_target(reader: Reader, session: Session, move: Move) -> Runner | 
     """The runner that a session goes to; or why there is none, for people."""
     runners = [runner for runner in await reader.find(Runner) if runner.uid != move.origin]
     left = await left_runners(reader, session.uid)
-    able = [runner for runner in runners if runner.can_hold_copies and not runner.cordoned and runner.uid not in left]
+    able = [runner for runner in runners if runner.can_hold_copies and is_able(runner) and runner.uid not in left]
     chosen = next((runner for runner in able if runner.uid == move.target), None)
     if chosen is not None:
         return chosen

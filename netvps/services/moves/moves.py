@@ -12,7 +12,7 @@ import structlog
 from netvps.domain.moves.eviction import Eviction, EvictionState
 from netvps.domain.moves.move import Move, MoveStage
 from netvps.domain.names import SessionName
-from netvps.domain.runner.placement import fits
+from netvps.domain.runner.placement import fits, is_able
 from netvps.domain.runner.runner import COPIES, Runner, RunnerState
 from netvps.domain.session.session import DesiredState, Session, SessionState
 from netvps.domain.snapshot.snapshot import Snapshot, SnapshotState
@@ -227,7 +227,7 @@ def _require_target(session: Session, target: Runner, origin: Runner) -> None:
     name = session.full_name
     if target.uid == origin.uid:
         raise WrongState(f"session {name} is on runner {target.name} already")
-    if not target.may_hold_copies:
+    if target.no_sessions or not target.may_hold_copies:
         raise WrongState(f"runner {target.name} takes no moved sessions: it runs none, or has an older version")
     if not fits(session.spec, target):
         raise WrongState(f"session {name} does not fit on runner {target.name}: see netvps runner ls")
@@ -240,13 +240,18 @@ async def _newest_copy(reader: Reader, session: Session, move: Move) -> tuple[Sn
     runners = {runner.uid: runner for runner in await reader.find(Runner) if runner.uid not in left}
     for snapshot in sorted(ready, key=lambda one: one.uid, reverse=True):
         holders = [runners[one.runner] for one in snapshot.usable if one.runner in runners]
-        able = [one for one in holders if one.can_hold_copies and not one.cordoned and one.uid != move.origin]
+        able = [one for one in holders if one.can_hold_copies and is_able(one) and one.uid != move.origin]
         able = [one for one in able if fits(session.spec, one) and (not move.fixed or one.uid == move.target)]
         if able:
             return snapshot, min(able, key=lambda one: (-one.capacity.disk_free_bytes, one.name))
     where = f"runner {move.target_name} has" if move.fixed else "no runner that is online has"
-    held = {one.name for snapshot in ready for one in snapshot.usable if one.runner != move.origin}
-    also = f"; there are copies on {', '.join(sorted(held))}" if held else ""
+    elsewhere = [one for one in ready if {holder.runner for holder in one.usable} - {move.origin}]
+    also = ""
+    if elsewhere:
+        newest = max(elsewhere, key=lambda one: one.uid)
+        held = ", ".join(sorted(one.name for one in newest.usable if one.runner != move.origin))
+        more = f"netvps snapshot copies {session.full_name} {newest.id} {newest.copies + 1}"
+        also = f"; there is one on {held}, and {more} makes more"
     raise WrongState(
         f"session {session.full_name} cannot go on elsewhere: {where} a verified copy of it{also}; its files are on "
         f"{move.origin_name}: start that runner",

@@ -54,7 +54,6 @@ def test_copies_go_to_the_runners_with_the_most_room() -> None:
     [
         {"state": RunnerState.OFFLINE},
         {"capabilities": ("snapshots",)},
-        {"no_sessions": True},
         {"engine_problem": "Docker is away"},
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,10 +18,11 @@ from netvps.errors import NetvpsError
 from netvps.faults import HIT
 from netvps.programs.wiring.identity import FOLDER
 from netvps.rpc.client.client import Client
-from tests.e2e.overlay.overlay_lab import IMAGE, WAIT, Host, Lab, wait
+from tests.e2e.overlay.overlay_lab import API, IMAGE, WAIT, Host, Lab, wait
 
 pytestmark = [pytest.mark.docker, pytest.mark.netns, pytest.mark.e2e]
 NAME = "traveller"
+FULL = bool(os.environ.get("NETVPS_FULL"))
 RECEIVER_POINTS = ("receive.written", "receive.placed", "receive.held")
 SERVER_POINTS = tuple(
     f"{transaction}.{when}_commit" for transaction in ("moves.advance", "runner.copy") for when in ("before", "after")
@@ -71,6 +73,11 @@ def container(client: Client) -> str:
 
 def run(lab: Lab, client: Client, script: str) -> str:
     return host_of(lab, client).docker("exec", container(client), "/bin/busybox", "sh", "-c", script)
+
+
+def run_here(*command: str) -> str:
+    folder = Path(command[-1]).parent
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def runs(client: Client) -> bool:
@@ -144,6 +151,23 @@ def test_a_receiver_that_dies_ends_with_a_whole_copy(lab: Lab, client: Client, t
     wait(lambda: not any(path.exists() for path in files.values()), "it is gone everywhere")
 
 
+def test_a_full_disk_of_a_receiver_is_said_and_waited_for(lab: Lab, client: Client) -> None:
+    client.create_snapshot(NAME, SnapshotDraft("full"))
+    wait(lambda: snapshot(client, "full").state == "READY", "it is ready")
+    target = next(host for host in lab.hosts if host is not host_of(lab, client))
+    folder = copies_folder(target)
+    run_here("mount", "-t", "tmpfs", "-o", "size=65m", "netvps", str(folder))
+    try:
+        client.update_snapshot(NAME, "full", SnapshotChange(copies=3))
+        words = f"copying to box{target.number}: the copy of the session's files needs "
+        wait(lambda: words in snapshot(client, "full").message, "it says what is needed")
+        assert "MiB are free" in snapshot(client, "full").message
+    finally:
+        run_here("umount", str(folder))
+    wait(lambda: not snapshot(client, "full").lacks, "it goes on")
+    client.delete_snapshot(NAME, "full")
+
+
 def test_a_flipped_bit_is_found_and_another_copy_used(lab: Lab, client: Client) -> None:
     origin = host_of(lab, client)
     client.create_snapshot(NAME, SnapshotDraft("bits"))
@@ -186,6 +210,39 @@ def test_a_session_moves_with_everything(lab: Lab, client: Client) -> None:
     assert run(lab, client, LOOK) == before
 
 
+def test_a_directory_without_sessions_holds_copies_and_gives_them_back(lab: Lab, client: Client) -> None:
+    """On a machine that needs no Docker: the copy there is what another runner gets once its own is damaged."""
+    nas = lab.folder / "nas"
+    (nas / "mounted").mkdir(parents=True)
+    token = nas / "token"
+    token.write_text(lab.netvps("runner", "join-token"))
+    joining = ("--server", API, "--name", "nas", "--join-token-file", str(token))
+    holds = ("--no-sessions", "--overlay", "false", "--snapshot-dir", str(nas / "mounted"))
+    process = lab.spawn(lab.hosts[0], nas, "runner", *joining, *holds)
+    try:
+        wait(lambda: lab.online() == lab.count + 1, "it is online")
+        client.create_snapshot(NAME, SnapshotDraft("stored"))
+        wait(lambda: snapshot(client, "stored").state == "READY", "it is ready")
+        held = copied(client, "stored", lab.count + 1)
+        assert "nas" in {one.name for one in held.usable}
+        (tarball,) = (nas / "mounted/snapshots").glob(f"vps-*-{held.uid}-*.tar")
+        assert "OK" in run_here("sha256sum", "-c", f"{tarball}.sha256")
+        (nas / "mounted").rename(nas / "away")
+        client.create_snapshot(NAME, SnapshotDraft("later"))
+        wait(lambda: snapshot(client, "later").state == "READY", "it is ready")
+        client.update_snapshot(NAME, "later", SnapshotChange(copies=lab.count + 1))
+        wait(lambda: "is not mounted" in snapshot(client, "later").message, "it says what it waits for")
+        (nas / "away").rename(nas / "mounted")
+        wait(lambda: not snapshot(client, "later").lacks, "it goes on", 3 * WAIT)
+        for name in ("stored", "later"):
+            client.delete_snapshot(NAME, name)
+        wait(lambda: not list((nas / "mounted/snapshots").iterdir()), "nothing is left there")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        client.delete_runner("nas")
+
+
 def test_a_session_of_a_lost_machine_goes_on_elsewhere_and_never_twice(lab: Lab, client: Client) -> None:
     lost = host_of(lab, client)
     copied(client, "kept", 2)
@@ -208,6 +265,21 @@ def test_a_session_of_a_lost_machine_goes_on_elsewhere_and_never_twice(lab: Lab,
     assert containers(lab, client) == [host_of(lab, client).number]
     assert client.get_session(NAME).epoch == epoch
     assert lost.docker("ps", "-aq"), "its files are kept"
+
+
+@pytest.mark.skipif(not FULL, reason="it takes minutes: NETVPS_FULL=1")
+def test_a_gigabyte_in_100_000_files_travels_and_is_equal(lab: Lab, client: Client) -> None:
+    many = (
+        "mkdir -p /root/many && cd /root/many && head -c 1024000000 /dev/urandom | /bin/busybox split -b 10240 -a 4 - f"
+    )
+    run(lab, client, many)
+    look = "cd /root/many && find . -type f | sort | xargs md5sum | md5sum; find . -type f | wc -l; du -s ."
+    before, origin = run(lab, client, look), host_of(lab, client)
+    assert before.split()[2] == "100000"
+    lab.netvps("move", NAME, "--timeout", "30m")
+    assert host_of(lab, client) is not origin
+    assert run(lab, client, look) == before
+    run(lab, client, "rm -r /root/many")
 
 
 def test_a_server_that_dies_at_every_step_moves_it_once(lab: Lab, client: Client, tmp_path: Path) -> None:
@@ -249,11 +321,15 @@ def server_away(lab: Lab) -> Iterator[None]:
         lab.start_server()
 
 
-def test_a_drain_empties_a_machine(lab: Lab, client: Client) -> None:
+def test_a_drain_empties_a_machine_though_its_runner_dies_meanwhile(lab: Lab, client: Client) -> None:
     origin = host_of(lab, client)
     before = run(lab, client, LOOK)
-    lab.netvps("runner", "drain", f"box{origin.number}")
+    draining = lab.spawn(lab.hosts[0], lab.folder / "server", "runner", "drain", f"box{origin.number}")
     try:
+        wait(lambda: client.list_moves(NAME)[0].stage in {"STOPPING", "COPYING"}, "it began")
+        origin.stop_runner(signal.SIGKILL)
+        origin.start_process()
+        assert draining.wait(2 * WAIT) == 0
         assert host_of(lab, client) is not origin
         wait(lambda: runs(client), "it runs")
         assert run(lab, client, LOOK) == before

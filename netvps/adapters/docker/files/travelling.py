@@ -16,12 +16,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from netvps.adapters.docker.errors import ImageExportFailed, ImageImportFailed, ImageNotFound
 from netvps.adapters.docker.files.archives import Archives, Note, own_errors
 from netvps.adapters.docker.files.images import Images
-from netvps.adapters.docker.files.snapshot_archives import SnapshotArchives
 from netvps.domain.snapshot.copies import CopyPart, MissingPart
 from netvps.errors import DataLoss
 from netvps.faults import fault_point
@@ -50,10 +49,27 @@ class Arrival:
     image_size: int
 
 
+class Snapshots(Protocol):
+    """Where the snapshots are. Methods block."""
+
+    def note(self, session_uid: str, uid: str, /) -> Note | None:
+        """The note of a complete snapshot; None if it is not here."""
+
+    def archive(self, session_uid: str, uid: str, /) -> Path:
+        """The file of a snapshot, whether it exists or not."""
+
+    def put_note(self, session_uid: str, uid: str, note: Note, /) -> None:
+        """Makes an archive that is complete a snapshot."""
+
+    def drop(self, session_uid: str, uid: str, /) -> None:
+        """Removes a snapshot, complete or not; idempotent."""
+
+
 class Travelling:
     """The snapshots of this machine on their way from and to others."""
 
-    def __init__(self, archives: Archives, snapshots: SnapshotArchives, images: Images) -> None:
+    def __init__(self, archives: Archives, snapshots: Snapshots, images: Images | None) -> None:
+        """`images` None: there is no Docker here."""
         self._archives = archives
         self._images = images
         self._snapshots = snapshots
@@ -127,7 +143,7 @@ class Travelling:
 
         Raises ImageNotFound, ImageForbidden, RegistryUnavailable.
         """
-        if arrival.note.registry and await self._images.find(arrival.note.image) is None:
+        if self._images and arrival.note.registry and await self._images.find(arrival.note.image) is None:
             await self._images.pull(arrival.note.registry, lambda _: None)
             if await self._images.find(arrival.note.image) is None:
                 raise ImageNotFound(f"{arrival.note.registry} is not the image {arrival.note.image} below the snapshot")
