@@ -12,6 +12,7 @@ import (
 	"netvps/tunnel/boot"
 	"netvps/tunnel/pid1"
 	"netvps/tunnel/sftp"
+	"netvps/tunnel/udp"
 )
 
 // version is set by the linker.
@@ -22,6 +23,7 @@ const usage = `usage:
   agent boot [-no-init-scripts]          start what is enabled to start with the session (init does so)
   agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
   agent sftp-server                      serve files on standard input and output (serve starts it)
+  agent udp-relay                        relay datagrams on standard input and output (serve starts it)
   agent version`
 
 // places are the flags of init and serve.
@@ -69,6 +71,8 @@ func run(args []string) error {
 		return serve(where, logger())
 	case "sftp-server":
 		return sftp.Serve()
+	case "udp-relay":
+		return udp.Serve()
 	case "version":
 		fmt.Println(version)
 		return nil

@@ -92,7 +92,8 @@ func newServer(boot rundir.Boot, where places, log *slog.Logger) (*sshd.Server, 
 	}
 	return &sshd.Server{
 		SessionUID: boot.SessionUID, HostKey: hostKey, Users: passwd.Database{Root: "/"},
-		Activity: &activity.Tracker{}, Environ: environ.All(), Sftp: []string{"/proc/self/exe", "sftp-server"}, Log: log,
+		Activity: &activity.Tracker{}, Environ: environ.All(), Sftp: []string{"/proc/self/exe", "sftp-server"},
+		UDP: []string{"/proc/self/exe", "udp-relay"}, Log: log,
 	}, nil
 }
 

@@ -68,6 +68,25 @@ func TestListedKeyDoesNotCountThroughTheTunnel(t *testing.T) {
 	}
 }
 
+func TestDatagramsAreRelayedByASubsystemUnlessForwardsAreForbidden(t *testing.T) {
+	relay := func(argv []string, options string) result {
+		r := newRig(t)
+		r.server.UDP = argv
+		login := r.list(options)
+		cmd := r.client("ssh", append(r.options("listed"), "-p", r.portText(), "-s", login, "udp@netvps")...)
+		cmd.Stdin = strings.NewReader("frames")
+		return r.run(cmd)
+	}
+	if got := relay([]string{"/bin/cat"}, ""); got.stdout != "frames" {
+		t.Errorf("got %+v", got)
+	}
+	for _, got := range []result{relay(nil, ""), relay([]string{"/bin/cat"}, "restrict")} {
+		if got.code == 0 || !strings.Contains(got.stderr, "subsystem request failed") {
+			t.Errorf("got %+v", got)
+		}
+	}
+}
+
 func TestOptionsOfAListedKeyAreKept(t *testing.T) {
 	r := newRig(t)
 	login := r.list(`restrict,command="echo \"$SSH_ORIGINAL_COMMAND\" forced"`)

@@ -22,6 +22,9 @@ const (
 // internalSftp is sshd_config(5)'s name for the server that needs no program of the image.
 const internalSftp = "internal-sftp"
 
+// udpRelay is the subsystem by which `netvps forward` reaches UDP ports.
+const udpRelay = "udp@netvps"
+
 // program returns what to run: path and argv.
 type program func() (path string, argv []string, err error)
 
@@ -57,6 +60,10 @@ func (s *session) shell() (passwd.Shell, error) {
 
 func (s *session) sftpServer() (string, []string, error) {
 	return s.server.Sftp[0], s.server.Sftp, nil
+}
+
+func (s *session) udpServer() (string, []string, error) {
+	return s.server.UDP[0], s.server.UDP, nil
 }
 
 // run runs a program to its end and reports to the client: output first, then exit status, EOF, close.

@@ -40,6 +40,7 @@ type Server struct {
 	Activity   *activity.Tracker
 	Environ    []string // of the container: set by image and owner
 	Sftp       []string // argv of the program that serves sftp on its standard input and output
+	UDP        []string // argv of the program that relays datagrams on its standard input and output
 	Greeting   string   // lines that a login on a terminal shows after /etc/motd
 	Log        *slog.Logger
 

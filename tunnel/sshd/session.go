@@ -71,10 +71,17 @@ func (s *session) handle(request *ssh.Request) (ok bool, run program) {
 		return s.start(s.shellCommand(command.Line), command.Line)
 	case "subsystem":
 		var subsystem struct{ Name string }
-		if ssh.Unmarshal(request.Payload, &subsystem) != nil || subsystem.Name != "sftp" {
+		if ssh.Unmarshal(request.Payload, &subsystem) != nil {
 			return false, nil
 		}
-		return s.start(s.sftpServer, internalSftp)
+		switch {
+		case subsystem.Name == "sftp":
+			return s.start(s.sftpServer, internalSftp)
+		case subsystem.Name == udpRelay && s.server.UDP != nil && !s.login.limits.NoForwarding:
+			return s.start(s.udpServer, "")
+		default:
+			return false, nil
+		}
 	case "signal":
 		return s.signal(request.Payload), nil
 	case "break":

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncssh
+import paramiko
 import pytest
 
+from netvps.domain.runner.docker_names import container_name
 from netvps.process.account import user_name
 from tests.e2e.documents.printed import plain_ssh
-from tests.e2e.system import Answer, System, free_ports
+from tests.e2e.system import NETVPS, Answer, System, docker, free_ports
 from tests.gateway.tui.viewer import Viewer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
@@ -246,3 +251,90 @@ def test_putty_runs_commands_and_copies_files(system: System, tmp_path: Path) ->
     (tmp_path / "batch").write_text(f"get putty {tmp_path}/back\nrm putty\n")
     system.run("psftp", *options, "-b", tmp_path / "batch", "dev1@127.0.0.1")
     assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+
+
+ECHO = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    sock.bind(("127.0.0.1", 9053))
+    while True:
+        data, peer = sock.recvfrom(65536)
+        sock.sendto(b"answer " + data, peer)
+"""
+
+
+def test_forward_takes_several_ports_datagrams_and_sockets(system: System) -> None:
+    uid = json.loads(system.netvps("show", "dev1", "-o", "json").stdout)["uid"]
+    pid = docker("inspect", "-f", "{{.State.Pid}}", container_name(uid)).strip()
+    tcp, udp = free_ports()["http"], free_ports()["http"]
+    path = system.home / "forward.sock"
+    words = (f"{tcp}:8000", f"{udp}:9053/udp", f"{path}:8000")
+    argv = [*NETVPS, "forward", "dev1", *words]
+    echo = subprocess.Popen(["nsenter", "-t", pid, "-n", sys.executable, "-c", ECHO])
+    forwarding = subprocess.Popen(argv, env=system.full_environment(), stderr=subprocess.DEVNULL)
+    try:
+        assert _fetch(system, f"http://127.0.0.1:{tcp}/page") == PAGE.encode()
+        assert _fetch(system, "--unix-socket", str(path), "http://localhost/page") == PAGE.encode()
+        with _datagrams() as one, _datagrams() as two:
+            for sock, data in ((one, b"1"), (two, b"2" * 20_000), (one, b"3")):
+                assert _asked(sock, udp, data) == b"answer " + data
+    finally:
+        forwarding.terminate()
+        forwarding.wait(20)
+        echo.kill()
+        echo.wait(20)
+
+
+def _datagrams() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def _asked(sock: socket.socket, port: int, data: bytes) -> bytes:
+    """The answer to a datagram, which is sent again where none comes: it may be lost."""
+    sock.settimeout(1)
+    for _ in range(20):
+        sock.sendto(data, ("127.0.0.1", port))
+        try:
+            return sock.recv(65536)
+        except (TimeoutError, ConnectionError):
+            continue
+    raise AssertionError("no answer")
+
+
+def test_paramiko_runs_commands_and_copies_files_both_ways(system: System, tmp_path: Path) -> None:
+    (tmp_path / "sent").write_bytes(os.urandom(1 << 20))
+    key = paramiko.Ed25519Key.from_private_key_file(str(system.home / "ui-key"))
+    with _paramiko(system.ports["ssh"], "_netvps", key) as gateway:
+        transport = gateway.get_transport()
+        assert transport is not None
+        led = transport.open_channel("direct-tcpip", ("dev1", 22), ("127.0.0.1", 0))
+        with _paramiko(system.ports["ssh"], "dev1", key) as one, _paramiko(22, "root", key, led) as other:
+            for number, client in enumerate((one, other)):
+                _, out, _ = client.exec_command(f"echo in; exit {number}")
+                assert (out.read(), out.channel.recv_exit_status()) == (b"in\n", number)
+                with client.open_sftp() as sftp:
+                    sftp.put(str(tmp_path / "sent"), "paramiko")
+                    sftp.get("paramiko", str(tmp_path / "back"))
+                    sftp.remove("paramiko")
+                assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+
+
+def _paramiko(port: int, user: str, key: paramiko.PKey, sock: paramiko.Channel | None = None) -> paramiko.SSHClient:
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    client.connect("127.0.0.1", port, user, pkey=key, sock=sock, allow_agent=False, look_for_keys=False, timeout=20)
+    return client
+
+
+def _own_path(program: str) -> str:
+    """As dbclient must be called where it calls itself."""
+    path = shutil.which(program)
+    assert path
+    return path
+
+
+def test_dropbear_is_led_to_the_session(system: System, tmp_path: Path) -> None:
+    system.run("dropbearconvert", "openssh", "dropbear", system.home / "ui-key", tmp_path / "key")
+    hops = f"_netvps@127.0.0.1^{system.ports['ssh']},root@dev1"
+    answer = system.run(_own_path("dbclient"), "-y", "-y", "-i", tmp_path / "key", hops, "echo in; exit 5", check=False)
+    assert (answer.returncode, answer.stdout) == (5, b"in\n"), answer.stderr
