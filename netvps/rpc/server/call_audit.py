@@ -87,9 +87,9 @@ class CallAudit:
 def describe(call: AuditedCall, request: Any) -> None:
     """Sets the target of a call, and the ids that its request gives, from the first message."""
     texts = dict(_texts(request))
-    for nested in ("start", "session", "snapshot"):
-        if nested in request.DESCRIPTOR.fields_by_name and request.DESCRIPTOR.fields_by_name[nested].message_type:
-            texts = dict(_texts(getattr(request, nested))) | texts
+    for name, field in request.DESCRIPTOR.fields_by_name.items():  # of UpdateSession it is the session that has a name
+        if field.message_type and not field.is_repeated and "name" in field.message_type.fields_by_name:
+            texts = dict(_texts(getattr(request, name))) | texts
     named = [texts[name] for name in _TARGETS if texts.get(name)]
     named += [f"{collection}/{texts[name]}" for name, collection in _NEW.items() if texts.get(name)]
     owner = texts.get("owner", "").removeprefix("users/")

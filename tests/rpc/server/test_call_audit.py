@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from netvps.api.v1 import registry_pb2, snapshot_pb2, ssh_key_pb2
 from netvps.api.v1 import session_pb2 as pb
-from netvps.api.v1 import snapshot_pb2, ssh_key_pb2
 from netvps.domain.access.audit import AuditQuery, verify
 from netvps.errors import NotFound, NotPermitted, Unauthenticated, Unavailable
 from netvps.rpc.client.channel import Endpoint
@@ -97,6 +97,11 @@ def test_names_and_ids_are_recorded_and_nothing_else() -> None:
     assert call.target == "users/alice"
     describe(call, snapshot_pb2.DeleteSnapshotRequest(name="sessions/a.b/snapshots/c"))
     assert (call.target, call.details) == ("sessions/a.b/snapshots/c", ())
+    describe(call, pb.UpdateSessionRequest(session=pb.Session(name="sessions/dev1")))
+    assert call.target == "sessions/dev1.alice"
+    login = registry_pb2.RegistryLogin(name="registryLogins/x")
+    describe(call, registry_pb2.UpdateRegistryLoginRequest(password="hidden", registry_login=login))
+    assert (call.target, call.details) == ("registryLogins/x", ())
     describe(call, pb.ListSessionsRequest())
     assert call.target == ""
 
