@@ -13,6 +13,7 @@ session are served by the gateway itself: the terminal UI (gateway/tui), and con
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import time
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ log = structlog.get_logger()
 LOGIN_TIMEOUT = 30.0
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A client that vanished is detected within two minutes."""
+
+_QUIET_TURNS: Final = 10
+"""A connection without a terminal UI is reviewed once in this many turns: agents of its sessions report changes."""
 
 
 class State(Enum):
@@ -318,10 +322,11 @@ class SshConnection(SSHServer):
             session.release("transport")
 
     async def _keep_reviewing(self) -> None:
-        """Checks access again and again: no agent reports that a key was removed."""
-        while True:
+        """Checks access again and again: no agent reports that a key was removed. Less often without a terminal UI."""
+        for turn in itertools.count(1):
             await asyncio.sleep(REVIEW_SECONDS)
-            await self._review_login()
+            if self._ui_sessions or turn % _QUIET_TURNS == 0:
+                await self._review_login()
 
     # The end
 

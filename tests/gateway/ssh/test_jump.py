@@ -195,6 +195,17 @@ async def test_access_that_ends_closes_the_channel(world: World) -> None:
                 await asyncio.sleep(0.01)
 
 
+async def test_a_removed_key_ends_the_connection_though_no_agent_reports_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.gateway.ssh.connection.REVIEW_SECONDS", 0.01)
+    async with AsyncExitStack() as stack:
+        client = await connected(world, stack)
+        world.authorizer.keys.clear()
+        async with asyncio.timeout(20):
+            await client.wait_closed()
+
+
 async def test_a_client_that_leaves_while_the_session_is_dialled_leaves_nothing(world: World) -> None:
     world.agent.mute = True
     async with AsyncExitStack() as stack:
