@@ -11,6 +11,7 @@ from netvps.errors import InvalidInput
 SESSION_NAME_MAX = 40
 USER_NAME_MAX = 32
 RUNNER_NAME_MAX = 63
+ENVIRONMENT_NAME_MAX = 63
 
 _ZONE = ".nv.internal"
 """What netvps.domain.overlay.dns answers for."""

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netvps.adapters.docker.client import Docker
 from netvps.adapters.docker.files.debootstrap import bootstrap, ensure_environment
+from netvps.cli.env.pull import followed
 from netvps.cli.machine import programs
 from netvps.cli.machine.program_command import parse
+from netvps.cli.server.connect import dial
+from netvps.cli.server.contexts import resolve
+from netvps.cli.ui.progress import progress
 from netvps.errors import InvalidInput
 from netvps.process.process import guarded, run_to_end
 
@@ -55,8 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(given: Mapping[str, Any]) -> int:
     if given["suite"] and given["or_pull"]:
         raise InvalidInput.of("--or-pull", "excludes --suite: give one of the two")
-    run_to_end(_run(given))
+    if given["runner"]:
+        _run_there(given)
+    else:
+        run_to_end(_run(given))
     return 0
+
+
+def _run_there(given: Mapping[str, Any]) -> None:
+    """Lets a runner do it, through the server."""
+    for option in ("or_pull", "docker_host"):
+        if given[option]:
+            raise InvalidInput.of("--runner", f"excludes --{option.replace('_', '-')}: give one of the two")
+    with dial(resolve(given["context"])) as client, progress() as shown:
+        steps = client.bootstrap_image(given["runner"], given["name"], suite=given["suite"], mirror=given["mirror"])
+        made = followed(steps, f"runner {given['runner']}", shown)
+    print(made.reference)  # noqa: T201 — stdout is data
 
 
 async def _run(given: Mapping[str, Any]) -> None:

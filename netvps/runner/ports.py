@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from netvps.domain.access.identity import AgentCredential
 from netvps.domain.image.image import Image, ImageProgress
+from netvps.domain.image.work import BootstrapImage, BuildImage, ImageLog
 from netvps.domain.metrics import Counters, MetricsReport, MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
@@ -237,6 +238,17 @@ class Environments(Protocol):
 
     async def delete_image(self, reference: str) -> None:
         """Removes an image. Raises NotFound, and WrongState if a container uses it."""
+
+    def build_image(
+        self, work: BuildImage, incoming: AsyncIterator[bytes]
+    ) -> AsyncGenerator[Image | ImageProgress | ImageLog, None]:
+        """Builds an image from the context that comes in: yields what the builder says and progress, then the image.
+
+        Raises InvalidInput if the context is damaged or not safe, WrongState if a step fails, Exhausted.
+        """
+
+    def bootstrap_image(self, work: BootstrapImage) -> AsyncGenerator[Image | ImageProgress, None]:
+        """Builds an environment with debootstrap: yields progress, then the image. Raises WrongState, Exhausted."""
 
     def pull_image(self, reference: str) -> AsyncGenerator[Image | ImageProgress, None]:
         """Pulls an image: yields progress, then the image.

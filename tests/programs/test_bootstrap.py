@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 
+from netvps.domain.image.image import ImageProgress, ImageView
+from netvps.programs import bootstrap
 from netvps.programs.bootstrap import ProgressLine, main
+from tests.cli.fake_client import NOW, FakeClient
 
 
 class _Terminal(io.StringIO):
@@ -35,3 +40,24 @@ def test_no_docker_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("netvps env bootstrap: ")
     assert "/nonexistent/docker.sock" in line or "not installed" in line
+
+
+def test_a_runner_does_it_through_the_server(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    class Server(FakeClient):
+        def bootstrap_image(self, runner: str, name: str, *, suite: str, mirror: str) -> Generator[Any, None, None]:
+            asked.append((runner, name, suite, mirror))
+            yield ImageProgress("unpacking packages: 3")
+            yield ImageView("box1", "netvps/deb:latest", "sha256:1", 7, "amd64", NOW, is_default=False, session_count=0)
+
+    monkeypatch.setattr(bootstrap, "dial", lambda _context: Server())
+    monkeypatch.setattr(bootstrap, "resolve", lambda name: name)
+    assert main(["deb", "--runner", "box1", "--suite", "bookworm"]) == 0
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("netvps/deb:latest\n", "runner box1: unpacking packages: 3\n")
+    assert asked == [("box1", "deb", "bookworm", "")]
+    assert main(["deb", "--runner", "box1", "--or-pull", "debian:12"]) != 0
+    assert "--runner: excludes --or-pull" in capfd.readouterr().err

@@ -82,7 +82,7 @@ class DockerEngine:
         self.take_in = Imports(docker, archives, self._archives).write
         self.travelling = Travelling(archives, self._archives, self._images)
         self._leftovers = Leftovers(docker, node)
-        self.environments = Environments(docker, self._images, contents)
+        self.environments = Environments(docker, self._images, contents, copies / "contexts")
         # What a part does by itself, the part offers; the methods below take several.
         self.start, self.signal = self._containers.start, self._containers.signal
         self.pause, self.unpause = self._containers.pause, self._containers.unpause

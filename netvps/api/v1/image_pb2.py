@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19netvps/api/v1/image.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x01\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x14\n\x0c\x61rchitecture\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_default\x18\x07 \x01(\x08\x12\x15\n\rsession_count\x18\x08 \x01(\x05\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x12ListImagesResponse\x12$\n\x06images\x18\x01 \x03(\x0b\x32\x14.netvps.api.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bunreachable\x18\x03 \x03(\t\"9\n\x12\x44\x65leteImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\"\x15\n\x13\x44\x65leteImageResponse\"5\n\x10PullImageRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\"w\n\x11PullImageResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.netvps.api.v1.ImageProgressH\x00\x12%\n\x05image\x18\x02 \x01(\x0b\x32\x14.netvps.api.v1.ImageH\x00\x42\t\n\x07message\"\xa2\x01\n\rImageProgress\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x12\n\ndone_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x64one_layers\x18\x04 \x01(\x05\x12\x14\n\x0ctotal_layers\x18\x05 \x01(\x05\x12,\n\tremaining\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x18\n\x16GetDefaultImageRequest\"3\n\x0c\x44\x65\x66\x61ultImage\x12\x11\n\treference\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\"B\n\x19UpdateDefaultImageRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xff\x03\n\x0cImageService\x12@\n\x08GetImage\x12\x1e.netvps.api.v1.GetImageRequest\x1a\x14.netvps.api.v1.Image\x12Q\n\nListImages\x12 .netvps.api.v1.ListImagesRequest\x1a!.netvps.api.v1.ListImagesResponse\x12T\n\x0b\x44\x65leteImage\x12!.netvps.api.v1.DeleteImageRequest\x1a\".netvps.api.v1.DeleteImageResponse\x12P\n\tPullImage\x12\x1f.netvps.api.v1.PullImageRequest\x1a .netvps.api.v1.PullImageResponse0\x01\x12U\n\x0fGetDefaultImage\x12%.netvps.api.v1.GetDefaultImageRequest\x1a\x1b.netvps.api.v1.DefaultImage\x12[\n\x12UpdateDefaultImage\x12(.netvps.api.v1.UpdateDefaultImageRequest\x1a\x1b.netvps.api.v1.DefaultImageB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19netvps/api/v1/image.proto\x12\rnetvps.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x01\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x14\n\x0c\x61rchitecture\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_default\x18\x07 \x01(\x08\x12\x15\n\rsession_count\x18\x08 \x01(\x05\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x11ListImagesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"h\n\x12ListImagesResponse\x12$\n\x06images\x18\x01 \x03(\x0b\x32\x14.netvps.api.v1.Image\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x13\n\x0bunreachable\x18\x03 \x03(\t\"9\n\x12\x44\x65leteImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\"\x15\n\x13\x44\x65leteImageResponse\"5\n\x10PullImageRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\"w\n\x11PullImageResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.netvps.api.v1.ImageProgressH\x00\x12%\n\x05image\x18\x02 \x01(\x0b\x32\x14.netvps.api.v1.ImageH\x00\x42\t\n\x07message\"Z\n\x11\x42uildImageRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.netvps.api.v1.BuildStartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07message\"U\n\nBuildStart\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x16\n\x0e\x65nvironment_id\x18\x02 \x01(\t\x12\x0b\n\x03tag\x18\x03 \x01(\t\x12\x12\n\ndockerfile\x18\x04 \x01(\t\"\x87\x01\n\x12\x42uildImageResponse\x12\r\n\x03log\x18\x01 \x01(\tH\x00\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.netvps.api.v1.ImageProgressH\x00\x12%\n\x05image\x18\x03 \x01(\x0b\x32\x14.netvps.api.v1.ImageH\x00\x42\t\n\x07message\"^\n\x15\x42ootstrapImageRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x16\n\x0e\x65nvironment_id\x18\x02 \x01(\t\x12\r\n\x05suite\x18\x03 \x01(\t\x12\x0e\n\x06mirror\x18\x04 \x01(\t\"|\n\x16\x42ootstrapImageResponse\x12\x30\n\x08progress\x18\x01 \x01(\x0b\x32\x1c.netvps.api.v1.ImageProgressH\x00\x12%\n\x05image\x18\x02 \x01(\x0b\x32\x14.netvps.api.v1.ImageH\x00\x42\t\n\x07message\"\xa2\x01\n\rImageProgress\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x12\n\ndone_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x64one_layers\x18\x04 \x01(\x05\x12\x14\n\x0ctotal_layers\x18\x05 \x01(\x05\x12,\n\tremaining\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x18\n\x16GetDefaultImageRequest\"3\n\x0c\x44\x65\x66\x61ultImage\x12\x11\n\treference\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\"B\n\x19UpdateDefaultImageRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\xb7\x05\n\x0cImageService\x12@\n\x08GetImage\x12\x1e.netvps.api.v1.GetImageRequest\x1a\x14.netvps.api.v1.Image\x12Q\n\nListImages\x12 .netvps.api.v1.ListImagesRequest\x1a!.netvps.api.v1.ListImagesResponse\x12T\n\x0b\x44\x65leteImage\x12!.netvps.api.v1.DeleteImageRequest\x1a\".netvps.api.v1.DeleteImageResponse\x12P\n\tPullImage\x12\x1f.netvps.api.v1.PullImageRequest\x1a .netvps.api.v1.PullImageResponse0\x01\x12U\n\nBuildImage\x12 .netvps.api.v1.BuildImageRequest\x1a!.netvps.api.v1.BuildImageResponse(\x01\x30\x01\x12_\n\x0e\x42ootstrapImage\x12$.netvps.api.v1.BootstrapImageRequest\x1a%.netvps.api.v1.BootstrapImageResponse0\x01\x12U\n\x0fGetDefaultImage\x12%.netvps.api.v1.GetDefaultImageRequest\x1a\x1b.netvps.api.v1.DefaultImage\x12[\n\x12UpdateDefaultImage\x12(.netvps.api.v1.UpdateDefaultImageRequest\x1a\x1b.netvps.api.v1.DefaultImageB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,14 +50,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PULLIMAGEREQUEST']._serialized_end=652
   _globals['_PULLIMAGERESPONSE']._serialized_start=654
   _globals['_PULLIMAGERESPONSE']._serialized_end=773
-  _globals['_IMAGEPROGRESS']._serialized_start=776
-  _globals['_IMAGEPROGRESS']._serialized_end=938
-  _globals['_GETDEFAULTIMAGEREQUEST']._serialized_start=940
-  _globals['_GETDEFAULTIMAGEREQUEST']._serialized_end=964
-  _globals['_DEFAULTIMAGE']._serialized_start=966
-  _globals['_DEFAULTIMAGE']._serialized_end=1017
-  _globals['_UPDATEDEFAULTIMAGEREQUEST']._serialized_start=1019
-  _globals['_UPDATEDEFAULTIMAGEREQUEST']._serialized_end=1085
-  _globals['_IMAGESERVICE']._serialized_start=1088
-  _globals['_IMAGESERVICE']._serialized_end=1599
+  _globals['_BUILDIMAGEREQUEST']._serialized_start=775
+  _globals['_BUILDIMAGEREQUEST']._serialized_end=865
+  _globals['_BUILDSTART']._serialized_start=867
+  _globals['_BUILDSTART']._serialized_end=952
+  _globals['_BUILDIMAGERESPONSE']._serialized_start=955
+  _globals['_BUILDIMAGERESPONSE']._serialized_end=1090
+  _globals['_BOOTSTRAPIMAGEREQUEST']._serialized_start=1092
+  _globals['_BOOTSTRAPIMAGEREQUEST']._serialized_end=1186
+  _globals['_BOOTSTRAPIMAGERESPONSE']._serialized_start=1188
+  _globals['_BOOTSTRAPIMAGERESPONSE']._serialized_end=1312
+  _globals['_IMAGEPROGRESS']._serialized_start=1315
+  _globals['_IMAGEPROGRESS']._serialized_end=1477
+  _globals['_GETDEFAULTIMAGEREQUEST']._serialized_start=1479
+  _globals['_GETDEFAULTIMAGEREQUEST']._serialized_end=1503
+  _globals['_DEFAULTIMAGE']._serialized_start=1505
+  _globals['_DEFAULTIMAGE']._serialized_end=1556
+  _globals['_UPDATEDEFAULTIMAGEREQUEST']._serialized_start=1558
+  _globals['_UPDATEDEFAULTIMAGEREQUEST']._serialized_end=1624
+  _globals['_IMAGESERVICE']._serialized_start=1627
+  _globals['_IMAGESERVICE']._serialized_end=2322
 # @@protoc_insertion_point(module_scope)

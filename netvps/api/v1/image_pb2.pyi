@@ -260,6 +260,172 @@ class PullImageResponse(_message.Message):
 Global___PullImageResponse: _TypeAlias = PullImageResponse  # noqa: Y015
 
 @_typing.final
+class BuildImageRequest(_message.Message):
+    """BuildImageRequest is a message of a build: start first, then the context."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Bytes of the context, a tar archive, at most 64 KiB."""
+    @_builtins.property
+    def start(self) -> Global___BuildStart:
+        """The first message, sent once."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___BuildStart | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "message", b"message", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "message", b"message", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "data"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___BuildImageRequest: _TypeAlias = BuildImageRequest  # noqa: Y015
+
+@_typing.final
+class BuildStart(_message.Message):
+    """BuildStart specifies a build."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    DOCKERFILE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"runners/RUNNER"."""
+    environment_id: _builtins.str
+    """NAME of the environment, a DNS label of 1 to 63 characters."""
+    tag: _builtins.str
+    """TAG; empty means "latest"."""
+    dockerfile: _builtins.str
+    """Path of the Dockerfile in the context; empty means "Dockerfile"."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        environment_id: _builtins.str = ...,
+        tag: _builtins.str = ...,
+        dockerfile: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dockerfile", b"dockerfile", "environment_id", b"environment_id", "parent", b"parent", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BuildStart: _TypeAlias = BuildStart  # noqa: Y015
+
+@_typing.final
+class BuildImageResponse(_message.Message):
+    """BuildImageResponse is a message of a build."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    log: _builtins.str
+    """What the builder says, as it says it."""
+    @_builtins.property
+    def progress(self) -> Global___ImageProgress:
+        """How far it is."""
+
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """The image, once it is complete."""
+
+    def __init__(
+        self,
+        *,
+        log: _builtins.str = ...,
+        progress: Global___ImageProgress | None = ...,
+        image: Global___Image | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "log", b"log", "message", b"message", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "log", b"log", "message", b"message", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["log", "progress", "image"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___BuildImageResponse: _TypeAlias = BuildImageResponse  # noqa: Y015
+
+@_typing.final
+class BootstrapImageRequest(_message.Message):
+    """BootstrapImageRequest builds an environment with debootstrap."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    MIRROR_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"runners/RUNNER"."""
+    environment_id: _builtins.str
+    """As in BuildStart."""
+    suite: _builtins.str
+    """Debian or Ubuntu release; empty means that of the runner's machine."""
+    mirror: _builtins.str
+    """http:// or https:// URL of the package mirror; empty means that of the runner's machine."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        environment_id: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        mirror: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "mirror", b"mirror", "parent", b"parent", "suite", b"suite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BootstrapImageRequest: _TypeAlias = BootstrapImageRequest  # noqa: Y015
+
+@_typing.final
+class BootstrapImageResponse(_message.Message):
+    """BootstrapImageResponse is a message of a bootstrap."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___ImageProgress:
+        """How far it is."""
+
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """The image, once it is complete."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___ImageProgress | None = ...,
+        image: Global___Image | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "message", b"message", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "message", b"message", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["progress", "image"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___BootstrapImageResponse: _TypeAlias = BootstrapImageResponse  # noqa: Y015
+
+@_typing.final
 class ImageProgress(_message.Message):
     """ImageProgress is how far work on an image is."""
 

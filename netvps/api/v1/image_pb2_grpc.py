@@ -56,6 +56,16 @@ class ImageServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_image__pb2.PullImageRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.PullImageResponse.FromString,
                 _registered_method=True)
+        self.BuildImage = channel.stream_stream(
+                '/netvps.api.v1.ImageService/BuildImage',
+                request_serializer=netvps_dot_api_dot_v1_dot_image__pb2.BuildImageRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.BuildImageResponse.FromString,
+                _registered_method=True)
+        self.BootstrapImage = channel.unary_stream(
+                '/netvps.api.v1.ImageService/BootstrapImage',
+                request_serializer=netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageResponse.FromString,
+                _registered_method=True)
         self.GetDefaultImage = channel.unary_unary(
                 '/netvps.api.v1.ImageService/GetDefaultImage',
                 request_serializer=netvps_dot_api_dot_v1_dot_image__pb2.GetDefaultImageRequest.SerializeToString,
@@ -108,6 +118,25 @@ class ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BuildImage(self, request_iterator, context):
+        """BuildImage builds the environment "netvps/NAME:TAG" on a runner from a Dockerfile and its context, and streams what the
+        builder says. The last message has the image. The build ends with the call, and after an hour. Errors:
+        INVALID_ARGUMENT (the context is damaged, not safe, or has no Dockerfile), FAILED_PRECONDITION (a step failed, with
+        the builder's words), RESOURCE_EXHAUSTED (context of more than 2 GiB, disk, too many builds), UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BootstrapImage(self, request, context):
+        """BootstrapImage builds the environment "netvps/NAME:latest" on a runner with debootstrap from a package mirror, without
+        any registry. The last message has the image. Errors: FAILED_PRECONDITION (debootstrap is not installed, or failed,
+        with its words), RESOURCE_EXHAUSTED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDefaultImage(self, request, context):
         """GetDefaultImage returns the image of sessions that name none.
         """
@@ -144,6 +173,16 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.PullImage,
                     request_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.PullImageRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_image__pb2.PullImageResponse.SerializeToString,
+            ),
+            'BuildImage': grpc.stream_stream_rpc_method_handler(
+                    servicer.BuildImage,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.BuildImageRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_image__pb2.BuildImageResponse.SerializeToString,
+            ),
+            'BootstrapImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.BootstrapImage,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageResponse.SerializeToString,
             ),
             'GetDefaultImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDefaultImage,
@@ -266,6 +305,60 @@ class ImageService:
             '/netvps.api.v1.ImageService/PullImage',
             netvps_dot_api_dot_v1_dot_image__pb2.PullImageRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_image__pb2.PullImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BuildImage(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/netvps.api.v1.ImageService/BuildImage',
+            netvps_dot_api_dot_v1_dot_image__pb2.BuildImageRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_image__pb2.BuildImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BootstrapImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/netvps.api.v1.ImageService/BootstrapImage',
+            netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,17 @@ class ImageServiceStub:
     sends nothing), FAILED_PRECONDITION (the image is for another architecture), RESOURCE_EXHAUSTED (disk, too many
     pulls).
     """
+    BuildImage: _grpc.StreamStreamMultiCallable[_image_pb2.BuildImageRequest, _image_pb2.BuildImageResponse]
+    """BuildImage builds the environment "netvps/NAME:TAG" on a runner from a Dockerfile and its context, and streams what the
+    builder says. The last message has the image. The build ends with the call, and after an hour. Errors:
+    INVALID_ARGUMENT (the context is damaged, not safe, or has no Dockerfile), FAILED_PRECONDITION (a step failed, with
+    the builder's words), RESOURCE_EXHAUSTED (context of more than 2 GiB, disk, too many builds), UNAVAILABLE.
+    """
+    BootstrapImage: _grpc.UnaryStreamMultiCallable[_image_pb2.BootstrapImageRequest, _image_pb2.BootstrapImageResponse]
+    """BootstrapImage builds the environment "netvps/NAME:latest" on a runner with debootstrap from a package mirror, without
+    any registry. The last message has the image. Errors: FAILED_PRECONDITION (debootstrap is not installed, or failed,
+    with its words), RESOURCE_EXHAUSTED, UNAVAILABLE.
+    """
     GetDefaultImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetDefaultImageRequest, _image_pb2.DefaultImage]
     """GetDefaultImage returns the image of sessions that name none."""
     UpdateDefaultImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.UpdateDefaultImageRequest, _image_pb2.DefaultImage]
@@ -84,6 +95,17 @@ class ImageServiceAsyncStub(ImageServiceStub):
     PERMISSION_DENIED (the registry requires a login), UNAVAILABLE (the registry or the runner cannot be reached, or
     sends nothing), FAILED_PRECONDITION (the image is for another architecture), RESOURCE_EXHAUSTED (disk, too many
     pulls).
+    """
+    BuildImage: _aio.StreamStreamMultiCallable[_image_pb2.BuildImageRequest, _image_pb2.BuildImageResponse]  # type: ignore[assignment]
+    """BuildImage builds the environment "netvps/NAME:TAG" on a runner from a Dockerfile and its context, and streams what the
+    builder says. The last message has the image. The build ends with the call, and after an hour. Errors:
+    INVALID_ARGUMENT (the context is damaged, not safe, or has no Dockerfile), FAILED_PRECONDITION (a step failed, with
+    the builder's words), RESOURCE_EXHAUSTED (context of more than 2 GiB, disk, too many builds), UNAVAILABLE.
+    """
+    BootstrapImage: _aio.UnaryStreamMultiCallable[_image_pb2.BootstrapImageRequest, _image_pb2.BootstrapImageResponse]  # type: ignore[assignment]
+    """BootstrapImage builds the environment "netvps/NAME:latest" on a runner with debootstrap from a package mirror, without
+    any registry. The last message has the image. Errors: FAILED_PRECONDITION (debootstrap is not installed, or failed,
+    with its words), RESOURCE_EXHAUSTED, UNAVAILABLE.
     """
     GetDefaultImage: _aio.UnaryUnaryMultiCallable[_image_pb2.GetDefaultImageRequest, _image_pb2.DefaultImage]  # type: ignore[assignment]
     """GetDefaultImage returns the image of sessions that name none."""
@@ -136,6 +158,29 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         PERMISSION_DENIED (the registry requires a login), UNAVAILABLE (the registry or the runner cannot be reached, or
         sends nothing), FAILED_PRECONDITION (the image is for another architecture), RESOURCE_EXHAUSTED (disk, too many
         pulls).
+        """
+
+    @_abc_1.abstractmethod
+    def BuildImage(
+        self,
+        request_iterator: _MaybeAsyncIterator[_image_pb2.BuildImageRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_image_pb2.BuildImageResponse], _abc.AsyncIterator[_image_pb2.BuildImageResponse]]:
+        """BuildImage builds the environment "netvps/NAME:TAG" on a runner from a Dockerfile and its context, and streams what the
+        builder says. The last message has the image. The build ends with the call, and after an hour. Errors:
+        INVALID_ARGUMENT (the context is damaged, not safe, or has no Dockerfile), FAILED_PRECONDITION (a step failed, with
+        the builder's words), RESOURCE_EXHAUSTED (context of more than 2 GiB, disk, too many builds), UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def BootstrapImage(
+        self,
+        request: _image_pb2.BootstrapImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_image_pb2.BootstrapImageResponse], _abc.AsyncIterator[_image_pb2.BootstrapImageResponse]]:
+        """BootstrapImage builds the environment "netvps/NAME:latest" on a runner with debootstrap from a package mirror, without
+        any registry. The last message has the image. Errors: FAILED_PRECONDITION (debootstrap is not installed, or failed,
+        with its words), RESOURCE_EXHAUSTED, UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -29,6 +29,8 @@ class ImageWork(_message.Message):
     LIST_FIELD_NUMBER: _builtins.int
     DELETE_FIELD_NUMBER: _builtins.int
     PULL_FIELD_NUMBER: _builtins.int
+    BUILD_FIELD_NUMBER: _builtins.int
+    BOOTSTRAP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def list(self) -> Global___ListRunnerImages:
         """Send RunnerImages."""
@@ -41,18 +43,28 @@ class ImageWork(_message.Message):
     def pull(self) -> Global___PullRunnerImage:
         """Pull an image; send its progress, then the image."""
 
+    @_builtins.property
+    def build(self) -> Global___BuildRunnerImage:
+        """Build an image from the context that follows; send what the builder says, then the image."""
+
+    @_builtins.property
+    def bootstrap(self) -> Global___BootstrapRunnerImage:
+        """Build an image with debootstrap; send its progress, then the image."""
+
     def __init__(
         self,
         *,
         list: Global___ListRunnerImages | None = ...,
         delete: Global___DeleteRunnerImage | None = ...,
         pull: Global___PullRunnerImage | None = ...,
+        build: Global___BuildRunnerImage | None = ...,
+        bootstrap: Global___BootstrapRunnerImage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delete", b"delete", "list", b"list", "pull", b"pull", "work", b"work"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "build", b"build", "delete", b"delete", "list", b"list", "pull", b"pull", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delete", b"delete", "list", b"list", "pull", b"pull", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "build", b"build", "delete", b"delete", "list", b"list", "pull", b"pull", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["list", "delete", "pull"]  # noqa: Y015
+    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["list", "delete", "pull", "build", "bootstrap"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_work) -> _WhichOneofReturnType_work | None: ...
 
@@ -125,6 +137,62 @@ class PullRunnerImage(_message.Message):
 Global___PullRunnerImage: _TypeAlias = PullRunnerImage  # noqa: Y015
 
 @_typing.final
+class BuildRunnerImage(_message.Message):
+    """BuildRunnerImage builds an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DOCKERFILE_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """Its name."""
+    dockerfile: _builtins.str
+    """As in BuildStart; always set."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        dockerfile: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dockerfile", b"dockerfile", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BuildRunnerImage: _TypeAlias = BuildRunnerImage  # noqa: Y015
+
+@_typing.final
+class BootstrapRunnerImage(_message.Message):
+    """BootstrapRunnerImage builds an image with debootstrap."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    MIRROR_FIELD_NUMBER: _builtins.int
+    environment_id: _builtins.str
+    """As in BuildStart."""
+    suite: _builtins.str
+    """As in BootstrapImageRequest."""
+    mirror: _builtins.str
+    """As in BootstrapImageRequest."""
+    def __init__(
+        self,
+        *,
+        environment_id: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        mirror: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "mirror", b"mirror", "suite", b"suite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BootstrapRunnerImage: _TypeAlias = BootstrapRunnerImage  # noqa: Y015
+
+@_typing.final
 class GetRegistryLoginRequest(_message.Message):
     """GetRegistryLoginRequest asks for the login to a registry."""
 
@@ -181,6 +249,9 @@ class ImageAnswer(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    log: _builtins.str
+    """As in BuildImageResponse."""
     @_builtins.property
     def images(self) -> Global___RunnerImages:
         """Some of the images; all of them together are the answer to ListRunnerImages."""
@@ -199,12 +270,13 @@ class ImageAnswer(_message.Message):
         images: Global___RunnerImages | None = ...,
         progress: _image_pb2.ImageProgress | None = ...,
         image: Global___RunnerImage | None = ...,
+        log: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "images", b"images", "message", b"message", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "images", b"images", "log", b"log", "message", b"message", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "images", b"images", "message", b"message", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "images", b"images", "log", b"log", "message", b"message", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["images", "progress", "image"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["images", "progress", "image", "log"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netvps.cli.env.pull import pull
-from netvps.cli.machine.programs import bootstrap
+from netvps.cli.machine.programs import bootstrap, build
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import RUNNER
 from netvps.cli.ui.output import Column, View, emit, format_option, note
@@ -29,6 +29,7 @@ def env() -> None:
 
 
 env.add_command(bootstrap)
+env.add_command(build)
 env.add_command(pull)
 
 

@@ -13,6 +13,7 @@ from netvps.cli.ui.output import emit
 from netvps.cli.ui.progress import progress
 from netvps.domain.image.image import ImageProgress, ImageView
 from netvps.domain.image.reference import check_reference
+from netvps.domain.image.work import ImageLog
 from netvps.errors import InvalidInput, NetvpsError, Unavailable
 from netvps.exit_codes import Cancelled
 
@@ -64,16 +65,33 @@ def runners_online(connection: Client) -> list[str]:
     return names
 
 
+def one_runner(connection: Client) -> str:
+    """The runner, if there is one alone that can be asked. Raises Unavailable, and InvalidInput if there are more."""
+    names = runners_online(connection)
+    if len(names) > 1:
+        raise InvalidInput.of("--runner", f"there are several runners: name one of {', '.join(names)}")
+    return names[0]
+
+
 def followed(
-    steps: Generator[ImageProgress | ImageView, None, None], who: str, shown: Progress
+    steps: Generator[ImageProgress | ImageLog | ImageView, None, None], who: str, shown: Progress
 ) -> ImageView:  # fmt: skip
-    """Shows the progress of work on an image; returns the image. Ending it early ends the work."""
+    """Shows the progress of work on an image, and prints what its builder says; returns the image.
+
+    Ending it early ends the work.
+    """
+    rest = ""
     try:
         with closing(steps):
             for step in steps:
                 if isinstance(step, ImageView):
                     return step
-                shown.show(f"{who}: {step.line}")
+                if isinstance(step, ImageLog):
+                    *lines, rest = (rest + step.text).split("\n")
+                    for line in lines:
+                        shown.print(line.rstrip())
+                else:
+                    shown.show(f"{who}: {step.line}")
     except KeyboardInterrupt:
         raise Cancelled(f"interrupted: {who} ends its work, and nothing else changed") from None
     raise Unavailable(f"{who} did not say what became of it: see netvps env ls")

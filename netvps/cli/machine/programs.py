@@ -10,7 +10,7 @@ import click
 from netvps.cli.machine.program_command import ProgramCommand, replace_by
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def _folder(option: str, text: str) -> click.Option:
@@ -29,6 +29,16 @@ def _docker_host() -> click.Option:
 
 def _on_the_server() -> list[click.Parameter]:
     return [_folder("--state-dir", "The server's state folder (NETVPS_STATE_DIR)."), _config("The server's")]
+
+
+def _with_context(program: str) -> Callable[[Sequence[str]], None]:
+    """Starts a program that talks to the server of the context in force."""
+
+    def start(arguments: Sequence[str]) -> None:
+        chosen = click.get_current_context().find_root().obj
+        replace_by(program, [*(("--context", chosen) if chosen else ()), *arguments])
+
+    return start
 
 
 server: Final = ProgramCommand(
@@ -78,19 +88,46 @@ bootstrap: Final = ProgramCommand(
     "bootstrap",
     module="bootstrap",
     path="env bootstrap",
+    start=_with_context("bootstrap"),
     params=[
         click.Argument(["name"], metavar="NAME"),
         click.Option(["--suite"], default="", metavar="SUITE", help="Debian release (by default this machine's own)."),
         click.Option(["--or-pull"], metavar="IMAGE",
                      help="Do nothing if the environment exists; else take IMAGE from its registry, if that answers."),
         click.Option(["--mirror"], default="", metavar="URL", help="Package mirror (by default this machine's own)."),
+        click.Option(["--runner"], default="", metavar="RUNNER", help="Make it on this runner, through the server."),
+        click.Option(["--context"], metavar="NAME", help="The server of --runner (see `netvps context`)."),
         _docker_host(),
     ],
     summary="""Make a Debian environment from a package mirror, without any registry.
 
-    It is the image netvps/NAME:latest; sessions use 'debian' by default.
+    It is the image netvps/NAME:latest; sessions use 'debian' by default. Without --runner it is made by Docker on this
+    machine, and needs no server.
 
     Example: netvps env bootstrap debian
+    """,
+)  # fmt: skip
+build: Final = ProgramCommand(
+    "build",
+    module="build",
+    path="env build",
+    start=_with_context("build"),
+    params=[
+        click.Argument(["name"], metavar="NAME"),
+        click.Argument(["folder"], metavar="DIR", type=click.Path(exists=True, file_okay=False)),
+        click.Option(["-f", "--file"], default="Dockerfile", metavar="PATH", show_default=True,
+                     help="The Dockerfile, by its path in DIR."),
+        click.Option(["-t", "--tag"], default="latest", metavar="TAG", show_default=True, help="Tag of the image."),
+        click.Option(["--runner"], default="", metavar="RUNNER",
+                     help="The runner that builds; needed if there are several."),
+        click.Option(["--context"], metavar="NAME", help="The server (see `netvps context`)."),
+    ],
+    summary="""Build the environment NAME on a runner, from a folder with a Dockerfile.
+
+    It is the image netvps/NAME:TAG there. The folder is sent without what its .dockerignore leaves out, up to 2 GiB.
+    What the builder says goes to stderr. Ctrl-C ends the build.
+
+    Example: netvps env build tools ./tools
     """,
 )  # fmt: skip
 purge: Final = ProgramCommand(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from netvps.errors import TooOld, Unavailable
 from netvps.rpc.client.async_transport import AsyncTransport
 from netvps.rpc.client.calls.all import Calls
+from netvps.rpc.client.calls.images import BUILD, build_piece, build_start
 from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
 from netvps.rpc.client.calls.snapshots import IMPORT, import_piece, import_start
 from netvps.rpc.client.transport import UNARY_TIMEOUT
@@ -17,6 +18,8 @@ from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 
+    from netvps.domain.image.image import ImageProgress, ImageView
+    from netvps.domain.image.work import ImageLog
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.session.session import Session, SessionState
     from netvps.domain.snapshot.snapshot import Snapshot, SnapshotDraft
@@ -53,6 +56,21 @@ class AsyncClient(Calls):
 
         method, response = EXEC
         return self.transport.duplex(method, requests(), response, output_from_proto)
+
+    def build_image(
+        self, runner: str, name: str, tag: str, dockerfile: str, context: AsyncIterator[bytes]
+    ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
+        """As Client.build_image."""
+        from netvps.rpc.convert.images import made_from_proto
+
+        async def requests() -> AsyncIterator[object]:
+            yield build_start(runner, name, tag, dockerfile)
+            async for piece in context:
+                for message in build_piece(piece):
+                    yield message
+
+        method, response = BUILD
+        return self.transport.duplex(method, requests(), response, made_from_proto)
 
     async def import_snapshot(self, session: str, draft: SnapshotDraft, archive: AsyncIterator[bytes]) -> Snapshot:
         """As Client.import_snapshot."""

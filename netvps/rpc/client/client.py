@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from netvps.domain.session.event import EventType, SessionEvent
 from netvps.errors import TimedOut, TooOld, Unavailable
 from netvps.rpc.client.calls.all import Calls
+from netvps.rpc.client.calls.images import BUILD, build_piece, build_start
 from netvps.rpc.client.calls.sessions import EXEC, exec_input, exec_start
 from netvps.rpc.client.calls.snapshots import IMPORT, import_piece, import_start
 from netvps.rpc.client.channel import Endpoint
@@ -21,6 +22,8 @@ from netvps.rpc.client.watching import ATTEMPTS, Waiting, Watching
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from netvps.domain.image.image import ImageProgress, ImageView
+    from netvps.domain.image.work import ImageLog
     from netvps.domain.server import ServerInfo
     from netvps.domain.session.exec import ExecStart, FromCommand, ToCommand
     from netvps.domain.session.session import Session, SessionState
@@ -70,6 +73,23 @@ class Client(Calls):
 
         method, response = EXEC
         return self.transport.duplex(method, requests(), response, output_from_proto)
+
+    def build_image(
+        self, runner: str, name: str, tag: str, dockerfile: str, context: Iterator[bytes]
+    ) -> Generator[ImageProgress | ImageLog | ImageView, None, None]:
+        """Builds an environment from the pieces of a context, a tar archive, which are read on another thread.
+
+        Yields what the builder says and progress, then the image. Closing it ends the build. Never retried.
+        """
+        from netvps.rpc.convert.images import made_from_proto
+
+        def requests() -> Iterator[object]:
+            yield build_start(runner, name, tag, dockerfile)
+            for piece in context:
+                yield from build_piece(piece)
+
+        method, response = BUILD
+        return self.transport.duplex(method, requests(), response, made_from_proto)
 
     def import_snapshot(self, session: str, draft: SnapshotDraft, archive: Iterator[bytes]) -> Snapshot:
         """Makes a snapshot from the pieces of a portable archive, which are read on another thread. Never retried.

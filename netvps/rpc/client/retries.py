@@ -44,7 +44,7 @@ IDEMPOTENT: Final = {
 NEVER: Final = {
     "SessionService": ("ExecSession",),
     "SnapshotService": ("ExportSnapshot", "ImportSnapshot"),
-    "ImageService": ("DeleteImage", "PullImage"),
+    "ImageService": ("DeleteImage", "PullImage", "BuildImage", "BootstrapImage"),
     "SshKeyService": ("IssueSshCertificate",),
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netvps.api.v1 import image_pb2 as pb
 from netvps.api.v1 import link_image_pb2 as link
+from netvps.domain.checks import Checks
 from netvps.domain.image.image import DefaultImage, Image, ImageProgress, ImageView
-from netvps.domain.image.work import DeleteImage, ListImages, PullImage
+from netvps.domain.image.reference import LATEST, check_reference
+from netvps.domain.image.work import BootstrapImage, BuildImage, DeleteImage, ImageLog, ListImages, PullImage
+from netvps.domain.names import ENVIRONMENT_NAME_MAX, check_label
+from netvps.domain.pieces import MAX_PIECE
+from netvps.domain.runner.docker_names import environment_image
 from netvps.errors import InvalidInput
 from netvps.rpc.convert import names
 from netvps.rpc.convert.texts import sentence, word, words
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_IMAGES: Final = 256
 """Maximum images in one message of a runner."""
+LOG_MAX: Final = 16_384
+"""Maximum characters of a builder's words in one message."""
 MAX_SESSIONS: Final = 500
 """Maximum sessions named with one image: 16 images with as many fit into a message."""
 
@@ -75,11 +82,61 @@ def progress_from_proto(message: pb.ImageProgress) -> ImageProgress:
     )
 
 
-def pulled_from_proto(message: pb.PullImageResponse) -> ImageProgress | ImageView:
-    """A message of a pull, as a client reads it."""
-    if message.WhichOneof("message") == "image":
-        return view_from_proto(message.image)
+def made_from_proto(message: Any) -> ImageProgress | ImageLog | ImageView:
+    """A message of a pull, a build or a bootstrap, as a client reads it."""
+    match message.WhichOneof("message"):
+        case "image":
+            return view_from_proto(message.image)
+        case "log":
+            return ImageLog(message.log)
     return progress_from_proto(message.progress)
+
+
+def made_to_proto(answer: ImageProgress | ImageLog | ImageView) -> dict[str, Any]:
+    """The fields of such a message."""
+    match answer:
+        case ImageProgress():
+            return {"progress": progress_to_proto(answer)}
+        case ImageLog(text):
+            return {"log": text}
+        case ImageView():
+            return {"image": view_to_proto(answer)}
+
+
+def build_from_proto(message: pb.BuildImageRequest) -> tuple[str, BuildImage]:
+    """Parses the first message of a build into the NAME of the runner and the work. Raises InvalidInput."""
+    if message.WhichOneof("message") != "start":
+        raise InvalidInput.of("start", "the first message must have it")
+    start, checks = message.start, Checks()
+    runner, reference, work = "", "", BuildImage("")
+    with checks.nested():
+        runner = names.parse_runner_name(start.parent, "start.parent")
+    with checks.nested():
+        name = check_label(start.environment_id, "start.environment_id", ENVIRONMENT_NAME_MAX)
+        reference = check_reference(environment_image(name, start.tag or LATEST), "start.tag")
+    with checks.nested("start"):
+        work = BuildImage(reference, start.dockerfile or work.dockerfile)
+    checks.done()
+    return runner, work
+
+
+def context_piece(message: pb.BuildImageRequest) -> bytes:
+    """The bytes of a further message of a build. Raises InvalidInput."""
+    if message.WhichOneof("message") != "data" or len(message.data) > MAX_PIECE:
+        raise InvalidInput.of("data", f"a message after the first has up to {MAX_PIECE} bytes of the context")
+    return message.data
+
+
+def bootstrap_from_proto(request: pb.BootstrapImageRequest) -> tuple[str, BootstrapImage]:
+    """Parses a request into the NAME of the runner and the work. Raises InvalidInput."""
+    checks, runner, work = Checks(), "", None
+    with checks.nested():
+        runner = names.parse_runner_name(request.parent, "parent")
+    with checks.nested():
+        work = BootstrapImage(request.environment_id, request.suite, request.mirror)
+    checks.done()
+    assert work is not None  # noqa: S101 — parsed
+    return runner, work
 
 
 def default_to_proto(default: DefaultImage) -> pb.DefaultImage:
@@ -101,6 +158,10 @@ def work_to_proto(work: ImageWork) -> link.ImageWork:
             return link.ImageWork(delete=link.DeleteRunnerImage(reference=reference))
         case PullImage(reference):
             return link.ImageWork(pull=link.PullRunnerImage(reference=reference))
+        case BuildImage(reference, dockerfile):
+            return link.ImageWork(build=link.BuildRunnerImage(reference=reference, dockerfile=dockerfile))
+        case BootstrapImage(name, suite, mirror):
+            return link.ImageWork(bootstrap=link.BootstrapRunnerImage(environment_id=name, suite=suite, mirror=mirror))
 
 
 def work_from_proto(message: link.ImageWork) -> ImageWork | None:
@@ -112,6 +173,11 @@ def work_from_proto(message: link.ImageWork) -> ImageWork | None:
             return DeleteImage(message.delete.reference)
         case "pull":
             return PullImage(message.pull.reference)
+        case "build":
+            return BuildImage(message.build.reference, message.build.dockerfile)
+        case "bootstrap":
+            order = message.bootstrap
+            return BootstrapImage(order.environment_id, order.suite, order.mirror)
     return None
 
 
@@ -122,6 +188,8 @@ def answer_to_proto(answer: ImageAnswer) -> link.ImageAnswer:
             return link.ImageAnswer(image=_image_to_proto(answer))
         case ImageProgress():
             return link.ImageAnswer(progress=progress_to_proto(answer))
+        case ImageLog(text):
+            return link.ImageAnswer(log=text[:LOG_MAX])
         case tuple():
             return link.ImageAnswer(images=link.RunnerImages(images=map(_image_to_proto, answer)))
 
@@ -133,6 +201,8 @@ def answer_from_proto(message: link.ImageAnswer) -> ImageAnswer:
             return _image_from_proto(message.image)
         case "progress":
             return progress_from_proto(message.progress)
+        case "log":
+            return ImageLog(message.log[:LOG_MAX])
         case "images":
             if len(message.images.images) > MAX_IMAGES:
                 raise InvalidInput.of("images", f"{len(message.images.images)} are more than {MAX_IMAGES}")

@@ -11,7 +11,16 @@ from typing import Final
 import structlog
 
 from netvps.domain.image.image import Image, ImageProgress
-from netvps.domain.image.work import DeleteImage, ImageAnswer, ImageWork, ListImages, PullImage
+from netvps.domain.image.work import (
+    BootstrapImage,
+    BuildImage,
+    DeleteImage,
+    ImageAnswer,
+    ImageLog,
+    ImageWork,
+    ListImages,
+    PullImage,
+)
 from netvps.errors import Exhausted, NetvpsError, WrongState
 from netvps.runner.ports import Environments, Link
 
@@ -20,6 +29,7 @@ _MAX_LONG: Final = 4
 _PER_MESSAGE: Final = 16
 """Images in one message of a list."""
 EVERY_SECONDS: Final = 1.0
+Step = Image | ImageProgress | ImageLog
 log = structlog.get_logger()
 
 
@@ -55,16 +65,28 @@ class ImageRequests:
                 case DeleteImage(reference):
                     await self._environments.delete_image(reference)
                     log.info("image removed on request", image=reference)
-                case PullImage(reference):
-                    async with aclosing(_paced(self._environments.pull_image(reference))) as steps:
+                case _:
+                    async with aclosing(_paced(self._made(self._environments, work, incoming))) as steps:
                         async for step in steps:
                             yield step
-                    log.info("image pulled on request", image=reference)
+                    log.info("image made on request", work=type(work).__name__)
         finally:
             self.busy[kind] -= 1
 
+    def _made(
+        self, environments: Environments, work: PullImage | BuildImage | BootstrapImage, incoming: AsyncIterator[bytes]
+    ) -> AsyncGenerator[Step, None]:
+        """Makes the image of a request."""
+        match work:
+            case PullImage(reference):
+                return environments.pull_image(reference)
+            case BuildImage():
+                return environments.build_image(work, incoming)
+            case BootstrapImage():
+                return environments.bootstrap_image(work)
 
-async def _paced(steps: AsyncGenerator[Image | ImageProgress, None]) -> AsyncGenerator[Image | ImageProgress, None]:
+
+async def _paced(steps: AsyncGenerator[Step, None]) -> AsyncGenerator[Step, None]:
     """Leaves out progress that comes less than a second after the last."""
     clock = asyncio.get_running_loop().time
     due = clock()

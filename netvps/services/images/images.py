@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.checks import Checks
 from netvps.domain.image.image import Image, ImageProgress, ImageView
 from netvps.domain.image.reference import check_reference, same_reference
-from netvps.domain.image.work import DeleteImage, ListImages, PullImage
+from netvps.domain.image.work import DeleteImage, ImageLog, ListImages, PullImage
 from netvps.domain.runner.runner import IMAGES, Runner, RunnerState
 from netvps.domain.session.session import Session
 from netvps.errors import InternalError, NetvpsError, NotFound, TimedOut, Unavailable, WrongState
 from netvps.services.page import DEFAULT_SIZE, MAX_SIZE, decode_token, encode_token
 from netvps.services.sessions.removal import runner_named
-from netvps.tasks import until
+from netvps.tasks import Tasks, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
     from netvps.domain.access.accounts import Caller
-    from netvps.domain.image.work import ImageWork
+    from netvps.domain.image.work import BootstrapImage, BuildImage, ImageWork
     from netvps.services.images.default_image import DefaultImages
-    from netvps.services.ports import FilesCarrier, Store
+    from netvps.services.ports import FilesCarrier, FilesExchange, Store
 
 LIST_SECONDS: Final = 15.0
 PULL_SECONDS: Final = 3700.0
 """More than a runner gives a pull: its error says more."""
+BUILD_SECONDS: Final = 3900.0
 _DELETE_SECONDS: Final = 120.0
 _AT_ONCE: Final = 16
 """Runners that are asked at once for a page."""
@@ -132,32 +133,67 @@ class Images:
 
     async def pull(
         self, caller: Caller, carrier: FilesCarrier, runner: str, reference: str
-    ) -> AsyncGenerator[ImageProgress | ImageView, None]:
+    ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
         """Yields progress, then the image. It ends with the iteration. Requires role admin.
 
         Raises NotFound, NotPermitted, Unavailable, WrongState and Exhausted, as the runner found.
         """
         caller.require_admin("pull images")
         work = PullImage(check_reference(reference))
-        async with aclosing(self.make(carrier, runner, work, caller, PULL_SECONDS)) as answers:
+        async with aclosing(self.make(carrier, runner, work, caller, seconds=PULL_SECONDS)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def build(
+        self, caller: Caller, carrier: FilesCarrier, runner: str, work: BuildImage, context: AsyncIterator[bytes]
+    ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
+        """Builds an image from the pieces of a context; yields the builder's words and progress, then the image.
+
+        It ends with the iteration. Requires role admin. Raises InvalidInput, WrongState, Exhausted, Unavailable, and
+        what `context` raises.
+        """
+        caller.require_admin("build images")
+        async with aclosing(self.make(carrier, runner, work, caller, seconds=BUILD_SECONDS, sent=context)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def bootstrap(
+        self, caller: Caller, carrier: FilesCarrier, runner: str, work: BootstrapImage
+    ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
+        """Builds an environment with debootstrap; yields progress, then the image.
+
+        It ends with the iteration. Requires role admin. Raises WrongState, Exhausted, Unavailable.
+        """
+        caller.require_admin("build images")
+        async with aclosing(self.make(carrier, runner, work, caller, seconds=BUILD_SECONDS)) as answers:
             async for answer in answers:
                 yield answer
 
     async def make(
-        self, carrier: FilesCarrier, runner: str, work: ImageWork, caller: Caller, seconds: float
-    ) -> AsyncGenerator[ImageProgress | ImageView, None]:
-        """Lets a runner make an image; yields progress, then the image, within `seconds`."""
+        self,
+        carrier: FilesCarrier,
+        runner: str,
+        work: ImageWork,
+        caller: Caller,
+        *,
+        seconds: float,
+        sent: AsyncIterator[bytes] | None = None,
+    ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
+        """Lets a runner make an image from the pieces `sent`; yields progress, then the image, within `seconds`."""
         found = await self._require(runner)
         require_images(found)
         deadline = asyncio.get_running_loop().time() + seconds
         try:
             async with (
                 carrier.open(found.uid, "", work, user=caller.user) as exchange,
+                _sending(exchange, sent) as failures,
                 aclosing(until(deadline, exchange.answers())) as answers,
             ):
                 async for answer in answers:
+                    if failures:
+                        raise failures[0]
                     match answer:
-                        case ImageProgress():
+                        case ImageProgress() | ImageLog():
                             yield answer
                         case Image():
                             self._asked.pop(found.uid, None)
@@ -234,6 +270,28 @@ class Images:
 
 def _in_use(message: str) -> WrongState:
     return WrongState(message, reason="IMAGE_IN_USE")
+
+
+@asynccontextmanager
+async def _sending(exchange: FilesExchange, sent: AsyncIterator[bytes] | None) -> AsyncIterator[list[NetvpsError]]:
+    """Sends pieces to a runner during the block; what could not be read of them is in the list.
+
+    Then the runner gets an end, too: what it has is incomplete, which it says, and so the caller does not wait.
+    """
+    failures: list[NetvpsError] = []
+
+    async def send(pieces: AsyncIterator[bytes]) -> None:
+        try:
+            async for piece in pieces:
+                await exchange.send(piece)
+        except NetvpsError as error:
+            failures.append(error)
+        await exchange.send(None)
+
+    async with Tasks() as tasks:
+        if sent is not None:
+            tasks.start(send(sent), name="context of a build")
+        yield failures
 
 
 def require_images(runner: Runner) -> None:

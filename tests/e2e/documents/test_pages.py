@@ -81,6 +81,8 @@ def test_the_page_of_environments(system: System, busybox: str) -> None:
     if why := lacks_registry():
         pytest.skip(why)
     lines = run_lines("docs/environments.md")
+    (system.home / "tools").mkdir()
+    (system.home / "tools/Dockerfile").write_text(f"FROM {busybox}\nRUN echo built > /built\n")
     lines.sort(key=lambda line: not line.startswith("netvps registry login"))  # which the other commands need here
     with registry(password=True) as address:
         name = f"{address}/tools:1"
@@ -96,6 +98,14 @@ def test_the_page_of_environments(system: System, busybox: str) -> None:
                     assert name in system.netvps("env", "ls").stdout.decode()
                 case ["default", "--reset"]:
                     assert printed == f"{busybox}\n".encode()
+                case ["build", *_]:
+                    assert printed == b"netvps/tools:latest\n"
+                case ["work", *_]:
+                    assert system.netvps("exec", "work", "--", "cat", "/built").stdout == b"built\n"
+                    refused = system.netvps("env", "rm", "--yes", "netvps/tools", check=False)
+                    assert b"is used by session work" in refused.stderr
+                    system.netvps("rm", "--yes", "work")
+                    system.netvps("env", "rm", "--yes", "netvps/tools")
                 case ["rm", _]:
                     assert name not in system.netvps("env", "ls").stdout.decode()
 

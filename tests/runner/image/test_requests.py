@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from netvps.domain.image.image import Image, ImageProgress
-from netvps.domain.image.work import DeleteImage, ListImages, PullImage
+from netvps.domain.image.work import BootstrapImage, BuildImage, DeleteImage, ImageLog, ListImages, PullImage
 from netvps.errors import Exhausted, NetvpsError, NotFound, WrongState
 from netvps.runner.image import requests
 from netvps.runner.image.requests import ImageRequests
@@ -53,6 +53,18 @@ class FakeEnvironments:
         if reference == "gone":
             raise NotFound("gone")
         self.deleted.append(reference)
+
+    async def build_image(
+        self, work: BuildImage, incoming: AsyncIterator[bytes]
+    ) -> AsyncGenerator[Image | ImageProgress | ImageLog, None]:
+        assert [piece async for piece in incoming] == []
+        for number in range(3):
+            yield ImageLog(f"{work.reference} {number}")
+        yield IMAGES[0]
+
+    async def bootstrap_image(self, work: BootstrapImage) -> AsyncGenerator[Image | ImageProgress, None]:
+        yield ImageProgress(work.name)
+        yield IMAGES[0]
 
     async def pull_image(self, reference: str) -> AsyncGenerator[Image | ImageProgress, None]:
         for number in range(100):
@@ -99,6 +111,15 @@ async def test_progress_is_sent_once_a_second_at_most_and_the_image_at_once(
     monkeypatch.setattr(requests, "EVERY_SECONDS", 0.0)
     await serving(link, environments).serve("s", PullImage("a:0"))
     assert len(link.answers) == 101
+
+
+async def test_all_that_a_builder_says_is_passed_on(link: Link) -> None:
+    images = serving(link, FakeEnvironments())
+    await images.serve("s", BuildImage("a:0"))
+    assert link.answers == [*(ImageLog(f"a:0 {number}") for number in range(3)), IMAGES[0]]
+    link.answers.clear()
+    await images.serve("s", BootstrapImage("deb"))
+    assert link.answers == [ImageProgress("deb"), IMAGES[0]]
 
 
 async def test_a_few_are_answered_at_once_and_more_are_refused(link: Link) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.image.image import Image, ImageProgress, ImageView
-from netvps.domain.image.work import DeleteImage, ListImages, PullImage
+from netvps.domain.image.work import BootstrapImage, BuildImage, DeleteImage, ImageLog, ListImages, PullImage
 from netvps.domain.runner.runner import Runner
 from netvps.errors import InternalError, InvalidInput, NotFound, NotPermitted, TimedOut, Unavailable, WrongState
 from netvps.services.images import images as module
@@ -35,17 +35,24 @@ def image(reference: str, *sessions: str) -> Image:
 class FakeExchange:
     """One exchange; after the answers it stays open if `hangs`."""
 
-    def __init__(self, found: list[ImageAnswer], *, hangs: bool = False) -> None:
-        self._found, self._hangs = found, hangs
+    def __init__(self, found: list[ImageAnswer], *, hangs: bool = False, waits: bool = False) -> None:
+        """`waits`: the first answer comes only once everything was sent."""
+        self._found, self._hangs, self._waits = found, hangs, waits
+        self.sent: list[bytes | None] = []
+        self._complete = asyncio.Event()
 
     async def answers(self) -> AsyncIterator[ImageAnswer]:
+        if self._waits:
+            await self._complete.wait()
         for answer in self._found:
             yield answer
         if self._hangs:
             await asyncio.Event().wait()
 
     async def send(self, data: bytes | None) -> None:
-        raise AssertionError("nothing is sent")
+        self.sent.append(data)
+        if data is None:
+            self._complete.set()
 
 
 class FakeRunners:
@@ -58,6 +65,7 @@ class FakeRunners:
         self.hangs = False
         self.asked: list[tuple[FilesWork, str]] = []
         self.open_now = 0
+        self.last = FakeExchange([])
 
     @asynccontextmanager
     async def open(
@@ -75,7 +83,8 @@ class FakeRunners:
                 case DeleteImage():
                     yield FakeExchange([])
                 case _:
-                    yield FakeExchange(self.pulled, hangs=self.hangs)
+                    self.last = FakeExchange(self.pulled, hangs=self.hangs, waits=isinstance(work, BuildImage))
+                    yield self.last
         finally:
             self.open_now -= 1
 
@@ -197,3 +206,47 @@ async def test_a_pull_ends_in_time_and_with_its_reader(
         [answer async for answer in world.images.pull(ROOT, runners, "lab1", "a:1")]
     assert runners.open_now == 0
     assert (await world.rows(Runner))[0].name == "lab1"
+
+
+async def _pieces(*pieces: bytes, error: NetvpsError | None = None) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+    if error:
+        raise error
+
+
+async def test_a_build_sends_its_context_and_passes_on_what_the_builder_says(
+    world: World, runners: FakeRunners
+) -> None:
+    await world.runner("lab1")
+    work = BuildImage("netvps/a:latest")
+    runners.pulled = [ImageLog("Step 1"), ImageProgress("pulling"), image("netvps/a:latest")]
+    found = [answer async for answer in world.images.build(ROOT, runners, "lab1", work, _pieces(b"1", b"2"))]
+    assert found[:2] == runners.pulled[:2]
+    assert isinstance(found[2], ImageView)
+    assert runners.last.sent == [b"1", b"2", None]
+    assert runners.asked == [(work, "root")]
+    with pytest.raises(NotPermitted, match="build images"):
+        await anext(world.images.build(ALICE, runners, "lab1", work, _pieces()))
+
+
+async def test_a_context_that_cannot_be_read_ends_the_build_with_its_error(world: World, runners: FakeRunners) -> None:
+    await world.runner("lab1")
+    runners.pulled = [ImageLog("the archive is damaged")]
+    wrong = InvalidInput.of("data", "too long")
+    pieces = _pieces(b"1", error=wrong)
+    with pytest.raises(InvalidInput, match="too long"):
+        await anext(world.images.build(ROOT, runners, "lab1", BuildImage("netvps/a:latest"), pieces))
+    assert runners.last.sent == [b"1", None]
+    assert runners.open_now == 0
+
+
+async def test_an_environment_is_bootstrapped_by_admins(world: World, runners: FakeRunners) -> None:
+    await world.runner("lab1")
+    runners.pulled = [ImageProgress("unpacking packages: 3"), image("netvps/deb:latest")]
+    work = BootstrapImage("deb", "bookworm")
+    found = [answer async for answer in world.images.bootstrap(ROOT, runners, "lab1", work)]
+    assert found[0] == runners.pulled[0]
+    assert (runners.asked, runners.last.sent) == ([(work, "root")], [])
+    with pytest.raises(NotPermitted):
+        await anext(world.images.bootstrap(ALICE, runners, "lab1", work))

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import docker.errors
 
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.containers.containers import parse_time
+from netvps.adapters.docker.environments.build import Builds
 from netvps.adapters.docker.errors import ContainerFailed, ImageInUse, ImageNotFound
+from netvps.adapters.docker.files.debootstrap import bootstrap
 from netvps.adapters.docker.files.images import Contents, Images
 from netvps.domain.image.image import Image, ImageProgress
 from netvps.domain.image.reference import same_reference
+from netvps.domain.image.work import BootstrapImage, BuildImage, ImageLog
 from netvps.domain.runner.docker_names import LABEL_SESSION, is_own_image, is_session_container
+from netvps.errors import NetvpsError
+from netvps.tasks import Tasks
 
 _NO_NAME: Final = "<none>"
+_AHEAD: Final = 8
+_LOOK_SECONDS: Final = 0.5
 _USED: Final = ("is using", "is being used", "dependent child")
 """The engine's words about an image that something uses."""
 
@@ -26,10 +35,12 @@ _USED: Final = ("is using", "is being used", "dependent child")
 class Environments:
     """The images of an engine. Those of netvps's own, such as snapshots, are not among them."""
 
-    def __init__(self, docker: Docker, images: Images, contents: Contents) -> None:
+    def __init__(self, docker: Docker, images: Images, contents: Contents, folder: Path) -> None:
+        """`folder` is where contexts of builds are kept meanwhile."""
         self._docker = docker
         self._images = images
         self._contents = contents
+        self._builds = Builds(docker, images, folder)
 
     async def list_images(self, reference: str = "") -> tuple[Image, ...]:
         """All images, once by each name, by reference; or the one with a name."""
@@ -51,6 +62,41 @@ class Environments:
         async with aclosing(self._images.pulling(reference)) as steps:
             async for step in steps:
                 yield step
+        yield await self.made(reference)
+
+    async def build_image(
+        self, work: BuildImage, incoming: AsyncIterator[bytes]
+    ) -> AsyncGenerator[Image | ImageProgress | ImageLog, None]:
+        """Builds an image: yields what the builder says and progress, then the image. Raises as Builds.build."""
+        async with aclosing(self._builds.build(work, incoming)) as steps:
+            async for step in steps:
+                yield step
+        yield await self.made(work.reference)
+
+    async def bootstrap_image(self, work: BootstrapImage) -> AsyncGenerator[Image | ImageProgress, None]:
+        """Builds an environment with debootstrap: yields progress, then the image. Raises ImageBuildFailed."""
+        said: asyncio.Queue[str] = asyncio.Queue(_AHEAD)
+        outcome: list[str | NetvpsError] = []
+
+        def progress(line: str) -> None:
+            with suppress(asyncio.QueueFull):  # the reader is slow, and the next line says more
+                said.put_nowait(line)
+
+        async def run() -> None:
+            try:
+                outcome.append(await bootstrap(self._docker, work.name, progress, suite=work.suite, mirror=work.mirror))
+            except NetvpsError as error:
+                outcome.append(error)
+
+        async with Tasks() as tasks:
+            tasks.start(run(), name=f"bootstrap {work.name}")
+            while not outcome:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        line = await said.get()
+                    yield ImageProgress(line)
+        if isinstance(reference := outcome[0], NetvpsError):
+            raise reference
         yield await self.made(reference)
 
     async def made(self, reference: str) -> Image:

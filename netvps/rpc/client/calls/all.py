@@ -45,6 +45,7 @@ class Calls:
     list_images = ListMethod(images.list_images)
     delete_image = UnaryMethod(images.delete_image)
     pull_image = StreamMethod(images.pull_image)
+    bootstrap_image = StreamMethod(images.bootstrap_image)
     get_default_image = UnaryMethod(images.get_default_image)
     update_default_image = UnaryMethod(images.update_default_image)
 

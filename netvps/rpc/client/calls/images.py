@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netvps.api.v1 import image_pb2 as pb
+from netvps.domain.pieces import pieces
 from netvps.rpc.client.calls.call import Pages, Stream, Unary, new_request_id, nothing
 from netvps.rpc.convert import images as convert
 from netvps.rpc.convert import names
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from netvps.domain.image.image import DefaultImage, ImageProgress, ImageView
+    from netvps.domain.image.work import ImageLog
 
 
 def get_image(runner: str, reference: str) -> Unary[ImageView]:
@@ -39,10 +41,35 @@ def delete_image(runner: str, reference: str, *, allow_missing: bool = False) ->
     return Unary("ImageService/DeleteImage", request, pb.DeleteImageResponse, nothing)
 
 
-def pull_image(runner: str, reference: str) -> Stream[ImageProgress | ImageView]:
+def pull_image(runner: str, reference: str) -> Stream[ImageProgress | ImageLog | ImageView]:
     """Lets a runner pull an image; yields the progress, then the image. Closing it ends the pull."""
     request = pb.PullImageRequest(parent=names.runner_name(runner), reference=reference)
-    return Stream("ImageService/PullImage", request, pb.PullImageResponse, convert.pulled_from_proto)
+    return Stream("ImageService/PullImage", request, pb.PullImageResponse, convert.made_from_proto)
+
+
+def bootstrap_image(
+    runner: str, name: str, *, suite: str = "", mirror: str = ""
+) -> Stream[ImageProgress | ImageLog | ImageView]:
+    """Lets a runner build an environment with debootstrap; yields the progress, then the image."""
+    request = pb.BootstrapImageRequest(
+        parent=names.runner_name(runner), environment_id=name, suite=suite, mirror=mirror
+    )  # fmt: skip
+    return Stream("ImageService/BootstrapImage", request, pb.BootstrapImageResponse, convert.made_from_proto)
+
+
+BUILD: Final = ("ImageService/BuildImage", pb.BuildImageResponse)
+"""Method and answers of a build."""
+
+
+def build_start(runner: str, name: str, tag: str, dockerfile: str) -> pb.BuildImageRequest:
+    """The first message of a build."""
+    start = pb.BuildStart(parent=names.runner_name(runner), environment_id=name, tag=tag, dockerfile=dockerfile)
+    return pb.BuildImageRequest(start=start)
+
+
+def build_piece(data: bytes) -> Iterator[pb.BuildImageRequest]:
+    """Messages for a piece of a context."""
+    return (pb.BuildImageRequest(data=piece) for piece in pieces(data))
 
 
 def get_default_image() -> Unary[DefaultImage]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from netvps.api.v1 import image_pb2 as pb
 from netvps.api.v1.image_pb2_grpc import ImageServiceServicer
 from netvps.domain.checks import Checks
-from netvps.domain.image.image import ImageProgress
 from netvps.domain.image.reference import check_reference
 from netvps.rpc.client.streams import closing
 from netvps.rpc.convert import images as convert
@@ -17,7 +16,6 @@ from netvps.rpc.server import identity
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from netvps.domain.image.image import ImageView
     from netvps.rpc.server.context import Context
     from netvps.services.images.default_image import DefaultImages
     from netvps.services.images.images import Images
@@ -65,7 +63,24 @@ class ImageServicer(ImageServiceServicer):
         checks.done()
         async with closing(self._images.pull(identity.caller(), self._carrier, runner, reference)) as answers:
             async for answer in answers:
-                yield _pulled(answer)
+                yield pb.PullImageResponse(**convert.made_to_proto(answer))
+
+    async def BuildImage(
+        self, request_iterator: AsyncIterator[pb.BuildImageRequest], context: Context
+    ) -> AsyncIterator[pb.BuildImageResponse]:
+        runner, work = convert.build_from_proto(await anext(request_iterator, pb.BuildImageRequest()))
+        pieces = (convert.context_piece(message) async for message in request_iterator)
+        async with closing(self._images.build(identity.caller(), self._carrier, runner, work, pieces)) as answers:
+            async for answer in answers:
+                yield pb.BuildImageResponse(**convert.made_to_proto(answer))
+
+    async def BootstrapImage(
+        self, request: pb.BootstrapImageRequest, context: Context
+    ) -> AsyncIterator[pb.BootstrapImageResponse]:
+        runner, work = convert.bootstrap_from_proto(request)
+        async with closing(self._images.bootstrap(identity.caller(), self._carrier, runner, work)) as answers:
+            async for answer in answers:
+                yield pb.BootstrapImageResponse(**convert.made_to_proto(answer))
 
     async def GetDefaultImage(self, request: pb.GetDefaultImageRequest, context: Context) -> pb.DefaultImage:
         return convert.default_to_proto(await self._default.get())
@@ -74,9 +89,3 @@ class ImageServicer(ImageServiceServicer):
         request_id = names.check_request_id(request.request_id)
         chosen = await self._default.change(identity.caller(), request.reference, request_id)
         return convert.default_to_proto(chosen)
-
-
-def _pulled(answer: ImageProgress | ImageView) -> pb.PullImageResponse:
-    if isinstance(answer, ImageProgress):
-        return pb.PullImageResponse(progress=convert.progress_to_proto(answer))
-    return pb.PullImageResponse(image=convert.view_to_proto(answer))

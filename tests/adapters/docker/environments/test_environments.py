@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -9,14 +10,17 @@ import secrets
 import tarfile
 import time
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import docker.errors
 import pytest
 
 from netvps.adapters.docker.client import Docker
+from netvps.adapters.docker.environments import environments as module
 from netvps.adapters.docker.environments.environments import Environments, _names, _sessions
 from netvps.adapters.docker.errors import (
+    ImageBuildFailed,
     ImageForbidden,
     ImageForOtherMachine,
     ImageInUse,
@@ -26,12 +30,14 @@ from netvps.adapters.docker.errors import (
 from netvps.adapters.docker.files.images import Contents, Images
 from netvps.domain.image.image import Image, ImageProgress
 from netvps.domain.image.login import Credential
+from netvps.domain.image.work import BootstrapImage
 from netvps.domain.runner.docker_names import container_name, session_labels
 from netvps.errors import Unavailable
 from tests.support.registry import PASSWORD, USER, lacks_registry, registry, silent_registry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
 UID = "0000000000001"
 
@@ -64,10 +70,10 @@ def _tar(files: dict[str, bytes]) -> bytes:
 class Engine:
     """Environments of the engine here, and images to pull."""
 
-    def __init__(self, docker: Docker) -> None:
+    def __init__(self, docker: Docker, folder: Path) -> None:
         self.docker = docker
         self.images = Images(docker, silence_seconds=2)
-        self.environments = Environments(docker, self.images, Contents())
+        self.environments = Environments(docker, self.images, Contents(), folder)
         self.made: list[str] = []
 
     async def make(self, reference: str, architecture: str = "amd64") -> str:
@@ -97,9 +103,9 @@ class Engine:
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[Engine]:
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     opened = await Docker.open()
-    made = Engine(opened)
+    made = Engine(opened, tmp_path)
     try:
         yield made
     finally:
@@ -228,3 +234,34 @@ def test_only_containers_with_the_name_of_a_session_count() -> None:
             return [ours, {"Names": ["/copy"], "Labels": labels, "ImageID": "b"}, {"Names": None, "ImageID": "c"}]
 
     assert dict(_sessions(Api())) == {"a": {UID}}
+
+
+async def test_a_bootstrap_reports_its_progress_and_its_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = Image("netvps/deb:latest", "sha256:1", 7, "amd64", datetime(2026, 1, 2, tzinfo=UTC))
+    asked: list[tuple[str, str, str]] = []
+
+    async def bootstrap(_: object, name: str, progress: Callable[[str], None], *, suite: str, mirror: str) -> str:
+        asked.append((name, suite, mirror))
+        for number in range(20):  # more than are kept
+            progress(f"unpacking packages: {number}")
+        await asyncio.sleep(0)
+        if suite == "none":
+            raise ImageBuildFailed("debootstrap failed: no such release")
+        return made.reference
+
+    async def found(reference: str = "") -> tuple[Image, ...]:
+        return (made,) if reference == made.reference else ()
+
+    monkeypatch.setattr(module, "bootstrap", bootstrap)
+    environments = Environments(Docker(), Images(Docker()), Contents(), tmp_path)
+    monkeypatch.setattr(environments, "list_images", found)
+    steps = [step async for step in environments.bootstrap_image(BootstrapImage("deb", "bookworm", "http://m/deb"))]
+    assert (asked[0], steps[0], steps[-1]) == (
+        ("deb", "bookworm", "http://m/deb"),
+        ImageProgress("unpacking packages: 0"),
+        made,
+    )
+    with pytest.raises(ImageBuildFailed, match="no such release"):
+        [step async for step in environments.bootstrap_image(BootstrapImage("deb", "none"))]

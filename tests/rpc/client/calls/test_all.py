@@ -48,7 +48,7 @@ def functions() -> dict[str, Any]:
         name: function
         for module in (images, machines, moves, people, registries, sessions, snapshots)
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith(("_", "exec_", "import_"))
+        if function.__module__ == module.__name__ and not name.startswith(("_", "exec_", "import_", "build_"))
     }
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from netvps.domain.image.image import DefaultImage, Image, ImageProgress, ImageView
-from netvps.domain.image.work import DeleteImage, ListImages, PullImage
+from netvps.domain.image.work import BootstrapImage, BuildImage, DeleteImage, ImageLog, ListImages, PullImage
 from netvps.errors import InvalidInput, NotFound, NotPermitted, WrongState
+from netvps.rpc.client.async_client import AsyncClient
 from tests.rpc.server.runners.test_session_files import Answering
 from tests.rpc.site import soon
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from netvps.domain.image.work import ImageAnswer
     from netvps.domain.snapshot.exchange import FilesRequest
+    from netvps.rpc.client.client import Client
     from tests.rpc.site import Site
 
 MADE = datetime(2026, 1, 2, tzinfo=UTC)
@@ -34,15 +36,21 @@ class FakeRunner(Answering):
         super().__init__(*args)  # type: ignore[arg-type]
         self.work = self._answer
         self.fails: WrongState | None = None
+        self.received = b""
 
-    async def _answer(self, _: AsyncIterator[bytes]) -> AsyncIterator[ImageAnswer]:
+    async def _answer(self, incoming: AsyncIterator[bytes]) -> AsyncIterator[ImageAnswer]:
         request: FilesRequest = self.requests[-1]
         if self.fails and not isinstance(request.work, ListImages):
             raise self.fails
         match request.work:
             case ListImages(reference):
                 yield tuple(image for image in IMAGES if reference in {"", image.reference})
-            case PullImage():
+            case PullImage() | BootstrapImage():
+                yield PROGRESS
+                yield IMAGES[0]
+            case BuildImage():
+                self.received = b"".join([piece async for piece in incoming])
+                yield ImageLog("Step 1\n")
                 yield PROGRESS
                 yield IMAGES[0]
 
@@ -81,6 +89,46 @@ async def test_images_are_listed_pulled_and_removed(site: Site) -> None:
                 await site.do(wrong, alice)
         with pytest.raises(NotFound):
             await site.do(lambda client: client.get_image("lab2", "a:1"), alice)
+
+
+async def test_an_image_is_built_from_a_context_of_many_pieces(site: Site) -> None:
+    context = bytes(range(256)) * 1000
+    view = ImageView("lab1", "a:0", "sha256:1", 7, "arm64/v8", MADE, is_default=False, session_count=0)
+    async with answering(site) as runner:
+
+        def build(client: Client) -> list[object]:
+            return list(client.build_image("lab1", "tools", "1", "sub/Dockerfile", iter([context[:9], context[9:]])))
+
+        assert await site.do(build) == [ImageLog("Step 1\n"), PROGRESS, view]
+        assert runner.received == context
+        assert runner.requests[-1].work == BuildImage("netvps/tools:1", "sub/Dockerfile")
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield context
+
+        async with AsyncClient(site.local) as client:
+            steps = client.build_image("lab1", "tools", "", "", pieces())
+            assert [step async for step in steps][-1] == view
+        assert runner.requests[-1].work == BuildImage("netvps/tools:latest", "Dockerfile")
+        runner.fails = WrongState("a step failed: exit 7", reason="IMAGE_BUILD")
+        with pytest.raises(WrongState, match="a step failed: exit 7"):
+            await site.do(build)
+        with pytest.raises(NotPermitted):
+            await site.do(build, await site.remote("alice"))
+        runner.fails = None
+        found = await site.do(lambda c: list(c.bootstrap_image("lab1", "deb", suite="bookworm", mirror="http://m/deb")))
+        assert found == [PROGRESS, view]
+        assert BootstrapImage("deb", "bookworm", "http://m/deb") in [request.work for request in runner.requests]
+
+
+async def test_what_is_wrong_with_a_build_is_named_at_once(site: Site) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await site.do(lambda client: list(client.build_image("Lab", "A", "-", "../x", iter(()))))
+    fields = [violation.field for violation in refused.value.violations]
+    assert fields == ["start.parent", "start.environment_id", "start.dockerfile"]
+    with pytest.raises(InvalidInput) as refused:
+        await site.do(lambda client: list(client.bootstrap_image("lab1", "A", suite="$(x)", mirror="file:///etc")))
+    assert [violation.field for violation in refused.value.violations] == ["environment_id", "suite", "mirror"]
 
 
 async def test_a_runner_that_is_gone_is_named(site: Site) -> None:
