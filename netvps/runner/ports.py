@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from netvps.domain.access.identity import AgentCredential
 from netvps.domain.image.image import Image, ImageProgress
-from netvps.domain.image.work import BootstrapImage, BuildImage, ImageLog
+from netvps.domain.image.work import BootstrapImage, BuildImage, ImageLog, PublishImage
 from netvps.domain.metrics import Counters, MetricsReport, MetricsRequest
 from netvps.domain.overlay.netmap import NetmapUpdate
 from netvps.domain.overlay.peer_health import ProbeReport, ProbeRequest
@@ -249,6 +249,12 @@ class Environments(Protocol):
 
     def bootstrap_image(self, work: BootstrapImage) -> AsyncGenerator[Image | ImageProgress, None]:
         """Builds an environment with debootstrap: yields progress, then the image. Raises WrongState, Exhausted."""
+
+    def publish_image(self, work: PublishImage) -> AsyncGenerator[Image | ImageProgress, None]:
+        """Makes an image of a stopped session: yields progress, then the image.
+
+        Raises NotFound, WrongState, Exhausted.
+        """
 
     def pull_image(self, reference: str) -> AsyncGenerator[Image | ImageProgress, None]:
         """Pulls an image: yields progress, then the image.

@@ -217,6 +217,12 @@ class FakeClient:
                 raise step
             yield step
 
+    def publish_image(
+        self, session: str, name: str, tag: str = ""
+    ) -> Generator[ImageProgress | ImageView, None, None]:  # fmt: skip
+        self._ask("publish_image", session, name, tag)
+        yield from (step for step in self.pulled if not isinstance(step, BaseException))
+
     def get_default_image(self) -> DefaultImage:
         self._ask("get_default_image")
         return DefaultImage("netvps/debian:latest", 3)

@@ -426,6 +426,68 @@ class BootstrapImageResponse(_message.Message):
 Global___BootstrapImageResponse: _TypeAlias = BootstrapImageResponse  # noqa: Y015
 
 @_typing.final
+class PublishImageRequest(_message.Message):
+    """PublishImageRequest makes an environment of a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    session: _builtins.str
+    """"sessions/NAME.OWNER", or "sessions/NAME" for one of the caller's own."""
+    environment_id: _builtins.str
+    """As in BuildStart."""
+    tag: _builtins.str
+    """As in BuildStart."""
+    def __init__(
+        self,
+        *,
+        session: _builtins.str = ...,
+        environment_id: _builtins.str = ...,
+        tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "session", b"session", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishImageRequest: _TypeAlias = PublishImageRequest  # noqa: Y015
+
+@_typing.final
+class PublishImageResponse(_message.Message):
+    """PublishImageResponse is a message of a publication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___ImageProgress:
+        """How far it is."""
+
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """The image, once it is complete."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___ImageProgress | None = ...,
+        image: Global___Image | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "message", b"message", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "message", b"message", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["progress", "image"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___PublishImageResponse: _TypeAlias = PublishImageResponse  # noqa: Y015
+
+@_typing.final
 class ImageProgress(_message.Message):
     """ImageProgress is how far work on an image is."""
 

@@ -66,6 +66,11 @@ class ImageServiceStub:
                 request_serializer=netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageRequest.SerializeToString,
                 response_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageResponse.FromString,
                 _registered_method=True)
+        self.PublishImage = channel.unary_stream(
+                '/netvps.api.v1.ImageService/PublishImage',
+                request_serializer=netvps_dot_api_dot_v1_dot_image__pb2.PublishImageRequest.SerializeToString,
+                response_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.PublishImageResponse.FromString,
+                _registered_method=True)
         self.GetDefaultImage = channel.unary_unary(
                 '/netvps.api.v1.ImageService/GetDefaultImage',
                 request_serializer=netvps_dot_api_dot_v1_dot_image__pb2.GetDefaultImageRequest.SerializeToString,
@@ -137,6 +142,15 @@ class ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PublishImage(self, request, context):
+        """PublishImage makes the environment "netvps/NAME:TAG" of a stopped session, on its runner: an image of one layer with the
+        session's files, but without its environment variables, host keys and machine id. The last message has the image.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (it is not stopped, or was never started), RESOURCE_EXHAUSTED, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDefaultImage(self, request, context):
         """GetDefaultImage returns the image of sessions that name none.
         """
@@ -183,6 +197,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.BootstrapImage,
                     request_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageRequest.FromString,
                     response_serializer=netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageResponse.SerializeToString,
+            ),
+            'PublishImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.PublishImage,
+                    request_deserializer=netvps_dot_api_dot_v1_dot_image__pb2.PublishImageRequest.FromString,
+                    response_serializer=netvps_dot_api_dot_v1_dot_image__pb2.PublishImageResponse.SerializeToString,
             ),
             'GetDefaultImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDefaultImage,
@@ -359,6 +378,33 @@ class ImageService:
             '/netvps.api.v1.ImageService/BootstrapImage',
             netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageRequest.SerializeToString,
             netvps_dot_api_dot_v1_dot_image__pb2.BootstrapImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/netvps.api.v1.ImageService/PublishImage',
+            netvps_dot_api_dot_v1_dot_image__pb2.PublishImageRequest.SerializeToString,
+            netvps_dot_api_dot_v1_dot_image__pb2.PublishImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

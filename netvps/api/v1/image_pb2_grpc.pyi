@@ -65,6 +65,11 @@ class ImageServiceStub:
     any registry. The last message has the image. Errors: FAILED_PRECONDITION (debootstrap is not installed, or failed,
     with its words), RESOURCE_EXHAUSTED, UNAVAILABLE.
     """
+    PublishImage: _grpc.UnaryStreamMultiCallable[_image_pb2.PublishImageRequest, _image_pb2.PublishImageResponse]
+    """PublishImage makes the environment "netvps/NAME:TAG" of a stopped session, on its runner: an image of one layer with the
+    session's files, but without its environment variables, host keys and machine id. The last message has the image.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (it is not stopped, or was never started), RESOURCE_EXHAUSTED, UNAVAILABLE.
+    """
     GetDefaultImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.GetDefaultImageRequest, _image_pb2.DefaultImage]
     """GetDefaultImage returns the image of sessions that name none."""
     UpdateDefaultImage: _grpc.UnaryUnaryMultiCallable[_image_pb2.UpdateDefaultImageRequest, _image_pb2.DefaultImage]
@@ -106,6 +111,11 @@ class ImageServiceAsyncStub(ImageServiceStub):
     """BootstrapImage builds the environment "netvps/NAME:latest" on a runner with debootstrap from a package mirror, without
     any registry. The last message has the image. Errors: FAILED_PRECONDITION (debootstrap is not installed, or failed,
     with its words), RESOURCE_EXHAUSTED, UNAVAILABLE.
+    """
+    PublishImage: _aio.UnaryStreamMultiCallable[_image_pb2.PublishImageRequest, _image_pb2.PublishImageResponse]  # type: ignore[assignment]
+    """PublishImage makes the environment "netvps/NAME:TAG" of a stopped session, on its runner: an image of one layer with the
+    session's files, but without its environment variables, host keys and machine id. The last message has the image.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (it is not stopped, or was never started), RESOURCE_EXHAUSTED, UNAVAILABLE.
     """
     GetDefaultImage: _aio.UnaryUnaryMultiCallable[_image_pb2.GetDefaultImageRequest, _image_pb2.DefaultImage]  # type: ignore[assignment]
     """GetDefaultImage returns the image of sessions that name none."""
@@ -181,6 +191,17 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         """BootstrapImage builds the environment "netvps/NAME:latest" on a runner with debootstrap from a package mirror, without
         any registry. The last message has the image. Errors: FAILED_PRECONDITION (debootstrap is not installed, or failed,
         with its words), RESOURCE_EXHAUSTED, UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def PublishImage(
+        self,
+        request: _image_pb2.PublishImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_image_pb2.PublishImageResponse], _abc.AsyncIterator[_image_pb2.PublishImageResponse]]:
+        """PublishImage makes the environment "netvps/NAME:TAG" of a stopped session, on its runner: an image of one layer with the
+        session's files, but without its environment variables, host keys and machine id. The last message has the image.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (it is not stopped, or was never started), RESOURCE_EXHAUSTED, UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from netvps.api.v1 import image_pb2 as netvps_dot_api_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1enetvps/api/v1/link_image.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19netvps/api/v1/image.proto\"\x94\x02\n\tImageWork\x12/\n\x04list\x18\x01 \x01(\x0b\x32\x1f.netvps.api.v1.ListRunnerImagesH\x00\x12\x32\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32 .netvps.api.v1.DeleteRunnerImageH\x00\x12.\n\x04pull\x18\x03 \x01(\x0b\x32\x1e.netvps.api.v1.PullRunnerImageH\x00\x12\x30\n\x05\x62uild\x18\x04 \x01(\x0b\x32\x1f.netvps.api.v1.BuildRunnerImageH\x00\x12\x38\n\tbootstrap\x18\x05 \x01(\x0b\x32#.netvps.api.v1.BootstrapRunnerImageH\x00\x42\x06\n\x04work\"%\n\x10ListRunnerImages\x12\x11\n\treference\x18\x01 \x01(\t\"&\n\x11\x44\x65leteRunnerImage\x12\x11\n\treference\x18\x01 \x01(\t\"$\n\x0fPullRunnerImage\x12\x11\n\treference\x18\x01 \x01(\t\"9\n\x10\x42uildRunnerImage\x12\x11\n\treference\x18\x01 \x01(\t\x12\x12\n\ndockerfile\x18\x02 \x01(\t\"M\n\x14\x42ootstrapRunnerImage\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12\r\n\x05suite\x18\x02 \x01(\t\x12\x0e\n\x06mirror\x18\x03 \x01(\t\"\'\n\x17GetRegistryLoginRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\">\n\x18GetRegistryLoginResponse\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"\xb5\x01\n\x0bImageAnswer\x12-\n\x06images\x18\x01 \x01(\x0b\x32\x1b.netvps.api.v1.RunnerImagesH\x00\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.netvps.api.v1.ImageProgressH\x00\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x1a.netvps.api.v1.RunnerImageH\x00\x12\r\n\x03log\x18\x04 \x01(\tH\x00\x42\t\n\x07message\":\n\x0cRunnerImages\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.netvps.api.v1.RunnerImage\"\xa1\x01\n\x0bRunnerImage\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csession_uids\x18\x06 \x03(\tB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1enetvps/api/v1/link_image.proto\x12\rnetvps.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19netvps/api/v1/image.proto\"\xca\x02\n\tImageWork\x12/\n\x04list\x18\x01 \x01(\x0b\x32\x1f.netvps.api.v1.ListRunnerImagesH\x00\x12\x32\n\x06\x64\x65lete\x18\x02 \x01(\x0b\x32 .netvps.api.v1.DeleteRunnerImageH\x00\x12.\n\x04pull\x18\x03 \x01(\x0b\x32\x1e.netvps.api.v1.PullRunnerImageH\x00\x12\x30\n\x05\x62uild\x18\x04 \x01(\x0b\x32\x1f.netvps.api.v1.BuildRunnerImageH\x00\x12\x38\n\tbootstrap\x18\x05 \x01(\x0b\x32#.netvps.api.v1.BootstrapRunnerImageH\x00\x12\x34\n\x07publish\x18\x06 \x01(\x0b\x32!.netvps.api.v1.PublishRunnerImageH\x00\x42\x06\n\x04work\"%\n\x10ListRunnerImages\x12\x11\n\treference\x18\x01 \x01(\t\"&\n\x11\x44\x65leteRunnerImage\x12\x11\n\treference\x18\x01 \x01(\t\"$\n\x0fPullRunnerImage\x12\x11\n\treference\x18\x01 \x01(\t\"9\n\x10\x42uildRunnerImage\x12\x11\n\treference\x18\x01 \x01(\t\x12\x12\n\ndockerfile\x18\x02 \x01(\t\"M\n\x14\x42ootstrapRunnerImage\x12\x16\n\x0e\x65nvironment_id\x18\x01 \x01(\t\x12\r\n\x05suite\x18\x02 \x01(\t\x12\x0e\n\x06mirror\x18\x03 \x01(\t\"N\n\x12PublishRunnerImage\x12\x13\n\x0bsession_uid\x18\x01 \x01(\t\x12\x16\n\x0e\x65nvironment_id\x18\x02 \x01(\t\x12\x0b\n\x03tag\x18\x03 \x01(\t\"\'\n\x17GetRegistryLoginRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\">\n\x18GetRegistryLoginResponse\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"\xb5\x01\n\x0bImageAnswer\x12-\n\x06images\x18\x01 \x01(\x0b\x32\x1b.netvps.api.v1.RunnerImagesH\x00\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1c.netvps.api.v1.ImageProgressH\x00\x12+\n\x05image\x18\x03 \x01(\x0b\x32\x1a.netvps.api.v1.RunnerImageH\x00\x12\r\n\x03log\x18\x04 \x01(\tH\x00\x42\t\n\x07message\":\n\x0cRunnerImages\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.netvps.api.v1.RunnerImage\"\xa1\x01\n\x0bRunnerImage\x12\x11\n\treference\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0csession_uids\x18\x06 \x03(\tB\x17Z\x15netvps/tunnel/api;apib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,25 +35,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\025netvps/tunnel/api;api'
   _globals['_IMAGEWORK']._serialized_start=110
-  _globals['_IMAGEWORK']._serialized_end=386
-  _globals['_LISTRUNNERIMAGES']._serialized_start=388
-  _globals['_LISTRUNNERIMAGES']._serialized_end=425
-  _globals['_DELETERUNNERIMAGE']._serialized_start=427
-  _globals['_DELETERUNNERIMAGE']._serialized_end=465
-  _globals['_PULLRUNNERIMAGE']._serialized_start=467
-  _globals['_PULLRUNNERIMAGE']._serialized_end=503
-  _globals['_BUILDRUNNERIMAGE']._serialized_start=505
-  _globals['_BUILDRUNNERIMAGE']._serialized_end=562
-  _globals['_BOOTSTRAPRUNNERIMAGE']._serialized_start=564
-  _globals['_BOOTSTRAPRUNNERIMAGE']._serialized_end=641
-  _globals['_GETREGISTRYLOGINREQUEST']._serialized_start=643
-  _globals['_GETREGISTRYLOGINREQUEST']._serialized_end=682
-  _globals['_GETREGISTRYLOGINRESPONSE']._serialized_start=684
-  _globals['_GETREGISTRYLOGINRESPONSE']._serialized_end=746
-  _globals['_IMAGEANSWER']._serialized_start=749
-  _globals['_IMAGEANSWER']._serialized_end=930
-  _globals['_RUNNERIMAGES']._serialized_start=932
-  _globals['_RUNNERIMAGES']._serialized_end=990
-  _globals['_RUNNERIMAGE']._serialized_start=993
-  _globals['_RUNNERIMAGE']._serialized_end=1154
+  _globals['_IMAGEWORK']._serialized_end=440
+  _globals['_LISTRUNNERIMAGES']._serialized_start=442
+  _globals['_LISTRUNNERIMAGES']._serialized_end=479
+  _globals['_DELETERUNNERIMAGE']._serialized_start=481
+  _globals['_DELETERUNNERIMAGE']._serialized_end=519
+  _globals['_PULLRUNNERIMAGE']._serialized_start=521
+  _globals['_PULLRUNNERIMAGE']._serialized_end=557
+  _globals['_BUILDRUNNERIMAGE']._serialized_start=559
+  _globals['_BUILDRUNNERIMAGE']._serialized_end=616
+  _globals['_BOOTSTRAPRUNNERIMAGE']._serialized_start=618
+  _globals['_BOOTSTRAPRUNNERIMAGE']._serialized_end=695
+  _globals['_PUBLISHRUNNERIMAGE']._serialized_start=697
+  _globals['_PUBLISHRUNNERIMAGE']._serialized_end=775
+  _globals['_GETREGISTRYLOGINREQUEST']._serialized_start=777
+  _globals['_GETREGISTRYLOGINREQUEST']._serialized_end=816
+  _globals['_GETREGISTRYLOGINRESPONSE']._serialized_start=818
+  _globals['_GETREGISTRYLOGINRESPONSE']._serialized_end=880
+  _globals['_IMAGEANSWER']._serialized_start=883
+  _globals['_IMAGEANSWER']._serialized_end=1064
+  _globals['_RUNNERIMAGES']._serialized_start=1066
+  _globals['_RUNNERIMAGES']._serialized_end=1124
+  _globals['_RUNNERIMAGE']._serialized_start=1127
+  _globals['_RUNNERIMAGE']._serialized_end=1288
 # @@protoc_insertion_point(module_scope)

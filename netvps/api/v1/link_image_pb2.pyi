@@ -31,6 +31,7 @@ class ImageWork(_message.Message):
     PULL_FIELD_NUMBER: _builtins.int
     BUILD_FIELD_NUMBER: _builtins.int
     BOOTSTRAP_FIELD_NUMBER: _builtins.int
+    PUBLISH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def list(self) -> Global___ListRunnerImages:
         """Send RunnerImages."""
@@ -51,6 +52,10 @@ class ImageWork(_message.Message):
     def bootstrap(self) -> Global___BootstrapRunnerImage:
         """Build an image with debootstrap; send its progress, then the image."""
 
+    @_builtins.property
+    def publish(self) -> Global___PublishRunnerImage:
+        """Make an image of a stopped session; send the progress, then the image."""
+
     def __init__(
         self,
         *,
@@ -59,12 +64,13 @@ class ImageWork(_message.Message):
         pull: Global___PullRunnerImage | None = ...,
         build: Global___BuildRunnerImage | None = ...,
         bootstrap: Global___BootstrapRunnerImage | None = ...,
+        publish: Global___PublishRunnerImage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "build", b"build", "delete", b"delete", "list", b"list", "pull", b"pull", "work", b"work"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "build", b"build", "delete", b"delete", "list", b"list", "publish", b"publish", "pull", b"pull", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "build", b"build", "delete", b"delete", "list", b"list", "pull", b"pull", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bootstrap", b"bootstrap", "build", b"build", "delete", b"delete", "list", b"list", "publish", b"publish", "pull", b"pull", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["list", "delete", "pull", "build", "bootstrap"]  # noqa: Y015
+    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["list", "delete", "pull", "build", "bootstrap", "publish"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_work) -> _WhichOneofReturnType_work | None: ...
 
@@ -191,6 +197,36 @@ class BootstrapRunnerImage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BootstrapRunnerImage: _TypeAlias = BootstrapRunnerImage  # noqa: Y015
+
+@_typing.final
+class PublishRunnerImage(_message.Message):
+    """PublishRunnerImage makes an image of a stopped session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_UID_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_ID_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    session_uid: _builtins.str
+    """Uid of the session."""
+    environment_id: _builtins.str
+    """As in BuildStart."""
+    tag: _builtins.str
+    """As in BuildStart; always set."""
+    def __init__(
+        self,
+        *,
+        session_uid: _builtins.str = ...,
+        environment_id: _builtins.str = ...,
+        tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment_id", b"environment_id", "session_uid", b"session_uid", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishRunnerImage: _TypeAlias = PublishRunnerImage  # noqa: Y015
 
 @_typing.final
 class GetRegistryLoginRequest(_message.Message):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netvps.cli.env.pull import pull
+from netvps.cli.env.pull import publish, pull
 from netvps.cli.machine.programs import bootstrap, build
 from netvps.cli.server.connect import client
 from netvps.cli.ui.arguments import RUNNER
@@ -31,6 +31,7 @@ def env() -> None:
 env.add_command(bootstrap)
 env.add_command(build)
 env.add_command(pull)
+env.add_command(publish)
 
 
 @env.command("ls")

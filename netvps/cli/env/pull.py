@@ -1,4 +1,4 @@
-"""`netvps env pull`: brings an image from its registry to runners, with a bar."""
+"""`netvps env pull` and `publish`: an image comes from its registry or from a session, with a bar."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netvps.cli.server.connect import client
-from netvps.cli.ui.arguments import RUNNER
+from netvps.cli.ui.arguments import RUNNER, SESSION
 from netvps.cli.ui.output import emit
 from netvps.cli.ui.progress import progress
 from netvps.domain.image.image import ImageProgress, ImageView
@@ -54,6 +54,24 @@ def pull(image: str, runners: Sequence[str]) -> None:
     if failures:
         raise failures[0]
     emit(reference)
+
+
+@click.command("publish")
+@click.argument("name", metavar="NAME")
+@click.argument("session", type=SESSION, metavar="SESSION")
+@click.option("-t", "--tag", default="latest", metavar="TAG", show_default=True, help="Tag of the image.")
+def publish(name: str, session: str, tag: str) -> None:
+    """Make the environment NAME of a stopped session, on the runner that has it.
+
+    It is the image netvps/NAME:TAG with the session's files, without its environment variables, its machine id, and the
+    host keys of its own SSH server. Remove other secrets first: all who may create sessions can read it.
+
+    Example: netvps env publish tools work
+    """
+    with progress() as shown:
+        made = followed(client().publish_image(session, name, tag), f"session {session}", shown)
+        shown.print(f"runner {made.runner} has {made.reference}")
+    emit(made.reference)
 
 
 def runners_online(connection: Client) -> list[str]:

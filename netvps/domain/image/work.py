@@ -9,7 +9,9 @@ from typing import Final
 
 from netvps.domain.checks import Checks, shown
 from netvps.domain.image.image import Image, ImageProgress
+from netvps.domain.image.reference import LATEST, check_reference
 from netvps.domain.names import ENVIRONMENT_NAME_MAX, check_label
+from netvps.domain.runner.docker_names import environment_image
 from netvps.errors import InvalidInput
 
 _PATH_MAX: Final = 255
@@ -74,12 +76,34 @@ class BootstrapImage:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishImage:
+    """Makes the environment "netvps/NAME:TAG" of a stopped session."""
+
+    session_uid: str
+    environment: str
+    tag: str = LATEST
+
+    def __post_init__(self) -> None:
+        checks = Checks()
+        with checks.nested():
+            check_label(self.environment, "environment_id", ENVIRONMENT_NAME_MAX)
+        with checks.nested():
+            check_reference(self.reference, "tag")
+        checks.done()
+
+    @property
+    def reference(self) -> str:
+        """The name of the image."""
+        return environment_image(self.environment, self.tag)
+
+
+@dataclass(frozen=True, slots=True)
 class ImageLog:
     """What a builder says, as it says it."""
 
     text: str
 
 
-ImageWork = ListImages | DeleteImage | PullImage | BuildImage | BootstrapImage
+ImageWork = ListImages | DeleteImage | PullImage | BuildImage | BootstrapImage | PublishImage
 ImageAnswer = Image | ImageProgress | ImageLog | tuple[Image, ...]
 """Progress and the builder's words, then the image that was made; a tuple is a part of a list."""

@@ -44,7 +44,7 @@ IDEMPOTENT: Final = {
 NEVER: Final = {
     "SessionService": ("ExecSession",),
     "SnapshotService": ("ExportSnapshot", "ImportSnapshot"),
-    "ImageService": ("DeleteImage", "PullImage", "BuildImage", "BootstrapImage"),
+    "ImageService": ("DeleteImage", "PullImage", "BuildImage", "BootstrapImage", "PublishImage"),
     "SshKeyService": ("IssueSshCertificate",),
     "EnrollmentService": ("JoinRunner", "BootAgent"),
     "CertificateService": ("RenewCertificate",),

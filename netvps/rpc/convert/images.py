@@ -9,7 +9,15 @@ from netvps.api.v1 import link_image_pb2 as link
 from netvps.domain.checks import Checks
 from netvps.domain.image.image import DefaultImage, Image, ImageProgress, ImageView
 from netvps.domain.image.reference import LATEST, check_reference
-from netvps.domain.image.work import BootstrapImage, BuildImage, DeleteImage, ImageLog, ListImages, PullImage
+from netvps.domain.image.work import (
+    BootstrapImage,
+    BuildImage,
+    DeleteImage,
+    ImageLog,
+    ListImages,
+    PublishImage,
+    PullImage,
+)
 from netvps.domain.names import ENVIRONMENT_NAME_MAX, check_label
 from netvps.domain.pieces import MAX_PIECE
 from netvps.domain.runner.docker_names import environment_image
@@ -127,6 +135,18 @@ def context_piece(message: pb.BuildImageRequest) -> bytes:
     return message.data
 
 
+def publish_from_proto(request: pb.PublishImageRequest) -> tuple[str, PublishImage]:
+    """Parses a request into NAME[.OWNER] of the session and the work, without its uid. Raises InvalidInput."""
+    checks, session, work = Checks(), "", None
+    with checks.nested():
+        session = names.parse_session_name(request.session, "session")
+    with checks.nested():
+        work = PublishImage("", request.environment_id, request.tag or LATEST)
+    checks.done()
+    assert work is not None  # noqa: S101 — parsed
+    return session, work
+
+
 def bootstrap_from_proto(request: pb.BootstrapImageRequest) -> tuple[str, BootstrapImage]:
     """Parses a request into the NAME of the runner and the work. Raises InvalidInput."""
     checks, runner, work = Checks(), "", None
@@ -160,11 +180,13 @@ def work_to_proto(work: ImageWork) -> link.ImageWork:
             return link.ImageWork(pull=link.PullRunnerImage(reference=reference))
         case BuildImage(reference, dockerfile):
             return link.ImageWork(build=link.BuildRunnerImage(reference=reference, dockerfile=dockerfile))
+        case PublishImage(session, name, tag):
+            return link.ImageWork(publish=link.PublishRunnerImage(session_uid=session, environment_id=name, tag=tag))
         case BootstrapImage(name, suite, mirror):
             return link.ImageWork(bootstrap=link.BootstrapRunnerImage(environment_id=name, suite=suite, mirror=mirror))
 
 
-def work_from_proto(message: link.ImageWork) -> ImageWork | None:
+def work_from_proto(message: link.ImageWork) -> ImageWork | None:  # noqa: PLR0911 — one answer per kind of work
     """A request; None if it asks for what this version does not know."""
     match message.WhichOneof("work"):
         case "list":
@@ -175,6 +197,10 @@ def work_from_proto(message: link.ImageWork) -> ImageWork | None:
             return PullImage(message.pull.reference)
         case "build":
             return BuildImage(message.build.reference, message.build.dockerfile)
+        case "publish":
+            wanted = message.publish
+            session = names.check_uid(wanted.session_uid, "session_uid")
+            return PublishImage(session, wanted.environment_id, wanted.tag)
         case "bootstrap":
             order = message.bootstrap
             return BootstrapImage(order.environment_id, order.suite, order.mirror)

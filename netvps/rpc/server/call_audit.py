@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 LOCAL: Final = "local"
 _ACCESS: Final = frozenset(
     {
+        "ImageService/BootstrapImage",
+        "ImageService/BuildImage",
+        "ImageService/DeleteImage",
+        "ImageService/PublishImage",
+        "ImageService/PullImage",
         "SessionService/ExecSession",
         "SessionService/ReadSessionLogs",
         "SnapshotService/DiffSession",
@@ -31,7 +36,7 @@ _ACCESS: Final = frozenset(
         "SshKeyService/IssueSshCertificate",
     }
 )
-"""Methods that change nothing in the store, but reach into a session or give access."""
+"""Methods that change nothing in the store, but reach into a session, give access, or change the images of runners."""
 _TARGETS: Final = ("name", "parent")
 _NEW: Final = {"session_id": "sessions", "user_id": "users"}
 """Fields that name a resource to be created, and its collection."""
@@ -88,7 +93,7 @@ def describe(call: AuditedCall, request: Any) -> None:
     """Sets the target of a call, and the ids that its request gives, from the first message."""
     texts = dict(_texts(request))
     for name, field in request.DESCRIPTOR.fields_by_name.items():  # of UpdateSession it is the session that has a name
-        if field.message_type and not field.is_repeated and "name" in field.message_type.fields_by_name:
+        if field.message_type and not field.is_repeated and set(_TARGETS) & set(field.message_type.fields_by_name):
             texts = dict(_texts(getattr(request, name))) | texts
     named = [texts[name] for name in _TARGETS if texts.get(name)]
     named += [f"{collection}/{texts[name]}" for name, collection in _NEW.items() if texts.get(name)]

@@ -153,7 +153,11 @@ class LinkServicer(RunnerLinkServiceServicer):
     async def GetRegistryLogin(
         self, request: link_image_pb2.GetRegistryLoginRequest, context: Context
     ) -> link_image_pb2.GetRegistryLoginResponse:
-        log.info("a runner pulls with a login", runner=identity.runner().uid, registry=check_registry(request.host))
+        log.info(
+            "a runner asks for the login to a registry",
+            runner=identity.runner().uid,
+            registry=check_registry(request.host),
+        )
         return credential_to_proto(await self._registries.credential(request.host))
 
     async def SendLogs(

@@ -19,6 +19,7 @@ from netvps.domain.image.work import (
     ImageLog,
     ImageWork,
     ListImages,
+    PublishImage,
     PullImage,
 )
 from netvps.errors import Exhausted, NetvpsError, WrongState
@@ -74,7 +75,10 @@ class ImageRequests:
             self.busy[kind] -= 1
 
     def _made(
-        self, environments: Environments, work: PullImage | BuildImage | BootstrapImage, incoming: AsyncIterator[bytes]
+        self,
+        environments: Environments,
+        work: PullImage | BuildImage | BootstrapImage | PublishImage,
+        incoming: AsyncIterator[bytes],
     ) -> AsyncGenerator[Step, None]:
         """Makes the image of a request."""
         match work:
@@ -84,6 +88,8 @@ class ImageRequests:
                 return environments.build_image(work, incoming)
             case BootstrapImage():
                 return environments.bootstrap_image(work)
+            case PublishImage():
+                return environments.publish_image(work)
 
 
 async def _paced(steps: AsyncGenerator[Step, None]) -> AsyncGenerator[Step, None]:

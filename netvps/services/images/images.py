@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from netvps.domain.checks import Checks
 from netvps.domain.image.image import Image, ImageProgress, ImageView
 from netvps.domain.image.reference import check_reference, same_reference
 from netvps.domain.image.work import DeleteImage, ImageLog, ListImages, PullImage
+from netvps.domain.names import SessionName
 from netvps.domain.runner.runner import IMAGES, Runner, RunnerState
-from netvps.domain.session.session import Session
+from netvps.domain.session.session import Session, SessionState
 from netvps.errors import InternalError, NetvpsError, NotFound, TimedOut, Unavailable, WrongState
 from netvps.services.page import DEFAULT_SIZE, MAX_SIZE, decode_token, encode_token
 from netvps.services.sessions.removal import runner_named
+from netvps.services.sessions.scope import find_session
 from netvps.tasks import Tasks, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
     from netvps.domain.access.accounts import Caller
-    from netvps.domain.image.work import BootstrapImage, BuildImage, ImageWork
+    from netvps.domain.image.work import BootstrapImage, BuildImage, ImageWork, PublishImage
     from netvps.services.images.default_image import DefaultImages
     from netvps.services.ports import FilesCarrier, FilesExchange, Store
 
@@ -166,6 +169,26 @@ class Images:
         """
         caller.require_admin("build images")
         async with aclosing(self.make(carrier, runner, work, caller, seconds=BUILD_SECONDS)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def publish(
+        self, caller: Caller, carrier: FilesCarrier, session: str, work: PublishImage
+    ) -> AsyncGenerator[ImageProgress | ImageLog | ImageView, None]:
+        """Makes an environment of a stopped session, on its runner; yields progress, then the image.
+
+        Requires role admin. Raises NotFound, WrongState, Exhausted, Unavailable.
+        """
+        caller.require_admin("publish images")
+        async with self._store.read() as reader:
+            found = await find_session(reader, caller, SessionName.parse(session, caller.user))
+        if not found.runner or found.state is not SessionState.STOPPED:
+            raise WrongState(
+                f"session {found.full_name} is {found.state}: stop it first (netvps stop {found.full_name}), so that"
+                " its files do not change meanwhile"
+            )
+        order = replace(work, session_uid=found.uid)
+        async with aclosing(self.make(carrier, found.runner_name, order, caller, seconds=BUILD_SECONDS)) as answers:
             async for answer in answers:
                 yield answer
 

@@ -113,3 +113,14 @@ def test_a_pull_without_a_runner_is_no_success(run: Run, fake: FakeClient) -> No
     ran = run("env", "pull", "a:1")
     assert (ran.code, "no runner is online" in ran.err) == (exit_codes.of(Unavailable("")), True)
     assert "IMAGE: 'A B' is not the name of an image" in run("env", "pull", "A B").err
+
+
+def test_a_session_is_published(run: Run, fake: FakeClient) -> None:
+    fake.pulled = [ImageProgress("publishing", 1_000_000, 2_000_000), replace(TOOLS, reference="netvps/tools:1")]
+    ran = run("env", "publish", "tools", "work", "--tag", "1")
+    assert ran.out == "netvps/tools:1\n"
+    assert ran.err.splitlines() == [
+        "session work: publishing: 1 MB of 2 MB",
+        "runner box1 has netvps/tools:1",
+    ]
+    assert fake.asked[-1] == ("publish_image", "work", "tools", "1")

@@ -100,12 +100,17 @@ def test_the_page_of_environments(system: System, busybox: str) -> None:
                     assert printed == f"{busybox}\n".encode()
                 case ["build", *_]:
                     assert printed == b"netvps/tools:latest\n"
-                case ["work", *_]:
-                    assert system.netvps("exec", "work", "--", "cat", "/built").stdout == b"built\n"
+                case ["built", *_]:
+                    assert system.netvps("exec", "built", "--", "cat", "/built").stdout == b"built\n"
                     refused = system.netvps("env", "rm", "--yes", "netvps/tools", check=False)
-                    assert b"is used by session work" in refused.stderr
-                    system.netvps("rm", "--yes", "work")
-                    system.netvps("env", "rm", "--yes", "netvps/tools")
+                    assert b"is used by session built" in refused.stderr
+                case ["publish", *_]:
+                    system.netvps("create", "second", "--image", "netvps/handmade")
+                    found = system.netvps("exec", "second", "--", "cat", "/root/by-hand", "/built").stdout
+                    assert found == b"by hand\nbuilt\n"
+                    system.netvps("rm", "--yes", "built", "work", "second")
+                    for made in ("netvps/tools", "netvps/handmade"):
+                        system.netvps("env", "rm", "--yes", made)
                 case ["rm", _]:
                     assert name not in system.netvps("env", "ls").stdout.decode()
 

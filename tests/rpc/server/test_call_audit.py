@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from netvps.api.v1 import registry_pb2, snapshot_pb2, ssh_key_pb2
+from netvps.api.v1 import image_pb2, registry_pb2, snapshot_pb2, ssh_key_pb2
 from netvps.api.v1 import session_pb2 as pb
 from netvps.domain.access.audit import AuditQuery, verify
 from netvps.errors import NotFound, NotPermitted, Unauthenticated, Unavailable
@@ -117,3 +117,25 @@ def test_names_and_ids_are_recorded_and_nothing_else() -> None:
 )
 def test_an_origin_is_an_address_or_local(peer: str, origin: str) -> None:
     assert origin_of(peer) == origin
+
+
+async def test_work_on_images_and_logins_is_recorded_without_passwords(site: Site) -> None:
+    await site.join()
+    with pytest.raises(Unavailable):
+        await site.do(lambda client: list(client.pull_image("lab1", "debian:12")))
+    pulled = (await records(site))[-1].event
+    assert (pulled.action, pulled.target) == ("ImageService/PullImage", "runners/lab1")
+    await site.do(lambda client: client.update_registry_login("registry.example", "ci", "hunter2"))
+    stored = (await records(site))[-1].event
+    assert (stored.action, stored.target) == (
+        "RegistryService/UpdateRegistryLogin",
+        "registryLogins/registry.example",
+    )
+    assert "hunter2" not in repr(await records(site))
+
+
+def test_the_first_message_of_a_stream_names_the_resource() -> None:
+    call = AuditedCall("alice", "local", "ImageService/BuildImage")
+    start = image_pb2.BuildStart(parent="runners/lab1", environment_id="tools", tag="1")
+    describe(call, image_pb2.BuildImageRequest(start=start))
+    assert (call.target, call.details) == ("runners/lab1", (("environment_id", "tools"),))

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from netvps.domain.image.image import Image, ImageProgress
-from netvps.domain.image.work import BootstrapImage, BuildImage, DeleteImage, ImageLog, ListImages, PullImage
+from netvps.domain.image.work import (
+    BootstrapImage,
+    BuildImage,
+    DeleteImage,
+    ImageLog,
+    ListImages,
+    PublishImage,
+    PullImage,
+)
 from netvps.errors import Exhausted, NetvpsError, NotFound, WrongState
 from netvps.runner.image import requests
 from netvps.runner.image.requests import ImageRequests
@@ -66,6 +74,10 @@ class FakeEnvironments:
         yield ImageProgress(work.name)
         yield IMAGES[0]
 
+    async def publish_image(self, work: PublishImage) -> AsyncGenerator[Image | ImageProgress, None]:
+        yield ImageProgress(work.reference)
+        yield IMAGES[0]
+
     async def pull_image(self, reference: str) -> AsyncGenerator[Image | ImageProgress, None]:
         for number in range(100):
             yield ImageProgress(f"{number}")
@@ -120,6 +132,9 @@ async def test_all_that_a_builder_says_is_passed_on(link: Link) -> None:
     link.answers.clear()
     await images.serve("s", BootstrapImage("deb"))
     assert link.answers == [ImageProgress("deb"), IMAGES[0]]
+    link.answers.clear()
+    await images.serve("s", PublishImage("0000000000001", "tools"))
+    assert link.answers == [ImageProgress("netvps/tools:latest"), IMAGES[0]]
 
 
 async def test_a_few_are_answered_at_once_and_more_are_refused(link: Link) -> None:

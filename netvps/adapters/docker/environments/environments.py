@@ -15,12 +15,13 @@ import docker.errors
 from netvps.adapters.docker.client import Answer, Api, Docker, Work
 from netvps.adapters.docker.containers.containers import parse_time
 from netvps.adapters.docker.environments.build import Builds
+from netvps.adapters.docker.environments.publish import Publications
 from netvps.adapters.docker.errors import ContainerFailed, ImageInUse, ImageNotFound
 from netvps.adapters.docker.files.debootstrap import bootstrap
 from netvps.adapters.docker.files.images import Contents, Images
 from netvps.domain.image.image import Image, ImageProgress
 from netvps.domain.image.reference import same_reference
-from netvps.domain.image.work import BootstrapImage, BuildImage, ImageLog
+from netvps.domain.image.work import BootstrapImage, BuildImage, ImageLog, PublishImage
 from netvps.domain.runner.docker_names import LABEL_SESSION, is_own_image, is_session_container
 from netvps.errors import NetvpsError
 from netvps.tasks import Tasks
@@ -41,6 +42,7 @@ class Environments:
         self._images = images
         self._contents = contents
         self._builds = Builds(docker, images, folder)
+        self._publications = Publications(docker, contents)
 
     async def list_images(self, reference: str = "") -> tuple[Image, ...]:
         """All images, once by each name, by reference; or the one with a name."""
@@ -98,6 +100,13 @@ class Environments:
         if isinstance(reference := outcome[0], NetvpsError):
             raise reference
         yield await self.made(reference)
+
+    async def publish_image(self, work: PublishImage) -> AsyncGenerator[Image | ImageProgress, None]:
+        """Makes an image of a stopped session: yields progress, then the image. Raises as Publications.publish."""
+        async with aclosing(self._publications.publish(work)) as steps:
+            async for step in steps:
+                yield step
+        yield await self.made(work.reference)
 
     async def made(self, reference: str) -> Image:
         """The image with a name. Raises ImageNotFound."""

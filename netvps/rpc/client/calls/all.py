@@ -46,6 +46,7 @@ class Calls:
     delete_image = UnaryMethod(images.delete_image)
     pull_image = StreamMethod(images.pull_image)
     bootstrap_image = StreamMethod(images.bootstrap_image)
+    publish_image = StreamMethod(images.publish_image)
     get_default_image = UnaryMethod(images.get_default_image)
     update_default_image = UnaryMethod(images.update_default_image)
 

@@ -57,6 +57,12 @@ def bootstrap_image(
     return Stream("ImageService/BootstrapImage", request, pb.BootstrapImageResponse, convert.made_from_proto)
 
 
+def publish_image(session: str, name: str, tag: str = "") -> Stream[ImageProgress | ImageLog | ImageView]:
+    """Makes an environment of a stopped session, on its runner; yields the progress, then the image."""
+    request = pb.PublishImageRequest(session=names.session_name(session), environment_id=name, tag=tag)
+    return Stream("ImageService/PublishImage", request, pb.PublishImageResponse, convert.made_from_proto)
+
+
 BUILD: Final = ("ImageService/BuildImage", pb.BuildImageResponse)
 """Method and answers of a build."""
 

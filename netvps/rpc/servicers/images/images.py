@@ -82,6 +82,14 @@ class ImageServicer(ImageServiceServicer):
             async for answer in answers:
                 yield pb.BootstrapImageResponse(**convert.made_to_proto(answer))
 
+    async def PublishImage(
+        self, request: pb.PublishImageRequest, context: Context
+    ) -> AsyncIterator[pb.PublishImageResponse]:
+        session, work = convert.publish_from_proto(request)
+        async with closing(self._images.publish(identity.caller(), self._carrier, session, work)) as answers:
+            async for answer in answers:
+                yield pb.PublishImageResponse(**convert.made_to_proto(answer))
+
     async def GetDefaultImage(self, request: pb.GetDefaultImageRequest, context: Context) -> pb.DefaultImage:
         return convert.default_to_proto(await self._default.get())
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from netvps.domain.image.image import DefaultImage, Image, ImageProgress, ImageView
-from netvps.domain.image.work import BootstrapImage, BuildImage, DeleteImage, ImageLog, ListImages, PullImage
+from netvps.domain.image.work import (
+    BootstrapImage,
+    BuildImage,
+    DeleteImage,
+    ImageLog,
+    ListImages,
+    PublishImage,
+    PullImage,
+)
+from netvps.domain.session.session import SessionState
 from netvps.errors import InvalidInput, NotFound, NotPermitted, WrongState
 from netvps.rpc.client.async_client import AsyncClient
 from tests.rpc.server.runners.test_session_files import Answering
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
     from netvps.domain.image.work import ImageAnswer
     from netvps.domain.snapshot.exchange import FilesRequest
     from netvps.rpc.client.client import Client
-    from tests.rpc.site import Site
+    from tests.rpc.site import Machine, Site
 
 MADE = datetime(2026, 1, 2, tzinfo=UTC)
 IMAGES = tuple(Image(f"a:{n}", "sha256:1", 7, "arm64/v8", MADE, ("0000000000001",) * n) for n in (0, 1))
@@ -45,7 +55,7 @@ class FakeRunner(Answering):
         match request.work:
             case ListImages(reference):
                 yield tuple(image for image in IMAGES if reference in {"", image.reference})
-            case PullImage() | BootstrapImage():
+            case PullImage() | BootstrapImage() | PublishImage():
                 yield PROGRESS
                 yield IMAGES[0]
             case BuildImage():
@@ -56,8 +66,8 @@ class FakeRunner(Answering):
 
 
 @asynccontextmanager
-async def answering(site: Site) -> AsyncIterator[FakeRunner]:
-    machine = await site.join()
+async def answering(site: Site, machine: Machine | None = None) -> AsyncIterator[FakeRunner]:
+    machine = machine or await site.join()
     async with site.link(machine) as link, asyncio.TaskGroup() as group:
         runner = FakeRunner(link, None)
         task = group.create_task(runner.run())
@@ -119,6 +129,23 @@ async def test_an_image_is_built_from_a_context_of_many_pieces(site: Site) -> No
         found = await site.do(lambda c: list(c.bootstrap_image("lab1", "deb", suite="bookworm", mirror="http://m/deb")))
         assert found == [PROGRESS, view]
         assert BootstrapImage("deb", "bookworm", "http://m/deb") in [request.work for request in runner.requests]
+
+
+async def test_a_stopped_session_is_published_on_its_runner(site: Site) -> None:
+    session = await site.running()
+    with pytest.raises(WrongState, match=r"session dev1\.alice is RUNNING: stop it first"):
+        await site.do(lambda client: list(client.publish_image("dev1.alice", "tools")))
+    async with site.store.write("test") as tx:
+        await tx.put(replace(session, state=SessionState.STOPPED))
+    async with answering(site, site.machines[0]) as runner:
+        *_, made = await site.do(lambda client: list(client.publish_image("dev1.alice", "tools", "1")))
+        assert isinstance(made, ImageView)
+        assert PublishImage(session.uid, "tools", "1") in [request.work for request in runner.requests]
+        alice = await site.remote("alice")
+        with pytest.raises(NotPermitted):
+            await site.do(lambda client: list(client.publish_image("dev1", "tools")), alice)
+        with pytest.raises(NotFound):
+            await site.do(lambda client: list(client.publish_image("none", "tools")))
 
 
 async def test_what_is_wrong_with_a_build_is_named_at_once(site: Site) -> None:
