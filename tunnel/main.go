@@ -11,6 +11,7 @@ import (
 
 	"netvps/tunnel/boot"
 	"netvps/tunnel/pid1"
+	"netvps/tunnel/relay"
 	"netvps/tunnel/sftp"
 	"netvps/tunnel/udp"
 )
@@ -24,6 +25,7 @@ const usage = `usage:
   agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
   agent sftp-server                      serve files on standard input and output (serve starts it)
   agent udp-relay                        relay datagrams on standard input and output (serve starts it)
+  agent relay                            pass SSH messages between connections, beside a gateway (which starts it)
   agent version`
 
 // places are the flags of init and serve.
@@ -73,6 +75,8 @@ func run(args []string) error {
 		return sftp.Serve()
 	case "udp-relay":
 		return udp.Serve()
+	case "relay":
+		return relay.Serve(int(os.Stdin.Fd()), logger())
 	case "version":
 		fmt.Println(version)
 		return nil

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from netvps import log as logging
+from netvps.errors import ConfigError
+from netvps.gateway.relay.relay import Relay
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
 from netvps.gateway.ssh.proxy_header import Balancers
 from netvps.gateway.tui.apps import TerminalApps
 from netvps.gateway.tunnel.dialer import Dialer
 from netvps.gateway.worker.client import ControlPlane
+from netvps.process.agent_program import agent_program
 from netvps.process.process import allow_many_files, beating, die_with, guarded, run_to_end
 from netvps.process.readiness import Readiness
 from netvps.process.stopping import Stop
@@ -40,7 +43,7 @@ NAME: Final = "gateway"
 
 async def run(control: Path, listening: socket.socket, drain: float, readiness: Readiness) -> None:
     """Serves until a signal, then drains; ends at a second signal, or when the server is gone. Raises NetvpsError."""
-    async with ControlPlane(control) as plane, Dialer(plane, plane.locate) as dialer:
+    async with ControlPlane(control) as plane, Dialer(plane, plane.locate) as dialer, Relay(_agent()) as relay:
         welcome = plane.welcome
         apps = TerminalApps(f"unix:{welcome.api_socket}") if welcome.api_socket else None
         gateway = SshGateway(
@@ -55,6 +58,7 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
             ui_apps=apps,
             ui_tokens=plane,
             audit=plane.audit,
+            relay=relay,
         )
         async with apps or nullcontext(), gateway, Tasks() as tasks:
             with observe_durations(plane.observe_duration), Stop() as stop:
@@ -68,6 +72,15 @@ async def run(control: Path, listening: socket.socket, drain: float, readiness: 
                     await asyncio.wait((lost, draining), return_when=asyncio.FIRST_COMPLETED)
                 else:
                     log.warning("the server is gone: stopping the gateway")
+
+
+def _agent() -> Path | None:
+    """The agent's binary, which has the relay; None if there is none for this machine."""
+    try:
+        return agent_program()
+    except ConfigError as error:
+        log.warning("SSH is slower than it could be: there is no relay", error=error.message)
+        return None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

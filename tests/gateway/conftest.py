@@ -24,6 +24,7 @@ from netvps.domain.session.spec import SessionSpec
 from netvps.domain.tunnel import AgentConfig
 from netvps.errors import NotFound, Unavailable
 from netvps.gateway.ports import Authorizer, Locate, SessionDialer
+from netvps.gateway.relay.relay import Relay
 from netvps.gateway.ssh.agent_login import AgentLogin
 from netvps.gateway.ssh.gateway import ConnectionLimits, SshGateway
 from netvps.gateway.ssh.listener import listen_at
@@ -229,6 +230,7 @@ class World:
     folder: Path
     key: Path
     worker: WorkerSocket | None = None
+    relay: Relay | None = None
 
     def ssh_options(self, key: Path | None = None) -> list[str]:
         values = {
@@ -281,11 +283,16 @@ class a_world:
         audit: Callable[[AuditEvent], None] = lambda _event: None,
         apart: bool = False,
         ui_apps: TerminalApps | None = None,
+        relay: Path | None = None,
     ) -> None:
-        """`apart`: the gateway reaches the rest by the private socket, as in a process of its own."""
+        """`apart`: the gateway reaches the rest by the private socket, as in a process of its own.
+
+        `relay`: the agent's program; connections on sockets (apart, or on the overlay) are handed over to it.
+        """
         self.sshd, self.folder, self.rekey_bytes, self.place = sshd, folder, rekey_bytes, place
         self.apart = apart
         self.ui_apps = ui_apps
+        self.relay_program = relay
         self.stack = AsyncExitStack()
         self.limits, self.admission, self.balancers, self.audit = limits, admission, balancers, audit
 
@@ -309,6 +316,7 @@ class a_world:
             plane = await self.stack.enter_async_context(ControlPlane(path))
             assert plane.welcome == welcome
             fits, dialer, locate = plane, plane, plane.locate
+        relay = await self.stack.enter_async_context(Relay(self.relay_program)) if self.relay_program else None
         agent_login = AgentLogin(fits, host_ca, rekey_bytes=self.rekey_bytes)
         self.dialer = Dialer(dialer, locate)
         await self.dialer.__aenter__()
@@ -326,6 +334,7 @@ class a_world:
             audit=self.audit,
             ui_apps=self.ui_apps,
             ui_tokens=authorizer,
+            relay=relay,
         )
         await self.gateway.__aenter__()
         known = f"[127.0.0.1]:{self.gateway.port} {host_key.export_public_key().decode()}"
@@ -333,7 +342,16 @@ class a_world:
         self.agent = FakeAgent(self.tunnels, UID, self.sshd.port)
         await self.agent.__aenter__()
         return World(
-            self.gateway, self.dialer, self.tunnels, authorizer, agent_login, self.agent, self.folder, key, worker
+            self.gateway,
+            self.dialer,
+            self.tunnels,
+            authorizer,
+            agent_login,
+            self.agent,
+            self.folder,
+            key,
+            worker,
+            relay,
         )
 
     async def __aexit__(self, *_: object) -> None:

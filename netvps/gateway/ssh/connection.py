@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from netvps.domain.access.audit import AuditEvent
     from netvps.domain.names import SshLogin
     from netvps.gateway.ports import Authorizer, Stream
+    from netvps.gateway.relay.relay import Relay
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.tui.session import UiSession
     from netvps.gateway.tui.terminal_ui import TerminalUi
@@ -106,6 +107,8 @@ class Backend:
     preceding_keys: PrecedingKeys
     terminal_ui: TerminalUi | None = None
     """None: this gateway shows none."""
+    relay: Relay | None = None
+    """None: messages are passed in this process."""
 
 
 class Registry(Protocol):
@@ -238,6 +241,8 @@ class SshConnection(SSHServer):
             self.upstream = await self._reach()
             self.state = State.JOINED
             self.downstream.join(self.upstream)
+            if self._backend.relay is not None:
+                await self._backend.relay.take(self.downstream, self.upstream)
             observe_duration("gateway_login", "joined", self.age)
             await self.upstream.wait_closed()
             self.end(f"session {name} went away: {self.upstream.lost or 'it closed the connection'}")

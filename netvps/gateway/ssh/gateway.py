@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netvps.domain.access.admission import Ticket
     from netvps.domain.access.audit import AuditEvent
     from netvps.gateway.ports import Authorizer
+    from netvps.gateway.relay.relay import Relay
     from netvps.gateway.ssh.agent_login import AgentLogin
     from netvps.gateway.ssh.pipe import Downstream
     from netvps.gateway.ssh.proxy_header import Balancers
@@ -78,8 +79,12 @@ class SshGateway:
         ui_apps: TerminalApps | None = None,
         ui_tokens: Tokens | None = None,
         audit: Callable[[AuditEvent], None] = lambda _event: None,
+        relay: Relay | None = None,
     ) -> None:
-        """Without `ui_apps` and `ui_tokens`, it shows no terminal UI. `audit` takes events for the audit log."""
+        """Without `ui_apps` and `ui_tokens`, it shows no terminal UI; without `relay` it passes all messages itself.
+
+        `audit` takes events for the audit log.
+        """
         self.audit = audit
         self._authorizer = authorizer
         self._dialer = dialer
@@ -89,6 +94,7 @@ class SshGateway:
         self._user_ca = asyncssh.import_public_key(user_ca).public_data
         self._rekey_bytes = rekey_bytes
         self._ui_apps, self._ui_tokens = ui_apps, ui_tokens
+        self._relay = relay
         self._limits = limits or ConnectionLimits()
         self._listener = Listener(self._new_connection, admission, balancers, audit)
         self._tasks = Tasks()
@@ -130,6 +136,7 @@ class SshGateway:
             self._tasks,
             PrecedingKeys(),
             ui,
+            self._relay,
         )
         await self._listener.listen(self._sock)
         await self._tasks.__aenter__()

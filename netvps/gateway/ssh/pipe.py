@@ -43,7 +43,7 @@ from asyncssh.constants import (
 from asyncssh.packet import SSHPacket, String
 
 from netvps.gateway.ssh.algorithms import algorithm_of, signature_algorithms
-from netvps.gateway.ssh.pacing import Paced
+from netvps.gateway.ssh.relayed import Relayed
 
 if TYPE_CHECKING:
     from asyncssh import SSHKey, SSHServerConnectionOptions
@@ -86,7 +86,7 @@ class _Everyone(dict[int, Any]):
         return self._end
 
 
-class PipeEnd(Paced):
+class PipeEnd(Relayed):
     """Common base of the two connections of a pipe."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -95,8 +95,6 @@ class PipeEnd(Paced):
         self.other: PipeEnd | None = None
         self.lost: Exception | None = None
         """Why the connection was lost; None if it was closed regularly."""
-        self.passed = 0
-        """Bytes of messages received here for the other side."""
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._write_paused = False
@@ -123,8 +121,8 @@ class PipeEnd(Paced):
             return
         self._ending = (code, reason)
         self._linger = self._loop.call_later(LINGER, self.abort)
-        if not self._deferred_packets:
-            self._say_goodbye()
+        if not self._deferred_packets and (self._kex_complete or not self.is_relayed):
+            self._say_goodbye()  # else after the key exchange: the relay holds what has to be sent before
 
     def is_ending(self) -> bool:
         """Whether only pending data will still be sent."""
@@ -357,6 +355,10 @@ class Downstream(PipeEnd, SSHServerConnection):
 class Upstream(PipeEnd, SSHClientConnection):
     """The connection to a session's agent."""
 
-    def _is_own(self, payload: bytes) -> bool:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         # Dropped: these host keys are the agent's, and the client would store them for the gateway.
-        return payload.startswith(_HOST_KEYS)
+        self.not_relayed = _HOST_KEYS
+
+    def _is_own(self, payload: bytes) -> bool:
+        return payload.startswith(self.not_relayed)

@@ -93,9 +93,10 @@ def frame_from_proto(message: pb.DialBackRequest) -> Frame:
     """Parses a frame after the first. Raises InvalidInput."""
     match message.WhichOneof("frame"):
         case "data":
-            if len(message.data) > MAX_DATA:
-                raise InvalidInput.of("data", f"{len(message.data)} bytes in one message are more than {MAX_DATA}")
-            return Data(message.data)
+            data = message.data  # a copy at each access
+            if len(data) > MAX_DATA:
+                raise InvalidInput.of("data", f"{len(data)} bytes in one message are more than {MAX_DATA}")
+            return Data(data)
         case "credit":
             return Credit(message.credit)
         case "eof":
