@@ -1,6 +1,6 @@
-"""`gateway`: ssh through the gateway, and through an OpenSSH jump host.
+"""`gateway`: ssh through the gateway, over the overlay and by the tunnel, and through an OpenSSH jump host.
 
-Both lead to the same image on the same Docker engine: ours to the agent, the reference (`ssh -J`) to an sshd in the
+All lead to Debian on the same Docker engine: ours to the agent, the reference (`ssh -J`) to an sshd in the
 container, and "straight" to that sshd without a jump. A jump host forwards encrypted bytes, and the client encrypts
 twice; the gateway decrypts and encrypts, as it joins two SSH connections. The CPU time is that of the programs between
 client and session: all of netvps' here, and the jump host's sshd.
@@ -8,91 +8,172 @@ client and session: all of netvps' here, and the jump host's sshd.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench.image import image_with_sshd
+import grpc
+
+from bench import transfers
+from bench.image import debian, image_with_sshd
 from bench.jump import jump_host
 from bench.place import Place, ssh_options
-from bench.process import cpu_seconds
-from bench.result import Goal, Measure, Row
+from bench.process import children, cpu_seconds
+from bench.result import Goal, Measure, Row, percentile
 from bench.subjects import Container, Session
 from bench.turns import in_turn, milliseconds
+from netvps.api.v1 import session_pb2
+from netvps.api.v1.session_pb2_grpc import SessionServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from bench.jump import JumpHost
 
-_MEGABYTES: Final = 512
+_MEGABYTES: Final = int(os.environ.get("BENCH_MEGABYTES", "256"))
 _BYTES: Final = _MEGABYTES << 20
-_DOWN: Final = f"head -c {_BYTES} /dev/zero"
-_LIMIT: Final = 300.0  # seconds that a transfer may take
+_FILES: Final = 2_000
+_FILE_BYTES: Final = 2_000
+_CALLS: Final = 300
+_TRANSFERS: Final = 50
 _AS_QUICK: Final = Goal(Measure.RATIO, 1.0)
 _AS_MUCH: Final = Goal(Measure.RATIO, 1.0, at_least=True)
+_MORE: Final = Goal(Measure.RATIO, 1.2, at_least=True)
+_WAYS: Final = ("overlay", "tunnel")
+_JUMP, _STRAIGHT = "ssh -J", "ssh, straight"
+
+Ways = dict[str, list[str]]
+Samples = dict[str, list[float]]
 
 
 def measure(rounds: int) -> list[Row]:
-    """Measures a login, bytes up, bytes down, and the CPU time of a gigabyte down."""
-    with Place() as place, image_with_sshd(place) as image, jump_host(place) as jump:
-        place.up()
-        session, container = Session(place, image), Container(place, image)
-        try:
-            session.make()
-            container.make()
-            ways = {
-                "netvps": _gateway(place, session),
-                "ssh -J": jump.ssh(container.address),
-                "ssh, straight": ["ssh", *ssh_options(place.key), f"root@{container.address}"],
-            }
-            logins = {name: partial(milliseconds, partial(_run, [*way, "true"])) for name, way in ways.items()}
-            up = {name: partial(_rate, way, upwards=True) for name, way in ways.items()}
-            down = {name: partial(_rate, way, upwards=False) for name, way in ways.items()}
-            spent = {
-                "netvps": partial(_spent, ways["netvps"], lambda: sum(cpu_seconds(pid) for _, pid in place.programs())),
-                "ssh -J": partial(_spent, ways["ssh -J"], partial(_with_children, jump)),
-            }
-            return [
-                Row("ssh true", "ms", in_turn(rounds, logins), _AS_QUICK),
-                Row(f"{_MEGABYTES} MiB up", "MB/s", in_turn(rounds, up), _AS_MUCH),
-                Row(f"{_MEGABYTES} MiB down", "MB/s", in_turn(rounds, down), _AS_MUCH),
-                Row("CPU time in between, bytes down", "s/GB", in_turn(rounds, spent)),
-            ]
-        finally:
-            session.remove()
-            container.remove()
+    """Measures a login, streams, files, a typed byte beside streams, CPU time, and the API beside streams."""
+    with contextlib.ExitStack() as stack:
+        places = {name: stack.enter_context(Place()) for name in _WAYS}
+        places["overlay"].env["NETVPS_OVERLAY"] = "true"
+        reference = places["tunnel"]
+        base = stack.enter_context(debian(reference))
+        image = stack.enter_context(image_with_sshd(reference, base))
+        jump = stack.enter_context(jump_host(reference))
+        # Where the image has a server, port 22 of the overlay's address is that server's.
+        images = {"overlay": base, "tunnel": image}
+        ways = {name: stack.enter_context(_session(place, images[name])) for name, place in places.items()}
+        container = Container(reference, image)
+        stack.callback(container.remove)
+        container.make()
+        ways[_JUMP] = jump.ssh(container.address)
+        ways[_STRAIGHT] = ["ssh", *ssh_options(reference.key), f"root@{container.address}"]
+        rows = _streams(rounds, ways) + _files(rounds, ways, reference.folder) + _typed(rounds, ways)
+        used = {name: partial(_cpu_of, place) for name, place in places.items()} | {
+            _JUMP: partial(_with_children, jump)
+        }
+        spent = {name: partial(_spent, ways[name], of) for name, of in used.items()}
+        for label, samples in _split(in_turn(rounds, spent)):
+            rows.append(Row(f"CPU time in between, bytes down, {label}", "s/GB", samples, Goal(Measure.MEDIAN, 4.0)))
+        samples = {"netvps": _api_beside(places["overlay"], ways["overlay"])}
+        rows.append(Row(f"API call beside {_TRANSFERS} transfers", "ms", samples, Goal(Measure.P99, 50.0)))
+        return rows
 
 
-def _gateway(place: Place, session: Session) -> list[str]:
-    port = str(place.ports["ssh"])
-    return ["ssh", *ssh_options(place.key), "-p", port, f"{session.name}@127.0.0.1"]
+@contextlib.contextmanager
+def _session(place: Place, image: str) -> Iterator[list[str]]:
+    """A session of a running netvps: the command line that leads there."""
+    place.up()
+    session = Session(place, image)
+    try:
+        session.make()
+        yield ["ssh", *ssh_options(place.key), "-p", str(place.ports["ssh"]), f"{session.name}@127.0.0.1"]
+    finally:
+        session.remove()
 
 
-def _run(command: list[str], stdin: int | None = subprocess.DEVNULL) -> None:
-    subprocess.run(command, stdin=stdin, stdout=subprocess.DEVNULL, check=True, timeout=_LIMIT)
+def _split(samples: Samples) -> list[tuple[str, Samples]]:
+    """One comparison for each way of ours."""
+    others = {name: values for name, values in samples.items() if name not in _WAYS}
+    return [(name, {"netvps": samples[name]} | others) for name in _WAYS]
 
 
-def _rate(way: list[str], *, upwards: bool) -> float:
-    """Measures megabytes per second, including the login."""
-    began = time.perf_counter()
-    if upwards:
-        with subprocess.Popen(["head", "-c", str(_BYTES), "/dev/zero"], stdout=subprocess.PIPE) as source:
-            assert source.stdout is not None
-            _run([*way, "cat >/dev/null"], source.stdout.fileno())
-    else:
-        _run([*way, _DOWN])
-    return _BYTES / 1e6 / (time.perf_counter() - began)
+def _compared(rounds: int, label: str, unit: str, things: Mapping[str, Callable[[], float]], goal: Goal) -> list[Row]:
+    return [Row(f"{label}, {way}", unit, samples, goal) for way, samples in _split(in_turn(rounds, things))]
+
+
+def _streams(rounds: int, ways: Ways) -> list[Row]:
+    logins = {name: partial(milliseconds, partial(transfers.run, [*way, "true"])) for name, way in ways.items()}
+    ups = {name: partial(transfers.up, way, _BYTES) for name, way in ways.items()}
+    downs = {name: partial(transfers.down, way, _BYTES) for name, way in ways.items()}
+    fours = {name: partial(transfers.down, way, _BYTES // 4, 4) for name, way in ways.items()}
+    return [
+        *_compared(rounds, "ssh true", "ms", logins, _AS_QUICK),
+        *_compared(rounds, f"{_MEGABYTES} MiB up", "MB/s", ups, _MORE),
+        *_compared(rounds, f"{_MEGABYTES} MiB down", "MB/s", downs, _MORE),
+        *_compared(rounds, "four downloads together", "MB/s", fours, _AS_MUCH),
+    ]
+
+
+def _files(rounds: int, ways: Ways, folder: Path) -> list[Row]:
+    big, small = folder / "big", folder / "small"
+    with big.open("wb") as file:
+        file.truncate(_BYTES)
+    small.mkdir()
+    for number in range(_FILES):
+        (small / str(number)).write_bytes(os.urandom(_FILE_BYTES))
+    puts = {name: partial(transfers.put, way, big) for name, way in ways.items()}
+    gets = {name: partial(transfers.get, way, _BYTES) for name, way in ways.items()}
+    many = {name: partial(transfers.small_files, way, small) for name, way in ways.items()}
+    return [
+        *_compared(rounds, "sftp put", "MB/s", puts, _AS_MUCH),
+        *_compared(rounds, "sftp get", "MB/s", gets, _AS_MUCH),
+        *_compared(rounds, f"{_FILES:,} small files", "s", many, _AS_QUICK),
+    ]
+
+
+def _typed(rounds: int, ways: Ways) -> list[Row]:
+    """A byte and its echo on one connection, beside two downloads on others."""
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            with transfers.downloads(way, 2):
+                for values, value in zip(found[name], transfers.typed_byte(way), strict=True):
+                    values.append(value)
+    rows = []
+    for index, (label, limit) in enumerate((("median", 3.0), ("99th percentile", 20.0))):
+        samples = {name: values[index] for name, values in found.items()}
+        goal = Goal(Measure.MEDIAN, limit)
+        rows += [
+            Row(f"a typed byte beside two downloads, {label}, {way}", "ms", each, goal) for way, each in _split(samples)
+        ]
+    return rows
+
+
+def _api_beside(place: Place, way: list[str]) -> list[float]:
+    """Times of calls, in milliseconds."""
+    name = way[-1].partition("@")[0]
+    with grpc.insecure_channel(place.socket) as channel, transfers.downloads(way, _TRANSFERS):
+        stub = SessionServiceStub(channel)
+        found = next(
+            each for each in stub.ListSessions(session_pb2.ListSessionsRequest()).sessions if name in each.name
+        )
+        request = session_pb2.GetSessionRequest(name=found.name)
+        taken = [milliseconds(partial(stub.GetSession, request, timeout=60)) for _ in range(_CALLS)]
+    return [percentile(taken, 99)]
 
 
 def _spent(way: list[str], used: Callable[[], float]) -> float:
     """Measures the CPU seconds of a gigabyte down, by the difference of `used`."""
     before = used()
-    _run([*way, _DOWN])
+    transfers.down(way, _BYTES)
     return (used() - before) / (_BYTES / 1e9)
+
+
+def _cpu_of(place: Place) -> float:
+    """Returns CPU seconds of all programs of an installation."""
+    pids = {pid for _, pid in place.programs()}
+    pids |= {child for pid in pids for child in children(pid)}
+    pids |= {child for pid in pids for child in children(pid)}
+    return sum(cpu_seconds(pid) for pid in pids)
 
 
 def _with_children(jump: JumpHost) -> float:

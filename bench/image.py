@@ -18,11 +18,11 @@ apt-get clean && mkdir -p /run/sshd && mkdir -p -m 700 /root/.ssh && cat >/root/
 
 
 @contextlib.contextmanager
-def image_with_sshd(place: Place) -> Iterator[str]:
-    """Builds the image and provides its name. Needs Debian's mirrors, also for a missing base image."""
+def image_with_sshd(place: Place, base: str = "") -> Iterator[str]:
+    """Builds the image, of a base image or else of Debian, and provides its name. Needs Debian's mirrors."""
     name, baker = unique("nvb-sshd") + ":latest", unique("nvb-baker")
     with contextlib.ExitStack() as stack:
-        base = stack.enter_context(_debian(place))
+        base = base or stack.enter_context(debian(place))
         try:
             bake = ("--network", "host", base, "sh", "-ec", _BAKE)
             run("docker", "run", "-i", "--name", baker, *bake, data=(place.key.with_suffix(".pub")).read_bytes())
@@ -36,7 +36,8 @@ def image_with_sshd(place: Place) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _debian(place: Place) -> Iterator[str]:
+def debian(place: Place) -> Iterator[str]:
+    """Provides Debian's image, made if it is missing."""
     if run("docker", "images", "-q", _DEBIAN):
         yield _DEBIAN
         return
