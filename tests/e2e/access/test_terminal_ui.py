@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from netvps.gateway.tui.refusal import REFUSED
 from tests.e2e.system import System
 from tests.gateway.tui.viewer import Viewer
 
@@ -64,7 +65,7 @@ async def test_many_viewers_of_one_user_are_refused_in_words(system: System) -> 
         viewers = [await stack.enter_async_context(Viewer(_ssh(system))) for _ in range(9)]
         ended = [asyncio.create_task(each.end(30)) for each in viewers]
         done, pending = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-        assert [task.result() for task in done] == [255]
+        assert [task.result() for task in done] == [REFUSED]
         (refused,) = [viewer for viewer, task in zip(viewers, ended, strict=True) if task in done]
         assert b"you have 8 terminal UIs open already" in refused.seen
         for task in pending:
