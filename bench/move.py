@@ -31,10 +31,11 @@ _COPIED: Final = "--copies", "2"
 def measure(rounds: int) -> list[Row]:
     """Measures two rows."""
     with contextlib.ExitStack() as stack:
+        outside = stack.enter_context(Place())  # the machines of the lab do not reach Debian's mirrors
+        image = stack.enter_context(image_with_sshd(outside))
+        jump = stack.enter_context(jump_host(outside))
         lab = stack.enter_context(machines(2))
         place = stack.enter_context(Place(within=within(f"{lab}-1"), docker_host=docker_of(lab, _FIRST)[-1]))
-        image = stack.enter_context(image_with_sshd(place))
-        jump = stack.enter_context(jump_host(place))
         for host in (_FIRST, _SECOND):
             _pipe(("docker", "save", image), (*docker_of(lab, host), "load"))
         place.up("--listen", "0.0.0.0", "--name", "box1")
@@ -50,7 +51,7 @@ def measure(rounds: int) -> list[Row]:
             rounds,
             {
                 "netvps move, ssh": lambda: _session(place, image, _move),
-                "docker save, ssh, load, run": lambda: _by_hand(lab, place, jump, image),
+                "docker save, ssh, load, run": lambda: _by_hand(lab, jump, image),
             },
         )
     return [
@@ -85,7 +86,7 @@ def _move(place: Place, session: Session) -> None:
     session.start()
 
 
-def _by_hand(lab: str, place: Place, jump: JumpHost, image: str) -> float:
+def _by_hand(lab: str, jump: JumpHost, image: str) -> float:
     """Times a committed container of the first machine on its way to the second."""
     first, second = docker_of(lab, _FIRST), docker_of(lab, _SECOND)
     name, kept = unique("nvb-c"), unique("nvb-kept")
@@ -100,7 +101,7 @@ def _by_hand(lab: str, place: Place, jump: JumpHost, image: str) -> float:
             _pipe((*first, "save", kept), (*jump.shell(), *second, "load"))
             run(*second, "run", "-d", "--name", name, kept, "/usr/sbin/sshd", "-D")
             address = run(*second, "inspect", "-f", "{{.NetworkSettings.IPAddress}}", name).strip()
-            _until_it_answers(lab, place, address)
+            _until_it_answers(lab, jump, address)
 
         return milliseconds(work)
     finally:
@@ -109,8 +110,8 @@ def _by_hand(lab: str, place: Place, jump: JumpHost, image: str) -> float:
             run(*docker, "rmi", "-f", kept, check=False)
 
 
-def _until_it_answers(lab: str, place: Place, address: str) -> None:
-    command = (*within(f"{lab}-2"), "ssh", *ssh_options(place.key), f"root@{address}", "true")
+def _until_it_answers(lab: str, jump: JumpHost, address: str) -> None:
+    command = (*within(f"{lab}-2"), "ssh", *ssh_options(jump.key), f"root@{address}", "true")
     deadline = time.monotonic() + _PATIENCE
     while subprocess.run(command, check=False, capture_output=True, timeout=60).returncode:
         if time.monotonic() > deadline:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,6 +80,33 @@ def run(lab: Lab, client: Client, script: str) -> str:
 def run_here(*command: str) -> str:
     folder = Path(command[-1]).parent
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def pour_files(host: Host, name: str, count: int, size: int) -> None:
+    """Writes files of random bytes below /root/many of a container."""
+    host.docker("exec", name, "/bin/busybox", "mkdir", "/root/many")
+    command = [
+        "docker",
+        "-H",
+        host.docker_host,
+        "exec",
+        "-i",
+        name,
+        "/bin/busybox",
+        "tar",
+        "-xC",
+        "/root/many",
+        "-f",
+        "-",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
+            for number in range(count):
+                entry = tarfile.TarInfo(f"{number // 1000}/{number}")
+                entry.size = size
+                archive.addfile(entry, io.BytesIO(os.urandom(size)))
+    assert process.returncode == 0
 
 
 def runs(client: Client) -> bool:
@@ -269,14 +298,12 @@ def test_a_session_of_a_lost_machine_goes_on_elsewhere_and_never_twice(lab: Lab,
 
 @pytest.mark.skipif(not FULL, reason="it takes minutes: NETVPS_FULL=1")
 def test_a_gigabyte_in_100_000_files_travels_and_is_equal(lab: Lab, client: Client) -> None:
-    many = (
-        "mkdir -p /root/many && cd /root/many && head -c 1024000000 /dev/urandom | /bin/busybox split -b 10240 -a 4 - f"
-    )
-    run(lab, client, many)
+    pour_files(host_of(lab, client), container(client), 100_000, 10_240)
     look = "cd /root/many && find . -type f | sort | xargs md5sum | md5sum; find . -type f | wc -l; du -s ."
     before, origin = run(lab, client, look), host_of(lab, client)
     assert before.split()[2] == "100000"
-    lab.netvps("move", NAME, "--timeout", "30m")
+    client.move_session(NAME)
+    wait(lambda: client.list_moves(NAME)[0].stage == "DONE" and runs(client), "it moved", 30 * WAIT)
     assert host_of(lab, client) is not origin
     assert run(lab, client, look) == before
     run(lab, client, "rm -r /root/many")
