@@ -11,6 +11,7 @@ import pytest
 from netvps_tui import commands
 from netvps_tui.app import NetvpsApp
 from netvps_tui.connect import Place
+from netvps_tui.live import Status
 from netvps_tui.pages.sessions import SessionsPage
 
 from netvps.domain.runner.runner import SNAPSHOTS, Underlay
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
     from netvps.domain.session.session import Session
+    from netvps.rpc.client.channel import Endpoint
 
 STATES = {
     "api": SessionState.RUNNING,
@@ -102,6 +104,12 @@ class Running:
             last = text
 
     @property
+    def ready(self) -> bool:
+        """Whether everything is read, or nothing can be."""
+        live = self.app.live
+        return live.status is Status.ENDED or (live.complete and bool(self.app.me))
+
+    @property
     def sessions(self) -> SessionsPage:
         page = next(screen for screen in self.app.screen_stack if isinstance(screen, SessionsPage))
         assert isinstance(page, SessionsPage)
@@ -160,6 +168,13 @@ def _known_to_the_cli(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, "command_line", checked)
 
 
+@pytest.fixture(autouse=True)
+def _any_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the tests run."""
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 @asynccontextmanager
 async def started(
     site: Site,
@@ -168,12 +183,13 @@ async def started(
     size: tuple[int, int] = (130, 30),
     place: Place | None = None,
     wait: str = "root@lab",
+    endpoint: Endpoint | None = None,
 ) -> AsyncIterator[Running]:
     connect = Recorded()
-    app = NetvpsApp(site.local, connect, read_only=read_only, title="lab", place=place or Place())
+    app = NetvpsApp(endpoint or site.local, connect, read_only=read_only, title="lab", place=place or Place())
     async with app.run_test(size=size, notifications=True) as pilot:
         running = Running(app, pilot, site, connect)
-        await running.until(lambda: app.live.complete and app.me and wait in running.text)
+        await running.until(lambda: running.ready and wait in running.text)
         yield running
 
 

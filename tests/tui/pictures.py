@@ -6,6 +6,7 @@ python -m tests.tui.pictures FOLDER
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import string
 import sys
@@ -162,4 +163,5 @@ async def draw(picture: Path) -> None:
 
 
 if __name__ == "__main__":
+    os.environ |= {"COLORTERM": "truecolor", "TERM": "xterm-256color"}
     asyncio.run(draw(Path(sys.argv[1])))

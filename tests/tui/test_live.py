@@ -16,7 +16,7 @@ from netvps.domain.names import SessionName
 from netvps.domain.session.lifecycle import new_session
 from netvps.domain.session.session import Session, SessionState
 from netvps.domain.session.spec import SessionSpec
-from netvps.errors import InvalidInput, NetvpsError, Unauthenticated, Unavailable
+from netvps.errors import InvalidInput, NetvpsError, NotPermitted, Unauthenticated, Unavailable
 from tests.rpc.site import soon
 
 if TYPE_CHECKING:
@@ -121,13 +121,24 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_break_and_a_refusal_are_shown_once_and_end_by_themselves() -> None:
     heard = Heard()
     broken = [Interrupted(Unavailable("no server")), Interrupted(Unavailable("no server"))]
-    client = Client([session("a", 1)], put("a", 8), *broken, error=Unauthenticated("the key has expired"))
+    client = Client([session("a", 1)], put("a", 8), *broken, error=NotPermitted("you may list no sessions"))
     client.refusal = Unavailable("no server yet")
     async with heard.following(client):
         await soon(lambda: len(client.asked) == 5)
         await soon(lambda: heard.live.status is Status.LIVE)
     assert heard.statuses == [Status.AWAY, Status.LIVE, Status.AWAY, Status.REFUSED, Status.LIVE]
     assert client.asked == [("list", ""), ("list", ""), ("watch", 7), ("list", ""), ("watch", 7)]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_after_the_end_of_the_credential_nothing_is_tried_again() -> None:
+    heard = Heard()
+    client = Client([session("a", 1)], put("a", 8), error=Unauthenticated("the key has expired"))
+    await asyncio.wait_for(heard.live.run(cast("AsyncClient", client)), 5)
+    assert client.asked == [("list", ""), ("watch", 7)]
+    heard.live.apply(put("a", 9))  # which was under way
+    assert (heard.live.status, heard.live.error) == (Status.ENDED, "the key has expired")
+    assert heard.statuses == [Status.LIVE, Status.ENDED]
 
 
 @pytest.mark.usefixtures("at_once")

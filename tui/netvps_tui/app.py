@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.signal import Signal
 from textual.widgets import Input
 
 from netvps.client import AsyncClient
 from netvps.display.text import clean
-from netvps.errors import NetvpsError
+from netvps.errors import NetvpsError, Unauthenticated
 from netvps_tui.connect import HandOver, Place
-from netvps_tui.go import Go
-from netvps_tui.live import Live
+from netvps_tui.few_colours import of_terminal
+from netvps_tui.go import Go, palette
+from netvps_tui.live import Live, Status
 from netvps_tui.pages.events import EventsPage
 from netvps_tui.pages.network import NetworkPage
 from netvps_tui.pages.people import PeoplePage
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from textual.command import Provider
     from textual.events import DescendantFocus
+    from textual.filter import LineFilter
 
     from netvps.client import Endpoint, Session
     from netvps_tui.connect import Connect
@@ -76,6 +79,7 @@ class NetvpsApp(App[HandOver]):
         self.status: Signal[None] = Signal(self, "status")
         """The connection is better or worse."""
         self._client: AsyncClient | None = None
+        self._few_colours = of_terminal(self.console.color_system)
         self.register_theme(THEME)
         self.theme = THEME.name
         if accessible():
@@ -87,6 +91,10 @@ class NetvpsApp(App[HandOver]):
         if self._client is None:
             self._client = AsyncClient(self.endpoint)
         return self._client
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Those of Textual, and one for few colours."""
+        return [*super().get_line_filters(), *filter(None, [self._few_colours])]
 
     def on_mount(self) -> None:
         """Shows the page where the person was, and follows the server."""
@@ -114,6 +122,9 @@ class NetvpsApp(App[HandOver]):
         while not self.me:
             try:
                 self.me = (await self.client.get_user()).name
+            except Unauthenticated as error:
+                self.live.end(error)
+                return
             except NetvpsError:  # the watch has the same, and shows it
                 await asyncio.sleep(5)
         self.news.publish(set(self.live.sessions))
@@ -130,6 +141,8 @@ class NetvpsApp(App[HandOver]):
         self.news.publish(uids)
 
     def _status_changed(self) -> None:
+        if self.live.status is Status.ENDED:
+            self.workers.cancel_group(self, "watch")
         self.status.publish(None)
 
     def action_go(self, name: str) -> None:
@@ -151,6 +164,11 @@ class NetvpsApp(App[HandOver]):
         self.action_go("sessions")
         if isinstance(self.screen, SessionsPage):
             self.screen.look_at(session.uid)
+
+    def action_command_palette(self) -> None:
+        """Asks where to go."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(palette())
 
     def action_help(self) -> None:
         """Shows the keys of this page."""
@@ -179,6 +197,9 @@ class NetvpsApp(App[HandOver]):
         self.run_worker(each(), name="change", exit_on_error=False)
 
     def refused(self, error: NetvpsError) -> None:
-        """Shows an error for long enough to read it."""
+        """Shows an error for long enough to read it; one of the credential in the banner, as it stays."""
+        if isinstance(error, Unauthenticated):
+            self.live.end(error)
+            return
         message = clean(error.message)
         self.notify(message, severity="error", timeout=max(8.0, len(message) / 12), markup=False)

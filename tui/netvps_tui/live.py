@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from netvps.client import EventType, Interrupted, Reset, SessionEvent, SessionFilter
-from netvps.errors import NetvpsError, Unavailable
+from netvps.errors import NetvpsError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ MOST: Final = 20_000
 """Sessions that are known here; about 2 KB each. Of more, the server lists those that the filter matches."""
 _REMEMBERED: Final = 2000
 _RETRY: Final = 10.0
-"""Seconds after a refusal (an expired key) until it is tried again: the person may log in meanwhile."""
+"""Seconds after a refusal until it is tried again."""
 _BACK_OFF: Final = 0.2
 """Seconds at most before the list is read for the second time; each failure doubles them."""
 
@@ -40,6 +40,8 @@ class Status(Enum):
     LIVE = "live"
     AWAY = "away"
     REFUSED = "refused"
+    ENDED = "ended"
+    """The credential is not valid any more, and this program has no other: nothing is tried again."""
 
 
 class Live:
@@ -69,9 +71,12 @@ class Live:
         self._flushed = 0.0
 
     async def run(self, client: AsyncClient) -> None:
-        """Follows the server until cancelled: reads the list page by page, then each change since its first page."""
+        """Follows the server: reads the list page by page, then each change since its first page.
+
+        Until cancelled, or until the server does not accept the credential.
+        """
         failures = 0
-        while True:
+        while self.status is not Status.ENDED:
             wait = _RETRY
             try:
                 revision = await self._read(client)
@@ -86,9 +91,16 @@ class Live:
                 self._set(Status.AWAY, error.message)
                 failures += 1
                 wait = random.uniform(0, min(_RETRY, _BACK_OFF * 2.0 ** min(failures, 10)))  # noqa: S311
+            except Unauthenticated as error:
+                self.end(error)
+                return
             except NetvpsError as error:
                 self._set(Status.REFUSED, error.message)
             await asyncio.sleep(wait)
+
+    def end(self, error: Unauthenticated) -> None:
+        """The server does not accept the credential: whatever call met that first, none is repeated."""
+        self._set(Status.ENDED, error.message)
 
     async def _read(self, client: AsyncClient) -> int:
         """Reads all sessions, and shows the first page at once; returns the revision of that."""
@@ -181,6 +193,8 @@ class Live:
             self._schedule(soon=True)
 
     def _set(self, status: Status, error: str) -> None:
+        if self.status is Status.ENDED:
+            return
         if (status, error) != (self.status, self.error):
             self.status, self.error = status, error
             self._on_status()

@@ -20,9 +20,10 @@ from netvps.domain.tunnel import SshTarget
 from netvps.errors import NetvpsError
 from netvps.gateway.ssh.readiness import reason_not_ready
 from netvps.gateway.tui.apps import Outcome, Viewer
+from netvps.gateway.tui.early_input import RESET, EarlyInput
 from netvps.gateway.tui.refusal import no_session, refuse
 from netvps.gateway.tui.relay import AgentConnection, ChannelRelay
-from netvps.gateway.tui.terminal import INPUT_LIMIT, Terminal
+from netvps.gateway.tui.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -40,12 +41,8 @@ log = structlog.get_logger()
 
 IDLE_SECONDS: Final = 4 * 3600.0
 """A UI without any input for this long ends."""
-_LEAVE_SECONDS: Final = 60.0
-"""How long an error is shown before the UI comes back without a key being pressed."""
 _DRAWING: Final = ("COLORTERM", "NO_COLOR", "NETVPS_ACCESSIBLE")
 """Variables of the client that the app gets, if the client sends them."""
-_RESET: Final = b"\x1b[!p\x1b[?25h\x1b[?1000;1002;1003;1006l\x1b[?2004l\x1b[?1049l\x1b[m"
-"""What a program that ended in an unclean way may have left switched on: cursor, mouse, paste, alternate screen."""
 
 
 class Login(Protocol):
@@ -114,9 +111,7 @@ class UiSession(SSHServerSession[bytes]):
         self._task: asyncio.Task[None] | None = None
         self._held: set[str] = set()
         """Why nothing may be written now."""
-        self._early = bytearray()
-        """Input while neither the app nor a session has the terminal."""
-        self._key = asyncio.Event()
+        self._early = EarlyInput()
         self._active = 0.0
         self._viewer = ""
         """The user for whom it counts as a viewer; '' if it does not."""
@@ -160,13 +155,12 @@ class UiSession(SSHServerSession[bytes]):
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Input of the viewer."""
         self._active = asyncio.get_running_loop().time()
-        self._key.set()
         if self._relay:
             self._relay.feed(data)
         elif self._terminal:
             self._terminal.feed(data)
         else:
-            self._early += data[: INPUT_LIMIT - len(self._early)]
+            self._early.feed(data)
 
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         """The viewer's window changed."""
@@ -248,7 +242,7 @@ class UiSession(SSHServerSession[bytes]):
             terminal.resize(*self._channel.get_terminal_size()[:2])
             app = await self._services.apps.start(Viewer(token, term, environ, place.page, place.uid), terminal.app_end)
             terminal.close_app_end()
-            terminal.feed(self._take_early())
+            terminal.feed(self._early.take())
             if self._held:
                 terminal.pause()
             outcome = await app.outcome()
@@ -266,7 +260,7 @@ class UiSession(SSHServerSession[bytes]):
         try:
             grant = await self._login.authorize(SshLogin(session, owner, self._login.grant.unix_user))
             if reason := reason_not_ready(grant):
-                await self._explain(reason)
+                await self._early.explain(self._say, reason)
                 return
             self._say(f"connecting to {name} …")
             await self._login.wake(grant)
@@ -276,36 +270,22 @@ class UiSession(SSHServerSession[bytes]):
 
             connection = await self._services.agent_login.reach(dial, grant, AgentConnection)
         except NetvpsError as error:
-            await self._explain(f"session {name} cannot be reached: {error}")
+            await self._early.explain(self._say, f"session {name} cannot be reached: {error}")
             return
         log.info("ssh login", origin=self._login.origin, session=grant.session.uid, user=grant.user, way="terminal UI")
         try:
             relay = self._relay = await ChannelRelay.open(connection, self._channel)
             if self._held:
                 relay.pause()
-            relay.feed(self._take_early())
+            relay.feed(self._early.take())
             await relay.ended.wait()
         except (asyncssh.Error, OSError) as error:
-            await self._explain(f"session {name} opened no terminal: {error}")
+            await self._early.explain(self._say, f"session {name} opened no terminal: {error}")
         finally:
             self._relay = None
             connection.abort()
             log.info("ssh end", origin=self._login.origin, session=grant.session.uid, user=grant.user)
-            self._write(_RESET)
-
-    def _take_early(self) -> bytes:
-        data = bytes(self._early)
-        self._early.clear()
-        return data
-
-    async def _explain(self, reason: str) -> None:
-        """Shows an error until a key is pressed."""
-        self._say(f"{reason}\r\nany key leads back")
-        self._key.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._key.wait()
-        self._take_early()
+            self._write(RESET)
 
     async def _end_idle(self) -> None:
         while True:
@@ -313,7 +293,7 @@ class UiSession(SSHServerSession[bytes]):
             if left <= 0 and not self._relay:
                 break
             await asyncio.sleep(max(left, IDLE_SECONDS / 60))
-        self._write(_RESET)
+        self._write(RESET)
         self._say("the terminal UI ended: there was no input for hours")
         if self._task:
             self._task.cancel()

@@ -22,7 +22,8 @@ from netvps.display.text import clean
 from netvps.domain.session.exec import ExecStart, Exit, Stderr, Stdout, TerminalSize
 from netvps.errors import NetvpsError
 from netvps.gateway.tui.apps import Outcome, Viewer
-from netvps.gateway.tui.terminal import INPUT_LIMIT, MAX_SIZE, Terminal
+from netvps.gateway.tui.early_input import RESET, EarlyInput
+from netvps.gateway.tui.terminal import MAX_SIZE, Terminal
 from netvps.gateway.web.logins import IDLE_SECONDS
 from netvps.gateway.web.session_input import SessionInput
 from netvps.tasks import Tasks
@@ -42,8 +43,6 @@ HIGH: Final = 512 * 1024
 _LOW: Final = 128 * 1024
 _PIECE: Final = 32 * 1024
 _FIRST_SECONDS: Final = 10.0
-_LEAVE_SECONDS: Final = 60.0
-"""How long an error is shown before the UI comes back without a key being pressed."""
 _SEND_SECONDS: Final = 60.0
 """A page that takes nothing for this long is gone."""
 _BUG: Final = "a bug of netvps ended this page; the log of `netvps web` says more"
@@ -51,8 +50,6 @@ _REASON_BYTES: Final = 120
 _TERM: Final = "xterm-256color"
 _SHELL: Final = ("/bin/sh", "-c", 'exec "${SHELL:-/bin/sh}" -l')
 """The login shell of the account, as an SSH server starts it."""
-_RESET: Final = b"\x1b[!p\x1b[?25h\x1b[?1000;1002;1003;1006l\x1b[?2004l\x1b[?1049l\x1b[m"
-"""What a program that ended in an unclean way may have left switched on: cursor, mouse, paste, alternate screen."""
 
 
 class Page(Protocol):
@@ -79,9 +76,7 @@ class WebViewer:
         """Of the session that has the terminal."""
         self._taken = 0
         """Bytes of input that the page has not been notified of yet."""
-        self._early = bytearray()
-        """Input while neither the app nor a session has the terminal."""
-        self._key = asyncio.Event()
+        self._early = EarlyInput()
         self._active = 0.0
         self._output = bytearray()
         self._unseen = 0
@@ -155,13 +150,12 @@ class WebViewer:
 
     def _input(self, data: bytes) -> bool:
         """Passes input on; whether the page may have sent it."""
-        self._key.set()
         if self._session is not None:
             return self._session.feed(data)
         if self._terminal:
             self._terminal.feed(data)
         else:
-            self._early += data[: INPUT_LIMIT - len(self._early)]
+            self._early.feed(data)
         self._note_taken(len(data))
         return True
 
@@ -240,7 +234,7 @@ class WebViewer:
             viewer = Viewer(credential, _TERM, {"COLORTERM": "truecolor"}, place.page, place.uid)
             app = await self._apps.start(viewer, terminal.app_end)
             terminal.close_app_end()
-            terminal.feed(self._take_early())
+            terminal.feed(self._early.take())
             if not self._room.is_set():
                 terminal.pause()
             outcome = await app.outcome()
@@ -255,7 +249,7 @@ class WebViewer:
     async def _enter(self, name: str) -> None:
         """Gives the page to a shell in a session until it ends."""
         self._say(f"connecting to {name} …")
-        inputs = self._session = SessionInput(self._note_taken, self._take_early())
+        inputs = self._session = SessionInput(self._note_taken, self._early.take())
         user = self._login.account.user
         log.info("web terminal", session=name, user=user)
         try:
@@ -270,27 +264,13 @@ class WebViewer:
                             break
         except NetvpsError as error:
             self._session = None
-            self._write(_RESET)
-            await self._explain(f"session {name}: {clean(error.message)}")
+            self._write(RESET)
+            await self._early.explain(self._say, f"session {name}: {clean(error.message)}")
         finally:
             self._session = None
             inputs.drop()
-            self._write(_RESET)
+            self._write(RESET)
             log.info("web terminal end", session=name, user=user)
-
-    def _take_early(self) -> bytes:
-        data = bytes(self._early)
-        self._early.clear()
-        return data
-
-    async def _explain(self, reason: str) -> None:
-        """Shows an error until a key is pressed."""
-        self._say(f"{reason}\r\nany key leads back")
-        self._key.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._key.wait()
-        self._take_early()
 
     async def _end_idle(self) -> None:
         while True:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import secrets
-from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from netvps.domain.access.accounts import Caller
 from netvps.errors import InternalError, InvalidInput, NetvpsError, TimedOut, Unauthenticated
 from netvps.rpc.server import identity
 from netvps.rpc.server.call_audit import describe
 from netvps.rpc.status import DETAILS_KEY, to_status
+from netvps.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from netvps.domain.access.accounts import Caller
     from netvps.rpc.server.authenticators import Authenticator
     from netvps.rpc.server.call_audit import CallAudit
     from netvps.rpc.server.context import Context
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 FIRST_MESSAGE_TIMEOUT = 10.0
 """Seconds from the start of a call until its first message must arrive."""
+REVIEW_SECONDS: Final = 30.0
+"""A user's open stream ends within this many seconds after the API key, or the user, was removed or has expired."""
 _OPEN = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.",
@@ -76,13 +79,15 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         # collector, so resources of the servicer would be released at an unknown time. This coroutine closes it when
         # the call ends.
         async def call(requests: AsyncIterator[Any], context: Context) -> None:
-            async with self._around(context, method) as (who, audited):
+            async with self._around(context, method) as (who, audited), AsyncExitStack() as guards:
                 with self._calls.unopened(who):
                     request = await _first(context)
                 if audited is not None:
                     describe(audited, request)
                 if handler.request_streaming:
                     request = _Messages(request, requests)
+                if handler.response_streaming:
+                    await guards.enter_async_context(self._reviewed(context, who))
                 if inspect.isasyncgenfunction(behaviour):
                     async with aclosing(behaviour(request, context)) as responses:
                         async for response in responses:
@@ -116,6 +121,34 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
             log.exception("call failed")
             sentence = f"internal error: the server's log has the details under request {request_id}; please report it"
             await _abort(context, InternalError(sentence))
+
+    @asynccontextmanager
+    async def _reviewed(self, context: Context, who: Caller | Certified | None) -> AsyncIterator[None]:
+        """Ends a stream of a user with Unauthenticated once the credential that opened it is not valid any more."""
+        if not isinstance(who, Caller):
+            yield
+            return
+        ended: list[Unauthenticated] = []
+
+        async def review() -> None:
+            while not ended:
+                await asyncio.sleep(REVIEW_SECONDS)
+                try:
+                    await self._authenticate(context)
+                except Unauthenticated as error:
+                    ended.append(error)
+                    limit.reschedule(asyncio.get_running_loop().time())
+                except NetvpsError as error:
+                    log.warning("cannot review a credential", error=str(error))
+
+        try:
+            async with asyncio.timeout(None) as limit, Tasks() as tasks:
+                tasks.start(review(), name="review of a credential")
+                yield
+        except TimeoutError:
+            if ended:
+                raise ended[0] from None
+            raise
 
     async def _identify(self, context: Context, method: str) -> Caller | Certified | None:
         if method.startswith(_OPEN):

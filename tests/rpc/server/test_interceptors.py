@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,15 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from netvps.errors import Exhausted, InternalError, NotFound
+from netvps.domain.session.event import EventType
+from netvps.errors import Exhausted, InternalError, NotFound, Unauthenticated
+from netvps.rpc.client.async_client import AsyncClient
 from netvps.rpc.client.channel import OPTIONS
 from netvps.rpc.server.open_calls import STRANGER_PER_CONNECTION
-from tests.rpc.site import default_spec
+from tests.rpc.site import ROOT, default_spec, soon
 
 if TYPE_CHECKING:
+    from netvps.domain.access.accounts import Caller
     from netvps.rpc.client.client import Client
     from tests.rpc.site import Site
 
@@ -127,3 +132,26 @@ async def test_a_user_has_so_many_watches(site: Site) -> None:
         raise AssertionError("a watch that ended still counts")
 
     await site.do(work, endpoint)
+
+
+async def test_an_open_stream_ends_with_the_credential_that_opened_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netvps.rpc.server.interceptors.REVIEW_SECONDS", 0.02)
+    credential, key = await site.services.access.create_api_key(ROOT, "alice", "")
+    reviews = 0
+    authenticate = site.services.access.authenticate
+
+    async def counted(api_key: str) -> Caller:
+        nonlocal reviews
+        reviews += 1
+        return await authenticate(api_key)
+
+    monkeypatch.setattr(site.services.access, "authenticate", counted)
+    endpoint = replace(await site.remote("alice"), api_key=key)
+    async with AsyncClient(endpoint) as client, aclosing(client.watch_sessions()) as events:
+        assert (await anext(events)).type is EventType.CAUGHT_UP
+        await soon(lambda: reviews > 3)  # and it goes on
+        await site.services.access.delete_api_key(ROOT, "alice", credential.kid)
+        with pytest.raises(Unauthenticated, match="expired or revoked"):
+            await asyncio.wait_for(anext(events), 5)

@@ -1,15 +1,18 @@
 """Each key of a session and what it asks the server for; with the command line that does the same.
 
 So it is the test of netvps_tui.pages.page, netvps_tui.pages.logs, netvps_tui.dialogs.form and
-netvps_tui.dialogs.session, too.
+netvps_tui.dialogs.session, netvps_tui.dialogs.present, too.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from netvps.domain.session.session import DesiredState, SessionState
 from tests.rpc.site import ROOT
+from tests.tui.conftest import report
 
 if TYPE_CHECKING:
     from netvps.domain.session.session import Session
@@ -22,6 +25,12 @@ async def stored(tui: Running, name: str) -> Session:
 
 def desired(tui: Running, name: str) -> DesiredState:
     return next(session.desired for session in tui.app.live.sessions.values() if session.name == name)
+
+
+async def remove(tui: Running, name: str) -> None:
+    """Somebody else deletes a session."""
+    await report(tui.site, await tui.site.services.sessions.delete(ROOT, name), SessionState.DELETED)
+    await tui.until(lambda: all(one.name != name for one in tui.app.live.sessions.values()))
 
 
 async def test_stop_asks_and_start_does_not(tui: Running) -> None:
@@ -69,15 +78,51 @@ async def test_several_are_selected_with_space_and_deleted_by_their_number(tui: 
     assert not tui.sessions.table.marked
 
 
-async def test_a_session_that_goes_while_its_dialog_is_open_is_reported(tui: Running) -> None:
-    from tests.tui.conftest import report
+@pytest.mark.parametrize(
+    ("keys", "title"),
+    [
+        (["R"], "Rename api"),
+        (["x"], "Stop api?"),
+        (["c"], "Clone api"),
+        (["d"], "Delete api?"),
+        (["e"], "Limits of api"),
+        (["f"], "Forward ports of api"),
+        (["p", "n"], "Snapshot of api"),
+        (["space", "space", "x"], "Stop 2 sessions?"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_session_that_goes_while_its_dialog_is_open_is_reported_and_nothing_is_sent(
+    tui: Running, keys: list[str], title: str
+) -> None:
+    await tui.press(*keys)
+    await tui.shows(title)
+    await remove(tui, "api")
+    await tui.shows("api was removed meanwhile; Esc closes this")
+    dialog = tui.app.screen
+    await tui.press("enter")
+    await tui.until(lambda: not [one for one in tui.app.workers if one.group == "send"])
+    assert tui.app.screen is dialog
+    assert not tui.connect.asked
+    assert desired(tui, "db") is DesiredState.RUNNING
+    await tui.press("escape")
+    assert not tui.app.screen.is_modal
 
-    await tui.press("R")
-    await tui.shows("Rename api", "$ netvps rename api")
-    await report(tui.site, await tui.site.services.sessions.delete(ROOT, "api"), SessionState.DELETED)
-    await tui.until(lambda: len(tui.app.live.sessions) == 3)
-    await tui.type("2")
-    await tui.shows("api was removed meanwhile")
+
+async def test_the_snapshots_of_a_session_that_goes_say_so(tui: Running) -> None:
+    await tui.press("p")
+    await tui.shows("no snapshots yet")
+    await remove(tui, "api")
+    await tui.shows("api  was removed, with its snapshots")
+
+
+async def test_a_dialog_acts_on_a_session_that_was_renamed_meanwhile(tui: Running) -> None:
+    await tui.press("x")
+    await tui.shows("Stop api?")
+    await tui.site.services.sessions.rename(ROOT, "api", "api2")
+    await tui.until(lambda: any(one.name == "api2" for one in tui.app.live.sessions.values()))
+    await tui.press("enter")
+    await tui.until(lambda: desired(tui, "api2") is DesiredState.STOPPED)
 
 
 async def test_new_is_checked_while_one_types_and_says_where_it_would_run(tui: Running) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from netvps_tui.connect import Place
 from netvps_tui.pages.session import SessionPage
 from netvps_tui.pages.sessions import SessionsPage
@@ -16,7 +18,6 @@ from tests.rpc.site import ROOT
 from tests.tui.conftest import Running, report, started
 
 if TYPE_CHECKING:
-    import pytest
     from textual.geometry import Region
 
     from tests.rpc.site import Site
@@ -131,3 +132,26 @@ async def test_what_reads_as_before_is_not_sent_to_the_terminal_again(
         monkeypatch.setattr(detail, "_history", [])
         detail._show()
         assert updated == ["events"]
+
+
+@pytest.mark.parametrize("key", ["", "r", "2", "3", "p", "enter"])
+async def test_a_credential_that_ends_is_shown_with_what_to_do_and_nothing_is_tried_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr("netvps.rpc.server.interceptors.REVIEW_SECONDS", 0.05 if not key else 600)
+    credential, secret = await site.services.access.create_api_key(ROOT, "root", "")
+    endpoint = replace(await site.remote(), api_key=secret)
+    async with started(site, endpoint=endpoint) as tui:
+        await site.services.access.delete_api_key(ROOT, "root", credential.kid)
+        await tui.press(*filter(None, [key]))
+        await tui.shows("what you see is", "expired or revoked", "netvps login HOST; q ")
+        await tui.until(lambda: not [one for one in tui.app.workers if one.is_running and one.group == "watch"])
+        await tui.press("q", "q")
+        await tui.until(lambda: tui.app._exit)
+
+
+async def test_a_credential_that_is_not_valid_at_the_start_is_shown_at_once(site: Site) -> None:
+    endpoint = replace(await site.remote(), api_key="nv_0123456789ab_none")
+    async with started(site, endpoint=endpoint, wait="does not let you in") as tui:
+        await tui.shows("expired or revoked", "q leaves")
+        await tui.until(lambda: not [one for one in tui.app.workers if one.is_running])

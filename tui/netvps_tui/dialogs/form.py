@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Vertical
@@ -13,13 +13,17 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from netvps.display.text import clean
-from netvps.errors import InvalidInput, NetvpsError
+from netvps.errors import InvalidInput, NetvpsError, Unauthenticated
+from netvps_tui.dialogs.present import require_present
 from netvps_tui.work import restart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from textual.app import ComposeResult
+
+    from netvps.client import Session
+    from netvps_tui.app import NetvpsApp
 
 Values = dict[str, str]
 _PAUSE = 0.15
@@ -53,6 +57,8 @@ class Form:
     command: Callable[[Mapping[str, str]], str]
     check: Callable[[Mapping[str, str]], Awaitable[str]]
     send: Callable[[Mapping[str, str]], Awaitable[None]]
+    sessions: Sequence[Session] = ()
+    """What it is about; the dialog says so if one is removed while it is open."""
     danger: bool = False
 
 
@@ -105,7 +111,17 @@ class FormDialog(ModalScreen[bool]):
         ]
         keys += [("ctrl+y ", "$accent"), ("copy the command", "$muted")]
         self.query_one("#dialog-keys", Static).update(Content.assemble(*keys))
+        self._tui.news.subscribe(self, self._news)
         self._check()
+
+    @property
+    def _tui(self) -> NetvpsApp:
+        return cast("NetvpsApp", self.app)
+
+    def _news(self, uids: set[str]) -> None:
+        gone = [one for one in self._form.sessions if one.uid in uids and one.uid not in self._tui.live.sessions]
+        if gone and not self._sending:
+            self._check()
 
     @property
     def values(self) -> Values:
@@ -153,6 +169,7 @@ class FormDialog(ModalScreen[bool]):
 
     async def _checked(self) -> bool:
         try:
+            require_present(self._tui, self._form.sessions)
             outcome = await self._form.check(self.values)
         except NetvpsError as error:
             self._show(error)
@@ -194,6 +211,8 @@ class FormDialog(ModalScreen[bool]):
 
     def _show(self, error: NetvpsError | None, outcome: str = "") -> None:
         """Shows errors at their fields, and the others, or the outcome, below."""
+        if isinstance(error, Unauthenticated):
+            self._tui.live.end(error)
         found: Values = {}
         rest: list[str] = [] if error is None else [error.message]
         if isinstance(error, InvalidInput):

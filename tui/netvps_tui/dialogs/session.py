@@ -11,6 +11,7 @@ from netvps.display.units import parse_size, size_words
 from netvps.errors import InvalidInput
 from netvps_tui.commands import called, command_line, names_of
 from netvps_tui.dialogs.form import Field, Form, FormDialog
+from netvps_tui.dialogs.present import present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,10 +30,11 @@ def ask_stop(app: NetvpsApp, sessions: Sequence[Session]) -> None:
         return ""
 
     async def send(_: Mapping[str, str]) -> None:
-        app.change(sessions, app.client.stop_session)
+        app.change([present(app, session) for session in sessions], app.client.stop_session)
 
     text = "Processes end; files stay, and a start brings them back." if len(sessions) == 1 else ", ".join(names)
-    form = Form(f"Stop {_what(names)}?", text, (), "stop", lambda _: command_line("stop", *names), check, send)
+    line = command_line("stop", *names)
+    form = Form(f"Stop {_what(names)}?", text, (), "stop", lambda _: line, check, send, sessions)
     app.push_screen(FormDialog(form))
 
 
@@ -42,7 +44,6 @@ def ask_delete(app: NetvpsApp, sessions: Sequence[Session]) -> None:
     expected = names[0] if len(names) == 1 else str(len(names))
 
     async def check(values: Mapping[str, str]) -> str:
-        _require_there(app, sessions)
         return (
             ""
             if values["name"] != expected
@@ -54,8 +55,7 @@ def ask_delete(app: NetvpsApp, sessions: Sequence[Session]) -> None:
     async def send(values: Mapping[str, str]) -> None:
         if values["name"] != expected:
             raise InvalidInput.of("name", f"that is not {expected}; nothing was deleted")
-        _require_there(app, sessions)
-        app.change(sessions, app.client.delete_session)
+        app.change([present(app, session) for session in sessions], app.client.delete_session)
 
     whose = "its" if len(names) == 1 else "their"
     text = f"This removes {whose} files and snapshots, without a way back."
@@ -63,9 +63,9 @@ def ask_delete(app: NetvpsApp, sessions: Sequence[Session]) -> None:
         text += f"\n{', '.join(names)}"
     field = Field("name", "Type its name" if len(names) == 1 else f"Type {expected}", hint=expected)
     line = command_line("rm", *names)
-    app.push_screen(
-        FormDialog(Form(f"Delete {_what(names)}?", text, [field], "delete", lambda _: line, check, send, danger=True))
-    )
+    title = f"Delete {_what(names)}?"
+    form = Form(title, text, [field], "delete", lambda _: line, check, send, sessions, danger=True)
+    app.push_screen(FormDialog(form))
 
 
 def ask_new(app: NetvpsApp) -> None:
@@ -105,11 +105,10 @@ def ask_rename(app: NetvpsApp, session: Session) -> None:
     name = called(session, app.me)
 
     async def check(values: Mapping[str, str]) -> str:
-        _require_there(app, [session])
         return f"It is reached as {values['session_id']} from then on." if values["session_id"] else ""
 
     async def send(values: Mapping[str, str]) -> None:
-        app.live.answer(await app.client.rename_session(str(_now(app, session).full_name), values["session_id"]))
+        app.live.answer(await app.client.rename_session(str(present(app, session).full_name), values["session_id"]))
 
     form = Form(
         f"Rename {name}",
@@ -119,6 +118,7 @@ def ask_rename(app: NetvpsApp, session: Session) -> None:
         lambda values: command_line("rename", name, values["session_id"]),
         check,
         send,
+        [session],
     )
     app.push_screen(FormDialog(form))
 
@@ -140,14 +140,14 @@ def ask_resize(app: NetvpsApp, session: Session) -> None:
     def changed(values: Mapping[str, str]) -> SessionSpec:
         limits = _spec(values)
         pids = _number(values["pids"], "pids")
-        return replace(_now(app, session).spec, cpus=limits.cpus, memory_bytes=limits.memory_bytes, pids=int(pids))
+        return replace(present(app, session).spec, cpus=limits.cpus, memory_bytes=limits.memory_bytes, pids=int(pids))
 
     async def check(values: Mapping[str, str]) -> str:
         changed(values)
         return "It takes effect at once; processes go on."
 
     async def send(values: Mapping[str, str]) -> None:
-        full_name = str(_now(app, session).full_name)
+        full_name = str(present(app, session).full_name)
         app.live.answer(await app.client.update_session(full_name, changed(values), ("cpus", "memory_bytes", "pids")))
 
     def command(values: Mapping[str, str]) -> str:
@@ -158,7 +158,7 @@ def ask_resize(app: NetvpsApp, session: Session) -> None:
         )
         return command_line("resize", name, *[word for option in options for word in option])
 
-    app.push_screen(FormDialog(Form(f"Limits of {name}", "", fields, "apply", command, check, send)))
+    app.push_screen(FormDialog(Form(f"Limits of {name}", "", fields, "apply", command, check, send, [session])))
 
 
 def ask_forward(app: NetvpsApp, session: Session) -> None:
@@ -171,7 +171,7 @@ def ask_forward(app: NetvpsApp, session: Session) -> None:
 
     async def send(values: Mapping[str, str]) -> None:
         ports = _ports(values["ports"])
-        app.call_later(partial(app.connect.forward, app, str(session.full_name), ports))
+        app.call_later(partial(app.connect.forward, app, str(present(app, session).full_name), ports))
 
     form = Form(
         f"Forward ports of {name}",
@@ -181,24 +181,13 @@ def ask_forward(app: NetvpsApp, session: Session) -> None:
         lambda values: command_line("forward", name, *values["ports"].split()),
         check,
         send,
+        [session],
     )
     app.push_screen(FormDialog(form))
 
 
 def _what(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} sessions"
-
-
-def _now(app: NetvpsApp, session: Session) -> Session:
-    """The session as it is now. Raises InvalidInput if it is gone, which happens while a dialog is open."""
-    _require_there(app, [session])
-    return app.live.sessions[session.uid]
-
-
-def _require_there(app: NetvpsApp, sessions: Sequence[Session]) -> None:
-    gone = [session for session in sessions if session.uid not in app.live.sessions]
-    if gone:
-        raise InvalidInput.of("session", f"{', '.join(names_of(gone, app.me))} was removed meanwhile; Esc closes this")
 
 
 def _spec(values: Mapping[str, str]) -> SessionSpec:

@@ -9,6 +9,7 @@ from netvps.domain.names import SessionName
 from netvps.errors import InvalidInput
 from netvps_tui.commands import called, command_line
 from netvps_tui.dialogs.form import Field, Form, FormDialog
+from netvps_tui.dialogs.present import present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +36,9 @@ def ask_take(app: NetvpsApp, session: Session) -> None:
         return "It goes on running." if session.state == "RUNNING" else ""
 
     async def send(values: Mapping[str, str]) -> None:
-        await app.client.create_snapshot(str(session.full_name), draft(values))
+        await app.client.create_snapshot(str(present(app, session).full_name), draft(values))
 
-    app.push_screen(FormDialog(Form(f"Snapshot of {name}", "", fields, "take", command, check, send)))
+    app.push_screen(FormDialog(Form(f"Snapshot of {name}", "", fields, "take", command, check, send, [session])))
 
 
 def ask_restore(app: NetvpsApp, session: Session, snapshot: Snapshot) -> None:
@@ -50,14 +51,13 @@ def ask_restore(app: NetvpsApp, session: Session, snapshot: Snapshot) -> None:
     async def send(values: Mapping[str, str]) -> None:
         if values["name"] != name:
             raise InvalidInput.of("name", f"that is not {name}; nothing was restored")
-        app.live.answer(await app.client.restore_snapshot(str(session.full_name), snapshot.id))
+        app.live.answer(await app.client.restore_snapshot(str(present(app, session).full_name), snapshot.id))
 
     text = f"Its files become those of {snapshot.id}. The present ones become a snapshot first."
     field = Field("name", "Type its name", hint=name)
     line = command_line("snapshot", "restore", name, snapshot.id)
-    app.push_screen(
-        FormDialog(Form(f"Restore {name}?", text, [field], "restore", lambda _: line, check, send, danger=True))
-    )
+    form = Form(f"Restore {name}?", text, [field], "restore", lambda _: line, check, send, [session], danger=True)
+    app.push_screen(FormDialog(form))
 
 
 def ask_clone(app: NetvpsApp, session: Session, snapshot: Snapshot | None = None) -> None:
@@ -72,7 +72,7 @@ def ask_clone(app: NetvpsApp, session: Session, snapshot: Snapshot | None = None
 
     async def send(values: Mapping[str, str]) -> None:
         made = await app.client.clone_session(
-            str(session.full_name), values["session_id"], snapshot=snapshot.id if snapshot else ""
+            str(present(app, session).full_name), values["session_id"], snapshot=snapshot.id if snapshot else ""
         )
         app.call_later(app.look_at, made)  # once the dialog is gone
 
@@ -84,6 +84,7 @@ def ask_clone(app: NetvpsApp, session: Session, snapshot: Snapshot | None = None
         lambda values: command_line("clone", name, *filter(None, [values["session_id"]]), *words),
         check,
         send,
+        [session],
     )
     app.push_screen(FormDialog(form))
 
@@ -98,10 +99,10 @@ def ask_delete_snapshot(app: NetvpsApp, session: Session, snapshot: Snapshot) ->
     async def send(values: Mapping[str, str]) -> None:
         if values["name"] != snapshot.id:
             raise InvalidInput.of("name", f"that is not {snapshot.id}; nothing was deleted")
-        await app.client.delete_snapshot(str(session.full_name), snapshot.id)
+        await app.client.delete_snapshot(str(present(app, session).full_name), snapshot.id)
 
     text = "These files are then in no snapshot, unless another has them. The session is not touched."
     field = Field("name", "Type its name", hint=snapshot.id)
-    app.push_screen(
-        FormDialog(Form(f"Delete {snapshot.id}?", text, [field], "delete", lambda _: line, check, send, danger=True))
-    )
+    title = f"Delete {snapshot.id}?"
+    form = Form(title, text, [field], "delete", lambda _: line, check, send, [session], danger=True)
+    app.push_screen(FormDialog(form))

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from netvps.display.palette import RGB, look
 from netvps.display.text import clean
 from netvps_tui.pages.lists import ReadPage
+from netvps_tui.pages.page import whole_parts
 from netvps_tui.theme import MUTED, STRONG, glyph, state_words
 from netvps_tui.widgets.table import Column, RowTable, cell_text
 
@@ -109,16 +110,16 @@ class NetworkPage(ReadPage):
 
     def _show_summary(self, overview: Overview, doing: str) -> None:
         overlay_settings = overview.overlay_settings
-        parts = [
+        facts = [
             f"{overview.runners_on} of {overview.runners_on + overview.runners_off} runners",
             f"{overview.sessions:,} sessions",
-            f"VNI {overlay_settings.vni}",
-            f"UDP {overlay_settings.port}",
+            f"{overview.subnets_used:,} subnets used, {overview.subnets_free:,} free",
             f"{overlay_settings.pool} in /{overview.prefix}s",
-            f"{overview.subnets_used:,} used, {overview.subnets_free:,} free",
         ]
-        text = Content.assemble(("   ".join(parts), "$muted"), (f"   {doing}" if doing else "", "$accent"))
-        self.query_one("#summary", Static).update(text)
+        parts = [Content.styled(fact, "$muted") for fact in facts]
+        parts += [Content.styled(doing, "$accent")] if doing else []
+        self.query_one("#summary", Static).update(whole_parts(parts, self.size.width - 4))
+        self.query_one("#map-box").border_title = f"Map · VNI {overlay_settings.vni} · UDP {overlay_settings.port}"
 
     def _show_map(self, empty: str) -> None:
         paths = sorted(self._paths.values(), key=lambda path: (path.start, path.end))

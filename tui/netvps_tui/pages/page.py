@@ -17,6 +17,8 @@ from netvps_tui.live import Status
 from netvps_tui.widgets.too_small import COLUMNS, ROWS, TOO_SMALL, TooSmall
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual.app import ComposeResult
     from textual.timer import Timer
 
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from netvps_tui.app import NetvpsApp
 
 _TABS = ("sessions", "runners", "network", "events", "people")
+
+
+def whole_parts(parts: Sequence[Content], width: int) -> Content:
+    """As many of the first parts as fit into a line of this width; whole, as half a number is a wrong one."""
+    shown = list(parts)
+    while len(shown) > 1 and Content("   ").join(shown).cell_length > width:
+        shown.pop()
+    return Content("   ").join(shown)
 
 
 class Page(Screen[None]):
@@ -85,7 +95,7 @@ class Page(Screen[None]):
     def _show_status(self) -> None:
         live = self.tui.live
         banner = self.query_one("#banner", Static)
-        broken = live.status in {Status.AWAY, Status.REFUSED}
+        broken = live.status in {Status.AWAY, Status.REFUSED, Status.ENDED}
         banner.set_class(not broken, "hidden")
         if not broken:
             if self._clock is not None:
@@ -96,7 +106,8 @@ class Page(Screen[None]):
             self._clock = self.set_interval(1, self._show_status)
         seconds = duration_words(max(1, round(time.monotonic() - live.heard)))
         old = f"what you see is {seconds} old: " if live.complete else ""
-        banner.update(Content(f"! {old}{clean(live.error)}"))
+        ended = "; q leaves" if live.status is Status.ENDED else ""
+        banner.update(Content(f"! {old}{clean(live.error)}{ended}"))
 
     def show_command(self, line: str) -> None:
         """Shows the command line that does the same."""

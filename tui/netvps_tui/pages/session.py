@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
@@ -15,7 +17,7 @@ from netvps.client import EventType, SessionEvent
 from netvps.display.palette import RGB, look
 from netvps.display.text import clean
 from netvps.display.units import age, duration_words, minute_words, size_words
-from netvps.errors import NetvpsError
+from netvps.errors import NetvpsError, Unauthenticated
 from netvps_tui.commands import command_line
 from netvps_tui.pages.actions import SessionActions
 from netvps_tui.theme import glyph
@@ -34,19 +36,21 @@ _AGAIN = 3.0
 """Seconds after a break."""
 
 
-def event_line(event: SessionEvent) -> Content:
-    """When, the state, and why, of a change."""
+def event_line(event: SessionEvent, width: int) -> Content:
+    """When, the state, and why, of a change; why is below, and indented, where it does not fit beside."""
     session = event.session
     if session is None:
         return Content("")
     state = "DELETED" if event.type is EventType.DELETED else str(session.state)
     shown = look(state)
     when = session.update_time.astimezone()
-    return Content.assemble(
-        (f"{when:%m-%d %H:%M:%S}  ", "$faint"),
-        (f"{glyph(shown)} {state.ljust(12)}", RGB[shown.tone]),
-        (clean(session.message), "$muted"),
+    line = Content.assemble(
+        (f"{when:%m-%d %H:%M:%S}  ", "$faint"), (f"{glyph(shown)} {state.ljust(12)}", RGB[shown.tone])
     )
+    message = clean(session.message)
+    if line.cell_length + cell_len(message) > width:
+        message = "".join(f"\n  {part}" for part in textwrap.wrap(message, max(10, width - 2)))
+    return Content.assemble(line, (message, "$muted"))
 
 
 class SessionPage(SessionActions):
@@ -93,6 +97,10 @@ class SessionPage(SessionActions):
         """The session; None once it is gone."""
         return self.tui.live.sessions.get(self._session.uid)
 
+    @property
+    def _gone(self) -> bool:
+        return self.tui.live.complete and self._session.uid not in self.tui.live.sessions
+
     def _news(self, uids: set[str]) -> None:
         if self._session.uid not in uids:
             return
@@ -105,11 +113,17 @@ class SessionPage(SessionActions):
     async def _measure(self) -> None:
         """Follows what it uses, which is measured for as long as it is read."""
         while True:
-            with suppress(NetvpsError):  # it does not run, or its runner is away
+            try:
                 name = str(self._session.full_name)
                 async with aclosing(self.tui.client.watch_metrics(sessions=[name])) as samples:
                     async for batch in samples:
                         self.show_measured([sample.measured for sample in batch])
+            except Unauthenticated as error:
+                self.tui.refused(error)
+                return
+            except NetvpsError:  # it does not run, or its runner is away
+                if self._gone:
+                    return
             self._show_usage()
             await asyncio.sleep(_AGAIN)
 
@@ -149,8 +163,7 @@ class SessionPage(SessionActions):
 
     def _show(self) -> None:
         session = self._session
-        gone = self.tui.live.complete and session.uid not in self.tui.live.sessions
-        state = "DELETED" if gone else str(session.state)
+        state = "DELETED" if self._gone else str(session.state)
         shown = look(state)
         message = self.tui.live.progress.get(session.uid) or session.message
         headline = Content.assemble(
@@ -164,8 +177,9 @@ class SessionPage(SessionActions):
         lines = [Content.assemble((name.ljust(width + 2), "$faint"), (value, "$foreground")) for name, value in facts]
         self._put("#facts", Content("\n").join(lines))
         distinct: list[Content] = []
+        width = self.query_one("#events").size.width or self.size.width
         for event in self._history[-_EVENTS:]:
-            line = event_line(event)
+            line = event_line(event, width)
             if not distinct or distinct[-1].plain[16:] != line.plain[16:]:
                 distinct.append(line)
         nothing = Content.styled("none in the server's log", "$faint")

@@ -19,6 +19,7 @@ from netvps.errors import InvalidInput
 from netvps_tui.commands import command_line
 from netvps_tui.live import Status
 from netvps_tui.pages.actions import SessionActions
+from netvps_tui.pages.page import whole_parts
 from netvps_tui.rows import ORDERS, Rows
 from netvps_tui.theme import FAINT, MUTED, STRONG, glyph, state_words
 from netvps_tui.widgets.table import Column, RowTable
@@ -66,14 +67,14 @@ class SessionsPage(SessionActions):
         """What is wrong with the filter; the list is as before it."""
         self._me = ""
         columns: list[Column[Session]] = [
-            Column("NAME", lambda session: (self.called(session), STRONG), 16, grow=2),
-            Column("STATE", self._state, 13),
-            Column("IMAGE", lambda session: (session.spec.image, MUTED), 14, grow=1, drop=2),
+            Column("NAME", lambda session: (self.called(session), STRONG), 14, grow=1),
+            Column("STATE", self._state, 14),
+            Column("IMAGE", lambda session: (session.spec.image.removesuffix(":latest"), MUTED), 13, grow=1, drop=2),
             Column("RUNNER", lambda session: (session.runner_name, MUTED), 9, drop=4),
-            Column("CPU · MEM", lambda session: (limits(session), MUTED), 10, drop=5),
+            Column("CPU · MEM", lambda session: (limits(session), MUTED), 13, drop=6),
             Column("ADDRESS", lambda session: (session.address, MUTED), 15, drop=3),
             Column("AGE", lambda session: (age(session.create_time), MUTED), 4, right=True),
-            Column("", self._message, 12, grow=6, drop=6),
+            Column("", self._message, 12, grow=7, drop=5),
         ]
         self.table: RowTable[Session] = RowTable(columns, self._get, id="table")
 
@@ -229,10 +230,12 @@ class SessionsPage(SessionActions):
             own.append(Content.styled(f"{len(self.table.marked)} selected", "$accent"))
         if self._rows.order != "name":
             own.append(Content.styled(f"by {self._rows.order}", "$accent"))
-        while states and Content("   ").join([*own, *states]).cell_length > self.size.width - 4:
-            states.pop()  # whole, and not half of it; failures are first
-        shown_parts = Content("   ").join([*own, *states])
+        shown_parts = whole_parts([*own, *states], self.size.width - 4)  # failures are first
         self.query_one("#summary", Static).update(shown_parts.stylize_before("$muted"))
+
+    def _show_status(self) -> None:
+        super()._show_status()
+        self._show_empty()
 
     def _show_empty(self) -> None:
         live = self.tui.live
@@ -255,6 +258,14 @@ class SessionsPage(SessionActions):
             )
         elif live.status is Status.CONNECTING:
             words = Content.styled(f"connecting to {self.tui.server} …", "$muted")
+        elif live.status is Status.ENDED:
+            words = Content.assemble(
+                (f"{self.tui.server} does not let you in\n\n", "$muted"),
+                (clean(live.error), "$faint"),
+                ("\n\n", "$faint"),
+                ("q", "$accent"),
+                (" leaves", "$faint"),
+            )
         else:
             words = Content.assemble(
                 (f"cannot reach {self.tui.server}\n\n", "$muted"),

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from netvps.client import EventType, SnapshotChange, SnapshotState
 from netvps.display.text import clean
 from netvps.display.units import age, size_words
-from netvps.errors import NetvpsError, TooOld, Unavailable
+from netvps.errors import NetvpsError, TooOld, Unauthenticated, Unavailable
 from netvps_tui.commands import command_line
 from netvps_tui.dialogs.snapshot import ask_clone, ask_delete_snapshot, ask_restore, ask_take
 from netvps_tui.pages.page import Page
@@ -73,6 +73,7 @@ class SnapshotsPage(Page):
         self.table.focus()
         self._moved()
         self._show_headline("reading …")
+        self.tui.news.subscribe(self, self._news)
         self.run_worker(self._follow(), name="snapshots", exit_on_error=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -115,12 +116,25 @@ class SnapshotsPage(Page):
         except NetvpsError as error:
             self.tui.refused(error)
 
+    def _news(self, uids: set[str]) -> None:
+        if self._session.uid in uids:
+            self._session = self.tui.live.sessions.get(self._session.uid, self._session)  # it may have another name
+            if self._gone:
+                self._show_headline("was removed, with its snapshots")
+
+    @property
+    def _gone(self) -> bool:
+        return self.tui.live.complete and self._session.uid not in self.tui.live.sessions
+
     async def _follow(self) -> None:
-        while True:
+        while not self._gone:
             try:
                 await self._watch_once(str(self._session.full_name))
             except (TooOld, Unavailable):
                 pass
+            except Unauthenticated as error:
+                self.tui.refused(error)
+                return
             except NetvpsError as error:
                 self._show_headline(clean(error.message))
                 return
@@ -147,7 +161,8 @@ class SnapshotsPage(Page):
         self.table.show([snapshot.uid for snapshot in newest], self._snapshots.keys())
         total = sum(snapshot.size_bytes for snapshot in newest)
         size = f"   {size_words(total)}" if total else ""
-        self._show_headline(f"{len(newest)} snapshot{'' if len(newest) == 1 else 's'}{size}")
+        if not self._gone:
+            self._show_headline(f"{len(newest)} snapshot{'' if len(newest) == 1 else 's'}{size}")
         self.table.set_class(not newest, "hidden")
         empty = self.query_one("#empty", Static)
         empty.set_class(bool(newest), "hidden")
