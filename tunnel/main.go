@@ -22,6 +22,7 @@ var version = "dev"
 const usage = `usage:
   agent init [flags] [-- COMMAND ARG…]   PID 1 of a session: reap, keep the agent running, and COMMAND until it succeeds
   agent boot [-no-init-scripts]          start what is enabled to start with the session (init does so)
+  agent pre-snapshot                     run the owner's hooks; print a line for each that failed (the runner does so)
   agent serve [flags]                    the agent proper: SSH server and tunnel (init starts it)
   agent sftp-server                      serve files on standard input and output (serve starts it)
   agent udp-relay                        relay datagrams on standard input and output (serve starts it)
@@ -67,6 +68,13 @@ func run(args []string) error {
 		return first.Run()
 	case "boot":
 		boot.New(!slices.Contains(args, noInitScripts), logger()).Run()
+		return nil
+	case "pre-snapshot":
+		output := boot.SessionLog()
+		log := slog.New(slog.NewTextHandler(output, nil))
+		for _, failure := range (&boot.Hooks{Root: "/", Output: output, Log: log}).PreSnapshot() {
+			fmt.Println(failure)
+		}
 		return nil
 	case "serve":
 		where, _ := parse(args)

@@ -1,4 +1,7 @@
-"""Orders for snapshots on the real engine: taken, restored in place, cloned, removed; and what fails on the way."""
+"""Orders for snapshots on the real engine: taken, restored in place, cloned, removed; and what fails on the way.
+
+So it is the test of netvps.adapters.docker.files.hooks, too.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ from netvps.domain.snapshot.snapshot import (
     SnapshotState,
 )
 from netvps.runner.snapshot_orders import FETCHED_AGAIN
+from tests.rpc.site import soon
 from tests.runner.lab import Lab
 from tests.support.images import busybox_archive
 
@@ -63,6 +67,14 @@ class Engine(DockerEngine):
         self.begun.set()
         await self.go_on.wait()
         return await super().take_snapshot(assignment, uid, container, given_up)
+
+
+# A database that has its latest row in memory until it is flushed, and a hook that fails.
+HOOKS = """mkdir -p /etc/netvps/hooks/pre-snapshot.d /etc/netvps/hooks/post-restore.d && cd /etc/netvps/hooks
+printf '#!/bin/sh\\ncat /dev/shm/row >>/root/db && echo flushed the database\\n' >pre-snapshot.d/10-db
+printf '#!/bin/sh\\nexit 3\\n' >pre-snapshot.d/20-broken
+printf '#!/bin/sh\\necho "$NETVPS_RESTORED" >>/root/db; echo recovered the database\\n' >post-restore.d/10-db
+chmod +x */* && echo row >/dev/shm/row"""
 
 
 async def _started(lab: Lab) -> Assignment:
@@ -288,6 +300,28 @@ async def test_damage_that_a_start_finds_is_reported_and_another_machines_files_
         clone = replace(lab.session(name="dev2"), source=SnapshotSource(ONE, assignment.session_uid))
         lab.link.assign(clone)
         await repaired(clone, reports=2)
+
+
+async def test_hooks_run_before_a_snapshot_and_after_a_restore_and_a_clone(lab: Lab) -> None:
+    async def said(of: Assignment, words: str) -> bool:
+        return words in await asyncio.to_thread(lambda: lab.api.logs(container_name(of.session_uid)).decode())
+
+    async with lab.runner():
+        assignment = await _started(lab)
+        await lab.run_in(assignment, "sh", "-c", HOOKS)
+        taken = await _taken(lab, assignment)
+        assert taken.warnings == ("pre-snapshot hook 20-broken: exit status 3",)
+        assert await said(assignment, "flushed the database")
+        clone = replace(lab.session(name="dev2"), source=SnapshotSource(ONE, assignment.session_uid))
+        lab.link.assign(clone)
+        await lab.link.reported(clone, SessionState.RUNNING)
+        await soon(lambda: said(clone, "hook ran"), 30)
+        assert await lab.run_in(clone, "cat", "/root/db") == "row\nclone\n"
+        restore = _revert(lab, assignment)
+        done = RestoreResult(restore.uid, RestoreState.DONE)
+        await _report(lab, assignment, lambda r: r.restore == done and r.state is SessionState.RUNNING)
+        await soon(lambda: said(assignment, "recovered the database"), 30)
+        assert await lab.run_in(assignment, "cat", "/root/db") == "row\nrestore\n"
 
 
 async def test_a_clone_is_never_made_from_the_plain_image(lab: Lab) -> None:

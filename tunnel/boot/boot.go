@@ -3,6 +3,7 @@
 //
 // It runs, one after the other,
 //
+//  0. in a container that was made from a snapshot, the programs in /etc/netvps/hooks/post-restore.d;
 //  1. the init scripts of runlevel 2, Debian's default, that packages and update-rc.d enable: /etc/rc2.d/S*. Not where
 //     the image's command runs, as that is most likely the service that one of them would start a second time;
 //  2. the programs in /etc/netvps/start.d, in the order of their names;
@@ -45,23 +46,28 @@ func New(initScripts bool, log *slog.Logger) *Starter {
 
 // Run returns when each program has ended or timed out. A failing program is logged and does not stop the others.
 func (s *Starter) Run() {
-	env := environ.All()
-	if environ.Value(env, "PATH") == "" {
-		env = append(env, "PATH="+defaultPath)
-	}
+	(&Hooks{Root: s.Root, Output: os.Stdout, Log: s.Log}).PostRestore()
+	env := withPath(environ.All())
 	if s.InitScripts {
-		for _, path := range s.enabled("etc/rc2.d/S*") {
+		for _, path := range enabled(s.Root, "etc/rc2.d/S*") {
 			s.start(env, path, "start")
 		}
 	}
-	for _, path := range append(s.enabled("etc/netvps/start.d/*"), s.enabled("etc/rc.local")...) {
+	for _, path := range append(enabled(s.Root, "etc/netvps/start.d/*"), enabled(s.Root, "etc/rc.local")...) {
 		s.start(env, path)
 	}
 }
 
+func withPath(env []string) []string {
+	if environ.Value(env, "PATH") == "" {
+		env = append(env, "PATH="+defaultPath)
+	}
+	return env
+}
+
 // enabled lists executable files, sorted by name. Links count by their target; backups of editors and dpkg do not count.
-func (s *Starter) enabled(pattern string) (paths []string) {
-	found, _ := filepath.Glob(filepath.Join(s.Root, pattern)) // the patterns are well formed
+func enabled(root, pattern string) (paths []string) {
+	found, _ := filepath.Glob(filepath.Join(root, pattern)) // the patterns are well formed
 	for _, path := range found {
 		info, err := os.Stat(path)
 		backup := strings.HasSuffix(path, "~") || strings.Contains(filepath.Base(path), ".dpkg-")

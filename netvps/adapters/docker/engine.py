@@ -203,8 +203,10 @@ class DockerEngine:
         await self._containers.create(replace(plan, name=name), filled)
         fault_point("revert.made")
         await self._archives.unpack(source.session, source.uid, name)
-        if source.session != plan.session_uid:
+        other = source.session != plan.session_uid
+        if other:
             await self._archives.renew_machine_id(name)
+        await self._archives.mark_restored(name, "clone" if other else "restore")
 
     async def take_place(self, plan: Blueprint, source: SnapshotSource, replaced: Container | None) -> None:
         """Puts that container in place of another, and the volumes of its snapshot in place of present ones."""

@@ -23,6 +23,13 @@ class Closable(Protocol[T_co]):
         """Ends the iteration."""
 
 
+def close_response(stream: Closable[T] | None) -> None:
+    """Frees what a stream holds. The library's `close`, made for other threads, only shuts the socket down."""
+    if response := getattr(stream, "_response", None):
+        with suppress(Exception):
+            response.close()
+
+
 class _End:
     """Marks the end of the stream."""
 
@@ -75,10 +82,7 @@ class _Pump(Generic[T]):
         else:
             self._put(_End())
         finally:
-            # The library's `close`, made for other threads, only shuts the socket down; the response is closed here.
-            if response := getattr(self._stream, "_response", None):
-                with suppress(Exception):
-                    response.close()
+            close_response(self._stream)
 
     def _read(self) -> None:
         self._stream = self._open_stream()

@@ -28,7 +28,7 @@ def desired(tui: Running, name: str) -> DesiredState:
 
 
 async def remove(tui: Running, name: str) -> None:
-    """Somebody else deletes a session."""
+    """Another person deletes a session."""
     await report(tui.site, await tui.site.services.sessions.delete(ROOT, name), SessionState.DELETED)
     await tui.until(lambda: all(one.name != name for one in tui.app.live.sessions.values()))
 

@@ -25,6 +25,7 @@ from netvps.adapters.docker.containers.containers import parse_time
 from netvps.adapters.docker.errors import ContainerNotFound, ImageExportFailed, ImageImportFailed, ImageNotFound
 from netvps.adapters.docker.files.archives import Archives, GivenUp, Note, own_errors
 from netvps.adapters.docker.files.copies import Copies
+from netvps.adapters.docker.files.hooks import mark_restored, run_before_snapshot
 from netvps.domain.session.container import Container
 from netvps.domain.snapshot.saved import SavedSnapshot
 from netvps.domain.snapshot.snapshot import SnapshotSource
@@ -176,6 +177,10 @@ class SnapshotArchives:
             self._json(session_uid, one).unlink(missing_ok=True)
         return same
 
+    async def mark_restored(self, container_id: str, how: str) -> None:
+        """Has the post-restore hooks of a container that never ran run at its first start; `how` is for them."""
+        await self._docker.call(f"hooks of {container_id}", partial(mark_restored, container_id, how))
+
     def drop(self, session_uid: str, uid: str) -> None:
         """Removes a snapshot, complete or not; idempotent. Blocks."""
         self._json(session_uid, uid).unlink(missing_ok=True)  # first: without it, it is no snapshot
@@ -216,6 +221,9 @@ class SnapshotArchives:
                 "a runner with root's rights"
             )
         archive = self.archive(session_uid, uid)
+        state = _state(api, container.id)
+        runs = bool(state["Running"]) and not state["Paused"]
+        hooks = run_before_snapshot(api, container.id, given_up) if runs else ()
         with _still(api, container) as holds_still:
             note = self._archives.pack(api, session_uid, container, archive, given_up, excluded=excluded)
             fault_point("take.written")
@@ -225,7 +233,7 @@ class SnapshotArchives:
         if not note.registry:
             self._archives.save_image(api, note.image, given_up)
         missing = _missing(api.inspect_container(container.id), note.volumes)
-        note = replace(note, warnings=note.warnings + missing)
+        note = replace(note, warnings=note.warnings + missing + hooks)
         self._archives.write_note(self._json(session_uid, uid), note, given_up)
         return True
 
